@@ -24,16 +24,16 @@ use crate::{Error, Result};
 /// use tasks::masked_lm::{LinkedTextFiles, PhraseTaskConfig};
 /// use trainer::ShuffleConfig;
 /// use xlmr_model::{Head, LoadOptions, Pretrained, Segments};
-/// # let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
+/// # let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("switched.jsonl");
 /// # let lines = ["Bern", "Lima"].map(|name| format!(
 /// #     r#"{{"id":"{name}","lang":"de","text":"in {name}",
 /// #         "mentions":[{{"start":3,"end":7,"entity":"Q"}}]}}"#).replace('\n', ""));
 /// # std::fs::write(&path, lines.join("\n"))?;
-/// // let (root, path) = ("xlm-roberta-base", "switched");
+/// // let (root, path) = (PathBuf::from("xlm-roberta-base"), "switched");
 /// let options = LoadOptions { segments: Segments::default(), seed: 0 };
-/// let (base, _) = Pretrained::load(root.as_ref(), &[Head::MaskedLm], tch::Device::Cpu, options)?;
+/// let (base, _) = Pretrained::load(&root, &[Head::MaskedLm], tch::Device::Cpu, options)?;
 /// let files = LinkedTextFiles::open(&[path], &ShuffleConfig::default())?;
 /// assert_eq!(files.texts()[&Language::DE], 2);
 /// let tasks = files.tasks(&base, |_| true, 128, &PhraseTaskConfig::default())?;
