@@ -57,7 +57,7 @@ const CASES: &[Case] = &[
     Case {
         name: "xlm-k",
         program: "xlm-k",
-        arguments: &["examples/xlm-k/small.toml", "--arms", "*", "--prepare"],
+        arguments: &["examples/xlm-k/small.toml", "--arms", "*"],
         set: &[
             "pretraining.steps=8",
             "pretraining.batch_size=6",

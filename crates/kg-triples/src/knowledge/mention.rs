@@ -114,8 +114,8 @@ pub struct MentionReport {
     pub without_language: usize,
     /// Left out: of a held-out text, or without a mention that may be trained, see [`HeldOut`].
     pub held_out: usize,
-    /// Left out: the tokens do not fit, see [`TokenBoundary`], or are unknown to the tokenizer; or a
-    /// mention longer than the passage may be.
+    /// Left out: the tokens do not fit, see [`TokenBoundary`], or are unknown to the tokenizer; or
+    /// a mention longer than the passage may be.
     pub unaligned: usize,
     /// Examples made.
     pub examples: usize,

@@ -86,8 +86,8 @@ impl<'a> KnowledgeProbe<'a> {
         Ok(Self { model, heads, vocab, trained_with, config: config.clone() })
     }
 
-    /// XEP: for each masked mention of `queries` the description of its entity, among the candidates
-    /// of `mentions`. Their list is written to `path`.
+    /// XEP: for each masked mention of `queries` the description of its entity, among the
+    /// candidates of `mentions`. Their list is written to `path`.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written; whatever the model

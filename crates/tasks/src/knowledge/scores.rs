@@ -8,8 +8,8 @@ use transfer_eval::retrieval::RetrievalScore;
 use super::{FrequencyBaseline, KnowledgeData, KnowledgeProbe, MentionShards, ProbeConfig};
 use crate::Result;
 
-/// The probes of XLM-K's appendix B on the three kinds of held-out mentions and on held-out triples;
-/// `None` where there is no query.
+/// The probes of XLM-K's appendix B on the three kinds of held-out mentions and on held-out
+/// triples; `None` where there is no query.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProbeScores {
     /// XEP about entities that were trained, in pairs of languages that were trained too.

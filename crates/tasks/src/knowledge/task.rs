@@ -20,9 +20,9 @@ use crate::{Encoder, Result};
 /// `mep`, `oe` and, in the ablation without knowledge tasks, `description_mlm`.
 ///
 /// A step is a batch of mentions, as many triples and, where there is text, as many passages of it,
-/// each in an order of its own. So each of the three losses sees a batch of the paper's 8,192. Mentions and
-/// objects have a queue each. A batch larger than `micro_batch` is cut, and its losses, gradients
-/// and queues are those of the whole batch.
+/// each in an order of its own. So each of the three losses sees a batch of the paper's 8,192.
+/// Mentions and objects have a queue each. A batch larger than `micro_batch` is cut, and its
+/// losses, gradients and queues are those of the whole batch.
 ///
 /// # Example
 /// ```

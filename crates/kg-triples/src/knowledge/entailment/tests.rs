@@ -94,7 +94,7 @@ fn samples_objects_and_queries_are_pinned() {
     };
     let mut sampler = rng("gold", 9);
     let within = dataset(false);
-    let of = |k: usize| if k % 2 == 0 { &data } else { &within };
+    let of = |k: usize| if k.is_multiple_of(2) { &data } else { &within };
     let samples = (0..300).map(|k| line(&of(k).sample(&mut sampler).unwrap()));
     assert_eq!(digest(samples.collect()), "dcb1a126960cc71a");
     let objects = data.objects();

@@ -53,8 +53,8 @@ fn held_out() -> impl Strategy<Value = HeldOut> {
         })
 }
 
-/// Examples divided into those to train on and the queries of the three probes: about new texts, new
-/// pairs of languages and new entities.
+/// Examples divided into those to train on and the queries of the three probes: about new texts,
+/// new pairs of languages and new entities.
 #[derive(Debug, PartialEq)]
 struct Splits {
     train: Vec<MentionExample>,
