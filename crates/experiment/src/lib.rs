@@ -44,5 +44,5 @@ pub use recipe::{Recipe, RunConfig};
 pub use record::{read_json, write_json, write_text};
 pub use run::Experiment;
 pub use runtime::Runtime;
-pub use shard_paths::{ShardFiles, ShardPaths, WithExamples};
+pub use shard_paths::{ShardFiles, ShardPaths};
 pub use sweeps::Sweeps;
