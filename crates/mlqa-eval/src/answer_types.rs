@@ -7,8 +7,7 @@ use std::path::Path;
 use results::{Table, cell, select};
 use serde::Serialize;
 
-use crate::files::read_text;
-use crate::predictions::write_json;
+use crate::files::{read_text, write_json};
 use crate::rows::{from_rows, rows};
 use crate::{Dataset, EvalError, QuestionScore, Score, squad};
 

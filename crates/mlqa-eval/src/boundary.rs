@@ -69,7 +69,7 @@ impl BoundaryCounts {
     pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
         let mut counts = Self::default();
         for (class, elsewhere) in classes {
-            counts.add(*class);
+            *counts.slot(*class) += 1;
             counts.elsewhere += usize::from(*elsewhere);
         }
         counts
@@ -82,13 +82,8 @@ impl BoundaryCounts {
 
     /// Predictions of one class.
     pub fn count(&self, class: BoundaryClass) -> usize {
-        match class {
-            BoundaryClass::Exact => self.exact,
-            BoundaryClass::Superset => self.superset,
-            BoundaryClass::Subset => self.subset,
-            BoundaryClass::Overlap => self.overlap,
-            BoundaryClass::Disjoint => self.disjoint,
-        }
+        let mut counts = *self;
+        *counts.slot(Some(class))
     }
 
     /// Percentage of all questions whose prediction is of this class; 0 without questions.
@@ -114,16 +109,15 @@ impl BoundaryCounts {
         100.0 * count as f64 / self.questions().max(1) as f64
     }
 
-    fn add(&mut self, class: Option<BoundaryClass>) {
-        let slot = match class {
+    fn slot(&mut self, class: Option<BoundaryClass>) -> &mut usize {
+        match class {
             Some(BoundaryClass::Exact) => &mut self.exact,
             Some(BoundaryClass::Superset) => &mut self.superset,
             Some(BoundaryClass::Subset) => &mut self.subset,
             Some(BoundaryClass::Overlap) => &mut self.overlap,
             Some(BoundaryClass::Disjoint) => &mut self.disjoint,
             None => &mut self.unanswered,
-        };
-        *slot += 1;
+        }
     }
 }
 
@@ -252,9 +246,7 @@ fn classes<'a>(
     rules: Normalization,
     predicted: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
 ) -> Result<Vec<(Option<BoundaryClass>, bool)>, EvalError> {
-    if dataset.questions.is_empty() {
-        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
-    }
+    dataset.expect_questions()?;
     dataset
         .questions
         .par_iter()
@@ -264,8 +256,7 @@ fn classes<'a>(
                 return Ok((None, false));
             };
             if question.answers.is_empty() {
-                let (path, id) = (dataset.path.clone(), question.id.clone());
-                return Err(EvalError::NoGold { path, id });
+                return Err(dataset.no_gold(question));
             }
             let context: Vec<char> = question.context.chars().collect();
             let span = |start: usize, text: &str| {

@@ -2,7 +2,7 @@
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{ByteIndex, Row};
+use crate::decode::{ByteIndex, Row, Span, pairs, softmax};
 use crate::highest::highest;
 use crate::{Candidate, DecodeConfig, EvalError, NBest, Question};
 
@@ -34,24 +34,6 @@ pub enum Compatible {
     RunQa,
 }
 
-/// Tokens of a row and the context's code points that they stand for.
-#[derive(Clone, Copy)]
-struct Span {
-    row: usize,
-    start: usize,
-    end: usize,
-    start_logit: f32,
-    end_logit: f32,
-    /// `None` for `<s>`, which says that there is no answer.
-    offsets: Option<(usize, usize)>,
-}
-
-impl Span {
-    fn score(&self) -> f32 {
-        self.start_logit + self.end_logit
-    }
-}
-
 /// The answers to one question, as `postprocess_qa_predictions` has them.
 pub(crate) fn run_qa_answers(
     question: &Question,
@@ -63,7 +45,7 @@ pub(crate) fn run_qa_answers(
     for (k, row) in rows.iter().enumerate() {
         row.check(&question.id, row.start.len().max(row.end.len()))?;
         if let (Some(&start_logit), Some(&end_logit)) = (row.start.first(), row.end.first()) {
-            let own = Span { row: k, start: 0, end: 0, start_logit, end_logit, offsets: None };
+            let own = Span { row: k, start: 0, end: 0, start_logit, end_logit };
             if null.as_ref().is_none_or(|lowest| lowest.score() > own.score()) {
                 null = Some(own);
             }
@@ -74,7 +56,7 @@ pub(crate) fn run_qa_answers(
     let lowest = null.filter(|_| config.allow_null.is_some());
     spans.extend(lowest);
     keep_best(&mut spans, config.n_best);
-    let says_null = |span: &Span| span.offsets.is_none_or(|offsets| offsets == (0, 0));
+    let says_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
     if !spans.iter().any(says_null) {
         spans.extend(lowest);
     }
@@ -94,46 +76,21 @@ fn keep_best(spans: &mut Vec<Span>, n: usize) {
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
     // Of equals the last comes first.
     let best = |logits: &ArrayView1<'_, f32>| {
-        highest(logits.iter().copied().enumerate(), config.n_best, |later, earlier| {
-            later >= earlier
-        })
-        .into_iter()
-        .filter_map(|(at, logit)| {
-            let within = at.checked_sub(row.window.context_start)?;
-            Some((at, logit, *row.window.offsets.get(within)?))
-        })
-        .collect::<Vec<_>>()
+        let values = logits.iter().copied().enumerate();
+        let mut best = highest(values, config.n_best, |later, earlier| later >= earlier);
+        best.retain(|&(at, _)| row.offsets(at).is_some());
+        best
     };
-    let ends = best(&row.end);
-    for (start, start_logit, (from, _)) in best(&row.start) {
-        for &(end, end_logit, (_, to)) in &ends {
-            if start <= end && end - start < config.max_answer_length {
-                let offsets = Some((from, to));
-                spans.push(Span { row: k, start, end, start_logit, end_logit, offsets });
-            }
-        }
-    }
+    spans.extend(pairs(k, &best(&row.start), &best(&row.end), config.max_answer_length));
 }
 
 fn candidates(question: &Question, rows: &[Row<'_>], spans: &[Span]) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context);
-    let mut candidates: Vec<Candidate> = spans
-        .iter()
-        .map(|span| {
-            let (from, to) = span.offsets.unwrap_or((0, 0));
-            Candidate {
-                text: bytes.slice(&question.context, from, to).to_owned(),
-                score: span.score(),
-                probability: 0.0,
-                start_logit: span.start_logit,
-                end_logit: span.end_logit,
-                window: rows.get(span.row).map_or(0, |row| row.index),
-                start: span.start,
-                end: span.end,
-                answer_start: from,
-            }
-        })
-        .collect();
+    let candidate = |span: &Span| {
+        let (from, to) = span.offsets(rows).unwrap_or((0, 0));
+        span.candidate(rows, bytes.slice(&question.context, from, to), from)
+    };
+    let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
     let nothing = match candidates.as_slice() {
         [] => true,
         [only] => only.text.is_empty(),
@@ -141,36 +98,10 @@ fn candidates(question: &Question, rows: &[Row<'_>], spans: &[Span]) -> Vec<Cand
     };
     if nothing {
         let window = rows.first().map_or(0, |row| row.index);
-        let text = "empty".to_owned();
-        let (score, probability, start_logit, end_logit) = (0.0, 0.0, 0.0, 0.0);
-        let (start, end, answer_start) = (0, 0, 0);
-        candidates.insert(
-            0,
-            Candidate {
-                text,
-                score,
-                probability,
-                start_logit,
-                end_logit,
-                window,
-                start,
-                end,
-                answer_start,
-            },
-        );
+        candidates.insert(0, Candidate { text: "empty".into(), window, ..Candidate::default() });
     }
     softmax(&mut candidates);
     candidates
-}
-
-/// Over all candidates; the highest need not be the first where `empty` was put there.
-fn softmax(candidates: &mut [Candidate]) {
-    let scores = || candidates.iter().map(|one| f64::from(one.score));
-    let highest = scores().fold(f64::NEG_INFINITY, f64::max);
-    let total: f64 = scores().map(|score| (score - highest).exp()).sum();
-    for candidate in candidates {
-        candidate.probability = (f64::from(candidate.score) - highest).exp() / total;
-    }
 }
 
 /// Whether the answer is "": chosen by the threshold, or the text of the first span where nobody

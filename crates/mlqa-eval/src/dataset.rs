@@ -243,15 +243,24 @@ impl Dataset {
     /// # Errors
     /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] for the first question without an answer.
     pub fn check_scorable(&self) -> Result<(), EvalError> {
-        if self.questions.is_empty() {
-            return Err(EvalError::NoQuestions { path: self.path.clone() });
-        }
+        self.expect_questions()?;
         match self.questions.iter().find(|question| question.answers.is_empty()) {
             None => Ok(()),
-            Some(Question { id, .. }) => {
-                Err(EvalError::NoGold { path: self.path.clone(), id: id.clone() })
-            }
+            Some(question) => Err(self.no_gold(question)),
         }
+    }
+
+    /// That there are questions.
+    pub(crate) fn expect_questions(&self) -> Result<(), EvalError> {
+        match self.questions.is_empty() {
+            true => Err(EvalError::NoQuestions { path: self.path.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// That a question has no gold answer.
+    pub(crate) fn no_gold(&self, question: &Question) -> EvalError {
+        EvalError::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
 
     pub(crate) fn check_ids(&self) -> Result<(), EvalError> {

@@ -49,16 +49,11 @@ impl DecodeConfig {
         for (key, value) in [("n_best", self.n_best), ("max_answer_length", self.max_answer_length)]
         {
             if value == 0 {
-                return Err(EvalError::Config {
-                    key,
-                    value: "0".into(),
-                    rule: "at least 1".into(),
-                });
+                return Err(EvalError::config(key, value, "at least 1"));
             }
         }
         if self.allow_null.is_some_and(f32::is_nan) {
-            let (value, rule) = ("NaN".into(), "a number".into());
-            return Err(EvalError::Config { key: "allow_null", value, rule });
+            return Err(EvalError::config("allow_null", f32::NAN, "a number"));
         }
         Ok(())
     }
@@ -136,17 +131,39 @@ pub(crate) struct Row<'a> {
 }
 
 /// A pair of positions; the text is looked up only for those that are kept.
-struct Span {
-    row: usize,
-    start: usize,
-    end: usize,
-    start_logit: f32,
-    end_logit: f32,
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub row: usize,
+    pub start: usize,
+    pub end: usize,
+    pub start_logit: f32,
+    pub end_logit: f32,
 }
 
 impl Span {
-    fn score(&self) -> f32 {
+    pub fn score(&self) -> f32 {
         self.start_logit + self.end_logit
+    }
+
+    /// The code points of the context that it stands for; `None` for one outside of the context.
+    pub fn offsets(&self, rows: &[Row<'_>]) -> Option<(usize, usize)> {
+        let row = rows.get(self.row)?;
+        Some((row.offsets(self.start)?.0, row.offsets(self.end)?.1))
+    }
+
+    /// The answer with this text, which begins at a code point of the context.
+    pub fn candidate(&self, rows: &[Row<'_>], text: &str, answer_start: usize) -> Candidate {
+        Candidate {
+            text: text.to_owned(),
+            score: self.score(),
+            probability: 0.0,
+            start_logit: self.start_logit,
+            end_logit: self.end_logit,
+            window: rows.get(self.row).map_or(0, |row| row.index),
+            start: self.start,
+            end: self.end,
+            answer_start,
+        }
     }
 }
 
@@ -178,6 +195,12 @@ impl Row<'_> {
         Ok(())
     }
 
+    /// The code points of the context that a token stands for; `None` for one outside of it.
+    pub fn offsets(&self, token: usize) -> Option<(usize, usize)> {
+        let within = token.checked_sub(self.window.context_start)?;
+        self.window.offsets.get(within).copied()
+    }
+
     /// The `n` context positions with the highest logits, ties to the left.
     fn top(
         &self,
@@ -199,14 +222,24 @@ impl Row<'_> {
             |at: usize| self.window.max_context.get(at - context_start).copied().unwrap_or(false);
         let starts = self.top(&self.start, config.n_best, has_context);
         let ends = self.top(&self.end, config.n_best, |_| true);
-        for &(start, start_logit) in &starts {
-            for &(end, end_logit) in &ends {
-                if start <= end && end - start < config.max_answer_length {
-                    spans.push(Span { row, start, end, start_logit, end_logit });
-                }
-            }
-        }
+        spans.extend(pairs(row, &starts, &ends, config.max_answer_length));
     }
+}
+
+/// The spans of a row from these starts to these ends that are not too long.
+pub(crate) fn pairs(
+    row: usize,
+    starts: &[(usize, f32)],
+    ends: &[(usize, f32)],
+    max_answer_length: usize,
+) -> impl Iterator<Item = Span> {
+    starts.iter().flat_map(move |&(start, start_logit)| {
+        let fits = move |end: usize| start <= end && end - start < max_answer_length;
+        let span = move |&(end, end_logit): &(usize, f32)| {
+            fits(end).then_some(Span { row, start, end, start_logit, end_logit })
+        };
+        ends.iter().filter_map(span)
+    })
 }
 
 fn decode_question(
@@ -264,38 +297,25 @@ fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<
         if candidates.len() == n {
             break;
         }
-        let Some(row) = rows.get(span.row) else { continue };
-        let offset = |at: usize| row.window.offsets.get(at - row.window.context_start).copied();
-        let (Some((from, _)), Some((_, to))) = (offset(span.start), offset(span.end)) else {
-            continue;
-        };
+        let Some((from, to)) = span.offsets(rows) else { continue };
         let raw = bytes.slice(&question.context, from, to);
         let text = raw.trim();
         if text.is_empty() || !seen.insert(text) {
             continue;
         }
         let leading = raw.chars().count() - raw.trim_start().chars().count();
-        candidates.push(Candidate {
-            text: text.to_owned(),
-            score: span.score(),
-            probability: 0.0,
-            start_logit: span.start_logit,
-            end_logit: span.end_logit,
-            window: row.index,
-            start: span.start,
-            end: span.end,
-            answer_start: from + leading,
-        });
+        candidates.push(span.candidate(rows, text, from + leading));
     }
     candidates
 }
 
-fn softmax(candidates: &mut [Candidate]) {
-    let Some(best) = candidates.first().map(|best| f64::from(best.score)) else { return };
-    let weight = |candidate: &Candidate| (f64::from(candidate.score) - best).exp();
-    let total: f64 = candidates.iter().map(weight).sum();
+/// Over all candidates; the highest need not be the first where `run_qa` puts `empty` there.
+pub(crate) fn softmax(candidates: &mut [Candidate]) {
+    let scores = || candidates.iter().map(|one| f64::from(one.score));
+    let highest = scores().fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = scores().map(|score| (score - highest).exp()).sum();
     for candidate in candidates {
-        candidate.probability = weight(candidate) / total;
+        candidate.probability = (f64::from(candidate.score) - highest).exp() / total;
     }
 }
 

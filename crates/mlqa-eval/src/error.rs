@@ -214,3 +214,10 @@ pub enum EvalError {
         what: &'static str,
     },
 }
+
+impl EvalError {
+    /// A configured value that is out of range.
+    pub(crate) fn config(key: &'static str, value: impl ToString, rule: impl Into<String>) -> Self {
+        Self::Config { key, value: value.to_string(), rule: rule.into() }
+    }
+}

@@ -31,19 +31,13 @@ const MOST: usize = 10_000_000;
 
 impl Resampling {
     fn check(&self) -> Result<(), EvalError> {
-        let refuse = |key, value: String, rule: &str| {
-            Err(EvalError::Config { key, value, rule: rule.into() })
-        };
-        if self.samples == 0 {
-            return refuse("samples", "0".into(), "1 or more");
+        let Self { samples, level, .. } = *self;
+        match samples {
+            0 => Err(EvalError::config("samples", 0, "1 or more")),
+            1..=MOST if level > 0.0 && level < 1.0 => Ok(()),
+            1..=MOST => Err(EvalError::config("level", level, "between 0 and 1, such as 0.95")),
+            _ => Err(EvalError::config("samples", samples, "at most 10000000")),
         }
-        if self.samples > MOST {
-            return refuse("samples", self.samples.to_string(), "at most 10000000");
-        }
-        if !(self.level > 0.0 && self.level < 1.0) {
-            return refuse("level", self.level.to_string(), "between 0 and 1, such as 0.95");
-        }
-        Ok(())
     }
 
     /// The generator of one sample for one purpose.
@@ -184,11 +178,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
 
 fn some(values: usize) -> Result<(), EvalError> {
     match values {
-        0 => Err(EvalError::Config {
-            key: "values",
-            value: "[]".into(),
-            rule: "one value or more, one for each question".into(),
-        }),
+        0 => Err(EvalError::config("values", "[]", "one value or more, one for each question")),
         _ => Ok(()),
     }
 }

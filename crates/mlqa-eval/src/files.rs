@@ -2,8 +2,9 @@
 //! writing.
 use std::path::{Path, PathBuf};
 
-use serde::Serializer;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+use serde_json::ser::PrettyFormatter;
 use whole_file::{PublishError, Together};
 
 use crate::EvalError;
@@ -46,7 +47,10 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
 
 /// Writes files that belong together: all are complete before the first gets its name; missing
 /// folders are created.
-pub(crate) fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), EvalError> {
+///
+/// # Errors
+/// [`EvalError::Write`].
+pub fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), EvalError> {
     let mut together = Together::default();
     for (path, bytes) in files {
         path.parent()
@@ -63,4 +67,24 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| whole_file::write(path, bytes))
         .map_err(|source| EvalError::Write { path: path.to_path_buf(), source })
+}
+
+/// Pretty JSON and a newline, atomically.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
+    write_whole(path, &json_bytes(path, value)?)
+}
+
+/// Pretty JSON and a newline for the file `path`.
+///
+/// # Errors
+/// [`EvalError::Write`].
+pub fn json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, EvalError> {
+    let mut bytes = Vec::new();
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b" "));
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 use results::{ScoreSpread, over_seeds};
 use serde::{Deserialize, Serialize};
 
-use crate::files::read_json;
-use crate::predictions::{json_bytes, write_json};
+use crate::files::{json_bytes, read_json, write_json};
 use crate::{EvalError, Language, Score, TableOrder};
 
 /// The scores of one pair of languages, in percent.

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::by_language::steps_of;
+use crate::files::write_json;
 use crate::normalize::Steps;
-use crate::predictions::write_json;
 use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, EvalError, Normalization, Predictions};
 

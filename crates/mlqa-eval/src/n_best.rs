@@ -1,8 +1,17 @@
 //! The best answers of each question.
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+use rayon::prelude::*;
 use serde::Serialize;
+use whole_file::WholeFile;
+
+use crate::EvalError;
+use crate::files::write_json;
 
 /// One answer to a question.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Candidate {
     /// The part of the context, without surrounding white space.
     pub text: String,
@@ -58,5 +67,118 @@ impl NBest {
     pub fn null_odds(&self) -> Option<f64> {
         let best = self.best().map_or(0.0, |best| f64::from(best.score));
         self.null_score.map(|null| f64::from(null) - best)
+    }
+}
+
+/// Writes n-best lists as one indented JSON object, question id to list of answers, ids sorted,
+/// atomically.
+///
+/// # Errors
+/// [`EvalError::Write`].
+pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), EvalError> {
+    let by_id: BTreeMap<&str, &NBest> = all.iter().map(|one| (one.id.as_str(), one)).collect();
+    write_json(path.as_ref(), &by_id)
+}
+
+/// Questions whose lines one thread makes.
+const PART: usize = 32;
+/// What a line usually has.
+const BYTES: usize = 4096;
+const BETWEEN: &str = ",\n";
+
+/// A file of n-best lists, written as they come: one JSON object, question id to list of answers,
+/// with a question on each line.
+pub struct NBestFile {
+    file: WholeFile,
+    separator: &'static str,
+}
+
+impl NBestFile {
+    /// Starts the file that [`NBestFile::finish`] will name `path`.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn create(path: &Path) -> Result<Self, EvalError> {
+        let file = WholeFile::create(path).map_err(|source| unwritable(path, source))?;
+        Ok(Self { file, separator: "{\n" })
+    }
+
+    /// Adds some questions' lists.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn add(&mut self, all: &[NBest]) -> Result<(), EvalError> {
+        let path = self.file.path().to_owned();
+        let mut write = || -> io::Result<()> {
+            for part in all.par_chunks(PART).map(lines).collect::<Result<Vec<_>, _>>()? {
+                self.file.write_all(self.separator.as_bytes())?;
+                self.file.write_all(&part)?;
+                self.separator = BETWEEN;
+            }
+            Ok(())
+        };
+        write().map_err(|source| unwritable(&path, source))
+    }
+
+    /// Ends the file and gives it its name.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`].
+    pub fn finish(mut self) -> Result<(), EvalError> {
+        let path = self.file.path().to_owned();
+        let end = if self.separator == BETWEEN { "\n}\n" } else { "{\n}\n" };
+        self.file
+            .write_all(end.as_bytes())
+            .and_then(|()| self.file.finish())
+            .map_err(|source| unwritable(&path, source))
+    }
+}
+
+fn lines(part: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::with_capacity(PART * BYTES);
+    for one in part {
+        if !lines.is_empty() {
+            lines.extend_from_slice(BETWEEN.as_bytes());
+        }
+        serde_json::to_writer(&mut lines, &one.id)?;
+        lines.extend_from_slice(b": ");
+        serde_json::to_writer(&mut lines, one)?;
+    }
+    Ok(lines)
+}
+
+fn unwritable(path: &Path, source: io::Error) -> EvalError {
+    EvalError::Write { path: path.to_path_buf(), source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_written_in_parts_is_the_object() {
+        let folder = tempfile::tempdir().unwrap();
+        for count in [0, 1, 31, 32, 33, 65, 200] {
+            let one = |k: usize| NBest {
+                id: format!("id \"{k}\""),
+                candidates: vec![Candidate::default(); k % 3],
+                null_score: Some(k as f32 / 3.0),
+                null: k.is_multiple_of(2),
+            };
+            let all: Vec<NBest> = (0..count).map(one).collect();
+            let path = folder.path().join("n_best.json");
+            let mut file = NBestFile::create(&path).unwrap();
+            all.chunks(90).for_each(|some| file.add(some).unwrap());
+            file.finish().unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), count + 2);
+            let read: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+            let value = |one: &NBest| {
+                let text = serde_json::to_string(one).unwrap();
+                (one.id.clone(), serde_json::from_str(&text).unwrap())
+            };
+            assert!(read == all.iter().map(value).collect(), "{count}");
+        }
     }
 }

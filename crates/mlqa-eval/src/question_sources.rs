@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{path_as_text, read_json};
-use crate::predictions::write_json;
+use crate::files::{path_as_text, read_json, write_json};
 use crate::{EvalError, Language};
 
 /// The file's name, beside the prediction files that it speaks of.

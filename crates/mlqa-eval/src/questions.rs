@@ -246,91 +246,87 @@ impl Questions {
         }
     }
 
-    fn article(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
+    /// An object: each of its `own` keys comes once at most, and `value` takes what it has; those
+    /// that are `needed` have to come, and others are passed over.
+    fn object<R: Read>(
+        &mut self,
+        tokens: &mut Tokens<R>,
+        own: &[Key],
+        needed: &[Key],
+        mut value: impl FnMut(&mut Self, &mut Tokens<R>, Key) -> Taken<()>,
+    ) -> Taken<()> {
         let mut came = Came::default();
+        tokens.object(key, |tokens, key| {
+            if !own.contains(&key) {
+                return tokens.pass_value(&mut self.scratch);
+            }
+            came.add(key)?;
+            value(self, tokens, key)
+        })?;
+        came.needs(needed)
+    }
+
+    fn article(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
+        let own = [Key::Title, Key::Paragraphs];
         let mut title = 0..0;
         let from = self.questions.len();
-        tokens.object(key, |tokens, key| match key {
-            Key::Title => {
-                came.add(key)?;
-                title = self.wording(tokens)?;
-                Ok(())
+        self.object(tokens, &own, &[Key::Paragraphs], |all, tokens, key| {
+            match key {
+                Key::Title => title = all.wording(tokens)?,
+                _ => tokens.list(|tokens| all.paragraph(tokens))?,
             }
-            Key::Paragraphs => {
-                came.add(key)?;
-                tokens.list(|tokens| self.paragraph(tokens))
-            }
-            _ => tokens.pass_value(&mut self.scratch),
+            Ok(())
         })?;
         self.questions.iter_mut().skip(from).for_each(|one| one.title = title.clone());
-        came.needs(&[Key::Paragraphs])
+        Ok(())
     }
 
     fn paragraph(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let mut came = Came::default();
+        let own = [Key::Context, Key::Qas];
         let mut context = 0..0;
         let from = self.questions.len();
-        tokens.object(key, |tokens, key| match key {
-            Key::Context => {
-                came.add(key)?;
-                context = self.wording(tokens)?;
-                Ok(())
+        self.object(tokens, &own, &own, |all, tokens, key| {
+            match key {
+                Key::Context => context = all.wording(tokens)?,
+                _ => tokens.list(|tokens| all.question(tokens))?,
             }
-            Key::Qas => {
-                came.add(key)?;
-                tokens.list(|tokens| self.question(tokens))
-            }
-            _ => tokens.pass_value(&mut self.scratch),
+            Ok(())
         })?;
         self.questions.iter_mut().skip(from).for_each(|one| one.context = context.clone());
-        came.needs(&[Key::Context, Key::Qas])
+        Ok(())
     }
 
     fn question(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let (mut came, mut question) = (Came::default(), Question::default());
-        tokens.object(key, |tokens, key| match key {
-            Key::Id => {
-                came.add(key)?;
-                question.id = tokens.text(&mut self.text)?;
-                Ok(())
+        let own = [Key::Id, Key::Question, Key::Answers];
+        let mut question = Question::default();
+        self.object(tokens, &own, &[Key::Id, Key::Question], |all, tokens, key| {
+            match key {
+                Key::Id => question.id = tokens.text(&mut all.text)?,
+                Key::Question => question.question = all.wording(tokens)?,
+                _ => {
+                    let from = all.answers.len();
+                    tokens.list(|tokens| all.answer(tokens))?;
+                    question.answers = from..all.answers.len();
+                }
             }
-            Key::Question => {
-                came.add(key)?;
-                question.question = self.wording(tokens)?;
-                Ok(())
-            }
-            Key::Answers => {
-                came.add(key)?;
-                let from = self.answers.len();
-                tokens.list(|tokens| self.answer(tokens))?;
-                question.answers = from..self.answers.len();
-                Ok(())
-            }
-            _ => tokens.pass_value(&mut self.scratch),
+            Ok(())
         })?;
-        came.needs(&[Key::Id, Key::Question])?;
         self.questions.push(question);
         Ok(())
     }
 
     fn answer(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let mut came = Came::default();
+        let own = [Key::Text, Key::AnswerStart];
         let mut answer = Answer { text: 0..0, start: 0 };
-        tokens.object(key, |tokens, key| match key {
-            Key::Text => {
-                came.add(key)?;
-                answer.text = tokens.text(&mut self.text)?;
-                Ok(())
+        self.object(tokens, &own, &own, |all, tokens, key| {
+            match key {
+                Key::Text => answer.text = tokens.text(&mut all.text)?,
+                _ => answer.start = tokens.whole_number()?,
             }
-            Key::AnswerStart => {
-                came.add(key)?;
-                answer.start = tokens.whole_number()?;
-                Ok(())
-            }
-            _ => tokens.pass_value(&mut self.scratch),
+            Ok(())
         })?;
         self.answers.push(answer);
-        came.needs(&[Key::Text, Key::AnswerStart])
+        Ok(())
     }
 }
 

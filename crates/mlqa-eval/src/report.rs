@@ -34,7 +34,7 @@ impl Metric {
     }
 
     /// The metric's value in a cell.
-    pub(crate) fn of(self, cell: &Cell) -> Spread {
+    pub fn of(self, cell: &Cell) -> Spread {
         match self {
             Self::F1 => cell.scores().f1(),
             Self::Em => cell.scores().em(),

@@ -6,9 +6,8 @@ use std::path::Path;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::files::read_json;
+use crate::files::{read_json, write_json};
 use crate::metric::{overlap_f1, python_float};
-use crate::predictions::write_json;
 use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, EvalError, NBest, Normalization, Predictions};
 
@@ -136,8 +135,7 @@ pub fn score_squad2(
     threshold: f64,
 ) -> Result<Squad2Score, EvalError> {
     if threshold.is_nan() {
-        let (value, rule) = ("NaN".into(), "a number".into());
-        return Err(EvalError::Config { key: "null threshold", value, rule });
+        return Err(EvalError::config("null threshold", threshold, "a number"));
     }
     let mut scored = Vec::with_capacity(dataset.questions.len());
     let mut unanswered = Vec::new();
@@ -180,8 +178,8 @@ pub fn score_squad2(
             (None, None) => 0.0,
             (None, Some(_)) => {
                 let rule = "an object with the odds of every question that has a prediction";
-                let (value, rule) = (format!("without `{}`", one.id), rule.into());
-                return Err(EvalError::Config { key: "null odds", value, rule });
+                let value = format!("without `{}`", one.id);
+                return Err(EvalError::config("null odds", value, rule));
             }
         };
         if own > threshold {

@@ -60,11 +60,9 @@ pub fn top_k_exact_match(
     unique: TopKUnique,
 ) -> Result<f64, EvalError> {
     if k == 0 {
-        return Err(EvalError::Config { key: "k", value: "0".into(), rule: "at least 1".into() });
+        return Err(EvalError::config("k", k, "at least 1"));
     }
-    if dataset.questions.is_empty() {
-        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
-    }
+    dataset.expect_questions()?;
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
     let matches = dataset
         .questions
@@ -72,8 +70,7 @@ pub fn top_k_exact_match(
         .map(|question| {
             let Some(list) = lists.get(question.id.as_str()) else { return Ok(0) };
             if question.answers.is_empty() {
-                let (path, id) = (dataset.path.clone(), question.id.clone());
-                return Err(EvalError::NoGold { path, id });
+                return Err(dataset.no_gold(question));
             }
             let gold: Vec<Vec<String>> =
                 question.answers.iter().map(|answer| normalization.tokens(&answer.text)).collect();

@@ -142,10 +142,9 @@ impl WindowConfig {
     /// ```
     pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), EvalError> {
         self.expect_lengths()?;
-        let refuse = |key, value: String, rule| Err(EvalError::Config { key, value, rule });
         if self.max_length > max_positions {
             let rule = format!("at most {max_positions}, the positions of the model");
-            return refuse("max_length", self.max_length.to_string(), rule);
+            return Err(EvalError::config("max_length", self.max_length, rule));
         }
         let specials = 2 + self.separator.count();
         let question = match self.compatible {
@@ -160,11 +159,11 @@ impl WindowConfig {
                 Some(Compatible::RunQa) => "doc_stride",
             };
             let rule = format!("above {sum} + {specials} = {taken}");
-            return refuse("max_length", self.max_length.to_string(), rule);
+            return Err(EvalError::config("max_length", self.max_length, rule));
         }
         if self.segment_ids && segments < 2 {
             let rule = "false: the model has one segment (model.segments = \"learned2\" adds one)";
-            return refuse("segment_ids", "true".into(), rule.into());
+            return Err(EvalError::config("segment_ids", true, rule));
         }
         Ok(())
     }
@@ -172,23 +171,15 @@ impl WindowConfig {
     fn expect_lengths(&self) -> Result<(), EvalError> {
         // Its rows all have the full length.
         if self.compatible == Some(Compatible::RunQa) && self.max_length > LONGEST {
-            return Err(EvalError::Config {
-                key: "max_length",
-                value: self.max_length.to_string(),
-                rule: format!(
-                    "at most {LONGEST} with compatible = \"run_qa\", whose rows all have it"
-                ),
-            });
+            let rule =
+                format!("at most {LONGEST} with compatible = \"run_qa\", whose rows all have it");
+            return Err(EvalError::config("max_length", self.max_length, rule));
         }
         for (key, value) in
             [("max_length", self.max_length), ("max_question_length", self.max_question_length)]
         {
             if value == 0 {
-                return Err(EvalError::Config {
-                    key,
-                    value: "0".into(),
-                    rule: "at least 1".into(),
-                });
+                return Err(EvalError::config(key, value, "at least 1"));
             }
         }
         Ok(())

@@ -15,8 +15,8 @@ use std::time::Instant;
 use clap::Parser;
 use inputs::Inputs;
 use mlqa_eval::{
-    Compatible, Dataset, DecodeConfig, EvalError, Predictions, Purpose, WindowConfig, decode,
-    load_tokenizer, windows, write_n_best,
+    Compatible, Dataset, DecodeConfig, EvalError, NBestFile, Predictions, Purpose, WindowConfig,
+    decode, load_tokenizer, windows,
 };
 use serde_json::Value;
 use testkit::Peers;
@@ -169,7 +169,9 @@ impl Bench {
             let begin = Instant::now();
             let all = decode(&questions, &windows, &rows[0], &rows[1], &config)?;
             Predictions::from(all.as_slice()).write(self.folder.join("p.alone.json"))?;
-            write_n_best(self.folder.join("n_best.alone.json"), &all)?;
+            let mut lists = NBestFile::create(&self.folder.join("n_best.alone.json"))?;
+            lists.add(&all)?;
+            lists.finish()?;
             seconds.push(begin.elapsed().as_secs_f64());
         }
         seconds.sort_unstable_by(f64::total_cmp);

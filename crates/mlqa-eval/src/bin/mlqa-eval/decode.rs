@@ -1,11 +1,8 @@
 //! `mlqa-eval decode`: from a model's logits to answers.
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, DecodeConfig, EvalError, NBest, NullOdds, Predictions, decode};
-use rayon::prelude::*;
-use whole_file::WholeFile;
+use mlqa_eval::{Dataset, DecodeConfig, EvalError, NBestFile, NullOdds, Predictions, decode};
 
 use crate::tensors::Rows;
 use crate::windows::{Block, CutArgs};
@@ -71,7 +68,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let cutter = args.cut.cutter()?;
     let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
     warn_of_other_windows(args, start.windows.as_deref());
-    let mut lists = args.n_best.as_deref().map(Lists::create).transpose()?;
+    let mut lists = args.n_best.as_deref().map(NBestFile::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
     let mut rows = 0;
     let mut choose = |Block { questions, windows }: Block<'_>| {
@@ -107,7 +104,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if start.left() > 0 || end.left() > 0 {
         return Err(other_rows(args, start.shape, &rows.to_string()));
     }
-    lists.map_or(Ok(()), Lists::finish)?;
+    lists.map_or(Ok(()), NBestFile::finish)?;
     if let Some(path) = &args.null_odds {
         odds.write(path)?;
     }
@@ -138,68 +135,4 @@ fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
         args.dataset.display()
     );
     EvalError::Content { path: args.logits.clone(), message }.into()
-}
-
-/// Questions whose lines one thread makes.
-const PART: usize = 32;
-/// What a line usually has.
-const BYTES: usize = 4096;
-const BETWEEN: &str = ",\n";
-
-/// The file of n-best lists: one object, a question on each line, in file order.
-struct Lists {
-    file: WholeFile,
-    separator: &'static str,
-}
-
-impl Lists {
-    fn create(path: &Path) -> Result<Self, EvalError> {
-        let file = WholeFile::create(path).map_err(|source| unwritable(path, source))?;
-        Ok(Self { file, separator: "{\n" })
-    }
-
-    fn add(&mut self, all: &[NBest]) -> Result<(), EvalError> {
-        let parts: Result<Vec<_>, serde_json::Error> =
-            all.par_chunks(PART).map(Self::lines).collect();
-        let path = self.file.path().to_owned();
-        let mut write = |parts: &[Vec<u8>]| {
-            for part in parts {
-                self.file.write_all(self.separator.as_bytes())?;
-                self.file.write_all(part)?;
-                self.separator = BETWEEN;
-            }
-            Ok(())
-        };
-        parts
-            .map_err(std::io::Error::from)
-            .and_then(|parts| write(&parts))
-            .map_err(|source| unwritable(&path, source))
-    }
-
-    fn lines(part: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
-        let mut lines = Vec::with_capacity(PART * BYTES);
-        for one in part {
-            if !lines.is_empty() {
-                lines.extend_from_slice(BETWEEN.as_bytes());
-            }
-            serde_json::to_writer(&mut lines, &one.id)?;
-            lines.extend_from_slice(b": ");
-            serde_json::to_writer(&mut lines, one)?;
-        }
-        Ok(lines)
-    }
-
-    fn finish(mut self) -> Result<(), EvalError> {
-        let path = self.file.path().to_owned();
-        let begin = if self.separator == "{\n" { "{" } else { "" };
-        self.file
-            .write_all(begin.as_bytes())
-            .and_then(|()| self.file.write_all(b"\n}\n"))
-            .and_then(|()| self.file.finish())
-            .map_err(|source| unwritable(&path, source))
-    }
-}
-
-fn unwritable(path: &Path, source: std::io::Error) -> EvalError {
-    EvalError::Write { path: path.to_owned(), source }
 }

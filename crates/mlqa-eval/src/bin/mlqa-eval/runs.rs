@@ -1,11 +1,11 @@
 //! `mlqa-eval compare --data`: two runs, question by question.
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, EvalError, PairedTest, Predictions, QuestionScore, Resampling, Spread, holm,
     language_file, paired_test, score,
 };
+use results::Table;
 use serde::Serialize;
 
 use crate::Stop;
@@ -156,28 +156,21 @@ fn compare(
 
 /// The rows as a table.
 pub fn markdown(rows: &[Row]) -> String {
-    let mut out = String::from(
-        "| data | metric | questions | baseline | predictions | difference | interval | p \
-         (randomisation) | p (bootstrap) | p (Holm) |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-    );
+    let columns = ["metric", "questions", "baseline", "predictions", "difference", "interval"];
+    let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
+    let mut table = Table::new("data", columns.into_iter().chain(p)).with_text(&["metric"]);
     for row in rows {
         let score = |mean, sd| Spread { mean, sd }.text(2);
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {} | {} | {:+.2} | {:+.2} to {:+.2} | {:.4} | {:.4} | {:.4} |",
-            row.data.replace('|', "\\|"),
-            row.metric,
-            row.questions,
+        let cells = [
+            row.metric.to_owned(),
+            row.questions.to_string(),
             score(row.baseline, row.baseline_sd),
             score(row.predictions, row.predictions_sd),
-            row.difference,
-            row.low,
-            row.high,
-            row.p_randomisation,
-            row.p_bootstrap,
-            row.p_holm
-        );
+            format!("{:+.2}", row.difference),
+            format!("{:+.2} to {:+.2}", row.low, row.high),
+        ];
+        let p = [row.p_randomisation, row.p_bootstrap, row.p_holm].map(|p| format!("{p:.4}"));
+        table.row(&row.data, cells.into_iter().chain(p));
     }
-    out
+    table.to_string()
 }

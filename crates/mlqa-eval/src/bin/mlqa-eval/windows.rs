@@ -1,5 +1,5 @@
 //! `mlqa-eval windows`: the rows that a model reads.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use mlqa_eval::{
@@ -129,7 +129,8 @@ impl Cutter {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    whole_file::check_output(&args.out).map_err(|error| unwritable(&args.out, error))?;
+    whole_file::check_output(&args.out)
+        .map_err(|source| EvalError::Write { path: args.out.clone(), source })?;
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let (mut rows, mut of) = (Vec::new(), Vec::new());
@@ -149,8 +150,4 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     write_ints(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());
     print(&format!("{questions} questions, {rows} rows of {width} tokens\n"))
-}
-
-fn unwritable(path: &Path, source: std::io::Error) -> EvalError {
-    EvalError::Write { path: path.to_owned(), source }
 }
