@@ -237,10 +237,9 @@ fn facts(
 
 /// What differs: keys of recipes, and the files of answers that came without one.
 fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, EvalError> {
-    let mut columns = vec!["key"];
-    columns.extend(runs.iter().map(|run| run.name.as_str()));
     let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
-    let mut table = Table::new("differing", title, &columns);
+    let mut table = Table::new("differing", title, "key");
+    table.columns.extend(runs.iter().map(|run| run.name.clone()));
     let keys: Vec<BTreeMap<String, Json>> = records.iter().map(Records::keys).collect();
     let names: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
@@ -258,8 +257,7 @@ fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, EvalError
         let files: Vec<&Path> =
             run.seeds.iter().flatten().map(|file| file.predictions.as_path()).collect();
         row.push(match files.as_slice() {
-            _ if !run.about.cells.is_empty() => Value::Missing,
-            [] => Value::Missing,
+            files if files.is_empty() || !run.about.cells.is_empty() => Value::Missing,
             [file] => Value::Text(format!("{}, SHA-256 {}", file_name(file), digest(file)?)),
             files => Value::Text(format!("{} files", files.len())),
         });
@@ -281,8 +279,7 @@ fn digest(path: &Path) -> Result<String, EvalError> {
 
 /// The question files of all pairs.
 fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, EvalError> {
-    let columns = ["questions", "file", "count", "SHA-256"];
-    let mut table = Table::new("data", "Question files", &columns);
+    let mut table = Table::new("data", "Question files", "questions, file, count, SHA-256");
     let files = runs.iter().flat_map(|run| run.seeds.iter().flatten());
     let files: BTreeSet<_> = files.map(|file| (&file.pair, &file.questions)).collect();
     for (pair, path) in files {
@@ -299,7 +296,7 @@ fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, EvalError> {
 
 /// The files that recipes name, by key.
 fn inputs(records: &[Records]) -> Table {
-    let mut table = Table::new("inputs", "Models and other input files", &["file", "SHA-256"]);
+    let mut table = Table::new("inputs", "Models and other input files", "file, SHA-256");
     let files: BTreeMap<String, Json> =
         records.iter().flat_map(|one| one.decided_by("files")).collect();
     let row = |(name, digest): (String, Json)| vec![Value::Text(name), Value::Text(text(&digest))];

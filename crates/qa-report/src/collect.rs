@@ -54,6 +54,7 @@ pub(crate) struct PairScores {
 }
 
 /// Everything that tables and drawings are made of.
+#[derive(Default)]
 pub(crate) struct Collected {
     pub names: Vec<String>,
     pub seeds: Vec<usize>,
@@ -122,20 +123,15 @@ pub(crate) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Colle
     let pairs = by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(questions(files)?.dataset.questions.len()));
     let quotas = shares(&sizes.collect::<Result<Vec<_>, EvalError>>()?, config.examples);
-    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     let mut all = Collected {
-        names,
+        names: runs.iter().map(|run| run.name.clone()).collect(),
         seeds: runs.iter().map(|run| run.seeds.len()).collect(),
-        pairs: Vec::new(),
-        rows: Vec::new(),
-        kinds: Vec::new(),
-        ids: 0,
-        browser: Browser::default(),
+        ..Collected::default()
     };
-    let (mut ids, mut kinds) = (HashMap::new(), BTreeMap::new());
+    let mut ids = HashMap::new();
     for ((pair, files), quota) in pairs.into_iter().zip(quotas) {
         let data = questions(&files)?;
-        add_pair(&mut all, pair, &data, &files, config, quota, (&mut ids, &mut kinds))?;
+        add_pair(&mut all, pair, &data, &files, config, quota, &mut ids)?;
     }
     for (number, run) in runs.iter().enumerate() {
         for (context, question, cell) in run.scores.iter().flat_map(Matrix::cells) {
@@ -226,8 +222,13 @@ fn questions(files: &OfPair<'_>) -> Result<Questions, EvalError> {
     Ok(Questions { dataset, types, without_gold })
 }
 
-/// The numbers of ids and of types of answers.
-type Numbers<'a> = (&'a mut HashMap<(String, String), usize>, &'a mut BTreeMap<String, usize>);
+/// The place of a type of answers among all.
+fn kind_number(kinds: &mut Vec<String>, kind: &String) -> usize {
+    kinds.iter().position(|known| known == kind).unwrap_or_else(|| {
+        kinds.push(kind.clone());
+        kinds.len() - 1
+    })
+}
 
 fn add_pair(
     all: &mut Collected,
@@ -236,7 +237,7 @@ fn add_pair(
     files: &OfPair<'_>,
     config: &ReportConfig,
     quota: usize,
-    (ids, kinds): Numbers<'_>,
+    ids: &mut HashMap<(String, String), usize>,
 ) -> Result<(), EvalError> {
     let (Questions { dataset, types, .. }, number) = (data, all.pairs.len());
     let mut scored: Vec<Vec<Score>> = Vec::new();
@@ -259,22 +260,17 @@ fn add_pair(
     }
     let Some(first) = files.iter().flatten().next() else { return Ok(()) };
     let rules = first.rules(config.squad);
+    let mut kinds = Vec::with_capacity(dataset.questions.len());
     for (at, question) in dataset.questions.iter().enumerate() {
-        let (next_id, next_kind) = (ids.len(), kinds.len());
+        let next_id = ids.len();
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
-        let kind = types.get(&question.id).map(|kind| {
-            *kinds.entry(kind.clone()).or_insert_with(|| {
-                all.kinds.push(kind.clone());
-                next_kind
-            })
-        });
+        let kind = types.get(&question.id).map(|kind| kind_number(&mut all.kinds, kind));
+        kinds.push(kind);
         let values = scored.iter().map(|seeds| mean_of(seeds, at)).collect();
         let features = features(question, rules);
         all.rows.push(Row { pair: number, id, kind, features, values });
     }
-    let numbers: Vec<Option<usize>> =
-        dataset.questions.iter().map(|one| Some(*kinds.get(types.get(&one.id)?)?)).collect();
-    all.browser.add(pair, dataset, &numbers, &seen, quota);
+    all.browser.add(pair, dataset, &kinds, &seen, quota);
     all.pairs.push(PairScores {
         pair: pair.clone(),
         questions: dataset.questions.len(),

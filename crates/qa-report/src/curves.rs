@@ -97,16 +97,15 @@ pub(crate) fn draw(curve: &Curve, names: &[String]) -> Svg {
     let name = format!("loss-{}", crate::text::file_name(&curve.stage));
     let below = top + height;
     let mut svg = Svg::new(name, &title, left + width + 14.0, below + 66.0 + 18.0 * rows.floor());
-    let soft = |anchor| Style::of(12.0, anchor).soft();
+    let middle = Style::of(12.0, Anchor::Middle).soft();
     for &tick in &losses {
-        svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
-        svg.text(left - 6.0, y(tick) + 4.0, soft(Anchor::End), &label(tick));
+        svg.rule((left, y(tick)), width, tick);
     }
     for &tick in &steps {
         svg.line((x(tick), below), (x(tick), below + 4.0), "currentColor", 1.0, 0.4);
-        svg.text(x(tick), below + 18.0, soft(Anchor::Middle), &label(tick));
+        svg.text(x(tick), below + 18.0, middle, &label(tick));
     }
-    svg.text(left + width / 2.0, below + 36.0, soft(Anchor::Middle), "step");
+    svg.text(left + width / 2.0, below + 36.0, middle, "step");
     for (run, points) in &curve.lines {
         let line: Points = points.iter().map(|one| (x(one.0), y(one.1))).collect();
         svg.path(&line, colour(*run));

@@ -11,31 +11,18 @@ pub(crate) fn newest<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String
     files.filter_map(changed).max().map(day)
 }
 
-/// The day that `since` 1970 leads to, by the rule of leap years.
+/// The day that `since` 1970 leads to: years that begin in March end with their leap day, and 400
+/// of them have 146,097 days (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn day(since: Duration) -> String {
-    let mut days = since.as_secs() / 86_400;
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let mut year = 1970;
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if days < length {
-            break;
-        }
-        days -= length;
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year:04}-{month:02}-{:02}", days + 1)
+    let days = since.as_secs() / 86_400 + 719_468;
+    let of_era = days % 146_097;
+    let of_leap_days = of_era / 1460 + of_era / 146_096 - of_era / 36_524;
+    let year = (of_era - of_leap_days) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let year = 400 * (days / 146_097) + year + month / 10;
+    format!("{year:04}-{:02}-{day:02}", (month + 2) % 12 + 1)
 }
 
 #[cfg(test)]

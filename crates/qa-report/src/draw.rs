@@ -12,6 +12,8 @@ const WIDTH: f64 = 346.0;
 const CELL: (f64, f64) = (62.0, 40.0);
 const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
 const HEAT: &str = "#0969da";
+/// The ticks of an axis of percentages.
+const PERCENTS: [f64; 5] = [0.0, 25.0, 50.0, 75.0, 100.0];
 
 /// How strong the colour of a score is; at most 0.6, so that ink keeps its contrast.
 fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
@@ -27,13 +29,11 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     let body = (left + columns * CELL.0, top + map.rows.len() as f64 * CELL.1);
     let width = body.0 + means.max(1.0).mul_add(CELL.0, gap) + 8.0;
     let bottom = if map.column_means.is_some() { gap + CELL.1 } else { 0.0 };
-    let legend = |map: &HeatMap| {
-        let (low, high) = map.range;
-        let questions =
-            map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
-        format!("percent, {low:.1} pale to {high:.1} strong{}", questions.unwrap_or_default())
-    };
-    let legend = legend(map);
+    let (low, high) = map.range;
+    let questions =
+        map.questions().map(|count| format!("; {} questions in each cell", thousands(count)));
+    let legend =
+        format!("percent, {low:.1} pale to {high:.1} strong{}", questions.unwrap_or_default());
     let width =
         width.max(text_width(&legend, 12.0) + 16.0).max(text_width(&map.title, 15.0) + 16.0);
     let mut svg = Svg::new(&map.name, &map.title, width, body.1 + bottom + 30.0);
@@ -277,9 +277,8 @@ pub(crate) fn effect(effect: &Effect, names: &[String]) -> Svg {
         top + height + 56.0 + 18.0 * ((names.len().max(1) - 1) as f64 / 4.0).floor(),
     );
     let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
-    for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {
-        svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
-        svg.text(left - 6.0, y(tick) + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
+    for tick in PERCENTS {
+        svg.rule((left, y(tick)), width, tick);
     }
     let step = width / effect.bins.len().max(1) as f64;
     let x = |bin: usize, run: usize| {
@@ -314,19 +313,14 @@ pub(crate) fn effect(effect: &Effect, names: &[String]) -> Svg {
 /// and run: (language, percent, F1 run by run).
 pub(crate) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[String]) -> Svg {
     let [left, top, width, height] = [44.0, 40.0, 420.0, 240.0];
+    let middle = Style::of(12.0, Anchor::Middle).soft();
     let title = "F1 by coverage of the questions' tokens";
     let mut svg = Svg::new("coverage", title, left + width + 24.0, top + height + 84.0);
     let x = |value: f64| left + width * value.clamp(0.0, 100.0) / 100.0;
     let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
-    for tick in [0.0, 25.0, 50.0, 75.0, 100.0] {
-        svg.line((left, y(tick)), (left + width, y(tick)), "currentColor", 1.0, 0.15);
-        svg.text(left - 6.0, y(tick) + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
-        svg.text(
-            x(tick),
-            top + height + 17.0,
-            Style::of(12.0, Anchor::Middle).soft(),
-            &label(tick),
-        );
+    for tick in PERCENTS {
+        svg.rule((left, y(tick)), width, tick);
+        svg.text(x(tick), top + height + 17.0, middle, &label(tick));
     }
     for (language, share, scores) in points {
         // The language stands once, beside its highest mark.
@@ -342,7 +336,6 @@ pub(crate) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[Stri
             svg.mark((x(*share), y(*score)), run, false, &tip);
         }
     }
-    let middle = Style::of(12.0, Anchor::Middle).soft();
     svg.text(left + width / 2.0, top + height + 36.0, middle, "percent of the tokens covered");
     let names: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
     svg.legend((left, top + height + 62.0), &names);

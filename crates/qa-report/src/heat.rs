@@ -1,8 +1,7 @@
 //! Heat maps: what stands in which row and column, and the means beside them.
-use mlqa_eval::{Cell, Language, Matrix, Spread};
+use mlqa_eval::{Cell, Language, Matrix, Metric, Spread};
 
 use crate::collect::Collected;
-use crate::evidence::METRICS;
 use crate::table::{Table, Value};
 
 /// A cell of a heat map, in percent.
@@ -51,10 +50,9 @@ impl HeatMap {
     /// The same as a table.
     pub fn table(&self) -> Table {
         let first = format!("{} \\ {}", self.row_title, self.column_title);
-        let mut columns = vec![first.as_str()];
-        columns.extend(self.columns.iter().map(String::as_str));
-        columns.extend(self.row_means.iter().map(|(name, _)| *name));
-        let mut table = Table::new(self.name.clone(), self.title.clone(), &columns);
+        let mut table = Table::new(&self.name, &self.title, &first);
+        table.columns.extend(self.columns.iter().cloned());
+        table.columns.extend(self.row_means.iter().map(|(name, _)| (*name).to_owned()));
         for (at, (name, cells)) in self.rows.iter().zip(&self.cells).enumerate() {
             let mut row = vec![Value::from(name.as_str())];
             row.extend(cells.iter().map(|cell| Value::from(cell.as_ref().map(|cell| cell.score))));
@@ -90,13 +88,12 @@ pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
         && contexts.first().is_some_and(|first| first.len() == 1);
     let same = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
     let mut maps = Vec::new();
-    for (metric, name) in METRICS.iter().enumerate() {
+    for metric in Metric::ALL {
         let range = range(&runs, metric);
         if same || one_context {
-            maps.push(of_runs(&runs, metric, name, range));
+            maps.push(of_runs(&runs, metric, range));
         } else {
-            let of_run =
-                |(run, matrix): &(&str, Matrix)| of_matrix(run, matrix, metric, name, range);
+            let of_run = |(run, matrix): &(&str, Matrix)| of_matrix(run, matrix, metric, range);
             maps.extend(runs.iter().map(of_run));
         }
     }
@@ -109,29 +106,19 @@ pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
     maps
 }
 
-fn range(runs: &[(&str, Matrix)], metric: usize) -> (f64, f64) {
+fn range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
     let cells = runs.iter().flat_map(|(_, matrix)| matrix.cells());
     cells.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, _, cell)| {
-        let (score, _) = of_metric(cell, metric);
+        let score = metric.of(cell).mean;
         (low.min(score), high.max(score))
     })
 }
 
-fn of_metric(cell: &Cell, metric: usize) -> (f64, Option<f64>) {
-    match metric {
-        0 => (cell.f1, cell.f1_sd),
-        _ => (cell.em, cell.em_sd),
-    }
-}
-
-fn heat(cell: &Cell, metric: usize, context: Language, question: Language, run: &str) -> Heat {
-    let (score, sd) = of_metric(cell, metric);
-    let shown = |metric: usize| {
-        let (mean, sd) = of_metric(cell, metric);
-        Spread { mean, sd }.text(2)
-    };
+fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run: &str) -> Heat {
+    let Spread { mean: score, sd } = metric.of(cell);
+    let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
     let pair = format!("{run}: {} context, {} question", context.name(), question.name());
-    let mut tip = format!("{pair}: F1 {}, EM {}", shown(0), shown(1));
+    let mut tip = format!("{pair}: F1 {f1}, EM {em}");
     if cell.questions > 0 {
         tip.push_str(&format!(", {} questions", cell.questions));
     }
@@ -143,7 +130,8 @@ fn mean<'a>(cells: impl Iterator<Item = &'a Heat>) -> Option<f64> {
     (!scores.is_empty()).then(|| Spread::of(scores).mean)
 }
 
-fn of_matrix(run: &str, matrix: &Matrix, metric: usize, name: &str, range: (f64, f64)) -> HeatMap {
+fn of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> HeatMap {
+    let name = metric.name();
     let (contexts, questions) = (matrix.contexts(), matrix.questions());
     let cell = |context: Language, question: Language| {
         Some(heat(matrix.get(context, question)?, metric, context, question, run))
@@ -167,7 +155,8 @@ fn of_matrix(run: &str, matrix: &Matrix, metric: usize, name: &str, range: (f64,
 }
 
 /// Runs as rows.
-fn of_runs(runs: &[(&str, Matrix)], metric: usize, name: &str, range: (f64, f64)) -> HeatMap {
+fn of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> HeatMap {
+    let name = metric.name();
     let mut columns: Vec<(Language, Language)> = Vec::new();
     for (_, matrix) in runs {
         columns.extend(matrix.cells().map(|(context, question, _)| (context, question)));

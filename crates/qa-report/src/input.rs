@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, QuestionSources,
-    TableOrder, read_json,
+    AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, QuestionSource,
+    QuestionSources, TableOrder, read_json,
 };
 use serde_json::Value as Json;
 
@@ -41,7 +41,7 @@ pub(crate) struct AnswerFile {
 }
 
 /// One run: what each of its seeds answered, and how its training went.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReportRun {
     /// Shown in tables and drawings.
     pub name: String,
@@ -135,7 +135,7 @@ impl ReportRun {
             return Err(nothing("predictions (….json)", path));
         }
         let about = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
-        Ok(vec![Self { name, seeds: vec![answers], scores: None, about }])
+        Ok(vec![Self { name, seeds: vec![answers], about, ..Self::default() }])
     }
 
     /// The runs of a recipe's run folder: those parts that `keep(seed, arm)`; none where no
@@ -215,12 +215,7 @@ fn of_run_folder(
                 RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
             walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut about)?;
             all_about.extend(about.clone());
-            let empty = || ReportRun {
-                name: arm.clone(),
-                seeds: vec![],
-                scores: None,
-                about: RunFiles::default(),
-            };
+            let empty = || ReportRun { name: arm.clone(), ..ReportRun::default() };
             let run = runs.entry(arm.clone()).or_insert_with(empty);
             if !answers.is_empty() {
                 run.seeds.push(answers);
@@ -234,7 +229,8 @@ fn of_run_folder(
         let answers = of_predictions(folder, "", Some(folder), files)?;
         if !answers.is_empty() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            runs.push(ReportRun { name, seeds: vec![answers], scores: None, about: all_about });
+            let seeds = vec![answers];
+            runs.push(ReportRun { name, seeds, about: all_about, ..ReportRun::default() });
         }
     }
     Ok(runs)
@@ -272,6 +268,16 @@ fn walk_cell(
     Ok(())
 }
 
+/// The languages of context and question of a prediction file, by what its folder says of it, or by
+/// its name.
+fn languages(
+    source: Option<&QuestionSource>,
+    name: Option<&DatasetName>,
+) -> Option<(Language, Language)> {
+    let of_name = || name.map(|name| (name.context, name.question));
+    source.map(|source| (source.context, source.question)).or_else(of_name)
+}
+
 /// The answer files in a folder of predictions.
 fn of_predictions(
     folder: &Path,
@@ -284,11 +290,7 @@ fn of_predictions(
     for name in names(folder)? {
         let source = sources.0.get(&name);
         let parsed = name.parse::<DatasetName>().ok();
-        let (context, question) = match (source, &parsed) {
-            (Some(source), _) => (source.context, source.question),
-            (None, Some(name)) => (name.context, name.question),
-            (None, None) => continue,
-        };
+        let Some((context, question)) = languages(source, parsed.as_ref()) else { continue };
         let own = DatasetName { split: files.split.clone(), context, question }.to_string();
         let mut places: Vec<PathBuf> = Vec::new();
         match (&files.data, run, source) {
@@ -311,16 +313,15 @@ fn of_predictions(
             let what = format!("questions for {name} (give them as --data DIR)");
             return Err(nothing(&what, folder));
         };
-        let n_best = [folder.join("n-best").join(&name), folder.join("n-best.json")];
-        let n_best = match (&parsed, n_best) {
-            (Some(_), [own, _]) => Some(own),
-            (None, [_, single]) => Some(single),
+        let n_best = match parsed {
+            Some(_) => folder.join("n-best").join(&name),
+            None => folder.join("n-best.json"),
         };
         let pair = Pair { set: set.to_owned(), context: context.into(), question: question.into() };
         answers.push(AnswerFile {
             pair,
             predictions: folder.join(&name),
-            n_best: n_best.filter(|path| path.exists()),
+            n_best: Some(n_best).filter(|path| path.exists()),
             questions,
             squad_rules: source.is_some_and(|source| source.squad_rules),
         });
@@ -332,9 +333,8 @@ fn of_predictions(
 fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
     let run = |name: String, scores: Matrix| ReportRun {
         name,
-        seeds: Vec::new(),
         scores: Some(scores),
-        about: RunFiles::default(),
+        ..ReportRun::default()
     };
     let file: Json = read_json(path, "predictions, a matrix.json or a summary.json")?;
     if file.get("cells").is_some_and(Json::is_array) {
@@ -388,12 +388,7 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, EvalError> 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
     let source = sources.0.get(name.as_ref());
-    let parsed = name.parse::<DatasetName>().ok();
-    let named = match (source, parsed) {
-        (Some(source), _) => Some((source.context, source.question)),
-        (None, Some(name)) => Some((name.context, name.question)),
-        (None, None) => None,
-    };
+    let named = languages(source, name.parse().ok().as_ref());
     let given = files.language.map(|language| (language, named.map_or(language, |named| named.1)));
     let Some((context, question)) = given.or(named) else {
         return Err(unknown(
@@ -435,8 +430,6 @@ mod tests {
     use std::ffi::OsStr;
     use std::fs;
     use std::os::unix::ffi::OsStrExt;
-
-    use mlqa_eval::QuestionSource;
 
     use super::*;
 

@@ -21,10 +21,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{EvalError, Language, Resampling};
-use serde::Serialize;
-use serde_json::ser::PrettyFormatter;
-use whole_file::{PublishError, Together};
+use mlqa_eval::{EvalError, Language, Resampling, json_bytes, write_together};
 
 use crate::about::About;
 use crate::collect::{Collected, collect};
@@ -68,16 +65,19 @@ impl Default for ReportConfig {
     }
 }
 
-/// A form in which the tables, or the drawings, of a report are written beside it.
+/// A form in which the tables, or the drawings, of a report are written beside it. Numbers in CSV
+/// and JSON have all digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum ReportForm {
-    /// All tables in one `.md`.
+    /// All tables in one Markdown file
+    #[cfg_attr(feature = "cli", value(name = "md"))]
     Markdown,
-    /// A `.csv` for each table, numbers with all digits.
+    /// A file for each table
     Csv,
-    /// All tables in one `.json`, numbers with all digits.
+    /// All tables in one file
     Json,
-    /// A `.svg` for each drawing.
+    /// A file for each drawing
     Svg,
 }
 
@@ -289,15 +289,7 @@ impl Report {
                 }
             }
         }
-        let mut together = Together::default();
-        for (path, bytes) in files {
-            path.parent()
-                .map_or(Ok(()), std::fs::create_dir_all)
-                .and_then(|()| together.add(&path, bytes))
-                .map_err(|source| EvalError::Write { path, source })?;
-        }
-        let failed = |PublishError { path, source }| EvalError::Write { path, source };
-        together.publish().map_err(failed)
+        write_together(&files)
     }
 
     fn json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
@@ -309,15 +301,6 @@ impl Report {
             "title": self.title, "date": self.date, "findings": self.findings(),
             "run": self.about.json(), "resampling": resampling, "tables": tables
         });
-        let mut bytes = Vec::new();
-        let indented = PrettyFormatter::with_indent(b" ");
-        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, indented);
-        let failed = |error: serde_json::Error| EvalError::Write {
-            path: path.to_path_buf(),
-            source: error.into(),
-        };
-        report.serialize(&mut serializer).map_err(failed)?;
-        bytes.push(b'\n');
-        Ok(bytes)
+        json_bytes(path, &report)
     }
 }

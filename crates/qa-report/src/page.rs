@@ -24,35 +24,30 @@ struct Section {
 
 pub(crate) fn html(report: &Report) -> String {
     let sections = sections(report);
-    let title = escape(&report.title);
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
-         http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
-         'unsafe-inline'; script-src 'sha256-{SCRIPT_HASH}'\">\n<meta \
-         name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<meta \
-         name=\"generator\" content=\"mlqa-eval {}\">\n<title>{title}</title>\n<style>\n{STYLE}\
-         </style>\n</head>\n<body>\n<h1>{title}</h1>\n{}<p class=\"facts\">{}</p>\n<nav \
-         aria-label=\"Sections\">",
-        env!("CARGO_PKG_VERSION"),
-        findings(report),
-        facts(report)
-    );
-    for Section { anchor, title, .. } in &sections {
-        let _ = write!(out, "<a href=\"#{anchor}\">{title}</a>");
-    }
-    out.push_str("</nav>\n");
-    for Section { anchor, title, body } in sections {
-        let _ = writeln!(out, "<section id=\"{anchor}\">\n<h2>{title}</h2>\n{body}</section>");
-    }
-    if report.all.browser.shown() > 0 {
-        let _ = writeln!(
-            out,
-            "<script type=\"application/json\" id=\"data\">{}</script>",
-            browser_json(report)
-        );
-    }
-    let _ = writeln!(out, "<script>{SCRIPT}</script>\n</body>\n</html>");
-    out
+    let link = |one: &Section| format!("<a href=\"#{}\">{}</a>", one.anchor, one.title);
+    let section = |Section { anchor, title, body }: &Section| {
+        format!("<section id=\"{anchor}\">\n<h2>{title}</h2>\n{body}</section>\n")
+    };
+    let data = match report.all.browser.shown() {
+        0 => String::new(),
+        _ => {
+            let json = browser_json(report);
+            format!("<script type=\"application/json\" id=\"data\">{json}</script>\n")
+        }
+    };
+    format!(
+        include_str!("page.html"),
+        hash = SCRIPT_HASH,
+        version = env!("CARGO_PKG_VERSION"),
+        title = escape(&report.title),
+        style = STYLE,
+        findings = findings(report),
+        facts = facts(report),
+        links = sections.iter().map(link).collect::<String>(),
+        sections = sections.iter().map(section).collect::<String>(),
+        data = data,
+        script = SCRIPT
+    )
 }
 
 fn findings(report: &Report) -> String {
@@ -126,52 +121,39 @@ fn sections(report: &Report) -> Vec<Section> {
     add("runs", "Runs", summary.html() + &figures(&report.mean_drawings()));
     add("scores", "Scores by language", scores(report));
     let differences = tables::differences(all, &report.differences, of);
-    let title = differences.title.clone();
-    let table = folded(&differences);
-    let body = figures(&report.difference_drawings()) + &table;
-    add(
-        "differences",
-        "Differences",
-        if body.is_empty() {
-            body
-        } else {
-            format!("<p class=\"soft\">{}.</p>\n{body}", escape(&title))
-        },
-    );
-    let types = tables::answer_types(all);
-    add("types", "Answer types", if types.rows.is_empty() { String::new() } else { types.html() });
+    let body = figures(&report.difference_drawings()) + &folded(&differences);
+    let title = format!("{}.", escape(&differences.title));
+    add("differences", "Differences", explained(&title, body));
+    add("types", "Answer types", tables::answer_types(all).html());
     let drawing: Vec<Svg> = report.boundary_drawing().into_iter().collect();
     add("boundaries", "Boundaries", figures(&drawing) + &folded(&tables::boundaries(all)));
-    let effects = tables::effects(all, &report.effects);
-    let whiskers = "<p class=\"soft\">Whiskers: 1.96 standard errors, every question taken for \
-                    independent.</p>\n";
-    add(
-        "effects",
-        "Length and position",
-        match effects.rows.is_empty() {
-            true => String::new(),
-            false => {
-                format!("{whiskers}{}{}", figures(&report.effect_drawings()), folded(&effects))
-            }
-        },
-    );
+    let effects = folded(&tables::effects(all, &report.effects));
+    let whiskers = "Whiskers: 1.96 standard errors, every question taken for independent.";
+    let body = explained(whiskers, figures(&report.effect_drawings()) + &effects);
+    add("effects", "Length and position", body);
     let drawing: Vec<Svg> = report.coverage_drawing().into_iter().collect();
     let coverage = tables::coverage(all, &report.coverage);
     add("coverage", "Token coverage", figures(&drawing) + &folded(&coverage));
     add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
-    add("curves", "Training curves", curves(report));
+    let lines = "A line for each seed of a run. Rates, gradient norms and speeds are in the folder \
+                 of each stage.";
+    add("curves", "Training curves", explained(lines, figures(&report.curve_drawings())));
     sections
+}
+
+/// What is shown under a sentence on how to read it; nothing for nothing.
+fn explained(sentence: &str, body: String) -> String {
+    match body.is_empty() {
+        true => body,
+        false => format!("<p class=\"soft\">{sentence}</p>\n{body}"),
+    }
 }
 
 fn scores(report: &Report) -> String {
     let drawings: Vec<Svg> = report.heat_maps.iter().map(draw::heat_map).collect();
-    let mut body = String::from(
-        "<p class=\"soft\">Row: language of context and answer, or run. Column: language of the \
-         question. Framed: both the same.</p>\n",
-    );
-    body.push_str(&figures(&drawings));
-    body.push_str(&folded(&tables::scores(&report.all)));
-    body
+    let sentence = "Row: language of context and answer, or run. Column: language of the question. \
+                    Framed: both the same.";
+    explained(sentence, figures(&drawings) + &folded(&tables::scores(&report.all)))
 }
 
 /// A table that opens where it is asked for; nothing for one without rows.
@@ -190,16 +172,12 @@ fn figures(drawings: &[Svg]) -> String {
     if drawings.is_empty() {
         return String::new();
     }
-    let mut out = String::from("<div class=\"figures\">\n");
-    for drawing in drawings {
-        let _ = writeln!(
-            out,
-            "<figure><div class=\"wide\" tabindex=\"0\">\n{}</div></figure>",
-            drawing.inline()
-        );
-    }
-    out.push_str("</div>\n");
-    out
+    let figure = |drawing: &Svg| {
+        let drawing = drawing.inline();
+        format!("<figure><div class=\"wide\" tabindex=\"0\">\n{drawing}</div></figure>\n")
+    };
+    let figures: String = drawings.iter().map(figure).collect();
+    format!("<div class=\"figures\">\n{figures}</div>\n")
 }
 
 fn browser(browser: &Browser, several_seeds: bool) -> String {
@@ -236,18 +214,6 @@ fn browser_json(report: &Report) -> String {
     let data = Data { runs: &report.all.names, browser: &report.all.browser };
     // Maps with text for keys and finite numbers have a JSON form always.
     in_script(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
-}
-
-/// The losses of all runs, stage by stage.
-fn curves(report: &Report) -> String {
-    let drawings = figures(&report.curve_drawings());
-    match drawings.is_empty() {
-        true => drawings,
-        false => format!(
-            "<p class=\"soft\">A line for each seed of a run. Rates, gradient norms and speeds are in \
-             the folder of each stage.</p>\n{drawings}"
-        ),
-    }
 }
 
 #[cfg(test)]

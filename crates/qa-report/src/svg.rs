@@ -122,6 +122,12 @@ impl Svg {
         );
     }
 
+    /// A tick of an axis of values: its label at the left end of a faint line.
+    pub fn rule(&mut self, (x, y): (f64, f64), width: f64, tick: f64) {
+        self.line((x, y), (x + width, y), "currentColor", 1.0, 0.15);
+        self.text(x - 6.0, y + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
+    }
+
     /// A line through points.
     pub fn path(&mut self, points: &[(f64, f64)], stroke: &str) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();

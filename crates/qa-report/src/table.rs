@@ -81,8 +81,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub fn new(name: impl Into<String>, title: impl Into<String>, columns: &[&str]) -> Self {
-        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+    /// A table without rows; `columns` are parted by commas.
+    pub fn new(name: impl Into<String>, title: impl Into<String>, columns: &str) -> Self {
+        let columns = columns.split(", ").map(str::to_owned).collect();
         Self { name: name.into(), title: title.into(), columns, rows: vec![], note: String::new() }
     }
 
@@ -108,7 +109,11 @@ impl Table {
         cells.all(|cell| matches!(cell, Value::Text(_)))
     }
 
+    /// As an element of a page; nothing without rows.
     pub fn html(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
         let mut out = String::from("<div class=\"wide\"><table>\n<thead><tr>");
         for (at, column) in self.columns.iter().enumerate() {
             let class = if self.is_text(at) { " class=\"text\"" } else { "" };
@@ -187,7 +192,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new("t", "A <b> | c", &["run", "F1", "difference", "empty"]);
+        let mut table = Table::new("t", "A <b> | c", "run, F1, difference, empty");
         table.rows = vec![
             vec!["a|b\n<i>".into(), Value::Number(12.345), Value::Signed(-0.001), Value::Missing],
             vec!["c".into(), Value::Missing, Value::Signed(1.0), Value::Missing],

@@ -24,23 +24,9 @@ fn count(number: usize) -> Value {
 /// Every run on every set.
 pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
     // What a narrow screen shows comes first.
-    let columns = [
-        "run",
-        "set",
-        "F1",
-        "EM",
-        "F1 ±",
-        "F1 low",
-        "F1 high",
-        "EM ±",
-        "EM low",
-        "EM high",
-        "questions",
-        "language pairs",
-        "seeds",
-        "unanswered",
-    ];
-    let mut table = Table::new("summary", "Runs", &columns);
+    let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
+                   language pairs, seeds, unanswered";
+    let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
         let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
         let mut row = vec![name(all, mean.run), set_cell(&mean.set)];
@@ -71,8 +57,8 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
 
 /// Every cell with its number of questions.
 pub(crate) fn scores(all: &Collected) -> Table {
-    let columns = ["run", "set", "context", "question", "questions", "F1", "F1 ±", "EM", "EM ±"];
-    let mut table = Table::new("scores", "Every pair of languages", &columns);
+    let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±";
+    let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
         for one in &all.pairs {
             let Some(Some(found)) = one.runs.get(run) else { continue };
@@ -95,23 +81,10 @@ pub(crate) fn scores(all: &Collected) -> Table {
 
 /// The differences from the first run.
 pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
-    let columns = [
-        "run",
-        "set",
-        "languages",
-        "metric",
-        "questions",
-        "first run",
-        "this run",
-        "difference",
-        "low",
-        "high",
-        "p (randomisation)",
-        "p (bootstrap)",
-        "p (Holm)",
-    ];
+    let columns = "run, set, languages, metric, questions, first run, this run, difference, \
+                   low, high, p (randomisation), p (bootstrap), p (Holm)";
     let first = all.names.first().map_or("", String::as_str);
-    let mut table = Table::new("differences", format!("Differences from {first}"), &columns);
+    let mut table = Table::new("differences", format!("Differences from {first}"), columns);
     for one in found {
         let interval = one.test.difference;
         table.rows.push(vec![
@@ -143,8 +116,8 @@ pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling
 
 /// Scores by type of answer; no rows where the questions have no types.
 pub(crate) fn answer_types(all: &Collected) -> Table {
-    let columns = ["type", "run", "F1", "EM", "questions"];
-    let mut table = Table::new("types", "Answer types", &columns);
+    let columns = "type, run, F1, EM, questions";
+    let mut table = Table::new("types", "Answer types", columns);
     let mut by_kind: BTreeMap<Option<usize>, Vec<Vec<[f64; 2]>>> = BTreeMap::new();
     for row in &all.rows {
         let runs = by_kind.entry(row.kind).or_insert_with(|| vec![vec![]; all.names.len()]);
@@ -203,9 +176,8 @@ pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
 
 /// Predictions by where they begin and end.
 pub(crate) fn boundaries(all: &Collected) -> Table {
-    let mut columns = vec!["run", "set", "languages", "answers"];
-    columns.extend(PARTS);
-    columns.push("right words elsewhere");
+    let columns =
+        format!("run, set, languages, answers, {}, right words elsewhere", PARTS.join(", "));
     let mut table = Table::new("boundaries", "Boundaries, percent", &columns);
     for run in 0..all.names.len() {
         let mut sum = BoundaryCounts::default();
@@ -240,27 +212,19 @@ pub(crate) fn boundaries(all: &Collected) -> Table {
 
 /// Scores by length and position.
 pub(crate) fn effects(all: &Collected, effects: &[Effect]) -> Table {
-    let columns = ["by", "bin", "run", "questions", "F1", "F1 error", "EM", "EM error"];
-    let mut table = Table::new("effects", "Length and position", &columns);
+    let columns = "by, bin, run, questions, F1, F1 error, EM, EM error";
+    let mut table = Table::new("effects", "Length and position", columns);
     for effect in effects {
         for (at, bin) in effect.bins.iter().enumerate() {
             for (run, bins) in effect.runs.iter().enumerate() {
                 let Some(score) = bins.get(at).filter(|score| score.questions > 0) else {
                     continue;
                 };
-                let [(f1, f1_error), (em, em_error)] =
-                    [0, 1].map(|k| (score.scores.get(k), score.errors.get(k)));
-                let number = |value: Option<&f64>| Value::from(value.copied());
-                table.rows.push(vec![
-                    Value::from(effect.name),
-                    Value::from(*bin),
-                    name(all, run),
-                    Value::Count(score.questions),
-                    number(f1),
-                    number(f1_error),
-                    number(em),
-                    number(em_error),
-                ]);
+                let mut row = vec![Value::from(effect.name), Value::from(*bin), name(all, run)];
+                row.push(Value::Count(score.questions));
+                let both = score.scores.into_iter().zip(score.errors);
+                row.extend(both.flat_map(|(mean, error)| [mean, error].map(Value::Number)));
+                table.rows.push(row);
             }
         }
     }
@@ -305,10 +269,8 @@ pub(crate) fn covered(
 
 /// The same as a table.
 pub(crate) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
-    let f1_of: Vec<String> = all.names.iter().map(|name| format!("F1, {name}")).collect();
-    let mut columns = vec!["question", "tokens", "covered", "percent"];
-    columns.extend(f1_of.iter().map(String::as_str));
-    let mut table = Table::new("coverage", "Token coverage", &columns);
+    let mut table = Table::new("coverage", "Token coverage", "question, tokens, covered, percent");
+    table.columns.extend(all.names.iter().map(|name| format!("F1, {name}")));
     for (language, percent, runs) in covered(all, coverage) {
         let found = language.parse::<Language>().ok().and_then(|code| coverage.get(&code));
         let (covered, total) = found.map_or((0, 0), |one| (one.covered, one.total));

@@ -60,7 +60,7 @@ struct Args {
     coverage: Option<PathBuf>,
     /// Also write the tables, or drawings, beside the page
     #[arg(long, value_enum, value_name = "FORM,…", value_delimiter = ',')]
-    beside: Vec<Form>,
+    beside: Vec<ReportForm>,
     /// At the top of the page [default: what the questions and texts are]
     #[arg(long)]
     title: Option<String>,
@@ -95,29 +95,6 @@ enum Norm {
 /// What `mlqa-eval coverage` prints, by language.
 const COVERAGE: &str = "{\"de\": {\"covered\": 1, \"total\": 2, \"ratio\": 0.5}, …}";
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Form {
-    /// All tables in one Markdown file
-    Md,
-    /// A file for each table
-    Csv,
-    /// All tables in one file
-    Json,
-    /// A file for each drawing
-    Svg,
-}
-
-impl From<Form> for ReportForm {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Md => Self::Markdown,
-            Form::Csv => Self::Csv,
-            Form::Json => Self::Json,
-            Form::Svg => Self::Svg,
-        }
-    }
-}
-
 fn main() -> ExitCode {
     whole_file::protect_inputs();
     match cli::parse() {
@@ -131,8 +108,7 @@ fn run(args: &Args) -> Result<(), String> {
         return Err("--beside needs a file as --out, to be named after".into());
     }
     let report = args.report()?;
-    let forms: Vec<ReportForm> = args.beside.iter().copied().map(ReportForm::from).collect();
-    report.write(&args.out, &forms).map_err(|error| error.to_string())?;
+    report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
     let summary = report.summary();
     cli::print(&whole_file::lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))
@@ -181,15 +157,14 @@ impl Args {
         let mut runs = found.into_iter();
         let first = runs.next().unwrap_or_default();
         let mut others: Vec<Vec<ReportRun>> = runs.collect();
-        let seeds_of = |mut run: ReportRun| {
+        let seeds_of = |run: ReportRun| {
             let at = |other: &Vec<ReportRun>| match (paths.len(), other.len()) {
                 (_, 1) => Some(0),
                 _ => other.iter().position(|other| other.name == run.name),
             };
             let seeds = others.iter_mut().filter_map(|other| at(other).map(|at| other.remove(at)));
             let seeds: Vec<ReportRun> = seeds.collect();
-            run = run.with_seeds_of(seeds);
-            run
+            run.with_seeds_of(seeds)
         };
         let mut runs: Vec<ReportRun> = first.into_iter().map(seeds_of).collect();
         if let Some(name) = name {
