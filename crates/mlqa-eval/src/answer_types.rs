@@ -8,6 +8,7 @@ use results::{Table, cell, select};
 use serde::Serialize;
 
 use crate::files::{read_text, write_json};
+use crate::metric::percent;
 use crate::rows::{from_rows, rows};
 use crate::{Dataset, EvalError, QuestionScore, Score, squad};
 
@@ -128,33 +129,23 @@ pub fn answer_types(score: &Score, types: &BTreeMap<String, String>) -> AnswerTy
         by_type.entry(subtype).or_default().push(one);
     }
     let mut types: Vec<TypeScore> =
-        by_type.into_iter().map(|(name, scores)| type_score(name, &scores)).collect();
+        by_type.into_iter().map(|(name, scores)| type_score(name, scores)).collect();
     types.sort_by_key(|one| std::cmp::Reverse(one.questions));
-    let all: Vec<&QuestionScore> = score.per_question.iter().collect();
-    AnswerTypes { types, all: type_score("all", &all) }
+    AnswerTypes { types, all: type_score("all", &score.per_question) }
 }
 
-fn type_score(name: &str, scores: &[&QuestionScore]) -> TypeScore {
-    let questions = scores.len();
-    let percent = |sum: f64| if questions == 0 { 0.0 } else { 100.0 * sum / questions as f64 };
-    TypeScore {
-        subtype: name.to_owned(),
-        questions,
-        exact_match: percent(scores.iter().filter(|one| one.exact_match).count() as f64),
-        f1: percent(scores.iter().fold(0.0, |sum, one| sum + one.f1)),
-        few: questions < MIN_TYPE_QUESTIONS,
-    }
+fn type_score<'a>(name: &str, scores: impl IntoIterator<Item = &'a QuestionScore>) -> TypeScore {
+    let (exact_match, f1, questions) = percent(scores);
+    let few = questions < MIN_TYPE_QUESTIONS;
+    TypeScore { subtype: name.to_owned(), questions, exact_match, f1, few }
 }
 
 impl TypeScore {
     /// The name in a table, with its flag.
     fn shown(&self) -> String {
-        let name = match self.subtype.as_str() {
-            "" => "(none)".to_owned(),
-            name => name.to_owned(),
-        };
+        let name = if self.subtype.is_empty() { "(none)" } else { &self.subtype };
         let flag = if self.few { " *" } else { "" };
-        name + flag
+        format!("{name}{flag}")
     }
 }
 
@@ -181,10 +172,9 @@ impl AnswerTypes {
     pub fn to_csv(&self) -> String {
         let mut out = String::from("subtype,questions,exact_match,f1,few\n");
         for one in self.types.iter().chain([&self.all]) {
-            let name = if one.subtype.contains([',', '"', '\n', '\r']) {
-                format!("\"{}\"", one.subtype.replace('"', "\"\""))
-            } else {
-                one.subtype.clone()
+            let name = match one.subtype.contains([',', '"', '\n', '\r']) {
+                true => format!("\"{}\"", one.subtype.replace('"', "\"\"")),
+                false => one.subtype.clone(),
             };
             let TypeScore { questions, exact_match, f1, few, .. } = one;
             let _ = writeln!(out, "{name},{questions},{exact_match},{f1},{few}");

@@ -200,23 +200,12 @@ pub fn boundaries(
     Ok(BoundaryCounts::of(&classes))
 }
 
-/// The same from texts alone, as prediction files hold them.
+/// The class of every question, in file order, from texts alone, as prediction files hold them;
+/// `None` for a question without an answer. The second value is whether the words are right, but
+/// elsewhere. [`BoundaryCounts::of`] counts them.
 ///
 /// Reading: a text that occurs several times in its context is taken where its class is best; one
 /// that does not occur at all is `Disjoint`.
-///
-/// # Errors
-/// As [`boundaries`].
-pub fn boundaries_of_texts(
-    dataset: &Dataset,
-    predictions: &Predictions,
-    rules: Normalization,
-) -> Result<BoundaryCounts, EvalError> {
-    Ok(BoundaryCounts::of(&boundary_classes(dataset, predictions, rules)?))
-}
-
-/// The class of every question, in file order, as [`boundaries_of_texts`] takes it; `None` for a
-/// question without an answer. The second value is whether the words are right, but elsewhere.
 ///
 /// # Errors
 /// As [`boundaries`].

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::metric::score_with;
+use crate::metric::{percent, score_with};
 use crate::normalize::Steps;
 use crate::{
     Dataset, EvalError, Language, Normalization, Predictions, QuestionScore, Score, Spread,
@@ -83,12 +83,8 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
     for one in all {
         by.entry(TableOrder(language_of(&one.id)?)).or_default().push(one);
     }
-    // Divided as the official scripts do.
     let score = |own: Vec<&QuestionScore>| {
-        let (questions, total) = (own.len(), own.len() as f64);
-        let matches = own.iter().filter(|one| one.exact_match).count() as f64;
-        let overlap = own.iter().fold(0.0, |sum, one| sum + one.f1);
-        let (exact_match, f1) = (100.0 * matches / total, 100.0 * overlap / total);
+        let (exact_match, f1, questions) = percent(own);
         LanguageScore { exact_match, f1, questions }
     };
     let languages: BTreeMap<TableOrder, LanguageScore> =

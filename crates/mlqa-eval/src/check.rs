@@ -116,9 +116,15 @@ struct Checker {
 }
 
 impl Checker {
-    fn add(&mut self, kind: FindingKind, id: Option<&str>, place: &str, message: String) {
-        let (id, place) = (id.map(str::to_owned), place.to_owned());
-        self.findings.push(Finding { kind, id, place, message });
+    fn add(
+        &mut self,
+        kind: FindingKind,
+        id: Option<&str>,
+        place: &str,
+        message: impl Into<String>,
+    ) {
+        let id = id.map(str::to_owned);
+        self.findings.push(Finding { kind, id, place: place.to_owned(), message: message.into() });
     }
 
     fn format(&mut self, error: &EvalError) {
@@ -139,7 +145,7 @@ impl Checker {
                 let context = Context::new(&paragraph.context);
                 self.contexts.add(&paragraph.context);
                 if context.is_blank() {
-                    let message = "the context has no text".to_owned();
+                    let message = "the context has no text";
                     self.add(FindingKind::Empty, None, &place, message);
                 }
                 for (q, qa) in paragraph.qas.iter().enumerate() {
@@ -151,17 +157,14 @@ impl Checker {
 
     fn question(&mut self, context: &Context<'_>, qa: &squad::Qa, place: &str) {
         self.wording(&qa.id, &qa.question, place);
-        let impossible = match qa.extra.get("is_impossible") {
-            Some(Value::Bool(impossible)) => Some(*impossible),
-            _ => None,
-        };
+        let impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
         match (impossible, qa.answers.is_empty()) {
-            (Some(true), false) => {
-                let message = "`is_impossible` is true, but there are answers".to_owned();
+            (true, false) => {
+                let message = "`is_impossible` is true, but there are answers";
                 self.add(FindingKind::ImpossibleAnswered, Some(&qa.id), place, message);
             }
-            (Some(false) | None, true) => {
-                let message = "no answer, and no `is_impossible` that is true".to_owned();
+            (false, true) => {
+                let message = "no answer, and no `is_impossible` that is true";
                 self.add(FindingKind::NoAnswers, Some(&qa.id), place, message);
             }
             _ => {}
@@ -219,7 +222,7 @@ impl Checker {
 
     fn subtype(&mut self, id: &str, subtype: Option<&str>, place: &str) {
         if subtype.is_none_or(is_blank) {
-            let message = "its `subtype` is blank or no text".to_owned();
+            let message = "its `subtype` is blank or no text";
             self.add(FindingKind::Subtype, Some(id), place, message);
         }
     }
@@ -227,7 +230,7 @@ impl Checker {
     fn answer(&mut self, id: &str, context: &Context<'_>, text: &str, start: usize, place: &str) {
         self.answers += 1;
         if is_blank(text) {
-            let message = "the answer has no text".to_owned();
+            let message = "the answer has no text";
             self.add(FindingKind::EmptyAnswer, Some(id), place, message);
         } else if let Some((kind, message)) = context.fault(text, start) {
             self.add(kind, Some(id), place, message);
@@ -237,25 +240,21 @@ impl Checker {
     /// What concerns the whole file.
     fn whole(&mut self, path: &Path) {
         if self.questions == 0 && self.findings.is_empty() {
-            self.add(FindingKind::NoQuestions, None, "file", "there are no questions".to_owned());
+            self.add(FindingKind::NoQuestions, None, "file", "there are no questions");
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let (contexts, wordings) = (&self.contexts, &self.wordings);
         let expected = match expected_languages(name) {
             Ok(expected) => expected,
             Err(message) => return self.add(FindingKind::Language, None, "file", message),
         };
         let Some((context, question)) = expected else { return };
-        let both = [("contexts", contexts, context), ("questions", wordings, question)];
-        let messages: Vec<String> = both
-            .into_iter()
-            .filter_map(|(what, sample, language)| {
-                let found = sample.contradicts(language)?;
-                Some(format!("the name says that {what} are in `{language}`, but {found}"))
-            })
-            .collect();
-        for message in messages {
-            self.add(FindingKind::Language, None, "file", message);
+        let contexts = ("contexts", context, self.contexts.contradicts(context));
+        let questions = ("questions", question, self.wordings.contradicts(question));
+        for (what, language, found) in [contexts, questions] {
+            if let Some(found) = found {
+                let message = format!("the name says that {what} are in `{language}`, but {found}");
+                self.add(FindingKind::Language, None, "file", message);
+            }
         }
     }
 }

@@ -47,6 +47,17 @@ impl From<&Answer> for squad::Answer {
     }
 }
 
+impl From<&Question> for squad::Qa {
+    fn from(Question { id, question, answers, .. }: &Question) -> Self {
+        Self {
+            id: id.clone(),
+            question: question.clone(),
+            answers: answers.iter().map(squad::Answer::from).collect(),
+            extra: squad::Extra::default(),
+        }
+    }
+}
+
 impl Question {
     /// The code points of the context from `start`, at most `len` of them.
     fn context_slice(&self, start: usize, len: usize) -> String {
@@ -168,32 +179,21 @@ impl Dataset {
     /// The questions as SQuAD JSON. Neighbouring questions of one title and context share a
     /// paragraph.
     pub fn to_squad(&self) -> squad::File {
-        let mut data: Vec<squad::Article> = Vec::new();
-        for question in &self.questions {
-            let extra = squad::Extra::default;
-            if data.last().is_none_or(|article| article.title != question.title) {
-                let title = Arc::clone(&question.title);
-                data.push(squad::Article { title, paragraphs: Vec::new(), extra: extra() });
-            }
-            let Some(article) = data.last_mut() else { continue };
-            if article.paragraphs.last().is_none_or(|last| last.context != question.context) {
-                let context = Arc::clone(&question.context);
-                article.paragraphs.push(squad::Paragraph {
-                    context,
-                    qas: Vec::new(),
-                    extra: extra(),
-                });
-            }
-            if let Some(paragraph) = article.paragraphs.last_mut() {
-                paragraph.qas.push(squad::Qa {
-                    id: question.id.clone(),
-                    question: question.question.clone(),
-                    answers: question.answers.iter().map(squad::Answer::from).collect(),
-                    extra: extra(),
-                });
-            }
+        let paragraph = |questions: &[Question]| squad::Paragraph {
+            context: questions.first().map(|one| Arc::clone(&one.context)).unwrap_or_default(),
+            qas: questions.iter().map(squad::Qa::from).collect(),
+            extra: squad::Extra::default(),
+        };
+        let article = |questions: &[Question]| squad::Article {
+            title: questions.first().map(|one| Arc::clone(&one.title)).unwrap_or_default(),
+            paragraphs: questions.chunk_by(|a, b| a.context == b.context).map(paragraph).collect(),
+            extra: squad::Extra::default(),
+        };
+        squad::File {
+            version: self.version.clone(),
+            data: self.articles().map(article).collect(),
+            extra: squad::Extra::default(),
         }
-        squad::File { version: self.version.clone(), data, extra: squad::Extra::default() }
     }
 
     /// Writes [`Dataset::to_squad`], atomically; [`Dataset::read`] gives the same questions back.
@@ -264,12 +264,21 @@ impl Dataset {
     }
 
     pub(crate) fn check_ids(&self) -> Result<(), EvalError> {
-        let mut seen = HashSet::with_capacity(self.questions.len());
-        match self.questions.iter().find(|question| !seen.insert(question.id.as_str())) {
-            None => Ok(()),
-            Some(twice) => {
-                Err(EvalError::DuplicateQuestion { path: self.path.clone(), id: twice.id.clone() })
-            }
+        check_ids(self.questions.iter().map(|question| question.id.as_str()), &self.path)
+    }
+}
+
+/// That no id comes twice; `path` is for the error alone.
+pub(crate) fn check_ids<'a>(
+    mut ids: impl Iterator<Item = &'a str>,
+    path: &Path,
+) -> Result<(), EvalError> {
+    let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
+    match ids.find(|id| !seen.insert(id)) {
+        None => Ok(()),
+        Some(id) => {
+            let (path, id) = (path.to_path_buf(), id.to_owned());
+            Err(EvalError::DuplicateQuestion { path, id })
         }
     }
 }

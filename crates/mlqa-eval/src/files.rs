@@ -1,9 +1,11 @@
 //! Reading text and JSON with errors that name file, line and column; atomic
 //! writing.
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
 use whole_file::{PublishError, Together};
 
@@ -38,6 +40,25 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
             expected,
         }
     })
+}
+
+/// The entries of an object, in the order of the file.
+pub(crate) fn in_order<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<(String, V)>, D::Error> {
+    struct Entries<V>(PhantomData<V>);
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+        type Value = Vec<(String, V)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            std::iter::from_fn(|| map.next_entry().transpose()).collect()
+        }
+    }
+    from.deserialize_map(Entries(PhantomData))
 }
 
 /// A path in JSON, with U+FFFD for what is not UTF-8.

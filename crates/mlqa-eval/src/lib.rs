@@ -10,19 +10,11 @@ mod boundary;
 mod by_language;
 mod check;
 mod compare;
-#[cfg(feature = "windows")]
-mod compatible;
-#[cfg(feature = "windows")]
-mod coverage;
 mod dataset;
 mod dataset_name;
-#[cfg(feature = "windows")]
-mod decode;
 mod error;
 mod evidence;
 mod files;
-#[cfg(feature = "windows")]
-mod highest;
 mod html;
 mod json_tokens;
 mod language_guess;
@@ -43,35 +35,22 @@ mod set_tables;
 pub mod squad;
 mod squad2;
 mod token_buffer;
-#[cfg(feature = "windows")]
-mod tokens;
 mod top_k;
 mod unicode;
 #[cfg(feature = "windows")]
-mod window_counts;
-#[cfg(feature = "windows")]
 mod windows;
-#[cfg(feature = "windows")]
-mod words;
 
 pub use answer_types::{
     AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types, exact_match_by_type,
 };
 pub use boundary::{
-    BoundaryClass, BoundaryCounts, boundaries, boundaries_of_texts, boundary_class,
-    boundary_classes, boundary_table,
+    BoundaryClass, BoundaryCounts, boundaries, boundary_class, boundary_classes, boundary_table,
 };
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use check::{FileCheck, Finding, FindingKind, check_file};
 pub use compare::{Compared, compare, compare_on, compared_markdown};
-#[cfg(feature = "windows")]
-pub use compatible::Compatible;
-#[cfg(feature = "windows")]
-pub use coverage::{Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, coverage};
 pub use dataset::{Answer, Dataset, Question, pair};
 pub use dataset_name::{DatasetName, language_file};
-#[cfg(feature = "windows")]
-pub use decode::{DecodeConfig, decode};
 pub use error::EvalError;
 pub use evidence::{Interval, PairedTest, Resampling, bootstrap, holm, paired_test};
 pub use files::{json_bytes, read_json, write_together};
@@ -89,12 +68,9 @@ pub use score_files::{ScoredFile, score_files, score_files_in_total};
 pub use set_summary::{AVERAGE, FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
 pub use squad2::{BestThreshold, NullOdds, Squad2Score, SquadPart, score_squad2};
-#[cfg(feature = "windows")]
-pub use tokens::load_tokenizer;
 pub use top_k::{TopKUnique, top_k_exact_match};
 #[cfg(feature = "windows")]
-pub use window_counts::WindowCounts;
-#[cfg(feature = "windows")]
 pub use windows::{
-    Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, windows,
+    Compatible, Coverage, CoverageConfig, DecodeConfig, Purpose, Separator, UnanswerableWindow,
+    Window, WindowConfig, WindowCounts, WindowCutter, coverage, decode, load_tokenizer, windows,
 };

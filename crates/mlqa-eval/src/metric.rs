@@ -43,6 +43,14 @@ pub struct Score {
 }
 
 impl Score {
+    /// The score of questions from the result of each.
+    pub fn of(per_question: Vec<QuestionScore>) -> Self {
+        let (exact_match, f1, questions) = percent(&per_question);
+        let unanswered = per_question.iter().filter(|one| !one.answered);
+        let unanswered = unanswered.map(|one| one.id.clone()).collect();
+        Self { exact_match, f1, questions, unanswered, per_question }
+    }
+
     /// What the official scripts print: `{"exact_match": 27.5, "f1": 50.14262371615313}`.
     pub fn official_json(&self) -> String {
         let [exact_match, f1] = [self.exact_match, self.f1].map(python_float);
@@ -104,6 +112,21 @@ pub(crate) fn score_with(
     let outcomes = outcomes.ok_or_else(|| EvalError::NoLanguage { path: dataset.path.clone() })?;
     let ids = || dataset.questions.iter().map(|question| question.id.as_str());
     add_up(&dataset.path, ids().zip(outcomes), true)
+}
+
+/// Exact match and F1 of some questions in percent, divided as the official scripts do, and how
+/// many they are; 0 without questions.
+pub(crate) fn percent<'a>(
+    questions: impl IntoIterator<Item = &'a QuestionScore>,
+) -> (f64, f64, usize) {
+    let (mut count, mut matches, mut overlap) = (0_usize, 0_usize, 0.0);
+    for one in questions {
+        count += 1;
+        matches += usize::from(one.exact_match);
+        overlap += one.f1;
+    }
+    let total = count.max(1) as f64;
+    (100.0 * matches as f64 / total, 100.0 * overlap / total, count)
 }
 
 /// What became of a question. Answered without a gold answer, it has no F1.

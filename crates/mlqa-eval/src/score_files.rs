@@ -1,5 +1,5 @@
 //! The official scripts' whole work: two files in, a score out.
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use rayon::prelude::*;
 
 use crate::by_language::{split, steps_of, tell_languages};
+use crate::dataset::check_ids;
 use crate::files::read_text;
 use crate::json_tokens::Tokens;
 use crate::metric::{Outcome, add_up, outcomes};
@@ -195,17 +196,6 @@ impl Given {
         let said = |answer| Said { answer: text(answer), asked: AtomicBool::new(false) };
         self.entries.iter().map(|[id, answer]| (text(id), said(answer))).collect()
     }
-}
-
-fn check_ids<'a>(ids: impl Iterator<Item = &'a str>, path: &Path) -> Result<(), EvalError> {
-    let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
-    for id in ids {
-        if !seen.insert(id) {
-            let (path, id) = (path.to_path_buf(), id.to_owned());
-            return Err(EvalError::DuplicateQuestion { path, id });
-        }
-    }
-    Ok(())
 }
 
 /// The same by way of everything that the files hold, for rows and the errors.

@@ -16,17 +16,16 @@
 //! assert!(serde_json::to_string(&file).unwrap().contains("\"is_impossible\":true"));
 //! # Ok::<(), mlqa_eval::EvalError>(())
 //! ```
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::EvalError;
-use crate::files::{parse_json, read_text, write_whole};
+use crate::files::{in_order, parse_json, read_text, write_whole};
 
 pub(crate) const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
     \"paragraphs\": [{\"context\": \"…\", \"qas\": [{\"id\": \"…\", \"question\": \"…\", \
@@ -219,22 +218,6 @@ impl Serialize for Extra {
 
 impl<'de> Deserialize<'de> for Extra {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Extra;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Extra, A::Error> {
-                let mut extra = Extra::default();
-                while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    extra.insert(key, value);
-                }
-                Ok(extra)
-            }
-        }
-        deserializer.deserialize_map(Pairs)
+        Ok(in_order::<Value, D>(deserializer)?.into_iter().collect())
     }
 }

@@ -1,12 +1,11 @@
 //! SQuAD 2.0: questions that may have no answer, with the official script's digits.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::Path;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::files::{read_json, write_json};
+use crate::files::{in_order, read_json, write_json};
 use crate::metric::{overlap_f1, python_float};
 use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, EvalError, NBest, Normalization, Predictions};
@@ -14,8 +13,9 @@ use crate::{Dataset, EvalError, NBest, Normalization, Predictions};
 /// How sure a model is that a question has no answer, by id, in the order of the file: the larger,
 /// the surer. Null odds as [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
 /// probabilities.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NullOdds(pub Vec<(String, f64)>);
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct NullOdds(#[serde(deserialize_with = "in_order")] pub Vec<(String, f64)>);
 
 impl NullOdds {
     /// Reads `{"<id>": 0.25, …}`.
@@ -37,31 +37,9 @@ impl NullOdds {
     /// # Errors
     /// [`EvalError::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
-        let by_id: std::collections::BTreeMap<&str, f64> =
+        let by_id: BTreeMap<&str, f64> =
             self.0.iter().map(|(id, odds)| (id.as_str(), *odds)).collect();
         write_json(path.as_ref(), &by_id)
-    }
-}
-
-impl<'de> Deserialize<'de> for NullOdds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = NullOdds;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object of numbers")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NullOdds, A::Error> {
-                let mut all = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    all.push(entry);
-                }
-                Ok(NullOdds(all))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

@@ -71,16 +71,5 @@ fn of_scores(dataset: &Dataset, scores: &mut BTreeMap<String, QuestionScore>) ->
             || QuestionScore { id: id.clone(), exact_match: false, f1: 0.0, answered: false };
         scores.remove(id).unwrap_or_else(missing)
     };
-    let per_question: Vec<QuestionScore> =
-        dataset.questions.iter().map(|question| &question.id).map(one).collect();
-    let questions = per_question.len();
-    let percent = |sum: f64| 100.0 * sum / questions.max(1) as f64;
-    let matches = per_question.iter().filter(|one| one.exact_match).count() as f64;
-    Score {
-        exact_match: percent(matches),
-        f1: percent(per_question.iter().fold(0.0, |sum, one| sum + one.f1)),
-        questions,
-        unanswered: per_question.iter().filter(|q| !q.answered).map(|q| q.id.clone()).collect(),
-        per_question,
-    }
+    Score::of(dataset.questions.iter().map(|question| &question.id).map(one).collect())
 }

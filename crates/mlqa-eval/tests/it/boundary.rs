@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlqa_eval::{
     Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, EvalError, Language, MLQA_LANGUAGES,
-    NBest, Normalization, Predictions, Question, boundaries, boundaries_of_texts, boundary_class,
+    NBest, Normalization, Predictions, Question, boundaries, boundary_class, boundary_classes,
     boundary_table, score,
 };
 use proptest::prelude::*;
@@ -134,7 +134,7 @@ fn the_same_words_elsewhere_are_disjoint_and_counted() {
     // Texts alone are placed where they fit best.
     let texts = [("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")];
     let texts = Predictions(texts.map(|(id, text)| (id.to_owned(), text.to_owned())).into());
-    let counts = boundaries_of_texts(&data, &texts, EN).unwrap();
+    let counts = BoundaryCounts::of(&boundary_classes(&data, &texts, EN).unwrap());
     assert_eq!((counts.exact, counts.disjoint, counts.unanswered, counts.elsewhere), (1, 3, 1, 0));
 }
 

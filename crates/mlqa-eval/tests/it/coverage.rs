@@ -1,8 +1,5 @@
 //! Token coverage worked by hand on a word-level vocabulary.
-use mlqa_eval::{
-    Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, EvalError, coverage,
-    load_tokenizer,
-};
+use mlqa_eval::{Coverage, CoverageConfig, EvalError, coverage, load_tokenizer};
 use tokenizers::Tokenizer;
 
 /// `▁` is a word of its own here, as the bare piece is in XLM-R's vocabulary.
@@ -17,27 +14,25 @@ fn words() -> Tokenizer {
         .unwrap()
 }
 
-fn run(weight: CoverageWeight, denominator: CoverageDenominator) -> Coverage {
+fn run(occurrences: bool, of_text: bool) -> Coverage {
     let questions = ["a b b ▁ <s>", "c"];
     let text = ["b b b d", "d a ▁ <s>"];
-    coverage(&questions, &text, &words(), &CoverageConfig { weight, denominator }).unwrap()
+    coverage(&questions, &text, &words(), &CoverageConfig { occurrences, of_text }).unwrap()
 }
 
 #[test]
 fn worked_by_hand() {
-    use CoverageDenominator::{Questions, Text};
-    use CoverageWeight::{Occurrences, Types};
-    let got = |weight, denominator| {
-        let Coverage { covered, total, ratio } = run(weight, denominator);
+    let got = |occurrences, of_text| {
+        let Coverage { covered, total, ratio } = run(occurrences, of_text);
         assert_eq!(ratio, covered as f64 / total as f64);
         (covered, total)
     };
     // Questions {a, b, c}, text {a, b, d}.
-    assert_eq!(got(Types, Questions), (2, 3));
-    assert_eq!(got(Types, Text), (2, 3));
+    assert_eq!(got(false, false), (2, 3));
+    assert_eq!(got(false, true), (2, 3));
     // Questions a, b, b, c; text b, b, b, d, d, a.
-    assert_eq!(got(Occurrences, Questions), (3, 4));
-    assert_eq!(got(Occurrences, Text), (4, 6));
+    assert_eq!(got(true, false), (3, 4));
+    assert_eq!(got(true, true), (4, 6));
 }
 
 #[test]

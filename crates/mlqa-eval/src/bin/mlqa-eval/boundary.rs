@@ -2,7 +2,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, EvalError, Language, Predictions, boundaries_of_texts, boundary_table};
+use mlqa_eval::{
+    BoundaryCounts, Dataset, EvalError, Language, Predictions, boundary_classes, boundary_table,
+};
 
 use crate::score::NormArg;
 use crate::{Stop, print};
@@ -39,7 +41,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
     let mut runs = Vec::new();
     for path in &args.predictions {
-        let counts = boundaries_of_texts(&dataset, &Predictions::read(path)?, rules)?;
+        let classes = boundary_classes(&dataset, &Predictions::read(path)?, rules)?;
+        let counts = BoundaryCounts::of(&classes);
         runs.push((path.display().to_string(), BTreeMap::from([(language, counts)])));
     }
     let runs: Vec<_> = runs.iter().map(|(name, counts)| (name.as_str(), counts)).collect();

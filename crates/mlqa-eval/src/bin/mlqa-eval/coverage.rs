@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    Coverage, CoverageConfig, CoverageDenominator, CoverageWeight, Dataset, DatasetName, EvalError,
-    Language, TableOrder, coverage, language_file, load_tokenizer,
+    Coverage, CoverageConfig, Dataset, DatasetName, EvalError, Language, TableOrder, coverage,
+    language_file, load_tokenizer,
 };
 
 use crate::matrix::names;
@@ -47,24 +47,9 @@ pub struct Args {
     of_text: bool,
 }
 
-impl Args {
-    fn config(&self) -> CoverageConfig {
-        CoverageConfig {
-            weight: match self.occurrences {
-                true => CoverageWeight::Occurrences,
-                false => CoverageWeight::Types,
-            },
-            denominator: match self.of_text {
-                true => CoverageDenominator::Text,
-                false => CoverageDenominator::Questions,
-            },
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Result<(), Stop> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let config = args.config();
+    let config = CoverageConfig { occurrences: args.occurrences, of_text: args.of_text };
     let share = |questions: &Path, text: &Path| -> Result<Coverage, EvalError> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use crate::tokens::{Tokens, layout, special_token, tokenize, tokenize_as_is, untruncated};
+use super::tokens::{Tokens, layout, special_token, tokenize, tokenize_as_is, untruncated};
+use super::words::Words;
 use crate::unicode::is_space;
-use crate::words::Words;
 use crate::{Answer, Compatible, EvalError, Question};
 
 /// What stands between question and context.

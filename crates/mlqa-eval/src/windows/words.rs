@@ -15,7 +15,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{PostProcessorWrapper, Tokenizer};
 
-use crate::tokens::Tokens;
+use super::tokens::Tokens;
 
 /// Longer words are rare, and not kept; their places fit into a byte.
 const MAX_BYTES: usize = 64;

@@ -5,39 +5,19 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
+use super::tokens::{tokenize, untruncated};
 use crate::EvalError;
-use crate::tokens::{tokenize, untruncated};
-
-/// What is counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CoverageWeight {
-    /// Each token of the vocabulary once.
-    #[default]
-    Types,
-    /// Each token as often as it occurs on the side of the denominator.
-    Occurrences,
-}
-
-/// Whose tokens are the denominator of the share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CoverageDenominator {
-    /// The questions': how much of their vocabulary the text has shown.
-    #[default]
-    Questions,
-    /// The text's, as the figure's caption can be read: how much of it the questions use.
-    Text,
-}
 
 /// How coverage is computed. The default is |questions ∩ text| / |questions| over token types.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CoverageConfig {
-    /// What is counted.
-    pub weight: CoverageWeight,
-    /// Whose tokens are the denominator of the share.
-    pub denominator: CoverageDenominator,
+    /// Whether each token counts as often as it occurs on the side of the denominator, and not
+    /// once.
+    pub occurrences: bool,
+    /// Whether the denominator are the text's tokens, as the figure's caption can be read (how much
+    /// of it the questions use), and not the questions'.
+    pub of_text: bool,
 }
 
 /// A share of tokens.
@@ -82,14 +62,11 @@ where
     let ignored = ignored(&tokenizer);
     let questions = count(questions, &tokenizer, &ignored, "a question")?;
     let text = count(text, &tokenizer, &ignored, "the text")?;
-    let (counted, other, what) = match config.denominator {
-        CoverageDenominator::Questions => (&questions, &text, "the questions"),
-        CoverageDenominator::Text => (&text, &questions, "the text"),
+    let (counted, other, what) = match config.of_text {
+        false => (&questions, &text, "the questions"),
+        true => (&text, &questions, "the text"),
     };
-    let weight = |count: usize| match config.weight {
-        CoverageWeight::Types => 1,
-        CoverageWeight::Occurrences => count,
-    };
+    let weight = |count: usize| if config.occurrences { count } else { 1 };
     let total: usize = counted.values().map(|&count| weight(count)).sum();
     if total == 0 {
         return Err(EvalError::NoTokens { what });

@@ -6,8 +6,8 @@ use ndarray::{ArrayBase, ArrayView1, Data, Ix1};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::compatible::run_qa_answers;
-use crate::highest::highest;
+use super::compatible::run_qa_answers;
+use super::highest::highest;
 use crate::{Candidate, Compatible, EvalError, NBest, Question, Window};
 
 /// How spans are chosen. The defaults are those of the scripts that the four papers build on.

@@ -2,8 +2,8 @@
 use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{ByteIndex, Row, Span, pairs, softmax};
-use crate::highest::highest;
+use super::decode::{ByteIndex, Row, Span, pairs, softmax};
+use super::highest::highest;
 use crate::{Candidate, DecodeConfig, EvalError, NBest, Question};
 
 /// A program whose windows and decoding are followed step by step.

@@ -1,7 +1,7 @@
 //! What training on windows cannot learn from, counted.
 use tokenizers::Tokenizer;
 
-use crate::tokens::{tokenize, untruncated};
+use super::tokens::{tokenize, untruncated};
 use crate::{EvalError, Question, Window, WindowConfig};
 
 /// Training questions that [`windows`](crate::windows()) cuts, leaves out or labels as having no

@@ -5,9 +5,9 @@ use std::path::Path;
 use tokenizer_file::{Layout, TokenizerFileError, kept_text};
 use tokenizers::Tokenizer;
 
+use super::words::Words;
 use crate::EvalError;
 use crate::unicode::is_space;
-use crate::words::Words;
 
 /// Token ids without special tokens, and `[start, end)` in code points for each.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,18 @@
+//! What needs a tokenizer: windows of token ids, answers from their logits, coverage.
+mod compatible;
+mod counts;
+mod coverage;
+mod cut;
+mod decode;
+mod highest;
+mod tokens;
+mod words;
+
+pub use compatible::Compatible;
+pub use counts::WindowCounts;
+pub use coverage::{Coverage, CoverageConfig, coverage};
+pub use cut::{
+    Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, windows,
+};
+pub use decode::{DecodeConfig, decode};
+pub use tokens::load_tokenizer;
