@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 
 use memchr::memchr;
+use serde::de::IgnoredAny;
 
 /// Something that another reader has to look at, or a source that [failed](Tokens::failed).
 #[derive(Debug)]
@@ -67,6 +68,11 @@ impl<R: Read> Tokens<R> {
         }
     }
 
+    /// Reads more, which there has to be.
+    fn more(&mut self) -> Taken<()> {
+        self.refill()?.then_some(()).ok_or(Refused)
+    }
+
     /// The byte at hand, if one is.
     #[inline]
     fn at_hand(&self) -> Option<u8> {
@@ -107,10 +113,7 @@ impl<R: Read> Tokens<R> {
     /// Takes a token of one byte, which has to be the next.
     #[inline]
     pub fn needs(&mut self, byte: u8) -> Taken<()> {
-        match self.takes(byte)? {
-            true => Ok(()),
-            false => Err(Refused),
-        }
+        self.takes(byte)?.then_some(()).ok_or(Refused)
     }
 
     /// A list, whose elements `element` takes.
@@ -151,9 +154,7 @@ impl<R: Read> Tokens<R> {
         self.needs(b'"')?;
         let mut length = plain_length(self.rest());
         while length == self.rest().len() {
-            if !self.refill()? {
-                return Err(Refused);
-            }
+            self.more()?;
             length = plain_length(self.rest());
         }
         let (text, end) = self.rest().split_at(length);
@@ -198,9 +199,7 @@ impl<R: Read> Tokens<R> {
                     Some(_) => return Err(Refused),
                 }
             }
-            if !self.refill()? {
-                return Err(Refused);
-            }
+            self.more()?;
         }
     }
 
@@ -226,9 +225,7 @@ impl<R: Read> Tokens<R> {
                 }
                 None => {
                     self.at = self.end;
-                    if !self.refill()? {
-                        return Err(Refused);
-                    }
+                    self.more()?;
                 }
             }
         }
@@ -252,9 +249,7 @@ impl<R: Read> Tokens<R> {
                 self.at += digits;
                 return usize::try_from(value).map_err(|_| Refused);
             }
-            if !self.refill()? {
-                return Err(Refused);
-            }
+            self.more()?;
         }
     }
 
@@ -269,9 +264,7 @@ impl<R: Read> Tokens<R> {
                 self.at += length;
                 return Ok(number);
             }
-            if !self.refill()? {
-                return Err(Refused);
-            }
+            self.more()?;
         }
     }
 
@@ -294,23 +287,20 @@ impl<R: Read> Tokens<R> {
             Some(b'n') => self.word(b"null"),
             _ => {
                 let number = self.number()?;
-                let number = std::str::from_utf8(&number).unwrap_or_default();
-                match serde_json::from_str::<serde::de::IgnoredAny>(number) {
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(Refused),
-                }
+                let number = serde_json::from_slice::<IgnoredAny>(&number);
+                number.map(drop).map_err(|_| Refused)
             }
         }
     }
 
     fn word(&mut self, word: &[u8]) -> Taken<()> {
         word.iter().try_for_each(|&byte| {
-            if self.rest().is_empty() && !self.refill()? {
-                return Err(Refused);
+            if self.rest().is_empty() {
+                self.more()?;
             }
             let next = self.rest().first() == Some(&byte);
             self.at += 1;
-            if next { Ok(()) } else { Err(Refused) }
+            next.then_some(()).ok_or(Refused)
         })
     }
 }

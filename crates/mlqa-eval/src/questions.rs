@@ -111,12 +111,12 @@ impl Came {
         let bit = 1 << key as u16;
         let first = self.0 & bit == 0;
         self.0 |= bit;
-        if first { Ok(()) } else { Err(Refused) }
+        first.then_some(()).ok_or(Refused)
     }
 
     fn needs(&self, keys: &[Key]) -> Taken<()> {
         let came = |key: &Key| self.0 >> *key as u16 & 1 == 1;
-        if keys.iter().all(came) { Ok(()) } else { Err(Refused) }
+        keys.iter().all(came).then_some(()).ok_or(Refused)
     }
 }
 

@@ -74,9 +74,14 @@ impl Collected {
         sets.into_iter().collect()
     }
 
+    /// What a run is called.
+    pub fn name(&self, run: usize) -> &str {
+        self.names.get(run).map_or("", String::as_str)
+    }
+
     /// A run's scores on a set.
     pub fn matrix(&self, set: &str, run: usize) -> Matrix {
-        let mut matrix = Matrix::new(self.names.get(run).map_or("", String::as_str));
+        let mut matrix = Matrix::new(self.name(run));
         for one in self.pairs.iter().filter(|one| one.pair.set == set) {
             if let Some(Some(found)) = one.runs.get(run) {
                 matrix.insert(one.pair.context.0, one.pair.question.0, found.cell);

@@ -6,6 +6,7 @@ use mlqa_eval::EvalError;
 use serde::Deserialize;
 
 use crate::ReportRun;
+use crate::collect::Collected;
 use crate::svg::{Anchor, Style, Svg, colour, label, text_width, ticks};
 
 /// The file of a stage's folder.
@@ -69,7 +70,7 @@ fn thinned(points: &[(f64, f64)]) -> Points {
 }
 
 /// A stage's drawing.
-pub(crate) fn draw(curve: &Curve, names: &[String]) -> Svg {
+pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
     let [left, top, width, height] = [46.0, 40.0, 290.0, 190.0];
     let points = || curve.lines.iter().flat_map(|(_, points)| points);
     let range = |value: fn(&(f64, f64)) -> f64| {
@@ -85,11 +86,8 @@ pub(crate) fn draw(curve: &Curve, names: &[String]) -> Svg {
     };
     let x = |step: f64| left + width * scaled(&steps, step);
     let y = |loss: f64| top + height * (1.0 - scaled(&losses, loss));
-    let mut shown: Vec<(usize, &str)> = curve
-        .lines
-        .iter()
-        .map(|(run, _)| (*run, names.get(*run).map_or("", String::as_str)))
-        .collect();
+    let mut shown: Vec<(usize, &str)> =
+        curve.lines.iter().map(|(run, _)| (*run, all.name(*run))).collect();
     shown.dedup();
     let rows: f64 =
         shown.iter().map(|(_, name)| 26.0 + text_width(name, 12.0)).sum::<f64>() / width;
@@ -110,12 +108,11 @@ pub(crate) fn draw(curve: &Curve, names: &[String]) -> Svg {
         let line: Points = points.iter().map(|one| (x(one.0), y(one.1))).collect();
         svg.path(&line, colour(*run));
         if let Some(last) = points.last() {
-            let name = names.get(*run).map_or("", String::as_str);
-            let tip = format!("{name}: loss {:.4} at step {:.0}", last.1, last.0);
+            let tip = format!("{}: loss {:.4} at step {:.0}", all.name(*run), last.1, last.0);
             svg.mark((x(last.0), y(last.1)), *run, false, &tip);
         }
     }
-    svg.legend((left, below + 58.0), &shown);
+    svg.legend((left, below + 58.0), shown);
     svg
 }
 

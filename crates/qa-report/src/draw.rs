@@ -1,10 +1,13 @@
 //! The drawings of a report.
 use mlqa_eval::Interval;
 
+use crate::Report;
+use crate::collect::Collected;
 use crate::effects::Effect;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::HeatMap;
 use crate::svg::{Anchor, Style, Svg, colour, fitted, label, text_width, ticks};
+use crate::tables::{PARTS, boundary_sums, covered};
 use crate::text::thousands;
 
 /// Of drawings that a phone shows whole.
@@ -165,65 +168,75 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     svg
 }
 
-/// The means of all runs on a set, with their intervals.
-pub(crate) fn run_means(set: &str, means: &[&RunMean], names: &[String], level: f64) -> Vec<Svg> {
-    let of_metric = |(metric, metric_name): (usize, &&str)| {
-        let line = |mean: &&RunMean| {
-            let name = names.get(mean.run).cloned().unwrap_or_default();
+/// The means of all runs on each set, with their intervals; nothing for one run.
+pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
+    let all = &report.all;
+    let of_metric = |set: &str, metric: usize, metric_name: &str| {
+        let line = |mean: &RunMean| {
+            let name = all.name(mean.run).to_owned();
             let score = mean.scores.get(metric).copied().unwrap_or_default();
             let tip = format!("{name}: {:.2}", score.mean);
             let (value, interval, run) = (score.mean, score.interval, mean.run);
             Line { name, value, interval, run, hollow: false, bold: false, tip }
         };
-        let lines: Vec<Line> = means.iter().map(line).collect();
+        let own = report.means.iter().filter(|mean| mean.set == set);
+        let lines: Vec<Line> = own.map(line).collect();
         let name = format!("means-{}{}", metric_name.to_lowercase(), suffix(set));
         let title = format!("{}{metric_name}, mean over languages", prefix(set));
-        let axis = format!("percent, with {:.0} % interval", 100.0 * level);
+        let axis = format!("percent, with {:.0} % interval", 100.0 * report.resampling.level);
         forest(&name, &title, &axis, &lines, false)
     };
-    METRICS.iter().enumerate().map(of_metric).collect()
+    let mut drawings = Vec::new();
+    for set in all.sets().into_iter().filter(|_| all.names.len() > 1) {
+        let metrics = METRICS.iter().enumerate();
+        drawings.extend(metrics.map(|(metric, name)| of_metric(set, metric, name)));
+    }
+    drawings
 }
 
-/// The differences of a run from the first one, pair by pair.
-pub(crate) fn differences(
-    set: &str,
-    run: usize,
-    all: &[&Difference],
-    names: &[String],
-    level: f64,
-) -> Vec<Svg> {
-    let name_of = |run: usize| names.get(run).map_or("", String::as_str);
-    let of_metric = |(metric, metric_name): (usize, &&str)| {
-        let own = all.iter().filter(|one| one.run == run && one.metric == metric);
-        let line = |one: &&Difference| {
-            let value = one.test.difference.mean;
-            Line {
-                name: one.pair.clone().unwrap_or_else(|| "mean".into()),
-                value,
-                interval: Some(one.test.difference),
-                run,
-                hollow: one.p_holm >= 1.0 - level,
-                bold: one.pair.is_none(),
-                tip: format!("{value:+.2}, p (Holm) {:.4}", one.p_holm),
+/// The differences of each run from the first one, set by set, pair by pair.
+pub(crate) fn differences(report: &Report) -> Vec<Svg> {
+    let all = &report.all;
+    let mut drawings = Vec::new();
+    for set in all.sets() {
+        for run in 1..all.names.len() {
+            let of_run = |one: &&Difference| one.set == set && one.run == run;
+            let own: Vec<&Difference> = report.differences.iter().filter(of_run).collect();
+            if !own.is_empty() {
+                let metrics = 0..METRICS.len();
+                drawings.extend(metrics.map(|metric| difference(report, set, run, metric, &own)));
             }
-        };
-        let lines: Vec<Line> = own.map(line).collect();
-        let part = crate::text::file_name(name_of(run));
-        let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
-        let (before, after) = (
-            format!("{}{metric_name}, ", prefix(set)),
-            format!(" − {}", fitted(name_of(0), 15.0, 110.0)),
-        );
-        let room = WIDTH - 16.0 - text_width(&before, 15.0) - text_width(&after, 15.0);
-        let title = format!("{before}{}{after}", fitted(name_of(run), 15.0, room));
-        let axis = format!(
-            "points, {:.0} % interval; filled: p (Holm) < {:.2}",
-            100.0 * level,
-            1.0 - level
-        );
-        forest(&name, &title, &axis, &lines, true)
+        }
+    }
+    drawings
+}
+
+fn difference(report: &Report, set: &str, run: usize, metric: usize, own: &[&Difference]) -> Svg {
+    let all = &report.all;
+    let level = report.resampling.level;
+    let metric_name = METRICS.get(metric).copied().unwrap_or_default();
+    let line = |one: &&Difference| {
+        let value = one.test.difference.mean;
+        Line {
+            name: one.pair.clone().unwrap_or_else(|| "mean".into()),
+            value,
+            interval: Some(one.test.difference),
+            run,
+            hollow: one.p_holm >= 1.0 - level,
+            bold: one.pair.is_none(),
+            tip: format!("{value:+.2}, p (Holm) {:.4}", one.p_holm),
+        }
     };
-    METRICS.iter().enumerate().map(of_metric).collect()
+    let lines: Vec<Line> = own.iter().filter(|one| one.metric == metric).map(line).collect();
+    let part = crate::text::file_name(all.name(run));
+    let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
+    let before = format!("{}{metric_name}, ", prefix(set));
+    let after = format!(" − {}", fitted(all.name(0), 15.0, 110.0));
+    let room = WIDTH - 16.0 - text_width(&before, 15.0) - text_width(&after, 15.0);
+    let title = format!("{before}{}{after}", fitted(all.name(run), 15.0, room));
+    let axis =
+        format!("points, {:.0} % interval; filled: p (Holm) < {:.2}", 100.0 * level, 1.0 - level);
+    forest(&name, &title, &axis, &lines, true)
 }
 
 fn prefix(set: &str) -> String {
@@ -234,14 +247,18 @@ fn suffix(set: &str) -> String {
     if set.is_empty() { String::new() } else { format!("-{}", crate::text::file_name(set)) }
 }
 
-/// Parts of a whole, run by run: names of runs with percentages of `parts`; as narrow as a phone.
-pub(crate) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -> Svg {
+/// The boundaries of the answers as parts of a whole, run by run; as narrow as a phone.
+pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
+    let runs = boundary_sums(all);
+    if runs.is_empty() {
+        return None;
+    }
     let (row_height, left, top) = (46.0, 8.0, 80.0);
     let plot = WIDTH - 2.0 * left;
     let colours = ["#009e73", "#3b8ec9", "#8cc9f0", "#f0c33c", "#d55e00", "#8c8c8c"];
     let bottom = top + runs.len() as f64 * row_height;
-    let mut svg = Svg::new("boundaries", title, WIDTH, bottom + 26.0);
-    for (at, (part, colour)) in parts.iter().zip(colours).enumerate() {
+    let mut svg = Svg::new("boundaries", "Boundaries of the answers", WIDTH, bottom + 26.0);
+    for (at, (part, colour)) in PARTS.iter().zip(colours).enumerate() {
         let (x, y) = (left + (at % 3) as f64 * plot / 3.0, 40.0 + (at / 3) as f64 * 18.0);
         svg.rect([x, y, 11.0, 11.0], colour, 0.85, "");
         svg.text(x + 15.0, y + 10.0, Style::of(12.0, Anchor::Start), part);
@@ -250,7 +267,7 @@ pub(crate) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -
         let y = top + row as f64 * row_height;
         svg.text(left, y + 13.0, Style::of(13.0, Anchor::Start), &fitted(name, 13.0, plot));
         let mut x = left;
-        for ((part, value), colour) in parts.iter().zip(values).zip(colours) {
+        for ((part, value), colour) in PARTS.iter().zip(values).zip(colours) {
             let width = plot * value / 100.0;
             if width > 0.05 {
                 let tip = format!("{name}: {part} {value:.1} %");
@@ -264,17 +281,18 @@ pub(crate) fn shares(title: &str, parts: &[&str], runs: &[(String, Vec<f64>)]) -
         }
     }
     svg.text(left, bottom + 16.0, SOFT, "percent of the questions");
-    svg
+    Some(svg)
 }
 
 /// F1 by length or position, a line for each run; the whiskers are 1.96 standard errors.
-pub(crate) fn effect(effect: &Effect, names: &[String]) -> Svg {
+pub(crate) fn effect(effect: &Effect, all: &Collected) -> Svg {
+    let runs = all.names.len();
     let [left, top, width, height] = [44.0, 40.0, 420.0, 170.0];
     let mut svg = Svg::new(
         format!("effect-{}", effect.name.replace(' ', "-")),
         format!("F1 by {}", effect.name),
         left + width + 12.0,
-        top + height + 56.0 + 18.0 * ((names.len().max(1) - 1) as f64 / 4.0).floor(),
+        top + height + 56.0 + 18.0 * ((runs.max(1) - 1) as f64 / 4.0).floor(),
     );
     let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
     for tick in PERCENTS {
@@ -282,8 +300,8 @@ pub(crate) fn effect(effect: &Effect, names: &[String]) -> Svg {
     }
     let step = width / effect.bins.len().max(1) as f64;
     let x = |bin: usize, run: usize| {
-        let spread = (step * 0.5).min(9.0 * names.len() as f64);
-        let own = if names.len() > 1 { run as f64 / (names.len() - 1) as f64 - 0.5 } else { 0.0 };
+        let spread = (step * 0.5).min(9.0 * runs as f64);
+        let own = if runs > 1 { run as f64 / (runs - 1) as f64 - 0.5 } else { 0.0 };
         left + (bin as f64 + 0.5) * step + own * spread
     };
     for (bin, name) in effect.bins.iter().enumerate() {
@@ -299,19 +317,23 @@ pub(crate) fn effect(effect: &Effect, names: &[String]) -> Svg {
             let (at, half) = (x(bin, run), 1.96 * score.errors[0]);
             let ends = ((at, y(score.scores[0] - half)), (at, y(score.scores[0] + half)));
             svg.line(ends.0, ends.1, colour(run), 1.5, 0.7);
-            let name = names.get(run).map_or("", String::as_str);
-            let tip = format!("{name}: F1 {:.2}, {} questions", score.scores[0], score.questions);
+            let [f1, _] = score.scores;
+            let tip = format!("{}: F1 {f1:.2}, {} questions", all.name(run), score.questions);
             svg.mark((at, y(score.scores[0])), run, false, &tip);
         }
     }
-    let names: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
-    svg.legend((left, top + height + 44.0), &names);
+    svg.legend((left, top + height + 44.0), (0..runs).map(|run| (run, all.name(run))));
     svg
 }
 
 /// F1 against the share of the questions' tokens that a text has shown, a mark for each language
-/// and run: (language, percent, F1 run by run).
-pub(crate) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[String]) -> Svg {
+/// and run.
+pub(crate) fn coverage(report: &Report) -> Option<Svg> {
+    let all = &report.all;
+    let points = covered(all, &report.coverage);
+    if points.is_empty() {
+        return None;
+    }
     let [left, top, width, height] = [44.0, 40.0, 420.0, 240.0];
     let middle = Style::of(12.0, Anchor::Middle).soft();
     let title = "F1 by coverage of the questions' tokens";
@@ -322,7 +344,7 @@ pub(crate) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[Stri
         svg.rule((left, y(tick)), width, tick);
         svg.text(x(tick), top + height + 17.0, middle, &label(tick));
     }
-    for (language, share, scores) in points {
+    for (language, share, scores) in &points {
         // The language stands once, beside its highest mark.
         let highest = scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         if highest.is_finite() {
@@ -331,13 +353,13 @@ pub(crate) fn coverage(points: &[(String, f64, Vec<Option<f64>>)], names: &[Stri
         }
         for (run, score) in scores.iter().enumerate() {
             let Some(score) = score else { continue };
-            let name = names.get(run).map_or("", String::as_str);
+            let name = all.name(run);
             let tip = format!("{language}, {name}: coverage {share:.1} %, F1 {score:.2}");
             svg.mark((x(*share), y(*score)), run, false, &tip);
         }
     }
     svg.text(left + width / 2.0, top + height + 36.0, middle, "percent of the tokens covered");
-    let names: Vec<(usize, &str)> = names.iter().map(String::as_str).enumerate().collect();
-    svg.legend((left, top + height + 62.0), &names);
-    svg
+    let names = (0..all.names.len()).map(|run| (run, all.name(run)));
+    svg.legend((left, top + height + 62.0), names);
+    Some(svg)
 }

@@ -52,7 +52,7 @@ impl Report {
     }
 
     fn finding(&self, means: &[&RunMean]) -> Option<String> {
-        let name = |run: usize| self.all.names.get(run).map_or("", String::as_str);
+        let name = |run: usize| self.all.name(run);
         let level = self.resampling.level;
         let first = means.iter().find(|mean| mean.run == 0);
         let gaps = first.map(|first| self.gaps(first, means)).unwrap_or_default();

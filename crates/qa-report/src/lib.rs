@@ -176,12 +176,12 @@ impl Report {
     /// All drawings, in the order of the page.
     fn drawings(&self) -> Vec<Svg> {
         let parts = [
-            self.mean_drawings(),
+            draw::run_means(self),
             self.heat_maps.iter().map(draw::heat_map).collect(),
-            self.difference_drawings(),
-            self.boundary_drawing().into_iter().collect(),
+            draw::differences(self),
+            Vec::from_iter(draw::boundaries(&self.all)),
             self.effect_drawings(),
-            self.coverage_drawing().into_iter().collect(),
+            Vec::from_iter(draw::coverage(self)),
             self.curve_drawings(),
         ];
         let mut drawings: Vec<Svg> = parts.into_iter().flatten().collect();
@@ -189,45 +189,12 @@ impl Report {
         drawings
     }
 
-    fn mean_drawings(&self) -> Vec<Svg> {
-        let of_set = |set: &str| {
-            let means: Vec<&RunMean> = self.means.iter().filter(|mean| mean.set == set).collect();
-            draw::run_means(set, &means, &self.all.names, self.resampling.level)
-        };
-        let sets = self.all.sets();
-        sets.into_iter().filter(|_| self.all.names.len() > 1).flat_map(of_set).collect()
-    }
-
-    fn difference_drawings(&self) -> Vec<Svg> {
-        let mut drawings = Vec::new();
-        for set in self.all.sets() {
-            let own: Vec<&Difference> =
-                self.differences.iter().filter(|one| one.set == set).collect();
-            for run in (1..self.all.names.len()).filter(|run| own.iter().any(|one| one.run == *run))
-            {
-                let level = self.resampling.level;
-                drawings.extend(draw::differences(set, run, &own, &self.all.names, level));
-            }
-        }
-        drawings
-    }
-
-    fn boundary_drawing(&self) -> Option<Svg> {
-        let sums = tables::boundary_sums(&self.all);
-        (!sums.is_empty()).then(|| draw::shares("Boundaries of the answers", &tables::PARTS, &sums))
-    }
-
     fn effect_drawings(&self) -> Vec<Svg> {
-        self.effects.iter().map(|effect| draw::effect(effect, &self.all.names)).collect()
-    }
-
-    fn coverage_drawing(&self) -> Option<Svg> {
-        let points = tables::covered(&self.all, &self.coverage);
-        (!points.is_empty()).then(|| draw::coverage(&points, &self.all.names))
+        self.effects.iter().map(|effect| draw::effect(effect, &self.all)).collect()
     }
 
     fn curve_drawings(&self) -> Vec<Svg> {
-        self.curves.iter().map(|curve| curves::draw(curve, &self.all.names)).collect()
+        self.curves.iter().map(|curve| curves::draw(curve, &self.all)).collect()
     }
 
     /// The page: one file that needs nothing else, readable in light and dark and on a phone. The

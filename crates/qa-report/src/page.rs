@@ -118,22 +118,22 @@ fn sections(report: &Report) -> Vec<Section> {
     };
     add("run", "What was run", about(report));
     let summary = tables::summary(all, &report.means, of);
-    add("runs", "Runs", summary.html() + &figures(&report.mean_drawings()));
+    add("runs", "Runs", summary.html() + &figures(&draw::run_means(report)));
     add("scores", "Scores by language", scores(report));
     let differences = tables::differences(all, &report.differences, of);
-    let body = figures(&report.difference_drawings()) + &folded(&differences);
+    let body = figures(&draw::differences(report)) + &folded(&differences);
     let title = format!("{}.", escape(&differences.title));
     add("differences", "Differences", explained(&title, body));
     add("types", "Answer types", tables::answer_types(all).html());
-    let drawing: Vec<Svg> = report.boundary_drawing().into_iter().collect();
-    add("boundaries", "Boundaries", figures(&drawing) + &folded(&tables::boundaries(all)));
+    let drawing = figures(draw::boundaries(all).as_slice());
+    add("boundaries", "Boundaries", drawing + &folded(&tables::boundaries(all)));
     let effects = folded(&tables::effects(all, &report.effects));
     let whiskers = "Whiskers: 1.96 standard errors, every question taken for independent.";
     let body = explained(whiskers, figures(&report.effect_drawings()) + &effects);
     add("effects", "Length and position", body);
-    let drawing: Vec<Svg> = report.coverage_drawing().into_iter().collect();
     let coverage = tables::coverage(all, &report.coverage);
-    add("coverage", "Token coverage", figures(&drawing) + &folded(&coverage));
+    let drawing = figures(draw::coverage(report).as_slice());
+    add("coverage", "Token coverage", drawing + &folded(&coverage));
     add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
     let lines = "A line for each seed of a run. Rates, gradient norms and speeds are in the folder \
                  of each stage.";

@@ -158,14 +158,18 @@ impl Svg {
     }
 
     /// Marks and names of runs in a row from (x, y); wraps at the width.
-    pub fn legend(&mut self, (x, y): (f64, f64), names: &[(usize, &str)]) {
+    pub fn legend<'a>(
+        &mut self,
+        (x, y): (f64, f64),
+        names: impl IntoIterator<Item = (usize, &'a str)>,
+    ) {
         let (mut at, mut line) = (x, y);
         for (run, name) in names {
             let width = 26.0 + text_width(name, 12.0);
             if at > x && at + width > self.width {
                 (at, line) = (x, line + 18.0);
             }
-            self.mark((at + 5.0, line - 4.0), *run, false, name);
+            self.mark((at + 5.0, line - 4.0), run, false, name);
             self.text(at + 15.0, line, Style::of(12.0, Anchor::Start), name);
             at += width;
         }

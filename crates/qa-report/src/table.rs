@@ -1,5 +1,4 @@
 //! One table in every form: HTML, Markdown, CSV and JSON.
-use std::fmt::Write;
 use std::path::Path;
 
 use mlqa_eval::EvalError;
@@ -114,54 +113,50 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let mut out = String::from("<div class=\"wide\"><table>\n<thead><tr>");
-        for (at, column) in self.columns.iter().enumerate() {
+        let column = |(at, column): (usize, &String)| {
             let class = if self.is_text(at) { " class=\"text\"" } else { "" };
-            let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", escape(column));
-        }
-        out.push_str("</tr></thead>\n<tbody>\n");
-        for row in &self.rows {
-            out.push_str("<tr>");
-            for (at, cell) in row.iter().enumerate() {
-                let shown = escape(&cell.shown());
-                let _ = match (at, cell) {
-                    (0, _) => write!(out, "<th scope=\"row\"><bdi>{shown}</bdi></th>"),
-                    (_, Value::Text(_)) => {
-                        write!(out, "<td class=\"text\"><bdi>{shown}</bdi></td>")
-                    }
-                    _ => write!(out, "<td>{shown}</td>"),
-                };
+            format!("<th scope=\"col\"{class}>{}</th>", escape(column))
+        };
+        let cell = |(at, cell): (usize, &Value)| {
+            let shown = escape(&cell.shown());
+            match (at, cell) {
+                (0, _) => format!("<th scope=\"row\"><bdi>{shown}</bdi></th>"),
+                (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{shown}</bdi></td>"),
+                _ => format!("<td>{shown}</td>"),
             }
-            out.push_str("</tr>\n");
-        }
-        out.push_str("</tbody>\n</table></div>\n");
-        if !self.note.is_empty() {
-            let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&self.note));
-        }
-        out
+        };
+        let row = |row: &Vec<Value>| {
+            let cells: String = row.iter().enumerate().map(cell).collect();
+            format!("<tr>{cells}</tr>\n")
+        };
+        let columns: String = self.columns.iter().enumerate().map(column).collect();
+        let rows: String = self.rows.iter().map(row).collect();
+        let note = match self.note.as_str() {
+            "" => String::new(),
+            note => format!("<p class=\"note\">{}</p>\n", escape(note)),
+        };
+        format!(
+            "<div class=\"wide\"><table>\n<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}\
+             </tbody>\n</table></div>\n{note}"
+        )
     }
 
     pub fn markdown(&self) -> String {
         let safe = crate::text::markdown;
-        let mut out = format!("## {}\n\n|", safe(&self.title));
-        for column in &self.columns {
-            let _ = write!(out, " {} |", safe(column));
-        }
-        out.push_str("\n|");
-        for at in 0..self.columns.len() {
-            out.push_str(if self.is_text(at) { "---|" } else { "---:|" });
-        }
-        for row in &self.rows {
-            out.push_str("\n|");
-            for cell in row {
-                let _ = write!(out, " {} |", safe(&cell.shown()));
-            }
-        }
-        out.push('\n');
-        if !self.note.is_empty() {
-            let _ = write!(out, "\n{}\n", safe(&self.note));
-        }
-        out
+        let cell = |text: &str| format!(" {} |", safe(text));
+        let row = |row: &Vec<Value>| {
+            let cells: String = row.iter().map(|value| cell(&value.shown())).collect();
+            format!("|{cells}\n")
+        };
+        let columns: String = self.columns.iter().map(|column| cell(column)).collect();
+        let align = |at: usize| if self.is_text(at) { "---|" } else { "---:|" };
+        let aligned: String = (0..self.columns.len()).map(align).collect();
+        let rows: String = self.rows.iter().map(row).collect();
+        let note = match self.note.as_str() {
+            "" => String::new(),
+            note => format!("\n{}\n", safe(note)),
+        };
+        format!("## {}\n\n|{columns}\n|{aligned}\n{rows}{note}", safe(&self.title))
     }
 
     /// Numbers with all digits; empty where there is none. `path` is for the error alone.

@@ -14,7 +14,7 @@ fn set_cell(set: &str) -> Value {
 }
 
 fn name(all: &Collected, run: usize) -> Value {
-    Value::from(all.names.get(run).map_or("", String::as_str))
+    Value::from(all.name(run))
 }
 
 fn count(number: usize) -> Value {
@@ -83,7 +83,7 @@ pub(crate) fn scores(all: &Collected) -> Table {
 pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
     let columns = "run, set, languages, metric, questions, first run, this run, difference, \
                    low, high, p (randomisation), p (bootstrap), p (Holm)";
-    let first = all.names.first().map_or("", String::as_str);
+    let first = all.name(0);
     let mut table = Table::new("differences", format!("Differences from {first}"), columns);
     for one in found {
         let interval = one.test.difference;
