@@ -17,10 +17,11 @@ pub struct Triple<'a> {
 }
 
 /// What a label names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelKind {
     /// A head or tail.
+    #[default]
     Entity,
     /// A relation (a Wikidata property).
     Relation,

@@ -3,7 +3,6 @@ use std::io::{self, Read};
 
 use super::counts::EntityCounts;
 use super::entity::{self, Entity, Line};
-use super::ntriples::Facts;
 use super::sort::Entry;
 use super::source::BYTE_ORDER_MARK;
 use super::table::DumpTable;
@@ -141,6 +140,18 @@ impl Record {
         let (property, counts) = (kind == "property", serde_json::from_str(&counts)?);
         Ok(Self { id: entry.key, property, rows: values.collect(), counts })
     }
+}
+
+/// What neighbouring lines say of one entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) id: String,
+    pub(super) property: bool,
+    /// Language and text.
+    pub(super) labels: Vec<(String, String)>,
+    /// Relation and tail.
+    pub(super) triples: Vec<(String, String)>,
+    pub(super) counts: EntityCounts,
 }
 
 /// A parsed chunk.

@@ -1,18 +1,17 @@
 //! One line of a dump: an entity, a redirect, or something else.
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 
 use super::counts::EntityCounts;
-use super::json::{Each, Entries, Object, Rank, Raw, Statement, Tail, is_id};
+use super::json::{Each, Entries, Object, Rank, Raw, Read, Statement, Tail, is_id, select};
 use super::table::{DumpTable, TailKind};
-use super::texts::{Aliases, Sitelinks, Texts};
+use super::texts::{Aliases, Sitelinks, Texts, usable, usable_aliases, usable_sitelinks};
 use super::wanted::Wanted;
 use crate::{LabelKind, Language};
 
 /// An item or a property.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entity {
     pub(super) id: String,
     pub(super) kind: LabelKind,
@@ -27,22 +26,6 @@ pub(super) struct Entity {
     /// Of a property.
     pub(super) datatype: Option<String>,
     pub(super) counts: EntityCounts,
-}
-
-impl Entity {
-    pub(super) fn new(id: String, kind: LabelKind) -> Self {
-        Self {
-            id,
-            kind,
-            labels: Vec::new(),
-            descriptions: Vec::new(),
-            aliases: Vec::new(),
-            sitelinks: Vec::new(),
-            triples: Vec::new(),
-            datatype: None,
-            counts: EntityCounts::default(),
-        }
-    }
 }
 
 /// What a line holds.
@@ -67,16 +50,22 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     }
-    let mut fields = Fields::new(wanted);
+    let mut fields = Fields { wanted, values: Values::default() };
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = Object(&mut fields).deserialize(&mut reader).and_then(|()| reader.end());
     read.map_err(|error| error.to_string())?;
-    fields.line()
+    fields.values.line(wanted)
 }
 
 /// The keys of an entity or redirect.
 struct Fields<'w> {
     wanted: &'w Wanted,
+    values: Values,
+}
+
+/// Their values; those of labels and what follows only where they are wanted.
+#[derive(Default)]
+struct Values {
     id: Option<String>,
     kind: Option<String>,
     entity: Option<String>,
@@ -86,27 +75,11 @@ struct Fields<'w> {
     descriptions: Texts,
     aliases: Aliases,
     sitelinks: Sitelinks,
-    claims: BTreeMap<String, Vec<Statement>>,
+    claims: BTreeMap<String, Each<Statement>>,
 }
 
-impl<'w> Fields<'w> {
-    fn new(wanted: &'w Wanted) -> Self {
-        Self {
-            wanted,
-            id: None,
-            kind: None,
-            entity: None,
-            redirect: None,
-            datatype: None,
-            labels: Texts::default(),
-            descriptions: Texts::default(),
-            aliases: Aliases::default(),
-            sitelinks: Sitelinks::default(),
-            claims: BTreeMap::new(),
-        }
-    }
-
-    fn line(self) -> Result<Line, String> {
+impl Values {
+    fn line(self, wanted: &Wanted) -> Result<Line, String> {
         if let (Some(from), Some(to)) = (&self.entity, &self.redirect) {
             return match is_id(from) && is_id(to) {
                 true => Ok(Line::Redirect { from: from.clone(), to: to.clone() }),
@@ -122,11 +95,11 @@ impl<'w> Fields<'w> {
             Some("property") => LabelKind::Relation,
             other => return Ok(Line::Other(other.unwrap_or("without a type").to_owned())),
         };
-        let mut entity = Entity::new(id, kind);
-        self.texts(&mut entity)?;
+        let mut entity = Entity { id, kind, ..Entity::default() };
+        self.texts(wanted, &mut entity)?;
         let counts = &mut entity.counts;
         match kind {
-            LabelKind::Entity => entity.triples = triples(self.claims, &self.wanted.tails, counts),
+            LabelKind::Entity => entity.triples = triples(self.claims, &wanted.tails, counts),
             // What a property says of itself is no fact about the world.
             LabelKind::Relation => {
                 entity.datatype = self.datatype.filter(|datatype| is_id(datatype));
@@ -136,21 +109,22 @@ impl<'w> Fields<'w> {
         Ok(Line::Entity(Box::new(entity)))
     }
 
-    fn texts(&self, entity: &mut Entity) -> Result<(), String> {
+    fn texts(&self, wanted: &Wanted, entity: &mut Entity) -> Result<(), String> {
         let counts = &mut entity.counts;
-        let labels = self.labels.usable(self.wanted, counts)?;
+        let labels = usable(&self.labels, wanted, counts)?;
         counts.labels += labels.texts.len() as u64;
         counts.fallback_labels += labels.fallbacks;
         counts.foreign_labels += labels.foreign;
         counts.empty_labels += labels.empty;
-        let descriptions = self.descriptions.usable(self.wanted, counts)?;
+        let descriptions = usable(&self.descriptions, wanted, counts)?;
         counts.descriptions += descriptions.texts.len() as u64;
         counts.fallback_descriptions += descriptions.fallbacks;
         counts.foreign_descriptions += descriptions.foreign;
         counts.empty_descriptions += descriptions.empty;
-        entity.aliases = self.aliases.usable(counts)?;
-        entity.sitelinks = self.sitelinks.usable(counts)?;
-        (entity.labels, entity.descriptions) = (labels.texts, descriptions.texts);
+        entity.aliases = usable_aliases(&self.aliases, counts)?;
+        entity.sitelinks = usable_sitelinks(&self.sitelinks, counts)?;
+        entity.labels = labels.texts;
+        entity.descriptions = descriptions.texts;
         Ok(())
     }
 }
@@ -158,14 +132,15 @@ impl<'w> Fields<'w> {
 /// The triples that truthy statements make: the preferred ones of a property or, where there is
 /// none, the normal ones. Values are looked at after ranks.
 fn triples(
-    claims: BTreeMap<String, Vec<Statement>>,
+    claims: BTreeMap<String, Each<Statement>>,
     tails: &[TailKind],
     counts: &mut EntityCounts,
 ) -> Vec<(String, String)> {
     let mut triples = Vec::new();
     for (property, statements) in claims {
-        let preferred = statements.iter().any(|statement| statement.rank == Rank::Preferred);
-        for Statement { rank, tail } in statements {
+        let statements = statements.unwrap_or_default();
+        let preferred = statements.iter().any(|Read(one)| one.rank == Rank::Preferred);
+        for Read(Statement { rank, tail }) in statements {
             counts.statements += 1;
             match (rank, preferred) {
                 (Rank::Deprecated, _) => counts.deprecated += 1,
@@ -192,44 +167,31 @@ impl<'de> Entries<'de> for Fields<'_> {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let text = |raw: Raw<'_>| raw.text().map(str::to_owned);
         let wanted = self.wanted;
+        let values = &mut self.values;
+        let code = |code: &str| wanted.reads(code).then(|| code.to_owned());
         match key {
-            "id" => self.id = text(map.next_value()?),
-            "type" => self.kind = text(map.next_value()?),
-            "entity" => self.entity = text(map.next_value()?),
-            "redirect" => self.redirect = text(map.next_value()?),
+            "id" => values.id = text(map.next_value()?),
+            "type" => values.kind = text(map.next_value()?),
+            "entity" => values.entity = text(map.next_value()?),
+            "redirect" => values.redirect = text(map.next_value()?),
             "datatype" if wanted.has(DumpTable::Properties) => {
-                self.datatype = text(map.next_value()?);
+                values.datatype = text(map.next_value()?);
             }
-            "labels" if wanted.has(DumpTable::Labels) => self.labels = Texts::read(map, wanted)?,
+            "labels" if wanted.has(DumpTable::Labels) => values.labels = select(map, &code)?,
             "descriptions" if wanted.has(DumpTable::Descriptions) => {
-                self.descriptions = Texts::read(map, wanted)?;
+                values.descriptions = select(map, &code)?;
             }
             "aliases" if wanted.has(DumpTable::Aliases) => {
-                self.aliases = Aliases::read(map, wanted)?;
+                values.aliases = select(map, &|code| wanted.language(code))?;
             }
             "sitelinks" if wanted.has(DumpTable::Sitelinks) => {
-                self.sitelinks = Sitelinks::read(map, wanted)?;
+                values.sitelinks = select(map, &|site| wanted.wikipedia(site))?;
             }
             "claims" if wanted.has(DumpTable::Triples) => {
-                let mut claims = Claims::default();
-                map.next_value_seed(Object(&mut claims))?;
-                self.claims = claims.0;
+                values.claims = select(map, &|property| Some(property.to_owned()))?;
             }
             _ => return Ok(false),
         }
-        Ok(true)
-    }
-}
-
-#[derive(Default)]
-struct Claims(BTreeMap<String, Vec<Statement>>);
-
-impl<'de> Entries<'de> for Claims {
-    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        let mut statements = Vec::new();
-        let mut keep = |statement: Statement| statements.push(statement);
-        map.next_value_seed(Each(&mut keep, PhantomData))?;
-        self.0.insert(key.to_owned(), statements);
         Ok(true)
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a dump's JSON that are wanted, borrowed from the line. Everything else is skipped.
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -93,57 +93,48 @@ impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
 }
 
 /// A key, borrowed where it has no escapes.
-struct Key<'de>(Cow<'de, str>);
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+/// An object whose value is read entry by entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Read<T>(pub(super) T);
+
+impl<'de, T: Default + Entries<'de>> Deserialize<'de> for Read<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
+        let mut value = T::default();
+        Object(&mut value).deserialize(deserializer)?;
+        Ok(Self(value))
     }
 }
 
-/// Reads each element of an array with `T`; anything but an array or `null` is an error.
-pub(super) struct Each<'a, T, F>(pub(super) &'a mut F, pub(super) PhantomData<T>);
+/// Objects of an array; `null` is one without any.
+pub(super) type Each<T> = Option<Vec<Read<T>>>;
 
-impl<'de, T: Deserialize<'de>, F: FnMut(T)> DeserializeSeed<'de> for Each<'_, T, F> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
+/// Reads the values of those keys of an object that `wanted` takes, the next value of `map`.
+///
+/// # Errors
+/// What the values' reader says.
+pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
+    map: &mut A,
+    wanted: &dyn Fn(&str) -> Option<K>,
+) -> Result<BTreeMap<K, V>, A::Error> {
+    let mut selected = Selected { wanted, found: BTreeMap::new() };
+    map.next_value_seed(Object(&mut selected))?;
+    Ok(selected.found)
 }
 
-impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<'_, T, F> {
-    type Value = ();
+struct Selected<'w, K, V> {
+    wanted: &'w dyn Fn(&str) -> Option<K>,
+    found: BTreeMap<K, V>,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(element) = seq.next_element::<T>()? {
-            (self.0)(element);
-        }
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
+impl<'de, K: Ord, V: Deserialize<'de>> Entries<'de> for Selected<'_, K, V> {
+    fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        let Some(key) = (self.wanted)(key) else { return Ok(false) };
+        self.found.insert(key, map.next_value()?);
+        Ok(true)
     }
 }
 
@@ -174,14 +165,6 @@ pub(super) struct Statement {
     pub(super) tail: Tail,
 }
 
-impl<'de> Deserialize<'de> for Statement {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut statement = Self::default();
-        Object(&mut statement).deserialize(deserializer)?;
-        Ok(statement)
-    }
-}
-
 impl<'de> Entries<'de> for Statement {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         match key {
@@ -193,8 +176,7 @@ impl<'de> Entries<'de> for Statement {
                 }
             }
             "mainsnak" => {
-                let mut snak = Snak::default();
-                map.next_value_seed(Object(&mut snak))?;
+                let Read(snak) = map.next_value::<Read<Snak>>()?;
                 self.tail = match snak.unknown {
                     true => Tail::Unknown,
                     false => snak.value,
@@ -219,11 +201,7 @@ impl<'de> Entries<'de> for Snak {
                 let snaktype = map.next_value::<Raw<'de>>()?;
                 self.unknown = matches!(snaktype.text(), Some("somevalue" | "novalue"));
             }
-            "datavalue" => {
-                let mut value = DataValue::default();
-                map.next_value_seed(Object(&mut value))?;
-                self.value = value.0;
-            }
+            "datavalue" => self.value = map.next_value::<Read<DataValue>>()?.0.0,
             _ => return Ok(false),
         }
         Ok(true)
@@ -240,12 +218,10 @@ impl<'de> Entries<'de> for DataValue {
         }
         // A value may be of any kind; only objects can name an entity.
         let value = map.next_value::<&RawValue>()?.get();
-        let mut entity = EntityValue::default();
-        if value.starts_with('{') {
-            let mut reader = serde_json::Deserializer::from_str(value);
-            Object(&mut entity).deserialize(&mut reader).map_err(A::Error::custom)?;
-        }
-        self.0 = entity.tail();
+        let is_object = value.starts_with('{');
+        let entity = is_object.then(|| serde_json::from_str::<Read<EntityValue>>(value));
+        let entity = entity.transpose().map_err(A::Error::custom)?;
+        self.0 = entity.unwrap_or_default().0.tail();
         Ok(true)
     }
 }

@@ -2,10 +2,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::chunk::{Record, record};
+use super::chunk::{Facts, Record, record};
 use super::counts::EntityCounts;
 use super::entity::Entity;
-use super::ntriples::Facts;
 use super::sort::Entry;
 use super::wanted::Wanted;
 use crate::LabelKind;
@@ -48,6 +47,6 @@ pub(super) fn merge(entries: &[Entry], wanted: &Wanted) -> io::Result<Record> {
     counts.labels += labels.texts.len() as u64;
     counts.fallback_labels += labels.fallbacks;
     let id = entries.first().map(|entry| entry.key.clone()).unwrap_or_default();
-    let entity = Entity { labels: labels.texts, triples, counts, ..Entity::new(id, kind) };
+    let entity = Entity { id, kind, labels: labels.texts, triples, counts, ..Entity::default() };
     Ok(record(entity, wanted))
 }

@@ -1,5 +1,6 @@
 //! Wikidata's dumps: read once, in bounded memory, to the tables of a knowledge graph.
 mod chunk;
+mod config;
 mod counts;
 mod entity;
 mod extract;
@@ -23,7 +24,8 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
+pub use config::{BadLine, ExtractConfig, ExtractReport};
 pub use counts::EntityCounts;
-pub use extract::{BadLine, ExtractConfig, ExtractReport, extract};
+pub use extract::extract;
 pub use source::{Beginning, Compression, DumpFormat, Progress};
 pub use table::{DumpTable, TableFormat, TailKind};

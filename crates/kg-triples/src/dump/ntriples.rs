@@ -3,8 +3,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::chunk::{Chunk, Event, Found, Parsed};
-use super::counts::EntityCounts;
+use super::chunk::{Chunk, Event, Facts, Found, Parsed};
 use super::source::BYTE_ORDER_MARK;
 use super::statement::{self, Object};
 use super::table::{DumpTable, TailKind};
@@ -21,18 +20,6 @@ const LABEL: &str = "http://www.w3.org/2000/01/rdf-schema#label";
 const SAME_AS: &str = "http://www.w3.org/2002/07/owl#sameAs";
 /// Values that are not known have IRIs with this in them.
 const UNKNOWN_VALUE: &str = "/.well-known/genid/";
-
-/// What neighbouring lines say of one entity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub(super) id: String,
-    pub(super) property: bool,
-    /// Language and text.
-    pub(super) labels: Vec<(String, String)>,
-    /// Relation and tail.
-    pub(super) triples: Vec<(String, String)>,
-    pub(super) counts: EntityCounts,
-}
 
 /// Parses every line of a chunk.
 pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {

@@ -1,17 +1,18 @@
 //! A dump read chunk by chunk: unpacked, parsed, and stored on the way.
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::chunk::{Chunk, Chunks, Parsed};
-use super::extract::Reading;
-use super::sort::Sorter;
+use super::chunk::{Chunk, Chunks, Event, Found, Parsed};
+use super::config::{BadLine, ExtractConfig};
+use super::sort::{Entry, Sorter};
 use super::source::{DumpFormat, Passed, Place, Source, Watch};
-use super::state::State;
+use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
-use super::{chunk, ntriples};
-use crate::KgError;
+use super::{chunk, merge, ntriples};
+use crate::{KgError, Language};
 
 /// Bytes of the dump read at a time, a sixteenth of the memory within these bounds.
 const SMALLEST_CHUNK: usize = 1 << 12;
@@ -20,20 +21,62 @@ const LARGEST_CHUNK: usize = 4 << 20;
 const STORED_EVERY: u64 = 64 << 20;
 /// Chunks that wait for a worker, so that memory stays bounded.
 const WAITING: usize = 4;
+/// Bad lines that are told one by one.
+const TOLD: usize = 5;
 
 type Parse = fn(&Chunk, &Wanted) -> Parsed;
 
-impl Reading<'_> {
+/// A dump under way.
+pub(super) struct Reading<'a> {
+    pub(super) dump: &'a Path,
+    pub(super) config: &'a ExtractConfig,
+    pub(super) folder: &'a Path,
+    pub(super) state: StateFolder,
+    task: Task,
+    pub(super) wanted: Wanted,
+    pub(super) entities: Sorter,
+    pub(super) redirects: Sorter,
+    pub(super) tally: Tally,
+    /// Packed bytes that were read when something was stored last; then all must be stored before
+    /// it counts as read.
+    stored_at: Option<u64>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        dump: &'a Path,
+        config: &'a ExtractConfig,
+        folder: &'a Path,
+        (state, task): (StateFolder, Task),
+    ) -> Self {
+        let fallback = |language: &Language| {
+            let own = config.fallback.iter().find(|(own, _)| own == language);
+            own.map(|(_, others)| others.clone()).unwrap_or_default()
+        };
+        let languages = config.languages.iter();
+        let languages = languages.map(|code| (*code, fallback(code))).collect();
+        Self {
+            dump,
+            config,
+            folder,
+            wanted: Wanted { languages, tables: config.tables(), tails: config.tails.clone() },
+            entities: Sorter::new(state.path(), "entities", config.memory),
+            redirects: Sorter::new(state.path(), "redirects", config.memory / 8),
+            tally: Tally { report: config.report(), ..Tally::default() },
+            stored_at: None,
+            state,
+            task,
+        }
+    }
+
     /// Takes up what an unfinished extract left.
     pub(super) fn go_on(&mut self, found: State) {
-        let State { shape, number, lines, statements, last_bad, report, .. } = found;
-        let State { passed, entities, redirects, .. } = found;
-        let (path, memory) = (self.state.path(), self.config.memory);
-        self.entities = Sorter::new(path, "entities", memory).with_runs(entities);
-        self.redirects = Sorter::new(path, "redirects", memory / 8).with_runs(redirects);
-        (self.shape, self.number, self.last_bad) = (shape, number, last_bad);
-        (self.lines, self.statements) = (lines, statements);
-        (self.report, self.stored, self.stored_at) = (report, true, passed.bytes);
+        let path = self.state.path();
+        let memory = self.config.memory;
+        self.entities = Sorter::new(path, "entities", memory).with_runs(found.entities);
+        self.redirects = Sorter::new(path, "redirects", memory / 8).with_runs(found.redirects);
+        self.tally = found.tally;
+        self.stored_at = Some(found.passed.bytes);
     }
 
     /// Reads everything from `place` on. One thread unpacks while others parse.
@@ -73,9 +116,11 @@ impl Reading<'_> {
             })
         })?;
         let passed = watch.passed();
-        self.report.bytes = bytes;
-        (self.report.packed_bytes, self.report.sha256) = (passed.bytes, passed.sha256.clone());
-        if self.stored {
+        let report = &mut self.tally.report;
+        report.bytes = bytes;
+        report.packed_bytes = passed.bytes;
+        report.sha256.clone_from(&passed.sha256);
+        if self.stored_at.is_some() {
             self.store(watch.place(bytes), passed, true)?;
         }
         Ok(())
@@ -89,7 +134,7 @@ impl Reading<'_> {
         let mut waiting = Vec::new();
         while let Ok((chunk, end)) = chunks.recv() {
             if chunk.offset == 0 {
-                self.report.format = DumpFormat::of(&chunk.bytes);
+                self.tally.report.format = DumpFormat::of(&chunk.bytes);
             }
             waiting.push((chunk, end));
             let most = rayon::current_num_threads().clamp(1, 2 * WAITING);
@@ -98,9 +143,10 @@ impl Reading<'_> {
             {
                 waiting.push(chunk);
             }
-            let (wanted, parse) = match self.report.format {
-                DumpFormat::Json => (&self.wanted, chunk::parse as Parse),
-                DumpFormat::NTriples => (&self.wanted, ntriples::parse as Parse),
+            let wanted = &self.wanted;
+            let parse: Parse = match self.tally.report.format {
+                DumpFormat::Json => chunk::parse,
+                DumpFormat::NTriples => ntriples::parse,
             };
             let parsed: Vec<(Parsed, Option<Place>)> =
                 waiting.par_iter().map(|(chunk, end)| (parse(chunk, wanted), *end)).collect();
@@ -109,12 +155,13 @@ impl Reading<'_> {
                 for found in found {
                     self.take(found)?;
                 }
-                self.lines += lines;
-                self.statements += statements;
+                self.tally.report.lines += lines;
+                self.tally.statements += statements;
+                let stored_at = self.stored_at.unwrap_or_default();
                 if let Some(end) = end
                     && (self.entities.is_full()
                         || self.redirects.is_full()
-                        || watch.bytes() >= self.stored_at.saturating_add(STORED_EVERY))
+                        || watch.bytes() >= stored_at.saturating_add(STORED_EVERY))
                 {
                     self.store(end, watch.passed(), false)?;
                 }
@@ -134,17 +181,104 @@ impl Reading<'_> {
             place,
             passed,
             read,
-            shape: self.shape,
-            number: self.number,
-            lines: self.lines,
-            statements: self.statements,
-            last_bad: self.last_bad,
-            report: self.report.clone(),
+            tally: self.tally.clone(),
             entities: self.entities.runs(),
             redirects: self.redirects.runs(),
         })?;
-        (self.stored, self.stored_at) = (true, passed_bytes);
+        self.stored_at = Some(passed_bytes);
         self.entities.remove_merged().map_err(refuse())?;
         self.redirects.remove_merged().map_err(refuse())
     }
+
+    fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), KgError> {
+        let line = self.tally.report.lines + line + 1;
+        let refuse = || KgError::io(self.folder, "write to the folder");
+        match (event, self.tally.shape) {
+            (Event::Open, Shape::Unknown) => self.tally.shape = Shape::Array,
+            (Event::Close, Shape::Array) => self.tally.shape = Shape::Closed,
+            (Event::Open, _) => self.bad(line, offset, "an array within the dump".into())?,
+            (Event::Close, _) => self.bad(line, offset, "a ] without its [".into())?,
+            (Event::Bad(reason), _) => {
+                self.begin();
+                self.bad(line, offset, reason)?;
+            }
+            (_, Shape::Closed) => {
+                self.bad(line, offset, "an entity behind the end of the array".into())?;
+            }
+            (Event::Other(kind), _) => {
+                self.begin();
+                *self.tally.report.others.entry(kind).or_default() += 1;
+            }
+            (Event::Redirect { from, to }, _) => {
+                self.begin();
+                self.tally.number += 1;
+                let entry = Entry { key: from, number: self.tally.number, values: vec![to] };
+                self.redirects.push(entry);
+            }
+            (Event::Facts(facts), _) => {
+                self.tally.number += 1;
+                let entry = merge::entry(facts, self.tally.number).map_err(refuse())?;
+                self.entities.push(entry);
+            }
+            (Event::Entity(record), _) => {
+                self.begin();
+                self.tally.number += 1;
+                let entry = record.entry(self.tally.number).map_err(refuse())?;
+                self.entities.push(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first line that is no bracket settles what the file is.
+    fn begin(&mut self) {
+        if self.tally.shape == Shape::Unknown {
+            self.tally.shape = Shape::Lines;
+        }
+    }
+
+    fn bad(&mut self, line: u64, offset: u64, reason: String) -> Result<(), KgError> {
+        if self.tally.last_bad.replace(line) == Some(line) {
+            return Ok(());
+        }
+        self.tally.report.bad_lines += 1;
+        if self.tally.report.first_bad_lines.len() < TOLD {
+            self.tally.report.first_bad_lines.push(BadLine { line, offset, reason });
+        }
+        if self.tally.report.bad_lines <= self.config.bad_lines {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} lines cannot be used, {} may{}",
+            self.tally.report.bad_lines,
+            self.config.bad_lines,
+            told(&self.tally.report.first_bad_lines)
+        );
+        Err(KgError::Dump { path: self.dump.to_owned(), reason })
+    }
+
+    /// What is wrong with a file that is no dump: no line of it is an entity, or fewer than those
+    /// that cannot be used.
+    pub(super) fn fault(&self) -> Option<String> {
+        let report = &self.tally.report;
+        let entities = match report.format {
+            DumpFormat::Json => self.tally.number + report.others.values().sum::<u64>(),
+            DumpFormat::NTriples => self.tally.statements,
+        };
+        (entities == 0 || entities < report.bad_lines).then(|| {
+            format!(
+                "no dump of Wikidata: of {} lines {entities} hold an entity, {} cannot be used{}; \
+                 give JSON or N-Triples of https://dumps.wikimedia.org/wikidatawiki/entities",
+                report.lines,
+                report.bad_lines,
+                told(&report.first_bad_lines)
+            )
+        })
+    }
+}
+
+/// The first bad lines, to be put behind how many there are.
+fn told(bad_lines: &[BadLine]) -> String {
+    let told = bad_lines.iter();
+    told.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()
 }

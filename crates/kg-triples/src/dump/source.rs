@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 use crate::KgError;
 
 /// How a dump is packed; found out by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
+    #[default]
     None,
     /// gzip, also of several members.
     Gzip,
@@ -82,10 +83,11 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
 }
 
 /// What the lines of a dump are; found out by its first character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DumpFormat {
     /// A JSON array with an entity in each line, or JSON lines.
+    #[default]
     Json,
     /// N-Triples, a fact in each line.
     NTriples,

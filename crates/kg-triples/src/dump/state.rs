@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
-use super::extract::{ExtractConfig, ExtractReport, Shape};
+use super::config::{ExtractConfig, ExtractReport};
 use super::sort::RunFile;
 use super::source::{Passed, Place, is_stream};
 use crate::KgError;
@@ -23,7 +23,7 @@ const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 /// What must be the same to go on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -72,6 +72,28 @@ impl Task {
     }
 }
 
+/// What kind of file the lines are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) enum Shape {
+    #[default]
+    Unknown,
+    Lines,
+    Array,
+    Closed,
+}
+
+/// What was found so far.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Tally {
+    pub(super) shape: Shape,
+    /// Entities and redirects.
+    pub(super) number: u64,
+    /// Of N-Triples: lines that say something of an entity.
+    pub(super) statements: u64,
+    pub(super) last_bad: Option<u64>,
+    pub(super) report: ExtractReport,
+}
+
 /// How far an extract is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct State {
@@ -80,12 +102,7 @@ pub(super) struct State {
     pub(super) passed: Passed,
     /// Whether the dump was read to its end.
     pub(super) read: bool,
-    pub(super) shape: Shape,
-    pub(super) number: u64,
-    pub(super) lines: u64,
-    pub(super) statements: u64,
-    pub(super) last_bad: Option<u64>,
-    pub(super) report: ExtractReport,
+    pub(super) tally: Tally,
     pub(super) entities: (u64, Vec<RunFile>),
     pub(super) redirects: (u64, Vec<RunFile>),
 }

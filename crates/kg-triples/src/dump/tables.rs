@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::chunk::Record;
-use super::extract::{ExtractConfig, ExtractReport};
+use super::config::{ExtractConfig, ExtractReport};
 use super::merge;
 use super::sort::{Entry, Sorted};
 use super::table::{DumpTable, TableFormat};
