@@ -3,8 +3,10 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use whole_file::Synced;
+
 use crate::table::TableReader;
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, output};
+use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, Triple, output};
 
 pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
 pub(crate) const LABELS: &[&str] = &["id", "lang", "label", "kind"];
@@ -99,38 +101,28 @@ impl KnowledgeGraph {
     /// ```
     pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<(), KgError> {
         let dir = dir.as_ref();
-        let path = dir.join("triples.tsv");
-        let mut file = output::create(&path)?;
-        let mut write = |line: String| {
-            file.write_all(line.as_bytes()).map_err(KgError::io(&path, "write the file"))
-        };
-        write(format!("{}\n", TRIPLES.join("\t")))?;
-        for triple in self.triples() {
-            write(format!("{}\t{}\t{}\n", triple.head, triple.relation, triple.tail))?;
-        }
-        let triples = output::sync(file)?;
-
-        let path = dir.join("labels.tsv");
-        let mut file = output::create(&path)?;
-        let mut write = |line: String| {
-            file.write_all(line.as_bytes()).map_err(KgError::io(&path, "write the file"))
-        };
-        write(format!("{}\n", LABELS.join("\t")))?;
-        for (at, (id, labels)) in self.ids.iter().zip(&self.labels).enumerate() {
-            for (kind, word) in [(LabelKind::Entity, "entity"), (LabelKind::Relation, "relation")] {
-                if self.has_role(at, kind) {
-                    for (language, label) in labels {
-                        write(format!("{id}\t{language}\t{label}\t{word}\n"))?;
-                    }
-                }
-            }
-        }
-        let labels = output::sync(file)?;
-        output::publish([triples, labels])
+        let triples = self
+            .triples()
+            .map(|Triple { head, relation, tail }| format!("{head}\t{relation}\t{tail}\n"));
+        let labels = self.all_labels().map(|(id, language, label, kind)| {
+            format!("{id}\t{language}\t{label}\t{}\n", kind.name())
+        });
+        output::publish([
+            table(&dir.join("triples.tsv"), TRIPLES, triples)?,
+            table(&dir.join("labels.tsv"), LABELS, labels)?,
+        ])
     }
-}
 
-impl KnowledgeGraph {
+    /// Every label, as an entity's and as a relation's where its id is both.
+    fn all_labels(&self) -> impl Iterator<Item = (&str, Language, &str, LabelKind)> {
+        self.ids.iter().zip(&self.labels).enumerate().flat_map(move |(at, (id, labels))| {
+            let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_role(at, *kind));
+            kinds.flat_map(move |kind| {
+                labels.iter().map(move |(language, label)| (&**id, *language, &**label, kind))
+            })
+        })
+    }
+
     /// The same with every head and tail that the table `path` (header `id target_id`) redirects
     /// replaced by its target, however long the way; redirects in a circle replace nothing. Without
     /// such a file, or the folder of Parquet files `redirects` in its place, nothing changes.
@@ -176,15 +168,24 @@ impl KnowledgeGraph {
         for triple in self.triples() {
             builder.add_triple(&resolve(triple.head), triple.relation, &resolve(triple.tail))?;
         }
-        for (at, (id, labels)) in self.ids.iter().zip(&self.labels).enumerate() {
-            for kind in [LabelKind::Entity, LabelKind::Relation] {
-                for (language, label) in labels.iter().filter(|_| self.has_role(at, kind)) {
-                    builder.add_label(id, language.as_str(), label, kind)?;
-                }
-            }
+        for (id, language, label, kind) in self.all_labels() {
+            builder.add_label(id, language.as_str(), label, kind)?;
         }
         Ok(builder.build())
     }
+}
+
+/// Writes a table, which then lacks its name.
+fn table(
+    path: &Path,
+    header: &[&str],
+    rows: impl Iterator<Item = String>,
+) -> Result<Synced, KgError> {
+    let mut file = output::create(path)?;
+    let mut lines = std::iter::once(header.join("\t") + "\n").chain(rows);
+    let written = lines.try_for_each(|line| file.write_all(line.as_bytes()));
+    written.map_err(KgError::io(path, "write the file"))?;
+    output::sync(file)
 }
 
 /// Rows of three cells are labels of `kind`; a fourth cell names the kind.
@@ -196,18 +197,17 @@ fn read_labels(
     while let Some(row) = file.row()? {
         let added = match row[..] {
             [id, language, label] => builder.add_label(id, language, label, kind),
-            [id, language, label, "entity"] => {
-                builder.add_label(id, language, label, LabelKind::Entity)
+            [id, language, label, word] => {
+                match LabelKind::ALL.into_iter().find(|kind| kind.name() == word) {
+                    Some(kind) => builder.add_label(id, language, label, kind),
+                    None => Err(KgError::Value {
+                        field: "kind",
+                        expected: "`entity` or `relation`".into(),
+                        got: format!("{word:?}"),
+                    }),
+                }
             }
-            [id, language, label, "relation"] => {
-                builder.add_label(id, language, label, LabelKind::Relation)
-            }
-            [.., other] => Err(KgError::Value {
-                field: "kind",
-                expected: "`entity` or `relation`".into(),
-                got: format!("{other:?}"),
-            }),
-            [] => Ok(()),
+            _ => Ok(()),
         };
         at_line(|| file.position(), added)?;
     }

@@ -28,6 +28,17 @@ pub enum LabelKind {
 }
 
 impl LabelKind {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Entity, Self::Relation];
+
+    /// Its name in tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Entity => "entity",
+            Self::Relation => "relation",
+        }
+    }
+
     fn flag(self) -> u8 {
         match self {
             Self::Entity => 1,

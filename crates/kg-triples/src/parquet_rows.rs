@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
 use crate::KgError;
@@ -139,7 +138,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
 fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows())
         .map_err(|_| ParquetError::General("a negative number of rows".into()))?;
-    expect_bounded(group.metadata().column(place))?;
+    shards::expect_bounded(group.metadata().column(place))?;
     let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(place)? else {
         return Err(ParquetError::General(format!("column {} holds no text", place + 1)));
     };
@@ -157,22 +156,6 @@ fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, Par
         return Err(ParquetError::General(format!("column {} has empty cells", place + 1)));
     }
     Ok(cells)
-}
-
-/// Refuses a column that says it unpacks to cells longer than 64 MiB, or to more than a thousand
-/// times what it takes packed: a page of it would be in memory before a cell is seen.
-fn expect_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
-    const LONGEST: i64 = 1 << 26;
-    let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
-    let per_cell = unpacked / column.num_values().max(1);
-    if unpacked <= LONGEST || (per_cell <= LONGEST && unpacked / 1000 <= packed) {
-        return Ok(());
-    }
-    let (name, cells) = (column.column_path().string(), column.num_values());
-    Err(ParquetError::General(format!(
-        "column {name}: {packed} bytes unpack to {unpacked} for {cells} cells; read are cells of at \
-         most {LONGEST} bytes that take a thousandth of that packed"
-    )))
 }
 
 fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> KgError + use<> {
@@ -218,7 +201,7 @@ mod tests {
         {
             let error = read(&cells).unwrap_err();
             assert!(error.contains("a.parquet") && error.contains("column id: "), "{error}");
-            assert!(error.contains(&format!("for {} cells", cells.len())), "{error}");
+            assert!(error.contains(&format!("for {} values", cells.len())), "{error}");
         }
         assert_eq!(read(&[cell(1 << 20)]), Ok(1 << 20));
     }

@@ -1,7 +1,9 @@
 //! Random numbers that depend on a seed and on what they are for, never on the order of the work.
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
+
+/// The generator of a named stream at an index, so that data divided here fit runs of `trainer`.
+pub(crate) use shards::rng_for as stream_rng;
 
 /// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]`
 /// differ.
@@ -24,55 +26,32 @@ pub(crate) fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
     rng
 }
 
-fn stream_digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(seed.to_le_bytes());
-    hash.update(index.to_le_bytes());
-    hash.update(stream.as_bytes());
-    hash.finalize().into()
-}
-
-/// The generator of a named stream at an index: the one that `trainer::rng_for` gives, so that
-/// data divided here fit runs of that crate.
-pub(crate) fn stream_rng(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
-    ChaCha8Rng::from_seed(stream_digest(seed, stream, index))
-}
-
 /// A number from 0 to below 1 that depends on `seed` and `name` alone, spread evenly over names:
 /// what is below a fraction is held out.
 pub(crate) fn hash_to_unit(seed: u64, name: &str) -> f64 {
-    let [a, b, c, d, e, f, g, h, ..] = stream_digest(seed, name, 0);
     // 53 bits are what an f64 holds exactly.
-    (u64::from_le_bytes([a, b, c, d, e, f, g, h]) >> 11) as f64 / (1u64 << 53) as f64
+    (shards::seed_for(seed, name, 0).cast_unsigned() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The beginning of the SHA-256 of `text`, to pin long results in tests.
 #[cfg(test)]
 pub(crate) fn digest(text: String) -> String {
+    use sha2::{Digest, Sha256};
+
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::RngCore;
 
-    use super::{hash_to_unit, stream_rng};
+    use super::hash_to_unit;
 
     /// The values were computed with Python's hashlib and struct.
     #[test]
     fn names_have_the_numbers_that_sha256_gives_them() {
         assert_eq!(hash_to_unit(0, "text Q64"), 0.07745207504182272);
         assert_eq!(hash_to_unit(7, "entity Q1"), 0.2793674915766001);
-    }
-
-    #[test]
-    fn streams_differ_by_seed_name_and_index() {
-        let first = |seed, name, index| stream_rng(seed, name, index).next_u64();
-        let all = [first(1, "a", 0), first(2, "a", 0), first(1, "b", 0), first(1, "a", 1)];
-        for (at, number) in all.iter().enumerate() {
-            assert!(!all[..at].contains(number));
-        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ mod zipped;
 pub use endless::{Endless, EndlessPosition};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
+#[cfg(feature = "parquet")]
+pub use parquet_rows::expect_bounded;
 pub use prepared::{FileDigest, Manifest, Preparation, Preparing};
 pub use seed::{rng_for, seed_for};
 pub use sharded_jsonl::ShardedJsonl;

@@ -77,7 +77,10 @@ impl ParquetRows {
 
 /// Refuses a column that says it unpacks to values longer than a line may be, or to more than a
 /// thousand times what it takes packed: a page of it would be in memory before a value is seen.
-fn expect_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
+///
+/// # Errors
+/// [`ParquetError::General`] naming the column.
+pub fn expect_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
     let longest = i64::try_from(LONGEST_LINE).unwrap_or(i64::MAX);
     let per_value = unpacked / column.num_values().max(1);

@@ -229,10 +229,7 @@ fn rows(entity: &Entity, table: DumpTable) -> String {
             triples.map(|(relation, tail)| format!("{id}\t{relation}\t{tail}\n")).collect()
         }
         DumpTable::Labels => {
-            let kind = match entity.kind {
-                LabelKind::Entity => "entity",
-                LabelKind::Relation => "relation",
-            };
+            let kind = entity.kind.name();
             let labels = entity.labels.iter();
             labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n")).collect()
         }

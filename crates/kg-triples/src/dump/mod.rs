@@ -7,15 +7,12 @@ mod extract;
 mod json;
 mod merge;
 mod ntriples;
-#[cfg(feature = "parquet")]
-mod parquet;
 mod reading;
 mod sort;
 mod source;
 mod state;
 mod statement;
 mod table;
-mod table_file;
 mod tables;
 mod text;
 mod texts;

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::{LinkedText, Mention};
@@ -289,22 +290,7 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
 
 /// The title that a link leads to: percent-decoded, without its section.
 fn title_of(href: &str) -> String {
-    let mut bytes = Vec::with_capacity(href.len());
-    let mut rest = href.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.extend(u8::try_from(high * 16 + low));
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    let title = String::from_utf8_lossy(&bytes);
+    let title = percent_decode_str(href).decode_utf8_lossy();
     let title = title.split('#').next().unwrap_or_default();
     title.strip_prefix(':').unwrap_or(title).to_owned()
 }

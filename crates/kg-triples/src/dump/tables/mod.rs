@@ -1,4 +1,8 @@
 //! The tables that an extract writes.
+mod file;
+#[cfg(feature = "parquet")]
+mod parquet;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +11,9 @@ use super::config::{ExtractConfig, ExtractReport};
 use super::merge;
 use super::sort::{Entry, Sorted};
 use super::table::{DumpTable, TableFormat};
-use super::table_file::TableFile;
 use super::wanted::Wanted;
 use crate::{KgError, output};
+use file::TableFile;
 
 /// The files of an extract, before they have their names.
 pub(super) struct Tables {

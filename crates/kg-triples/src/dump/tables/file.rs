@@ -1,33 +1,25 @@
 //! A table being written, as TSV or Parquet.
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use whole_file::{Synced, WholeFile};
 
 #[cfg(feature = "parquet")]
 use super::parquet::Parts;
-use super::table::DumpTable;
+use crate::dump::table::DumpTable;
 use crate::{KgError, output};
 
 /// A table under way; it has no name before it is published.
 pub(super) enum TableFile {
-    Tsv {
-        table: DumpTable,
-        path: PathBuf,
-        file: io::BufWriter<WholeFile>,
-    },
+    Tsv(DumpTable, WholeFile),
     #[cfg(feature = "parquet")]
-    Parquet {
-        table: DumpTable,
-        parts: Parts,
-    },
+    Parquet(DumpTable, Parts),
 }
 
 impl TableFile {
     pub(super) fn tsv(folder: &Path, table: DumpTable) -> Result<Self, KgError> {
-        let path = folder.join(format!("{}.tsv", table.name()));
-        let file = io::BufWriter::with_capacity(1 << 18, output::create(&path)?);
-        let mut started = Self::Tsv { table, path, file };
+        let file = output::create(&folder.join(format!("{}.tsv", table.name())))?;
+        let mut started = Self::Tsv(table, file);
         started.write(&format!("{}\n", table.columns().join("\t")))?;
         Ok(started)
     }
@@ -38,7 +30,7 @@ impl TableFile {
         table: DumpTable,
         part_rows: usize,
     ) -> Result<Self, KgError> {
-        Ok(Self::Parquet { table, parts: Parts::create(folder, table.columns(), part_rows)? })
+        Ok(Self::Parquet(table, Parts::create(folder, table.columns(), part_rows)?))
     }
 
     #[cfg(not(feature = "parquet"))]
@@ -49,27 +41,23 @@ impl TableFile {
     /// Adds lines, cells separated by tabs.
     pub(super) fn write(&mut self, rows: &str) -> Result<(), KgError> {
         match self {
-            Self::Tsv { path, file, .. } => {
-                file.write_all(rows.as_bytes()).map_err(KgError::io(path, "write the file"))
-            }
+            Self::Tsv(_, file) => file
+                .write_all(rows.as_bytes())
+                .map_err(|error| KgError::io(file.path(), "write the file")(error)),
             #[cfg(feature = "parquet")]
-            Self::Parquet { parts, .. } => parts.write(rows),
+            Self::Parquet(_, parts) => parts.write(rows),
         }
     }
 
     /// Writes everything through to the disk.
     pub(super) fn sync(self) -> Result<SyncedTable, KgError> {
-        match self {
-            Self::Tsv { table, path, file } => {
-                let refuse = KgError::io(&path, "write the file");
-                let file = file.into_inner().map_err(|error| refuse(error.into_error()))?;
-                Ok(SyncedTable { table, form: Form::Tsv(output::sync(file)?) })
-            }
+        Ok(match self {
+            Self::Tsv(table, file) => SyncedTable { table, form: Form::Tsv(output::sync(file)?) },
             #[cfg(feature = "parquet")]
-            Self::Parquet { table, parts } => {
-                Ok(SyncedTable { table, form: Form::Parquet(parts.sync()?) })
+            Self::Parquet(table, parts) => {
+                SyncedTable { table, form: Form::Parquet(parts.sync()?) }
             }
-        }
+        })
     }
 }
 
