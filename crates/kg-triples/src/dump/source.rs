@@ -203,6 +203,14 @@ struct Counted<R> {
     packed: Arc<Mutex<Packed>>,
 }
 
+impl<R> Counted<R> {
+    /// Before the first byte; an earlier run read what is `expected`.
+    fn new(input: R, progress: &Progress, expected: Option<Passed>) -> Self {
+        let packed = Packed { expected, ..Packed::default() };
+        Self { input, progress: progress.clone(), packed: Arc::new(Mutex::new(packed)) }
+    }
+}
+
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
@@ -304,12 +312,8 @@ impl Source {
     }
 
     fn try_open(path: &Path, progress: &Progress, threads: usize) -> io::Result<Self> {
-        let packed = Arc::<Mutex<Packed>>::default();
-        let mut counted = Counted {
-            input: input(path)?,
-            progress: progress.clone(),
-            packed: Arc::clone(&packed),
-        };
+        let mut counted = Counted::new(input(path)?, progress, None);
+        let packed = Arc::clone(&counted.packed);
         let mut start = Vec::new();
         counted.by_ref().take(6).read_to_end(&mut start)?;
         let compression = compression(path, &start)?;
@@ -352,12 +356,10 @@ impl Source {
             return Ok(source);
         };
         let open = || -> io::Result<Self> {
-            let packed = Packed { expected: Some(passed), ..Packed::default() };
-            let packed = Arc::new(Mutex::new(packed));
             let input = File::open(path)?;
             whole_file::remember_input(path);
-            let mut counted =
-                Counted { input, progress: progress.clone(), packed: Arc::clone(&packed) };
+            let mut counted = Counted::new(input, progress, Some(passed));
+            let packed = Arc::clone(&counted.packed);
             io::copy(&mut counted.by_ref().take(before), &mut io::sink())?;
             let input = BufReader::with_capacity(1 << 20, counted);
             let marks = Marks::default();
@@ -393,14 +395,9 @@ impl Source {
     /// [`KgError::Io`], also if they differ.
     pub(super) fn check(path: &Path, passed: &Passed, progress: &Progress) -> Result<(), KgError> {
         let check = || -> io::Result<()> {
-            let packed = Arc::<Mutex<Packed>>::default();
-            let mut counted = Counted {
-                input: input(path)?,
-                progress: progress.clone(),
-                packed: Arc::clone(&packed),
-            };
+            let mut counted = Counted::new(input(path)?, progress, None);
             io::copy(&mut counted, &mut io::sink())?;
-            let found = locked(&packed).passed();
+            let found = locked(&counted.packed).passed();
             if found == *passed { Ok(()) } else { Err(other_bytes(passed.bytes)) }
         };
         check().map_err(KgError::io(path, "read the dump"))
