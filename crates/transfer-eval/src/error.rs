@@ -1,5 +1,9 @@
 //! The errors of this crate; each message says what to do.
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use whole_file::Lines;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,7 +17,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file could not be written; `path` is left as it was.
     #[error("cannot write {}: {source}", path.display())]
@@ -21,7 +25,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A line breaks a rule of its file's format.
     #[error("{}:{line}: {message}", path.display())]
@@ -98,15 +102,54 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn line(path: &std::path::Path, line: usize, message: impl Into<String>) -> Self {
+    /// A file that cannot be read.
+    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
+        move |source| Self::Read { path: path.to_path_buf(), source }
+    }
+
+    /// A file that cannot be written.
+    pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
+        move |source| Self::Write { path: path.to_path_buf(), source }
+    }
+
+    /// A value that is out of its range.
+    pub(crate) fn config(key: &'static str, value: impl Display, rule: impl Into<String>) -> Self {
+        Self::Config { key, value: value.to_string(), rule: rule.into() }
+    }
+
+    /// What is wrong with the line read last.
+    pub(crate) fn at(lines: &Lines, message: impl Into<String>) -> Self {
+        let line = usize::try_from(lines.number()).unwrap_or(usize::MAX);
+        Self::line(lines.path(), line, message)
+    }
+
+    pub(crate) fn line(path: &Path, line: usize, message: impl Into<String>) -> Self {
         Self::Line { path: path.to_path_buf(), line, message: message.into() }
     }
 
-    pub(crate) fn content(path: &std::path::Path, message: impl Into<String>) -> Self {
+    pub(crate) fn content(path: &Path, message: impl Into<String>) -> Self {
         Self::Content { path: path.to_path_buf(), message: message.into() }
     }
 
     pub(crate) fn array(name: &'static str, message: impl Into<String>) -> Self {
         Self::Array { name, message: message.into() }
     }
+}
+
+/// Refuses predictions that are not as many as what they are for.
+///
+/// # Errors
+/// [`Error::Count`] that names the first one without a partner, with what `name` says of it.
+pub(crate) fn expect_partners(
+    (one, what): (&str, &'static str),
+    expected: usize,
+    got: usize,
+    name: impl FnOnce(usize) -> Option<String>,
+) -> Result<()> {
+    if expected == got {
+        return Ok(());
+    }
+    let name = name(got).map_or(String::new(), |name| format!(" ({name})"));
+    let hint = format!("{one} {}{name} has no partner", expected.min(got) + 1);
+    Err(Error::Count { what, expected, got, hint })
 }

@@ -3,14 +3,14 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use whole_file::Lines;
 
 use crate::{Error, Result};
 
 /// A text file as UTF-8 without a byte order mark; one that starts as gzip does is decompressed
 /// first.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let failed = |source| Error::Read { path: path.to_path_buf(), source };
-    let bytes = whole_file::read(path).map_err(failed)?;
+    let bytes = whole_file::read(path).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
@@ -27,6 +27,11 @@ pub(crate) fn read_rows(path: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// The line read last, or a part of it, as UTF-8.
+pub(crate) fn utf8<'l>(lines: &Lines, bytes: &'l [u8]) -> Result<&'l str> {
+    std::str::from_utf8(bytes).map_err(|_| Error::at(lines, "not UTF-8; convert the file first"))
+}
+
 /// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a
 /// line).
 pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -36,13 +41,12 @@ pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
 }
 
-/// One JSON object per line; blank lines are passed over.
+/// One JSON object per line, with its line; blank lines are passed over.
 pub(crate) fn json_lines<T: DeserializeOwned>(
-    text: &str,
     path: &Path,
     expected: &str,
 ) -> Result<Vec<(usize, T)>> {
-    numbered(text)
+    numbered(&read_text(path)?)
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(number, line)| Ok((number, parse_line(line, path, number, expected)?)))
         .collect()
@@ -68,15 +72,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| whole_file::write(path, bytes))
-        .map_err(|source| Error::Write { path: path.to_path_buf(), source })
+        .map_err(Error::write(path))
 }
 
 /// One JSON object per line.
 pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut bytes = Vec::new();
     for row in rows {
-        serde_json::to_writer(&mut bytes, row)
-            .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })?;
+        serde_json::to_writer(&mut bytes, row).map_err(|error| Error::write(path)(error.into()))?;
         bytes.push(b'\n');
     }
     write_whole(path, &bytes)

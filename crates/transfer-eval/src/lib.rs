@@ -4,7 +4,6 @@ mod error;
 mod files;
 pub mod lama;
 pub mod ner;
-mod protocol;
 pub mod retrieval;
 mod seeds;
 mod ties;
@@ -12,6 +11,5 @@ mod tokens;
 pub mod xnli;
 
 pub use error::{Error, Result};
-pub use protocol::{Scores, mean};
-pub use seeds::{SeedRun, SeedSummary, summarize_seeds};
+pub use seeds::{Scores, SeedRun, SeedSummary, mean, summarize_seeds};
 pub use ties::Ties;

@@ -4,7 +4,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::files::{json_lines, read_text, write_json_lines};
+use crate::files::{json_lines, write_json_lines};
 use crate::lama::{CommonVocabulary, Fact};
 use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
@@ -89,7 +89,7 @@ impl Cloze {
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a cloze: id, relation, input_ids, mask, gold, spaced";
-        let rows: Vec<(usize, Self)> = json_lines(&read_text(path)?, path, expected)?;
+        let rows: Vec<(usize, Self)> = json_lines(path, expected)?;
         if rows.is_empty() {
             return Err(Error::content(path, "no cloze"));
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{json_lines, read_text};
+use crate::files::json_lines;
 use crate::{Error, Result};
 
 /// How LAMA's sentences mark the object.
@@ -129,15 +129,12 @@ struct Judgment {
 pub fn read_relations(path: impl AsRef<Path>) -> Result<Vec<Relation>> {
     let path = path.as_ref();
     let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
-    let rows: Vec<(usize, Relation)> = json_lines(&read_text(path)?, path, expected)?;
+    let rows: Vec<(usize, Relation)> = json_lines(path, expected)?;
     let mut seen = HashSet::new();
     for (line, relation) in &rows {
         if !seen.insert(&relation.id) {
-            return Err(Error::line(
-                path,
-                *line,
-                format!("relation `{}` occurs twice", relation.id),
-            ));
+            let message = format!("relation `{}` occurs twice", relation.id);
+            return Err(Error::line(path, *line, message));
         }
         let template = relation.template.as_deref().unwrap_or_default();
         holes(template).map_err(|message| Error::line(path, *line, message))?;
@@ -149,13 +146,18 @@ pub fn read_relations(path: impl AsRef<Path>) -> Result<Vec<Relation>> {
 }
 
 /// The template before and behind its `[Y]`.
-pub(crate) fn holes(template: &str) -> Result<(&str, &str), String> {
+fn holes(template: &str) -> Result<(&str, &str), String> {
     match template.split_once("[Y]") {
         Some((before, after)) if !after.contains("[Y]") && template.contains("[X]") => {
             Ok((before, after))
         }
         _ => Err(format!("template {template:?} needs [X] for the subject and one [Y]")),
     }
+}
+
+/// The same for a template that comes from no file.
+pub(crate) fn parts(template: &str) -> Result<(&str, &str)> {
+    holes(template).map_err(|rule| Error::config("template", format!("{template:?}"), rule))
 }
 
 /// Reads the facts of one relation. With a template, facts with equal subject and object are one.
@@ -166,18 +168,12 @@ pub(crate) fn holes(template: &str) -> Result<(&str, &str), String> {
 /// template is not one.
 pub fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
     let path = path.as_ref();
-    let template = match relation.template.as_deref().map(|text| (text, holes(text))) {
-        None => None,
-        Some((_, Ok(parts))) => Some(parts),
-        Some((text, Err(rule))) => {
-            return Err(Error::Config { key: "template", value: format!("{text:?}"), rule });
-        }
-    };
+    let template = relation.template.as_deref().map(parts).transpose()?;
     let expected =
         "a fact of LAMA, with sub_label, obj_label and, without a template, masked_sentences";
     let mut out = Facts::default();
     let mut seen = HashSet::new();
-    for (line, record) in json_lines::<Record>(&read_text(path)?, path, expected)? {
+    for (line, record) in json_lines::<Record>(path, expected)? {
         let (Some(subject), Some(object)) = (record.sub_label, record.obj_label) else {
             out.incomplete += 1;
             continue;

@@ -5,6 +5,7 @@ use ndarray::ArrayView2;
 use results::Measured;
 use serde::Serialize;
 
+use crate::error::expect_partners;
 use crate::lama::{Candidates, Cloze, Corpus, Relation};
 use crate::{Error, Result, Ties};
 
@@ -160,13 +161,8 @@ pub fn ranks_of_best(clozes: &[Cloze], best: &[Vec<u32>]) -> Result<Vec<Option<u
 }
 
 fn expect_count(clozes: &[Cloze], got: usize) -> Result<()> {
-    if clozes.len() == got {
-        return Ok(());
-    }
-    let expected = clozes.len();
-    let id = clozes.get(got).map_or(String::new(), |cloze| format!(" (`{}`)", cloze.id));
-    let hint = format!("cloze {}{id} has no partner", expected.min(got) + 1);
-    Err(Error::Count { what: "clozes", expected, got, hint })
+    let id = |at: usize| clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
+    expect_partners(("cloze", "clozes"), clozes.len(), got, id)
 }
 
 /// Scores ranks, one per cloze. A cloze without a rank is wrong. Relations without a cloze do not

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use crate::files::{json_lines, read_text};
-use crate::lama::facts::{Relation, holes, read_relations};
+use crate::error::expect_partners;
+use crate::files::json_lines;
+use crate::lama::facts::{Relation, parts, read_relations};
 use crate::lama::score::{LamaScore, score_ranks};
 use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
@@ -52,7 +53,7 @@ pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
         if !path.exists() {
             continue;
         }
-        let rows: Vec<(usize, TypedFact)> = json_lines(&read_text(&path)?, &path, expected)?;
+        let rows: Vec<(usize, TypedFact)> = json_lines(&path, expected)?;
         let named = |(line, mut fact): (usize, TypedFact)| {
             if fact.id.is_empty() {
                 fact.id = line.to_string();
@@ -147,11 +148,7 @@ pub fn build_typed_clozes(
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
         let template = relation.template.as_deref().unwrap_or_default();
-        let (before, after) = holes(template).map_err(|rule| Error::Config {
-            key: "template",
-            value: format!("{template:?}"),
-            rule,
-        })?;
+        let (before, after) = parts(template)?;
         let spaced = before.ends_with(char::is_whitespace);
         let object = |fact: &TypedFact| match spaced {
             true => pieces.inside(fact.obj_label.trim_start()),
@@ -224,11 +221,8 @@ impl TypedClozes {
     /// # Errors
     /// [`Error::Count`] unless there is one rank for each cloze; [`Error::Nothing`] without any.
     pub fn score(&self, ranks: &[usize]) -> Result<LamaScore> {
-        if ranks.len() != self.clozes.len() {
-            let (expected, got) = (self.clozes.len(), ranks.len());
-            let hint = "give one rank for each".to_owned();
-            return Err(Error::Count { what: "clozes", expected, got, hint });
-        }
+        let id = |at: usize| self.clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
+        expect_partners(("cloze", "clozes"), self.clozes.len(), ranks.len(), id)?;
         let relations: Vec<&Relation> = self.relations.iter().map(|one| &one.relation).collect();
         let rows = self.clozes.iter().zip(ranks).map(|(cloze, &rank)| (cloze.relation, Some(rank)));
         score_ranks(&relations, rows)

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
+use crate::error::expect_partners;
 use crate::ner::{Labels, Sentence};
 use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
@@ -89,18 +90,13 @@ pub fn encode_ner(
     config: &NerConfig,
 ) -> Result<Vec<NerInput>> {
     let Some(budget) = config.max_length.checked_sub(2).filter(|&budget| budget > 0) else {
-        let (value, rule) = (config.max_length.to_string(), "at least 3".to_owned());
-        return Err(Error::Config { key: "max_length", value, rule });
+        return Err(Error::config("max_length", config.max_length, "at least 3"));
     };
     if let Overflow::Windows { overlap } = config.overflow
         && overlap >= budget
     {
         let rule = format!("below max_length - 2 = {budget}");
-        return Err(Error::Config {
-            key: "overflow.windows.overlap",
-            value: overlap.to_string(),
-            rule,
-        });
+        return Err(Error::config("overflow.windows.overlap", overlap, rule));
     }
     let layout = layout(tokenizer)?;
     let tokenizer = Pieces::of(tokenizer)?;
@@ -231,11 +227,7 @@ pub fn sentence_tags(
     predictions: &[Vec<usize>],
     labels: &Labels,
 ) -> Result<Vec<Vec<Option<String>>>> {
-    if inputs.len() != predictions.len() {
-        let (expected, got) = (inputs.len(), predictions.len());
-        let hint = "one row of labels an input is needed".to_owned();
-        return Err(Error::Count { what: "inputs", expected, got, hint });
-    }
+    expect_partners(("input", "inputs"), inputs.len(), predictions.len(), |_| None)?;
     let mut best: Vec<Vec<Option<(usize, &str)>>> =
         sentences.iter().map(|sentence| vec![None; sentence.words.len()]).collect();
     for (k, (input, row)) in inputs.iter().zip(predictions).enumerate() {

@@ -42,9 +42,8 @@ impl Labels {
     /// # Errors
     /// [`Error::Config`] if a tag is not of the IOB family or occurs twice.
     pub fn new(tags: Vec<String>) -> Result<Self> {
-        let wrong = |tag: &String, rule: String| {
-            Err(Error::Config { key: "labels", value: format!("{tag:?}"), rule })
-        };
+        let wrong =
+            |tag: &String, rule: String| Err(Error::config("labels", format!("{tag:?}"), rule));
         let mut seen = BTreeSet::new();
         for name in &tags {
             if let Err(message) = tag::check(name) {

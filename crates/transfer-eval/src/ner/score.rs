@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::expect_partners;
 use crate::ner::{Entity, Scheme, Sentence, average, entities};
 use crate::{Error, Result};
 
@@ -87,11 +88,7 @@ pub fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     if gold.is_empty() {
         return Err(Error::Nothing { what: "sentence" });
     }
-    if gold.len() != predicted.len() {
-        let (expected, got) = (gold.len(), predicted.len());
-        let hint = format!("sentence {} has no partner", expected.min(got) + 1);
-        return Err(Error::Count { what: "sentences", expected, got, hint });
-    }
+    expect_partners(("sentence", "sentences"), gold.len(), predicted.len(), |_| None)?;
     let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
     for (k, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
         if gold.len() != predicted.len() {
@@ -159,13 +156,8 @@ pub fn score_ner(
     lost: LostWords,
     scheme: Scheme,
 ) -> Result<NerScore> {
-    if sentences.len() != predicted.len() {
-        let (expected, got) = (sentences.len(), predicted.len());
-        let first = sentences.get(got).and_then(Sentence::line);
-        let line = first.map_or(String::new(), |line| format!(" (line {line})"));
-        let hint = format!("sentence {}{line} has no partner", expected.min(got) + 1);
-        return Err(Error::Count { what: "sentences", expected, got, hint });
-    }
+    let line = |at: usize| sentences.get(at)?.line().map(|line| format!("line {line}"));
+    expect_partners(("sentence", "sentences"), sentences.len(), predicted.len(), line)?;
     let mut gold_tags = Vec::with_capacity(sentences.len());
     let mut predicted_tags = Vec::with_capacity(sentences.len());
     for (k, (sentence, tags)) in sentences.iter().zip(predicted).enumerate() {

@@ -223,10 +223,7 @@ impl CandidateList {
     /// [`Error::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let failed = |error: serde_json::Error| Error::Write {
-            path: path.to_path_buf(),
-            source: error.into(),
-        };
+        let failed = |error: serde_json::Error| Error::write(path)(error.into());
         let rows = |key: &str, rows: Result<Vec<String>, serde_json::Error>| {
             rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(failed)
         };
@@ -324,9 +321,8 @@ fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] naming the line.
 pub fn read_descriptions(path: impl AsRef<Path>) -> Result<Vec<Description>> {
-    let path = path.as_ref();
     let expected = "a description: {\"entity\": \"Q64\", \"language\": \"de\"}";
-    let rows = json_lines(&read_text(path)?, path, expected)?;
+    let rows = json_lines(path.as_ref(), expected)?;
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
@@ -335,8 +331,7 @@ pub fn read_descriptions(path: impl AsRef<Path>) -> Result<Vec<Description>> {
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] naming the line.
 pub fn read_queries(path: impl AsRef<Path>) -> Result<Vec<Query>> {
-    let path = path.as_ref();
     let expected = "a query: {\"id\": \"a\", \"entity\": \"Q64\", \"language\": \"en\"}";
-    let rows = json_lines(&read_text(path)?, path, expected)?;
+    let rows = json_lines(path.as_ref(), expected)?;
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }

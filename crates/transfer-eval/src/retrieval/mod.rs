@@ -11,7 +11,7 @@ pub use list::{
     CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, PlacedQuery, Query, Reason,
     read_descriptions, read_queries,
 };
-pub use rank::{RankConfig, Ranker, Similarity, rank_candidates};
+pub use rank::{RankConfig, Similarity, rank_candidates};
 pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};
 pub use spread::RetrievalSpread;
 pub use vectors::read_vectors;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
+use crate::error::expect_partners;
 use crate::retrieval::CandidateList;
 use crate::{Error, Result};
 
@@ -80,12 +81,8 @@ impl RetrievalScore {
 /// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is 0 or
 /// beyond N, or a query's candidate is not in the list; [`Error::Nothing`] without a query.
 pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<RetrievalScore> {
-    if list.queries.len() != ranks.len() {
-        let (expected, got) = (list.queries.len(), ranks.len());
-        let id = list.queries.get(got).map_or(String::new(), |query| format!(" (`{}`)", query.id));
-        let hint = format!("query {}{id} has no partner", expected.min(got) + 1);
-        return Err(Error::Count { what: "queries", expected, got, hint });
-    }
+    let id = |at: usize| list.queries.get(at).map(|query| format!("`{}`", query.id));
+    expect_partners(("query", "queries"), list.queries.len(), ranks.len(), id)?;
     let size = list.candidates.len();
     let mut languages: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut pairs: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();

@@ -56,8 +56,8 @@ pub fn encode_nli(
     let between = layout.between().map_err(not_understood)?;
     let specials = 2 + between.len();
     let Some(budget) = config.max_length.checked_sub(specials).filter(|&budget| budget >= 2) else {
-        let (value, rule) = (config.max_length.to_string(), format!("at least {}", specials + 2));
-        return Err(Error::Config { key: "max_length", value, rule });
+        let rule = format!("at least {}", specials + 2);
+        return Err(Error::config("max_length", config.max_length, rule));
     };
     let pieces = Pieces::of(tokenizer)?;
     examples

@@ -133,7 +133,7 @@ fn is_json(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }
 
-/// The keys of both corpora that are needed.
+/// The keys of both corpora that are needed, or what a table has for them.
 #[derive(Deserialize)]
 struct Record {
     language: Option<String>,
@@ -146,29 +146,27 @@ fn json_lines(text: &str, path: &Path) -> Result<NliData> {
     let mut data = NliData::default();
     for (number, line) in numbered(text).filter(|(_, line)| !line.trim().is_empty()) {
         let expected = "an object with gold_label, sentence1, sentence2 and, in XNLI, language";
-        let record: Record = parse_line(line, path, number, expected)?;
-        let language = record.language.unwrap_or_else(|| "en".into());
-        let texts = (record.sentence1, record.sentence2);
-        data.add(language, &record.gold_label, texts, (path, number))?;
+        data.add(parse_line(line, path, number, expected)?, path, number)?;
     }
     Ok(data)
 }
 
 impl NliData {
-    fn add(
-        &mut self,
-        language: String,
-        label: &str,
-        (premise, hypothesis): (String, String),
-        (path, line): (&Path, usize),
-    ) -> Result<()> {
-        if label == "-" {
+    fn add(&mut self, record: Record, path: &Path, line: usize) -> Result<()> {
+        if record.gold_label == "-" {
             self.unlabelled += 1;
             return Ok(());
         }
-        let label = label.parse().map_err(|message: String| Error::line(path, line, message))?;
-        let language = language.to_ascii_lowercase();
-        self.examples.push(NliExample { language, premise, hypothesis, label, line });
+        self.examples.push(NliExample {
+            language: record.language.as_deref().unwrap_or("en").to_ascii_lowercase(),
+            premise: record.sentence1,
+            hypothesis: record.sentence2,
+            label: record
+                .gold_label
+                .parse()
+                .map_err(|message: String| Error::line(path, line, message))?,
+            line,
+        });
         Ok(())
     }
 }
@@ -199,11 +197,10 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
             let message = format!("{} columns, but the header has {}", row.len(), header.len());
             return Err(Error::line(path, number, message));
         }
-        let cell = |index: usize| row.get(index).copied().unwrap_or_default();
-        let [label, premise, hypothesis] = columns.map(cell);
-        let texts = (premise.to_owned(), hypothesis.to_owned());
-        let language = language.map_or("en", cell).to_owned();
-        data.add(language, label, texts, (path, number))?;
+        let cell = |index: usize| row.get(index).copied().unwrap_or_default().to_owned();
+        let [gold_label, sentence1, sentence2] = columns.map(cell);
+        let language = language.map(cell);
+        data.add(Record { language, gold_label, sentence1, sentence2 }, path, number)?;
     }
     Ok(data)
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::error::expect_partners;
 use crate::xnli::{NliExample, NliLabel};
 use crate::{Error, Result};
 
@@ -59,12 +60,8 @@ pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliS
     if examples.is_empty() {
         return Err(Error::Nothing { what: "pair" });
     }
-    if examples.len() != predicted.len() {
-        let (expected, got) = (examples.len(), predicted.len());
-        let line = examples.get(got).map_or(String::new(), |one| format!(" (line {})", one.line));
-        let hint = format!("pair {}{line} has no partner", expected.min(got) + 1);
-        return Err(Error::Count { what: "pairs", expected, got, hint });
-    }
+    let line = |at: usize| examples.get(at).map(|one| format!("line {}", one.line));
+    expect_partners(("pair", "pairs"), examples.len(), predicted.len(), line)?;
     let mut languages: BTreeMap<String, LanguageAccuracy> = BTreeMap::new();
     for (example, &predicted) in examples.iter().zip(predicted) {
         let language = languages.entry(example.language.clone()).or_default();

@@ -10,6 +10,6 @@ mod map_files;
 mod mlama;
 mod ner;
 mod ner_files;
-mod protocol;
 mod retrieval;
+mod seeds;
 mod xnli;

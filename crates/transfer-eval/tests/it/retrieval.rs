@@ -1,12 +1,11 @@
 //! Candidate lists, exact ranks, scores.
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, Axis, array, s};
+use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, Query, RankConfig, Ranker,
-    Reason, Similarity, rank_candidates, read_descriptions, read_queries, read_vectors,
-    score_retrieval,
+    CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, Query, RankConfig, Reason,
+    Similarity, rank_candidates, read_descriptions, read_queries, read_vectors, score_retrieval,
 };
 use transfer_eval::{Error, Ties};
 
@@ -213,13 +212,6 @@ fn ranks_are_those_of_all_scores_at_once() {
     for config in configs() {
         let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
         assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{config:?}");
-        // The same from blocks of another size.
-        let vectors = candidates.select(Axis(0), &gold);
-        let mut ranker = Ranker::new(queries.view(), vectors.view(), &gold, &config).unwrap();
-        for (from, to) in [(0, 1), (1, 1700), (1700, 1700), (1700, 4300)] {
-            ranker.push(candidates.slice(s![from..to, ..])).unwrap();
-        }
-        assert_eq!(ranker.finish().unwrap(), ranks, "{config:?}");
     }
 }
 
@@ -299,16 +291,6 @@ fn arrays_that_do_not_fit_are_refused() {
     let mut worse = queries.clone();
     worse[[1, 0]] = f32::NAN;
     refused(&worse, &bad, &[0, 1], "queries: row 1");
-    let mut ranker = Ranker::new(queries.view(), queries.view(), &[0, 1], &config).unwrap();
-    assert!(ranker.push(noise(1, 3, 1).view()).unwrap_err().to_string().contains("3 dimensions"));
-    ranker.push(noise(1, 4, 1).view()).unwrap();
-    assert!(
-        ranker
-            .finish()
-            .unwrap_err()
-            .to_string()
-            .contains("query 2: gold candidate 1, but there are 1")
-    );
 }
 
 #[test]
@@ -358,7 +340,7 @@ fn vectors_from_safetensors() {
     std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
     assert_eq!(read_vectors(&path, "queries").unwrap(), values);
     let refused = |name: &str| read_vectors(&path, name).unwrap_err().to_string();
-    assert!(refused("flat").contains("`flat` is F32 of shape [4]; expected F32 [rows, D]"));
+    assert!(refused("flat").contains("`flat` is F32 of shape [4]; expected F32 or F64 [rows, D]"));
     assert!(refused("ids").contains("I64"));
     assert!(refused("none").contains("no tensor `none`; it has"));
     std::fs::write(&path, b"not a file of tensors").unwrap();

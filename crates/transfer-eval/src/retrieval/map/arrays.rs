@@ -41,7 +41,7 @@ impl Rows<'_> {
         }
         let failed = |source: std::io::Error| match source.kind() {
             ErrorKind::UnexpectedEof => Error::content(path, "ends early"),
-            _ => Error::Read { path: path.to_path_buf(), source },
+            _ => Error::read(path)(source),
         };
         let rows = rows.min(first);
         let mut values = Vec::with_capacity(rows * width);
@@ -75,8 +75,12 @@ pub(super) fn read(path: &Path, first: usize) -> Result<Array2<f32>> {
 }
 
 /// The same of the first of these tensors that is there.
-pub(super) fn read_tensor(path: &Path, names: &[&str], first: usize) -> Result<Array2<f32>> {
-    let failed = |source| Error::Read { path: path.to_path_buf(), source };
+pub(in crate::retrieval) fn read_tensor(
+    path: &Path,
+    names: &[&str],
+    first: usize,
+) -> Result<Array2<f32>> {
+    let failed = Error::read(path);
     let damaged = |error: String| Error::content(path, format!("not a safetensors file: {error}"));
     let file = File::open(path).map_err(failed)?;
     whole_file::remember_input(path);

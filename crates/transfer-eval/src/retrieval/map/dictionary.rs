@@ -5,6 +5,7 @@ use std::path::Path;
 use whole_file::Lines;
 
 use super::WordVectors;
+use crate::files::utf8;
 use crate::{Error, Result};
 
 /// Pairs of a source word and a target word, each pair once, in the file's order. A source word may
@@ -54,20 +55,14 @@ impl Dictionary {
     /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |source| Error::Read { path: path.to_path_buf(), source };
-        let mut lines = Lines::open(path).map_err(failed)?.noting_cuts();
+        let mut lines = Lines::open(path).map_err(Error::read(path))?.noting_cuts();
         let mut pairs = Vec::new();
-        while lines.advance().map_err(failed)? {
-            let refuse = |message: &str| {
-                let line = usize::try_from(lines.number()).unwrap_or(usize::MAX);
-                Error::line(path, line, message)
-            };
-            let line = std::str::from_utf8(lines.bytes())
-                .map_err(|_| refuse("not UTF-8; convert the file first"))?;
+        while lines.advance().map_err(Error::read(path))? {
+            let line = utf8(&lines, lines.bytes())?;
             if line.trim().is_empty() {
                 continue;
             }
-            pairs.push(parse(line).map_err(refuse)?);
+            pairs.push(parse(line).map_err(|message| Error::at(&lines, message))?);
         }
         match pairs.is_empty() {
             true => Err(Error::content(path, "no pair; expected two words a line")),

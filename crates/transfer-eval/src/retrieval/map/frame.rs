@@ -25,11 +25,8 @@ pub enum Step {
 /// [`Error::Config`] for another name, or if the last step is not `unit`: neighbours are compared
 /// by cosine.
 pub fn read_steps(text: &str) -> Result<Vec<Step>> {
-    let wrong = || Error::Config {
-        key: "normalize",
-        value: text.to_owned(),
-        rule: "a list of `unit` and `center` that ends with `unit`".into(),
-    };
+    let rule = "a list of `unit` and `center` that ends with `unit`";
+    let wrong = || Error::config("normalize", text, rule);
     let step = |name: &str| match name.trim() {
         "unit" => Ok(Step::Unit),
         "center" => Ok(Step::Center),

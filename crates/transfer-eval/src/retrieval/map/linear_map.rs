@@ -97,10 +97,8 @@ impl LinearMap {
     /// [`Error::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let failed = |error: safetensors::SafeTensorError| Error::Write {
-            path: path.to_path_buf(),
-            source: std::io::Error::other(error),
-        };
+        let failed =
+            |error: safetensors::SafeTensorError| Error::write(path)(std::io::Error::other(error));
         let arrays = [
             ("matrix", &self.matrix),
             ("source_means", &self.source.means),
@@ -133,8 +131,7 @@ impl LinearMap {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let wrong = |message: String| Error::content(path, message);
-        let failed = |source| Error::Read { path: path.to_path_buf(), source };
-        let bytes = std::fs::read(path).map_err(failed)?;
+        let bytes = std::fs::read(path).map_err(Error::read(path))?;
         whole_file::remember_input(path);
         let not_one = |error: &dyn std::fmt::Display| wrong(format!("not a map: {error}"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| not_one(&error))?;

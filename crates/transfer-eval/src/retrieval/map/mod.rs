@@ -21,7 +21,7 @@
 //! assert!((map[[0, 1]] - 1.0).abs() < 1e-12 && map[[0, 0]].abs() < 1e-12);
 //! # Ok::<(), transfer_eval::Error>(())
 //! ```
-mod arrays;
+pub(super) mod arrays;
 mod dictionary;
 mod frame;
 mod linear_map;

@@ -14,7 +14,7 @@ const HEADER: usize = 1 << 16;
 
 /// The first rows of a float32 or float64 array `[N, D]` in C order.
 pub(super) fn read(path: &Path, first: usize) -> Result<Array2<f32>> {
-    let failed = |source| Error::Read { path: path.to_path_buf(), source };
+    let failed = Error::read(path);
     let file = File::open(path).map_err(failed)?;
     whole_file::remember_input(path);
     let size = file.metadata().map_err(failed)?.len();

@@ -44,8 +44,7 @@ pub struct TranslationConfig {
 
 impl Default for TranslationConfig {
     fn default() -> Self {
-        let (oov, direction) = (OutOfVocabulary::default(), Direction::default());
-        Self { neighbours: 10, oov, direction }
+        Self { neighbours: 10, oov: OutOfVocabulary::Miss, direction: Direction::Forward }
     }
 }
 
@@ -115,8 +114,7 @@ fn look_up(
     config: &TranslationConfig,
 ) -> Result<TranslationScore> {
     if config.neighbours == 0 {
-        let (value, rule) = ("0".to_owned(), "at least 1".to_owned());
-        return Err(Error::Config { key: "neighbours", value, rule });
+        return Err(Error::config("neighbours", 0, "at least 1"));
     }
     let entries = dictionary.by_source();
     let (asked, without_vector) = asked(&entries, words, candidates);
@@ -135,11 +133,8 @@ fn look_up(
         let is_gold = |query: usize, candidate: usize| {
             asked.get(query).is_some_and(|(_, golds)| golds.contains(&candidate))
         };
-        let found = Search::new(queries.view(), candidates.vectors().view(), means)?.best(
-            LONGEST,
-            is_gold,
-            |best| best,
-        );
+        let found = Search::new(queries.view(), all.reborrow(), means)?;
+        let found = found.best(LONGEST, is_gold, |best| best);
         Ok::<_, Error>(precision(&asked, &found, counted))
     };
     let means = mean_similarity(all, words.vectors().view(), config.neighbours)?;

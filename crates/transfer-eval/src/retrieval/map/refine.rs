@@ -66,8 +66,7 @@ pub fn refine(
 ) -> Result<Refined> {
     for (key, value) in [("words", config.words), ("neighbours", config.neighbours)] {
         if value == 0 {
-            let (value, rule) = ("0".to_owned(), "at least 1".to_owned());
-            return Err(Error::Config { key, value, rule });
+            return Err(Error::config(key, 0, "at least 1"));
         }
     }
     let first = |rows: ArrayView2<'_, f32>| rows.nrows().min(config.words);

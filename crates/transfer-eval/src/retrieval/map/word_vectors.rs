@@ -8,6 +8,7 @@ use ndarray::Array2;
 use whole_file::{Lines, WholeFile};
 
 use super::{Frame, Step, arrays, npy};
+use crate::files::utf8;
 use crate::{Error, Result};
 
 /// The vectors of a vocabulary: row i belongs to word i. Words differ, values are finite.
@@ -34,10 +35,8 @@ impl WordVectors {
         }
         let row_is_finite = |row: ndarray::ArrayView1<'_, f32>| row.iter().all(|v| v.is_finite());
         if let Some(row) = vectors.outer_iter().position(|row| !row_is_finite(row)) {
-            return Err(Error::array(
-                "vectors",
-                format!("row {row} has a value that is not finite"),
-            ));
+            let message = format!("row {row} has a value that is not finite");
+            return Err(Error::array("vectors", message));
         }
         let mut seen = std::collections::HashSet::with_capacity(rows);
         let first: Vec<bool> = words.iter().map(|word| seen.insert(word.as_str())).collect();
@@ -165,7 +164,7 @@ impl WordVectors {
             let message = format!("the text form cannot hold the word {word:?}");
             return Err(Error::content(path, message));
         }
-        let failed = |source| Error::Write { path: path.to_path_buf(), source };
+        let failed = Error::write(path);
         path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
         let mut file = WholeFile::create(path).map_err(failed)?;
         self.write_rows(&mut file).map_err(failed)?;
@@ -187,7 +186,7 @@ impl WordVectors {
 
 /// The words of the rows of `vectors`, one a line.
 fn read_words(path: &Path, vectors: &Path, rows: usize, first: usize) -> Result<Vec<String>> {
-    let failed = |source| Error::Read { path: path.to_path_buf(), source };
+    let failed = Error::read(path);
     let mut lines = Lines::open(path).map_err(failed)?.noting_cuts();
     let mut words = Vec::with_capacity(rows);
     while words.len() < first && lines.advance().map_err(failed)? {
@@ -212,7 +211,7 @@ struct Rows {
 }
 
 fn read_text(path: &Path, first: usize) -> Result<WordVectors> {
-    let failed = |source| Error::Read { path: path.to_path_buf(), source };
+    let failed = Error::read(path);
     let mut lines = Lines::open(path).map_err(failed)?.noting_cuts();
     let mut rows = Rows::default();
     let mut expected = None;
@@ -298,7 +297,7 @@ impl Rows {
             true => format!("`{word}` has {fields} values; expected {}", width.max(1)),
             false => format!("`{word}`: `{field}` is no finite float32"),
         };
-        Error::line(lines.path(), usize::try_from(lines.number()).unwrap_or(usize::MAX), message)
+        Error::at(lines, message)
     }
 
     fn finish(self) -> Result<WordVectors> {
@@ -312,11 +311,4 @@ impl Rows {
             .map_err(|error| Error::array("vectors", error.to_string()))?;
         Ok(WordVectors { words, vectors, repeated: self.repeated })
     }
-}
-
-fn utf8<'l>(lines: &Lines, bytes: &'l [u8]) -> Result<&'l str> {
-    std::str::from_utf8(bytes).map_err(|_| {
-        let line = usize::try_from(lines.number()).unwrap_or(usize::MAX);
-        Error::line(lines.path(), line, "not UTF-8; convert the file first")
-    })
 }
