@@ -11,7 +11,7 @@ use transfer_eval::lama::{
     build_clozes, ranks_of_best, read_corpus, read_relations, score_lama,
 };
 
-use crate::{Stop, print_json, say};
+use crate::{Done, print_json, say};
 
 /// Build clozes from LAMA's data, and score what a model makes of them.
 #[derive(clap::Subcommand)]
@@ -107,16 +107,15 @@ pub struct ScoreArgs {
     model: Option<String>,
 }
 
-pub fn run(command: &Command) -> Result<(), Stop> {
+pub fn run(command: &Command) -> Done {
     match command {
         Command::Clozes(args) => clozes(args),
         Command::Score(args) => score(args),
     }
 }
 
-fn clozes(args: &ClozeArgs) -> Result<(), Stop> {
-    let tokenizer =
-        tokenizer_file::read(&args.tokenizer).map_err(|error| Stop::Usage(error.to_string()))?;
+fn clozes(args: &ClozeArgs) -> Done {
+    let tokenizer = tokenizer_file::read(&args.tokenizer)?;
     let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
     let mut config = ClozeConfig::default();
     if args.skip_multi_piece {
@@ -143,9 +142,7 @@ fn clozes(args: &ClozeArgs) -> Result<(), Stop> {
     );
     if rows.is_empty() {
         let out = args.out.display();
-        return Err(Stop::Usage(format!(
-            "nothing to write to {out}, it stays as it was: {counts}"
-        )));
+        return Err(format!("nothing to write to {out}, it stays as it was: {counts}").into());
     }
     Cloze::write(&args.out, &rows)?;
     say(&format!("{counts}; {wrong} objects are several pieces and count as wrong"));
@@ -162,7 +159,7 @@ struct Answer {
     rank: Option<usize>,
 }
 
-fn score(args: &ScoreArgs) -> Result<(), Stop> {
+fn score(args: &ScoreArgs) -> Done {
     let clozes = Cloze::read(&args.clozes)?;
     let relations = match &args.relations {
         Some(path) => read_relations(path)?,
@@ -180,26 +177,28 @@ fn score(args: &ScoreArgs) -> Result<(), Stop> {
     print_json(&score)
 }
 
-fn ranks(path: &Path, clozes: &[Cloze]) -> Result<Vec<Option<usize>>, Stop> {
+fn ranks(path: &Path, clozes: &[Cloze]) -> Done<Vec<Option<usize>>> {
     let file = path.display();
     let text = whole_file::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     let mut ranks = Vec::with_capacity(clozes.len());
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     for (k, line) in lines {
-        let wrong = |message: String| Stop::Usage(format!("{file}:{}: {message}", k + 1));
+        let wrong = |message: String| format!("{file}:{}: {message}", k + 1);
         let answer: Answer =
             serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
         let Some(cloze) = clozes.get(ranks.len()) else {
-            return Err(wrong(format!("more lines than the {} clozes", clozes.len())));
+            return Err(wrong(format!("more lines than the {} clozes", clozes.len())).into());
         };
         if answer.id != cloze.id {
             let number = ranks.len() + 1;
-            return Err(wrong(format!("id `{}`, but cloze {number} is `{}`", answer.id, cloze.id)));
+            return Err(
+                wrong(format!("id `{}`, but cloze {number} is `{}`", answer.id, cloze.id)).into()
+            );
         }
         ranks.push(match (answer.best, answer.rank) {
-            (Some(_), Some(_)) => return Err(wrong("both best and rank; give one".into())),
-            (None, Some(0)) => return Err(wrong("rank 0; ranks count from 1".into())),
+            (Some(_), Some(_)) => return Err(wrong("both best and rank; give one".into()).into()),
+            (None, Some(0)) => return Err(wrong("rank 0; ranks count from 1".into()).into()),
             (None, rank) => rank,
             (Some(best), None) => {
                 ranks_of_best(std::slice::from_ref(cloze), &[best])?.into_iter().flatten().next()

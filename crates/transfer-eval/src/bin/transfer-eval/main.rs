@@ -2,7 +2,6 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use transfer_eval::Error;
 use whole_file::cli::{self, say};
 
 mod lama;
@@ -61,20 +60,8 @@ enum Command {
     Table(table::Args),
 }
 
-/// What stops a command.
-#[derive(Debug, thiserror::Error)]
-enum Stop {
-    #[error(transparent)]
-    Eval(#[from] Error),
-    #[error("{0}")]
-    Usage(String),
-}
-
-impl From<results::Error> for Stop {
-    fn from(error: results::Error) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
+/// The result of a command.
+type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
@@ -95,15 +82,12 @@ fn main() -> ExitCode {
 
 /// Prints to standard output, or to standard error where a file goes to standard output; a reader
 /// that has gone (`| head`) is no error.
-fn print(text: &str) -> Result<(), Stop> {
-    cli::print(text)
-        .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
+fn print(text: &str) -> Done {
+    cli::print(text).map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
 /// Prints pretty JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Stop> {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => print(&(text + "\n")),
-        Err(error) => Err(Stop::Usage(format!("cannot write JSON: {error}"))),
-    }
+fn print_json(value: &impl serde::Serialize) -> Done {
+    let text = serde_json::to_string_pretty(value);
+    print(&(text.map_err(|error| format!("cannot write JSON: {error}"))? + "\n"))
 }

@@ -9,7 +9,7 @@ use transfer_eval::retrieval::map::{
     score_translations, text_vectors,
 };
 
-use crate::{Stop, print_json, say};
+use crate::{Done, print_json, say};
 
 /// Map the word vectors of one language to another's, and count how often translations are nearest.
 #[derive(clap::Subcommand)]
@@ -183,7 +183,7 @@ enum Oov {
     Skip,
 }
 
-pub fn run(command: &Command) -> Result<(), Stop> {
+pub fn run(command: &Command) -> Done {
     match command {
         Command::Vectors(args) => vectors(args),
         Command::Fit(args) => fit(args),
@@ -192,14 +192,13 @@ pub fn run(command: &Command) -> Result<(), Stop> {
     }
 }
 
-fn vectors(args: &VectorsArgs) -> Result<(), Stop> {
+fn vectors(args: &VectorsArgs) -> Done {
     let texts = match (&args.labels, &args.language, &args.texts) {
         (Some(path), Some(language), _) => read_labels(path, language)?,
         (_, _, Some(path)) => read_texts(path)?,
-        _ => return Err(Stop::Usage("name --labels with --language, or --texts".into())),
+        _ => return Err("name --labels with --language, or --texts".into()),
     };
-    let tokenizer = tokenizer_file::read(args.model.join("tokenizer.json"))
-        .map_err(|error| Stop::Usage(error.to_string()))?;
+    let tokenizer = tokenizer_file::read(args.model.join("tokenizer.json"))?;
     let embeddings = read_word_embeddings(&args.model)?;
     let vectors = text_vectors(&texts, embeddings.view(), &tokenizer)?;
     vectors.write(&args.out)?;
@@ -217,18 +216,14 @@ fn tell(path: &std::path::Path, vectors: &WordVectors) {
     say(&format!("{}: {rows} words, {width} dimensions{repeated}", path.display()));
 }
 
-fn read_side(
-    path: &PathBuf,
-    words: Option<&PathBuf>,
-    first: Option<usize>,
-) -> Result<WordVectors, Stop> {
+fn read_side(path: &PathBuf, words: Option<&PathBuf>, first: Option<usize>) -> Done<WordVectors> {
     let vectors = WordVectors::read(path, words.map(PathBuf::as_path), first)?;
     tell(path, &vectors);
     Ok(vectors)
 }
 
 /// Vectors of source and target, which have the same width.
-fn read_sides(sides: &Sides) -> Result<(WordVectors, WordVectors, Dictionary), Stop> {
+fn read_sides(sides: &Sides) -> Done<(WordVectors, WordVectors, Dictionary)> {
     let dictionary = Dictionary::read(&sides.dictionary)?;
     let first = Some(sides.first);
     let source = read_side(&sides.source, sides.source_words.as_ref(), first)?;
@@ -251,7 +246,7 @@ struct Fitted {
     rounds: Vec<Round>,
 }
 
-fn fit(args: &FitArgs) -> Result<(), Stop> {
+fn fit(args: &FitArgs) -> Done {
     let refine = (args.refine > 0).then_some(RefineConfig {
         rounds: args.refine,
         words: args.refine_words,
@@ -277,12 +272,12 @@ fn fit(args: &FitArgs) -> Result<(), Stop> {
     })
 }
 
-fn apply(args: &ApplyArgs) -> Result<(), Stop> {
+fn apply(args: &ApplyArgs) -> Done {
     let map = LinearMap::read(&args.map)?;
     let (Some(path), is_source) =
         (args.source.as_ref().or(args.target.as_ref()), args.source.is_some())
     else {
-        return Err(Stop::Usage("name --source or --target".into()));
+        return Err("name --source or --target".into());
     };
     let vectors = read_side(path, args.words.as_ref(), args.first)?;
     let change = |vectors| if is_source { map.source(vectors) } else { map.target(vectors) };
@@ -291,7 +286,7 @@ fn apply(args: &ApplyArgs) -> Result<(), Stop> {
 }
 
 /// Names the file whose vectors do not fit.
-fn fitting<T>(path: &std::path::Path, result: transfer_eval::Result<T>) -> Result<T, Stop> {
+fn fitting<T>(path: &std::path::Path, result: transfer_eval::Result<T>) -> Done<T> {
     result.map_err(|error| {
         let message = match error {
             Error::Array { message, .. } => message,
@@ -301,7 +296,7 @@ fn fitting<T>(path: &std::path::Path, result: transfer_eval::Result<T>) -> Resul
     })
 }
 
-fn score(args: &ScoreArgs) -> Result<(), Stop> {
+fn score(args: &ScoreArgs) -> Done {
     let steps = read_steps(&args.normalize)?;
     let map = args.map.as_ref().map(LinearMap::read).transpose()?;
     let (source, target, dictionary) = read_sides(&args.sides)?;

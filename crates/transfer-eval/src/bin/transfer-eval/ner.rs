@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use transfer_eval::ner::{LostWords, NerFormat, Scheme, Sentence, read_ner, score_ner};
 
-use crate::{Stop, print_json};
+use crate::{Done, print_json};
 
 /// Print precision, recall and F1 of entities as JSON, each from 0 to 1, with seqeval's digits.
 ///
@@ -54,7 +54,7 @@ impl From<Format> for NerFormat {
     }
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Done {
     let gold = read_ner(&args.gold, args.format.map(Into::into))?;
     let predicted = read_ner(&args.predicted, args.predicted_format.map(Into::into))?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
@@ -62,11 +62,11 @@ pub fn run(args: &Args) -> Result<(), Stop> {
             let path = args.predicted.display();
             let lines = [predicted.line(), gold.line()].map(Option::unwrap_or_default);
             let [line, gold_line] = lines;
-            let message = format!(
-                "{path}:{line}: sentence {} (line {gold_line} of the gold file): {fault}",
-                k + 1
-            );
-            return Err(Stop::Usage(message));
+            let number = k + 1;
+            return Err(format!(
+                "{path}:{line}: sentence {number} (line {gold_line} of the gold file): {fault}"
+            )
+            .into());
         }
     }
     let tags: Vec<Vec<Option<String>>> = predicted

@@ -8,7 +8,7 @@ use transfer_eval::retrieval::{
 };
 use transfer_eval::{Error, Ties};
 
-use crate::{Stop, print_json, say};
+use crate::{Done, print_json, say};
 
 /// Draw a fixed list of candidates, and score vectors over it (XLM-K's XEP and XOR).
 #[derive(clap::Subcommand)]
@@ -84,14 +84,14 @@ pub struct ScoreArgs {
     task: Option<String>,
 }
 
-pub fn run(command: &Command) -> Result<(), Stop> {
+pub fn run(command: &Command) -> Done {
     match command {
         Command::List(args) => list(args),
         Command::Score(args) => score(args),
     }
 }
 
-fn list(args: &ListArgs) -> Result<(), Stop> {
+fn list(args: &ListArgs) -> Done {
     let gold_language = if args.any_language { GoldLanguage::Any } else { GoldLanguage::Different };
     let config = CandidateConfig { size: args.size, gold_language, seed: args.seed };
     let descriptions = read_descriptions(&args.descriptions)?;
@@ -107,7 +107,7 @@ fn list(args: &ListArgs) -> Result<(), Stop> {
     Ok(())
 }
 
-fn score(args: &ScoreArgs) -> Result<(), Stop> {
+fn score(args: &ScoreArgs) -> Done {
     let list = CandidateList::read(&args.list)?;
     let read = |name: &str, expected: usize| {
         let array = read_vectors(&args.vectors, name)?;

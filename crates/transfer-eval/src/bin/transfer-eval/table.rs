@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use results::{Measured, PrintedTable};
 
-use crate::{Stop, print};
+use crate::{Done, print};
 
 /// Print a result table of XLM-K with a run's numbers beside the printed ones.
 ///
@@ -35,7 +35,7 @@ enum Format {
     Json,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Done {
     let mut numbers = Vec::new();
     for path in &args.run {
         numbers.extend(Measured::read(path)?);

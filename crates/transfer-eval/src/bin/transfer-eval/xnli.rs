@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use transfer_eval::xnli::{NliLabel, read_nli, score_nli};
 
-use crate::{Stop, print_json, say};
+use crate::{Done, print_json, say};
 
 /// Print the accuracy of each language and their mean as JSON, in percent.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
     predicted: PathBuf,
 }
 
-pub fn run(args: &Args) -> Result<(), Stop> {
+pub fn run(args: &Args) -> Done {
     let data = read_nli(&args.gold)?;
     if data.unlabelled > 0 {
         say(&format!("{} pairs without a gold label are left out", data.unlabelled));
@@ -30,16 +30,16 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print_json(&score_nli(&data.examples, &labels(&args.predicted)?)?)
 }
 
-fn labels(path: &Path) -> Result<Vec<NliLabel>, Stop> {
+fn labels(path: &Path) -> Done<Vec<NliLabel>> {
     let file = path.display();
-    let text = whole_file::read_to_string(path)
-        .map_err(|error| Stop::Usage(format!("cannot read {file}: {error}")))?;
+    let text =
+        whole_file::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
     whole_file::note_unended(path, text.as_bytes());
     let label = |(k, line): (usize, &str)| {
         let class = line.parse().ok().and_then(NliLabel::from_class);
-        class.map_or_else(|| line.parse(), Ok).map_err(|message: String| {
-            Stop::Usage(format!("{file}:{}: {message}, or 0, 1, 2", k + 1))
-        })
+        class
+            .map_or_else(|| line.parse(), Ok)
+            .map_err(|message: String| format!("{file}:{}: {message}, or 0, 1, 2", k + 1).into())
     };
     // Blank lines may end a file, but not stand for a label.
     text.trim_end().lines().map(str::trim_end).enumerate().map(label).collect()
