@@ -14,6 +14,7 @@ mod long;
 mod outside;
 mod peers;
 pub mod process;
+mod program;
 
 pub use compare::{assert_close, max_abs_error};
 #[cfg(unix)]
@@ -22,6 +23,7 @@ pub use golden::Golden;
 pub use long::{cases, long};
 pub use outside::run_outside;
 pub use peers::{Peers, peers_python};
+pub use program::{Arguments, Ended, Program, ended};
 
 /// The path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {
