@@ -1,186 +1,158 @@
 //! The program's files: standard input and output, inputs that are kept, files that come together.
 #![cfg(unix)]
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use testkit::{Ended, Program, ended};
 
-fn scorer(file: &str) -> String {
-    testkit::fixture(&format!("scorer/{file}")).display().to_string()
-}
+use crate::program;
 
-fn run(args: &[&str], input: Option<&str>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
-    let input = input.map_or_else(Stdio::null, |path| fs::File::open(path).unwrap().into());
-    command.args(args).stdin(input).output().unwrap()
-}
+const DATASET: &str = "fixtures/scorer/zh/dataset.json";
+const PREDICTIONS: &str = "fixtures/scorer/zh/predictions.json";
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[track_caller]
-fn refused(output: &Output, word: &str) {
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty() && error.contains(word), "{error}");
+/// A run that reads a file as standard input.
+fn reading(program: &Program, arguments: &str, input: &str) -> Ended {
+    ended(program.command(arguments).stdin(File::open(program.at(input)).unwrap()))
 }
 
 const DIGITS: &str = "{\"exact_match\": 32.5, \"f1\": 64.98532601243599}\n";
 
 #[test]
 fn a_hyphen_is_standard_input_and_output() {
-    let (dataset, predictions) = (scorer("zh/dataset.json"), scorer("zh/predictions.json"));
-    for args in [["score", "-", &predictions, "zh"], ["score", "/dev/stdin", &predictions, "zh"]] {
-        let output = run(&args, Some(&dataset));
-        assert_eq!(text(&output.stdout), DIGITS, "{}", text(&output.stderr));
+    let program = program();
+    for input in ["-", "/dev/stdin"] {
+        let ended = reading(&program, &format!("score {input} {PREDICTIONS} zh"), DATASET);
+        assert_eq!(ended.out, DIGITS, "{}", ended.err);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("each.json").display().to_string();
-    run(&["score", &dataset, &predictions, "zh", "--per-question", &file], None);
-    let each = fs::read_to_string(&file).unwrap();
+    let score = format!("score {DATASET} {PREDICTIONS} zh --per-question");
+    program.run(&format!("{score} each.json"));
+    let each = program.read("each.json");
     for out in ["-", "/dev/stdout"] {
-        let args = ["score", &dataset, &predictions, "zh", "--per-question", out];
-        let output = run(&args, None);
-        assert_eq!(text(&output.stdout), each, "{out}");
-        assert!(text(&output.stderr).ends_with(DIGITS), "{out}");
+        let ended = program.run(&format!("{score} {out}"));
+        assert_eq!(ended.out, each, "{out}");
+        assert!(ended.err.ends_with(DIGITS), "{out}");
     }
-    let output = run(&["score", &dataset, &predictions, "zh", "--per-question", "/dev/null"], None);
-    assert_eq!(text(&output.stdout), DIGITS);
+    assert_eq!(program.run(&format!("{score} /dev/null")).out, DIGITS);
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
 }
 
 #[test]
 fn inputs_are_not_written_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let (dataset, predictions) = (at("dataset.json"), at("predictions.json"));
-    fs::copy(scorer("zh/dataset.json"), &dataset).unwrap();
-    fs::copy(scorer("zh/predictions.json"), &predictions).unwrap();
-    let before = fs::read(&predictions).unwrap();
-    for out in [&dataset, &predictions] {
-        let args = ["score", &dataset, &predictions, "zh", "--per-question", out];
-        refused(&run(&args, None), "one of the inputs");
+    let program = program();
+    program.copy(DATASET, "dataset.json");
+    program.copy(PREDICTIONS, "predictions.json");
+    for out in ["dataset.json", "predictions.json"] {
+        let score = "score dataset.json predictions.json zh --per-question";
+        program.refused(&format!("{score} {out}"), &["one of the inputs"]);
     }
-    let args = ["score", "-", &predictions, "zh", "--per-question", &dataset];
-    refused(&run(&args, Some(&dataset)), "one of the inputs");
-    assert_eq!(fs::read(&predictions).unwrap(), before);
-    assert_eq!(fs::read(&dataset).unwrap(), fs::read(scorer("zh/dataset.json")).unwrap());
+    let score = "score - predictions.json zh --per-question dataset.json";
+    let ended = reading(&program, score, "dataset.json");
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{}", ended.err);
+    assert!(ended.err.contains("one of the inputs"), "{}", ended.err);
+    assert_eq!(program.bytes("predictions.json"), program.bytes(PREDICTIONS));
+    assert_eq!(program.bytes("dataset.json"), program.bytes(DATASET));
 }
 
 #[test]
 fn files_are_read_with_a_mark_and_compressed() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let marked = |name: &str| {
-        [b"\xef\xbb\xbf".to_vec(), fs::read(scorer(&format!("zh/{name}"))).unwrap()].concat()
-    };
-    fs::write(at("predictions.json"), marked("predictions.json")).unwrap();
+    let program = program();
+    let marked = |name: &str| [b"\xef\xbb\xbf".to_vec(), program.bytes(name)].concat();
+    program.write("predictions.json", marked(PREDICTIONS));
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    packer.write_all(&marked("dataset.json")).unwrap();
-    fs::write(at("dataset.json.gz"), packer.finish().unwrap()).unwrap();
-    let output = run(&["score", &at("dataset.json.gz"), &at("predictions.json"), "zh"], None);
-    assert_eq!(text(&output.stdout), DIGITS, "{}", text(&output.stderr));
+    packer.write_all(&marked(DATASET)).unwrap();
+    program.write("dataset.json.gz", packer.finish().unwrap());
+    let ended = program.run("score dataset.json.gz predictions.json zh");
+    assert_eq!(ended.out, DIGITS, "{}", ended.err);
 }
 
 #[test]
 fn the_files_of_a_matrix_appear_together() {
-    let folder = tempfile::tempdir().unwrap();
-    let [data, predictions, to] = ["data", "predictions", "to"].map(|name| {
-        let path = folder.path().join(name);
-        fs::create_dir(&path).unwrap();
-        path.display().to_string()
-    });
+    let program = program();
     // MTQA is English, French and German; nothing here is bound to MLQA's seven.
     let name = "test-context-fr-question-th.json";
-    fs::copy(scorer("es/dataset.json"), Path::new(&data).join(name)).unwrap();
-    fs::copy(scorer("es/predictions.json"), Path::new(&predictions).join(name)).unwrap();
-    let args = ["matrix", "--data", &data, "--predictions", &predictions, "--out", &to];
-    let page = Path::new(&to).join("matrix.html");
-    fs::create_dir(&page).unwrap();
-    refused(&run(&args, None), "matrix.html");
-    assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+    program.copy("fixtures/scorer/es/dataset.json", &format!("in/{name}"));
+    program.copy("fixtures/scorer/es/predictions.json", &format!("said/{name}"));
+    let matrix = "matrix --data in --predictions said --out to";
+    let page = program.at("to/matrix.html");
+    fs::create_dir_all(&page).unwrap();
+    program.refused(matrix, &["matrix.html"]);
+    let files = || fs::read_dir(program.at("to")).unwrap().count();
+    assert_eq!(files(), 1);
     fs::remove_dir(&page).unwrap();
-    let output = run(&args, None);
-    assert!(text(&output.stdout).contains("| context \\ question | th |\n"));
-    assert_eq!(fs::read_dir(&to).unwrap().count(), 3);
+    assert!(program.run(matrix).out.contains("| context \\ question | th |\n"));
+    assert_eq!(files(), 3);
 }
 
 #[test]
 fn an_error_is_one_line_whatever_the_input_holds() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("data.json");
+    let program = program();
     let rows = r#"{"data": [{"paragraphs": [{"context": "a", "qas": [
         {"id": "x\n\u001b[2J", "question": "", "answers": []},
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
-    fs::write(&path, rows).unwrap();
-    let output = run(&["check", path.to_str().unwrap()], None);
-    refused(&output, "x\\n\\u{1b}[2J");
+    program.write("rows.json", rows);
+    let error = program.refused("check rows.json", &["x\\n\\u{1b}[2J"]).err;
     // Two questions without an answer, an id that is there twice, two texts of nothing; how many.
-    assert_eq!(text(&output.stderr).lines().count(), 6);
+    assert_eq!(error.lines().count(), 6);
 }
 
 #[test]
 fn wrong_arguments_are_one_line() {
-    for (args, words) in [
-        (&["score", "a"][..], "<PREDICTIONS>"),
-        (&["scor"], "; tip: some similar subcommands exist:"),
-        (&["windows", "x", "--out", "y"], "--tokenizer <FILE>"),
-        (&["score", "a", "b", "en", "--level", "x"], "invalid value 'x' for '--level <SHARE>'"),
-        (&["score", "a\n\u{1b}[2J", "b", "en", "f"], "unexpected argument 'f'"),
+    let program = program();
+    let control = ["score", "a\n\u{1b}[2J", "b", "en", "f"];
+    let mut errors = vec![program.refused(&control, &["unexpected argument 'f'"]).err];
+    for (arguments, words) in [
+        ("score a", "<PREDICTIONS>"),
+        ("scor", "; tip: some similar subcommands exist:"),
+        ("windows x --out y", "--tokenizer <FILE>"),
+        ("score a b en --level x", "invalid value 'x' for '--level <SHARE>'"),
     ] {
-        if args.contains(&"windows") && !cfg!(feature = "windows") {
-            continue;
+        if cfg!(feature = "windows") || !arguments.starts_with("windows") {
+            errors.push(program.refused(arguments, &[words]).err);
         }
-        let output = run(args, None);
-        refused(&output, words);
-        let error = text(&output.stderr);
+    }
+    for error in errors {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.starts_with("error: ") && error.ends_with("; try '--help'\n"), "{error}");
     }
     // Without any, where to find them.
-    refused(&run(&[], None), "no command is given; try '--help'");
-    assert!(text(&run(&["score", "--help"], None).stdout).contains("Usage:"));
+    program.refused("", &["no command is given; try '--help'"]);
+    assert!(program.run("score --help").out.contains("Usage:"));
 }
 
 /// Nothing that a terminal would obey goes to standard output, whatever files and names hold.
 #[test]
 fn tables_hold_no_control_characters() {
-    let folder = tempfile::tempdir().unwrap();
-    let name = |end: &str| folder.path().join(format!("\u{1b}]0;owned\u{7}\u{9b}{end}"));
+    let program = program();
+    let name = |end: &str| format!("\u{1b}]0;owned\u{7}\u{9b}{end}");
     let bad = "\u{1b}[31m\u{202e}";
     let row = serde_json::json!({"id": "q", "question": "?", "passage": "a", "subtype": bad,
         "answer": {"start": 0, "end": 1, "text": "a"}});
-    let [data, said] = [name("data.json"), name("said.json")];
-    fs::write(&data, format!("[{row}]")).unwrap();
-    fs::write(&said, r#"{"q": "a"}"#).unwrap();
-    let [data, said] = [&data, &said].map(|path| path.to_str().unwrap());
-    let to = folder.path().join("to").display().to_string();
+    let data = &*name("data.json");
+    let said = &*name("said.json");
+    program.write(data, format!("[{row}]"));
+    program.write(said, r#"{"q": "a"}"#);
     let beside = format!("{bad}={said}");
-    let fixture = |name: &str| testkit::fixture(name).display().to_string();
-    let (matrix, predictions) = (fixture("matrix/data"), fixture("matrix/predictions"));
-    for args in [
-        &["check", data][..],
-        &["check", "--json", data],
-        &["types", data, said, "en"],
-        &["types", data, said, "en", "--format", "csv"],
-        &["types", data, said, "en", "--format", "json"],
-        &["types", data, said, "en", "--beside", &beside],
-        &["boundary", data, "en", said],
-        &["compare", "--data", data, "--language", "en", "--baseline", said, "--predictions", said],
-        &["matrix", "--data", &matrix, "--predictions", &predictions, "--out", &to, "--title", bad],
+    let matrix = "matrix --data fixtures/matrix/data --predictions fixtures/matrix/predictions \
+                  --out to --title";
+    for arguments in [
+        format!("check {data}"),
+        format!("check --json {data}"),
+        format!("types {data} {said} en"),
+        format!("types {data} {said} en --format csv"),
+        format!("types {data} {said} en --format json"),
+        format!("types {data} {said} en --beside {beside}"),
+        format!("boundary {data} en {said}"),
+        format!("compare --data {data} --language en --baseline {said} --predictions {said}"),
+        format!("{matrix} {bad}"),
     ] {
-        let output = run(args, None);
-        let out = text(&output.stdout);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        assert!(out.contains("\\u001b"), "{args:?}: {out}");
+        let out = program.done(&arguments).out;
+        assert!(out.contains("\\u001b"), "{arguments:?}: {out}");
         let obeyed = |c: char| c.is_control() && !"\n\t".contains(c) || c == '\u{202e}';
-        assert!(!out.contains(obeyed), "{args:?}: {out:?}");
-        if args.contains(&"--json") || args.contains(&"json") {
+        assert!(!out.contains(obeyed), "{arguments:?}: {out:?}");
+        if arguments.contains("--json") || arguments.ends_with(" json") {
             let value: serde_json::Value = serde_json::from_str(&out).unwrap();
             assert!(value.to_string().contains("\\u001b"));
         }
@@ -189,11 +161,12 @@ fn tables_hold_no_control_characters() {
 
 #[test]
 fn numbers_of_nonsense_are_refused() {
-    let (data, said) = (scorer("de/dataset.json"), scorer("de/predictions.json"));
+    let program = program();
+    let files = "fixtures/scorer/de/dataset.json fixtures/scorer/de/predictions.json";
     for (samples, words) in [("0", "1 or more"), ("1000000000000000000", "at most 10000000")] {
-        let args = ["score", &data, &said, "de", "--intervals", "--samples", samples];
-        let error = text(&run(&args, None).stderr);
+        let arguments = format!("score {files} de --intervals --samples {samples}");
+        let error = program.run(&arguments).err;
         assert!(error.contains(&format!("samples = {samples}: must be {words}")), "{error}");
     }
-    refused(&run(&["score", "--squad2", &data, &said, "--null-threshold", "nan"], None), "NaN");
+    program.refused(&format!("score --squad2 {files} --null-threshold nan"), &["NaN"]);
 }

@@ -1,20 +1,9 @@
 //! Question files that are lists of rows.
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
-
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
+use testkit::Program;
 
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_mlqa-eval")).args(args).output().unwrap()
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> String {
-    let path = folder.join(name);
-    fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
+use crate::program;
 
 fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
@@ -22,54 +11,41 @@ fn lines(rows: &[Value]) -> String {
 
 #[test]
 fn rows_score_as_the_same_questions_in_squad_form() {
-    let folder = tempfile::tempdir().unwrap();
-    let rows = testkit::fixture("typed/questions.jsonl").display().to_string();
-    let said = testkit::fixture("typed/predictions.json").display().to_string();
-    let dataset = Dataset::read(&rows).unwrap();
-    let squad = folder.path().join("squad.json").display().to_string();
-    dataset.write(&squad).unwrap();
-    let text = fs::read_to_string(&rows).unwrap();
+    let program = program();
+    let rows = "fixtures/typed/questions.jsonl";
+    Dataset::read(program.at(rows)).unwrap().write(program.at("squad.json")).unwrap();
+    let text = program.read(rows);
     let list: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let array = write(folder.path(), "array.json", &Value::Array(list).to_string());
-    for option in [
-        &["en"][..],
-        &["fr"],
-        &["--norm", "squad"],
-        &["en", "--check-answers"],
-        &["en", "--intervals"],
-    ] {
+    program.write("array.json", Value::Array(list).to_string());
+    for option in ["en", "fr", "--norm squad", "en --check-answers", "en --intervals"] {
         let score = |data: &str| {
-            let output = run(&[&["score", data, &said][..], option].concat());
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            output.stdout
+            program.done(&format!("score {data} fixtures/typed/predictions.json {option}")).out
         };
-        let expected = score(&squad);
-        assert!(expected.starts_with(b"{"));
-        assert_eq!(score(&rows), expected, "{option:?}");
-        assert_eq!(score(&array), expected, "{option:?}");
+        let expected = score("squad.json");
+        assert!(expected.starts_with('{'));
+        assert_eq!(score(rows), expected, "{option}");
+        assert_eq!(score("array.json"), expected, "{option}");
     }
 }
 
 /// The line that `score`, `check` and, where it is there, `windows` end with.
-fn refusals(data: &str, said: &str) -> Vec<String> {
-    let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
-    let mut commands = vec![vec!["score", data, said, "en"], vec!["check", data]];
+fn refusals(program: &Program, data: &str) -> Vec<String> {
+    let mut commands = vec![format!("score {data} said.json en"), format!("check {data}")];
     if cfg!(feature = "windows") {
-        commands.push(vec!["windows", data, "--tokenizer", &tokenizer, "--out", "/dev/null"]);
+        let tokenizer = "--tokenizer fixtures/tokenizer.json";
+        commands.push(format!("windows {data} {tokenizer} --out /dev/null"));
     }
-    let refusal = |args: &Vec<&str>| {
-        let output = run(args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}");
-        let text = String::from_utf8(output.stderr).unwrap();
-        text.lines().next().unwrap().to_owned()
+    let refusal = |arguments: &String| {
+        let error = program.failed(arguments, &[]).err;
+        error.lines().next().unwrap().to_owned()
     };
     commands.iter().map(refusal).collect()
 }
 
 #[test]
 fn rows_of_another_form_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let said = write(folder.path(), "said.json", "{}");
+    let program = program();
+    program.write("said.json", "{}");
     let answers = json!({"text": ["a"], "answer_start": [0]});
     let squad =
         json!({"id": "q", "title": "T", "context": "a", "question": "?", "answers": answers});
@@ -86,8 +62,8 @@ fn rows_of_another_form_are_named() {
         (lines(&[tydi.clone(), tydi]), ["TyDi's primary task", "one a line"]),
         (json!({"data": [mtqa]}).to_string(), ["MTQA's rows", data]),
     ] {
-        let path = write(folder.path(), "rows.json", &text);
-        for line in refusals(&path, &said) {
+        program.write("rows.json", text);
+        for line in refusals(&program, "rows.json") {
             for word in words.iter().chain(&["rows.json", "expected a SQuAD-style file", "passage"])
             {
                 assert!(line.contains(word), "`{word}` is not in: {line}");
@@ -95,45 +71,40 @@ fn rows_of_another_form_are_named() {
         }
     }
     // A fault in a question file is told as before, with its place.
-    let path = write(
-        folder.path(),
-        "fault.json",
-        "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}",
-    );
-    for line in refusals(&path, &said) {
+    program.write("fault.json", "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}");
+    for line in refusals(&program, "fault.json") {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");
     }
 }
 
 #[test]
 fn predictions_as_rows_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = testkit::fixture("scorer/en/dataset.json").display().to_string();
+    let program = program();
+    let data = "fixtures/scorer/en/dataset.json";
     let row = json!({"id": "q1", "prediction_text": "a", "no_answer_probability": 0.0});
     for (text, form) in [
         (json!([row, row]).to_string(), "rows, in a JSON array"),
         (lines(&[row.clone(), row]), "rows, one a line"),
     ] {
-        let said = write(folder.path(), "said.json", &text);
-        for args in [&["score", &data, &said, "en"][..], &["boundary", &data, "en", &said]] {
-            let error = String::from_utf8(run(args).stderr).unwrap();
+        program.write("said.json", text);
+        for arguments in
+            [format!("score {data} said.json en"), format!("boundary {data} en said.json")]
+        {
+            let words = ["said.json", form, "{\"<question id>\": \"<answer>\", …}"];
+            let error = program.failed(&arguments, &words).err;
             assert_eq!(error.lines().count(), 1, "{error}");
-            for word in ["said.json", form, "{\"<question id>\": \"<answer>\", …}"] {
-                assert!(error.contains(word), "`{word}` is not in: {error}");
-            }
         }
     }
 }
 
 #[test]
 fn questions_without_answer_name_the_option() {
-    let folder = tempfile::tempdir().unwrap();
+    let program = program();
     let qas = json!([{"id": "b", "question": "?", "answers": [], "is_impossible": true}]);
     let data = json!({"version": "v2.0", "data": [{"paragraphs": [{"context": "a", "qas": qas}]}]});
-    let data = write(folder.path(), "dev-v2.0.json", &data.to_string());
-    let said = write(folder.path(), "said.json", "{\"b\": \"\"}");
-    let output = run(&["score", &data, &said, "en"]);
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("`b` has no gold answer") && error.contains("--squad2"), "{error}");
-    assert!(run(&["score", "--squad2", &data, &said]).status.success());
+    program.write("dev-v2.0.json", data.to_string());
+    program.write("said.json", "{\"b\": \"\"}");
+    let words = ["`b` has no gold answer", "--squad2"];
+    program.failed("score dev-v2.0.json said.json en", &words);
+    program.done("score --squad2 dev-v2.0.json said.json");
 }

@@ -1,43 +1,32 @@
 //! `mlqa-eval windows` and `decode`: from questions to a model's rows, from its logits to answers.
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
+use testkit::Program;
 
-fn run(folder: &Path, command: &str, options: &[&str]) -> Output {
-    let tokenizer = testkit::fixture("tokenizer.json");
-    let mut program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
-    program.current_dir(folder).args([command, "data.json", "--tokenizer"]).arg(tokenizer);
-    program.args(["--max-length", "128", "--doc-stride", "32"]).args(options).output().unwrap()
-}
+use crate::program;
 
-#[track_caller]
-fn good(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn refused(output: &Output, words: &[&str]) {
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
+/// The arguments of `windows` or `decode` for `data.json`.
+fn with(command: &str, options: &str) -> String {
+    let tokenizer = "--tokenizer fixtures/tokenizer.json";
+    format!("{command} data.json {tokenizer} --max-length 128 --doc-stride 32 {options}")
 }
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()
 }
 
-/// The questions of the golden file as a data set.
-fn write_questions(folder: &Path, golden: &Value) {
+/// The program, and the questions of the golden file as a data set.
+fn with_questions(golden: &Value) -> Program {
+    let program = program();
     let paragraphs: Vec<Value> = golden["examples"].as_array().unwrap().iter()
         .map(|row| json!({"context": row[2], "qas": [{"id": row[0], "question": row[1], "answers": []}]}))
         .collect();
-    let file = json!({"data": [{"paragraphs": paragraphs}]});
-    std::fs::write(folder.join("data.json"), file.to_string()).unwrap();
+    program.write("data.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string());
+    program
 }
 
 /// The golden file's peaked logits.
@@ -87,28 +76,24 @@ fn write_logits_of(
 
 #[test]
 fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    write_questions(folder, &golden());
-    let run_qa: [&[&str]; 2] = [&[], &["--compatible", "run_qa"]];
+    let program = with_questions(&golden());
+    let run_qa = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
     for (cut, made) in run_qa.into_iter().zip(programs) {
-        good(&run(folder, "windows", &[&["--out", "w"], cut].concat()));
-        let bytes = std::fs::read(folder.join("w")).unwrap();
+        program.done(&with("windows", &format!("--out w {cut}")));
+        let bytes = program.bytes("w");
         let header = SafeTensors::read_metadata(&bytes).unwrap().1;
         assert_eq!(header.metadata().as_ref().unwrap()["windows"], made);
         for (chosen, name) in run_qa.into_iter().zip(programs) {
-            good(&run(folder, "windows", &[&["--out", "x"], chosen].concat()));
-            let bytes = std::fs::read(folder.join("x")).unwrap();
+            program.done(&with("windows", &format!("--out x {chosen}")));
+            let bytes = program.bytes("x");
             let rows =
                 SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
             for windows in [Some(made), None] {
                 let names = ["start_logits", "end_logits"];
-                write_logits_of(&folder.join("l"), rows, names, Dtype::F32, windows);
-                let options = [&["--logits", "l", "--out", "p"], chosen].concat();
-                let output = run(folder, "decode", &options);
-                good(&output);
-                let said = String::from_utf8(output.stderr).unwrap();
+                write_logits_of(&program.at("l"), rows, names, Dtype::F32, windows);
+                let options = format!("--logits l --out p {chosen}");
+                let said = program.done(&with("decode", &options)).err;
                 let expected = match windows.filter(|&made| made != name) {
                     Some(made) => format!("warning: l belongs to windows cut as {made} does"),
                     None => String::new(),
@@ -123,14 +108,11 @@ fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
 #[test]
 fn rows_and_answers_of_run_qa() {
     let golden = golden();
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    write_questions(folder, &golden);
-    let compatible = ["--compatible", "run_qa"];
-    let printed = good(&run(folder, "windows", &[&compatible[..], &["--out", "w"]].concat()));
+    let program = with_questions(&golden);
+    let printed = program.done(&with("windows", "--compatible run_qa --out w")).out;
     let features = golden["features"].as_array().unwrap();
     assert_eq!(printed, format!("24 questions, {} rows of 128 tokens\n", features.len()));
-    let bytes = std::fs::read(folder.join("w")).unwrap();
+    let bytes = program.bytes("w");
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let [ids, mask] = ["input_ids", "attention_mask"].map(|name| file.tensor(name).unwrap());
     assert_eq!(
@@ -151,17 +133,13 @@ fn rows_and_answers_of_run_qa() {
     let question = file.tensor("question").unwrap();
     assert_eq!(question.data()[question.data().len() - 4..], 23_i32.to_le_bytes());
 
-    write_logits(&folder.join("l"), features.len(), ["start_logits", "end_logits"], Dtype::F32);
-    let out = ["--logits", "l", "--out", "p.json", "--n-best", "n.json", "--null-odds", "o.json"];
-    let read = |name: &str| -> Value {
-        serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
-    };
-    for (run_of, options) in [
-        (1, vec![]),
-        (2, vec!["--n-best-size", "3", "--max-answer-length", "5"]),
-        (3, vec!["--null-threshold", "0"]),
-    ] {
-        good(&run(folder, "decode", &[&compatible[..], &out, &options].concat()));
+    write_logits(&program.at("l"), features.len(), ["start_logits", "end_logits"], Dtype::F32);
+    let out = "--compatible run_qa --logits l --out p.json --n-best n.json --null-odds o.json";
+    let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
+    for (run_of, options) in
+        [(1, ""), (2, "--n-best-size 3 --max-answer-length 5"), (3, "--null-threshold 0")]
+    {
+        program.done(&with("decode", &format!("{out} {options}")));
         let expected = &golden["runs"][run_of];
         assert_eq!(read("p.json"), expected["predictions"]);
         let lists: BTreeMap<String, Value> = serde_json::from_value(read("n.json")).unwrap();
@@ -178,18 +156,15 @@ fn rows_and_answers_of_run_qa() {
 
 #[test]
 fn our_own_way_is_the_default() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    write_questions(folder, &golden());
-    let printed = good(&run(folder, "windows", &["--max-question-length", "10", "--out", "w"]));
+    let program = with_questions(&golden());
+    let printed = program.done(&with("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
     // Questions are cut, so there is more room and there are fewer rows.
     assert!(rows < golden()["features"].as_array().unwrap().len(), "{printed}");
-    write_logits(&folder.join("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
-    let options = ["--max-question-length", "10", "--logits", "l", "--out", "p.json"];
-    good(&run(folder, "decode", &options));
+    write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
+    program.done(&with("decode", "--max-question-length 10 --logits l --out p.json"));
     let predictions: BTreeMap<String, String> =
-        serde_json::from_slice(&std::fs::read(folder.join("p.json")).unwrap()).unwrap();
+        serde_json::from_slice(&program.bytes("p.json")).unwrap();
     assert_eq!(predictions.len(), 24);
     assert_eq!(predictions["empty"], "");
     assert!(predictions.values().all(|text| text.trim() == text));
@@ -197,49 +172,37 @@ fn our_own_way_is_the_default() {
 
 #[test]
 fn other_logits_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
     let golden = golden();
-    write_questions(folder, &golden);
+    let program = with_questions(&golden);
     let rows = golden["features"].as_array().unwrap().len();
-    let decode = || {
-        let options = ["--compatible", "run_qa", "--logits", "l", "--out", "p", "--n-best", "n"];
-        run(folder, "decode", &options)
-    };
+    let decode = with("decode", "--compatible run_qa --logits l --out p --n-best n");
+    let refused = |words: &[&str]| program.failed(&decode, words);
     let usual = ["start_logits", "end_logits"];
     for rows in [rows - 1, rows + 1, 0] {
-        write_logits(&folder.join("l"), rows, usual, Dtype::F32);
-        refused(&decode(), &["l: ", &format!("has {rows} rows"), "options"]);
+        write_logits(&program.at("l"), rows, usual, Dtype::F32);
+        refused(&["l: ", &format!("has {rows} rows"), "options"]);
     }
-    write_logits(&folder.join("l"), rows, ["start_logits", "ends"], Dtype::F32);
-    refused(&decode(), &["no tensor `end_logits`"]);
-    write_logits(&folder.join("l"), rows, usual, Dtype::F16);
-    refused(&decode(), &["`start_logits` is F16"]);
-    write_logits(&folder.join("l"), rows, usual, Dtype::F32);
-    let whole = std::fs::read(folder.join("l")).unwrap();
-    std::fs::write(folder.join("l"), &whole[..whole.len() - 1]).unwrap();
-    refused(&decode(), &["_logits` are cut"]);
+    write_logits(&program.at("l"), rows, ["start_logits", "ends"], Dtype::F32);
+    refused(&["no tensor `end_logits`"]);
+    write_logits(&program.at("l"), rows, usual, Dtype::F16);
+    refused(&["`start_logits` is F16"]);
+    write_logits(&program.at("l"), rows, usual, Dtype::F32);
+    let whole = program.bytes("l");
+    program.write("l", &whole[..whole.len() - 1]);
+    refused(&["_logits` are cut"]);
     for bytes in [&whole[..9], &b"{}"[..], &[0xff; 64]] {
-        std::fs::write(folder.join("l"), bytes).unwrap();
-        refused(&decode(), &["no safetensors file"]);
+        program.write("l", bytes);
+        refused(&["no safetensors file"]);
     }
-    assert!(!folder.join("p").exists() && !folder.join("n").exists());
-    refused(
-        &run(folder, "windows", &["--max-question-length", "99", "--out", "w"]),
-        &["max_length"],
-    );
+    assert!(!program.at("p").exists() && !program.at("n").exists());
+    program.failed(&with("windows", "--max-question-length 99 --out w"), &["max_length"]);
 }
 
 #[test]
 fn a_row_is_not_as_long_as_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = testkit::fixture("scorer/de/dataset.json");
-    let mut program = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
-    program.arg("windows").arg(data).arg("--tokenizer").arg(testkit::fixture("tokenizer.json"));
-    program.arg("--out").arg(folder.path().join("windows.safetensors"));
-    let long = ["--max-length", "1000000000000", "--compatible", "run_qa"];
-    let output = program.args(long).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("max_length = 1000000000000: must be at most 1048576"), "{error}");
+    program().failed(
+        "windows fixtures/scorer/de/dataset.json --tokenizer fixtures/tokenizer.json \
+         --out windows.safetensors --max-length 1000000000000 --compatible run_qa",
+        &["max_length = 1000000000000: must be at most 1048576"],
+    );
 }

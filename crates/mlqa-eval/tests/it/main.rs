@@ -32,3 +32,7 @@ mod top_k;
 mod window_families;
 #[cfg(feature = "windows")]
 mod windows;
+
+fn program() -> testkit::Program {
+    testkit::Program::new(env!("CARGO_BIN_EXE_mlqa-eval"))
+}
