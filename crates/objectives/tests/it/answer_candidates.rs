@@ -1,5 +1,5 @@
 //! `answer_candidates` against lists edited by hand and by loops.
-use crate::common::{ids, ramp, tensor};
+use crate::common::{draws, ids, ramp, tensor};
 use crate::spans_common::{bools, flags, ints, mask_tensor, table};
 use ndarray::Array2;
 use objectives::tch::{Device, Kind, Tensor};
@@ -250,9 +250,7 @@ fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 256, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(256))]
 
     #[test]
     fn agrees_with_the_loops((k, rows) in batches()) {

@@ -1,5 +1,5 @@
 //! `answer_contrast` against float64 loops, central differences and values worked by hand.
-use crate::common::{assert_near, assert_zero_row, check_gradient, ids, refusal, scalar};
+use crate::common::{assert_near, assert_zero_row, check_gradient, draws, ids, refusal, scalar};
 use crate::spans_common::{flags, mask_tensor, naive_cosine, naive_mean, states, table, tensor3};
 use ContrastDenominator::{InBatchAndAllHard, InBatchAndOwnHard, InBatchOnly, OwnHardOnly};
 use ndarray::{Array2, Array3};
@@ -468,9 +468,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 96, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(96))]
 
     #[test]
     fn agrees_with_the_loops_and_keeps_its_order(batch in batches(), count in 1usize..4) {

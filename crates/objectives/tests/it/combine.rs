@@ -1,5 +1,5 @@
 //! `combine` and `mix_by_alpha` against sums worked by hand.
-use crate::common::{assert_near, scalar};
+use crate::common::{assert_near, draws, scalar};
 use objectives::tch::{Kind, Tensor};
 use objectives::{Combined, LossError, Term, combine, mix_by_alpha};
 use proptest::prelude::*;
@@ -112,9 +112,7 @@ fn low_precision_keeps_its_dtype() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(64))]
 
     #[test]
     fn is_linear(losses in prop::collection::vec((-5.0..5.0_f64, -5.0..5.0_f64), 1..5)) {

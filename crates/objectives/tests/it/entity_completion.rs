@@ -1,6 +1,6 @@
 //! `entity_completion` against float64 loops, central differences and values worked by hand.
 use crate::common::{
-    assert_near, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar, tensor,
+    assert_near, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal, scalar, tensor,
 };
 use ndarray::Array2;
 use objectives::tch::{Device, Kind, Tensor};
@@ -174,9 +174,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 96, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(96))]
 
     #[test]
     fn agrees_with_the_loops((logits, targets, entities) in batches()) {

@@ -1,7 +1,7 @@
 //! `hard_learning` against float64 loops, central differences, values worked by hand and
 //! identities.
 use crate::common::{
-    assert_near, assert_zero_row, check_gradient, ids, leaf, ramp, refusal, scalar, tensor,
+    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, ramp, refusal, scalar, tensor,
 };
 use crate::spans_common::{flags, floats, mask_tensor, table};
 use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
@@ -406,9 +406,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     #[test]
     fn agrees_with_the_loops_and_keeps_its_order((log_probs, valid, gold) in batches()) {

@@ -1,5 +1,5 @@
 //! `hard_negatives` against the cosine of every candidate, one by one.
-use crate::common::ids;
+use crate::common::{draws, ids};
 use crate::spans_common::{bools, flags, ints, naive_cosine, naive_mean, states, table, tensor3};
 use ndarray::Array3;
 use objectives::tch::{Kind, Tensor};
@@ -229,9 +229,7 @@ fn what_does_not_fit_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(64))]
 
     #[test]
     fn agrees_with_the_loops_in_any_order(

@@ -1,6 +1,6 @@
 //! `info_nce` against float64 double loops, central differences and values worked by hand.
 use crate::common::{
-    assert_near, assert_zero_row, check_gradient, ids, leaf, ramp, refusal, scalar, tensor,
+    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, ramp, refusal, scalar, tensor,
 };
 use ndarray::{Array2, ArrayView1};
 use objectives::tch::{Device, Kind, Tensor};
@@ -429,9 +429,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(64))]
 
     #[test]
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {

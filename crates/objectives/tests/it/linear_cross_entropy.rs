@@ -1,8 +1,8 @@
 //! `linear_cross_entropy` against float64 loops, central differences, the logits route and values
 //! worked by hand.
 use crate::common::{
-    assert_near, assert_zero_row, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar,
-    tensor,
+    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal,
+    scalar, tensor,
 };
 use ndarray::{Array1, Array2, Axis};
 use objectives::tch::{Device, Kind, Reduction, Tensor};
@@ -571,9 +571,7 @@ fn batches() -> impl Strategy<Value = (Layer, Vec<i64>, i64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 96, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(96))]
 
     #[test]
     fn agrees_with_the_loops(

@@ -1,7 +1,7 @@
 //! `masked_lm` against float64 loops, central differences and values worked by hand.
 use crate::common::{
-    assert_near, assert_zero_row, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar,
-    tensor,
+    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal,
+    scalar, tensor,
 };
 use ndarray::{Array2, Axis};
 use objectives::tch::{Device, Kind, Tensor};
@@ -184,9 +184,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 96, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(96))]
 
     #[test]
     fn agrees_with_the_loops(

@@ -1,5 +1,5 @@
 //! Positions that carry loss: found in row-major order, gathered with exact gradients.
-use crate::common::{assert_zero_row, ids};
+use crate::common::{assert_zero_row, draws, ids};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{IGNORE_INDEX, LossError, masked_positions};
 use proptest::prelude::*;
@@ -72,9 +72,7 @@ fn what_does_not_fit_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(64))]
 
     /// The positions are those a loop finds.
     #[test]

@@ -1,4 +1,5 @@
 //! `NegativeQueue`: first in, first out, whatever is pushed; saved and restored.
+use crate::common::draws;
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{LossError, NegativeQueue, QueueConfig, QueueStart};
 use proptest::prelude::*;
@@ -165,9 +166,7 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 64, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(64))]
 
     #[test]
     fn equals_a_list_that_is_cut_off_in_front(

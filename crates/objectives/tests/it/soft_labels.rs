@@ -1,7 +1,8 @@
 //! `soft_labels` against float64 loops, central differences and values worked by hand.
 use crate::common::{
-    assert_near, assert_zero_row, check_gradient, leaf, ramp, refusal, scalar, tensor,
+    assert_near, assert_zero_row, check_gradient, draws, leaf, ramp, refusal, scalar, tensor,
 };
+use crate::spans_common::mask_tensor;
 use ndarray::Array2;
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{Checks, LossError, SoftLabelConfig, SoftmaxOver, soft_labels};
@@ -13,12 +14,6 @@ fn config(temperature: f64, over: SoftmaxOver) -> SoftLabelConfig {
 
 fn row(temperature: f64) -> SoftLabelConfig {
     config(temperature, SoftmaxOver::Row)
-}
-
-fn mask_tensor(mask: &Array2<bool>) -> Tensor {
-    let (rows, columns) = mask.dim();
-    let values: Vec<bool> = mask.iter().copied().collect();
-    Tensor::from_slice(&values).view([rows as i64, columns as i64])
 }
 
 fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
@@ -331,9 +326,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     #[test]
     fn agrees_with_the_loops((student, teacher, mask) in batches(), temperature in 0.5..8.0) {

@@ -1,8 +1,9 @@
 //! `span` against float64 loops, central differences and values worked by hand.
 use crate::common::{
-    assert_near, assert_zero_row, check_gradient, ids, leaf, naive_nll, ramp, refusal, scalar,
-    tensor,
+    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal,
+    scalar, tensor,
 };
+use crate::spans_common::mask_tensor;
 use ndarray::Array2;
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{Checks, LossError, OutOfWindow, SpanConfig, SpanReduction, span};
@@ -10,12 +11,6 @@ use proptest::prelude::*;
 
 fn sum() -> SpanConfig {
     SpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
-}
-
-fn mask_tensor(mask: &Array2<bool>) -> Tensor {
-    let (rows, columns) = mask.dim();
-    let values: Vec<bool> = mask.iter().copied().collect();
-    Tensor::from_slice(&values).view([rows as i64, columns as i64])
 }
 
 /// One side of the loss in loops; `None` where no row keeps its position.
@@ -236,9 +231,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     #[test]
     fn agrees_with_the_loops((x, y, mask, s, e) in batches()) {

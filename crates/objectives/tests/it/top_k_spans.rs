@@ -1,5 +1,5 @@
 //! `top_k_spans` against an enumeration of all spans, sorted.
-use crate::common::{ramp, tensor};
+use crate::common::{draws, ramp, tensor};
 use crate::spans_common::{bools, floats, ints, mask_tensor};
 use ndarray::Array2;
 use objectives::tch::{Device, Kind, Tensor};
@@ -255,9 +255,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 256, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(256))]
 
     #[test]
     fn equals_the_enumeration(

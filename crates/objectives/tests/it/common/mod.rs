@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView1};
 use objectives::LossError;
 use objectives::tch::{Kind, Tensor};
+use proptest::prelude::ProptestConfig;
 
 /// Float64 logits without pattern: `scale · sin(step · (k + 1))`.
 pub fn ramp(rows: usize, columns: usize, step: f64, scale: f64) -> Array2<f64> {
@@ -21,6 +22,11 @@ pub fn tensor(array: &Array2<f64>) -> Tensor {
 /// The same numbers as a float64 leaf that asks for its gradient.
 pub fn leaf(array: &Array2<f64>) -> Tensor {
     tensor(array).set_requires_grad(true)
+}
+
+/// So many draws of a property; a failing one is printed and not kept.
+pub fn draws(cases: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
 pub fn ids(values: &[i64]) -> Tensor {

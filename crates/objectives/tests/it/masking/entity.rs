@@ -1,3 +1,4 @@
+use crate::common::draws;
 use std::ops::Range;
 
 use objectives::IGNORE_INDEX;
@@ -165,9 +166,7 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     /// Putting the mentions back gives the example; the query positions hold masks.
     #[test]

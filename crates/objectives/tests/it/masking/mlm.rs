@@ -1,3 +1,4 @@
+use crate::common::draws;
 use objectives::masking::{MaskingError, MlmMaskingConfig, Selection, Tokens, mlm_masking};
 use proptest::prelude::*;
 
@@ -129,9 +130,7 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     #[test]
     fn counts_and_labels_hold_for_any_example(

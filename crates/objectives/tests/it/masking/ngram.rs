@@ -1,3 +1,4 @@
+use crate::common::draws;
 use objectives::masking::{NgramMaskingConfig, ngram_masking};
 use proptest::prelude::*;
 
@@ -82,9 +83,7 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     #[test]
     fn the_whole_budget_is_used(

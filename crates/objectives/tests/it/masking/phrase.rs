@@ -1,3 +1,4 @@
+use crate::common::draws;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -138,9 +139,7 @@ fn only_seed_and_example_decide() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 128, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(draws(128))]
 
     /// max(K, T) tokens are selected, those of phrases among them.
     #[test]
