@@ -1,7 +1,5 @@
 //! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and
 //! spans.
-use std::rc::Rc;
-
 use anyhow::Result;
 use objectives::{
     AnswerContrastConfig, CandidateSpans, Checks, HardLearningConfig, HardLearningWeighting,
@@ -9,8 +7,8 @@ use objectives::{
 };
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::backward;
-use crate::{Case, SEED, Spec, Step};
+use crate::case::{backward, sharing};
+use crate::{Case, SEED, Spec};
 
 /// The comparisons of `hard_learning` and `answer_contrast`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
@@ -27,34 +25,22 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn hard_case(weighting: HardLearningWeighting, device: Device) -> Result<Case> {
-    let inputs = Rc::new(HardInputs::random(32, 384, 20, device)?);
-    let step = |name, run: fn(&HardInputs, HardLearningWeighting) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs, weighting))
-    };
-    Ok(Case {
-        ours: step("at once", HardInputs::at_once),
-        peers: vec![step("loop over candidates", HardInputs::loop_over_candidates)],
-        unit: None,
-        tolerance: 1e-5,
-    })
+    let step = sharing(HardInputs::random(32, 384, 20, weighting, device)?);
+    Ok(Case::new(
+        step("at once", HardInputs::at_once),
+        vec![step("loop over candidates", HardInputs::loop_over_candidates)],
+    ))
 }
 
 fn contrast_case(device: Device) -> Result<Case> {
-    let inputs = Rc::new(ContrastInputs::random([32, 384, 768], 50, device)?);
-    let step = |name, run: fn(&ContrastInputs) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs))
-    };
-    Ok(Case {
-        ours: step("at once", ContrastInputs::at_once),
-        peers: vec![
+    let step = sharing(ContrastInputs::random([32, 384, 768], 50, device)?);
+    Ok(Case::new(
+        step("at once", ContrastInputs::at_once),
+        vec![
             step("averaging matrix", ContrastInputs::averaging_matrix),
             step("loop over spans", ContrastInputs::loop_over_spans),
         ],
-        unit: None,
-        tolerance: 1e-5,
-    })
+    ))
 }
 
 /// Different spans of 1 to 30 tokens, `count` per row: their first and last tokens.
@@ -71,10 +57,17 @@ struct HardInputs {
     spans: [Tensor; 2],
     valid: Tensor,
     theta: Tensor,
+    weighting: HardLearningWeighting,
 }
 
 impl HardInputs {
-    fn random(batch: i64, length: i64, candidates: i64, device: Device) -> Result<Self> {
+    fn random(
+        batch: i64,
+        length: i64,
+        candidates: i64,
+        weighting: HardLearningWeighting,
+        device: Device,
+    ) -> Result<Self> {
         tch::manual_seed(SEED);
         let numbers = |size: &[i64]| -> Result<Tensor> {
             Ok(Tensor::f_randn(size, (Kind::Float, device))?.set_requires_grad(true))
@@ -84,22 +77,20 @@ impl HardInputs {
             spans: random_spans(batch, length, candidates, device)?,
             valid: Tensor::f_ones([batch, candidates], (Kind::Bool, device))?,
             theta: numbers(&[candidates])?,
+            weighting,
         })
     }
 
     /// Ours: one softmax, all candidates gathered. Forward and backward; the loss.
-    fn at_once(&self, weighting: HardLearningWeighting) -> Result<f64> {
+    fn at_once(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
         let log_probs = span_log_probs(start, end, starts, ends, None, Checks::Shapes)?;
-        let config = HardLearningConfig { weighting, ..Default::default() };
-        self.backward(
-            hard_learning(&log_probs, &self.valid, None, Some(&self.theta), &config)?,
-            weighting,
-        )
+        let config = HardLearningConfig { weighting: self.weighting, ..Default::default() };
+        self.backward(hard_learning(&log_probs, &self.valid, None, Some(&self.theta), &config)?)
     }
 
     /// Two cross-entropies per candidate, joined in the end.
-    fn loop_over_candidates(&self, weighting: HardLearningWeighting) -> Result<f64> {
+    fn loop_over_candidates(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
         let (_, count) = starts.size2()?;
         let mut columns = Vec::new();
@@ -111,18 +102,18 @@ impl HardInputs {
             columns.push(loss(start, starts)?.f_add(&loss(end, ends)?)?.f_neg()?);
         }
         let log_probs = Tensor::f_stack(&columns, 1)?;
-        let loss = if weighting == HardLearningWeighting::Mml {
+        let loss = if self.weighting == HardLearningWeighting::Mml {
             log_probs.f_logsumexp(1, false)?
         } else {
             let weights = self.theta.f_softmax(0, None)?;
             log_probs.f_mul(&weights)?.f_sum_dim_intlist(1, false, None::<Kind>)?
         };
-        self.backward(loss.f_neg()?.f_mean(None::<Kind>)?, weighting)
+        self.backward(loss.f_neg()?.f_mean(None::<Kind>)?)
     }
 
-    fn backward(&self, loss: Tensor, weighting: HardLearningWeighting) -> Result<f64> {
+    fn backward(&self, loss: Tensor) -> Result<f64> {
         let [start, end] = &self.logits;
-        let leaves: &[&Tensor] = if weighting == HardLearningWeighting::Learned {
+        let leaves: &[&Tensor] = if self.weighting == HardLearningWeighting::Learned {
             &[start, end, &self.theta]
         } else {
             &[start, end]

@@ -1,6 +1,10 @@
 //! What is measured: ways to compute one loss, and the work that none of them can avoid.
-use anyhow::Result;
+use std::rc::Rc;
+
+use anyhow::{Result, ensure};
 use tch::Tensor;
+
+use crate::Timed;
 
 /// One way to compute a loss: forward and backward; the loss.
 pub struct Step {
@@ -14,6 +18,17 @@ impl Step {
     /// `run` under the name `name`.
     pub fn new(name: &'static str, run: impl Fn() -> Result<f64> + 'static) -> Self {
         Self { name, run: Box::new(run) }
+    }
+}
+
+/// Formulations that share their inputs, each a function of them under its name.
+pub(crate) fn sharing<I: 'static>(
+    inputs: I,
+) -> impl Fn(&'static str, fn(&I) -> Result<f64>) -> Step {
+    let inputs = Rc::new(inputs);
+    move |name, run| {
+        let inputs = Rc::clone(&inputs);
+        Step::new(name, move || run(&inputs))
     }
 }
 
@@ -35,6 +50,33 @@ pub struct Case {
     pub unit: Option<Step>,
     /// How far the losses may lie apart: times of different sums mean nothing.
     pub tolerance: f64,
+}
+
+impl Case {
+    /// Ours beside its peers, the first of which is the unit; losses within 1e-5.
+    pub(crate) fn new(ours: Step, peers: Vec<Step>) -> Self {
+        Self { ours, peers, unit: None, tolerance: 1e-5 }
+    }
+
+    /// With another tolerance.
+    pub(crate) fn within(self, tolerance: f64) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    /// With a unit that is no peer.
+    pub(crate) fn unit(self, unit: Step) -> Self {
+        Self { unit: Some(unit), ..self }
+    }
+
+    /// Compares a peer's loss with ours.
+    ///
+    /// # Errors
+    /// If they lie too far apart.
+    pub fn agrees(&self, ours: f64, peer: &str, theirs: f64) -> Result<()> {
+        let near = (ours - theirs).abs() <= self.tolerance;
+        ensure!(near, "{} gives {ours} and {peer} {theirs}", self.ours.name);
+        Ok(())
+    }
 }
 
 /// One comparison before its inputs are built.
@@ -78,6 +120,22 @@ impl Spec {
     /// With its peak memory measured.
     pub fn memory(self) -> Self {
         Self { memory: true, ..self }
+    }
+
+    /// Our seconds beside a peer's; without a unit it is the peer that they are divided by.
+    pub fn timed(&self, ours: (&str, f64), peer: (&str, f64), unit: Option<(&str, f64)>) -> Timed {
+        let unit = unit.unwrap_or(peer);
+        Timed {
+            name: self.name(),
+            ours: ours.0.to_owned(),
+            ours_seconds: ours.1,
+            peer: peer.0.to_owned(),
+            peer_seconds: peer.1,
+            unit: unit.0.to_owned(),
+            unit_seconds: unit.1,
+            ratio: ours.1 / unit.1,
+            goal: self.goal,
+        }
     }
 
     /// `bench/size`.

@@ -3,7 +3,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, SamplingMode};
 use tch::Device;
@@ -57,12 +57,7 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     for peer in &case.peers {
         let Some((seconds, value)) = time(&mut group, peer)? else { continue };
         if let Some((_, our_loss)) = ours {
-            ensure!(
-                (our_loss - value).abs() <= case.tolerance,
-                "{name}: {} gives {our_loss} and {} {value}",
-                case.ours.name,
-                peer.name
-            );
+            case.agrees(our_loss, peer.name, value).with_context(|| name.clone())?;
         }
         peers.push((peer.name, seconds));
     }
@@ -72,23 +67,8 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
         (Some(step), Some((seconds, _))) => Some((step.name, seconds)),
         _ => None,
     };
-    let timed: Vec<Timed> = peers
-        .into_iter()
-        .map(|(peer, peer_seconds)| {
-            let (unit, unit_seconds) = unit.unwrap_or((peer, peer_seconds));
-            Timed {
-                name: name.clone(),
-                ours: case.ours.name.to_owned(),
-                ours_seconds,
-                peer: peer.to_owned(),
-                peer_seconds,
-                unit: unit.to_owned(),
-                unit_seconds,
-                ratio: ours_seconds / unit_seconds,
-                goal: spec.goal,
-            }
-        })
-        .collect();
+    let ours = (case.ours.name, ours_seconds);
+    let timed: Vec<Timed> = peers.into_iter().map(|peer| spec.timed(ours, peer, unit)).collect();
     for one in &timed {
         println!(
             "{name}: ours {:.4} s, {} {:.4} s, {} {:.4} s; ratio {:.3}{}",

@@ -1,13 +1,12 @@
 //! InfoNCE in both directions against a queue: streamed, as XLM-K's released code does it, and with
 //! a ring in place.
 use std::cell::RefCell;
-use std::rc::Rc;
 
 use anyhow::Result;
 use objectives::{ContrastConfig, ContrastRows, NegativeQueue, QueueConfig, info_nce};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::backward;
+use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec, Step};
 
 const BATCH: i64 = 256;
@@ -28,17 +27,13 @@ pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
 }
 
 fn case(size: i64, device: Device) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(size, device)?);
-    let step = |name, run: fn(&Inputs) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs))
-    };
-    Ok(Case {
-        ours: step("streamed", Inputs::streamed),
-        peers: vec![step("released code", Inputs::released), step("ring in place", Inputs::ring)],
-        unit: Some(products(size, device)),
-        tolerance: 1e-4,
-    })
+    let step = sharing(Inputs::random(size, device)?);
+    Ok(Case::new(
+        step("streamed", Inputs::streamed),
+        vec![step("released code", Inputs::released), step("ring in place", Inputs::ring)],
+    )
+    .unit(products(size, device))
+    .within(1e-4))
 }
 
 /// Both directions' products with the queue, forward and backward, by torch's default kernel, into

@@ -1,12 +1,10 @@
 //! Entity completion beside loops over the entities.
-use std::rc::Rc;
-
 use anyhow::Result;
 use objectives::{EntityCompletionConfig, EntityNormalization, entity_completion};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::backward;
-use crate::{Case, SEED, Spec, Step};
+use crate::case::{backward, sharing};
+use crate::{Case, SEED, Spec};
 
 /// The comparisons of `entity_completion`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
@@ -19,20 +17,15 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(entities: i64, vocabulary: i64, device: Device) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(entities, vocabulary, device)?);
-    let step = |name, run: fn(&Inputs) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs))
-    };
-    Ok(Case {
-        ours: step("at once", Inputs::at_once),
-        peers: vec![
+    let step = sharing(Inputs::random(entities, vocabulary, device)?);
+    Ok(Case::new(
+        step("at once", Inputs::at_once),
+        vec![
             step("loop over losses", Inputs::loop_over_losses),
             step("loop over logits", Inputs::loop_over_logits),
         ],
-        unit: None,
-        tolerance: 1e-4,
-    })
+    )
+    .within(1e-4))
 }
 
 /// Random logits of E entities with 1, 2, 3, 4, 1, 2, … sub-tokens.

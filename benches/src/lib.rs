@@ -7,6 +7,7 @@ mod contrast;
 mod entities;
 mod lm;
 mod masked_rows;
+mod process;
 mod soft;
 mod spans;
 mod summary;
@@ -16,7 +17,8 @@ use tch::Device;
 
 pub use case::{Case, Spec, Step};
 pub use compare::{is_quick, run};
-pub use masked_rows::every_seventh;
+pub use masked_rows::{every_seventh, small_model};
+pub use process::{cpu_seconds, exit, median, resident_mib};
 pub use summary::{Line, Timed, folder, print};
 
 /// The seed of every random input.

@@ -1,12 +1,10 @@
 //! XLM-R's masked LM head, on the masked positions in chunks, on the masked positions, or on all
 //! positions.
-use std::rc::Rc;
-
 use anyhow::Result;
 use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::backward;
+use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec, Step};
 
 /// The sizes of a step; 15 % of the tokens are masked.
@@ -42,21 +40,14 @@ pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
 }
 
 fn case(size: LmSize, options: (Kind, Device), all: bool) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(size, options)?);
-    let step = |name, run: fn(&Inputs) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs))
-    };
+    let step = sharing(Inputs::random(size, options)?);
     let mut peers = vec![step("gather, then cross-entropy", Inputs::gather_first)];
     if all {
         peers.push(step("all positions", Inputs::every_position));
     }
-    Ok(Case {
-        ours: step("chunked", Inputs::chunked),
-        peers,
-        unit: Some(products(size, options.1)?),
-        tolerance: if options.0 == Kind::Float { 1e-3 } else { 0.1 },
-    })
+    let tolerance = if options.0 == Kind::Float { 1e-3 } else { 0.1 };
+    let unit = products(size, options.1)?;
+    Ok(Case::new(step("chunked", Inputs::chunked), peers).unit(unit).within(tolerance))
 }
 
 /// The three products that no formulation avoids, by torch's default kernel for float32, into

@@ -1,7 +1,23 @@
 //! A training step that costs the same whatever the rows say.
 use objectives::{MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions};
 use tch::{Device, Kind, Tensor};
-use xlmr_model::{Inputs, Model};
+use xlmr_model::{Config, Head, Inputs, Model};
+
+/// A model of this size on the CPU, with the masked LM head: a head of attention for each 64.
+///
+/// # Errors
+/// If there can be none.
+pub fn small_model(layers: i64, hidden: i64, vocabulary: i64) -> anyhow::Result<Model> {
+    let config = Config {
+        num_hidden_layers: layers,
+        hidden_size: hidden,
+        num_attention_heads: hidden / 64,
+        intermediate_size: 4 * hidden,
+        vocab_size: vocabulary,
+        ..Config::base()
+    };
+    Ok(Model::new(&config, &[Head::MaskedLm], Device::Cpu, 1)?)
+}
 
 /// The sum of losses of predicting every seventh token of rows `[B, L]` i64 on the CPU: ids from 5
 /// on, without padding; 4 stands in their place.

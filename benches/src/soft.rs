@@ -1,12 +1,10 @@
 //! The divergence from a teacher beside the usual formulation of it.
-use std::rc::Rc;
-
 use anyhow::Result;
 use objectives::{SoftLabelConfig, soft_labels};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::backward;
-use crate::{Case, SEED, Spec, Step};
+use crate::case::{backward, sharing};
+use crate::{Case, SEED, Spec};
 
 /// The comparisons of `soft_labels`: positions of windows, with padding and without, and classes.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
@@ -19,29 +17,21 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(batch: i64, classes: i64, masked: bool, device: Device) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(batch, classes, device)?);
-    let step = |name, run: fn(&Inputs, bool) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs, masked))
-    };
-    Ok(Case {
-        ours: step("checked", Inputs::checked),
-        peers: vec![step("kl_div", Inputs::kl_div)],
-        unit: None,
-        tolerance: 1e-4,
-    })
+    let step = sharing(Inputs::random(batch, classes, masked, device)?);
+    Ok(Case::new(step("checked", Inputs::checked), vec![step("kl_div", Inputs::kl_div)])
+        .within(1e-4))
 }
 
 /// Random logits; the mask leaves out the last eighth of every second row.
 struct Inputs {
     student: Tensor,
     teacher: Tensor,
-    mask: Tensor,
+    mask: Option<Tensor>,
     config: SoftLabelConfig,
 }
 
 impl Inputs {
-    fn random(batch: i64, classes: i64, device: Device) -> Result<Self> {
+    fn random(batch: i64, classes: i64, masked: bool, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
         let logits = || Tensor::f_randn([batch, classes], (Kind::Float, device));
         let ids = (Kind::Int64, device);
@@ -50,25 +40,25 @@ impl Inputs {
         Ok(Self {
             student: logits()?.set_requires_grad(true),
             teacher: logits()?,
-            mask: short.f_logical_and(&late)?.f_logical_not()?,
+            mask: masked.then_some(short.f_logical_and(&late)?.f_logical_not()?),
             config: SoftLabelConfig::default(),
         })
     }
 
     /// Ours. Forward and backward; the loss.
-    fn checked(&self, masked: bool) -> Result<f64> {
-        let mask = masked.then_some(&self.mask);
+    fn checked(&self) -> Result<f64> {
+        let mask = self.mask.as_ref();
         self.backward(soft_labels(&self.student, &self.teacher, mask, &self.config)?)
     }
 
     /// `kl_div(log_softmax(s / T), softmax(t / T), "batchmean") * T²`, with -1e4 where the mask is
     /// false; no check.
-    fn kl_div(&self, masked: bool) -> Result<f64> {
+    fn kl_div(&self) -> Result<f64> {
         let t = self.config.temperature;
         let scores = |logits: &Tensor| -> Result<Tensor> {
-            let logits = match masked {
-                true => logits.f_masked_fill(&self.mask.f_logical_not()?, -1e4)?,
-                false => logits.shallow_clone(),
+            let logits = match &self.mask {
+                Some(mask) => logits.f_masked_fill(&mask.f_logical_not()?, -1e4)?,
+                None => logits.shallow_clone(),
             };
             Ok(logits.f_div_scalar(t)?)
         };

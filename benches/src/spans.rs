@@ -1,12 +1,10 @@
 //! The span loss beside the one of `transformers`.
-use std::rc::Rc;
-
 use anyhow::Result;
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use crate::case::backward;
-use crate::{Case, SEED, Spec, Step};
+use crate::case::{backward, sharing};
+use crate::{Case, SEED, Spec};
 
 /// The comparisons of `span`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
@@ -19,17 +17,8 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(batch, 384, device)?);
-    let step = |name, run: fn(&Inputs, bool) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs, masked))
-    };
-    Ok(Case {
-        ours: step("checked", Inputs::checked),
-        peers: vec![step("clamped", Inputs::clamped)],
-        unit: None,
-        tolerance: 1e-5,
-    })
+    let step = sharing(Inputs::random(batch, 384, masked, device)?);
+    Ok(Case::new(step("checked", Inputs::checked), vec![step("clamped", Inputs::clamped)]))
 }
 
 /// Random logits and positions, every eighth row without its answer; the context mask leaves out
@@ -37,11 +26,12 @@ fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
 struct Inputs {
     logits: [Tensor; 2],
     positions: [Tensor; 2],
-    context_mask: Tensor,
+    /// Where the context lies, if that is looked at.
+    context_mask: Option<Tensor>,
 }
 
 impl Inputs {
-    fn random(batch: i64, length: i64, device: Device) -> Result<Self> {
+    fn random(batch: i64, length: i64, masked: bool, device: Device) -> Result<Self> {
         tch::manual_seed(SEED);
         let ids = (Kind::Int64, device);
         let logits = || -> Result<Tensor> {
@@ -56,28 +46,27 @@ impl Inputs {
         Ok(Self {
             logits: [logits()?, logits()?],
             positions: [positions()?, positions()?],
-            context_mask: context.f_unsqueeze(0)?.f_repeat([batch, 1])?,
+            context_mask: masked.then_some(context.f_unsqueeze(0)?.f_repeat([batch, 1])?),
         })
     }
 
     /// Ours. Forward and backward; the loss.
-    fn checked(&self, masked: bool) -> Result<f64> {
+    fn checked(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
-        let mask = masked.then_some(&self.context_mask);
+        let mask = self.context_mask.as_ref();
         self.backward(span(start, end, starts, ends, mask, &SpanConfig::default())?)
     }
 
     /// As `XLMRobertaForQuestionAnswering` does it: clamp, then cross-entropy that ignores L; no
     /// check.
-    fn clamped(&self, masked: bool) -> Result<f64> {
+    fn clamped(&self) -> Result<f64> {
         let mut losses = Vec::new();
         for (logits, positions) in self.logits.iter().zip(&self.positions) {
             let (_, length) = logits.size2()?;
-            let logits = if masked {
-                logits.f_masked_fill(&self.context_mask.f_logical_not()?, f64::NEG_INFINITY)?
-            } else {
-                logits.shallow_clone()
+            let logits = match &self.context_mask {
+                Some(mask) => logits.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
+                None => logits.shallow_clone(),
             };
             let positions = positions.f_clamp(0, length)?;
             losses.push(logits.f_cross_entropy_loss::<Tensor>(

@@ -1,11 +1,10 @@
 //! The best answer spans beside a sort and a selection over all pairs of positions.
-use std::rc::Rc;
-
 use anyhow::Result;
 use objectives::{TopKConfig, top_k_spans};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Case, SEED, Spec, Step};
+use crate::case::sharing;
+use crate::{Case, SEED, Spec};
 
 /// The longest span in tokens.
 const MAX_ANSWER_LEN: i64 = 30;
@@ -19,17 +18,10 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
 }
 
 fn case(k: i64, device: Device) -> Result<Case> {
-    let inputs = Rc::new(Inputs::random(32, 384, k, device)?);
-    let step = |name, run: fn(&Inputs) -> Result<f64>| {
-        let inputs = Rc::clone(&inputs);
-        Step::new(name, move || run(&inputs))
-    };
-    Ok(Case {
-        ours: step("band", Inputs::band),
-        peers: vec![step("all pairs, topk", Inputs::full_topk)],
-        unit: Some(step("sort of all pairs", Inputs::full_sort)),
-        tolerance: 1e-6,
-    })
+    let step = sharing(Inputs::random(32, 384, k, device)?);
+    Ok(Case::new(step("band", Inputs::band), vec![step("all pairs, topk", Inputs::full_topk)])
+        .unit(step("sort of all pairs", Inputs::full_sort))
+        .within(1e-6))
 }
 
 /// Random logits, the first 16 tokens of every row outside the context.

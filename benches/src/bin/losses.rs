@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::{Case, Line, Spec, Step, Timed, folder, print, specs};
+use benches::{Line, Spec, Step, folder, median, print, specs};
 use clap::Parser;
 use tch::Device;
 use torch_ext::{
@@ -47,13 +47,7 @@ struct Args {
 const WARM_UP: usize = 3;
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::exit(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -125,18 +119,13 @@ impl Measured {
         }
         Ok(())
     }
-
-    /// The middle one.
-    fn median(&mut self) -> f64 {
-        self.seconds.sort_by(f64::total_cmp);
-        self.seconds.get(self.seconds.len() / 2).copied().unwrap_or(f64::NAN)
-    }
 }
 
 /// A line for each peer. After `end` one more round is measured at most.
 fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> Result<Vec<Line>> {
-    let Case { ours, peers, unit, tolerance } = (spec.build)()?;
-    let steps: Vec<&Step> = std::iter::once(&ours).chain(&peers).chain(&unit).collect();
+    let case = (spec.build)()?;
+    let steps: Vec<&Step> =
+        std::iter::once(&case.ours).chain(&case.peers).chain(&case.unit).collect();
     let mut measured: Vec<Measured> = steps.iter().map(|_| Measured::default()).collect();
     for round in 0..WARM_UP + rounds {
         if round > WARM_UP && is_over(end) {
@@ -146,43 +135,22 @@ fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> 
             measured.once(step, device, round >= WARM_UP)?;
         }
     }
-    let unit_seconds = unit.is_some().then(|| measured.last_mut().map(Measured::median)).flatten();
-    let mut all = measured.into_iter();
-    let mut first = all.next().context("no formulation of ours")?;
-    let ours_seconds = first.median();
-    peers
-        .iter()
-        .zip(all)
-        .map(|(peer, mut theirs)| {
-            ensure!(
-                (first.loss - theirs.loss).abs() <= tolerance,
-                "{} gives {} and {} {}",
-                ours.name,
-                first.loss,
-                peer.name,
-                theirs.loss
-            );
-            let peer_seconds = theirs.median();
-            let (unit, unit_seconds) = match (&unit, unit_seconds) {
-                (Some(unit), Some(seconds)) => (unit.name, seconds),
-                _ => (peer.name, peer_seconds),
-            };
-            Ok(Line {
-                timed: Timed {
-                    name: spec.name(),
-                    ours: ours.name.to_owned(),
-                    ours_seconds,
-                    peer: peer.name.to_owned(),
-                    peer_seconds,
-                    unit: unit.to_owned(),
-                    unit_seconds,
-                    ratio: ours_seconds / unit_seconds,
-                    goal: spec.goal.filter(|_| device == Device::Cpu),
-                },
-                ours_mib: first.mib,
-                peer_mib: theirs.mib,
-                goal_mib: spec.goal_mib.filter(|_| device == Device::Cpu),
-            })
-        })
-        .collect()
+    let middle = |measured: &Measured| median(measured.seconds.clone());
+    let first = measured.first().context("no formulation of ours")?;
+    let ours = (case.ours.name, middle(first));
+    let unit = case.unit.as_ref().zip(measured.last());
+    let unit = unit.map(|(unit, measured)| (unit.name, middle(measured)));
+    let mut lines = Vec::new();
+    for (peer, theirs) in case.peers.iter().zip(measured.iter().skip(1)) {
+        case.agrees(first.loss, peer.name, theirs.loss)?;
+        let mut timed = spec.timed(ours, (peer.name, middle(theirs)), unit);
+        timed.goal = timed.goal.filter(|_| device == Device::Cpu);
+        lines.push(Line {
+            timed,
+            ours_mib: first.mib,
+            peer_mib: theirs.mib,
+            goal_mib: spec.goal_mib.filter(|_| device == Device::Cpu),
+        });
+    }
+    Ok(lines)
 }

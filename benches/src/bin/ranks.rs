@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use benches::median;
 use clap::Parser;
 use tch::{Device, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous};
@@ -14,7 +15,7 @@ use trainer::{
     Environment, Examples, Fingerprint, Part, Share, Stage, Step, StepLosses, Task, TaskError,
     TrainConfig, accumulate, fit,
 };
-use xlmr_model::{Config, Head, Model};
+use xlmr_model::Model;
 
 /// The size of the model and of a step.
 #[derive(Parser)]
@@ -55,17 +56,10 @@ fn main() -> ExitCode {
         (options.layers, options.hidden, options.vocab) = (2, 128, 1000);
         (options.batch, options.length, options.steps, options.rounds) = (4, 16, 2, 1);
     }
-    let done = match options.child {
+    benches::exit(match options.child {
         Some(threads) => train(&options, threads),
         None => compare(&options),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn compare(options: &Options) -> Result<()> {
@@ -124,11 +118,6 @@ fn seconds(child: Child) -> Result<(f64, f64)> {
     Ok((step.parse()?, sum.parse()?))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Predicts every seventh token of rows that are the same in each epoch.
 struct MaskedRows<'a> {
     model: &'a Model,
@@ -179,15 +168,7 @@ fn train(options: &Options, threads: i32) -> Result<()> {
         Some(place) => Some(Rc::new(ProcessGroup::connect(&place, minute, 10 * minute)?)),
         None => None,
     };
-    let config = Config {
-        num_hidden_layers: options.layers,
-        hidden_size: options.hidden,
-        num_attention_heads: options.hidden / 64,
-        intermediate_size: 4 * options.hidden,
-        vocab_size: options.vocab,
-        ..Config::base()
-    };
-    let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 1)?;
+    let model = benches::small_model(options.layers, options.hidden, options.vocab)?;
     let count = options.batch * usize::try_from(options.steps + 1)?;
     let row = |number: usize| -> Vec<i64> {
         // Spread over the vocabulary, as words are.

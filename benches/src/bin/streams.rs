@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use benches::{cpu_seconds, median};
 use clap::Parser;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::Int64Type;
@@ -15,12 +16,12 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::Tensor;
 use trainer::{
     Environment, ExampleStream, Examples, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, Stage,
     Step, StepLosses, Task, TaskError, TrainConfig, fit,
 };
-use xlmr_model::{Config, Head, Model};
+use xlmr_model::Model;
 
 /// The size of the model, of a step and of the data.
 #[derive(Parser)]
@@ -64,13 +65,7 @@ fn main() -> ExitCode {
         (options.layers, options.hidden, options.vocab, options.lines) = (1, 64, 500, 8);
         (options.batch, options.length, options.steps, options.rounds) = (4, 16, 3, 1);
     }
-    match compare(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::exit(compare(&options))
 }
 
 /// Where the rows of a run come from.
@@ -139,11 +134,6 @@ fn parent() -> Result<PathBuf> {
     let folder = benches::folder();
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     Ok(folder)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// As many rows as a run trains on, `[N, L]`; the same as lines of eight files, plain and packed,
@@ -230,7 +220,7 @@ impl Task for MaskedRows<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let seconds = self.start.elapsed().as_secs_f64();
-        self.begun.push(Cost { seconds, processor: processor_seconds()? });
+        self.begun.push(Cost { seconds, processor: cpu_seconds()?.0 });
         let ids = match &self.stream {
             Some(stream) => {
                 let rows: Vec<&[i64]> =
@@ -252,15 +242,7 @@ impl Task for MaskedRows<'_> {
 
 /// What a step costs from `source`. The first one, which waits for the first block, is left out.
 fn train(options: &Options, source: Source, rows: &Tensor, folder: &Path) -> Result<Cost> {
-    let config = Config {
-        num_hidden_layers: options.layers,
-        hidden_size: options.hidden,
-        num_attention_heads: options.hidden / 64,
-        intermediate_size: 4 * options.hidden,
-        vocab_size: options.vocab,
-        ..Config::base()
-    };
-    let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 1)?;
+    let model = benches::small_model(options.layers, options.hidden, options.vocab)?;
     let stream = match source {
         Source::Memory => None,
         Source::Files(name) => {
@@ -290,17 +272,4 @@ fn train(options: &Options, source: Source, rows: &Tensor, folder: &Path) -> Res
         seconds: (last.seconds - first.seconds) / steps,
         processor: (last.processor - first.processor) / steps,
     })
-}
-
-/// Processor time of all threads of this process so far, to a hundredth of a second: fields 14 and
-/// 15 of `/proc/self/stat`.
-fn processor_seconds() -> Result<f64, TaskError> {
-    let text = std::fs::read_to_string("/proc/self/stat")?;
-    // The second field, a name, may hold spaces; it ends with the last bracket.
-    let fields: Vec<&str> =
-        text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |number: usize| -> Result<f64, TaskError> {
-        Ok(fields.get(number - 3).ok_or("/proc/self/stat is short")?.parse::<f64>()?)
-    };
-    Ok((ticks(14)? + ticks(15)?) / 100.0)
 }

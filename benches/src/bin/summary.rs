@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use benches::{Case, Line, Spec, Timed, folder, print, specs};
+use benches::{Case, Line, Spec, Timed, folder, print, resident_mib, specs};
 use clap::Parser;
 use tch::Device;
 
@@ -108,16 +108,7 @@ fn measure_here(name: &str, step: &str) -> Result<f64> {
     // The kernel's peak starts again from what is resident now.
     std::fs::write("/proc/self/clear_refs", "5")
         .context("/proc/self/clear_refs: peak memory needs Linux")?;
-    let before = resident("VmRSS:")?;
+    let before = resident_mib("VmRSS:")?;
     (step.run)()?;
-    Ok((resident("VmHWM:")? - before) / 1024.0)
-}
-
-/// A line of `/proc/self/status`, in KiB.
-fn resident(key: &str) -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")
-        .context("/proc/self/status: peak memory needs Linux")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
-    let kib = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(kib.with_context(|| format!("/proc/self/status: no line {key}"))?.parse()?)
+    Ok(resident_mib("VmHWM:")? - before)
 }

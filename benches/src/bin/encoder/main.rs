@@ -140,17 +140,10 @@ fn main() -> ExitCode {
         (options.layers, options.hidden, options.vocab) = (Some(2), 256, Some(8000));
         (options.batch, options.steps, options.rounds) = (2, 1, 1);
     }
-    let done = match &options.child {
+    benches::exit(match &options.child {
         Some(file) => step::run(&options, file),
         None => compare(&options),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn compare(options: &Options) -> Result<()> {

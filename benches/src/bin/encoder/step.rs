@@ -2,7 +2,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use benches::{cpu_seconds, resident_mib};
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
@@ -120,24 +121,10 @@ fn loss(model: &Model, batch: &[Row]) -> Result<Tensor> {
     Ok(span(&float(start)?, &float(end)?, &starts, &ends, mask.as_ref(), &config)?)
 }
 
-/// Seconds of this process's threads: all, and the kernel's.
-fn cpu_seconds() -> Result<(f64, f64)> {
-    let text = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
-    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
-    let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
-        anyhow::bail!("/proc/self/stat: no times");
-    };
-    Ok(((user + system) / 100.0, system / 100.0))
-}
-
 /// Of tensors on a GPU, else of the process.
 fn peak_mib(device: Device) -> Result<f64> {
     if device != Device::Cpu {
         return Ok(peak_device_memory(device)? as f64 / f64::from(1 << 20));
     }
-    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next());
-    Ok(kib.context("/proc/self/status: no line VmHWM")?.parse::<f64>()? / 1024.0)
+    resident_mib("VmHWM:")
 }

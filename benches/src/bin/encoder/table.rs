@@ -1,4 +1,5 @@
 //! Means over steps and rounds, beside the peer's.
+use benches::median;
 use serde::Serialize;
 
 use crate::Options;
@@ -60,11 +61,6 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
         peak_mib: reports.iter().map(|report| report.peak_mib).fold(0.0, f64::max),
         loss: reports.last().map_or(f64::NAN, |report| report.loss),
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The table, with ratios over the peer's line where there is one.

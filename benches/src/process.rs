@@ -1,0 +1,48 @@
+//! What every program of the benches does: one line of an error, medians, and what `/proc` knows.
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+/// How a program ends: an error is one line, and exit code 1.
+pub fn exit(done: Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The middle one, the upper of two; NaN of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Seconds of this process's threads so far, to a hundredth: all, and the kernel's.
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn cpu_seconds() -> Result<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
+    // The second field, a name, may hold spaces; it ends with the last bracket.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+    let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
+        bail!("/proc/self/stat: no times");
+    };
+    Ok(((user + system) / 100.0, system / 100.0))
+}
+
+/// A line of `/proc/self/status`, such as `VmHWM:`, in MiB.
+///
+/// # Errors
+/// If there is none.
+pub fn resident_mib(key: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("/proc/self/status: peak memory needs Linux")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib.with_context(|| format!("/proc/self/status: no line {key}"))?.parse::<f64>()? / 1024.0)
+}
