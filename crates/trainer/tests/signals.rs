@@ -6,45 +6,21 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use common::{alone, config, metrics, parameters, stage, weight};
+use common::{Toy, alone, config, metrics, parameters, stage, weight};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
-use tch::Tensor;
-use trainer::{
-    Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig, TrainError, fit,
-};
-
-/// Pulls a weight to 0, and signals its own process in some steps.
-struct Shrink {
-    weight: Tensor,
-    /// Steps, each with the signals that come in it.
-    signals: Vec<(u64, Vec<i32>)>,
-}
-
-impl Task for Shrink {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&[1; 6])
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("task", "shrink");
-    }
-
-    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        for (at, signals) in &self.signals {
-            if *at == step.number {
-                signals.iter().try_for_each(|&signal| raise(signal))?;
-            }
-        }
-        Ok(StepLosses::single("square", self.weight.f_square()?))
-    }
-}
+use trainer::{TrainConfig, TrainError, fit};
 
 /// 9 steps, without a checkpoint before the end.
 fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), TrainError>, f64) {
     let weight = weight();
-    let signals = signals.iter().map(|(at, signals)| (*at, signals.to_vec())).collect();
-    let mut task = Shrink { weight: weight.shallow_clone(), signals };
+    // Pulls the weight to 0, and signals its own process in some steps.
+    let mut task = Toy::new(6, |step| {
+        for (_, signals) in signals.iter().filter(|(at, _)| *at == step.number) {
+            signals.iter().try_for_each(|&signal| raise(signal))?;
+        }
+        Ok(weight.f_square()?)
+    });
     let config = TrainConfig { checkpoint_steps: None, ..config() };
     let stage = stage(folder, None).stop_on_signals();
     let report = fit(&stage, &config, &parameters(&weight), &mut task);

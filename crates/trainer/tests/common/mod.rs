@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::Tensor;
-use trainer::{Environment, Stage, TrainConfig};
+use trainer::{
+    Environment, Examples, Fingerprint, Stage, Step, StepLosses, Task, TaskError, TrainConfig,
+};
 
 /// libtorch has one generator for all threads: tests that draw from it take turns.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -41,4 +43,36 @@ pub fn parameters(weight: &Tensor) -> Vec<(String, Tensor)> {
 
 pub fn metrics(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
+}
+
+/// A task whose loss is a function of the step, over examples of one token.
+pub struct Toy<F> {
+    lengths: Vec<usize>,
+    loss: F,
+}
+
+impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Toy<F> {
+    pub fn new(examples: usize, loss: F) -> Self {
+        Self { lengths: vec![1; examples], loss }
+    }
+}
+
+impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Task for Toy<F> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("task", "toy");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        Ok(StepLosses::single("square", (self.loss)(step)?))
+    }
+}
+
+/// Pulls a weight to 0, over six examples.
+pub fn shrink(weight: &Tensor) -> impl Task + use<> {
+    let weight = weight.shallow_clone();
+    Toy::new(6, move |_| Ok(weight.f_square()?))
 }

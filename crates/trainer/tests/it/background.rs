@@ -4,42 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::{alone, config, metrics, parameters, stage};
+use crate::common::{Toy, alone, config, metrics, parameters, stage};
 use tch::{Device, Kind, Tensor};
-use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig, fit};
+use trainer::{TrainConfig, fit};
 
 /// Pulls weights to 0; puts a file in the place of a folder that checkpoints need.
-struct Shrink {
-    weight: Tensor,
-    obstacle: Option<PathBuf>,
-}
-
-impl Task for Shrink {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&[1; 6])
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("task", "shrink");
-    }
-
-    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        if let Some(path) = self.obstacle.as_ref().filter(|_| step.number == 3) {
-            fs::rename(path, path.with_extension("away"))?;
-            fs::write(path, "")?;
-        }
-        let noise = self.weight.f_rand_like()?;
-        Ok(StepLosses::single("square", (&self.weight + noise).f_square()?.f_sum(Kind::Float)?))
-    }
-}
-
 fn train(
     folder: &Path,
     steps: u64,
     obstacle: Option<PathBuf>,
 ) -> Result<Vec<f32>, trainer::TrainError> {
     let weight = Tensor::ones([8_000], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-    let mut task = Shrink { weight: weight.shallow_clone(), obstacle };
+    let shrunk = weight.shallow_clone();
+    let mut task = Toy::new(6, move |step| {
+        if let Some(path) = obstacle.as_ref().filter(|_| step.number == 3) {
+            fs::rename(path, path.with_extension("away"))?;
+            fs::write(path, "")?;
+        }
+        let noise = shrunk.f_rand_like()?;
+        Ok((&shrunk + noise).f_square()?.f_sum(Kind::Float)?)
+    });
     let config = TrainConfig { steps: Some(steps), keep_models: true, ..config() };
     fit(&stage(folder, None), &config, &parameters(&weight), &mut task)?;
     Ok(Vec::<f32>::try_from(&weight).unwrap())

@@ -3,33 +3,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{alone, config, parameters, stage, weight};
+use crate::common::{alone, config, parameters, shrink, stage, weight};
 use tch::Tensor;
-use trainer::{
-    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, TrainError,
-    fit,
-};
-
-/// Pulls a weight to 0.
-struct Shrink(Tensor);
-
-impl Task for Shrink {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&[1; 6])
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("task", "shrink");
-    }
-
-    fn losses(&mut self, _: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        Ok(StepLosses::single("square", self.0.f_square()?))
-    }
-}
+use trainer::{FitReport, TrainConfig, TrainError, fit};
 
 fn train(folder: &Path, interrupt: Option<u64>) -> Result<(FitReport, f64), TrainError> {
     let weight = weight();
-    let mut task = Shrink(weight.shallow_clone());
+    let mut task = shrink(&weight);
     let report = fit(&stage(folder, interrupt), &config(), &parameters(&weight), &mut task)?;
     Ok((FitReport { seconds: 0.0, ..report }, weight.double_value(&[])))
 }
@@ -179,7 +159,7 @@ fn another_task_or_configuration_is_told_apart_from_damage() {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();
     let weight = weight();
-    let mut task = Shrink(weight.shallow_clone());
+    let mut task = shrink(&weight);
     let other = TrainConfig { weight_decay: 0.5, ..config() };
     let stage = stage(folder.path(), None);
     let error = fit(&stage, &other, &parameters(&weight), &mut task).unwrap_err().to_string();
@@ -194,7 +174,7 @@ fn kept_parameters_stay_and_are_the_same_after_an_interruption() {
     let _alone = alone();
     let train = |folder: &Path, interrupt| {
         let weight = weight();
-        let mut task = Shrink(weight.shallow_clone());
+        let mut task = shrink(&weight);
         let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..config() };
         fit(&stage(folder, interrupt), &config, &parameters(&weight), &mut task).unwrap();
         weight.double_value(&[])

@@ -1,29 +1,9 @@
 //! Evaluations in training, and the end that they may bring.
 use std::path::Path;
 
-use crate::common::{alone, config, metrics, parameters, stage, weight};
-use tch::Tensor;
+use crate::common::{alone, config, metrics, parameters, shrink, stage, weight};
 use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
-use trainer::{
-    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, fit,
-};
-
-/// Pulls a weight from 0.5 to 0.
-struct Shrink(Tensor);
-
-impl Task for Shrink {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&[1; 6])
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("task", "shrink");
-    }
-
-    fn losses(&mut self, _: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        Ok(StepLosses::single("square", self.0.f_square()?))
-    }
-}
+use trainer::{FitReport, TrainConfig, fit};
 
 /// What is left of a run: its report, the best evaluation, all scores and the weight.
 type Left = (FitReport, usize, Vec<Scores>, f64);
@@ -48,7 +28,7 @@ fn train_to(
         CheckpointSelection { from_start, ..CheckpointSelection::highest("dev", score) };
     let parameters = parameters(&weight);
     // Borrowed: the task is its owner's again after training.
-    let mut shrink = Shrink(weight.shallow_clone());
+    let mut shrink = shrink(&weight);
     let mut task = BestEpoch::new(&mut shrink, &parameters, selection);
     let report = fit(&stage(folder, interrupt), config, &parameters, &mut task).unwrap();
     if !report.finished {
@@ -116,7 +96,7 @@ fn without_the_options_nothing_ends_early() {
 fn a_task_without_scores_refuses_them() {
     let weight = weight();
     let folder = tempfile::tempdir().unwrap();
-    let mut task = Shrink(weight.shallow_clone());
+    let mut task = shrink(&weight);
     let error = fit(&stage(folder.path(), None), &patient(), &parameters(&weight), &mut task);
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("evaluation_steps = 2: must be absent, since no task"), "{error}");

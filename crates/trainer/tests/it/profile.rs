@@ -1,40 +1,20 @@
 //! Recorded steps: the same results, a trace and tables.
 use std::path::Path;
 
-use crate::common::{alone, config, metrics, parameters, stage, weight};
+use crate::common::{Toy, alone, config, metrics, parameters, stage, weight};
 use serde_json::Value;
 use tch::{Kind, Tensor};
-use trainer::{
-    Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig, TrainError, fit,
-};
-
-/// Pulls the weight to 1; the step numbered `poison` has no finite loss.
-struct Pull {
-    weight: Tensor,
-    lengths: Vec<usize>,
-    poison: Option<u64>,
-}
-
-impl Task for Pull {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("name", "pull");
-    }
-
-    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows = Tensor::from_slice(&[step.batch.len() as f64]);
-        let loss = ((&self.weight - 1.0).square() * rows).sum(Kind::Double);
-        let loss = if Some(step.number) == self.poison { loss / 0.0 } else { loss };
-        Ok(StepLosses::single("pull", loss))
-    }
-}
+use trainer::{TrainConfig, TrainError, fit};
 
 fn train(folder: &Path, profiled: u64, poison: Option<u64>) -> Result<Tensor, TrainError> {
     let weight = weight();
-    let mut task = Pull { weight: weight.shallow_clone(), lengths: vec![1; 10], poison };
+    // Pulls the weight to 1; the step numbered `poison` has no finite loss.
+    let pulled = weight.shallow_clone();
+    let mut task = Toy::new(10, move |step| {
+        let rows = Tensor::from_slice(&[step.batch.len() as f64]);
+        let loss = ((&pulled - 1.0).square() * rows).sum(Kind::Double);
+        Ok(if Some(step.number) == poison { loss / 0.0 } else { loss })
+    });
     let config = TrainConfig { steps: Some(9), log_steps: 1, ..config() };
     fit(&stage(folder, None).with_profile(profiled), &config, &parameters(&weight), &mut task)?;
     Ok(weight)
