@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 30 << 20;
 
 /// Programs of other packages that the checks start.
-const BINARIES: [&str; 4] = ["kg-triples", "xlmr-model", "encoder", "losses"];
+const BINARIES: [&str; 5] = ["demo-data", "kg-triples", "xlmr-model", "encoder", "losses"];
 
 /// Programs of `examples` that the checks start, where the workspace has them.
 const PROGRAMS: [&str; 5] =
@@ -189,7 +189,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (built, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
         fs::create_dir_all(built.join("examples")).unwrap();
-        for file in ["kg-triples", "xlmr-model", "encoder", "losses", "examples/xlm-k"] {
+        for file in ["demo-data", "kg-triples", "xlmr-model", "encoder", "losses", "examples/xlm-k"]
+        {
             fs::write(built.join(file), "program").unwrap();
         }
         for _ in 0..2 {

@@ -93,6 +93,8 @@ const GONE: &[(&str, &str)] = &[
     ("data.labels", "kg-triples switch --labels"),
     ("data.pages", "kg-triples link` and `kg-triples switch --entities"),
     ("data.held_out", "kg-triples switch --hold-out"),
+    ("mentions", "kg-triples mentions"),
+    ("triples", "kg-triples entailment"),
     ("switch", "kg-triples switch"),
     ("validation.texts", "kg-triples switch --validation"),
     ("sampling", "kg-triples sample"),

@@ -23,6 +23,24 @@ DEVICE_KEY = os.environ.get("POLYQA_DEVICE_KEY", "run.device")
 TOLERANCE = {"cuda": 1e-4, "cpu": 1e-5}
 # Seconds after which a program counts as failed.
 LIMIT = 540
+# Little data, as commands in place of the recipes' own.
+FACTS = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234"
+QUESTIONS = (
+    f"prepare.questions=demo-data fact-questions {FACTS} --templates data/demo/templates.tsv --items "
+)
+PARALLEL = (
+    "prepare.questions=demo-data fact-questions --parallel --languages en,de --items 40 "
+    f"{FACTS} --templates data/demo/templates-all.tsv"
+)
+SEARCH = (
+    "prepare.search=demo-data search --questions data/xquad --pages data/codex --languages de "
+    "--snippet 300"
+)
+CLOZE = (
+    "prepare.questions=demo-data cloze-questions --extracts data/codex --sentences data/pud "
+    "--paragraphs data/xquad --languages en,zh --train-items 40 --items-per-paragraph 1 "
+    "--context-words 24"
+)
 # Settings besides the recipe's, at full size and at a few steps each.
 FULL = {
     "bridging-gap": [],
@@ -30,7 +48,7 @@ FULL = {
         "injection.steps=90",
         "injection.checkpoint_steps=30",
         "fine_tuning.steps=30",
-        "data.facts.items=400",
+        QUESTIONS + "400",
     ],
     "xlm-k": [],
     "xlm-k-losses": ["pretraining.steps=40", "pretraining.log_steps=1"],
@@ -44,7 +62,7 @@ TINY_FACTS = [
     "injection.batch_size=8",
     "fine_tuning.steps=4",
     "fine_tuning.batch_size=4",
-    "data.facts.items=40",
+    QUESTIONS + "40",
 ]
 TINY_MENTIONS = ["losses.queue.size=16"]
 TINY = {
@@ -60,17 +78,15 @@ TINY = {
     "mixmrc-lakm": [
         'languages=["en", "de"]',
         'evaluation.contexts=["en", "de"]',
-        "data.facts.items=40",
-        'data.search.documents.languages=["de"]',
+        PARALLEL,
+        SEARCH,
         "training.steps=4",
         "training.batch_size=4",
     ],
     "good-to-best": [
         'selection.keep="last"',
         'languages=["en", "zh"]',
-        'data.cloze.languages=["en", "zh"]',
-        "data.cloze.train_items=40",
-        "data.cloze.items_per_paragraph=1",
+        CLOZE,
         "stage_one.steps=4",
         "stage_one.batch_size=6",
         "stage_two.steps=4",

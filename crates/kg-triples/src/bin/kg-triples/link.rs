@@ -17,7 +17,7 @@ With pages of Wikipedia and the sitelinks of an extract:
     --sitelinks kg/sitelinks.tsv --out linked.jsonl.gz
 
 The first form finds labels in the pages of --entities; the second takes the links of Wikipedia's
-pages (WikiExtractor --links --json). The recipe of XLM-K reads the file as mentions.text.")]
+pages (WikiExtractor --links --json). `kg-triples mentions` and `switch` read them as --texts.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
