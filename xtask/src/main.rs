@@ -115,7 +115,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run a recipe, after the commands of its [prepare] whose folders are missing
+    /// Run a recipe, after the commands of its section `prepare` whose folders are missing
     #[command(after_help = "The recipe's program is the one that its folder is called after. \
         Options go to it as they are.\n\nExamples:\n  \
         cargo xtask run examples/xlm-k/small.toml\n  \

@@ -15,7 +15,7 @@ use crate::KgError;
 /// N-Triples, such as `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank
 /// lines, CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a
 /// repeated key the last one wins.
-/// Into `folder` go [`ExtractConfig::tables`], each complete or not at all and sorted by id as
+/// Into `folder` go the tables of `config`, each complete or not at all and sorted by id as
 /// text, and last `extract.json`, an [`ExtractReport`] with counts of all that was left out:
 ///
 /// - triples: the truthy statements of items (preferred ones, else normal ones) whose value is an
@@ -27,7 +27,7 @@ use crate::KgError;
 /// - properties: their datatypes;
 /// - redirects.
 ///
-/// A table is `NAME.tsv` or, as [`TableFormat::Parquet`], files of [`ExtractConfig::part_rows`]
+/// A table is `NAME.tsv` or, as [`TableFormat::Parquet`](super::TableFormat::Parquet), files of [`ExtractConfig::part_rows`]
 /// rows in the folder `NAME`. Where the folder has a table in the other form, that goes.
 ///
 /// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
