@@ -27,8 +27,8 @@ use crate::KgError;
 /// - properties: their datatypes;
 /// - redirects.
 ///
-/// A table is `NAME.tsv` or, as [`TableFormat::Parquet`](super::TableFormat::Parquet), files of [`ExtractConfig::part_rows`]
-/// rows in the folder `NAME`. Where the folder has a table in the other form, that goes.
+/// A table is `NAME.tsv` or, as Parquet, files of [`ExtractConfig::part_rows`] rows in the folder
+/// `NAME`. Where the folder has a table in the other form, that goes.
 ///
 /// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
 /// how the dump is packed.
