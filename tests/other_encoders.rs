@@ -209,10 +209,18 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
         let mut command = program(recipe);
         command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
         command.arg("--out").arg(folder.path().join(recipe)).current_dir(root());
-        if recipe == "xlm-k" {
-            let data = root().join("data/codex").display().to_string();
-            command.args(["--set", &format!("data.mentions={data}")]);
-            command.args(["--set", &format!("data.triples={data}")]);
+        let mut sets = small_data(recipe);
+        // Refused before they are read.
+        match recipe {
+            "bridging-gap" => {
+                sets.extend(["data.sequences=data/codex", "run.arms=[\"base\"]"].map(String::from))
+            }
+            "xlm-k" => sets
+                .extend(["data.mentions=data/codex", "data.triples=data/codex"].map(String::from)),
+            _ => {}
+        }
+        for set in sets {
+            command.args(["--set", &set]);
         }
         let error = refuse(&command.output().unwrap());
         let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\", got \"gpt2\"";
