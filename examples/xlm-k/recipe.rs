@@ -126,9 +126,10 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=me
         }
         self.data.mentions.required("data.mentions", "a folder of `kg-triples mentions`")?;
         self.data.triples.required("data.triples", "a folder of `kg-triples entailment`")?;
+        let limits = self.model.limits()?;
         if self.mlm.text.is_set() {
             self.mlm.validate().map_err(|error| anyhow!("mlm.{error}"))?;
-            self.model.limits()?.expect_length("mlm.max_tokens", self.mlm.max_tokens)?;
+            limits.expect_length("mlm.max_tokens", self.mlm.max_tokens)?;
         }
         Ok(self.shuffle.validate()?)
     }
