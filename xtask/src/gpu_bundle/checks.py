@@ -72,7 +72,7 @@ TINY = {
     "xlm-k-losses": [
         *TINY_MENTIONS,
         "pretraining.steps=4",
-        "pretraining.batch_size=6",
+        "pretraining.batch_size=24",
         "pretraining.log_steps=1",
     ],
     "mixmrc-lakm": [
@@ -95,7 +95,7 @@ TINY = {
     "question-answering": ["--set", "training.steps=2", "--batch-size", "2"],
 }
 # Rows at once for the two-pass step, at full size and small, and the one that holds a whole batch.
-MICRO_BATCH = {"full": (64, 16), "tiny": (6, 2)}
+MICRO_BATCH = {"full": (64, 16), "tiny": (24, 8)}
 # How far losses of equal sums in another order may lie apart, relative.
 LOSS_ROUNDING = 1e-3
 # The same of the first losses in half precision and in float32.
