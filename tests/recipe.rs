@@ -274,8 +274,8 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         assert!(error.contains(piece), "{set}: {error}");
     }
     let questions = "prepare.questions=demo-data fact-questions --kg nowhere";
-    let unprepared = ["examples/bridging-gap/small.toml", "--set", questions];
-    let error = refuse(&program("bridging-gap").args(unprepared).output().unwrap());
+    let unprepared = ["--set", questions, "--set", "data.evaluation={questions}"];
+    let error = refuse(&small(&out).args(unprepared).output().unwrap());
     assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
     let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
     assert!(refuse(&missing).contains("nowhere.toml"));
