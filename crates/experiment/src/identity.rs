@@ -342,7 +342,7 @@ fn hashed(key: &Key, input: &Input, digests: &mut Digests) -> Result<Leaf> {
         let digest = digests.of(&path)?;
         let written = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
         if let Some(written) = written.filter(|written| written.sha256 != digest) {
-            written.expect(&path)?;
+            written.check(&path)?;
         }
         hashed.push((name, digest));
     }

@@ -97,7 +97,7 @@ fn start<R: Recipe>(
     if args.prepare {
         preparations.run(&inputs)?;
     }
-    preparations.expect(&inputs)?;
+    preparations.check(&inputs)?;
     run(&Experiment::open(recipe, args.folder::<R>())?)
 }
 

@@ -122,7 +122,7 @@ impl Manifest {
             if found.remove(name).is_none() {
                 return Err(Error::file(path, "missing; prepare the folder again"));
             }
-            digest.expect(&path)?;
+            digest.check(&path)?;
         }
         found.remove(MANIFEST);
         match found.into_values().next() {
@@ -140,7 +140,7 @@ impl Manifest {
         for (name, digest) in &self.files {
             if Path::new(name).starts_with(part) {
                 let path = folder.as_ref().join(name);
-                digest.expect(&path)?;
+                digest.check(&path)?;
                 found.push(path);
             }
         }
@@ -160,7 +160,7 @@ impl FileDigest {
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read or has other bytes.
-    pub fn expect(&self, path: &Path) -> Result<()> {
+    pub fn check(&self, path: &Path) -> Result<()> {
         let now = Self::of(path)?;
         if now == *self {
             return Ok(());

@@ -316,7 +316,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         add_files(&path.join("train"), files)?;
         for file in files.iter().skip(first) {
             match name(file).and_then(|name| manifest.files.get(&name)) {
-                Some(digest) => digest.expect(file)?,
+                Some(digest) => digest.check(file)?,
                 None => return Err(Error::file(file, "in no manifest; move it away")),
             }
         }

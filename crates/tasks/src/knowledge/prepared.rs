@@ -79,7 +79,7 @@ fn probe<T: Record>(
     let name = format!("probe/{name}.jsonl.gz");
     let Some(digest) = manifest.files.get(&name) else { return Ok(Vec::new()) };
     let path = folder.join(&name);
-    digest.expect(&path)?;
+    digest.check(&path)?;
     let rows = JsonlReader::open(&path)?.collect::<std::result::Result<Vec<T>, _>>()?;
     for row in &rows {
         for ids in ids(row) {
