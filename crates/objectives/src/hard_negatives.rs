@@ -5,7 +5,7 @@ use torch_ext::{upload, without_autocast};
 
 use crate::answer_candidates::Listed;
 use crate::span_checks::Gold;
-use crate::span_vectors::{expect_hidden, mean_of_members, members};
+use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{CandidateSpans, LossError};
 
 /// How [`hard_negatives`] chooses among the candidates that are not the gold span.
@@ -95,11 +95,11 @@ pub fn hard_negatives(
     candidates: &CandidateSpans<'_>,
     selection: NegativeSelection,
 ) -> Result<HardNegatives, LossError> {
-    let [batch, length, _] = expect_hidden(hidden)?;
+    let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
     let Listed { slots, starts, ends, valid } =
-        candidates.expect_batch(batch, length, "hidden", device)?;
+        candidates.check_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
             return Err(LossError::Domain { option: "count", value: 0.0, rule: "at least 1" });
