@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_ids, check_matrix, common_place};
-use crate::span_checks::{Gold, check_mask, check_order, check_positions};
+use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_place};
+use crate::span_checks::{Gold, check_order};
 use crate::{IGNORE_INDEX, LossError, TopKSpans};
 
 /// A list of spans for each row, the best first: tensors borrowed from [`TopKSpans`] or
@@ -52,8 +52,8 @@ impl CandidateSpans<'_> {
     ) -> Result<Listed, LossError> {
         let (_, slots) = check_matrix("candidates.starts", self.starts, "[B, M]")?;
         let shape = [batch, slots];
-        check_positions("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
-        check_positions("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
+        check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
+        check_int64("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
         check_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
         let place = common_place([self.starts, self.ends, self.valid], device);
         let valid = upload(self.valid, place)?;

@@ -3,9 +3,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
 
-use crate::checks::{check_temperature, common_place, first_true};
+use crate::checks::{check_mask, check_temperature, common_place, first_true};
 use crate::hard_negatives::unit;
-use crate::span_checks::{Gold, check_mask};
+use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{
     CandidateSpans, Checks, HardNegatives, IGNORE_INDEX, LossError, NegativeSelection,
@@ -95,7 +95,7 @@ pub enum QuestionVector {
 ///   `0..L` has no gold span
 /// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
 ///   [`top_k_spans`](crate::top_k_spans())
-/// - mask, gold spans and candidates may lie on the CPU, where they are looked at without waiting
+/// - mask, gold spans and candidates may lie on the CPU, where they are read without waiting
 ///   for a GPU
 /// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs
 ///   in it)
@@ -187,9 +187,9 @@ fn question_tokens(
 ) -> Result<Tensor, LossError> {
     let (_, length) = question_mask.size2()?;
     let device = gold.present.device();
-    let place = common_place([question_mask, &gold.looked_at], device);
+    let place = common_place([question_mask, &gold.checked], device);
     let question_mask = upload(question_mask, place)?;
-    let present = upload(&gold.looked_at, place)?.f_unsqueeze(1)?;
+    let present = upload(&gold.checked, place)?.f_unsqueeze(1)?;
     let tokens = match question {
         QuestionVector::Mean => {
             let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;

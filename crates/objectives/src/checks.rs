@@ -103,7 +103,7 @@ pub(crate) fn check_device(
 }
 
 /// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor
-/// on the CPU. On the CPU its values are looked at without waiting for a GPU, and moved afterwards.
+/// on the CPU. On the CPU its values are read without waiting for a GPU, and moved afterwards.
 pub(crate) fn check_device_or_cpu(
     name: &'static str,
     tensor: &Tensor,
@@ -113,7 +113,35 @@ pub(crate) fn check_device_or_cpu(
     if tensor.device() == Device::Cpu { Ok(()) } else { check_device(name, tensor, like, device) }
 }
 
-/// Where the values of several tensors are looked at: on the CPU if all lie there, else on
+/// Refuses all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
+pub(crate) fn check_mask(
+    name: &'static str,
+    mask: &Tensor,
+    shape: &[i64],
+    letters: &str,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    check_shape(name, mask, shape, letters)?;
+    check_kind(name, mask, Kind::Bool, "Bool")?;
+    check_device_or_cpu(name, mask, like, device)
+}
+
+/// Refuses all but i64 numbers of this shape on `device`, the device of `like`, or on the CPU.
+pub(crate) fn check_int64(
+    name: &'static str,
+    numbers: &Tensor,
+    shape: &[i64],
+    letters: &str,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    check_shape(name, numbers, shape, letters)?;
+    check_kind(name, numbers, Kind::Int64, "Int64")?;
+    check_device_or_cpu(name, numbers, like, device)
+}
+
+/// Where the values of several tensors are read: on the CPU if all lie there, else on
 /// `device`.
 pub(crate) fn common_place<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,

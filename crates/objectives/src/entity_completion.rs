@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_device_or_cpu, check_ids, check_kind, check_shape};
+use crate::checks::{check_ids, check_int64};
 use crate::cross_entropy::{Rows, row_losses};
 use crate::linear_cross_entropy::{Kernel, Reduce};
 use crate::{Checks, LossError, TokenScores};
@@ -82,9 +82,8 @@ pub fn entity_completion<'a>(
 ) -> Result<Tensor, LossError> {
     let scores = scores.into();
     let targets = &scores.check_targets(targets)?;
-    check_shape("entities", entities, &targets.size(), "[N]")?;
-    check_kind("entities", entities, Kind::Int64, "Int64")?;
-    check_device_or_cpu("entities", entities, scores.name(), scores.device())?;
+    let (like, device) = (scores.name(), scores.device());
+    check_int64("entities", entities, &targets.size(), "[N]", like, device)?;
     check_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
     let shares = match config.normalization {
         EntityNormalization::Token => None,

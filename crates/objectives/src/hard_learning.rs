@@ -4,9 +4,10 @@ use tch::{Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{
-    check_device, check_float, check_matrix, check_shape, common_place, extent, first_true,
+    check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_place,
+    extent, first_true,
 };
-use crate::span_checks::{check_mask, check_positions, reduction_kind};
+use crate::span_checks::reduction_kind;
 use crate::{Checks, IGNORE_INDEX, LossError};
 
 /// Options of [`hard_learning`].
@@ -68,7 +69,7 @@ pub enum HardLearningWeighting {
 /// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
 ///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
 ///   ignored by the others
-/// - `valid` and `gold_index` may lie on the CPU, where they are looked at without waiting for a
+/// - `valid` and `gold_index` may lie on the CPU, where they are read without waiting for a
 ///   GPU
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
@@ -107,7 +108,7 @@ pub fn hard_learning(
     let theta = check_theta(weights, slots, span_log_probs, config)?;
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
-    // Looked at where they lie, moved afterwards.
+    // Read where they lie, moved afterwards.
     let place = common_place([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, place)?;
     let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
@@ -193,14 +194,7 @@ fn check_gold_options(
         }
         return Ok(());
     };
-    check_positions(
-        "gold_index",
-        gold,
-        &[batch],
-        "[B]",
-        "span_log_probs",
-        span_log_probs.device(),
-    )?;
+    check_int64("gold_index", gold, &[batch], "[B]", "span_log_probs", span_log_probs.device())?;
     if batch > 0 {
         let inside = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
         let (min, max) = extent(&inside)?;

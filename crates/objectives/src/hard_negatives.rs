@@ -63,7 +63,7 @@ pub struct HardNegatives {
 /// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
 ///   `0..L` has no gold span, and gets no negatives
 /// - `candidates`: tensors `[B, M]`, the best first; [`top_k_spans`](crate::top_k_spans())
-/// - gold spans and candidates may lie on the CPU, where they are looked at without waiting for a
+/// - gold spans and candidates may lie on the CPU, where they are read without waiting for a
 ///   GPU
 /// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the
 ///   last ones

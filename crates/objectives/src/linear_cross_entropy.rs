@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
 
-use crate::checks::{check_device_or_cpu, check_ids, check_kind, check_shape, first_true};
+use crate::checks::{check_ids, check_int64, first_true};
 use crate::{Checks, IGNORE_INDEX, LossError, TokenScores};
 
 /// Options of [`linear_cross_entropy`](linear_cross_entropy()).
@@ -125,10 +125,8 @@ pub fn linear_cross_entropy(
 ) -> Result<LinearCrossEntropyOutput, LossError> {
     let layer = TokenScores::linear(hidden, weight, bias);
     let (count, vocabulary) = layer.checked_sizes()?;
-    check_shape("targets", targets, &[count], "[N]")?;
-    check_kind("targets", targets, Kind::Int64, "Int64")?;
     let device = hidden.device();
-    check_device_or_cpu("targets", targets, "hidden", device)?;
+    check_int64("targets", targets, &[count], "[N]", "hidden", device)?;
     check_smoothing(config.label_smoothing)?;
     if let Some(rows) = config.chunk_rows
         && rows < 1

@@ -3,8 +3,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_device, check_float, check_matrix, check_shape, check_temperature};
-use crate::span_checks::{check_logit_values, check_mask, reduction_kind};
+use crate::checks::{
+    check_device, check_float, check_mask, check_matrix, check_shape, check_temperature,
+};
+use crate::span_checks::{check_logit_values, reduction_kind};
 use crate::{Checks, LossError};
 
 /// Options of [`soft_labels`].
@@ -62,7 +64,7 @@ pub enum SoftmaxOver {
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
 /// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool, also on the CPU, where it is looked at without waiting for a GPU;
+/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU;
 ///   positions that are false leave both softmaxes, and receive a gradient of exactly 0, whatever
 ///   they hold. A row without a position leaves the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)

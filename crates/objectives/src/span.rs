@@ -3,11 +3,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{
-    check_device, check_device_or_cpu, check_float, check_kind, check_matrix, check_shape, extent,
-    first_true,
-};
+use crate::checks::{check_int64, extent, first_true};
 use crate::cross_entropy::{Rows, row_losses};
+use crate::span_checks::check_span_logits;
 use crate::{Checks, LossError};
 
 /// Options of [`span`].
@@ -91,23 +89,12 @@ pub fn span(
     context_mask: Option<&Tensor>,
     config: &SpanConfig,
 ) -> Result<Tensor, LossError> {
-    let (batch, length) = check_matrix("start_logits", start_logits, "[B, L]")?;
-    check_float("start_logits", start_logits)?;
-    check_shape("end_logits", end_logits, &[batch, length], "[B, L]")?;
-    let (kind, device) = (start_logits.f_kind()?, start_logits.device());
-    check_kind("end_logits", end_logits, kind, "that of start_logits")?;
-    check_device("end_logits", end_logits, "start_logits", device)?;
+    let (batch, _) = check_span_logits(start_logits, end_logits, context_mask)?;
+    let device = start_logits.device();
     for (name, positions) in
         [("start_positions", start_positions), ("end_positions", end_positions)]
     {
-        check_shape(name, positions, &[batch], "[B]")?;
-        check_kind(name, positions, Kind::Int64, "Int64")?;
-        check_device_or_cpu(name, positions, "start_logits", device)?;
-    }
-    if let Some(mask) = context_mask {
-        check_shape("context_mask", mask, &[batch, length], "[B, L]")?;
-        check_kind("context_mask", mask, Kind::Bool, "Bool")?;
-        check_device_or_cpu("context_mask", mask, "start_logits", device)?;
+        check_int64(name, positions, &[batch], "[B]", "start_logits", device)?;
     }
     let start = Side { names: ["start_logits", "start_positions"], context_mask, config };
     let end = Side { names: ["end_logits", "end_positions"], ..start };

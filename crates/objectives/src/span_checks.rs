@@ -3,7 +3,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{
-    check_device, check_device_or_cpu, check_float, check_kind, check_matrix, check_shape,
+    check_device, check_float, check_int64, check_kind, check_mask, check_matrix, check_shape,
     common_place, first_true,
 };
 use crate::{Checks, LossError};
@@ -24,34 +24,6 @@ pub(crate) fn check_span_logits(
         check_mask("context_mask", mask, &[batch, length], "[B, L]", "start_logits", device)?;
     }
     Ok((batch, length))
-}
-
-/// Refuses all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
-pub(crate) fn check_mask(
-    name: &'static str,
-    mask: &Tensor,
-    shape: &[i64],
-    letters: &str,
-    like: &'static str,
-    device: Device,
-) -> Result<(), LossError> {
-    check_shape(name, mask, shape, letters)?;
-    check_kind(name, mask, Kind::Bool, "Bool")?;
-    check_device_or_cpu(name, mask, like, device)
-}
-
-/// Refuses all but i64 positions of this shape on `device`, the device of `like`, or on the CPU.
-pub(crate) fn check_positions(
-    name: &'static str,
-    positions: &Tensor,
-    shape: &[i64],
-    letters: &str,
-    like: &'static str,
-    device: Device,
-) -> Result<(), LossError> {
-    check_shape(name, positions, shape, letters)?;
-    check_kind(name, positions, Kind::Int64, "Int64")?;
-    check_device_or_cpu(name, positions, like, device)
 }
 
 /// The dtype of softmax and reductions: float64 for float64, float32 for all others.
@@ -103,8 +75,8 @@ pub(crate) struct Gold {
     pub ends: Tensor,
     /// `[B]` bool: both ends lie in `0..L`.
     pub present: Tensor,
-    /// The same where it was looked at.
-    pub looked_at: Tensor,
+    /// The same where it was checked.
+    pub checked: Tensor,
 }
 
 impl Gold {
@@ -122,7 +94,7 @@ impl Gold {
             Ok(positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?)
         };
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
-            check_positions(name, positions, &[batch], "[B]", like, device)?;
+            check_int64(name, positions, &[batch], "[B]", like, device)?;
         }
         let place = common_place([gold_starts, gold_ends], device);
         let (starts, ends) = (upload(gold_starts, place)?, upload(gold_ends, place)?);
@@ -133,12 +105,12 @@ impl Gold {
             starts: upload(&starts.f_masked_fill(&absent, 0)?, device)?,
             ends: upload(&ends.f_masked_fill(&absent, 0)?, device)?,
             present: upload(&present, device)?,
-            looked_at: present,
+            checked: present,
         })
     }
 
-    /// The rows with a gold span, `[n]` i64, where the spans were looked at.
+    /// The rows with a gold span, `[n]` i64, where the spans were checked.
     pub fn rows(&self) -> Result<Tensor, LossError> {
-        Ok(self.looked_at.f_nonzero()?.f_squeeze_dim(1)?)
+        Ok(self.checked.f_nonzero()?.f_squeeze_dim(1)?)
     }
 }

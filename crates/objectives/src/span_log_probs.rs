@@ -2,8 +2,8 @@
 use tch::Tensor;
 use torch_ext::upload;
 
-use crate::checks::check_ids;
-use crate::span_checks::{check_logit_values, check_positions, check_span_logits, reduction_kind};
+use crate::checks::{check_ids, check_int64};
+use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
 use crate::{Checks, LossError};
 
 /// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
@@ -26,7 +26,7 @@ use crate::{Checks, LossError};
 ///
 /// [`hard_learning`]: crate::hard_learning()
 ///
-/// Positions and mask may lie on the CPU, where they are looked at without waiting for a GPU.
+/// Positions and mask may lie on the CPU, where they are read without waiting for a GPU.
 ///
 /// # Errors
 /// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`],
@@ -57,7 +57,7 @@ pub fn span_log_probs(
     let device = start_logits.device();
     let slots = crate::checks::check_matrix("starts", starts, "[B, K]")?.1;
     for (name, positions) in [("starts", starts), ("ends", ends)] {
-        check_positions(name, positions, &[batch, slots], "[B, K]", "start_logits", device)?;
+        check_int64(name, positions, &[batch, slots], "[B, K]", "start_logits", device)?;
         if positions.numel() > 0 {
             check_ids(name, positions, length, " (L of the logits)")?;
         }

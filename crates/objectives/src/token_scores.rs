@@ -3,10 +3,7 @@ use tch::Tensor;
 use torch_ext::upload;
 
 use crate::LossError;
-use crate::checks::{
-    check_device, check_device_or_cpu, check_float, check_ids, check_kind, check_matrix,
-    check_shape,
-};
+use crate::checks::{check_device, check_float, check_ids, check_int64, check_matrix, check_shape};
 
 /// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
 /// them.
@@ -86,9 +83,7 @@ impl<'a> TokenScores<'a> {
     /// targets on the device of the scores.
     pub(crate) fn check_targets(&self, targets: &Tensor) -> Result<Tensor, LossError> {
         let (count, vocabulary) = self.checked_sizes()?;
-        check_shape("targets", targets, &[count], "[N]")?;
-        check_kind("targets", targets, tch::Kind::Int64, "Int64")?;
-        check_device_or_cpu("targets", targets, self.name(), self.device())?;
+        check_int64("targets", targets, &[count], "[N]", self.name(), self.device())?;
         if count == 0 {
             return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
         }
