@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::checked::{NoAnswer, first_answer};
 use crate::markers::{Marked, MarkerFault, Recovered, mark};
 use crate::search::{SearchConfig, SearchFault, search};
-use crate::{TranslateError, Translator};
+use crate::{TranslateError, Translations, Translator};
 
 /// How a data set is translated.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -145,7 +145,7 @@ impl TranslateReport {
     }
 }
 
-/// What is being translated, for a progress bar.
+/// What is being translated, in words for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Questions.
@@ -186,7 +186,7 @@ pub fn translate(
     source: &Dataset,
     from: Language,
     to: Language,
-    translator: &mut impl Translator,
+    translator: &mut dyn Translator,
     config: &TranslateConfig,
     progress: impl FnMut(Stage, usize, usize),
 ) -> Result<Translated, TranslateError> {
@@ -241,15 +241,15 @@ struct Aligned {
 }
 
 /// A translator with its languages, and the counts of what it has done.
-struct Work<'a, T, P> {
-    translator: &'a mut T,
+struct Work<'a, P> {
+    translator: &'a mut dyn Translator,
     from: Language,
     to: Language,
     progress: P,
     report: TranslateReport,
 }
 
-impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
+impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     /// The questions whose wording has a translation: new wording, the source's passage and
     /// answers.
     fn translate_questions(&mut self, source: &Dataset) -> Result<Vec<Question>, TranslateError> {
@@ -359,7 +359,7 @@ impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
     }
 
     /// Translates in batches; a blank translation is none.
-    fn run(&mut self, stage: Stage, texts: &[&str]) -> Result<Vec<Option<String>>, TranslateError> {
+    fn run(&mut self, stage: Stage, texts: &[&str]) -> Translations {
         let mut all = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.translator.batch_size().max(1)) {
             (self.progress)(stage, all.len(), texts.len());
