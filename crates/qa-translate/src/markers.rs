@@ -98,11 +98,8 @@ impl Marked {
         let found = recover(translated, self.level)?;
         let source = recover(&self.text, self.level)?.answer.text;
         let answer = &found.answer.text;
-        let count = |text: &mut dyn Iterator<Item = char>, wanted: fn(char) -> bool| {
-            text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
-        };
-        let opened = |text: &str| count(&mut text.chars(), is_square_open);
-        let closed = |text: &str| count(&mut text.chars().rev(), is_square_close);
+        let opened = |text: &str| run_length(text.chars(), is_square_open);
+        let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
         if opened(answer) > opened(&source) || closed(answer) > closed(&source) {
             return Err(MarkerFault::Duplicate);
         }
@@ -218,16 +215,18 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
         .collect()
 }
 
+/// How many characters that are `wanted` a text begins with, white space between them left out.
+fn run_length(text: impl Iterator<Item = char>, wanted: fn(char) -> bool) -> usize {
+    text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
+}
+
 /// The most square brackets that follow an opening round one, or come before a closing one.
 fn longest_run(text: &[char]) -> usize {
-    let count = |rest: &mut dyn Iterator<Item = char>, wanted: fn(char) -> bool| {
-        rest.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
-    };
     let runs = text.iter().enumerate().map(|(at, &c)| {
         if is_round_open(c) {
-            count(&mut text.iter().skip(at + 1).copied(), is_square_open)
+            run_length(text.iter().skip(at + 1).copied(), is_square_open)
         } else if is_round_close(c) {
-            count(&mut text.iter().take(at).rev().copied(), is_square_close)
+            run_length(text.iter().take(at).rev().copied(), is_square_close)
         } else {
             0
         }

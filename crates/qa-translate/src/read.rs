@@ -90,7 +90,8 @@ impl MixedTraining {
     ///     folder.path().join("train-context-de-question-de.json"),
     /// )?;
     /// let (folder, languages) = (Some(folder.path()), [Language::DE]);
-    /// let data = MixedTraining::read(english, folder, "train", &languages, &MixConfig::default())?;
+    /// let config = MixConfig::default();
+    /// let data = MixedTraining::read(english, folder, "train", &languages, &config)?;
     /// // German questions about English passages, and the reverse.
     /// assert_eq!(data.to_string(), "questions: 1190, translated: 1190, mixed: 2380");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

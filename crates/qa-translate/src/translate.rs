@@ -227,12 +227,6 @@ struct MarkedAnswer<'a> {
     marked: Marked,
 }
 
-/// An answer whose markers did not come back.
-struct LostAnswer<'a> {
-    question: usize,
-    answer: &'a Answer,
-}
-
 /// A translated passage with its answer.
 struct Aligned {
     question: usize,
@@ -288,28 +282,26 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     }
 
     /// Translates marked passages and reads the markers back; also returns those that lost them.
-    fn translate_marked<'q>(
+    fn translate_marked<'m, 'q>(
         &mut self,
-        all: &[MarkedAnswer<'q>],
-    ) -> Result<(Vec<Aligned>, Vec<LostAnswer<'q>>), TranslateError> {
+        all: &'m [MarkedAnswer<'q>],
+    ) -> Result<(Vec<Aligned>, Vec<&'m MarkedAnswer<'q>>), TranslateError> {
         let texts: Vec<&str> = all.iter().map(|one| one.marked.text.as_str()).collect();
         let translations = self.run(Stage::MarkedPassages, &texts)?;
         let (mut aligned, mut lost) = (Vec::with_capacity(all.len()), Vec::new());
-        for (&MarkedAnswer { question, answer, ref marked }, translation) in
-            all.iter().zip(translations)
-        {
+        for (one, translation) in all.iter().zip(translations) {
             let Some(translation) = translation else {
                 self.report.discarded.untranslated_passage += 1;
                 continue;
             };
-            match marked.recover(&translation) {
+            match one.marked.recover(&translation) {
                 Ok(Recovered { passage, answer }) => {
                     self.report.by_markers += 1;
-                    aligned.push(Aligned { question, passage, answer });
+                    aligned.push(Aligned { question: one.question, passage, answer });
                 }
                 Err(fault) => {
                     self.report.faults.count(fault);
-                    lost.push(LostAnswer { question, answer });
+                    lost.push(one);
                 }
             }
         }
@@ -320,7 +312,7 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     fn search_lost(
         &mut self,
         questions: &[Question],
-        lost: &[LostAnswer<'_>],
+        lost: &[&MarkedAnswer<'_>],
         config: &SearchConfig,
     ) -> Result<Vec<Aligned>, TranslateError> {
         let passage = |index: usize| questions.get(index).map_or("", |one| &one.context);
@@ -331,7 +323,7 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
         let translations = translated_passages.into_iter().zip(translated_answers);
         let discarded = &mut self.report.discarded;
         let mut aligned = Vec::with_capacity(lost.len());
-        for ((&LostAnswer { question, answer }, source), translation) in
+        for ((&&MarkedAnswer { question, answer, .. }, source), translation) in
             lost.iter().zip(passages).zip(translations)
         {
             let (passage, wanted) = match translation {

@@ -94,8 +94,8 @@ impl Layout {
     /// The layout of a tokenizer, whatever it truncates or pads.
     ///
     /// # Errors
-    /// [`LayoutError`] if it does not put one token before a text and one after it. Other tokens that
-    /// it lacks are an error of the method that returns them.
+    /// [`LayoutError`] if it does not put one token before a text and one after it. Other tokens
+    /// that it lacks are an error of the method that returns them.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
         let processed = processed(tokenizer, &[FIRST])?.filter(|ids| ids.len() > 1);
         let (before, after, between) = match processed.as_deref() {

@@ -29,8 +29,8 @@ pub(crate) struct Embeddings {
     many_words: bool,
 }
 
-/// From this many numbers on, the gradient of packed word embeddings holds the rows that occur alone
-/// (libtorch's sparse form): 64 MiB in float32.
+/// From this many numbers on, the gradient of packed word embeddings holds the rows that occur
+/// alone (libtorch's sparse form): 64 MiB in float32.
 const MANY_WORDS: i64 = 1 << 24;
 
 impl Embeddings {

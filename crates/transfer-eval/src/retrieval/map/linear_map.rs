@@ -40,7 +40,8 @@ const FORMAT: &str = "transfer-eval map 1";
 
 impl LinearMap {
     /// Fits a map to pairs of rows of `source` `[N, D]` and `target` `[M, D]`; both are normalised
-    /// in place, so that they need no room twice. Also returns what refinement did, if it is configured.
+    /// in place, so that they need no room twice. Also returns what refinement did, where it is
+    /// configured.
     ///
     /// # Errors
     /// As [`Frame::fit`], [`procrustes`] and [`refine`].
