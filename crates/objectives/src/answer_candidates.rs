@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{common_place, expect_ids, expect_matrix};
-use crate::span_checks::{Gold, expect_mask, expect_order, expect_positions};
+use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_place};
+use crate::span_checks::{Gold, check_order};
 use crate::{IGNORE_INDEX, LossError, TopKSpans};
 
 /// A list of spans for each row, the best first: tensors borrowed from [`TopKSpans`] or
@@ -43,18 +43,18 @@ pub(crate) struct Listed {
 impl CandidateSpans<'_> {
     /// Checks the list against windows of `length` tokens where it lies, on the device of `like` or
     /// on the CPU, and moves it to that device.
-    pub(crate) fn expect_batch(
+    pub(crate) fn check_batch(
         &self,
         batch: i64,
         length: i64,
         like: &'static str,
         device: Device,
     ) -> Result<Listed, LossError> {
-        let (_, slots) = expect_matrix("candidates.starts", self.starts, "[B, M]")?;
+        let (_, slots) = check_matrix("candidates.starts", self.starts, "[B, M]")?;
         let shape = [batch, slots];
-        expect_positions("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
-        expect_positions("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
-        expect_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
+        check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
+        check_int64("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
+        check_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
         let place = common_place([self.starts, self.ends, self.valid], device);
         let valid = upload(self.valid, place)?;
         let empty = valid.f_logical_not()?;
@@ -70,9 +70,9 @@ impl CandidateSpans<'_> {
             .f_logical_and(&starts.f_le_tensor(&ends)?)?;
         if sound.f_all()?.f_int64_value(&[])? == 0 {
             for (name, positions) in [("candidates.starts", &starts), ("candidates.ends", &ends)] {
-                expect_ids(name, positions, upper, " (L of the window) where valid holds")?;
+                check_ids(name, positions, upper, " (L of the window) where valid holds")?;
             }
-            expect_order("candidates.ends", &starts, &ends, &valid)?;
+            check_order("candidates.ends", &starts, &ends, &valid)?;
         }
         let there = |tensor: &Tensor| upload(tensor, device);
         Ok(Listed { slots, starts: there(&starts)?, ends: there(&ends)?, valid: there(&valid)? })
@@ -150,9 +150,9 @@ pub fn answer_candidates(
     slot: GoldSlot,
 ) -> Result<AnswerCandidates, LossError> {
     const LIKE: &str = "candidates.starts";
-    let (batch, _) = expect_matrix(LIKE, spans.starts, "[B, M]")?;
+    let (batch, _) = check_matrix(LIKE, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
-    let Listed { slots, starts, ends, valid } = spans.expect_batch(batch, length, LIKE, device)?;
+    let Listed { slots, starts, ends, valid } = spans.check_batch(batch, length, LIKE, device)?;
     if slots == 0 {
         return Err(LossError::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
     }

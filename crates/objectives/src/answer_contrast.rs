@@ -3,10 +3,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
 
-use crate::checks::{common_place, expect_temperature, first_true};
+use crate::checks::{check_mask, check_temperature, common_place, first_true};
 use crate::hard_negatives::unit;
-use crate::span_checks::{Gold, expect_mask};
-use crate::span_vectors::{expect_hidden, mean_of_members, members};
+use crate::span_checks::Gold;
+use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{
     CandidateSpans, Checks, HardNegatives, IGNORE_INDEX, LossError, NegativeSelection,
     hard_negatives,
@@ -95,7 +95,7 @@ pub enum QuestionVector {
 ///   `0..L` has no gold span
 /// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
 ///   [`top_k_spans`](crate::top_k_spans())
-/// - mask, gold spans and candidates may lie on the CPU, where they are looked at without waiting
+/// - mask, gold spans and candidates may lie on the CPU, where they are read without waiting
 ///   for a GPU
 /// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs
 ///   in it)
@@ -147,10 +147,10 @@ fn in_full(
     candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
 ) -> Result<Tensor, LossError> {
-    let [batch, length, _] = expect_hidden(hidden)?;
+    let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
-    expect_temperature(config.temperature)?;
-    expect_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
+    check_temperature(config.temperature)?;
+    check_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
     let kept = gold.rows()?; // [n] of the B rows
     if kept.size1()? == 0 {
@@ -160,11 +160,11 @@ fn in_full(
     let kept = upload(&kept, device)?;
     let question = question_tokens(question_mask, &gold, config.question)?; // [B, 1, L]
     if config.checks == Checks::Full {
-        expect_finite(hidden, &question, &gold, candidates)?;
+        check_finite(hidden, &question, &gold, candidates)?;
     }
     let negatives = match config.denominator {
         ContrastDenominator::InBatchOnly => {
-            drop(candidates.expect_batch(batch, length, "hidden", device)?);
+            drop(candidates.check_batch(batch, length, "hidden", device)?);
             HardNegatives::none(batch, device)?
         }
         _ => hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?,
@@ -187,9 +187,9 @@ fn question_tokens(
 ) -> Result<Tensor, LossError> {
     let (_, length) = question_mask.size2()?;
     let device = gold.present.device();
-    let place = common_place([question_mask, &gold.looked_at], device);
+    let place = common_place([question_mask, &gold.checked], device);
     let question_mask = upload(question_mask, place)?;
-    let present = upload(&gold.looked_at, place)?.f_unsqueeze(1)?;
+    let present = upload(&gold.checked, place)?.f_unsqueeze(1)?;
     let tokens = match question {
         QuestionVector::Mean => {
             let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
@@ -209,14 +209,14 @@ fn question_tokens(
 
 /// Refuses hidden states that are not finite, at the tokens of questions, gold spans and
 /// candidates.
-fn expect_finite(
+fn check_finite(
     hidden: &Tensor,
     question: &Tensor,
     gold: &Gold,
     candidates: &CandidateSpans<'_>,
 ) -> Result<(), LossError> {
-    let [batch, length, _] = expect_hidden(hidden)?;
-    let list = candidates.expect_batch(batch, length, "hidden", hidden.device())?;
+    let [batch, length, _] = check_hidden(hidden)?;
+    let list = candidates.check_batch(batch, length, "hidden", hidden.device())?;
     let present = gold.present.f_unsqueeze(1)?;
     let right =
         members(&gold.starts.f_unsqueeze(1)?, &gold.ends.f_unsqueeze(1)?, &present, length)?;

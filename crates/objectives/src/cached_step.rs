@@ -75,7 +75,7 @@ pub fn cached_step<T, E: From<LossError>>(
         seeds.enter(*first).map_err(LossError::from)?;
         let embeddings = no_grad(|| embed(rows))?;
         let first = cached.iter().flatten().next();
-        expect_count(first.map(Vec::len), embeddings.len())?;
+        check_count(first.map(Vec::len), embeddings.len())?;
         cached.push(Some(embeddings));
     }
     let cached = match &group {
@@ -101,7 +101,7 @@ pub fn cached_step<T, E: From<LossError>>(
         }
         seeds.enter(part.first).map_err(LossError::from)?;
         let embeddings = embed(&part.rows)?;
-        expect_count(Some(before.len()), embeddings.len())?;
+        check_count(Some(before.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
             // The cached gradients carry the scale of the loss already.
             let passed_on = torch_ext::without_autocast(|| surrogate.f_backward());
@@ -112,7 +112,7 @@ pub fn cached_step<T, E: From<LossError>>(
     Ok(total.f_detach().map_err(LossError::from)?)
 }
 
-fn expect_count(expected: Option<usize>, got: usize) -> Result<(), LossError> {
+fn check_count(expected: Option<usize>, got: usize) -> Result<(), LossError> {
     match expected {
         Some(expected) if expected != got => {
             Err(LossError::Count { what: "tensors from embed", expected, got })

@@ -23,7 +23,7 @@ pub enum Checks {
 pub const MAX_TEMPERATURE: f64 = 1000.0;
 
 /// Refuses a temperature that no contrast can use.
-pub(crate) fn expect_temperature(value: f64) -> Result<(), LossError> {
+pub(crate) fn check_temperature(value: f64) -> Result<(), LossError> {
     let option = "temperature";
     if !value.is_finite() || value <= 0.0 {
         return Err(LossError::Domain { option, value, rule: "finite and above 0" });
@@ -40,7 +40,7 @@ pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, 
 }
 
 /// The sizes of a tensor of two dimensions; `letters` is how the documentation writes its shape.
-pub(crate) fn expect_matrix(
+pub(crate) fn check_matrix(
     name: &'static str,
     tensor: &Tensor,
     letters: &str,
@@ -54,7 +54,7 @@ pub(crate) fn expect_matrix(
 }
 
 /// Refuses every shape but `expected`; `letters` is how the documentation writes it.
-pub(crate) fn expect_shape(
+pub(crate) fn check_shape(
     name: &'static str,
     tensor: &Tensor,
     expected: &[i64],
@@ -68,7 +68,7 @@ pub(crate) fn expect_shape(
 }
 
 /// Refuses every dtype but `kind`, whose name is `expected`.
-pub(crate) fn expect_kind(
+pub(crate) fn check_kind(
     name: &'static str,
     tensor: &Tensor,
     kind: Kind,
@@ -79,7 +79,7 @@ pub(crate) fn expect_kind(
 }
 
 /// Refuses every dtype that is no real floating point.
-pub(crate) fn expect_float(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
+pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
     match tensor.f_kind()? {
         Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double => Ok(()),
         got => {
@@ -89,7 +89,7 @@ pub(crate) fn expect_float(name: &'static str, tensor: &Tensor) -> Result<(), Lo
 }
 
 /// Refuses a tensor that does not lie on `device`, the device of `like`.
-pub(crate) fn expect_device(
+pub(crate) fn check_device(
     name: &'static str,
     tensor: &Tensor,
     like: &'static str,
@@ -103,17 +103,45 @@ pub(crate) fn expect_device(
 }
 
 /// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor
-/// on the CPU. On the CPU its values are looked at without waiting for a GPU, and moved afterwards.
-pub(crate) fn expect_here_or_on_cpu(
+/// on the CPU. On the CPU its values are read without waiting for a GPU, and moved afterwards.
+pub(crate) fn check_device_or_cpu(
     name: &'static str,
     tensor: &Tensor,
     like: &'static str,
     device: Device,
 ) -> Result<(), LossError> {
-    if tensor.device() == Device::Cpu { Ok(()) } else { expect_device(name, tensor, like, device) }
+    if tensor.device() == Device::Cpu { Ok(()) } else { check_device(name, tensor, like, device) }
 }
 
-/// Where the values of several tensors are looked at: on the CPU if all lie there, else on
+/// Refuses all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
+pub(crate) fn check_mask(
+    name: &'static str,
+    mask: &Tensor,
+    shape: &[i64],
+    letters: &str,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    check_shape(name, mask, shape, letters)?;
+    check_kind(name, mask, Kind::Bool, "Bool")?;
+    check_device_or_cpu(name, mask, like, device)
+}
+
+/// Refuses all but i64 numbers of this shape on `device`, the device of `like`, or on the CPU.
+pub(crate) fn check_int64(
+    name: &'static str,
+    numbers: &Tensor,
+    shape: &[i64],
+    letters: &str,
+    like: &'static str,
+    device: Device,
+) -> Result<(), LossError> {
+    check_shape(name, numbers, shape, letters)?;
+    check_kind(name, numbers, Kind::Int64, "Int64")?;
+    check_device_or_cpu(name, numbers, like, device)
+}
+
+/// Where the values of several tensors are read: on the CPU if all lie there, else on
 /// `device`.
 pub(crate) fn common_place<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
@@ -131,7 +159,7 @@ pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), LossError> {
 }
 
 /// Refuses ids outside `0..upper`; `hint` says what to do about them.
-pub(crate) fn expect_ids(
+pub(crate) fn check_ids(
     name: &'static str,
     ids: &Tensor,
     upper: i64,

@@ -2,7 +2,7 @@
 use tch::Tensor;
 
 use crate::LossError;
-use crate::checks::{expect_device, expect_float, expect_shape};
+use crate::checks::{check_device, check_float, check_shape};
 
 /// One summand of [`combine`].
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +64,10 @@ pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
             let rule = "finite, since it is the weight of a loss";
             return Err(LossError::Domain { option: name, value: weight, rule });
         }
-        expect_shape(name, loss, &[], "[]")?;
-        expect_float(name, loss)?;
+        check_shape(name, loss, &[], "[]")?;
+        check_float(name, loss)?;
         let like = first.get_or_insert(term);
-        expect_device(name, loss, like.name, like.loss.device())?;
+        check_device(name, loss, like.name, like.loss.device())?;
         parts.push((name, loss.f_detach()?));
         if weight != 0.0 {
             let share = loss.f_mul_scalar(weight)?;

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{expect_here_or_on_cpu, expect_ids, expect_kind, expect_shape};
+use crate::checks::{check_ids, check_int64};
 use crate::cross_entropy::{Rows, row_losses};
 use crate::linear_cross_entropy::{Kernel, Reduce};
 use crate::{Checks, LossError, TokenScores};
@@ -81,11 +81,10 @@ pub fn entity_completion<'a>(
     config: &EntityCompletionConfig,
 ) -> Result<Tensor, LossError> {
     let scores = scores.into();
-    let targets = &scores.expect_targets(targets)?;
-    expect_shape("entities", entities, &targets.size(), "[N]")?;
-    expect_kind("entities", entities, Kind::Int64, "Int64")?;
-    expect_here_or_on_cpu("entities", entities, scores.name(), scores.device())?;
-    expect_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
+    let targets = &scores.check_targets(targets)?;
+    let (like, device) = (scores.name(), scores.device());
+    check_int64("entities", entities, &targets.size(), "[N]", like, device)?;
+    check_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
     let shares = match config.normalization {
         EntityNormalization::Token => None,
         EntityNormalization::Entity => Some(upload(&shares(entities)?, scores.device())?),

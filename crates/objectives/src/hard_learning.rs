@@ -4,9 +4,10 @@ use tch::{Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{
-    common_place, expect_device, expect_float, expect_matrix, expect_shape, extent, first_true,
+    check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_place,
+    extent, first_true,
 };
-use crate::span_checks::{expect_mask, expect_positions, reduction_kind};
+use crate::span_checks::reduction_kind;
 use crate::{Checks, IGNORE_INDEX, LossError};
 
 /// Options of [`hard_learning`].
@@ -68,7 +69,7 @@ pub enum HardLearningWeighting {
 /// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
 ///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
 ///   ignored by the others
-/// - `valid` and `gold_index` may lie on the CPU, where they are looked at without waiting for a
+/// - `valid` and `gold_index` may lie on the CPU, where they are read without waiting for a
 ///   GPU
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
@@ -100,14 +101,14 @@ pub fn hard_learning(
     weights: Option<&Tensor>,
     config: &HardLearningConfig,
 ) -> Result<Tensor, LossError> {
-    let (batch, slots) = expect_matrix("span_log_probs", span_log_probs, "[B, K]")?;
-    expect_float("span_log_probs", span_log_probs)?;
+    let (batch, slots) = check_matrix("span_log_probs", span_log_probs, "[B, K]")?;
+    check_float("span_log_probs", span_log_probs)?;
     let (kind, device) = (reduction_kind(span_log_probs)?, span_log_probs.device());
-    expect_mask("valid", valid, &[batch, slots], "[B, K]", "span_log_probs", device)?;
-    let theta = expect_theta(weights, slots, span_log_probs, config)?;
-    expect_gold_options(gold_index, batch, slots, span_log_probs, config)?;
+    check_mask("valid", valid, &[batch, slots], "[B, K]", "span_log_probs", device)?;
+    let theta = check_theta(weights, slots, span_log_probs, config)?;
+    check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
-    // Looked at where they lie, moved afterwards.
+    // Read where they lie, moved afterwards.
     let place = common_place([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, place)?;
     let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
@@ -123,7 +124,7 @@ pub fn hard_learning(
     let empty = valid.f_index_select(0, &kept)?.f_logical_not()?; // [n, K]
     let mut gold = gold.map(|gold| gold.f_index_select(0, &kept)).transpose()?;
     if let Some(gold) = &mut gold {
-        expect_gold_slot(gold, &empty, &kept)?;
+        check_gold_slot(gold, &empty, &kept)?;
         *gold = upload(gold, device)?;
     }
     let there = upload(&kept, device)?;
@@ -133,19 +134,19 @@ pub fn hard_learning(
         kept,
         checks: config.checks,
     };
-    rows.expect_log_probs()?;
+    rows.check_log_probs()?;
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
     if let Some(gold) = gold.filter(|_| config.gold_loss_weight > 0.0) {
         let gold_log_probs =
             rows.log_probs.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
         losses = losses.f_sub(&gold_log_probs.f_mul_scalar(config.gold_loss_weight)?)?;
     }
-    rows.expect_finite(&losses)?;
+    rows.check_finite(&losses)?;
     Ok(losses.f_mean(None::<Kind>)?)
 }
 
 /// θ in the dtype of the reduction, where the weighting has one.
-fn expect_theta(
+fn check_theta(
     weights: Option<&Tensor>,
     slots: i64,
     span_log_probs: &Tensor,
@@ -160,9 +161,9 @@ fn expect_theta(
             return Err(LossError::Missing { argument: "weights", reason });
         }
     };
-    expect_shape("weights", weights, &[slots], "[K]")?;
-    expect_float("weights", weights)?;
-    expect_device("weights", weights, "span_log_probs", span_log_probs.device())?;
+    check_shape("weights", weights, &[slots], "[K]")?;
+    check_float("weights", weights)?;
+    check_device("weights", weights, "span_log_probs", span_log_probs.device())?;
     if config.checks == Checks::Full
         && let Some(index) = first_true(&weights.f_isfinite()?.f_logical_not()?)?
     {
@@ -174,7 +175,7 @@ fn expect_theta(
 }
 
 /// Checks the gold slots and the weight of their loss.
-fn expect_gold_options(
+fn check_gold_options(
     gold_index: Option<&Tensor>,
     batch: i64,
     slots: i64,
@@ -193,14 +194,7 @@ fn expect_gold_options(
         }
         return Ok(());
     };
-    expect_positions(
-        "gold_index",
-        gold,
-        &[batch],
-        "[B]",
-        "span_log_probs",
-        span_log_probs.device(),
-    )?;
+    check_int64("gold_index", gold, &[batch], "[B]", "span_log_probs", span_log_probs.device())?;
     if batch > 0 {
         let inside = gold.f_masked_fill(&gold.f_eq(IGNORE_INDEX)?, 0)?;
         let (min, max) = extent(&inside)?;
@@ -215,7 +209,7 @@ fn expect_gold_options(
 }
 
 /// Refuses a gold slot `[n]` where `empty` `[n, K]` says that there is no candidate.
-fn expect_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), LossError> {
+fn check_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), LossError> {
     let lost = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
     if let Some([row]) = first_true(&lost)?.as_deref() {
         let (row, slot) = (kept.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
@@ -272,7 +266,7 @@ impl CandidateRows {
     }
 
     /// Under [`Checks::Full`], refuses candidates with NaN or +∞.
-    fn expect_log_probs(&self) -> Result<(), LossError> {
+    fn check_log_probs(&self) -> Result<(), LossError> {
         if self.checks == Checks::Full {
             let log_probs = self.log_probs.f_masked_fill(&self.empty, 0.0)?;
             let bad = log_probs.f_isnan()?.f_logical_or(&log_probs.f_isposinf()?)?;
@@ -282,7 +276,7 @@ impl CandidateRows {
     }
 
     /// Under [`Checks::Full`], refuses candidates with −∞ in rows whose loss they make infinite.
-    fn expect_finite(&self, losses: &Tensor) -> Result<(), LossError> {
+    fn check_finite(&self, losses: &Tensor) -> Result<(), LossError> {
         if self.checks == Checks::Full {
             let infinite = losses.f_isfinite()?.f_logical_not()?.f_unsqueeze(1)?;
             let gone = self.log_probs.f_masked_fill(&self.empty, 0.0)?.f_isneginf()?;

@@ -5,7 +5,7 @@ use torch_ext::{upload, without_autocast};
 
 use crate::answer_candidates::Listed;
 use crate::span_checks::Gold;
-use crate::span_vectors::{expect_hidden, mean_of_members, members};
+use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{CandidateSpans, LossError};
 
 /// How [`hard_negatives`] chooses among the candidates that are not the gold span.
@@ -63,7 +63,7 @@ pub struct HardNegatives {
 /// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
 ///   `0..L` has no gold span, and gets no negatives
 /// - `candidates`: tensors `[B, M]`, the best first; [`top_k_spans`](crate::top_k_spans())
-/// - gold spans and candidates may lie on the CPU, where they are looked at without waiting for a
+/// - gold spans and candidates may lie on the CPU, where they are read without waiting for a
 ///   GPU
 /// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the
 ///   last ones
@@ -95,11 +95,11 @@ pub fn hard_negatives(
     candidates: &CandidateSpans<'_>,
     selection: NegativeSelection,
 ) -> Result<HardNegatives, LossError> {
-    let [batch, length, _] = expect_hidden(hidden)?;
+    let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
     let Listed { slots, starts, ends, valid } =
-        candidates.expect_batch(batch, length, "hidden", device)?;
+        candidates.check_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
             return Err(LossError::Domain { option: "count", value: 0.0, rule: "at least 1" });

@@ -4,9 +4,9 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{KeyBlocks, streamed_logsumexp};
 
 use crate::checks::{
-    expect_device, expect_float, expect_kind, expect_matrix, expect_shape, expect_temperature,
+    check_device, check_float, check_kind, check_matrix, check_shape, check_temperature,
 };
-use crate::linear_cross_entropy::expect_finite;
+use crate::linear_cross_entropy::check_finite;
 use crate::{Checks, LossError, NegativeQueue};
 
 /// Keys whose products with all queries exist at once on the CPU: with a few hundred queries they
@@ -77,7 +77,7 @@ impl InfoNceConfig {
     /// assert!(error.ends_with("must be at most 1000"));
     /// ```
     pub fn validate(&self) -> Result<(), LossError> {
-        expect_temperature(self.temperature)?;
+        check_temperature(self.temperature)?;
         let (option, value) = ("l2_eps", self.l2_eps);
         // Norms of hidden states are of the order of 1 to 100.
         match value > 0.0 && value <= 1e6 {
@@ -197,8 +197,8 @@ pub fn info_nce(
         return Ok(query.f_sum(sums)?.f_add(&key.f_sum(sums)?)?);
     }
     if config.checks == Checks::Full {
-        expect_finite("query", &query)?;
-        expect_finite("key", &key)?;
+        check_finite("query", &query)?;
+        check_finite("key", &key)?;
     }
     let prepare = |rows: Tensor| -> Result<Tensor, LossError> {
         let rows = rows.f_to_kind(sums)?;
@@ -261,31 +261,31 @@ fn expect(
     config: &InfoNceConfig,
 ) -> Result<(), LossError> {
     config.validate()?;
-    let (batch, width) = expect_matrix("query", query, "[B, D]")?;
-    expect_float("query", query)?;
-    expect_shape("key", key, &[batch, width], "[B, D]")?;
-    expect_kind("key", key, query.f_kind()?, "that of query")?;
-    expect_device("key", key, "query", query.device())?;
+    let (batch, width) = check_matrix("query", query, "[B, D]")?;
+    check_float("query", query)?;
+    check_shape("key", key, &[batch, width], "[B, D]")?;
+    check_kind("key", key, query.f_kind()?, "that of query")?;
+    check_device("key", key, "query", query.device())?;
     if batch == 0 {
         return Err(LossError::Empty { tensor: "query", reason: "the batch has no row" });
     }
     if let Some(ids) = rows.ids {
-        expect_shape("ids", ids, &[batch], "[B]")?;
-        expect_kind("ids", ids, Kind::Int64, "Int64")?;
-        expect_device("ids", ids, "query", query.device())?;
+        check_shape("ids", ids, &[batch], "[B]")?;
+        check_kind("ids", ids, Kind::Int64, "Int64")?;
+        check_device("ids", ids, "query", query.device())?;
     } else if config.mask_same_entity {
         let reason = "mask_same_entity needs the entity of each row";
         return Err(LossError::Missing { argument: "ids", reason });
     }
     if let Some(valid) = rows.valid {
-        expect_shape("valid", valid, &[batch], "[B]")?;
-        expect_kind("valid", valid, Kind::Bool, "Bool")?;
-        expect_device("valid", valid, "query", query.device())?;
+        check_shape("valid", valid, &[batch], "[B]")?;
+        check_kind("valid", valid, Kind::Bool, "Bool")?;
+        check_device("valid", valid, "query", query.device())?;
     }
     if let Some(queue) = queue {
         let keys = queue.view();
-        expect_shape("queue", keys, &[queue.capacity(), width], "[Q, D]")?;
-        expect_device("queue", keys, "query", query.device())?;
+        check_shape("queue", keys, &[queue.capacity(), width], "[Q, D]")?;
+        check_device("queue", keys, "query", query.device())?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::checks::{expect_kind, expect_matrix, expect_shape};
+use crate::checks::{check_kind, check_matrix, check_shape};
 use crate::{
     ContrastRows, Direction, InfoNceConfig, LinearCrossEntropyConfig, LossError, NegativeQueue,
     Negatives, info_nce, linear_cross_entropy,
@@ -159,11 +159,11 @@ fn contrast(
     rows: &ContrastRows<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, LossError> {
-    let (batch, _) = expect_matrix("key", key, "[B, D]")?;
+    let (batch, _) = check_matrix("key", key, "[B, D]")?;
     let index = match rows.valid {
         Some(valid) if !config.push_invalid => {
-            expect_shape("valid", valid, &[batch], "[B]")?;
-            expect_kind("valid", valid, Kind::Bool, "Bool")?;
+            check_shape("valid", valid, &[batch], "[B]")?;
+            check_kind("valid", valid, Kind::Bool, "Bool")?;
             Some(valid.f_nonzero()?.f_squeeze_dim(1)?)
         }
         _ => None,
@@ -225,8 +225,8 @@ pub fn relation_classification(
     relations: &Tensor,
     config: &LinearCrossEntropyConfig,
 ) -> Result<Tensor, LossError> {
-    let (batch, width) = expect_matrix("subject", subject, "[B, D]")?;
-    expect_shape("object", object, &[batch, width], "[B, D]")?;
+    let (batch, width) = check_matrix("subject", subject, "[B, D]")?;
+    check_shape("object", object, &[batch, width], "[B, D]")?;
     let states = Tensor::f_cat(&[subject, object], 1)?;
     Ok(linear_cross_entropy(&states, weight, bias, relations, config)?.loss)
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
 
-use crate::checks::{expect_here_or_on_cpu, expect_ids, expect_kind, expect_shape, first_true};
+use crate::checks::{check_ids, check_int64, first_true};
 use crate::{Checks, IGNORE_INDEX, LossError, TokenScores};
 
 /// Options of [`linear_cross_entropy`](linear_cross_entropy()).
@@ -125,11 +125,9 @@ pub fn linear_cross_entropy(
 ) -> Result<LinearCrossEntropyOutput, LossError> {
     let layer = TokenScores::linear(hidden, weight, bias);
     let (count, vocabulary) = layer.checked_sizes()?;
-    expect_shape("targets", targets, &[count], "[N]")?;
-    expect_kind("targets", targets, Kind::Int64, "Int64")?;
     let device = hidden.device();
-    expect_here_or_on_cpu("targets", targets, "hidden", device)?;
-    expect_smoothing(config.label_smoothing)?;
+    check_int64("targets", targets, &[count], "[N]", "hidden", device)?;
+    check_smoothing(config.label_smoothing)?;
     if let Some(rows) = config.chunk_rows
         && rows < 1
     {
@@ -146,7 +144,7 @@ pub fn linear_cross_entropy(
     };
     if kept > 0 {
         let hint = format!(" (V of the weight) or {}", config.ignore_index);
-        expect_ids("targets", &kept_targets, vocabulary, &hint)?;
+        check_ids("targets", &kept_targets, vocabulary, &hint)?;
     } else if config.reduction != TokenReduction::None {
         let reason = "no row carries loss";
         return Err(LossError::Empty { tensor: "targets", reason });
@@ -177,7 +175,7 @@ pub fn linear_cross_entropy(
     Ok(LinearCrossEntropyOutput { loss, accuracy, kept })
 }
 
-pub(crate) fn expect_smoothing(label_smoothing: f64) -> Result<(), LossError> {
+pub(crate) fn check_smoothing(label_smoothing: f64) -> Result<(), LossError> {
     if (0.0..1.0).contains(&label_smoothing) {
         return Ok(());
     }
@@ -220,7 +218,7 @@ impl Kernel<'_> {
             for (name, tensor) in
                 [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)]
             {
-                tensor.map_or(Ok(()), |tensor| expect_finite(name, tensor))?;
+                tensor.map_or(Ok(()), |tensor| check_finite(name, tensor))?;
             }
         }
         let (reduction, weights) = match self.reduction {
@@ -241,7 +239,7 @@ impl Kernel<'_> {
 }
 
 /// Refuses NaN and infinities.
-pub(crate) fn expect_finite(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
+pub(crate) fn check_finite(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
     // One pass without a mask: a NaN or an infinity makes the sum one, too.
     if tensor.f_sum(Kind::Double)?.f_double_value(&[])?.is_finite() {
         return Ok(());

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::cross_entropy::{Rows, row_losses};
-use crate::linear_cross_entropy::{Kernel, Reduce, expect_smoothing};
+use crate::linear_cross_entropy::{Kernel, Reduce, check_smoothing};
 use crate::{Checks, LossError, TokenScores};
 
 /// Options of [`masked_lm`].
@@ -82,8 +82,8 @@ pub fn masked_lm<'a>(
     config: &MaskedLmConfig,
 ) -> Result<Tensor, LossError> {
     let scores = scores.into();
-    let targets = &scores.expect_targets(targets)?;
-    expect_smoothing(config.label_smoothing)?;
+    let targets = &scores.check_targets(targets)?;
+    check_smoothing(config.label_smoothing)?;
     match scores {
         TokenScores::Logits(logits) => {
             let about = Rows { tensor: "logits", origin: None, checks: config.checks };

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{expect_here_or_on_cpu, expect_kind, expect_matrix, extent, shape_of};
+use crate::checks::{check_device_or_cpu, check_kind, check_matrix, extent, shape_of};
 use crate::{IGNORE_INDEX, LossError};
 
 /// The positions of a batch that carry loss, in row-major order, and the right tokens there.
@@ -46,8 +46,8 @@ pub struct MaskedPositions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, LossError> {
-    let (rows, length) = expect_matrix("labels", labels, "[B, L]")?;
-    expect_kind("labels", labels, Kind::Int64, "Int64")?;
+    let (rows, length) = check_matrix("labels", labels, "[B, L]")?;
+    check_kind("labels", labels, Kind::Int64, "Int64")?;
     let flat = labels.f_reshape([-1])?;
     let indices = flat.f_ne(IGNORE_INDEX)?.f_nonzero()?.f_squeeze_dim(1)?;
     let targets = flat.f_index_select(0, &indices)?;
@@ -105,7 +105,7 @@ impl MaskedPositions {
             return Err(LossError::Shape { tensor: "hidden", expected, got });
         }
         let device = hidden.device();
-        expect_here_or_on_cpu("labels", &self.indices, "hidden", device)?;
+        check_device_or_cpu("labels", &self.indices, "hidden", device)?;
         Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &upload(&self.indices, device)?)?)
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::LossError;
-use crate::checks::{expect_device, expect_float, expect_kind, expect_matrix, expect_shape};
+use crate::checks::{check_device, check_float, check_kind, check_matrix, check_shape};
 
 /// How a [`NegativeQueue`] is made.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -141,17 +141,17 @@ impl NegativeQueue {
     /// [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Device`] for tensors that do not
     /// fit; the queue is then unchanged.
     pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), LossError> {
-        let (count, _) = expect_matrix("keys", keys, "[n, D]")?;
+        let (count, _) = check_matrix("keys", keys, "[n, D]")?;
         let capacity = self.capacity;
-        expect_shape("keys", keys, &[count, self.width()?], "[n, D]")?;
-        expect_float("keys", keys)?;
-        expect_device("keys", keys, "the queue", self.keys.device())?;
+        check_shape("keys", keys, &[count, self.width()?], "[n, D]")?;
+        check_float("keys", keys)?;
+        check_device("keys", keys, "the queue", self.keys.device())?;
         let unknown;
         let ids = match ids {
             Some(ids) => {
-                expect_shape("ids", ids, &[count], "[n]")?;
-                expect_kind("ids", ids, Kind::Int64, "Int64")?;
-                expect_device("ids", ids, "the queue", self.keys.device())?;
+                check_shape("ids", ids, &[count], "[n]")?;
+                check_kind("ids", ids, Kind::Int64, "Int64")?;
+                check_device("ids", ids, "the queue", self.keys.device())?;
                 ids
             }
             None => {
@@ -254,12 +254,12 @@ impl NegativeQueue {
         let reason = "not in the saved state";
         let get = |name| find(name).ok_or(LossError::Missing { argument: name, reason });
         let (keys, ids, cursor) = (get("keys")?, get("ids")?, get("cursor")?);
-        expect_shape("keys", keys, &self.keys.size(), "[Q, D]")?;
-        expect_kind("keys", keys, self.keys.f_kind()?, "that of the queue")?;
-        expect_shape("ids", ids, &self.ids.size(), "[Q]")?;
-        expect_kind("ids", ids, Kind::Int64, "Int64")?;
-        expect_shape("cursor", cursor, &[2], "[2]")?;
-        expect_kind("cursor", cursor, Kind::Int64, "Int64")?;
+        check_shape("keys", keys, &self.keys.size(), "[Q, D]")?;
+        check_kind("keys", keys, self.keys.f_kind()?, "that of the queue")?;
+        check_shape("ids", ids, &self.ids.size(), "[Q]")?;
+        check_kind("ids", ids, Kind::Int64, "Int64")?;
+        check_shape("cursor", cursor, &[2], "[2]")?;
+        check_kind("cursor", cursor, Kind::Int64, "Int64")?;
         let (next, filled) = (cursor.f_int64_value(&[0])?, cursor.f_int64_value(&[1])?);
         let capacity = self.capacity;
         if !(0..capacity).contains(&next) || !(0..=capacity).contains(&filled) {

@@ -3,8 +3,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{expect_device, expect_float, expect_matrix, expect_shape, expect_temperature};
-use crate::span_checks::{expect_logit_values, expect_mask, reduction_kind};
+use crate::checks::{
+    check_device, check_float, check_mask, check_matrix, check_shape, check_temperature,
+};
+use crate::span_checks::{check_logit_values, reduction_kind};
 use crate::{Checks, LossError};
 
 /// Options of [`soft_labels`].
@@ -32,7 +34,7 @@ impl SoftLabelConfig {
     /// # Errors
     /// [`LossError::Domain`] naming the first that is out of range.
     pub fn validate(&self) -> Result<(), LossError> {
-        expect_temperature(self.temperature)
+        check_temperature(self.temperature)
     }
 }
 
@@ -62,7 +64,7 @@ pub enum SoftmaxOver {
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
 /// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool, also on the CPU, where it is looked at without waiting for a GPU;
+/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU;
 ///   positions that are false leave both softmaxes, and receive a gradient of exactly 0, whatever
 ///   they hold. A row without a position leaves the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
@@ -93,14 +95,14 @@ pub fn soft_labels(
     config: &SoftLabelConfig,
 ) -> Result<Tensor, LossError> {
     config.validate()?;
-    let (batch, classes) = expect_matrix("student", student, "[B, C]")?;
-    expect_float("student", student)?;
+    let (batch, classes) = check_matrix("student", student, "[B, C]")?;
+    check_float("student", student)?;
     let (kind, device) = (reduction_kind(student)?, student.device());
-    expect_shape("teacher", teacher, &[batch, classes], "[B, C]")?;
-    expect_float("teacher", teacher)?;
-    expect_device("teacher", teacher, "student", device)?;
+    check_shape("teacher", teacher, &[batch, classes], "[B, C]")?;
+    check_float("teacher", teacher)?;
+    check_device("teacher", teacher, "student", device)?;
     if let Some(mask) = mask {
-        expect_mask("mask", mask, &[batch, classes], "[B, C]", "student", device)?;
+        check_mask("mask", mask, &[batch, classes], "[B, C]", "student", device)?;
     }
     let outside = match mask {
         Some(mask) => Some(upload(&mask.f_logical_not()?, device)?),
@@ -113,7 +115,7 @@ pub fn soft_labels(
             Some(outside) => logits.f_masked_fill(outside, f64::NEG_INFINITY)?,
             None => logits,
         };
-        expect_logit_values(name, &logits, config.checks)?;
+        check_logit_values(name, &logits, config.checks)?;
         Ok(logits.f_div_scalar(config.temperature)?)
     };
     let (student, teacher) =

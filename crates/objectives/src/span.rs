@@ -3,11 +3,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{
-    expect_device, expect_float, expect_here_or_on_cpu, expect_kind, expect_matrix, expect_shape,
-    extent, first_true,
-};
+use crate::checks::{check_int64, extent, first_true};
 use crate::cross_entropy::{Rows, row_losses};
+use crate::span_checks::check_span_logits;
 use crate::{Checks, LossError};
 
 /// Options of [`span`].
@@ -91,23 +89,12 @@ pub fn span(
     context_mask: Option<&Tensor>,
     config: &SpanConfig,
 ) -> Result<Tensor, LossError> {
-    let (batch, length) = expect_matrix("start_logits", start_logits, "[B, L]")?;
-    expect_float("start_logits", start_logits)?;
-    expect_shape("end_logits", end_logits, &[batch, length], "[B, L]")?;
-    let (kind, device) = (start_logits.f_kind()?, start_logits.device());
-    expect_kind("end_logits", end_logits, kind, "that of start_logits")?;
-    expect_device("end_logits", end_logits, "start_logits", device)?;
+    let (batch, _) = check_span_logits(start_logits, end_logits, context_mask)?;
+    let device = start_logits.device();
     for (name, positions) in
         [("start_positions", start_positions), ("end_positions", end_positions)]
     {
-        expect_shape(name, positions, &[batch], "[B]")?;
-        expect_kind(name, positions, Kind::Int64, "Int64")?;
-        expect_here_or_on_cpu(name, positions, "start_logits", device)?;
-    }
-    if let Some(mask) = context_mask {
-        expect_shape("context_mask", mask, &[batch, length], "[B, L]")?;
-        expect_kind("context_mask", mask, Kind::Bool, "Bool")?;
-        expect_here_or_on_cpu("context_mask", mask, "start_logits", device)?;
+        check_int64(name, positions, &[batch], "[B]", "start_logits", device)?;
     }
     let start = Side { names: ["start_logits", "start_positions"], context_mask, config };
     let end = Side { names: ["end_logits", "end_positions"], ..start };

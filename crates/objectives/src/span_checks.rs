@@ -3,55 +3,27 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{
-    common_place, expect_device, expect_float, expect_here_or_on_cpu, expect_kind, expect_matrix,
-    expect_shape, first_true,
+    check_device, check_float, check_int64, check_kind, check_mask, check_matrix, check_shape,
+    common_place, first_true,
 };
 use crate::{Checks, LossError};
 
 /// Checks the logits of a span head and the mask that goes with them; gives B and L.
-pub(crate) fn expect_span_logits(
+pub(crate) fn check_span_logits(
     start_logits: &Tensor,
     end_logits: &Tensor,
     context_mask: Option<&Tensor>,
 ) -> Result<(i64, i64), LossError> {
-    let (batch, length) = expect_matrix("start_logits", start_logits, "[B, L]")?;
-    expect_float("start_logits", start_logits)?;
+    let (batch, length) = check_matrix("start_logits", start_logits, "[B, L]")?;
+    check_float("start_logits", start_logits)?;
     let (kind, device) = (start_logits.f_kind()?, start_logits.device());
-    expect_shape("end_logits", end_logits, &[batch, length], "[B, L]")?;
-    expect_kind("end_logits", end_logits, kind, "that of start_logits")?;
-    expect_device("end_logits", end_logits, "start_logits", device)?;
+    check_shape("end_logits", end_logits, &[batch, length], "[B, L]")?;
+    check_kind("end_logits", end_logits, kind, "that of start_logits")?;
+    check_device("end_logits", end_logits, "start_logits", device)?;
     if let Some(mask) = context_mask {
-        expect_mask("context_mask", mask, &[batch, length], "[B, L]", "start_logits", device)?;
+        check_mask("context_mask", mask, &[batch, length], "[B, L]", "start_logits", device)?;
     }
     Ok((batch, length))
-}
-
-/// Refuses all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
-pub(crate) fn expect_mask(
-    name: &'static str,
-    mask: &Tensor,
-    shape: &[i64],
-    letters: &str,
-    like: &'static str,
-    device: Device,
-) -> Result<(), LossError> {
-    expect_shape(name, mask, shape, letters)?;
-    expect_kind(name, mask, Kind::Bool, "Bool")?;
-    expect_here_or_on_cpu(name, mask, like, device)
-}
-
-/// Refuses all but i64 positions of this shape on `device`, the device of `like`, or on the CPU.
-pub(crate) fn expect_positions(
-    name: &'static str,
-    positions: &Tensor,
-    shape: &[i64],
-    letters: &str,
-    like: &'static str,
-    device: Device,
-) -> Result<(), LossError> {
-    expect_shape(name, positions, shape, letters)?;
-    expect_kind(name, positions, Kind::Int64, "Int64")?;
-    expect_here_or_on_cpu(name, positions, like, device)
 }
 
 /// The dtype of softmax and reductions: float64 for float64, float32 for all others.
@@ -64,7 +36,7 @@ pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, LossError> {
 
 /// Under [`Checks::Full`], refuses NaN and +∞ in logits `[B, L]`; masked positions already hold −∞
 /// here.
-pub(crate) fn expect_logit_values(
+pub(crate) fn check_logit_values(
     name: &'static str,
     logits: &Tensor,
     checks: Checks,
@@ -81,7 +53,7 @@ pub(crate) fn expect_logit_values(
 }
 
 /// Refuses spans that end before they start, where `counts` holds.
-pub(crate) fn expect_order(
+pub(crate) fn check_order(
     tensor: &'static str,
     starts: &Tensor,
     ends: &Tensor,
@@ -103,8 +75,8 @@ pub(crate) struct Gold {
     pub ends: Tensor,
     /// `[B]` bool: both ends lie in `0..L`.
     pub present: Tensor,
-    /// The same where it was looked at.
-    pub looked_at: Tensor,
+    /// The same where it was checked.
+    pub checked: Tensor,
 }
 
 impl Gold {
@@ -122,23 +94,23 @@ impl Gold {
             Ok(positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?)
         };
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
-            expect_positions(name, positions, &[batch], "[B]", like, device)?;
+            check_int64(name, positions, &[batch], "[B]", like, device)?;
         }
         let place = common_place([gold_starts, gold_ends], device);
         let (starts, ends) = (upload(gold_starts, place)?, upload(gold_ends, place)?);
         let present = inside(&starts)?.f_logical_and(&inside(&ends)?)?;
-        expect_order("gold_ends", &starts, &ends, &present)?;
+        check_order("gold_ends", &starts, &ends, &present)?;
         let absent = present.f_logical_not()?;
         Ok(Self {
             starts: upload(&starts.f_masked_fill(&absent, 0)?, device)?,
             ends: upload(&ends.f_masked_fill(&absent, 0)?, device)?,
             present: upload(&present, device)?,
-            looked_at: present,
+            checked: present,
         })
     }
 
-    /// The rows with a gold span, `[n]` i64, where the spans were looked at.
+    /// The rows with a gold span, `[n]` i64, where the spans were checked.
     pub fn rows(&self) -> Result<Tensor, LossError> {
-        Ok(self.looked_at.f_nonzero()?.f_squeeze_dim(1)?)
+        Ok(self.checked.f_nonzero()?.f_squeeze_dim(1)?)
     }
 }

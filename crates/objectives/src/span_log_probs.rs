@@ -2,10 +2,8 @@
 use tch::Tensor;
 use torch_ext::upload;
 
-use crate::checks::expect_ids;
-use crate::span_checks::{
-    expect_logit_values, expect_positions, expect_span_logits, reduction_kind,
-};
+use crate::checks::{check_ids, check_int64};
+use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
 use crate::{Checks, LossError};
 
 /// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
@@ -28,7 +26,7 @@ use crate::{Checks, LossError};
 ///
 /// [`hard_learning`]: crate::hard_learning()
 ///
-/// Positions and mask may lie on the CPU, where they are looked at without waiting for a GPU.
+/// Positions and mask may lie on the CPU, where they are read without waiting for a GPU.
 ///
 /// # Errors
 /// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`],
@@ -55,13 +53,13 @@ pub fn span_log_probs(
     context_mask: Option<&Tensor>,
     checks: Checks,
 ) -> Result<Tensor, LossError> {
-    let (batch, length) = expect_span_logits(start_logits, end_logits, context_mask)?;
+    let (batch, length) = check_span_logits(start_logits, end_logits, context_mask)?;
     let device = start_logits.device();
-    let slots = crate::checks::expect_matrix("starts", starts, "[B, K]")?.1;
+    let slots = crate::checks::check_matrix("starts", starts, "[B, K]")?.1;
     for (name, positions) in [("starts", starts), ("ends", ends)] {
-        expect_positions(name, positions, &[batch, slots], "[B, K]", "start_logits", device)?;
+        check_int64(name, positions, &[batch, slots], "[B, K]", "start_logits", device)?;
         if positions.numel() > 0 {
-            expect_ids(name, positions, length, " (L of the logits)")?;
+            check_ids(name, positions, length, " (L of the logits)")?;
         }
     }
     let kind = reduction_kind(start_logits)?;
@@ -75,7 +73,7 @@ pub fn span_log_probs(
         if let Some(outside) = &outside {
             logits = logits.f_masked_fill(outside, f64::NEG_INFINITY)?;
         }
-        expect_logit_values(name, &logits, checks)?;
+        check_logit_values(name, &logits, checks)?;
         Ok(logits.f_log_softmax(1, None)?.f_gather(1, positions, false)?)
     };
     let start = side("start_logits", start_logits, &starts)?;

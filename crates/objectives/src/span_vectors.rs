@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::without_autocast;
 
-use crate::checks::{expect_float, shape_of};
+use crate::checks::{check_float, shape_of};
 use crate::span_checks::reduction_kind;
 use crate::{CandidateSpans, LossError};
 
@@ -39,14 +39,14 @@ use crate::{CandidateSpans, LossError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, LossError> {
-    let [batch, length, _] = expect_hidden(hidden)?;
-    let spans = spans.expect_batch(batch, length, "hidden", hidden.device())?;
+    let [batch, length, _] = check_hidden(hidden)?;
+    let spans = spans.check_batch(batch, length, "hidden", hidden.device())?;
     let members = members(&spans.starts, &spans.ends, &spans.valid, length)?;
     without_autocast(|| mean_of_members(hidden, &members))?
 }
 
 /// The sizes of hidden states `[B, L, H]`.
-pub(crate) fn expect_hidden(hidden: &Tensor) -> Result<[i64; 3], LossError> {
+pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], LossError> {
     let sizes = match *shape_of("hidden", hidden)?.as_slice() {
         [batch, length, size] => [batch, length, size],
         ref got => {
@@ -54,7 +54,7 @@ pub(crate) fn expect_hidden(hidden: &Tensor) -> Result<[i64; 3], LossError> {
             return Err(LossError::Shape { tensor: "hidden", expected, got });
         }
     };
-    expect_float("hidden", hidden)?;
+    check_float("hidden", hidden)?;
     Ok(sizes)
 }
 
@@ -92,7 +92,7 @@ fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossErr
 /// From the marked tokens alone.
 fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
     let (batch, slots, length) = members.size3()?;
-    let size = expect_hidden(hidden)?[2];
+    let size = check_hidden(hidden)?[2];
     let kind = reduction_kind(hidden)?;
     let found = members.f_nonzero()?; // [T, 3], slot after slot
     if found.size2()?.0 == 0 {

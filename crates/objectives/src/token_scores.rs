@@ -3,10 +3,7 @@ use tch::Tensor;
 use torch_ext::upload;
 
 use crate::LossError;
-use crate::checks::{
-    expect_device, expect_float, expect_here_or_on_cpu, expect_ids, expect_kind, expect_matrix,
-    expect_shape,
-};
+use crate::checks::{check_device, check_float, check_ids, check_int64, check_matrix, check_shape};
 
 /// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
 /// them.
@@ -61,21 +58,21 @@ impl<'a> TokenScores<'a> {
     pub(crate) fn checked_sizes(&self) -> Result<(i64, i64), LossError> {
         match *self {
             Self::Logits(logits) => {
-                let sizes = expect_matrix("logits", logits, "[N, V]")?;
-                expect_float("logits", logits)?;
+                let sizes = check_matrix("logits", logits, "[N, V]")?;
+                check_float("logits", logits)?;
                 Ok(sizes)
             }
             Self::Linear { hidden, weight, bias } => {
-                let (count, width) = expect_matrix("hidden", hidden, "[N, H]")?;
-                expect_float("hidden", hidden)?;
-                let (vocabulary, _) = expect_matrix("weight", weight, "[V, H]")?;
-                expect_shape("weight", weight, &[vocabulary, width], "[V, H]")?;
-                expect_float("weight", weight)?;
-                expect_device("weight", weight, "hidden", hidden.device())?;
+                let (count, width) = check_matrix("hidden", hidden, "[N, H]")?;
+                check_float("hidden", hidden)?;
+                let (vocabulary, _) = check_matrix("weight", weight, "[V, H]")?;
+                check_shape("weight", weight, &[vocabulary, width], "[V, H]")?;
+                check_float("weight", weight)?;
+                check_device("weight", weight, "hidden", hidden.device())?;
                 if let Some(bias) = bias {
-                    expect_shape("bias", bias, &[vocabulary], "[V]")?;
-                    expect_float("bias", bias)?;
-                    expect_device("bias", bias, "hidden", hidden.device())?;
+                    check_shape("bias", bias, &[vocabulary], "[V]")?;
+                    check_float("bias", bias)?;
+                    check_device("bias", bias, "hidden", hidden.device())?;
                 }
                 Ok((count, vocabulary))
             }
@@ -84,17 +81,15 @@ impl<'a> TokenScores<'a> {
 
     /// Checks the scores against `targets` `[N]`, every one of which must be a token; gives the
     /// targets on the device of the scores.
-    pub(crate) fn expect_targets(&self, targets: &Tensor) -> Result<Tensor, LossError> {
+    pub(crate) fn check_targets(&self, targets: &Tensor) -> Result<Tensor, LossError> {
         let (count, vocabulary) = self.checked_sizes()?;
-        expect_shape("targets", targets, &[count], "[N]")?;
-        expect_kind("targets", targets, tch::Kind::Int64, "Int64")?;
-        expect_here_or_on_cpu("targets", targets, self.name(), self.device())?;
+        check_int64("targets", targets, &[count], "[N]", self.name(), self.device())?;
         if count == 0 {
             return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
         }
         let axis = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
         let hint = format!(" ({axis}); masked_positions drops positions labelled -100");
-        expect_ids("targets", targets, vocabulary, &hint)?;
+        check_ids("targets", targets, vocabulary, &hint)?;
         Ok(upload(targets, self.device())?)
     }
 }

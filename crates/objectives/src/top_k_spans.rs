@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::span_checks::{expect_logit_values, expect_span_logits, reduction_kind};
+use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
 use crate::{Checks, LossError};
 
 /// Options of [`top_k_spans`].
@@ -89,7 +89,7 @@ pub fn top_k_spans(
     context_mask: Option<&Tensor>,
     config: &TopKConfig,
 ) -> Result<TopKSpans, LossError> {
-    let (batch, length) = expect_span_logits(start_logits, end_logits, context_mask)?;
+    let (batch, length) = check_span_logits(start_logits, end_logits, context_mask)?;
     let k = at_least_one("k", config.k)?;
     let width = match config.max_answer_len {
         Some(tokens) => at_least_one("max_answer_len", tokens)?.min(length),
@@ -107,7 +107,7 @@ pub fn top_k_spans(
     let inside = |name, logits: &Tensor| -> Result<Tensor, LossError> {
         let logits = logits.f_detach()?.f_to_kind(kind)?;
         let logits = logits.f_masked_fill(&outside, f64::NEG_INFINITY)?;
-        expect_logit_values(name, &logits, config.checks)?;
+        check_logit_values(name, &logits, config.checks)?;
         Ok(logits)
     };
     let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);

@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{EvalError, Language};
+use whole_file::PublishError;
 
 /// Everything that can go wrong here. A text that cannot be aligned is no error: it is counted in a
 /// report.
@@ -113,8 +114,20 @@ pub enum TranslateError {
 
 impl TranslateError {
     /// A [`TranslateError::Io`] for `path`, ready for `map_err`.
-    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
     }
+}
+
+impl From<PublishError> for TranslateError {
+    fn from(PublishError { path, source }: PublishError) -> Self {
+        Self::Io { path, action: "write the file", source }
+    }
+}
+
+/// Creates the folder that `path` is to lie in.
+pub(crate) fn create_folder_of(path: &Path) -> Result<(), TranslateError> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(TranslateError::io(folder, "create the folder"))
 }

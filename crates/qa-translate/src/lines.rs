@@ -30,7 +30,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Tran
     })
 }
 
-/// Whether a translation says nothing of a text that says something.
+/// Whether a text that is not blank has a blank translation.
 pub(crate) fn is_lost(source: &str, target: &str) -> bool {
     target.trim().is_empty() && !source.trim().is_empty()
 }

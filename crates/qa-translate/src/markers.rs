@@ -4,7 +4,7 @@
 //! Where a passage holds such brackets itself, the marker takes more of them: `([[ … ]])`, as
 //! many as it needs to be longer than any run in the passage. So every passage can be marked, and
 //! what is marked can be read back exactly. Full-width and Chinese brackets (`（［【〔`) count as
-//! brackets, and white space between those of one marker is passed over, since translation systems
+//! brackets, and white space between those of one marker is skipped, since translation systems
 //! write both.
 use mlqa_eval::Answer;
 
@@ -96,14 +96,11 @@ impl Marked {
     /// [`MarkerFault`], as [`recover`].
     pub fn recover(&self, translated: &str) -> Result<Recovered, MarkerFault> {
         let found = recover(translated, self.level)?;
-        let own = recover(&self.text, self.level)?.answer.text;
+        let source = recover(&self.text, self.level)?.answer.text;
         let answer = &found.answer.text;
-        let count = |text: &mut dyn Iterator<Item = char>, wanted: fn(char) -> bool| {
-            text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
-        };
-        let opened = |text: &str| count(&mut text.chars(), is_square_open);
-        let closed = |text: &str| count(&mut text.chars().rev(), is_square_close);
-        if opened(answer) > opened(&own) || closed(answer) > closed(&own) {
+        let opened = |text: &str| run_length(text.chars(), is_square_open);
+        let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
+        if opened(answer) > opened(&source) || closed(answer) > closed(&source) {
             return Err(MarkerFault::Duplicate);
         }
         Ok(found)
@@ -218,16 +215,18 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
         .collect()
 }
 
+/// How many characters that are `wanted` a text begins with, white space between them left out.
+fn run_length(text: impl Iterator<Item = char>, wanted: fn(char) -> bool) -> usize {
+    text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
+}
+
 /// The most square brackets that follow an opening round one, or come before a closing one.
 fn longest_run(text: &[char]) -> usize {
-    let count = |rest: &mut dyn Iterator<Item = char>, wanted: fn(char) -> bool| {
-        rest.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
-    };
     let runs = text.iter().enumerate().map(|(at, &c)| {
         if is_round_open(c) {
-            count(&mut text.iter().skip(at + 1).copied(), is_square_open)
+            run_length(text.iter().skip(at + 1).copied(), is_square_open)
         } else if is_round_close(c) {
-            count(&mut text.iter().take(at).rev().copied(), is_square_close)
+            run_length(text.iter().take(at).rev().copied(), is_square_close)
         } else {
             0
         }

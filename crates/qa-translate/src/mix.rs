@@ -8,8 +8,9 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use whole_file::Together;
 
-use crate::write::{write_datasets, write_json};
+use crate::error::create_folder_of;
 use crate::{TranslateError, Translated};
 
 /// Which pairs of languages are mixed.
@@ -245,8 +246,9 @@ impl Mixed {
     /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be
     /// written.
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
-        self.some()?;
-        let mut files = Vec::with_capacity(self.report.rows.len());
+        self.check_some()?;
+        let mut paths = Vec::with_capacity(self.report.rows.len());
+        let mut together = Together::default();
         for (context, question, _) in self.report.in_table_order() {
             let of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question
@@ -254,11 +256,15 @@ impl Mixed {
             let name = DatasetName { split: split.to_owned(), context, question };
             let path = folder.join(name.to_string());
             let questions = self.rows.iter().filter(of_pair).map(|row| row.question.clone());
-            let (version, questions) = (self.version.clone(), questions.collect());
-            files.push((path.clone(), Dataset { path, version, questions }));
+            let version = self.version.clone();
+            let dataset = Dataset { path: path.clone(), version, questions: questions.collect() };
+            create_folder_of(&path)?;
+            let added = together.add(&path, dataset.to_json(&path)?);
+            added.map_err(TranslateError::io(&path, "write the file"))?;
+            paths.push(path);
         }
-        write_datasets(&files)?;
-        Ok(files.into_iter().map(|(path, _)| path).collect())
+        together.publish()?;
+        Ok(paths)
     }
 
     /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's
@@ -268,13 +274,18 @@ impl Mixed {
     /// # Errors
     /// [`TranslateError::Empty`] without rows; [`TranslateError::Io`].
     pub fn write_one(&self, path: &Path) -> Result<(), TranslateError> {
-        self.some()?;
+        self.check_some()?;
         let data = self.rows.iter().map(MixedRow::to_squad).collect();
         let extra = squad::Extra::default();
-        write_json(path, &squad::File { version: self.version.clone(), data, extra })
+        let file = squad::File { version: self.version.clone(), data, extra };
+        let refuse = || TranslateError::io(path, "write the file");
+        let mut bytes = serde_json::to_vec_pretty(&file).map_err(|error| refuse()(error.into()))?;
+        bytes.push(b'\n');
+        create_folder_of(path)?;
+        whole_file::write(path, bytes).map_err(refuse())
     }
 
-    fn some(&self) -> Result<(), TranslateError> {
+    fn check_some(&self) -> Result<(), TranslateError> {
         match self.rows.is_empty() {
             true => Err(TranslateError::Empty {
                 hint: "no question has an answer in two languages; do the ids agree?".into(),

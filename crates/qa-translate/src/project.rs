@@ -59,7 +59,7 @@ impl Default for ProjectConfig {
 ///
 /// # Errors
 /// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row
-/// or column that is looked at is not finite.
+/// or column that is read is not finite.
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,

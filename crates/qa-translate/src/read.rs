@@ -47,43 +47,6 @@ pub fn read_translations(
     languages.iter().map(read).collect()
 }
 
-/// The questions of `folder`, for training beside those of `source`: first the translations, with
-/// question and passage in one language (D', mixMRC, section 3.1), then those that
-/// [`mix`](crate::mix()) makes of both, with question and passage in two (D'').
-///
-/// ```
-/// use mlqa_eval::{Dataset, Language};
-/// use qa_translate::{MixConfig, read_and_mix};
-///
-/// let folder = tempfile::tempdir().unwrap();
-/// let [english, german] =
-///     ["en", "de"].map(|code| Dataset::read(format!("../../data/xquad/xquad.{code}.json")));
-/// let (english, german) = (english?, german?);
-/// german.write(folder.path().join("train-context-de-question-de.json"))?;
-/// let (config, path) = (MixConfig::default(), folder.path());
-/// let [translated, mixed] = read_and_mix(path, "train", &english, &[Language::DE], &config)?;
-/// assert_eq!(translated, german.questions);
-/// // German questions about English passages, and the reverse.
-/// assert_eq!(mixed.len(), 2 * german.questions.len());
-/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-/// ```
-///
-/// # Errors
-/// As [`read_translations`], [`Dataset::check_answers`] and [`mix`](crate::mix()).
-pub fn read_and_mix(
-    folder: &Path,
-    split: &str,
-    source: &Dataset,
-    languages: &[Language],
-    config: &MixConfig,
-) -> Result<[Vec<Question>; 2], TranslateError> {
-    let reworded = !config.require_pair;
-    let all = read_translations(folder, split, config.source_language, languages, reworded)?;
-    all.iter().try_for_each(|own| own.dataset.check_answers())?;
-    let mixed = mix(source, &all, config)?.rows.into_iter().map(|row| row.question).collect();
-    Ok([all.into_iter().flat_map(|own| own.dataset.questions).collect(), mixed])
-}
-
 /// The questions that mixMRC trains on (section 3.1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MixedTraining {
@@ -109,21 +72,33 @@ impl Display for MixedTraining {
 }
 
 impl MixedTraining {
-    /// Reads D from the file `source`, and D' and D'' as [`read_and_mix`] does, where there is a
-    /// `folder` of translations.
+    /// Reads D from the file `source` and, where there is a `folder` of translations, D' from it;
+    /// [`mix`](crate::mix()) makes D'' of both.
     ///
     /// ```
     /// use std::path::Path;
+    /// use mlqa_eval::Language;
     /// use qa_translate::{MixConfig, MixedTraining};
     ///
     /// let english = Path::new("../../data/xquad/xquad.en.json");
     /// let data = MixedTraining::read(english, None, "train", &[], &MixConfig::default())?;
     /// assert_eq!(data.to_string(), "questions: 1190, translated: 0, mixed: 0");
-    /// # Ok::<(), qa_translate::TranslateError>(())
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// std::fs::copy(
+    ///     "../../data/xquad/xquad.de.json",
+    ///     folder.path().join("train-context-de-question-de.json"),
+    /// )?;
+    /// let (folder, languages) = (Some(folder.path()), [Language::DE]);
+    /// let config = MixConfig::default();
+    /// let data = MixedTraining::read(english, folder, "train", &languages, &config)?;
+    /// // German questions about English passages, and the reverse.
+    /// assert_eq!(data.to_string(), "questions: 1190, translated: 1190, mixed: 2380");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// As [`read_and_mix`], also for an answer of the source that is not where its file says.
+    /// As [`read_translations`], [`Dataset::check_answers`] and [`mix`](crate::mix()).
     pub fn read(
         source: &Path,
         folder: Option<&Path>,
@@ -133,10 +108,17 @@ impl MixedTraining {
     ) -> Result<Self, TranslateError> {
         let source = Dataset::read(source)?;
         source.check_answers()?;
-        let [translated, mixed] = match folder {
-            Some(folder) => read_and_mix(folder, split, &source, languages, config)?,
-            None => Default::default(),
+        let Some(folder) = folder else {
+            return Ok(Self { source: source.questions, ..Self::default() });
         };
-        Ok(Self { source: source.questions, translated, mixed })
+        let reworded = !config.require_pair;
+        let all = read_translations(folder, split, config.source_language, languages, reworded)?;
+        all.iter().try_for_each(|one| one.dataset.check_answers())?;
+        let mixed = mix(&source, &all, config)?.rows.into_iter().map(|row| row.question);
+        Ok(Self {
+            mixed: mixed.collect(),
+            translated: all.into_iter().flat_map(|one| one.dataset.questions).collect(),
+            source: source.questions,
+        })
     }
 }

@@ -35,7 +35,7 @@ pub enum SearchFault {
 }
 
 /// Finds `answer`, without the white space around it, in `passage`. `position`, from 0 to 1, is
-/// where the source answer begins, as a share of its passage; only [`Occurrence::Nearest`] looks at
+/// where the source answer begins, as a share of its passage; only [`Occurrence::Nearest`] reads
 /// it. Occurrences may overlap.
 ///
 /// ```

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::checked::{NoAnswer, first_answer};
 use crate::markers::{Marked, MarkerFault, Recovered, mark};
 use crate::search::{SearchConfig, SearchFault, search};
-use crate::{TranslateError, Translator};
+use crate::{TranslateError, Translations, Translator};
 
 /// How a data set is translated.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -145,7 +145,7 @@ impl TranslateReport {
     }
 }
 
-/// What is being translated, for a progress bar.
+/// What is being translated, in words for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Questions.
@@ -186,7 +186,7 @@ pub fn translate(
     source: &Dataset,
     from: Language,
     to: Language,
-    translator: &mut impl Translator,
+    translator: &mut dyn Translator,
     config: &TranslateConfig,
     progress: impl FnMut(Stage, usize, usize),
 ) -> Result<Translated, TranslateError> {
@@ -227,12 +227,6 @@ struct MarkedAnswer<'a> {
     marked: Marked,
 }
 
-/// An answer whose markers did not come back.
-struct LostAnswer<'a> {
-    question: usize,
-    answer: &'a Answer,
-}
-
 /// A translated passage with its answer.
 struct Aligned {
     question: usize,
@@ -241,15 +235,15 @@ struct Aligned {
 }
 
 /// A translator with its languages, and the counts of what it has done.
-struct Work<'a, T, P> {
-    translator: &'a mut T,
+struct Work<'a, P> {
+    translator: &'a mut dyn Translator,
     from: Language,
     to: Language,
     progress: P,
     report: TranslateReport,
 }
 
-impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
+impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     /// The questions whose wording has a translation: new wording, the source's passage and
     /// answers.
     fn translate_questions(&mut self, source: &Dataset) -> Result<Vec<Question>, TranslateError> {
@@ -288,28 +282,26 @@ impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
     }
 
     /// Translates marked passages and reads the markers back; also returns those that lost them.
-    fn translate_marked<'q>(
+    fn translate_marked<'m, 'q>(
         &mut self,
-        all: &[MarkedAnswer<'q>],
-    ) -> Result<(Vec<Aligned>, Vec<LostAnswer<'q>>), TranslateError> {
+        all: &'m [MarkedAnswer<'q>],
+    ) -> Result<(Vec<Aligned>, Vec<&'m MarkedAnswer<'q>>), TranslateError> {
         let texts: Vec<&str> = all.iter().map(|one| one.marked.text.as_str()).collect();
         let translations = self.run(Stage::MarkedPassages, &texts)?;
         let (mut aligned, mut lost) = (Vec::with_capacity(all.len()), Vec::new());
-        for (&MarkedAnswer { question, answer, ref marked }, translation) in
-            all.iter().zip(translations)
-        {
+        for (one, translation) in all.iter().zip(translations) {
             let Some(translation) = translation else {
                 self.report.discarded.untranslated_passage += 1;
                 continue;
             };
-            match marked.recover(&translation) {
+            match one.marked.recover(&translation) {
                 Ok(Recovered { passage, answer }) => {
                     self.report.by_markers += 1;
-                    aligned.push(Aligned { question, passage, answer });
+                    aligned.push(Aligned { question: one.question, passage, answer });
                 }
                 Err(fault) => {
                     self.report.faults.count(fault);
-                    lost.push(LostAnswer { question, answer });
+                    lost.push(one);
                 }
             }
         }
@@ -320,7 +312,7 @@ impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
     fn search_lost(
         &mut self,
         questions: &[Question],
-        lost: &[LostAnswer<'_>],
+        lost: &[&MarkedAnswer<'_>],
         config: &SearchConfig,
     ) -> Result<Vec<Aligned>, TranslateError> {
         let passage = |index: usize| questions.get(index).map_or("", |one| &one.context);
@@ -331,7 +323,7 @@ impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
         let translations = translated_passages.into_iter().zip(translated_answers);
         let discarded = &mut self.report.discarded;
         let mut aligned = Vec::with_capacity(lost.len());
-        for ((&LostAnswer { question, answer }, source), translation) in
+        for ((&&MarkedAnswer { question, answer, .. }, source), translation) in
             lost.iter().zip(passages).zip(translations)
         {
             let (passage, wanted) = match translation {
@@ -359,7 +351,7 @@ impl<T: Translator, P: FnMut(Stage, usize, usize)> Work<'_, T, P> {
     }
 
     /// Translates in batches; a blank translation is none.
-    fn run(&mut self, stage: Stage, texts: &[&str]) -> Result<Vec<Option<String>>, TranslateError> {
+    fn run(&mut self, stage: Stage, texts: &[&str]) -> Translations {
         let mut all = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.translator.batch_size().max(1)) {
             (self.progress)(stage, all.len(), texts.len());

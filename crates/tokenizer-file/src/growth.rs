@@ -2,17 +2,17 @@
 use serde_json::Value;
 
 /// How many characters a normaliser may make of one, and put before a text.
-pub(crate) const MOST: usize = 1000;
+pub(crate) const MAX_GROWTH: usize = 1000;
 
 /// Refuses a `normalizer` of `tokenizer.json` whose replacements, one after the other, can make
-/// more than [`MOST`] characters of one, or that puts more than so many before a text.
+/// more than [`MAX_GROWTH`] characters of one, or that puts more than that before a text.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
     let mut growth = Growth { factor: 1, before: 0 };
     growth.add(normalizer);
-    if growth.factor > MOST || growth.before > MOST {
+    if growth.factor > MAX_GROWTH || growth.before > MAX_GROWTH {
         return Err(format!(
             "its normalizer can make {} characters of one and puts {} before a text; expected at \
-             most {MOST}; take the tokenizer.json of the model's own page",
+             most {MAX_GROWTH}; take the tokenizer.json of the model's page",
             growth.factor, growth.before
         ));
     }

@@ -26,7 +26,7 @@ pub enum LayoutError {
         /// The names that are known.
         names: String,
     },
-    /// Nothing says what stands around a text.
+    /// Neither a post-processor nor known tokens decide what stands around a text.
     #[error(
         "it has no post-processor that puts tokens around a text, and neither <s> and </s> nor \
          [CLS] and [SEP] among its tokens; understood are a post-processor that puts one token \
@@ -94,8 +94,8 @@ impl Layout {
     /// The layout of a tokenizer, whatever it truncates or pads.
     ///
     /// # Errors
-    /// [`LayoutError`] if it does not put one token before a text and one after it. What it lacks
-    /// besides is an error when it is asked for.
+    /// [`LayoutError`] if it does not put one token before a text and one after it. Other tokens
+    /// that it lacks are an error of the method that returns them.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
         let processed = processed(tokenizer, &[FIRST])?.filter(|ids| ids.len() > 1);
         let (before, after, between) = match processed.as_deref() {
@@ -223,7 +223,7 @@ fn between(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, L
 
 type Parts = (u32, u32, Result<Vec<u32>, LayoutError>);
 
-/// The layout of a known family, for a tokenizer that says nothing itself.
+/// The layout of a known family, for a tokenizer without a post-processor.
 fn by_name(tokenizer: &Tokenizer) -> Result<Parts, LayoutError> {
     for (before, after, separators) in [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1)] {
         let ids = tokenizer.token_to_id(before).zip(tokenizer.token_to_id(after));

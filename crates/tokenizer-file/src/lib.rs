@@ -60,7 +60,7 @@ const LONGEST: u64 = 256 << 20;
 ///
 /// # Errors
 /// [`TokenizerFileError`] naming the file; also for a normaliser that can make more than 1,000
-/// characters of one, or puts more than so many before a text.
+/// characters of one, or puts more than that before a text.
 pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, TokenizerFileError> {
     let path = path.as_ref();
     let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
@@ -82,7 +82,7 @@ pub fn read_text(path: &Path) -> Result<String, TokenizerFileError> {
 /// [`TokenizerFileError::Content`] as for [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, TokenizerFileError> {
     let content = |problem| TokenizerFileError::Content { path: path.to_owned(), problem };
-    // A file that was cut is no JSON, which says where it ends.
+    // A file that was cut is no JSON; the error has the place where it ends.
     let parts: Parts = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     growth::check(&parts.normalizer).map_err(content)?;
     match quietly(|| text.parse::<Tokenizer>()) {
@@ -91,7 +91,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, TokenizerFileError> {
     }
 }
 
-/// What is looked at before `tokenizers` reads the file.
+/// What is checked before `tokenizers` reads the file.
 #[derive(Deserialize)]
 struct Parts {
     #[serde(default)]
@@ -102,7 +102,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` gives, or nothing if it panics, which is said nowhere.
+/// What `work` gives, or nothing if it panics; the panic is not printed.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

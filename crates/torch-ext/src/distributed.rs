@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, RawGroup, call};
+use crate::ffi::{self, RawGroup, call, make};
 use crate::roll_call::{Notes, Peers, roll_call};
 use crate::waiting::{FIRST, Watch, say};
 use crate::{Error, Result};
@@ -154,7 +154,7 @@ impl ProcessGroup {
     /// [`Error::Distributed`] if the others do not come, an address cannot be used, or two
     /// processes have one number.
     pub fn connect(place: &Rendezvous, meeting: Duration, timeout: Duration) -> Result<Self> {
-        expect_interface(place.interface.as_deref().unwrap_or_default())?;
+        check_interface(place.interface.as_deref().unwrap_or_default())?;
         let not_met = |reason: &dyn fmt::Display| {
             let Rendezvous { rank, size, host, port, .. } = place;
             Error::Distributed(format!(
@@ -250,7 +250,7 @@ impl ProcessGroup {
     }
 
     /// An operation of all ranks, whose error names it, and the rank that ended.
-    fn together(&self, operation: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn together<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.watch.waiting(body).map_err(|error| {
             let here = format!("rank {} of {}: {operation}", self.rank, self.size);
             Error::Distributed(match self.peers.gone(LOOK_FOR_THE_GONE) {
@@ -292,17 +292,12 @@ impl ProcessGroup {
     /// # Errors
     /// As [`ProcessGroup::all_reduce`].
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
-        let mut out = std::ptr::null_mut();
         self.together("all-gather", || {
             // SAFETY: as above; on success `out` is a new tensor that we own.
-            call(|error| unsafe {
-                ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), &mut out, error)
+            make(|out, error| unsafe {
+                ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), out, error)
             })
-        })?;
-        if out.is_null() {
-            return Err(Error::Libtorch("no tensor came back".into()));
-        }
-        Ok(unsafe { Tensor::from_ptr(out) })
+        })
     }
 
     /// The bytes of every rank, in the order of ranks.
@@ -455,7 +450,7 @@ impl ProcessGroup {
 }
 
 /// Refuses an interface that this machine does not have, where its system lists them.
-fn expect_interface(name: &str) -> Result<()> {
+fn check_interface(name: &str) -> Result<()> {
     let listed = Path::new("/sys/class/net");
     if name.is_empty() || !listed.is_dir() || listed.join(name).exists() {
         return Ok(());

@@ -2,8 +2,7 @@
 //! and where in that row.
 use tch::{Kind, Tensor};
 
-use crate::ffi::{self, call};
-use crate::packed::owned;
+use crate::ffi::{self, make};
 use crate::{Result, first_row};
 
 /// The places of the tokens of a batch `[rows, length]` that is being computed, `[rows * length]`
@@ -55,13 +54,9 @@ pub fn token_places(rows: i64, length: i64) -> Result<Tensor> {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn dropout_factors(places: &Tensor, width: i64, p: f64) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
     // SAFETY: a live tensor; the shim checks its shape, dtype and device and, on success, hands
     // over a tensor that we own.
-    call(|error| unsafe {
-        ffi::polyqa_dropout_factors(places.as_ptr(), width, p, &mut out, error)
-    })?;
-    owned(out)
+    make(|out, error| unsafe { ffi::polyqa_dropout_factors(places.as_ptr(), width, p, out, error) })
 }
 
 /// [`dropout_factors`] for `x`, `[.., W]`, whose rows have `places`: of its shape and dtype.

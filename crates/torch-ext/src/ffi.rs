@@ -260,6 +260,24 @@ pub(crate) fn raw_or_null(tensor: Option<&Tensor>) -> RawTensor {
     tensor.map_or(std::ptr::null(), |tensor| tensor.as_ptr())
 }
 
+/// Runs a shim function that makes a tensor, which is ours afterwards.
+pub(crate) fn make(
+    body: impl FnOnce(*mut *mut C_tensor, *mut *mut c_char) -> c_int,
+) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    call(|error| body(&mut out, error))?;
+    owned(out)
+}
+
+/// A tensor that the shim handed over.
+pub(crate) fn owned(out: *mut C_tensor) -> Result<Tensor> {
+    if out.is_null() {
+        return Err(Error::Libtorch("no tensor came back".into()));
+    }
+    // SAFETY: the shim made it, and we own it.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
 /// Runs one shim function and turns its message into an error.
 pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
     let mut message: *mut c_char = std::ptr::null_mut();

@@ -3,8 +3,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, call};
-use crate::{Attention, Error, Result, seeded_randn};
+use crate::ffi::{self, make};
+use crate::{Attention, Result, seeded_randn};
 
 /// Self-attention of packed rows, as [`packed_attention`](crate::packed_attention), on a GPU.
 ///
@@ -16,8 +16,8 @@ use crate::{Attention, Error, Result, seeded_randn};
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
-/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, `dropout` is outside `0..1`, or the
-/// GPU or the build of libtorch has no such kernel.
+/// [`Error::Libtorch`](crate::Error::Libtorch) if shapes, dtypes or devices do not fit, `dropout`
+/// is outside `0..1`, or the GPU or the build of libtorch has no such kernel.
 pub fn flash_attention(
     query: &Tensor,
     key: &Tensor,
@@ -27,10 +27,9 @@ pub fn flash_attention(
     attention: &Attention,
 ) -> Result<Tensor> {
     let reach = attention.raw_reach()?;
-    let mut out = std::ptr::null_mut();
     // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
     // a tensor that we own.
-    call(|error| unsafe {
+    make(|out, error| unsafe {
         ffi::polyqa_flash_attention(
             query.as_ptr(),
             key.as_ptr(),
@@ -40,15 +39,10 @@ pub fn flash_attention(
             attention.heads,
             reach,
             attention.dropout,
-            &mut out,
+            out,
             error,
         )
-    })?;
-    if out.is_null() {
-        return Err(Error::Libtorch("no tensor came back".into()));
-    }
-    // SAFETY: the shim made it, and we own it.
-    Ok(unsafe { Tensor::from_ptr(out) })
+    })
 }
 
 /// What attention [`flash_attention`] is asked for.

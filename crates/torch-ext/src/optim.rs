@@ -1,7 +1,7 @@
 //! Optimiser kernels over all parameters at once: one call instead of a dozen per tensor.
 use tch::Tensor;
 
-use crate::ffi::{self, call, raw};
+use crate::ffi::{self, call, make, raw};
 use crate::{Error, Result};
 
 /// Hyper-parameters of one [`fused_adamw`] step.
@@ -87,10 +87,8 @@ pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
 /// As [`total_norm`].
 pub fn norm_of_all(tensors: &[&Tensor]) -> Result<Tensor> {
     let list = raw(tensors);
-    let mut out = std::ptr::null_mut();
     // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
-    call(|error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), &mut out, error) })?;
-    Ok(unsafe { Tensor::from_ptr(out) })
+    make(|out, error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), out, error) })
 }
 
 /// Multiplies all tensors by `factor`, in place.

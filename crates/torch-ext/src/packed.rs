@@ -7,7 +7,7 @@
 //! masks, so the same state gives the same step, whatever the number of threads.
 use tch::Tensor;
 
-use crate::ffi::{self, call};
+use crate::ffi::{self, make};
 use crate::{Error, Result};
 
 /// How a layer attends.
@@ -76,10 +76,9 @@ pub fn packed_attention(
     attention: &Attention,
 ) -> Result<Tensor> {
     let reach = attention.raw_reach()?;
-    let mut out = std::ptr::null_mut();
     // SAFETY: live tensors and lengths; the shim checks shapes, dtypes and devices and, on success,
     // hands over a tensor that we own.
-    call(|error| unsafe {
+    make(|out, error| unsafe {
         ffi::polyqa_packed_attention(
             query.as_ptr(),
             key.as_ptr(),
@@ -90,11 +89,10 @@ pub fn packed_attention(
             attention.heads,
             reach,
             attention.dropout,
-            &mut out,
+            out,
             error,
         )
-    })?;
-    owned(out)
+    })
 }
 
 /// `LayerNorm(dropout(x) + residual)` over the last dimension, in float32.
@@ -129,10 +127,9 @@ pub fn dropout_add_norm(
     eps: f64,
     dropout: f64,
 ) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
     // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
     // a tensor that we own.
-    call(|error| unsafe {
+    make(|out, error| unsafe {
         ffi::polyqa_dropout_add_norm(
             x.as_ptr(),
             residual.as_ptr(),
@@ -141,17 +138,8 @@ pub fn dropout_add_norm(
             places.as_ptr(),
             eps,
             dropout,
-            &mut out,
+            out,
             error,
         )
-    })?;
-    owned(out)
-}
-
-pub(crate) fn owned(out: *mut torch_sys::C_tensor) -> Result<Tensor> {
-    if out.is_null() {
-        return Err(Error::Libtorch("no tensor came back".into()));
-    }
-    // SAFETY: the shim made it, and we own it.
-    Ok(unsafe { Tensor::from_ptr(out) })
+    })
 }

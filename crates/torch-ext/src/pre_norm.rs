@@ -3,8 +3,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, call};
-use crate::packed::owned;
+use crate::ffi::{self, call, make, owned};
 
 /// Queries and keys turned by their tokens' positions (rotary positions, Su et al. 2021), and the
 /// values as they are.
@@ -60,8 +59,6 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn gated_gelu(wide: &Tensor) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
     // SAFETY: a live tensor; the shim checks it and, on success, hands over a tensor that we own.
-    call(|error| unsafe { ffi::polyqa_gated_gelu(wide.as_ptr(), &mut out, error) })?;
-    owned(out)
+    make(|out, error| unsafe { ffi::polyqa_gated_gelu(wide.as_ptr(), out, error) })
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use crate::ffi::{self, call};
+use crate::ffi::{self, make};
 use crate::{Error, Result};
 
 type Body = Box<dyn Fn(&Tensor) -> std::result::Result<Tensor, String>>;
@@ -40,13 +40,9 @@ pub fn recompute(
     }
     let body: Body = Box::new(body);
     let body: *mut c_void = Box::into_raw(Box::new(body)).cast();
-    let mut out = std::ptr::null_mut();
     // SAFETY: `input` is live; the shim owns `body` from here on and gives it to `free` once; on
     // success `out` is a new tensor that we own.
-    call(|error| unsafe {
-        ffi::polyqa_recompute(run, free, body, input.as_ptr(), &mut out, error)
-    })?;
-    Ok(unsafe { Tensor::from_ptr(out) })
+    make(|out, error| unsafe { ffi::polyqa_recompute(run, free, body, input.as_ptr(), out, error) })
 }
 
 /// Calls the body for the shim; no panic passes through C++.

@@ -3,7 +3,7 @@ use std::cell::Cell;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, call};
+use crate::ffi::{self, call, make};
 use crate::{Error, Result};
 
 fn index(device: Device) -> Result<i64> {
@@ -33,10 +33,8 @@ fn index(device: Device) -> Result<i64> {
 /// ```
 pub fn rng_state(device: Device) -> Result<Tensor> {
     let index = index(device)?;
-    let mut out = std::ptr::null_mut();
     // SAFETY: on success `out` is a new tensor that we own.
-    call(|error| unsafe { ffi::polyqa_rng_state(index, &mut out, error) })?;
-    Ok(unsafe { Tensor::from_ptr(out) })
+    make(|out, error| unsafe { ffi::polyqa_rng_state(index, out, error) })
 }
 
 /// Restores a state of [`rng_state`].
@@ -166,12 +164,10 @@ impl<'a, T> Part<&'a [T]> {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn seeded_randn(size: &[i64], seed: i64) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
     // SAFETY: the sizes are live; on success `out` is a new tensor that we own.
-    call(|error| unsafe {
-        ffi::polyqa_seeded_randn(size.as_ptr(), size.len(), seed, &mut out, error)
-    })?;
-    Ok(unsafe { Tensor::from_ptr(out) })
+    make(|out, error| unsafe {
+        ffi::polyqa_seeded_randn(size.as_ptr(), size.len(), seed, out, error)
+    })
 }
 
 #[cfg(test)]

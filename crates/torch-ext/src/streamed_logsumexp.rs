@@ -2,7 +2,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, call, raw_or_null};
+use crate::ffi::{self, make, raw_or_null};
 
 /// The keys of [`streamed_logsumexp`] and how they are read.
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +63,9 @@ pub fn streamed_logsumexp(
     keys: &KeyBlocks<'_>,
     temperature: f64,
 ) -> Result<Tensor> {
-    let mut out = std::ptr::null_mut();
     // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over a
     // tensor that we own.
-    call(|error| unsafe {
+    make(|out, error| unsafe {
         ffi::polyqa_streamed_logsumexp(
             query.as_ptr(),
             keys.key.as_ptr(),
@@ -77,9 +76,8 @@ pub fn streamed_logsumexp(
             temperature,
             keys.normalise_eps.unwrap_or(-1.0),
             keys.block,
-            &mut out,
+            out,
             error,
         )
-    })?;
-    Ok(unsafe { Tensor::from_ptr(out) })
+    })
 }

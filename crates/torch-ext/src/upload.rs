@@ -2,8 +2,7 @@
 use tch::{Device, Tensor};
 
 use crate::Result;
-use crate::ffi::{self, call};
-use crate::packed::owned;
+use crate::ffi::{self, make};
 
 /// `tensor` on `device`. From the CPU to a GPU it goes through pinned memory and nothing waits for
 /// it: the copy takes its turn before the work that is asked for next.
@@ -25,8 +24,6 @@ pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     if tensor.device() != Device::Cpu {
         return Ok(tensor.f_to_device(device)?);
     }
-    let mut out = std::ptr::null_mut();
     // SAFETY: a live tensor; on success the shim hands over one that we own.
-    call(|error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, &mut out, error) })?;
-    owned(out)
+    make(|out, error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, out, error) })
 }

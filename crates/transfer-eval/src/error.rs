@@ -131,6 +131,16 @@ impl Error {
         Self::Content { path: path.to_path_buf(), message: message.into() }
     }
 
+    /// What is wrong with the item at `index`, from 0.
+    pub(crate) fn mismatch(
+        what: &'static str,
+        index: usize,
+        line: Option<usize>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::Mismatch { what, index: index + 1, line, message: message.into() }
+    }
+
     pub(crate) fn array(name: &'static str, message: impl Into<String>) -> Self {
         Self::Array { name, message: message.into() }
     }
@@ -140,7 +150,7 @@ impl Error {
 ///
 /// # Errors
 /// [`Error::Count`] that names the first one without a partner, with what `name` says of it.
-pub(crate) fn expect_partners(
+pub(crate) fn check_partners(
     (one, what): (&str, &'static str),
     expected: usize,
     got: usize,

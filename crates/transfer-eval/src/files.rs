@@ -41,7 +41,7 @@ pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
 }
 
-/// One JSON object per line, with its line; blank lines are passed over.
+/// One JSON object per line, with its line; blank lines are skipped.
 pub(crate) fn json_lines<T: DeserializeOwned>(
     path: &Path,
     expected: &str,

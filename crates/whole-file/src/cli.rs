@@ -1,7 +1,12 @@
-//! What a program begins and ends with (feature `cli`).
+//! What a program begins and ends with, and how it shows its progress (feature `cli`). Bars and
+//! spinners are hidden where standard error is no terminal.
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{one_line, stdout_is_taken, take_notes};
 
@@ -56,6 +61,38 @@ pub fn print(text: &str) -> io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// A bar over `length` steps.
+pub fn progress(length: usize, message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    // A count in memory fits 64 bits.
+    let bar = ProgressBar::new(length as u64).with_message(message);
+    styled(bar, "{msg} {wide_bar} {human_pos}/{human_len} {eta}")
+}
+
+/// A bar over the bytes of a file, or bytes and their rate alone where the `length` is not known.
+pub fn byte_progress(length: Option<u64>) -> ProgressBar {
+    let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
+    match length {
+        Some(length) => styled(ProgressBar::new(length), template),
+        None => styled(ProgressBar::new_spinner(), "{spinner} {bytes}, {binary_bytes_per_sec}"),
+    }
+}
+
+/// A spinner beside what is under way.
+pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message);
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(100));
+    }
+    bar
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The files that were read; `None` while nobody asked for them to be kept.
+/// The files that were read; `None` before [`protect_inputs`].
 static INPUTS: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
 
 /// From now on, no file that this process reads through this crate is written over: making or
@@ -33,8 +33,8 @@ pub fn inputs() -> Vec<PathBuf> {
     inputs.clone().unwrap_or_default()
 }
 
-/// Whether `path` may be written: it is none of the inputs that are protected. Programs ask before
-/// long work; every writer of this crate asks again.
+/// Whether `path` may be written: it is none of the inputs that are protected. Programs check
+/// before long work; every writer of this crate checks again.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for an input.
@@ -50,7 +50,7 @@ pub fn check_output(path: &Path) -> io::Result<()> {
 }
 
 /// Whether both paths lead to one regular file that exists.
-pub fn same_file(one: &Path, other: &Path) -> bool {
+fn same_file(one: &Path, other: &Path) -> bool {
     let (Ok(data), Ok(others)) = (fs::metadata(one), fs::metadata(other)) else { return false };
     if !data.is_file() || !others.is_file() {
         return false;

@@ -18,7 +18,7 @@ use tempfile::TempPath;
 
 use crate::target::Target;
 
-pub use inputs::{check_output, inputs, protect_inputs, remember_input, same_file};
+pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use notes::{lines, note_unended, one_line, take_notes};
 pub use read::{
     LONGEST_FILE, Lines, TextReader, open, read, read_limited, read_to_string,
@@ -30,9 +30,10 @@ pub use together::{PublishError, Together, publish_all};
 /// Whether a file was written to standard output.
 static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Whether a file was, or is being, written to standard output, so that a program says what else
-/// it has to say on standard error.
-pub fn stdout_is_taken() -> bool {
+/// Whether a file was, or is being, written to standard output, so that a program prints everything
+/// else to standard error.
+#[cfg(feature = "cli")]
+pub(crate) fn stdout_is_taken() -> bool {
     STDOUT_TAKEN.load(Ordering::Relaxed)
 }
 

@@ -1,4 +1,4 @@
-//! What a program should tell its user about the files it read, and how it says so.
+//! Notes about the files that a program read, and texts as harmless lines of a terminal.
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

@@ -47,11 +47,11 @@ impl Target {
 /// The number of the open file of this process that `path` names.
 fn descriptor(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
-    let own = format!("/proc/{}/fd/", std::process::id());
+    let process = format!("/proc/{}/fd/", std::process::id());
     match text {
         "/dev/stdout" => Some("1"),
         "/dev/stderr" => Some("2"),
-        _ => ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", own.as_str()]
+        _ => ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", process.as_str()]
             .iter()
             .find_map(|folder| text.strip_prefix(folder)),
     }

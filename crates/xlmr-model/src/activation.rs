@@ -1,10 +1,12 @@
 //! The activation of the feed-forward layer.
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::Result;
 
 /// What `hidden_act` of `config.json` may name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// Exact GELU, through the error function.
     #[default]
@@ -18,6 +20,9 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// What a key may name, for messages.
+    pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu";
+
     /// The name in `config.json`.
     pub fn name(self) -> &'static str {
         match self {
@@ -26,13 +31,6 @@ impl Activation {
             Self::GeluPytorchTanh => "gelu_pytorch_tanh",
             Self::Relu => "relu",
         }
-    }
-
-    /// The activation of this name, if it is one of the four.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Gelu, Self::GeluNew, Self::GeluPytorchTanh, Self::Relu]
-            .into_iter()
-            .find(|activation| activation.name() == name)
     }
 
     /// Elementwise, any shape.

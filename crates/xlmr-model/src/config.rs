@@ -1,11 +1,12 @@
 //! The configuration of a model: `config.json` of Hugging Face.
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::architecture::MODEL_TYPES;
-use crate::fields::{Fields, brief};
+use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
 use crate::{Activation, Architecture, Error, Head, ModernBert, Result};
 
 /// Sizes, rates and ids of a model; the fields carry the names of `config.json` as XLM-R and BERT
@@ -180,83 +181,69 @@ impl Config {
         let mut fields = Fields::new(value, file)?;
         let known = || format!("one of {}", MODEL_TYPES.map(|name| format!("{name:?}")).join(", "));
         let model_type: Option<String> = fields.take("model_type", &known(), None)?;
-        let config = match model_type.as_deref() {
-            Some("xlm-roberta") => Self::with_positions(&mut fields, Architecture::XlmRoberta)?,
-            Some("bert") => Self::with_positions(&mut fields, Architecture::Bert)?,
-            Some("modernbert") => Self::with_rotary_positions(&mut fields)?,
+        let mut config = match model_type.as_deref() {
+            Some("xlm-roberta") => Self {
+                vocab_size: 30_522,
+                max_position_embeddings: 512,
+                type_vocab_size: 2,
+                layer_norm_eps: 1e-12,
+                ..Self::base()
+            },
+            Some("bert") => Self { vocab_size: 30_522, ..Self::bert_base_multilingual() },
+            Some("modernbert") => Self {
+                vocab_size: 50_368,
+                pad_token_id: 50_283,
+                bos_token_id: Some(50_281),
+                eos_token_id: Some(50_282),
+                ..Self::mmbert_base()
+            },
             other => {
                 let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
                 return Err(fields.refuse("model_type", &known(), got));
             }
         };
-        let labels: Option<BTreeMap<String, String>> =
-            fields.take("id2label", "an object of label names by id, or null", None)?;
-        let config = Self {
-            tie_word_embeddings: fields.take("tie_word_embeddings", "true or false", true)?,
-            architectures: fields
-                .take::<Option<Vec<String>>>("architectures", "a list of class names", None)?
-                .unwrap_or_default(),
-            id2label: fields.labels(labels)?,
-            extra: fields.rest(),
-            ..config
-        };
+        config.keys(&mut fields);
+        if let Architecture::ModernBert(modern) = &mut config.architecture {
+            *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
+        }
+        let names: Option<Vec<String>> =
+            fields.take("architectures", "a list of class names", None)?;
+        config.architectures = names.unwrap_or_default();
+        config.id2label = fields.labels()?;
+        config.extra = fields.rest()?;
         config.check(file)?;
         Ok(config)
     }
 
-    /// What XLM-R's and BERT's files say, with their defaults.
-    fn with_positions(fields: &mut Fields, architecture: Architecture) -> Result<Self> {
-        let (count, rate, id) = ("an integer", "a number", "an integer or null");
-        let (pad, bos, eos) = match architecture {
-            Architecture::XlmRoberta => (1, Some(0), Some(2)),
-            _ => (0, None, None),
-        };
-        Ok(Self {
-            vocab_size: fields.take("vocab_size", count, 30_522)?,
-            hidden_size: fields.take("hidden_size", count, 768)?,
-            num_hidden_layers: fields.take("num_hidden_layers", count, 12)?,
-            num_attention_heads: fields.take("num_attention_heads", count, 12)?,
-            intermediate_size: fields.take("intermediate_size", count, 3072)?,
-            hidden_act: fields.activation("hidden_act")?,
-            hidden_dropout_prob: fields.take("hidden_dropout_prob", rate, 0.1)?,
-            attention_probs_dropout_prob: fields.take("attention_probs_dropout_prob", rate, 0.1)?,
-            classifier_dropout: fields.take("classifier_dropout", "a number or null", None)?,
-            max_position_embeddings: fields.take("max_position_embeddings", count, 512)?,
-            type_vocab_size: fields.take("type_vocab_size", count, 2)?,
-            initializer_range: fields.take("initializer_range", rate, 0.02)?,
-            layer_norm_eps: fields.take("layer_norm_eps", rate, 1e-12)?,
-            pad_token_id: fields.take("pad_token_id", count, pad)?,
-            bos_token_id: fields.take("bos_token_id", id, bos)?,
-            eos_token_id: fields.take("eos_token_id", id, eos)?,
-            architecture,
-            ..Self::base()
-        })
-    }
-
-    /// What ModernBERT's files say, with their defaults.
-    fn with_rotary_positions(fields: &mut Fields) -> Result<Self> {
-        let (count, rate, id) = ("an integer", "a number", "an integer or null");
-        let layers = fields.take("num_hidden_layers", count, 22)?;
-        Ok(Self {
-            vocab_size: fields.take("vocab_size", count, 50_368)?,
-            hidden_size: fields.take("hidden_size", count, 768)?,
-            num_hidden_layers: layers,
-            num_attention_heads: fields.take("num_attention_heads", count, 12)?,
-            intermediate_size: fields.take("intermediate_size", count, 1152)?,
-            hidden_act: fields.activation("hidden_activation")?,
-            hidden_dropout_prob: fields.take("mlp_dropout", rate, 0.0)?,
-            attention_probs_dropout_prob: fields.take("attention_dropout", rate, 0.0)?,
-            classifier_dropout: Some(fields.take("classifier_dropout", rate, 0.0)?),
-            max_position_embeddings: fields.take("max_position_embeddings", count, 8192)?,
-            type_vocab_size: 1,
-            initializer_range: fields.take("initializer_range", rate, 0.02)?,
-            layer_norm_eps: fields.take("norm_eps", rate, 1e-5)?,
-            pad_token_id: fields.take("pad_token_id", count, 50_283)?,
-            bos_token_id: fields.take("bos_token_id", id, Some(50_281))?,
-            eos_token_id: fields.take("eos_token_id", id, Some(50_282))?,
-            architecture: Architecture::ModernBert(ModernBert::read(fields, layers)?),
-            ..Self::base()
-        })
+    /// The keys that stand for one field each.
+    fn keys(&mut self, keys: &mut impl Keys) {
+        let modern = matches!(self.architecture, Architecture::ModernBert(_));
+        let name = |usual, of_modern| if modern { of_modern } else { usual };
+        keys.key("vocab_size", COUNT, &mut self.vocab_size);
+        keys.key("hidden_size", COUNT, &mut self.hidden_size);
+        keys.key("num_hidden_layers", COUNT, &mut self.num_hidden_layers);
+        keys.key("num_attention_heads", COUNT, &mut self.num_attention_heads);
+        keys.key("intermediate_size", COUNT, &mut self.intermediate_size);
+        let activation = name("hidden_act", "hidden_activation");
+        keys.key(activation, Activation::NAMES, &mut self.hidden_act);
+        let dropout = name("hidden_dropout_prob", "mlp_dropout");
+        keys.key(dropout, RATE, &mut self.hidden_dropout_prob);
+        let dropout = name("attention_probs_dropout_prob", "attention_dropout");
+        keys.key(dropout, RATE, &mut self.attention_probs_dropout_prob);
+        match &mut self.classifier_dropout {
+            Some(dropout) if modern => keys.key("classifier_dropout", RATE, dropout),
+            dropout => keys.key("classifier_dropout", "a number or null", dropout),
+        }
+        keys.key("max_position_embeddings", COUNT, &mut self.max_position_embeddings);
+        if !modern {
+            keys.key("type_vocab_size", COUNT, &mut self.type_vocab_size);
+        }
+        keys.key("initializer_range", RATE, &mut self.initializer_range);
+        keys.key(name("layer_norm_eps", "norm_eps"), RATE, &mut self.layer_norm_eps);
+        keys.key("pad_token_id", COUNT, &mut self.pad_token_id);
+        keys.key("bos_token_id", "an integer or null", &mut self.bos_token_id);
+        keys.key("eos_token_id", "an integer or null", &mut self.eos_token_id);
+        keys.key("tie_word_embeddings", FLAG, &mut self.tie_word_embeddings);
     }
 
     /// Checks every value against its range and against the others.
@@ -268,11 +255,8 @@ impl Config {
     }
 
     fn check(&self, file: &str) -> Result<()> {
-        let refuse = |key: &str, expected: &str, got: String| Error::Config {
-            file: file.to_owned(),
-            key: key.to_owned(),
-            expected: expected.to_owned(),
-            got,
+        let refuse = |key: &str, expected: &str, got: &dyn Display| {
+            Err(Error::config(file, key, expected, got))
         };
         // Generous bounds: they keep a damaged file from taking all memory, and products within
         // i64.
@@ -287,13 +271,12 @@ impl Config {
         ] {
             if value < 1 || value > most {
                 let expected = format!("an integer from 1 to {most}");
-                return Err(refuse(key, &expected, value.to_string()));
+                return refuse(key, &expected, &value);
             }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
             let expected = format!("a divisor of hidden_size = {}", self.hidden_size);
-            let got = self.num_attention_heads.to_string();
-            return Err(refuse("num_attention_heads", &expected, got));
+            return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
         for (key, value) in [
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
@@ -301,16 +284,15 @@ impl Config {
             ("classifier_dropout", self.classifier_dropout),
         ] {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
-                return Err(refuse(key, "a probability from 0 to 1", value.to_string()));
+                return refuse(key, "a probability from 0 to 1", &value);
             }
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps <= 1.0) {
-            let got = self.layer_norm_eps.to_string();
-            return Err(refuse("layer_norm_eps", "a number above 0 and at most 1", got));
+            let expected = "a number above 0 and at most 1";
+            return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
         if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
-            let got = self.initializer_range.to_string();
-            return Err(refuse("initializer_range", "a number of at least 0", got));
+            return refuse("initializer_range", "a number of at least 0", &self.initializer_range);
         }
         for (key, id) in [
             ("pad_token_id", Some(self.pad_token_id)),
@@ -319,44 +301,43 @@ impl Config {
         ] {
             if let Some(id) = id.filter(|id| !(0..self.vocab_size).contains(id)) {
                 let expected = format!("an id below vocab_size = {}", self.vocab_size);
-                return Err(refuse(key, &expected, id.to_string()));
+                return refuse(key, &expected, &id);
             }
         }
         if self.architecture == Architecture::XlmRoberta
             && self.max_position_embeddings <= self.pad_token_id + 1
         {
             let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
-            let got = self.max_position_embeddings.to_string();
-            return Err(refuse("max_position_embeddings", &expected, got));
+            return refuse("max_position_embeddings", &expected, &self.max_position_embeddings);
         }
         if let Architecture::ModernBert(modern) = &self.architecture {
             let depth = self.hidden_size / self.num_attention_heads;
-            if let Some((key, expected, got)) = modern.check(self.num_hidden_layers, depth) {
-                return Err(refuse(key, &expected, got));
-            }
+            modern.check(file, self.num_hidden_layers, depth)?;
             if self.type_vocab_size != 1 {
-                let got = self.type_vocab_size.to_string();
-                return Err(refuse("type_vocab_size", "1; ModernBERT has no segments", got));
+                let expected = "1; ModernBERT has no segments";
+                return refuse("type_vocab_size", expected, &self.type_vocab_size);
             }
-            if let Some(value) = self.said("head_dim").filter(|&value| value != &json!(depth)) {
+            if let Some(value) =
+                self.extra_value("head_dim").filter(|&value| value != &json!(depth))
+            {
                 let expected = format!("hidden_size / num_attention_heads = {depth}");
-                return Err(refuse("head_dim", &expected, brief(value)));
+                return refuse("head_dim", &expected, &brief(value));
             }
         }
-        if let (Some(labels), Some(value)) = (&self.id2label, self.said("num_labels"))
+        if let (Some(labels), Some(value)) = (&self.id2label, self.extra_value("num_labels"))
             && value != &json!(labels.len())
         {
             let expected = format!("{}, the labels of id2label", labels.len());
-            return Err(refuse("num_labels", &expected, brief(value)));
+            return refuse("num_labels", &expected, &brief(value));
         }
-        if let Some(value) = self.said("quantization_config") {
+        if let Some(value) = self.extra_value("quantization_config") {
             let expected = "null; weights are read as plain floats, so save the model without \
                             quantisation first";
-            return Err(refuse("quantization_config", expected, brief(value)));
+            return refuse("quantization_config", expected, &brief(value));
         }
         for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
             if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {
-                return Err(refuse(key, "false; this crate is an encoder", "true".into()));
+                return refuse(key, "false; this crate is an encoder", &"true");
             }
         }
         // ModernBERT's files may say so too (mmBERT's: "sans_pos"), where nothing reads it.
@@ -365,13 +346,13 @@ impl Config {
             && embeds
             && value != "absolute"
         {
-            return Err(refuse("position_embedding_type", "\"absolute\"", value.to_string()));
+            return refuse("position_embedding_type", "\"absolute\"", &value);
         }
         Ok(())
     }
 
     /// The value of a key that stays in `extra`, where it has one.
-    fn said(&self, key: &str) -> Option<&Value> {
+    fn extra_value(&self, key: &str) -> Option<&Value> {
         self.extra.get(key).filter(|value| !value.is_null())
     }
 
@@ -402,11 +383,9 @@ impl Config {
                 let heads = Head::all(self.num_labels());
                 let class = |head: &Head| head.class(&self.architecture);
                 let found = heads.into_iter().find(|head| class(head) == *name);
-                found.ok_or_else(|| Error::Config {
-                    file: "config.json".into(),
-                    key: "architectures".into(),
-                    expected: format!("one of {}", heads.each_ref().map(class).join(", ")),
-                    got: format!("{name:?}"),
+                found.ok_or_else(|| {
+                    let expected = format!("one of {}", heads.each_ref().map(class).join(", "));
+                    Error::config("config.json", "architectures", expected, format!("{name:?}"))
                 })
             }
         }
@@ -441,51 +420,20 @@ impl Config {
             all.insert("id2label".into(), Value::Object(by_id));
             all.insert("label2id".into(), Value::Object(by_name));
         }
-        for (key, value) in [
-            ("model_type", json!(self.architecture.model_type())),
-            ("vocab_size", json!(self.vocab_size)),
-            ("hidden_size", json!(self.hidden_size)),
-            ("num_hidden_layers", json!(self.num_hidden_layers)),
-            ("num_attention_heads", json!(self.num_attention_heads)),
-            ("intermediate_size", json!(self.intermediate_size)),
-            ("max_position_embeddings", json!(self.max_position_embeddings)),
-            ("initializer_range", json!(self.initializer_range)),
-            ("pad_token_id", json!(self.pad_token_id)),
-            ("bos_token_id", json!(self.bos_token_id)),
-            ("eos_token_id", json!(self.eos_token_id)),
-            ("tie_word_embeddings", json!(self.tie_word_embeddings)),
-            ("architectures", json!(self.architectures)),
-        ] {
-            all.insert(key.into(), value);
-        }
-        let own = match &self.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => vec![
-                ("hidden_act", json!(self.hidden_act.name())),
-                ("hidden_dropout_prob", json!(self.hidden_dropout_prob)),
-                ("attention_probs_dropout_prob", json!(self.attention_probs_dropout_prob)),
-                ("classifier_dropout", json!(self.classifier_dropout)),
-                ("type_vocab_size", json!(self.type_vocab_size)),
-                ("layer_norm_eps", json!(self.layer_norm_eps)),
-            ],
-            Architecture::ModernBert(modern) => {
-                let mut own = modern.to_json();
-                // Where nothing else is said, the tokens around a text are these.
-                let around =
-                    [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)];
-                for (key, id) in around.into_iter().filter(|(key, _)| !all.contains_key(*key)) {
-                    own.push((key, json!(id)));
-                }
-                own.extend([
-                    ("hidden_activation", json!(self.hidden_act.name())),
-                    ("mlp_dropout", json!(self.hidden_dropout_prob)),
-                    ("attention_dropout", json!(self.attention_probs_dropout_prob)),
-                    ("classifier_dropout", json!(self.classifier_dropout.unwrap_or(0.0))),
-                    ("norm_eps", json!(self.layer_norm_eps)),
-                ]);
-                own
+        all.insert("model_type".into(), json!(self.architecture.model_type()));
+        all.insert("architectures".into(), json!(self.architectures));
+        let mut config = self.clone();
+        if let Architecture::ModernBert(modern) = &mut config.architecture {
+            config.classifier_dropout.get_or_insert(0.0);
+            modern.write(&mut all);
+            // Where nothing else is said, the tokens around a text are these.
+            for (key, id) in
+                [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)]
+            {
+                all.entry(key.into()).or_insert(json!(id));
             }
-        };
-        all.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        }
+        config.keys(&mut all);
         Value::Object(all.into_iter().collect())
     }
 

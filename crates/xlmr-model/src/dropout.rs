@@ -5,15 +5,15 @@ use torch_ext::{dropout_factors_like, token_places};
 use crate::Result;
 use crate::packing::{Packing, Rows};
 
-/// What dropout is drawn from in one pass.
-pub(crate) struct Draws {
+/// What dropout is drawn from in one pass: the numbers of its tokens.
+pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
     /// Of each token ([`token_places`]), padded or packed as the batch is; empty where nothing is
     /// drawn, and on a GPU, whose generator knows no places.
     pub(crate) places: Tensor,
 }
 
-impl Draws {
+impl DropoutSeeds {
     /// For a batch `[rows, length]` on `device`.
     pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
         let by_place = train && device == Device::Cpu;
@@ -83,7 +83,7 @@ impl Draws {
         }
         let probabilities = scores.f_softmax(-1, None::<Kind>)?;
         let (batch, _, length, _) = probabilities.size4()?;
-        // A place of its own for each head: [B, heads, L].
+        // A separate place for each head: [B, heads, L].
         let head = Tensor::f_arange(heads, (Kind::Int64, Device::Cpu))?.f_view([1, heads, 1])?;
         let places = self.places.f_view([batch, 1, length])?.f_mul_scalar(heads)?.f_add(&head)?;
         let factors = dropout_factors_like(&probabilities, &places.f_flatten(0, 2)?, p)?;

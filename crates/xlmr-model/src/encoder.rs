@@ -2,73 +2,16 @@
 //! `XLMRobertaModel` and `BertModel`).
 use std::rc::Rc;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use torch_ext::Attention;
 
-use crate::dropout::Draws;
+use crate::batch::Batch;
+use crate::dropout::DropoutSeeds;
 use crate::inputs::Ids;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::modernbert::{ModernLayer, Positions, packs};
+use crate::modernbert::ModernLayer;
 use crate::packing::{Packing, Rows};
-use crate::{Activation, Architecture, Config, Error, Result};
-
-/// How a checked batch lies in memory, and what its dropout is drawn from.
-pub(crate) struct Batch {
-    pub(crate) rows: Rows,
-    /// Absent where it stays padded.
-    pub(crate) packing: Option<Packing>,
-    pub(crate) draws: Draws,
-    /// Of rotary positions; absent where positions are embedded.
-    pub(crate) positions: Option<Positions>,
-}
-
-impl Batch {
-    /// For a model of this configuration whose parameters are of `kind`, without rotary positions.
-    /// `joined`: rows are made of two texts each.
-    pub(crate) fn new(
-        rows: Rows,
-        config: &Config,
-        kind: Kind,
-        train: bool,
-        joined: bool,
-    ) -> Result<Self> {
-        let pack = match config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => train,
-            Architecture::ModernBert(_) => !joined && packs(&rows, train),
-        };
-        let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
-        let draws = Draws::for_batch(&rows, packing.as_ref(), train)?;
-        Ok(Self { rows, packing, draws, positions: None })
-    }
-
-    /// With the positions of its tokens, `[N]` i64 laid out as the batch is, where the architecture
-    /// has rotary ones.
-    pub(crate) fn with_positions(
-        self,
-        of_tokens: impl FnOnce(&Self) -> Result<Tensor>,
-        joined: bool,
-        config: &Config,
-        kind: Kind,
-    ) -> Result<Self> {
-        let Architecture::ModernBert(modern) = &config.architecture else { return Ok(self) };
-        let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
-        let positions = Positions::new(tokens, joined, &self.rows, packed, config, modern, kind)?;
-        Ok(Self { positions: Some(positions), ..self })
-    }
-
-    pub(crate) fn positions(&self) -> Result<&Positions> {
-        let absent = || Error::input("states", "of a model with rotary positions", "of another");
-        self.positions.as_ref().ok_or_else(absent)
-    }
-
-    /// `[B, L, …]` as the batch lies in memory.
-    pub(crate) fn laid_out(&self, padded: &Tensor) -> Result<Tensor> {
-        match &self.packing {
-            None => Ok(padded.shallow_clone()),
-            Some(packing) => packing.pack(padded),
-        }
-    }
-}
+use crate::{Activation, Architecture, Config, Result};
 
 /// Word embeddings with those of positions and token types where there are any, summed and
 /// normalised.
@@ -86,8 +29,8 @@ pub(crate) struct Embeddings {
     many_words: bool,
 }
 
-/// From so many numbers on, the gradient of packed word embeddings holds the rows that occur alone
-/// (libtorch's sparse form): 64 MiB in float32.
+/// From this many numbers on, the gradient of packed word embeddings holds the rows that occur
+/// alone (libtorch's sparse form): 64 MiB in float32.
 const MANY_WORDS: i64 = 1 << 24;
 
 impl Embeddings {
@@ -151,12 +94,12 @@ impl Embeddings {
             let unused = self.unused_position;
             sum = sum.f_add(&Tensor::f_embedding(table, &ids, unused, false, false)?)?;
         }
-        batch.draws.dropout(self.norm.apply(&sum)?, self.dropout)
+        batch.seeds.dropout(self.norm.apply(&sum)?, self.dropout)
     }
 }
 
 /// A layer of any architecture.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Layer {
     PostNorm(PostNormLayer),
     Modern(ModernLayer),
@@ -174,14 +117,6 @@ impl Layer {
         })
     }
 
-    /// Another handle to the same parameters.
-    fn share(&self) -> Self {
-        match self {
-            Self::PostNorm(layer) => Self::PostNorm(layer.share()),
-            Self::Modern(layer) => Self::Modern(layer.share()),
-        }
-    }
-
     /// Hidden states to hidden states, packed or padded as `batch` says.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match self {
@@ -192,7 +127,7 @@ impl Layer {
 
     /// [`step`](Self::step) of which only `hidden` is kept for the way back.
     pub(crate) fn recomputed_step(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
-        let (layer, batch) = (self.share(), Rc::clone(batch));
+        let (layer, batch) = (self.clone(), Rc::clone(batch));
         Ok(torch_ext::recompute(hidden, move |hidden| {
             layer.step(hidden, &batch).map_err(|error| error.to_string())
         })?)
@@ -200,7 +135,7 @@ impl Layer {
 }
 
 /// Self-attention and feed-forward layer, each with residual and LayerNorm after it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PostNormLayer {
     query: Linear,
     key: Linear,
@@ -240,59 +175,49 @@ impl PostNormLayer {
         })
     }
 
-    /// Another handle to the same parameters.
-    fn share(&self) -> Self {
-        Self {
-            query: self.query.share(),
-            key: self.key.share(),
-            value: self.value.share(),
-            attention_dense: self.attention_dense.share(),
-            attention_norm: self.attention_norm.share(),
-            intermediate: self.intermediate.share(),
-            output_dense: self.output_dense.share(),
-            output_norm: self.output_norm.share(),
-            ..*self
-        }
-    }
-
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
-            None => self.apply(hidden, &batch.rows, &batch.draws),
-            Some(packing) => self.apply_packed(hidden, packing, &batch.draws),
+            None => self.apply(hidden, &batch.rows, &batch.seeds),
+            Some(packing) => self.apply_packed(hidden, packing, &batch.seeds),
         }
     }
 
     /// `[B, L, H]` to `[B, L, H]`.
-    fn apply(&self, hidden: &Tensor, rows: &Rows, draws: &Draws) -> Result<Tensor> {
+    fn apply(&self, hidden: &Tensor, rows: &Rows, seeds: &DropoutSeeds) -> Result<Tensor> {
         let split = [rows.batch, rows.length, self.heads, -1];
         let by_head = |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(split)?.f_transpose(1, 2)?) };
         let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
         let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
         let attended =
-            draws.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
+            seeds.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
         let attended = attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?;
         let attended =
-            draws.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
+            seeds.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
         let hidden = self.attention_norm.apply(&attended.f_add(hidden)?)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
-        let output = draws.dropout(self.output_dense.apply(&wide)?, self.hidden_dropout)?;
+        let output = seeds.dropout(self.output_dense.apply(&wide)?, self.hidden_dropout)?;
         self.output_norm.apply(&output.f_add(&hidden)?)
     }
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
-    fn apply_packed(&self, hidden: &Tensor, packing: &Packing, draws: &Draws) -> Result<Tensor> {
+    fn apply_packed(
+        &self,
+        hidden: &Tensor,
+        packing: &Packing,
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
         let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
         let (heads, dropout) = (self.heads, self.attention_dropout);
         let attention = Attention { heads, reach: None, dropout };
-        let attended = packing.attend(&query, &key, &value, &draws.places, &attention)?;
+        let attended = packing.attend(&query, &key, &value, &seeds.places, &attention)?;
         let attended = self.attention_dense.apply(&attended)?;
         let hidden =
-            self.attention_norm.apply_to_sum(&attended, hidden, draws, self.hidden_dropout)?;
+            self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
         self.output_norm.apply_to_sum(
             &self.output_dense.apply(&wide)?,
             &hidden,
-            draws,
+            seeds,
             self.hidden_dropout,
         )
     }

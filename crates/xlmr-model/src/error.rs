@@ -1,4 +1,5 @@
 //! The crate's error.
+use std::fmt::Display;
 use std::path::PathBuf;
 
 /// What went wrong while reading, running or writing a model.
@@ -135,6 +136,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), hint: "", source }
+    }
+
+    /// A value of the configuration `file` that cannot be used.
+    pub(crate) fn config(
+        file: &str,
+        key: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl Display,
+    ) -> Self {
+        let file = file.to_owned();
+        Self::Config { file, key: key.into(), expected: expected.into(), got: got.to_string() }
     }
 
     pub(crate) fn input(

@@ -1,37 +1,66 @@
-//! Typed values out of a JSON object, with errors that name file and key.
+//! Typed values of a JSON object, read with errors that name file and key, and written.
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Activation, Error, Result};
+use crate::{Error, Result};
+
+/// What an integer, a number and a flag are called in messages.
+pub(crate) const COUNT: &str = "an integer";
+pub(crate) const RATE: &str = "a number";
+pub(crate) const FLAG: &str = "true or false";
+
+/// Reads or writes the values of keys, so that one list of keys serves both.
+pub(crate) trait Keys {
+    /// Reads `value` from `key`, where it is there, or writes it to `key`. `expected` is what the
+    /// key may hold, for messages.
+    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T);
+}
 
 /// The keys of one `config.json`; what is taken leaves, the rest stays.
 pub(crate) struct Fields<'a> {
     file: &'a str,
     left: BTreeMap<String, Value>,
+    /// The first value that [`Keys::key`] could not read.
+    wrong: Option<Error>,
+}
+
+impl Keys for Fields<'_> {
+    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
+        match self.read(key, expected) {
+            Ok(Some(read)) => *value = read,
+            Ok(None) => {}
+            Err(error) => _ = self.wrong.get_or_insert(error),
+        }
+    }
+}
+
+impl Keys for BTreeMap<String, Value> {
+    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, _: &str, value: &mut T) {
+        self.insert(key.to_owned(), json!(value));
+    }
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(value: Value, file: &'a str) -> Result<Self> {
         match value {
-            Value::Object(map) => Ok(Self { file, left: map.into_iter().collect() }),
-            other => Err(Error::Config {
-                file: file.to_owned(),
-                key: "(whole file)".into(),
-                expected: "a JSON object".into(),
-                got: brief(&other),
-            }),
+            Value::Object(map) => Ok(Self { file, left: map.into_iter().collect(), wrong: None }),
+            other => Err(Error::config(file, "(whole file)", "a JSON object", brief(&other))),
         }
     }
 
     pub(crate) fn refuse(&self, key: &str, expected: &str, got: String) -> Error {
-        Error::Config {
-            file: self.file.to_owned(),
-            key: key.to_owned(),
-            expected: expected.to_owned(),
-            got,
-        }
+        Error::config(self.file, key, expected, got)
+    }
+
+    /// The value of `key`, where it is there.
+    fn read<T: DeserializeOwned>(&mut self, key: &str, expected: &str) -> Result<Option<T>> {
+        let Some(value) = self.left.remove(key) else { return Ok(None) };
+        let got = brief(&value);
+        let read = serde_json::from_value(value).map(Some);
+        read.map_err(|_| self.refuse(key, expected, got))
     }
 
     /// The value of `key`, or `default` where the key is absent.
@@ -41,31 +70,19 @@ impl<'a> Fields<'a> {
         expected: &str,
         default: T,
     ) -> Result<T> {
-        let Some(value) = self.left.remove(key) else { return Ok(default) };
-        let got = brief(&value);
-        serde_json::from_value(value).map_err(|_| self.refuse(key, expected, got))
-    }
-
-    pub(crate) fn activation(&mut self, key: &str) -> Result<Activation> {
-        let name: String = self.take(key, "the name of an activation", "gelu".into())?;
-        Activation::from_name(&name).ok_or_else(|| {
-            self.refuse(key, "one of gelu, gelu_new, gelu_pytorch_tanh, relu", format!("{name:?}"))
-        })
+        Ok(self.read(key, expected)?.unwrap_or(default))
     }
 
     /// Labels by number; the ids must be 0, 1, 2, …
-    pub(crate) fn labels(
-        &mut self,
-        labels: Option<BTreeMap<String, String>>,
-    ) -> Result<Option<BTreeMap<i64, String>>> {
-        // Rebuilt from id2label when written.
-        let names = self.left.remove("label2id");
-        let Some(labels) = labels else {
-            if let Some(names) = names {
-                self.left.insert("label2id".into(), names);
-            }
+    pub(crate) fn labels(&mut self) -> Result<Option<BTreeMap<i64, String>>> {
+        let expected = "an object of label names by id, or null";
+        let Some(labels) =
+            self.take::<Option<BTreeMap<String, String>>>("id2label", expected, None)?
+        else {
             return Ok(None);
         };
+        // Rebuilt from id2label when written.
+        self.left.remove("label2id");
         let mut by_id = BTreeMap::new();
         for (id, name) in labels {
             let number = id
@@ -80,8 +97,12 @@ impl<'a> Fields<'a> {
         Ok(Some(by_id))
     }
 
-    pub(crate) fn rest(self) -> BTreeMap<String, Value> {
-        self.left
+    /// The keys that were not taken.
+    ///
+    /// # Errors
+    /// The first value that [`Keys::key`] could not read.
+    pub(crate) fn rest(self) -> Result<BTreeMap<String, Value>> {
+        self.wrong.map_or(Ok(self.left), Err)
     }
 }
 

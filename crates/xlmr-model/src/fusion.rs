@@ -4,7 +4,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::encoder::Batch;
+use crate::batch::Batch;
 use crate::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 

@@ -1,7 +1,7 @@
 //! The heads on top of the encoder.
 use tch::{Kind, Tensor};
 
-use crate::dropout::Draws;
+use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::{Activation, Architecture, Config, ModernBert, Pooling, Result};
 
@@ -106,8 +106,8 @@ impl SpanHead {
     /// `[.., 2]`.
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         let Some((head, dropout)) = &self.head else { return self.output.apply(hidden) };
-        let draws = Draws::for_states(hidden, train)?;
-        self.output.apply(&draws.dropout(head.apply(hidden)?, *dropout)?)
+        let seeds = DropoutSeeds::for_states(hidden, train)?;
+        self.output.apply(&seeds.dropout(head.apply(hidden)?, *dropout)?)
     }
 }
 
@@ -135,12 +135,12 @@ impl TokenHead {
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        let draws = Draws::for_states(hidden, train)?;
+        let seeds = DropoutSeeds::for_states(hidden, train)?;
         let hidden = match &self.head {
             None => hidden.shallow_clone(),
             Some(head) => head.apply(hidden)?,
         };
-        self.classifier.apply(&draws.dropout(hidden, self.dropout)?)
+        self.classifier.apply(&seeds.dropout(hidden, self.dropout)?)
     }
 }
 
@@ -194,15 +194,15 @@ impl SequenceHead {
             SequenceInner::Modern(_, Pooling::Mean) => mean(hidden, mask)?,
             _ => hidden.f_select(1, 0)?,
         };
-        let draws = Draws::for_states(&row, train)?;
+        let seeds = DropoutSeeds::for_states(&row, train)?;
         let inner = match &self.inner {
             SequenceInner::XlmRoberta(dense) => {
-                dense.apply(&draws.dropout(row, self.dropout)?)?.f_tanh()?
+                dense.apply(&seeds.dropout(row, self.dropout)?)?.f_tanh()?
             }
             SequenceInner::Pooler(dense) => dense.apply(&row)?.f_tanh()?,
             SequenceInner::Modern(head, _) => head.apply(&row)?,
         };
-        self.output.apply(&draws.dropout(inner, self.dropout)?)
+        self.output.apply(&seeds.dropout(inner, self.dropout)?)
     }
 }
 

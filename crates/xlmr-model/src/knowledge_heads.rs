@@ -11,7 +11,7 @@ use crate::parameters::{Init, Spec};
 use crate::projection::copy_into;
 use crate::{Config, Error, Projection, ProjectionKind, Result};
 
-/// The file beside a checkpoint; transformers does not look at it.
+/// The file beside a checkpoint; transformers does not read it.
 const FILE: &str = "knowledge.safetensors";
 const RELATIONS: &str = "relations.weight";
 const CLASSIFIER: [&str; 2] = ["relation_classifier.weight", "relation_classifier.bias"];
@@ -50,35 +50,23 @@ pub struct KnowledgeHeads {
     classifier: [Tensor; 2],
 }
 
-/// What the file says beside its tensors.
+/// The metadata of the file.
 #[derive(Deserialize, Serialize)]
 struct Layout {
-    config: StoredConfig,
+    #[serde(with = "StoredConfig")]
+    config: KnowledgeConfig,
     relations: Vec<String>,
 }
 
 /// [`KnowledgeConfig`] under the names that files have; these names stay.
-#[derive(Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "KnowledgeConfig", deny_unknown_fields)]
 struct StoredConfig {
+    #[serde(default)]
     projection: ProjectionKind,
     inner_size: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    norm_sets: Option<i64>,
-}
-
-impl From<&KnowledgeConfig> for StoredConfig {
-    fn from(config: &KnowledgeConfig) -> Self {
-        let KnowledgeConfig { projection, inner_size, batch_norm_domains } = *config;
-        Self { projection, inner_size, norm_sets: batch_norm_domains }
-    }
-}
-
-impl From<StoredConfig> for KnowledgeConfig {
-    fn from(stored: StoredConfig) -> Self {
-        let StoredConfig { projection, inner_size, norm_sets } = stored;
-        Self { projection, inner_size, batch_norm_domains: norm_sets }
-    }
+    #[serde(rename = "norm_sets", skip_serializing_if = "Option::is_none")]
+    batch_norm_domains: Option<i64>,
 }
 
 impl KnowledgeHeads {
@@ -155,7 +143,7 @@ impl KnowledgeHeads {
     /// # Shapes
     /// - `subjects`: `[B, H]` float; returns the same
     /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations); on the CPU they are
-    ///   looked at without waiting for a GPU
+    ///   checked without waiting for a GPU
     /// - `domain_ids`: as in [`mep_query`](Self::mep_query)
     ///
     /// # Errors
@@ -247,7 +235,7 @@ impl KnowledgeHeads {
     /// [`Error::TorchExt`] naming the file.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE);
-        let layout = Layout { config: (&self.config).into(), relations: self.relations.clone() };
+        let layout = Layout { config: self.config.clone(), relations: self.relations.clone() };
         let layout = serde_json::to_string(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
@@ -267,7 +255,6 @@ impl KnowledgeHeads {
         let layout = file.metadata("knowledge").unwrap_or_default();
         let Layout { config, relations } = serde_json::from_str(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
-        let config = KnowledgeConfig::from(config);
         let mut tensors = BTreeMap::new();
         for (spec, trains) in specs(&config, encoder.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;

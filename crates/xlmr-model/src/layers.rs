@@ -1,17 +1,46 @@
 //! The two layers everything is made of.
+use std::ops::Deref;
+
 use tch::{Device, Tensor};
 
-use crate::dropout::Draws;
+use crate::dropout::DropoutSeeds;
 use crate::{Error, Result};
 
 /// Where the parts of a model take their parameters from: a shallow clone by full name.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
 
-/// `x Wᵀ + b`, or without b.
+/// Values that train; a clone is another handle to the same ones.
 #[derive(Debug)]
+pub(crate) struct Parameter(Tensor);
+
+impl Parameter {
+    /// `name.weight` and, where there is one, `name.bias`.
+    fn weight_and_bias(get: Lookup, name: &str, bias: bool) -> Result<(Self, Option<Self>)> {
+        let weight = get(&format!("{name}.weight"))?;
+        let bias = bias.then(|| get(&format!("{name}.bias"))).transpose()?;
+        Ok((Self(weight), bias.map(Self)))
+    }
+}
+
+impl Clone for Parameter {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
+
+impl Deref for Parameter {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.0
+    }
+}
+
+/// `x Wᵀ + b`, or without b.
+#[derive(Clone, Debug)]
 pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Parameter,
+    bias: Option<Parameter>,
 }
 
 impl Linear {
@@ -20,19 +49,12 @@ impl Linear {
     }
 
     pub(crate) fn with_bias(get: Lookup, name: &str, bias: bool) -> Result<Self> {
-        let weight = get(&format!("{name}.weight"))?;
-        let bias = bias.then(|| get(&format!("{name}.bias"))).transpose()?;
+        let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
         Ok(Self { weight, bias })
     }
 
-    /// Another handle to the same parameters.
-    pub(crate) fn share(&self) -> Self {
-        let bias = self.bias.as_ref().map(Tensor::shallow_clone);
-        Self { weight: self.weight.shallow_clone(), bias }
-    }
-
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+        Ok(x.f_linear(&self.weight, self.bias.as_deref())?)
     }
 
     /// Layers of one input. On a GPU they are one product: fewer kernels, and in half precision the
@@ -50,8 +72,9 @@ impl Linear {
 
     /// The layers with their weights one below the other.
     fn apply_joined(layers: &[&Self], x: &Tensor) -> Result<Vec<Tensor>> {
-        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
-        let biases: Option<Vec<&Tensor>> = layers.iter().map(|layer| layer.bias.as_ref()).collect();
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &*layer.weight).collect();
+        let biases: Option<Vec<&Tensor>> =
+            layers.iter().map(|layer| layer.bias.as_deref()).collect();
         let sizes: Vec<i64> =
             weights.iter().map(|weight| weight.size().first().copied().unwrap_or(0)).collect();
         let bias = biases.map(|biases| Tensor::f_cat(&biases, 0)).transpose()?;
@@ -61,10 +84,10 @@ impl Linear {
 }
 
 /// LayerNorm over the last dimension.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Parameter,
+    bias: Option<Parameter>,
     width: [i64; 1],
     eps: f64,
 }
@@ -81,20 +104,12 @@ impl LayerNorm {
         eps: f64,
         bias: bool,
     ) -> Result<Self> {
-        let weight = get(&format!("{name}.weight"))?;
-        let bias = bias.then(|| get(&format!("{name}.bias"))).transpose()?;
+        let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
         Ok(Self { weight, bias, width: [width], eps })
     }
 
-    /// Another handle to the same parameters.
-    pub(crate) fn share(&self) -> Self {
-        let (weight, bias) =
-            (self.weight.shallow_clone(), self.bias.as_ref().map(Tensor::shallow_clone));
-        Self { weight, bias, ..*self }
-    }
-
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_layer_norm(self.width, Some(&self.weight), self.bias.as_ref(), self.eps, true)?)
+        Ok(x.f_layer_norm(self.width, Some(&*self.weight), self.bias.as_deref(), self.eps, true)?)
     }
 
     /// Of `x`, after dropout, plus `residual`: `[N, H]` each, while training.
@@ -102,16 +117,16 @@ impl LayerNorm {
         &self,
         x: &Tensor,
         residual: &Tensor,
-        draws: &Draws,
+        seeds: &DropoutSeeds,
         p: f64,
     ) -> Result<Tensor> {
         let weight = &self.weight;
         match &self.bias {
             Some(bias) if x.device() == Device::Cpu => {
-                let (places, eps) = (&draws.places, self.eps);
+                let (places, eps) = (&seeds.places, self.eps);
                 Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, places, eps, p)?)
             }
-            _ => self.apply(&draws.dropout(x.shallow_clone(), p)?.f_add(residual)?),
+            _ => self.apply(&seeds.dropout(x.shallow_clone(), p)?.f_add(residual)?),
         }
     }
 }
@@ -129,8 +144,8 @@ mod tests {
         let leaf = |size: &[i64]| draw(size).set_requires_grad(true);
         for biased in [true, false] {
             let layer = |outputs: i64| Linear {
-                weight: leaf(&[outputs, 5]),
-                bias: biased.then(|| leaf(&[outputs])),
+                weight: Parameter(leaf(&[outputs, 5])),
+                bias: biased.then(|| Parameter(leaf(&[outputs]))),
             };
             let layers = [layer(4), layer(4), layer(3)];
             let [first, second, third] = &layers;
@@ -139,7 +154,7 @@ mod tests {
             let mut leaves = vec![&x];
             for layer in &layers {
                 leaves.push(&layer.weight);
-                leaves.extend(layer.bias.as_ref());
+                leaves.extend(layer.bias.as_deref());
             }
             let of = |outs: &[Tensor]| {
                 let out = Tensor::cat(outs, -1);

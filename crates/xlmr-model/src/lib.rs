@@ -2,6 +2,7 @@
 
 mod activation;
 mod architecture;
+mod batch;
 mod checkpoint;
 mod config;
 mod dropout;
@@ -23,6 +24,7 @@ mod parameters;
 mod pretrained;
 mod projection;
 mod role;
+mod rotary;
 mod save;
 mod states;
 mod tokenizer;

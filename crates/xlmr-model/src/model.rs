@@ -7,7 +7,8 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
-use crate::encoder::{Batch, Embeddings, Layer};
+use crate::batch::Batch;
+use crate::encoder::{Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, SpanHead, TokenHead};
 use crate::inputs::Prepared;
 use crate::layers::LayerNorm;
@@ -21,7 +22,7 @@ use crate::{Architecture, Config, Error, Head, Inputs, Result, States};
 /// which share names there are told apart here (`token_head.classifier.…`). Where a method takes
 /// `train`, `true` switches dropout on, drawn from libtorch's global generator
 /// (`tch::manual_seed`), on the CPU for each row of the batch by its number (see
-/// `torch_ext::PartSeeds`): neither the rows beside it nor their padding change what a row draws.
+/// `torch_ext::PartSeeds`): neither the rows beside it nor their padding change what a row seeds.
 #[derive(Debug)]
 pub struct Model {
     config: Config,
@@ -225,7 +226,7 @@ impl Model {
     /// [`Error::NoHead`] without a masked-language-model head, [`Error::Input`] if the width is not
     /// H.
     pub fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.expect_width(hidden)?;
+        self.check_width(hidden)?;
         self.lm()?.logits(hidden)
     }
 
@@ -235,7 +236,7 @@ impl Model {
     /// # Errors
     /// As for [`Model::mlm_logits`].
     pub fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.expect_width(hidden)?;
+        self.check_width(hidden)?;
         self.lm()?.transform(hidden)
     }
 
@@ -255,7 +256,7 @@ impl Model {
     /// # Errors
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
     pub fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)> {
-        self.expect_width(hidden)?;
+        self.check_width(hidden)?;
         let logits =
             self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden, train)?;
         Ok((logits.f_select(-1, 0)?, logits.f_select(-1, 1)?))
@@ -267,7 +268,7 @@ impl Model {
     /// [`Error::NoHead`] without a token classification head, [`Error::Input`] if the width is not
     /// H.
     pub fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        self.expect_width(hidden)?;
+        self.check_width(hidden)?;
         let absent = || no_head(Head::TokenClassification { labels: 0 });
         self.token.as_ref().ok_or_else(absent)?.logits(hidden, train)
     }
@@ -287,7 +288,7 @@ impl Model {
         attention_mask: Option<&Tensor>,
         train: bool,
     ) -> Result<Tensor> {
-        self.expect_width(hidden)?;
+        self.check_width(hidden)?;
         if hidden.dim() != 3 {
             return Err(Error::input("hidden", "[B, L, H]", format!("{:?}", hidden.size())));
         }
@@ -409,7 +410,7 @@ impl Model {
         self.lm.as_ref().ok_or_else(|| no_head(Head::MaskedLm))
     }
 
-    fn expect_width(&self, hidden: &Tensor) -> Result<()> {
+    fn check_width(&self, hidden: &Tensor) -> Result<()> {
         let size = hidden.size();
         if size.last() == Some(&self.config.hidden_size) {
             return Ok(());

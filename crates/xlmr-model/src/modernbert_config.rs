@@ -1,8 +1,11 @@
 //! What only ModernBERT's configuration says.
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::fields::Fields;
+use crate::fields::{COUNT, FLAG, Fields, Keys, RATE};
 use crate::{Activation, Error, Result};
 
 /// Layers, positions and heads of ModernBERT (Warner et al. 2024, section 2), beside what
@@ -37,7 +40,7 @@ pub struct ModernBert {
     pub classifier_activation: Activation,
     /// Which states the sequence classification head reads.
     pub classifier_pooling: Pooling,
-    /// New weights are drawn within so many standard deviations.
+    /// New weights are drawn within this many standard deviations.
     pub initializer_cutoff_factor: f64,
 }
 
@@ -53,7 +56,7 @@ pub enum LayerType {
 }
 
 /// What a sequence classification head reads of a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// The first token's state.
@@ -112,8 +115,7 @@ impl ModernBert {
 
     /// Takes its keys out of a `config.json`, those of models of 2024 too.
     pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
-        let (rate, flag) = ("a number", "true or false");
-        let every: i64 = fields.take("global_attn_every_n_layers", "an integer", 3)?;
+        let every: i64 = fields.take("global_attn_every_n_layers", COUNT, 3)?;
         if every < 1 {
             let got = every.to_string();
             return Err(fields.refuse("global_attn_every_n_layers", "1 or more", got));
@@ -123,9 +125,10 @@ impl ModernBert {
         let usual = LayerType::pattern(layers.clamp(0, 1 << 12), every);
         let kinds = "a list of \"full_attention\" and \"sliding_attention\"";
         let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", kinds, None)?;
-        let usual = Self { layer_types: layer_types.unwrap_or(usual), ..Self::new(0) };
-        let global: f64 = fields.take("global_rope_theta", rate, usual.global_rope_theta)?;
-        let local = Some(usual.local_rope_theta);
+        let mut read = Self { layer_types: layer_types.unwrap_or(usual), ..Self::new(0) };
+        read.keys(fields);
+        let global: f64 = fields.take("global_rope_theta", RATE, read.global_rope_theta)?;
+        let local = Some(read.local_rope_theta);
         let local = fields.take("local_rope_theta", "a number or null", local)?.unwrap_or(global);
         let rotary: Option<Map<String, Value>> =
             fields.take("rope_parameters", "an object by layer type", None)?;
@@ -139,95 +142,77 @@ impl ModernBert {
         if let Some(scaling) = scaling {
             return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
         }
-        let window = fields.take("local_attention", "an integer", usual.local_attention)?;
         // Half a window, which in transformers sets the whole one.
         let half: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
-        Ok(Self {
-            local_attention: half.map_or(window, |half| half.saturating_mul(2)),
-            global_rope_theta: theta(fields, &rotary, LayerType::Global, global)?,
-            local_rope_theta: theta(fields, &rotary, LayerType::Local, local)?,
-            embedding_dropout: fields.take("embedding_dropout", rate, 0.0)?,
-            attention_bias: fields.take("attention_bias", flag, false)?,
-            mlp_bias: fields.take("mlp_bias", flag, false)?,
-            norm_bias: fields.take("norm_bias", flag, false)?,
-            classifier_bias: fields.take("classifier_bias", flag, false)?,
-            decoder_bias: fields.take("decoder_bias", flag, true)?,
-            classifier_activation: fields.activation("classifier_activation")?,
-            classifier_pooling: fields.take(
-                "classifier_pooling",
-                "\"cls\" or \"mean\"",
-                Pooling::Cls,
-            )?,
-            initializer_cutoff_factor: fields
-                .take::<Option<f64>>("initializer_cutoff_factor", rate, Some(2.0))?
-                .unwrap_or(3.0),
-            ..usual
-        })
+        read.local_attention = half.map_or(read.local_attention, |half| half.saturating_mul(2));
+        read.global_rope_theta = theta(fields, &rotary, LayerType::Global, global)?;
+        read.local_rope_theta = theta(fields, &rotary, LayerType::Local, local)?;
+        let cutoff: Option<f64> = fields.take("initializer_cutoff_factor", RATE, Some(2.0))?;
+        read.initializer_cutoff_factor = cutoff.unwrap_or(3.0);
+        Ok(read)
     }
 
-    /// Refuses the first value out of its range: the key, what was expected and what came.
-    pub(crate) fn check(&self, layers: i64, depth: i64) -> Option<(&'static str, String, String)> {
-        let refuse = |key, expected: &str, got: String| Some((key, expected.to_owned(), got));
+    /// The keys that stand for one field each.
+    fn keys(&mut self, keys: &mut impl Keys) {
+        keys.key("local_attention", COUNT, &mut self.local_attention);
+        keys.key("embedding_dropout", RATE, &mut self.embedding_dropout);
+        keys.key("attention_bias", FLAG, &mut self.attention_bias);
+        keys.key("mlp_bias", FLAG, &mut self.mlp_bias);
+        keys.key("norm_bias", FLAG, &mut self.norm_bias);
+        keys.key("classifier_bias", FLAG, &mut self.classifier_bias);
+        keys.key("decoder_bias", FLAG, &mut self.decoder_bias);
+        let activation = &mut self.classifier_activation;
+        keys.key("classifier_activation", Activation::NAMES, activation);
+        keys.key("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
+    }
+
+    /// Refuses the first value out of its range; heads are `depth` wide.
+    pub(crate) fn check(&self, file: &str, layers: i64, depth: i64) -> Result<()> {
+        let refuse = |key: &str, expected: &str, got: &dyn Display| {
+            Err(Error::config(file, key, expected, got))
+        };
         let count = i64::try_from(self.layer_types.len()).unwrap_or(i64::MAX);
         if count != layers {
             let expected = format!("num_hidden_layers = {layers} of them");
-            return Some(("layer_types", expected, count.to_string()));
+            return refuse("layer_types", &expected, &count);
         }
         if !(2..=1 << 24).contains(&self.local_attention) {
-            let got = self.local_attention.to_string();
-            return refuse("local_attention", "an integer of at least 2", got);
+            return refuse("local_attention", "an integer of at least 2", &self.local_attention);
         }
         if depth % 2 != 0 {
             let expected = "heads of even size, for rotary positions";
-            return refuse("num_attention_heads", expected, format!("heads of {depth}"));
+            return refuse("num_attention_heads", expected, &format!("heads of {depth}"));
         }
         for (key, theta) in [
             ("rope_parameters.full_attention.rope_theta", self.global_rope_theta),
             ("rope_parameters.sliding_attention.rope_theta", self.local_rope_theta),
         ] {
             if !(theta > 0.0 && theta.is_finite()) {
-                return refuse(key, "a number above 0", theta.to_string());
+                return refuse(key, "a number above 0", &theta);
             }
         }
         if !(0.0..=1.0).contains(&self.embedding_dropout) {
-            let got = self.embedding_dropout.to_string();
-            return refuse("embedding_dropout", "a probability from 0 to 1", got);
+            let expected = "a probability from 0 to 1";
+            return refuse("embedding_dropout", expected, &self.embedding_dropout);
         }
-        if !(self.initializer_cutoff_factor > 0.1 && self.initializer_cutoff_factor.is_finite()) {
-            let got = self.initializer_cutoff_factor.to_string();
-            return refuse("initializer_cutoff_factor", "a number above 0.1", got);
+        let cutoff = self.initializer_cutoff_factor;
+        if !(cutoff > 0.1 && cutoff.is_finite()) {
+            return refuse("initializer_cutoff_factor", "a number above 0.1", &cutoff);
         }
-        None
+        Ok(())
     }
 
-    /// The keys of `config.json`.
-    pub(crate) fn to_json(&self) -> Vec<(&'static str, Value)> {
-        let kinds: Vec<&str> = self.layer_types.iter().map(|kind| kind.name()).collect();
+    /// Writes the keys of `config.json`.
+    pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
+        self.keys(all);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
-        let pooling = match self.classifier_pooling {
-            Pooling::Cls => "cls",
-            Pooling::Mean => "mean",
-        };
-        vec![
-            ("layer_types", json!(kinds)),
-            (
-                "rope_parameters",
-                json!({
-                    LayerType::Global.name(): rotary(self.global_rope_theta),
-                    LayerType::Local.name(): rotary(self.local_rope_theta),
-                }),
-            ),
-            ("local_attention", json!(self.local_attention)),
-            ("embedding_dropout", json!(self.embedding_dropout)),
-            ("attention_bias", json!(self.attention_bias)),
-            ("mlp_bias", json!(self.mlp_bias)),
-            ("norm_bias", json!(self.norm_bias)),
-            ("classifier_bias", json!(self.classifier_bias)),
-            ("decoder_bias", json!(self.decoder_bias)),
-            ("classifier_activation", json!(self.classifier_activation.name())),
-            ("classifier_pooling", json!(pooling)),
-            ("initializer_cutoff_factor", json!(self.initializer_cutoff_factor)),
-        ]
+        let rotary = json!({
+            LayerType::Global.name(): rotary(self.global_rope_theta),
+            LayerType::Local.name(): rotary(self.local_rope_theta),
+        });
+        all.insert("layer_types".into(), json!(self.layer_types));
+        all.insert("rope_parameters".into(), rotary);
+        all.insert("initializer_cutoff_factor".into(), json!(self.initializer_cutoff_factor));
     }
 }
 

@@ -49,7 +49,7 @@ impl Rows {
 pub(crate) struct Packing {
     /// The number of tokens in each row.
     pub(crate) lengths: Vec<i64>,
-    /// For attention on a GPU, which is told where rows begin on the GPU itself.
+    /// For attention on a GPU, which reads on the GPU where rows begin.
     pub(crate) flash: Option<FlashRows>,
     /// `[N]` i64, each token's place in the flat batch; absent where nothing is padded.
     places: Option<Tensor>,

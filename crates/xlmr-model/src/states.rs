@@ -4,7 +4,7 @@ use std::rc::Rc;
 use tch::Tensor;
 
 use crate::Result;
-use crate::encoder::Batch;
+use crate::batch::Batch;
 
 /// Hidden states of a batch between two layers, of
 /// [`Model::embed`](crate::Model::embed) and [`Model::run_layers`](crate::Model::run_layers).

@@ -93,11 +93,11 @@ impl TokenizerFiles {
         let mut special = special_tokens(tokenizer, special);
         let mut files = self.beside.clone();
         match files.get(CONFIG) {
-            // What the folder says itself comes first.
+            // What the folder's file has comes first.
             Some(bytes) => {
-                let own: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                special.retain(|key, token| match &own[*key] {
-                    Value::Null => own.get(*key).is_none(),
+                let stored: Value = serde_json::from_slice(bytes).unwrap_or_default();
+                special.retain(|key, token| match &stored[*key] {
+                    Value::Null => stored.get(*key).is_none(),
                     named => {
                         let name = named.as_str().or_else(|| named["content"].as_str());
                         name.inspect(|name| *token = (*name).to_owned()).is_some()

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::MaskingError;
-use super::error::expect_share;
+use super::error::check_share;
 
 /// What happens to a selected token, drawn independently for each; the rest stay unchanged.
 ///
@@ -25,8 +25,8 @@ impl Default for Corruption {
 
 impl Corruption {
     pub(super) fn check(&self) -> Result<(), MaskingError> {
-        expect_share("corruption.mask", self.mask)?;
-        expect_share("corruption.random", self.random)?;
+        check_share("corruption.mask", self.mask)?;
+        check_share("corruption.random", self.random)?;
         let value = self.mask + self.random;
         if value > 1.0 + 1e-9 {
             let rule = "at most 1; the rest stays unchanged";
@@ -134,7 +134,7 @@ impl MlmMaskingConfig {
     /// assert_eq!(error, "probability = -1: must be from 0 to 1");
     /// ```
     pub fn validate(&self) -> Result<(), MaskingError> {
-        expect_share("probability", self.probability)?;
+        check_share("probability", self.probability)?;
         self.corruption.check()
     }
 }
@@ -217,7 +217,7 @@ impl EntityPredictionConfig {
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.
     pub fn validate(&self) -> Result<(), MaskingError> {
-        expect_share("probability", self.probability)?;
+        check_share("probability", self.probability)?;
         self.corruption.check()
     }
 
@@ -277,8 +277,8 @@ impl PhraseMaskingConfig {
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.
     pub fn validate(&self) -> Result<(), MaskingError> {
-        expect_share("probability", self.probability)?;
-        self.cap.map_or(Ok(()), |cap| expect_share("cap", cap))?;
+        check_share("probability", self.probability)?;
+        self.cap.map_or(Ok(()), |cap| check_share("cap", cap))?;
         self.corruption.check()
     }
 }
@@ -310,7 +310,7 @@ impl NgramMaskingConfig {
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.
     pub fn validate(&self) -> Result<(), MaskingError> {
-        expect_share("probability", self.probability)?;
+        check_share("probability", self.probability)?;
         if self.max_tokens == 0 {
             let rule = "at least 1";
             return Err(MaskingError::Domain { option: "max_tokens", value: 0.0, rule });

@@ -4,7 +4,7 @@ use std::ops::Range;
 use rand::seq::index;
 
 use super::draw::generator;
-use super::spans::{expect_disjoint, expect_spans};
+use super::spans::{check_disjoint, check_spans};
 use super::{EntityMaskingConfig, MaskingError, MaskingVocab, MentionChoice, SpanMask, Tokens};
 use super::{Masked, mlm_masking};
 use crate::IGNORE_INDEX;
@@ -70,8 +70,8 @@ pub fn entity_masking(
     config: &EntityMaskingConfig,
 ) -> Result<EntityMasked, MaskingError> {
     tokens.units(vocab, false)?; // its check of the word ids
-    expect_spans(spans, tokens.input_ids, vocab)?;
-    let mut order = expect_disjoint(spans)?;
+    check_spans(spans, tokens.input_ids, vocab)?;
+    let mut order = check_disjoint(spans)?;
     if let MentionChoice::Count { count } = config.mentions {
         let mut rng = generator("entity", config.seed, example);
         let mut drawn = index::sample(&mut rng, order.len(), count.min(order.len())).into_vec();

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
-use super::spans::{expect_spans, united};
+use super::spans::{check_spans, united};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 
 /// Selects every token of the knowledge phrases of a passage, then random tokens until 15 % are
@@ -46,7 +46,7 @@ pub fn phrase_masking(
     config: &PhraseMaskingConfig,
 ) -> Result<Masked, MaskingError> {
     config.validate()?;
-    expect_spans(phrases, tokens.input_ids, vocab)?;
+    check_spans(phrases, tokens.input_ids, vocab)?;
     let candidates: Vec<usize> = tokens.units(vocab, false)?.into_iter().flatten().collect();
     let phrases = united(phrases);
 

@@ -5,7 +5,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::generator;
-use super::spans::{expect_disjoint, expect_spans};
+use super::spans::{check_disjoint, check_spans};
 use super::{
     EntityPredictionConfig, Masked, MaskingError, MaskingVocab, PredictionUnit, Tokens, Unchanged,
     mlm_masking,
@@ -49,8 +49,8 @@ pub fn entity_prediction_masking(
 ) -> Result<Masked, MaskingError> {
     config.validate()?;
     tokens.units(vocab, false)?; // its check of the word ids
-    expect_spans(spans, tokens.input_ids, vocab)?;
-    let order = expect_disjoint(spans)?;
+    check_spans(spans, tokens.input_ids, vocab)?;
+    let order = check_disjoint(spans)?;
     let mentions: Vec<Range<usize>> =
         order.into_iter().filter_map(|number| spans.get(number).cloned()).collect();
 

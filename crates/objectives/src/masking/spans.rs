@@ -4,7 +4,7 @@ use std::ops::Range;
 use super::{MaskingError, MaskingVocab};
 
 /// Refuses spans that are empty, reach past the tokens, or cover a special token.
-pub(super) fn expect_spans(
+pub(super) fn check_spans(
     spans: &[Range<usize>],
     input_ids: &[u32],
     vocab: &MaskingVocab,
@@ -26,7 +26,7 @@ pub(super) fn expect_spans(
 }
 
 /// The numbers of `spans` in order of position; refuses two that overlap.
-pub(super) fn expect_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
+pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
     let mut order: Vec<(&Range<usize>, usize)> = spans.iter().zip(0..).collect();
     order.sort_unstable_by_key(|(span, number)| (span.start, span.end, *number));
     for pair in order.windows(2) {

@@ -1,13 +1,10 @@
 //! `answer_candidates` against lists edited by hand and by loops.
-use crate::common::{draws, ids, ramp, tensor};
-use crate::spans_common::{bools, flags, ints, mask_tensor, table};
+use crate::common::*;
 use ndarray::Array2;
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     AnswerCandidates, CandidateSpans, GoldSlot, IGNORE_INDEX, LossError, TopKConfig,
     answer_candidates, top_k_spans,
 };
-use proptest::prelude::*;
 
 const LENGTH: i64 = 10;
 
@@ -138,10 +135,10 @@ fn gold_positions_beyond_the_window_mean_no_gold_span() {
 
 #[test]
 fn an_empty_batch_stays_empty() {
-    let none = Tensor::zeros([0, 3], (Kind::Int64, Device::Cpu));
+    let none = Tensor::zeros([0, 3], INT64);
     let valid = none.to_kind(Kind::Bool);
     let list = CandidateSpans { starts: &none, ends: &none, valid: &valid };
-    let gold = Tensor::zeros([0], (Kind::Int64, Device::Cpu));
+    let gold = Tensor::zeros([0], INT64);
     for slot in [GoldSlot::InRank, GoldSlot::Last] {
         let z = answer_candidates(&list, &gold, &gold, LENGTH, slot).unwrap();
         assert_eq!((z.starts.size(), z.gold_index.size()), (vec![0, 3], vec![0]));
@@ -151,23 +148,22 @@ fn an_empty_batch_stays_empty() {
 #[test]
 fn what_does_not_fit_is_named() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let refusal =
-        |lists: &Lists, gold: Pair| run(lists, &[gold], GoldSlot::InRank).unwrap_err().to_string();
-    let reversed = refusal(&lists, (5, 4));
-    assert!(reversed.starts_with("gold_ends[0] = 4: the span starts at 5"), "{reversed}");
-    let reversed = refusal(&Lists::new(&[vec![(1, 2), (3, 1)]], 2), (1, 2));
-    assert!(reversed.starts_with("candidates.ends[0, 1] = 1: the span starts at 3"), "{reversed}");
-    let beyond = refusal(&Lists::new(&[vec![(1, 10), (3, 3)]], 2), (1, 2));
-    assert!(beyond.starts_with("candidates.ends: every value must be in 0..10"), "{beyond}");
-    let none = refusal(&Lists::new(&[vec![]], 0), (1, 2));
-    assert!(none.starts_with("candidates.starts: no slot for the gold span"), "{none}");
-    let error = run(&lists, &[(1, 2), (1, 2)], GoldSlot::InRank).unwrap_err();
-    assert_eq!(error.to_string(), "gold_starts: expected shape [B] = [1], got [2]");
+    let refused = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
+    let list = |rows: Vec<Pair>, slots| refused(&Lists::new(&[rows], slots), &[(1, 2)]);
     let shifted = Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
-    let error = refusal(&shifted, (1, 2));
-    assert_eq!(error, "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]");
     let kinds = Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
-    assert!(refusal(&kinds, (1, 2)).starts_with("candidates.valid: expected dtype Bool"));
+    assert_messages([
+        (refused(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
+        (refused(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
+        (list(vec![(1, 2), (3, 1)], 2), "candidates.ends[0, 1] = 1: the span starts at 3…"),
+        (list(vec![(1, 10), (3, 3)], 2), "candidates.ends: every value must be in 0..10…"),
+        (list(vec![], 0), "candidates.starts: no slot for the gold span…"),
+        (
+            refused(&shifted, &[(1, 2)]),
+            "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]",
+        ),
+        (refused(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
+    ]);
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! `answer_contrast` against float64 loops, central differences and values worked by hand.
-use crate::common::{assert_near, assert_zero_row, check_gradient, draws, ids, refusal, scalar};
-use crate::spans_common::{flags, mask_tensor, naive_cosine, naive_mean, states, table, tensor3};
+use crate::common::*;
 use ContrastDenominator::{InBatchAndAllHard, InBatchAndOwnHard, InBatchOnly, OwnHardOnly};
 use ndarray::{Array2, Array3};
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     AnswerContrastConfig, CandidateSpans, Checks, ContrastDenominator, LossError,
     NegativeSelection, QuestionVector, answer_contrast,
 };
-use proptest::prelude::*;
 
 const ALL: [ContrastDenominator; 4] =
     [InBatchAndAllHard, InBatchAndOwnHard, OwnHardOnly, InBatchOnly];
@@ -148,11 +145,9 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
                     checks: Checks::Full,
                     ..config(denominator, count)
                 };
-                let want = batch.naive(&config).unwrap();
-                assert_near(batch.value(&config).unwrap(), want, 1e-13);
-                if count < 9 {
-                    check_gradient(&flat, |x| batch.run(&x.view([5, 8, 3]), &config).unwrap());
-                }
+                let naive = batch.naive(&config).unwrap();
+                let ours = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
+                LossCase { inputs: [&flat], ours: &ours, naive }.check(1e-13);
             }
         }
     }
@@ -226,12 +221,8 @@ fn rows_and_tokens_without_loss_receive_exactly_zero_whatever_they_hold() {
         let config = AnswerContrastConfig { checks: Checks::Full, ..config(denominator, 1) };
         let x = tensor3(&batch.hidden).set_requires_grad(true);
         let loss = batch.run(&x, &config).unwrap();
-        assert!(scalar(&loss).is_finite());
-        loss.backward();
-        for index in [&[1][..], &[0, 0], &[0, 7], &[2, 0], &[3, 0]] {
-            assert_zero_row(&x.grad(), index);
-        }
-        assert!(x.grad().isfinite().all().int64_value(&[]) == 1);
+        check_zeros(&loss, &[&x], &[&[1], &[0, 0], &[0, 7], &[2, 0], &[3, 0]]);
+        assert_finite(&x.grad());
         assert!(x.grad().get(0).get(1).ne(0.0).any().int64_value(&[]) == 1);
     }
 }
@@ -252,7 +243,7 @@ fn a_stopped_gradient_leaves_the_value_and_spares_the_wrong_answers() {
         let ((free, through), (stopped, short)) = (gradient(false), gradient(true));
         assert_eq!(free, stopped);
         for b in 0..3 {
-            assert!(through.get(b).get(3).ne(0.0).all().int64_value(&[]) == 1);
+            assert_nowhere_zero(&through.get(b).get(3));
             assert_zero_row(&short, &[b, 3]);
             testkit::assert_close("gold", &short.get(b).get(2), &through.get(b).get(2), 1e-15);
         }
@@ -331,19 +322,19 @@ fn nothing_to_contrast_with_is_an_error() {
 #[test]
 fn low_precision_is_computed_in_float32() {
     let batch = Batch::sample();
+    let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
     for denominator in ALL {
         let config = config(denominator, 1);
-        let want = batch.value(&config).unwrap();
-        for kind in [Kind::BFloat16, Kind::Half, Kind::Float] {
-            let x = tensor3(&batch.hidden).to_kind(kind).set_requires_grad(true);
-            let loss = batch.run(&x, &config).unwrap();
-            loss.backward();
-            assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
-            // Rounding turns a vector by at most 2^-8, a cosine has two, τ = 1/2 and the loss
-            // double that again.
-            let tolerance = if kind == Kind::Float { 1e-5 } else { 0.032 };
-            assert!((scalar(&loss) - want).abs() < tolerance, "{kind:?}");
-        }
+        let naive = batch.naive(&config).unwrap();
+        let ours = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
+        // Rounding turns a vector by at most 2^-8, a cosine has two, τ = 1/2 and the loss double
+        // that again.
+        LossCase { inputs: [&flat], ours: &ours, naive }.check_low_precision(0.032);
+        let x = tensor3(&batch.hidden).to_kind(Kind::Float).set_requires_grad(true);
+        let loss = batch.run(&x, &config).unwrap();
+        loss.backward();
+        assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, Kind::Float));
+        assert!((scalar(&loss) - naive).abs() < 1e-5);
     }
 }
 
@@ -374,26 +365,17 @@ fn what_does_not_fit_is_named() {
         refusal(batch.run(&tensor3(&batch.hidden), config))
     };
     let hot = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
-    assert_eq!(refused(&batch, &hot), "temperature = 1000.5: must be at most 1000");
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = AnswerContrastConfig { temperature, ..default.clone() };
         let want = format!("temperature = {temperature}: must be finite and above 0");
         assert_eq!(refused(&batch, &config), want);
     }
-    let config = config(InBatchAndAllHard, 0);
-    assert_eq!(refused(&batch, &config), "count = 0: must be at least 1");
-
     let mut silent = batch.clone();
     silent.question.row_mut(2).fill(false);
-    let message = refused(&silent, &default);
-    assert_eq!(message, "question_mask[2]: no token of the question is marked");
     let first = AnswerContrastConfig { question: QuestionVector::FirstToken, ..default.clone() };
     assert!(silent.value(&first).is_ok());
-
     let mut reversed = batch.clone();
     reversed.gold[3] = (6, 5);
-    let message = refused(&reversed, &default);
-    assert!(message.starts_with("gold_ends[3] = 5: the span starts at 6"), "{message}");
     for denominator in ALL {
         let mut beyond = batch.clone();
         beyond.lists[0][1] = Some((6, 8));
@@ -401,40 +383,43 @@ fn what_does_not_fit_is_named() {
         let message = refused(&beyond, &config);
         assert!(message.starts_with("candidates.ends: every value must be in 0..8"), "{message}");
     }
-    let message = refusal(batch.run(&hidden.narrow(1, 0, 7), &default));
-    assert_eq!(message, "question_mask: expected shape [B, L] = [5, 7], got [5, 8]");
-    let message = refusal(batch.run(&hidden.view([40, 3]), &default));
-    assert_eq!(message, "hidden: expected shape [B, L, H], got [40, 3]");
-    let message = refusal(batch.run(&Tensor::new(), &default));
-    assert!(message.starts_with("hidden: the tensor is undefined"), "{message}");
-    let message = refusal(batch.run(&hidden.to_kind(Kind::Int64), &default));
-    assert!(message.starts_with("hidden: expected dtype Float"), "{message}");
-    let empty = Tensor::zeros([5, 0, 3], (Kind::Float, Device::Cpu));
-    assert!(refusal(batch.run(&empty, &default)).starts_with("question_mask: expected shape"));
+    let states = |hidden: &Tensor| refusal(batch.run(hidden, &default));
+    assert_messages([
+        (refused(&batch, &hot), "temperature = 1000.5: must be at most 1000"),
+        (refused(&batch, &config(InBatchAndAllHard, 0)), "count = 0: must be at least 1"),
+        (refused(&silent, &default), "question_mask[2]: no token of the question is marked"),
+        (refused(&reversed, &default), "gold_ends[3] = 5: the span starts at 6…"),
+        (
+            states(&hidden.narrow(1, 0, 7)),
+            "question_mask: expected shape [B, L] = [5, 7], got [5, 8]",
+        ),
+        (states(&hidden.view([40, 3])), "hidden: expected shape [B, L, H], got [40, 3]"),
+        (states(&Tensor::new()), "hidden: the tensor is undefined…"),
+        (states(&hidden.to_kind(Kind::Int64)), "hidden: expected dtype Float…"),
+        (states(&Tensor::zeros([5, 0, 3], FLOAT)), "question_mask: expected shape…"),
+    ]);
 }
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let read = |text| toml::from_str::<AnswerContrastConfig>(text);
-    assert_eq!(read("").unwrap(), AnswerContrastConfig::default());
-    let text = "temperature = 0.5\ndenominator = \"own_hard_only\"\n\
-                selection = { hardest = { count = 20 } }";
-    assert_eq!(read(text).unwrap(), config(OwnHardOnly, 20));
-    let text = "selection = \"top_prediction\"\nquestion = \"first_token\"\nstop_gradient = true";
-    let want = AnswerContrastConfig {
+    let hardest = "temperature = 0.5\ndenominator = \"own_hard_only\"\n\
+                   selection = { hardest = { count = 20 } }";
+    let top = "selection = \"top_prediction\"\nquestion = \"first_token\"\nstop_gradient = true";
+    let of_top = AnswerContrastConfig {
         selection: NegativeSelection::TopPrediction,
         question: QuestionVector::FirstToken,
         stop_gradient: true,
         ..Default::default()
     };
-    assert_eq!(read(text).unwrap(), want);
-    let random = AnswerContrastConfig {
+    let of_random = AnswerContrastConfig {
         selection: NegativeSelection::Random { seed: 7 },
         ..Default::default()
     };
-    assert_eq!(read("selection = { random = { seed = 7 } }").unwrap(), random);
-    assert!(read("tau = 10.0").is_err());
-    assert!(read("selection = { hardest = { theta = 1 } }").is_err());
+    let random = "selection = { random = { seed = 7 } }";
+    check_config(
+        [(hardest, config(OwnHardOnly, 20)), (top, of_top), (random, of_random)],
+        ["tau = 10.0", "selection = { hardest = { theta = 1 } }"],
+    );
 }
 
 fn batches() -> impl Strategy<Value = Batch> {
@@ -442,7 +427,7 @@ fn batches() -> impl Strategy<Value = Batch> {
     let span = (0..LENGTH as i64, 0..LENGTH as i64).prop_map(|(a, b)| (a.min(b), a.max(b)));
     (1usize..5, 0usize..5).prop_flat_map(move |(b, m)| {
         let values = prop::collection::vec(-3.0..3.0_f64, b * LENGTH * 3);
-        let question = prop::collection::vec(any::<bool>(), b * LENGTH);
+        let question = matrix(any::<bool>(), b, LENGTH);
         let gold =
             prop_oneof![4 => span.clone(), 1 => Just((-1, 2)), 1 => Just((3, LENGTH as i64))];
         let gold = prop::collection::vec(gold, b);
@@ -458,8 +443,7 @@ fn batches() -> impl Strategy<Value = Batch> {
                 list.into_iter().zip(keep).map(|(span, keep)| keep.then_some(span)).collect()
             });
         let lists = prop::collection::vec(list, b);
-        (values, question, gold, lists).prop_map(move |(values, question, gold, lists)| {
-            let mut question = Array2::from_shape_vec((b, LENGTH), question).unwrap();
+        (values, question, gold, lists).prop_map(move |(values, mut question, gold, lists)| {
             question.column_mut(1).fill(true);
             let hidden = Array3::from_shape_vec((b, LENGTH, 3), values).unwrap();
             Batch { hidden, question, gold, lists }

@@ -1,14 +1,10 @@
 //! `entity_completion` against float64 loops, central differences and values worked by hand.
-use crate::common::{
-    assert_near, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal, scalar, tensor,
-};
+use crate::common::*;
 use ndarray::Array2;
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     Checks, EntityCompletionConfig, EntityNormalization, LossError, MaskedLmConfig,
     entity_completion, masked_lm, masked_positions,
 };
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 const BOTH: [EntityNormalization; 2] = [EntityNormalization::Token, EntityNormalization::Entity];
@@ -47,9 +43,9 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     // Entities of 3, 1 and 2 sub-tokens, not in order, with a gap in the numbers.
     let entities = [4, 0, 4, 1, 4, 1];
     for by in BOTH {
-        let run = |x: &Tensor| loss(x, &targets, &entities, by);
-        assert_near(scalar(&run(&tensor(&logits))), naive(&logits, &targets, &entities, by), 1e-12);
-        check_gradient(&logits, run);
+        let ours = |[x]: [&Tensor; 1]| loss(x, &targets, &entities, by);
+        let naive = naive(&logits, &targets, &entities, by);
+        LossCase { inputs: [&logits], ours: &ours, naive }.check(1e-12);
     }
 }
 
@@ -57,10 +53,10 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 fn values_worked_by_hand() {
     for by in BOTH {
         // Nothing known: ln V however the positions are grouped.
-        let zeros = Tensor::zeros([4, 9], (Kind::Double, Device::Cpu));
+        let zeros = Tensor::zeros([4, 9], DOUBLE);
         assert_near(scalar(&loss(&zeros, &[0, 8, 3, 3], &[0, 0, 0, 1], by)), 9_f64.ln(), 1e-14);
         // V = 1: certain.
-        let one = Tensor::ones([2, 1], (Kind::Double, Device::Cpu));
+        let one = Tensor::ones([2, 1], DOUBLE);
         assert_eq!(scalar(&loss(&one, &[0, 0], &[0, 1], by)), 0.0);
     }
     // p = 1/2, 1/2 for entity 0 and 3/4 for entity 1.
@@ -107,7 +103,7 @@ fn both_slots_of_a_pair_of_triples_count_through_the_gather() {
     assert_near(scalar(&loss), want, 1e-12);
     let grad = logits.grad();
     for position in [0, 3, 5, 7, 8, 9, 10, 11] {
-        crate::common::assert_zero_row(&grad, &[position]);
+        assert_zero_row(&grad, &[position]);
     }
 }
 
@@ -128,21 +124,19 @@ fn low_precision_logits_are_reduced_in_float32() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let logits = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let logits = Tensor::zeros([2, 4], FLOAT);
     for by in BOTH {
         let refuse = |targets: &Tensor, entities: &Tensor| {
             refusal(entity_completion(&logits, targets, entities, &config(by)))
         };
-        let negative = refuse(&ids(&[1, 1]), &ids(&[0, -1]));
-        assert!(negative.starts_with("entities: every value"), "{negative}");
-        assert!(negative.contains("from -1 to 0"), "{negative}");
-        let short = refuse(&ids(&[1, 1]), &ids(&[0]));
-        assert_eq!(short, "entities: expected shape [N] = [2], got [1]");
-        assert!(
-            refuse(&ids(&[1, 1]), &Tensor::new()).contains("entities: the tensor is undefined")
-        );
-        assert!(refuse(&ids(&[1, 1]), &ids(&[0, 0]).to_kind(Kind::Float)).contains("got Float"));
-        assert!(refuse(&ids(&[1, 7]), &ids(&[0, 0])).starts_with("targets: every value"));
+        let targets = ids(&[1, 1]);
+        assert_messages([
+            (refuse(&targets, &ids(&[0, -1])), "entities: every value…from -1 to 0…"),
+            (refuse(&targets, &ids(&[0])), "entities: expected shape [N] = [2], got [1]"),
+            (refuse(&targets, &Tensor::new()), "…entities: the tensor is undefined…"),
+            (refuse(&targets, &ids(&[0, 0]).to_kind(Kind::Float)), "…got Float…"),
+            (refuse(&ids(&[1, 7]), &ids(&[0, 0])), "targets: every value…"),
+        ]);
         let empty = entity_completion(&logits.narrow(0, 0, 0), &ids(&[]), &ids(&[]), &config(by));
         assert!(matches!(empty, Err(LossError::Empty { .. })));
         // A number far beyond the count of entities costs nothing.
@@ -157,18 +151,14 @@ fn what_does_not_fit_is_named() {
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let read = toml::from_str::<EntityCompletionConfig>;
-    assert_eq!(read("").unwrap(), EntityCompletionConfig::default());
-    let text = "normalization = \"entity\"";
-    assert_eq!(read(text).unwrap(), config(EntityNormalization::Entity));
-    assert!(read("normalisation = \"entity\"").is_err());
+    let want = config(EntityNormalization::Entity);
+    check_config([("normalization = \"entity\"", want)], ["normalisation = \"entity\""]);
 }
 
 /// N rows with target and entity number each; one entity, one token each and gaps occur.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
     (1usize..8, 1usize..6).prop_flat_map(|(n, v)| {
-        let logits = prop::collection::vec(-20.0..20.0, n * v)
-            .prop_map(move |values| Array2::from_shape_vec((n, v), values).unwrap());
+        let logits = matrix(-20.0..20.0, n, v);
         (logits, prop::collection::vec(0..v as i64, n), prop::collection::vec(0..5_i64, n))
     })
 }

@@ -1,17 +1,12 @@
 //! `hard_learning` against float64 loops, central differences, values worked by hand and
 //! identities.
-use crate::common::{
-    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, ramp, refusal, scalar, tensor,
-};
-use crate::spans_common::{flags, floats, mask_tensor, table};
+use crate::common::*;
 use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
 use ndarray::Array2;
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     Checks, HardLearningConfig, HardLearningWeighting, InitialWeights, LossError, SpanConfig,
     SpanReduction, hard_em_probability, hard_learning, initial_weights, span, span_log_probs,
 };
-use proptest::prelude::*;
 
 const ALL: [HardLearningWeighting; 5] = [Learned, HardEm, Mml, Uniform, Literal];
 
@@ -86,11 +81,11 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             let run = |log_probs: &Tensor, theta: &Tensor| {
                 hard_learning(log_probs, &mask, index.as_ref(), Some(theta), &config).unwrap()
             };
-            let want =
+            let naive =
                 naive(&log_probs, &valid, gold.map(|gold| &gold[..]), &theta, &config).unwrap();
             let weights = Tensor::from_slice(&theta);
-            assert_near(scalar(&run(&tensor(&log_probs), &weights)), want, 1e-13);
-            check_gradient(&log_probs, |log_probs| run(log_probs, &weights));
+            let ours = |[x]: [&Tensor; 1]| run(x, &weights);
+            LossCase { inputs: [&log_probs], ours: &ours, naive }.check(1e-13);
             if matches!(weighting, Learned | Literal) {
                 let theta = Array2::from_shape_vec((1, 4), theta.clone()).unwrap();
                 check_gradient(&theta, |theta| run(&tensor(&log_probs), &theta.view([4])));
@@ -131,7 +126,7 @@ fn values_worked_by_hand() {
 #[test]
 fn marginal_likelihood_has_the_gradient_of_its_own_responsibilities() {
     let log_probs = random_log_probs(3, 6, 0.9);
-    let valid = Tensor::ones([3, 6], (Kind::Bool, Device::Cpu));
+    let valid = Tensor::ones([3, 6], BOOL);
     let x = leaf(&log_probs);
     hard_learning(&x, &valid, None, None, &config(Mml)).unwrap().backward();
     let y = leaf(&log_probs);
@@ -143,7 +138,7 @@ fn marginal_likelihood_has_the_gradient_of_its_own_responsibilities() {
 #[test]
 fn the_printed_equation_is_marginal_likelihood_and_teaches_the_weights_nothing() {
     let log_probs = random_log_probs(3, 6, 0.9);
-    let valid = Tensor::ones([3, 6], (Kind::Bool, Device::Cpu));
+    let valid = Tensor::ones([3, 6], BOOL);
     let theta = Tensor::from_slice(&theta(6)).set_requires_grad(true);
     let (x, y) = (leaf(&log_probs), leaf(&log_probs));
     let literal = hard_learning(&x, &valid, None, Some(&theta), &config(Literal)).unwrap();
@@ -158,7 +153,7 @@ fn the_printed_equation_is_marginal_likelihood_and_teaches_the_weights_nothing()
 #[test]
 fn learned_weights_alone_run_into_the_slot_that_is_likeliest_on_average() {
     let log_probs = tensor(&random_log_probs(7, 5, 0.43));
-    let valid = Tensor::ones([7, 5], (Kind::Bool, Device::Cpu));
+    let valid = Tensor::ones([7, 5], BOOL);
     let best = log_probs.mean_dim(0, false, Kind::Double).argmax(0, false).int64_value(&[]);
     let mut theta = initial_weights(5, InitialWeights::Uniform, Device::Cpu)
         .unwrap()
@@ -209,13 +204,8 @@ fn rows_and_slots_without_loss_receive_exactly_zero_whatever_they_hold() {
         let config =
             HardLearningConfig { gold_loss_weight: 0.5, checks: Checks::Full, ..config(weighting) };
         let run = hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
-        let loss = run.unwrap();
-        assert!(scalar(&loss).is_finite());
-        loss.backward();
-        for index in [&[2][..], &[3], &[1, 1], &[1, 3]] {
-            assert_zero_row(&x.grad(), index);
-        }
-        assert!(x.grad().isfinite().all().int64_value(&[]) == 1);
+        check_zeros(&run.unwrap(), &[&x], &[&[2], &[3], &[1, 1], &[1, 3]]);
+        assert_finite(&x.grad());
     }
 }
 
@@ -229,10 +219,10 @@ fn candidates_that_tie_share_the_gradient_of_hard_em() {
 
 #[test]
 fn nothing_kept_is_an_error() {
-    let log_probs = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
-    let all = Tensor::ones([2, 3], (Kind::Bool, Device::Cpu));
+    let log_probs = Tensor::zeros([2, 3], FLOAT);
+    let all = Tensor::ones([2, 3], BOOL);
     let none = all.logical_not();
-    let theta = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+    let theta = Tensor::zeros([3], FLOAT);
     for weighting in ALL {
         let run = |log_probs: &Tensor, valid: &Tensor, gold: Option<&Tensor>, theta: &Tensor| {
             hard_learning(log_probs, valid, gold, Some(theta), &config(weighting))
@@ -242,8 +232,8 @@ fn nothing_kept_is_an_error() {
             assert!(matches!(result, Err(LossError::Empty { tensor: "valid", .. })));
         }
         for (batch, slots) in [(0, 3), (2, 0), (0, 0)] {
-            let log_probs = Tensor::zeros([batch, slots], (Kind::Float, Device::Cpu));
-            let theta = Tensor::zeros([slots], (Kind::Float, Device::Cpu));
+            let log_probs = Tensor::zeros([batch, slots], FLOAT);
+            let theta = Tensor::zeros([slots], FLOAT);
             let result = run(&log_probs, &log_probs.to_kind(Kind::Bool), None, &theta);
             assert!(matches!(result, Err(LossError::Empty { .. })), "{batch}, {slots}");
         }
@@ -253,29 +243,24 @@ fn nothing_kept_is_an_error() {
 #[test]
 fn low_precision_is_reduced_in_float32() {
     let log_probs = random_log_probs(3, 20, 0.731);
-    let valid = Tensor::ones([3, 20], (Kind::Bool, Device::Cpu));
-    let theta = Tensor::from_slice(&theta(20)).to_kind(Kind::Float);
+    let valid = Array2::from_elem((3, 20), true);
+    let theta = theta(20);
+    let weights = Tensor::from_slice(&theta).to_kind(Kind::Float);
     for weighting in ALL {
-        let run = |log_probs: &Tensor| {
-            hard_learning(log_probs, &valid, None, Some(&theta), &config(weighting)).unwrap()
+        let config = config(weighting);
+        let ours = |[x]: [&Tensor; 1]| {
+            hard_learning(x, &mask_tensor(&valid), None, Some(&weights), &config).unwrap()
         };
-        let want = scalar(&run(&tensor(&log_probs)));
-        for kind in [Kind::BFloat16, Kind::Half] {
-            let x = tensor(&log_probs).to_kind(kind).set_requires_grad(true);
-            let loss = run(&x);
-            loss.backward();
-            assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
-            // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves
-            // further.
-            assert!((scalar(&loss) - want).abs() < 0.016);
-        }
+        let naive = naive(&log_probs, &valid, None, &theta, &config).unwrap();
+        // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves further.
+        LossCase { inputs: [&log_probs], ours: &ours, naive }.check_low_precision(0.016);
     }
 }
 
 #[test]
 fn bad_values_are_named_or_go_through() {
     let mut bad = random_log_probs(3, 4, 0.9);
-    let valid = Tensor::ones([3, 4], (Kind::Bool, Device::Cpu));
+    let valid = Tensor::ones([3, 4], BOOL);
     let gold = ids(&[-100, 0, 1]); // row 0 is dropped, so the row must be translated back
     let run = |log_probs: &Array2<f64>, theta: &[f64], checks, weighting| {
         let config = HardLearningConfig { checks, ..config(weighting) };
@@ -297,10 +282,7 @@ fn bad_values_are_named_or_go_through() {
     bad[[2, 3]] = f64::NEG_INFINITY;
     for weighting in [Learned, Uniform] {
         let message = refusal(run(&bad, &even, Checks::Full, weighting));
-        assert!(
-            message.starts_with("span_log_probs[2, 3] = -inf: the loss of this row"),
-            "{message}"
-        );
+        assert_messages([(message, "span_log_probs[2, 3] = -inf: the loss of this row…")]);
         let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
         assert_eq!(loss, f64::INFINITY);
     }
@@ -318,37 +300,33 @@ fn bad_values_are_named_or_go_through() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let log_probs = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+    let log_probs = Tensor::zeros([2, 3], FLOAT);
     let valid = flags(&[vec![true; 3], vec![true, true, false]]);
-    let theta = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+    let theta = Tensor::zeros([3], FLOAT);
     let run = |valid: &Tensor, gold: Option<&[i64]>, theta: Option<&Tensor>, config: &_| {
         refusal(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
     };
     let learned = config(Learned);
-    let missing = run(&valid, None, None, &learned);
-    assert!(missing.starts_with("weights: the weighting learns one number per slot"), "{missing}");
     let supervised = HardLearningConfig { gold_loss_weight: 1.0, ..config(Mml) };
-    let missing = run(&valid, None, None, &supervised);
-    assert!(missing.starts_with("gold_index: gold_loss_weight is above 0"), "{missing}");
     for value in [-1.0, f64::NAN, f64::INFINITY] {
         let config = HardLearningConfig { gold_loss_weight: value, ..config(Mml) };
         let message = run(&valid, Some(&[0, 0]), None, &config);
         assert!(message.starts_with("gold_loss_weight = "), "{message}");
     }
-    let range = run(&valid, Some(&[0, 3]), Some(&theta), &learned);
-    assert!(range.starts_with("gold_index: every value must be in 0..3"), "{range}");
-    let range = run(&valid, Some(&[-1, 0]), Some(&theta), &learned);
-    assert!(range.ends_with("from -1 to 0"), "{range}");
-    let slot = run(&valid, Some(&[0, 2]), Some(&theta), &learned);
-    assert!(slot.starts_with("gold_index[1] = 2: valid[1, 2] is false"), "{slot}");
-    let short = run(&valid, None, Some(&theta.narrow(0, 0, 2)), &learned);
-    assert_eq!(short, "weights: expected shape [K] = [3], got [2]");
-    let mask = run(&valid.to_kind(Kind::Int64), None, Some(&theta), &learned);
-    assert!(mask.starts_with("valid: expected dtype Bool"), "{mask}");
-    let mask = run(&valid.narrow(1, 0, 2), None, Some(&theta), &learned);
-    assert_eq!(mask, "valid: expected shape [B, K] = [2, 3], got [2, 2]");
-    let gold = run(&valid, Some(&[0]), Some(&theta), &learned);
-    assert_eq!(gold, "gold_index: expected shape [B] = [2], got [1]");
+    let gold = |gold: &[i64]| run(&valid, Some(gold), Some(&theta), &learned);
+    let mask = |valid: &Tensor| run(valid, None, Some(&theta), &learned);
+    let short = theta.narrow(0, 0, 2);
+    assert_messages([
+        (run(&valid, None, None, &learned), "weights: the weighting learns one number per slot…"),
+        (run(&valid, None, None, &supervised), "gold_index: gold_loss_weight is above 0…"),
+        (gold(&[0, 3]), "gold_index: every value must be in 0..3…"),
+        (gold(&[-1, 0]), "…from -1 to 0"),
+        (gold(&[0, 2]), "gold_index[1] = 2: valid[1, 2] is false…"),
+        (gold(&[0]), "gold_index: expected shape [B] = [2], got [1]"),
+        (run(&valid, None, Some(&short), &learned), "weights: expected shape [K] = [3], got [2]"),
+        (mask(&valid.to_kind(Kind::Int64)), "valid: expected dtype Bool…"),
+        (mask(&valid.narrow(1, 0, 2)), "valid: expected shape [B, K] = [2, 3], got [2, 2]"),
+    ]);
 }
 
 #[test]
@@ -356,11 +334,11 @@ fn where_the_weights_start() {
     let start = |start| floats(&initial_weights(4, start, Device::Cpu).unwrap());
     assert_eq!(start(InitialWeights::Uniform), [0.0; 4]);
     assert_eq!(start(InitialWeights::GoldBiased(2.5)), [0.0, 0.0, 0.0, 2.5]);
-    let refused =
-        |slots, start| initial_weights(slots, start, Device::Cpu).unwrap_err().to_string();
-    assert_eq!(refused(0, InitialWeights::Uniform), "slots = 0: must be at least 1");
-    let biased = InitialWeights::GoldBiased(f64::NAN);
-    assert_eq!(refused(2, biased), "gold_biased = NaN: must be finite");
+    let refused = |slots, start| refusal(initial_weights(slots, start, Device::Cpu));
+    assert_messages([
+        (refused(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
+        (refused(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
+    ]);
 }
 
 #[test]
@@ -373,27 +351,21 @@ fn the_share_of_hard_em_rises_to_four_fifths() {
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    assert_eq!(toml::from_str::<HardLearningConfig>("").unwrap(), HardLearningConfig::default());
     let text = "weighting = \"hard_em\"\ngold_loss_weight = 1.0";
     let want = HardLearningConfig { gold_loss_weight: 1.0, ..config(HardEm) };
-    assert_eq!(toml::from_str::<HardLearningConfig>(text).unwrap(), want);
-    assert!(toml::from_str::<HardLearningConfig>("weighting = \"em\"").is_err());
+    check_config([(text, want)], ["weighting = \"em\""]);
 }
 
 /// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts,
 /// and the gold slot.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
     (1usize..5, 1usize..7).prop_flat_map(|(b, k)| {
-        let raw = prop::collection::vec(-20.0..20.0_f64, b * (k + 1));
-        let valid = prop::collection::vec(any::<bool>(), b * k);
+        // One slot more than the candidates keeps the rest of the probability.
+        let raw = matrix(-20.0..20.0_f64, b, k + 1);
         let gold = prop::collection::vec(prop::option::weighted(0.8, 0..k), b);
-        (raw, valid, gold).prop_map(move |(raw, valid, gold)| {
-            // One slot more than the candidates keeps the rest of the probability.
-            let raw = Array2::from_shape_vec((b, k + 1), raw).unwrap();
-            let log_probs = Array2::from_shape_fn((b, k), |(r, l)| {
-                -crate::common::naive_nll(raw.row(r), l, |_| true)
-            });
-            let mut valid = Array2::from_shape_vec((b, k), valid).unwrap();
+        (raw, matrix(any::<bool>(), b, k), gold).prop_map(move |(raw, mut valid, gold)| {
+            let log_probs =
+                Array2::from_shape_fn((b, k), |(r, l)| -naive_nll(raw.row(r), l, |_| true));
             for (row, slot) in gold.iter().enumerate() {
                 if let Some(slot) = slot {
                     valid[[row, *slot]] = true;

@@ -1,12 +1,9 @@
 //! `hard_negatives` against the cosine of every candidate, one by one.
-use crate::common::{draws, ids};
-use crate::spans_common::{bools, flags, ints, naive_cosine, naive_mean, states, table, tensor3};
+use crate::common::*;
 use ndarray::Array3;
-use objectives::tch::{Kind, Tensor};
 use objectives::{
     CandidateSpans, HardNegatives, LossError, NegativeSelection, answer_contrast, hard_negatives,
 };
-use proptest::prelude::*;
 
 const LENGTH: i64 = 12;
 
@@ -192,10 +189,7 @@ fn empty_lists_and_batches_give_empty_answers() {
             starts: none.shallow_clone(),
             ends: none.shallow_clone(),
             valid: none.to_kind(Kind::Bool),
-            gold: [
-                none.sum_dim_intlist(1, false, Kind::Int64),
-                none.sum_dim_intlist(1, false, Kind::Int64),
-            ],
+            gold: [0, 1].map(|_| none.sum_dim_intlist(1, false, Kind::Int64)),
         };
         let hidden = tensor3(&states(3, 12, 4)).narrow(0, 0, batch);
         for (selection, width) in [
@@ -211,21 +205,24 @@ fn empty_lists_and_batches_give_empty_answers() {
 #[test]
 fn what_does_not_fit_is_named() {
     let hidden = tensor3(&states(2, 12, 4));
-    let refused = |lists: &Lists, hidden: &Tensor, selection| {
-        lists.try_choose(hidden, selection).unwrap_err().to_string()
-    };
+    let refused =
+        |lists: &Lists, hidden: &Tensor, count| refusal(lists.try_choose(hidden, hardest(count)));
     let lists = Lists::new(2);
-    assert_eq!(refused(&lists, &hidden, hardest(0)), "count = 0: must be at least 1");
-    let short = refused(&lists, &hidden.narrow(1, 0, 8), hardest(1));
-    assert!(short.starts_with("candidates.starts: every value must be in 0..8"), "{short}");
     let gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
-    let order = refused(&gold, &hidden, hardest(1));
-    assert!(order.starts_with("gold_ends[0] = 2: the span starts at 3"), "{order}");
-    let three = refused(&Lists::new(3), &hidden, hardest(1));
-    assert_eq!(three, "gold_starts: expected shape [B] = [2], got [3]");
     let rows = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
-    let rows = refused(&rows, &hidden, hardest(1));
-    assert_eq!(rows, "candidates.starts: expected shape [B, M] = [2, 8], got [3, 8]");
+    assert_messages([
+        (refused(&lists, &hidden, 0), "count = 0: must be at least 1"),
+        (
+            refused(&lists, &hidden.narrow(1, 0, 8), 1),
+            "candidates.starts: every value must be in 0..8…",
+        ),
+        (refused(&gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
+        (refused(&Lists::new(3), &hidden, 1), "gold_starts: expected shape [B] = [2], got [3]"),
+        (
+            refused(&rows, &hidden, 1),
+            "candidates.starts: expected shape [B, M] = [2, 8], got [3, 8]",
+        ),
+    ]);
 }
 
 proptest! {

@@ -1,14 +1,10 @@
 //! `info_nce` against float64 double loops, central differences and values worked by hand.
-use crate::common::{
-    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, ramp, refusal, scalar, tensor,
-};
+use crate::common::*;
 use ndarray::{Array2, ArrayView1};
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     Checks, ContrastRows, Direction, InfoNceConfig, InfoNceReduction, LossError, NegativeQueue,
     Negatives, QueueConfig, QueueStart, info_nce,
 };
-use proptest::prelude::*;
 
 /// A batch, what is queued (oldest first), and the entities of both.
 #[derive(Clone, Debug)]
@@ -38,11 +34,9 @@ impl Batch {
         let (rows, width) = self.queue.dim();
         let size = (rows as i64).max(1);
         let config = QueueConfig { size, start: QueueStart::Empty, seed: 0 };
-        let mut queue =
-            NegativeQueue::new(width as i64, (Kind::Double, Device::Cpu), &config).unwrap();
+        let mut queue = NegativeQueue::new(width as i64, DOUBLE, &config).unwrap();
         if rows > 0 {
-            let noise =
-                Tensor::ones([(rows as i64 + 1) / 2, width as i64], (Kind::Double, Device::Cpu));
+            let noise = Tensor::ones([(rows as i64 + 1) / 2, width as i64], DOUBLE);
             queue.push(&noise, None).unwrap();
             queue.push(&tensor(&self.queue), Some(&ids(&self.queue_ids))).unwrap();
         }
@@ -149,9 +143,12 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             let want = batch.naive(skip_oldest as usize, &config).0;
             assert_near(batch.loss(skip_oldest, &config), want, 1e-12);
         }
-        let (query, key) = (tensor(&batch.query), tensor(&batch.key));
-        check_gradient(&batch.query, |x| batch.run(x, &key, 2, &config).unwrap());
-        check_gradient(&batch.key, |x| batch.run(&query, x, 2, &config).unwrap());
+        let case = LossCase {
+            inputs: [&batch.query, &batch.key],
+            ours: &|[query, key]| batch.run(query, key, 2, &config).unwrap(),
+            naive: batch.naive(2, &config).0,
+        };
+        case.check(1e-12);
     }
 }
 
@@ -211,7 +208,7 @@ fn values_worked_by_hand() {
 
 #[test]
 fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() {
-    let options = (Kind::Float, Device::Cpu);
+    let options = FLOAT;
     for direction in [Direction::QueryToKey, Direction::Bidirectional] {
         let config = InfoNceConfig { direction, ..Default::default() };
         let query = Tensor::full([50, 1], 100.0, options).set_requires_grad(true);
@@ -220,7 +217,7 @@ fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() 
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
         // All keys are equal, so no query can do better.
-        let worst = query.grad().abs().max().double_value(&[]);
+        let worst = largest(&query.grad());
         assert!(worst < 1e-5, "{worst}");
     }
 }
@@ -271,20 +268,15 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
         let config = InfoNceConfig { checks: Checks::Full, ..config };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
         let loss = batch.run(&query, &key, 0, &config).unwrap();
-        loss.backward();
-        assert!(scalar(&loss).is_finite());
-        for grad in [query.grad(), key.grad()] {
-            assert_zero_row(&grad, &[1]);
-            assert_zero_row(&grad, &[3]);
-            assert!(grad.get(0).ne(0.0).all().int64_value(&[]) == 1);
+        check_zeros(&loss, &[&query, &key], &[&[1], &[3]]);
+        for x in [query, key] {
+            assert_nowhere_zero(&x.grad().get(0));
         }
         let none = Batch { valid: vec![false; 4], ..batch.clone() };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
         let loss = none.run(&query, &key, 0, &config).unwrap();
-        loss.backward();
+        check_zeros(&loss, &[&query, &key], &[&[]]);
         assert_eq!(scalar(&loss), 0.0);
-        assert_zero_row(&query.grad(), &[]);
-        assert_zero_row(&key.grad(), &[]);
     }
 }
 
@@ -328,7 +320,7 @@ fn similarities_of_ten_thousand_are_summed_in_float32() {
         loss.backward();
         assert_eq!((loss.kind(), query.grad().kind()), (Kind::Float, kind));
         assert_near(scalar(&loss), exact.naive(0, &InfoNceConfig::default()).0, 1e-4);
-        assert!(query.grad().isfinite().all().int64_value(&[]) == 1);
+        assert_finite(&query.grad());
     }
 }
 
@@ -352,29 +344,29 @@ fn what_does_not_fit_is_named() {
     let refuse = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
         refusal(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
     };
-    assert_eq!(
-        refuse(&q, &k.narrow(1, 0, 2), &none, &default),
-        "key: expected shape [B, D] = [2, 3], got [2, 2]"
-    );
-    assert!(refuse(&q.view([6]), &k, &none, &default).starts_with("query: expected shape [B, D]"));
-    assert!(
-        refuse(&q, &k.to_kind(Kind::Float), &none, &default).starts_with("key: expected dtype")
-    );
-    assert!(refuse(&Tensor::new(), &k, &none, &default).contains("undefined"));
-    let wide = Tensor::zeros([2, 5], (Kind::Double, Device::Cpu));
-    assert!(refuse(&wide, &wide, &none, &default).starts_with("queue: expected shape"));
+    let inputs = |q: &Tensor, k: &Tensor| refuse(q, k, &none, &default);
+    let with = |config: InfoNceConfig| refuse(&q, &k, &none, &config);
+    let wide = Tensor::zeros([2, 5], DOUBLE);
     let one = ids(&[1]);
-    let rows = ContrastRows { ids: Some(&one), valid: None };
-    assert!(refuse(&q, &k, &rows, &default).starts_with("ids: expected shape"));
-    let rows = ContrastRows { ids: None, valid: Some(&one) };
-    assert!(refuse(&q, &k, &rows, &default).starts_with("valid: expected shape"));
-    let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
-    assert!(refuse(&q, &k, &none, &masked).starts_with("ids: mask_same_entity"));
-    let hot = InfoNceConfig { temperature: 1e30, ..Default::default() };
-    assert!(refuse(&q, &k, &none, &hot).ends_with("must be at most 1000"));
+    let short_ids = ContrastRows { ids: Some(&one), valid: None };
+    let short_valid = ContrastRows { ids: None, valid: Some(&one) };
+    assert_messages([
+        (inputs(&q, &k.narrow(1, 0, 2)), "key: expected shape [B, D] = [2, 3], got [2, 2]"),
+        (inputs(&q.view([6]), &k), "query: expected shape [B, D]…"),
+        (inputs(&q, &k.to_kind(Kind::Float)), "key: expected dtype…"),
+        (inputs(&Tensor::new(), &k), "…undefined…"),
+        (inputs(&wide, &wide), "queue: expected shape…"),
+        (refuse(&q, &k, &short_ids, &default), "ids: expected shape…"),
+        (refuse(&q, &k, &short_valid, &default), "valid: expected shape…"),
+        (
+            with(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
+            "ids: mask_same_entity…",
+        ),
+        (with(InfoNceConfig { temperature: 1e30, ..default.clone() }), "…must be at most 1000"),
+    ]);
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let config = InfoNceConfig { temperature, ..Default::default() };
-        assert!(refuse(&q, &k, &none, &config).starts_with("temperature = "));
+        let message = with(InfoNceConfig { temperature, ..default.clone() });
+        assert!(message.starts_with("temperature = "));
     }
     let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &none, &default);
     assert!(matches!(empty, Err(LossError::Empty { tensor: "query", .. })));
@@ -400,31 +392,30 @@ fn full_checks_name_the_tensor_and_unchecked_it_goes_through() {
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    assert_eq!(toml::from_str::<InfoNceConfig>("").unwrap(), InfoNceConfig::default());
     let text = "temperature = 0.05\nl2_norm = true\nnegatives = \"queries_keys_and_queue\"";
-    let config = toml::from_str::<InfoNceConfig>(text).unwrap();
-    assert_eq!((config.temperature, config.negatives), (0.05, Negatives::QueriesKeysAndQueue));
-    assert!(toml::from_str::<InfoNceConfig>("tau = 1").is_err());
+    let want = InfoNceConfig {
+        temperature: 0.05,
+        l2_norm: true,
+        negatives: Negatives::QueriesKeysAndQueue,
+        ..Default::default()
+    };
+    check_config([(text, want)], ["tau = 1"]);
 }
 
 fn batches() -> impl Strategy<Value = Batch> {
     (1usize..5, 1usize..4, 0usize..6).prop_flat_map(|(n, d, q)| {
-        let rows = move |count: usize| {
-            prop::collection::vec(prop_oneof![Just(0.0), -3.0..3.0], count * d)
-                .prop_map(move |values| Array2::from_shape_vec((count, d), values).unwrap())
-        };
+        let rows = move |count| matrix(prop_oneof![Just(0.0), -3.0..3.0], count, d);
         let entities = move |count: usize| prop::collection::vec(-1i64..4, count);
         let valid = prop::collection::vec(any::<bool>(), n);
-        (rows(n), rows(n), rows(q), entities(n), entities(q), valid).prop_map(
-            |(query, key, queue, ids, queue_ids, valid)| Batch {
-                query,
-                key,
-                queue,
-                ids,
-                queue_ids,
-                valid,
-            },
-        )
+        let parts = (rows(n), rows(n), rows(q), entities(n), entities(q), valid);
+        parts.prop_map(|(query, key, queue, ids, queue_ids, valid)| Batch {
+            query,
+            key,
+            queue,
+            ids,
+            queue_ids,
+            valid,
+        })
     })
 }
 

@@ -20,6 +20,5 @@ mod soft_labels;
 mod span;
 mod span_log_probs;
 mod span_vectors;
-mod spans_common;
 mod template;
 mod top_k_spans;

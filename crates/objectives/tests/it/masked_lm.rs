@@ -1,14 +1,9 @@
 //! `masked_lm` against float64 loops, central differences and values worked by hand.
-use crate::common::{
-    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal,
-    scalar, tensor,
-};
+use crate::common::*;
 use ndarray::{Array2, Axis};
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
     Checks, LossError, MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions,
 };
-use proptest::prelude::*;
 
 fn config(reduction: MaskedLmReduction, label_smoothing: f64) -> MaskedLmConfig {
     MaskedLmConfig { reduction, label_smoothing, ..Default::default() }
@@ -35,9 +30,9 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     for reduction in [MaskedLmReduction::Mean, MaskedLmReduction::Sum] {
         for label_smoothing in [0.0, 0.1] {
             let config = config(reduction, label_smoothing);
-            let loss = |x: &Tensor| masked_lm(x, &ids(&targets), &config).unwrap();
-            assert_near(scalar(&loss(&tensor(&logits))), naive(&logits, &targets, &config), 1e-12);
-            check_gradient(&logits, loss);
+            let ours = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &config).unwrap();
+            let naive = naive(&logits, &targets, &config);
+            LossCase { inputs: [&logits], ours: &ours, naive }.check(1e-12);
         }
     }
 }
@@ -46,7 +41,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 fn values_worked_by_hand() {
     let default = MaskedLmConfig::default();
     // Nothing known: ln V, whatever the target.
-    let zeros = Tensor::zeros([3, 5], (Kind::Double, Device::Cpu));
+    let zeros = Tensor::zeros([3, 5], DOUBLE);
     assert_near(scalar(&masked_lm(&zeros, &ids(&[0, 4, 2]), &default).unwrap()), 5_f64.ln(), 1e-14);
     // Odds 1 : 3 give probabilities 1/4 and 3/4.
     let odds = ndarray::array![[0.0, 3_f64.ln()], [0.0, 3_f64.ln()]];
@@ -115,25 +110,28 @@ fn large_logits_neither_overflow_nor_lose_the_loss() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let logits = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let logits = Tensor::zeros([2, 4], FLOAT);
     let default = MaskedLmConfig::default();
     let refuse = |logits: &Tensor, targets: &Tensor| refusal(masked_lm(logits, targets, &default));
-    assert_eq!(
-        refuse(&logits, &ids(&[1, 4])),
-        "targets: every value must be in 0..4 (V of the logits); masked_positions drops positions \
-         labelled -100; the values run from 1 to 4"
-    );
-    assert!(refuse(&logits, &ids(&[-100, 3])).contains("from -100 to 3"));
-    assert_eq!(refuse(&logits, &ids(&[1])), "targets: expected shape [N] = [2], got [1]");
-    assert!(refuse(&logits.view([2, 2, 2]), &ids(&[1, 1])).starts_with("logits: expected shape"));
-    assert!(refuse(&logits, &ids(&[1, 1]).to_kind(Kind::Int)).contains("Int64, got Int"));
-    assert!(refuse(&logits.to_kind(Kind::Int64), &ids(&[1, 1])).contains("got Int64"));
-    assert!(refuse(&Tensor::new(), &ids(&[1, 1])).contains("undefined"));
-    assert!(refuse(&logits, &Tensor::new()).contains("undefined"));
+    let both = ids(&[1, 1]);
+    assert_messages([
+        (
+            refuse(&logits, &ids(&[1, 4])),
+            "targets: every value must be in 0..4 (V of the logits); masked_positions drops \
+             positions labelled -100; the values run from 1 to 4",
+        ),
+        (refuse(&logits, &ids(&[-100, 3])), "…from -100 to 3…"),
+        (refuse(&logits, &ids(&[1])), "targets: expected shape [N] = [2], got [1]"),
+        (refuse(&logits.view([2, 2, 2]), &both), "logits: expected shape…"),
+        (refuse(&logits, &both.to_kind(Kind::Int)), "…Int64, got Int…"),
+        (refuse(&logits.to_kind(Kind::Int64), &both), "…got Int64…"),
+        (refuse(&Tensor::new(), &both), "…undefined…"),
+        (refuse(&logits, &Tensor::new()), "…undefined…"),
+        // No vocabulary at all: no target can be inside 0..0.
+        (refuse(&logits.narrow(1, 0, 0), &ids(&[0, 0])), "…in 0..0…"),
+    ]);
     let empty = masked_lm(&logits.narrow(0, 0, 0), &ids(&[]), &default);
     assert!(matches!(empty, Err(LossError::Empty { tensor: "targets", .. })));
-    // No vocabulary at all: no target can be inside 0..0.
-    assert!(refuse(&logits.narrow(1, 0, 0), &ids(&[0, 0])).contains("in 0..0"));
     for label_smoothing in [-0.1, 1.0, f64::NAN] {
         let config = config(MaskedLmReduction::Mean, label_smoothing);
         assert!(refusal(masked_lm(&logits, &ids(&[1, 1]), &config)).contains("label_smoothing"));
@@ -163,22 +161,15 @@ fn full_checks_name_the_logit_that_is_no_number() {
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    assert_eq!(toml::from_str::<MaskedLmConfig>("").unwrap(), MaskedLmConfig::default());
     let text = "reduction = \"sum\"\nlabel_smoothing = 0.1\nchecks = \"full\"";
-    let want = MaskedLmConfig {
-        reduction: MaskedLmReduction::Sum,
-        label_smoothing: 0.1,
-        checks: Checks::Full,
-    };
-    assert_eq!(toml::from_str::<MaskedLmConfig>(text).unwrap(), want);
-    assert!(toml::from_str::<MaskedLmConfig>("smoothing = 0.1").is_err());
+    let want = MaskedLmConfig { checks: Checks::Full, ..config(MaskedLmReduction::Sum, 0.1) };
+    check_config([(text, want)], ["smoothing = 0.1"]);
 }
 
 /// N rows of V logits and a target each; equal rows and equal targets occur.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
     (1usize..6, 1usize..8).prop_flat_map(|(n, v)| {
-        let logits = prop::collection::vec(prop_oneof![Just(0.0), -20.0..20.0], n * v)
-            .prop_map(move |values| Array2::from_shape_vec((n, v), values).unwrap());
+        let logits = matrix(prop_oneof![Just(0.0), -20.0..20.0], n, v);
         (logits, prop::collection::vec(0..v as i64, n))
     })
 }

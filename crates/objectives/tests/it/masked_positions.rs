@@ -1,8 +1,6 @@
 //! Positions that carry loss: found in row-major order, gathered with exact gradients.
-use crate::common::{assert_zero_row, draws, ids};
-use objectives::tch::{Device, Kind, Tensor};
+use crate::common::*;
 use objectives::{IGNORE_INDEX, LossError, masked_positions};
-use proptest::prelude::*;
 
 #[test]
 fn positions_are_row_major_and_a_padded_row_adds_none() {
@@ -16,10 +14,10 @@ fn positions_are_row_major_and_a_padded_row_adds_none() {
 #[test]
 fn nothing_masked_and_nothing_at_all_are_empty_not_errors() {
     for size in [[2, 3], [0, 3], [2, 0]] {
-        let labels = Tensor::full(size, IGNORE_INDEX, (Kind::Int64, Device::Cpu));
+        let labels = Tensor::full(size, IGNORE_INDEX, INT64);
         let masked = masked_positions(&labels).unwrap();
         assert!(masked.is_empty());
-        let hidden = Tensor::zeros([size[0], size[1], 5], (Kind::Float, Device::Cpu));
+        let hidden = Tensor::zeros([size[0], size[1], 5], FLOAT);
         assert_eq!(masked.gather(&hidden).unwrap().size(), [0, 5]);
     }
 }
@@ -27,7 +25,7 @@ fn nothing_masked_and_nothing_at_all_are_empty_not_errors() {
 #[test]
 fn gather_takes_the_rows_of_the_positions_from_any_layout() {
     let masked = masked_positions(&ids(&[-100, 1, 2, -100]).view([2, 2])).unwrap();
-    let hidden = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([2, 2, 3]);
+    let hidden = Tensor::arange(12, FLOAT).view([2, 2, 3]);
     let want = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     // The second one has other strides: [L, B, H] seen as [B, L, H].
     for hidden in [hidden.shallow_clone(), hidden.transpose(0, 1).contiguous().transpose(0, 1)] {
@@ -42,7 +40,7 @@ fn gather_takes_the_rows_of_the_positions_from_any_layout() {
 #[test]
 fn positions_that_are_not_masked_receive_a_gradient_of_exactly_zero() {
     let masked = masked_positions(&ids(&[-100, 1, 2, -100, -100, 0]).view([2, 3])).unwrap();
-    let hidden = Tensor::randn([2, 3, 4], (Kind::Double, Device::Cpu)).set_requires_grad(true);
+    let hidden = Tensor::randn([2, 3, 4], DOUBLE).set_requires_grad(true);
     masked.gather(&hidden).unwrap().exp().sum(Kind::Double).backward();
     let grad = hidden.grad();
     for index in [[0, 0], [1, 0], [1, 1]] {
@@ -56,7 +54,7 @@ fn positions_that_are_not_masked_receive_a_gradient_of_exactly_zero() {
 fn what_does_not_fit_is_named() {
     let flat = masked_positions(&ids(&[1, 2])).unwrap_err();
     assert_eq!(flat.to_string(), "labels: expected shape [B, L], got [2]");
-    let float = Tensor::zeros([1, 2], (Kind::Float, Device::Cpu));
+    let float = Tensor::zeros([1, 2], FLOAT);
     assert!(matches!(masked_positions(&float), Err(LossError::Dtype { tensor: "labels", .. })));
     assert!(matches!(masked_positions(&Tensor::new()), Err(LossError::Undefined { .. })));
     let minus_one = masked_positions(&ids(&[-1, 4, -100]).view([1, 3])).unwrap_err().to_string();
@@ -64,7 +62,7 @@ fn what_does_not_fit_is_named() {
 
     let masked = masked_positions(&ids(&[-100, 1]).view([1, 2])).unwrap();
     for size in [vec![2, 1, 3], vec![1, 3, 3], vec![2]] {
-        let hidden = Tensor::zeros(size, (Kind::Float, Device::Cpu));
+        let hidden = Tensor::zeros(size, FLOAT);
         let error = masked.gather(&hidden).unwrap_err();
         assert!(matches!(error, LossError::Shape { tensor: "hidden", .. }), "{error}");
     }

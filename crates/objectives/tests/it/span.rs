@@ -1,13 +1,7 @@
 //! `span` against float64 loops, central differences and values worked by hand.
-use crate::common::{
-    assert_near, assert_zero_row, check_gradient, draws, ids, leaf, naive_nll, ramp, refusal,
-    scalar, tensor,
-};
-use crate::spans_common::mask_tensor;
+use crate::common::*;
 use ndarray::Array2;
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{Checks, LossError, OutOfWindow, SpanConfig, SpanReduction, span};
-use proptest::prelude::*;
 
 fn sum() -> SpanConfig {
     SpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
@@ -41,16 +35,14 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         let run = |x: &Tensor, y: &Tensor| {
             span(x, y, &ids(&s), &ids(&e), tensor_of_mask.as_ref(), &sum()).unwrap()
         };
-        let want = naive_side(&starts, &s, mask).unwrap() + naive_side(&ends, &e, mask).unwrap();
-        assert_near(scalar(&run(&tensor(&starts), &tensor(&ends))), want, 1e-12);
-        check_gradient(&starts, |x| run(x, &tensor(&ends)));
-        check_gradient(&ends, |y| run(&tensor(&starts), y));
+        let naive = naive_side(&starts, &s, mask).unwrap() + naive_side(&ends, &e, mask).unwrap();
+        LossCase { inputs: [&starts, &ends], ours: &|[x, y]| run(x, y), naive }.check(1e-12);
     }
 }
 
 #[test]
 fn values_worked_by_hand() {
-    let zeros = Tensor::zeros([2, 8], (Kind::Double, Device::Cpu));
+    let zeros = Tensor::zeros([2, 8], DOUBLE);
     let run = |mask: Option<&Tensor>, config: &SpanConfig| {
         scalar(&span(&zeros, &zeros, &ids(&[1, 2]), &ids(&[1, 3]), mask, config).unwrap())
     };
@@ -61,7 +53,7 @@ fn values_worked_by_hand() {
     let mask = ids(&[0, 1, 1, 1, 1, 0, 0, 0]).to_kind(Kind::Bool).repeat([2, 1]);
     assert_near(run(Some(&mask), &SpanConfig::default()), 4_f64.ln(), 1e-14);
     // One position in all: certain.
-    let one = Tensor::zeros([1, 1], (Kind::Double, Device::Cpu));
+    let one = Tensor::zeros([1, 1], DOUBLE);
     let loss = span(&one, &one, &ids(&[0]), &ids(&[0]), None, &sum()).unwrap();
     assert_eq!(scalar(&loss), 0.0);
 }
@@ -88,18 +80,15 @@ fn rows_and_positions_without_loss_receive_exactly_zero_whatever_they_hold() {
     let (mask, positions) = (mask_tensor(&mask), ids(&[1, 4, 2]));
     let full = SpanConfig { checks: Checks::Full, ..sum() };
     let loss = span(&x, &y, &positions, &positions, Some(&mask), &full).unwrap();
-    loss.backward();
-    assert!(scalar(&loss).is_finite());
-    for grad in [x.grad(), y.grad()] {
-        assert_zero_row(&grad, &[1]);
-        assert_eq!(grad.double_value(&[0, 3]), 0.0);
-        assert!(grad.get(2).ne(0.0).all().int64_value(&[]) == 1);
+    check_zeros(&loss, &[&x, &y], &[&[1], &[0, 3]]);
+    for x in [x, y] {
+        assert_nowhere_zero(&x.grad().get(2));
     }
 }
 
 #[test]
 fn nothing_kept_is_an_error_that_names_the_side() {
-    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let x = Tensor::zeros([2, 4], FLOAT);
     let run = |s: &[i64], e: &[i64]| span(&x, &x, &ids(s), &ids(e), None, &SpanConfig::default());
     for (s, e, side) in [
         ([4, -1], [4, 7], "start_positions"),
@@ -112,8 +101,8 @@ fn nothing_kept_is_an_error_that_names_the_side() {
         }
     }
     for size in [[0, 4], [2, 0]] {
-        let x = Tensor::zeros(size, (Kind::Float, Device::Cpu));
-        let positions = Tensor::zeros([size[0]], (Kind::Int64, Device::Cpu));
+        let x = Tensor::zeros(size, FLOAT);
+        let positions = Tensor::zeros([size[0]], INT64);
         let empty = span(&x, &x, &positions, &positions, None, &SpanConfig::default());
         assert!(matches!(empty, Err(LossError::Empty { .. })), "{size:?}");
     }
@@ -121,47 +110,42 @@ fn nothing_kept_is_an_error_that_names_the_side() {
 
 #[test]
 fn a_gold_position_outside_the_mask_is_an_error_that_names_the_row() {
-    let x = Tensor::zeros([3, 4], (Kind::Float, Device::Cpu));
+    let x = Tensor::zeros([3, 4], FLOAT);
     let mut mask = Array2::from_elem((3, 4), true);
     mask[[2, 1]] = false;
     let mask = mask_tensor(&mask);
     // Row 0 is dropped, so row 2 of the batch is row 1 of those kept.
     let (s, e) = (ids(&[9, 0, 1]), ids(&[9, 3, 3]));
-    let message = refusal(span(&x, &x, &s, &e, Some(&mask), &sum()));
-    assert!(
-        message.starts_with("start_positions[2] = 1: context_mask[2, 1] is false"),
-        "{message}"
-    );
-    let message = refusal(span(&x, &x, &e, &s, Some(&mask), &sum()));
-    assert!(message.starts_with("end_positions[2] = 1"), "{message}");
+    let run = |s: &Tensor, e: &Tensor| refusal(span(&x, &x, s, e, Some(&mask), &sum()));
+    assert_messages([
+        (run(&s, &e), "start_positions[2] = 1: context_mask[2, 1] is false…"),
+        (run(&e, &s), "end_positions[2] = 1…"),
+    ]);
 }
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
+    let x = Tensor::zeros([2, 4], FLOAT);
     let p = ids(&[0, 3]);
     let default = SpanConfig::default();
-    let flat = refusal(span(&x.view([8]), &x, &p, &p, None, &default));
-    assert_eq!(flat, "start_logits: expected shape [B, L], got [8]");
-    let short = refusal(span(&x, &x.narrow(1, 0, 3), &p, &p, None, &default));
-    assert_eq!(short, "end_logits: expected shape [B, L] = [2, 4], got [2, 3]");
-    let kind = refusal(span(&x, &x.to_kind(Kind::Double), &p, &p, None, &default));
-    assert!(kind.starts_with("end_logits: expected dtype that of start_logits"), "{kind}");
-    assert!(refusal(span(&x, &x, &ids(&[0]), &p, None, &default)).starts_with("start_positions"));
-    assert!(
-        refusal(span(&x, &x, &p, &p.view([2, 1]), None, &default)).starts_with("end_positions")
-    );
-    let mask = Tensor::ones([2, 4], (Kind::Int64, Device::Cpu));
-    let message = refusal(span(&x, &x, &p, &p, Some(&mask), &default));
-    assert!(message.starts_with("context_mask: expected dtype Bool, got Int64"), "{message}");
-    let mask = Tensor::ones([4], (Kind::Bool, Device::Cpu));
-    assert!(refusal(span(&x, &x, &p, &p, Some(&mask), &default)).starts_with("context_mask"));
-    assert!(refusal(span(&x, &Tensor::new(), &p, &p, None, &default)).starts_with("end_logits"));
-
+    let logits = |x: &Tensor, y: &Tensor| refusal(span(x, y, &p, &p, None, &default));
+    let positions = |s: &Tensor, e: &Tensor| refusal(span(&x, &x, s, e, None, &default));
+    let masked = |mask: Tensor| refusal(span(&x, &x, &p, &p, Some(&mask), &default));
     let reject = SpanConfig { out_of_window: OutOfWindow::Reject, ..Default::default() };
-    let message = refusal(span(&x, &x, &p, &ids(&[1, 4]), None, &reject));
-    assert!(message.starts_with("end_positions: every value must be in 0..4"), "{message}");
-    assert!(message.ends_with("from 1 to 4"), "{message}");
+    assert_messages([
+        (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
+        (logits(&x, &x.narrow(1, 0, 3)), "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"),
+        (logits(&x, &x.to_kind(Kind::Double)), "end_logits: expected dtype that of start_logits…"),
+        (logits(&x, &Tensor::new()), "end_logits…"),
+        (positions(&ids(&[0]), &p), "start_positions…"),
+        (positions(&p, &p.view([2, 1])), "end_positions…"),
+        (masked(Tensor::ones([2, 4], INT64)), "context_mask: expected dtype Bool, got Int64…"),
+        (masked(Tensor::ones([4], BOOL)), "context_mask…"),
+        (
+            refusal(span(&x, &x, &p, &ids(&[1, 4]), None, &reject)),
+            "end_positions: every value must be in 0..4…from 1 to 4",
+        ),
+    ]);
     assert!(span(&x, &x, &p, &p, None, &reject).is_ok());
 }
 
@@ -184,25 +168,19 @@ fn full_checks_name_the_row_of_the_batch() {
 fn low_precision_logits_are_reduced_in_float32() {
     let (starts, ends) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
     let (s, e) = ([0, 383, 17, 5, 400], [3, 383, 17, 99, 400]);
-    for kind in [Kind::BFloat16, Kind::Half] {
-        let (x, y) = (tensor(&starts).to_kind(kind), tensor(&ends).to_kind(kind));
-        let x = x.set_requires_grad(true);
-        let loss = span(&x, &y, &ids(&s), &ids(&e), None, &sum()).unwrap();
-        loss.backward();
-        assert_eq!((loss.kind(), x.grad().kind()), (Kind::Float, kind));
-        // Rounding the logits moves each side by no more than twice their rounding, 2 · 2^-9 · 6.
-        let want = naive_side(&starts, &s, None).unwrap() + naive_side(&ends, &e, None).unwrap();
-        assert!((scalar(&loss) - want).abs() < 0.048);
-    }
+    let naive = naive_side(&starts, &s, None).unwrap() + naive_side(&ends, &e, None).unwrap();
+    let ours = |[x, y]: [&Tensor; 2]| span(x, y, &ids(&s), &ids(&e), None, &sum()).unwrap();
+    // Rounding the logits moves each side by no more than twice their rounding, 2 · 2^-9 · 6.
+    LossCase { inputs: [&starts, &ends], ours: &ours, naive }.check_low_precision(0.048);
 }
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    assert_eq!(toml::from_str::<SpanConfig>("").unwrap(), SpanConfig::default());
-    let text = "reduction = \"sum\"\nout_of_window = \"reject\"";
     let want = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
-    assert_eq!(toml::from_str::<SpanConfig>(text).unwrap(), want);
-    assert!(toml::from_str::<SpanConfig>("reduction = \"mean\"").is_err());
+    check_config(
+        [("reduction = \"sum\"\nout_of_window = \"reject\"", want)],
+        ["reduction = \"mean\""],
+    );
 }
 
 /// Logits, mask and positions, some outside the window; the mask is true at every gold position.
@@ -210,14 +188,10 @@ type Batch = (Array2<f64>, Array2<f64>, Array2<bool>, Vec<i64>, Vec<i64>);
 
 fn batches() -> impl Strategy<Value = Batch> {
     (1usize..6, 1usize..7).prop_flat_map(|(b, l)| {
-        let logits = move || {
-            prop::collection::vec(-20.0..20.0, b * l)
-                .prop_map(move |values| Array2::from_shape_vec((b, l), values).unwrap())
-        };
+        let logits = move || matrix(-20.0..20.0, b, l);
         let positions = move || prop::collection::vec(-2..l as i64 + 3, b);
-        let mask = prop::collection::vec(any::<bool>(), b * l);
-        (logits(), logits(), mask, positions(), positions()).prop_map(move |(x, y, mask, s, e)| {
-            let mut mask = Array2::from_shape_vec((b, l), mask).unwrap();
+        let parts = (logits(), logits(), matrix(any::<bool>(), b, l), positions(), positions());
+        parts.prop_map(move |(x, y, mut mask, s, e)| {
             for positions in [&s, &e] {
                 for (row, &position) in positions.iter().enumerate() {
                     if (0..l as i64).contains(&position) {
@@ -261,15 +235,15 @@ proptest! {
         assert_near(flipped.unwrap(), want, 1e-12);
         let (batch, length) = x.size2().unwrap();
         let more = |t: &Tensor, fill: &Tensor| Tensor::cat(&[t, fill], 0);
-        let row = Tensor::full([1, length], 9.0, (Kind::Double, Device::Cpu));
-        let none = Tensor::full([1], -100, (Kind::Int64, Device::Cpu));
+        let row = Tensor::full([1, length], 9.0, DOUBLE);
+        let none = Tensor::full([1], -100, INT64);
         let (x_rows, y_rows) = (more(&x, &row), more(&y, &row));
         let (s_rows, e_rows) = (more(&s, &none), more(&e, &none));
         let padded = run(&x_rows, &y_rows, &s_rows, &e_rows, &more(&mask, &row.lt(0.0)));
         assert_near(padded.unwrap(), want, 1e-12);
         // Padding columns must be far enough to the right that no position points into them.
         let inside = |p: &Tensor| p.where_self(&p.lt(length), &none);
-        let column = Tensor::full([batch, 2], 9.0, (Kind::Double, Device::Cpu));
+        let column = Tensor::full([batch, 2], 9.0, DOUBLE);
         let wide = |t: &Tensor, fill: &Tensor| Tensor::cat(&[t, fill], 1);
         let (x_wide, y_wide) = (wide(&x, &column), wide(&y, &column));
         let mask_wide = wide(&mask, &column.lt(0.0));

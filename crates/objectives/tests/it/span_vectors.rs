@@ -1,7 +1,5 @@
 //! `span_vectors` against a mean taken token by token.
-use crate::common::{check_gradient, ramp, refusal};
-use crate::spans_common::{flags, floats, naive_mean, states, table, tensor3};
-use objectives::tch::{Device, Kind, Tensor};
+use crate::common::*;
 use objectives::{CandidateSpans, span_vectors};
 
 /// B = 2, L = 6, S = 3; the first span of row 1 is the whole window, its last slot is empty.
@@ -29,7 +27,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
         testkit::assert_close("mean", &got.get(b as i64).get(k), &want, 1e-14);
     }
     assert_eq!(floats(&got.get(1).get(2)), [0.0; 4]);
-    let weights = crate::common::tensor(&ramp(6, 4, 0.4, 1.0)).view([2, 3, 4]);
+    let weights = tensor(&ramp(6, 4, 0.4, 1.0)).view([2, 3, 4]);
     let flat = hidden.into_shape_with_order((12, 4)).unwrap();
     check_gradient(&flat, |x| (run(&x.view([2, 6, 4]), &spans) * &weights).sum(Kind::Double));
 }
@@ -65,7 +63,7 @@ fn tokens_of_no_span_receive_exactly_zero_whatever_they_hold() {
     assert!(floats(&got).iter().all(|value| value.is_finite()));
     got.sum(Kind::Double).backward();
     for (b, l) in [(0, 1), (1, 0), (1, 1), (1, 2), (1, 5)] {
-        crate::common::assert_zero_row(&x.grad(), &[b, l]);
+        assert_zero_row(&x.grad(), &[b, l]);
     }
     assert_eq!(floats(&x.grad().get(0).get(3)), [1.0 / 3.0; 4]);
 }
@@ -73,8 +71,8 @@ fn tokens_of_no_span_receive_exactly_zero_whatever_they_hold() {
 #[test]
 fn sizes_at_the_edge() {
     for (b, l, s) in [(0, 3, 2), (2, 3, 0), (2, 0, 2)] {
-        let hidden = Tensor::zeros([b, l, 5], (Kind::Float, Device::Cpu));
-        let none = Tensor::zeros([b, s], (Kind::Int64, Device::Cpu));
+        let hidden = Tensor::zeros([b, l, 5], FLOAT);
+        let none = Tensor::zeros([b, s], INT64);
         let got =
             run(&hidden, &[none.shallow_clone(), none.shallow_clone(), none.to_kind(Kind::Bool)]);
         assert_eq!(got.size(), [b, s, 5]);
@@ -88,16 +86,19 @@ fn what_does_not_fit_is_named() {
     let refused = |hidden: &Tensor, starts: &Tensor, ends: &Tensor, valid: &Tensor| {
         refusal(span_vectors(hidden, &CandidateSpans { starts, ends, valid }))
     };
-    let flat = refused(&hidden.view([12, 4]), &starts, &ends, &valid);
-    assert_eq!(flat, "hidden: expected shape [B, L, H], got [12, 4]");
-    let one = refused(&hidden.narrow(0, 0, 1), &starts, &ends, &valid);
-    assert_eq!(one, "candidates.starts: expected shape [B, M] = [1, 3], got [2, 3]");
-    let range = refused(&hidden.narrow(1, 0, 5), &starts, &ends, &valid);
-    assert!(range.starts_with("candidates.starts: every value must be in 0..5"), "{range}");
-    let order = refused(&hidden, &ends, &starts, &valid);
-    assert!(order.starts_with("candidates.ends[0, 1] = 2: the span starts at 4"), "{order}");
-    let full = refused(&hidden, &starts, &ends, &valid.ones_like());
-    assert!(full.ends_with("from 0 to 77"), "{full}");
-    let ids = refused(&hidden.to_kind(Kind::Int), &starts, &ends, &valid);
-    assert!(ids.starts_with("hidden: expected dtype Float"), "{ids}");
+    let states = |hidden: &Tensor| refused(hidden, &starts, &ends, &valid);
+    assert_messages([
+        (states(&hidden.view([12, 4])), "hidden: expected shape [B, L, H], got [12, 4]"),
+        (
+            states(&hidden.narrow(0, 0, 1)),
+            "candidates.starts: expected shape [B, M] = [1, 3], got [2, 3]",
+        ),
+        (states(&hidden.narrow(1, 0, 5)), "candidates.starts: every value must be in 0..5…"),
+        (states(&hidden.to_kind(Kind::Int)), "hidden: expected dtype Float…"),
+        (
+            refused(&hidden, &ends, &starts, &valid),
+            "candidates.ends[0, 1] = 2: the span starts at 4…",
+        ),
+        (refused(&hidden, &starts, &ends, &valid.ones_like()), "…from 0 to 77"),
+    ]);
 }

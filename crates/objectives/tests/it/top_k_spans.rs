@@ -1,10 +1,7 @@
 //! `top_k_spans` against an enumeration of all spans, sorted.
-use crate::common::{draws, ramp, tensor};
-use crate::spans_common::{bools, floats, ints, mask_tensor};
+use crate::common::*;
 use ndarray::Array2;
-use objectives::tch::{Device, Kind, Tensor};
 use objectives::{Checks, LossError, TopKConfig, TopKSpans, top_k_spans};
-use proptest::prelude::*;
 
 /// Start, end, score.
 type Span = (i64, i64, f64);
@@ -87,7 +84,7 @@ fn equals_the_enumeration_at_the_size_of_a_training_step() {
 
 #[test]
 fn equal_scores_go_by_start_then_end() {
-    let zeros = Tensor::zeros([1, 4], (Kind::Float, Device::Cpu));
+    let zeros = Tensor::zeros([1, 4], FLOAT);
     let spans = top_k_spans(&zeros, &zeros, None, &config(6, Some(3))).unwrap();
     assert_eq!(ints(&spans.starts), [0, 0, 0, 1, 1, 1]);
     assert_eq!(ints(&spans.ends), [0, 1, 2, 1, 2, 3]);
@@ -137,7 +134,7 @@ fn a_longer_list_begins_with_the_shorter_one_and_never_loses_a_match() {
 
 #[test]
 fn rows_with_too_few_spans_are_filled_up() {
-    let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
+    let x = Tensor::ones([3, 3], FLOAT);
     let mask = Array2::from_shape_fn((3, 3), |(b, l)| b == 2 || (b == 1 && l == 1));
     let spans = top_k_spans(&x, &x, Some(&mask_tensor(&mask)), &config(20, Some(30))).unwrap();
     let counts: Vec<usize> = rows(&spans, 3, 20).iter().map(Vec::len).collect();
@@ -146,7 +143,7 @@ fn rows_with_too_few_spans_are_filled_up() {
     let spans = top_k_spans(&one, &one, None, &config(2, None)).unwrap();
     assert_eq!(rows(&spans, 3, 2)[0], [(0, 0, 2.0)]);
     for (batch, length) in [(0, 5), (4, 0), (0, 0)] {
-        let none = Tensor::zeros([batch, length], (Kind::Double, Device::Cpu));
+        let none = Tensor::zeros([batch, length], DOUBLE);
         let spans = top_k_spans(&none, &none, None, &config(2, Some(3))).unwrap();
         assert!(rows(&spans, batch as usize, 2).iter().all(Vec::is_empty));
         assert_eq!(spans.scores.kind(), Kind::Double);
@@ -185,7 +182,7 @@ fn bad_logits_are_named_or_come_out_first() {
         assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
         assert!(floats(&spans.scores.get(1))[..3].iter().all(|score| !score.is_finite()));
         assert!(spans.valid.all().int64_value(&[]) == 1);
-        assert!(spans.scores.get(0).isfinite().all().int64_value(&[]) == 1);
+        assert_finite(&spans.scores.get(0));
         // Nothing reaches beyond the last column, whatever starts there.
         bad[[1, 2]] = 0.0;
         let spans = top_k_spans(&tensor(&bad), &good, None, &config(20, Some(3)));
@@ -205,52 +202,38 @@ fn nothing_carries_a_gradient() {
 
 #[test]
 fn what_does_not_fit_is_named() {
-    let x = Tensor::zeros([2, 4], (Kind::Float, Device::Cpu));
-    let refusal = |x: &Tensor, y: &Tensor, mask: Option<&Tensor>, config: &TopKConfig| {
-        top_k_spans(x, y, mask, config).unwrap_err().to_string()
-    };
+    let x = Tensor::zeros([2, 4], FLOAT);
     let default = TopKConfig::default();
-    assert_eq!(
-        refusal(&x.view([8]), &x, None, &default),
-        "start_logits: expected shape [B, L], got [8]"
-    );
-    assert_eq!(
-        refusal(&x, &x.narrow(1, 0, 3), None, &default),
-        "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"
-    );
-    let double = x.to_kind(Kind::Double);
-    assert!(refusal(&x, &double, None, &default).starts_with("end_logits: expected dtype that of"));
+    let logits = |x: &Tensor, y: &Tensor| refusal(top_k_spans(x, y, None, &default));
+    let with = |config| refusal(top_k_spans(&x, &x, None, &config));
     let ids = x.to_kind(Kind::Int64);
-    assert!(refusal(&ids, &ids, None, &default).starts_with("start_logits: expected dtype Float"));
-    assert!(refusal(&x, &x, Some(&ids), &default).starts_with("context_mask: expected dtype Bool"));
-    assert!(refusal(&Tensor::new(), &x, None, &default).starts_with("start_logits: the tensor is"));
-    assert_eq!(refusal(&x, &x, None, &config(0, None)), "k = 0: must be at least 1");
-    assert_eq!(
-        refusal(&x, &x, None, &config(1, Some(0))),
-        "max_answer_len = 0: must be at least 1"
-    );
+    assert_messages([
+        (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
+        (logits(&x, &x.narrow(1, 0, 3)), "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"),
+        (logits(&x, &x.to_kind(Kind::Double)), "end_logits: expected dtype that of…"),
+        (logits(&ids, &ids), "start_logits: expected dtype Float…"),
+        (logits(&Tensor::new(), &x), "start_logits: the tensor is…"),
+        (refusal(top_k_spans(&x, &x, Some(&ids), &default)), "context_mask: expected dtype Bool…"),
+        (with(config(0, None)), "k = 0: must be at least 1"),
+        (with(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
+    ]);
     let error = top_k_spans(&x, &x, None, &config(0, None));
     assert!(matches!(error, Err(LossError::Domain { option: "k", .. })));
 }
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    assert_eq!(toml::from_str::<TopKConfig>("").unwrap(), TopKConfig::default());
     let text = "k = 50\nmax_answer_len = 12\nchecks = \"full\"";
     let want = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
-    assert_eq!(toml::from_str::<TopKConfig>(text).unwrap(), want);
-    assert!(toml::from_str::<TopKConfig>("n_best = 20").is_err());
+    check_config([(text, want)], ["n_best = 20"]);
 }
 
 /// Start and end logits of few different values, and a mask.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> {
     (1usize..4, 1usize..8).prop_flat_map(|(b, l)| {
         let logit = prop_oneof![9 => (-2..3i32).prop_map(f64::from), 1 => Just(f64::NEG_INFINITY)];
-        let logits = prop::collection::vec(logit, b * l)
-            .prop_map(move |values| Array2::from_shape_vec((b, l), values).unwrap());
-        let mask = prop::collection::vec(prop::bool::weighted(0.8), b * l)
-            .prop_map(move |values| Array2::from_shape_vec((b, l), values).unwrap());
-        (logits.clone(), logits, mask)
+        let logits = || matrix(logit.clone(), b, l);
+        (logits(), logits(), matrix(prop::bool::weighted(0.8), b, l))
     })
 }
 

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::Language;
 
+use crate::error::create_folder_of;
 use crate::lines::{Line, Table, insert, is_lost, parse};
-use crate::{TranslateError, Translator};
+use crate::{TranslateError, Translations, Translator};
 
-/// Another translator, asked for each text only once: what it returns is appended to a JSONL file
+/// Another translator that gets each text only once: what it returns is appended to a JSONL file
 /// and synced to the disk after every [`Translator::batch_size`] texts, so that work that was
 /// killed goes on where it stopped.
 ///
-/// Texts without translation, or with a blank one, are not kept and will be asked for again. The
+/// Texts without translation, or with a blank one, are not kept and will be requested again. The
 /// file does not know which translator it came from: keep one for each. It is locked while it is
 /// open.
 #[derive(Debug)]
@@ -32,10 +33,7 @@ impl<T: Translator> Cached<T> {
     /// [`TranslateError::Line`] for any other line that is no translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, TranslateError> {
         let path = path.as_ref();
-        if let Some(folder) = path.parent() {
-            let made = std::fs::create_dir_all(folder);
-            made.map_err(TranslateError::io(folder, "create the folder"))?;
-        }
+        create_folder_of(path)?;
         whole_file::check_output(path).map_err(TranslateError::io(path, "use it as a cache"))?;
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = opened.map_err(TranslateError::io(path, "open the cache"))?;
@@ -51,21 +49,6 @@ impl<T: Translator> Cached<T> {
         Ok(Self { inner, path: path.to_owned(), file, table })
     }
 
-    /// Also takes what the file of translations `path` holds, which stays as it is; of two
-    /// translations that of the cache counts.
-    ///
-    /// # Errors
-    /// As [`FileTranslator::read`](crate::FileTranslator::read).
-    pub fn with_file(mut self, path: impl AsRef<Path>) -> Result<Self, TranslateError> {
-        let path = path.as_ref();
-        let bytes = whole_file::read(path).map_err(TranslateError::io(path, "read the file"))?;
-        let (further, _) = read_sound(&bytes, path)?;
-        for (key, target) in further {
-            self.table.entry(key).or_insert(target);
-        }
-        Ok(self)
-    }
-
     /// Translations held.
     pub fn len(&self) -> usize {
         self.table.len()
@@ -76,31 +59,36 @@ impl<T: Translator> Cached<T> {
         self.table.is_empty()
     }
 
-    /// Asks for `texts`, all different, and keeps what comes.
-    fn ask(&mut self, texts: &[&str], from: Language, to: Language) -> Result<(), TranslateError> {
+    /// Translates `texts`, all different, and keeps the translations.
+    fn request(
+        &mut self,
+        texts: &[&str],
+        from: Language,
+        to: Language,
+    ) -> Result<(), TranslateError> {
         let targets = self.inner.translate(texts, from, to)?;
         if targets.len() != texts.len() {
             return Err(TranslateError::Count { expected: texts.len(), got: targets.len() });
         }
-        let refuse = |source| TranslateError::io(&self.path, "write the cache")(source);
+        let refuse = || TranslateError::io(&self.path, "write the cache");
         let mut bytes = Vec::new();
         let mut lines = Vec::with_capacity(texts.len());
         for (&source, target) in texts.iter().zip(targets) {
             if let Some(target) = target.filter(|target| !is_lost(source, target)) {
                 let line = Line { from, to, source: source.to_owned(), target };
-                serde_json::to_writer(&mut bytes, &line).map_err(|error| refuse(error.into()))?;
+                serde_json::to_writer(&mut bytes, &line).map_err(|error| refuse()(error.into()))?;
                 bytes.push(b'\n');
                 lines.push(line);
             }
         }
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(refuse)?;
+        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(refuse())?;
         let known = lines.into_iter().map(|line| ((line.from, line.to, line.source), line.target));
         self.table.extend(known);
         Ok(())
     }
 }
 
-/// Keeps others from writing to the file. File systems without locks are left in peace.
+/// Keeps others from writing to the file. File systems without locks are not locked.
 fn lock(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -139,7 +127,7 @@ fn read_sound(bytes: &[u8], path: &Path) -> Result<(Table, usize), TranslateErro
 }
 
 /// Whether a last line is what a kill or a power cut leaves of one that was written here: without
-/// its end, or with zeros. Anything else is somebody's, and stays.
+/// its end, or with zeros. Anything else was written by others, and stays.
 fn is_torn(line: &[u8]) -> bool {
     let written = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
     let written = written.unwrap_or_default();
@@ -148,12 +136,7 @@ fn is_torn(line: &[u8]) -> bool {
 }
 
 impl<T: Translator> Translator for Cached<T> {
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError> {
+    fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
         let mut seen = HashSet::new();
         let unknown: Vec<&str> = texts
             .iter()
@@ -162,7 +145,7 @@ impl<T: Translator> Translator for Cached<T> {
             .filter(|&text| seen.insert(text))
             .collect();
         for batch in unknown.chunks(self.inner.batch_size().max(1)) {
-            self.ask(batch, from, to)?;
+            self.request(batch, from, to)?;
         }
         let find = |&text: &&str| self.table.get(&(from, to, text.to_owned())).cloned();
         Ok(texts.iter().map(find).collect())

@@ -4,7 +4,7 @@ use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
 use crate::lines::{Table, insert, parse};
-use crate::{TranslateError, Translator};
+use crate::{TranslateError, Translations, Translator};
 
 /// What a text that the file lacks means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,7 +30,7 @@ pub struct FileTranslator {
 }
 
 impl FileTranslator {
-    /// Reads the whole file, plain or gzip-compressed. Lines of white space are passed over; a
+    /// Reads the whole file, plain or gzip-compressed. Lines of white space are skipped; a
     /// blank translation of a text that is not blank is none.
     ///
     /// # Errors
@@ -50,12 +50,7 @@ impl FileTranslator {
 }
 
 impl Translator for FileTranslator {
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError> {
+    fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
         let look_up = |&text: &&str| match self.table.get(&(from, to, text.to_owned())) {
             Some(found) => Ok(Some(found.clone())),
             None if self.missing == MissingText::Skip => Ok(None),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::http::{Response, Uri};
 
-use crate::{TranslateError, Translator};
+use crate::{TranslateError, Translations, Translator};
 
 /// Where a translation server is and how patient to be with it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -45,8 +45,8 @@ impl Default for HttpConfig {
 impl HttpConfig {
     fn validate(&self) -> Result<(), TranslateError> {
         let refuse = |key, value: String, rule| Err(TranslateError::Config { key, value, rule });
-        let scheme = self.url.parse::<Uri>().ok();
-        match scheme.as_ref().and_then(Uri::scheme_str) {
+        let url = self.url.parse::<Uri>().ok();
+        match url.as_ref().and_then(Uri::scheme_str) {
             Some("http") => {}
             Some("https") if cfg!(feature = "https") => {}
             Some("https") => {
@@ -55,19 +55,19 @@ impl HttpConfig {
             }
             _ => return refuse("url", self.url.clone(), "an address as http://localhost:5000"),
         }
-        if self.batch_size == 0 {
-            return refuse("batch_size", "0".into(), "at least 1");
+        for (key, none) in [("batch_size", self.batch_size == 0), ("attempts", self.attempts == 0)]
+        {
+            if none {
+                return refuse(key, "0".into(), "at least 1");
+            }
         }
-        if self.attempts == 0 {
-            return refuse("attempts", "0".into(), "at least 1");
-        }
-        for (key, value, zero) in [
+        for (key, value, may_be_zero) in [
             ("timeout_seconds", self.timeout_seconds, false),
             ("first_wait_seconds", self.first_wait_seconds, true),
             ("longest_wait_seconds", self.longest_wait_seconds, true),
         ] {
             // A day is beyond any use and well within what `Duration` holds.
-            if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !zero) {
+            if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
                 return refuse(key, value.to_string(), "seconds up to 86400, a time-out above 0");
             }
         }
@@ -81,7 +81,7 @@ impl HttpConfig {
 ///
 /// Connection errors, time-outs, answers that end early, 429 and 5xx are tried again after growing
 /// waits; anything else is an error at once, as is a redirection. `http_proxy` and its like are
-/// heeded.
+/// used.
 pub struct HttpTranslator {
     config: HttpConfig,
     address: String,
@@ -114,7 +114,7 @@ enum Outcome {
 }
 
 impl HttpTranslator {
-    /// A translator that has not spoken to its server yet.
+    /// A translator that has not called its server yet.
     ///
     /// # Errors
     /// [`TranslateError::Config`] naming the key.
@@ -186,10 +186,10 @@ impl HttpTranslator {
             Err(error) => return Outcome::Again(format!("reading the answer: {error}"), None),
         };
         if status != 200 {
-            let said = format!("status {status}: {}", message(&text));
+            let problem = format!("status {status}: {}", message(&text));
             return match status {
-                429 | 500..=599 => Outcome::Again(said, requested_wait),
-                _ => Outcome::Refused(said),
+                429 | 500..=599 => Outcome::Again(problem, requested_wait),
+                _ => Outcome::Refused(problem),
             };
         }
         match serde_json::from_str::<Reply>(&text) {
@@ -247,12 +247,7 @@ fn cut(text: &str) -> String {
 }
 
 impl Translator for HttpTranslator {
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError> {
+    fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
         let mut all = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.config.batch_size) {
             all.extend(self.batch(batch, from, to)?.into_iter().map(Some));

@@ -19,53 +19,21 @@ use mlqa_eval::Language;
 
 use crate::TranslateError;
 
+/// A translation for each text, in order; `None` stands for a text without one, which the caller
+/// counts.
+pub type Translations = Result<Vec<Option<String>>, TranslateError>;
+
 /// Anything that translates texts.
 pub trait Translator {
-    /// Translates `texts`, in order; `None` stands for a text without translation, which the caller
-    /// counts.
+    /// Translates `texts`.
     ///
     /// # Errors
     /// If the translator fails as a whole.
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError>;
+    fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations;
 
     /// The preferred number of texts in one call. Callers show progress, and a cache saves, after
-    /// as many.
+    /// each call.
     fn batch_size(&self) -> usize {
         32
-    }
-}
-
-impl<T: Translator + ?Sized> Translator for Box<T> {
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError> {
-        (**self).translate(texts, from, to)
-    }
-
-    fn batch_size(&self) -> usize {
-        (**self).batch_size()
-    }
-}
-
-impl<T: Translator + ?Sized> Translator for &mut T {
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError> {
-        (**self).translate(texts, from, to)
-    }
-
-    fn batch_size(&self) -> usize {
-        (**self).batch_size()
     }
 }

@@ -165,7 +165,7 @@ fn runs_of_two_languages_at_once_lose_nothing() {
 }
 
 #[test]
-fn a_cache_that_is_none_stays_and_an_older_one_counts() {
+fn a_file_that_is_no_cache_stays() {
     let program = program(1);
     let server = Server::start(|_, body| upper(body));
     let translate = format!("translate --in en.json --to de --server {} --out out", server.url);
@@ -181,16 +181,6 @@ fn a_cache_that_is_none_stays_and_an_older_one_counts() {
     program.failed(&format!("{translate} --cache en.json"), &words);
     assert_eq!(program.bytes("en.json"), data);
     assert_eq!(server.count(), 0);
-
-    std::fs::create_dir(program.at("out")).unwrap();
-    let older = line("q0", "f0") + &line("number ([n0]) here", "");
-    program.write("out/cache.jsonl", &older);
-    assert!(program.done(&translate).out.contains("1 of 1 kept"));
-    // Asked for what the older cache lacks, or has nothing for.
-    assert_eq!(server.count(), 1);
-    assert_eq!(program.read("out/cache.jsonl"), older);
-    let german = read(&program, "out/train-context-de-question-de.json");
-    assert_eq!(german.questions[0].question, "f0");
 }
 
 #[test]

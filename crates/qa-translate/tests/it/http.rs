@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Reply, Server, upper};
 use mlqa_eval::Language;
-use qa_translate::{HttpConfig, HttpTranslator, TranslateError, Translator};
+use qa_translate::{HttpConfig, HttpTranslator, TranslateError, Translations, Translator};
 use serde_json::json;
 
 const DE: Language = Language::DE;
@@ -22,7 +22,7 @@ fn config(server: &Server) -> HttpConfig {
     }
 }
 
-fn translate(config: HttpConfig, texts: &[&str]) -> Result<Vec<Option<String>>, TranslateError> {
+fn translate(config: HttpConfig, texts: &[&str]) -> Translations {
     HttpTranslator::new(config, None).unwrap().translate(texts, EN, DE)
 }
 

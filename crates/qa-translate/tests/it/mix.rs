@@ -5,7 +5,7 @@ use crate::common::{dataset, question};
 use mlqa_eval::{Dataset, DatasetName, EvalError, Language};
 use proptest::prelude::*;
 use qa_translate::{
-    MixConfig, Pairs, TranslateError, TranslateReport, Translated, mix, read_and_mix,
+    MixConfig, MixedTraining, Pairs, TranslateError, TranslateReport, Translated, mix,
 };
 
 const DE: Language = Language::DE;
@@ -127,8 +127,10 @@ fn a_translation_whose_answer_is_elsewhere_is_named_with_its_file() {
     let path = folder.path().join("train-context-de-question-de.json");
     std::fs::write(&path, wrong.to_json(&path).unwrap()).unwrap();
     let config = MixConfig::default();
-    let source = in_language(EN, &[1]);
-    let error = read_and_mix(folder.path(), "train", &source, &[DE], &config).unwrap_err();
+    let source = folder.path().join("source.json");
+    in_language(EN, &[1]).write(&source).unwrap();
+    let translated = Some(folder.path());
+    let error = MixedTraining::read(&source, translated, "train", &[DE], &config).unwrap_err();
     assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
 }
 

@@ -3,8 +3,7 @@ use std::fs;
 
 use crate::common::By;
 use mlqa_eval::Language;
-use qa_translate::provider::MissingText;
-use qa_translate::{Cached, FileTranslator, TranslateError, Translator};
+use qa_translate::{Cached, FileTranslator, MissingText, TranslateError, Translations, Translator};
 
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
@@ -88,12 +87,7 @@ fn batches_before_a_failure_are_kept() {
     let path = folder.path().join("cache.jsonl");
     struct FailsThird(usize);
     impl Translator for FailsThird {
-        fn translate(
-            &mut self,
-            texts: &[&str],
-            _: Language,
-            _: Language,
-        ) -> Result<Vec<Option<String>>, TranslateError> {
+        fn translate(&mut self, texts: &[&str], _: Language, _: Language) -> Translations {
             self.0 += 1;
             match self.0 {
                 3 => Err(TranslateError::Empty { hint: "broken".into() }),

@@ -4,7 +4,7 @@ use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
     Discarded, Identity, Occurrence, SearchConfig, Stage, TranslateConfig, TranslateError,
-    Translated, parallel, translate,
+    Translated, Translations, parallel, translate,
 };
 
 const DE: Language = Language::DE;
@@ -159,12 +159,7 @@ fn progress_is_told_and_a_translator_that_drops_texts_is_found_out() {
     }
     struct Short;
     impl qa_translate::Translator for Short {
-        fn translate(
-            &mut self,
-            _: &[&str],
-            _: Language,
-            _: Language,
-        ) -> Result<Vec<Option<String>>, TranslateError> {
+        fn translate(&mut self, _: &[&str], _: Language, _: Language) -> Translations {
             Ok(vec![None])
         }
     }

@@ -200,8 +200,7 @@ pub fn build_clozes(
         if input_ids.len() > config.max_length {
             let (got, most) = (input_ids.len(), config.max_length);
             let message = format!("{got} pieces, but max_length = {most}; lower max_words");
-            let (index, line) = (k + 1, Some(fact.line));
-            return Err(Error::Mismatch { what: "fact", index, line, message });
+            return Err(Error::mismatch("fact", k, Some(fact.line), message));
         }
         let (id, relation) = (fact.id.clone(), fact.relation.clone());
         out.clozes.push(Cloze { id, relation, input_ids, mask: at, gold, spaced });

@@ -13,6 +13,7 @@ const MASK: &str = "[MASK]";
 /// The four parts of LAMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Corpus {
     /// `Google_RE/{relation}_test.jsonl`: places and dates of birth, places of death; three
     /// templates.
@@ -20,6 +21,7 @@ pub enum Corpus {
     /// `TREx/{relation}.jsonl`: Wikidata relations with the templates of `relations.jsonl`.
     TRex,
     /// `ConceptNet/test.jsonl`: sentences with a mask.
+    #[cfg_attr(feature = "cli", value(name = "conceptnet"))]
     ConceptNet,
     /// `Squad/test.jsonl`: sentences with a mask.
     Squad,

@@ -5,7 +5,7 @@ use ndarray::ArrayView2;
 use results::Measured;
 use serde::Serialize;
 
-use crate::error::expect_partners;
+use crate::error::check_partners;
 use crate::lama::{Candidates, Cloze, Corpus, Relation};
 use crate::{Error, Result, Ties};
 
@@ -103,7 +103,7 @@ pub fn rank_golds(
     }
     let rank = |(k, (row, cloze)): (usize, (ndarray::ArrayView1<'_, f32>, &Cloze))| {
         let Some(gold) = cloze.gold else { return Ok(None) };
-        let wrong = |message| Error::Mismatch { what: "cloze", index: k + 1, line: None, message };
+        let wrong = |message: String| Error::mismatch("cloze", k, None, message);
         let at = |id: u32| {
             let score = usize::try_from(id).ok().and_then(|id| row.get(id)).copied();
             let score = score.ok_or_else(|| wrong(format!("piece {id}, but V = {width}")))?;
@@ -152,7 +152,7 @@ pub fn rank_golds(
 /// # Errors
 /// [`Error::Count`] unless there is one list per cloze.
 pub fn ranks_of_best(clozes: &[Cloze], best: &[Vec<u32>]) -> Result<Vec<Option<usize>>> {
-    expect_count(clozes, best.len())?;
+    check_count(clozes, best.len())?;
     let rank = |(cloze, best): (&Cloze, &Vec<u32>)| {
         let gold = cloze.gold?;
         best.iter().position(|&id| id == gold).map(|index| index + 1)
@@ -160,9 +160,9 @@ pub fn ranks_of_best(clozes: &[Cloze], best: &[Vec<u32>]) -> Result<Vec<Option<u
     Ok(clozes.iter().zip(best).map(rank).collect())
 }
 
-fn expect_count(clozes: &[Cloze], got: usize) -> Result<()> {
+fn check_count(clozes: &[Cloze], got: usize) -> Result<()> {
     let id = |at: usize| clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
-    expect_partners(("cloze", "clozes"), clozes.len(), got, id)
+    check_partners(("cloze", "clozes"), clozes.len(), got, id)
 }
 
 /// Scores ranks, one per cloze. A cloze without a rank is wrong. Relations without a cloze do not
@@ -195,14 +195,14 @@ pub fn score_lama(
     clozes: &[Cloze],
     ranks: &[Option<usize>],
 ) -> Result<LamaScore> {
-    expect_count(clozes, ranks.len())?;
+    check_count(clozes, ranks.len())?;
     let index: BTreeMap<&str, usize> =
         relations.iter().enumerate().map(|(k, relation)| (relation.id.as_str(), k)).collect();
     let row = |(k, (cloze, &rank)): (usize, (&Cloze, &Option<usize>))| {
         let known = index.get(cloze.relation.as_str());
         let known = known.copied().ok_or_else(|| {
             let message = format!("relation `{}` is not among the relations", cloze.relation);
-            Error::Mismatch { what: "cloze", index: k + 1, line: None, message }
+            Error::mismatch("cloze", k, None, message)
         })?;
         Ok((known, rank))
     };

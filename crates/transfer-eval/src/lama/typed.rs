@@ -1,4 +1,4 @@
-//! Facts completed from the objects of their relation, as mLAMA asks them: objects of any number of
+//! Facts completed from the objects of their relation, as mLAMA has them: objects of any number of
 //! pieces, in any language.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use crate::error::expect_partners;
+use crate::error::check_partners;
 use crate::files::json_lines;
 use crate::lama::facts::{Relation, parts, read_relations};
 use crate::lama::score::{LamaScore, score_ranks};
@@ -109,8 +109,8 @@ pub struct TypedClozes {
 
 /// Turns facts into clozes. The candidates of a relation are the objects of all its facts.
 ///
-/// Reading: what stands before and behind the object is tokenised as a text of its own, and so is
-/// the object, so its first piece has a space for XLM-R. A tokenizer that marks only the spaces
+/// Reading: what stands before and behind the object is tokenised as a separate text, and so is the
+/// object, so its first piece has a space for XLM-R. A tokenizer that marks only the spaces
 /// that are there is given one before the object where the template has it.
 ///
 /// # Errors
@@ -166,7 +166,7 @@ pub fn build_typed_clozes(
         for (number, (fact, object)) in facts.iter().zip(&objects).enumerate() {
             let wrong = |message: String| {
                 let message = format!("{} of {}: {message}", fact.id, relation.id);
-                Error::Mismatch { what: "fact", index: number + 1, line: None, message }
+                Error::mismatch("fact", number, None, message)
             };
             if object.is_empty() {
                 return Err(wrong(format!("its object {:?} has no piece", fact.obj_label)));
@@ -222,14 +222,14 @@ impl TypedClozes {
     /// [`Error::Count`] unless there is one rank for each cloze; [`Error::Nothing`] without any.
     pub fn score(&self, ranks: &[usize]) -> Result<LamaScore> {
         let id = |at: usize| self.clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
-        expect_partners(("cloze", "clozes"), self.clozes.len(), ranks.len(), id)?;
+        check_partners(("cloze", "clozes"), self.clozes.len(), ranks.len(), id)?;
         let relations: Vec<&Relation> = self.relations.iter().map(|one| &one.relation).collect();
         let rows = self.clozes.iter().zip(ranks).map(|(cloze, &rank)| (cloze.relation, Some(rank)));
         score_ranks(&relations, rows)
     }
 
-    /// What guessing among a cloze's candidates gets, in percent: the mean over relations of one in
-    /// so many, right answers that are not asked for left out.
+    /// What guessing among a cloze's candidates gets, in percent: the mean over relations of
+    /// 1 / candidates, the cloze's other right answers left out.
     pub fn guessing(&self) -> f64 {
         let mut sums = vec![(0.0, 0usize); self.relations.len()];
         for cloze in &self.clozes {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use crate::error::expect_partners;
+use crate::error::check_partners;
 use crate::ner::{Labels, Sentence};
 use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
@@ -147,22 +147,17 @@ fn assemble(
 }
 
 fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64>> {
-    let wrong = |line: Option<usize>, message: String| Error::Mismatch {
-        what: "sentence",
-        index: k + 1,
-        line,
-        message,
-    };
     let (words, tags) = (sentence.words.len(), sentence.tags.len());
     if words != tags {
-        return Err(wrong(sentence.line(), format!("{tags} tags for {words} words")));
+        let message = format!("{tags} tags for {words} words");
+        return Err(Error::mismatch("sentence", k, sentence.line(), message));
     }
     let label = |(word, tag): (usize, &String)| {
         let label = labels.label(tag).and_then(|label| i64::try_from(label).ok());
         label.ok_or_else(|| {
             let known = labels.tags().join(", ");
             let message = format!("tag `{tag}` of word {} is none of {known}", word + 1);
-            wrong(sentence.lines.get(word).copied(), message)
+            Error::mismatch("sentence", k, sentence.lines.get(word).copied(), message)
         })
     };
     sentence.tags.iter().enumerate().map(label).collect()
@@ -227,11 +222,11 @@ pub fn sentence_tags(
     predictions: &[Vec<usize>],
     labels: &Labels,
 ) -> Result<Vec<Vec<Option<String>>>> {
-    expect_partners(("input", "inputs"), inputs.len(), predictions.len(), |_| None)?;
+    check_partners(("input", "inputs"), inputs.len(), predictions.len(), |_| None)?;
     let mut best: Vec<Vec<Option<(usize, &str)>>> =
         sentences.iter().map(|sentence| vec![None; sentence.words.len()]).collect();
     for (k, (input, row)) in inputs.iter().zip(predictions).enumerate() {
-        let wrong = |message| Error::Mismatch { what: "input", index: k + 1, line: None, message };
+        let wrong = |message: String| Error::mismatch("input", k, None, message);
         if row.len() != input.input_ids.len() {
             let (got, pieces) = (row.len(), input.input_ids.len());
             return Err(wrong(format!("{got} labels for {pieces} positions")));

@@ -38,10 +38,10 @@ impl Sentence {
 /// sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum NerFormat {
     /// CoNLL-2002, CoNLL-2003 and XGLUE: columns separated by tabs or else by spaces, the word
-    /// first, the tag last, the same number of columns throughout; `-DOCSTART-` lines are passed
-    /// over.
+    /// first, the tag last, the same number of columns throughout; `-DOCSTART-` lines are skipped.
     Conll,
     /// WikiAnn (PAN-X): `lang:word`, a tab, the tag.
     WikiAnn,
@@ -240,8 +240,7 @@ pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
             None => String::new(),
         };
         if !message.is_empty() {
-            let (index, line) = (k + 1, sentence.line());
-            return Err(Error::Mismatch { what: "sentence", index, line, message });
+            return Err(Error::mismatch("sentence", k, sentence.line(), message));
         }
         for (word, tag) in sentence.words.iter().zip(&sentence.tags) {
             let _ = writeln!(text, "{word}\t{tag}");

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::expect_partners;
+use crate::error::check_partners;
 use crate::ner::{Entity, Scheme, Sentence, average, entities};
 use crate::{Error, Result};
 
@@ -88,12 +88,12 @@ pub fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     if gold.is_empty() {
         return Err(Error::Nothing { what: "sentence" });
     }
-    expect_partners(("sentence", "sentences"), gold.len(), predicted.len(), |_| None)?;
+    check_partners(("sentence", "sentences"), gold.len(), predicted.len(), |_| None)?;
     let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
     for (k, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
         if gold.len() != predicted.len() {
             let message = format!("{} predicted tags for {} words", predicted.len(), gold.len());
-            return Err(Error::Mismatch { what: "sentence", index: k + 1, line: None, message });
+            return Err(Error::mismatch("sentence", k, None, message));
         }
         let (gold, predicted) = (entities(gold, scheme), entities(predicted, scheme));
         for Entity { kind, .. } in &gold {
@@ -157,15 +157,14 @@ pub fn score_ner(
     scheme: Scheme,
 ) -> Result<NerScore> {
     let line = |at: usize| sentences.get(at)?.line().map(|line| format!("line {line}"));
-    expect_partners(("sentence", "sentences"), sentences.len(), predicted.len(), line)?;
+    check_partners(("sentence", "sentences"), sentences.len(), predicted.len(), line)?;
     let mut gold_tags = Vec::with_capacity(sentences.len());
     let mut predicted_tags = Vec::with_capacity(sentences.len());
     for (k, (sentence, tags)) in sentences.iter().zip(predicted).enumerate() {
         if sentence.tags.len() != tags.len() {
             let message =
                 format!("{} predicted tags for {} words", tags.len(), sentence.tags.len());
-            let (index, line) = (k + 1, sentence.line());
-            return Err(Error::Mismatch { what: "sentence", index, line, message });
+            return Err(Error::mismatch("sentence", k, sentence.line(), message));
         }
         let kept = |tag: &Option<String>| lost == LostWords::Missed || tag.is_some();
         let pairs = sentence.tags.iter().zip(tags).filter(|(_, tag)| kept(tag));

@@ -138,8 +138,8 @@ impl CandidateList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Candidates`] if a query id occurs twice, more than N entities are asked for, there
-    /// are fewer than N entities, or no query has a candidate.
+    /// [`Error::Candidates`] if a query id occurs twice, the queries have more than N entities,
+    /// there are fewer than N entities, or no query has a candidate.
     pub fn draw(
         descriptions: &[Description],
         queries: &[Query],

@@ -66,7 +66,7 @@ pub fn rank_candidates(
     let count = candidates.nrows();
     if let Some((k, gold)) = gold.iter().enumerate().find(|&(_, &gold)| gold >= count) {
         let message = format!("gold candidate {gold}, but there are {count}");
-        return Err(Error::Mismatch { what: "query", index: k + 1, line: None, message });
+        return Err(Error::mismatch("query", k, None, message));
     }
     if queries.nrows() == 0 {
         return Err(Error::Nothing { what: "query" });

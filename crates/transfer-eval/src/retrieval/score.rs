@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-use crate::error::expect_partners;
+use crate::error::check_partners;
 use crate::retrieval::CandidateList;
 use crate::{Error, Result};
 
@@ -82,12 +82,12 @@ impl RetrievalScore {
 /// beyond N, or a query's candidate is not in the list; [`Error::Nothing`] without a query.
 pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<RetrievalScore> {
     let id = |at: usize| list.queries.get(at).map(|query| format!("`{}`", query.id));
-    expect_partners(("query", "queries"), list.queries.len(), ranks.len(), id)?;
+    check_partners(("query", "queries"), list.queries.len(), ranks.len(), id)?;
     let size = list.candidates.len();
     let mut languages: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut pairs: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (k, (query, &rank)) in list.queries.iter().zip(ranks).enumerate() {
-        let wrong = |message| Error::Mismatch { what: "query", index: k + 1, line: None, message };
+        let wrong = |message: String| Error::mismatch("query", k, None, message);
         if rank == 0 || rank > size {
             return Err(wrong(format!("rank {rank}; expected 1 to {size}")));
         }

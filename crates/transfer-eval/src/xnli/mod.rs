@@ -5,4 +5,4 @@ mod score;
 
 pub use encode::{NliConfig, NliInput, encode_nli};
 pub use read::{NliData, NliExample, NliLabel, parse_nli, read_nli};
-pub use score::{LanguageAccuracy, NliScore, XNLI_LANGUAGES, score_nli};
+pub use score::{LanguageAccuracy, NliScore, score_nli};

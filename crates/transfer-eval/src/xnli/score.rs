@@ -3,13 +3,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::expect_partners;
+use crate::error::check_partners;
 use crate::xnli::{NliExample, NliLabel};
 use crate::{Error, Result};
-
-/// XNLI's languages in the order in which the papers print them.
-pub const XNLI_LANGUAGES: [&str; 15] =
-    ["en", "fr", "es", "de", "el", "bg", "ru", "tr", "ar", "vi", "th", "zh", "hi", "sw", "ur"];
 
 /// The accuracy in one language.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -61,7 +57,7 @@ pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliS
         return Err(Error::Nothing { what: "pair" });
     }
     let line = |at: usize| examples.get(at).map(|one| format!("line {}", one.line));
-    expect_partners(("pair", "pairs"), examples.len(), predicted.len(), line)?;
+    check_partners(("pair", "pairs"), examples.len(), predicted.len(), line)?;
     let mut languages: BTreeMap<String, LanguageAccuracy> = BTreeMap::new();
     for (example, &predicted) in examples.iter().zip(predicted) {
         let language = languages.entry(example.language.clone()).or_default();

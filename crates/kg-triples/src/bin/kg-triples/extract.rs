@@ -1,13 +1,12 @@
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use kg_triples::dump::{
     Beginning, DumpTable, ExtractConfig, ExtractReport, Progress, TableFormat, TailKind, extract,
 };
 use kg_triples::{KgError, Language};
+use whole_file::cli;
 
 use crate::table::Table;
 use crate::{Done, choice};
@@ -118,7 +117,8 @@ pub fn with_progress(
     threads: usize,
 ) -> Result<ExtractReport, KgError> {
     let progress = Progress::default();
-    let bar = bar(dump);
+    let file = std::fs::metadata(dump).ok().filter(std::fs::Metadata::is_file);
+    let bar = cli::byte_progress(file.map(|file| file.len()));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| KgError::Io {
         path: dump.to_owned(),
@@ -162,24 +162,6 @@ fn say(beginning: Beginning, out: &Path) {
         Beginning::GoesOn(bytes) => eprintln!(
             "note: goes on with the unfinished extract in {out}, behind {bytes} unpacked bytes"
         ),
-    }
-}
-
-/// Bytes, rate and, for a file, the time left; hidden where stderr is no terminal.
-fn bar(dump: &Path) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let (bar, template) = match std::fs::metadata(dump) {
-        Ok(file) if file.is_file() => (
-            ProgressBar::new(file.len()),
-            "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left",
-        ),
-        _ => (ProgressBar::new_spinner(), "{spinner} {bytes}, {binary_bytes_per_sec}"),
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }
 

@@ -15,16 +15,13 @@ mod switched_files;
 mod table;
 mod texts;
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
-use whole_file::cli;
+use whole_file::cli::{self, progress, spinner};
 
 /// Knowledge triples to training data.
 #[derive(Parser)]
@@ -127,26 +124,6 @@ fn language_file(text: &str) -> Result<(Language, PathBuf), String> {
     let (code, path) =
         text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;
     Ok((Language::new(code).map_err(|error| error.to_string())?, path.into()))
-}
-
-/// A spinner that says what is under way; hidden where stderr is no terminal.
-fn spinner(message: &'static str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_message(message);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
-
-/// A bar over `length` steps; hidden where stderr is no terminal.
-fn progress(length: usize, message: &'static str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}");
-    let bar = ProgressBar::new(length as u64).with_message(message);
-    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
 /// The result of a command.

@@ -1,8 +1,8 @@
 //! `mlqa-eval matrix`: every pair of languages at once.
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use mlqa_eval::{Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, language_file, score};
+use whole_file::cli::progress;
 
 use crate::score::NormArg;
 use crate::{Stop, print};
@@ -41,9 +41,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Stop> {
     let names = names(&args.data, &args.split)?;
-    let template = "{bar:30} {pos}/{len} {msg}";
-    let bar = ProgressBar::new(names.len() as u64)
-        .with_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+    let bar = progress(names.len(), "");
     let mut matrix = Matrix::new(&args.title);
     for name in &names {
         let file = name.to_string();

@@ -1,9 +1,23 @@
-//! The references of these tests: plain loops in float64 over `ndarray`, no tensor operation in
-//! them.
-use ndarray::{Array2, ArrayView1};
-use objectives::LossError;
-use objectives::tch::{Kind, Tensor};
-use proptest::prelude::ProptestConfig;
+//! What the tests of losses share. Their references are plain loops in float64 over `ndarray`, no
+//! tensor operation in them.
+mod loss_case;
+mod spans;
+
+pub use loss_case::{LossCase, check_zeros};
+pub use ndarray::Array2;
+pub use objectives::LossError;
+pub use objectives::tch::{Device, Kind, Tensor};
+pub use proptest::prelude::*;
+pub use spans::*;
+
+use ndarray::ArrayView1;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+pub const DOUBLE: (Kind, Device) = (Kind::Double, Device::Cpu);
+pub const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+pub const INT64: (Kind, Device) = (Kind::Int64, Device::Cpu);
+pub const BOOL: (Kind, Device) = (Kind::Bool, Device::Cpu);
 
 /// Float64 logits without pattern: `scale · sin(step · (k + 1))`.
 pub fn ramp(rows: usize, columns: usize, step: f64, scale: f64) -> Array2<f64> {
@@ -24,7 +38,17 @@ pub fn leaf(array: &Array2<f64>) -> Tensor {
     tensor(array).set_requires_grad(true)
 }
 
-/// So many draws of a property; a failing one is printed and not kept.
+/// A matrix of elements that are drawn one by one.
+pub fn matrix<T: Debug>(
+    element: impl Strategy<Value = T>,
+    rows: usize,
+    columns: usize,
+) -> impl Strategy<Value = Array2<T>> {
+    prop::collection::vec(element, rows * columns)
+        .prop_map(move |values| Array2::from_shape_vec((rows, columns), values).unwrap())
+}
+
+/// `cases` draws of a property; a failing one is printed and not kept.
 pub fn draws(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
@@ -89,11 +113,55 @@ pub fn assert_zero_row(grad: &Tensor, index: &[i64]) {
     assert_eq!(nonzero, 0, "the gradient at {index:?} is not exactly 0");
 }
 
+/// Asserts that no element is 0.
+#[track_caller]
+pub fn assert_nowhere_zero(tensor: &Tensor) {
+    assert_eq!(tensor.ne(0.0).all().int64_value(&[]), 1, "an element is 0");
+}
+
+#[track_caller]
+pub fn assert_finite(tensor: &Tensor) {
+    assert_eq!(tensor.isfinite().all().int64_value(&[]), 1, "an element is not finite");
+}
+
+/// The largest absolute value.
+pub fn largest(tensor: &Tensor) -> f64 {
+    tensor.abs().max().double_value(&[])
+}
+
 /// The message of a refusal, after checking that it is one.
 #[track_caller]
-pub fn refusal(result: Result<Tensor, LossError>) -> String {
-    match result {
-        Ok(loss) => panic!("expected an error, got the loss {}", scalar(&loss)),
-        Err(error) => error.to_string(),
+pub fn refusal<T: Debug>(result: Result<T, LossError>) -> String {
+    result.expect_err("expected an error").to_string()
+}
+
+/// Asserts that each message reads as the text beside it, in which `…` stands for anything.
+#[track_caller]
+pub fn assert_messages<const N: usize>(rows: [(String, &str); N]) {
+    for (message, wanted) in rows {
+        assert!(reads_as(&message, wanted), "{message:?} does not read as {wanted:?}");
+    }
+}
+
+fn reads_as(text: &str, wanted: &str) -> bool {
+    let Some((first, rest)) = wanted.split_once('…') else { return text == wanted };
+    text.strip_prefix(first).is_some_and(|text| {
+        (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| reads_as(text, rest)))
+    })
+}
+
+/// An empty table is the default, each text reads as the config beside it, and the others, which
+/// hold unknown keys or values, are refused.
+#[track_caller]
+pub fn check_config<C, const N: usize, const M: usize>(reads: [(&str, C); N], refused: [&str; M])
+where
+    C: DeserializeOwned + Default + Debug + PartialEq,
+{
+    assert_eq!(toml::from_str::<C>("").unwrap(), C::default());
+    for (text, config) in reads {
+        assert_eq!(toml::from_str::<C>(text).unwrap(), config);
+    }
+    for text in refused {
+        assert!(toml::from_str::<C>(text).is_err(), "{text}");
     }
 }

@@ -3,11 +3,9 @@ mod mix;
 mod report;
 mod translate;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use qa_translate::TranslateError;
 use whole_file::cli;
 
@@ -62,14 +60,4 @@ fn main() -> ExitCode {
 /// Prints a line; that it cannot be printed is no error.
 fn say(line: &str) {
     let _ = cli::print(&format!("{line}\n"));
-}
-
-/// A bar that shows a message; hidden where stderr is no terminal.
-fn bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}");
-    let bar = ProgressBar::new(0);
-    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }

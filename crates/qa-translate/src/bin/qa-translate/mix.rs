@@ -45,7 +45,7 @@ pub struct Args {
     /// Mix every two languages, not only the source's with each other
     #[arg(long)]
     all_pairs: bool,
-    /// Also use questions whose own passage was discarded
+    /// Also use questions whose translated passage was discarded
     #[arg(long)]
     without_pair: bool,
     /// Seed of the order of rows
@@ -68,11 +68,10 @@ struct Output {
 
 /// The languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
 fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, TranslateError> {
-    let failed =
-        |source| TranslateError::Io { path: folder.to_owned(), action: "read the folder", source };
+    let failed = || TranslateError::io(folder, "read the folder");
     let mut languages = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let file = entry.map_err(failed)?.file_name();
+    for entry in std::fs::read_dir(folder).map_err(failed())? {
+        let file = entry.map_err(failed())?.file_name();
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         let name = name.filter(|name| name.split == split && name.context == name.question);
         languages.extend(name.map(|name| TableOrder(name.context)));
@@ -122,12 +121,9 @@ pub fn run(args: &Args) -> Done {
         let rows = mixed.report.in_table_order().into_iter();
         let rows =
             rows.map(|(context, question, rows)| (format!("{context}-{question}"), rows.into()));
-        let about = Preparation {
-            program: "qa-translate mix",
-            seed: Some(args.seed),
-            counts: Value::Object(rows.collect()),
-        };
-        folder.finish(about)?;
+        let counts = Value::Object(rows.collect());
+        let seed = Some(args.seed);
+        folder.finish(Preparation { program: "qa-translate mix", seed, counts })?;
     }
     if let Some(path) = &args.output.one_file {
         mixed.write_one(path)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use mlqa_eval::{Language, TableOrder};
 use qa_translate::{TranslateError, TranslateReport};
 use serde_json::Value;
-use whole_file::{PublishError, Together};
+use whole_file::Together;
 
 use crate::Done;
 
@@ -31,10 +31,7 @@ pub fn publish(
     mut together: Together,
 ) -> Done {
     let path = out.join(NAME);
-    let failed = |action| {
-        let path = path.clone();
-        move |source| TranslateError::Io { path, action, source }
-    };
+    let failed = |action| TranslateError::io(&path, action);
     // Held until the end, so that of two runs none loses what the other adds.
     let _lock = lock(out).map_err(failed("lock the folder of the file"))?;
     let mut entries = match fs::read(&path) {
@@ -43,19 +40,14 @@ pub fn publish(
         Err(error) => return Err(failed("read the file")(error)),
     };
     let entry = Entry { kept: report.kept(), skip_ratio: report.skip_ratio(), report };
-    let refuse = failed("write the file");
-    let entry = match serde_json::to_value(entry) {
-        Ok(entry) => entry,
-        Err(error) => return Err(refuse(error.into())),
-    };
-    entries.insert(TableOrder(language), entry);
-    let added = serde_json::to_string_pretty(&entries).map_err(io::Error::from);
-    added.and_then(|text| together.add(&path, text + "\n")).map_err(refuse)?;
-    together.publish().map_err(|PublishError { path, source }| TranslateError::Io {
-        path,
-        action: "write the file",
-        source,
-    })
+    let added = serde_json::to_value(entry).and_then(|entry| {
+        entries.insert(TableOrder(language), entry);
+        serde_json::to_string_pretty(&entries)
+    });
+    let added = added.map_err(io::Error::from);
+    let added = added.and_then(|text| together.add(&path, text + "\n"));
+    added.map_err(failed("write the file"))?;
+    Ok(together.publish()?)
 }
 
 fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
@@ -72,7 +64,7 @@ fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
     entries.into_iter().map(entry).collect()
 }
 
-/// Waits until no other run writes into the folder. File systems without locks are left in peace.
+/// Waits until no other run writes into the folder. File systems without locks are not locked.
 #[cfg(unix)]
 fn lock(folder: &Path) -> io::Result<File> {
     use rustix::fs::{FlockOperation, flock};

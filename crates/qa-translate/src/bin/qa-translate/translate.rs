@@ -1,15 +1,15 @@
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mlqa_eval::{Dataset, DatasetName, Language, LanguageError};
-use qa_translate::provider::MissingText;
 use qa_translate::{
-    Cached, FileTranslator, HttpConfig, HttpTranslator, Occurrence, SearchConfig, Stage,
-    TranslateConfig, TranslateError, TranslateReport, Translated, Translator, parallel, translate,
+    Cached, FileTranslator, HttpConfig, HttpTranslator, MissingText, Occurrence, SearchConfig,
+    Stage, TranslateConfig, TranslateError, TranslateReport, Translated, Translator, parallel,
+    translate,
 };
-use whole_file::Together;
+use whole_file::{Together, cli};
 
-use crate::{Done, bar, report, say};
+use crate::{Done, report, say};
 
 /// Translate a data set and find its answers again.
 ///
@@ -116,9 +116,9 @@ pub fn run(args: &Args) -> Done {
     }
     let source = Dataset::read(&args.source)?;
     for &to in args.to.iter().chain(parallel_languages) {
-        // Said before hours of work.
+        // Reported before hours of work.
         for path in args.paths(to) {
-            whole_file::check_output(&path).map_err(refuse(&path))?;
+            whole_file::check_output(&path).map_err(TranslateError::io(&path, "write the file"))?;
         }
     }
     let mut empty = Vec::new();
@@ -135,14 +135,24 @@ pub fn run(args: &Args) -> Done {
         };
         let config = TranslateConfig { fall_back: !args.no_search, search };
         for &to in &args.to {
-            let bar = bar();
+            let bar = cli::progress(0, "");
             let progress = |stage, done: usize, total: usize| {
                 bar.set_message(format!("{to} {}", stage_name(stage)));
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
-            let mut translator = origin.translator(args, to)?;
-            let translated = translate(&source, args.from, to, &mut translator, &config, progress)?;
+            let mut cached;
+            let translator: &mut dyn Translator = match &mut origin {
+                Origin::File(file) => file,
+                Origin::Server(config, key) => {
+                    let server = HttpTranslator::new(config.clone(), key.clone())?;
+                    // A file for each language, so that several runs may work at once.
+                    let of_language = || args.out.join(format!("cache.{to}.jsonl"));
+                    cached = Cached::open(server, args.cache.clone().unwrap_or_else(of_language))?;
+                    &mut cached
+                }
+            };
+            let translated = translate(&source, args.from, to, translator, &config, progress)?;
             bar.finish_and_clear();
             finish(translated)?;
         }
@@ -186,14 +196,10 @@ impl Args {
     }
 }
 
-fn refuse(path: &Path) -> impl FnOnce(std::io::Error) -> TranslateError + use<> {
-    let path = path.to_owned();
-    |source| TranslateError::Io { path, action: "write the file", source }
-}
-
 /// Writes the files of a language and its part of the report, together. Without a question that
 /// was kept there is the report alone, and files of an earlier run stay.
 fn write(args: &Args, translated: Translated) -> Done {
+    let refuse = |path| TranslateError::io(path, "write the file");
     std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;
     let mut together = Together::default();
     let Translated { language, dataset, questions, report } = translated;
@@ -205,7 +211,7 @@ fn write(args: &Args, translated: Translated) -> Done {
     report::publish(&args.out, language, report, together)
 }
 
-/// Where translations come from, for one language after the other.
+/// Where translations come from; a server's are kept in a file.
 enum Origin {
     File(FileTranslator),
     Server(HttpConfig, Option<String>),
@@ -233,29 +239,6 @@ impl Origin {
             })
         });
         Ok(Self::Server(config, key.transpose()?))
-    }
-
-    /// A server's translations are kept in a file for each language, so that several runs may work
-    /// at once, or in --cache. What an earlier version kept for all languages is read as well.
-    fn translator(
-        &mut self,
-        args: &Args,
-        to: Language,
-    ) -> Result<Box<dyn Translator + '_>, TranslateError> {
-        let (config, key) = match self {
-            Self::File(file) => return Ok(Box::new(file)),
-            Self::Server(config, key) => (config.clone(), key.clone()),
-        };
-        let server = HttpTranslator::new(config, key)?;
-        if let Some(cache) = &args.cache {
-            return Ok(Box::new(Cached::open(server, cache)?));
-        }
-        let cached = Cached::open(server, args.out.join(format!("cache.{to}.jsonl")))?;
-        let earlier = args.out.join("cache.jsonl");
-        Ok(match earlier.is_file() {
-            true => Box::new(cached.with_file(earlier)?),
-            false => Box::new(cached),
-        })
     }
 }
 

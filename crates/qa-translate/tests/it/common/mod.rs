@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mlqa_eval::{Answer, Dataset, Language, Question};
-use qa_translate::{TranslateError, Translator};
+use qa_translate::{Translations, Translator};
 use serde_json::{Value, json};
 
 /// A question whose answer is the first occurrence of `answer`.
@@ -29,12 +29,7 @@ pub fn dataset(questions: Vec<Question>) -> Dataset {
 pub struct By<F>(pub F);
 
 impl<F: FnMut(&str) -> Option<String>> Translator for By<F> {
-    fn translate(
-        &mut self,
-        texts: &[&str],
-        _: Language,
-        _: Language,
-    ) -> Result<Vec<Option<String>>, TranslateError> {
+    fn translate(&mut self, texts: &[&str], _: Language, _: Language) -> Translations {
         Ok(texts.iter().map(|text| (self.0)(text)).collect())
     }
 

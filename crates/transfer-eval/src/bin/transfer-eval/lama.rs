@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use results::Measured;
 use serde::Deserialize;
 use transfer_eval::Error;
@@ -37,7 +36,7 @@ pub struct ClozeArgs {
     data: PathBuf,
     /// Which part of LAMA
     #[arg(long, value_enum)]
-    corpus: CorpusArg,
+    corpus: Corpus,
     /// tokenizer.json of an XLM-R model
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
@@ -47,32 +46,12 @@ pub struct ClozeArgs {
     /// Leave out facts whose object is several pieces (else they count as wrong)
     #[arg(long)]
     skip_multi_piece: bool,
-    /// Give the space before the mask a piece of its own
+    /// Give the space before the mask a separate piece
     #[arg(long)]
     own_space_piece: bool,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum CorpusArg {
-    GoogleRe,
-    TRex,
-    #[value(name = "conceptnet")]
-    ConceptNet,
-    Squad,
-}
-
-impl From<CorpusArg> for Corpus {
-    fn from(corpus: CorpusArg) -> Self {
-        match corpus {
-            CorpusArg::GoogleRe => Self::GoogleRe,
-            CorpusArg::TRex => Self::TRex,
-            CorpusArg::ConceptNet => Self::ConceptNet,
-            CorpusArg::Squad => Self::Squad,
-        }
-    }
 }
 
 /// Print P@1 and P@10 as JSON, in percent: mean over relations (macro), over facts (micro), and of
@@ -101,7 +80,7 @@ pub struct ScoreArgs {
     measured: Option<PathBuf>,
     /// Which part of LAMA the clozes are, for --measured
     #[arg(long, value_enum)]
-    corpus: Option<CorpusArg>,
+    corpus: Option<Corpus>,
     /// The model's name, for --measured
     #[arg(long)]
     model: Option<String>,
@@ -126,7 +105,7 @@ fn clozes(args: &ClozeArgs) -> Done {
     }
     let mut rows = Vec::new();
     let [mut facts, mut multi_piece, mut outside, mut long] = [0usize; 4];
-    for (_, of_relation) in read_corpus(&args.data, args.corpus.into())? {
+    for (_, of_relation) in read_corpus(&args.data, args.corpus)? {
         let built = build_clozes(&of_relation.facts, &tokenizer, vocabulary.as_ref(), &config)?;
         facts += of_relation.facts.len();
         multi_piece += built.multi_piece;
@@ -172,7 +151,7 @@ fn score(args: &ScoreArgs) -> Done {
     let ranks = ranks(&args.best, &clozes)?;
     let score = score_lama(&relations, &clozes, &ranks)?;
     if let (Some(path), Some(corpus), Some(model)) = (&args.measured, args.corpus, &args.model) {
-        Measured::write(path, &score.measured(model, corpus.into()))?;
+        Measured::write(path, &score.measured(model, corpus))?;
     }
     print_json(&score)
 }

@@ -169,18 +169,10 @@ pub struct ScoreArgs {
     neighbours: usize,
     /// Words without a vector, or with no translation that has one
     #[arg(long, value_enum, default_value = "miss")]
-    oov: Oov,
+    oov: OutOfVocabulary,
     /// Look up target words among source words
     #[arg(long)]
     backward: bool,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Oov {
-    /// They count as not found
-    Miss,
-    /// They are left out
-    Skip,
 }
 
 pub fn run(command: &Command) -> Done {
@@ -202,12 +194,12 @@ fn vectors(args: &VectorsArgs) -> Done {
     let embeddings = read_word_embeddings(&args.model)?;
     let vectors = text_vectors(&texts, embeddings.view(), &tokenizer)?;
     vectors.write(&args.out)?;
-    tell(&args.out, &vectors);
+    report(&args.out, &vectors);
     Ok(())
 }
 
 /// How many words there are.
-fn tell(path: &std::path::Path, vectors: &WordVectors) {
+fn report(path: &std::path::Path, vectors: &WordVectors) {
     let (rows, width) = vectors.vectors().dim();
     let repeated = match vectors.repeated() {
         0 => String::new(),
@@ -218,7 +210,7 @@ fn tell(path: &std::path::Path, vectors: &WordVectors) {
 
 fn read_side(path: &PathBuf, words: Option<&PathBuf>, first: Option<usize>) -> Done<WordVectors> {
     let vectors = WordVectors::read(path, words.map(PathBuf::as_path), first)?;
-    tell(path, &vectors);
+    report(path, &vectors);
     Ok(vectors)
 }
 
@@ -309,10 +301,7 @@ fn score(args: &ScoreArgs) -> Done {
     };
     let config = TranslationConfig {
         neighbours: args.neighbours,
-        oov: match args.oov {
-            Oov::Miss => OutOfVocabulary::Miss,
-            Oov::Skip => OutOfVocabulary::Skip,
-        },
+        oov: args.oov,
         direction: if args.backward { Direction::Backward } else { Direction::Forward },
     };
     print_json(&score_translations(&source, &target, &dictionary, &config)?)

@@ -1,7 +1,6 @@
 //! `transfer-eval ner`: seqeval's report.
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use transfer_eval::ner::{LostWords, NerFormat, Scheme, Sentence, read_ner, score_ner};
 
 use crate::{Done, print_json};
@@ -15,7 +14,7 @@ use crate::{Done, print_json};
 Examples:
   transfer-eval ner data/uner/de_pud.test.iob2.gz \\
     data/uner/de_pud.test.iob2.gz
-With predictions of your own:
+With your predictions:
   transfer-eval ner eng.testb predictions.txt
   transfer-eval ner --strict en_pud.test.iob2.gz predictions.iob2")]
 pub struct Args {
@@ -25,38 +24,18 @@ pub struct Args {
     predicted: PathBuf,
     /// Format of the gold file [default: by its first lines]
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Option<NerFormat>,
     /// Format of the predictions [default: by their first lines]
     #[arg(long, value_enum)]
-    predicted_format: Option<Format>,
+    predicted_format: Option<NerFormat>,
     /// Count only entities that start with B- (seqeval's mode="strict", scheme=IOB2)
     #[arg(long)]
     strict: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// CoNLL-2002, CoNLL-2003, XGLUE: columns, the tag last
-    Conll,
-    /// WikiAnn: lang:word, a tab, the tag
-    WikiAnn,
-    /// Universal NER: comments; index, word, tag
-    UniversalNer,
-}
-
-impl From<Format> for NerFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Conll => Self::Conll,
-            Format::WikiAnn => Self::WikiAnn,
-            Format::UniversalNer => Self::UniversalNer,
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Done {
-    let gold = read_ner(&args.gold, args.format.map(Into::into))?;
-    let predicted = read_ner(&args.predicted, args.predicted_format.map(Into::into))?;
+    let gold = read_ner(&args.gold, args.format)?;
+    let predicted = read_ner(&args.predicted, args.predicted_format)?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
         if let Some(fault) = difference(gold, predicted) {
             let path = args.predicted.display();

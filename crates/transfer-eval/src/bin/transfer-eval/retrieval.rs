@@ -17,7 +17,7 @@ pub enum Command {
     Score(ScoreArgs),
 }
 
-/// Draw a list: one description for each entity asked for, filled up with others, in random order.
+/// Draw a list: one description for each entity of a query, filled up with others, in random order.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ pub struct ListArgs {
     /// Decides everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Let right candidates be in the query's own language
+    /// Let right candidates be in the query's language
     #[arg(long)]
     any_language: bool,
     /// The file to write

@@ -37,7 +37,7 @@ impl Dictionary {
     /// Reads one pair a line, plain or gzip-compressed; `-` is standard input. Two cells with a tab
     /// between them, so that words may hold spaces, or, in a line without a tab, two words with
     /// spaces between them, as MUSE's dictionaries have them. A line with one word stands for that
-    /// word on both sides. Blank lines are passed over.
+    /// word on both sides. Blank lines are skipped.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming file and line for a wrong number of words or an

@@ -35,12 +35,13 @@ pub struct LinearMap {
     matrix: Array2<f64>,
 }
 
-/// What a map's file says it is.
+/// The `format` of a map's file.
 const FORMAT: &str = "transfer-eval map 1";
 
 impl LinearMap {
     /// Fits a map to pairs of rows of `source` `[N, D]` and `target` `[M, D]`; both are normalised
-    /// in place, so that they need no room twice. Also returns what refinement did, if asked for.
+    /// in place, so that they need no room twice. Also returns what refinement did, where it is
+    /// configured.
     ///
     /// # Errors
     /// As [`Frame::fit`], [`procrustes`] and [`refine`].

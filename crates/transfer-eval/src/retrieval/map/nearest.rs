@@ -186,7 +186,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Offers the candidates that may be among the best; groups without one are passed over.
+    /// Offers the candidates that may be among the best; groups without one are skipped.
     fn scan(&self, products: &[f32], list: &mut Best, behind: impl Fn(usize) -> bool) {
         for (group, products) in products.chunks(GROUP).enumerate() {
             let start = group * GROUP;

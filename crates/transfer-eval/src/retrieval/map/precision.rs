@@ -11,6 +11,7 @@ use crate::{Error, Result};
 /// What becomes of words without a vector, or with no translation that has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum OutOfVocabulary {
     /// They count as not found.
     #[default]
@@ -80,7 +81,7 @@ pub struct TranslationScore {
     pub candidates: usize,
 }
 
-/// The longest list that is looked at.
+/// The neighbours of a word that count.
 const LONGEST: usize = 10;
 
 /// P@1, P@5 and P@10 of `dictionary` over whole vocabularies, by cosine and by CSLS. One of several
@@ -105,7 +106,7 @@ pub fn score_translations(
 }
 
 /// A word's row, and those of its translations.
-type Asked = (usize, Vec<usize>);
+type Lookup = (usize, Vec<usize>);
 
 fn look_up(
     words: &WordVectors,
@@ -117,31 +118,31 @@ fn look_up(
         return Err(Error::config("neighbours", 0, "at least 1"));
     }
     let entries = dictionary.by_source();
-    let (asked, without_vector) = asked(&entries, words, candidates);
-    let without_translation = entries.len() - without_vector - asked.len();
+    let (lookups, without_vector) = lookups(&entries, words, candidates);
+    let without_translation = entries.len() - without_vector - lookups.len();
     let counted = match config.oov {
         OutOfVocabulary::Miss => entries.len(),
-        OutOfVocabulary::Skip => asked.len(),
+        OutOfVocabulary::Skip => lookups.len(),
     };
     if counted == 0 {
         return Err(Error::Nothing { what: "word with a vector and a translation that has one" });
     }
-    let rows: Vec<usize> = asked.iter().map(|(row, _)| *row).collect();
+    let rows: Vec<usize> = lookups.iter().map(|(row, _)| *row).collect();
     let queries = words.vectors().select(Axis(0), &rows);
     let all = candidates.vectors().view();
     let precision = |means: Option<&[f64]>| {
         let is_gold = |query: usize, candidate: usize| {
-            asked.get(query).is_some_and(|(_, golds)| golds.contains(&candidate))
+            lookups.get(query).is_some_and(|(_, golds)| golds.contains(&candidate))
         };
         let found = Search::new(queries.view(), all.reborrow(), means)?;
         let found = found.best(LONGEST, is_gold, |best| best);
-        Ok::<_, Error>(precision(&asked, &found, counted))
+        Ok::<_, Error>(precision(&lookups, &found, counted))
     };
     let means = mean_similarity(all, words.vectors().view(), config.neighbours)?;
     Ok(TranslationScore {
         cosine: precision(None)?,
         csls: precision(Some(&means))?,
-        chance: chance(&asked, candidates.words().len(), counted),
+        chance: chance(&lookups, candidates.words().len(), counted),
         words: entries.len(),
         without_vector,
         without_translation,
@@ -151,28 +152,28 @@ fn look_up(
 }
 
 /// The words that can be looked up, and the number of those that have no vector.
-fn asked(
+fn lookups(
     entries: &[(&str, Vec<&str>)],
     words: &WordVectors,
     candidates: &WordVectors,
-) -> (Vec<Asked>, usize) {
+) -> (Vec<Lookup>, usize) {
     let (rows, golds): (HashMap<_, _>, HashMap<_, _>) = (words.index(), candidates.index());
-    let (mut asked, mut without_vector) = (Vec::new(), 0);
+    let (mut lookups, mut without_vector) = (Vec::new(), 0);
     for (word, translations) in entries {
         let golds: Vec<usize> =
             translations.iter().filter_map(|word| golds.get(word).copied()).collect();
         match rows.get(word) {
             None => without_vector += 1,
             Some(_) if golds.is_empty() => {}
-            Some(&row) => asked.push((row, golds)),
+            Some(&row) => lookups.push((row, golds)),
         }
     }
-    (asked, without_vector)
+    (lookups, without_vector)
 }
 
-fn precision(asked: &[Asked], found: &[Vec<Neighbour>], counted: usize) -> Precision {
+fn precision(lookups: &[Lookup], found: &[Vec<Neighbour>], counted: usize) -> Precision {
     let mut hits = [0_usize; 3];
-    for ((_, golds), best) in asked.iter().zip(found) {
+    for ((_, golds), best) in lookups.iter().zip(found) {
         let place = best.iter().position(|one| golds.contains(&one.index));
         for (hits, k) in hits.iter_mut().zip([1, 5, LONGEST]) {
             *hits += usize::from(place.is_some_and(|place| place < k));
@@ -182,7 +183,7 @@ fn precision(asked: &[Asked], found: &[Vec<Neighbour>], counted: usize) -> Preci
     Precision { p_at_1, p_at_5, p_at_10 }
 }
 
-fn chance(asked: &[Asked], candidates: usize, counted: usize) -> f64 {
-    let golds: usize = asked.iter().map(|(_, golds)| golds.len()).sum();
+fn chance(lookups: &[Lookup], candidates: usize, counted: usize) -> f64 {
+    let golds: usize = lookups.iter().map(|(_, golds)| golds.len()).sum();
     100.0 * golds as f64 / candidates as f64 / counted as f64
 }

@@ -23,7 +23,7 @@ impl Default for RefineConfig {
     }
 }
 
-/// A map that one of the rounds looked at.
+/// What a round measured of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Round {
     /// Mean cosine of a source word and its nearest target word by CSLS.
@@ -47,7 +47,7 @@ pub struct Refined {
 /// as long as that brings source words closer to their nearest target words.
 ///
 /// A round that does not raise the mean cosine of the source words and their nearest target words
-/// ends it, and its map is dropped. The rule is this project's own; it follows no paper. With no
+/// ends it, and its map is dropped. The rule follows no paper. With no
 /// such words, or no rounds, the map stays as it is.
 ///
 /// # Shapes

@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tch::Tensor;
 use torch_ext::{DeviceChoice, TensorFile, resolve_device, write_tensors};
+use whole_file::cli;
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Result};
 
 /// What `run` reads and writes.
@@ -57,10 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     inputs.check(model.config())?;
     let rows = inputs.input_ids.size().first().copied().unwrap_or(0);
     let step = i64::from(args.batch_size);
-    let progress = ProgressBar::new(u64::try_from(rows).unwrap_or(0));
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {eta} left") {
-        progress.set_style(style);
-    }
+    let progress = cli::progress(usize::try_from(rows).unwrap_or(0), "rows");
     let mut parts: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
     let _no_grad = tch::no_grad_guard();
     let mut first = 0;

@@ -1,0 +1,54 @@
+//! One loss at one set of inputs: its value beside plain loops, its gradients beside difference
+//! quotients, and both in low precision.
+use super::*;
+
+/// A loss of N float64 inputs, and the value that plain loops give.
+pub struct LossCase<'a, const N: usize> {
+    pub inputs: [&'a Array2<f64>; N],
+    pub ours: &'a dyn Fn([&Tensor; N]) -> Tensor,
+    pub naive: f64,
+}
+
+impl<const N: usize> LossCase<'_, N> {
+    /// The value, and the gradient of every input.
+    #[track_caller]
+    pub fn check(&self, tolerance: f64) {
+        let tensors = self.inputs.map(tensor);
+        assert_near(scalar(&(self.ours)(tensors.each_ref())), self.naive, tolerance);
+        for (k, input) in self.inputs.into_iter().enumerate() {
+            check_gradient(input, |x| {
+                let mut all = tensors.each_ref();
+                all[k] = x;
+                (self.ours)(all)
+            });
+        }
+    }
+
+    /// Of inputs in bfloat16 and float16: a float32 loss within `tolerance` of the loops, and
+    /// gradients in the inputs' dtype.
+    #[track_caller]
+    pub fn check_low_precision(&self, tolerance: f64) {
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let leaves = self.inputs.map(|x| tensor(x).to_kind(kind).set_requires_grad(true));
+            let loss = (self.ours)(leaves.each_ref());
+            loss.backward();
+            assert_eq!(loss.kind(), Kind::Float);
+            assert!(leaves.iter().all(|leaf| leaf.grad().kind() == kind), "{kind:?}");
+            let error = (scalar(&loss) - self.naive).abs();
+            assert!(error < tolerance, "{kind:?}: off by {error:e}");
+        }
+    }
+}
+
+/// Goes back from a finite loss, and asserts that the gradients of `leaves` are exactly 0 at
+/// `places`, each an index or the beginning of one.
+#[track_caller]
+pub fn check_zeros(loss: &Tensor, leaves: &[&Tensor], places: &[&[i64]]) {
+    assert!(scalar(loss).is_finite());
+    loss.backward();
+    for leaf in leaves {
+        for place in places {
+            assert_zero_row(&leaf.grad(), place);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A batch on its way through the layers.
+use tch::{Device, Kind, Tensor};
+
+use crate::dropout::DropoutSeeds;
+use crate::packing::{Packing, Rows};
+use crate::rotary::Positions;
+use crate::{Architecture, Config, Error, Result};
+
+/// How a checked batch lies in memory, and what its dropout is drawn from.
+pub(crate) struct Batch {
+    pub(crate) rows: Rows,
+    /// Absent where it stays padded.
+    pub(crate) packing: Option<Packing>,
+    pub(crate) seeds: DropoutSeeds,
+    /// Of rotary positions; absent where positions are embedded.
+    pub(crate) positions: Option<Positions>,
+}
+
+impl Batch {
+    /// For a model of this configuration whose parameters are of `kind`, without rotary positions.
+    /// `joined`: rows are made of two texts each.
+    pub(crate) fn new(
+        rows: Rows,
+        config: &Config,
+        kind: Kind,
+        train: bool,
+        joined: bool,
+    ) -> Result<Self> {
+        let pack = match config.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => train,
+            Architecture::ModernBert(_) => !joined && packs(&rows, train),
+        };
+        let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
+        let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
+        Ok(Self { rows, packing, seeds, positions: None })
+    }
+
+    /// With the positions of its tokens, `[N]` i64 laid out as the batch is, where the architecture
+    /// has rotary ones.
+    pub(crate) fn with_positions(
+        self,
+        of_tokens: impl FnOnce(&Self) -> Result<Tensor>,
+        joined: bool,
+        config: &Config,
+        kind: Kind,
+    ) -> Result<Self> {
+        let Architecture::ModernBert(modern) = &config.architecture else { return Ok(self) };
+        let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
+        let positions = Positions::new(tokens, joined, &self.rows, packed, config, modern, kind)?;
+        Ok(Self { positions: Some(positions), ..self })
+    }
+
+    pub(crate) fn positions(&self) -> Result<&Positions> {
+        let absent = || Error::input("states", "of a model with rotary positions", "of another");
+        self.positions.as_ref().ok_or_else(absent)
+    }
+
+    /// `[B, L, …]` as the batch lies in memory.
+    pub(crate) fn laid_out(&self, padded: &Tensor) -> Result<Tensor> {
+        match &self.packing {
+            None => Ok(padded.shallow_clone()),
+            Some(packing) => packing.pack(padded),
+        }
+    }
+}
+
+/// Whether rows hold their tokens first, so that a packed row has them where the padded one has.
+fn tokens_first(rows: &Rows) -> bool {
+    let length = usize::try_from(rows.length).unwrap_or(1);
+    let first = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
+    rows.kept.as_ref().is_none_or(|kept| kept.chunks(length.max(1)).all(first))
+}
+
+/// Whether training or not, a batch of ModernBERT is packed where that pays on the CPU: local
+/// layers compute only their windows there.
+fn packs(rows: &Rows, train: bool) -> bool {
+    (train || rows.device == Device::Cpu) && tokens_first(rows)
+}
