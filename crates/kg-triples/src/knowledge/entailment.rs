@@ -10,7 +10,6 @@ use super::described::{Described, Verbalised};
 use super::description::text_budget;
 use super::entailment_split::{Divided, divide, languages};
 use super::facts_by_language::FactsByLanguage;
-use super::relation_ids::RelationIds;
 use super::{
     Candidate, EncodedDescriptions, EntailmentConfig, EntailmentExample, EntailmentReport,
     SameLanguage,
@@ -54,7 +53,8 @@ pub struct EntailmentExamples {
     described: Described,
     languages: Vec<Language>,
     config: EntailmentConfig,
-    relations: RelationIds,
+    /// Ids of the relations that have a triple, in their order.
+    relations: Vec<String>,
     /// Fact numbers.
     train: Vec<u32>,
     by_language: FactsByLanguage,
@@ -111,7 +111,8 @@ impl EntailmentExamples {
         if let Described::Triples(triples) = &mut described {
             triples.facts_about = facts_about;
         }
-        let relations = RelationIds::new(&graph);
+        let relations: BTreeSet<&str> = graph.triples().map(|triple| triple.relation).collect();
+        let relations: Vec<String> = relations.into_iter().map(str::to_owned).collect();
         let report = EntailmentReport { relations: relations.len(), ..report };
         let allow = config.same_language == SameLanguage::Allow;
         let usable = |fact: u32, language: Language| {
@@ -220,7 +221,8 @@ impl EntailmentExamples {
         rng: &mut impl Rng,
     ) -> Result<EntailmentExample, KgError> {
         let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple of this number"))?;
-        let relation = self.relations.number(triple.relation);
+        let place = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
+        let relation = place.ok().and_then(|at| u32::try_from(at).ok());
         let mut ids = |entity, language| {
             let ids = self.described.ids(&self.graph, entity, language, Some(fact), rng);
             ids.map(|ids| ids.into_owned())

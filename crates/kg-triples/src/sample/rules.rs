@@ -1,11 +1,11 @@
 //! Which labels make a fact usable.
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{MissingRelation, SampleConfig, SampleReport};
 use crate::Language;
 
 /// In which languages a fact needs labels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Coverage {
     /// Head, relation and tail in all languages.

@@ -24,7 +24,7 @@
 //! )?;
 //! let mut labels = EntityLabels::default();
 //! labels.add("Q1726", Language::DE, "München");
-//! let config = SwitchConfig::for_languages([Language::DE]);
+//! let config = SwitchConfig { languages: vec![Language::DE], ..SwitchConfig::default() };
 //! let switched = switch_sentence(&sentence, 0, &labels, &config);
 //! assert_eq!(switched[0].text.text, "München is a city.");
 //! # Ok::<(), serde_json::Error>(())

@@ -4,40 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{countries, write};
-use kg_triples::jsonl::{JsonlReader, Record};
+use crate::common::{countries, failure, has_row, read, stdout, write};
+use kg_triples::jsonl::Record;
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::{Manifest, Shards};
 use tempfile::{TempDir, tempdir};
 
+/// Runs the program with the tokenizer of the fixtures.
 fn run(dir: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
     let tokenizer = testkit::fixture("tokenizer.json");
-    command.current_dir(dir).args(arguments.split_whitespace()).arg("--tokenizer").arg(tokenizer);
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn failure(output: &Output) -> String {
-    let error = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty() && error.starts_with("error: "), "{error}");
-    error
-}
-
-/// Whether a line of a table consists of these words.
-fn has_row(table: &str, row: &str) -> bool {
-    table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()))
-}
-
-fn read<T: Record>(path: &Path) -> Vec<T> {
-    JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
+    crate::common::run(dir, &format!("{arguments} --tokenizer {}", tokenizer.display()))
 }
 
 /// Pages of two entities in two languages.
