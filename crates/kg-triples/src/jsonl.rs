@@ -17,7 +17,7 @@ pub trait Record: DeserializeOwned {
     /// Its name in errors, as in "expected one sequence as a JSON object".
     const NAME: &'static str;
 
-    /// What makes a well-formed object unusable, in words; looked at as it is read.
+    /// What makes a well-formed object unusable, in words; checked as it is read.
     fn fault(&self) -> Option<String>;
 }
 

@@ -1,4 +1,4 @@
-//! Seeded samples of facts that have labels in every language asked for.
+//! Seeded samples of facts that have labels in every requested language.
 mod blocks;
 mod draw;
 mod folder;
@@ -15,6 +15,7 @@ pub use rules::Coverage;
 use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, Triple, each_once};
 use draw::{Judge, Ranks, draw};
 use ids::IdMap;
+pub(crate) use ids::Redirects;
 use rules::{MOST_FOR_PAIRS, Rules};
 
 /// What to do with a relation that has no label in one of the languages.
@@ -74,7 +75,7 @@ impl Default for SampleConfig {
 const INSTANCE_OF: &str = "P31";
 
 impl SampleConfig {
-    /// Whether a fact of this relation and tail says that its head is of a type asked for.
+    /// Whether a fact of this relation and tail says that its head is of a requested type.
     fn is_of_type(&self, relation: &str, tail: &str) -> bool {
         relation == INSTANCE_OF && self.types.iter().any(|id| id == tail)
     }
@@ -106,7 +107,7 @@ pub struct SampleReport {
     pub read: usize,
     /// Dropped: head and tail are one entity.
     pub self_loops: usize,
-    /// Dropped: of another relation or type than those asked for.
+    /// Dropped: of another relation or type than those requested.
     pub filtered: usize,
     /// Dropped: labelled, but with a label of head or tail that is too short.
     pub short_labels: usize,
@@ -192,7 +193,7 @@ pub fn sample(
     finish(graph, &triples, (&languages, config), report)
 }
 
-/// The languages asked for, all of which must have a label.
+/// The requested languages, all of which must have a label.
 fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, KgError> {
     let same = |known: &Language, code: &str| known.as_str().eq_ignore_ascii_case(code);
     let known = |code: &String| all.iter().copied().find(|known| same(known, code));

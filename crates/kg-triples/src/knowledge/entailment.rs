@@ -21,8 +21,8 @@ use crate::{KgError, KnowledgeGraph, Language, seed};
 /// triples and queries.
 ///
 /// Subject and object are described by texts or synthetically: the label of the entity, then other
-/// *training* triples about it, so that no description tells what is held out. Synthetic
-/// descriptions of a training example leave out its own triple, and what has no label in their
+/// *training* triples about it, so that no description holds what is held out. Synthetic
+/// descriptions of a training example leave out its triple, and what has no label in their
 /// language.
 ///
 /// ```
@@ -178,7 +178,7 @@ impl EntailmentExamples {
 
     /// Every training triple once, in order of fact number; its languages are drawn uniformly from
     /// all pairs of two languages (without `multilingual`, from all of one) in which the two are
-    /// described, by `seed` and fact number. Triples without such a pair are passed over.
+    /// described, by `seed` and fact number. Triples without such a pair are skipped.
     ///
     /// Reading: the languages of subject and object are "different where possible".
     pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, KgError>> + '_ {
@@ -189,7 +189,7 @@ impl EntailmentExamples {
         })
     }
 
-    /// The languages of subject and object that a triple can be told in.
+    /// The languages of subject and object in which a triple is described.
     fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
         let all = || {
@@ -310,9 +310,9 @@ fn only_language(
 ) -> bool {
     graph.triple(fact).is_some_and(|triple| {
         languages.iter().all(|code| {
-            let own = *code == language;
-            described.has(graph, triple.head, *code) == own
-                && described.has(graph, triple.tail, *code) == own
+            let same = *code == language;
+            described.has(graph, triple.head, *code) == same
+                && described.has(graph, triple.tail, *code) == same
         })
     })
 }

@@ -94,7 +94,7 @@ pub(super) struct Judge<'a> {
     pub(super) rules: Rules,
     pub(super) labels: IdMap,
     pub(super) ranks: Ranks,
-    /// Heads of the types asked for; `None`: all.
+    /// Heads of the requested types; `None`: all.
     pub(super) heads: Option<IdMap>,
 }
 
@@ -149,7 +149,7 @@ impl Judge<'_> {
         Ok(Found { report, sizes, drawn })
     }
 
-    /// Whether head and relation are asked for.
+    /// Whether head and relation are requested.
     fn takes(&self, head: &str, relation: &str) -> bool {
         let relations = &self.config.relations;
         (relations.is_empty() || relations.iter().any(|known| known == relation))
@@ -201,6 +201,6 @@ impl Ranks {
     /// Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
     /// shows.
     pub(super) fn rank(&self, ids: [&str; 3]) -> u64 {
-        ChaCha8Rng::seed_from_u64(seed::hash(&ids) ^ self.key).next_u64()
+        ChaCha8Rng::seed_from_u64(seed::hash_of(&ids) ^ self.key).next_u64()
     }
 }

@@ -227,7 +227,7 @@ impl Facts<'_> {
         })
     }
 
-    /// Finds the facts that redirects change, and the heads of the types asked for.
+    /// Finds the facts that redirects change, and the heads of the requested types.
     fn prepare(&mut self) -> Result<(), Irregular> {
         if self.redirects.is_empty() && self.judge.heads.is_none() {
             return Ok(());

@@ -74,7 +74,7 @@ impl SwitchConfig {
         each_once("languages", &self.languages)?;
         if self.languages.iter().all(|language| *language == self.source) {
             let languages: Vec<&str> = self.languages.iter().map(Language::as_str).collect();
-            let rule = "at least one language that is not the texts' own";
+            let rule = "at least one language that is not the texts'";
             return wrong("languages", languages.join(","), rule);
         }
         Ok(())

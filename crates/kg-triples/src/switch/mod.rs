@@ -4,7 +4,7 @@
 //! with linked mentions and any labels:
 //!
 //! 1. a text is cut into sentences; those of more than 128 words are left out;
-//! 2. a mention can be switched if its entity has a label in a language that is asked for; others
+//! 2. a mention can be switched if its entity has a label in a requested language; others
 //!    keep their text;
 //! 3. a sentence is switched into languages in which all of these mentions have a label
 //!    ([`LanguageRule::Shared`]), at most five of them, drawn evenly;

@@ -75,7 +75,7 @@ fn filled_in_sequences_decode_to_their_triples() {
                 let comma = config.triple_style == TripleStyle::Comma;
                 let style = if comma { ", " } else { " " };
                 let (i, j) = (s.languages.0.as_str(), s.languages.1.as_str());
-                let filled = unmasked_ids(&s);
+                let filled = unmasked_ids(s);
                 assert!(!filled.contains(&id(mask)) && !filled.contains(&id(pad)));
                 let body = &filled[1..filled.len() - 1];
                 let text = match s.kind {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use crate::common::{has_row, read, run, stdout, write};
 use kg_triples::entity_linking::{LinkedText, Mention, Sitelinks};
-use kg_triples::jsonl::JsonlReader;
 use kg_triples::switch::{
     EntityLabels, LabelPair, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText,
     TaggedPair, TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
@@ -447,8 +446,8 @@ proptest! {
             made.push(shards_of(&dir.join("o")));
         }
         prop_assert_eq!(&made[0], &made[1]);
-        let held_out: Vec<LabelPair> = read(&dir.join("o/probe/held-out.jsonl.gz"));
-        let switched: Vec<LabelPair> = read(&dir.join("o/probe/switched.jsonl.gz"));
+        let held_out: Vec<LabelPair> = read(dir.join("o/probe/held-out.jsonl.gz"));
+        let switched: Vec<LabelPair> = read(dir.join("o/probe/switched.jsonl.gz"));
         prop_assert!(!held_out.is_empty());
         for pair in &held_out {
             prop_assert!(switched.iter().all(|other| other.entity != pair.entity));
@@ -456,7 +455,7 @@ proptest! {
         }
         for language in ["de", "zh"] {
             let name = format!("switched.{language}.jsonl.gz");
-            let trained: Vec<LinkedText> = read(&dir.join("o/train").join(&name));
+            let trained: Vec<LinkedText> = read(dir.join("o/train").join(&name));
             for text in &trained {
                 for mention in &text.mentions {
                     let cut = text.text.chars().skip(mention.start).take(mention.end - mention.start);
@@ -466,7 +465,7 @@ proptest! {
                 }
             }
             if validation > 0 {
-                let kept: Vec<LinkedText> = read(&dir.join("o/validation").join(&name));
+                let kept: Vec<LinkedText> = read(dir.join("o/validation").join(&name));
                 prop_assert_eq!(kept.len(), validation);
                 for text in kept {
                     prop_assert!(trained.iter().all(|other| other.id != text.id));

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
 use whole_file::cli;
@@ -137,16 +137,6 @@ fn spinner(message: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
-}
-
-/// A bar over `length` steps; hidden where stderr is no terminal.
-fn progress(length: usize, message: &'static str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {eta}");
-    let bar = ProgressBar::new(length as u64).with_message(message);
-    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
 /// The result of a command.

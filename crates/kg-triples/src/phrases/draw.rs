@@ -1,0 +1,121 @@
+//! Which passages stay where not all are wanted.
+use std::collections::{BTreeMap, HashSet};
+
+use rand::RngCore;
+
+use super::PhrasePassage;
+use crate::{Language, seed};
+
+/// At most `count` of the passages, in their order: of each language as many as of any other, as
+/// far as it has them, and one more or less where `count` cannot be divided.
+///
+/// So LAKM has as many passages as another task has examples: "the total amount of training data in
+/// LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). Those of a language that stay are
+/// the ones with the smallest numbers drawn for (seed, text), whatever their order; a smaller draw
+/// is part of a larger one.
+///
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::phrases::{PhrasePassage, draw_passages};
+///
+/// let passage = |language: &str, number: usize| PhrasePassage {
+///     language: Language::new(language).unwrap(),
+///     text: format!("passage {number}"),
+///     phrases: Vec::new(),
+/// };
+/// let all: Vec<_> = (0..10).flat_map(|k| [passage("en", k), passage("de", k)]).collect();
+/// let drawn = draw_passages(all.clone(), 6, 42);
+/// assert_eq!(drawn.iter().filter(|own| own.language.as_str() == "en").count(), 3);
+/// assert_eq!(drawn, draw_passages(all, 6, 42));
+/// ```
+#[must_use]
+pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> Vec<PhrasePassage> {
+    if passages.len() <= count {
+        return passages;
+    }
+    let mut by_language: BTreeMap<Language, Vec<(u64, usize)>> = BTreeMap::new();
+    for (at, passage) in passages.iter().enumerate() {
+        let number = (rank(seed, passage.language, &passage.text), at);
+        by_language.entry(passage.language).or_default().push(number);
+    }
+    // The language with the fewest first: what it lacks is divided among those after it.
+    let mut groups: Vec<Vec<(u64, usize)>> = by_language.into_values().collect();
+    groups.sort_by_key(Vec::len);
+    let (languages, mut left, mut kept) = (groups.len(), count, HashSet::new());
+    for (done, mut group) in groups.into_iter().enumerate() {
+        group.sort_unstable();
+        group.truncate(left / (languages - done));
+        left -= group.len();
+        kept.extend(group.into_iter().map(|(_, at)| at));
+    }
+    let numbered = passages.into_iter().enumerate();
+    numbered.filter(|(at, _)| kept.contains(at)).map(|(_, passage)| passage).collect()
+}
+
+/// The number drawn for a passage: the smallest stay.
+pub(super) fn rank(seed: u64, language: Language, text: &str) -> u64 {
+    let item = seed::hash_of(&[language.as_str(), text]);
+    seed::use_rng("phrase passages", seed, item).next_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passages(counts: &[(&str, usize)]) -> Vec<PhrasePassage> {
+        let mut passages = Vec::new();
+        for (code, count) in counts {
+            let language = Language::new(code).unwrap();
+            passages.extend((0..*count).map(|k| {
+                let text = format!("{code} {k}");
+                PhrasePassage { language, text, phrases: Vec::new() }
+            }));
+        }
+        passages
+    }
+
+    fn counts(passages: &[PhrasePassage]) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for passage in passages {
+            *counts.entry(passage.language.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn languages_have_equal_parts_as_far_as_they_can() {
+        let all = passages(&[("en", 100), ("de", 4), ("es", 60)]);
+        for (count, expected) in [
+            (9, [("de", 3), ("en", 3), ("es", 3)]),
+            (60, [("de", 4), ("en", 28), ("es", 28)]),
+            (61, [("de", 4), ("en", 29), ("es", 28)]),
+            (150, [("de", 4), ("en", 86), ("es", 60)]),
+            (164, [("de", 4), ("en", 100), ("es", 60)]),
+            (1000, [("de", 4), ("en", 100), ("es", 60)]),
+        ] {
+            let drawn = draw_passages(all.clone(), count, 7);
+            assert_eq!(counts(&drawn), BTreeMap::from(expected), "{count}");
+        }
+        assert!(draw_passages(all, 0, 7).is_empty());
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_and_texts_alone() {
+        let all = passages(&[("en", 50), ("de", 50)]);
+        let drawn = draw_passages(all.clone(), 20, 1);
+        let texts = |drawn: &[PhrasePassage]| -> Vec<String> {
+            let mut texts: Vec<String> = drawn.iter().map(|own| own.text.clone()).collect();
+            texts.sort();
+            texts
+        };
+        let reversed: Vec<_> = all.iter().rev().cloned().collect();
+        assert_eq!(texts(&draw_passages(reversed, 20, 1)), texts(&drawn));
+        assert_ne!(draw_passages(all.clone(), 20, 2), drawn);
+        // Part of a larger one, and in the order of the whole.
+        let more = draw_passages(all.clone(), 40, 1);
+        assert!(drawn.iter().all(|own| more.contains(own)));
+        let places: Vec<_> =
+            drawn.iter().map(|own| all.iter().position(|other| other == own).unwrap()).collect();
+        assert!(places.is_sorted());
+    }
+}
