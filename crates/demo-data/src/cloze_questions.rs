@@ -30,8 +30,8 @@ pub struct ClozeQuestions {
     /// Training questions in each language
     #[arg(long, default_value_t = 4_000)]
     pub train_items: usize,
-    /// Of the articles that are held out, the first so many make development questions, the rest
-    /// test questions
+    /// Held-out articles that make development questions, the first ones; the rest make test
+    /// questions
     #[arg(long, default_value_t = 4)]
     pub dev_articles: usize,
     /// Evaluation questions from each paragraph that is held out

@@ -10,7 +10,7 @@ use crate::split::{EntitySplit, SplitHeads};
 /// The languages of the demo.
 pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 
-/// Facts that can be said in several languages.
+/// Facts with words in several languages.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Facts {
     /// Folder with triples.tsv and labels.tsv

@@ -119,7 +119,7 @@ fn search(config: &Search) -> Result<Vec<QueryDocuments>> {
     for &language in &config.languages {
         let (_, pages) = files
             .iter()
-            .find(|(own, _)| *own == language)
+            .find(|(code, _)| *code == language)
             .with_context(|| format!("{}: no entities.{language}.jsonl[.gz]", pages.display()))?;
         let index = Index::read(pages, config, StopWords::built_in(language, Units::Words)?)?;
         let queries = questions(&xquad.join(format!("xquad.{language}.json")), config)?;
@@ -165,7 +165,7 @@ impl Index {
 
     fn new(documents: Vec<Document>, config: &Search, stop_words: StopWords) -> Self {
         let texts: Vec<String> =
-            documents.iter().map(|own| format!("{}\n{}", own.title, own.text)).collect();
+            documents.iter().map(|one| format!("{}\n{}", one.title, one.text)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let builder =
             EmbedderBuilder::<u64, Terms>::with_tokenizer_and_fit_to_corpus(Terms, &texts);
@@ -191,10 +191,10 @@ impl Index {
         let mut terms = Terms.tokenize(query);
         terms.retain(|term| !self.stop_words.contains(term));
         let mut scored = self.scorer.matches(&self.embedder.embed(&terms.join(" ")));
-        // Matches come from a hash map: equal scores have no order of their own.
+        // Matches come from a hash map: equal scores have no order.
         scored.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
         let best = scored.into_iter().take(results);
-        best.filter_map(|own| self.documents.get(own.id)).map(|own| self.shown(own)).collect()
+        best.filter_map(|one| self.documents.get(one.id)).map(|one| self.shown(one)).collect()
     }
 }
 

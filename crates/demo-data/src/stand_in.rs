@@ -55,7 +55,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// A row as JSON on a line of its own.
+/// A row as a line of JSON.
 pub(crate) fn line<T: serde::Serialize>(row: &T) -> Result<String> {
     Ok(serde_json::to_string(row)? + "\n")
 }

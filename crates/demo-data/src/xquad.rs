@@ -18,7 +18,7 @@ pub struct XquadSplit {
     /// The language that is trained on, then the others
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
     pub languages: Vec<Language>,
-    /// The first so many articles train, and the others test; none is for development
+    /// Train on the first N articles and test on the others; none is for development
     #[arg(long, value_name = "N", conflicts_with_all = ["train", "dev", "seed"])]
     pub first: Option<usize>,
     /// Share of the articles to train on

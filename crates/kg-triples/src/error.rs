@@ -42,7 +42,7 @@ pub enum KgError {
         line: u64,
         /// Name of the column, or "columns" for their number.
         column: &'static str,
-        /// What the format asks for.
+        /// What the format requires.
         expected: String,
         /// What stands there.
         got: String,
@@ -61,18 +61,18 @@ pub enum KgError {
     /// A language without a single label in the graph.
     #[error("language {language:?} has no label in this knowledge graph; it has {available}")]
     UnknownLanguage {
-        /// The language asked for.
+        /// The requested language.
         language: String,
         /// The languages there are.
         available: String,
     },
-    /// Fewer facts than asked for, where that is not allowed.
+    /// Fewer facts than requested, where that is not allowed.
     #[error(
-        "{available} facts can be sampled, {requested} were asked for; lower the count, ask for \
+        "{available} facts can be sampled, {requested} were requested; lower the count, ask for \
          fewer languages, or leave out the strict mode to take all there are"
     )]
     TooFew {
-        /// Facts asked for.
+        /// Facts requested.
         requested: usize,
         /// Facts that pass the filters.
         available: usize,

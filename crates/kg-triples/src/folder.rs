@@ -1,11 +1,11 @@
 //! The folder form of a graph: `triples.tsv` and `labels.tsv`.
-use std::collections::HashMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use whole_file::Synced;
 
-use crate::table::TableReader;
+use crate::sample::Redirects;
+use crate::table::{TableReader, each_row};
 use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, Triple, output};
 
 pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
@@ -52,20 +52,19 @@ impl KnowledgeGraph {
         let dir = dir.as_ref();
         std::fs::read_dir(dir).map_err(KgError::io(dir, "read the folder"))?;
         let mut builder = GraphBuilder::default();
-        let (mut file, _) = TableReader::open(&dir.join("triples.tsv"), &[TRIPLES])?;
-        while let Some(row) = file.row()? {
-            if let [head, relation, tail] = row[..] {
-                let added = builder.add_triple(head, relation, tail);
-                at_line(|| file.position(), added)?;
-            }
-        }
+        each_row(&dir.join("triples.tsv"), &[TRIPLES], |row| match *row {
+            [head, relation, tail] => builder.add_triple(head, relation, tail),
+            _ => Ok(()),
+        })?;
         let headers = [LABELS, ENTITY_LABELS];
-        let (mut file, which) = TableReader::open(&dir.join("labels.tsv"), &headers)?;
-        read_labels(&mut file, &mut builder, LabelKind::Entity)?;
+        let which = each_row(&dir.join("labels.tsv"), &headers, |row| {
+            add_label(&mut builder, row, LabelKind::Entity)
+        })?;
         let relations = dir.join("relations.tsv");
         if which == 1 && relations.exists() {
-            let (mut file, _) = TableReader::open(&relations, &[RELATION_LABELS])?;
-            read_labels(&mut file, &mut builder, LabelKind::Relation)?;
+            each_row(&relations, &[RELATION_LABELS], |row| {
+                add_label(&mut builder, row, LabelKind::Relation)
+            })?;
         }
         Ok(builder.build())
     }
@@ -144,26 +143,17 @@ impl KnowledgeGraph {
         if !TableReader::exists(path) {
             return Ok(self);
         }
-        let mut targets: HashMap<String, String> = HashMap::new();
-        let (mut file, _) = TableReader::open(path, &[REDIRECTS])?;
-        while let Some(row) = file.row()? {
-            if let [id, target] = row[..] {
-                targets.insert(id.to_owned(), target.to_owned());
+        let mut redirects = Redirects::default();
+        each_row(path, &[REDIRECTS], |row| {
+            if let [id, target] = *row {
+                redirects.add(id, target);
             }
-        }
-        if targets.is_empty() {
+            Ok(())
+        })?;
+        if redirects.is_empty() {
             return Ok(self);
         }
-        let resolve = |id: &str| -> String {
-            let mut target = id;
-            for _ in 0..=targets.len() {
-                match targets.get(target) {
-                    Some(next) => target = next,
-                    None => return target.to_owned(),
-                }
-            }
-            id.to_owned()
-        };
+        let resolve = |id| redirects.resolve(id);
         let mut builder = GraphBuilder::default();
         for triple in self.triples() {
             builder.add_triple(&resolve(triple.head), triple.relation, &resolve(triple.tail))?;
@@ -188,42 +178,20 @@ fn table(
     output::sync(file)
 }
 
-/// Rows of three cells are labels of `kind`; a fourth cell names the kind.
-fn read_labels(
-    file: &mut TableReader,
-    builder: &mut GraphBuilder,
-    kind: LabelKind,
-) -> Result<(), KgError> {
-    while let Some(row) = file.row()? {
-        let added = match row[..] {
-            [id, language, label] => builder.add_label(id, language, label, kind),
-            [id, language, label, word] => {
-                match LabelKind::ALL.into_iter().find(|kind| kind.name() == word) {
-                    Some(kind) => builder.add_label(id, language, label, kind),
-                    None => Err(KgError::Value {
-                        field: "kind",
-                        expected: "`entity` or `relation`".into(),
-                        got: format!("{word:?}"),
-                    }),
-                }
+/// A row of three cells is a label of `kind`; a fourth cell names the kind.
+fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), KgError> {
+    match *row {
+        [id, language, label] => builder.add_label(id, language, label, kind),
+        [id, language, label, word] => {
+            match LabelKind::ALL.into_iter().find(|kind| kind.name() == word) {
+                Some(kind) => builder.add_label(id, language, label, kind),
+                None => Err(KgError::Value {
+                    field: "kind",
+                    expected: "`entity` or `relation`".into(),
+                    got: format!("{word:?}"),
+                }),
             }
-            _ => Ok(()),
-        };
-        at_line(|| file.position(), added)?;
-    }
-    Ok(())
-}
-
-/// Adds file and line to what the builder found wrong with a value.
-pub(crate) fn at_line<T>(
-    position: impl FnOnce() -> (PathBuf, u64),
-    result: Result<T, KgError>,
-) -> Result<T, KgError> {
-    result.map_err(|error| match error {
-        KgError::Value { field: column, expected, got } => {
-            let (path, line) = position();
-            KgError::Row { path, line, column, expected, got }
         }
-        other => other,
-    })
+        _ => Ok(()),
+    }
 }

@@ -17,7 +17,7 @@ pub trait Record: DeserializeOwned {
     /// Its name in errors, as in "expected one sequence as a JSON object".
     const NAME: &'static str;
 
-    /// What makes a well-formed object unusable, in words; looked at as it is read.
+    /// What makes a well-formed object unusable, in words; checked as it is read.
     fn fault(&self) -> Option<String>;
 }
 
@@ -28,12 +28,6 @@ impl Record for Sequence {
         Sequence::fault(self)
     }
 }
-
-/// Writes sequences one by one.
-pub type SequenceWriter = JsonlWriter<Sequence>;
-
-/// Reads sequences one by one.
-pub type SequenceReader = JsonlReader<Sequence>;
 
 /// Writes objects one by one; the file appears, complete, with [`JsonlWriter::finish`].
 pub struct JsonlWriter<T> {
@@ -188,7 +182,7 @@ impl<T: Record> Iterator for JsonlReader<T> {
     }
 }
 
-/// Writes all `sequences` to `path`.
+/// Writes all `rows` to `path`.
 ///
 /// # Errors
 /// As [`JsonlWriter`].
@@ -217,24 +211,17 @@ impl<T: Record> Iterator for JsonlReader<T> {
 /// let config = SequenceConfig::default();
 /// let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
 /// jsonl::write(&path, &sequences)?;
-/// assert_eq!(jsonl::read(&path)?, sequences);
+/// let read: Result<Vec<_>, _> = jsonl::JsonlReader::open(&path)?.collect();
+/// assert_eq!(read?, sequences);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
-pub fn write<'s>(
+pub fn write<'r, T: Serialize + 'r>(
     path: impl AsRef<Path>,
-    sequences: impl IntoIterator<Item = &'s Sequence>,
+    rows: impl IntoIterator<Item = &'r T>,
 ) -> Result<(), KgError> {
-    let mut writer = SequenceWriter::create(path)?;
-    for sequence in sequences {
-        writer.write(sequence)?;
+    let mut writer = JsonlWriter::create(path)?;
+    for row in rows {
+        writer.write(row)?;
     }
     writer.finish()
-}
-
-/// Reads all sequences of `path`.
-///
-/// # Errors
-/// As [`JsonlReader`].
-pub fn read(path: impl AsRef<Path>) -> Result<Vec<Sequence>, KgError> {
-    SequenceReader::open(path)?.collect()
 }

@@ -138,7 +138,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
 fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows())
         .map_err(|_| ParquetError::General("a negative number of rows".into()))?;
-    shards::expect_bounded(group.metadata().column(place))?;
+    shards::check_bounded(group.metadata().column(place))?;
     let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(place)? else {
         return Err(ParquetError::General(format!("column {} holds no text", place + 1)));
     };

@@ -1,23 +1,25 @@
-//! Seeded samples of facts that have labels in every language asked for.
+//! Seeded samples of facts that have labels in every requested language.
 mod blocks;
+mod draw;
 mod folder;
 mod ids;
 mod rules;
 
-use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 
-use rand::{RngCore, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use folder::sample_folder;
 pub use rules::Coverage;
-use rules::{MOST_FOR_PAIRS, Rules, Verdict};
 
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, each_once, seed};
+use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, Triple, each_once};
+use draw::{Judge, Ranks, draw};
+use ids::IdMap;
+pub(crate) use ids::Redirects;
+use rules::{MOST_FOR_PAIRS, Rules};
 
 /// What to do with a relation that has no label in one of the languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingRelation {
     /// Drop its triples.
@@ -27,8 +29,7 @@ pub enum MissingRelation {
 }
 
 /// How to sample; the defaults are the values of *Bridging the Language Gap* (section III-A).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SampleConfig {
     /// Head, relation and tail must have labels in all of these; the seven languages of MLQA.
     pub languages: Vec<String>,
@@ -74,21 +75,9 @@ impl Default for SampleConfig {
 const INSTANCE_OF: &str = "P31";
 
 impl SampleConfig {
-    /// The same with labels asked for in `languages`, unless the configuration names others than
-    /// the default's.
-    ///
-    /// ```
-    /// use kg_triples::{Language, SampleConfig};
-    ///
-    /// let config = SampleConfig::default().or_languages(&[Language::EN, Language::DE]);
-    /// assert_eq!(config.languages, ["en", "de"]);
-    /// assert_eq!(config.clone().or_languages(&[Language::ZH]), config);
-    /// ```
-    pub fn or_languages(mut self, languages: &[Language]) -> Self {
-        if self.languages == Self::default().languages {
-            self.languages = languages.iter().map(ToString::to_string).collect();
-        }
-        self
+    /// Whether a fact of this relation and tail says that its head is of a requested type.
+    fn is_of_type(&self, relation: &str, tail: &str) -> bool {
+        relation == INSTANCE_OF && self.types.iter().any(|id| id == tail)
     }
 
     fn validate(&self) -> Result<(), KgError> {
@@ -110,38 +99,17 @@ impl SampleConfig {
     }
 }
 
-impl SampleReport {
-    /// Adds the counts of other triples.
-    fn add(&mut self, other: &Self) {
-        for (sum, count) in [
-            (&mut self.read, other.read),
-            (&mut self.self_loops, other.self_loops),
-            (&mut self.filtered, other.filtered),
-            (&mut self.short_labels, other.short_labels),
-            (&mut self.without_head_label, other.without_head_label),
-            (&mut self.without_tail_label, other.without_tail_label),
-            (&mut self.without_relation_label, other.without_relation_label),
-            (&mut self.available, other.available),
-        ] {
-            *sum += count;
-        }
-    }
-}
-
 /// What became of the triples of the graph; `read` is the sum of `self_loops`, `filtered`, the
 /// three `without_…`, `short_labels` and `available`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
     pub read: usize,
     /// Dropped: head and tail are one entity.
-    #[serde(default)]
     pub self_loops: usize,
-    /// Dropped: of another relation or type than those asked for.
-    #[serde(default)]
+    /// Dropped: of another relation or type than those requested.
     pub filtered: usize,
     /// Dropped: labelled, but with a label of head or tail that is too short.
-    #[serde(default)]
     pub short_labels: usize,
     /// Dropped: no label of the head in one of the languages; in pairs: in any.
     pub without_head_label: usize,
@@ -197,20 +165,35 @@ pub fn sample(
 ) -> Result<(KnowledgeGraph, SampleReport), KgError> {
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
-    let (mut ranked, report) = ranked(graph, &languages, config);
-    checked(&report, config, &languages)?;
-    if config.stratified {
-        ranked = stratified(graph, ranked, config.count);
-    } else if config.count < ranked.len() {
-        ranked.select_nth_unstable(config.count);
-        ranked.truncate(config.count);
+    let rules = Rules::new(config, &languages);
+    let mut labels = IdMap::new(rules.width());
+    for (id, of_id) in graph.ids.iter().zip(&graph.labels) {
+        let of_id: Vec<_> = of_id.iter().map(|(code, label)| (*code, &**label)).collect();
+        labels.add(id, rules.bits(&of_id));
     }
-    let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
+    let heads = (!config.types.is_empty()).then(|| {
+        let mut heads = IdMap::new(1);
+        for triple in graph.triples().filter(|one| config.is_of_type(one.relation, one.tail)) {
+            heads.add(triple.head, 1);
+        }
+        heads
+    });
+    let judge = Judge { config, rules, labels, ranks: Ranks::new(config.seed), heads };
+    let Ok((report, drawn)) = draw(config, |bounds, take| {
+        let facts = graph.triples().map(|Triple { head, relation, tail }| [head, relation, tail]);
+        let Ok(found) = judge.judge(facts.map(Ok::<_, Infallible>), bounds);
+        take(found);
+        Ok::<_, Infallible>(())
+    });
+    checked(&report, config, &languages)?;
+    let position = |id: Box<str>| graph.position(&id).and_then(|at| u32::try_from(at).ok());
+    let triples = drawn.into_iter().map(|fact| fact.map(|id| position(id).unwrap_or_default()));
+    let mut triples: Vec<[u32; 3]> = triples.collect();
     triples.sort_unstable();
     finish(graph, &triples, (&languages, config), report)
 }
 
-/// The languages asked for, all of which must have a label.
+/// The requested languages, all of which must have a label.
 fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, KgError> {
     let same = |known: &Language, code: &str| known.as_str().eq_ignore_ascii_case(code);
     let known = |code: &String| all.iter().copied().find(|known| same(known, code));
@@ -266,106 +249,6 @@ fn finish(
     Ok((sampled, report))
 }
 
-/// A triple of interned ids with its random rank.
-type Ranked = (u64, [u32; 3]);
-
-/// The triples that have the labels asked for, each with its rank, and the counts of the others.
-fn ranked(
-    graph: &KnowledgeGraph,
-    languages: &[Language],
-    config: &SampleConfig,
-) -> (Vec<Ranked>, SampleReport) {
-    let rules = Rules::new(config, languages);
-    let bits = graph.labels.iter().map(|labels| {
-        let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
-        rules.bits(&labels)
-    });
-    let bits: Vec<u64> = bits.collect();
-    let bits =
-        |id: u32| usize::try_from(id).ok().and_then(|id| bits.get(id)).copied().unwrap_or_default();
-    let wanted = Wanted::new(graph, config);
-    let ranks = Ranks::new(config.seed);
-    let mut report =
-        SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
-    let mut ranked = Vec::new();
-    for triple in &graph.triples {
-        let [head, _, tail] = *triple;
-        if head == tail {
-            report.self_loops += 1;
-        } else if !wanted.takes(*triple) {
-            report.filtered += 1;
-        } else {
-            let verdict = rules.judge(triple.map(bits));
-            report.count(verdict);
-            if verdict == Verdict::Usable {
-                ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
-            }
-        }
-    }
-    (ranked, report)
-}
-
-/// The relations and heads that are asked for.
-struct Wanted {
-    /// `None`: all.
-    relations: Option<HashSet<u32>>,
-    heads: Option<HashSet<u32>>,
-}
-
-impl Wanted {
-    fn new(graph: &KnowledgeGraph, config: &SampleConfig) -> Self {
-        let listed = |id: u32, all: &[String]| all.iter().any(|known| *known == graph.id_at(id));
-        let relations = graph.triples.iter().map(|[_, relation, _]| *relation);
-        let relations: HashSet<u32> = relations.collect();
-        let instances = graph.triples.iter().filter(|[_, relation, tail]| {
-            graph.id_at(*relation) == INSTANCE_OF && listed(*tail, &config.types)
-        });
-        Self {
-            relations: (!config.relations.is_empty()).then(|| {
-                relations.into_iter().filter(|id| listed(*id, &config.relations)).collect()
-            }),
-            heads: (!config.types.is_empty())
-                .then(|| instances.map(|[head, _, _]| *head).collect()),
-        }
-    }
-
-    fn takes(&self, [head, relation, _]: [u32; 3]) -> bool {
-        self.relations.as_ref().is_none_or(|relations| relations.contains(&relation))
-            && self.heads.as_ref().is_none_or(|heads| heads.contains(&head))
-    }
-}
-
-/// At most `count` triples, of each relation those with the smallest ranks.
-fn stratified(graph: &KnowledgeGraph, ranked: Vec<Ranked>, count: usize) -> Vec<Ranked> {
-    let mut groups: BTreeMap<&str, Vec<Ranked>> = BTreeMap::new();
-    for (rank, triple) in ranked {
-        let [_, relation, _] = triple;
-        groups.entry(graph.id_at(relation)).or_default().push((rank, triple));
-    }
-    let sizes = groups.iter().map(|(relation, group)| (*relation, group.len())).collect();
-    let mut taken = Vec::new();
-    for (relation, quota) in share(sizes, count) {
-        let mut group = groups.remove(relation).unwrap_or_default();
-        group.sort_unstable();
-        group.truncate(quota);
-        taken.extend(group);
-    }
-    taken
-}
-
-/// How many triples each relation gives, by how many it has. Relations with few triples give all of
-/// them, the others share the rest evenly.
-fn share<T: Ord>(mut sizes: Vec<(T, usize)>, count: usize) -> Vec<(T, usize)> {
-    sizes.sort_unstable_by(|(a, few), (b, many)| (few, a).cmp(&(many, b)));
-    let (mut left, mut taken) = (sizes.len(), 0);
-    let share = |(relation, size): (T, usize)| {
-        let quota = size.min((count - taken) / left.max(1));
-        (left, taken) = (left.saturating_sub(1), taken + quota);
-        (relation, quota)
-    };
-    sizes.into_iter().map(share).collect()
-}
-
 /// `sampled` with the English label of each relation in the languages in which it has none, and how
 /// many labels that makes.
 fn with_english_relations(
@@ -392,21 +275,4 @@ fn with_english_relations(
         }
     }
     Ok((builder.build(), added))
-}
-
-/// Random numbers that depend on the seed and the three ids of a triple alone.
-struct Ranks {
-    key: u64,
-}
-
-impl Ranks {
-    fn new(seed: u64) -> Self {
-        Self { key: ChaCha8Rng::seed_from_u64(seed).next_u64() }
-    }
-
-    /// Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
-    /// shows.
-    fn rank(&self, ids: [&str; 3]) -> u64 {
-        ChaCha8Rng::seed_from_u64(seed::hash(&ids) ^ self.key).next_u64()
-    }
 }

@@ -1,30 +1,7 @@
 //! Random numbers that depend on a seed and on what they are for, never on the order of the work.
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
 /// The generator of a named stream at an index, so that data divided here fit runs of `trainer`.
 pub(crate) use shards::rng_for as stream_rng;
-
-/// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]`
-/// differ.
-pub(crate) fn hash(parts: &[&str]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
-/// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw
-/// apart.
-pub(crate) fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(name.bytes())) {
-        *slot = byte;
-    }
-    let mut rng = ChaCha8Rng::from_seed(key);
-    rng.set_stream(item);
-    rng
-}
+pub(crate) use shards::{hash_of, use_rng};
 
 /// A number from 0 to below 1 that depends on `seed` and `name` alone, spread evenly over names:
 /// what is below a fraction is held out.

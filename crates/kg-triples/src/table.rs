@@ -67,3 +67,23 @@ impl TableReader {
         }
     }
 }
+
+/// Gives every row of a table to `take`, in order; a value that it refuses comes out with file,
+/// line and column. Returns which of `headers` the table has.
+pub(crate) fn each_row(
+    path: &Path,
+    headers: &[&'static [&'static str]],
+    mut take: impl FnMut(&[&str]) -> Result<(), KgError>,
+) -> Result<usize, KgError> {
+    let (mut reader, which) = TableReader::open(path, headers)?;
+    while let Some(row) = reader.row()? {
+        match take(&row) {
+            Err(KgError::Value { field: column, expected, got }) => {
+                let (path, line) = reader.position();
+                return Err(KgError::Row { path, line, column, expected, got });
+            }
+            taken => taken?,
+        }
+    }
+    Ok(which)
+}

@@ -1,6 +1,6 @@
 //! Triples as plain text of one language.
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{KgError, KnowledgeGraph, Language, each_once, output};
 
@@ -31,64 +31,42 @@ impl KnowledgeGraph {
         })
     }
 
-    /// Writes [`texts`](Self::texts) to `triples.<language>.txt` in the folder `dir`, one a line;
-    /// returns the file and the number of its lines.
+    /// Writes [`texts`](Self::texts) to `triples.<language>.txt` in the folder `dir` for each
+    /// language, one a line; returns the number of their lines. All files are complete before the
+    /// first gets its name.
     ///
     /// # Errors
-    /// [`KgError::Io`] if the file cannot be written; [`KgError::Empty`] if no triple has all its
-    /// labels in `language`.
+    /// [`KgError::Io`] if a file cannot be written; [`KgError::Empty`] if no triple has all its
+    /// labels in a language; [`KgError::Config`] for a language that is named twice.
     ///
     /// ```
     /// use kg_triples::{KnowledgeGraph, Language};
     ///
     /// let graph = KnowledgeGraph::read_dir("../../data/demo/kg")?;
     /// let folder = tempfile::tempdir().unwrap();
-    /// let (path, lines) = graph.write_texts(Language::DE, folder.path())?;
-    /// assert!(path.ends_with("triples.de.txt") && lines == graph.len());
+    /// assert_eq!(graph.write_texts(&[Language::DE], folder.path())?, [graph.len()]);
+    /// assert!(folder.path().join("triples.de.txt").exists());
     /// # Ok::<(), kg_triples::KgError>(())
     /// ```
-    pub fn write_texts(
-        &self,
-        language: Language,
-        dir: impl AsRef<Path>,
-    ) -> Result<(PathBuf, usize), KgError> {
-        let mut written = self.write_all_texts(&[language], dir)?;
-        written.pop().ok_or_else(|| self.no_text(language))
-    }
-
-    /// The same for several languages, in their order; all files are complete before the first
-    /// gets its name.
-    ///
-    /// # Errors
-    /// As [`KnowledgeGraph::write_texts`]; [`KgError::Config`] for a language that is named twice.
-    pub fn write_all_texts(
-        &self,
-        languages: &[Language],
-        dir: impl AsRef<Path>,
-    ) -> Result<Vec<(PathBuf, usize)>, KgError> {
+    pub fn write_texts(&self, languages: &[Language], dir: &Path) -> Result<Vec<usize>, KgError> {
         each_once("languages", languages)?;
         let mut files = Vec::with_capacity(languages.len());
-        let mut written = Vec::with_capacity(languages.len());
+        let mut counts = Vec::with_capacity(languages.len());
         for &language in languages {
-            let path = dir.as_ref().join(format!("triples.{language}.txt"));
-            let texts: Vec<String> = self.texts(language).collect();
+            let texts: Vec<String> = self.texts(language).map(|text| text + "\n").collect();
             if texts.is_empty() {
-                return Err(self.no_text(language));
+                let what = format!("triples with all labels in {language}");
+                let hint = format!("of {} triples none has them; name other languages", self.len());
+                return Err(KgError::Empty { what, hint });
             }
+            let path = dir.join(format!("triples.{language}.txt"));
             let mut file = output::create(&path)?;
-            let mut lines = texts.join("\n");
-            lines.push('\n');
-            file.write_all(lines.as_bytes()).map_err(KgError::io(&path, "write the file"))?;
+            let written = file.write_all(texts.concat().as_bytes());
+            written.map_err(KgError::io(&path, "write the file"))?;
             files.push(output::sync(file)?);
-            written.push((path, texts.len()));
+            counts.push(texts.len());
         }
         output::publish(files)?;
-        Ok(written)
-    }
-
-    fn no_text(&self, language: Language) -> KgError {
-        let what = format!("triples with all labels in {language}");
-        let hint = format!("of {} triples none has them; name other languages", self.len());
-        KgError::Empty { what, hint }
+        Ok(counts)
     }
 }

@@ -17,9 +17,9 @@ pub use endless::{Endless, EndlessPosition};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 #[cfg(feature = "parquet")]
-pub use parquet_rows::expect_bounded;
+pub use parquet_rows::check_bounded;
 pub use prepared::{FileDigest, Manifest, Preparation, Preparing};
-pub use seed::{rng_for, seed_for};
+pub use seed::{hash_of, rng_for, seed_for, use_rng};
 pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};
 pub use shuffled_lines::{ReadingPlace, ShardPosition, ShuffleConfig, ShuffledLines};

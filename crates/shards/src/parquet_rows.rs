@@ -67,7 +67,7 @@ impl ParquetRows {
                 return Ok(None);
             }
             let group = self.file.get_row_group(self.group)?;
-            group.metadata().columns().iter().try_for_each(expect_bounded)?;
+            group.metadata().columns().iter().try_for_each(check_bounded)?;
             let schema = self.file.metadata().file_metadata().schema_descr_ptr();
             self.rows = Some(TreeBuilder::new().as_iter(schema, group.as_ref())?);
             self.group += 1;
@@ -80,7 +80,7 @@ impl ParquetRows {
 ///
 /// # Errors
 /// [`ParquetError::General`] naming the column.
-pub fn expect_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
+pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
     let longest = i64::try_from(LONGEST_LINE).unwrap_or(i64::MAX);
     let per_value = unpacked / column.num_values().max(1);

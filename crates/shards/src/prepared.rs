@@ -171,7 +171,7 @@ impl FileDigest {
     }
 }
 
-/// A folder that is being prepared, under a name of its own beside its place. Dropped before
+/// A folder that is being prepared, under a temporary name beside its place. Dropped before
 /// [`finish`](Self::finish), it vanishes.
 ///
 /// ```

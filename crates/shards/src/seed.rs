@@ -36,6 +36,31 @@ pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]`
+/// differ.
+///
+/// ```
+/// assert_ne!(shards::hash_of(&["ab", "c"]), shards::hash_of(&["a", "bc"]));
+/// ```
+pub fn hash_of(parts: &[&str]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw
+/// apart.
+pub fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(name.bytes())) {
+        *slot = byte;
+    }
+    let mut rng = ChaCha8Rng::from_seed(key);
+    rng.set_stream(item);
+    rng
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -107,7 +107,7 @@ pub struct ShardFile {
     bytes: u64,
     /// SHA-256 of the bytes, unpacked.
     digest: [u8; 32],
-    /// Size and time of the file, which are looked at before it is read again.
+    /// Size and time of the file, compared before it is read again.
     seen: (u64, Option<SystemTime>),
 }
 
@@ -167,7 +167,7 @@ impl ShardFile {
     }
 
     /// Refuses a reader that is at the end of the file, if this is not the end that was seen.
-    pub(crate) fn expect_end(&self, reader: &LineReader) -> Result<()> {
+    pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
         if reader.byte == self.bytes { Ok(()) } else { Err(self.changed(reader.byte)) }
     }
 
@@ -243,7 +243,7 @@ impl Shards {
         for path in paths {
             add_files(path.as_ref(), &mut found)?;
         }
-        expect_each_once(&found)?;
+        check_each_once(&found)?;
         let Some(first) = found.first() else {
             return Err(Error::Config {
                 key: "shards".into(),
@@ -326,7 +326,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(path).map_err(refuse)? {
         let file = entry.map_err(refuse)?.path();
         if is_shard(&file.file_name().unwrap_or_default().to_string_lossy()) {
-            expect_file(&file)?;
+            check_file(&file)?;
             inside.push(file);
         }
     }
@@ -338,8 +338,8 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what is called like a shard and would be passed over.
-fn expect_file(file: &Path) -> Result<()> {
+/// Refuses what is called like a shard and would be skipped.
+fn check_file(file: &Path) -> Result<()> {
     let called = "though it is called like a shard; restore it, or move it away";
     let fault = match fs::metadata(file) {
         Err(error) => format!("{error}, {called}"),
@@ -354,7 +354,7 @@ fn expect_file(file: &Path) -> Result<()> {
 
 /// Refuses a file that comes twice: by its name, or by that of a folder that it lies in. Links of
 /// one folder that lead to one file are two, as stores have them that keep equal files once.
-fn expect_each_once(files: &[PathBuf]) -> Result<()> {
+fn check_each_once(files: &[PathBuf]) -> Result<()> {
     let mut places = BTreeSet::new();
     for file in files {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());

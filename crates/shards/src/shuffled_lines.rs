@@ -341,7 +341,7 @@ impl BlockReader {
                 return Ok(Some((reader.shard, reader.lines.line)));
             }
             if let Some(file) = self.shards.files().get(reader.shard) {
-                file.expect_end(&reader.lines)?;
+                file.check_end(&reader.lines)?;
             }
             self.readers.remove(self.turn);
         }

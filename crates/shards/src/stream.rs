@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Fingerprint;
 
-/// What a source fails with: its own error.
+/// The error of a source.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Gives examples one by one, in the same order whenever an epoch starts with the same generator.
@@ -61,7 +61,7 @@ pub trait ExampleSource {
     /// A place between two examples of an epoch; checkpoints hold it.
     type Position: Serialize + DeserializeOwned;
 
-    /// Goes to the first example of an epoch, counted from 0. `rng` is the epoch's own generator,
+    /// Goes to the first example of an epoch, counted from 0. `rng` is the epoch's generator,
     /// for a source that draws an order.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ pub trait ExampleSource {
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
-/// What training asks of streamed examples, whatever their type; see [`ExampleStream`].
+/// Streamed examples in batches, whatever their type; see [`ExampleStream`].
 pub trait BatchStream {
     /// See [`ExampleSource::start_epoch`].
     ///

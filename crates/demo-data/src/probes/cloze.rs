@@ -15,7 +15,7 @@ use crate::stand_in::{Files, StandIn, line};
 /// What became of the facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClozeReport {
-    /// Facts that are asked for, in every language.
+    /// Facts with a cloze in every language.
     pub facts: usize,
     /// Facts that lack a label or a statement in one of the languages.
     pub without_words: usize,
@@ -36,7 +36,7 @@ struct Fact<'a> {
     obj_label: &'a str,
 }
 
-/// Which facts of a graph are asked for.
+/// Clozes about the facts of a graph.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Clozes {
     /// Which facts.
@@ -70,28 +70,30 @@ impl StandIn for Clozes {
 /// `<head>-<relation>-<tail>`.
 ///
 /// # Errors
-/// [`KgError::Empty`] if no fact can be said in all languages; [`KgError::Value`] for a relation's
-/// id that cannot name a file.
+/// [`KgError::Empty`] if no fact can be put into words in all languages; [`KgError::Value`] for a
+/// relation's id that cannot name a file.
 pub fn clozes(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     heads: &BTreeSet<String>,
     languages: &[Language],
 ) -> Result<(Files, ClozeReport)> {
-    let said = Verbalised::new(graph, templates, heads, languages);
-    let report = ClozeReport { facts: said.facts.len(), without_words: said.without_words };
-    if said.facts.is_empty() {
+    let verbalised = Verbalised::new(graph, templates, heads, languages);
+    let report =
+        ClozeReport { facts: verbalised.facts.len(), without_words: verbalised.without_words };
+    if verbalised.facts.is_empty() {
         let hint = format!(
             "{} facts lack labels or statements in one of the languages",
-            said.without_words
+            verbalised.without_words
         );
         return Err(KgError::Empty { what: "clozes".into(), hint }.into());
     }
     let mut files = Files::new();
     for &language in languages {
         let mut relations: BTreeMap<&str, Vec<Fact<'_>>> = BTreeMap::new();
-        for triple in &said.facts {
-            let labels = (said.label(triple.head, language), said.label(triple.tail, language));
+        for triple in &verbalised.facts {
+            let labels =
+                (verbalised.label(triple.head, language), verbalised.label(triple.tail, language));
             let (Some(sub_label), Some(obj_label)) = labels else { continue };
             relations.entry(triple.relation).or_default().push(Fact {
                 uuid: format!("{}-{}-{}", triple.head, triple.relation, triple.tail),
@@ -104,13 +106,13 @@ pub fn clozes(
         let texts: Vec<Template<'_>> = relations
             .keys()
             .filter_map(|&relation| {
-                let template = said.template(relation, language)?.say("[X]", "[Y]");
+                let template = verbalised.template(relation, language)?.say("[X]", "[Y]");
                 Some(Template { relation, template })
             })
             .collect();
         files.push((format!("{language}/templates.jsonl"), lines(&texts)?));
         for (relation, facts) in &relations {
-            expect_file_name(relation)?;
+            check_file_name(relation)?;
             files.push((format!("{language}/{relation}.jsonl"), lines(facts)?));
         }
     }
@@ -118,7 +120,7 @@ pub fn clozes(
 }
 
 /// Refuses an id with which a file would lie elsewhere, or hide.
-fn expect_file_name(relation: &str) -> Result<(), KgError> {
+fn check_file_name(relation: &str) -> Result<(), KgError> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {
         return Ok(());
     }

@@ -8,11 +8,11 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use shards::{hash_of, use_rng};
 
 use super::verbalised::Verbalised;
 use crate::facts::Facts;
 use crate::questions::TemplateSet;
-use crate::seed;
 use crate::stand_in::{Files, StandIn};
 
 /// How pairs are made.
@@ -140,8 +140,8 @@ pub fn inference_pairs(
             return Err(KgError::Config { key, value: value.to_string(), rule });
         }
     }
-    let said = Verbalised::new(graph, templates, heads, languages);
-    let (items, report) = items(&said, config);
+    let verbalised = Verbalised::new(graph, templates, heads, languages);
+    let (items, report) = items(&verbalised, config);
     if items.is_empty() {
         let hint = format!(
             "of {} heads none has {} facts, one more by another relation, and a relation with one \
@@ -150,19 +150,22 @@ pub fn inference_pairs(
         );
         return Err(KgError::Empty { what: format!("pairs of split {split:?}"), hint });
     }
-    let of = |&language: &Language| Ok((language, rows(&said, &items, language)?));
+    let of = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
     let rows = languages.iter().map(of).collect::<Result<_, KgError>>()?;
     Ok(Pairs { rows, report })
 }
 
-fn items<'a>(said: &Verbalised<'a>, config: &InferenceConfig) -> (Vec<Item<'a>>, InferenceReport) {
-    let (tails, answers) = (said.tails(), said.answers());
+fn items<'a>(
+    verbalised: &Verbalised<'a>,
+    config: &InferenceConfig,
+) -> (Vec<Item<'a>>, InferenceReport) {
+    let (tails, answers) = (verbalised.tails(), verbalised.answers());
     let mut report =
-        InferenceReport { without_words: said.without_words, ..InferenceReport::default() };
+        InferenceReport { without_words: verbalised.without_words, ..InferenceReport::default() };
     let mut items = Vec::new();
-    for facts in said.facts.chunk_by(|one, next| one.head == next.head) {
+    for facts in verbalised.facts.chunk_by(|one, next| one.head == next.head) {
         let Some(head) = facts.first().map(|fact| fact.head) else { continue };
-        let mut rng = seed::use_rng("inference", config.seed, seed::hash(head));
+        let mut rng = use_rng("inference", config.seed, hash_of(&[head]));
         let one_tail = |fact: &&Triple<'_>| {
             answers.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
         };
@@ -184,7 +187,7 @@ fn items<'a>(said: &Verbalised<'a>, config: &InferenceConfig) -> (Vec<Item<'a>>,
                 .flatten()
                 .copied()
                 .filter(|&tail| tail != changed.tail)
-                .filter(|&tail| sayable(said, changed, tail))
+                .filter(|&tail| sayable(verbalised, changed, tail))
                 .collect();
             let (Some(neutral), Some(&tail)) = (neutral, wrong.choose(&mut rng)) else { continue };
             if premise.len() < config.premise_facts {
@@ -206,21 +209,26 @@ fn items<'a>(said: &Verbalised<'a>, config: &InferenceConfig) -> (Vec<Item<'a>>,
 }
 
 /// Whether a wrong tail has a label wherever the right one has, and another one than it.
-fn sayable(said: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
-    said.languages.iter().all(|&language| {
-        let (right, wrong) = (said.label(changed.tail, language), said.label(tail, language));
+fn sayable(verbalised: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
+    verbalised.languages.iter().all(|&language| {
+        let (right, wrong) =
+            (verbalised.label(changed.tail, language), verbalised.label(tail, language));
         wrong.is_some() && wrong != right
     })
 }
 
-fn rows(said: &Verbalised<'_>, items: &[Item<'_>], language: Language) -> Result<String, KgError> {
+fn rows(
+    verbalised: &Verbalised<'_>,
+    items: &[Item<'_>],
+    language: Language,
+) -> Result<String, KgError> {
     let mut text = String::new();
     for item in items {
         let sentences: Vec<String> =
-            item.premise.iter().filter_map(|&fact| said.sentence(fact, language)).collect();
+            item.premise.iter().filter_map(|&fact| verbalised.sentence(fact, language)).collect();
         let premise = sentences.join(" ");
         for (label, &fact) in LABELS.iter().zip(&item.hypotheses) {
-            let hypothesis = said.sentence(fact, language).unwrap_or_default();
+            let hypothesis = verbalised.sentence(fact, language).unwrap_or_default();
             for sentence in [&premise, &hypothesis] {
                 if sentence.contains(['\t', '\n', '\r']) {
                     let expected = "no tab and no line end".to_owned();

@@ -1,4 +1,4 @@
-//! Facts that can be said in every language of a probe.
+//! Facts with words in every language of a probe.
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::{KnowledgeGraph, Language, Triple};
@@ -6,7 +6,7 @@ use kg_triples::{KnowledgeGraph, Language, Triple};
 use crate::questions::{Template, TemplateKind, TemplateSet};
 
 /// The facts whose head is in `heads` and that have labels and a statement in all of `languages`,
-/// so that every language is asked the same; and how many have not.
+/// so that every language has the same questions; and how many have not.
 pub(super) struct Verbalised<'a> {
     graph: &'a KnowledgeGraph,
     templates: &'a TemplateSet,

@@ -86,7 +86,7 @@ impl<'p, 'g> Chosen<'p, 'g> {
     }
 
     /// The head is not the target's under any name, the tail is new, no label is both a head and a
-    /// tail, and nothing is said twice about one head and relation.
+    /// tail, and no head and relation stand twice.
     fn fits(&self, fact: Triple<'g>) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
         let other_head = names(self.pool.graph, fact.head)

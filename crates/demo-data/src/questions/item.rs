@@ -14,7 +14,7 @@ use crate::seed;
 /// MLQA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionConfig {
-    /// Sentences in a context, with that of the fact asked for.
+    /// Sentences in a context, with that of the question's fact.
     pub facts_per_context: usize,
     /// Other facts with the same relation, at most `facts_per_context` − 1; fillers of any relation
     /// stand in where there are too few.
@@ -66,12 +66,12 @@ pub struct Question {
 pub struct QuestionItem {
     /// The same in all files, such as `test-000041`.
     pub id: String,
-    /// Fact number of the asked triple in the graph; with counterfactual contexts only its relation
-    /// is kept.
+    /// Fact number of the question's triple in the graph; with counterfactual contexts only its
+    /// relation is kept.
     pub fact: u32,
     /// Statements joined by a space.
     pub context: String,
-    /// The tail of the asked fact, as it stands in the context.
+    /// The tail of the question's fact, as it stands in the context.
     pub answer: String,
     /// Where the answer begins in the context, in Unicode code points.
     pub answer_start: usize,
@@ -130,7 +130,7 @@ pub(super) fn known(graph: &KnowledgeGraph, language: Language) -> Result<Langua
     })
 }
 
-/// The asked facts: all in random order, again and again until there are `count`.
+/// The facts of the questions: all in random order, again and again until there are `count`.
 fn ask_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Triple<'g>> {
     let facts = pool.facts();
     let count = if facts.is_empty() { 0 } else { count.unwrap_or(facts.len()) };
@@ -145,12 +145,12 @@ fn ask_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Tr
     order
 }
 
-/// The sentences of a context as (head, relation, tail), and the one that is asked for.
+/// The sentences of a context as (head, relation, tail), and the question's.
 pub(super) struct Plan<'g> {
     number: u64,
     fact: u32,
     pub(super) facts: Vec<Triple<'g>>,
-    /// Which of `facts` is asked for.
+    /// Which of `facts` is the question's.
     target: usize,
     rng: ChaCha8Rng,
 }
@@ -201,7 +201,7 @@ impl<'b> Builder<'b> {
         let context_language = known(graph, config.context_language)?;
         let known = config.question_languages.iter().map(|language| known(graph, *language));
         let question_languages = known.collect::<Result<Vec<_>, _>>()?;
-        let seed = config.seed ^ seed::hash(split);
+        let seed = config.seed ^ shards::hash_of(&[split]);
         let mut builder = Self {
             graph,
             templates,

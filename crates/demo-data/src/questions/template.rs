@@ -115,8 +115,8 @@ impl TemplateSet {
             action: "read the file",
             source,
         })?;
-        let told = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
-        let mut lines = (1u64..).zip(text.lines()).filter(|(_, line)| told(line));
+        let is_row = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+        let mut lines = (1u64..).zip(text.lines()).filter(|(_, line)| is_row(line));
         let (line, header) = lines.next().unwrap_or((1, ""));
         if !header.split('\t').eq(HEADER.iter().copied()) {
             return Err(KgError::Header {

@@ -130,7 +130,7 @@ impl Values {
 }
 
 /// The triples that truthy statements make: the preferred ones of a property or, where there is
-/// none, the normal ones. Values are looked at after ranks.
+/// none, the normal ones. Values are read after ranks.
 fn triples(
     claims: BTreeMap<String, Each<Statement>>,
     tails: &[TailKind],

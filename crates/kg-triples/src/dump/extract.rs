@@ -20,9 +20,9 @@ use crate::KgError;
 ///
 /// - triples: the truthy statements of items (preferred ones, else normal ones) whose value is an
 ///   item, or another entity of [`ExtractConfig::tails`]; each triple once;
-/// - labels: those in the languages asked for of items (`entity`) and properties (`relation`),
+/// - labels: those in the requested languages of items (`entity`) and properties (`relation`),
 ///   white space made one space, control characters left out; descriptions likewise;
-/// - aliases: likewise, in the languages asked for alone;
+/// - aliases: likewise, in the requested languages alone;
 /// - sitelinks: titles in the Wikipedias of these languages (`zh-yue` is the site `zh_yuewiki`);
 /// - properties: their datatypes;
 /// - redirects.

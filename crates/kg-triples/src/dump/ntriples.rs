@@ -12,7 +12,7 @@ use super::wanted::Wanted;
 
 /// IRIs of entities begin so.
 const ENTITY: &str = "http://www.wikidata.org/entity/";
-/// What is said of an entity begins so.
+/// Subjects of statements about entities begin so.
 const SUBJECT: &[u8] = b"<http://www.wikidata.org/entity/";
 /// Truthy statements have predicates that begin so.
 const DIRECT: &str = "http://www.wikidata.org/prop/direct/";
@@ -152,7 +152,7 @@ fn without_prefix<'a>(text: Cow<'a, str>, prefix: &str) -> Option<Cow<'a, str>> 
 }
 
 /// What a line says; `None` for blank lines, comments, and what is not wanted. Lines whose
-/// predicate is not wanted are looked at no further.
+/// predicate is not wanted are read no further.
 fn statement<'a>(text: &'a str, wanted: &Wanted) -> Result<Option<Statement<'a>>, String> {
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);

@@ -21,7 +21,7 @@ const LARGEST_CHUNK: usize = 4 << 20;
 const STORED_EVERY: u64 = 64 << 20;
 /// Chunks that wait for a worker, so that memory stays bounded.
 const WAITING: usize = 4;
-/// Bad lines that are told one by one.
+/// Bad lines that are reported one by one.
 const TOLD: usize = 5;
 
 type Parse = fn(&Chunk, &Wanted) -> Parsed;
@@ -252,7 +252,7 @@ impl<'a> Reading<'a> {
             "{} lines cannot be used, {} may{}",
             self.tally.report.bad_lines,
             self.config.bad_lines,
-            told(&self.tally.report.first_bad_lines)
+            listed(&self.tally.report.first_bad_lines)
         );
         Err(KgError::Dump { path: self.dump.to_owned(), reason })
     }
@@ -271,14 +271,14 @@ impl<'a> Reading<'a> {
                  give JSON or N-Triples of https://dumps.wikimedia.org/wikidatawiki/entities",
                 report.lines,
                 report.bad_lines,
-                told(&report.first_bad_lines)
+                listed(&report.first_bad_lines)
             )
         })
     }
 }
 
 /// The first bad lines, to be put behind how many there are.
-fn told(bad_lines: &[BadLine]) -> String {
-    let told = bad_lines.iter();
-    told.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()
+fn listed(bad_lines: &[BadLine]) -> String {
+    let lines = bad_lines.iter();
+    lines.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()
 }

@@ -236,7 +236,7 @@ pub(super) struct Place {
     bzip2: Option<ReadPosition>,
 }
 
-/// Where blocks of bzip2 begin in the unpacked bytes; those that may still be asked for.
+/// Where blocks of bzip2 begin in the unpacked bytes; those that may still be needed.
 type Marks = Arc<Mutex<VecDeque<(u64, BlockStart)>>>;
 
 /// Notes where blocks begin.
@@ -303,7 +303,7 @@ impl Watch {
 }
 
 impl Source {
-    /// Opens a file, or standard input for `-`; blocks of bzip2 are unpacked by so many threads.
+    /// Opens a file, or standard input for `-`; blocks of bzip2 are unpacked by `threads` threads.
     ///
     /// # Errors
     /// [`KgError::Io`].

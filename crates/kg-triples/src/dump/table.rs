@@ -78,7 +78,7 @@ pub enum TableFormat {
 }
 
 impl TableFormat {
-    /// The tables that are written unless others are asked for: those of a graph as TSV, all as
+    /// The tables that are written unless others are requested: those of a graph as TSV, all as
     /// Parquet.
     pub fn default_tables(self) -> Vec<DumpTable> {
         match self {

@@ -12,7 +12,7 @@ pub(super) struct Clean {
 /// Every run of white space becomes one space, the ends are trimmed, then control characters
 /// (category Cc) are dropped: joiners stay, which Hindi needs.
 ///
-/// `bytes` are WTF-8, in which `serde_json` gives strings that are asked for as bytes: a surrogate
+/// `bytes` are WTF-8, in which `serde_json` gives strings that are requested as bytes: a surrogate
 /// without a partner is encoded like any other code point. `None` if they are not even that.
 pub(super) fn clean(bytes: &[u8]) -> Option<Clean> {
     let (text, lone_surrogates) = without_surrogates(bytes)?;

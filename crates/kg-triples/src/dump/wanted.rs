@@ -34,7 +34,7 @@ pub(super) struct Wanted {
     pub(super) tails: Vec<TailKind>,
 }
 
-/// The texts of an entity in the languages asked for.
+/// The texts of an entity in the requested languages.
 pub(super) struct Chosen {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
@@ -65,7 +65,7 @@ impl Wanted {
         })
     }
 
-    /// The language of this code, if it is asked for.
+    /// The language of this code, if it is requested.
     pub(super) fn language(&self, code: &str) -> Option<Language> {
         self.languages.iter().map(|(language, _)| *language).find(|language| is(language, code))
     }

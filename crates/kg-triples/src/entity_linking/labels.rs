@@ -1,16 +1,15 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use aho_corasick::AhoCorasick;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{LinkedText, Mention, PageText, page_files, read_pages};
+use super::{LinkedText, Mention};
 use crate::{KgError, Language};
 
 /// Which spellings of a label count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelCase {
     /// The label as it stands.
@@ -22,8 +21,7 @@ pub enum LabelCase {
 }
 
 /// How labels are found in text. Our own choice, no paper's: a stand-in for the links of Wikipedia.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelConfig {
     /// Spellings that count.
     pub case: LabelCase,
@@ -40,7 +38,7 @@ impl Default for LabelConfig {
 }
 
 /// What became of the labels of one language; `labels` is the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LabelReport {
     /// Different labels.
     pub labels: usize,
@@ -127,31 +125,6 @@ impl LabelMatcher {
             reports.insert(language, report);
         }
         Ok((Self { languages, config }, reports))
-    }
-
-    /// The texts of the pages `entities.<lang>.jsonl[.gz]` of one language in `folder`, with the
-    /// labels of all pages as mentions.
-    ///
-    /// # Errors
-    /// As [`page_files`], [`read_pages`] and [`LabelMatcher::new`].
-    pub fn link_pages(
-        folder: impl AsRef<Path>,
-        language: Language,
-        page_text: PageText,
-        config: LabelConfig,
-    ) -> Result<Vec<LinkedText>, KgError> {
-        let mut files = page_files(folder.as_ref())?;
-        files.retain(|(other, _)| *other == language);
-        let (mut labels, mut texts) = (Vec::new(), Vec::new());
-        read_pages(&files, |language, page| {
-            labels.extend(page.label.clone().map(|label| (language, label, page.id.clone())));
-            texts.extend(page.into_text(language, page_text));
-            Ok(())
-        })?;
-        let (matcher, _) = Self::new(labels, config)?;
-        let mut reports = BTreeMap::new();
-        texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
-        Ok(texts)
     }
 
     /// The mentions in a text, which do not overlap, in order of position; none in a language

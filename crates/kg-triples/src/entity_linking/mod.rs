@@ -14,4 +14,4 @@ mod wiki;
 pub use labels::{LabelCase, LabelConfig, LabelMatcher, LabelReport, LinkReport};
 pub use pages::{EntityPage, PageText, page_files, read_pages};
 pub use text::{LinkedText, Mention, Passage, passages};
-pub use wiki::{Sitelinks, WikiReader, WikiReport};
+pub use wiki::{Sitelinks, WikiReader};

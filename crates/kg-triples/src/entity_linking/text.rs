@@ -15,7 +15,7 @@ pub struct Mention {
     pub entity: String,
 }
 
-/// A text with its mentions: a line of our own JSONL form.
+/// A text with its mentions: a line of this crate's JSONL form.
 ///
 /// ```
 /// use kg_triples::entity_linking::LinkedText;
@@ -67,7 +67,7 @@ impl Record for LinkedText {
     }
 }
 
-/// A paragraph of a text with its own mentions, whose offsets count from its start.
+/// A paragraph of a text with its mentions, whose offsets count from its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage<'t> {
     /// The paragraph, without white space and control characters around it.

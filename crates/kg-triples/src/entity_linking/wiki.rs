@@ -6,9 +6,8 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::{LinkedText, Mention};
-use crate::folder::at_line;
 use crate::jsonl::{JsonlReader, Record};
-use crate::table::TableReader;
+use crate::table::each_row;
 use crate::{KgError, Language};
 
 /// Titles of Wikipedia pages and the entities they are about.
@@ -42,15 +41,10 @@ impl Sitelinks {
     /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
         let mut sitelinks = Self::default();
-        let (mut file, _) = TableReader::open(path.as_ref(), &[&["id", "lang", "title"]])?;
-        while let Some(row) = file.row()? {
-            if let [id, language, title] = row[..] {
-                let added = Language::new(language)
-                    .map_err(KgError::from)
-                    .and_then(|language| sitelinks.add(id, language, title));
-                at_line(|| file.position(), added)?;
-            }
-        }
+        each_row(path.as_ref(), &[&["id", "lang", "title"]], |row| match *row {
+            [id, language, title] => sitelinks.add(id, Language::new(language)?, title),
+            _ => Ok(()),
+        })?;
         Ok(sitelinks)
     }
 
@@ -104,24 +98,9 @@ fn normal_title(title: &str) -> String {
     words
 }
 
-/// What became of pages and links.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WikiReport {
-    /// Pages.
-    pub pages: usize,
-    /// Of these, pages without an entity of their own.
-    pub without_entity: usize,
-    /// Links to pages of entities.
-    pub mentions: usize,
-    /// Links to other pages, and out of Wikipedia.
-    pub unresolved: usize,
-    /// Links left out because they are not closed, or hold no text.
-    pub malformed: usize,
-}
-
 /// Reads what WikiExtractor writes with `--links --json`: one page per line,
 /// `<a href="…">anchor</a>` in its text, with percent-encoded page titles. The angle brackets and
-/// `&` may be escaped, as WikiExtractor does unless told otherwise.
+/// `&` may be escaped, as WikiExtractor does by default.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -143,7 +122,6 @@ pub struct WikiReader<'s> {
     pages: JsonlReader<WikiPage>,
     language: Language,
     sitelinks: &'s Sitelinks,
-    report: WikiReport,
 }
 
 /// Further keys, such as `revid` and `url`, differ between versions.
@@ -187,31 +165,24 @@ impl<'s> WikiReader<'s> {
         sitelinks: &'s Sitelinks,
     ) -> Result<Self, KgError> {
         let pages = JsonlReader::open(path)?;
-        Ok(Self { pages, language, sitelinks, report: WikiReport::default() })
+        Ok(Self { pages, language, sitelinks })
     }
 
-    /// Counts of what was read so far.
-    pub fn report(&self) -> WikiReport {
-        self.report
-    }
-
-    fn link(&mut self, page: WikiPage) -> LinkedText {
-        let entity = self.sitelinks.entity(self.language, &page.title).map(str::to_owned);
-        self.report.pages += 1;
-        self.report.without_entity += usize::from(entity.is_none());
+    fn link(&self, page: WikiPage) -> LinkedText {
+        let entity = |title: &str| self.sitelinks.entity(self.language, title).map(str::to_owned);
         let marked = unescaped(&page.text);
-        let (text, anchors, malformed) = without_links(&marked);
-        self.report.malformed += malformed;
-        let mut mentions = Vec::new();
-        for Anchor { start, end, href } in anchors {
-            match self.sitelinks.entity(self.language, &title_of(href)) {
-                Some(entity) => mentions.push(Mention { start, end, entity: entity.to_owned() }),
-                None => self.report.unresolved += 1,
-            }
+        let (text, anchors) = without_links(&marked);
+        let mentions = anchors.into_iter().filter_map(|Anchor { start, end, href }| {
+            Some(Mention { start, end, entity: entity(&title_of(href))? })
+        });
+        LinkedText {
+            id: format!("{}:{}", self.language, page.id),
+            language: self.language,
+            entity: entity(&page.title),
+            mentions: mentions.collect(),
+            text,
+            switched_from: None,
         }
-        self.report.mentions += mentions.len();
-        let id = format!("{}:{}", self.language, page.id);
-        LinkedText { id, language: self.language, entity, text, mentions, switched_from: None }
     }
 }
 
@@ -251,16 +222,14 @@ impl Unmarked {
     }
 }
 
-/// The text without its link tags, the links in code points of that text, and how many were
-/// malformed.
-fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
+/// The text without its link tags, and its links in code points of that text.
+fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
     let mut unmarked = Unmarked { text: String::with_capacity(marked.len()), chars: 0 };
-    let (mut anchors, mut malformed) = (Vec::new(), 0);
+    let mut anchors = Vec::new();
     let mut rest = marked;
     while let Some((before, tag)) = rest.split_once(OPEN) {
         unmarked.push(before);
         let Some((href, body)) = tag.split_once("\">") else {
-            malformed += 1;
             rest = tag;
             continue;
         };
@@ -268,7 +237,6 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
         // only.
         let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
         let Some((anchor, after)) = closed else {
-            malformed += 1;
             rest = body;
             continue;
         };
@@ -280,12 +248,10 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>, usize) {
         unmarked.push(anchor);
         if start < end {
             anchors.push(Anchor { start, end, href });
-        } else {
-            malformed += 1;
         }
     }
     unmarked.push(rest);
-    (unmarked.text, anchors, malformed)
+    (unmarked.text, anchors)
 }
 
 /// The title that a link leads to: percent-decoded, without its section.

@@ -25,7 +25,7 @@ impl Described {
         }
     }
 
-    /// The description of `entity` in `language`, `<s> … </s>`, which does not tell the triple
+    /// The description of `entity` in `language`, `<s> … </s>`, which leaves out the triple
     /// `without`.
     ///
     /// # Errors
@@ -87,12 +87,12 @@ impl Verbalised {
         let nameless = || nothing("label", entity, language);
         let mut text = label(entity).ok_or_else(nameless)?.to_owned();
         // A triple takes two tokens or more, so no more than half the budget can fit.
-        let told = facts.into_iter().filter_map(|fact| {
+        let stated = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
             let other = if triple.head == entity { triple.tail } else { triple.head };
             Some((label(triple.relation)?, label(other)?))
         });
-        for (relation, other) in told.take(self.text_budget / 2) {
+        for (relation, other) in stated.take(self.text_budget / 2) {
             text.push_str(&format!(" . {relation} {other}"));
         }
         let mut ids = encode(&self.tokenizer, &text)?;

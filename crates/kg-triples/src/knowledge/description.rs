@@ -9,8 +9,7 @@ use tokenizers::Tokenizer;
 use super::Candidate;
 use super::candidate::choose;
 use crate::entity_linking::{PageText, page_files, read_pages};
-use crate::folder::at_line;
-use crate::table::TableReader;
+use crate::table::each_row;
 use crate::tokens::{Specials, encode, unlimited};
 use crate::{KgError, KnowledgeGraph, LabelKind, Language, seed};
 
@@ -34,7 +33,7 @@ pub enum SameLanguage {
 /// let mut descriptions = Descriptions::default();
 /// descriptions.add("Q70", Language::new("en")?, "Bern is the federal city of Switzerland.")?;
 /// descriptions.add("Q70", Language::new("de")?, "Bern ist die Bundesstadt der Schweiz.")?;
-/// assert_eq!(descriptions.languages("Q70").count(), 2);
+/// assert_eq!(descriptions.counts().len(), 2);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +108,7 @@ impl Descriptions {
     /// let mut descriptions = Descriptions::default();
     /// descriptions.add_table(&path, |language| language == "de")?;
     /// assert_eq!(descriptions.get("Q70", "de".parse()?), Some("Stadt in der Schweiz"));
-    /// assert_eq!(descriptions.languages("Q70").count(), 1);
+    /// assert_eq!(descriptions.counts().len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn add_table(
@@ -117,18 +116,14 @@ impl Descriptions {
         path: &Path,
         wanted: impl Fn(Language) -> bool,
     ) -> Result<(), KgError> {
-        let (mut file, _) = TableReader::open(path, &[&["id", "lang", "description"]])?;
-        while let Some(row) = file.row()? {
-            let [id, code, text] = row[..] else { continue };
-            let added =
-                Language::new(code).map_err(KgError::from).and_then(|language| {
-                    match wanted(language) {
-                        true => self.add(id, language, text),
-                        false => Ok(()),
-                    }
-                });
-            at_line(|| file.position(), added)?;
-        }
+        each_row(path, &[&["id", "lang", "description"]], |row| {
+            let [id, code, text] = *row else { return Ok(()) };
+            let language = Language::new(code)?;
+            match wanted(language) {
+                true => self.add(id, language, text),
+                false => Ok(()),
+            }
+        })?;
         Ok(())
     }
 
@@ -159,24 +154,9 @@ impl Descriptions {
         self.texts.retain(|entity, _| keep(entity));
     }
 
-    /// Number of entities with a description.
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
     /// The description of `entity` in `language`.
     pub fn get(&self, entity: &str, language: Language) -> Option<&str> {
         self.texts.get(entity)?.get(&language).map(|text| &**text)
-    }
-
-    /// The languages in which `entity` is described, in order of code.
-    pub fn languages(&self, entity: &str) -> impl Iterator<Item = Language> + '_ {
-        self.texts.get(entity).into_iter().flat_map(|known| known.keys().copied())
     }
 
     /// Entities described, by language.
@@ -259,17 +239,12 @@ impl EncodedDescriptions {
     }
 
     /// Number of entities with a description.
-    pub fn len(&self) -> usize {
+    pub fn entities(&self) -> usize {
         self.entities.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entities.is_empty()
-    }
-
     /// All languages that something is described in, in order of code.
-    pub fn known_languages(&self) -> Vec<Language> {
+    pub(super) fn known_languages(&self) -> Vec<Language> {
         let all = self.entities.values().flatten().map(|(language, _)| *language);
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -301,16 +276,16 @@ impl EncodedDescriptions {
         seed: u64,
     ) -> Vec<Candidate> {
         let entities: BTreeSet<&str> = golds.iter().map(|(entity, _)| *entity).collect();
-        let chosen = choose(&entities, self.entities.keys().map(String::as_str), most, seed);
+        let entities = choose(&entities, self.entities.keys().map(String::as_str), most, seed);
         let mut candidates = Vec::new();
-        for entity in chosen {
-            let asked = |known: &&(Language, Vec<u32>)| golds.contains(&(entity, known.0));
-            let mut own: Vec<_> = self.get(entity).iter().filter(asked).collect();
-            if own.is_empty() {
+        for entity in entities {
+            let gold = |known: &&(Language, Vec<u32>)| golds.contains(&(entity, known.0));
+            let mut chosen: Vec<_> = self.get(entity).iter().filter(gold).collect();
+            if chosen.is_empty() {
                 let mut rng = seed::stream_rng(seed, entity, 0);
-                own.extend(self.get(entity).choose(&mut rng));
+                chosen.extend(self.get(entity).choose(&mut rng));
             }
-            candidates.extend(own.into_iter().map(|(language, ids)| Candidate {
+            candidates.extend(chosen.into_iter().map(|(language, ids)| Candidate {
                 entity: entity.to_owned(),
                 language: *language,
                 input_ids: ids.clone(),

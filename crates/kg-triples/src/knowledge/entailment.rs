@@ -10,7 +10,6 @@ use super::described::{Described, Verbalised};
 use super::description::text_budget;
 use super::entailment_split::{Divided, divide, languages};
 use super::facts_by_language::FactsByLanguage;
-use super::relation_ids::RelationIds;
 use super::{
     Candidate, EncodedDescriptions, EntailmentConfig, EntailmentExample, EntailmentReport,
     SameLanguage,
@@ -22,8 +21,8 @@ use crate::{KgError, KnowledgeGraph, Language, seed};
 /// triples and queries.
 ///
 /// Subject and object are described by texts or synthetically: the label of the entity, then other
-/// *training* triples about it, so that no description tells what is held out. Synthetic
-/// descriptions of a training example leave out its own triple, and what has no label in their
+/// *training* triples about it, so that no description holds what is held out. Synthetic
+/// descriptions of a training example leave out its triple, and what has no label in their
 /// language.
 ///
 /// ```
@@ -54,7 +53,8 @@ pub struct EntailmentExamples {
     described: Described,
     languages: Vec<Language>,
     config: EntailmentConfig,
-    relations: RelationIds,
+    /// Ids of the relations that have a triple, in their order.
+    relations: Vec<String>,
     /// Fact numbers.
     train: Vec<u32>,
     by_language: FactsByLanguage,
@@ -111,7 +111,8 @@ impl EntailmentExamples {
         if let Described::Triples(triples) = &mut described {
             triples.facts_about = facts_about;
         }
-        let relations = RelationIds::new(&graph);
+        let relations: BTreeSet<&str> = graph.triples().map(|triple| triple.relation).collect();
+        let relations: Vec<String> = relations.into_iter().map(str::to_owned).collect();
         let report = EntailmentReport { relations: relations.len(), ..report };
         let allow = config.same_language == SameLanguage::Allow;
         let usable = |fact: u32, language: Language| {
@@ -177,7 +178,7 @@ impl EntailmentExamples {
 
     /// Every training triple once, in order of fact number; its languages are drawn uniformly from
     /// all pairs of two languages (without `multilingual`, from all of one) in which the two are
-    /// described, by `seed` and fact number. Triples without such a pair are passed over.
+    /// described, by `seed` and fact number. Triples without such a pair are skipped.
     ///
     /// Reading: the languages of subject and object are "different where possible".
     pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, KgError>> + '_ {
@@ -188,7 +189,7 @@ impl EntailmentExamples {
         })
     }
 
-    /// The languages of subject and object that a triple can be told in.
+    /// The languages of subject and object in which a triple is described.
     fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
         let all = || {
@@ -220,7 +221,8 @@ impl EntailmentExamples {
         rng: &mut impl Rng,
     ) -> Result<EntailmentExample, KgError> {
         let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple of this number"))?;
-        let relation = self.relations.number(triple.relation);
+        let place = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
+        let relation = place.ok().and_then(|at| u32::try_from(at).ok());
         let mut ids = |entity, language| {
             let ids = self.described.ids(&self.graph, entity, language, Some(fact), rng);
             ids.map(|ids| ids.into_owned())
@@ -308,9 +310,9 @@ fn only_language(
 ) -> bool {
     graph.triple(fact).is_some_and(|triple| {
         languages.iter().all(|code| {
-            let own = *code == language;
-            described.has(graph, triple.head, *code) == own
-                && described.has(graph, triple.tail, *code) == own
+            let same = *code == language;
+            described.has(graph, triple.head, *code) == same
+                && described.has(graph, triple.tail, *code) == same
         })
     })
 }

@@ -81,7 +81,7 @@ impl EntailmentConfig {
 pub struct EntailmentReport {
     /// Triples of the graph.
     pub triples: usize,
-    /// Left out: the subject is not described in a language asked for.
+    /// Left out: the subject is not described in a requested language.
     pub without_subject: usize,
     /// Left out: the subject is described, the object is not.
     pub without_object: usize,

@@ -1,4 +1,4 @@
-//! Which triples are trained on, and which are asked for.
+//! Which triples are trained on, and which are queries.
 use std::collections::BTreeMap;
 
 use super::described::Described;

@@ -21,12 +21,12 @@ impl FactsByLanguage {
         usable: impl Fn(u32, Language) -> bool,
     ) -> Self {
         let of_language = |&language: &Language| {
-            let own: Vec<u32> =
+            let of_one: Vec<u32> =
                 train.iter().copied().filter(|&fact| usable(fact, language)).collect();
-            (!own.is_empty()).then_some((language, own))
+            (!of_one.is_empty()).then_some((language, of_one))
         };
         let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(of_language).collect();
-        let weights = facts.iter().map(|(_, own)| (own.len() as f64).powf(smoothing));
+        let weights = facts.iter().map(|(_, of_one)| (of_one.len() as f64).powf(smoothing));
         let weights = WeightedIndex::new(weights).ok();
         Self { facts, weights }
     }

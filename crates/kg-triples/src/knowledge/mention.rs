@@ -26,8 +26,7 @@ pub enum TokenBoundary {
 
 /// How examples of masked entity prediction are made; the defaults are the values of XLM-K (§3.2,
 /// §4.1).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MentionConfig {
     /// Longest passage in tokens, special tokens counted; of a longer one, a piece around the
     /// mention is taken.

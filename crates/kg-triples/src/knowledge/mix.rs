@@ -44,7 +44,7 @@ where
     F: FnMut(u64) -> Result<I, KgError>,
     I: Iterator<Item = Result<T, KgError>>,
 {
-    /// Takes the size n of each language and what opens it, which is told the number of times it
+    /// Takes the size n of each language and what opens it, which gets the number of times it
     /// was opened before.
     ///
     /// # Errors

@@ -15,7 +15,6 @@ mod mention_passage;
 mod mention_queries;
 mod mention_split;
 mod mix;
-mod relation_ids;
 
 pub use candidate::Candidate;
 pub use description::{Descriptions, EncodedDescriptions, SameLanguage};

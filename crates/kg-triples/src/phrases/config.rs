@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{Fraction, Units};
 use crate::{KgError, Language};
 
 /// Which candidates stop words leave out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopRule {
     /// Those that begin or end with one: `the myth` goes, `bank of england` stays.
@@ -21,7 +21,7 @@ pub enum StopRule {
 }
 
 /// What becomes of a phrase inside a longer one of the same query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NestedPhrases {
     /// Both are phrases; a masking policy takes the union of their positions.
@@ -35,8 +35,7 @@ pub enum NestedPhrases {
 ///
 /// Reading: the paper does not say how its stop words filter an n-gram, nor N, and gives no order
 /// for what "equal" numbers of passages leave out.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct PhraseConfig {
     /// Fewest units in a phrase.
     pub min_words: usize,
@@ -60,7 +59,6 @@ pub struct PhraseConfig {
     /// says so, Table 4 of the paper does not.
     pub equalise: bool,
     /// Passages of a language at most, drawn by `seed`; absent: all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub most: Option<usize>,
     /// Decides which passages stay.
     pub seed: u64,
@@ -74,7 +72,7 @@ impl Default for PhraseConfig {
             character_languages: BTreeSet::new(),
             stop_rule: StopRule::Ends,
             titles: 10,
-            title_fraction: Fraction::seven_tenths(),
+            title_fraction: Fraction::SEVEN_TENTHS,
             nested: NestedPhrases::All,
             min_chars: 500,
             equalise: true,

@@ -54,7 +54,7 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
 
 /// The number drawn for a passage: the smallest stay.
 pub(super) fn rank(seed: u64, language: Language, text: &str) -> u64 {
-    let item = seed::hash(&[language.as_str(), text]);
+    let item = seed::hash_of(&[language.as_str(), text]);
     seed::use_rng("phrase passages", seed, item).next_u64()
 }
 

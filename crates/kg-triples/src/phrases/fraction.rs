@@ -1,30 +1,29 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 use crate::KgError;
 
 /// A number from 0 to 1 as an exact fraction: 0.7 is 7 of 10, to the last digit.
 ///
-/// Written as `0.7`, `"0.7"` or `"7/10"`.
+/// Written as `0.7` or `7/10`.
 ///
 /// ```
 /// use kg_triples::phrases::Fraction;
 ///
 /// let fraction: Fraction = "0.7".parse()?;
 /// assert!(fraction.reached(7, 10) && !fraction.reached(6, 10));
-/// assert_eq!(fraction, "7/10".parse()?);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fraction {
     numerator: u64,
     denominator: u64,
 }
 
 impl Fraction {
-    /// `numerator / denominator`, reduced.
+    pub(super) const SEVEN_TENTHS: Self = Self { numerator: 7, denominator: 10 };
+
+    /// `numerator / denominator`.
     ///
     /// # Errors
     /// [`KgError::Value`] unless `numerator <= denominator` and `denominator > 0`.
@@ -32,12 +31,7 @@ impl Fraction {
         if denominator == 0 || numerator > denominator {
             return Err(refuse(&format!("{numerator}/{denominator}")));
         }
-        let divisor = greatest_common_divisor(numerator, denominator);
-        Ok(Self { numerator: numerator / divisor, denominator: denominator / divisor })
-    }
-
-    pub(super) const fn seven_tenths() -> Self {
-        Self { numerator: 7, denominator: 10 }
+        Ok(Self { numerator, denominator })
     }
 
     /// Whether `count` of `total` is this fraction or more; never of a `total` of 0.
@@ -45,13 +39,6 @@ impl Fraction {
         let (count, total) = (count as u128, total as u128);
         total > 0 && count * u128::from(self.denominator) >= total * u128::from(self.numerator)
     }
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a.max(1)
 }
 
 fn refuse(got: &str) -> KgError {
@@ -85,48 +72,5 @@ impl FromStr for Fraction {
 impl fmt::Display for Fraction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.numerator, self.denominator)
-    }
-}
-
-impl fmt::Debug for Fraction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl Serialize for Fraction {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Fraction;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a fraction from 0 to 1, such as 0.7 or \"7/10\"")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Fraction, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            // The shortest decimal number that stands for the float is what somebody wrote.
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Fraction, E> {
-                self.visit_str(&value.to_string())
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Fraction, E> {
-                Fraction::new(value, 1).map_err(E::custom)
-            }
-
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Fraction, E> {
-                self.visit_str(&value.to_string())
-            }
-        }
-        deserializer.deserialize_any(Visitor)
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{KgError, Language};
 
-/// Queries that are looked at together; the result does not depend on it.
+/// Queries of a block; the result does not depend on it.
 const CHUNK: usize = 512;
 
 /// Finds the knowledge phrases of queries, and the passages that hold them.
@@ -264,7 +264,7 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
 /// A passage that several queries lead to is one passage with all their phrases. With `equalise`,
 /// and with `most`, the passages that stay are those with the smallest numbers drawn for (seed,
 /// text): which ones stay depends neither on the order of the queries nor on the number of threads.
-/// Queries are read and looked at in blocks; the passages found are held in memory.
+/// Queries are read and searched in blocks; the passages found are held in memory.
 ///
 /// # Errors
 /// The first error of `records`; [`KgError::Value`] for a language without stop words.

@@ -22,7 +22,7 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryDocuments {
-    /// What was asked.
+    /// Its text.
     pub query: String,
     /// The language of query and results.
     #[serde(rename = "lang")]

@@ -6,14 +6,12 @@
 //! redirects change are held, since they may repeat others.
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::blocks::{Cut, Irregular, cells, rows, scan};
+use super::draw::{Bounds, Found, Judge, Ranks, draw};
 use super::ids::{IdMap, Redirects};
-use super::rules::{Rules, Verdict};
-use super::{
-    INSTANCE_OF, Ranks, SampleConfig, SampleReport, checked, finish, known_languages, share,
-};
+use super::rules::Rules;
+use super::{SampleConfig, SampleReport, checked, finish, known_languages};
 use crate::folder::{LABELS, REDIRECTS, TRIPLES};
 use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, sample};
 
@@ -73,9 +71,11 @@ fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
         Err(error) => return Ok(Err(error)),
     };
     drop(found);
-    let mut facts = Facts::new(dir, config, rules, labels, redirects);
+    let heads = (!config.types.is_empty()).then(|| IdMap::new(1));
+    let judge = Judge { config, rules, labels, ranks: Ranks::new(config.seed), heads };
+    let mut facts = Facts { dir, judge, redirects, changed: HashSet::new() };
     facts.prepare()?;
-    let (report, picked) = facts.draw()?;
+    let (report, picked) = draw(config, |bounds, take| facts.pass(bounds, take))?;
     if let Err(error) = checked(&report, config, &languages) {
         return Ok(Err(error));
     }
@@ -193,70 +193,15 @@ fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irre
     Ok((bits, all))
 }
 
-/// A fact that may be drawn, by its rank. Facts sort as ids do.
-type Ranked<T> = (u64, [T; 3]);
-
-/// Facts by their ids.
-type FactIds = Vec<[Box<str>; 3]>;
-
-/// The `count` lowest.
-fn lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
-    if count < facts.len() {
-        facts.select_nth_unstable(count);
-        facts.truncate(count);
-    }
-}
-
-/// What is drawn of a group: so many facts of lowest rank. Those above `highest` are not.
-struct Bound {
-    quota: usize,
-    highest: AtomicU64,
-}
-
-impl Bound {
-    fn new(quota: usize) -> Self {
-        Self { quota, highest: AtomicU64::new(u64::MAX) }
-    }
-}
-
-/// The groups to draw from: relations, or one that is named by nothing.
-type Bounds = HashMap<String, Bound>;
-
-/// What a block of facts gives.
-#[derive(Default)]
-struct Found {
-    report: SampleReport,
-    /// How many may be drawn.
-    sizes: HashMap<String, usize>,
-    drawn: Vec<(String, Vec<Ranked<Box<str>>>)>,
-}
-
 struct Facts<'a> {
     dir: &'a Path,
-    config: &'a SampleConfig,
-    rules: Rules,
-    labels: IdMap,
+    judge: Judge<'a>,
     redirects: Redirects,
-    ranks: Ranks,
     /// Rows that redirects made.
     changed: HashSet<String>,
-    /// Heads of the types asked for.
-    heads: Option<IdMap>,
 }
 
-impl<'a> Facts<'a> {
-    fn new(
-        dir: &'a Path,
-        config: &'a SampleConfig,
-        rules: Rules,
-        labels: IdMap,
-        redirects: Redirects,
-    ) -> Self {
-        let heads = (!config.types.is_empty()).then(|| IdMap::new(1));
-        let (ranks, changed) = (Ranks::new(config.seed), HashSet::new());
-        Self { dir, config, rules, labels, redirects, ranks, changed, heads }
-    }
-
+impl Facts<'_> {
     /// Reads the facts once; rows must be sorted.
     fn scan<T: Send>(
         &self,
@@ -282,9 +227,9 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Finds the facts that redirects change, and the heads of the types asked for.
+    /// Finds the facts that redirects change, and the heads of the requested types.
     fn prepare(&mut self) -> Result<(), Irregular> {
-        if self.redirects.is_empty() && self.heads.is_none() {
+        if self.redirects.is_empty() && self.judge.heads.is_none() {
             return Ok(());
         }
         let read = |block: &[u8]| {
@@ -293,7 +238,7 @@ impl<'a> Facts<'a> {
                 let [head, relation, tail] = cells(row)?;
                 let (new_head, new_tail) =
                     (self.redirects.resolve(head), self.redirects.resolve(tail));
-                if relation == INSTANCE_OF && self.config.types.iter().any(|id| **id == *new_tail) {
+                if self.judge.config.is_of_type(relation, &new_tail) {
                     heads.push(new_head.clone().into_owned());
                 }
                 if new_head != head || new_tail != tail {
@@ -302,59 +247,22 @@ impl<'a> Facts<'a> {
             }
             Ok((changed, heads))
         };
-        let (mut changed, mut found) = (HashSet::new(), self.heads.clone());
+        let mut changed = HashSet::new();
+        let mut found = self.judge.heads.clone();
         self.scan(read, |(block, heads)| {
             changed.extend(block);
             if let Some(found) = &mut found {
                 heads.iter().for_each(|head| found.add(head, 1));
             }
         })?;
-        (self.changed, self.heads) = (changed, found);
+        self.changed = changed;
+        self.judge.heads = found;
         Ok(())
     }
 
-    /// Draws facts, in one pass or, evenly by relation, in two.
-    fn draw(&self) -> Result<(SampleReport, FactIds), Irregular> {
-        let mut report = SampleReport { requested: self.config.count, ..SampleReport::default() };
-        let mut bounds = Bounds::from([(String::new(), Bound::new(self.config.count))]);
-        if self.config.stratified {
-            let mut sizes: HashMap<String, usize> = HashMap::new();
-            self.pass(None, |found| {
-                report.add(&found.report);
-                for (relation, count) in found.sizes {
-                    *sizes.entry(relation).or_default() += count;
-                }
-            })?;
-            let shares = share(sizes.into_iter().collect(), self.config.count).into_iter();
-            bounds = shares.map(|(relation, quota)| (relation, Bound::new(quota))).collect();
-        }
-        let mut drawn: HashMap<String, Vec<Ranked<Box<str>>>> = HashMap::new();
-        self.pass(Some(&bounds), |found| {
-            if !self.config.stratified {
-                report.add(&found.report);
-            }
-            for (group, facts) in found.drawn {
-                let Some(bound) = bounds.get(&group) else { continue };
-                let all = drawn.entry(group).or_default();
-                all.extend(facts);
-                if all.len() > 2 * bound.quota {
-                    lowest(all, bound.quota);
-                    let highest = all.iter().map(|(rank, _)| *rank).max();
-                    bound.highest.store(highest.unwrap_or_default(), Ordering::Relaxed);
-                }
-            }
-        })?;
-        let mut picked = Vec::new();
-        for (group, mut facts) in drawn {
-            lowest(&mut facts, bounds.get(&group).map_or(0, |bound| bound.quota));
-            picked.extend(facts.into_iter().map(|(_, fact)| fact));
-        }
-        Ok((report, picked))
-    }
-
     /// Judges every fact once, and draws within `bounds`.
-    fn pass(&self, bounds: Option<&Bounds>, mut take: impl FnMut(Found)) -> Result<(), Irregular> {
-        self.scan(|block| self.judge(block, bounds, false), &mut take)?;
+    fn pass(&self, bounds: Option<&Bounds>, take: &mut dyn FnMut(Found)) -> Result<(), Irregular> {
+        self.scan(|block| self.judge(block, bounds, false), &mut *take)?;
         let changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
         take(self.judge(changed.join("\n").as_bytes(), bounds, true)?);
         Ok(())
@@ -367,51 +275,11 @@ impl<'a> Facts<'a> {
         bounds: Option<&Bounds>,
         is_changed: bool,
     ) -> Result<Found, Irregular> {
-        let mut report = SampleReport::default();
-        let mut sizes: HashMap<&str, usize> = HashMap::new();
-        let mut drawn: HashMap<&str, Vec<Ranked<&str>>> = HashMap::new();
-        for row in rows(block)? {
-            let fact = cells(row)?;
-            let [head, relation, tail] = fact;
-            if !is_changed && self.is_elsewhere(row, [head, tail]) {
-                continue;
-            }
-            report.read += 1;
-            if head == tail {
-                report.self_loops += 1;
-                continue;
-            }
-            if !self.takes(head, relation) {
-                report.filtered += 1;
-                continue;
-            }
-            let verdict = self.rules.judge(fact.map(|id| self.labels.get(id)));
-            report.count(verdict);
-            if verdict != Verdict::Usable {
-                continue;
-            }
-            let Some(bounds) = bounds else {
-                *sizes.entry(relation).or_default() += 1;
-                continue;
-            };
-            let group = if self.config.stratified { relation } else { "" };
-            let highest = bounds.get(group).map(|bound| bound.highest.load(Ordering::Relaxed));
-            let rank = self.ranks.rank(fact);
-            if highest.is_some_and(|highest| rank <= highest) {
-                drawn.entry(group).or_default().push((rank, fact));
-            }
-        }
-        let quota = |group: &str| {
-            bounds.and_then(|bounds| bounds.get(group)).map_or(0, |bound| bound.quota)
-        };
-        let own = |(group, mut facts): (&str, Vec<Ranked<&str>>)| {
-            lowest(&mut facts, quota(group));
-            let facts = facts.into_iter().map(|(rank, fact)| (rank, fact.map(Box::from)));
-            (group.to_owned(), facts.collect())
-        };
-        let drawn = drawn.into_iter().map(own).collect();
-        let sizes = sizes.into_iter().map(|(group, count)| (group.to_owned(), count)).collect();
-        Ok(Found { report, sizes, drawn })
+        let facts = rows(block)?.filter_map(|row| match cells(row) {
+            Ok([head, _, tail]) if !is_changed && self.is_elsewhere(row, [head, tail]) => None,
+            fact => Some(fact),
+        });
+        self.judge.judge(facts, bounds)
     }
 
     /// Whether redirects change this row, or make it of another one.
@@ -419,13 +287,6 @@ impl<'a> Facts<'a> {
         !self.redirects.is_empty()
             && (ends.iter().any(|id| self.redirects.resolve(id) != **id)
                 || self.changed.contains(row))
-    }
-
-    /// Whether head and relation are asked for.
-    fn takes(&self, head: &str, relation: &str) -> bool {
-        let relations = &self.config.relations;
-        (relations.is_empty() || relations.iter().any(|known| known == relation))
-            && self.heads.as_ref().is_none_or(|heads| heads.get(head) != 0)
     }
 }
 

@@ -94,14 +94,14 @@ impl IdMap {
 
 /// Where redirects lead.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Redirects {
+pub(crate) struct Redirects {
     items: HashMap<u64, u64>,
     others: HashMap<Box<str>, Box<str>>,
 }
 
 impl Redirects {
     /// Adds a redirect; of an id that has one, the last counts.
-    pub(super) fn add(&mut self, id: &str, target: &str) {
+    pub(crate) fn add(&mut self, id: &str, target: &str) {
         match (number(id, b'Q'), number(target, b'Q')) {
             (Some(from), Some(to)) => {
                 self.others.remove(id);
@@ -116,7 +116,7 @@ impl Redirects {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty() && self.others.is_empty()
     }
 
@@ -127,7 +127,7 @@ impl Redirects {
     }
 
     /// Where an id leads, however long the way; to itself, if that is a circle.
-    pub(super) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
+    pub(crate) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
         let Some(mut at) = self.step(id) else { return Cow::Borrowed(id) };
         // Brent's search for a circle: each place of a power of two is compared with those behind.
         let (mut mark, mut steps, mut power) = (id.to_owned(), 0_u64, 1);

@@ -1,11 +1,11 @@
 //! Which labels make a fact usable.
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{MissingRelation, SampleConfig, SampleReport};
 use crate::Language;
 
 /// In which languages a fact needs labels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Coverage {
     /// Head, relation and tail in all languages.
@@ -45,7 +45,7 @@ impl SampleReport {
 /// Says of the labels of an id, as bits, what a fact lacks.
 ///
 /// The lowest bits are its labels: with [`Coverage::All`] one bit for all of them, with
-/// [`Coverage::Pairs`] one for each language. Then come, where a length is asked for, those that
+/// [`Coverage::Pairs`] one for each language. Then come, where a length is required, those that
 /// are long enough, and last the English label, where it may stand in.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {

@@ -61,7 +61,7 @@ pub struct BuildReport {
     pub facts: usize,
     /// Language pairs.
     pub pairs: usize,
-    /// Sequences asked for per triple and pair: 10 with the default configuration.
+    /// Sequences requested per triple and pair: 10 with the default configuration.
     pub forms: usize,
     /// Sequences returned, by kind.
     pub kept: BTreeMap<SequenceKind, usize>,
@@ -154,7 +154,7 @@ pub fn build_sequences(
 /// Language Gap*, sections III-A and III-B); the same for any number of threads.
 ///
 /// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked
-/// spans are exact. Each pair gives its own monolingual sequences: those of a language in two pairs
+/// spans are exact. Each pair gives monolingual sequences: those of a language in two pairs
 /// come twice.
 ///
 /// # Errors

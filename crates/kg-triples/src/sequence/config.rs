@@ -1,10 +1,10 @@
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::SequenceKind;
 use crate::KgError;
 
 /// How many masks stand for an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Masking {
     /// As many as the entity has sub-tokens.
@@ -23,7 +23,7 @@ pub enum Masking {
 const MAX_MASKS: usize = 512;
 
 /// Which entity of a mixed triple is masked; i is the language of the relation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MixedTarget {
     /// The one in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All that is visible is
@@ -37,7 +37,7 @@ pub enum MixedTarget {
 }
 
 /// What stands between head, relation and tail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TripleStyle {
     /// Only the space that begins a word: `h r t`.
@@ -47,7 +47,7 @@ pub enum TripleStyle {
 }
 
 /// What stands between the two triples of a concatenated sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcatSeparator {
     /// The same as between the elements of a triple.
@@ -57,7 +57,7 @@ pub enum ConcatSeparator {
 }
 
 /// Whether a pair (i, j) also gives the sequences of (j, i).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extent {
     /// (i, j) only.
@@ -68,8 +68,7 @@ pub enum Extent {
 
 /// Which sequences to build; the defaults give 4 monolingual, 4 mixed and 2 concatenated ones per
 /// triple and pair.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SequenceConfig {
     /// The kinds to build.
     pub kinds: Vec<SequenceKind>,

@@ -89,20 +89,6 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// The token ids with every masked entity filled in; padding slots of [`Masking::FixedLength`]
-    /// are left out.
-    pub fn unmasked_ids(&self) -> Vec<u32> {
-        let filler = |at: usize| {
-            self.entities
-                .iter()
-                .any(|entity| (entity.start + entity.pieces..entity.end).contains(&at))
-        };
-        let ids = self.input_ids.iter().zip(&self.labels).enumerate();
-        ids.filter(|(at, _)| !filler(*at))
-            .map(|(_, (input, label))| u32::try_from(*label).unwrap_or(*input))
-            .collect()
-    }
-
     /// What makes this no sequence that can be trained on, in words.
     pub(crate) fn fault(&self) -> Option<String> {
         let length = self.input_ids.len();

@@ -1,9 +1,9 @@
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{KgError, Language, each_once};
 
 /// The languages into which a sentence can be switched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageRule {
     /// Those in which every mention that can be switched has a label, as in the released code.
@@ -15,7 +15,7 @@ pub enum LanguageRule {
 }
 
 /// What is switched as one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextUnit {
     /// Sentences, by the rules of Unicode's annex 29; a mention is never cut.
@@ -26,8 +26,7 @@ pub enum TextUnit {
 }
 
 /// How text is switched; the defaults are the values of EntityCS.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchConfig {
     /// The language of the texts.
     pub source: Language,
@@ -60,11 +59,6 @@ impl Default for SwitchConfig {
 }
 
 impl SwitchConfig {
-    /// The defaults for English text and these languages.
-    pub fn for_languages(languages: impl IntoIterator<Item = Language>) -> Self {
-        Self { languages: languages.into_iter().collect(), ..Self::default() }
-    }
-
     /// Whether the values can be used.
     ///
     /// # Errors
@@ -80,7 +74,7 @@ impl SwitchConfig {
         each_once("languages", &self.languages)?;
         if self.languages.iter().all(|language| *language == self.source) {
             let languages: Vec<&str> = self.languages.iter().map(Language::as_str).collect();
-            let rule = "at least one language that is not the texts' own";
+            let rule = "at least one language that is not the texts'";
             return wrong("languages", languages.join(","), rule);
         }
         Ok(())

@@ -4,9 +4,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::entity_linking::{page_files, read_pages};
-use crate::folder::{ENTITY_LABELS, LABELS, at_line};
+use crate::folder::{ENTITY_LABELS, LABELS};
 use crate::jsonl::Record;
-use crate::table::TableReader;
+use crate::table::each_row;
 use crate::{KgError, Language, seed};
 
 /// A label of an entity beside that in the language of the texts: what label retrieval looks for.
@@ -49,20 +49,14 @@ impl EntityLabels {
     /// wrong number of cells, a wrong language, or an entity with two labels in one language.
     pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, KgError> {
         let mut labels = Self::default();
-        let (mut file, _) = TableReader::open(path.as_ref(), &[LABELS, ENTITY_LABELS])?;
-        while let Some(row) = file.row()? {
-            let (id, code, label) = match row[..] {
-                [id, code, label] | [id, code, label, "entity"] => (id, code, label),
-                _ => continue,
-            };
-            let added = Language::new(code).map_err(KgError::from).and_then(|language| {
-                match languages.is_none_or(|wanted| wanted.contains(&language)) {
-                    true => labels.add_once(id, language, label),
-                    false => Ok(()),
-                }
-            });
-            at_line(|| file.position(), added)?;
-        }
+        each_row(path.as_ref(), &[LABELS, ENTITY_LABELS], |row| {
+            let ([id, code, label] | [id, code, label, "entity"]) = *row else { return Ok(()) };
+            let language = Language::new(code)?;
+            match languages.is_none_or(|wanted| wanted.contains(&language)) {
+                true => labels.add_once(id, language, label),
+                false => Ok(()),
+            }
+        })?;
         Ok(labels)
     }
 

@@ -14,7 +14,7 @@ const REMOVED: [&str; 3] = ["category", "file", "image"];
 /// title, which has no label, so that they are never switched.
 ///
 /// Links to categories, files and images vanish; `[[title|]]` keeps the title, and `[[]]` vanishes.
-/// Lines with the markup of tables are passed over.
+/// Lines with the markup of tables are skipped.
 pub struct MarkedReader<'s> {
     lines: Lines,
     path: PathBuf,

@@ -4,7 +4,7 @@
 //! with linked mentions and any labels:
 //!
 //! 1. a text is cut into sentences; those of more than 128 words are left out;
-//! 2. a mention can be switched if its entity has a label in a language that is asked for; others
+//! 2. a mention can be switched if its entity has a label in a requested language; others
 //!    keep their text;
 //! 3. a sentence is switched into languages in which all of these mentions have a label
 //!    ([`LanguageRule::Shared`]), at most five of them, drawn evenly;
@@ -24,7 +24,7 @@
 //! )?;
 //! let mut labels = EntityLabels::default();
 //! labels.add("Q1726", Language::DE, "München");
-//! let config = SwitchConfig::for_languages([Language::DE]);
+//! let config = SwitchConfig { languages: vec![Language::DE], ..SwitchConfig::default() };
 //! let switched = switch_sentence(&sentence, 0, &labels, &config);
 //! assert_eq!(switched[0].text.text, "München is a city.");
 //! # Ok::<(), serde_json::Error>(())

@@ -1,32 +1,10 @@
 //! The binary: its files, and one clear line with exit code 2 on bad input.
 
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::common::{countries, write};
-use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences, jsonl};
+use crate::common::{countries, failure, read, run, stdout, write};
+use kg_triples::{KnowledgeGraph, Sequence, SequenceConfig, build_sequences};
 use tempfile::tempdir;
-
-fn run(dir: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// The one line on stderr of a run that must fail with exit code 2 and print nothing else.
-#[track_caller]
-fn failure(output: &Output) -> String {
-    let error = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty());
-    assert!(error.starts_with("error: ") && error.trim_end().lines().count() == 1, "{error}");
-    error
-}
 
 /// Whether a line of the table says `name` and ends in `count`.
 fn says(table: &str, name: &str, count: usize) -> bool {
@@ -63,7 +41,7 @@ fn sample_mix_and_stats_work_together() {
         &SequenceConfig::default(),
         &crate::common::tokenizer(),
     );
-    assert_eq!(jsonl::read(dir.path().join("m/s.jsonl.gz")).unwrap(), built.unwrap().0);
+    assert_eq!(read::<Sequence>(dir.path().join("m/s.jsonl.gz")), built.unwrap().0);
 
     let table = stdout(&run(
         dir.path(),

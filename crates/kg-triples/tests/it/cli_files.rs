@@ -5,31 +5,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::common::countries;
+use crate::common::{countries, failure, read, run};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kg_triples::{KnowledgeGraph, jsonl};
+use kg_triples::{KnowledgeGraph, Sequence};
 use shards::Manifest;
 use tempfile::tempdir;
 
-fn run(dir: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// The one line on stderr of a run that must fail with exit code 2 and print nothing else.
-#[track_caller]
-fn failure(output: &Output) -> String {
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty() && error.trim_end().lines().count() == 1, "{error}");
-    error
 }
 
 fn mix_arguments(rest: &str) -> String {
@@ -60,7 +46,7 @@ fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
     countries().write_dir(dir.path().join("kg")).unwrap();
     run(dir.path(), &mix_arguments("--pairs en-de --out file.jsonl"));
     let file = fs::read(dir.path().join("file.jsonl")).unwrap();
-    assert_eq!(jsonl::read(dir.path().join("file.jsonl")).unwrap().len(), 60);
+    assert_eq!(read::<Sequence>(dir.path().join("file.jsonl")).len(), 60);
     for out in ["-", "/dev/stdout", "/proc/self/fd/1"] {
         let output = run(dir.path(), &mix_arguments(&format!("--pairs en-de --out {out}")));
         assert!(output.status.success(), "{out}: {}", text(&output.stderr));
@@ -321,7 +307,7 @@ fn sequences_in_a_folder_are_those_of_a_file_and_those_of_a_pair_its_own() {
         let output = run(dir.path(), &mix_arguments(rest));
         assert!(output.status.success(), "{}", text(&output.stderr));
     };
-    let read = |name: &str| jsonl::read(dir.path().join(name)).unwrap();
+    let read = |name: &str| read::<Sequence>(dir.path().join(name));
     mix("--pairs en-de,en-zh --out all.jsonl");
     mix("--pairs en-de,en-zh --out all");
     assert_eq!(read("all/train/sequences.jsonl.gz"), read("all.jsonl"));

@@ -4,40 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{countries, write};
-use kg_triples::jsonl::{JsonlReader, Record};
+use crate::common::{countries, failure, has_row, read, stdout, write};
+use kg_triples::jsonl::Record;
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::{Manifest, Shards};
 use tempfile::{TempDir, tempdir};
 
+/// Runs the program with the tokenizer of the fixtures.
 fn run(dir: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
     let tokenizer = testkit::fixture("tokenizer.json");
-    command.current_dir(dir).args(arguments.split_whitespace()).arg("--tokenizer").arg(tokenizer);
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-#[track_caller]
-fn failure(output: &Output) -> String {
-    let error = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty() && error.starts_with("error: "), "{error}");
-    error
-}
-
-/// Whether a line of a table consists of these words.
-fn has_row(table: &str, row: &str) -> bool {
-    table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()))
-}
-
-fn read<T: Record>(path: &Path) -> Vec<T> {
-    JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
+    crate::common::run(dir, &format!("{arguments} --tokenizer {}", tokenizer.display()))
 }
 
 /// Pages of two entities in two languages.
@@ -68,7 +44,7 @@ fn pages_are_linked_by_their_labels() {
     assert!(has_row(&table, "en 2 2 0 0 3 2 2 1"), "{table}");
     assert!(has_row(&table, "zh 1 2 0 0 1 1 1 1"), "{table}");
     assert!(has_row(&table, "passages 4") && has_row(&table, "passages used 2"), "{table}");
-    let made: Vec<MentionExample> = read(&dir.path().join("m/m.jsonl.gz"));
+    let made: Vec<MentionExample> = read(dir.path().join("m/m.jsonl.gz"));
     let pairs: Vec<_> = made
         .iter()
         .map(|e| (e.language.to_string(), e.entity.as_str(), e.description_language.to_string()))
@@ -80,7 +56,7 @@ fn pages_are_linked_by_their_labels() {
         "mentions --entities pages --page-text either --count 100 --smoothing 0 --seed 3 --max-tokens 8 --description-tokens 5 --out d.jsonl",
     ));
     assert!(has_row(&table, "drawn 100"), "{table}");
-    let drawn: Vec<MentionExample> = read(&dir.path().join("d.jsonl"));
+    let drawn: Vec<MentionExample> = read(dir.path().join("d.jsonl"));
     assert_eq!(drawn.len(), 100);
     assert!(drawn.iter().all(|e| e.input_ids.len() <= 8 && e.description_ids.len() <= 5));
     let chinese = drawn.iter().filter(|example| example.language == "zh").count();
@@ -89,7 +65,7 @@ fn pages_are_linked_by_their_labels() {
         dir.path(),
         "mentions --entities pages --page-text either --count 100 --smoothing 0 --seed 3 --max-tokens 8 --description-tokens 5 --out e.jsonl",
     ));
-    assert!(drawn == read::<MentionExample>(&dir.path().join("e.jsonl")));
+    assert!(drawn == read::<MentionExample>(dir.path().join("e.jsonl")));
 
     let table = stdout(&run(
         dir.path(),
@@ -126,7 +102,7 @@ fn linked_texts_and_wikipedia_pages_are_sources_too() {
     let wiki = "mentions --wiki en=en,de=de --sitelinks s.tsv --out w.jsonl";
     let table = stdout(&run(dir.path(), wiki));
     assert!(has_row(&table, "texts 2") && has_row(&table, "passages used 1"), "{table}");
-    let made: Vec<MentionExample> = read(&dir.path().join("w.jsonl"));
+    let made: Vec<MentionExample> = read(dir.path().join("w.jsonl"));
     assert_eq!((made[0].id.as_str(), made[0].entity.as_str()), ("en:1", "Q39"));
     assert_eq!(made[0].description_language, "de");
 }
@@ -137,11 +113,11 @@ fn triples_are_joined_with_descriptions() {
     countries().write_dir(dir.path().join("kg")).unwrap();
     let table = stdout(&run(dir.path(), "entailment --kg kg --labels --out e.jsonl.gz"));
     assert!(has_row(&table, "usable 6") && has_row(&table, "relations 2"), "{table}");
-    let made: Vec<EntailmentExample> = read(&dir.path().join("e.jsonl.gz"));
+    let made: Vec<EntailmentExample> = read(dir.path().join("e.jsonl.gz"));
     assert_eq!(made.len(), 6);
     assert!(made.iter().all(|e| e.subject_language != e.object_language && e.relation < 2));
     stdout(&run(dir.path(), "entailment --kg kg --labels --count 50 --out f.jsonl"));
-    assert_eq!(read::<EntailmentExample>(&dir.path().join("f.jsonl")).len(), 50);
+    assert_eq!(read::<EntailmentExample>(dir.path().join("f.jsonl")).len(), 50);
 
     let text = r#"{"id":"1","lang":"en","entity":"Q183","text":"Germany."}"#;
     let other = r#"{"id":"2","lang":"de","entity":"Q64","text":"Berlin."}"#;
@@ -217,12 +193,12 @@ const HOLD_OUT: &str = "mentions --entities . --hold-out texts=0.3,pairs=0.2,ent
                         --queries 20 --queries-per-entity 2 --candidates 50";
 
 fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
-    read(&folder.join(format!("probe/{name}.jsonl.gz")))
+    read(folder.join(format!("probe/{name}.jsonl.gz")))
 }
 
 /// Nothing of the probe may be in a training line.
 fn expect_nothing_held_out_in_train(folder: &Path) {
-    let train: Vec<MentionExample> = read(&folder.join("train/mentions.jsonl.gz"));
+    let train: Vec<MentionExample> = read(folder.join("train/mentions.jsonl.gz"));
     let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
     let pair = |e: &MentionExample| (e.entity.clone(), e.language, e.description_language);
@@ -287,7 +263,7 @@ fn a_folder_says_how_it_was_made_and_what_changed_in_it() {
     assert_eq!(manifest.counts["train"]["by_language"].as_object().unwrap().len(), 3);
     let texts: Vec<MentionExample> = probe(&made, "unseen-texts");
     assert_eq!(manifest.counts["probe"]["unseen-texts"], texts.len());
-    let train: Vec<MentionExample> = read(&made.join("train/mentions.jsonl.gz"));
+    let train: Vec<MentionExample> = read(made.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<String> = train.into_iter().map(|example| example.entity).collect();
     assert!(entities.len() <= 30, "{entities:?}");
     // Without a probe where nothing is held out.
@@ -330,7 +306,7 @@ fn held_out_triples_are_queries_among_their_objects() {
         let table = stdout(&run(dir.path(), &command));
         assert!(has_row(&table, "candidates 1"), "{table}");
         let made = dir.path().join("made");
-        let train: Vec<EntailmentExample> = read(&made.join("train/triples.jsonl.gz"));
+        let train: Vec<EntailmentExample> = read(made.join("train/triples.jsonl.gz"));
         let trained: BTreeSet<u32> = train.iter().map(|example| example.fact).collect();
         let queries: Vec<EntailmentExample> = probe(&made, "unseen-triples");
         assert!(!queries.is_empty() && queries.iter().all(|one| !trained.contains(&one.fact)));

@@ -1,29 +1,14 @@
 //! The subcommand `phrases`: its table, its file, and what it refuses.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::common::write;
-use kg_triples::jsonl::JsonlReader;
+use crate::common::{failure, has_row, read, write};
 use kg_triples::phrases::PhrasePassage;
 use tempfile::tempdir;
 
 fn run(dir: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    command.current_dir(dir).arg("phrases").args(arguments.split_whitespace());
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn failure(output: &Output) -> String {
-    let error = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(output.stdout.is_empty() && error.starts_with("error: "), "{error}");
-    error
-}
-
-fn has_row(table: &str, row: &str) -> bool {
-    table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()))
+    crate::common::run(dir, &format!("phrases {arguments}"))
 }
 
 const EN: &str = r#"{"query":"who felled the cherry tree","lang":"en","documents":[{"title":"Cherry Tree","text":"He cut the cherry tree.\nA cherry tree stood.\nNothing."},{"title":"The cherry tree"}]}
@@ -55,9 +40,7 @@ fn passages_and_their_counts_are_written() {
     ] {
         assert!(has_row(&table, row), "{row}\n{table}");
     }
-    let read = |name: &str| -> Vec<PhrasePassage> {
-        JsonlReader::open(dir.path().join(name)).unwrap().collect::<Result<_, _>>().unwrap()
-    };
+    let read = |name: &str| read::<PhrasePassage>(dir.path().join(name));
     let made = read("made/p.jsonl.gz");
     assert_eq!(made.len(), 2);
     let all =

@@ -1,6 +1,6 @@
 //! Inputs for tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
 
-use crate::common::{countries, label};
+use crate::common::{countries, label, unmasked_ids};
 use kg_triples::knowledge::Descriptions;
 use kg_triples::phrases::{
     PhraseOccurrences, PhrasePassage, SpecialIds, TextSpan, encode_passages,
@@ -75,7 +75,7 @@ fn filled_in_sequences_decode_to_their_triples() {
                 let comma = config.triple_style == TripleStyle::Comma;
                 let style = if comma { ", " } else { " " };
                 let (i, j) = (s.languages.0.as_str(), s.languages.1.as_str());
-                let filled = s.unmasked_ids();
+                let filled = unmasked_ids(s);
                 assert!(!filled.contains(&id(mask)) && !filled.contains(&id(pad)));
                 let body = &filled[1..filled.len() - 1];
                 let text = match s.kind {

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::common::{countries, tokenizer};
-use kg_triples::jsonl::{self, SequenceReader, SequenceWriter};
+use crate::common::{countries, read, tokenizer, unmasked_ids};
+use kg_triples::jsonl::{self, JsonlReader, JsonlWriter};
 use kg_triples::sequence::{IGNORE_INDEX, Role};
 use kg_triples::{
     KgError, Language, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
@@ -42,8 +42,8 @@ fn one_line_is_one_object_with_the_documented_keys() {
         "\n"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), expected);
-    assert_eq!(jsonl::read(&path).unwrap(), std::slice::from_ref(&sequence));
-    assert_eq!(sequence.unmasked_ids(), [0, 11, 12, 13, 14, 2]);
+    assert_eq!(read::<Sequence>(&path), std::slice::from_ref(&sequence));
+    assert_eq!(unmasked_ids(&sequence), [0, 11, 12, 13, 14, 2]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn plain_and_compressed_files_read_back() {
     let (plain, compressed) = (dir.path().join("a/s.jsonl"), dir.path().join("s.jsonl.gz"));
     for path in [&plain, &compressed] {
         jsonl::write(path, &sequences).unwrap();
-        assert_eq!(jsonl::read(path).unwrap(), sequences);
+        assert_eq!(read::<Sequence>(path), sequences);
     }
     assert!(fs::metadata(compressed).unwrap().len() < fs::metadata(plain).unwrap().len() / 3);
 }
@@ -63,7 +63,7 @@ fn nothing_appears_before_the_end() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("s.jsonl");
     fs::write(&path, "old\n").unwrap();
-    let mut writer = SequenceWriter::create(&path).unwrap();
+    let mut writer = JsonlWriter::<Sequence>::create(&path).unwrap();
     writer.write(&sequences()[0]).unwrap();
     drop(writer);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old\n");
@@ -75,13 +75,13 @@ fn a_file_without_a_line_replaces_nothing() {
     let dir = tempdir().unwrap();
     let [full, empty] = ["full.jsonl", "empty.jsonl"].map(|name| dir.path().join(name));
     fs::write(&full, "old\n").unwrap();
-    let error = jsonl::write(&full, []).unwrap_err().to_string();
+    let error = jsonl::write::<Sequence>(&full, []).unwrap_err().to_string();
     assert!(error.contains("full.jsonl: nothing is left"), "{error}");
     // Of files that belong together, neither appears.
-    let mut writer = SequenceWriter::create(&full).unwrap();
+    let mut writer = JsonlWriter::<Sequence>::create(&full).unwrap();
     writer.write(&sequences()[0]).unwrap();
-    let writers = [writer, SequenceWriter::create(&empty).unwrap()];
-    let error = SequenceWriter::finish_all(writers).unwrap_err().to_string();
+    let writers = [writer, JsonlWriter::<Sequence>::create(&empty).unwrap()];
+    let error = JsonlWriter::<Sequence>::finish_all(writers).unwrap_err().to_string();
     assert!(error.contains("empty.jsonl"), "{error}");
     assert_eq!(fs::read_to_string(&full).unwrap(), "old\n");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -95,7 +95,7 @@ fn a_truncated_gzip_file_is_one_error() {
     let bytes = fs::read(&path).unwrap();
     for length in [0, 5, bytes.len() / 2, bytes.len() - 1] {
         fs::write(&path, &bytes[..length]).unwrap();
-        let results: Vec<_> = SequenceReader::open(&path).unwrap().collect();
+        let results: Vec<_> = JsonlReader::<Sequence>::open(&path).unwrap().collect();
         let errors = results.iter().filter(|result| result.is_err()).count();
         assert_eq!(errors, 1);
         let last = results.last().unwrap().as_ref().unwrap_err();
@@ -136,13 +136,13 @@ fn broken_lines_are_named() {
     let path = dir.path().join("s.jsonl");
     for line in broken {
         fs::write(&path, format!("{good}\n\n{line}\n{good}\n")).unwrap();
-        let results: Vec<_> = SequenceReader::open(&path).unwrap().collect();
+        let results: Vec<_> = JsonlReader::<Sequence>::open(&path).unwrap().collect();
         assert_eq!(results.len(), 2, "{line}");
         let error = results[1].as_ref().unwrap_err();
         assert!(matches!(error, KgError::Json { line: 3, .. }), "{line}: {error}");
         assert!(error.to_string().contains("s.jsonl:3"), "{error}");
     }
-    let missing = SequenceReader::open(dir.path().join("none.jsonl")).err().unwrap();
+    let missing = JsonlReader::<Sequence>::open(dir.path().join("none.jsonl")).err().unwrap();
     assert!(missing.to_string().contains("none.jsonl"), "{missing}");
 }
 
@@ -176,6 +176,6 @@ proptest! {
         let dir = tempdir().unwrap();
         let path = dir.path().join(if gzip { "s.jsonl.gz" } else { "s.jsonl" });
         jsonl::write(&path, &sequences).unwrap();
-        prop_assert_eq!(jsonl::read(&path).unwrap(), sequences);
+        prop_assert_eq!(read::<Sequence>(&path), sequences);
     }
 }

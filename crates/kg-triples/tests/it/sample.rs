@@ -18,12 +18,6 @@ fn facts(graph: &KnowledgeGraph) -> BTreeSet<[String; 3]> {
 }
 
 #[test]
-fn defaults_are_those_of_an_empty_file() {
-    assert_eq!(toml::from_str::<SampleConfig>("").unwrap(), SampleConfig::default());
-    assert!(toml::from_str::<SampleConfig>("cuont = 1").is_err());
-}
-
-#[test]
 fn takes_the_count_asked_for_and_repeats_itself() {
     let graph = grid(30, 10);
     let (first, report) = sample(&graph, &config(&["en", "de"], 50, 1)).unwrap();

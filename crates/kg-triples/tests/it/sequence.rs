@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{TRIPLES, countries, grid, label, tokenizer};
+use crate::common::{TRIPLES, countries, grid, label, tokenizer, unmasked_ids};
 use kg_triples::sequence::{
     ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle,
 };
@@ -73,15 +73,6 @@ fn sorted(mut examples: Vec<Example>) -> Vec<Example> {
 const H: &str = "Q183";
 const R: &str = "P37";
 const T: &str = "Q188";
-
-#[test]
-fn defaults_are_those_of_an_empty_file() {
-    assert_eq!(toml::from_str::<SequenceConfig>("").unwrap(), SequenceConfig::default());
-    assert!(toml::from_str::<SequenceConfig>("max_len = 3").is_err());
-    let fixed: SequenceConfig =
-        toml::from_str("masking = { fixed_length = { masks = 4 } }").unwrap();
-    assert_eq!(fixed.masking, Masking::FixedLength { masks: 4 });
-}
 
 #[test]
 fn the_ten_sequences_of_a_triple_are_those_of_the_paper() {
@@ -293,7 +284,7 @@ fn filled_in_sequences_decode_to_the_triple() {
 
 fn decode(tokenizer: &Tokenizer, sequence: &Sequence) -> String {
     let ids: Vec<u32> =
-        sequence.unmasked_ids().into_iter().filter(|id| ![BOS, EOS].contains(id)).collect();
+        unmasked_ids(sequence).into_iter().filter(|id| ![BOS, EOS].contains(id)).collect();
     assert!(!ids.contains(&mask(tokenizer)) && !ids.contains(&PAD));
     tokenizer.decode(&ids, false).unwrap()
 }

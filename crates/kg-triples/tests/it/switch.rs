@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use crate::common::write;
+use crate::common::{has_row, read, run, stdout, write};
 use kg_triples::entity_linking::{LinkedText, Mention, Sitelinks};
-use kg_triples::jsonl::{JsonlReader, Record};
 use kg_triples::switch::{
     EntityLabels, LabelPair, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText,
     TaggedPair, TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
@@ -54,7 +53,8 @@ fn labels() -> EntityLabels {
 }
 
 fn config(codes: &[&str]) -> SwitchConfig {
-    SwitchConfig::for_languages(codes.iter().map(|code| language(code)))
+    let languages = codes.iter().map(|code| language(code)).collect();
+    SwitchConfig { languages, ..SwitchConfig::default() }
 }
 
 const ALL: [&str; 7] = ["aa", "bb", "cc", "dd", "ee", "ff", "gg"];
@@ -333,11 +333,6 @@ fn labels_are_read_from_tables_and_pages() {
     assert_eq!(labels.languages().len(), 2);
 }
 
-fn run(dir: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
-}
-
 #[test]
 fn the_program_writes_whole_files_and_refuses_its_inputs() {
     let folder = tempdir().unwrap();
@@ -347,15 +342,12 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
     write(dir, "t.jsonl", format!("{line}\n"));
     write(dir, "l.tsv", "id\tlang\tlabel\nQ70\tde\tBärn\nQ70\tzh\t伯尔尼\n");
     let output = run(dir, "switch --texts t.jsonl --labels l.tsv --with-source --out new/s.jsonl");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{stderr}");
-    let table = String::from_utf8(output.stdout).unwrap();
-    let row =
-        |row: &str| table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()));
-    assert!(row("de 1 1") && row("sentences 1") && row("switched 1"), "{table}");
-    let read: Vec<LinkedText> =
-        JsonlReader::open(dir.join("new/s.jsonl")).unwrap().collect::<Result<_, _>>().unwrap();
-    let texts: Vec<&str> = read.iter().map(|text| text.text.as_str()).collect();
+    let table = stdout(&output);
+    for row in ["de 1 1", "sentences 1", "switched 1"] {
+        assert!(has_row(&table, row), "{table}");
+    }
+    let texts: Vec<LinkedText> = read(dir.join("new/s.jsonl"));
+    let texts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
     assert_eq!(texts, ["Bern.", "Bärn.", "伯尔尼."]);
 
     let piped = run(dir, "switch --texts t.jsonl --labels l.tsv --format entitycs --out -");
@@ -416,10 +408,6 @@ fn write_texts(dir: &Path, count: usize) {
     write(dir, "l.tsv", labels);
 }
 
-fn lines<T: Record>(path: &Path) -> Vec<T> {
-    JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
-}
-
 fn shards_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let manifest = Manifest::read(folder).unwrap().unwrap();
     manifest.check(folder).unwrap();
@@ -458,8 +446,8 @@ proptest! {
             made.push(shards_of(&dir.join("o")));
         }
         prop_assert_eq!(&made[0], &made[1]);
-        let held_out: Vec<LabelPair> = lines(&dir.join("o/probe/held-out.jsonl.gz"));
-        let switched: Vec<LabelPair> = lines(&dir.join("o/probe/switched.jsonl.gz"));
+        let held_out: Vec<LabelPair> = read(dir.join("o/probe/held-out.jsonl.gz"));
+        let switched: Vec<LabelPair> = read(dir.join("o/probe/switched.jsonl.gz"));
         prop_assert!(!held_out.is_empty());
         for pair in &held_out {
             prop_assert!(switched.iter().all(|other| other.entity != pair.entity));
@@ -467,7 +455,7 @@ proptest! {
         }
         for language in ["de", "zh"] {
             let name = format!("switched.{language}.jsonl.gz");
-            let trained: Vec<LinkedText> = lines(&dir.join("o/train").join(&name));
+            let trained: Vec<LinkedText> = read(dir.join("o/train").join(&name));
             for text in &trained {
                 for mention in &text.mentions {
                     let cut = text.text.chars().skip(mention.start).take(mention.end - mention.start);
@@ -477,7 +465,7 @@ proptest! {
                 }
             }
             if validation > 0 {
-                let kept: Vec<LinkedText> = lines(&dir.join("o/validation").join(&name));
+                let kept: Vec<LinkedText> = read(dir.join("o/validation").join(&name));
                 prop_assert_eq!(kept.len(), validation);
                 for text in kept {
                     prop_assert!(trained.iter().all(|other| other.id != text.id));

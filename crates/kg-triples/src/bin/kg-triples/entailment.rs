@@ -76,7 +76,7 @@ pub struct Args {
     /// Fraction of the triples that is kept for the probe
     #[arg(long, alias = "held-out-fraction", default_value_t = 0.0, value_name = "FRACTION")]
     hold_out: f64,
-    /// Objects that are candidates; all that are asked for are among them
+    /// Objects that are candidates, with those of the queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
     /// Seed of all draws
@@ -103,10 +103,7 @@ pub fn run(args: Args) -> Done {
     config.validate()?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let out = Out::start(&args.out)?;
-    if args.hold_out > 0.0 {
-        out.expect_folder(FOR_QUERIES)?;
-    }
+    let out = Out::start(&args.out, (args.hold_out > 0.0).then_some(FOR_QUERIES))?;
     let graph = KnowledgeGraph::read_dir(&args.kg)?;
     let mut table = Table::default();
     let data = if args.synthetic {
@@ -115,7 +112,7 @@ pub fn run(args: Args) -> Done {
         let (descriptions, labels) = descriptions(&args, &graph)?;
         bar.set_message("encoding descriptions");
         let texts = descriptions.encode(&tokenizer, args.description_tokens)?;
-        table.count("entities described", texts.len());
+        table.count("entities described", texts.entities());
         if args.labels {
             table.count("labels that stand for descriptions", labels);
         }
@@ -123,7 +120,7 @@ pub fn run(args: Args) -> Done {
     };
     let report = data.report();
     bar.set_message("writing");
-    let mut writer = JsonlWriter::create(out.train("triples.jsonl.gz")?)?;
+    let mut writer = JsonlWriter::create(out.file("train/triples.jsonl.gz")?)?;
     let by_language = match args.count.filter(|_| report.train > 0) {
         Some(count) => write(&mut writer, (0..count).map(|index| data.drawn(args.seed, index)))?,
         None => write(&mut writer, data.once(args.seed))?,
@@ -136,20 +133,13 @@ pub fn run(args: Args) -> Done {
         true => Some(probe(&data, args.candidates)?),
         false => None,
     };
-    let asked = probe.as_ref().map(Probe::sizes).unwrap_or_default();
     let counts = json!({
         "examples": written,
         "by_language": by_language,
         "triples": report,
     });
     writer.finish()?;
-    let mut counts = json!({ "train": counts });
-    if let Some(probe) = &probe {
-        probe.write(&out)?;
-        counts["probe"] =
-            asked.iter().map(|(name, size)| ((*name).to_owned(), json!(size))).collect();
-    }
-    out.finish("kg-triples entailment", Some(args.seed), counts)?;
+    let sizes = out.finish_with("kg-triples entailment", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
     table.count("triples", report.triples);
@@ -162,7 +152,7 @@ pub fn run(args: Args) -> Done {
     table.count("left out with several objects", report.ambiguous);
     table.count("relations", report.relations);
     table.count("examples", written);
-    for (name, size) in asked {
+    for (name, size) in sizes {
         table.count(name, size);
     }
     table.print();

@@ -130,12 +130,12 @@ pub fn with_progress(
         let (bar, shown) = (&bar, progress.clone());
         scope.spawn(move || {
             let tick = Duration::from_millis(200);
-            let mut said = false;
+            let mut reported = false;
             loop {
                 let over = ended.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
-                if let (false, Some(beginning)) = (said, shown.beginning()) {
+                if let (false, Some(beginning)) = (reported, shown.beginning()) {
                     bar.suspend(|| say(beginning, out));
-                    said = true;
+                    reported = true;
                 }
                 if over {
                     break;

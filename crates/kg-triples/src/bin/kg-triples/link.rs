@@ -29,10 +29,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> Done {
     let bar = spinner("reading");
-    let out = Out::start(&args.out)?;
+    let out = Out::start(&args.out, None)?;
     let (sources, ..) = sources::read(&args.source)?;
     bar.set_message("writing");
-    let mut writer = JsonlWriter::create(out.train("linked.jsonl.gz")?)?;
+    let mut writer = JsonlWriter::create(out.file("train/linked.jsonl.gz")?)?;
     let mut counts: BTreeMap<Language, (usize, usize)> = BTreeMap::new();
     for text in sources.texts(None) {
         let text = text?;

@@ -81,7 +81,7 @@ pub struct Args {
     /// Most queries about one entity [default: any number]
     #[arg(long, value_name = "N", requires = "hold_out")]
     queries_per_entity: Option<usize>,
-    /// Entities whose descriptions are candidates; all that are asked for are among them
+    /// Entities whose descriptions are candidates, with those of the queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
     /// Seed of all draws
@@ -136,10 +136,7 @@ pub fn run(args: Args) -> Done {
     let held_out = args.held_out()?;
     let bar = spinner("reading");
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let out = Out::start(&args.out)?;
-    if held_out.is_some() {
-        out.expect_folder(FOR_QUERIES)?;
-    }
+    let out = Out::start(&args.out, held_out.as_ref().map(|_| FOR_QUERIES))?;
     let (sources, mut descriptions, labels) = sources::read(&args.source)?;
     if args.source.entities.is_none() {
         bar.set_message("reading descriptions");
@@ -163,7 +160,7 @@ pub fn run(args: Args) -> Done {
         config,
         held_out: held_out.as_ref(),
     };
-    let mut writer = JsonlWriter::create(out.train("mentions.jsonl.gz")?)?;
+    let mut writer = JsonlWriter::create(out.file("train/mentions.jsonl.gz")?)?;
     let mut examples = drawing.examples(sources.texts(None), args.seed)?;
     for example in examples.by_ref() {
         let example = example?;
@@ -196,18 +193,11 @@ pub fn run(args: Args) -> Done {
         "by_language": by_language,
         "passages": report,
     });
-    let asked = probe.as_ref().map(Probe::sizes).unwrap_or_default();
     writer.finish()?;
-    let mut counts = json!({ "train": counts });
-    if let Some(probe) = &probe {
-        probe.write(&out)?;
-        counts["probe"] =
-            asked.iter().map(|(name, size)| ((*name).to_owned(), json!(size))).collect();
-    }
-    out.finish("kg-triples mentions", Some(args.seed), counts)?;
+    let sizes = out.finish_with("kg-triples mentions", args.seed, counts, probe.as_ref())?;
     bar.finish_and_clear();
 
-    print(&descriptions, &labels, links.as_ref(), &report, &drawn, &asked);
+    print(&descriptions, &labels, links.as_ref(), &report, &drawn, &sizes);
     Ok(())
 }
 
@@ -218,8 +208,8 @@ fn probe(
     most: usize,
     seed: u64,
 ) -> Probe<MentionExample, Candidate> {
-    let asked = queries.iter().flatten();
-    let golds = asked.map(|query| (query.entity.as_str(), query.description_language)).collect();
+    let all = queries.iter().flatten();
+    let golds = all.map(|query| (query.entity.as_str(), query.description_language)).collect();
     let candidates = descriptions.candidates(&golds, most, seed);
     let names = ["unseen-texts", "unseen-pairs", "unseen-entities"];
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
@@ -311,7 +301,7 @@ fn print(
     links: Option<&BTreeMap<Language, LinkReport>>,
     report: &MentionReport,
     drawn: &BTreeMap<Language, usize>,
-    asked: &[(&str, usize)],
+    sizes: &[(&str, usize)],
 ) {
     let described = descriptions.counts();
     let mut table = Table::default();
@@ -365,7 +355,7 @@ fn print(
     if !drawn.is_empty() {
         table.count("drawn", drawn.values().sum());
     }
-    for (name, size) in asked {
+    for (name, size) in sizes {
         table.count(name, *size);
     }
     table.print();

@@ -94,10 +94,7 @@ pub fn run(args: Args) -> Done {
         max_length: args.max_length,
         seed: args.seed,
     };
-    let out = Out::start(&args.out)?;
-    if args.by_pair {
-        out.expect_folder("a folder for --by-pair")?;
-    }
+    let out = Out::start(&args.out, args.by_pair.then_some("a folder for --by-pair"))?;
     let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
     each_once("pairs", args.pairs.iter().flatten().map(|(i, j)| format!("{i}-{j}")))?;
     let bar = spinner("reading");
@@ -113,7 +110,7 @@ pub fn run(args: Args) -> Done {
     };
     let files: Vec<(String, &[(String, String)])> = match args.by_pair {
         true => pairs.iter().map(|pair| (file_name(pair), std::slice::from_ref(pair))).collect(),
-        false => vec![("sequences.jsonl.gz".to_owned(), pairs.as_slice())],
+        false => vec![("train/sequences.jsonl.gz".to_owned(), pairs.as_slice())],
     };
     let mut report = BuildReport::default();
     for (name, pairs) in files {
@@ -124,7 +121,7 @@ pub fn run(args: Args) -> Done {
             return Err(nothing_left(&report));
         }
         bar.set_message("writing");
-        jsonl::write(out.train(&name)?, &sequences)?;
+        jsonl::write(out.file(&name)?, &sequences)?;
     }
     let counts = serde_json::json!({
         "sequences": report.kept,
@@ -178,7 +175,7 @@ fn read_ids(path: &Path) -> Result<BTreeSet<String>, KgError> {
 }
 
 fn file_name((i, j): &(String, String)) -> String {
-    format!("{i}-{j}.jsonl.gz")
+    format!("train/{i}-{j}.jsonl.gz")
 }
 
 /// English with each other language.
@@ -187,7 +184,7 @@ fn default_pairs(graph: &KnowledgeGraph) -> Vec<(String, String)> {
     others.map(|language| ("en".to_owned(), language.as_str().to_owned())).collect()
 }
 
-/// `en-de`; a code with a hyphen of its own goes with a colon, `en:zh-hant`.
+/// `en-de`; a code with a hyphen goes with a colon, `en:zh-hant`.
 fn pair(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once(':').or_else(|| text.split_once('-'));
     match parts {

@@ -2,9 +2,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use kg_triples::KgError;
-use kg_triples::jsonl::JsonlWriter;
+use kg_triples::{KgError, jsonl};
 use serde::Serialize;
+use serde_json::{Value, json};
 use shards::{Preparation, Preparing};
 
 use crate::Done;
@@ -15,10 +15,10 @@ pub enum Out {
     Folder(Preparing),
 }
 
-/// What holding out asks of `--out`.
+/// What `--out` must be where something is held out.
 pub const FOR_QUERIES: &str = "a folder where something is held out, for its queries";
 
-/// What a probe asks, and among what.
+/// The queries of a probe, and the candidates among which their answers are.
 pub struct Probe<Q, C> {
     /// The name of each kind of queries, and the queries.
     pub queries: Vec<(&'static str, Vec<Q>)>,
@@ -26,74 +26,74 @@ pub struct Probe<Q, C> {
 }
 
 impl<Q: Serialize, C: Serialize> Probe<Q, C> {
-    /// Queries of each kind, and candidates.
-    pub fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let queries = self.queries.iter().map(|(name, queries)| (*name, queries.len()));
-        queries.chain([("candidates", self.candidates.len())]).collect()
-    }
-
-    /// Writes a file for each kind that is not empty, and one for the candidates.
-    pub fn write(&self, out: &Out) -> Done {
-        let folder = out.expect_folder(FOR_QUERIES)?;
+    /// Writes a file for each kind that is not empty, and one for the candidates; how many rows
+    /// each has.
+    fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, KgError> {
+        let mut sizes = Vec::new();
         for (name, queries) in &self.queries {
-            write(folder, name, queries)?;
+            sizes.push((*name, write(out, name, queries)?));
         }
-        write(folder, "candidates", &self.candidates)
+        sizes.push(("candidates", write(out, "candidates", &self.candidates)?));
+        Ok(sizes)
     }
 }
 
 /// A file of the probe; none where it would be empty.
-fn write<T: Serialize>(folder: &Preparing, name: &str, rows: &[T]) -> Done {
-    if rows.is_empty() {
-        return Ok(());
+fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, KgError> {
+    if !rows.is_empty() {
+        jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
     }
-    let mut writer = JsonlWriter::create(folder.file(format!("probe/{name}.jsonl.gz"))?)?;
-    for row in rows {
-        writer.write(row)?;
-    }
-    writer.finish()
+    Ok(rows.len())
 }
 
 impl Out {
-    /// A file if its name ends in `.jsonl` or `.gz` or a file is there, else a prepared folder.
-    pub fn start(path: &Path) -> Result<Self, KgError> {
+    /// A file if its name ends in `.jsonl` or `.gz` or a file is there, else a prepared folder. A
+    /// file is refused for options that need a folder, by the rule that they give.
+    pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, KgError> {
         let ends = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
-        match is_file || ends("jsonl") || ends("gz") {
-            true => Ok(Self::File(path.to_owned())),
-            false => Ok(Self::Folder(Preparing::start(path)?)),
+        match (is_file || ends("jsonl") || ends("gz"), folder) {
+            (true, Some(rule)) => {
+                Err(KgError::Config { key: "out", value: path.display().to_string(), rule })
+            }
+            (true, None) => Ok(Self::File(path.to_owned())),
+            (false, _) => Ok(Self::Folder(Preparing::start(path)?)),
         }
     }
 
-    /// The path of the training file `name`; a file is all there is.
-    pub fn train(&self, name: &str) -> Result<PathBuf, KgError> {
+    /// The path of a file in the folder, such as `train/mentions.jsonl.gz`; that of the file where
+    /// there is no folder.
+    pub fn file(&self, name: &str) -> Result<PathBuf, KgError> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Folder(folder) => Ok(folder.file(Path::new("train").join(name))?),
-        }
-    }
-
-    /// The folder, or an error for options that need one.
-    pub fn expect_folder(&self, options: &'static str) -> Result<&Preparing, KgError> {
-        match self {
-            Self::Folder(folder) => Ok(folder),
-            Self::File(path) => {
-                let value = path.display().to_string();
-                Err(KgError::Config { key: "out", value, rule: options })
-            }
+            Self::Folder(folder) => Ok(folder.file(name)?),
         }
     }
 
     /// Gives a folder its manifest and its name; a file has it already.
-    pub fn finish(
-        self,
-        program: &'static str,
-        seed: Option<u64>,
-        counts: serde_json::Value,
-    ) -> Done {
+    pub fn finish(self, program: &'static str, seed: Option<u64>, counts: Value) -> Done {
         if let Self::Folder(folder) = self {
             folder.finish(Preparation { program, seed, counts })?;
         }
         Ok(())
+    }
+
+    /// The same with a probe beside the training lines; how many rows each of its files has.
+    pub fn finish_with<Q: Serialize, C: Serialize>(
+        self,
+        program: &'static str,
+        seed: u64,
+        train: Value,
+        probe: Option<&Probe<Q, C>>,
+    ) -> Result<Vec<(&'static str, usize)>, KgError> {
+        let mut counts = json!({ "train": train });
+        let mut sizes = Vec::new();
+        if let Some(probe) = probe {
+            sizes = probe.write(&self)?;
+            let rows = sizes.iter().map(|(name, size)| ((*name).to_owned(), json!(size)));
+            counts["probe"] = rows.collect();
+        }
+        self.finish(program, Some(seed), counts)?;
+        Ok(sizes)
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::jsonl::{self, JsonlReader};
 use kg_triples::phrases::{
     Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopRule,
     StopWords, mine_passages,
@@ -10,13 +10,13 @@ use kg_triples::{KgError, Language, each_once};
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{Done, choice, language_file, progress, spinner};
+use crate::{Done, choice, language_file, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
     --min-chars 0 --unequal --out passages.jsonl.gz
-With queries of your own:
+With your queries:
   kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 \\
     --out passages.jsonl
   kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt \\
@@ -76,7 +76,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Done {
     each_once("characters", &args.characters)?;
-    let out = Out::start(&args.out)?;
+    let out = Out::start(&args.out, None)?;
     let config = PhraseConfig {
         min_words: args.min_words,
         max_words: args.max_words,
@@ -97,21 +97,15 @@ pub fn run(args: Args) -> Done {
     }
     let bar = spinner("mining");
     let mut count = 0u64;
-    let records = args.queries.iter().flat_map(|path| {
-        let (reader, error) = match JsonlReader::<QueryDocuments>::open(path) {
-            Ok(reader) => (Some(reader), None),
-            Err(error) => (None, Some(Err(error))),
-        };
-        reader.into_iter().flatten().chain(error)
-    });
-    let records = records.inspect(|_| {
+    let files = args.queries.iter().map(JsonlReader::<QueryDocuments>::open);
+    let files: Vec<_> = files.collect::<Result<_, _>>()?;
+    let records = files.into_iter().flatten().inspect(|_| {
         count += 1;
         if count.is_multiple_of(1000) {
             bar.set_message(format!("mining, {count} queries"));
         }
     });
     let (passages, reports) = mine_passages(records, &miner)?;
-    bar.finish_and_clear();
     if passages.is_empty() {
         let sum =
             |field: fn(&PhraseReport) -> usize| -> usize { reports.values().map(field).sum() };
@@ -125,12 +119,8 @@ pub fn run(args: Args) -> Done {
             ),
         });
     }
-    let bar = progress(passages.len(), "writing");
-    let mut writer = JsonlWriter::create(out.train("passages.jsonl.gz")?)?;
-    for passage in bar.wrap_iter(passages.iter()) {
-        writer.write(passage)?;
-    }
-    writer.finish()?;
+    bar.set_message("writing");
+    jsonl::write(out.file("train/passages.jsonl.gz")?, &passages)?;
     let count = |report: &PhraseReport| serde_json::json!({ "passages": report.passages, "phrases": report.passage_phrases });
     let counts = reports.iter().map(|(language, report)| (language.to_string(), count(report)));
     out.finish("kg-triples phrases", Some(args.seed), counts.collect())?;

@@ -113,13 +113,13 @@ pub fn run(args: Args) -> Done {
     table.count("without a label of the relation", report.without_relation_label);
     table.count("with a label that is too short", report.short_labels);
     table.count("available", report.available);
-    table.count("asked for", report.requested);
+    table.count("requested", report.requested);
     table.count("sampled", report.kept);
     table.count("relation labels taken from English", report.english_relation_labels);
     table.print();
     if report.kept < report.requested {
         eprintln!(
-            "note: {} facts were asked for and only {} are available; all were taken",
+            "note: {} facts were requested and only {} are available; all were taken",
             report.requested, report.available
         );
     }

@@ -109,14 +109,10 @@ enum Form {
     EntityCs,
 }
 
-/// What needs a folder.
-const IN_FOLDERS: &str = "a folder for --by-language, --hold-out and --validation";
-
 pub fn run(args: Args) -> Done {
-    let out = Out::start(&args.out)?;
-    if args.by_language || args.hold_out.is_some() || args.validation > 0 {
-        out.expect_folder(IN_FOLDERS)?;
-    }
+    let needs_folder = args.by_language || args.hold_out.is_some() || args.validation > 0;
+    let rule = "a folder for --by-language, --hold-out and --validation";
+    let out = Out::start(&args.out, needs_folder.then_some(rule))?;
     if let Some(path) = &args.tagged {
         return untag(path, &args, out);
     }
@@ -219,11 +215,10 @@ impl Switching<'_> {
             let forms = forms.iter().map(|form| &form.text);
             source.into_iter().chain(forms).try_for_each(|text| files.write(text))
         })?;
-        expect_switched(&report)?;
+        check_switched(&report)?;
         let mut counts = files.finish()?;
         if args.hold_out.is_some() {
-            let folder = out.expect_folder(IN_FOLDERS)?;
-            counts["probe: switched, held out"] = probe.write(folder, labels, args.source)?;
+            counts["probe: switched, held out"] = probe.write(out, labels, args.source)?;
         }
         Ok(Written { report, left_out: 0, counts })
     }
@@ -233,7 +228,7 @@ impl Switching<'_> {
         texts: impl Iterator<Item = Result<LinkedText, KgError>>,
         out: &Out,
     ) -> Result<Written, KgError> {
-        let mut writer = JsonlWriter::create(out.train("corpus.jsonl.gz")?)?;
+        let mut writer = JsonlWriter::create(out.file("train/corpus.jsonl.gz")?)?;
         let mut written = 0;
         let mut left_out = 0;
         let report = switch_texts(texts, self.labels, self.config, |number, sentence, forms| {
@@ -257,7 +252,7 @@ impl Switching<'_> {
                 hint: format!("{left_out} have tags in their text; --format linked holds them"),
             });
         }
-        expect_switched(&report)?;
+        check_switched(&report)?;
         writer.finish()?;
         Ok(Written { report, left_out, counts: serde_json::json!({ "train": written }) })
     }
@@ -269,7 +264,7 @@ impl Args {
     }
 }
 
-fn expect_switched(report: &SwitchReport) -> Done {
+fn check_switched(report: &SwitchReport) -> Done {
     if report.switched > 0 {
         return Ok(());
     }

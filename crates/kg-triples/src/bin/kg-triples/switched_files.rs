@@ -3,11 +3,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kg_triples::entity_linking::LinkedText;
-use kg_triples::jsonl::JsonlWriter;
+use kg_triples::jsonl::{self, JsonlWriter};
 use kg_triples::switch::{EntityLabels, SwitchedText};
 use kg_triples::{KgError, Language};
 use serde_json::{Value, json};
-use shards::{Preparing, seed_for};
+use shards::seed_for;
 
 use crate::Done;
 use crate::out::Out;
@@ -59,10 +59,10 @@ impl<'a> TextFiles<'a> {
 
     fn train(&mut self, text: &LinkedText) -> Done {
         let name = match self.by_language {
-            true => format!("switched.{}.jsonl.gz", text.language),
-            false => "switched.jsonl.gz".to_owned(),
+            true => format!("train/switched.{}.jsonl.gz", text.language),
+            false => "train/switched.jsonl.gz".to_owned(),
         };
-        let path = self.out.train(&name)?;
+        let path = self.out.file(&name)?;
         if !self.writers.contains_key(&path) {
             self.writers.insert(path.clone(), JsonlWriter::create(&path)?);
         }
@@ -77,7 +77,6 @@ impl<'a> TextFiles<'a> {
     pub fn finish(self) -> Result<Value, KgError> {
         let mut counts = json!({ "train": self.trained });
         if self.validation.texts > 0 {
-            let folder = self.out.expect_folder("a folder for --validation")?;
             let mut kept = BTreeMap::new();
             for (language, texts) in self.validation.kept {
                 if !self.trained.contains_key(&language) {
@@ -86,10 +85,8 @@ impl<'a> TextFiles<'a> {
                         hint: format!("--validation takes all {} of them", texts.len()),
                     });
                 }
-                let path = folder.file(format!("validation/switched.{language}.jsonl.gz"))?;
-                let mut writer = JsonlWriter::create(path)?;
-                texts.values().try_for_each(|text| writer.write(text))?;
-                writer.finish()?;
+                let name = format!("validation/switched.{language}.jsonl.gz");
+                jsonl::write(self.out.file(&name)?, texts.values())?;
                 kept.insert(language, texts.len());
             }
             counts["validation"] = json!(kept);
@@ -131,12 +128,12 @@ impl LabelProbe {
     /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`; how many labels are in them.
     pub fn write(
         &self,
-        folder: &Preparing,
+        out: &Out,
         labels: &EntityLabels,
         source: Language,
     ) -> Result<Value, KgError> {
-        let mut switched = JsonlWriter::create(folder.file("probe/switched.jsonl.gz")?)?;
-        let mut held_out = JsonlWriter::create(folder.file("probe/held-out.jsonl.gz")?)?;
+        let mut switched = JsonlWriter::create(out.file("probe/switched.jsonl.gz")?)?;
+        let mut held_out = JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?;
         let mut counts = BTreeMap::new();
         for (&language, seen) in &self.switched {
             let seen = seen.iter().filter_map(|id| labels.pair(id, language, source));

@@ -1,4 +1,4 @@
-//! A table in Parquet files of so many rows each, so that the bytes depend on the rows alone.
+//! A table in Parquet files of a fixed number of rows, so that the bytes depend on the rows alone.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,11 @@
-//! The streamed sample against that of the graph in memory.
+//! The streamed sample and that of a graph in memory against a plain one.
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
+
+use super::super::INSTANCE_OF;
+use super::super::draw::share;
+use super::super::rules::Verdict;
 use super::*;
 use crate::{Coverage, MissingRelation};
 
@@ -69,6 +74,112 @@ fn config() -> impl Strategy<Value = SampleConfig> {
     )
 }
 
+/// All triples ranked and sorted, without bounds and blocks.
+fn plain(
+    graph: &KnowledgeGraph,
+    config: &SampleConfig,
+) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+    config.validate()?;
+    let languages = known_languages(config, graph.languages())?;
+    let (mut ranked, report) = ranked(graph, &languages, config);
+    checked(&report, config, &languages)?;
+    ranked.sort_unstable();
+    if config.stratified {
+        ranked = stratified(graph, ranked, config.count);
+    }
+    ranked.truncate(config.count);
+    let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
+    triples.sort_unstable();
+    finish(graph, &triples, (&languages, config), report)
+}
+
+/// A triple of interned ids with its random rank.
+type Ranked = (u64, [u32; 3]);
+
+/// The triples that have the labels asked for, each with its rank, and the counts of the others.
+fn ranked(
+    graph: &KnowledgeGraph,
+    languages: &[Language],
+    config: &SampleConfig,
+) -> (Vec<Ranked>, SampleReport) {
+    let rules = Rules::new(config, languages);
+    let bits = graph.labels.iter().map(|labels| {
+        let labels: Vec<_> = labels.iter().map(|(code, label)| (*code, &**label)).collect();
+        rules.bits(&labels)
+    });
+    let bits: Vec<u64> = bits.collect();
+    let bits =
+        |id: u32| usize::try_from(id).ok().and_then(|id| bits.get(id)).copied().unwrap_or_default();
+    let wanted = Wanted::new(graph, config);
+    let ranks = Ranks::new(config.seed);
+    let mut report =
+        SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
+    let mut ranked = Vec::new();
+    for triple in &graph.triples {
+        let [head, _, tail] = *triple;
+        if head == tail {
+            report.self_loops += 1;
+        } else if !wanted.takes(*triple) {
+            report.filtered += 1;
+        } else {
+            let verdict = rules.judge(triple.map(bits));
+            report.count(verdict);
+            if verdict == Verdict::Usable {
+                ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
+            }
+        }
+    }
+    (ranked, report)
+}
+
+/// The relations and heads that are asked for.
+struct Wanted {
+    /// `None`: all.
+    relations: Option<HashSet<u32>>,
+    heads: Option<HashSet<u32>>,
+}
+
+impl Wanted {
+    fn new(graph: &KnowledgeGraph, config: &SampleConfig) -> Self {
+        let listed = |id: u32, all: &[String]| all.iter().any(|known| *known == graph.id_at(id));
+        let relations = graph.triples.iter().map(|[_, relation, _]| *relation);
+        let relations: HashSet<u32> = relations.collect();
+        let instances = graph.triples.iter().filter(|[_, relation, tail]| {
+            graph.id_at(*relation) == INSTANCE_OF && listed(*tail, &config.types)
+        });
+        Self {
+            relations: (!config.relations.is_empty()).then(|| {
+                relations.into_iter().filter(|id| listed(*id, &config.relations)).collect()
+            }),
+            heads: (!config.types.is_empty())
+                .then(|| instances.map(|[head, _, _]| *head).collect()),
+        }
+    }
+
+    fn takes(&self, [head, relation, _]: [u32; 3]) -> bool {
+        self.relations.as_ref().is_none_or(|relations| relations.contains(&relation))
+            && self.heads.as_ref().is_none_or(|heads| heads.contains(&head))
+    }
+}
+
+/// At most `count` triples, of each relation those with the smallest ranks.
+fn stratified(graph: &KnowledgeGraph, ranked: Vec<Ranked>, count: usize) -> Vec<Ranked> {
+    let mut groups: BTreeMap<&str, Vec<Ranked>> = BTreeMap::new();
+    for (rank, triple) in ranked {
+        let [_, relation, _] = triple;
+        groups.entry(graph.id_at(relation)).or_default().push((rank, triple));
+    }
+    let sizes = groups.iter().map(|(relation, group)| (*relation, group.len())).collect();
+    let mut taken = Vec::new();
+    for (relation, quota) in share(sizes, count) {
+        let mut group = groups.remove(relation).unwrap_or_default();
+        group.sort_unstable();
+        group.truncate(quota);
+        taken.extend(group);
+    }
+    taken
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -85,14 +196,16 @@ proptest! {
             let rows = redirects.iter().map(|(id, target)| format!("{id}\t{target}\n"));
             std::fs::write(&path, format!("id\ttarget_id\n{}", rows.collect::<String>())).unwrap();
         }
-        let expected = sample(&graph.with_redirects(&path).unwrap(), &config);
-        let found = streamed(folder.path(), &config).expect("a table in order");
-        match (found, expected) {
-            (Ok(found), Ok(expected)) => prop_assert_eq!(found, expected),
-            (found, expected) => prop_assert_eq!(
-                found.err().map(|error| error.to_string()),
-                expected.err().map(|error| error.to_string())
-            ),
+        let graph = graph.with_redirects(&path).unwrap();
+        let streamed = streamed(folder.path(), &config).expect("a table in order");
+        for found in [streamed, sample(&graph, &config)] {
+            match (found, plain(&graph, &config)) {
+                (Ok(found), Ok(expected)) => prop_assert_eq!(found, expected),
+                (found, expected) => prop_assert_eq!(
+                    found.err().map(|error| error.to_string()),
+                    expected.err().map(|error| error.to_string())
+                ),
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! A small graph and a tokenizer for the tests.
 
 use std::path::Path;
+use std::process::{Command, Output};
 
-use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
+use kg_triples::jsonl::{JsonlReader, Record};
+use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind, Sequence};
 use tokenizers::Tokenizer;
 
 pub const TRIPLES: &[[&str; 3]] = &[
@@ -80,4 +82,49 @@ pub fn tokenizer() -> Tokenizer {
 
 pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     std::fs::write(dir.join(name), text).unwrap();
+}
+
+/// All lines of a file.
+pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
+    JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The token ids with every masked entity filled in, without spare slots of `FixedLength`.
+pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
+    let filler = |at: usize| {
+        let mut entities = sequence.entities.iter();
+        entities.any(|entity| (entity.start + entity.pieces..entity.end).contains(&at))
+    };
+    let ids = sequence.input_ids.iter().zip(&sequence.labels).enumerate();
+    ids.filter(|(at, _)| !filler(*at))
+        .map(|(_, (input, label))| u32::try_from(*label).unwrap_or(*input))
+        .collect()
+}
+
+/// Runs the program in a folder.
+pub fn run(dir: &Path, arguments: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// What a run that must succeed prints.
+#[track_caller]
+pub fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line on stderr of a run that must fail with exit code 2 and print nothing else.
+#[track_caller]
+pub fn failure(output: &Output) -> String {
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty());
+    assert!(error.starts_with("error: ") && error.trim_end().lines().count() == 1, "{error}");
+    error
+}
+
+/// Whether a line of a table consists of these words.
+pub fn has_row(table: &str, row: &str) -> bool {
+    table.lines().any(|line| line.split_whitespace().eq(row.split_whitespace()))
 }

@@ -8,7 +8,7 @@ fn descriptions_are_cut_to_their_length_with_special_tokens() {
     let tokenizer = tokenizer();
     let descriptions = described(&[("Q1", &["en", "de"]), ("Q2", &["zh"])]);
     let full = descriptions.encode(tokenizer, 256).unwrap();
-    assert_eq!((full.len(), full.get("Q1").len(), full.get("Q3").len()), (2, 2, 0));
+    assert_eq!((full.entities(), full.get("Q1").len(), full.get("Q3").len()), (2, 2, 0));
     let (first, ids) = &full.get("Q1")[0];
     assert_eq!(*first, language("de"), "in order of code");
     assert_eq!((ids[0], *ids.last().unwrap()), (0, 2));
@@ -44,7 +44,7 @@ fn special_tokens_written_out_are_left_out() {
     let encoded = descriptions.encode(tokenizer(), 256).unwrap();
     let ids = &encoded.get("Q1")[0].1;
     assert_eq!(decode(&ids[1..ids.len() - 1]), "abc");
-    assert!(encoded.get("Q2").is_empty() && encoded.len() == 1, "nothing is left of it");
+    assert!(encoded.get("Q2").is_empty() && encoded.entities() == 1, "nothing is left of it");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn what_cannot_be_added_is_named() {
         let error = descriptions.add(entity, en, text).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
-    assert_eq!(descriptions.len(), 1);
+    assert_eq!(descriptions.counts(), [(en, 1)].into());
 }
 
 #[test]

@@ -61,18 +61,6 @@ fn span(example: &MentionExample) -> &[u32] {
 }
 
 #[test]
-fn an_empty_table_is_the_default() {
-    assert_eq!(toml::from_str::<MentionConfig>(""), Ok(MentionConfig::default()));
-    assert!(toml::from_str::<MentionConfig>("max_token = 3").is_err());
-    let config: MentionConfig =
-        toml::from_str("same_language = \"allow\"\nboundary = \"exact\"").unwrap();
-    assert_eq!(
-        (config.same_language, config.boundary),
-        (SameLanguage::Allow, TokenBoundary::Exact)
-    );
-}
-
-#[test]
 fn the_span_points_at_the_mention_in_any_script() {
     let cases = [
         ("en", "It is in Berlin, Germany.", "Berlin", "Berlin"),
