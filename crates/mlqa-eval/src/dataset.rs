@@ -222,11 +222,6 @@ impl Dataset {
         self.questions.iter().try_for_each(|question| question.check_answers(&self.path))
     }
 
-    /// The same check as a report: one [`EvalError::AnswerMismatch`] per faulty question.
-    pub fn faulty_answers(&self) -> Vec<EvalError> {
-        self.questions.iter().filter_map(|q| q.check_answers(&self.path).err()).collect()
-    }
-
     /// Checks that there are questions and that each has a gold answer, so that predictions can be
     /// scored.
     ///
@@ -243,22 +238,22 @@ impl Dataset {
     /// # Errors
     /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] for the first question without an answer.
     pub fn check_scorable(&self) -> Result<(), EvalError> {
-        self.expect_questions()?;
+        self.require_questions()?;
         match self.questions.iter().find(|question| question.answers.is_empty()) {
             None => Ok(()),
             Some(question) => Err(self.no_gold(question)),
         }
     }
 
-    /// That there are questions.
-    pub(crate) fn expect_questions(&self) -> Result<(), EvalError> {
+    /// [`EvalError::NoQuestions`] without questions.
+    pub(crate) fn require_questions(&self) -> Result<(), EvalError> {
         match self.questions.is_empty() {
             true => Err(EvalError::NoQuestions { path: self.path.clone() }),
             false => Ok(()),
         }
     }
 
-    /// That a question has no gold answer.
+    /// The error for a question without a gold answer.
     pub(crate) fn no_gold(&self, question: &Question) -> EvalError {
         EvalError::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
@@ -268,7 +263,7 @@ impl Dataset {
     }
 }
 
-/// That no id comes twice; `path` is for the error alone.
+/// Checks that no id comes twice; `path` is for the error.
 pub(crate) fn check_ids<'a>(
     mut ids: impl Iterator<Item = &'a str>,
     path: &Path,

@@ -141,7 +141,7 @@ impl WindowConfig {
     /// # Ok::<(), mlqa_eval::EvalError>(())
     /// ```
     pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), EvalError> {
-        self.expect_lengths()?;
+        self.check_lengths()?;
         if self.max_length > max_positions {
             let rule = format!("at most {max_positions}, the positions of the model");
             return Err(EvalError::config("max_length", self.max_length, rule));
@@ -168,7 +168,7 @@ impl WindowConfig {
         Ok(())
     }
 
-    fn expect_lengths(&self) -> Result<(), EvalError> {
+    fn check_lengths(&self) -> Result<(), EvalError> {
         // Its rows all have the full length.
         if self.compatible == Some(Compatible::RunQa) && self.max_length > LONGEST {
             let rule =
@@ -284,7 +284,7 @@ impl<'a> WindowCutter<'a> {
     /// # Errors
     /// As [`windows`], as far as tokenizer and lengths go.
     pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, EvalError> {
-        config.expect_lengths()?;
+        config.check_lengths()?;
         let layout = layout(tokenizer)?;
         let between = config.separator.ids(&layout)?;
         let specials = Specials { before: layout.before(), between, after: layout.after() };

@@ -30,7 +30,6 @@ fn offsets_count_code_points_and_unknown_keys_are_ignored() {
         ("a", "T", "Ein 🙂 Haus")
     );
     dataset.check_answers().unwrap();
-    assert!(dataset.faulty_answers().is_empty());
 }
 
 #[test]
@@ -45,7 +44,6 @@ fn an_answer_elsewhere_is_named() {
     };
     assert!(path.ends_with("d.json"));
     assert_eq!((id.as_str(), *offset, expected.as_str(), found.as_str()), ("a", 9, "Haus", "s"));
-    assert_eq!(dataset.faulty_answers().len(), 1);
 }
 
 #[test]
