@@ -59,18 +59,14 @@ impl From<&Question> for squad::Qa {
 }
 
 impl Question {
-    /// The code points of the context from `start`, at most `len` of them.
-    fn context_slice(&self, start: usize, len: usize) -> String {
-        self.context.chars().skip(start).take(len).collect()
-    }
-
     /// Checks every answer against the context; `path` is for the error alone.
     ///
     /// # Errors
     /// [`EvalError::AnswerMismatch`] for the first answer that is not at its `answer_start`.
     pub fn check_answers(&self, path: &Path) -> Result<(), EvalError> {
         for answer in &self.answers {
-            let found = self.context_slice(answer.answer_start, answer.text.chars().count());
+            let rest = self.context.chars().skip(answer.answer_start);
+            let found: String = rest.take(answer.text.chars().count()).collect();
             if found != answer.text {
                 return Err(EvalError::AnswerMismatch {
                     path: path.to_path_buf(),

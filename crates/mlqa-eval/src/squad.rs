@@ -119,8 +119,7 @@ impl File {
     /// [`EvalError::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
         let path = path.as_ref();
-        let bytes = self.to_json(path)?;
-        write_whole(path, &bytes)
+        write_whole(path, self.to_json(path)?)
     }
 
     /// The bytes that [`File::write`] writes; `path` is for messages.

@@ -137,26 +137,6 @@ fn names_parse_and_format() {
 }
 
 #[test]
-fn names_sort_as_the_tables_do() {
-    let name = |text: &str| text.parse::<DatasetName>().unwrap();
-    let sorted = [
-        "dev-context-zh-question-zh.json",
-        "test-context-en-question-es.json",
-        "test-context-en-question-de.json",
-        "test-context-zh-question-en.json",
-        "test-context-bg-question-en.json",
-        "test-context-fr-question-en.json",
-        "test-context-fr-question-bg.json",
-    ]
-    .map(name);
-    let mut shuffled = sorted.clone();
-    shuffled.reverse();
-    shuffled.swap(1, 4);
-    shuffled.sort();
-    assert_eq!(shuffled, sorted);
-}
-
-#[test]
 fn a_file_that_memory_cannot_hold_is_refused_unread() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "long.json", "");
