@@ -243,6 +243,14 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     all
 }
 
+/// Where a value lies between the first tick (0) and the last (1).
+pub(crate) fn along(ticks: &[f64], value: f64) -> f64 {
+    match (ticks.first(), ticks.last()) {
+        (Some(first), Some(last)) => (value - first) / (last - first),
+        _ => value,
+    }
+}
+
 /// A tick's label.
 pub(crate) fn label(tick: f64) -> String {
     let text = format!("{tick:.2}");
