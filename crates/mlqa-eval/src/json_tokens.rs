@@ -309,8 +309,8 @@ fn slashes(text: &[u8]) -> usize {
     text.iter().rev().take_while(|&&byte| byte == b'\\').count()
 }
 
-/// Bytes before the first quote, backslash or control character, which JSON wants escaped; eight are
-/// compared at once.
+/// Bytes before the first quote, backslash or control character, which JSON wants escaped; eight
+/// are compared at once.
 fn plain_length(text: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word;

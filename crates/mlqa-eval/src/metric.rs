@@ -228,12 +228,12 @@ impl Comparison {
     }
 }
 
-/// Pairs of tokens up to which each is compared with each.
-const FEW: usize = 64 * 64;
+/// Pairs of tokens up to which all pairs are compared.
+const MAX_PAIRS: usize = 64 * 64;
 
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
-    let same = match predicted.len() * gold.len() <= FEW && gold.len() <= 64 {
+    let same = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
         true => predicted.common_with_few(gold),
         false => common_of_many(predicted, gold),
     };

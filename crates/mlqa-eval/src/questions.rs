@@ -68,11 +68,11 @@ impl Part {
     pub const WHOLE: Self = Self { first: true, last: true };
 }
 
-/// Which of an object's keys came, each once.
+/// Which keys of an object were read; each may come once.
 #[derive(Default)]
-struct Came(u8);
+struct SeenKeys(u8);
 
-impl Came {
+impl SeenKeys {
     fn add(&mut self, key: usize) -> Taken<()> {
         let before = self.0;
         self.0 |= 1 << key;
@@ -158,11 +158,11 @@ impl Questions {
     fn file(&mut self, tokens: &mut Tokens<impl Read>, part: Part) -> Taken<()> {
         const VERSION: usize = 0;
         const DATA: usize = 1;
-        let mut came = Came::default();
+        let mut seen = SeenKeys::default();
         if part.first {
             tokens.require(b'{')?;
         } else {
-            came.add(DATA)?;
+            seen.add(DATA)?;
             if self.articles(tokens, part.last)? {
                 return Ok(());
             }
@@ -171,13 +171,13 @@ impl Questions {
         while more {
             match tokens.key(&["version", "data"])? {
                 Some(VERSION) => {
-                    came.add(VERSION)?;
+                    seen.add(VERSION)?;
                     let mut version = String::new();
                     tokens.text(&mut version)?;
                     self.version = Some(version);
                 }
                 Some(_) => {
-                    came.add(DATA)?;
+                    seen.add(DATA)?;
                     tokens.require(b'[')?;
                     if !tokens.takes(b']')? && self.articles(tokens, part.last)? {
                         return Ok(());
@@ -190,7 +190,7 @@ impl Questions {
         tokens.require(b'}')?;
         // The end of the file is that of the last part.
         match tokens.peek()? {
-            None if part.last && came.has(DATA) => Ok(()),
+            None if part.last && seen.has(DATA) => Ok(()),
             _ => Err(Refused),
         }
     }
@@ -218,13 +218,13 @@ impl Questions {
         required: &[usize],
         mut value: impl FnMut(&mut Self, &mut Tokens<R>, usize) -> Taken<()>,
     ) -> Taken<()> {
-        let mut came = Came::default();
+        let mut seen = SeenKeys::default();
         tokens.object(&keys, |tokens, key| {
             let Some(key) = key else { return tokens.skip_value(&mut self.scratch) };
-            came.add(key)?;
+            seen.add(key)?;
             value(self, tokens, key)
         })?;
-        required.iter().all(|&key| came.has(key)).then_some(()).ok_or(Refused)
+        required.iter().all(|&key| seen.has(key)).then_some(()).ok_or(Refused)
     }
 
     fn article(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {

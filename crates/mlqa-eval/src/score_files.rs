@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use crate::by_language::{split, steps_of, tell_languages};
+use crate::by_language::{name_languages, split, steps_of};
 use crate::dataset::check_ids;
 use crate::files::read_text;
 use crate::json_tokens::Tokens;
@@ -26,7 +26,7 @@ pub struct ScoredFile {
     pub version: Option<String>,
     /// The score.
     pub score: Score,
-    /// That of each language, where the ids of the questions tell it as TyDi's do.
+    /// That of each language, if the ids of the questions name it as TyDi's do.
     pub languages: Option<LanguageScores>,
 }
 
@@ -95,23 +95,23 @@ fn scored(
     };
     let steps = rules.map(Normalization::steps);
     let twice = AtomicBool::new(false);
-    let of_part = |golds: &Questions| {
+    let of_part = |part: &Questions| {
         let prediction = |question: &Question| {
-            let given = by_id.get(golds.id(question))?;
+            let given = by_id.get(part.id(question))?;
             if given.used.swap(true, Relaxed) {
                 twice.store(true, Relaxed);
             }
             Some(given.answer)
         };
-        let steps = |question: &Question| steps_of(steps, golds.id(question));
-        outcomes(&golds.questions, prediction, |question| golds.answers(question), steps)
+        let steps = |question: &Question| steps_of(steps, part.id(question));
+        outcomes(&part.questions, prediction, |question| part.answers(question), steps)
     };
     let outcomes: Option<Vec<Vec<Outcome>>> = parts.par_iter().map(of_part).collect();
     let ids = || parts.iter().flat_map(Questions::ids);
-    let told = tell_languages(ids());
+    let named = name_languages(ids());
     let score = outcomes
         .ok_or_else(|| EvalError::NoLanguage { path: path.to_path_buf() })
-        .and_then(|all| add_up(path, ids().zip(all.into_iter().flatten()), keep || told));
+        .and_then(|all| add_up(path, ids().zip(all.into_iter().flatten()), keep || named));
     let unanswered = score.as_ref().map_or(0, |score| score.unanswered.len());
     // Two questions of one id use one prediction, or none.
     if twice.into_inner() || unanswered > 1 || score.is_err() {
@@ -119,7 +119,7 @@ fn scored(
     }
     let version = parts.into_iter().find_map(|golds| golds.version);
     let mut score = score?;
-    let languages = if told { split(path, &score.per_question, rules)? } else { None };
+    let languages = if named { split(path, &score.per_question, rules)? } else { None };
     if !keep {
         score.per_question.clear();
     }

@@ -6,7 +6,7 @@ use crate::collect::{Collected, PairScores};
 use crate::evidence::{Difference, RunMean};
 use crate::text::{counted, thousands};
 
-/// A title that says what was asked, for a page that was given none.
+/// The default title: the languages of questions and texts.
 pub(crate) fn title(all: &Collected) -> String {
     match all.pairs.as_slice() {
         [PairScores { pair, .. }] => {

@@ -65,7 +65,7 @@ fn about(report: &Report) -> String {
     }
     out.push_str("</dl>\n");
     let tables: String = about.tables().into_iter().map(folded).collect();
-    // The first says what the runs are.
+    // The first describes the runs.
     out.push_str(&tables.replacen("<details>", "<details open>", 1));
     for recipe in &about.recipes {
         let lines: Vec<String> = recipe.lines().map(escape).collect();
@@ -153,7 +153,7 @@ fn scores(report: &Report) -> String {
     explained(sentence, figures(&drawings) + &folded(&tables::scores(&report.all)))
 }
 
-/// A table that opens where it is asked for; nothing for one without rows.
+/// A collapsed table; nothing for one without rows.
 fn folded(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),

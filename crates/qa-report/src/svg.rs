@@ -1,4 +1,4 @@
-//! A canvas for drawings that stand in a page, and alone in a paper.
+//! A canvas for drawings, in the page or as files.
 use std::fmt::Write;
 
 use crate::text::escape;
@@ -13,7 +13,7 @@ pub(crate) fn colour(run: usize) -> &'static str {
     COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
 }
 
-/// Where a text stands from its point.
+/// How a text is aligned at its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
