@@ -183,6 +183,12 @@ impl Extra {
     }
 }
 
+impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Extra {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+}
+
 fn as_object<S: Serializer>(entries: &[(String, Value)], to: S) -> Result<S::Ok, S::Error> {
     to.collect_map(entries.iter().map(|(key, value)| (key, value)))
 }
