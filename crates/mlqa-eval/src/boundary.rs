@@ -235,7 +235,7 @@ fn classes<'a>(
     rules: Normalization,
     predicted: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
 ) -> Result<Vec<(Option<BoundaryClass>, bool)>, EvalError> {
-    dataset.expect_questions()?;
+    dataset.require_questions()?;
     dataset
         .questions
         .par_iter()

@@ -31,7 +31,7 @@ pub struct LanguageScore {
     pub questions: usize,
 }
 
-/// The scores of a file by the languages that the ids of its questions tell.
+/// The scores of a file by the languages that the ids of its questions name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LanguageScores {
     /// The mean over languages, each counting once whatever its number of questions.
@@ -44,23 +44,23 @@ pub struct LanguageScores {
     pub languages: BTreeMap<TableOrder, LanguageScore>,
 }
 
-/// The language that an id tells in TyDi's way: `arabic-2387335860751143628-1`.
+/// The language that an id names, as TyDi's do: `arabic-2387335860751143628-1`.
 fn language_of(id: &str) -> Option<Language> {
     let (name, number) = id.split_once('-')?;
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
 }
 
-/// What a question is scored by: given rules, or those of the language that its id tells.
+/// How a question is scored: by the given rules, or by those of the language that its id names.
 pub(crate) fn steps_of(given: Option<Steps>, id: &str) -> Option<Steps> {
     given.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
 }
 
-/// Whether all ids tell a language.
-pub(crate) fn tell_languages<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool {
+/// Whether all ids name a language.
+pub(crate) fn name_languages<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool {
     ids.all(|id| language_of(id).is_some())
 }
 
-/// The scores of each language; `None` where an id tells none.
+/// The scores of each language; `None` if an id names none.
 ///
 /// # Errors
 /// [`EvalError::SeveralLanguages`] if `rules` are those of one of several languages.
@@ -100,9 +100,9 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
     Some(LanguageScores { mean: mean(|_| true)?, mean_without_en: without_en, languages })
 }
 
-/// Scores predictions for questions whose ids tell their languages as TyDi's do
-/// (`arabic-2387335860751143628-1`), each language for itself too: by `rules`, or without by those
-/// of the question's own language. `None` in place of languages where not every id tells one.
+/// Scores predictions for questions whose ids name their languages as TyDi's do
+/// (`arabic-2387335860751143628-1`), in total and by language: by `rules`, or without by those of
+/// the question's language. `None` in place of languages if an id names none.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language, Predictions, score_by_language, squad};
@@ -116,8 +116,8 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
 ///     r#"{{"data": [{{"paragraphs": [{{"context": "the house", "qas": [{one}, {other}]}}]}}]}}"#
 /// );
 /// let dataset = Dataset::parse(&text, "tydi.json")?;
-/// let said = ["english-1-0", "finnish-2-0"].map(|id| (id.to_owned(), "house".to_owned()));
-/// let (all, languages) = score_by_language(&dataset, &Predictions(said.into()), None)?;
+/// let predictions = ["english-1-0", "finnish-2-0"].map(|id| (id.to_owned(), "house".to_owned()));
+/// let (all, languages) = score_by_language(&dataset, &Predictions(predictions.into()), None)?;
 /// let languages = languages.unwrap();
 /// // English articles do not count; of Finnish ones nothing is known.
 /// assert_eq!(languages.languages[&Language::EN.into()].exact_match, 100.0);
@@ -126,7 +126,7 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
 /// ```
 ///
 /// # Errors
-/// As [`score`](crate::score()); [`EvalError::NoLanguage`] if there are no rules and an id tells no
+/// As [`score`](crate::score()); [`EvalError::NoLanguage`] if there are no rules and an id names no
 /// language; [`EvalError::SeveralLanguages`] if rules are those of one of several languages.
 pub fn score_by_language(
     dataset: &Dataset,

@@ -25,7 +25,7 @@ pub enum FindingKind {
     Empty,
     /// The text of an answer is empty or white space.
     EmptyAnswer,
-    /// A question has no answer, and no `is_impossible` that says so.
+    /// A question has no answer, and its `is_impossible` is not true.
     NoAnswers,
     /// `is_impossible` is true beside an answer.
     ImpossibleAnswered,
@@ -76,8 +76,8 @@ pub struct FileCheck {
 
 /// Checks a file of MLQA, XQuAD, SQuAD v1.1 or 2.0, or of MTQA's rows: format, ids, texts, answers
 /// and their places, and whether the languages that its name gives (`test-context-de-question-en`,
-/// `xquad.de`) can be those of its texts. That is told by script, and for languages in Latin script
-/// by some frequent words.
+/// `xquad.de`) can be those of its texts. Script decides that, and for languages in Latin script
+/// some frequent words.
 ///
 /// ```
 /// let checked = mlqa_eval::check_file("../../data/xquad/xquad.de.json")?;

@@ -59,18 +59,14 @@ impl From<&Question> for squad::Qa {
 }
 
 impl Question {
-    /// The code points of the context from `start`, at most `len` of them.
-    fn context_slice(&self, start: usize, len: usize) -> String {
-        self.context.chars().skip(start).take(len).collect()
-    }
-
     /// Checks every answer against the context; `path` is for the error alone.
     ///
     /// # Errors
     /// [`EvalError::AnswerMismatch`] for the first answer that is not at its `answer_start`.
     pub fn check_answers(&self, path: &Path) -> Result<(), EvalError> {
         for answer in &self.answers {
-            let found = self.context_slice(answer.answer_start, answer.text.chars().count());
+            let rest = self.context.chars().skip(answer.answer_start);
+            let found: String = rest.take(answer.text.chars().count()).collect();
             if found != answer.text {
                 return Err(EvalError::AnswerMismatch {
                     path: path.to_path_buf(),
@@ -222,11 +218,6 @@ impl Dataset {
         self.questions.iter().try_for_each(|question| question.check_answers(&self.path))
     }
 
-    /// The same check as a report: one [`EvalError::AnswerMismatch`] per faulty question.
-    pub fn faulty_answers(&self) -> Vec<EvalError> {
-        self.questions.iter().filter_map(|q| q.check_answers(&self.path).err()).collect()
-    }
-
     /// Checks that there are questions and that each has a gold answer, so that predictions can be
     /// scored.
     ///
@@ -243,22 +234,22 @@ impl Dataset {
     /// # Errors
     /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] for the first question without an answer.
     pub fn check_scorable(&self) -> Result<(), EvalError> {
-        self.expect_questions()?;
+        self.require_questions()?;
         match self.questions.iter().find(|question| question.answers.is_empty()) {
             None => Ok(()),
             Some(question) => Err(self.no_gold(question)),
         }
     }
 
-    /// That there are questions.
-    pub(crate) fn expect_questions(&self) -> Result<(), EvalError> {
+    /// [`EvalError::NoQuestions`] without questions.
+    pub(crate) fn require_questions(&self) -> Result<(), EvalError> {
         match self.questions.is_empty() {
             true => Err(EvalError::NoQuestions { path: self.path.clone() }),
             false => Ok(()),
         }
     }
 
-    /// That a question has no gold answer.
+    /// The error for a question without a gold answer.
     pub(crate) fn no_gold(&self, question: &Question) -> EvalError {
         EvalError::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
@@ -268,7 +259,7 @@ impl Dataset {
     }
 }
 
-/// That no id comes twice; `path` is for the error alone.
+/// Checks that no id comes twice; `path` is for the error.
 pub(crate) fn check_ids<'a>(
     mut ids: impl Iterator<Item = &'a str>,
     path: &Path,

@@ -1,14 +1,11 @@
 //! MLQA's file names.
-use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{EvalError, Language, LanguageError, TableOrder};
+use crate::{EvalError, Language, LanguageError};
 
 /// `{split}-context-{context}-question-{question}.json`, as `test-context-en-question-de.json`.
-///
-/// Names sort by split, context and question, languages in [`TableOrder`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DatasetName {
     /// `dev`, `test`, or another word.
@@ -37,19 +34,6 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
     let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     let same = files.filter(|file| file.eq_ignore_ascii_case(name)).min();
     same.map_or(path, |file| folder.join(file))
-}
-
-impl Ord for DatasetName {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let languages = |name: &Self| (TableOrder(name.context), TableOrder(name.question));
-        self.split.cmp(&other.split).then_with(|| languages(self).cmp(&languages(other)))
-    }
-}
-
-impl PartialOrd for DatasetName {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 impl fmt::Display for DatasetName {

@@ -161,7 +161,7 @@ pub enum EvalError {
         /// The question's id.
         id: String,
     },
-    /// Questions were to be scored by the rules of their own languages, which ids do not tell.
+    /// No rules were given, and the ids of the questions do not name their languages.
     #[error(
         "{}: LANGUAGE is missing: give that of contexts and answers, such as en (only ids such as \
          `arabic-2387335860751143628-1`, TyDi's, tell it, and these do not)",
@@ -186,7 +186,7 @@ pub enum EvalError {
     /// A folder holds no file that could be scored.
     #[error("no {what} in {}", path.display())]
     NothingFound {
-        /// What was looked for.
+        /// What is missing.
         what: String,
         /// The folder.
         path: PathBuf,

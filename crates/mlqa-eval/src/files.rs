@@ -83,16 +83,13 @@ pub fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), EvalError> {
 }
 
 /// Writes a file atomically; missing folders are created.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EvalError> {
-    path.parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| whole_file::write(path, bytes))
-        .map_err(|source| EvalError::Write { path: path.to_path_buf(), source })
+pub(crate) fn write_whole(path: &Path, bytes: Vec<u8>) -> Result<(), EvalError> {
+    write_together(&[(path.to_path_buf(), bytes)])
 }
 
 /// Pretty JSON and a newline, atomically.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
-    write_whole(path, &json_bytes(path, value)?)
+    write_whole(path, json_bytes(path, value)?)
 }
 
 /// Pretty JSON and a newline for the file `path`.

@@ -1,26 +1,25 @@
-//! JSON as it is read, one token after the other: texts that nobody looks at are passed over, quote
-//! to quote, and never copied.
+//! A pull parser of JSON that skips texts without decoding them.
 //!
-//! What is there is taken only where its form is plain. Whatever is not (an escape in a key, a
-//! number out of the ordinary, values deep within each other, what is no JSON at all) is
-//! [`Refused`], for a reader that knows all of JSON and says what is wrong.
+//! It accepts plain JSON. Everything else (an escape in a key, an unusual number, deeply nested
+//! values, what is not JSON) is [`Refused`], and a full parser reads the file and says what is
+//! wrong.
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 
 use memchr::memchr;
 use serde::de::IgnoredAny;
 
-/// Something that another reader has to look at, or a source that [failed](Tokens::failed).
+/// Input for another parser, or a source that [failed](Tokens::failed).
 #[derive(Debug)]
 pub(crate) struct Refused;
 
 pub(crate) type Taken<T> = Result<T, Refused>;
 
-/// What is read at once; a longer text that is kept makes it larger.
+/// Bytes read at once; a longer text enlarges the buffer.
 const BLOCK: usize = 1 << 16;
-/// The bytes of a character beyond 16 bits, which is two escapes.
+/// Bytes of a surrogate pair, two escapes.
 const LONGEST_ESCAPE: usize = 12;
-/// Values within each other that are passed over.
+/// Nested values that are skipped, at most.
 const DEPTH: u8 = 100;
 
 /// The tokens of a source.
@@ -112,46 +111,46 @@ impl<R: Read> Tokens<R> {
 
     /// Takes a token of one byte, which has to be the next.
     #[inline]
-    pub fn needs(&mut self, byte: u8) -> Taken<()> {
+    pub fn require(&mut self, byte: u8) -> Taken<()> {
         self.takes(byte)?.then_some(()).ok_or(Refused)
     }
 
     /// A list, whose elements `element` takes.
     pub fn list(&mut self, mut element: impl FnMut(&mut Self) -> Taken<()>) -> Taken<()> {
-        self.needs(b'[')?;
+        self.require(b'[')?;
         if self.takes(b']')? {
             return Ok(());
         }
         loop {
             element(self)?;
             if !self.takes(b',')? {
-                return self.needs(b']');
+                return self.require(b']');
             }
         }
     }
 
-    /// An object, whose values `value` takes; it is told their keys by `name`.
-    pub fn object<K>(
+    /// An object, whose values `value` takes with their key's index in `keys`, `None` for others.
+    pub fn object(
         &mut self,
-        name: impl Fn(&[u8]) -> K,
-        mut value: impl FnMut(&mut Self, K) -> Taken<()>,
+        keys: &[&str],
+        mut value: impl FnMut(&mut Self, Option<usize>) -> Taken<()>,
     ) -> Taken<()> {
-        self.needs(b'{')?;
+        self.require(b'{')?;
         if self.takes(b'}')? {
             return Ok(());
         }
         loop {
-            let key = self.key(&name)?;
+            let key = self.key(keys)?;
             value(self, key)?;
             if !self.takes(b',')? {
-                return self.needs(b'}');
+                return self.require(b'}');
             }
         }
     }
 
-    /// A key in ASCII, as `name` tells it, and the colon after it; escapes are not looked into.
-    pub fn key<K>(&mut self, name: impl Fn(&[u8]) -> K) -> Taken<K> {
-        self.needs(b'"')?;
+    /// A key in ASCII without escapes, and the colon after it: its index in `keys`, if it is there.
+    pub fn key(&mut self, keys: &[&str]) -> Taken<Option<usize>> {
+        self.require(b'"')?;
         let mut length = plain_length(self.rest());
         while length == self.rest().len() {
             self.more()?;
@@ -161,15 +160,15 @@ impl<R: Read> Tokens<R> {
         if end.first() != Some(&b'"') || !text.is_ascii() {
             return Err(Refused);
         }
-        let key = name(text);
+        let key = keys.iter().position(|key| key.as_bytes() == text);
         self.at += length + 1;
-        self.needs(b':')?;
+        self.require(b':')?;
         Ok(key)
     }
 
     /// Adds a text to `out`; says where it lies there.
     pub fn text(&mut self, out: &mut String) -> Taken<Range<usize>> {
-        self.needs(b'"')?;
+        self.require(b'"')?;
         let from = out.len();
         loop {
             let rest = self.rest();
@@ -203,9 +202,9 @@ impl<R: Read> Tokens<R> {
         }
     }
 
-    /// Passes over a text; what is in it is not looked at.
-    pub fn pass_text(&mut self) -> Taken<()> {
-        self.needs(b'"')?;
+    /// Skips a text without checking it.
+    pub fn skip_text(&mut self) -> Taken<()> {
+        self.require(b'"')?;
         // Whether an odd number of backslashes came at the end of what was read before.
         let mut odd = false;
         loop {
@@ -268,20 +267,20 @@ impl<R: Read> Tokens<R> {
         }
     }
 
-    /// Passes over a value of any form, which is JSON; `scratch` is written to.
-    pub fn pass_value(&mut self, scratch: &mut String) -> Taken<()> {
-        self.pass_values(scratch, DEPTH)
+    /// Skips a value of any form, which has to be JSON; `scratch` is written to.
+    pub fn skip_value(&mut self, scratch: &mut String) -> Taken<()> {
+        self.skip_values(scratch, DEPTH)
     }
 
-    fn pass_values(&mut self, scratch: &mut String, depth: u8) -> Taken<()> {
+    fn skip_values(&mut self, scratch: &mut String, depth: u8) -> Taken<()> {
         let deeper = depth.checked_sub(1).ok_or(Refused)?;
         match self.peek()? {
             Some(b'"') => {
                 scratch.clear();
                 self.text(scratch).map(drop)
             }
-            Some(b'[') => self.list(|tokens| tokens.pass_values(scratch, deeper)),
-            Some(b'{') => self.object(|_| (), |tokens, ()| tokens.pass_values(scratch, deeper)),
+            Some(b'[') => self.list(|tokens| tokens.skip_values(scratch, deeper)),
+            Some(b'{') => self.object(&[], |tokens, _| tokens.skip_values(scratch, deeper)),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
             Some(b'n') => self.word(b"null"),
@@ -310,8 +309,8 @@ fn slashes(text: &[u8]) -> usize {
     text.iter().rev().take_while(|&&byte| byte == b'\\').count()
 }
 
-/// Bytes before the first that is a quote, a backslash, or a control character, which JSON wants
-/// escaped; eight are looked at together.
+/// Bytes before the first quote, backslash or control character, which JSON wants escaped; eight
+/// are compared at once.
 fn plain_length(text: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
@@ -408,7 +407,7 @@ mod tests {
         Tokens { block: vec![0; 4], ..Tokens::new(Drops(Cursor::new(text), size)) }
     }
 
-    /// The text that is all of `json`, where it is taken; passed over, it must end there too.
+    /// The text that is all of `json`, where it is taken; skipped, it must end there too.
     fn text(json: &[u8], size: usize) -> Option<String> {
         let mut out = "x".to_owned();
         let mut kept = tokens(json, size);
@@ -416,7 +415,7 @@ mod tests {
         assert_eq!(range, 1..out.len());
         assert!(kept.peek().is_ok_and(|next| next.is_none()));
         let mut passed = tokens(json, size);
-        assert!(passed.pass_text().is_ok() && passed.peek().is_ok_and(|next| next.is_none()));
+        assert!(passed.skip_text().is_ok() && passed.peek().is_ok_and(|next| next.is_none()));
         Some(out[1..].to_owned())
     }
 
@@ -451,11 +450,11 @@ mod tests {
     }
 
     #[test]
-    fn values_are_passed_over_where_they_are_json() {
+    fn values_are_skipped_where_they_are_json() {
         let mut scratch = String::new();
         let mut passes = |json: &str, size| {
             let mut all = tokens(json.as_bytes(), size);
-            all.pass_value(&mut scratch).is_ok() && all.takes(b';').unwrap_or(false)
+            all.skip_value(&mut scratch).is_ok() && all.takes(b';').unwrap_or(false)
         };
         for json in [
             "1",

@@ -1,14 +1,14 @@
 //! Whether a file's texts can be in the language that its name gives: by script, and for languages
-//! in Latin script by their most frequent words. No more than that: it finds mixed-up files.
+//! in Latin script by their most frequent words. It finds mixed-up files, not more.
 use std::collections::BTreeMap;
 
 use crate::{DatasetName, Language};
 
-/// Letters and words below which nothing is said.
-const FEW: usize = 20;
+/// Letters, or frequent words, below which nothing is reported.
+const MIN_COUNT: usize = 20;
 
-/// How many of a hundred letters have to be of the language's script.
-const SHARE: usize = 30;
+/// Percentage of the letters that have to be of the language's script.
+const MIN_SCRIPT_PERCENT: usize = 30;
 
 /// Scripts by their blocks' first and last code points, the letters that matter here.
 const SCRIPTS: [(&str, &[(char, char)]); 9] = [
@@ -88,23 +88,23 @@ impl Sample {
         }
     }
 
-    /// What speaks against a language.
+    /// Why the texts cannot be in a language, if so.
     pub fn contradicts(&self, language: Language) -> Option<String> {
         let (known, scripts, words) =
             LANGUAGES.into_iter().find(|(known, ..)| *known == language.base())?;
         let letters: usize = self.letters.values().sum();
         let own: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
         let (most, count) = self.letters.iter().max_by_key(|&(_, count)| count)?;
-        if letters < FEW {
+        if letters < MIN_COUNT {
             return None;
         }
-        if 100 * own < SHARE * letters {
+        if 100 * own < MIN_SCRIPT_PERCENT * letters {
             let percent = 100 * count / letters;
             return Some(format!("{percent} % of their letters are {most}"));
         }
         let own = if words.is_empty() { return None } else { self.words.get(known).unwrap_or(&0) };
         let (other, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
-        let many = *count >= FEW && *count > 3 * own;
+        let many = *count >= MIN_COUNT && *count > 3 * own;
         many.then(|| {
             format!("they have {count} frequent words of `{other}` and {own} of `{known}`")
         })

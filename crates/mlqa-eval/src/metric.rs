@@ -96,7 +96,7 @@ pub fn score(
     score_with(dataset, predictions, Some(normalization))
 }
 
-/// The same; without rules by those of the languages that ids tell.
+/// The same; without rules by those of the languages in the ids.
 pub(crate) fn score_with(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -129,18 +129,18 @@ pub(crate) fn percent<'a>(
     (100.0 * matches as f64 / total, 100.0 * overlap / total, count)
 }
 
-/// What became of a question. Answered without a gold answer, it has no F1.
+/// A question's result; without a gold answer it has no F1.
 pub(crate) struct Outcome {
     pub exact_match: bool,
     pub answered: bool,
     f1: Option<f64>,
 }
 
-/// Scores questions of any form: `said` gives a question's prediction, `golds` its gold answers,
-/// `steps` how they are compared; `None` where it does not know.
+/// Scores questions of any form: `prediction` and `golds` give a question's prediction and its gold
+/// answers, `steps` how they are compared; `None` if that is not known of one.
 pub(crate) fn outcomes<'a, Q: Sync, G: Iterator<Item = &'a str>>(
     questions: &'a [Q],
-    said: impl Fn(&'a Q) -> Option<&'a str> + Sync,
+    prediction: impl Fn(&'a Q) -> Option<&'a str> + Sync,
     golds: impl Fn(&'a Q) -> G + Sync,
     steps: impl Fn(&'a Q) -> Option<Steps> + Sync,
 ) -> Option<Vec<Outcome>> {
@@ -149,17 +149,17 @@ pub(crate) fn outcomes<'a, Q: Sync, G: Iterator<Item = &'a str>>(
         .with_min_len(BLOCK)
         .map_init(Comparison::default, |comparison, question| {
             let steps = steps(question)?;
-            let Some(said) = said(question) else {
+            let Some(prediction) = prediction(question) else {
                 return Some(Outcome { exact_match: false, answered: false, f1: Some(0.0) });
             };
-            let (exact_match, f1) = comparison.best(said, golds(question), steps).unzip();
+            let (exact_match, f1) = comparison.best(prediction, golds(question), steps).unzip();
             Some(Outcome { exact_match: exact_match.unwrap_or(false), answered: true, f1 })
         })
         .collect()
 }
 
-/// The score of questions by id, in file order; `path` is for errors. Results of single questions
-/// are kept if asked for.
+/// The score of questions by id, in file order; `path` is for errors. With `keep` it has the result
+/// of each question.
 pub(crate) fn add_up<'a>(
     path: &Path,
     results: impl Iterator<Item = (&'a str, Outcome)>,
@@ -228,12 +228,12 @@ impl Comparison {
     }
 }
 
-/// Pairs of tokens up to which each is compared with each.
-const FEW: usize = 64 * 64;
+/// Pairs of tokens up to which all pairs are compared.
+const MAX_PAIRS: usize = 64 * 64;
 
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
-    let same = match predicted.len() * gold.len() <= FEW && gold.len() <= 64 {
+    let same = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
         true => predicted.common_with_few(gold),
         false => common_of_many(predicted, gold),
     };

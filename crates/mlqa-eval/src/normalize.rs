@@ -70,29 +70,31 @@ impl Normalization {
 
     /// Code points of the article that a text begins with.
     fn leading_article(self, text: &[(usize, char)]) -> usize {
-        if self.articles() == Articles::ArabicPrefix {
-            let lead: String = text.iter().take(2).map(|&(_, c)| c).collect();
-            return if lead == ARABIC_ARTICLE { 2 } else { 0 };
-        }
-        let to = text.iter().position(|&(_, c)| !is_word(c)).unwrap_or(text.len());
-        self.article(text.get(..to).unwrap_or_default())
+        let end = match self.articles() {
+            Articles::ArabicPrefix => text.len().min(2),
+            Articles::Words(_) => text.iter().position(|&(_, c)| !is_word(c)).unwrap_or(text.len()),
+        };
+        self.article(text.get(..end).unwrap_or_default())
     }
 
     /// Code points of the article that a text ends with.
     fn trailing_article(self, text: &[(usize, char)]) -> usize {
-        if self.articles() == Articles::ArabicPrefix {
-            let tail: String =
-                text.iter().skip(text.len().saturating_sub(2)).map(|&(_, c)| c).collect();
-            return if tail == ARABIC_ARTICLE { 2 } else { 0 };
-        }
-        let from = text.iter().rposition(|&(_, c)| !is_word(c)).map_or(0, |at| at + 1);
-        self.article(text.get(from..).unwrap_or_default())
+        let start = match self.articles() {
+            Articles::ArabicPrefix => text.len().saturating_sub(2),
+            Articles::Words(_) => {
+                text.iter().rposition(|&(_, c)| !is_word(c)).map_or(0, |at| at + 1)
+            }
+        };
+        self.article(text.get(start..).unwrap_or_default())
     }
 
     /// Code points of a word that is an article, or 0.
     fn article(self, word: &[(usize, char)]) -> usize {
         let text: String = word.iter().map(|&(_, c)| c).collect();
-        let is_article = self.articles().words().contains(&lower(&text).as_str());
+        let is_article = match self.articles() {
+            Articles::ArabicPrefix => text == ARABIC_ARTICLE,
+            Articles::Words(words) => words.contains(&lower(&text).as_str()),
+        };
         if is_article { word.len() } else { 0 }
     }
 

@@ -1,8 +1,7 @@
-//! A question file in parts that threads read at once.
+//! A question file split into parts that threads read in parallel.
 //!
-//! Articles are one after the other in a list, so a file can be cut between two of them. Where that
-//! is, is guessed by a look at some bytes; that each part is whole articles of the list `data`, and
-//! nothing else, shows when it is read.
+//! It is split between two articles of its list `data`. The place is guessed from a few bytes; the
+//! reader of a part verifies that it holds whole articles of that list and nothing else.
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take};
 use std::ops::Range;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{path_as_text, read_json, write_json};
 use crate::{EvalError, Language};
 
-/// The file's name, beside the prediction files that it speaks of.
+/// The file's name, beside the prediction files that it describes.
 const FILE: &str = "questions.json";
 
 /// The questions of one prediction file.
@@ -80,7 +80,7 @@ impl QuestionSources {
         write_json(&folder.as_ref().join(FILE), self)
     }
 
-    /// What a folder's `questions.json` says; `None` where there is none.
+    /// The content of a folder's `questions.json`; `None` if there is none.
     ///
     /// # Errors
     /// [`EvalError::Read`], [`EvalError::Json`].

@@ -1,7 +1,7 @@
-//! The questions of a file: ids and gold answers, all that scoring looks at, or all their texts.
+//! The questions of a file: ids and gold answers, all that scoring needs, or all their texts.
 //!
-//! They are written down as the file is read, in one text for all. Whatever this does not take is
-//! given to [`squad::File`](crate::squad), whose errors say what is wrong.
+//! Texts are copied into one buffer as the file is read. A file that this reader refuses is read by
+//! [`squad::File`](crate::squad), whose errors say what is wrong.
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,55 +68,19 @@ impl Part {
     pub const WHOLE: Self = Self { first: true, last: true };
 }
 
-/// Keys that are looked at, at any place.
-#[derive(Clone, Copy, PartialEq)]
-enum Key {
-    Version,
-    Data,
-    Title,
-    Paragraphs,
-    Context,
-    Qas,
-    Id,
-    Question,
-    Answers,
-    Text,
-    AnswerStart,
-    Other,
-}
-
-fn key(name: &[u8]) -> Key {
-    match name {
-        b"version" => Key::Version,
-        b"data" => Key::Data,
-        b"title" => Key::Title,
-        b"paragraphs" => Key::Paragraphs,
-        b"context" => Key::Context,
-        b"qas" => Key::Qas,
-        b"id" => Key::Id,
-        b"question" => Key::Question,
-        b"answers" => Key::Answers,
-        b"text" => Key::Text,
-        b"answer_start" => Key::AnswerStart,
-        _ => Key::Other,
-    }
-}
-
-/// Keys of an object that came, each once.
+/// Which keys of an object were read; each may come once.
 #[derive(Default)]
-struct Came(u16);
+struct SeenKeys(u8);
 
-impl Came {
-    fn add(&mut self, key: Key) -> Taken<()> {
-        let bit = 1 << key as u16;
-        let first = self.0 & bit == 0;
-        self.0 |= bit;
-        first.then_some(()).ok_or(Refused)
+impl SeenKeys {
+    fn add(&mut self, key: usize) -> Taken<()> {
+        let before = self.0;
+        self.0 |= 1 << key;
+        (self.0 != before).then_some(()).ok_or(Refused)
     }
 
-    fn needs(&self, keys: &[Key]) -> Taken<()> {
-        let came = |key: &Key| self.0 >> *key as u16 & 1 == 1;
-        keys.iter().all(came).then_some(()).ok_or(Refused)
+    fn has(&self, key: usize) -> bool {
+        self.0 >> key & 1 == 1
     }
 }
 
@@ -183,51 +147,50 @@ impl Questions {
         self.answers_of(question).iter().map(text)
     }
 
-    /// Takes a text that only some look at.
+    /// A text that scoring skips.
     fn wording(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<Range<usize>> {
         match self.all {
             true => tokens.text(&mut self.text),
-            false => tokens.pass_text().map(|()| 0..0),
+            false => tokens.skip_text().map(|()| 0..0),
         }
     }
 
     fn file(&mut self, tokens: &mut Tokens<impl Read>, part: Part) -> Taken<()> {
-        let mut came = Came::default();
+        const VERSION: usize = 0;
+        const DATA: usize = 1;
+        let mut seen = SeenKeys::default();
         if part.first {
-            tokens.needs(b'{')?;
+            tokens.require(b'{')?;
         } else {
-            came.add(Key::Data)?;
+            seen.add(DATA)?;
             if self.articles(tokens, part.last)? {
                 return Ok(());
             }
         }
         let mut more = part.first || tokens.takes(b',')?;
         while more {
-            let key = tokens.key(key)?;
-            if matches!(key, Key::Version | Key::Data) {
-                came.add(key)?;
-            }
-            match key {
-                Key::Version => {
+            match tokens.key(&["version", "data"])? {
+                Some(VERSION) => {
+                    seen.add(VERSION)?;
                     let mut version = String::new();
                     tokens.text(&mut version)?;
                     self.version = Some(version);
                 }
-                Key::Data => {
-                    tokens.needs(b'[')?;
+                Some(_) => {
+                    seen.add(DATA)?;
+                    tokens.require(b'[')?;
                     if !tokens.takes(b']')? && self.articles(tokens, part.last)? {
                         return Ok(());
                     }
                 }
-                _ => tokens.pass_value(&mut self.scratch)?,
+                None => tokens.skip_value(&mut self.scratch)?,
             }
             more = tokens.takes(b',')?;
         }
-        tokens.needs(b'}')?;
-        came.needs(&[Key::Data])?;
+        tokens.require(b'}')?;
         // The end of the file is that of the last part.
         match tokens.peek()? {
-            None if part.last => Ok(()),
+            None if part.last && seen.has(DATA) => Ok(()),
             _ => Err(Refused),
         }
     }
@@ -237,7 +200,7 @@ impl Questions {
         loop {
             self.article(tokens)?;
             if !tokens.takes(b',')? {
-                tokens.needs(b']')?;
+                tokens.require(b']')?;
                 return Ok(false);
             }
             if !last && tokens.peek()?.is_none() {
@@ -246,33 +209,30 @@ impl Questions {
         }
     }
 
-    /// An object: each of its `own` keys comes once at most, and `value` takes what it has; those
-    /// that are `needed` have to come, and others are passed over.
-    fn object<R: Read>(
+    /// An object: each of these keys comes at most once, and `value` takes the value of the key at
+    /// this index; the `required` ones have to come, and others are skipped.
+    fn object<R: Read, const N: usize>(
         &mut self,
         tokens: &mut Tokens<R>,
-        own: &[Key],
-        needed: &[Key],
-        mut value: impl FnMut(&mut Self, &mut Tokens<R>, Key) -> Taken<()>,
+        keys: [&str; N],
+        required: &[usize],
+        mut value: impl FnMut(&mut Self, &mut Tokens<R>, usize) -> Taken<()>,
     ) -> Taken<()> {
-        let mut came = Came::default();
-        tokens.object(key, |tokens, key| {
-            if !own.contains(&key) {
-                return tokens.pass_value(&mut self.scratch);
-            }
-            came.add(key)?;
+        let mut seen = SeenKeys::default();
+        tokens.object(&keys, |tokens, key| {
+            let Some(key) = key else { return tokens.skip_value(&mut self.scratch) };
+            seen.add(key)?;
             value(self, tokens, key)
         })?;
-        came.needs(needed)
+        required.iter().all(|&key| seen.has(key)).then_some(()).ok_or(Refused)
     }
 
     fn article(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let own = [Key::Title, Key::Paragraphs];
         let mut title = 0..0;
         let from = self.questions.len();
-        self.object(tokens, &own, &[Key::Paragraphs], |all, tokens, key| {
+        self.object(tokens, ["title", "paragraphs"], &[1], |all, tokens, key| {
             match key {
-                Key::Title => title = all.wording(tokens)?,
+                0 => title = all.wording(tokens)?,
                 _ => tokens.list(|tokens| all.paragraph(tokens))?,
             }
             Ok(())
@@ -282,12 +242,11 @@ impl Questions {
     }
 
     fn paragraph(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let own = [Key::Context, Key::Qas];
         let mut context = 0..0;
         let from = self.questions.len();
-        self.object(tokens, &own, &own, |all, tokens, key| {
+        self.object(tokens, ["context", "qas"], &[0, 1], |all, tokens, key| {
             match key {
-                Key::Context => context = all.wording(tokens)?,
+                0 => context = all.wording(tokens)?,
                 _ => tokens.list(|tokens| all.question(tokens))?,
             }
             Ok(())
@@ -297,12 +256,11 @@ impl Questions {
     }
 
     fn question(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let own = [Key::Id, Key::Question, Key::Answers];
         let mut question = Question::default();
-        self.object(tokens, &own, &[Key::Id, Key::Question], |all, tokens, key| {
+        self.object(tokens, ["id", "question", "answers"], &[0, 1], |all, tokens, key| {
             match key {
-                Key::Id => question.id = tokens.text(&mut all.text)?,
-                Key::Question => question.question = all.wording(tokens)?,
+                0 => question.id = tokens.text(&mut all.text)?,
+                1 => question.question = all.wording(tokens)?,
                 _ => {
                     let from = all.answers.len();
                     tokens.list(|tokens| all.answer(tokens))?;
@@ -316,11 +274,10 @@ impl Questions {
     }
 
     fn answer(&mut self, tokens: &mut Tokens<impl Read>) -> Taken<()> {
-        let own = [Key::Text, Key::AnswerStart];
         let mut answer = Answer { text: 0..0, start: 0 };
-        self.object(tokens, &own, &own, |all, tokens, key| {
+        self.object(tokens, ["text", "answer_start"], &[0, 1], |all, tokens, key| {
             match key {
-                Key::Text => answer.text = tokens.text(&mut all.text)?,
+                0 => answer.text = tokens.text(&mut all.text)?,
                 _ => answer.start = tokens.whole_number()?,
             }
             Ok(())
@@ -419,7 +376,7 @@ mod tests {
 
     /// At every place something is put in, or takes the place of a byte: what is taken has the same
     /// ids and answers, and is taken by the other reader too, unless the fault lies in a text that
-    /// is passed over; where none is, it has the same questions.
+    /// is skipped; where none is, it has the same questions.
     #[test]
     fn what_is_taken_is_what_the_file_holds() {
         let passed = ["What\\u003f\"", "\"r\", \"question\": \"\"", "a \\\"b\\\"\""].map(|text| {

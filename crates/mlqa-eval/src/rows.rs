@@ -1,4 +1,4 @@
-//! Question files that are lists of rows: MTQA's are read, of others it is said what they are.
+//! Question files that are lists of rows: MTQA's are read, others are named in the error.
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-use crate::by_language::{split, steps_of, tell_languages};
+use crate::by_language::{name_languages, split, steps_of};
 use crate::dataset::check_ids;
 use crate::files::read_text;
 use crate::json_tokens::Tokens;
@@ -26,14 +26,14 @@ pub struct ScoredFile {
     pub version: Option<String>,
     /// The score.
     pub score: Score,
-    /// That of each language, where the ids of the questions tell it as TyDi's do.
+    /// That of each language, if the ids of the questions name it as TyDi's do.
     pub languages: Option<LanguageScores>,
 }
 
 /// Scores a file of predictions, as [`score`](crate::score) does after [`Dataset::read`] and
-/// [`Predictions::read`], in a fraction of the time: contexts and questions are passed over, so
-/// that neither bad escapes in them nor misplaced answers are noticed. Without rules each question
-/// is scored by those of its own language, see [`score_by_language`].
+/// [`Predictions::read`], in a fraction of the time: contexts and questions are skipped, so that
+/// neither bad escapes in them nor misplaced answers are noticed. Without rules each question is
+/// scored by those of its language, see [`score_by_language`].
 ///
 /// ```
 /// use mlqa_eval::{Language, Normalization, score_files};
@@ -73,63 +73,63 @@ fn scored(
     rules: Option<Normalization>,
     keep: bool,
 ) -> Result<ScoredFile, EvalError> {
-    // What can be read twice is read again where something is wrong, for the error.
+    // A file that can be read twice is read again for the error.
     let whole = match path.is_file() && path != Path::new("-") {
         true => None,
         false => Some(read_text(path)?),
     };
-    // Both from standard input cannot be, but then the question file is what is there.
-    let said: OnceLock<Result<String, EvalError>> = OnceLock::new();
-    let given: OnceLock<Option<Given>> = OnceLock::new();
+    // Of two files from standard input the question file is read.
+    let text: OnceLock<Result<String, EvalError>> = OnceLock::new();
+    let given: OnceLock<Option<PredictionFile>> = OnceLock::new();
     let by_id = || {
-        let text = said.get_or_init(|| read_text(predictions)).as_deref();
-        let read = || text.ok().and_then(|text| Given::read(text.as_bytes()));
-        given.get_or_init(read).as_ref().map(Given::by_id)
+        let text = text.get_or_init(|| read_text(predictions)).as_deref();
+        let read = || text.ok().and_then(|text| PredictionFile::read(text.as_bytes()));
+        given.get_or_init(read).as_ref().map(PredictionFile::by_id)
     };
     let (parts, by_id) = rayon::join(|| parse(path, whole.as_deref()), by_id);
     let parts = parts?;
     let (Some(parts), Some(by_id)) = (parts, by_id) else {
-        let text = whole.map_or_else(|| read_text(path), Ok)?;
-        let said = said.into_inner().unwrap_or_else(|| read_text(predictions));
-        return score_slowly(&text, path, said, predictions, rules);
+        let questions = whole.map_or_else(|| read_text(path), Ok)?;
+        let answers = text.into_inner().unwrap_or_else(|| read_text(predictions));
+        return score_slowly(&questions, path, answers, predictions, rules);
     };
     let steps = rules.map(Normalization::steps);
     let twice = AtomicBool::new(false);
-    let of_part = |golds: &Questions| {
-        let said = |question: &Question| {
-            let said = by_id.get(golds.id(question))?;
-            if said.asked.swap(true, Relaxed) {
+    let of_part = |part: &Questions| {
+        let prediction = |question: &Question| {
+            let given = by_id.get(part.id(question))?;
+            if given.used.swap(true, Relaxed) {
                 twice.store(true, Relaxed);
             }
-            Some(said.answer)
+            Some(given.answer)
         };
-        let steps = |question: &Question| steps_of(steps, golds.id(question));
-        outcomes(&golds.questions, said, |question| golds.answers(question), steps)
+        let steps = |question: &Question| steps_of(steps, part.id(question));
+        outcomes(&part.questions, prediction, |question| part.answers(question), steps)
     };
     let outcomes: Option<Vec<Vec<Outcome>>> = parts.par_iter().map(of_part).collect();
     let ids = || parts.iter().flat_map(Questions::ids);
-    let told = tell_languages(ids());
+    let named = name_languages(ids());
     let score = outcomes
         .ok_or_else(|| EvalError::NoLanguage { path: path.to_path_buf() })
-        .and_then(|all| add_up(path, ids().zip(all.into_iter().flatten()), keep || told));
+        .and_then(|all| add_up(path, ids().zip(all.into_iter().flatten()), keep || named));
     let unanswered = score.as_ref().map_or(0, |score| score.unanswered.len());
-    // Two questions of one id ask for one prediction, or for none.
+    // Two questions of one id use one prediction, or none.
     if twice.into_inner() || unanswered > 1 || score.is_err() {
         check_ids(ids(), path)?;
     }
     let version = parts.into_iter().find_map(|golds| golds.version);
     let mut score = score?;
-    let languages = if told { split(path, &score.per_question, rules)? } else { None };
+    let languages = if named { split(path, &score.per_question, rules)? } else { None };
     if !keep {
         score.per_question.clear();
     }
     Ok(ScoredFile { version, score, languages })
 }
 
-/// Parts of a file that are read at once; more than threads, since predictions are read beside.
+/// Parts of a file that are read at once; more than threads, since predictions are read meanwhile.
 const MOST: usize = 16;
 
-/// The question file in parts; `None` where a look at everything has to say what is wrong.
+/// The question file in parts; `None` where the full parser has to say what is wrong.
 fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Questions>>, EvalError> {
     let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
     if let Some(text) = whole {
@@ -155,9 +155,9 @@ fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Questions>>, Eva
     Ok(all.filter(named))
 }
 
-/// Predictions as they were given.
+/// A file of predictions.
 #[derive(Default)]
-struct Given {
+struct PredictionFile {
     /// Ids and answers, one after the other.
     text: String,
     /// Of each an id and an answer.
@@ -165,50 +165,51 @@ struct Given {
 }
 
 /// A prediction.
-struct Said<'a> {
+struct Prediction<'a> {
     answer: &'a str,
-    /// Whether a question asked for it.
-    asked: AtomicBool,
+    /// Whether a question has it.
+    used: AtomicBool,
 }
 
-impl Given {
+impl PredictionFile {
     /// Of a text; `None` where it holds something else.
     fn read(source: impl Read) -> Option<Self> {
         let (mut given, mut tokens) = (Self::default(), Tokens::new(source));
         let Self { text, entries } = &mut given;
-        tokens.needs(b'{').ok()?;
+        tokens.require(b'{').ok()?;
         let mut more = !tokens.takes(b'}').ok()?;
         while more {
             let id = tokens.text(text).ok()?;
-            tokens.needs(b':').ok()?;
+            tokens.require(b':').ok()?;
             entries.push([id, tokens.text(text).ok()?]);
             more = tokens.takes(b',').ok()?;
             if !more {
-                tokens.needs(b'}').ok()?;
+                tokens.require(b'}').ok()?;
             }
         }
         tokens.peek().ok()?.is_none().then_some(given)
     }
 
     /// By their ids; of two for one, the last.
-    fn by_id(&self) -> HashMap<&str, Said<'_>, ahash::RandomState> {
+    fn by_id(&self) -> HashMap<&str, Prediction<'_>, ahash::RandomState> {
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
-        let said = |answer| Said { answer: text(answer), asked: AtomicBool::new(false) };
-        self.entries.iter().map(|[id, answer]| (text(id), said(answer))).collect()
+        let used = || AtomicBool::new(false);
+        let prediction = |answer| Prediction { answer: text(answer), used: used() };
+        self.entries.iter().map(|[id, answer]| (text(id), prediction(answer))).collect()
     }
 }
 
-/// The same by way of everything that the files hold, for rows and the errors.
+/// The same with all that the files hold, for rows and for errors.
 fn score_slowly(
-    text: &str,
+    questions: &str,
     path: &Path,
-    said: Result<String, EvalError>,
+    answers: Result<String, EvalError>,
     predictions: &Path,
     rules: Option<Normalization>,
 ) -> Result<ScoredFile, EvalError> {
-    let dataset = Dataset::parse(text, path)?;
-    let said = Predictions::parse(&said?, predictions)?;
-    let (score, languages) = score_by_language(&dataset, &said, rules)?;
+    let dataset = Dataset::parse(questions, path)?;
+    let predictions = Predictions::parse(&answers?, predictions)?;
+    let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
     Ok(ScoredFile { version: dataset.version, score, languages })
 }
 
@@ -220,12 +221,12 @@ mod tests {
     #[test]
     fn the_last_of_two_predictions_counts() {
         let text = r#"{"a": "x", "b\n": "\u00e9", "a": "y"}"#;
-        let given = Given::read(text.as_bytes()).unwrap();
+        let given = PredictionFile::read(text.as_bytes()).unwrap();
         let all = given.by_id();
         assert_eq!((all.len(), all["a"].answer, all["b\n"].answer), (2, "y", "\u{e9}"));
-        assert!(Given::read("{ }".as_bytes()).unwrap().by_id().is_empty());
+        assert!(PredictionFile::read("{ }".as_bytes()).unwrap().by_id().is_empty());
         for text in [r#"{"a": "x"} 1"#, r#"{"a": 1}"#, "[]", r#"{"a": "x""#, r#"{"a": "x",}"#] {
-            assert!(Given::read(text.as_bytes()).is_none(), "{text}");
+            assert!(PredictionFile::read(text.as_bytes()).is_none(), "{text}");
         }
     }
 }

@@ -20,8 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::EvalError;
@@ -120,8 +119,7 @@ impl File {
     /// [`EvalError::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
         let path = path.as_ref();
-        let bytes = self.to_json(path)?;
-        write_whole(path, &bytes)
+        write_whole(path, self.to_json(path)?)
     }
 
     /// The bytes that [`File::write`] writes; `path` is for messages.
@@ -172,52 +170,25 @@ impl Qa {
 }
 
 /// Keys that the schema does not name, with their values, in the order of the file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Extra(Vec<(String, Value)>);
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Extra(
+    #[serde(deserialize_with = "in_order", serialize_with = "as_object")] Vec<(String, Value)>,
+);
 
 impl Extra {
-    /// The value of a key.
+    /// The value of a key; of a key that occurs twice, the last.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-    }
-
-    /// Sets a key; a new one goes to the end.
-    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) {
-        let (key, value) = (key.into(), value.into());
-        match self.0.iter_mut().find(|(name, _)| *name == key) {
-            Some((_, before)) => *before = value,
-            None => self.0.push((key, value)),
-        }
-    }
-
-    /// Keys and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 }
 
 impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Extra {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        let mut extra = Self::default();
-        for (key, value) in pairs {
-            extra.insert(key, value);
-        }
-        extra
+        Self(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 }
 
-impl Serialize for Extra {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in &self.0 {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Extra {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(in_order::<Value, D>(deserializer)?.into_iter().collect())
-    }
+fn as_object<S: Serializer>(entries: &[(String, Value)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(entries.iter().map(|(key, value)| (key, value)))
 }

@@ -97,8 +97,9 @@ struct Scored<'a> {
 ///     {"id": "a", "question": "What?", "answers": [{"text": "red house", "answer_start": 2}]},
 ///     {"id": "b", "question": "Who?", "answers": [], "is_impossible": true}]}]}]}"#;
 /// let dataset = Dataset::from_squad(squad::File::parse(text, "dev.json")?, "dev.json")?;
-/// let said = [("a", "the red house"), ("b", "")].map(|(id, text)| (id.into(), text.into()));
-/// let score = score_squad2(&dataset, &Predictions(said.into()), None, 1.0)?;
+/// let predictions = [("a", "the red house"), ("b", "")];
+/// let predictions = predictions.map(|(id, text)| (id.into(), text.into()));
+/// let score = score_squad2(&dataset, &Predictions(predictions.into()), None, 1.0)?;
 /// assert_eq!((score.all.exact, score.all.total), (100.0, 2));
 /// # Ok::<(), mlqa_eval::EvalError>(())
 /// ```

@@ -62,7 +62,7 @@ pub fn top_k_exact_match(
     if k == 0 {
         return Err(EvalError::config("k", k, "at least 1"));
     }
-    dataset.expect_questions()?;
+    dataset.require_questions()?;
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
     let matches = dataset
         .questions

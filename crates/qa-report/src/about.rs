@@ -1,4 +1,4 @@
-//! What was run: what run folders and files say of it. What they do not say is left out.
+//! What was run, from the records of run folders. What they lack is left out.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ struct Folder {
 /// A run's records: of each cell `trained.json` and `result.json`.
 struct Records(Vec<Json>);
 
-/// What a page says of the runs beside their scores.
+/// What a page shows of the runs beside their scores.
 pub(crate) struct About {
     /// Names with what is known, in the order of the page.
     pub facts: Vec<(&'static str, String)>,

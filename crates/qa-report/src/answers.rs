@@ -1,5 +1,5 @@
-//! What a run said to the questions of a file: answers, or what `mlqa-eval score --per-question`
-//! kept of them.
+//! A run's answers to the questions of a file, or the scores that `mlqa-eval score --per-question`
+//! wrote.
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The questions that a page lets its reader look at.
+//! The questions that can be browsed in a page.
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(crate) struct Browser {
     items: Vec<Item>,
     /// Questions of all pairs, shown or not.
     total: usize,
-    /// Where a context stands in `contexts`; several pairs have it.
+    /// The index of a context in `contexts`; several pairs share it.
     #[serde(skip)]
     places: HashMap<Arc<str>, usize>,
 }

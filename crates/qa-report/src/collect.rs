@@ -12,7 +12,7 @@ use crate::browser::{Browser, SeenAnswers, read_n_best};
 use crate::input::{AnswerFile, Pair};
 use crate::{ReportConfig, ReportRun};
 
-/// What is looked at of every question.
+/// Features of every question.
 pub(crate) const FEATURES: [&str; 4] = [
     "length of the context",
     "length of the question",
@@ -312,8 +312,8 @@ fn features(question: &Question, rules: Normalization) -> [f64; 4] {
     let first = question.answers.first();
     let answer = first.map_or(0, |answer| rules.tokens(&answer.text).len());
     let start = first.map_or(0, |answer| answer.answer_start) as f64;
-    let asked = question.question.chars().count() as f64;
-    [context, asked, answer as f64, if context > 0.0 { (start / context).min(1.0) } else { 0.0 }]
+    let wording = question.question.chars().count() as f64;
+    [context, wording, answer as f64, if context > 0.0 { (start / context).min(1.0) } else { 0.0 }]
 }
 
 #[cfg(test)]

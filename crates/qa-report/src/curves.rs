@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::ReportRun;
 use crate::collect::Collected;
-use crate::svg::{Anchor, Style, Svg, colour, label, text_width, ticks};
+use crate::svg::{Anchor, Style, Svg, along, colour, label, text_width, ticks};
 
 /// The file of a stage's folder.
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -79,13 +79,8 @@ pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
     };
     let (steps, losses) = (range(|one| one.0), range(|one| one.1));
     let (steps, losses) = (ticks(0.0, steps.1), ticks(losses.0.min(0.0), losses.1));
-    let scaled = |ticks: &[f64], value: f64| {
-        let (first, last) = (ticks.first().copied(), ticks.last().copied());
-        let (first, last) = (first.unwrap_or(0.0), last.unwrap_or(1.0));
-        (value - first) / (last - first)
-    };
-    let x = |step: f64| left + width * scaled(&steps, step);
-    let y = |loss: f64| top + height * (1.0 - scaled(&losses, loss));
+    let x = |step: f64| left + width * along(&steps, step);
+    let y = |loss: f64| top + height * (1.0 - along(&losses, loss));
     let mut shown: Vec<(usize, &str)> =
         curve.lines.iter().map(|(run, _)| (*run, all.name(*run))).collect();
     shown.dedup();

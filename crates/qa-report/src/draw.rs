@@ -6,7 +6,7 @@ use crate::collect::Collected;
 use crate::effects::Effect;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::HeatMap;
-use crate::svg::{Anchor, Style, Svg, colour, fitted, label, text_width, ticks};
+use crate::svg::{Anchor, Style, Svg, along, colour, fitted, label, text_width, ticks};
 use crate::tables::{PARTS, boundary_sums, covered};
 use crate::text::thousands;
 
@@ -132,9 +132,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     let low = ends().fold(zero, f64::min);
     let high = ends().fold(if signed { 0.0 } else { f64::NEG_INFINITY }, f64::max);
     let ticks = ticks(low, high);
-    let (first, last) =
-        (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
-    let at = |value: f64| left + plot * (value - first) / (last - first);
+    let at = |value: f64| left + plot * along(&ticks, value);
     let bottom = top + lines.len() as f64 * row_height;
     let mut svg = Svg::new(name, title, WIDTH, bottom + 48.0);
     for &tick in &ticks {
@@ -284,6 +282,18 @@ pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
     Some(svg)
 }
 
+/// Draws the ticks of a vertical axis of percentages; where a value lies on it.
+fn percent_axis(
+    svg: &mut Svg,
+    [left, top, width, height]: [f64; 4],
+) -> impl Fn(f64) -> f64 + use<> {
+    let y = move |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
+    for tick in PERCENTS {
+        svg.rule((left, y(tick)), width, tick);
+    }
+    y
+}
+
 /// F1 by length or position, a line for each run; the whiskers are 1.96 standard errors.
 pub(crate) fn effect(effect: &Effect, all: &Collected) -> Svg {
     let runs = all.names.len();
@@ -294,10 +304,7 @@ pub(crate) fn effect(effect: &Effect, all: &Collected) -> Svg {
         left + width + 12.0,
         top + height + 56.0 + 18.0 * ((runs.max(1) - 1) as f64 / 4.0).floor(),
     );
-    let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
-    for tick in PERCENTS {
-        svg.rule((left, y(tick)), width, tick);
-    }
+    let y = percent_axis(&mut svg, [left, top, width, height]);
     let step = width / effect.bins.len().max(1) as f64;
     let x = |bin: usize, run: usize| {
         let spread = (step * 0.5).min(9.0 * runs as f64);
@@ -339,23 +346,23 @@ pub(crate) fn coverage(report: &Report) -> Option<Svg> {
     let title = "F1 by coverage of the questions' tokens";
     let mut svg = Svg::new("coverage", title, left + width + 24.0, top + height + 84.0);
     let x = |value: f64| left + width * value.clamp(0.0, 100.0) / 100.0;
-    let y = |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
+    let y = percent_axis(&mut svg, [left, top, width, height]);
     for tick in PERCENTS {
-        svg.rule((left, y(tick)), width, tick);
         svg.text(x(tick), top + height + 17.0, middle, &label(tick));
     }
-    for (language, share, scores) in &points {
+    for (language, tokens, scores) in &points {
+        let share = 100.0 * tokens.ratio;
         // The language stands once, beside its highest mark.
         let highest = scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         if highest.is_finite() {
-            let beside = (x(*share) + 8.0, y(highest) + 4.0);
-            svg.text(beside.0, beside.1, Style::of(12.0, Anchor::Start), language);
+            let beside = (x(share) + 8.0, y(highest) + 4.0);
+            svg.text(beside.0, beside.1, Style::of(12.0, Anchor::Start), language.as_str());
         }
         for (run, score) in scores.iter().enumerate() {
             let Some(score) = score else { continue };
             let name = all.name(run);
             let tip = format!("{language}, {name}: coverage {share:.1} %, F1 {score:.2}");
-            svg.mark((x(*share), y(*score)), run, false, &tip);
+            svg.mark((x(share), y(*score)), run, false, &tip);
         }
     }
     svg.text(left + width / 2.0, top + height + 36.0, middle, "percent of the tokens covered");

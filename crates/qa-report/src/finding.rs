@@ -4,9 +4,9 @@ use mlqa_eval::Interval;
 use crate::Report;
 use crate::collect::{Collected, PairScores};
 use crate::evidence::{Difference, RunMean};
-use crate::text::thousands;
+use crate::text::{counted, thousands};
 
-/// A title that says what was asked, for a page that was given none.
+/// The default title: the languages of questions and texts.
 pub(crate) fn title(all: &Collected) -> String {
     match all.pairs.as_slice() {
         [PairScores { pair, .. }] => {
@@ -118,19 +118,12 @@ impl Report {
     /// What a mean is over.
     fn over(&self, mean: &RunMean) -> String {
         let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
-        let counted = [
-            (mean.questions, "question", "questions"),
-            (mean.pairs, "pair of languages", "pairs of languages"),
-            (seeds, "seed", "seeds"),
+        let parts = [
+            (mean.questions > 0).then(|| counted(mean.questions, "question", "questions")),
+            (mean.pairs > 1).then(|| format!("{} pairs of languages", thousands(mean.pairs))),
+            (seeds > 1).then(|| format!("{} seeds", thousands(seeds))),
         ];
-        let several = |at: usize, count: usize| if at == 0 { count > 0 } else { count > 1 };
-        let parts =
-            counted.into_iter().enumerate().filter(|(at, (count, ..))| several(*at, *count));
-        let parts: Vec<String> = parts
-            .map(|(_, (count, one, many))| {
-                format!("{} {}", thousands(count), if count == 1 { one } else { many })
-            })
-            .collect();
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
         if parts.is_empty() { String::new() } else { format!(", over {}", parts.join(", ")) }
     }
 }

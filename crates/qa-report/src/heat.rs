@@ -1,4 +1,4 @@
-//! Heat maps: what stands in which row and column, and the means beside them.
+//! Heat maps: rows, columns, cells, and the means beside them.
 use mlqa_eval::{Cell, Language, Matrix, Metric, Spread};
 
 use crate::collect::Collected;

@@ -71,7 +71,7 @@ impl RunFiles {
     }
 }
 
-/// Where questions are, for predictions that do not say so themselves.
+/// Where questions are, for predictions without a `questions.json`.
 #[derive(Clone, Debug)]
 pub struct QuestionFiles {
     /// A question file, or a folder of MLQA-named ones.
@@ -119,7 +119,7 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        // Of MLQA's names the folder tells which run it is.
+        // A file with a name of MLQA's is called by its folder.
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = match file.parse::<DatasetName>() {
             _ if path.is_dir() => path.file_name(),
@@ -268,8 +268,8 @@ fn walk_cell(
     Ok(())
 }
 
-/// The languages of context and question of a prediction file, by what its folder says of it, or by
-/// its name.
+/// The languages of context and question of a prediction file, from its folder's `questions.json`
+/// or from its name.
 fn languages(
     source: Option<&QuestionSource>,
     name: Option<&DatasetName>,

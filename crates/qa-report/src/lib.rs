@@ -34,7 +34,7 @@ use crate::svg::Svg;
 use crate::table::Table;
 pub use crate::tables::CoveredTokens;
 
-/// What a report says and shows.
+/// What a report shows.
 #[derive(Clone, Debug)]
 pub struct ReportConfig {
     /// At the top of the page; empty: what the questions and texts are.
@@ -48,7 +48,7 @@ pub struct ReportConfig {
     pub squad: Option<bool>,
     /// Most questions in the page; those that a run has wrong come first.
     pub examples: usize,
-    /// By language of the question, what `mlqa-eval coverage` said.
+    /// By language of the question, what `mlqa-eval coverage` printed.
     pub coverage: BTreeMap<Language, CoveredTokens>,
 }
 

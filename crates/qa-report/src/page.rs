@@ -7,7 +7,7 @@ use crate::browser::Browser;
 use crate::collect::PairScores;
 use crate::svg::Svg;
 use crate::table::Table;
-use crate::text::{escape, in_script, thousands};
+use crate::text::{counted, escape, in_script, thousands};
 use crate::{Report, draw, tables};
 
 const STYLE: &str = include_str!("page.css");
@@ -65,7 +65,7 @@ fn about(report: &Report) -> String {
     }
     out.push_str("</dl>\n");
     let tables: String = about.tables().into_iter().map(folded).collect();
-    // The first says what the runs are.
+    // The first describes the runs.
     out.push_str(&tables.replacen("<details>", "<details open>", 1));
     for recipe in &about.recipes {
         let lines: Vec<String> = recipe.lines().map(escape).collect();
@@ -82,14 +82,11 @@ fn about(report: &Report) -> String {
 fn facts(report: &Report) -> String {
     let all = &report.all;
     let mut facts: Vec<String> = report.date.iter().map(|date| escape(date)).collect();
-    let plural = |count: usize, one: &str, many: &str| {
-        format!("{} {}", thousands(count), if count == 1 { one } else { many })
-    };
-    facts.push(plural(all.names.len(), "run", "runs"));
-    facts.push(plural(all.pairs.len(), "pair of languages", "pairs of languages"));
+    facts.push(counted(all.names.len(), "run", "runs"));
+    facts.push(counted(all.pairs.len(), "pair of languages", "pairs of languages"));
     let questions: usize = all.pairs.iter().map(|one| one.questions).sum();
     if questions > 0 {
-        facts.push(plural(questions, "question", "questions"));
+        facts.push(counted(questions, "question", "questions"));
     }
     let without: usize = all.pairs.iter().map(|one| one.without_gold).sum();
     if without > 0 {
@@ -156,7 +153,7 @@ fn scores(report: &Report) -> String {
     explained(sentence, figures(&drawings) + &folded(&tables::scores(&report.all)))
 }
 
-/// A table that opens where it is asked for; nothing for one without rows.
+/// A collapsed table; nothing for one without rows.
 fn folded(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),

@@ -1,4 +1,4 @@
-//! A canvas for drawings that stand in a page, and alone in a paper.
+//! A canvas for drawings, in the page or as files.
 use std::fmt::Write;
 
 use crate::text::escape;
@@ -13,7 +13,7 @@ pub(crate) fn colour(run: usize) -> &'static str {
     COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
 }
 
-/// Where a text stands from its point.
+/// How a text is aligned at its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -241,6 +241,14 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
         }
     }
     all
+}
+
+/// Where a value lies between the first tick (0) and the last (1).
+pub(crate) fn along(ticks: &[f64], value: f64) -> f64 {
+    match (ticks.first(), ticks.last()) {
+        (Some(first), Some(last)) => (value - first) / (last - first),
+        _ => value,
+    }
 }
 
 /// A tick's label.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::text::escape;
 
-/// What stands in a cell.
+/// The content of a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Text(String),

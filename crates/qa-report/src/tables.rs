@@ -247,35 +247,32 @@ pub struct CoveredTokens {
     pub ratio: f64,
 }
 
-/// Coverage by language of the question: percent, and the F1 of each run, the mean over contexts.
-pub(crate) fn covered(
+/// Coverage by language of the question, with the F1 of each run, the mean over contexts.
+pub(crate) fn covered<'a>(
     all: &Collected,
-    coverage: &BTreeMap<Language, CoveredTokens>,
-) -> Vec<(String, f64, Vec<Option<f64>>)> {
+    coverage: &'a BTreeMap<Language, CoveredTokens>,
+) -> Vec<(Language, &'a CoveredTokens, Vec<Option<f64>>)> {
     let f1 = |language: Language, run: usize| {
         let of_language = all.pairs.iter().filter(|one| one.pair.question.0 == language);
         let cells = of_language.filter_map(|one| Some(one.runs.get(run)?.as_ref()?.cell.f1));
         let cells: Vec<f64> = cells.collect();
         (!cells.is_empty()).then(|| Spread::of(cells).mean)
     };
-    let mut languages: Vec<Language> = coverage.keys().copied().collect();
-    languages.sort_by_key(|language| mlqa_eval::TableOrder(*language));
-    let line = |language: Language| {
-        let runs = (0..all.names.len()).map(|run| f1(language, run)).collect();
-        Some((language.to_string(), 100.0 * coverage.get(&language)?.ratio, runs))
-    };
-    languages.into_iter().filter_map(line).collect()
+    let runs = |language| (0..all.names.len()).map(|run| f1(language, run)).collect();
+    let lines = coverage.iter().map(|(&language, tokens)| (language, tokens, runs(language)));
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_by_key(|(language, ..)| mlqa_eval::TableOrder(*language));
+    lines
 }
 
 /// The same as a table.
 pub(crate) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
     let mut table = Table::new("coverage", "Token coverage", "question, tokens, covered, percent");
     table.columns.extend(all.names.iter().map(|name| format!("F1, {name}")));
-    for (language, percent, runs) in covered(all, coverage) {
-        let found = language.parse::<Language>().ok().and_then(|code| coverage.get(&code));
-        let (covered, total) = found.map_or((0, 0), |one| (one.covered, one.total));
-        let mut row = vec![Value::Text(language), Value::Count(total), Value::Count(covered)];
-        row.push(Value::Number(percent));
+    for (language, tokens, runs) in covered(all, coverage) {
+        let mut row = vec![Value::from(language.as_str())];
+        row.extend([Value::Count(tokens.total), Value::Count(tokens.covered)]);
+        row.push(Value::Number(100.0 * tokens.ratio));
         row.extend(runs.into_iter().map(Value::from));
         table.rows.push(row);
     }

@@ -27,18 +27,8 @@ pub(crate) fn visible(text: &str) -> String {
 
 /// [`visible`] text for HTML and SVG, in elements and quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in visible(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
+    let text = visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// [`visible`] text for Markdown, in lines and cells of tables; no HTML in it.
@@ -87,6 +77,11 @@ pub(crate) fn thousands(count: usize) -> String {
         out.push(digit);
     }
     out
+}
+
+/// A count with its unit: `1 run`, `2 runs`.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { many })
 }
 
 #[cfg(test)]

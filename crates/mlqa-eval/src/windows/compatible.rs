@@ -13,10 +13,10 @@ pub enum Compatible {
     /// `run_qa.py` and `utils_qa.py` of transformers' examples
     /// (`examples/pytorch/question-answering`), with tokenizers that pad on the right.
     ///
-    /// What differs from our own way in [`windows`](crate::windows()) and
+    /// What differs from the default in [`windows`](crate::windows()) and
     /// [`decode`](crate::decode()):
     ///
-    /// | | own way | `run_qa` |
+    /// | | default | `run_qa` |
     /// |---|---|---|
     /// | questions | cut at `max_question_length` | never cut; white space before them goes |
     /// | offsets | mended: no white space, composed marks belong to their letter | as the tokenizer has them |
@@ -30,7 +30,7 @@ pub enum Compatible {
     /// numpy, which leaves the order of equal logits open; here it is that of a stable sort.
     /// Probabilities are computed in float64, there in float32.
     ///
-    /// Training windows are always our own.
+    /// Training windows are always cut by the default.
     RunQa,
 }
 
@@ -104,8 +104,7 @@ fn candidates(question: &Question, rows: &[Row<'_>], spans: &[Span]) -> Vec<Cand
     candidates
 }
 
-/// Whether the answer is "": chosen by the threshold, or the text of the first span where nobody
-/// asked for it.
+/// Whether the answer is "": by the threshold, or without one because the first span has no text.
 fn says_nothing(candidates: &[Candidate], null_score: Option<f32>, config: &DecodeConfig) -> bool {
     let solid = candidates.iter().find(|candidate| !candidate.text.is_empty());
     match (config.allow_null, null_score, solid) {

@@ -64,7 +64,7 @@ impl WindowCounts {
             if let Some(reached) = reached.get_mut(window.question) {
                 *reached = of_question.iter().any(holds);
             }
-            // Few are as long as the limit; of these the text says whether anything is lost.
+            // Few are as long as the limit; for these the text is tokenised again.
             if window.question_end == full {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();

@@ -13,7 +13,7 @@ use super::words::Words;
 use crate::unicode::is_space;
 use crate::{Answer, Compatible, EvalError, Question};
 
-/// What stands between question and context.
+/// The tokens between question and context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
@@ -67,9 +67,9 @@ pub struct WindowConfig {
     pub doc_stride: usize,
     /// Question tokens beyond this are cut off.
     pub max_question_length: usize,
-    /// What stands between question and context.
+    /// The tokens between question and context.
     pub separator: Separator,
-    /// Whether `token_type_ids` tell question (0) and context (1) apart; all 0 if not. The ones
+    /// Whether `token_type_ids` distinguish question (0) and context (1); all 0 if not. The ones
     /// begin at the last of two or more separators (the second `</s>` of XLM-R), at the context
     /// where there is one.
     pub segment_ids: bool,
@@ -126,8 +126,8 @@ impl WindowConfig {
     /// Checks the lengths against each other and against a model, before anything is tokenised.
     ///
     /// `max_positions` is the most tokens that a row of the model may have, `segments` how many
-    /// segments its embeddings tell apart. For [`Separator::Template`] two separators are reckoned
-    /// with; a question that leaves no room under a tokenizer that has more is named when it comes.
+    /// segments its embeddings distinguish. For [`Separator::Template`] two separators are assumed;
+    /// a question that leaves no room under a tokenizer that has more is named when it comes.
     ///
     /// # Errors
     /// [`EvalError::Config`] naming the key that does not fit.
@@ -141,7 +141,7 @@ impl WindowConfig {
     /// # Ok::<(), mlqa_eval::EvalError>(())
     /// ```
     pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), EvalError> {
-        self.expect_lengths()?;
+        self.check_lengths()?;
         if self.max_length > max_positions {
             let rule = format!("at most {max_positions}, the positions of the model");
             return Err(EvalError::config("max_length", self.max_length, rule));
@@ -168,7 +168,7 @@ impl WindowConfig {
         Ok(())
     }
 
-    fn expect_lengths(&self) -> Result<(), EvalError> {
+    fn check_lengths(&self) -> Result<(), EvalError> {
         // Its rows all have the full length.
         if self.compatible == Some(Compatible::RunQa) && self.max_length > LONGEST {
             let rule =
@@ -284,7 +284,7 @@ impl<'a> WindowCutter<'a> {
     /// # Errors
     /// As [`windows`], as far as tokenizer and lengths go.
     pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, EvalError> {
-        config.expect_lengths()?;
+        config.check_lengths()?;
         let layout = layout(tokenizer)?;
         let between = config.separator.ids(&layout)?;
         let specials = Specials { before: layout.before(), between, after: layout.after() };
@@ -358,7 +358,7 @@ impl<'a> WindowCutter<'a> {
     }
 }
 
-/// What stands around question and context.
+/// The tokens around question and context.
 #[derive(Clone, Debug)]
 struct Specials {
     before: u32,

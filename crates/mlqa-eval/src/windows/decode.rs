@@ -14,7 +14,7 @@ use crate::{Candidate, Compatible, EvalError, NBest, Question, Window};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
-    /// Starts and ends looked at in each window, and answers kept for each question.
+    /// Starts and ends considered in each window, and answers kept for each question.
     pub n_best: usize,
     /// Longest answer, in tokens.
     pub max_answer_length: usize,
@@ -145,7 +145,7 @@ impl Span {
         self.start_logit + self.end_logit
     }
 
-    /// The code points of the context that it stands for; `None` for one outside of the context.
+    /// Its code points in the context; `None` for a span outside of it.
     pub fn offsets(&self, rows: &[Row<'_>]) -> Option<(usize, usize)> {
         let row = rows.get(self.row)?;
         Some((row.offsets(self.start)?.0, row.offsets(self.end)?.1))
@@ -195,7 +195,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// The code points of the context that a token stands for; `None` for one outside of it.
+    /// A token's code points in the context; `None` for a token outside of it.
     pub fn offsets(&self, token: usize) -> Option<(usize, usize)> {
         let within = token.checked_sub(self.window.context_start)?;
         self.window.offsets.get(within).copied()

@@ -1,18 +1,18 @@
 //! The few highest of many values.
 use std::cmp::Ordering;
 
-/// Up to so many values are kept in order while the others pass by.
-const FEW: usize = 64;
+/// Up to this `n`, the highest values are kept sorted in one pass.
+const MAX_SORTED: usize = 64;
 
-/// The `n` highest values (`n` ≥ 1) and where they stand, the highest first. `outranks(later,
-/// earlier)` says whether a value comes before one that stands before it, and so what becomes of
-/// equals.
+/// The `n` highest values (`n` ≥ 1) with their positions, the highest first. `outranks(later,
+/// earlier)` decides whether a value precedes one at an earlier position, and so the order of equal
+/// values.
 pub(crate) fn highest(
     values: impl Iterator<Item = (usize, f32)>,
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
-    if n > FEW {
+    if n > MAX_SORTED {
         return sorted(values.collect(), n, outranks);
     }
     let mut best: Vec<(usize, f32)> = Vec::with_capacity(n);
@@ -35,7 +35,7 @@ fn sorted(
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
-    // Only one that stands at the same place is equal, so the order does not depend on the sort.
+    // No two values compare equal, so the order does not depend on the sort.
     let order = |a: &(usize, f32), b: &(usize, f32)| match a.0.cmp(&b.0) {
         Ordering::Greater if outranks(a.1, b.1) => Ordering::Less,
         Ordering::Less if outranks(b.1, a.1) => Ordering::Greater,

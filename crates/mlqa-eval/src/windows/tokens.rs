@@ -1,4 +1,4 @@
-//! Tokens of a text with the code points that each one stands for.
+//! Tokens of a text with their offsets in code points.
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Cow<'_, Tokenizer>, E
 }
 
 /// Tokenises `text`, by words where these are given, and leaves the tokenizer's offsets as they
-/// are; errors call it what `name` says.
+/// are; `name` names the text in errors.
 pub(crate) fn tokenize_as_is(
     tokenizer: &Tokenizer,
     words: Option<&Words>,
@@ -80,7 +80,7 @@ fn whole(
     Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
 }
 
-/// Tokenises `text`; errors call it what `name` says.
+/// Tokenises `text`; `name` names it in errors.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
     words: Option<&Words>,
@@ -97,7 +97,7 @@ pub(crate) fn tokenize(
     Ok(tokens)
 }
 
-/// Makes offsets say which visible text a token stands for:
+/// Makes offsets those of the visible text of each token:
 /// - leading and trailing white space (a metaspace token holds the space before it) is cut off;
 /// - characters that the normaliser composed into the one before (marks, jamo, voicing signs)
 ///   belong to that one's token, though `tokenizers` aligns the result with the first alone.

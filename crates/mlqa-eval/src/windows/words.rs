@@ -1,8 +1,7 @@
-//! Words that were tokenised before, for tokenizers that see each word for itself.
+//! A cache of the tokens of words, for tokenizers that treat each word independently.
 //!
-//! Nearly all words of a text are among those of the texts before it. Where a tokenizer gives every
-//! word between two spaces the same tokens whatever stands beside it, looking them up takes a
-//! fraction of the time.
+//! Nearly all words of a text occur in the texts before it. If a tokenizer gives a word between two
+//! spaces the same tokens in any context, a lookup takes a fraction of the time.
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
@@ -23,10 +22,10 @@ const MAX_BYTES: usize = 64;
 const MAX_WORDS: usize = 4096;
 /// Parts with a lock of their own, so that threads seldom wait for each other.
 const PARTS: usize = 16;
-/// More added tokens than that are not looked for in each text.
+/// With more added tokens the cache is not used: each text is searched for them.
 const MAX_ADDED: usize = 64;
 
-/// A token and the code points of the word that it stands for.
+/// A token and its code points in the word.
 type Piece = (u32, u8, u8);
 /// The tokens of words.
 type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
@@ -71,7 +70,7 @@ impl Words {
     }
 
     /// The tokens of `text` as the whole of it has them, of which `tokenize` gives those of a word.
-    /// `None` where words are not known to stand for themselves.
+    /// `None` if words are not known to be independent.
     pub fn tokenize<E>(
         &self,
         text: &str,

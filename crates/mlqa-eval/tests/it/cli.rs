@@ -127,7 +127,7 @@ fn an_answer_that_is_not_in_its_context_is_found() {
     program.refused("score bad.json p.json de --check-answers", &words);
     // The official script scores it all the same.
     program.done("score bad.json p.json de");
-    let all = program.run("check --all bad.json good.json");
+    let all = program.run("check bad.json good.json");
     assert_eq!(all.code, Some(2));
     assert!(all.err.contains("`q1`") && all.out.contains("good.json"));
 }

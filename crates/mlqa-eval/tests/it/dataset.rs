@@ -30,7 +30,6 @@ fn offsets_count_code_points_and_unknown_keys_are_ignored() {
         ("a", "T", "Ein 🙂 Haus")
     );
     dataset.check_answers().unwrap();
-    assert!(dataset.faulty_answers().is_empty());
 }
 
 #[test]
@@ -45,7 +44,6 @@ fn an_answer_elsewhere_is_named() {
     };
     assert!(path.ends_with("d.json"));
     assert_eq!((id.as_str(), *offset, expected.as_str(), found.as_str()), ("a", 9, "Haus", "s"));
-    assert_eq!(dataset.faulty_answers().len(), 1);
 }
 
 #[test]
@@ -136,26 +134,6 @@ fn names_parse_and_format() {
     let words = "(language: expected a language code of 1 to 23 letters, digits or hyphens, such \
                  as `en`, got \"f r\")";
     assert!(error.to_string().ends_with(words), "{error}");
-}
-
-#[test]
-fn names_sort_as_the_tables_do() {
-    let name = |text: &str| text.parse::<DatasetName>().unwrap();
-    let sorted = [
-        "dev-context-zh-question-zh.json",
-        "test-context-en-question-es.json",
-        "test-context-en-question-de.json",
-        "test-context-zh-question-en.json",
-        "test-context-bg-question-en.json",
-        "test-context-fr-question-en.json",
-        "test-context-fr-question-bg.json",
-    ]
-    .map(name);
-    let mut shuffled = sorted.clone();
-    shuffled.reverse();
-    shuffled.swap(1, 4);
-    shuffled.sort();
-    assert_eq!(shuffled, sorted);
 }
 
 #[test]

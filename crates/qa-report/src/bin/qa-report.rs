@@ -150,16 +150,13 @@ impl Args {
             n_best: self.n_best.clone(),
         };
         let (name, paths) = named_paths(given);
-        let mut found = Vec::new();
-        for path in &paths {
-            found.push(ReportRun::find(path, &files)?);
-        }
-        let mut runs = found.into_iter();
-        let first = runs.next().unwrap_or_default();
-        let mut others: Vec<Vec<ReportRun>> = runs.collect();
+        let found = paths.iter().map(|path| ReportRun::find(path, &files));
+        let mut found = found.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let first = found.next().unwrap_or_default();
+        let mut others: Vec<Vec<ReportRun>> = found.collect();
         let seeds_of = |run: ReportRun| {
-            let at = |other: &Vec<ReportRun>| match (paths.len(), other.len()) {
-                (_, 1) => Some(0),
+            let at = |other: &Vec<ReportRun>| match other.len() {
+                1 => Some(0),
                 _ => other.iter().position(|other| other.name == run.name),
             };
             let seeds = others.iter_mut().filter_map(|other| at(other).map(|at| other.remove(at)));

@@ -8,7 +8,7 @@ use crate::{Stop, json, print, say};
 /// Check question files of MLQA, XQuAD, SQuAD and MTQA.
 ///
 /// A line for each finding on standard error: file, question's id, place, kind, and what is wrong.
-/// Looked at are the format, ids, texts, whether every gold answer is in its context at its
+/// It checks the format, ids, texts, whether every gold answer is in its context at its
 /// answer_start (and if not, whether bytes or UTF-16 were counted), and whether the languages in
 /// the file's name can be those of its texts.
 #[derive(clap::Args)]
@@ -25,9 +25,6 @@ pub struct Args {
     /// Print everything as JSON on standard output
     #[arg(long)]
     json: bool,
-    /// Findings are all named anyway
-    #[arg(long, hide = true)]
-    all: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {

@@ -44,7 +44,7 @@ pub struct Args {
     /// Also write how sure it is that a question has no answer to this JSON file
     #[arg(long, value_name = "FILE")]
     null_odds: Option<PathBuf>,
-    /// Starts and ends looked at in each window, and answers kept for each question
+    /// Starts and ends considered in each window, and answers kept for each question
     #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().n_best)]
     n_best_size: usize,
     /// Longest answer, in tokens

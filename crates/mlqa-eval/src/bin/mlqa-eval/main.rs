@@ -100,8 +100,8 @@ fn main() -> ExitCode {
     cli::end(done)
 }
 
-/// Prints to standard output, or to standard error where a file goes to standard output; a reader
-/// that has gone (`| head`) is no error.
+/// Prints to standard output, or to standard error if a file goes to standard output; a closed
+/// reader (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
     cli::print(&whole_file::lines(text))
         .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))

@@ -1,7 +1,9 @@
 //! `mlqa-eval matrix`: every pair of languages at once.
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, language_file, score};
+use mlqa_eval::{
+    Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, TableOrder, language_file, score,
+};
 use whole_file::cli::progress;
 
 use crate::score::NormArg;
@@ -72,7 +74,7 @@ pub fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         names.extend(name.filter(|name| name.split == split));
     }
-    names.sort();
+    names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
     if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
         let message = format!("{twice} is there twice, in upper and in lower case; remove one");
         return Err(EvalError::Content { path: folder.to_path_buf(), message }.into());

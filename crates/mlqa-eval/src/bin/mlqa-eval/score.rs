@@ -47,7 +47,7 @@ pub struct Args {
     #[command(flatten)]
     norm: NormArg,
     /// Stop if a gold answer is not in its context at its answer_start (the official scripts do not
-    /// look)
+    /// check)
     #[arg(long)]
     check_answers: bool,
     /// Score as the official script of SQuAD 2.0: an empty prediction says that there is no answer
@@ -124,7 +124,7 @@ impl NormArg {
         self.norm.map(|norm| matches!(norm, Norm::Squad))
     }
 
-    /// The same for a language code, which SQuAD's rules do not look at. A language that is not
+    /// The same for a language code, which SQuAD's rules ignore. A language that is not
     /// MLQA's is named on standard error, since it may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
         if matches!(self.norm, Some(Norm::Squad)) {
@@ -191,7 +191,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&json(&Scores { exact_match, f1, questions, intervals, languages })?)
 }
 
-/// Scores with what was asked for beside them.
+/// Scores with the requested extras.
 #[derive(serde::Serialize)]
 struct Scores {
     exact_match: f64,

@@ -71,7 +71,7 @@ pub struct Rows {
     read: usize,
     /// Rows and values in a row.
     pub shape: [usize; 2],
-    /// The program as which the windows were cut, where the file says so.
+    /// The program whose windows these are, if the file names it.
     pub windows: Option<String>,
 }
 
@@ -112,7 +112,7 @@ impl Rows {
         Ok(Self { path, name, file, begin: from, read: 0, shape, windows })
     }
 
-    /// The next rows; `None` where there are not so many.
+    /// The next rows; `None` if fewer are left.
     pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, EvalError> {
         let [rows, columns] = self.shape;
         if count > rows - self.read {
