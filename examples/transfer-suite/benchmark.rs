@@ -84,9 +84,11 @@ pub struct FineTuning<'a> {
 /// Examples that a model is scored on, as it is.
 pub struct Scorer<'a> {
     pub languages: Vec<String>,
-    /// Writes predictions to a folder, if there is one.
-    pub score: Box<dyn Fn(Option<&Path>) -> Result<Tested> + 'a>,
+    pub score: Score<'a>,
 }
+
+/// Scores the model, and writes predictions to the folder, if there is one.
+pub type Score<'a> = Box<dyn Fn(Option<&Path>) -> Result<Tested> + 'a>;
 
 /// What a test shows; numbers in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

@@ -1,6 +1,6 @@
-//! Facts that a model completes as it was pre-trained: LAMA's English ones in a single piece (XLM-K,
-//! section 4.4, Table 5), and those of several languages as mLAMA asks them, by which object of its
-//! relation completes the sentence best.
+//! Facts that a model completes as it was pre-trained: LAMA's English ones in a single piece
+//! (XLM-K, section 4.4, Table 5), and those of several languages as in mLAMA, by which object of
+//! its relation completes the sentence best.
 use std::collections::BTreeMap;
 use std::path::Path;
 

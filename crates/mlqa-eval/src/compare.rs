@@ -24,9 +24,9 @@ impl Compared {
 }
 
 /// Lays a matrix beside a table, number by number: those whose setting begins with one of `data`,
-/// such as `MLQA`, in any case. `000-1` takes the run's English contexts with questions in the row's
-/// language, every other table the diagonal (context and question in one language). Printed
-/// averages are left out: several differ from the mean of their own row.
+/// such as `MLQA`, in any case. `000-1` takes the run's English contexts with questions in the
+/// row's language, every other table the diagonal (context and question in one language). Printed
+/// averages are left out: several differ from the mean of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
