@@ -4,8 +4,8 @@ use std::process::Command;
 
 use experiment::read_json;
 use mlqa_eval::{
-    Matrix, Normalization, Predictions, TypedDataset, answer_types, compare_on,
-    exact_match_by_type, score,
+    Matrix, Normalization, Predictions, TypedDataset, answer_types, compare, exact_match_by_type,
+    score,
 };
 use serde_json::{Value, json};
 use trainer::selection::Best;
@@ -318,7 +318,7 @@ fn recipe_mixmrc_trains_and_answers_in_the_form_of_mtqa() {
     for arm in ["lakm", "mixmrc"] {
         // The MTQA columns of Table 7, beside the paper's.
         let matrix = out.join("matrix").join(arm).join("matrix.json");
-        let rows = compare_on("002-7", &["MTQA"], &Matrix::read_json(matrix).unwrap()).unwrap();
+        let rows = compare("002-7", &["MTQA"], &Matrix::read_json(matrix).unwrap()).unwrap();
         for row in &rows {
             let of = &found["arms"][arm]["languages"][&row.published.language];
             let same = of[&row.published.metric].as_f64();

@@ -49,12 +49,12 @@ pub fn write(
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(of_seed).collect();
         let english = |keep: &dyn Fn(Language) -> bool| {
-            Matrix::spread(&seeds, |context, own| context == Language::EN && keep(own))
+            Matrix::spread(&seeds, |context, question| context == Language::EN && keep(question))
                 .unwrap_or_default()
         };
         let codes = experiment.recipe.languages.iter();
-        let scores = codes.map(|code| (code.to_string(), english(&|own| own == *code)));
-        let average = ("average".to_owned(), english(&|own| own != Language::EN));
+        let scores = codes.map(|code| (code.to_string(), english(&|question| question == *code)));
+        let average = ("average".to_owned(), english(&|question| question != Language::EN));
         let of_arm = ArmSummary {
             scores: scores.chain([average]).collect(),
             tokens: results.over_seeds(arm, |model| model.trained.injected_tokens as f64).mean
@@ -63,7 +63,7 @@ pub fn write(
         };
         arms.insert(arm.clone(), of_arm);
         let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
-            // Each model of a pair of languages knows its own alone.
+            // The model of a pair of languages has these two alone.
             let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
             for (code, percent) in results.of_arm(arm).flat_map(|model| of(&model.trained)) {
                 found.entry(*code).or_default().push(*percent);
@@ -82,14 +82,14 @@ pub fn write(
         matrices.push((arm.as_str(), matrix));
     }
     let text = format!("{}\n{table}", table_one(&matrices));
-    let said = conclusion(&arms).unwrap_or_default();
+    let remark = conclusion(&arms).unwrap_or_default();
     let summary = serde_json::json!({
         "seeds": experiment.seeds(),
         "seconds": results.seconds(),
         "arms": arms,
         "retrieval": retrieval,
     });
-    Ok(experiment.finish(&summary, &text, &said)?)
+    Ok(experiment.finish(&summary, &text, &remark)?)
 }
 
 /// One sentence about what the run showed.

@@ -11,7 +11,7 @@ use tasks::label_retrieval::FoundShare;
 
 use crate::recipe::Recipe;
 
-/// What a model was asked, by language.
+/// Label retrieval and loss of a model, by language.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Scores {
     /// P@1 among the English labels of both kinds of entities, for those that were switched.

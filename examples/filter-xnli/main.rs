@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use data::Input;
-use examples::readings::{Readings, Scores};
+use examples::inference_modes::{InferenceModes, Scores};
 use experiment::{Cell, Experiment};
 use recipe::{Recipe, Source};
 use tasks::fusion::{
@@ -28,13 +28,13 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let input = Input::read(recipe)?;
     let results = experiment.each(|cell| train(cell, &input), |cell, _| test(cell, &input))?;
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
-    let readings = Readings {
+    let modes = InferenceModes {
         measure: ("accuracy", "accuracy"),
         languages: &recipe.languages,
         control: ("translate-train", SecondText::None.name()),
         titles: titles.collect(),
     };
-    readings.write(experiment, &results, |_| None)
+    modes.write(experiment, &results, |_| None)
 }
 
 /// Trains a classifier on the arm's pairs; returns how many.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use data::Input;
-use examples::readings::{Readings, Scores};
+use examples::inference_modes::{InferenceModes, Scores};
 use experiment::{Cell, Experiment};
 use recipe::{Recipe, Source};
 use tasks::alignment::AnswerAligner;
@@ -24,13 +24,13 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let results = experiment.each(|cell| train(cell, &input), |cell, _| answer(cell, &input))?;
     let recipe = &experiment.recipe;
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
-    let readings = Readings {
+    let modes = InferenceModes {
         measure: ("f1", "F1"),
         languages: &recipe.languages,
         control: ("translate-train", SecondText::None.name()),
         titles: titles.collect(),
     };
-    readings.write(experiment, &results, |pairs| Some(pairs.to_string()))
+    modes.write(experiment, &results, |pairs| Some(pairs.to_string()))
 }
 
 /// Trains a reader on the arm's pairs.
@@ -82,10 +82,10 @@ fn answer(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
     let (reading, out) = ((windows, &config), cell.dir("predictions"));
     let mut scores = Scores::new();
     for file in &input.files {
-        for (name, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {
-            let of_reading = scores.entry(name).or_default();
+        for (mode, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {
+            let of_mode = scores.entry(mode).or_default();
             for (measure, value) in [("f1", score.f1), ("exact_match", score.exact_match)] {
-                let of_measure = of_reading.entry(measure.to_owned()).or_default();
+                let of_measure = of_mode.entry(measure.to_owned()).or_default();
                 of_measure.insert(file.language, value);
             }
         }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use experiment::{CellResult, Experiment, Results};
-use mlqa_eval::{AVERAGE, Matrix, SetScores, SetSummary, set_tables};
-use results::{Spread, Table, cell};
+use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
+use results::{AVERAGE, Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::two_stage::CandidateReport;
 

@@ -1,4 +1,4 @@
-//! What is read before a run, and what is said after it.
+//! What is logged before a run, and the scores after it.
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -71,7 +71,7 @@ pub struct Summary {
     pub scores: Option<Scores>,
 }
 
-/// Says what is trained on, and in which windows.
+/// Logs what is trained on, and in which windows.
 pub fn announce(recipe: &Recipe, train: Option<&(TrainingQuestions, usize)>) {
     if let Some((train, without_answer)) = train {
         let left_out = match without_answer {

@@ -2,7 +2,7 @@
 //! paper's method section.
 
 pub mod corpus;
-pub mod readings;
+pub mod inference_modes;
 
 /// The programs of the cookbook.
 #[cfg(doctest)]

@@ -1,34 +1,36 @@
-//! LAMA: how often the pre-trained model completes an English fact in a single piece (XLM-K,
-//! section 4.4, Table 5). Nothing is trained.
+//! Facts that a model completes as it was pre-trained: LAMA's English ones in a single piece
+//! (XLM-K, section 4.4, Table 5), and those of several languages as in mLAMA, by which object of
+//! its relation completes the sentence best.
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath, JsonlFolder};
+use experiment::{InputPath, JsonlFolder};
+use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
-use tasks::cloze_ranking::rank_clozes;
+use tasks::cloze_ranking::{rank_clozes, rank_typed};
 use transfer_eval::Ties;
 use transfer_eval::lama::{
-    ClozeConfig, CommonVocabulary, Corpus, Fact, Relation, build_clozes, read_corpus, score_lama,
+    ClozeConfig, CommonVocabulary, Corpus, build_clozes, build_typed_clozes, read_corpus,
+    read_mlama, score_lama,
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::recipe::Recipe;
-use crate::{Items, SuiteTask, Tested, Trained, expect_length, start, write_items};
+use crate::benchmark::{Benchmark, Scorer, Split, Tested, check_length};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lama {
     /// Inputs in a batch.
     pub evaluation_batch_size: usize,
-    pub data: Data,
+    pub data: LamaData,
     pub clozes: ClozeConfig,
 }
 
 /// Where the data lies.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Data {
+pub struct LamaData {
     /// LAMA's folder `data`, with `relations.jsonl` and a folder for each part.
     pub test: InputPath,
     /// The parts' folders; found in `test`.
@@ -56,22 +58,9 @@ impl Lama {
             }
         }
     }
-
-    /// The relations of a part with their facts.
-    fn read(&self, corpus: Corpus) -> Result<(Vec<Relation>, Vec<Fact>)> {
-        let all = read_corpus(&self.data.test, corpus)?;
-        let (relations, facts): (Vec<_>, Vec<_>) =
-            all.into_iter().map(|(relation, facts)| (relation, facts.facts)).unzip();
-        Ok((relations, facts.concat()))
-    }
-
-    fn parts(&self) -> impl Iterator<Item = Corpus> {
-        let there = |(_, name): &(Corpus, &str)| self.data.parts.contains_key(*name);
-        FOLDERS.into_iter().filter(there).map(|(corpus, _)| corpus)
-    }
 }
 
-impl SuiteTask for Lama {
+impl Benchmark for Lama {
     fn is_given(&self) -> bool {
         self.data.test.is_set()
     }
@@ -80,57 +69,125 @@ impl SuiteTask for Lama {
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         let names = FOLDERS.map(|(_, name)| name).join(", ");
         let folder: &Path = &self.data.test;
-        ensure!(
-            !self.data.parts.is_empty(),
-            "data.test = {folder:?}: it holds none of the folders {names}"
-        );
+        let any = !self.data.parts.is_empty();
+        ensure!(any, "data.test = {folder:?}: it holds none of the folders {names}");
         Ok(())
-    }
-
-    fn check(&self, model: &Pretrained) -> Result<()> {
-        expect_length("clozes.max_length", self.clozes.max_length, model)?;
-        self.parts().try_for_each(|corpus| {
-            build_clozes(&self.read(corpus)?.1, &model.tokenizer, None, &self.clozes)
-                .with_context(|| corpus.name())
-                .map(drop)
-        })
     }
 
     fn head(&self) -> Head {
         Head::MaskedLm
     }
 
-    fn train(&self, _: &Cell<Recipe>) -> Result<Trained> {
-        Ok(Trained::default())
-    }
-
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let model = start(cell, self.head())?;
+    fn scorer<'a>(&'a self, _: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
+        check_length("clozes.max_length", self.clozes.max_length, model)?;
         let words = &self.data.vocabulary;
         let words = words.is_set().then(|| CommonVocabulary::read(words)).transpose()?;
         let candidates = words.as_ref().map(|words| words.candidates(&model.tokenizer));
         let candidates = candidates.transpose()?;
-        let (mut tested, mut items) = (Tested::default(), Items::new());
-        let mut total = Vec::new();
-        for corpus in self.parts() {
-            let (relations, facts) = self.read(corpus)?;
-            let built = build_clozes(&facts, &model.tokenizer, words.as_ref(), &self.clozes)
-                .with_context(|| corpus.name())?;
-            let (batch, ties) = (self.evaluation_batch_size, Ties::Pessimistic);
-            let ranks = rank_clozes(&model.model, &built.clozes, candidates.as_ref(), ties, batch)?;
-            let score = score_lama(&relations, &built.clozes, &ranks)?;
-            for row in score.measured("", corpus) {
-                if row.setting.ends_with(" Total") {
-                    total.push(row.value);
-                }
-                tested.parts.insert(row.setting, row.value);
+        let mut parts = Vec::new();
+        for (corpus, name) in FOLDERS {
+            if !self.data.parts.contains_key(name) {
+                continue;
             }
-            let right = ranks.iter().map(|&rank| if rank == Some(1) { 100.0 } else { 0.0 });
-            items.entry("en".to_owned()).or_default().extend(right);
+            let all = read_corpus(&self.data.test, corpus)?;
+            let (relations, facts): (Vec<_>, Vec<_>) =
+                all.into_iter().map(|(relation, facts)| (relation, facts.facts)).unzip();
+            let words = words.as_ref();
+            let built = build_clozes(&facts.concat(), &model.tokenizer, words, &self.clozes);
+            parts.push((corpus, relations, built.with_context(|| corpus.name())?.clozes));
         }
-        write_items(cell, &items)?;
-        let mean = total.iter().sum::<f64>() / total.len().max(1) as f64;
-        tested.metrics.insert("p@1".to_owned(), [("en".to_owned(), mean)].into());
-        Ok(tested)
+        let score = move |_: Option<&Path>| {
+            let mut tested = Tested::default();
+            let mut totals = Vec::new();
+            for (corpus, relations, clozes) in &parts {
+                let size = self.evaluation_batch_size;
+                let ties = Ties::Pessimistic;
+                let ranks = rank_clozes(&model.model, clozes, candidates.as_ref(), ties, size)?;
+                for row in score_lama(relations, clozes, &ranks)?.measured("", *corpus) {
+                    if row.setting.ends_with(" Total") {
+                        totals.push(row.value);
+                    }
+                    tested.parts.insert(row.setting, row.value);
+                }
+                tested.add_items("en", ranks.iter().map(|&rank| rank == Some(1)));
+            }
+            tested.add("p@1", "en", totals.iter().sum::<f64>() / totals.len().max(1) as f64);
+            Ok(tested)
+        };
+        Ok(Scorer { languages: vec!["en".to_owned()], score: Box::new(score) })
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    /// Inputs in a batch.
+    pub evaluation_batch_size: usize,
+    pub data: FactsData,
+}
+
+/// Where the data lies.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FactsData {
+    /// What tables call the data set.
+    pub name: String,
+    /// Folders of mLAMA by language, such as `test.de = "mlama1.1/de"`.
+    pub test: BTreeMap<Language, JsonlFolder>,
+    /// The same of facts that a model may have been trained on, reported beside those of `test`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<Language, JsonlFolder>,
+}
+
+impl Facts {
+    /// The metric of each set, and its folders by language.
+    fn sets(&self) -> Vec<(&str, &BTreeMap<Language, JsonlFolder>)> {
+        let FactsData { test, seen, .. } = &self.data;
+        match seen.is_empty() {
+            true => vec![("p@1", test)],
+            false => vec![("p@1 train", seen), ("p@1 test", test)],
+        }
+    }
+}
+
+impl Benchmark for Facts {
+    fn is_given(&self) -> bool {
+        !self.data.test.is_empty()
+    }
+
+    fn validate(&self) -> Result<()> {
+        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
+        for folder in self.sets().into_iter().flat_map(|(_, folders)| folders.values()) {
+            folder.required("data.test.*", "a folder of mLAMA")?;
+        }
+        Ok(())
+    }
+
+    fn head(&self) -> Head {
+        Head::MaskedLm
+    }
+
+    fn scorer<'a>(&'a self, _: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
+        let length = usize::try_from(model.model.config().max_length())?;
+        let mut sets = Vec::new();
+        for (metric, folders) in self.sets() {
+            for (language, folder) in folders {
+                let clozes = build_typed_clozes(&read_mlama(folder)?, &model.tokenizer, length)
+                    .with_context(|| folder.display().to_string())?;
+                sets.push((metric, language, clozes));
+            }
+        }
+        let score = move |_: Option<&Path>| {
+            let mut tested = Tested::default();
+            for (metric, language, clozes) in &sets {
+                let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
+                tested.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
+                tested.add(&format!("{metric}, guessing"), language, clozes.guessing());
+                tested.add_items(language, ranks.iter().map(|&rank| rank == 1));
+            }
+            Ok(tested)
+        };
+        let languages = self.data.test.keys().map(Language::to_string).collect();
+        Ok(Scorer { languages, score: Box::new(score) })
     }
 }

@@ -1,6 +1,6 @@
 //! The fine-tunings and probes by which the papers judge a model, for any number of models: MLQA,
 //! named entities, XNLI, LAMA, and facts in several languages.
-mod facts;
+mod benchmark;
 mod lama;
 mod mlqa;
 mod ner;
@@ -8,39 +8,15 @@ mod recipe;
 mod report;
 mod xnli;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use benchmark::{FineTuning, Split, Tested};
 use experiment::{Cell, Experiment, write_json};
-use mlqa_eval::FileScore;
 use recipe::{Recipe, Selection};
 use serde::{Deserialize, Serialize};
-use trainer::selection::CheckpointSelection;
-use transfer_eval::Scores;
-use xlmr_model::{Head, Pretrained, Segments};
-
-/// What a task is to the suite: data, a protocol, and how a model is judged by them.
-trait SuiteTask {
-    /// Whether the recipe has data for it.
-    fn is_given(&self) -> bool;
-
-    /// Checks what needs no model; names the key.
-    fn validate(&self) -> Result<()>;
-
-    /// Reads every file once, and checks lengths and labels against a model, so that what is wrong
-    /// is found before anything is trained.
-    fn check(&self, model: &Pretrained) -> Result<()>;
-
-    /// The head that it needs.
-    fn head(&self) -> Head;
-
-    /// Fine-tunes a model on English and leaves it in the cell's `model`; a probe does nothing.
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained>;
-
-    /// Scores in every language.
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested>;
-}
+use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
+use xlmr_model::Segments;
 
 /// What training alone knows; numbers in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -54,77 +30,67 @@ struct Trained {
     dev: Vec<Scores>,
 }
 
-/// What a test shows; numbers in percent.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-struct Tested {
-    /// By metric and language; the first metric of [`report::Kind`] is the one that is compared.
-    metrics: BTreeMap<String, Scores>,
-    /// Of question answering: one for each question file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    files: Vec<FileScore>,
-    /// Of LAMA: the numbers of its table, under their data sets' names.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    parts: BTreeMap<String, f64>,
-}
+/// The file of a cell's items.
+const ITEMS: &str = "items.json";
 
 fn main() -> ExitCode {
     experiment::main(run)
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let recipe = &experiment.recipe;
-    for task in &recipe.skipped {
+    for task in &experiment.recipe.skipped {
         experiment.log(format!("{task}: no data is given, so it is left out"));
     }
-    let results = experiment.each(
-        |cell| cell.arm.tasks.only()?.1.train(cell),
-        |cell, _| {
-            let tested = cell.arm.tasks.only()?.1.test(cell)?;
-            let metrics = &tested.metrics;
-            let scores = metrics.get("f1").or(metrics.values().next()).into_iter().flatten();
-            let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
-            let list = text.collect::<Vec<_>>().join(", ");
-            experiment::log(format!("{}: {list}", cell.label()));
-            Ok(tested)
-        },
-    )?;
+    let results = experiment.each(fine_tune, |cell, _| test(cell))?;
     report::write(experiment, &results)
 }
 
-/// Refuses inputs that are longer than the model's positions.
-fn expect_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
-    let positions = model.model.config().max_length();
-    let fits = i64::try_from(length).is_ok_and(|length| length <= positions);
-    ensure!(fits, "{key} = {length}: the model has {positions} positions");
-    Ok(())
-}
-
-/// The model of an arm, with `head` to be trained or, for a probe, as it was trained.
-fn start(cell: &Cell<Recipe>, head: Head) -> Result<Pretrained> {
-    Ok(cell.load(&cell.arm.model, &[head], Segments::AsSaved)?)
-}
-
-/// The selection of an epoch by development scores of these languages.
-fn selection<'a>(
-    rule: Selection,
-    languages: impl IntoIterator<Item = String>,
-    score: impl Fn() -> Result<Scores> + 'a,
-) -> CheckpointSelection<'a> {
-    let english = rule == Selection::EnglishOnly;
-    CheckpointSelection {
-        rule: format!("{rule:?}"),
-        decides: english.then(|| "en".to_owned()),
-        ..CheckpointSelection::highest_mean(languages, move || Ok(score()?))
+/// Fine-tunes a model on English and leaves that of the best epoch in the cell's `model`; a probe
+/// trains nothing.
+fn fine_tune(cell: &Cell<Recipe>) -> Result<Trained> {
+    let (row, benchmark) = cell.arm.tasks.only()?;
+    let mut trained = Trained::default();
+    if !row.trains {
+        return Ok(trained);
     }
+    let model = cell.load(&cell.arm.model, &[benchmark.head()], Segments::AsSaved)?;
+    let parameters = model.model.named_parameters();
+    let FineTuning { mut task, config, selection } = benchmark.fine_tuning(&model)?;
+    let development = benchmark.scorer(Split::Development, &model)?;
+    if development.languages.is_empty() {
+        cell.fit("fine-tune", config, &parameters, &mut *task)?;
+    } else {
+        let score = || {
+            let metrics = (development.score)(None)?.metrics;
+            Ok(metrics.get(row.metric).cloned().unwrap_or_default())
+        };
+        let english = selection == Selection::EnglishOnly;
+        let selection = CheckpointSelection {
+            rule: format!("{selection:?}"),
+            decides: english.then(|| "en".to_owned()),
+            ..CheckpointSelection::highest_mean(development.languages.clone(), score)
+        };
+        let mut task = BestEpoch::new(&mut *task, &parameters, selection);
+        cell.fit("fine-tune", config, &parameters, &mut task)?;
+        let (best, dev) = task.finish()?;
+        trained = Trained { epoch: Some(best + 1), dev };
+    }
+    benchmark.save(&model, &cell.dir("model"))?;
+    Ok(trained)
 }
 
-/// One value for each item of a test, in percent, by language: what two models are compared by.
-type Items = BTreeMap<String, Vec<f64>>;
-
-/// The file of a cell's [`Items`].
-const ITEMS: &str = "items.json";
-
-fn write_items(cell: &Cell<Recipe>, items: &Items) -> Result<()> {
-    ensure!(items.values().any(|of| !of.is_empty()), "{}: nothing was tested", cell.label());
-    Ok(write_json(cell.dir(ITEMS), items)?)
+/// Scores a model in every language: as it was fine-tuned, or for a probe as it was pre-trained.
+fn test(cell: &Cell<Recipe>) -> Result<Tested> {
+    let (row, benchmark) = cell.arm.tasks.only()?;
+    let folder = if row.trains { cell.dir("model") } else { cell.arm.model.to_path_buf() };
+    let model = cell.load(folder, &[benchmark.head()], Segments::AsSaved)?;
+    let scorer = benchmark.scorer(Split::Test, &model)?;
+    let tested = (scorer.score)(Some(&cell.dir("predictions")))?;
+    let any = tested.items.values().any(|items| !items.is_empty());
+    ensure!(any, "{}: nothing was tested", cell.label());
+    write_json(cell.dir(ITEMS), &tested.items)?;
+    let scores = tested.metrics.get("f1").or(tested.metrics.values().next()).into_iter().flatten();
+    let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
+    experiment::log(format!("{}: {}", cell.label(), text.collect::<Vec<_>>().join(", ")));
+    Ok(tested)
 }

@@ -1,20 +1,20 @@
 //! Questions: English ones to train on, MLQA's or XQuAD's to test (XLM-K, section 4.1, Table 1;
 //! *Bridging the Language Gap*, Table I; *From Good to Best*, Tables 5 and 6).
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath, JsonFolder};
+use experiment::{InputPath, JsonFolder};
 use mlqa_eval::{Dataset, DecodeConfig, Language, Normalization, Predictions, WindowConfig, score};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::{
-    EvaluationConfig, QaConfig, QaData, QaPredictor, QaTask, QuestionFile, QuestionLanguages,
-    TrainingQuestions, check_files, evaluate, mlqa_files, question_file,
+    EvaluationConfig, QaConfig, QaData, QaPredictor, QaTask, QuestionFile, TrainingQuestions,
+    check_files, evaluate, mlqa_files, question_file,
 };
 use trainer::TrainConfig;
-use trainer::selection::BestEpoch;
-use transfer_eval::Scores;
-use xlmr_model::{Head, Pretrained, Segments};
+use xlmr_model::{Head, Pretrained};
 
-use crate::recipe::{Recipe, Selection};
-use crate::{Items, SuiteTask, Tested, Trained, selection, start, write_items};
+use crate::benchmark::{Benchmark, FineTuning, Scorer, Split, Tested};
+use crate::recipe::Selection;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,30 +48,22 @@ pub struct Data {
 }
 
 impl Mlqa {
-    /// Development files; none: the last epoch is taken.
-    fn dev_files(&self) -> Vec<QuestionFile> {
-        let languages = match self.selection {
-            Selection::AllLanguages => self.data.languages.as_slice(),
-            Selection::EnglishOnly => &[Language::EN],
-        };
-        match self.data.dev.is_set() {
-            true => mlqa_files(&self.data.dev, "dev", languages),
-            false => Vec::new(),
+    fn files(&self, split: Split) -> Vec<QuestionFile> {
+        let Data { dev, test, languages, all_pairs, .. } = &self.data;
+        match (split, self.selection) {
+            (Split::Development, _) if !dev.is_set() => Vec::new(),
+            (Split::Development, Selection::EnglishOnly) => mlqa_files(dev, "dev", &[Language::EN]),
+            (Split::Development, Selection::AllLanguages) => mlqa_files(dev, "dev", languages),
+            (Split::Test, _) if *all_pairs => {
+                let config = EvaluationConfig { contexts: languages.clone(), ..Default::default() };
+                config.files(test, languages)
+            }
+            (Split::Test, _) => mlqa_files(test, "test", languages),
         }
-    }
-
-    fn test_files(&self) -> Vec<QuestionFile> {
-        let questions = match self.data.all_pairs {
-            true => QuestionLanguages::All,
-            false => QuestionLanguages::OfContext,
-        };
-        let contexts = self.data.languages.clone();
-        let config = EvaluationConfig { contexts, questions, ..EvaluationConfig::default() };
-        config.files(&self.data.test, &self.data.languages)
     }
 }
 
-impl SuiteTask for Mlqa {
+impl Benchmark for Mlqa {
     fn is_given(&self) -> bool {
         self.data.train.is_set()
     }
@@ -85,83 +77,57 @@ impl SuiteTask for Mlqa {
         Ok(())
     }
 
-    fn check(&self, model: &Pretrained) -> Result<()> {
-        let config = model.model.config();
-        let positions = usize::try_from(config.max_length())?;
-        self.windows
-            .validate(positions, usize::try_from(config.type_vocab_size)?)
-            .context("windows")?;
-        TrainingQuestions::read(&self.data.train)?.answered()?;
-        Ok(check_files(self.dev_files().iter().chain(&self.test_files()))?)
-    }
-
     fn head(&self) -> Head {
         Head::Span
     }
 
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
-        let start = start(cell, self.head())?;
-        let (model, parameters) = (&start.model, start.model.named_parameters());
+    fn fine_tuning<'a>(&'a self, model: &'a Pretrained) -> Result<FineTuning<'a>> {
+        let config = model.model.config();
+        let positions = usize::try_from(config.max_length())?;
+        let segments = usize::try_from(config.type_vocab_size)?;
+        self.windows.validate(positions, segments).context("windows")?;
         let (train, _) = TrainingQuestions::read(&self.data.train)?.answered()?;
-        let dev = self.dev_files();
         let data = QaData {
             questions: &train.questions,
             question_entity_spans: None,
             windows: &self.windows,
         };
-        let mut task = QaTask::new(model, &start.tokenizer, &data, &QaConfig::default())?;
-        let mut trained = Trained::default();
-        if dev.is_empty() {
-            cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
-        } else {
-            let predictor = QaPredictor::new(model, &start.tokenizer, &self.windows)
-                .with_decoding(&self.decoding)
-                .with_batch_size(self.evaluation_batch_size);
-            let score = || -> Result<Scores> {
-                let f1 = |file: &QuestionFile| {
-                    let dataset = Dataset::read(&file.path)?;
-                    let answers = predictor.predict(&dataset.questions)?;
-                    let answers = Predictions::from(answers.as_slice());
-                    let rules = Normalization::Mlqa(file.context);
-                    Ok((file.context.to_string(), score(&dataset, &answers, rules)?.f1))
-                };
-                dev.iter().map(f1).collect()
-            };
-            let names = dev.iter().map(|file| file.context.to_string());
-            let mut task =
-                BestEpoch::new(task, &parameters, selection(self.selection, names, score));
-            cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
-            let (best, dev) = task.finish()?;
-            trained = Trained { epoch: Some(best + 1), dev };
-        }
-        start.save(cell.dir("model"), self.head())?;
-        Ok(trained)
+        let task = QaTask::new(&model.model, &model.tokenizer, &data, &QaConfig::default())?;
+        Ok(FineTuning {
+            task: Box::new(task),
+            config: &self.fine_tuning,
+            selection: self.selection,
+        })
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let trained = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
-        let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &self.windows)
+    fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
+        let files = self.files(split);
+        check_files(&files)?;
+        let languages = files.iter().map(|file| file.context.to_string()).collect();
+        let predictor = QaPredictor::new(&model.model, &model.tokenizer, &self.windows)
             .with_decoding(&self.decoding)
             .with_batch_size(self.evaluation_batch_size);
-        let (sources, out) = (self.test_files(), cell.dir("predictions"));
-        let files = evaluate(&predictor, &sources, "test", &[], &out)?;
-        let (mut tested, mut items) = (Tested { files, ..Tested::default() }, Items::new());
-        for (file, scored) in sources.iter().zip(&tested.files) {
-            let (context, question) = (file.context, file.question);
-            if context == question {
-                for (metric, value) in [("f1", scored.f1), ("em", scored.em)] {
-                    let of = tested.metrics.entry(metric.to_owned()).or_default();
-                    of.insert(context.to_string(), value);
-                }
+        let score = move |folder: Option<&Path>| {
+            let mut tested = Tested::default();
+            if let Some(folder) = folder {
+                tested.files = evaluate(&predictor, &files, "test", &[], folder)?;
             }
-            let dataset = Dataset::read(&file.path)?;
-            let answers = Predictions::read(question_file(&out, "test", context, question))?;
-            let rules = Normalization::Mlqa(context);
-            let each = score(&dataset, &answers, rules)?.per_question;
-            let values = each.iter().map(|question| 100.0 * question.f1);
-            items.entry(question.to_string()).or_default().extend(values);
-        }
-        write_items(cell, &items)?;
-        Ok(tested)
+            for &QuestionFile { context, question, ref path, .. } in &files {
+                let dataset = Dataset::read(path)?;
+                let answers = match folder {
+                    Some(of) => Predictions::read(question_file(of, "test", context, question))?,
+                    None => predictor.predict(&dataset.questions)?.as_slice().into(),
+                };
+                let scores = score(&dataset, &answers, Normalization::Mlqa(context))?;
+                if context == question {
+                    tested.add("f1", context, scores.f1);
+                    tested.add("em", context, scores.exact_match);
+                }
+                let items = scores.per_question.iter().map(|question| 100.0 * question.f1);
+                tested.items.entry(question.to_string()).or_default().extend(items);
+            }
+            Ok(tested)
+        };
+        Ok(Scorer { languages, score: Box::new(score) })
     }
 }

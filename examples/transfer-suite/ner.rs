@@ -1,21 +1,19 @@
 //! Named entities: tagged English sentences to train on, others to test (XLM-K, section 4.1,
 //! Table 2).
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath};
+use experiment::InputPath;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::token_classification::{self, EncodedSentences, HeldOut, TokenClassificationTask};
-use tokenizers::Tokenizer;
 use trainer::TrainConfig;
-use trainer::selection::BestEpoch;
-use transfer_eval::Scores;
 use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
-use xlmr_model::{Head, Pretrained, Segments};
+use xlmr_model::{Head, Pretrained};
 
-use crate::recipe::{Recipe, Selection};
-use crate::{Items, SuiteTask, Tested, Trained, expect_length, selection, start, write_items};
+use crate::benchmark::{Benchmark, FineTuning, Scorer, Split, Tested, check_length};
+use crate::recipe::Selection;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,7 +58,8 @@ impl Ner {
 
     /// Training sentences, and development sentences by language.
     fn training(&self) -> Result<(Vec<Sentence>, Sentences)> {
-        let (mut train, mut dev) = (read_ner(&self.data.train, None)?, Self::read(&self.data.dev)?);
+        let mut train = read_ner(&self.data.train, None)?;
+        let mut dev = Self::read(&self.data.dev)?;
         if let Some(held_out) = &self.data.held_out {
             let held;
             (train, held) = held_out.divide(train).context("data")?;
@@ -69,12 +68,19 @@ impl Ner {
         Ok((train, dev))
     }
 
-    fn encode(&self, all: &[Sentence], tokenizer: &Tokenizer) -> Result<EncodedSentences> {
-        Ok(EncodedSentences::new(all.to_vec(), tokenizer, &self.labels(), &self.encoding)?)
+    fn encode(
+        &self,
+        (language, sentences): (Language, Vec<Sentence>),
+        model: &Pretrained,
+    ) -> Result<(Language, EncodedSentences)> {
+        check_length("encoding.max_length", self.encoding.max_length, model)?;
+        let tokenizer = &model.tokenizer;
+        let encoded = EncodedSentences::new(sentences, tokenizer, &self.labels(), &self.encoding);
+        Ok((language, encoded.with_context(|| format!("sentences in {language}"))?))
     }
 }
 
-impl SuiteTask for Ner {
+impl Benchmark for Ner {
     fn is_given(&self) -> bool {
         self.data.train.is_set()
     }
@@ -97,68 +103,45 @@ impl SuiteTask for Ner {
         Ok(dev.values().chain(test.values()).try_for_each(named)?)
     }
 
-    fn check(&self, model: &Pretrained) -> Result<()> {
-        expect_length("encoding.max_length", self.encoding.max_length, model)?;
-        let (train, dev) = self.training()?;
-        let train: Sentences = [(Language::EN, train)].into();
-        for (language, all) in train.iter().chain(&dev).chain(&Self::read(&self.data.test)?) {
-            self.encode(all, &model.tokenizer)
-                .with_context(|| format!("sentences in {language}"))?;
-        }
-        Ok(())
-    }
-
     fn head(&self) -> Head {
         token_classification::head(&self.labels())
     }
 
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
-        let start = start(cell, self.head())?;
-        let (model, parameters) = (&start.model, start.model.named_parameters());
-        let (train, dev) = self.training()?;
-        let train = self.encode(&train, &start.tokenizer)?;
-        let encode = |(language, all): (&Language, &Vec<Sentence>)| {
-            Ok((language.to_string(), self.encode(all, &start.tokenizer)?))
-        };
-        let dev = dev.iter().map(encode).collect::<Result<BTreeMap<_, _>>>()?;
-        let score = || -> Result<Scores> {
-            let f1 = |(language, sentences): (&String, &EncodedSentences)| {
-                let tagged =
-                    sentences.predict(model, &self.labels(), self.evaluation_batch_size)?;
-                Ok((language.clone(), 100.0 * tagged.score.micro.f1))
-            };
-            dev.iter().map(f1).collect()
-        };
-        let task = TokenClassificationTask::new(model, &train.inputs)?;
-        let chosen = selection(self.selection, dev.keys().cloned(), score);
-        let mut task = BestEpoch::new(task, &parameters, chosen);
-        cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
-        let (best, dev) = task.finish()?;
-        token_classification::save(&start, &self.labels(), cell.dir("model"))?;
-        Ok(Trained { epoch: Some(best + 1), dev })
+    fn fine_tuning<'a>(&'a self, model: &'a Pretrained) -> Result<FineTuning<'a>> {
+        let (_, train) = self.encode((Language::EN, self.training()?.0), model)?;
+        let task = Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?);
+        Ok(FineTuning { task, config: &self.fine_tuning, selection: self.selection })
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let tagger = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
-        let (mut tested, mut items) = (Tested::default(), Items::new());
-        for (language, sentences) in Self::read(&self.data.test)? {
-            let encoded = self.encode(&sentences, &tagger.tokenizer)?;
-            let tagged =
-                encoded.predict(&tagger.model, &self.labels(), self.evaluation_batch_size)?;
-            let file = cell.dir("predictions").join(format!("{language}.conll"));
-            write_ner(file, &tagged.sentences)?;
-            let all = tagged.score.micro;
-            for (metric, share) in
-                [("f1", all.f1), ("precision", all.precision), ("recall", all.recall)]
-            {
-                let scores = tested.metrics.entry(metric.to_owned()).or_default();
-                scores.insert(language.to_string(), 100.0 * share);
+    fn save(&self, model: &Pretrained, folder: &Path) -> Result<()> {
+        Ok(token_classification::save(model, &self.labels(), folder)?)
+    }
+
+    fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
+        let sentences = match split {
+            Split::Development => self.training()?.1,
+            Split::Test => Self::read(&self.data.test)?,
+        };
+        let encoded = sentences.into_iter().map(|of_language| self.encode(of_language, model));
+        let encoded = encoded.collect::<Result<BTreeMap<Language, EncodedSentences>>>()?;
+        let languages = encoded.keys().map(Language::to_string).collect();
+        let score = move |predictions: Option<&Path>| {
+            let mut tested = Tested::default();
+            for (language, gold) in &encoded {
+                let size = self.evaluation_batch_size;
+                let tagged = gold.predict(&model.model, &self.labels(), size)?;
+                if let Some(folder) = predictions {
+                    write_ner(folder.join(format!("{language}.conll")), &tagged.sentences)?;
+                }
+                let all = tagged.score.micro;
+                tested.add("f1", language, 100.0 * all.f1);
+                tested.add("precision", language, 100.0 * all.precision);
+                tested.add("recall", language, 100.0 * all.recall);
+                let pairs = gold.sentences.iter().zip(&tagged.sentences);
+                tested.add_items(language, pairs.map(|(gold, tagged)| gold.tags == tagged.tags));
             }
-            let pairs = sentences.iter().zip(&tagged.sentences);
-            let right = pairs.map(|(gold, own)| if gold.tags == own.tags { 100.0 } else { 0.0 });
-            items.insert(language.to_string(), right.collect());
-        }
-        write_items(cell, &items)?;
-        Ok(tested)
+            Ok(tested)
+        };
+        Ok(Scorer { languages, score: Box::new(score) })
     }
 }

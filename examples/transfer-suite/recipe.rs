@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
-use crate::SuiteTask;
-use crate::facts::Facts;
-use crate::lama::Lama;
+use crate::benchmark::{BENCHMARKS, Benchmark, Row, Split};
+use crate::lama::{Facts, Lama};
 use crate::mlqa::Mlqa;
 use crate::ner::Ner;
 use crate::xnli::Xnli;
@@ -72,23 +71,22 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    fn all(&self) -> Vec<(&'static str, &dyn SuiteTask)> {
+    /// Those that are there, in the order of [`BENCHMARKS`].
+    fn all(&self) -> Vec<(&'static Row, &dyn Benchmark)> {
+        fn any<T: Benchmark>(task: &Option<T>) -> Option<&dyn Benchmark> {
+            task.as_ref().map(|task| task as &dyn Benchmark)
+        }
         let Self { mlqa, ner, xnli, lama, facts } = self;
-        let mut all: Vec<(&'static str, &dyn SuiteTask)> = Vec::new();
-        all.extend(mlqa.as_ref().map(|task| ("mlqa", task as &dyn SuiteTask)));
-        all.extend(ner.as_ref().map(|task| ("ner", task as &dyn SuiteTask)));
-        all.extend(xnli.as_ref().map(|task| ("xnli", task as &dyn SuiteTask)));
-        all.extend(lama.as_ref().map(|task| ("lama", task as &dyn SuiteTask)));
-        all.extend(facts.as_ref().map(|task| ("facts", task as &dyn SuiteTask)));
-        all
+        let all = [any(mlqa), any(ner), any(xnli), any(lama), any(facts)];
+        BENCHMARKS.iter().zip(all).filter_map(|(row, task)| Some((row, task?))).collect()
     }
 
     fn is_empty(&self) -> bool {
         self.all().is_empty()
     }
 
-    /// The task of an arm, and its name.
-    pub fn only(&self) -> Result<(&'static str, &dyn SuiteTask)> {
+    /// The benchmark of an arm.
+    pub fn only(&self) -> Result<(&'static Row, &dyn Benchmark)> {
         match self.all()[..] {
             [one] => Ok(one),
             ref all => bail!("an arm has one task, this one has {}", all.len()),
@@ -146,14 +144,14 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     fn complete(&mut self) -> Result<()> {
         let models = std::mem::take(&mut self.models);
         for tasks in std::mem::take(&mut self.tasks).apart() {
-            let Ok((kind, task)) = tasks.only() else { continue };
+            let Ok((row, task)) = tasks.only() else { continue };
             if !task.is_given() {
-                self.skipped.push(kind.to_owned());
+                self.skipped.push(row.name.to_owned());
                 continue;
             }
             for (name, model) in &models {
                 let arm = Arm { model: model.clone(), tasks: tasks.clone() };
-                self.arms.entry(format!("{kind}.{name}")).or_insert(arm);
+                self.arms.entry(format!("{}.{name}", row.name)).or_insert(arm);
             }
         }
         let given = "give --model NAME=DIR, and data for a task";
@@ -169,8 +167,8 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     fn validate(&self) -> Result<()> {
         for (name, arm) in &self.arms {
             arm.model.required(&format!("arms.{name}.model"), "a Hugging Face folder")?;
-            let (kind, task) = arm.tasks.only().with_context(|| format!("arms.{name}"))?;
-            task.validate().with_context(|| format!("tasks.{kind}"))?;
+            let (row, task) = arm.tasks.only().with_context(|| format!("arms.{name}"))?;
+            task.validate().with_context(|| format!("tasks.{}", row.name))?;
         }
         let known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);
         if !self.baseline.is_empty() && !known(&self.baseline) {
@@ -179,21 +177,32 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         Ok(())
     }
 
+    /// Reads and encodes all that is trained and tested on, so that what is wrong is found before
+    /// anything is trained.
     fn check_inputs(&self) -> Result<()> {
         for name in self.run.selected() {
             let Some(arm) = self.arms.get(name) else { continue };
-            let (kind, task) = arm.tasks.only()?;
-            let (head, options) = (task.head(), LoadOptions::default());
+            let (row, task) = arm.tasks.only()?;
+            let head = task.head();
+            let options = LoadOptions::default();
             let (model, report) = Pretrained::load(&arm.model, &[head], Device::Cpu, options)?;
             if head == Head::MaskedLm && !report.missing.is_empty() {
                 bail!(
-                    "{}: it has no {}, which {kind} asks for as it was pre-trained; leave it out \
+                    "{}: it has no {}, which {} asks for as it was pre-trained; leave it out \
                      (--arms), or give a model with a masked-LM head",
                     arm.model.display(),
-                    report.missing.join(", ")
+                    report.missing.join(", "),
+                    row.name
                 );
             }
-            task.check(&model).with_context(|| format!("{name}: tasks.{kind}"))?;
+            let encode = || -> Result<()> {
+                if row.trains {
+                    task.fine_tuning(&model)?;
+                    task.scorer(Split::Development, &model)?;
+                }
+                task.scorer(Split::Test, &model).map(drop)
+            };
+            encode().with_context(|| format!("{name}: tasks.{}", row.name))?;
         }
         Ok(())
     }

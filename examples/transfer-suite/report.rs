@@ -2,48 +2,20 @@
 //! numbers of both.
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use experiment::{Experiment, Results, read_json};
 use mlqa_eval::{
     Matrix, PairedTest, Resampling, SetSummary, holm, paired_test, set_tables, table_one,
 };
-use results::{Measured, PrintedTable, Spread, Table, cell, over_seeds};
+use results::{AVERAGE, Measured, PrintedTable, SeedSummary, Spread, Table, cell, over_seeds};
 use serde::Serialize;
 use serde_json::json;
-use transfer_eval::{SeedRun, SeedSummary, mean, summarize_seeds};
 
+use crate::benchmark::{BENCHMARKS, Items, Row, Tested};
 use crate::recipe::{Recipe, model_of, task_of};
-use crate::{ITEMS, Items, Tested, Trained};
+use crate::{ITEMS, Trained};
 
 type Cells = Results<Trained, Tested>;
-
-/// The mean over languages.
-const AVERAGE: &str = "average";
-
-/// A task as tables name it: what it is called, the metric that counts, XLM-K's table of it.
-struct Kind {
-    task: &'static str,
-    title: &'static str,
-    metric: &'static str,
-    table: Option<&'static str>,
-    /// Whether a model is trained for it; else every seed gives the same, and the first counts.
-    trains: bool,
-}
-
-const KINDS: [Kind; 5] = [
-    Kind { task: "mlqa", title: "MLQA", metric: "f1", table: Some("001-1"), trains: true },
-    Kind { task: "ner", title: "NER", metric: "f1", table: Some("001-2"), trains: true },
-    Kind { task: "xnli", title: "XNLI", metric: "accuracy", table: Some("001-3"), trains: true },
-    Kind { task: "lama", title: "LAMA", metric: "p@1", table: Some("001-5"), trains: false },
-    Kind { task: "facts", title: "facts", metric: "p@1", table: None, trains: false },
-];
-
-impl Kind {
-    /// How many seeds count at most.
-    fn seeds(&self) -> usize {
-        if self.trains { usize::MAX } else { 1 }
-    }
-}
 
 /// One model on one task over all seeds.
 struct Judged<'a> {
@@ -56,10 +28,10 @@ struct Judged<'a> {
 
 /// The same in `summary.json`.
 #[derive(Serialize)]
-struct JudgedSummary {
+struct JudgedSummary<'a> {
     /// By metric and language; `average` is the mean over languages.
     #[serde(flatten)]
-    metrics: BTreeMap<String, BTreeMap<String, Spread>>,
+    scores: &'a BTreeMap<String, BTreeMap<String, Spread>>,
     best_seed: u64,
     epochs: Vec<usize>,
     /// The mean over seeds.
@@ -82,23 +54,23 @@ struct Comparison {
 /// Writes the report and prints its first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
     let mut tasks = Vec::new();
-    for kind in &KINDS {
-        let arms = experiment.arms().iter().filter(|arm| task_of(arm) == kind.task);
-        let models = arms.map(|arm| judged(results, arm, kind)).collect::<Result<Vec<_>>>()?;
+    for row in &BENCHMARKS {
+        let arms = experiment.arms().iter().filter(|arm| task_of(arm) == row.name);
+        let models = arms.map(|arm| judged(results, arm, row)).collect::<Result<Vec<_>>>()?;
         if !models.is_empty() {
-            tasks.push((kind, models));
+            tasks.push((row, models));
         }
     }
     let mut text = overview(experiment, &tasks);
     let mut numbers = Vec::new();
-    for (kind, models) in &tasks {
-        text.push_str(&languages(kind, models));
-        let of_task = measured(experiment, results, kind, models);
-        if let Some(id) = kind.table {
+    for (row, models) in &tasks {
+        text.push_str(&languages(row, models));
+        let of_task = measured(experiment, results, row, models);
+        if let Some(id) = row.printed {
             let table = PrintedTable::new(id, &of_task)?.to_markdown();
             text.push_str(&format!("\nBeside the printed table of XLM-K ({id}):\n\n{table}"));
         }
-        if kind.task == "mlqa" {
+        if row.name == "mlqa" {
             text.push_str(&question_tables(experiment, results, models));
         }
         numbers.extend(of_task);
@@ -106,15 +78,14 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
     let comparisons = comparisons(experiment)?;
     text.push_str(&compared(&comparisons));
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
-    // By task and model.
-    let of_task = |models: &[Judged]| -> BTreeMap<String, JudgedSummary> {
-        models.iter().map(|one| (one.model.to_owned(), one.summary(results))).collect()
-    };
-    let tasks: BTreeMap<&str, _> =
-        tasks.iter().map(|(kind, models)| (kind.task, of_task(models))).collect();
+    let mut judged = BTreeMap::new();
+    for (row, models) in &tasks {
+        let of_task = models.iter().map(|one| (one.model, one.summary(results)));
+        judged.insert(row.name, of_task.collect::<BTreeMap<&str, JudgedSummary>>());
+    }
     let summary = json!({
         "seeds": experiment.seeds(),
-        "tasks": tasks,
+        "tasks": judged,
         // Each model beside the baseline.
         "comparisons": comparisons,
         "seconds": results.seconds(),
@@ -122,45 +93,36 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
     Ok(experiment.finish(&summary, &text, "")?)
 }
 
-fn judged<'a>(results: &Cells, arm: &'a str, kind: &Kind) -> Result<Judged<'a>> {
-    let runs: Vec<SeedRun> = results
-        .of_arm(arm)
-        .take(kind.seeds())
-        .map(|one| SeedRun { seed: one.seed, metrics: one.evaluated.metrics.clone() })
-        .collect();
-    let mut metrics = runs.iter().flat_map(|run| run.metrics.keys());
-    let metric = metrics.find(|name| name.starts_with(kind.metric));
-    let metric = metric.map_or_else(|| kind.metric.to_owned(), String::clone);
-    let summary = summarize_seeds(&runs, &metric)?;
+fn judged<'a>(results: &Cells, arm: &'a str, row: &Row) -> Result<Judged<'a>> {
+    let cells = || results.of_arm(arm).take(row.seeds());
+    let mut metrics = cells().flat_map(|one| one.evaluated.metrics.keys());
+    let metric = metrics.find(|name| name.starts_with(row.metric));
+    let metric = metric.map_or(row.metric, String::as_str).to_owned();
+    let seeds = cells().map(|one| (one.seed, one.evaluated.metrics.clone()));
+    let summary = SeedSummary::of(seeds, &metric).context("no seed was run")?;
     Ok(Judged { model: model_of(arm), arm, metric, summary })
 }
 
 impl Judged<'_> {
-    fn summary(&self, results: &Cells) -> JudgedSummary {
-        let mut metrics = self.summary.languages.clone();
-        for (metric, spreads) in &mut metrics {
-            let average = self.summary.average.get(metric);
-            spreads.extend(average.map(|&one| (AVERAGE.to_owned(), one)));
-        }
-        let cells = || results.of_arm(self.arm);
+    fn summary(&self, results: &Cells) -> JudgedSummary<'_> {
         JudgedSummary {
-            metrics,
-            best_seed: self.summary.best.seed,
-            epochs: cells().filter_map(|one| one.trained.epoch).collect(),
-            seconds: Spread::of(cells().map(|one| one.seconds)).mean,
+            scores: &self.summary.scores,
+            best_seed: self.summary.best_seed,
+            epochs: results.of_arm(self.arm).filter_map(|one| one.trained.epoch).collect(),
+            seconds: results.over_seeds(self.arm, |one| one.seconds).mean,
         }
     }
 }
 
 /// A row for each model, a column for each task: the mean over languages.
-fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Kind, Vec<Judged>)]) -> String {
-    let columns = tasks.iter().map(|(kind, _)| format!("{} {}", kind.title, kind.metric));
+fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Judged>)]) -> String {
+    let columns = tasks.iter().map(|(row, _)| format!("{} {}", row.title, row.metric));
     let mut table = Table::new("mean over languages", columns);
     let models: BTreeSet<&str> = experiment.arms().iter().map(|arm| model_of(arm)).collect();
     for model in models {
-        let mean = |(_, models): &(&Kind, Vec<Judged>)| {
-            let own = models.iter().find(|one| one.model == model)?;
-            own.summary.average.get(&own.metric).copied()
+        let mean = |(_, models): &(&Row, Vec<Judged>)| {
+            let one = models.iter().find(|one| one.model == model)?;
+            one.summary.scores.get(&one.metric)?.get(AVERAGE).copied()
         };
         table.row(model, tasks.iter().map(mean).map(cell));
     }
@@ -168,24 +130,21 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Kind, Vec<Judged>)]) -> 
 }
 
 /// A table for each metric: a row for each model, one more with its best seed where there are
-/// several; English first.
-fn languages(kind: &Kind, models: &[Judged]) -> String {
+/// several; English first, the average last.
+fn languages(row: &Row, models: &[Judged]) -> String {
     let mut text = String::new();
-    for metric in models.iter().take(1).flat_map(|one| one.summary.languages.keys()) {
-        let codes = models.iter().filter_map(|one| one.summary.languages.get(metric));
+    for metric in models.iter().take(1).flat_map(|one| one.summary.scores.keys()) {
+        let codes = models.iter().filter_map(|one| one.summary.scores.get(metric));
         let mut codes: Vec<&String> = codes.flat_map(BTreeMap::keys).collect();
-        codes.sort_by_key(|code| (code.as_str() != "en", code.as_str()));
+        codes.sort_by_key(|&code| (code == AVERAGE, code != "en", code));
         codes.dedup();
-        let columns = codes.iter().map(|code| code.as_str()).chain([AVERAGE]);
-        let mut table = Table::new(format!("{}, {metric}", kind.title), columns);
+        let mut table = Table::new(format!("{}, {metric}", row.title), codes.iter().copied());
         for Judged { model, summary, .. } in models {
-            let spreads = summary.languages.get(metric);
-            let of = |code: &&String| spreads?.get(*code);
-            table.row(*model, codes.iter().map(of).chain([summary.average.get(metric)]).map(cell));
-            if let Some(best) = summary.best.metrics.get(metric).filter(|_| summary.runs > 1) {
-                let values = codes.iter().map(|code| best.get(*code).copied()).chain([mean(best)]);
-                let values = values.map(|value| cell(value.map(Spread::from)));
-                table.row(format!("{model} (max)"), values);
+            let spreads = summary.scores.get(metric);
+            table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|of| of.get(code)))));
+            if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds > 1) {
+                let value = |&code: &&String| cell(best.get(code).copied().map(Spread::from));
+                table.row(format!("{model} (max)"), codes.iter().map(value));
             }
         }
         text.push_str(&format!("\n{table}"));
@@ -197,24 +156,27 @@ fn languages(kind: &Kind, models: &[Judged]) -> String {
 fn measured(
     experiment: &Experiment<Recipe>,
     results: &Cells,
-    kind: &Kind,
+    row: &Row,
     models: &[Judged],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for Judged { model, arm, summary, .. } in models {
-        if kind.task == "lama" {
-            let cells = results.of_arm(arm).take(kind.seeds());
+        if row.name == "lama" {
+            let cells = results.of_arm(arm).take(row.seeds());
             let parts = over_seeds(cells.map(|one| &one.evaluated.parts));
-            let number = |(name, value)| Measured::new(model, name, "en", kind.metric, value);
-            numbers.extend(parts.iter().map(|(name, value)| number((name, *value))));
+            let number = |(name, value): (&String, &Spread)| {
+                Measured::new(model, name, "en", row.metric, *value)
+            };
+            numbers.extend(parts.iter().map(number));
             continue;
         }
         let tasks = experiment.recipe.arms.get(*arm).map(|arm| &arm.tasks);
-        let name = tasks.and_then(|tasks| tasks.data_name()).unwrap_or(kind.title);
-        let mut rows = summary.measured(model, name);
+        let name = tasks.and_then(|tasks| tasks.data_name()).unwrap_or(row.title);
+        let mut of_model = summary.measured(model, name);
         // What the papers' tables have.
-        rows.retain(|row| row.metric == kind.metric || (kind.task == "mlqa" && row.metric == "em"));
-        numbers.extend(rows);
+        of_model
+            .retain(|one| one.metric == row.metric || (row.name == "mlqa" && one.metric == "em"));
+        numbers.extend(of_model);
     }
     numbers
 }
@@ -222,24 +184,19 @@ fn measured(
 /// Table I of *Bridging the Language Gap*, where contexts and questions differ in language, and the
 /// tables of *From Good to Best*.
 fn question_tables(experiment: &Experiment<Recipe>, results: &Cells, models: &[Judged]) -> String {
+    let arm = models.first().and_then(|one| experiment.recipe.arms.get(one.arm));
+    let Some(task) = arm.and_then(|arm| arm.tasks.mlqa.as_ref()) else { return String::new() };
     let mut matrices = Vec::new();
     let mut sets = Vec::new();
     for &Judged { model, arm, .. } in models {
         let files: Vec<_> = results.of_arm(arm).map(|one| one.evaluated.files.as_slice()).collect();
-        let seeds: Vec<Matrix> =
-            files.iter().map(|files| Matrix::of_files(model, *files)).collect();
-        matrices.push((model, Matrix::over_seeds(model, &seeds)));
+        let seeds = files.iter().map(|files| Matrix::of_files(model, *files));
+        matrices.push((model, Matrix::over_seeds(model, &seeds.collect::<Vec<_>>())));
         sets.push((model, SetSummary::over_seeds(&files)));
     }
-    let mut text = String::new();
-    let first = models.first().and_then(|one| experiment.recipe.arms.get(one.arm));
-    let task = first.and_then(|arm| arm.tasks.mlqa.as_ref());
-    if task.is_some_and(|task| task.data.all_pairs) {
-        text.push_str(&format!("\n{}", table_one(&matrices)));
-    }
-    let sets: Vec<(&str, &SetSummary)> = sets.iter().map(|(name, set)| (*name, set)).collect();
-    text.push_str(&set_tables(task.map_or("MLQA", |task| task.data.name.as_str()), &sets));
-    text
+    let table = task.data.all_pairs.then(|| format!("\n{}", table_one(&matrices)));
+    let sets: Vec<(&str, &SetSummary)> = sets.iter().map(|(model, set)| (*model, set)).collect();
+    table.unwrap_or_default() + &set_tables(&task.data.name, &sets)
 }
 
 fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
@@ -250,8 +207,8 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
         if !experiment.arms().contains(&other) {
             continue;
         }
-        let kind = KINDS.iter().find(|kind| kind.task == task_of(arm));
-        let seeds = kind.map_or(usize::MAX, Kind::seeds);
+        let row = BENCHMARKS.iter().find(|row| row.name == task_of(arm));
+        let seeds = row.map_or(usize::MAX, Row::seeds);
         let mut pairs = Vec::new();
         for seed in experiment.seeds().iter().take(seeds) {
             let items = |arm: &str| -> Result<Items> {
@@ -260,9 +217,9 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
             };
             let (first, second) = (items(&other)?, items(arm)?);
             for (language, values) in &first {
-                let own = second.get(language).context("another test set")?;
-                anyhow::ensure!(own.len() == values.len(), "{arm} and {other} differ in items");
-                pairs.extend(values.iter().copied().zip(own.iter().copied()));
+                let compared = second.get(language).context("another test set")?;
+                ensure!(compared.len() == values.len(), "{arm} and {other} differ in items");
+                pairs.extend(values.iter().copied().zip(compared.iter().copied()));
             }
         }
         found.push(Comparison {

@@ -1,20 +1,20 @@
 //! XNLI: pairs of English sentences to train on, pairs in fifteen languages to test (XLM-K, section
 //! 4.1, Table 3).
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath};
+use experiment::{InputPath, write_text};
 use serde::{Deserialize, Serialize};
 use tasks::sequence_classification::{SequenceClassificationTask, classify};
-use tokenizers::Tokenizer;
 use trainer::TrainConfig;
-use trainer::selection::BestEpoch;
-use transfer_eval::Scores;
 use transfer_eval::xnli::{
     NliConfig, NliExample, NliInput, NliLabel, encode_nli, read_nli, score_nli,
 };
-use xlmr_model::{Head, Pretrained, Segments};
+use xlmr_model::{Head, Pretrained};
 
-use crate::recipe::{Recipe, Selection};
-use crate::{Items, SuiteTask, Tested, Trained, expect_length, selection, start, write_items};
+use crate::benchmark::{Benchmark, FineTuning, Scorer, Split, Tested, check_length};
+use crate::recipe::Selection;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,12 +43,19 @@ pub struct Data {
 }
 
 impl Xnli {
-    fn encode(&self, all: &[NliExample], tokenizer: &Tokenizer) -> Result<Vec<NliInput>> {
-        Ok(encode_nli(all, tokenizer, &self.encoding)?)
+    fn read(
+        &self,
+        file: &InputPath,
+        model: &Pretrained,
+    ) -> Result<(Vec<NliExample>, Vec<NliInput>)> {
+        check_length("encoding.max_length", self.encoding.max_length, model)?;
+        let pairs = read_nli(file)?.examples;
+        let inputs = encode_nli(&pairs, &model.tokenizer, &self.encoding)?;
+        Ok((pairs, inputs))
     }
 }
 
-impl SuiteTask for Xnli {
+impl Benchmark for Xnli {
     fn is_given(&self) -> bool {
         self.data.train.is_set()
     }
@@ -57,64 +64,42 @@ impl SuiteTask for Xnli {
         self.fine_tuning.validate().context("fine_tuning")?;
         ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
         ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
-        let Data { dev, test, .. } = &self.data;
-        dev.required("data.dev", "development pairs, as xnli.dev.tsv")?;
-        test.required("data.test", "test pairs, as xnli.test.tsv")?;
+        self.data.dev.required("data.dev", "development pairs, as xnli.dev.tsv")?;
+        self.data.test.required("data.test", "test pairs, as xnli.test.tsv")?;
         Ok(())
-    }
-
-    fn check(&self, model: &Pretrained) -> Result<()> {
-        expect_length("encoding.max_length", self.encoding.max_length, model)?;
-        let files = [&self.data.train, &self.data.dev, &self.data.test];
-        files.iter().filter(|file| file.is_set()).try_for_each(|file| {
-            read_nli(file)?;
-            Ok(())
-        })
     }
 
     fn head(&self) -> Head {
         Head::SequenceClassification { labels: 3 }
     }
 
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
-        let start = start(cell, self.head())?;
-        let (model, parameters) = (&start.model, start.model.named_parameters());
-        let train = self.encode(&read_nli(&self.data.train)?.examples, &start.tokenizer)?;
-        let rows = train.into_iter().map(|pair| (pair.input_ids, pair.label)).collect();
-        let dev = read_nli(&self.data.dev)?.examples;
-        let inputs = self.encode(&dev, &start.tokenizer)?;
-        let score = || -> Result<Scores> {
-            let labels = classify(model, &inputs, self.evaluation_batch_size)?;
-            Ok(score_nli(&dev, &labels)?.by_language())
-        };
-        let languages = dev.iter().map(|pair| pair.language.clone());
-        let languages: std::collections::BTreeSet<String> = languages.collect();
-        let task = SequenceClassificationTask::new(model, rows)?;
-        let mut task =
-            BestEpoch::new(task, &parameters, selection(self.selection, languages, score));
-        cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
-        let (best, dev) = task.finish()?;
-        start.save(cell.dir("model"), self.head())?;
-        Ok(Trained { epoch: Some(best + 1), dev })
+    fn fine_tuning<'a>(&'a self, model: &'a Pretrained) -> Result<FineTuning<'a>> {
+        let (_, inputs) = self.read(&self.data.train, model)?;
+        let rows = inputs.into_iter().map(|pair| (pair.input_ids, pair.label)).collect();
+        let task = Box::new(SequenceClassificationTask::new(&model.model, rows)?);
+        Ok(FineTuning { task, config: &self.fine_tuning, selection: self.selection })
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let trained = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
-        let pairs = read_nli(&self.data.test)?.examples;
-        let inputs = self.encode(&pairs, &trained.tokenizer)?;
-        let labels = classify(&trained.model, &inputs, self.evaluation_batch_size)?;
-        let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();
-        experiment::write_text(
-            cell.dir("predictions").join("test.txt"),
-            &(names.join("\n") + "\n"),
-        )?;
-        let mut items = Items::new();
-        for (pair, label) in pairs.iter().zip(&labels) {
-            let right = if pair.label == *label { 100.0 } else { 0.0 };
-            items.entry(pair.language.clone()).or_default().push(right);
-        }
-        write_items(cell, &items)?;
-        let accuracy = score_nli(&pairs, &labels)?.by_language();
-        Ok(Tested { metrics: [("accuracy".to_owned(), accuracy)].into(), ..Tested::default() })
+    fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
+        let (pairs, inputs) = match split {
+            Split::Development => self.read(&self.data.dev, model)?,
+            Split::Test => self.read(&self.data.test, model)?,
+        };
+        let languages: BTreeSet<String> = pairs.iter().map(|pair| pair.language.clone()).collect();
+        let score = move |predictions: Option<&Path>| {
+            let labels = classify(&model.model, &inputs, self.evaluation_batch_size)?;
+            if let Some(folder) = predictions {
+                let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();
+                write_text(folder.join("test.txt"), &(names.join("\n") + "\n"))?;
+            }
+            let mut tested = Tested::default();
+            let accuracy = score_nli(&pairs, &labels)?.by_language();
+            tested.metrics.insert("accuracy".to_owned(), accuracy);
+            for (pair, label) in pairs.iter().zip(&labels) {
+                tested.add_items(&pair.language, [pair.label == *label]);
+            }
+            Ok(tested)
+        };
+        Ok(Scorer { languages: languages.into_iter().collect(), score: Box::new(score) })
     }
 }

@@ -10,7 +10,7 @@ use transfer_eval::retrieval::{RetrievalScore, RetrievalSpread};
 
 use crate::recipe::Recipe;
 
-/// The score of one probe, if it was asked.
+/// The score of one probe, where it has queries.
 type Probe = fn(&ProbeScores) -> &Option<RetrievalScore>;
 
 /// The probes by their keys in `summary.json`, and what they are.

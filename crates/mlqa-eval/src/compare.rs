@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{EvalError, Language, Matrix};
 
-/// What [`Published::language`] is for a printed average.
+/// [`Published::language`] of a printed average.
 const AVERAGE: &str = "avg";
 
 /// One printed number beside the run's.
@@ -23,9 +23,10 @@ impl Compared {
     }
 }
 
-/// Lays a matrix beside a table, number by number. `000-1` takes the run's English contexts with
-/// questions in the row's language, every other table the diagonal (context and question in one
-/// language). Printed averages are left out: several differ from the mean of their own row.
+/// Lays a matrix beside a table, number by number: those whose setting begins with one of `data`,
+/// such as `MLQA`, in any case. `000-1` takes the run's English contexts with questions in the
+/// row's language, every other table the diagonal (context and question in one language). Printed
+/// averages are left out: several differ from the mean of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
@@ -33,24 +34,15 @@ impl Compared {
 /// let mut run = Matrix::new("a run");
 /// let cell = Cell { f1: 64.1, em: 50.0, questions: 1148, f1_sd: None, em_sd: None };
 /// run.insert(Language::EN, Language::DE, cell);
-/// let rows = compare("000-1", &run)?;
+/// let rows = compare("000-1", &["MLQA"], &run)?;
 /// let f1 = rows.iter().find(|row| row.published.model == "ours" && row.run.is_some()).unwrap();
 /// assert_eq!((f1.published.value, f1.run), (63.1, Some(64.1)));
 /// # Ok::<(), mlqa_eval::EvalError>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
-pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, EvalError> {
-    compare_on(table, &["MLQA", "XQuAD"], run)
-}
-
-/// The same for the table's numbers on other data, as `MTQA` of `002-7` to `002-9`: those whose
-/// setting begins with one of `data`, in any case.
-///
-/// # Errors
 /// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on this data.
-pub fn compare_on(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, EvalError> {
+pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, EvalError> {
     let wrong = |message: String| EvalError::Table { given: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
@@ -60,7 +52,7 @@ pub fn compare_on(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compar
         .into_iter()
         .filter(|row| {
             let name = row.setting.split(' ').next().unwrap_or_default();
-            data.iter().any(|own| own.eq_ignore_ascii_case(name))
+            data.iter().any(|one| one.eq_ignore_ascii_case(name))
         })
         .filter(|row| row.metric == "f1" || row.metric == "em")
         .filter(|row| row.language != AVERAGE)

@@ -1,13 +1,10 @@
 //! What one or several seeds scored on the files of an evaluation set, such as MLQA.
 use std::collections::BTreeMap;
 
-use results::{OverSeeds, PairedDifference, ScoreSpread, Spread, over_seeds};
+use results::{AVERAGE, OverSeeds, PairedDifference, ScoreSpread, Spread, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::{BoundaryCounts, Cell, Language, Matrix};
-
-/// The key of the mean over a set's files, beside the codes of their languages.
-pub const AVERAGE: &str = "average";
 
 /// The scores of one question file, in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

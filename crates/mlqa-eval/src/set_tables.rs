@@ -2,9 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use results::{ScoreSpread, Table, cell};
+use results::{AVERAGE, ScoreSpread, Table, cell};
 
-use crate::{AVERAGE, BoundaryCounts, Language, SetSummary, TableOrder, boundary_table};
+use crate::{BoundaryCounts, Language, SetSummary, TableOrder, boundary_table};
 
 /// All tables of one evaluation set, under headings that begin with its name: F1 and exact match
 /// (also under SQuAD's normalisation, where that is reported), differences from the control, exact

@@ -6,6 +6,7 @@ mod over_seeds;
 mod paired;
 mod printed;
 mod published;
+mod seeds;
 mod spread;
 mod table;
 
@@ -15,5 +16,6 @@ pub use over_seeds::{OverSeeds, over_seeds};
 pub use paired::PairedDifference;
 pub use printed::PrintedTable;
 pub use published::{PUBLISHED_CSV, Published, published, select, tables};
+pub use seeds::{AVERAGE, SeedSummary};
 pub use spread::{ScoreSpread, Spread};
 pub use table::{MISSING, Table, cell};

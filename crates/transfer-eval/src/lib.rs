@@ -5,11 +5,9 @@ mod files;
 pub mod lama;
 pub mod ner;
 pub mod retrieval;
-mod seeds;
 mod ties;
 mod tokens;
 pub mod xnli;
 
 pub use error::{Error, Result};
-pub use seeds::{Scores, SeedRun, SeedSummary, mean, summarize_seeds};
 pub use ties::Ties;

@@ -1,5 +1,7 @@
 //! A run beside the papers' numbers.
-use mlqa_eval::{Cell, EvalError, Language, Matrix, compare, compare_on, compared_markdown};
+use mlqa_eval::{Cell, EvalError, Language, Matrix, compare, compared_markdown};
+
+const MLQA_XQUAD: [&str; 2] = ["MLQA", "XQuAD"];
 
 #[test]
 fn a_run_beside_the_numbers_on_other_data() {
@@ -9,20 +11,19 @@ fn a_run_beside_the_numbers_on_other_data() {
     run.insert(french, french, cell);
     run.insert(Language::DE, Language::DE, cell);
     // Of table 7, 8 models with EM and F1 in three languages; of table 8, EM alone.
-    let count = |table: &str, data: &str| compare_on(table, &[data], &run).unwrap().len();
+    let count = |table: &str, data: &str| compare(table, &[data], &run).unwrap().len();
     assert_eq!((count("002-7", "MTQA"), count("002-7", "mlqa")), (48, 60));
     assert_eq!((count("002-8", "MTQA"), count("002-9", "mtqa")), (6, 12));
-    let rows = compare_on("002-8", &["MTQA"], &run).unwrap();
+    let rows = compare("002-8", &["MTQA"], &run).unwrap();
     let of_french: Vec<_> = rows.iter().filter(|row| row.published.language == "fr").collect();
     assert_eq!(of_french.len(), 2);
     assert!((of_french[1].difference().unwrap() - 7.5).abs() < 1e-9, "{of_french:?}");
     assert!(rows.iter().all(|row| row.published.setting.starts_with("MTQA")));
-    // Without it, the tables are those of MLQA and XQuAD.
-    let rows = compare("002-7", &run).unwrap();
+    let rows = compare("002-7", &MLQA_XQUAD, &run).unwrap();
     assert!(rows.len() == 60 && rows.iter().all(|row| row.published.setting.starts_with("MLQA")));
-    let error = compare("002-8", &run).unwrap_err().to_string();
+    let error = compare("002-8", &MLQA_XQUAD, &run).unwrap_err().to_string();
     assert!(error.ends_with("no F1 or EM per language on MLQA or XQuAD"), "{error}");
-    assert!(compare_on("002-7", &["TyDi"], &run).is_err());
+    assert!(compare("002-7", &["TyDi"], &run).is_err());
 }
 
 #[test]
@@ -30,7 +31,7 @@ fn a_run_beside_table_one() {
     let mut run = Matrix::new("run");
     let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_sd: None, em_sd: None };
     run.insert(Language::EN, Language::DE, cell);
-    let rows = compare("000-1", &run).unwrap();
+    let rows = compare("000-1", &MLQA_XQUAD, &run).unwrap();
     assert_eq!(rows.len(), 24);
     let of_de: Vec<_> = rows.iter().filter(|row| row.run.is_some()).collect();
     assert_eq!(of_de.len(), 4);
@@ -43,11 +44,11 @@ fn a_run_beside_table_one() {
     assert!(text.contains("| ours | MLQA context en | zh | em | 46.80 | – | – |"), "{text}");
     // Other tables read the diagonal.
     run.insert(Language::DE, Language::DE, Cell { f1: 1.0, ..cell });
-    let rows = compare("003-5", &run).unwrap();
+    let rows = compare("003-5", &MLQA_XQUAD, &run).unwrap();
     assert!(rows.iter().filter_map(|row| row.run).all(|f1| f1 == 1.0 || f1 == 50.0));
     assert!(rows.iter().any(|row| row.run == Some(1.0)));
     for table in ["000-9", "001-3"] {
-        let error = compare(table, &run).unwrap_err();
+        let error = compare(table, &MLQA_XQUAD, &run).unwrap_err();
         assert!(matches!(&error, EvalError::Table { given, .. } if given == table), "{error}");
     }
 }

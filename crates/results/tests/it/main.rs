@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod printed;
 mod published;
+mod seeds;

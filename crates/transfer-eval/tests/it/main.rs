@@ -11,5 +11,4 @@ mod mlama;
 mod ner;
 mod ner_files;
 mod retrieval;
-mod seeds;
 mod xnli;

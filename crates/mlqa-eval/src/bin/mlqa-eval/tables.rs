@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mlqa_eval::{Compared, EvalError, Matrix, compare, compare_on, compared_markdown};
+use mlqa_eval::{Compared, EvalError, Matrix, compare, compared_markdown};
 use results::{Published, select, tables};
 use serde::Serialize;
 
@@ -133,10 +133,8 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
         });
     };
     let run = Matrix::read_json(run)?;
-    let mut rows = match &args.on {
-        Some(data) => compare_on(table, &[data], &run)?,
-        None => compare(table, &run)?,
-    };
+    let data = args.on.as_deref().map_or(vec!["MLQA", "XQuAD"], |data| vec![data]);
+    let mut rows = compare(table, &data, &run)?;
     if let Some(model) = &args.model {
         let model = model.to_lowercase();
         rows.retain(|row| row.published.model.to_lowercase().contains(&model));

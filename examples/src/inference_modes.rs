@@ -1,5 +1,5 @@
-//! What models gave by what they read beside each text, in every language, and against the control
-//! of the same seed.
+//! Scores of models by inference mode, that is by what is read beside each text, in every language,
+//! and against the control of the same seed.
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -8,16 +8,16 @@ use mlqa_eval::Language;
 use results::{Spread, Table, cell, over_seeds};
 use serde::Serialize;
 
-/// Values by what was read, measure and language.
+/// Values by inference mode, measure and language.
 pub type Scores = BTreeMap<String, BTreeMap<String, BTreeMap<Language, f64>>>;
 
 /// What the tables of a recipe show.
-pub struct Readings<'a> {
+pub struct InferenceModes<'a> {
     /// The measure in the table, and what it is called there.
     pub measure: (&'a str, &'a str),
     /// The columns.
     pub languages: &'a [Language],
-    /// The arm, and its reading, that others are compared with.
+    /// The arm, and its inference mode, that others are compared with.
     pub control: (&'a str, &'a str),
     /// What arms are called, where not by their names.
     pub titles: BTreeMap<&'a str, &'a str>,
@@ -27,21 +27,21 @@ pub struct Readings<'a> {
 struct ArmSummary<'a, T> {
     title: &'a str,
     trained: Option<&'a T>,
-    readings: BTreeMap<String, Reading>,
+    readings: BTreeMap<String, ModeSummary>,
     seconds: f64,
 }
 
 #[derive(Serialize)]
-struct Reading {
+struct ModeSummary {
     /// By measure and language.
     scores: BTreeMap<String, BTreeMap<Language, Spread>>,
     /// The mean of the measure less that of the control with the same seed.
     against_control: Option<Spread>,
 }
 
-impl Readings<'_> {
-    /// Writes `summary.json` and `table.md`, and prints the table; `remark` says what there is to
-    /// say of an arm's training.
+impl InferenceModes<'_> {
+    /// Writes `summary.json` and `table.md`, and prints the table; `remark` describes an arm's
+    /// training.
     pub fn write<R: Recipe, T: Serialize>(
         &self,
         experiment: &Experiment<R>,
@@ -54,30 +54,30 @@ impl Readings<'_> {
         let mut arms = Vec::new();
         let mut remarks = String::new();
         let seeds = || experiment.seeds().iter().copied();
-        let mean = |seed: u64, (arm, reading): (&str, &str)| {
+        let mean = |seed: u64, (arm, mode): (&str, &str)| {
             let cell = results.of_cell(seed, arm).next()?;
-            let scores = cell.evaluated.get(reading)?.get(measure)?;
+            let scores = cell.evaluated.get(mode)?.get(measure)?;
             Some(Spread::of(scores.values().copied()).mean)
         };
         for arm in experiment.arms() {
             let first = results.of_arm(arm).next();
             let title = self.titles.get(arm.as_str()).copied().unwrap_or(arm);
-            let said = first.and_then(|cell| remark(&cell.trained));
-            remarks.extend(said.map(|said| format!("\n{title}: {said}.\n")));
+            let remark = first.and_then(|cell| remark(&cell.trained));
+            remarks.extend(remark.map(|remark| format!("\n{title}: {remark}.\n")));
             let mut readings = BTreeMap::new();
-            for (reading, scores) in over_seeds(results.of_arm(arm).map(|cell| &cell.evaluated)) {
-                let own = |seed| mean(seed, (arm, &reading));
-                let less = |seed| Some(own(seed)? - mean(seed, self.control)?);
+            for (mode, scores) in over_seeds(results.of_arm(arm).map(|cell| &cell.evaluated)) {
+                let of_seed = |seed| mean(seed, (arm, &mode));
+                let less = |seed| Some(of_seed(seed)? - mean(seed, self.control)?);
                 let against: Vec<f64> = seeds().filter_map(less).collect();
-                let compared = !against.is_empty() && (arm.as_str(), &*reading) != self.control;
+                let compared = !against.is_empty() && (arm.as_str(), &*mode) != self.control;
                 let against_control = compared.then(|| Spread::of(against));
                 let of_measure = scores.get(measure);
                 let value = |language| cell(of_measure.and_then(|scores| scores.get(language)));
-                let average = Spread::of(seeds().filter_map(own)).to_string();
+                let average = Spread::of(seeds().filter_map(of_seed)).to_string();
                 let difference = cell(against_control.map(|value| format!("{value:+}")));
                 let numbers = self.languages.iter().map(value).chain([average, difference]);
-                table.row(format!("{title}, {reading}"), numbers);
-                readings.insert(reading, Reading { scores, against_control });
+                table.row(format!("{title}, {mode}"), numbers);
+                readings.insert(mode, ModeSummary { scores, against_control });
             }
             let seconds = results.over_seeds(arm, |cell| cell.seconds).mean;
             let trained = first.map(|cell| &cell.trained);

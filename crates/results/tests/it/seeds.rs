@@ -1,0 +1,55 @@
+//! Several seeds as the rows of a paper.
+use std::collections::BTreeMap;
+
+use results::{SeedSummary, Spread};
+
+type Metrics = BTreeMap<String, BTreeMap<String, f64>>;
+
+fn seed(number: u64, f1: [f64; 2], em: [f64; 2]) -> (u64, Metrics) {
+    let of = |[en, de]: [f64; 2]| BTreeMap::from([("en".to_owned(), en), ("de".to_owned(), de)]);
+    (number, BTreeMap::from([("f1".to_owned(), of(f1)), ("em".to_owned(), of(em))]))
+}
+
+#[test]
+fn seeds_worked_by_hand() {
+    let seeds = [
+        seed(1, [80.0, 60.0], [70.0, 50.0]),
+        seed(2, [82.0, 64.0], [70.0, 48.0]),
+        seed(3, [81.0, 62.0], [73.0, 52.0]),
+    ];
+    let all = SeedSummary::of(seeds.clone(), "f1").unwrap();
+    // en 80, 82, 81: mean 81, sd 1. Averages 70, 73, 71.5: mean 71.5, sd 1.5.
+    assert_eq!(all.scores["f1"]["en"], Spread { mean: 81.0, sd: Some(1.0) });
+    assert_eq!(all.scores["f1"]["de"], Spread { mean: 62.0, sd: Some(2.0) });
+    assert_eq!(all.scores["f1"]["average"], Spread { mean: 71.5, sd: Some(1.5) });
+    // The best seed by F1 is the second, though others have better EM.
+    assert_eq!((all.best_seed, all.seeds), (2, 3));
+    assert_eq!(SeedSummary::of(seeds.clone(), "em").unwrap().best_seed, 3);
+
+    let rows = all.measured("ours", "MLQA");
+    let find = |model: &str, language: &str, metric: &str| {
+        rows.iter()
+            .find(|row| row.model == model && row.language == language && row.metric == metric)
+            .unwrap()
+    };
+    assert_eq!(rows.len(), 12);
+    let avg = find("ours (avg)", "avg", "f1");
+    assert_eq!((avg.value, avg.sd), (71.5, Some(1.5)));
+    let max = find("ours (max)", "avg", "em");
+    assert_eq!((max.value, max.sd), (59.0, None));
+    assert_eq!(find("ours (max)", "de", "f1").value, 64.0);
+    // Languages by their codes, then the average.
+    let order: Vec<&str> = rows.iter().take(3).map(|row| row.language.as_str()).collect();
+    assert_eq!(order, ["de", "en", "avg"]);
+
+    let one = SeedSummary::of(seeds.into_iter().take(1), "f1").unwrap();
+    assert_eq!(one.scores["f1"]["average"], Spread { mean: 70.0, sd: None });
+    assert!(one.measured("ours", "MLQA").iter().all(|row| row.model == "ours" && row.sd.is_none()));
+}
+
+#[test]
+fn the_first_of_equal_seeds_is_the_best_and_no_seed_is_nothing() {
+    let seeds = [4, 2].map(|number| seed(number, [1.0, 2.0], [3.0, 4.0]));
+    assert_eq!(SeedSummary::of(seeds, "f1").unwrap().best_seed, 4);
+    assert_eq!(SeedSummary::of([], "f1"), None);
+}
