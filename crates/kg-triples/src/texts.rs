@@ -71,16 +71,17 @@ impl KnowledgeGraph {
         let mut written = Vec::with_capacity(languages.len());
         for &language in languages {
             let path = dir.as_ref().join(format!("triples.{language}.txt"));
-            let texts: Vec<String> = self.texts(language).collect();
-            if texts.is_empty() {
+            let mut file = output::create(&path)?;
+            let mut lines = 0;
+            for text in self.texts(language) {
+                writeln!(file, "{text}").map_err(KgError::io(&path, "write the file"))?;
+                lines += 1;
+            }
+            if lines == 0 {
                 return Err(self.no_text(language));
             }
-            let mut file = output::create(&path)?;
-            let mut lines = texts.join("\n");
-            lines.push('\n');
-            file.write_all(lines.as_bytes()).map_err(KgError::io(&path, "write the file"))?;
             files.push(output::sync(file)?);
-            written.push((path, texts.len()));
+            written.push((path, lines));
         }
         output::publish(files)?;
         Ok(written)
