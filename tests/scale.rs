@@ -1,5 +1,5 @@
-//! The road of XLM-K from a dump and pages of Wikipedia: extract, link, prepare, train, evaluate. The
-//! long form has 200 MB.
+//! The road of XLM-K from a dump and pages of Wikipedia: extract, link, prepare, train, evaluate.
+//! The long form has 200 MB.
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};

@@ -321,7 +321,7 @@ struct Assembly<'c> {
 }
 
 impl Assembly<'_> {
-    /// The sequences of all facts for one pair that can be built, in blocks, with those that cannot.
+    /// The sequences of a pair that can be built, in blocks, with a count of the others.
     fn places(&self, number: u32, pair: (Language, Language)) -> Vec<(Vec<Place>, DropReport)> {
         self.facts
             .par_chunks(256)

@@ -1,4 +1,5 @@
-//! Commands that prepare a folder, held up by a pipe in place of an input: killed, or beside another.
+//! Commands that prepare a folder, held up by a pipe in place of an input: killed, or beside
+//! another.
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

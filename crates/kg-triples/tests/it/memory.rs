@@ -91,7 +91,7 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
 
 #[test]
 fn ten_times_the_lines_need_no_more_memory() {
-    let (bytes, most) = if testkit::long() { (100_000_000, 50.0) } else { (200_000, 8.0) };
+    let (bytes, most) = if testkit::long() { (100_000_000, 50.0) } else { (100_000, 8.0) };
     for ((command, small), (_, large)) in peaks(bytes).into_iter().zip(peaks(10 * bytes)) {
         println!("{small:.1} MiB, {large:.1} MiB with ten times the lines: {command}");
         assert!(large < small + most, "{small:.1} MiB, {large:.1} MiB: {command}");
