@@ -182,8 +182,10 @@ fn recipe_xlm_k_streams_what_is_made_of_a_dump_and_pages() {
     let held_out = "--hold-out texts=0.1,pairs=0.2,entities=0.1 --queries 60 --candidates 200";
     let mentions = format!("mentions {texts} --max-tokens 48 {held_out} --out mentions");
     prepare(folder, &mentions, &["--tokenizer"]);
-    let triples =
-        format!("entailment --kg kg {texts} --hold-out 0.1 --candidates 200 --out triples");
+    // Every held-out triple is a query: 60 of them.
+    let fraction = 20.0 / world.entities as f64;
+    let held_out = format!("--hold-out {fraction} --candidates 200");
+    let triples = format!("entailment --kg kg {texts} {held_out} --out triples");
     prepare(folder, &triples, &["--tokenizer"]);
     expect_nothing_held_out_in_train(folder);
     for (name, least) in [("mentions", world.pages), ("triples", world.entities)] {
