@@ -13,6 +13,7 @@ mod programs;
 mod question_answering;
 mod ranks;
 mod recipe;
+mod scale;
 mod transfer_suite;
 mod walk;
 mod xlm_k;

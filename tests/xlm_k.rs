@@ -19,7 +19,7 @@ use crate::common::{
 
 /// Where mentions, the same within a language, triples and text of the embedded data lie, made
 /// once.
-static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
+pub static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("xlm-k");
     std::fs::create_dir_all(&folder).unwrap();
     let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 32 \
@@ -87,11 +87,18 @@ fn set(command: &mut Command, key: &str, path: &Path) {
 
 /// The small recipe on the folders, eight steps of a few rows.
 pub fn small(out: &Path) -> Command {
+    let [mentions, monolingual, triples] =
+        ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
+    small_of(out, [&mentions, &monolingual, &triples])
+}
+
+/// The same on other folders.
+pub fn small_of(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = program("xlm-k");
     command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
-    set(&mut command, "data.mentions", &FOLDERS.join("mentions"));
-    set(&mut command, "data.triples", &FOLDERS.join("triples"));
-    set(&mut command, "arms.table4-2-mep-monolingual.mentions", &FOLDERS.join("monolingual"));
+    set(&mut command, "data.mentions", mentions);
+    set(&mut command, "data.triples", triples);
+    set(&mut command, "arms.table4-2-mep-monolingual.mentions", monolingual);
     for set in [
         "pretraining.steps=8",
         "pretraining.batch_size=6",
@@ -124,6 +131,16 @@ fn records(out: &Path) -> BTreeMap<PathBuf, String> {
     cells
         .map(|cell| (cell.clone(), std::fs::read_to_string(cell.join("trained.json")).unwrap()))
         .collect()
+}
+
+/// Numbers, models and losses of one arm, to the last bit.
+pub fn expect_equal_runs(whole: &Path, broken: &Path, arm: &str) {
+    assert_eq!(summary(whole), summary(broken));
+    for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
+    {
+        let read = |out: &Path| std::fs::read(out.join("seed-0").join(arm).join(file)).unwrap();
+        assert!(read(whole) == read(broken), "{}: {file} differs", broken.display());
+    }
 }
 
 #[test]
@@ -230,12 +247,7 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
         let mentions = &state["streams"][0]["position"][0];
         assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
         succeed(command(&broken));
-        assert_eq!(summary(&whole), summary(&broken));
-        let models = ["model/model.safetensors", "model/knowledge.safetensors"];
-        for file in models.into_iter().chain(["pretrain/metrics.jsonl"]) {
-            let read = |out: &Path| std::fs::read(cell(out).join(file)).unwrap();
-            assert!(read(&whole) == read(&broken), "{name}: {file} differs");
-        }
+        expect_equal_runs(&whole, &broken, "xlm-k");
         let metrics = std::fs::read_to_string(cell(&whole).join("pretrain/metrics.jsonl")).unwrap();
         assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics.contains(part)));
         let scores = &summary(&whole)["arms"]["xlm-k"];

@@ -53,18 +53,20 @@ impl KnowledgeGraph {
         let mut files = Vec::with_capacity(languages.len());
         let mut counts = Vec::with_capacity(languages.len());
         for &language in languages {
-            let texts: Vec<String> = self.texts(language).map(|text| text + "\n").collect();
-            if texts.is_empty() {
+            let path = dir.join(format!("triples.{language}.txt"));
+            let mut file = output::create(&path)?;
+            let mut lines = 0;
+            for text in self.texts(language) {
+                writeln!(file, "{text}").map_err(KgError::io(&path, "write the file"))?;
+                lines += 1;
+            }
+            if lines == 0 {
                 let what = format!("triples with all labels in {language}");
                 let hint = format!("of {} triples none has them; name other languages", self.len());
                 return Err(KgError::Empty { what, hint });
             }
-            let path = dir.join(format!("triples.{language}.txt"));
-            let mut file = output::create(&path)?;
-            let written = file.write_all(texts.concat().as_bytes());
-            written.map_err(KgError::io(&path, "write the file"))?;
             files.push(output::sync(file)?);
-            counts.push(texts.len());
+            counts.push(lines);
         }
         output::publish(files)?;
         Ok(counts)

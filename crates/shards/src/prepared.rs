@@ -258,7 +258,10 @@ impl Preparing {
             files.insert(name, FileDigest::of(&path)?);
         }
         let mut inputs = BTreeMap::new();
-        for path in whole_file::inputs().into_iter().filter(|path| path.is_file()) {
+        // That of the folder that is replaced was read too, and is none of what it is made of.
+        let replaced = self.out.join(MANIFEST);
+        let is_input = |path: &PathBuf| path.is_file() && *path != replaced;
+        for path in whole_file::inputs().into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
             inputs.insert(shorter(path), digest);
         }

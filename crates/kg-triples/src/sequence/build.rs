@@ -197,6 +197,26 @@ pub fn build_sequences_for_pairs(
     config: &SequenceConfig,
     tokenizer: &Tokenizer,
 ) -> Result<(Vec<Sequence>, BuildReport), KgError> {
+    let mut sequences = Vec::new();
+    let report = visit_sequences(graph, pairs, config, tokenizer, |sequence| {
+        sequences.push(sequence);
+        Ok(())
+    })?;
+    Ok((sequences, report))
+}
+
+/// Hands the sequences of [`build_sequences_for_pairs`] to `visit`, in their order. Memory holds
+/// twelve bytes for each of them, and a block.
+///
+/// # Errors
+/// As [`build_sequences_for_pairs`], and what `visit` returns.
+pub fn visit_sequences(
+    graph: &KnowledgeGraph,
+    pairs: &[(String, String)],
+    config: &SequenceConfig,
+    tokenizer: &Tokenizer,
+    mut visit: impl FnMut(Sequence) -> Result<(), KgError>,
+) -> Result<BuildReport, KgError> {
     config.check()?;
     let pairs = known_pairs(graph, pairs)?;
     let mut languages: Vec<_> = pairs.iter().flat_map(|(i, j)| [*i, *j]).collect();
@@ -212,13 +232,14 @@ pub fn build_sequences_for_pairs(
         },
         specials,
         config,
+        facts: (0..).zip(graph.triples.iter().copied()).collect(),
+        pairs,
+        forms: forms(config),
     };
-    let forms = forms(config);
-    let facts: Vec<(u32, [u32; 3])> = (0..).zip(graph.triples.iter().copied()).collect();
     let mut report = BuildReport {
-        facts: facts.len(),
-        pairs: pairs.len(),
-        forms: forms.len(),
+        facts: assembly.facts.len(),
+        pairs: assembly.pairs.len(),
+        forms: assembly.forms.len(),
         kept: SequenceKind::ALL
             .into_iter()
             .filter(|kind| config.kinds.contains(kind))
@@ -226,31 +247,46 @@ pub fn build_sequences_for_pairs(
             .collect(),
         ..BuildReport::default()
     };
-    let mut sequences = Vec::with_capacity(facts.len() * pairs.len() * forms.len());
-    for pair in pairs {
-        for (kept, dropped) in assembly.all(&facts, pair, &forms) {
-            sequences.extend(kept);
+    let mut order = Vec::new();
+    for (number, pair) in (0..).zip(&assembly.pairs) {
+        for (places, dropped) in assembly.places(number, *pair) {
+            order.extend(places);
             report.dropped += dropped;
         }
     }
-    sequences.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
     if let Some(weights) = config.mix_weights {
-        let before = sequences.len();
-        weigh(&mut sequences, weights, config)?;
-        report.dropped.mix_weights = before - sequences.len();
+        let before = order.len();
+        weigh(&mut order, &assembly.forms, weights, config)?;
+        report.dropped.mix_weights = before - order.len();
         if report.dropped.mix_weights > 0 {
             // The last of the list are dropped, so its end would lack the kinds that are rare.
-            let mut order = ChaCha8Rng::seed_from_u64(config.seed);
-            order.set_stream(1);
-            sequences.shuffle(&mut order);
+            let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+            rng.set_stream(1);
+            order.shuffle(&mut rng);
         }
     }
-    for sequence in &sequences {
-        *report.kept.entry(sequence.kind).or_default() += 1;
-        report.tokens += sequence.input_ids.len();
-        report.masked_tokens += sequence.entities.iter().map(|e| e.end - e.start).sum::<usize>();
+    for block in order.chunks(BLOCK) {
+        let built: Vec<_> = block.par_iter().filter_map(|place| assembly.at(place)).collect();
+        for sequence in built {
+            *report.kept.entry(sequence.kind).or_default() += 1;
+            report.tokens += sequence.input_ids.len();
+            report.masked_tokens +=
+                sequence.entities.iter().map(|e| e.end - e.start).sum::<usize>();
+            visit(sequence)?;
+        }
     }
-    Ok((sequences, report))
+    Ok(report)
+}
+
+/// Sequences that are held at once.
+const BLOCK: usize = 4096;
+
+/// A sequence by the numbers of its triple, pair and form.
+struct Place {
+    fact: u32,
+    pair: u32,
+    form: u8,
 }
 
 /// The pairs as languages of the graph.
@@ -279,25 +315,23 @@ struct Assembly<'c> {
     between_triples: Vec<u32>,
     specials: Specials,
     config: &'c SequenceConfig,
+    facts: Vec<(u32, [u32; 3])>,
+    pairs: Vec<(Language, Language)>,
+    forms: Vec<Form>,
 }
 
 impl Assembly<'_> {
-    /// The sequences of all facts for one pair, in blocks, with those that were not built.
-    fn all(
-        &self,
-        facts: &[(u32, [u32; 3])],
-        pair: (Language, Language),
-        forms: &[Form],
-    ) -> Vec<(Vec<Sequence>, DropReport)> {
-        facts
+    /// The sequences of a pair that can be built, in blocks, with a count of the others.
+    fn places(&self, number: u32, pair: (Language, Language)) -> Vec<(Vec<Place>, DropReport)> {
+        self.facts
             .par_chunks(256)
             .map(|chunk| {
-                let mut kept = Vec::with_capacity(chunk.len() * forms.len());
+                let mut kept = Vec::with_capacity(chunk.len() * self.forms.len());
                 let mut dropped = DropReport::default();
                 for (fact, triple) in chunk {
-                    for form in forms {
+                    for (index, form) in (0..).zip(&self.forms) {
                         match self.sequence(*fact, *triple, pair, form) {
-                            Ok(sequence) => kept.push(sequence),
+                            Ok(_) => kept.push(Place { fact: *fact, pair: number, form: index }),
                             Err(reason) => dropped += reason,
                         }
                     }
@@ -305,6 +339,14 @@ impl Assembly<'_> {
                 (kept, dropped)
             })
             .collect()
+    }
+
+    /// The sequence of a place that [`places`](Self::places) gave.
+    fn at(&self, place: &Place) -> Option<Sequence> {
+        let (fact, triple) = *self.facts.get(usize::try_from(place.fact).ok()?)?;
+        let pair = *self.pairs.get(usize::try_from(place.pair).ok()?)?;
+        let form = self.forms.get(usize::from(place.form))?;
+        self.sequence(fact, triple, pair, form).ok()
     }
 
     /// The sequence of one form, or a count of one for the reason that there is none.
@@ -423,7 +465,8 @@ impl Draft {
 /// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of
 /// `weights`, keeping as many as possible.
 fn weigh(
-    sequences: &mut Vec<Sequence>,
+    order: &mut Vec<Place>,
+    forms: &[Form],
     weights: [f64; 3],
     config: &SequenceConfig,
 ) -> Result<(), KgError> {
@@ -431,7 +474,8 @@ fn weigh(
         let kinds = SequenceKind::ALL.into_iter().zip(weights);
         kinds.filter(|(kind, _)| config.kinds.contains(kind))
     };
-    let count = |kind| sequences.iter().filter(|sequence| sequence.kind == kind).count();
+    let kind_of = |place: &Place| forms.get(usize::from(place.form)).map(|form| form.kind);
+    let count = |kind| order.iter().filter(|place| kind_of(place) == Some(kind)).count();
     let mut scale = f64::INFINITY;
     for (kind, weight) in weighted().filter(|(_, weight)| *weight > 0.0) {
         let available = count(kind);
@@ -445,7 +489,7 @@ fn weigh(
     }
     let mut left: BTreeMap<SequenceKind, f64> =
         weighted().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
-    sequences.retain(|sequence| match left.get_mut(&sequence.kind) {
+    order.retain(|place| match kind_of(place).and_then(|kind| left.get_mut(&kind)) {
         Some(left) if *left >= 1.0 => {
             *left -= 1.0;
             true

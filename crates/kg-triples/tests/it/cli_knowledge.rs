@@ -174,7 +174,7 @@ fn bad_input_is_named_and_leaves_no_file() {
 }
 
 /// Pages of 60 places in three languages, each of which names two others.
-fn places() -> TempDir {
+pub fn places() -> TempDir {
     let dir = tempdir().unwrap();
     for code in ["de", "en", "es"] {
         let lines = (0..60).map(|at| {
@@ -196,27 +196,40 @@ fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
     read(folder.join(format!("probe/{name}.jsonl.gz")))
 }
 
-/// Nothing of the probe may be in a training line.
-fn expect_nothing_held_out_in_train(folder: &Path) {
-    let train: Vec<MentionExample> = read(folder.join("train/mentions.jsonl.gz"));
+/// No text, pair or entity of the probe of `folder` may be in a training line of `trained`.
+fn expect_no_leak(folder: &Path, trained: &Path) {
+    let train: Vec<MentionExample> = read(trained.join("train/mentions.jsonl.gz"));
     let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
     let pair = |e: &MentionExample| (e.entity.clone(), e.language, e.description_language);
     let pairs: BTreeSet<_> = train.iter().map(pair).collect();
+    for name in ["unseen-texts", "unseen-pairs", "unseen-entities"] {
+        let queries: Vec<MentionExample> = probe(folder, name);
+        assert!(queries.iter().all(|query| !texts.contains(&*query.id)), "a text of {name}");
+        let new = name == "unseen-pairs";
+        assert!(!new || queries.iter().all(|query| !pairs.contains(&pair(query))), "a pair");
+        let new = name == "unseen-entities";
+        assert!(
+            !new || queries.iter().all(|query| !entities.contains(&*query.entity)),
+            "an entity"
+        );
+    }
+}
+
+fn expect_nothing_held_out_in_train(folder: &Path) {
+    expect_no_leak(folder, folder);
+    let train: Vec<MentionExample> = read(&folder.join("train/mentions.jsonl.gz"));
+    let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
     let [unseen_texts, unseen_pairs, unseen_entities] =
         ["unseen-texts", "unseen-pairs", "unseen-entities"]
             .map(|name| probe::<MentionExample>(folder, name));
     let candidates: Vec<Candidate> = probe(folder, "candidates");
-    let all = unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities);
-    for query in all {
-        assert!(!texts.contains(&*query.id), "the text of {query:?}");
+    for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
         let gold = |one: &&Candidate| {
             one.entity == query.entity && one.language == query.description_language
         };
         assert_eq!(candidates.iter().find(gold).unwrap().input_ids, query.description_ids);
     }
-    assert!(unseen_pairs.iter().all(|query| !pairs.contains(&pair(query))));
-    assert!(unseen_entities.iter().all(|query| !entities.contains(&*query.entity)));
     for queries in [unseen_texts, unseen_pairs] {
         assert!(!queries.is_empty() && queries.len() <= 20);
         assert!(queries.iter().all(|query| entities.contains(&*query.entity)));
@@ -246,6 +259,32 @@ fn no_training_line_shares_what_is_held_out_for_any_seed_and_number_of_threads()
         expect_nothing_held_out_in_train(&one);
         let files = |folder: &Path| Manifest::read(folder).unwrap().unwrap().files;
         assert_eq!(files(&one), files(&four), "{options}");
+    }
+}
+
+#[test]
+fn the_same_is_held_out_of_texts_in_any_number_of_files() {
+    let dir = places();
+    stdout(
+        &Command::new(env!("CARGO_BIN_EXE_kg-triples"))
+            .current_dir(dir.path())
+            .args(["link", "--entities", ".", "--out", "linked.jsonl"])
+            .output()
+            .unwrap(),
+    );
+    let text = std::fs::read_to_string(dir.path().join("linked.jsonl")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for (name, part) in ["c", "b", "a"].into_iter().zip(lines.chunks(lines.len().div_ceil(3))) {
+        write(dir.path(), &format!("{name}.jsonl"), part.join("\n") + "\n");
+    }
+    for seed in 0..3 {
+        let [one, three] = ["linked.jsonl", "a.jsonl,b.jsonl,c.jsonl"].map(|files| {
+            let options = format!("--texts {files} --seed {seed} --out out-{}", files.len());
+            stdout(&run(dir.path(), &format!("{HOLD_OUT} {options}")));
+            dir.path().join(format!("out-{}", files.len()))
+        });
+        expect_no_leak(&one, &three);
+        expect_no_leak(&three, &one);
     }
 }
 
@@ -342,7 +381,7 @@ fn options_begin_with_the_papers_values() {
 }
 
 /// The folders that are being prepared in `dir`.
-fn hidden(dir: &Path) -> Vec<PathBuf> {
+pub fn hidden(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let begins =
         |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".preparing-");

@@ -76,6 +76,45 @@ fn what_changed_is_named() {
     fs::remove_file(out.join("train/1.jsonl")).unwrap();
     fs::remove_file(&train).unwrap();
     assert!(fault().contains("train/0.jsonl: missing"), "{}", fault());
+    // A manifest of other digests is no manifest of these files.
+    let manifest = prepare(&out, "[1]\n[2]\n");
+    let path = out.join("manifest.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let digest = &manifest.files["train/0.jsonl"].sha256;
+    fs::write(&path, text.replace(digest.as_str(), &"0".repeat(64))).unwrap();
+    let error = Shards::open([&out]).unwrap_err().to_string();
+    for piece in ["train/0.jsonl: changed since", digest.as_str(), &"0".repeat(64)] {
+        assert!(error.contains(piece), "no {piece} in {error}");
+    }
+}
+
+/// Who is late may fail; what stands is of one of them.
+#[test]
+fn a_folder_that_several_prepare_at_once_is_of_one_of_them() {
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("rows");
+    for round in 0..20 {
+        let finished = std::thread::scope(|scope| {
+            let out = &out;
+            let threads: Vec<_> = (0..4)
+                .map(|number| {
+                    scope.spawn(move || {
+                        let folder = Preparing::start(out).ok()?;
+                        for name in ["train/0.jsonl", "train/1.jsonl"] {
+                            fs::write(folder.file(name).unwrap(), format!("[{number}]\n")).unwrap();
+                        }
+                        folder.finish(about()).ok()
+                    })
+                })
+                .collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        let stands = Manifest::read(&out).unwrap().unwrap();
+        stands.check(&out).unwrap();
+        assert!(finished.contains(&stands), "round {round}");
+        assert_eq!(stands.files["train/0.jsonl"], stands.files["train/1.jsonl"]);
+        assert_eq!(names(parent.path()), ["rows"]);
+    }
 }
 
 #[test]

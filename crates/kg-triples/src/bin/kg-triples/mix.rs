@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kg_triples::sequence::{ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle};
-use kg_triples::{
-    BuildReport, KgError, KnowledgeGraph, SequenceConfig, SequenceKind, build_sequences_for_pairs,
-    each_once, jsonl,
+use kg_triples::jsonl::JsonlWriter;
+use kg_triples::sequence::{
+    ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle, visit_sequences,
 };
+use kg_triples::{BuildReport, KgError, KnowledgeGraph, SequenceConfig, SequenceKind, each_once};
 
 use crate::out::Out;
 use crate::table::Table;
@@ -114,14 +114,17 @@ pub fn run(args: Args) -> Done {
     };
     let mut report = BuildReport::default();
     for (name, pairs) in files {
-        bar.set_message("building");
-        let (sequences, of_file) = build_sequences_for_pairs(&graph, pairs, &config, &tokenizer)?;
+        bar.set_message("writing");
+        let mut writer = JsonlWriter::create(out.file(&name)?)?;
+        let of_file = visit_sequences(&graph, pairs, &config, &tokenizer, |sequence| {
+            writer.write(&sequence)
+        })?;
+        let is_empty = of_file.sequences() == 0;
         report += of_file;
-        if sequences.is_empty() {
+        if is_empty {
             return Err(nothing_left(&report));
         }
-        bar.set_message("writing");
-        jsonl::write(out.file(&name)?, &sequences)?;
+        writer.finish()?;
     }
     let counts = serde_json::json!({
         "sequences": report.kept,

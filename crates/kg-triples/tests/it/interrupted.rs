@@ -1,0 +1,130 @@
+//! Commands that prepare a folder, held up by a pipe in place of an input: killed, or beside
+//! another.
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use shards::Manifest;
+
+use crate::cli_knowledge::{hidden, places};
+use crate::common::{countries, write};
+
+/// Every command with its input that becomes a pipe.
+const COMMANDS: [(&str, &str); 7] = [
+    ("link --wiki en=wiki.jsonl --sitelinks sitelinks.tsv", "sitelinks.tsv"),
+    ("mentions --texts linked.jsonl --tokenizer tokenizer.json --entities .", "linked.jsonl"),
+    ("entailment --kg kg --labels --tokenizer tokenizer.json", "kg/labels.tsv"),
+    ("mix --in kg --pairs en-de --tokenizer tokenizer.json", "kg/labels.tsv"),
+    ("texts --in kg", "kg/labels.tsv"),
+    ("switch --texts linked.jsonl --entities . --rule per_mention", "linked.jsonl"),
+    ("phrases --queries queries.jsonl --min-chars 0 --unequal", "queries.jsonl"),
+];
+
+/// A folder with the inputs of all commands.
+fn inputs() -> tempfile::TempDir {
+    let dir = places();
+    let path = dir.path();
+    countries().write_dir(path.join("kg")).unwrap();
+    for name in ["tokenizer.json", "queries.jsonl"] {
+        fs::copy(testkit::fixture(name), path.join(name)).unwrap();
+    }
+    let page = r#"{"id":"1","title":"Aare","text":"durch <a href=\"Bern\">Bern</a>"}"#;
+    write(path, "wiki.jsonl", page);
+    write(path, "sitelinks.tsv", "id\tlang\ttitle\nQ70\ten\tBern\n");
+    let linked = command(path, "link --entities . --out linked.jsonl").status().unwrap();
+    assert!(linked.success());
+    dir
+}
+
+fn command(dir: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
+    command.current_dir(dir).args(arguments.split_whitespace());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs it to its end; the folder `made`.
+fn prepare(dir: &Path, arguments: &str) -> Manifest {
+    let status = command(dir, &format!("{arguments} --out made")).status().unwrap();
+    assert!(status.success(), "{arguments}");
+    whole(dir)
+}
+
+/// The manifest of `made`, whose files are as it says.
+fn whole(dir: &Path) -> Manifest {
+    let manifest = Manifest::read(dir.join("made")).unwrap().unwrap();
+    manifest.check(dir.join("made")).unwrap();
+    manifest
+}
+
+/// An input as a pipe until it is dropped.
+struct Piped {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Piped {
+    fn new(path: PathBuf) -> Self {
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self { path, bytes }
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        fs::remove_file(&self.path).unwrap();
+        fs::write(&self.path, &self.bytes).unwrap();
+    }
+}
+
+/// Starts it, and waits until its folder is being prepared.
+fn start(dir: &Path, arguments: &str) -> Child {
+    let mut child = command(dir, &format!("{arguments} --out made")).spawn().unwrap();
+    while hidden(dir).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "{arguments}: ended before its input");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+#[test]
+fn every_command_that_is_killed_leaves_the_older_folder() {
+    let dir = inputs();
+    let dir = dir.path();
+    for (arguments, input) in COMMANDS {
+        let before = prepare(dir, arguments);
+        let piped = Piped::new(dir.join(input));
+        let mut child = start(dir, arguments);
+        child.kill().unwrap(); // as kill -9 does
+        child.wait().unwrap();
+        drop(piped);
+        assert_eq!(whole(dir), before, "{arguments}");
+        for folder in hidden(dir) {
+            assert!(Manifest::read(&folder).unwrap().is_none(), "{arguments}");
+            fs::remove_dir_all(folder).unwrap();
+        }
+        assert_eq!(prepare(dir, arguments), before, "{arguments}");
+        fs::remove_dir_all(dir.join("made")).unwrap();
+    }
+}
+
+#[test]
+fn two_commands_that_prepare_one_folder_do_not_mix() {
+    let dir = inputs();
+    let dir = dir.path();
+    let [first, second] = ["texts --in kg", "phrases --queries queries.jsonl --min-chars 0"];
+    let alone = [first, second].map(|arguments| prepare(dir, arguments).files);
+    let labels = Piped::new(dir.join("kg/labels.tsv"));
+    let mut child = start(dir, first);
+    assert_eq!(prepare(dir, second).files, alone[1]);
+    let mut pipe = fs::File::options().write(true).open(&labels.path).unwrap();
+    pipe.write_all(&labels.bytes).unwrap();
+    drop(pipe);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(whole(dir).files, alone[0]);
+    assert!(hidden(dir).is_empty());
+}
