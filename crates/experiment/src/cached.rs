@@ -8,9 +8,9 @@ use serde_json::Value;
 use trainer::Environment;
 
 use crate::folder::remove_checkpoints;
-use crate::identity::{Identity, Part};
-use crate::kept_models::write_kept_models;
-use crate::left_files::{FileSizes, first_fault, of_evaluation, of_model};
+use crate::identity::Identity;
+use crate::leaves::Part;
+use crate::left_files::{FileSizes, first_fault, of_evaluation, of_model, write_kept_models};
 use crate::{Cell, CellResult, Error, Recipe, Result, digest, log, read_json, write_json};
 
 /// What a cell that was begun is trained from.
@@ -84,10 +84,8 @@ struct Records {
 
 impl Records {
     fn of<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Self {
-        let resolved = &cell.experiment.resolved;
-        let is_arm = cell.recipe.arms().contains_key(cell.name);
-        let part =
-            |part| resolved.cell(part, cell.seed, cell.name, is_arm, cell.variant.as_deref());
+        let leaves = &cell.experiment.leaves;
+        let part = |part| leaves.cell(part, cell.seed, cell.name, cell.variant.as_deref());
         Self {
             training: part(Part::Training),
             evaluation: part(Part::Evaluation),
@@ -98,7 +96,7 @@ impl Records {
     }
 
     /// Refuses what was trained from something else.
-    fn expect_training(&self, path: &Path, stored: &Identity) -> Result<()> {
+    fn check_training(&self, path: &Path, stored: &Identity) -> Result<()> {
         match stored.difference(&self.training) {
             None => Ok(()),
             Some(difference) => {
@@ -112,7 +110,7 @@ impl Records {
     fn read_trained(&self) -> Result<Option<Record>> {
         let record = Record::read(&self.trained)?;
         if let Some(record) = &record {
-            self.expect_training(&self.trained, &record.training)?;
+            self.check_training(&self.trained, &record.training)?;
         }
         Ok(record)
     }
@@ -130,7 +128,7 @@ impl Records {
     /// The evaluation's record, if it was made from this training and these inputs.
     fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.evaluated)? else { return Ok(None) };
-        self.expect_training(&self.evaluated, &record.training)?;
+        self.check_training(&self.evaluated, &record.training)?;
         let current = record.evaluation.as_ref() == Some(&self.evaluation)
             && record.trained.as_ref() == Some(&trained.sha256);
         Ok(current.then_some(record))
@@ -139,10 +137,10 @@ impl Records {
 
 /// Refuses a cell whose folder comes from another recipe, or whose trained model was removed or
 /// cut; nothing is computed yet.
-pub(crate) fn expect_fit<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Result<()> {
+pub(crate) fn check_fit<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Result<()> {
     let records = Records::of(cell);
     if records.begun.exists() {
-        records.expect_training(&records.begun, &read_json(&records.begun)?)?;
+        records.check_training(&records.begun, &read_json(&records.begun)?)?;
     }
     let Some(trained) = records.read_trained()? else { return Ok(()) };
     records.read_evaluated(&trained)?;

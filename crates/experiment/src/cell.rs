@@ -138,10 +138,10 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
 
     /// Trains as [`fit`](Self::fit) does, and leaves the parameters of the evaluation that
     /// `selection` chooses. `selection.json` in the stage's folder is the [`Best`] one with the
-    /// scores of all, and a line says it.
+    /// scores of all; a line reports it.
     ///
     /// Without a selection the parameters are those of the last step, and `evaluation_steps` and
-    /// `patience` are not asked.
+    /// `patience` are ignored.
     ///
     /// # Errors
     /// As [`trainer::fit`], and if a score fails; [`Error::File`] naming `selection.json`.
@@ -226,7 +226,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         let options = LoadOptions { segments, seed: self.seed };
         let folder = folder.as_ref();
         let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
-        expect_finite(folder, &loaded.model.named_parameters())?;
+        check_finite(folder, &loaded.model.named_parameters())?;
         loaded.model.set_precision(self.experiment.runtime.precision);
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
         if let Some(fault) = loaded.model.padding_fault() {
@@ -258,7 +258,7 @@ const NAMED: usize = 8;
 /// Heads of another use in any architecture, which fine-tuning leaves behind as a matter of course.
 const HEADS: [&str; 6] = ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
-/// What is said of stored tensors that the model has no place for.
+/// The message about stored tensors that the model has no place for.
 fn unused(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
@@ -271,7 +271,7 @@ fn unused(folder: &Path, names: &[String]) -> Option<String> {
 }
 
 /// Refuses a parameter that holds NaN or infinity, or whose squares are beyond float32.
-fn expect_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
+fn check_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
     for (name, parameter) in parameters {
         let norm = tch::no_grad(|| parameter.f_norm()?.f_double_value(&[]));
         let norm = norm.map_err(|error| Error::content(folder, format!("{name}: {error}")))?;
@@ -295,7 +295,7 @@ mod tests {
                 ("fine".to_owned(), Tensor::from_slice(&[1.0_f32, -2.0])),
                 ("odd".to_owned(), Tensor::from_slice(&[1.0, value])),
             ];
-            expect_finite(Path::new("base"), &parameters).map_err(|error| error.to_string())
+            check_finite(Path::new("base"), &parameters).map_err(|error| error.to_string())
         };
         assert_eq!(check(0.0), Ok(()));
         for value in [f32::NAN, f32::INFINITY, 3e38] {

@@ -1,7 +1,8 @@
 //! The crate's error.
 use std::path::{Path, PathBuf};
 
-/// What stops a run; each message says where, what was expected, what came and what to do.
+/// What stops a run; each message names the place, what was expected, what was found, and what to
+/// do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -59,7 +60,7 @@ pub enum Error {
         /// The first key or input file that differs, with both values.
         difference: String,
     },
-    /// The recipe's own code failed, for one cell of the experiment.
+    /// The recipe's code failed for one cell.
     #[error("{cell}")]
     Cell {
         /// Seed, arm and variant.
@@ -126,7 +127,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = text.collect::<Vec<_>>().join(" ");
     // The calls inside libtorch say nothing to a user.
     let text = text.split(" frame #0: ").next().unwrap_or_default();
-    // What messages quote of data may hold what a terminal obeys.
+    // Quoted data may hold control characters.
     let text = whole_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
@@ -134,7 +135,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     text
 }
 
-/// What libtorch says where memory ends: oneDNN, the CPU's allocator, CUDA's.
+/// Messages of libtorch where memory runs out: oneDNN, the CPU's allocator, CUDA's.
 const OUT_OF_MEMORY: [&str; 4] = [
     "could not create a primitive",
     "could not execute a primitive",

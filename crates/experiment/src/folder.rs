@@ -40,12 +40,12 @@ impl RunFolder {
     /// Takes the folder for this process; it may be a link, but holds none. Nothing in it is
     /// changed yet, but for the lock.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
-        expect_ours(path)?;
+        check_ours(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
         let lock = lock(path)?;
         // Another process may have come first.
-        expect_ours(path)?;
-        expect_no_links(path)?;
+        check_ours(path)?;
+        check_no_links(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -72,11 +72,11 @@ impl RunFolder {
 }
 
 /// Refuses a folder without a run.
-pub(crate) fn expect_run(path: &Path) -> Result<()> {
+pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
         None => {
-            expect_ours(path)?;
+            check_ours(path)?;
             let reason = "holds no run (no run.json); to start one, give --out instead of --resume";
             Err(Error::folder(path, reason))
         }
@@ -105,7 +105,7 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
 }
 
 /// Refuses a folder that holds something and no run.
-fn expect_ours(path: &Path) -> Result<()> {
+fn check_ours(path: &Path) -> Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(Error::file(path))?,
@@ -167,7 +167,7 @@ fn lock(folder: &Path) -> Result<File> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            // Only said in the message.
+            // For the message alone.
             let holder = holder(&mut file).ok().flatten().unwrap_or_default();
             return Err(Error::Locked { folder: folder.to_owned(), holder });
         }
@@ -199,7 +199,7 @@ fn holder(file: &mut File) -> io::Result<Option<String>> {
 }
 
 /// Refuses symbolic links in the folder: what a run wrote through one would land elsewhere.
-fn expect_no_links(folder: &Path) -> Result<()> {
+fn check_no_links(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
         let entry = entry.map_err(Error::file(folder))?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
@@ -209,7 +209,7 @@ fn expect_no_links(folder: &Path) -> Result<()> {
             return Err(Error::content(path, reason));
         }
         if kind.is_dir() {
-            expect_no_links(&path)?;
+            check_no_links(&path)?;
         }
     }
     Ok(())

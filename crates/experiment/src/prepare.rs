@@ -35,7 +35,7 @@ impl Prepared {
         format!("{} --out {}", self.command, self.folder)
     }
 
-    /// Whether the folder is there, made of what its inputs are now.
+    /// Whether the folder exists and its inputs are unchanged.
     fn is_current(&self) -> Result<bool> {
         let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
         let Some(input) = manifest.changed_input() else { return Ok(true) };
@@ -176,7 +176,7 @@ impl Preparations {
     }
 
     /// Refuses to go on without a folder that is needed for `inputs`.
-    pub(crate) fn expect(&self, inputs: &[PathBuf]) -> Result<()> {
+    pub(crate) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
         let missing = |one: &&&Prepared| !Path::new(&one.folder).exists();
         let needed = self.needed(inputs);
         let read = |one: &&&Prepared| inputs.iter().any(|path| path.starts_with(&one.folder));
@@ -244,7 +244,7 @@ mod tests {
         let inside = PathBuf::from(&all.named("words").unwrap().folder).join("train.json");
         assert_eq!(names(&[inside.clone(), "x".into()]), ["letters", "words"]);
         assert!(names(&["data/base".into()]).is_empty());
-        let error = all.expect(&[inside]).unwrap_err().to_string();
+        let error = all.check(&[inside]).unwrap_err().to_string();
         assert!(error.starts_with("prepare.words: not there yet: add --prepare, or run `count"));
     }
 
@@ -277,9 +277,9 @@ mod tests {
             take(&format!("x = '{{a}}'\n[prepare]\na = '{program} {path}'")).unwrap();
         let inputs = [PathBuf::from(table["x"].as_str().unwrap())];
         let runs = || fs::read_to_string(folder.path().join("source.runs")).unwrap().len();
-        assert!(all.expect(&inputs).is_err());
+        assert!(all.check(&inputs).is_err());
         all.run(&inputs).unwrap();
-        all.expect(&inputs).unwrap();
+        all.check(&inputs).unwrap();
         all.run(&inputs).unwrap();
         assert_eq!(runs(), 1);
         fs::write(&input, "2").unwrap();

@@ -69,8 +69,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// The variants of an arm, each with a model in a folder of its own; none: the arm has one
-    /// model.
+    /// The variants of an arm, each with a model and a folder; none: the arm has one model.
     fn variants(&self, arm: &str) -> Vec<String> {
         let _ = arm;
         Vec::new()
@@ -163,12 +162,12 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
 }
 
 /// Refuses seeds, arms and variants that cannot be run.
-pub(crate) fn expect_runnable<R: Recipe>(recipe: &R) -> Result<()> {
-    crate::arms::expect_seeds(&recipe.run().seeds)?;
+pub(crate) fn check_runnable<R: Recipe>(recipe: &R) -> Result<()> {
+    crate::arms::check_seeds(&recipe.run().seeds)?;
     for arm in recipe.run().selected() {
         let variants = recipe.variants(arm);
         for (number, variant) in variants.iter().enumerate() {
-            crate::names::expect_plain(&format!("variants of {arm}"), variant)?;
+            crate::names::check_plain(&format!("variants of {arm}"), variant)?;
             if variants.iter().take(number).any(|earlier| earlier == variant) {
                 let reason = format!("{variant} is listed twice");
                 return Err(Error::setting(format!("variants of {arm}"), reason));

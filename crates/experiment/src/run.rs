@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::arms::ARMS;
-use crate::cached::{compute, expect_fit};
+use crate::cached::{check_fit, compute};
 use crate::folder::RunFolder;
-use crate::identity::{Resolved, expect_inputs};
+use crate::leaves::Leaves;
 use crate::output::first_table;
 use crate::ranks::Ranks;
-use crate::recipe::{expect_runnable, select_arms};
+use crate::recipe::{check_runnable, select_arms};
 use crate::{
     Cell, Error, Recipe, Result, Results, Runtime, log, machine, names, report, write_json,
     write_text,
@@ -33,7 +33,7 @@ pub struct Experiment<R: Recipe> {
     pub folder: PathBuf,
     /// What it computes on.
     pub runtime: Runtime,
-    pub(crate) resolved: Resolved,
+    pub(crate) leaves: Leaves,
     inputs_checked: Flag<bool>,
     pub(crate) ranks: Ranks,
     _folder: RunFolder,
@@ -49,20 +49,21 @@ impl<R: Recipe> Experiment<R> {
     pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
-        expect_runnable(&recipe)?;
-        expect_inputs(&recipe)?;
+        check_runnable(&recipe)?;
+        let mut leaves = Leaves::of(&recipe)?;
+        leaves.check()?;
         recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
         let ranks = Ranks::new(runtime.group.clone(), &folder)?;
         let folder = ranks.folder(folder);
         let run_folder = RunFolder::lock(&folder)?;
-        let resolved = Resolved::new(&recipe)?;
-        ranks.expect_alike(&resolved.everything(recipe.run()))?;
-        run_folder.enter(R::NAME, &resolved.shared())?;
+        leaves.hash()?;
+        ranks.check_alike(&leaves.everything(recipe.run()))?;
+        run_folder.enter(R::NAME, &leaves.shared())?;
         let inputs_checked = Flag::new(false);
         let experiment =
-            Self { recipe, folder, runtime, resolved, inputs_checked, ranks, _folder: run_folder };
-        experiment.cells()?.iter().try_for_each(expect_fit)?;
+            Self { recipe, folder, runtime, leaves, inputs_checked, ranks, _folder: run_folder };
+        experiment.cells()?.iter().try_for_each(check_fit)?;
         let path = experiment.dir(RECIPE);
         let text = toml::to_string_pretty(&experiment.recipe);
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
@@ -151,7 +152,7 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        names::expect_plain(ARMS, name)?;
+        names::check_plain(ARMS, name)?;
         if self.recipe.arms().contains_key(name) {
             let key = format!("{ARMS}.{name}");
             let reason = "a part that all arms share has this name; give the arm another";
@@ -171,7 +172,7 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        cells.iter().try_for_each(expect_fit)?;
+        cells.iter().try_for_each(check_fit)?;
         let results = cells.iter().map(|cell| compute(cell, &mut train, &mut evaluate));
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
@@ -186,8 +187,8 @@ impl<R: Recipe> Experiment<R> {
 
     /// Writes `table.md` and `summary.json`, and prints the first of the tables, `remarks` (empty:
     /// none) and where everything is. Where the run answered questions, `report.html` shows the
-    /// answers and what they are worth, as `mlqa-eval report` does; what keeps it from being
-    /// written is told, and no error.
+    /// answers and what they are worth, as `mlqa-eval report` does; an error in
+    /// writing it is reported and ignored.
     ///
     /// # Errors
     /// If one of the two files cannot be written.
