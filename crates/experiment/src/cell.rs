@@ -105,18 +105,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         parameters: &[(String, Tensor)],
         task: &mut dyn Task,
     ) -> Result<FitReport> {
-        let config = self.resolved(config, parameters)?;
-        let report = trainer::fit(&self.stage(stage), &config, parameters, task)?;
-        Ok(self.add(report))
-    }
-
-    /// With the cell's seed and names in place of roles.
-    fn resolved(
-        &self,
-        config: &TrainConfig,
-        parameters: &[(String, Tensor)],
-    ) -> Result<TrainConfig> {
-        Ok(TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? })
+        self.fit_tasks(stage, config, parameters, &mut [TaskSlot::new(stage, task)])
     }
 
     /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the cell's
@@ -131,9 +120,12 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         parameters: &[(String, Tensor)],
         slots: &mut [TaskSlot<'_>],
     ) -> Result<FitReport> {
-        let config = self.resolved(config, parameters)?;
+        let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
         let report = trainer::fit_tasks(&self.stage(stage), &config, parameters, slots)?;
-        Ok(self.add(report))
+        let mut fitted = self.fitted.borrow_mut();
+        fitted.seconds += report.seconds;
+        fitted.tokens += report.tokens;
+        Ok(report)
     }
 
     /// Trains as [`fit`](Self::fit) does, and leaves the parameters of the evaluation that
@@ -192,13 +184,6 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         write_json(self.dir(stage).join("selection.json"), &best)?;
         log(format!("{}: {stage}: {best}", self.label()));
         Ok(report)
-    }
-
-    fn add(&self, report: FitReport) -> FitReport {
-        let mut fitted = self.fitted.borrow_mut();
-        fitted.seconds += report.seconds;
-        fitted.tokens += report.tokens;
-        report
     }
 
     /// Seconds of training in the stages so far, earlier parts of a resumed run included.

@@ -13,10 +13,10 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file or folder does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content {
-        /// The file, with line and column where they are known.
+        /// The file or folder, with line and column where they are known.
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
@@ -28,25 +28,6 @@ pub enum Error {
         key: String,
         /// What it must be.
         reason: String,
-    },
-    /// A folder cannot hold this run.
-    #[error("{}: {reason}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// Another process works in the run folder.
-    #[error(
-        "{}: another process{} works in this folder; wait until it ends, or give another --out",
-        folder.display(), owner(holder)
-    )]
-    Locked {
-        /// The folder.
-        folder: PathBuf,
-        /// What the other process wrote about itself; empty: nothing.
-        holder: String,
     },
     /// What lies in the run folder comes from another recipe or from other input files.
     #[error(
@@ -100,14 +81,6 @@ impl Error {
     pub(crate) fn setting(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Setting { key: key.into(), reason: reason.into() }
     }
-
-    pub(crate) fn folder(folder: &Path, reason: impl Into<String>) -> Self {
-        Self::Folder { folder: folder.to_owned(), reason: reason.into() }
-    }
-}
-
-fn owner(holder: &str) -> String {
-    if holder.is_empty() { String::new() } else { format!(" ({holder})") }
 }
 
 /// An error with its causes on one line; a cause that the message before it holds is not repeated.

@@ -55,7 +55,7 @@ impl RunFolder {
         if let Some(earlier) = read_marker(&self.path)? {
             if earlier.recipe != recipe {
                 let reason = format!("holds a run of {}, not of {recipe}", earlier.recipe);
-                return Err(Error::folder(&self.path, reason + "; give another --out"));
+                return Err(Error::content(&self.path, reason + "; give another --out"));
             }
             // Before the first cell nothing depends on the recipe.
             if begun(&self.path)?
@@ -78,7 +78,7 @@ pub(crate) fn check_run(path: &Path) -> Result<()> {
         None => {
             check_ours(path)?;
             let reason = "holds no run (no run.json); to start one, give --out instead of --resume";
-            Err(Error::folder(path, reason))
+            Err(Error::content(path, reason))
         }
     }
 }
@@ -129,11 +129,11 @@ fn check_ours(path: &Path) -> Result<()> {
         None => Ok(()),
         Some(_) if earlier_version => {
             let reason = "holds a run of an earlier version, which cannot go on";
-            Err(Error::folder(path, format!("{reason}; give another --out")))
+            Err(Error::content(path, format!("{reason}; give another --out")))
         }
         Some(name) => {
             let reason = format!("holds {name} and no run (no run.json), so nothing is written");
-            Err(Error::folder(path, reason + " there; give an empty or new folder as --out"))
+            Err(Error::content(path, reason + " there; give an empty or new folder as --out"))
         }
     }
 }
@@ -167,9 +167,11 @@ fn lock(folder: &Path) -> Result<File> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            // For the message alone.
-            let holder = holder(&mut file).ok().flatten().unwrap_or_default();
-            return Err(Error::Locked { folder: folder.to_owned(), holder });
+            let holder = holder(&mut file).ok().flatten().filter(|holder| !holder.is_empty());
+            let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
+            let reason = format!("another process{holder} works in this folder");
+            let advice = "; wait until it ends, or give another --out";
+            return Err(Error::content(folder, reason + advice));
         }
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => {
             let folder = folder.display();

@@ -153,21 +153,11 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// The error of the override without which the rest could be read, or else of the first that
-/// cannot.
+/// The error of the first override with which those before it cannot be read.
 fn wrong_override<T: DeserializeOwned>(
     table: &Table,
     overrides: &[Override],
 ) -> Result<Option<Error>> {
-    for (number, item) in overrides.iter().enumerate() {
-        let (before, after) = overrides.split_at(number);
-        let others = before.iter().chain(after.iter().skip(1));
-        if let Err(error) = resolve::<T>(table, overrides.iter())?
-            && resolve::<T>(table, others)?.is_ok()
-        {
-            return Ok(Some(Error::setting(&item.argument, explain(error.message()))));
-        }
-    }
     for (number, item) in overrides.iter().enumerate() {
         if let Err(error) = resolve::<T>(table, overrides.iter().take(number + 1))? {
             return Ok(Some(Error::setting(&item.argument, explain(error.message()))));
