@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use cloze::ClozeTask;
-use experiment::{Cell, Experiment, log};
+use experiment::{Experiment, Trial, log};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
 use recipe::{LANGUAGES, Recipe};
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let corpus = experiment.recipe.corpus()?;
-    let results = experiment.each(|cell| train(cell, &corpus), |_, _| Ok(()))?;
+    let results = experiment.each(|trial| train(trial, &corpus), |_, _| Ok(()))?;
     let mut table = Table::new("seed", ["loss"]);
     let mut losses = BTreeMap::new();
     for result in results.iter() {
@@ -44,9 +44,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Trains a vocabulary, and an encoder from scratch; the loss at the end.
-fn train(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<f64> {
-    let recipe = cell.recipe;
-    let (tokenizer, files) = vocabulary(cell, corpus)?;
+fn train(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<f64> {
+    let recipe = trial.recipe;
+    let (tokenizer, files) = vocabulary(trial, corpus)?;
     let passages = passages(&tokenizer, corpus)?;
     for (language, passages) in LANGUAGES.iter().zip(&passages) {
         let tokens: usize = passages.iter().map(Vec::len).sum();
@@ -56,24 +56,24 @@ fn train(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<f64> {
     let config = recipe.model.config(i64::try_from(tokenizer.get_vocab_size(true))?);
     let specials = check_tokenizer(&tokenizer, &config)?;
     let heads = [Head::MaskedLm, Head::Span];
-    let model = Model::new(&config, &heads, cell.device(), cell.seed)?;
-    mimetic_start(&model, cell.seed)?;
+    let model = Model::new(&config, &heads, trial.device(), trial.seed)?;
+    mimetic_start(&model, trial.seed)?;
 
     let examples = recipe.examples()?;
     let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
     let parameters = model.named_parameters();
-    let fitted = cell.fit("pretrain", &recipe.training, &parameters, &mut task)?;
-    model.save(cell.dir("model"), Head::MaskedLm)?;
-    files.write(cell.dir("model"), &tokenizer, &config)?;
+    let fitted = trial.fit("pretrain", &recipe.training, &parameters, &mut task)?;
+    model.save(trial.dir("model"), Head::MaskedLm)?;
+    files.write(trial.dir("model"), &tokenizer, &config)?;
     Ok(fitted.final_loss)
 }
 
 /// The vocabulary, trained where training did not begin yet.
-fn vocabulary(cell: &Cell<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
-    let path = cell.dir(TOKENIZER);
+fn vocabulary(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
+    let path = trial.dir(TOKENIZER);
     if !path.exists() {
-        let graph = KnowledgeGraph::read_dir(&cell.recipe.data.kg)?;
-        let tokenizer = vocabulary::train(&cell.recipe.vocabulary, corpus, &graph)?;
+        let graph = KnowledgeGraph::read_dir(&trial.recipe.data.kg)?;
+        let tokenizer = vocabulary::train(&trial.recipe.vocabulary, corpus, &graph)?;
         let text = tokenizer.to_string(true).map_err(|error| anyhow!("{TOKENIZER}: {error}"))?;
         experiment::write_text(&path, &text)?;
     }

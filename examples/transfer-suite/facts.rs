@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, JsonlFolder};
+use experiment::{JsonlFolder, Trial};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::cloze_ranking::rank_typed;
@@ -80,12 +80,12 @@ impl SuiteTask for Facts {
         Head::MaskedLm
     }
 
-    fn train(&self, _: &Cell<Recipe>) -> Result<Trained> {
+    fn train(&self, _: &Trial<Recipe>) -> Result<Trained> {
         Ok(Trained::default())
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let model = start(cell, self.head())?;
+    fn test(&self, trial: &Trial<Recipe>) -> Result<Tested> {
+        let model = start(trial, self.head())?;
         let length = usize::try_from(model.model.config().max_length())?;
         let (mut tested, mut items) = (Tested::default(), Items::new());
         for (metric, folders) in self.sets() {
@@ -107,7 +107,7 @@ impl SuiteTask for Facts {
                 items.entry(language.to_string()).or_default().extend(right);
             }
         }
-        write_items(cell, &items)?;
+        write_items(trial, &items)?;
         Ok(tested)
     }
 }

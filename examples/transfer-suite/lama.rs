@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath, JsonlFolder};
+use experiment::{InputPath, JsonlFolder, Trial};
 use serde::{Deserialize, Serialize};
 use tasks::cloze_ranking::rank_clozes;
 use transfer_eval::Ties;
@@ -14,7 +14,7 @@ use transfer_eval::lama::{
 use xlmr_model::{Head, Pretrained};
 
 use crate::recipe::Recipe;
-use crate::{Items, SuiteTask, Tested, Trained, expect_length, start, write_items};
+use crate::{Items, SuiteTask, Tested, Trained, check_length, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,7 +88,7 @@ impl SuiteTask for Lama {
     }
 
     fn check(&self, model: &Pretrained) -> Result<()> {
-        expect_length("clozes.max_length", self.clozes.max_length, model)?;
+        check_length("clozes.max_length", self.clozes.max_length, model)?;
         self.parts().try_for_each(|corpus| {
             build_clozes(&self.read(corpus)?.1, &model.tokenizer, None, &self.clozes)
                 .with_context(|| corpus.name())
@@ -100,12 +100,12 @@ impl SuiteTask for Lama {
         Head::MaskedLm
     }
 
-    fn train(&self, _: &Cell<Recipe>) -> Result<Trained> {
+    fn train(&self, _: &Trial<Recipe>) -> Result<Trained> {
         Ok(Trained::default())
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let model = start(cell, self.head())?;
+    fn test(&self, trial: &Trial<Recipe>) -> Result<Tested> {
+        let model = start(trial, self.head())?;
         let words = &self.data.vocabulary;
         let words = words.is_set().then(|| CommonVocabulary::read(words)).transpose()?;
         let candidates = words.as_ref().map(|words| words.candidates(&model.tokenizer));
@@ -128,7 +128,7 @@ impl SuiteTask for Lama {
             let right = ranks.iter().map(|&rank| if rank == Some(1) { 100.0 } else { 0.0 });
             items.entry("en".to_owned()).or_default().extend(right);
         }
-        write_items(cell, &items)?;
+        write_items(trial, &items)?;
         let mean = total.iter().sum::<f64>() / total.len().max(1) as f64;
         tested.metrics.insert("p@1".to_owned(), [("en".to_owned(), mean)].into());
         Ok(tested)

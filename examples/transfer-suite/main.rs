@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use experiment::{Cell, Experiment, write_json};
+use experiment::{Experiment, Trial, write_json};
 use mlqa_eval::FileScore;
 use recipe::{Recipe, Selection};
 use serde::{Deserialize, Serialize};
@@ -35,11 +35,11 @@ trait SuiteTask {
     /// The head that it needs.
     fn head(&self) -> Head;
 
-    /// Fine-tunes a model on English and leaves it in the cell's `model`; a probe does nothing.
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained>;
+    /// Fine-tunes a model on English and leaves it in the trial's `model`; a probe does nothing.
+    fn train(&self, trial: &Trial<Recipe>) -> Result<Trained>;
 
     /// Scores in every language.
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested>;
+    fn test(&self, trial: &Trial<Recipe>) -> Result<Tested>;
 }
 
 /// What training alone knows; numbers in percent.
@@ -77,14 +77,14 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
         experiment.log(format!("{task}: no data is given, so it is left out"));
     }
     let results = experiment.each(
-        |cell| cell.arm.tasks.only()?.1.train(cell),
-        |cell, _| {
-            let tested = cell.arm.tasks.only()?.1.test(cell)?;
+        |trial| trial.arm.tasks.only()?.1.train(trial),
+        |trial, _| {
+            let tested = trial.arm.tasks.only()?.1.test(trial)?;
             let metrics = &tested.metrics;
             let scores = metrics.get("f1").or(metrics.values().next()).into_iter().flatten();
             let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
             let list = text.collect::<Vec<_>>().join(", ");
-            experiment::log(format!("{}: {list}", cell.label()));
+            experiment::log(format!("{}: {list}", trial.label()));
             Ok(tested)
         },
     )?;
@@ -92,7 +92,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Refuses inputs that are longer than the model's positions.
-fn expect_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
+fn check_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
     let positions = model.model.config().max_length();
     let fits = i64::try_from(length).is_ok_and(|length| length <= positions);
     ensure!(fits, "{key} = {length}: the model has {positions} positions");
@@ -100,8 +100,8 @@ fn expect_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
 }
 
 /// The model of an arm, with `head` to be trained or, for a probe, as it was trained.
-fn start(cell: &Cell<Recipe>, head: Head) -> Result<Pretrained> {
-    Ok(cell.load(&cell.arm.model, &[head], Segments::AsSaved)?)
+fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
+    Ok(trial.load(&trial.arm.model, &[head], Segments::AsSaved)?)
 }
 
 /// The selection of an epoch by development scores of these languages.
@@ -121,10 +121,10 @@ fn selection<'a>(
 /// One value for each item of a test, in percent, by language: what two models are compared by.
 type Items = BTreeMap<String, Vec<f64>>;
 
-/// The file of a cell's [`Items`].
+/// The file of a trial's [`Items`].
 const ITEMS: &str = "items.json";
 
-fn write_items(cell: &Cell<Recipe>, items: &Items) -> Result<()> {
-    ensure!(items.values().any(|of| !of.is_empty()), "{}: nothing was tested", cell.label());
-    Ok(write_json(cell.dir(ITEMS), items)?)
+fn write_items(trial: &Trial<Recipe>, items: &Items) -> Result<()> {
+    ensure!(items.values().any(|of| !of.is_empty()), "{}: nothing was tested", trial.label());
+    Ok(write_json(trial.dir(ITEMS), items)?)
 }

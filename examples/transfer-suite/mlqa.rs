@@ -1,7 +1,7 @@
 //! Questions: English ones to train on, MLQA's or XQuAD's to test (XLM-K, section 4.1, Table 1;
 //! *Bridging the Language Gap*, Table I; *From Good to Best*, Tables 5 and 6).
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath, JsonFolder};
+use experiment::{InputPath, JsonFolder, Trial};
 use mlqa_eval::{Dataset, DecodeConfig, Language, Normalization, Predictions, WindowConfig, score};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::{
@@ -99,8 +99,8 @@ impl SuiteTask for Mlqa {
         Head::Span
     }
 
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
-        let start = start(cell, self.head())?;
+    fn train(&self, trial: &Trial<Recipe>) -> Result<Trained> {
+        let start = start(trial, self.head())?;
         let (model, parameters) = (&start.model, start.model.named_parameters());
         let (train, _) = TrainingQuestions::read(&self.data.train)?.answered()?;
         let dev = self.dev_files();
@@ -112,7 +112,7 @@ impl SuiteTask for Mlqa {
         let mut task = QaTask::new(model, &start.tokenizer, &data, &QaConfig::default())?;
         let mut trained = Trained::default();
         if dev.is_empty() {
-            cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
+            trial.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
         } else {
             let predictor = QaPredictor::new(model, &start.tokenizer, &self.windows)
                 .with_decoding(&self.decoding)
@@ -130,20 +130,20 @@ impl SuiteTask for Mlqa {
             let names = dev.iter().map(|file| file.context.to_string());
             let mut task =
                 BestEpoch::new(task, &parameters, selection(self.selection, names, score));
-            cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
+            trial.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
             let (best, dev) = task.finish()?;
             trained = Trained { epoch: Some(best + 1), dev };
         }
-        start.save(cell.dir("model"), self.head())?;
+        start.save(trial.dir("model"), self.head())?;
         Ok(trained)
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let trained = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
+    fn test(&self, trial: &Trial<Recipe>) -> Result<Tested> {
+        let trained = trial.load(trial.dir("model"), &[self.head()], Segments::AsSaved)?;
         let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &self.windows)
             .with_decoding(&self.decoding)
             .with_batch_size(self.evaluation_batch_size);
-        let (sources, out) = (self.test_files(), cell.dir("predictions"));
+        let (sources, out) = (self.test_files(), trial.dir("predictions"));
         let files = evaluate(&predictor, &sources, "test", &[], &out)?;
         let (mut tested, mut items) = (Tested { files, ..Tested::default() }, Items::new());
         for (file, scored) in sources.iter().zip(&tested.files) {
@@ -161,7 +161,7 @@ impl SuiteTask for Mlqa {
             let values = each.iter().map(|question| 100.0 * question.f1);
             items.entry(question.to_string()).or_default().extend(values);
         }
-        write_items(cell, &items)?;
+        write_items(trial, &items)?;
         Ok(tested)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath};
+use experiment::{InputPath, Trial};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::token_classification::{self, EncodedSentences, HeldOut, TokenClassificationTask};
@@ -15,7 +15,7 @@ use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
 use xlmr_model::{Head, Pretrained, Segments};
 
 use crate::recipe::{Recipe, Selection};
-use crate::{Items, SuiteTask, Tested, Trained, expect_length, selection, start, write_items};
+use crate::{Items, SuiteTask, Tested, Trained, check_length, selection, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -98,7 +98,7 @@ impl SuiteTask for Ner {
     }
 
     fn check(&self, model: &Pretrained) -> Result<()> {
-        expect_length("encoding.max_length", self.encoding.max_length, model)?;
+        check_length("encoding.max_length", self.encoding.max_length, model)?;
         let (train, dev) = self.training()?;
         let train: Sentences = [(Language::EN, train)].into();
         for (language, all) in train.iter().chain(&dev).chain(&Self::read(&self.data.test)?) {
@@ -112,8 +112,8 @@ impl SuiteTask for Ner {
         token_classification::head(&self.labels())
     }
 
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
-        let start = start(cell, self.head())?;
+    fn train(&self, trial: &Trial<Recipe>) -> Result<Trained> {
+        let start = start(trial, self.head())?;
         let (model, parameters) = (&start.model, start.model.named_parameters());
         let (train, dev) = self.training()?;
         let train = self.encode(&train, &start.tokenizer)?;
@@ -132,20 +132,20 @@ impl SuiteTask for Ner {
         let task = TokenClassificationTask::new(model, &train.inputs)?;
         let chosen = selection(self.selection, dev.keys().cloned(), score);
         let mut task = BestEpoch::new(task, &parameters, chosen);
-        cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
+        trial.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
         let (best, dev) = task.finish()?;
-        token_classification::save(&start, &self.labels(), cell.dir("model"))?;
+        token_classification::save(&start, &self.labels(), trial.dir("model"))?;
         Ok(Trained { epoch: Some(best + 1), dev })
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let tagger = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
+    fn test(&self, trial: &Trial<Recipe>) -> Result<Tested> {
+        let tagger = trial.load(trial.dir("model"), &[self.head()], Segments::AsSaved)?;
         let (mut tested, mut items) = (Tested::default(), Items::new());
         for (language, sentences) in Self::read(&self.data.test)? {
             let encoded = self.encode(&sentences, &tagger.tokenizer)?;
             let tagged =
                 encoded.predict(&tagger.model, &self.labels(), self.evaluation_batch_size)?;
-            let file = cell.dir("predictions").join(format!("{language}.conll"));
+            let file = trial.dir("predictions").join(format!("{language}.conll"));
             write_ner(file, &tagged.sentences)?;
             let all = tagged.score.micro;
             for (metric, share) in
@@ -158,7 +158,7 @@ impl SuiteTask for Ner {
             let right = pairs.map(|(gold, own)| if gold.tags == own.tags { 100.0 } else { 0.0 });
             items.insert(language.to_string(), right.collect());
         }
-        write_items(cell, &items)?;
+        write_items(trial, &items)?;
         Ok(tested)
     }
 }

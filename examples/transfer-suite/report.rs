@@ -15,7 +15,7 @@ use transfer_eval::{SeedRun, SeedSummary, mean, summarize_seeds};
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::{ITEMS, Items, Tested, Trained};
 
-type Cells = Results<Trained, Tested>;
+type Trials = Results<Trained, Tested>;
 
 /// The mean over languages.
 const AVERAGE: &str = "average";
@@ -80,7 +80,7 @@ struct Comparison {
 }
 
 /// Writes the report and prints its first table.
-pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
+pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut tasks = Vec::new();
     for kind in &KINDS {
         let arms = experiment.arms().iter().filter(|arm| task_of(arm) == kind.task);
@@ -122,7 +122,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
     Ok(experiment.finish(&summary, &text, "")?)
 }
 
-fn judged<'a>(results: &Cells, arm: &'a str, kind: &Kind) -> Result<Judged<'a>> {
+fn judged<'a>(results: &Trials, arm: &'a str, kind: &Kind) -> Result<Judged<'a>> {
     let runs: Vec<SeedRun> = results
         .of_arm(arm)
         .take(kind.seeds())
@@ -136,18 +136,18 @@ fn judged<'a>(results: &Cells, arm: &'a str, kind: &Kind) -> Result<Judged<'a>> 
 }
 
 impl Judged<'_> {
-    fn summary(&self, results: &Cells) -> JudgedSummary {
+    fn summary(&self, results: &Trials) -> JudgedSummary {
         let mut metrics = self.summary.languages.clone();
         for (metric, spreads) in &mut metrics {
             let average = self.summary.average.get(metric);
             spreads.extend(average.map(|&one| (AVERAGE.to_owned(), one)));
         }
-        let cells = || results.of_arm(self.arm);
+        let trials = || results.of_arm(self.arm);
         JudgedSummary {
             metrics,
             best_seed: self.summary.best.seed,
-            epochs: cells().filter_map(|one| one.trained.epoch).collect(),
-            seconds: Spread::of(cells().map(|one| one.seconds)).mean,
+            epochs: trials().filter_map(|one| one.trained.epoch).collect(),
+            seconds: Spread::of(trials().map(|one| one.seconds)).mean,
         }
     }
 }
@@ -196,15 +196,15 @@ fn languages(kind: &Kind, models: &[Judged]) -> String {
 /// The numbers of a task as the printed tables have them.
 fn measured(
     experiment: &Experiment<Recipe>,
-    results: &Cells,
+    results: &Trials,
     kind: &Kind,
     models: &[Judged],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for Judged { model, arm, summary, .. } in models {
         if kind.task == "lama" {
-            let cells = results.of_arm(arm).take(kind.seeds());
-            let parts = over_seeds(cells.map(|one| &one.evaluated.parts));
+            let trials = results.of_arm(arm).take(kind.seeds());
+            let parts = over_seeds(trials.map(|one| &one.evaluated.parts));
             let number = |(name, value)| Measured::new(model, name, "en", kind.metric, value);
             numbers.extend(parts.iter().map(|(name, value)| number((name, *value))));
             continue;
@@ -221,7 +221,7 @@ fn measured(
 
 /// Table I of *Bridging the Language Gap*, where contexts and questions differ in language, and the
 /// tables of *From Good to Best*.
-fn question_tables(experiment: &Experiment<Recipe>, results: &Cells, models: &[Judged]) -> String {
+fn question_tables(experiment: &Experiment<Recipe>, results: &Trials, models: &[Judged]) -> String {
     let mut matrices = Vec::new();
     let mut sets = Vec::new();
     for &Judged { model, arm, .. } in models {

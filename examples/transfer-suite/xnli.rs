@@ -1,7 +1,7 @@
 //! XNLI: pairs of English sentences to train on, pairs in fifteen languages to test (XLM-K, section
 //! 4.1, Table 3).
 use anyhow::{Context, Result, ensure};
-use experiment::{Cell, InputPath};
+use experiment::{InputPath, Trial};
 use serde::{Deserialize, Serialize};
 use tasks::sequence_classification::{SequenceClassificationTask, classify};
 use tokenizers::Tokenizer;
@@ -14,7 +14,7 @@ use transfer_eval::xnli::{
 use xlmr_model::{Head, Pretrained, Segments};
 
 use crate::recipe::{Recipe, Selection};
-use crate::{Items, SuiteTask, Tested, Trained, expect_length, selection, start, write_items};
+use crate::{Items, SuiteTask, Tested, Trained, check_length, selection, start, write_items};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,7 +64,7 @@ impl SuiteTask for Xnli {
     }
 
     fn check(&self, model: &Pretrained) -> Result<()> {
-        expect_length("encoding.max_length", self.encoding.max_length, model)?;
+        check_length("encoding.max_length", self.encoding.max_length, model)?;
         let files = [&self.data.train, &self.data.dev, &self.data.test];
         files.iter().filter(|file| file.is_set()).try_for_each(|file| {
             read_nli(file)?;
@@ -76,8 +76,8 @@ impl SuiteTask for Xnli {
         Head::SequenceClassification { labels: 3 }
     }
 
-    fn train(&self, cell: &Cell<Recipe>) -> Result<Trained> {
-        let start = start(cell, self.head())?;
+    fn train(&self, trial: &Trial<Recipe>) -> Result<Trained> {
+        let start = start(trial, self.head())?;
         let (model, parameters) = (&start.model, start.model.named_parameters());
         let train = self.encode(&read_nli(&self.data.train)?.examples, &start.tokenizer)?;
         let rows = train.into_iter().map(|pair| (pair.input_ids, pair.label)).collect();
@@ -92,20 +92,20 @@ impl SuiteTask for Xnli {
         let task = SequenceClassificationTask::new(model, rows)?;
         let mut task =
             BestEpoch::new(task, &parameters, selection(self.selection, languages, score));
-        cell.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
+        trial.fit("fine-tune", &self.fine_tuning, &parameters, &mut task)?;
         let (best, dev) = task.finish()?;
-        start.save(cell.dir("model"), self.head())?;
+        start.save(trial.dir("model"), self.head())?;
         Ok(Trained { epoch: Some(best + 1), dev })
     }
 
-    fn test(&self, cell: &Cell<Recipe>) -> Result<Tested> {
-        let trained = cell.load(cell.dir("model"), &[self.head()], Segments::AsSaved)?;
+    fn test(&self, trial: &Trial<Recipe>) -> Result<Tested> {
+        let trained = trial.load(trial.dir("model"), &[self.head()], Segments::AsSaved)?;
         let pairs = read_nli(&self.data.test)?.examples;
         let inputs = self.encode(&pairs, &trained.tokenizer)?;
         let labels = classify(&trained.model, &inputs, self.evaluation_batch_size)?;
         let names: Vec<&str> = labels.iter().map(|label: &NliLabel| label.name()).collect();
         experiment::write_text(
-            cell.dir("predictions").join("test.txt"),
+            trial.dir("predictions").join("test.txt"),
             &(names.join("\n") + "\n"),
         )?;
         let mut items = Items::new();
@@ -113,7 +113,7 @@ impl SuiteTask for Xnli {
             let right = if pair.label == *label { 100.0 } else { 0.0 };
             items.entry(pair.language.clone()).or_default().push(right);
         }
-        write_items(cell, &items)?;
+        write_items(trial, &items)?;
         let accuracy = score_nli(&pairs, &labels)?.by_language();
         Ok(Tested { metrics: [("accuracy".to_owned(), accuracy)].into(), ..Tested::default() })
     }

@@ -41,11 +41,11 @@ pub enum Error {
         /// The first key or input file that differs, with both values.
         difference: String,
     },
-    /// The recipe's code failed for one cell.
-    #[error("{cell}")]
-    Cell {
+    /// The recipe's code failed for one trial.
+    #[error("{trial}")]
+    Trial {
         /// Seed, arm and variant.
-        cell: String,
+        trial: String,
         /// The recipe's error.
         source: anyhow::Error,
     },

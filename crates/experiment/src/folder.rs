@@ -24,7 +24,7 @@ struct Marker {
     format: u32,
     /// [`Recipe::NAME`](crate::Recipe::NAME).
     recipe: String,
-    /// What decides the training of every cell.
+    /// What decides the training of every trial.
     identity: Identity,
 }
 
@@ -57,7 +57,7 @@ impl RunFolder {
                 let reason = format!("holds a run of {}, not of {recipe}", earlier.recipe);
                 return Err(Error::content(&self.path, reason + "; give another --out"));
             }
-            // Before the first cell nothing depends on the recipe.
+            // Before the first trial nothing depends on the recipe.
             if begun(&self.path)?
                 && let Some(difference) = earlier.identity.difference(identity)
             {
@@ -138,7 +138,7 @@ fn check_ours(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether a cell was begun.
+/// Whether a trial was begun.
 fn begun(folder: &Path) -> Result<bool> {
     for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
         let name = entry.map_err(Error::file(folder))?.file_name();
@@ -231,10 +231,10 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the checkpoints of a cell's stages.
-pub(crate) fn remove_checkpoints(cell: &Path) -> Result<()> {
-    for entry in fs::read_dir(cell).map_err(Error::file(cell))? {
-        let checkpoints = entry.map_err(Error::file(cell))?.path().join("checkpoints");
+/// Removes the checkpoints of a trial's stages.
+pub(crate) fn remove_checkpoints(trial: &Path) -> Result<()> {
+    for entry in fs::read_dir(trial).map_err(Error::file(trial))? {
+        let checkpoints = entry.map_err(Error::file(trial))?.path().join("checkpoints");
         if checkpoints.is_dir() {
             fs::remove_dir_all(&checkpoints).map_err(Error::file(&checkpoints))?;
         }

@@ -16,7 +16,7 @@ use crate::{Error, Recipe, Result, RunConfig};
 /// Keys of training stages that decide how often something is written, and nothing else.
 const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
 
-/// Which part of a cell an identity is for.
+/// Which part of a trial an identity is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Training,
@@ -114,7 +114,7 @@ impl Leaves {
         Ok(())
     }
 
-    /// What decides the training of every cell.
+    /// What decides the training of every trial.
     pub(crate) fn shared(&self) -> Identity {
         self.identity(Part::Training, &BTreeSet::new())
     }
@@ -131,8 +131,8 @@ impl Leaves {
         all
     }
 
-    /// What decides one part of a cell; without an arm of its name, of what all arms share.
-    pub(crate) fn cell(
+    /// What decides one part of a trial; without an arm of its name, of what all arms share.
+    pub(crate) fn trial(
         &self,
         part: Part,
         seed: u64,

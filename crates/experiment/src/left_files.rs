@@ -1,4 +1,4 @@
-//! The files that a part of a cell leaves. Its record keeps their sizes, so that a later start
+//! The files that a part of a trial leaves. Its record keeps their sizes, so that a later start
 //! notices one that was removed or cut. Parameters that stages kept become model folders.
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,20 +16,20 @@ pub(crate) type FileSizes = BTreeMap<String, u64>;
 /// What marks a stage's folder, whose files belong to training.
 const METRICS: &str = "metrics.jsonl";
 
-/// The files of the model that training left: in the cell's folder, or else in the run's.
-pub(crate) fn of_model(run: &Path, cell: &Path) -> Result<FileSizes> {
+/// The files of the model that training left: in the trial's folder, or else in the run's.
+pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    let folders = [cell.join("model"), run.join("model")];
+    let folders = [trial.join("model"), run.join("model")];
     if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
         add(run, folder, &mut sizes)?;
     }
     Ok(sizes)
 }
 
-/// The files in the cell's folders but for the model and the stages of training.
-pub(crate) fn of_evaluation(run: &Path, cell: &Path) -> Result<FileSizes> {
+/// The files in the trial's folders but for the model and the stages of training.
+pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    for folder in entries(cell)? {
+    for folder in entries(trial)? {
         let of_training = folder.ends_with("model") || folder.join(METRICS).exists();
         if folder.is_dir() && !of_training {
             add(run, &folder, &mut sizes)?;
@@ -72,11 +72,11 @@ pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, Str
     })
 }
 
-/// Makes a model folder `step-<step>` of each `<stage>/models/step-<step>.safetensors` in a cell's
+/// Makes a model folder `step-<step>` of each `<stage>/models/step-<step>.safetensors` in a trial's
 /// folder, and removes the file. Architecture and tokenizer are those of the model that training
 /// left, the first of `trained` that exists.
-pub(crate) fn write_kept_models(cell: &Path, trained: &[PathBuf]) -> Result<()> {
-    for stage in entries(cell)? {
+pub(crate) fn write_kept_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
+    for stage in entries(trial)? {
         let models = stage.join("models");
         if !models.is_dir() {
             continue;
@@ -133,26 +133,26 @@ mod tests {
     #[test]
     fn files_of_the_two_parts_are_told_apart_and_looked_at_again() {
         let folder = tempfile::tempdir().unwrap();
-        let (run, cell) = (folder.path(), folder.path().join("seed-0/base"));
+        let (run, trial) = (folder.path(), folder.path().join("seed-0/base"));
         for name in ["model/model.safetensors", "fit/metrics.jsonl", "predictions/de/test.json"] {
-            write(cell.join(name), "1234");
+            write(trial.join(name), "1234");
         }
         for name in ["trained.json", "predictions/.writing-x"] {
-            write(cell.join(name), "{}");
+            write(trial.join(name), "{}");
         }
-        let (model, rest) = (of_model(run, &cell).unwrap(), of_evaluation(run, &cell).unwrap());
+        let (model, rest) = (of_model(run, &trial).unwrap(), of_evaluation(run, &trial).unwrap());
         assert_eq!(model, [("seed-0/base/model/model.safetensors".to_owned(), 4)].into());
         assert_eq!(rest, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
         assert_eq!(first_fault(run, &rest), None);
-        write(cell.join("predictions/de/test.json"), "12");
+        write(trial.join("predictions/de/test.json"), "12");
         let (path, what) = first_fault(run, &rest).unwrap();
         assert!(path.ends_with("predictions/de/test.json"), "{}", path.display());
         assert_eq!(what, "has 2 bytes, but 4 were written");
-        fs::remove_dir_all(cell.join("model")).unwrap();
+        fs::remove_dir_all(trial.join("model")).unwrap();
         let (_, what) = first_fault(run, &model).unwrap();
         assert_eq!(what, "was removed since it was written");
-        // A model that all cells of a run share.
+        // A model that all trials of a run share.
         write(run.join("model/config.json"), "{}");
-        assert_eq!(of_model(run, &cell).unwrap(), [("model/config.json".to_owned(), 2)].into());
+        assert_eq!(of_model(run, &trial).unwrap(), [("model/config.json".to_owned(), 2)].into());
     }
 }

@@ -1,8 +1,8 @@
-//! Several processes that train the cells of one run together.
+//! Several processes that train the trials of one run together.
 //!
 //! The first rank works in the run folder. Each of the others works in a temporary folder, which is
 //! removed when it ends, prints nothing, and gets from the first what was computed before. Models of
-//! cells that were finished before are read from the run folder, so all machines must see it.
+//! trials that were finished before are read from the run folder, so all machines must see it.
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,13 +91,13 @@ impl Ranks {
         serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(unreadable)
     }
 
-    /// Lets a process that follows read what an earlier run left of a cell, in `cell` under
+    /// Lets a process that follows read what an earlier run left of a trial, in `trial` under
     /// `folder`.
-    pub(crate) fn link_finished(&self, cell: &Path, folder: &Path) -> Result<()> {
+    pub(crate) fn link_finished(&self, trial: &Path, folder: &Path) -> Result<()> {
         if self.leads() {
             return Ok(());
         }
-        let within = cell.strip_prefix(folder).unwrap_or(cell);
+        let within = trial.strip_prefix(folder).unwrap_or(trial);
         for name in [within, Path::new("model")] {
             let (real, link) = (self.run_folder.join(name), folder.join(name));
             if !real.exists() || link.exists() {

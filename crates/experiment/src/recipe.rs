@@ -61,7 +61,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     fn validate(&self) -> anyhow::Result<()>;
 
     /// Reads every input once, so that a damaged file is found before training. Called before the
-    /// first cell that is trained or evaluated. That inputs exist is checked anyway.
+    /// first trial that is trained or evaluated. That inputs exist is checked anyway.
     ///
     /// # Errors
     /// Naming the file.
@@ -76,7 +76,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     }
 }
 
-/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result
+/// The section `[run]`: what is run and on what. But for `precision` it decides no trial's result
 /// but in the last digits, so a run goes on when it changes. Levels of `float32_matmul` with fewer
 /// bits than float32 (TF32) decide more of them; the folder's records name the level.
 ///

@@ -14,7 +14,7 @@ use crate::{Error, Experiment, Recipe, Result, log, write_json};
 ///
 /// [`Experiment::each`](crate::Experiment::each) makes one for each seed, arm and variant;
 /// [`Experiment::each_seed`](crate::Experiment::each_seed) makes them without an arm (`A` is `()`).
-pub struct Cell<'a, R: Recipe, A = <R as Recipe>::Arm> {
+pub struct Trial<'a, R: Recipe, A = <R as Recipe>::Arm> {
     /// The recipe.
     pub recipe: &'a R,
     /// The seed.
@@ -30,14 +30,14 @@ pub struct Cell<'a, R: Recipe, A = <R as Recipe>::Arm> {
     fitted: RefCell<Fitted>,
 }
 
-/// Sums over the stages of a cell.
+/// Sums over the stages of a trial.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fitted {
     pub(crate) seconds: f64,
     pub(crate) tokens: u64,
 }
 
-impl<'a, R: Recipe, A> Cell<'a, R, A> {
+impl<'a, R: Recipe, A> Trial<'a, R, A> {
     pub(crate) fn new(
         experiment: &'a Experiment<R>,
         seed: u64,
@@ -51,19 +51,19 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Self { recipe, seed, name, arm, variant, experiment, folder, fitted }
     }
 
-    /// What the cell is called in errors and reports.
+    /// What the trial is called in errors and reports.
     pub fn label(&self) -> String {
         let variant = self.variant.iter().map(|variant| format!(", {variant}"));
         format!("seed {}, {}{}", self.seed, self.name, variant.collect::<String>())
     }
 
-    /// The path of this name in the cell's folder. The training part leaves its model in
+    /// The path of this name in the trial's folder. The training part leaves its model in
     /// `dir("model")`.
     pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The path of this name in the folder of the cell's seed, such as that of another cell.
+    /// The path of this name in the folder of the trial's seed, such as that of another trial.
     pub fn seed_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.experiment.dir(format!("seed-{}", self.seed)).join(name)
     }
@@ -78,7 +78,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         self.experiment.runtime.device
     }
 
-    /// A training stage with a folder of this name in the cell's folder.
+    /// A training stage with a folder of this name in the trial's folder.
     pub fn stage(&self, name: &str) -> Stage {
         let variant = self.variant.iter().map(|variant| format!(" {variant}"));
         let mut label = format!("{}{}: {name}", self.name, variant.collect::<String>());
@@ -93,7 +93,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
             .with_group(runtime.group.clone())
     }
 
-    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage
+    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the trial's seed, in the stage
     /// of this name.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         self.fit_tasks(stage, config, parameters, &mut [TaskSlot::new(stage, task)])
     }
 
-    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the cell's
+    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the trial's
     /// seed, in the stage of this name.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
     }
 
     /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what
-    /// the checkpoint lacks is drawn with the cell's seed, and printed, as are stored tensors that
+    /// the checkpoint lacks is drawn with the trial's seed, and printed, as are stored tensors that
     /// the configuration has no place for, heads aside.
     ///
     /// # Errors
