@@ -32,8 +32,8 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
     Ok(all)
 }
 
-/// The masked sequences of the trial's arm and how to train on them: an arm of equal tokens gets the
-/// steps that make them equal.
+/// The masked sequences of the trial's arm and how to train on them: an arm of equal tokens gets
+/// the steps that make them equal.
 pub fn injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],

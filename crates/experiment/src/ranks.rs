@@ -1,8 +1,8 @@
 //! Several processes that train the trials of one run together.
 //!
 //! The first rank works in the run folder. Each of the others works in a temporary folder, which is
-//! removed when it ends, prints nothing, and gets from the first what was computed before. Models of
-//! trials that were finished before are read from the run folder, so all machines must see it.
+//! removed when it ends, prints nothing, and gets from the first what was computed before. Models
+//! of trials that were finished before are read from the run folder, so all machines must see it.
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -117,8 +117,8 @@ fn gone(table: &Table) -> Option<String> {
     Some(format!("{key} is no key any more: prepare the data with `{command}`"))
 }
 
-/// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program has from its
-/// arguments.
+/// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program has from
+/// its arguments.
 ///
 /// ```
 /// #[derive(serde::Deserialize, serde::Serialize)]

@@ -111,8 +111,8 @@ impl<R: Recipe> Experiment<R> {
         log(line);
     }
 
-    /// Trains and evaluates the trial of each seed, arm and variant, in this order, and returns what
-    /// they showed. What was computed before is read back.
+    /// Trains and evaluates the trial of each seed, arm and variant, in this order, and returns
+    /// what they showed. What was computed before is read back.
     ///
     /// - `train` leaves the model in [`Trial::dir`]`("model")`. What it returns is stored as
     ///   `trained.json`; then the checkpoints of its stages go, and what they keep under

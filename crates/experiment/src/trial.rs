@@ -108,8 +108,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         self.fit_tasks(stage, config, parameters, &mut [TaskSlot::new(stage, task)])
     }
 
-    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the trial's
-    /// seed, in the stage of this name.
+    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the
+    /// trial's seed, in the stage of this name.
     ///
     /// # Errors
     /// As [`trainer::fit_tasks`].
