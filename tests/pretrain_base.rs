@@ -14,7 +14,7 @@ use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 use self::cloze::{ClozeConfig, ClozeTask};
 use self::mimetic::mimetic_start;
-use crate::common::{program, refuse, succeed};
+use crate::common::{prepared, program, refuse, succeed};
 
 const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
 
@@ -132,16 +132,21 @@ fn equal_tokens_attend_to_each_other_and_a_seed_decides_all() {
     assert!((query - key).linalg_matrix_rank(1e-4, false).int64_value(&[]) <= 1);
 }
 
+/// Where a run leaves its model.
+const MODEL: &str = "seed-0/base/model";
+
 /// A run with one thread and a small vocabulary; the text is sentences and paragraphs, without the
 /// extracts, which take long to encode.
 fn pretrain(folder: &Path, steps: u64) -> Command {
+    let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
+    let choice = "--paragraph-copies 2 --shortest-extract 1000000";
+    let text = format!("data.text={}", prepared(&format!("demo-data text {sources} {choice}")));
     let mut command = program("pretrain-base");
-    command.args(["examples/pretrain-base/recipe.toml", "--run"]).arg(folder.join("run"));
-    command.arg("--out").arg(folder.join("base"));
+    command.args(["examples/pretrain-base/recipe.toml", "--out"]).arg(folder);
     let steps = format!("training.steps={steps}");
     for set in [
+        &text,
         "run.threads=1",
-        "corpus.shortest_extract=1000000",
         "vocabulary.size=1500",
         "vocabulary.bytes_per_language=40000",
         "vocabulary.label_copies=20",
@@ -159,16 +164,16 @@ fn recipe_pretrain_base_gives_the_same_bytes_twice() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for folder in &folders {
         let text = succeed(pretrain(folder.path(), 50));
-        assert!(text.contains("50 steps"), "{text}");
+        assert!(text.contains("| seed | loss |"), "{text}");
     }
     for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
         let [first, again] =
-            folders.each_ref().map(|folder| std::fs::read(folder.path().join("base").join(file)));
+            folders.each_ref().map(|folder| std::fs::read(folder.path().join(MODEL).join(file)));
         assert!(first.unwrap() == again.unwrap(), "two runs of one seed differ in {file}");
     }
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
         let [ours, theirs] =
-            [folders[0].path().join("base"), crate::common::root().join("data/base")]
+            [folders[0].path().join(MODEL), crate::common::root().join("data/base")]
                 .map(|folder| std::fs::read_to_string(folder.join(file)).unwrap());
         assert_eq!(ours, theirs, "{file} of the embedded base");
     }
@@ -177,16 +182,16 @@ fn recipe_pretrain_base_gives_the_same_bytes_twice() {
 #[test]
 fn recipe_pretrain_base_refuses_the_folder_of_another_recipe() {
     let folder = tempfile::tempdir().unwrap();
-    let stored = folder.path().join("run/recipe.toml");
+    let stored = folder.path().join("recipe.toml");
     succeed(pretrain(folder.path(), 1));
     let before = std::fs::read_to_string(&stored).unwrap();
     let error = refuse(&pretrain(folder.path(), 2).output().unwrap());
     assert!(error.contains("training.steps = 1 there, 2 now"), "{error}");
-    // How a run is watched is no other recipe, and the file stays as it was.
+    assert_eq!(std::fs::read_to_string(&stored).unwrap(), before);
+    // How a run is watched is no other recipe.
     let mut again = pretrain(folder.path(), 1);
     again.args(["--set", "training.log_steps=7", "--set", "run.threads=2"]);
     succeed(again);
-    assert_eq!(std::fs::read_to_string(&stored).unwrap(), before);
     let output = pretrain(folder.path(), 1).args(["--set", "threads=2"]).output().unwrap();
     assert!(refuse(&output).contains("unknown key `threads`"));
 }

@@ -9,7 +9,7 @@ use clap::Parser;
 use experiment::{RunConfig, Runtime, log};
 use mlqa_eval::{DecodeConfig, Question, WindowConfig};
 use tasks::question_answering::QaPredictor;
-use xlmr_model::{Config, Head, Pretrained};
+use xlmr_model::{Head, Pretrained};
 
 /// Answers questions about a text with a model that a run left behind.
 #[derive(Parser)]
@@ -68,7 +68,9 @@ fn run(args: &Args) -> Result<()> {
     let run = RunConfig { device: args.device.clone(), ..RunConfig::default() };
     let device = Runtime::set_up(&run)?.device;
     let trained = Pretrained::load_trained(&args.model, Head::Span, device)?;
-    let windows = windows(trained.model.config())?;
+    let config = trained.model.config();
+    let positions = usize::try_from(config.max_length())?;
+    let windows = WindowConfig::fitting(positions, usize::try_from(config.type_vocab_size)?);
     let decoding =
         DecodeConfig { max_answer_length: args.max_answer_length, ..DecodeConfig::default() };
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &windows)
@@ -78,18 +80,6 @@ fn run(args: &Args) -> Result<()> {
         Some(question) => answer(&predictor, &text, question.trim()),
         None => converse(&predictor, &text),
     }
-}
-
-/// Windows of up to 384 tokens, a quarter of them for the question.
-fn windows(config: &Config) -> Result<WindowConfig> {
-    let max_length = usize::try_from(config.max_length())?.min(384);
-    Ok(WindowConfig {
-        max_length,
-        doc_stride: max_length / 4,
-        max_question_length: max_length / 4,
-        segment_ids: config.type_vocab_size > 1,
-        ..WindowConfig::default()
-    })
 }
 
 /// Answers questions from standard input, one on each line, until it ends.

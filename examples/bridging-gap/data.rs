@@ -1,6 +1,6 @@
 //! The triples of an arm as masked sequences (section III-A), and the questions of a run.
 use anyhow::{Context, Result};
-use experiment::{Cell, Experiment, ShardPaths};
+use experiment::{Experiment, ShardPaths, Trial};
 use kg_triples::BuildReport;
 use tasks::masked_lm::{ChosenSequences, SequenceFiles};
 use tasks::question_answering::{TrainingQuestions, check_files};
@@ -32,22 +32,22 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
     Ok(all)
 }
 
-/// The masked sequences of the cell's arm and how to train on them: an arm of equal tokens gets the
-/// steps that make them equal.
+/// The masked sequences of the trial's arm and how to train on them: an arm of equal tokens gets
+/// the steps that make them equal.
 pub fn injection(
-    cell: &Cell<Recipe>,
+    trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],
 ) -> Result<(ChosenSequences, TrainConfig)> {
-    let (recipe, languages) = (cell.recipe, cell.recipe.languages_of(cell));
+    let (recipe, languages) = (trial.recipe, trial.recipe.languages_of(trial));
     let choose = |arm: &Arm| -> Result<(ChosenSequences, BuildReport)> {
         let paths = recipe.sequences_of(arm);
         let (_, files) =
             sequences.iter().find(|(known, _)| *known == paths).context("sequences")?;
         Ok(files.choose(&arm.kinds, &languages)?)
     };
-    let (chosen, report) = choose(cell.arm)?;
+    let (chosen, report) = choose(trial.arm)?;
     let mut config = recipe.injection.clone();
-    if let Some(other) = &cell.arm.equal_tokens {
+    if let Some(other) = &trial.arm.equal_tokens {
         let (_, like) = choose(recipe.arms.get(other).context("equal_tokens")?)?;
         config.steps = Some(report.equal_token_steps(&like, config.total_steps(like.sequences())));
     }

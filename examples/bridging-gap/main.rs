@@ -6,7 +6,7 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use experiment::{Cell, Experiment, ShardPaths};
+use experiment::{Experiment, ShardPaths, Trial};
 use kg_triples::KnowledgeGraph;
 use recipe::Recipe;
 use report::Trained;
@@ -28,35 +28,35 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let sequences = data::sequences(experiment)?;
     let questions = data::questions(recipe)?;
     let results = experiment
-        .each(|cell| train(cell, &graph, &sequences, &questions), |cell, _| answer(cell))?;
+        .each(|trial| train(trial, &graph, &sequences, &questions), |trial, _| answer(trial))?;
     report::write(experiment, &results)
 }
 
 /// Injects triples into the base model and fine-tunes it.
 fn train(
-    cell: &Cell<Recipe>,
+    trial: &Trial<Recipe>,
     graph: &KnowledgeGraph,
     sequences: &[(&ShardPaths, SequenceFiles)],
     questions: &TrainingQuestions,
 ) -> Result<Trained> {
-    let (recipe, arm, start) = (cell.recipe, cell.arm, &cell.recipe.model);
-    let base = cell.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
+    let (recipe, arm, start) = (trial.recipe, trial.arm, &trial.recipe.model);
+    let base = trial.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let norm = word_embeddings::mean_norm(model)?;
 
     // III-B: entity completion (Eq. 2) on monolingual, mixed and concatenated triples.
     if !arm.kinds.is_empty() {
-        let (sequences, config) = data::injection(cell, sequences)?;
+        let (sequences, config) = data::injection(trial, sequences)?;
         let mut task = EntityCompletionTask::of(model, &sequences, &recipe.injection_loss)?;
-        cell.fit("inject", &config, &model.named_parameters(), &mut task)?;
+        trial.fit("inject", &config, &model.named_parameters(), &mut task)?;
         if recipe.keep_injected {
-            base.save(cell.dir("injected"), Head::MaskedLm)?;
+            base.save(trial.dir("injected"), Head::MaskedLm)?;
         }
     }
 
     // Beside the paper: which labels lie together before anything is fine-tuned.
-    let injected_tokens = cell.tokens();
-    let languages = recipe.languages_of(cell);
+    let injected_tokens = trial.tokens();
+    let languages = recipe.languages_of(trial);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
     let mapped = mapped_label_retrieval(model, tokenizer, graph, &languages, &recipe.label_map)?;
 
@@ -66,16 +66,16 @@ fn train(
     }
     let data = questions.data(&recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;
-    cell.fit("fine-tune", &recipe.fine_tuning, &model.named_parameters(), &mut task)?;
-    base.save(cell.dir("model"), Head::Span)?;
+    trial.fit("fine-tune", &recipe.fine_tuning, &model.named_parameters(), &mut task)?;
+    base.save(trial.dir("model"), Head::Span)?;
     Ok(Trained { retrieval, mapped, injected_tokens })
 }
 
 /// IV: English contexts, questions in every language (G-XLT), scored as MLQA is.
-fn answer(cell: &Cell<Recipe>) -> Result<Vec<FileScore>> {
-    let evaluation = &cell.recipe.evaluation;
-    let trained = cell.load(cell.dir("model"), &[Head::Span], cell.recipe.model.segments)?;
-    let predictor = evaluation.predictor(&trained.model, &trained.tokenizer, &cell.recipe.windows);
-    let files = evaluation.files(&cell.recipe.data.evaluation, &cell.recipe.languages_of(cell));
-    Ok(evaluate(&predictor, &files, &evaluation.split, &[], &cell.dir("predictions"))?)
+fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
+    let evaluation = &trial.recipe.evaluation;
+    let trained = trial.load(trial.dir("model"), &[Head::Span], trial.recipe.model.segments)?;
+    let predictor = evaluation.predictor(&trained.model, &trained.tokenizer, &trial.recipe.windows);
+    let files = evaluation.files(&trial.recipe.data.evaluation, &trial.recipe.languages_of(trial));
+    Ok(evaluate(&predictor, &files, &evaluation.split, &[], &trial.dir("predictions"))?)
 }

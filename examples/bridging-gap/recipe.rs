@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use experiment::{BaseModel, Cell, InputPath, JsonFolder, RunConfig, ShardPaths, TsvFolder};
+use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardPaths, Trial, TsvFolder};
 use kg_triples::SequenceKind;
 use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
@@ -34,7 +34,7 @@ pub struct Recipe {
     pub qa: QaConfig,
     /// Centres the word vectors before fine-tuning, with their earlier mean norm.
     pub center_word_embeddings: bool,
-    /// Leaves the model after injection, with its masked-LM head, in the cell's `injected`.
+    /// Leaves the model after injection, with its masked-LM head, in the trial's `injected`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_injected: bool,
     pub windows: WindowConfig,
@@ -116,7 +116,7 @@ impl Recipe {
     }
 
     /// The languages of a model, English first.
-    pub fn languages_of(&self, cell: &Cell<Self>) -> Vec<Language> {
-        self.models.members(&self.languages, cell.variant.as_deref().unwrap_or_default())
+    pub fn languages_of(&self, trial: &Trial<Self>) -> Vec<Language> {
+        self.models.members(&self.languages, trial.variant.as_deref().unwrap_or_default())
     }
 }

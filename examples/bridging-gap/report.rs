@@ -45,7 +45,7 @@ pub fn write(
     let mut table = Table::new("label retrieval P@1", columns);
     for arm in experiment.arms() {
         let of_seed = |&seed: &u64| {
-            Matrix::of_files(arm, results.of_cell(seed, arm).flat_map(|cell| &cell.evaluated))
+            Matrix::of_files(arm, results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated))
         };
         let seeds: Vec<Matrix> = experiment.seeds().iter().map(of_seed).collect();
         let english = |keep: &dyn Fn(Language) -> bool| {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
 use recipe::{LabelGroups, Recipe, SourceText};
@@ -32,7 +32,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let mut languages: BTreeSet<Language> = texts.texts().into_keys().collect();
     languages.insert(Language::EN);
     let asked = Asked { labels: recipe.data.labels()?, plain: recipe.data.plain(&languages)? };
-    let results = experiment.each(|cell| train(cell, &texts), |cell, _| ask(cell, &asked))?;
+    let results = experiment.each(|trial| train(trial, &texts), |trial, _| ask(trial, &asked))?;
     report::write(experiment, &results)
 }
 
@@ -44,11 +44,11 @@ struct Asked {
 }
 
 /// 3.2: masked language modelling goes on, with masks on entities and one language in a batch.
-fn train(cell: &Cell<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
-    let recipe = cell.recipe;
-    let base = cell.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
-    if let Some(text) = cell.arm.text {
-        let (config, length) = (recipe.task(cell.arm), recipe.max_length);
+fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
+    let recipe = trial.recipe;
+    let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    if let Some(text) = trial.arm.text {
+        let (config, length) = (recipe.task(trial.arm), recipe.max_length);
         let wanted = |language| text == SourceText::Switched || language == Language::EN;
         let mut tasks = texts.tasks(&base, wanted, length, &config)?;
         let validation = texts.validation(&base, wanted, length, &config)?;
@@ -61,17 +61,17 @@ fn train(cell: &Cell<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
         let mut others: Vec<TaskSlot<'_>> = slots.collect();
         let (config, parameters) = (&recipe.pretraining, base.model.named_parameters());
         let best = lowest_perplexity(&validation, MASKS, config.batch_size);
-        cell.fit_best_of("pretrain", config, &parameters, (first, &mut others), best)?;
+        trial.fit_best_of("pretrain", config, &parameters, (first, &mut others), best)?;
     }
-    base.save(cell.dir("model"), Head::MaskedLm)?;
-    Ok(cell.tokens())
+    base.save(trial.dir("model"), Head::MaskedLm)?;
+    Ok(trial.tokens())
 }
 
 /// How often the nearest English label of an entity's label in another language is its own, and how
 /// well the tokens of sentences that nothing switched are predicted.
-fn ask(cell: &Cell<Recipe>, asked: &Asked) -> Result<Scores> {
-    let recipe = cell.recipe;
-    let trained = cell.load(cell.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;
+fn ask(trial: &Trial<Recipe>, asked: &Asked) -> Result<Scores> {
+    let recipe = trial.recipe;
+    let trained = trial.load(trial.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;
     let mut scores = Scores::default();
     for (&language, [switched, held_out]) in &asked.labels {
         let groups = [switched.as_slice(), held_out.as_slice()];

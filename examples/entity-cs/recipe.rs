@@ -85,7 +85,7 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
             let masking = arm.masking.iter().try_for_each(PassageMasking::validate);
             masking.map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }
-        self.model.limits()?.expect_length("max_length", self.max_length)?;
+        self.model.limits()?.check_length("max_length", self.max_length)?;
         self.pretraining.validate().context("pretraining")?;
         self.languages.validate().context("languages")?;
         Ok(())

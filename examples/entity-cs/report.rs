@@ -41,7 +41,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
     // By table, arm and column.
     let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, Spread>>> = BTreeMap::new();
     for (name, values, digits) in TABLES {
-        let first = results.first().map(|cell| values(&cell.evaluated)).unwrap_or_default();
+        let first = results.first().map(|trial| values(&trial.evaluated)).unwrap_or_default();
         if first.is_empty() {
             continue;
         }
@@ -52,7 +52,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
                 all.insert("average".to_owned(), Spread::of(all.values().copied()).mean);
                 all
             };
-            let seeds = results.of_arm(arm).map(|cell| of_seed(values(&cell.evaluated)));
+            let seeds = results.of_arm(arm).map(|trial| of_seed(values(&trial.evaluated)));
             let of_arm = over_seeds(&seeds.collect::<Vec<_>>());
             let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_deref());
             let shown = |column| of_arm.get(column).map(|score| format!("{score:.digits$}"));
@@ -62,7 +62,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
         text += &format!("{table}\n");
     }
     // Tokens that each arm trained on, padding left out.
-    let tokens = |arm| results.over_seeds(arm, |cell| cell.trained as f64).mean;
+    let tokens = |arm| results.over_seeds(arm, |trial| trial.trained as f64).mean;
     let tokens = experiment.arms().iter().map(|arm| (arm.as_str(), tokens(arm)));
     let tokens: BTreeMap<&str, f64> = tokens.collect();
     let summary = json!({

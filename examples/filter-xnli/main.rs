@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use data::Input;
 use examples::inference_modes::{InferenceModes, Scores};
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use recipe::{Recipe, Source};
 use tasks::fusion::{
     ClassPair, FusedClassificationTask, SecondText, StudentStart, best_fused_classes,
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
     let input = Input::read(recipe)?;
-    let results = experiment.each(|cell| train(cell, &input), |cell, _| test(cell, &input))?;
+    let results = experiment.each(|trial| train(trial, &input), |trial, _| test(trial, &input))?;
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
     let modes = InferenceModes {
         measure: ("accuracy", "accuracy"),
@@ -38,9 +38,9 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Trains a classifier on the arm's pairs; returns how many.
-fn train(cell: &Cell<Recipe>, input: &Input) -> Result<usize> {
-    let (recipe, arm) = (cell.recipe, cell.arm);
-    let load = || cell.load(&recipe.model.path, &[HEAD], recipe.model.segments);
+fn train(trial: &Trial<Recipe>, input: &Input) -> Result<usize> {
+    let (recipe, arm) = (trial.recipe, trial.arm);
+    let load = || trial.load(&recipe.model.path, &[HEAD], recipe.model.segments);
     let mut classifier = load()?;
     let mut pairs = input.pairs(&classifier.tokenizer, &recipe.encoding)?;
     if arm.source == Source::Unrelated {
@@ -53,9 +53,9 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<usize> {
     if arm.soft {
         let Pretrained { model, .. } = &classifier;
         let mut first = FusedClassificationTask::new(model, pairs.clone(), fusion, &recipe.soft)?;
-        cell.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
-        classifier.save(cell.dir("teacher-model"), HEAD)?;
-        let (path, size) = (cell.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
+        trial.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
+        classifier.save(trial.dir("teacher-model"), HEAD)?;
+        let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
         scores = Some(first.teacher_logits(&path, model, size)?.0);
         if recipe.student == StudentStart::Base {
             classifier = load()?;
@@ -68,16 +68,16 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<usize> {
     if let Some(scores) = scores {
         task = task.with_teacher(scores)?;
     }
-    cell.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
-    classifier.save(cell.dir("model"), HEAD)?;
+    trial.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
+    classifier.save(trial.dir("model"), HEAD)?;
     Ok(count)
 }
 
 /// Classifies in every language, beside the translation, beside the text itself, and alone.
-fn test(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
-    let (recipe, fusion) = (cell.recipe, cell.recipe.fusion(cell.arm));
+fn test(trial: &Trial<Recipe>, input: &Input) -> Result<Scores> {
+    let (recipe, fusion) = (trial.recipe, trial.recipe.fusion(trial.arm));
     let Pretrained { model, tokenizer, .. } =
-        cell.load(cell.dir("model"), &[HEAD], recipe.model.segments)?;
+        trial.load(trial.dir("model"), &[HEAD], recipe.model.segments)?;
     let pairs = input.test(&tokenizer, &recipe.encoding)?;
     let rows: Vec<(&[u32], &[u32])> =
         pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
@@ -87,7 +87,7 @@ fn test(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
         let classes = best_fused_classes(&model, &rows, &fusion, second, size)?;
         let labels: Vec<NliLabel> = classes.into_iter().filter_map(NliLabel::from_class).collect();
         let names: Vec<&str> = labels.iter().map(|label| label.name()).collect();
-        let path = cell.dir("predictions").join(format!("{}.txt", second.name()));
+        let path = trial.dir("predictions").join(format!("{}.txt", second.name()));
         experiment::write_text(path, &(names.join("\n") + "\n"))?;
         let accuracy = score_nli(&input.test, &labels)?.by_language();
         let accuracy = accuracy.into_iter().map(|(code, value)| Ok((code.parse()?, value)));

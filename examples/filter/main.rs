@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use data::Input;
 use examples::inference_modes::{InferenceModes, Scores};
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use recipe::{Recipe, Source};
 use tasks::alignment::AnswerAligner;
 use tasks::fusion::{FusedQaTask, PairCounts, SecondText, StudentStart};
@@ -21,7 +21,8 @@ fn main() -> ExitCode {
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let input = Input::read(&experiment.recipe)?;
     experiment.log(&input.pairs);
-    let results = experiment.each(|cell| train(cell, &input), |cell, _| answer(cell, &input))?;
+    let results =
+        experiment.each(|trial| train(trial, &input), |trial, _| answer(trial, &input))?;
     let recipe = &experiment.recipe;
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
     let modes = InferenceModes {
@@ -34,14 +35,14 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 }
 
 /// Trains a reader on the arm's pairs.
-fn train(cell: &Cell<Recipe>, input: &Input) -> Result<PairCounts> {
-    let (recipe, arm, config) = (cell.recipe, cell.arm, cell.recipe.qa(cell.arm));
+fn train(trial: &Trial<Recipe>, input: &Input) -> Result<PairCounts> {
+    let (recipe, arm, config) = (trial.recipe, trial.arm, trial.recipe.qa(trial.arm));
     let source = match arm.source {
         Source::Translation => &input.pairs.source,
         Source::Unrelated => &input.unrelated,
     };
     let texts = (input.pairs.target.as_slice(), source.as_slice());
-    let load = || cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments);
+    let load = || trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments);
     let mut reader = load()?;
 
     // Section 3, self-teaching: a first model, and its scores of the target texts.
@@ -49,9 +50,9 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<PairCounts> {
     if arm.soft {
         let Pretrained { model, tokenizer, .. } = &reader;
         let mut first = FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?;
-        cell.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
-        reader.save(cell.dir("teacher-model"), Head::Span)?;
-        let (path, size) = (cell.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
+        trial.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
+        reader.save(trial.dir("teacher-model"), Head::Span)?;
+        let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
         scores = Some(first.teacher_logits(&path, model, size)?.0);
         if recipe.student == StudentStart::Base {
             reader = load()?;
@@ -64,22 +65,22 @@ fn train(cell: &Cell<Recipe>, input: &Input) -> Result<PairCounts> {
     if let Some(scores) = scores {
         task = task.with_teacher(scores)?;
     }
-    cell.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
-    reader.save(cell.dir("model"), Head::Span)?;
+    trial.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
+    reader.save(trial.dir("model"), Head::Span)?;
     Ok(*task.counts())
 }
 
 /// Answers in every language, beside the translation, beside the text itself, and alone.
-fn answer(cell: &Cell<Recipe>, input: &Input) -> Result<Scores> {
-    let Recipe { model, windows, evaluation, .. } = cell.recipe;
-    let config = cell.recipe.qa(cell.arm);
-    let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;
+fn answer(trial: &Trial<Recipe>, input: &Input) -> Result<Scores> {
+    let Recipe { model, windows, evaluation, .. } = trial.recipe;
+    let config = trial.recipe.qa(trial.arm);
+    let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
     // With a translation at hand: answer there, and carry the answer back.
-    let base = cell.load(&model.path, &[], model.segments)?;
+    let base = trial.load(&model.path, &[], model.segments)?;
     let alignment = evaluation.alignment.clone();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;
-    let aligner = cell.arm.projected.then_some(&aligner);
-    let (reading, out) = ((windows, &config), cell.dir("predictions"));
+    let aligner = trial.arm.projected.then_some(&aligner);
+    let (reading, out) = ((windows, &config), trial.dir("predictions"));
     let mut scores = Scores::new();
     for file in &input.files {
         for (mode, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {

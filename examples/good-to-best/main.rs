@@ -7,7 +7,7 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use mlqa_eval::{Purpose, SetScores, UnanswerableWindow, Window, WindowConfig, windows};
 use questions::QuestionData;
 use recipe::{Recipe, StageTwoStart};
@@ -34,43 +34,43 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let (data, windows) = (&data, windows.as_slice());
     let readers = experiment.each_seed(
         STAGE_ONE,
-        |cell| stage_one(cell, data),
-        |cell, _| answer(cell, data),
+        |trial| stage_one(trial, data),
+        |trial, _| answer(trial, data),
     )?;
     let results =
-        experiment.each(|cell| stage_two(cell, data, windows), |cell, _| answer(cell, data))?;
+        experiment.each(|trial| stage_two(trial, data, windows), |trial, _| answer(trial, data))?;
     report::write(experiment, &readers, &results)
 }
 
 /// Section 3, the base model: the reader (Eq. 1, 2) with its span loss alone (Eq. 3).
-fn stage_one(cell: &Cell<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
-    let recipe = cell.recipe;
-    let base = cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
+    let recipe = trial.recipe;
+    let base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let (questions, windows) = (all.train.as_slice(), &recipe.windows);
     let data = QaData { questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?;
     let best = recipe.selection.rule(&all.dev, &base.model, &base.tokenizer, windows);
     let parameters = base.model.named_parameters();
-    cell.fit_best("train", &recipe.stage_one, &parameters, &mut task, best)?;
-    base.save(cell.dir("model"), Head::Span)?;
+    trial.fit_best("train", &recipe.stage_one, &parameters, &mut task, best)?;
+    base.save(trial.dir("model"), Head::Span)?;
     Ok(Trained::default())
 }
 
 /// Section 3, hard learning and answer-aware contrast, or the part that the arm names.
-fn stage_two(cell: &Cell<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
-    let (recipe, terms) = (cell.recipe, cell.arm.terms);
-    let (boundary, mining) = recipe.boundary(cell.arm);
-    let load = |folder: &_| cell.load(folder, &[Head::Span], recipe.model.segments);
+fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
+    let (recipe, terms) = (trial.recipe, trial.arm.terms);
+    let (boundary, mining) = recipe.boundary(trial.arm);
+    let load = |folder: &_| trial.load(folder, &[Head::Span], recipe.model.segments);
 
     // Hard learning: the candidates Z, the reader's best spans with gold among them (footnote 1).
-    let reader_folder = cell.seed_dir(STAGE_ONE).join("model");
+    let reader_folder = trial.seed_dir(STAGE_ONE).join("model");
     let mut candidates = None;
     if terms.hard_learning {
         let reader = load(&reader_folder)?;
         let batch_size = recipe.evaluation.batch_size;
         let miner = CandidateMiner { model: &reader.model, windows, batch_size };
         let file = format!("candidates-{}.safetensors", mining.count);
-        let path = cell.seed_dir(STAGE_ONE).join(file);
+        let path = trial.seed_dir(STAGE_ONE).join(file);
         candidates = Some(Candidates::load_or_compute(&path, &miner, &mining)?.0);
     }
 
@@ -88,17 +88,17 @@ fn stage_two(cell: &Cell<Recipe>, data: &QuestionData, windows: &[Window]) -> Re
     parameters.extend(task.parameters());
     let config = task.train_config(&recipe.stage_two);
     let best = recipe.selection.rule(&data.dev, model, &base.tokenizer, &recipe.windows);
-    cell.fit_best("train", &config, &parameters, &mut task, best)?;
-    base.save(cell.dir("model"), Head::Span)?;
+    trial.fit_best("train", &config, &parameters, &mut task, best)?;
+    base.save(trial.dir("model"), Head::Span)?;
     Ok(Trained { weights: task.slot_weights()?, candidates: candidates.map(|all| all.report) })
 }
 
 /// Section 4: answers to every evaluation file, scored.
-fn answer<A>(cell: &Cell<Recipe, A>, data: &QuestionData) -> Result<SetScores> {
-    let Recipe { model, windows, evaluation, .. } = cell.recipe;
-    let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;
+fn answer<A>(trial: &Trial<Recipe, A>, data: &QuestionData) -> Result<SetScores> {
+    let Recipe { model, windows, evaluation, .. } = trial.recipe;
+    let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
     let predictor = QaPredictor::new(&reader.model, &reader.tokenizer, windows)
         .with_decoding(&evaluation.decoding)
         .with_batch_size(evaluation.batch_size);
-    Ok(evaluate_sets(&predictor, &data.sets, &evaluation.top_k, &cell.dir("predictions"))?)
+    Ok(evaluate_sets(&predictor, &data.sets, &evaluation.top_k, &trial.dir("predictions"))?)
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use experiment::{CellResult, Experiment, Results};
+use experiment::{Experiment, Results, TrialResult};
 use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
 use results::{AVERAGE, Spread, Table, cell};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
 fn summary<'a>(
     experiment: &Experiment<Recipe>,
     name: &str,
-    models: impl Iterator<Item = &'a CellResult<Trained, SetScores>>,
+    models: impl Iterator<Item = &'a TrialResult<Trained, SetScores>>,
     control: &[&SetScores],
 ) -> Result<ArmSummary> {
     let models: Vec<_> = models.collect();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use data::TrainingData;
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use mlqa_eval::{FileScore, Question};
 use recipe::Recipe;
 use tasks::masked_lm::PhraseMaskingTask;
@@ -26,15 +26,15 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let data = TrainingData::load(&experiment.recipe)?;
     experiment.log(&data.questions);
     experiment.log(format!("passages with phrases: {}", data.phrases.len()));
-    let results = experiment.each(|cell| train(cell, &data), |cell, _| answer(cell))?;
+    let results = experiment.each(|trial| train(trial, &data), |trial, _| answer(trial))?;
     report::write(experiment, &results)
 }
 
 /// Trains a reader on the arm's tasks; returns the number of updates.
-fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
-    let (recipe, arm, all) = (cell.recipe, cell.arm, &data.questions);
+fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
+    let (recipe, arm, all) = (trial.recipe, trial.arm, &data.questions);
     let heads = [Head::MaskedLm, Head::Span];
-    let base = cell.load(&recipe.model.path, &heads, recipe.model.segments)?;
+    let base = trial.load(&recipe.model.path, &heads, recipe.model.segments)?;
 
     // 3.1: questions in the language of their passages, and mixed ones.
     let reading = |questions: &[Question]| {
@@ -68,16 +68,16 @@ fn train(cell: &Cell<Recipe>, data: &TrainingData) -> Result<u64> {
     let parameters = base.model.named_parameters();
     let best = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
     let slots = (reading, others.as_mut_slice());
-    let report = cell.fit_best_of("train", &training, &parameters, slots, best)?;
-    base.save(cell.dir("model"), Head::Span)?;
+    let report = trial.fit_best_of("train", &training, &parameters, slots, best)?;
+    base.save(trial.dir("model"), Head::Span)?;
     Ok(report.steps)
 }
 
 /// 4.4: every language of passages with every language of questions.
-fn answer(cell: &Cell<Recipe>) -> Result<Vec<FileScore>> {
-    let Recipe { model, windows, evaluation, languages, data, .. } = cell.recipe;
-    let reader = cell.load(cell.dir("model"), &[Head::Span], model.segments)?;
+fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
+    let Recipe { model, windows, evaluation, languages, data, .. } = trial.recipe;
+    let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
     let predictor = evaluation.predictor(&reader.model, &reader.tokenizer, windows);
     let files = evaluation.files(&data.evaluation, languages);
-    Ok(evaluate(&predictor, &files, &evaluation.split, &[], &cell.dir("predictions"))?)
+    Ok(evaluate(&predictor, &files, &evaluation.split, &[], &trial.dir("predictions"))?)
 }

@@ -108,7 +108,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         // `<s>`, `</s>` and one token.
         let length = self.lakm_max_length;
         ensure!(length >= 3, "lakm_max_length = {length}: must be 3 or more");
-        limits.expect_length("lakm_max_length", length)?;
+        limits.check_length("lakm_max_length", length)?;
         self.lakm.masking.validate().map_err(|error| anyhow!("lakm.{error}"))?;
         self.ngrams.validate().map_err(|error| anyhow!("ngrams.{error}"))?;
         self.training.validate().context("training")?;

@@ -1,52 +1,45 @@
-//! The keys of the recipe, and the run folder that belongs to it.
-use std::path::{Path, PathBuf};
+//! The keys of the recipe.
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
-use examples::corpus::CorpusConfig;
-use experiment::{RunConfig, Runtime, first_difference, read_recipe, write_text};
+use anyhow::{Context, Result};
+use experiment::{JsonFolder, RunConfig, TsvFolder, read_json};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
 use xlmr_model::{Architecture, Config, LayerType, ModernBert};
 
+use crate::Corpus;
 use crate::cloze::ClozeConfig;
 use crate::vocabulary::VocabularyConfig;
+
+/// The seven languages of MLQA.
+pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
 /// Everything that a run depends on.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Decides the start of the weights and all draws.
-    pub seed: u64,
-    /// The knowledge graph whose labels shape the vocabulary.
-    pub kg: PathBuf,
-    run: RunKeys,
-    /// The text.
-    pub corpus: CorpusConfig,
-    /// The vocabulary.
+    pub run: RunConfig,
+    pub data: Data,
     pub vocabulary: VocabularyConfig,
-    /// The encoder.
     pub model: ModelSize,
-    /// The task.
     pub cloze: ClozeConfig,
-    training: TrainConfig,
+    pub training: TrainConfig,
+    /// There is one model, so one arm.
+    arms: BTreeMap<String, Arm>,
 }
 
-/// The keys of [`RunConfig`] that a program with one seed and one arm has.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-struct RunKeys {
-    device: String,
-    threads: usize,
-    float32_matmul: String,
-    precision: String,
+pub struct Data {
+    /// A folder of `demo-data text`.
+    pub text: JsonFolder,
+    /// The knowledge graph whose labels shape the vocabulary.
+    pub kg: TsvFolder,
 }
 
-impl Default for RunKeys {
-    fn default() -> Self {
-        let RunConfig { device, threads, float32_matmul, precision, .. } = RunConfig::default();
-        Self { device, threads, float32_matmul, precision }
-    }
-}
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {}
 
 /// The size of the encoder, and the spread of its weights at the start.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -108,54 +101,38 @@ impl ModelSize {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe; `overrides` are those of `--set`.
-    ///
-    /// # Errors
-    /// Naming the key.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let recipe: Self = read_recipe(path, overrides)?;
-        recipe.cloze.validate()?;
-        recipe.training()?.0.validate().context("training")?;
-        Ok(recipe)
+    /// Paragraphs by language.
+    pub fn corpus(&self) -> Result<Corpus> {
+        let read =
+            |language| Ok((language, read_json(self.data.text.join(format!("{language}.json")))?));
+        LANGUAGES.into_iter().map(read).collect()
     }
 
-    /// Sets up device, threads and kernels.
-    ///
-    /// # Errors
-    /// As [`Runtime::set_up`].
-    pub fn runtime(&self) -> Result<Runtime> {
-        let RunKeys { device, threads, float32_matmul, precision } = self.run.clone();
-        let run = RunConfig { device, threads, float32_matmul, precision, ..RunConfig::default() };
-        Ok(Runtime::set_up(&run)?)
-    }
-
-    /// The options of training, and the number of examples in the run.
+    /// The number of examples in the run.
     ///
     /// # Errors
     /// If the number of steps is not set or too large.
-    pub fn training(&self) -> Result<(TrainConfig, usize)> {
-        let training = TrainConfig { seed: self.seed, ..self.training.clone() };
-        let steps = training.steps.context("training.steps is not set: give a number of steps")?;
-        let examples = usize::try_from(steps)?.checked_mul(training.batch_size);
-        Ok((training, examples.context("training.steps is too large")?))
+    pub fn examples(&self) -> Result<usize> {
+        let steps = self.training.steps;
+        let steps = steps.context("training.steps is not set: give a number of steps")?;
+        let examples = usize::try_from(steps)?.checked_mul(self.training.batch_size);
+        examples.context("training.steps is too large")
     }
+}
 
-    /// Makes `folder` the folder of this recipe by writing it there. What is there is never
-    /// replaced.
-    ///
-    /// # Errors
-    /// If the folder holds another recipe, naming the key that differs.
-    pub fn claim(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("recipe.toml");
-        if !path.exists() {
-            return Ok(write_text(&path, &toml::to_string(self)?)?);
-        }
-        let stored = Self { run: self.run.clone(), ..read_recipe(&path, &[])? };
-        match first_difference(&stored, self)? {
-            None => Ok(()),
-            Some(key) => {
-                bail!("{} is another recipe: {key}; give another --run", path.display())
-            }
-        }
+impl experiment::Recipe for Recipe {
+    const NAME: &'static str = "pretrain-base";
+    const ABOUT: &'static str = "Trains the small multilingual base that the demo starts from: \
+        self-supervised question answering and masked language modelling.";
+    const EXAMPLES: &'static str = "pretrain-base examples/pretrain-base/recipe.toml --prepare
+pretrain-base examples/pretrain-base/recipe.toml --set training.steps=20 --out /tmp/try";
+    experiment::recipe_fields!(Arm);
+
+    fn validate(&self) -> Result<()> {
+        self.data.text.required("data.text", "a folder of `demo-data text`")?;
+        self.data.kg.required("data.kg", "a folder of labels")?;
+        self.cloze.validate()?;
+        self.examples()?;
+        self.training.validate().context("training")
     }
 }

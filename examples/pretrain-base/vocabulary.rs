@@ -3,7 +3,6 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, anyhow};
-use examples::corpus::{Corpus, LANGUAGES};
 use kg_triples::KnowledgeGraph;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,9 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
     AddedToken, NormalizedString, Normalizer, SplitDelimiterBehavior, Tokenizer, TokenizerBuilder,
 };
+
+use crate::Corpus;
+use crate::recipe::LANGUAGES;
 
 /// Special tokens in the order of their ids.
 const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];

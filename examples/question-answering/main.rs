@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use mlqa_eval::{Dataset, Language, Predictions, QuestionSources, write_n_best};
 use recipe::{Args, Recipe};
 use report::{Scores, Summary, Trained};
@@ -34,7 +34,7 @@ fn run(args: &Args) -> Result<()> {
     report::announce(recipe, train.as_ref());
     let (mut model, mut training, mut scores) = (recipe.model.path.to_path_buf(), None, None);
     if let Some(train) = &train {
-        let results = experiment.each(|cell| fine_tune(cell, train), |_, _| Ok(()))?;
+        let results = experiment.each(|trial| fine_tune(trial, train), |_, _| Ok(()))?;
         training = results.first().map(|result| result.trained.clone());
         model = experiment.dir("model");
     }
@@ -53,17 +53,17 @@ fn questions(file: &Path) -> Result<(TrainingQuestions, usize)> {
 
 /// Trains the encoder and a span head on the questions' windows, and saves both.
 fn fine_tune(
-    cell: &Cell<Recipe>,
+    trial: &Trial<Recipe>,
     (train, without_answer): &(TrainingQuestions, usize),
 ) -> Result<Trained> {
-    let recipe = cell.recipe;
-    let base = cell.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let recipe = trial.recipe;
+    let base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let windows = &recipe.windows;
     let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &QaConfig::default())?;
     let parameters = base.model.named_parameters();
-    let fitted = cell.fit("fine-tune", &recipe.training, &parameters, &mut task)?;
-    base.save(cell.run_dir("model"), Head::Span)?;
+    let fitted = trial.fit("fine-tune", &recipe.training, &parameters, &mut task)?;
+    base.save(trial.run_dir("model"), Head::Span)?;
     Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
 }
 

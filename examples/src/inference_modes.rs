@@ -55,17 +55,17 @@ impl InferenceModes<'_> {
         let mut remarks = String::new();
         let seeds = || experiment.seeds().iter().copied();
         let mean = |seed: u64, (arm, mode): (&str, &str)| {
-            let cell = results.of_cell(seed, arm).next()?;
-            let scores = cell.evaluated.get(mode)?.get(measure)?;
+            let trial = results.of_trial(seed, arm).next()?;
+            let scores = trial.evaluated.get(mode)?.get(measure)?;
             Some(Spread::of(scores.values().copied()).mean)
         };
         for arm in experiment.arms() {
             let first = results.of_arm(arm).next();
             let title = self.titles.get(arm.as_str()).copied().unwrap_or(arm);
-            let remark = first.and_then(|cell| remark(&cell.trained));
+            let remark = first.and_then(|trial| remark(&trial.trained));
             remarks.extend(remark.map(|remark| format!("\n{title}: {remark}.\n")));
             let mut readings = BTreeMap::new();
-            for (mode, scores) in over_seeds(results.of_arm(arm).map(|cell| &cell.evaluated)) {
+            for (mode, scores) in over_seeds(results.of_arm(arm).map(|trial| &trial.evaluated)) {
                 let of_seed = |seed| mean(seed, (arm, &mode));
                 let less = |seed| Some(of_seed(seed)? - mean(seed, self.control)?);
                 let against: Vec<f64> = seeds().filter_map(less).collect();
@@ -79,8 +79,8 @@ impl InferenceModes<'_> {
                 table.row(format!("{title}, {mode}"), numbers);
                 readings.insert(mode, ModeSummary { scores, against_control });
             }
-            let seconds = results.over_seeds(arm, |cell| cell.seconds).mean;
-            let trained = first.map(|cell| &cell.trained);
+            let seconds = results.over_seeds(arm, |trial| trial.seconds).mean;
+            let trained = first.map(|trial| &trial.trained);
             arms.push((arm.as_str(), ArmSummary { title, trained, readings, seconds }));
         }
         Ok(experiment.finish_arms(&arms, &format!("{table}{remarks}"), "")?)

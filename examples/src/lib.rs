@@ -1,7 +1,6 @@
 //! What recipes share. Each paper has a folder beside this one; its `main.rs` reads like the
 //! paper's method section.
 
-pub mod corpus;
 pub mod inference_modes;
 
 /// The programs of the cookbook.

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use benchmark::{FineTuning, Split, Tested};
-use experiment::{Cell, Experiment, write_json};
+use experiment::{Experiment, Trial, write_json};
 use recipe::{Recipe, Selection};
 use serde::{Deserialize, Serialize};
 use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
@@ -30,7 +30,7 @@ struct Trained {
     dev: Vec<Scores>,
 }
 
-/// The file of a cell's items.
+/// The file of a trial's items.
 const ITEMS: &str = "items.json";
 
 fn main() -> ExitCode {
@@ -41,24 +41,24 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     for task in &experiment.recipe.skipped {
         experiment.log(format!("{task}: no data is given, so it is left out"));
     }
-    let results = experiment.each(fine_tune, |cell, _| test(cell))?;
+    let results = experiment.each(fine_tune, |trial, _| test(trial))?;
     report::write(experiment, &results)
 }
 
-/// Fine-tunes a model on English and leaves that of the best epoch in the cell's `model`; a probe
+/// Fine-tunes a model on English and leaves that of the best epoch in the trial's `model`; a probe
 /// trains nothing.
-fn fine_tune(cell: &Cell<Recipe>) -> Result<Trained> {
-    let (row, benchmark) = cell.arm.tasks.only()?;
+fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
+    let (row, benchmark) = trial.arm.tasks.only()?;
     let mut trained = Trained::default();
     if !row.trains {
         return Ok(trained);
     }
-    let model = cell.load(&cell.arm.model, &[benchmark.head()], Segments::AsSaved)?;
+    let model = trial.load(&trial.arm.model, &[benchmark.head()], Segments::AsSaved)?;
     let parameters = model.model.named_parameters();
     let FineTuning { mut task, config, selection } = benchmark.fine_tuning(&model)?;
     let development = benchmark.scorer(Split::Development, &model)?;
     if development.languages.is_empty() {
-        cell.fit("fine-tune", config, &parameters, &mut *task)?;
+        trial.fit("fine-tune", config, &parameters, &mut *task)?;
     } else {
         let score = || {
             let metrics = (development.score)(None)?.metrics;
@@ -71,26 +71,26 @@ fn fine_tune(cell: &Cell<Recipe>) -> Result<Trained> {
             ..CheckpointSelection::highest_mean(development.languages.clone(), score)
         };
         let mut task = BestEpoch::new(&mut *task, &parameters, selection);
-        cell.fit("fine-tune", config, &parameters, &mut task)?;
+        trial.fit("fine-tune", config, &parameters, &mut task)?;
         let (best, dev) = task.finish()?;
         trained = Trained { epoch: Some(best + 1), dev };
     }
-    benchmark.save(&model, &cell.dir("model"))?;
+    benchmark.save(&model, &trial.dir("model"))?;
     Ok(trained)
 }
 
 /// Scores a model in every language: as it was fine-tuned, or for a probe as it was pre-trained.
-fn test(cell: &Cell<Recipe>) -> Result<Tested> {
-    let (row, benchmark) = cell.arm.tasks.only()?;
-    let folder = if row.trains { cell.dir("model") } else { cell.arm.model.to_path_buf() };
-    let model = cell.load(folder, &[benchmark.head()], Segments::AsSaved)?;
+fn test(trial: &Trial<Recipe>) -> Result<Tested> {
+    let (row, benchmark) = trial.arm.tasks.only()?;
+    let folder = if row.trains { trial.dir("model") } else { trial.arm.model.to_path_buf() };
+    let model = trial.load(folder, &[benchmark.head()], Segments::AsSaved)?;
     let scorer = benchmark.scorer(Split::Test, &model)?;
-    let tested = (scorer.score)(Some(&cell.dir("predictions")))?;
+    let tested = (scorer.score)(Some(&trial.dir("predictions")))?;
     let any = tested.items.values().any(|items| !items.is_empty());
-    ensure!(any, "{}: nothing was tested", cell.label());
-    write_json(cell.dir(ITEMS), &tested.items)?;
+    ensure!(any, "{}: nothing was tested", trial.label());
+    write_json(trial.dir(ITEMS), &tested.items)?;
     let scores = tested.metrics.get("f1").or(tested.metrics.values().next()).into_iter().flatten();
     let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
-    experiment::log(format!("{}: {}", cell.label(), text.collect::<Vec<_>>().join(", ")));
+    experiment::log(format!("{}: {}", trial.label(), text.collect::<Vec<_>>().join(", ")));
     Ok(tested)
 }

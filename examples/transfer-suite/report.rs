@@ -15,7 +15,7 @@ use crate::benchmark::{BENCHMARKS, Items, Row, Tested};
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::{ITEMS, Trained};
 
-type Cells = Results<Trained, Tested>;
+type Trials = Results<Trained, Tested>;
 
 /// One model on one task over all seeds.
 struct Judged<'a> {
@@ -52,7 +52,7 @@ struct Comparison {
 }
 
 /// Writes the report and prints its first table.
-pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
+pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut tasks = Vec::new();
     for row in &BENCHMARKS {
         let arms = experiment.arms().iter().filter(|arm| task_of(arm) == row.name);
@@ -93,18 +93,18 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Cells) -> Result<()> {
     Ok(experiment.finish(&summary, &text, "")?)
 }
 
-fn judged<'a>(results: &Cells, arm: &'a str, row: &Row) -> Result<Judged<'a>> {
-    let cells = || results.of_arm(arm).take(row.seeds());
-    let mut metrics = cells().flat_map(|one| one.evaluated.metrics.keys());
+fn judged<'a>(results: &Trials, arm: &'a str, row: &Row) -> Result<Judged<'a>> {
+    let trials = || results.of_arm(arm).take(row.seeds());
+    let mut metrics = trials().flat_map(|one| one.evaluated.metrics.keys());
     let metric = metrics.find(|name| name.starts_with(row.metric));
     let metric = metric.map_or(row.metric, String::as_str).to_owned();
-    let seeds = cells().map(|one| (one.seed, one.evaluated.metrics.clone()));
+    let seeds = trials().map(|one| (one.seed, one.evaluated.metrics.clone()));
     let summary = SeedSummary::of(seeds, &metric).context("no seed was run")?;
     Ok(Judged { model: model_of(arm), arm, metric, summary })
 }
 
 impl Judged<'_> {
-    fn summary(&self, results: &Cells) -> JudgedSummary<'_> {
+    fn summary(&self, results: &Trials) -> JudgedSummary<'_> {
         JudgedSummary {
             scores: &self.summary.scores,
             best_seed: self.summary.best_seed,
@@ -155,15 +155,15 @@ fn languages(row: &Row, models: &[Judged]) -> String {
 /// The numbers of a task as the printed tables have them.
 fn measured(
     experiment: &Experiment<Recipe>,
-    results: &Cells,
+    results: &Trials,
     row: &Row,
     models: &[Judged],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
     for Judged { model, arm, summary, .. } in models {
         if row.name == "lama" {
-            let cells = results.of_arm(arm).take(row.seeds());
-            let parts = over_seeds(cells.map(|one| &one.evaluated.parts));
+            let trials = results.of_arm(arm).take(row.seeds());
+            let parts = over_seeds(trials.map(|one| &one.evaluated.parts));
             let number = |(name, value): (&String, &Spread)| {
                 Measured::new(model, name, "en", row.metric, *value)
             };
@@ -183,7 +183,7 @@ fn measured(
 
 /// Table I of *Bridging the Language Gap*, where contexts and questions differ in language, and the
 /// tables of *From Good to Best*.
-fn question_tables(experiment: &Experiment<Recipe>, results: &Cells, models: &[Judged]) -> String {
+fn question_tables(experiment: &Experiment<Recipe>, results: &Trials, models: &[Judged]) -> String {
     let arm = models.first().and_then(|one| experiment.recipe.arms.get(one.arm));
     let Some(task) = arm.and_then(|arm| arm.tasks.mlqa.as_ref()) else { return String::new() };
     let mut matrices = Vec::new();

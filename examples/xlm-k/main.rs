@@ -6,7 +6,7 @@ mod report;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use experiment::{Cell, Experiment};
+use experiment::{Experiment, Trial};
 use tasks::knowledge::{KnowledgeData, KnowledgeProbe, KnowledgeTask, ProbeScores};
 use xlmr_model::{Head, KnowledgeHeads, Segments};
 
@@ -22,26 +22,27 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     // them, and text.
     let data = recipe.data()?;
     experiment.log(&data);
-    let results = experiment.each(|cell| pretrain(cell, &data), |cell, _| probe(cell, &data))?;
+    let results =
+        experiment.each(|trial| pretrain(trial, &data), |trial, _| probe(trial, &data))?;
     // What counting the training examples is worth at XEP.
     let baselines = data.baselines(&recipe.probe)?;
     report::write(experiment, &baselines, &results)
 }
 
 /// Trains an arm; the loss at the end.
-fn pretrain(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
-    let recipe = cell.recipe;
-    let arm = cell.arm;
+fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
+    let recipe = trial.recipe;
+    let arm = trial.arm;
     let config = recipe.task(arm);
     // 4.3: the arm without multilingual descriptions has mentions of its own.
     let own = arm.mentions.is_set().then(|| data.with_mentions(&arm.mentions)).transpose()?;
     let data = own.as_ref().unwrap_or(data);
 
     // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
-    let base = cell.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let heads = config.heads(&recipe.heads, data.languages());
     let model = base.model.config();
-    let heads = KnowledgeHeads::new(model, &heads, data.relations(), cell.device(), cell.seed)?;
+    let heads = KnowledgeHeads::new(model, &heads, data.relations(), trial.device(), trial.seed)?;
 
     // 3.2, masked entity prediction, and 3.3, object entailment, both by contrast (Eq. 5); 3.4,
     // their sum with masked language modelling (Eq. 6), each with its weight in this arm.
@@ -50,19 +51,19 @@ fn pretrain(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     // 4.1: training goes on from XLM-R.
     let mut parameters = base.model.named_parameters();
     parameters.extend(heads.named_parameters());
-    let fitted = cell.fit("pretrain", &recipe.pretraining(), &parameters, &mut task)?;
-    base.save(cell.dir("model"), Head::MaskedLm)?;
-    heads.save(cell.dir("model"))?;
+    let fitted = trial.fit("pretrain", &recipe.pretraining(), &parameters, &mut task)?;
+    base.save(trial.dir("model"), Head::MaskedLm)?;
+    heads.save(trial.dir("model"))?;
     Ok(fitted.final_loss)
 }
 
 /// Appendix B: XEP and XOR. Heads that were not trained are not asked.
-fn probe(cell: &Cell<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores> {
-    let folder = cell.dir("model");
-    let trained_with = cell.recipe.task(cell.arm);
-    let base = cell.load(&folder, &[], Segments::AsSaved)?;
-    let heads = KnowledgeHeads::load(&folder, base.model.config(), cell.device())?;
-    let config = &cell.recipe.probe;
+fn probe(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores> {
+    let folder = trial.dir("model");
+    let trained_with = trial.recipe.task(trial.arm);
+    let base = trial.load(&folder, &[], Segments::AsSaved)?;
+    let heads = KnowledgeHeads::load(&folder, base.model.config(), trial.device())?;
+    let config = &trial.recipe.probe;
     let probe = KnowledgeProbe::new(&base.model, base.specials, &heads, &trained_with, config)?;
-    Ok(probe.all(data, cell.run_dir(""))?)
+    Ok(probe.all(data, trial.run_dir(""))?)
 }

@@ -129,7 +129,7 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=me
         let limits = self.model.limits()?;
         if self.mlm.text.is_set() {
             self.mlm.validate().map_err(|error| anyhow!("mlm.{error}"))?;
-            limits.expect_length("mlm.max_tokens", self.mlm.max_tokens)?;
+            limits.check_length("mlm.max_tokens", self.mlm.max_tokens)?;
         }
         Ok(self.shuffle.validate()?)
     }

@@ -67,9 +67,10 @@ pub fn write(
     for name in experiment.arms() {
         let arm = experiment.recipe.arms.get(name);
         let title = arm.and_then(|arm| arm.title.as_ref()).unwrap_or(name);
-        let scores: Vec<&ProbeScores> = results.of_arm(name).map(|cell| &cell.evaluated).collect();
-        let tokens = results.of_arm(name).map(|cell| cell.tokens).sum::<u64>();
-        let seconds = results.over_seeds(name, |cell| cell.seconds).mean;
+        let scores: Vec<&ProbeScores> =
+            results.of_arm(name).map(|trial| &trial.evaluated).collect();
+        let tokens = results.of_arm(name).map(|trial| trial.tokens).sum::<u64>();
+        let seconds = results.over_seeds(name, |trial| trial.seconds).mean;
         let row = Row::new(title, &scores, tokens / scores.len().max(1) as u64, seconds);
         summary.arms.insert(name, row);
     }

@@ -273,8 +273,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Run { recipe, arguments } => recipes::run(root, &recipe, &arguments),
         Task::Ask { arguments } => example(root, "ask", &arguments),
         Task::PretrainBase { arguments } => {
-            let recipe = "examples/pretrain-base/recipe.toml".to_owned();
-            example(root, "pretrain-base", &[vec![recipe], arguments].concat())
+            recipes::run(root, Path::new("examples/pretrain-base/recipe.toml"), &arguments)
         }
         Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "extract") => {
             let mut bench = cargo(root);

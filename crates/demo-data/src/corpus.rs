@@ -6,6 +6,9 @@ use anyhow::{Context, Result, bail};
 use kg_triples::entity_linking::EntityPage;
 use kg_triples::jsonl::JsonlReader;
 use mlqa_eval::{Dataset, Question};
+use serde_json::Value;
+
+use crate::stand_in::{Files, StandIn};
 
 /// The seven languages of MLQA.
 pub(crate) const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
@@ -31,6 +34,25 @@ pub struct CorpusConfig {
     /// Lines of extracts up to so many code points are left out
     #[arg(long, default_value_t = 40)]
     pub shortest_extract: usize,
+}
+
+impl StandIn for CorpusConfig {
+    const COMMAND: &'static str = "demo-data text";
+
+    fn seed(&self) -> Option<u64> {
+        None
+    }
+
+    /// `<lang>.json`: a list of paragraphs.
+    fn make(&self) -> Result<(Files, Value)> {
+        let mut files = Files::new();
+        let mut counts = BTreeMap::new();
+        for (language, paragraphs) in self.read()? {
+            files.push((format!("{language}.json"), serde_json::to_string(&paragraphs)?));
+            counts.insert(language, paragraphs.len());
+        }
+        Ok((files, serde_json::to_value(counts)?))
+    }
 }
 
 /// Paragraphs by language.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use demo_data::probes::{Clozes, Inference};
 use demo_data::questions::FactQuestions;
-use demo_data::{ClozeQuestions, Search, StandIn, XquadSplit};
+use demo_data::{ClozeQuestions, CorpusConfig, Search, StandIn, XquadSplit};
 use whole_file::cli;
 
 /// Stand-ins for data that cannot be shipped, made from the embedded data.
@@ -32,6 +32,8 @@ Examples:
   demo-data xquad-split --xquad data/xquad --first 36 --out divided
   demo-data cloze-questions --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --train-items 40 --out cloze
+  demo-data text --extracts data/codex --sentences data/pud \\
+    --paragraphs data/xquad --out text
   demo-data search --questions data/xquad --pages data/codex \\
     --languages de --out found
 
@@ -75,6 +77,11 @@ enum Command {
     ///
     /// Real facts, sentences from templates.
     Clozes(Prepared<Clozes>),
+    /// Real text in seven languages, in place of a corpus to pre-train on
+    ///
+    /// Leads of encyclopedia pages, sentences of news, and XQuAD's paragraphs, but for those of the
+    /// articles that are held out.
+    Text(Prepared<CorpusConfig>),
     /// Queries with documents, in place of a search engine's log, for `kg-triples phrases`
     ///
     /// Synthetic: the queries are reading-comprehension questions, the documents a few thousand
@@ -91,6 +98,7 @@ fn main() -> ExitCode {
             Command::ClozeQuestions(args) => prepare(&args),
             Command::Inference(args) => prepare(&args),
             Command::Clozes(args) => prepare(&args),
+            Command::Text(args) => prepare(&args),
             Command::Search(args) => prepare(&args),
         },
         Err(code) => return code,

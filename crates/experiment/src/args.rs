@@ -15,7 +15,7 @@ const MOST_SEEDS: u64 = 1000;
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
-    /// The recipe; with --resume it may be left out: the run's own
+    /// The recipe; with --resume it may be left out, and that of the run is read
     #[arg(required_unless_present = "resume")]
     recipe: Option<PathBuf>,
     /// A model's folder, in place of the recipe's; NAME where a recipe compares several
@@ -74,7 +74,7 @@ impl Args {
     /// The recipe as the command line changes it, and the commands that prepare its data.
     pub(crate) fn recipe<R: Recipe>(&self) -> Result<(R, Preparations)> {
         if let Some(folder) = &self.resume {
-            crate::folder::expect_run(folder)?;
+            crate::folder::check_run(folder)?;
         }
         let stored = self.resume.as_ref().map(|folder| folder.join(crate::run::RECIPE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();

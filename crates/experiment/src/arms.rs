@@ -1,7 +1,7 @@
 //! Which arms and seeds a run has.
 use std::collections::BTreeSet;
 
-use crate::names::{expect_plain, matches, natural_order};
+use crate::names::{check_plain, matches, natural_order};
 use crate::{Error, Result};
 
 /// The key that holds the arms.
@@ -24,7 +24,7 @@ pub(crate) fn listed<'a>(
         return Err(Error::setting(format!("{ARMS} is empty"), "give at least one"));
     }
     for name in &names {
-        expect_plain(ARMS, name)?;
+        check_plain(ARMS, name)?;
     }
     let Some(patterns) = patterns else {
         return Ok(names.into_iter().map(str::to_owned).collect());
@@ -95,7 +95,7 @@ pub(crate) fn repeated(key: &str, value: &str) -> Error {
 }
 
 /// Refuses a list of seeds without one, or with one twice.
-pub(crate) fn expect_seeds(seeds: &[u64]) -> Result<()> {
+pub(crate) fn check_seeds(seeds: &[u64]) -> Result<()> {
     if seeds.is_empty() {
         return Err(Error::setting("run.seeds = []", "give at least one"));
     }
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn seeds_are_there_and_differ() {
-        assert!(expect_seeds(&[0, 7]).is_ok());
-        assert!(expect_seeds(&[]).is_err());
-        assert_eq!(expect_seeds(&[3, 3]).unwrap_err().to_string(), "run.seeds: 3 is listed twice");
+        assert!(check_seeds(&[0, 7]).is_ok());
+        assert!(check_seeds(&[]).is_err());
+        assert_eq!(check_seeds(&[3, 3]).unwrap_err().to_string(), "run.seeds: 3 is listed twice");
     }
 }

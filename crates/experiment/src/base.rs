@@ -8,7 +8,7 @@ use crate::prepare::PREPARE;
 use crate::read::{in_file, read_text};
 use crate::{Error, Result};
 
-/// The key of the recipe that another begins with, a path from its own folder.
+/// The key of the recipe that another begins with, a path relative to the file.
 const BASE: &str = "base";
 /// The keys of that recipe that do not count.
 const UNSET: &str = "unset";
@@ -85,10 +85,10 @@ fn merge(all: &mut Table, over: Table) {
     }
 }
 
-/// The text with the keys that are no recipe's of its own blanked, so that places stay.
-pub(crate) fn own_keys(text: &str) -> String {
+/// The text with `base`, `unset` and `[prepare]` blanked, so that line numbers stay.
+pub(crate) fn recipe_keys(text: &str) -> String {
     let mut section: Option<&str> = None;
-    let mut own = String::new();
+    let mut kept = String::new();
     for line in text.split_inclusive('\n') {
         let trimmed = line.trim();
         if trimmed.starts_with('[') {
@@ -100,11 +100,11 @@ pub(crate) fn own_keys(text: &str) -> String {
             Some(section) => section == PREPARE,
         };
         match ours {
-            true => own.push('\n'),
-            false => own.push_str(line),
+            true => kept.push('\n'),
+            false => kept.push_str(line),
         }
     }
-    own
+    kept
 }
 
 #[cfg(test)]
@@ -150,6 +150,6 @@ mod tests {
     fn keys_of_the_file_keep_their_lines() {
         let text =
             "base = 'x'\nunset = []\nseed = 1\n[prepare] # why\na = 'b'\n[model]\npath = ''\n";
-        assert_eq!(own_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");
+        assert_eq!(recipe_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");
     }
 }

@@ -51,14 +51,7 @@ impl ModelLimits {
     ///
     /// # Errors
     /// [`Error::Setting`] naming `key`.
-    ///
-    /// ```
-    /// let limits = experiment::ModelLimits { positions: 512, segments: 1 };
-    /// assert!(limits.expect_length("sequences.max_length", 512).is_ok());
-    /// let error = limits.expect_length("sequences.max_length", 513).unwrap_err();
-    /// assert_eq!(error.to_string(), "sequences.max_length = 513: the model has 512 positions");
-    /// ```
-    pub fn expect_length(&self, key: &str, length: usize) -> Result<()> {
+    pub fn check_length(&self, key: &str, length: usize) -> Result<()> {
         if length <= self.positions {
             return Ok(());
         }
@@ -113,4 +106,17 @@ macro_rules! recipe_fields {
             &self.arms
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_beyond_the_positions_is_refused_by_its_key() {
+        let limits = ModelLimits { positions: 512, segments: 1 };
+        assert!(limits.check_length("sequences.max_length", 512).is_ok());
+        let error = limits.check_length("sequences.max_length", 513).unwrap_err();
+        assert_eq!(error.to_string(), "sequences.max_length = 513: the model has 512 positions");
+    }
 }

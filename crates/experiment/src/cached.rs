@@ -1,4 +1,4 @@
-//! The two parts of a cell and their records: each is computed once for one identity.
+//! The two parts of a trial and their records: each is computed once for one identity.
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 use trainer::Environment;
 
 use crate::folder::remove_checkpoints;
-use crate::identity::{Identity, Part};
-use crate::kept_models::write_kept_models;
-use crate::left_files::{FileSizes, first_fault, of_evaluation, of_model};
-use crate::{Cell, CellResult, Error, Recipe, Result, digest, log, read_json, write_json};
+use crate::identity::Identity;
+use crate::leaves::Part;
+use crate::left_files::{FileSizes, first_fault, of_evaluation, of_model, write_kept_models};
+use crate::{Error, Recipe, Result, Trial, TrialResult, digest, log, read_json, write_json};
 
-/// What a cell that was begun is trained from.
+/// What a trial that was begun is trained from.
 const BEGUN: &str = "identity.json";
 const TRAINED: &str = "trained.json";
 const EVALUATED: &str = "result.json";
@@ -73,7 +73,7 @@ impl Record {
     }
 }
 
-/// What decides a cell, and where its records are.
+/// What decides a trial, and where its records are.
 struct Records {
     training: Identity,
     evaluation: Identity,
@@ -83,22 +83,20 @@ struct Records {
 }
 
 impl Records {
-    fn of<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Self {
-        let resolved = &cell.experiment.resolved;
-        let is_arm = cell.recipe.arms().contains_key(cell.name);
-        let part =
-            |part| resolved.cell(part, cell.seed, cell.name, is_arm, cell.variant.as_deref());
+    fn of<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Self {
+        let leaves = &trial.experiment.leaves;
+        let part = |part| leaves.trial(part, trial.seed, trial.name, trial.variant.as_deref());
         Self {
             training: part(Part::Training),
             evaluation: part(Part::Evaluation),
-            begun: cell.dir(BEGUN),
-            trained: cell.dir(TRAINED),
-            evaluated: cell.dir(EVALUATED),
+            begun: trial.dir(BEGUN),
+            trained: trial.dir(TRAINED),
+            evaluated: trial.dir(EVALUATED),
         }
     }
 
     /// Refuses what was trained from something else.
-    fn expect_training(&self, path: &Path, stored: &Identity) -> Result<()> {
+    fn check_training(&self, path: &Path, stored: &Identity) -> Result<()> {
         match stored.difference(&self.training) {
             None => Ok(()),
             Some(difference) => {
@@ -112,7 +110,7 @@ impl Records {
     fn read_trained(&self) -> Result<Option<Record>> {
         let record = Record::read(&self.trained)?;
         if let Some(record) = &record {
-            self.expect_training(&self.trained, &record.training)?;
+            self.check_training(&self.trained, &record.training)?;
         }
         Ok(record)
     }
@@ -130,23 +128,23 @@ impl Records {
     /// The evaluation's record, if it was made from this training and these inputs.
     fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.evaluated)? else { return Ok(None) };
-        self.expect_training(&self.evaluated, &record.training)?;
+        self.check_training(&self.evaluated, &record.training)?;
         let current = record.evaluation.as_ref() == Some(&self.evaluation)
             && record.trained.as_ref() == Some(&trained.sha256);
         Ok(current.then_some(record))
     }
 }
 
-/// Refuses a cell whose folder comes from another recipe, or whose trained model was removed or
+/// Refuses a trial whose folder comes from another recipe, or whose trained model was removed or
 /// cut; nothing is computed yet.
-pub(crate) fn expect_fit<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Result<()> {
-    let records = Records::of(cell);
+pub(crate) fn check_fit<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
+    let records = Records::of(trial);
     if records.begun.exists() {
-        records.expect_training(&records.begun, &read_json(&records.begun)?)?;
+        records.check_training(&records.begun, &read_json(&records.begun)?)?;
     }
     let Some(trained) = records.read_trained()? else { return Ok(()) };
     records.read_evaluated(&trained)?;
-    match first_fault(&cell.experiment.folder, &trained.files) {
+    match first_fault(&trial.experiment.folder, &trained.files) {
         None => Ok(()),
         Some((path, what)) => {
             let record = records.trained.display();
@@ -156,64 +154,64 @@ pub(crate) fn expect_fit<R: Recipe, A>(cell: &Cell<'_, R, A>) -> Result<()> {
     }
 }
 
-/// Both parts of a cell, each computed unless its record is there.
+/// Both parts of a trial, each computed unless its record is there.
 pub(crate) fn compute<R: Recipe, A, T, E>(
-    cell: &Cell<'_, R, A>,
-    train: impl FnOnce(&Cell<'_, R, A>) -> anyhow::Result<T>,
-    evaluate: impl FnOnce(&Cell<'_, R, A>, &T) -> anyhow::Result<E>,
-) -> Result<CellResult<T, E>>
+    trial: &Trial<'_, R, A>,
+    train: impl FnOnce(&Trial<'_, R, A>) -> anyhow::Result<T>,
+    evaluate: impl FnOnce(&Trial<'_, R, A>, &T) -> anyhow::Result<E>,
+) -> Result<TrialResult<T, E>>
 where
     T: Serialize + DeserializeOwned,
     E: Serialize + DeserializeOwned,
 {
-    let records = Records::of(cell);
-    let failed = |source| Error::Cell { cell: cell.label(), source };
-    let ranks = &cell.experiment.ranks;
+    let records = Records::of(trial);
+    let failed = |source| Error::Trial { trial: trial.label(), source };
+    let ranks = &trial.experiment.ranks;
     let (training, trained) = match ranks.of_lead(|| records.read_trained())? {
         Some(record) => {
-            ranks.link_finished(&cell.folder, &cell.experiment.folder)?;
+            ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
             (record.value(&records.trained)?, record)
         }
         None => {
-            cell.experiment.check_inputs()?;
+            trial.experiment.check_inputs()?;
             write_json(&records.begun, &records.training)?;
-            let value = train(cell).map_err(failed)?;
-            let record = record(cell, &records.trained, &value, cell.seconds(), cell.tokens())?;
-            let (training, run) = (records.training.clone(), &cell.experiment.folder);
-            let record = Record { training, files: of_model(run, &cell.folder)?, ..record };
+            let value = train(trial).map_err(failed)?;
+            let record = record(trial, &records.trained, &value, trial.seconds(), trial.tokens())?;
+            let (training, run) = (records.training.clone(), &trial.experiment.folder);
+            let record = Record { training, files: of_model(run, &trial.folder)?, ..record };
             write_json(&records.trained, &record)?;
             (value, record)
         }
     };
     if ranks.leads() {
-        remove_checkpoints(&cell.folder)?;
-        write_kept_models(&cell.folder, &[cell.dir("model"), cell.run_dir("model")])?;
+        remove_checkpoints(&trial.folder)?;
+        write_kept_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
     }
     // The first rank alone evaluates.
-    let run = &cell.experiment.folder;
+    let run = &trial.experiment.folder;
     let evaluated = ranks.of_lead(|| match records.read_complete(&trained, run)? {
         Some(record) => Ok(record),
         None => {
-            cell.experiment.check_inputs()?;
+            trial.experiment.check_inputs()?;
             let start = Instant::now();
-            let value = evaluate(cell, &training).map_err(failed)?;
+            let value = evaluate(trial, &training).map_err(failed)?;
             let seconds = start.elapsed().as_secs_f64();
             let record = Record {
                 training: records.training.clone(),
                 evaluation: Some(records.evaluation.clone()),
                 trained: Some(trained.sha256.clone()),
-                files: of_evaluation(run, &cell.folder)?,
-                ..record(cell, &records.evaluated, &value, seconds, 0)?
+                files: of_evaluation(run, &trial.folder)?,
+                ..record(trial, &records.evaluated, &value, seconds, 0)?
             };
             write_json(&records.evaluated, &record)?;
             Ok(record)
         }
     })?;
     let evaluation = evaluated.value(&records.evaluated)?;
-    Ok(CellResult {
-        seed: cell.seed,
-        arm: cell.name.to_owned(),
-        variant: cell.variant.clone(),
+    Ok(TrialResult {
+        seed: trial.seed,
+        arm: trial.name.to_owned(),
+        variant: trial.variant.clone(),
         trained: training,
         evaluated: evaluation,
         tokens: trained.tokens,
@@ -223,7 +221,7 @@ where
 
 /// A record without what decided it.
 fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
-    cell: &Cell<'_, R, A>,
+    trial: &Trial<'_, R, A>,
     path: &Path,
     value: &T,
     seconds: f64,
@@ -235,7 +233,7 @@ fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         value,
         seconds,
         tokens,
-        environment: cell.experiment.runtime.environment.clone(),
+        environment: trial.experiment.runtime.environment.clone(),
         files: FileSizes::new(),
         training: Identity::default(),
         evaluation: None,

@@ -1,37 +1,17 @@
 //! SHA-256 of input files.
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use shards::Manifest;
+use shards::{FileDigest, Manifest};
 
 use crate::input::Input;
 use crate::{Error, Result};
 
 /// The hexadecimal SHA-256 of bytes.
 pub(crate) fn of_bytes(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-/// The hexadecimal SHA-256 of a file.
-pub(crate) fn of_file(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::file(path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0u8; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(Error::file(path))?;
-        match buffer.get(..count) {
-            Some(bytes) if count > 0 => hash.update(bytes),
-            _ => break,
-        }
-    }
-    Ok(hexadecimal(&hash.finalize()))
-}
-
-fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Digests of files, each computed once.
@@ -46,18 +26,18 @@ impl Digests {
         if let Some(digest) = self.known.get(&target) {
             return Ok(digest.clone());
         }
-        // A damaged header is told before the file, however long, is read to its end.
+        // A damaged header is an error before the file, however long, is read to its end.
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             torch_ext::TensorFile::open(path)?;
         }
-        let digest = of_file(path)?;
+        let digest = FileDigest::of(path)?.sha256;
         self.known.insert(target, digest.clone());
         Ok(digest)
     }
 }
 
 /// Refuses an input that is not there or is neither a file nor a folder.
-pub(crate) fn expect_input(key: &str, path: &Path) -> Result<()> {
+pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
     let refuse = |reason: &str| {
         Err(Error::setting(format!("{key} = {}", path.display()), reason.to_owned()))
     };
@@ -119,9 +99,9 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{InputPath, TsvFolder, record};
+    use crate::input::{AllFiles, InputFiles, InputPath, TsvFiles, TsvFolder, record};
 
-    fn input<F: crate::InputFiles>(path: InputPath<F>) -> Input {
+    fn input<F: InputFiles>(path: InputPath<F>) -> Input {
         record(&path).unwrap().1.remove(0)
     }
 
@@ -131,7 +111,7 @@ mod tests {
         std::fs::write(file.path(), "abc").unwrap();
         // FIPS 180-2, appendix B.1.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(of_file(file.path()).unwrap(), expected);
+        assert_eq!(Digests::default().of(file.path()).unwrap(), expected);
         assert_eq!(of_bytes(b"abc"), expected);
     }
 
@@ -140,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         // A hole: nothing on the disk, and minutes to read.
-        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
         let error = Digests::default().of(&path).unwrap_err().to_string();
         assert!(error.contains("model.safetensors") && error.contains("header"), "{error}");
     }
@@ -156,8 +136,8 @@ mod tests {
             let files = files("data.kg", input).unwrap();
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
-        assert_eq!(names(&input::<crate::TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
-        let all = input::<crate::AllFiles>(folder.path().into());
+        assert_eq!(names(&input::<TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
+        let all = input::<AllFiles>(folder.path().into());
         assert_eq!(names(&all), ["a.tsv", "b.tsv", "notes.txt"]);
         let below = folder.path().join("below.tsv");
         let error = files("data.kg", &input(TsvFolder::from(below))).unwrap_err();
@@ -173,7 +153,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let other = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff.tsv"));
         std::fs::write(at("a.tsv"), "a").unwrap();
-        let input = input::<crate::TsvFiles>(folder.path().into());
+        let input = input::<TsvFiles>(folder.path().into());
         let refused = |path: &Path, said: &str| {
             let error = files("data.kg", &input).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
@@ -194,7 +174,7 @@ mod tests {
 
     #[test]
     fn inputs_that_are_no_files_are_refused() {
-        assert!(expect_input("k", Path::new("/nowhere")).unwrap_err().to_string().contains("k ="));
-        assert!(expect_input("k", Path::new("/dev/zero")).is_err());
+        assert!(check_input("k", Path::new("/nowhere")).unwrap_err().to_string().contains("k ="));
+        assert!(check_input("k", Path::new("/dev/zero")).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! The crate's error.
 use std::path::{Path, PathBuf};
 
-/// What stops a run; each message says where, what was expected, what came and what to do.
+/// What stops a run; each message names the place, what was expected, what was found, and what to
+/// do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -12,10 +13,10 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file or folder does not hold what it should.
     #[error("{}: {reason}", path.display())]
     Content {
-        /// The file, with line and column where they are known.
+        /// The file or folder, with line and column where they are known.
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
@@ -27,25 +28,6 @@ pub enum Error {
         key: String,
         /// What it must be.
         reason: String,
-    },
-    /// A folder cannot hold this run.
-    #[error("{}: {reason}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// Another process works in the run folder.
-    #[error(
-        "{}: another process{} works in this folder; wait until it ends, or give another --out",
-        folder.display(), owner(holder)
-    )]
-    Locked {
-        /// The folder.
-        folder: PathBuf,
-        /// What the other process wrote about itself; empty: nothing.
-        holder: String,
     },
     /// What lies in the run folder comes from another recipe or from other input files.
     #[error(
@@ -59,11 +41,11 @@ pub enum Error {
         /// The first key or input file that differs, with both values.
         difference: String,
     },
-    /// The recipe's own code failed, for one cell of the experiment.
-    #[error("{cell}")]
-    Cell {
+    /// The recipe's code failed for one trial.
+    #[error("{trial}")]
+    Trial {
         /// Seed, arm and variant.
-        cell: String,
+        trial: String,
         /// The recipe's error.
         source: anyhow::Error,
     },
@@ -99,14 +81,6 @@ impl Error {
     pub(crate) fn setting(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Setting { key: key.into(), reason: reason.into() }
     }
-
-    pub(crate) fn folder(folder: &Path, reason: impl Into<String>) -> Self {
-        Self::Folder { folder: folder.to_owned(), reason: reason.into() }
-    }
-}
-
-fn owner(holder: &str) -> String {
-    if holder.is_empty() { String::new() } else { format!(" ({holder})") }
 }
 
 /// An error with its causes on one line; a cause that the message before it holds is not repeated.
@@ -126,7 +100,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = text.collect::<Vec<_>>().join(" ");
     // The calls inside libtorch say nothing to a user.
     let text = text.split(" frame #0: ").next().unwrap_or_default();
-    // What messages quote of data may hold what a terminal obeys.
+    // Quoted data may hold control characters.
     let text = whole_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
@@ -134,7 +108,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     text
 }
 
-/// What libtorch says where memory ends: oneDNN, the CPU's allocator, CUDA's.
+/// Messages of libtorch where memory runs out: oneDNN, the CPU's allocator, CUDA's.
 const OUT_OF_MEMORY: [&str; 4] = [
     "could not create a primitive",
     "could not execute a primitive",

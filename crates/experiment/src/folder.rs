@@ -24,7 +24,7 @@ struct Marker {
     format: u32,
     /// [`Recipe::NAME`](crate::Recipe::NAME).
     recipe: String,
-    /// What decides the training of every cell.
+    /// What decides the training of every trial.
     identity: Identity,
 }
 
@@ -40,12 +40,12 @@ impl RunFolder {
     /// Takes the folder for this process; it may be a link, but holds none. Nothing in it is
     /// changed yet, but for the lock.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
-        expect_ours(path)?;
+        check_ours(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
         let lock = lock(path)?;
         // Another process may have come first.
-        expect_ours(path)?;
-        expect_no_links(path)?;
+        check_ours(path)?;
+        check_no_links(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -55,9 +55,9 @@ impl RunFolder {
         if let Some(earlier) = read_marker(&self.path)? {
             if earlier.recipe != recipe {
                 let reason = format!("holds a run of {}, not of {recipe}", earlier.recipe);
-                return Err(Error::folder(&self.path, reason + "; give another --out"));
+                return Err(Error::content(&self.path, reason + "; give another --out"));
             }
-            // Before the first cell nothing depends on the recipe.
+            // Before the first trial nothing depends on the recipe.
             if begun(&self.path)?
                 && let Some(difference) = earlier.identity.difference(identity)
             {
@@ -72,13 +72,13 @@ impl RunFolder {
 }
 
 /// Refuses a folder without a run.
-pub(crate) fn expect_run(path: &Path) -> Result<()> {
+pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
         None => {
-            expect_ours(path)?;
+            check_ours(path)?;
             let reason = "holds no run (no run.json); to start one, give --out instead of --resume";
-            Err(Error::folder(path, reason))
+            Err(Error::content(path, reason))
         }
     }
 }
@@ -105,7 +105,7 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
 }
 
 /// Refuses a folder that holds something and no run.
-fn expect_ours(path: &Path) -> Result<()> {
+fn check_ours(path: &Path) -> Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(Error::file(path))?,
@@ -129,16 +129,16 @@ fn expect_ours(path: &Path) -> Result<()> {
         None => Ok(()),
         Some(_) if earlier_version => {
             let reason = "holds a run of an earlier version, which cannot go on";
-            Err(Error::folder(path, format!("{reason}; give another --out")))
+            Err(Error::content(path, format!("{reason}; give another --out")))
         }
         Some(name) => {
             let reason = format!("holds {name} and no run (no run.json), so nothing is written");
-            Err(Error::folder(path, reason + " there; give an empty or new folder as --out"))
+            Err(Error::content(path, reason + " there; give an empty or new folder as --out"))
         }
     }
 }
 
-/// Whether a cell was begun.
+/// Whether a trial was begun.
 fn begun(folder: &Path) -> Result<bool> {
     for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
         let name = entry.map_err(Error::file(folder))?.file_name();
@@ -167,9 +167,11 @@ fn lock(folder: &Path) -> Result<File> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            // Only said in the message.
-            let holder = holder(&mut file).ok().flatten().unwrap_or_default();
-            return Err(Error::Locked { folder: folder.to_owned(), holder });
+            let holder = holder(&mut file).ok().flatten().filter(|holder| !holder.is_empty());
+            let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
+            let reason = format!("another process{holder} works in this folder");
+            let advice = "; wait until it ends, or give another --out";
+            return Err(Error::content(folder, reason + advice));
         }
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => {
             let folder = folder.display();
@@ -199,7 +201,7 @@ fn holder(file: &mut File) -> io::Result<Option<String>> {
 }
 
 /// Refuses symbolic links in the folder: what a run wrote through one would land elsewhere.
-fn expect_no_links(folder: &Path) -> Result<()> {
+fn check_no_links(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
         let entry = entry.map_err(Error::file(folder))?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
@@ -209,7 +211,7 @@ fn expect_no_links(folder: &Path) -> Result<()> {
             return Err(Error::content(path, reason));
         }
         if kind.is_dir() {
-            expect_no_links(&path)?;
+            check_no_links(&path)?;
         }
     }
     Ok(())
@@ -229,10 +231,10 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes the checkpoints of a cell's stages.
-pub(crate) fn remove_checkpoints(cell: &Path) -> Result<()> {
-    for entry in fs::read_dir(cell).map_err(Error::file(cell))? {
-        let checkpoints = entry.map_err(Error::file(cell))?.path().join("checkpoints");
+/// Removes the checkpoints of a trial's stages.
+pub(crate) fn remove_checkpoints(trial: &Path) -> Result<()> {
+    for entry in fs::read_dir(trial).map_err(Error::file(trial))? {
+        let checkpoints = entry.map_err(Error::file(trial))?.path().join("checkpoints");
         if checkpoints.is_dir() {
             fs::remove_dir_all(&checkpoints).map_err(Error::file(&checkpoints))?;
         }

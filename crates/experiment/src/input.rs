@@ -1,18 +1,16 @@
 //! Input files as values of a recipe, so that none can be forgotten.
 use std::cell::RefCell;
-use std::fmt::{self, Debug, Formatter};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use serde::de::Deserializer;
 use serde::ser::{Error as _, SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Which files of a folder are read. An [`InputPath`] to a single file does not ask.
+/// Which files of a folder are read. An [`InputPath`] to a single file reads that one.
 pub trait InputFiles {
     /// What the folder holds, as in "holds no *.tsv".
     const EXPECTED: &'static str;
@@ -21,12 +19,13 @@ pub trait InputFiles {
     fn reads(name: &str) -> bool;
 }
 
-/// A kind for each line: its documentation, its name, what its folders hold, and which files are
-/// read.
+/// A kind of files for each line: its documentation, its name, what its folders hold, and which
+/// names are read.
 macro_rules! input_files {
     ($($(#[$about:meta])* $kind:ident, $expected:literal, $reads:expr;)*) => {$(
         $(#[$about])*
-        pub enum $kind {}
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct $kind;
 
         impl InputFiles for $kind {
             const EXPECTED: &'static str = $expected;
@@ -55,10 +54,8 @@ input_files! {
     TsvFiles, "*.tsv", |name| ends(name, &[".tsv"]);
     /// The texts of a folder, one JSON value on each line, perhaps compressed.
     JsonlFiles, "*.jsonl or *.jsonl.gz", |name| ends(name, &[".jsonl", ".jsonl.gz"]);
-    /// Pages of entities by language, as `kg-triples extract` writes them.
-    EntityPages, "entities.<lang>.jsonl[.gz]", |name| name.starts_with("entities.");
-    /// XQuAD's question files.
-    XquadFiles, "xquad.<lang>.json", |name| name.starts_with("xquad.");
+    /// The shards of a folder, see [`trainer::is_shard`].
+    ShardFiles, "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet", trainer::is_shard;
 }
 
 /// A model's folder.
@@ -81,34 +78,26 @@ pub type JsonlFolder = InputPath<JsonlFiles>;
 /// is not used.
 ///
 /// ```
-/// use experiment::{InputFiles, InputPath, ModelFolder};
-///
-/// enum Pages {}
-///
-/// impl InputFiles for Pages {
-///     const EXPECTED: &'static str = "entities.<lang>.jsonl";
-///
-///     fn reads(name: &str) -> bool {
-///         name.starts_with("entities.")
-///     }
-/// }
+/// use experiment::{InputPath, ModelFolder};
 ///
 /// #[derive(serde::Deserialize, serde::Serialize)]
 /// struct Data {
 ///     train: InputPath,
 ///     model: ModelFolder,
-///     pages: InputPath<Pages>,
+///     unused: InputPath,
 /// }
 ///
-/// let text = "train = \"train.json\"\nmodel = \"base\"\npages = \"\"\n";
+/// let text = "train = \"train.json\"\nmodel = \"base\"\nunused = \"\"\n";
 /// let data: Data = toml::from_str(text).unwrap();
 /// assert_eq!(data.train.extension().unwrap(), "json"); // it is a path
-/// assert!(!data.pages.is_set());
+/// assert!(!data.unused.is_set());
 /// assert_eq!(toml::to_string(&data).unwrap(), text);
 /// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "PathBuf", bound(deserialize = ""))]
 pub struct InputPath<F = AllFiles> {
     path: PathBuf,
-    files: PhantomData<fn() -> F>,
+    files: PhantomData<F>,
 }
 
 impl<F> InputPath<F> {
@@ -122,7 +111,7 @@ impl<F> InputPath<F> {
         !self.is_set()
     }
 
-    /// The path, or an error that says what `key` needs.
+    /// The path, or an error naming what `key` needs.
     ///
     /// ```
     /// use experiment::InputPath;
@@ -162,38 +151,6 @@ impl<F, P: Into<PathBuf>> From<P> for InputPath<F> {
     }
 }
 
-impl<F> Clone for InputPath<F> {
-    fn clone(&self) -> Self {
-        self.path.clone().into()
-    }
-}
-
-impl<F> Default for InputPath<F> {
-    fn default() -> Self {
-        PathBuf::new().into()
-    }
-}
-
-impl<F> PartialEq for InputPath<F> {
-    fn eq(&self, other: &Self) -> bool {
-        self.path == other.path
-    }
-}
-
-impl<F> Eq for InputPath<F> {}
-
-impl<F> Debug for InputPath<F> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.path.fmt(f)
-    }
-}
-
-impl<'de, F> Deserialize<'de> for InputPath<F> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        PathBuf::deserialize(deserializer).map(Self::from)
-    }
-}
-
 impl<F: InputFiles> Serialize for InputPath<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Some(number) = self.is_set().then(|| note::<F>(&self.path)).flatten() {
@@ -220,6 +177,7 @@ pub(crate) struct Input {
 }
 
 thread_local! {
+    /// The inputs of the recipe that is being recorded.
     static RECORDED: RefCell<Option<Vec<Input>>> = const { RefCell::new(None) };
 }
 
@@ -232,23 +190,14 @@ fn note<F: InputFiles>(path: &Path) -> Option<usize> {
     })
 }
 
-/// Ends a recording, whatever happens in it.
-struct Recording;
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        RECORDED.take();
-    }
-}
-
 /// A value as JSON in which each input is a table `{ "$input": number }`, and the inputs.
 pub(crate) fn record<T: Serialize>(
     value: &T,
 ) -> std::result::Result<(Value, Vec<Input>), serde_json::Error> {
     RECORDED.set(Some(Vec::new()));
-    let _recording = Recording;
-    let json = serde_json::to_value(value)?;
-    Ok((json, RECORDED.take().unwrap_or_default()))
+    let json = serde_json::to_value(value);
+    let inputs = RECORDED.take().unwrap_or_default();
+    Ok((json?, inputs))
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
-//! The files that a part of a cell leaves. Its record keeps their sizes, so that a later start
-//! notices one that was removed or cut.
+//! The files that a part of a trial leaves. Its record keeps their sizes, so that a later start
+//! notices one that was removed or cut. Parameters that stages kept become model folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use tch::{Device, no_grad};
+use torch_ext::read_tensors;
+use xlmr_model::{Config, LoadOptions, Pretrained};
 
 use crate::{Error, Result};
 
@@ -12,21 +16,20 @@ pub(crate) type FileSizes = BTreeMap<String, u64>;
 /// What marks a stage's folder, whose files belong to training.
 const METRICS: &str = "metrics.jsonl";
 
-/// The files of the model that training left: in the cell's folder, or else in the run's.
-pub(crate) fn of_model(run: &Path, cell: &Path) -> Result<FileSizes> {
+/// The files of the model that training left: in the trial's folder, or else in the run's.
+pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    let folders = [cell.join("model"), run.join("model")];
+    let folders = [trial.join("model"), run.join("model")];
     if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
         add(run, folder, &mut sizes)?;
     }
     Ok(sizes)
 }
 
-/// The files in the cell's folders but for the model and the stages of training.
-pub(crate) fn of_evaluation(run: &Path, cell: &Path) -> Result<FileSizes> {
+/// The files in the trial's folders but for the model and the stages of training.
+pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    for entry in fs::read_dir(cell).map_err(Error::file(cell))? {
-        let folder = entry.map_err(Error::file(cell))?.path();
+    for folder in entries(trial)? {
         let of_training = folder.ends_with("model") || folder.join(METRICS).exists();
         if folder.is_dir() && !of_training {
             add(run, &folder, &mut sizes)?;
@@ -69,6 +72,55 @@ pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, Str
     })
 }
 
+/// Makes a model folder `step-<step>` of each `<stage>/models/step-<step>.safetensors` in a trial's
+/// folder, and removes the file. Architecture and tokenizer are those of the model that training
+/// left, the first of `trained` that exists.
+pub(crate) fn write_kept_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
+    for stage in entries(trial)? {
+        let models = stage.join("models");
+        if !models.is_dir() {
+            continue;
+        }
+        for file in entries(&models)? {
+            if file.extension().is_some_and(|extension| extension == "safetensors") {
+                let trained = trained.iter().find(|folder| folder.is_dir()).ok_or_else(|| {
+                    Error::content(&file, "no model/ beside it says which model this is of")
+                })?;
+                write_model(trained, &file, &file.with_extension(""))?;
+                fs::remove_file(&file).map_err(Error::file(&file))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Saves the model of `trained` with the parameters of `file` instead of its own.
+fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
+    let head = Config::from_file(trained.join("config.json"))?.head()?;
+    let (loaded, _) = Pretrained::load(trained, &[head], Device::Cpu, LoadOptions::default())?;
+    let kept = read_tensors(file)?;
+    for (name, mut parameter) in loaded.model.named_parameters() {
+        let tensor = kept.get(&name).filter(|tensor| tensor.size() == parameter.size());
+        let tensor = tensor.ok_or_else(|| {
+            let shape = format!("{name}: expected {:?}", parameter.size());
+            Error::content(file, format!("{shape}, as in {}", trained.display()))
+        })?;
+        no_grad(|| parameter.f_copy_(tensor))
+            .map_err(|error| Error::content(file, format!("{name}: {error}")))?;
+    }
+    Ok(loaded.save(folder, head)?)
+}
+
+/// The paths in a folder, in the order of their names.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
+        paths.push(entry.map_err(Error::file(folder))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,26 +133,26 @@ mod tests {
     #[test]
     fn files_of_the_two_parts_are_told_apart_and_looked_at_again() {
         let folder = tempfile::tempdir().unwrap();
-        let (run, cell) = (folder.path(), folder.path().join("seed-0/base"));
+        let (run, trial) = (folder.path(), folder.path().join("seed-0/base"));
         for name in ["model/model.safetensors", "fit/metrics.jsonl", "predictions/de/test.json"] {
-            write(cell.join(name), "1234");
+            write(trial.join(name), "1234");
         }
         for name in ["trained.json", "predictions/.writing-x"] {
-            write(cell.join(name), "{}");
+            write(trial.join(name), "{}");
         }
-        let (model, rest) = (of_model(run, &cell).unwrap(), of_evaluation(run, &cell).unwrap());
+        let (model, rest) = (of_model(run, &trial).unwrap(), of_evaluation(run, &trial).unwrap());
         assert_eq!(model, [("seed-0/base/model/model.safetensors".to_owned(), 4)].into());
         assert_eq!(rest, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
         assert_eq!(first_fault(run, &rest), None);
-        write(cell.join("predictions/de/test.json"), "12");
+        write(trial.join("predictions/de/test.json"), "12");
         let (path, what) = first_fault(run, &rest).unwrap();
         assert!(path.ends_with("predictions/de/test.json"), "{}", path.display());
         assert_eq!(what, "has 2 bytes, but 4 were written");
-        fs::remove_dir_all(cell.join("model")).unwrap();
+        fs::remove_dir_all(trial.join("model")).unwrap();
         let (_, what) = first_fault(run, &model).unwrap();
         assert_eq!(what, "was removed since it was written");
-        // A model that all cells of a run share.
+        // A model that all trials of a run share.
         write(run.join("model/config.json"), "{}");
-        assert_eq!(of_model(run, &cell).unwrap(), [("model/config.json".to_owned(), 2)].into());
+        assert_eq!(of_model(run, &trial).unwrap(), [("model/config.json".to_owned(), 2)].into());
     }
 }

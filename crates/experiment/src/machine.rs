@@ -1,4 +1,4 @@
-//! `machine.json`: by what, and on what, a run folder was made. Nothing is decided by it.
+//! `machine.json`: the commands, version and machine of a run folder. It decides nothing.
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -36,7 +36,7 @@ struct Machine {
 /// Writes the file at the start and at the end of a process; what others left in it stays.
 pub(crate) fn note<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
     let path = experiment.dir(MACHINE);
-    // A view for people: one that cannot be read is made anew.
+    // A view for people: one that cannot be read is written anew.
     let earlier: Machine = read_json(&path).unwrap_or_default();
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let command: Vec<String> = std::iter::once(R::NAME.to_owned()).chain(words).collect();

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 const LONGEST: usize = 200;
 
 /// Refuses what cannot name a folder in a run.
-pub(crate) fn expect_plain(key: &str, name: &str) -> Result<()> {
+pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "is empty"
     } else if name.starts_with('.') {
@@ -109,10 +109,10 @@ mod tests {
     #[test]
     fn names_that_are_paths_are_refused() {
         for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "a\nb", &"x".repeat(201)] {
-            assert!(expect_plain("arms", name).is_err(), "{name:?}");
+            assert!(check_plain("arms", name).is_err(), "{name:?}");
         }
         for name in ["base", "hl+aa-cl", "temperature-0.5", "größe"] {
-            assert!(expect_plain("arms", name).is_ok(), "{name}");
+            assert!(check_plain("arms", name).is_ok(), "{name}");
         }
     }
 

@@ -9,7 +9,7 @@ use trainer::TrainError;
 
 use crate::args::Args;
 use crate::error::one_line;
-use crate::identity::selected_inputs;
+use crate::leaves::Leaves;
 use crate::{Error, Experiment, Recipe};
 
 /// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with
@@ -93,7 +93,7 @@ fn start<R: Recipe>(
         log(preparations.comments() + &toml::to_string_pretty(&recipe)?);
         return Ok(());
     }
-    let inputs = selected_inputs(&recipe)?;
+    let inputs = Leaves::of(&recipe)?.inputs();
     if args.prepare {
         preparations.run(&inputs)?;
     }
@@ -102,8 +102,8 @@ fn start<R: Recipe>(
 }
 
 /// Prints text on standard output, with control characters escaped but for line ends. A reader that
-/// has gone, a closed terminal or a full disk never ends a run: the first failure is told on
-/// standard error, and the run goes on in silence.
+/// has gone, a closed terminal or a full disk never ends a run: the first failure is
+/// reported on standard error, and the run goes on in silence.
 ///
 /// ```
 /// experiment::log(format!("{} facts in {} languages", 627, 7));
@@ -123,8 +123,7 @@ pub fn log(line: impl Display) {
     }
 }
 
-/// The Markdown up to its second table or the heading after the first, with what is said about the
-/// first.
+/// The Markdown up to its second table or the heading after the first, notes on the first included.
 pub(crate) fn first_table(markdown: &str) -> &str {
     let (mut end, mut begun, mut ended) = (0, false, false);
     for line in markdown.split_inclusive('\n') {

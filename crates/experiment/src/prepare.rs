@@ -35,7 +35,7 @@ impl Prepared {
         format!("{} --out {}", self.command, self.folder)
     }
 
-    /// Whether the folder is there, made of what its inputs are now.
+    /// Whether the folder exists and its inputs are unchanged.
     fn is_current(&self) -> Result<bool> {
         let Some(manifest) = Manifest::read(&self.folder)? else { return Ok(false) };
         let Some(input) = manifest.changed_input() else { return Ok(true) };

@@ -1,9 +1,8 @@
-//! Several processes that train the cells of one run together.
+//! Several processes that train the trials of one run together.
 //!
-//! The first rank works in the run folder. The others follow it: each has a folder of its own under
-//! the system's place for temporary files, which goes when it ends, is silent, and asks the first
-//! one what was computed before. Models of cells that were finished before are read from the run
-//! folder, so all machines must see it.
+//! The first rank works in the run folder. Each of the others works in a temporary folder, which is
+//! removed when it ends, prints nothing, and gets from the first what was computed before. Models
+//! of trials that were finished before are read from the run folder, so all machines must see it.
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +16,7 @@ use crate::{Error, Result};
 
 static SILENT: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process leaves it to the first rank to speak.
+/// Whether this process prints nothing, as all ranks but the first.
 pub(crate) fn is_silent() -> bool {
     SILENT.load(Ordering::Relaxed)
 }
@@ -28,13 +27,13 @@ pub(crate) struct Ranks {
     /// The run folder, as the first rank has it.
     run_folder: PathBuf,
     /// The folder of a process that follows.
-    own: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Ranks {
     pub(crate) fn new(group: Option<Rc<ProcessGroup>>, run_folder: &Path) -> Result<Self> {
         let follows = group.as_ref().is_some_and(|group| group.rank() > 0);
-        let own = match follows {
+        let temporary = match follows {
             false => None,
             true => {
                 let place = std::env::temp_dir();
@@ -43,28 +42,28 @@ impl Ranks {
         };
         SILENT.store(follows, Ordering::Relaxed);
         let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
-        Ok(Self { group, run_folder, own })
+        Ok(Self { group, run_folder, temporary })
     }
 
     /// Where this process writes.
     pub(crate) fn folder(&self, run_folder: PathBuf) -> PathBuf {
-        match &self.own {
+        match &self.temporary {
             None => run_folder,
-            Some(own) => own.path().join("run"),
+            Some(folder) => folder.path().join("run"),
         }
     }
 
     pub(crate) fn leads(&self) -> bool {
-        self.own.is_none()
+        self.temporary.is_none()
     }
 
     /// Refuses ranks of unlike recipes or data, by the first key or file in which one differs from
     /// the first.
-    pub(crate) fn expect_alike(&self, own: &Identity) -> Result<()> {
+    pub(crate) fn check_alike(&self, identity: &Identity) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         let unreadable = |error: serde_json::Error| Error::setting("recipe", error.to_string());
         let mut all: Vec<Identity> = Vec::with_capacity(group.size());
-        for bytes in group.all_gather_bytes(&serde_json::to_vec(own).map_err(unreadable)?)? {
+        for bytes in group.all_gather_bytes(&serde_json::to_vec(identity).map_err(unreadable)?)? {
             all.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
         }
         let Some((lead, others)) = all.split_first() else { return Ok(()) };
@@ -92,13 +91,13 @@ impl Ranks {
         serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(unreadable)
     }
 
-    /// Lets a process that follows read what an earlier run left of a cell, in `cell` under
+    /// Lets a process that follows read what an earlier run left of a trial, in `trial` under
     /// `folder`.
-    pub(crate) fn link_finished(&self, cell: &Path, folder: &Path) -> Result<()> {
+    pub(crate) fn link_finished(&self, trial: &Path, folder: &Path) -> Result<()> {
         if self.leads() {
             return Ok(());
         }
-        let within = cell.strip_prefix(folder).unwrap_or(cell);
+        let within = trial.strip_prefix(folder).unwrap_or(trial);
         for name in [within, Path::new("model")] {
             let (real, link) = (self.run_folder.join(name), folder.join(name));
             if !real.exists() || link.exists() {
@@ -113,18 +112,17 @@ impl Ranks {
     }
 }
 
-/// In what a rank differs from the first.
+/// The message about a rank that differs from the first.
 fn unlike(rank: usize, difference: &Difference) -> String {
-    match difference {
-        Difference::Key { key, stored, current } => {
-            format!("{key} is {} on rank 0 and {} on rank {rank}", shown(stored), shown(current))
+    let Difference { name, is_file, stored, current } = difference;
+    let rank_with_file = if stored.is_some() { 0 } else { rank };
+    match (is_file, stored, current) {
+        (false, ..) => {
+            format!("{name} is {} on rank 0 and {} on rank {rank}", shown(stored), shown(current))
         }
-        Difference::File { file, stored: true, current: true } => {
-            format!("the input file {file} is another on rank {rank} than on rank 0")
+        (true, Some(_), Some(_)) => {
+            format!("the input file {name} is another on rank {rank} than on rank 0")
         }
-        Difference::File { file, stored, .. } => {
-            let has = if *stored { 0 } else { rank };
-            format!("rank {has} alone of 0 and {rank} has the input file {file}")
-        }
+        _ => format!("rank {rank_with_file} alone of 0 and {rank} has the input file {name}"),
     }
 }

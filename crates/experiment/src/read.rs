@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::base::{Files, own_keys, read_files};
+use crate::base::{Files, read_files, recipe_keys};
 use crate::keys::Key;
 use crate::names::nearest;
 use crate::prepare::Preparations;
@@ -64,7 +64,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
     }
     // The files' errors show their lines.
     for (path, text) in &texts {
-        let text = own_keys(text);
+        let text = recipe_keys(text);
         if let Err(error) = toml::from_str::<T>(&text) {
             return Err(in_file(path, &text, &error));
         }
@@ -93,6 +93,7 @@ const GONE: &[(&str, &str)] = &[
     ("data.labels", "kg-triples switch --labels"),
     ("data.pages", "kg-triples link` and `kg-triples switch --entities"),
     ("data.held_out", "kg-triples switch --hold-out"),
+    ("corpus", "demo-data text"),
     ("mentions", "kg-triples mentions"),
     ("triples", "kg-triples entailment"),
     ("switch", "kg-triples switch"),
@@ -116,8 +117,8 @@ fn gone(table: &Table) -> Option<String> {
     Some(format!("{key} is no key any more: prepare the data with `{command}`"))
 }
 
-/// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program made from
-/// arguments of its own.
+/// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program has from
+/// its arguments.
 ///
 /// ```
 /// #[derive(serde::Deserialize, serde::Serialize)]
@@ -152,21 +153,11 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// The error of the override without which the rest could be read, or else of the first that
-/// cannot.
+/// The error of the first override with which those before it cannot be read.
 fn wrong_override<T: DeserializeOwned>(
     table: &Table,
     overrides: &[Override],
 ) -> Result<Option<Error>> {
-    for (number, item) in overrides.iter().enumerate() {
-        let (before, after) = overrides.split_at(number);
-        let others = before.iter().chain(after.iter().skip(1));
-        if let Err(error) = resolve::<T>(table, overrides.iter())?
-            && resolve::<T>(table, others)?.is_ok()
-        {
-            return Ok(Some(Error::setting(&item.argument, explain(error.message()))));
-        }
-    }
     for (number, item) in overrides.iter().enumerate() {
         if let Err(error) = resolve::<T>(table, overrides.iter().take(number + 1))? {
             return Ok(Some(Error::setting(&item.argument, explain(error.message()))));

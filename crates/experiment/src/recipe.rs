@@ -61,7 +61,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     fn validate(&self) -> anyhow::Result<()>;
 
     /// Reads every input once, so that a damaged file is found before training. Called before the
-    /// first cell that is trained or evaluated. That inputs exist is checked anyway.
+    /// first trial that is trained or evaluated. That inputs exist is checked anyway.
     ///
     /// # Errors
     /// Naming the file.
@@ -69,15 +69,14 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// The variants of an arm, each with a model in a folder of its own; none: the arm has one
-    /// model.
+    /// The variants of an arm, each with a model and a folder; none: the arm has one model.
     fn variants(&self, arm: &str) -> Vec<String> {
         let _ = arm;
         Vec::new()
     }
 }
 
-/// The section `[run]`: what is run and on what. But for `precision` it decides no cell's result
+/// The section `[run]`: what is run and on what. But for `precision` it decides no trial's result
 /// but in the last digits, so a run goes on when it changes. Levels of `float32_matmul` with fewer
 /// bits than float32 (TF32) decide more of them; the folder's records name the level.
 ///
@@ -163,12 +162,12 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
 }
 
 /// Refuses seeds, arms and variants that cannot be run.
-pub(crate) fn expect_runnable<R: Recipe>(recipe: &R) -> Result<()> {
-    crate::arms::expect_seeds(&recipe.run().seeds)?;
+pub(crate) fn check_runnable<R: Recipe>(recipe: &R) -> Result<()> {
+    crate::arms::check_seeds(&recipe.run().seeds)?;
     for arm in recipe.run().selected() {
         let variants = recipe.variants(arm);
         for (number, variant) in variants.iter().enumerate() {
-            crate::names::expect_plain(&format!("variants of {arm}"), variant)?;
+            crate::names::check_plain(&format!("variants of {arm}"), variant)?;
             if variants.iter().take(number).any(|earlier| earlier == variant) {
                 let reason = format!("{variant} is listed twice");
                 return Err(Error::setting(format!("variants of {arm}"), reason));

@@ -42,10 +42,10 @@ mod tests {
 
     use super::*;
 
-    fn answer(folder: &Path, cell: &str, said: &str) {
+    fn answer(folder: &Path, trial: &str, said: &str) {
         let name = "test-context-en-question-de.json";
         let questions = folder.join("questions");
-        let predictions = folder.join(cell).join("predictions");
+        let predictions = folder.join(trial).join("predictions");
         for place in [&questions, &predictions] {
             fs::create_dir_all(place).unwrap();
         }
@@ -61,8 +61,8 @@ mod tests {
         let path = folder.path();
         let arms = ["z".to_owned(), "a".to_owned()];
         assert!(!write(path, &arms, |_, _| true).unwrap());
-        for cell in ["seed-1/a", "seed-1/z", "seed-1/reader", "seed-1/other", "seed-2/a"] {
-            answer(path, cell, "Lima");
+        for trial in ["seed-1/a", "seed-1/z", "seed-1/reader", "seed-1/other", "seed-2/a"] {
+            answer(path, trial, "Lima");
         }
         let keep = |seed, arm: &str| seed == 1 && arm != "other";
         assert!(write(path, &arms, keep).unwrap());

@@ -1,11 +1,11 @@
-//! What the cells showed, in the order of seeds, arms and variants.
+//! What the trials showed, in the order of seeds, arms and variants.
 use std::ops::Deref;
 
 use results::Spread;
 
-/// What one cell showed.
+/// What one trial showed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CellResult<T, E> {
+pub struct TrialResult<T, E> {
     /// The seed.
     pub seed: u64,
     /// The arm's name.
@@ -22,12 +22,12 @@ pub struct CellResult<T, E> {
     pub seconds: f64,
 }
 
-/// The results of all cells: by seed, then arm, then variant, each in the recipe's order.
+/// The results of all trials: by seed, then arm, then variant, each in the recipe's order.
 ///
 /// ```
-/// use experiment::{CellResult, Results};
+/// use experiment::{TrialResult, Results};
 ///
-/// let result = |seed, arm: &str, f1| CellResult {
+/// let result = |seed, arm: &str, f1| TrialResult {
 ///     seed,
 ///     arm: arm.into(),
 ///     variant: None,
@@ -44,32 +44,32 @@ pub struct CellResult<T, E> {
 /// ]);
 /// let of_base: Vec<f64> = results.of_arm("base").map(|result| result.evaluated).collect();
 /// assert_eq!(of_base, [20.0, 22.0]);
-/// assert_eq!(results.of_cell(1, "injected").count(), 1);
+/// assert_eq!(results.of_trial(1, "injected").count(), 1);
 /// assert_eq!(results.seconds(), 6.0);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Results<T, E>(Vec<CellResult<T, E>>);
+pub struct Results<T, E>(Vec<TrialResult<T, E>>);
 
 impl<T, E> Results<T, E> {
     /// The results of one arm.
-    pub fn of_arm<'a>(&'a self, arm: &'a str) -> impl Iterator<Item = &'a CellResult<T, E>> {
+    pub fn of_arm<'a>(&'a self, arm: &'a str) -> impl Iterator<Item = &'a TrialResult<T, E>> {
         self.iter().filter(move |result| result.arm == arm)
     }
 
     /// The results of one seed and arm: one, or one for each variant.
-    pub fn of_cell<'a>(
+    pub fn of_trial<'a>(
         &'a self,
         seed: u64,
         arm: &'a str,
-    ) -> impl Iterator<Item = &'a CellResult<T, E>> {
+    ) -> impl Iterator<Item = &'a TrialResult<T, E>> {
         self.of_arm(arm).filter(move |result| result.seed == seed)
     }
 
     /// The mean over seeds of a value of an arm, summed over the variants of each seed.
     ///
     /// ```
-    /// # use experiment::{CellResult, Results};
-    /// # let result = |seed, variant: &str, seconds| CellResult {
+    /// # use experiment::{TrialResult, Results};
+    /// # let result = |seed, variant: &str, seconds| TrialResult {
     /// #     seed,
     /// #     arm: "injected".into(),
     /// #     variant: Some(variant.into()),
@@ -84,30 +84,30 @@ impl<T, E> Results<T, E> {
     ///     result(1, "en-de", 4.0),
     ///     result(1, "en-zh", 5.0),
     /// ]);
-    /// assert_eq!(results.over_seeds("injected", |cell| cell.seconds).mean, 7.0);
+    /// assert_eq!(results.over_seeds("injected", |trial| trial.seconds).mean, 7.0);
     /// ```
-    pub fn over_seeds(&self, arm: &str, value: impl Fn(&CellResult<T, E>) -> f64) -> Spread {
-        let cells: Vec<&CellResult<T, E>> = self.of_arm(arm).collect();
-        let seeds = cells.chunk_by(|one, next| one.seed == next.seed);
-        Spread::of(seeds.map(|cells| cells.iter().map(|cell| value(cell)).sum()))
+    pub fn over_seeds(&self, arm: &str, value: impl Fn(&TrialResult<T, E>) -> f64) -> Spread {
+        let trials: Vec<&TrialResult<T, E>> = self.of_arm(arm).collect();
+        let seeds = trials.chunk_by(|one, next| one.seed == next.seed);
+        Spread::of(seeds.map(|trials| trials.iter().map(|trial| value(trial)).sum()))
     }
 
-    /// Seconds of all cells.
+    /// Seconds of all trials.
     pub fn seconds(&self) -> f64 {
         self.iter().map(|result| result.seconds).sum()
     }
 }
 
-impl<T, E> From<Vec<CellResult<T, E>>> for Results<T, E> {
-    fn from(results: Vec<CellResult<T, E>>) -> Self {
+impl<T, E> From<Vec<TrialResult<T, E>>> for Results<T, E> {
+    fn from(results: Vec<TrialResult<T, E>>) -> Self {
         Self(results)
     }
 }
 
 impl<T, E> Deref for Results<T, E> {
-    type Target = [CellResult<T, E>];
+    type Target = [TrialResult<T, E>];
 
-    fn deref(&self) -> &[CellResult<T, E>] {
+    fn deref(&self) -> &[TrialResult<T, E>] {
         &self.0
     }
 }

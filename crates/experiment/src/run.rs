@@ -7,14 +7,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::arms::ARMS;
-use crate::cached::{compute, expect_fit};
+use crate::cached::{check_fit, compute};
 use crate::folder::RunFolder;
-use crate::identity::{Resolved, expect_inputs};
+use crate::leaves::Leaves;
 use crate::output::first_table;
 use crate::ranks::Ranks;
-use crate::recipe::{expect_runnable, select_arms};
+use crate::recipe::{check_runnable, select_arms};
 use crate::{
-    Cell, Error, Recipe, Result, Results, Runtime, log, machine, names, report, write_json,
+    Error, Recipe, Result, Results, Runtime, Trial, log, machine, names, report, write_json,
     write_text,
 };
 
@@ -24,7 +24,7 @@ pub(crate) const RECIPE: &str = "recipe.toml";
 /// A recipe in its run folder, which belongs to this process until this is dropped.
 ///
 /// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in
-/// force), and for each cell `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`,
+/// force), and for each trial `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`,
 /// what the recipe writes there, and a folder for each stage of training.
 pub struct Experiment<R: Recipe> {
     /// The recipe; `run.arms` holds the selected arms.
@@ -33,7 +33,7 @@ pub struct Experiment<R: Recipe> {
     pub folder: PathBuf,
     /// What it computes on.
     pub runtime: Runtime,
-    pub(crate) resolved: Resolved,
+    pub(crate) leaves: Leaves,
     inputs_checked: Flag<bool>,
     pub(crate) ranks: Ranks,
     _folder: RunFolder,
@@ -49,20 +49,21 @@ impl<R: Recipe> Experiment<R> {
     pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
-        expect_runnable(&recipe)?;
-        expect_inputs(&recipe)?;
+        check_runnable(&recipe)?;
+        let mut leaves = Leaves::of(&recipe)?;
+        leaves.check()?;
         recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
         let ranks = Ranks::new(runtime.group.clone(), &folder)?;
         let folder = ranks.folder(folder);
         let run_folder = RunFolder::lock(&folder)?;
-        let resolved = Resolved::new(&recipe)?;
-        ranks.expect_alike(&resolved.everything(recipe.run()))?;
-        run_folder.enter(R::NAME, &resolved.shared())?;
+        leaves.hash()?;
+        ranks.check_alike(&leaves.everything(recipe.run()))?;
+        run_folder.enter(R::NAME, &leaves.shared())?;
         let inputs_checked = Flag::new(false);
         let experiment =
-            Self { recipe, folder, runtime, resolved, inputs_checked, ranks, _folder: run_folder };
-        experiment.cells()?.iter().try_for_each(expect_fit)?;
+            Self { recipe, folder, runtime, leaves, inputs_checked, ranks, _folder: run_folder };
+        experiment.trials()?.iter().try_for_each(check_fit)?;
         let path = experiment.dir(RECIPE);
         let text = toml::to_string_pretty(&experiment.recipe);
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
@@ -70,9 +71,9 @@ impl<R: Recipe> Experiment<R> {
         Ok(experiment)
     }
 
-    /// The cell of each seed, arm and variant, in this order.
-    fn cells(&self) -> Result<Vec<Cell<'_, R>>> {
-        let mut cells = Vec::new();
+    /// The trial of each seed, arm and variant, in this order.
+    fn trials(&self) -> Result<Vec<Trial<'_, R>>> {
+        let mut trials = Vec::new();
         for &seed in self.seeds() {
             for name in self.arms() {
                 let arm = self.recipe.arms().get(name).ok_or_else(|| {
@@ -80,13 +81,14 @@ impl<R: Recipe> Experiment<R> {
                 })?;
                 let variants = self.recipe.variants(name);
                 if variants.is_empty() {
-                    cells.push(Cell::new(self, seed, name, arm, None));
+                    trials.push(Trial::new(self, seed, name, arm, None));
                 }
                 let of_arm = variants.into_iter();
-                cells.extend(of_arm.map(|variant| Cell::new(self, seed, name, arm, Some(variant))));
+                trials
+                    .extend(of_arm.map(|variant| Trial::new(self, seed, name, arm, Some(variant))));
             }
         }
-        Ok(cells)
+        Ok(trials)
     }
 
     /// The path of this name in the run folder.
@@ -109,32 +111,32 @@ impl<R: Recipe> Experiment<R> {
         log(line);
     }
 
-    /// Trains and evaluates the cell of each seed, arm and variant, in this order, and returns what
-    /// they showed. What was computed before is read back.
+    /// Trains and evaluates the trial of each seed, arm and variant, in this order, and returns
+    /// what they showed. What was computed before is read back.
     ///
-    /// - `train` leaves the model in [`Cell::dir`]`("model")`. What it returns is stored as
+    /// - `train` leaves the model in [`Trial::dir`]`("model")`. What it returns is stored as
     ///   `trained.json`; then the checkpoints of its stages go, and what they keep under
     ///   [`keep_models`](trainer::TrainConfig::keep_models) becomes model folders.
     /// - `evaluate` reads the model from there. What it returns is stored as `result.json`. It is
     ///   called again, without training, when a key or file of [`Recipe::EVALUATION`] has changed.
     ///
     /// # Errors
-    /// [`Error::Cell`] for what the two functions return; [`Error::File`] or
+    /// [`Error::Trial`] for what the two functions return; [`Error::File`] or
     /// [`Error::Content`] for a record that cannot be written or read.
     pub fn each<T, E>(
         &self,
-        train: impl FnMut(&Cell<'_, R>) -> anyhow::Result<T>,
-        evaluate: impl FnMut(&Cell<'_, R>, &T) -> anyhow::Result<E>,
+        train: impl FnMut(&Trial<'_, R>) -> anyhow::Result<T>,
+        evaluate: impl FnMut(&Trial<'_, R>, &T) -> anyhow::Result<E>,
     ) -> Result<Results<T, E>>
     where
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        self.compute_all(self.cells()?, train, evaluate)
+        self.compute_all(self.trials()?, train, evaluate)
     }
 
     /// As [`each`](Self::each), for a part that all arms of a seed share, such as a first stage of
-    /// training. Its folder is `seed-<seed>/<name>`; cells find it with [`Cell::seed_dir`]. `arm`
+    /// training. Its folder is `seed-<seed>/<name>`; trials find it with [`Trial::seed_dir`]. `arm`
     /// of the results is `name`.
     ///
     /// # Errors
@@ -144,35 +146,35 @@ impl<R: Recipe> Experiment<R> {
     pub fn each_seed<T, E>(
         &self,
         name: &str,
-        train: impl FnMut(&Cell<'_, R, ()>) -> anyhow::Result<T>,
-        evaluate: impl FnMut(&Cell<'_, R, ()>, &T) -> anyhow::Result<E>,
+        train: impl FnMut(&Trial<'_, R, ()>) -> anyhow::Result<T>,
+        evaluate: impl FnMut(&Trial<'_, R, ()>, &T) -> anyhow::Result<E>,
     ) -> Result<Results<T, E>>
     where
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        names::expect_plain(ARMS, name)?;
+        names::check_plain(ARMS, name)?;
         if self.recipe.arms().contains_key(name) {
             let key = format!("{ARMS}.{name}");
             let reason = "a part that all arms share has this name; give the arm another";
             return Err(Error::setting(key, reason));
         }
-        let cells = self.seeds().iter().map(|&seed| Cell::new(self, seed, name, &(), None));
-        self.compute_all(cells.collect(), train, evaluate)
+        let trials = self.seeds().iter().map(|&seed| Trial::new(self, seed, name, &(), None));
+        self.compute_all(trials.collect(), train, evaluate)
     }
 
     fn compute_all<A, T, E>(
         &self,
-        cells: Vec<Cell<'_, R, A>>,
-        mut train: impl FnMut(&Cell<'_, R, A>) -> anyhow::Result<T>,
-        mut evaluate: impl FnMut(&Cell<'_, R, A>, &T) -> anyhow::Result<E>,
+        trials: Vec<Trial<'_, R, A>>,
+        mut train: impl FnMut(&Trial<'_, R, A>) -> anyhow::Result<T>,
+        mut evaluate: impl FnMut(&Trial<'_, R, A>, &T) -> anyhow::Result<E>,
     ) -> Result<Results<T, E>>
     where
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        cells.iter().try_for_each(expect_fit)?;
-        let results = cells.iter().map(|cell| compute(cell, &mut train, &mut evaluate));
+        trials.iter().try_for_each(check_fit)?;
+        let results = trials.iter().map(|trial| compute(trial, &mut train, &mut evaluate));
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
 
@@ -186,8 +188,8 @@ impl<R: Recipe> Experiment<R> {
 
     /// Writes `table.md` and `summary.json`, and prints the first of the tables, `remarks` (empty:
     /// none) and where everything is. Where the run answered questions, `report.html` shows the
-    /// answers and what they are worth, as `mlqa-eval report` does; what keeps it from being
-    /// written is told, and no error.
+    /// answers and what they are worth, as `mlqa-eval report` does; an error in
+    /// writing it is reported and ignored.
     ///
     /// # Errors
     /// If one of the two files cannot be written.

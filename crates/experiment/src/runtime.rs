@@ -49,7 +49,7 @@ impl Runtime {
     /// # Errors
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is not there or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
-        expect_threads()?;
+        check_threads()?;
         let place = Rendezvous::from_env()?;
         let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
         if let (Some(place), "auto" | "cuda", Device::Cuda(_)) =
@@ -97,13 +97,13 @@ impl Runtime {
 
 /// Makes the threads that read and evaluate data, which would end the process later on if they
 /// could not be made.
-fn expect_threads() -> Result<()> {
+fn check_threads() -> Result<()> {
     match rayon::ThreadPoolBuilder::new().build_global() {
         Err(error) if error.source().is_some() => {
             let reason = format!("{error}; allow more processes (ulimit -u)");
             Err(Error::setting("threads", reason))
         }
-        // There already, where it is no fault of the system's.
+        // The pool exists already.
         _ => Ok(()),
     }
 }

@@ -4,18 +4,7 @@ use std::ops::Deref;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
-use crate::{InputFiles, InputPath};
-
-/// The shards of a folder, see [`trainer::is_shard`].
-pub enum ShardFiles {}
-
-impl InputFiles for ShardFiles {
-    const EXPECTED: &'static str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
-
-    fn reads(name: &str) -> bool {
-        trainer::is_shard(name)
-    }
-}
+use crate::{InputPath, ShardFiles};
 
 /// Files of examples, or folders of them: a path, or a list of paths, each an
 /// [`InputPath`]. None, or an empty text, is an input that is not used.

@@ -24,7 +24,7 @@ fn failure(output: &Output) -> String {
 #[cfg(unix)]
 #[test]
 fn examples_of_the_program_run_and_leave_whole_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 7);
+    let folder = testkit::run_examples(PROGRAM, &[], 8);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -34,6 +34,7 @@ fn examples_of_the_program_run_and_leave_whole_folders() {
         ("clozes", "test/de/templates.jsonl"),
         ("divided", "second/xquad.de.json"),
         ("cloze", "dev-context-zh-question-zh.json"),
+        ("text", "vi.json"),
         ("found", "queries.jsonl.gz"),
     ] {
         let manifest = Manifest::read(folder.path().join(name)).unwrap().unwrap();

@@ -28,7 +28,7 @@ fn results_come_in_the_order_of_seeds_arms_and_variants() {
     let of_seed =
         |seed| [(seed, "plain", None), (seed, "far", Some("en-zh")), (seed, "far", Some("en-de"))];
     assert_eq!(order, [of_seed(7), of_seed(0)].concat());
-    assert_eq!(results.of_cell(0, "far").count(), 2);
+    assert_eq!(results.of_trial(0, "far").count(), 2);
     assert!(results.iter().all(|one| one.tokens == 12 && one.seconds > 0.0));
     for folder in ["seed-7/plain", "seed-7/far/en-zh", "seed-0/far/en-de"] {
         assert!(workshop.out().join(folder).join("result.json").exists(), "{folder}");
@@ -121,41 +121,41 @@ fn a_run_goes_on_after_it_or_its_inputs_were_moved() {
 #[test]
 fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
     let workshop = Workshop::new();
-    let cell = workshop.out().join("seed-0/plain");
+    let trial = workshop.out().join("seed-0/plain");
     workshop.write("evaluation.json", "[]");
     let error = workshop.start(&[]).unwrap_err();
     assert!(error.starts_with("seed 0, plain: ") && error.contains("no number"), "{error}");
-    assert!(cell.join("trained.json").exists() && !cell.join("result.json").exists());
+    assert!(trial.join("trained.json").exists() && !trial.join("result.json").exists());
     // As a kill between record and removal leaves them.
-    fs::create_dir_all(cell.join("fit/checkpoints/step-00000006")).unwrap();
-    fs::write(cell.join("model/.writing-x"), "").unwrap();
+    fs::create_dir_all(trial.join("fit/checkpoints/step-00000006")).unwrap();
+    fs::write(trial.join("model/.writing-x"), "").unwrap();
     calls();
     workshop.write("evaluation.json", "[2.0, 3.0]");
     workshop.start(&[]).unwrap();
     assert_eq!(calls(), [&ALL[..1], &ALL[2..]].concat());
-    assert!(!cell.join("fit/checkpoints").exists());
-    assert!(!cell.join("model/.writing-x").exists());
-    assert!(cell.join("fit/metrics.jsonl").exists());
+    assert!(!trial.join("fit/checkpoints").exists());
+    assert!(!trial.join("model/.writing-x").exists());
+    assert!(trial.join("fit/metrics.jsonl").exists());
 }
 
 #[test]
 fn a_model_that_was_removed_or_cut_is_named_and_trained_again_when_asked() {
     let workshop = Workshop::new();
     workshop.start(&[]).unwrap();
-    let cell = workshop.out().join("seed-0/plain");
-    let (model, whole) = (cell.join("model/model.json"), workshop.summary());
+    let trial = workshop.out().join("seed-0/plain");
+    let (model, whole) = (trial.join("model/model.json"), workshop.summary());
     let written = fs::read(&model).unwrap();
     calls();
     fs::write(&model, &written[..1]).unwrap();
     let error = workshop.start(&[]).unwrap_err();
     let want = format!("has 1 bytes, but {} were written; restore it", written.len());
     assert!(error.contains("plain/model/model.json: ") && error.contains(&want), "{error}");
-    fs::remove_dir_all(cell.join("model")).unwrap();
+    fs::remove_dir_all(trial.join("model")).unwrap();
     let error = workshop.start(&[]).unwrap_err();
     assert!(error.contains("was removed since it was written; restore it, or remove"), "{error}");
     assert!(error.contains("plain/trained.json to train again"), "{error}");
     assert!(calls().is_empty());
-    fs::remove_file(cell.join("trained.json")).unwrap();
+    fs::remove_file(trial.join("trained.json")).unwrap();
     workshop.start(&[]).unwrap();
     assert_eq!(calls(), ALL[..3]);
     assert_eq!((fs::read(&model).unwrap(), workshop.summary()), (written, whole));
@@ -274,9 +274,9 @@ fn before_the_first_cell_another_recipe_may_come() {
 fn an_interrupted_training_of_another_recipe_is_refused_by_name() {
     let workshop = Workshop::new();
     workshop.start(&["--arms", "far"]).unwrap();
-    let cell = workshop.out().join("seed-0/far");
-    fs::remove_file(cell.join("trained.json")).unwrap();
-    fs::remove_file(cell.join("result.json")).unwrap();
+    let trial = workshop.out().join("seed-0/far");
+    fs::remove_file(trial.join("trained.json")).unwrap();
+    fs::remove_file(trial.join("result.json")).unwrap();
     let error = workshop.start(&["--arms", "far", "--set", "arms.far.shift=1"]).unwrap_err();
     assert!(error.contains("arms.far.shift = 10.0 there, 1.0 now"), "{error}");
 }
@@ -336,10 +336,10 @@ fn parts_that_arms_share_lie_beside_them() {
     let workshop = Workshop::new();
     let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
     let experiment = Experiment::open(recipe, workshop.out()).unwrap();
-    let shared = || experiment.each_seed("first", |cell| Ok(cell.seed), |_, seed| Ok(seed + 1));
+    let shared = || experiment.each_seed("first", |trial| Ok(trial.seed), |_, seed| Ok(seed + 1));
     assert_eq!(shared().unwrap()[0].evaluated, 1);
     assert_eq!(shared().unwrap()[0].arm, "first");
-    let seen = experiment.each(|cell| Ok(cell.seed_dir("first").exists()), |_, seen| Ok(*seen));
+    let seen = experiment.each(|trial| Ok(trial.seed_dir("first").exists()), |_, seen| Ok(*seen));
     assert!(seen.unwrap().iter().all(|result| result.evaluated));
     let clash = experiment.each_seed("far", |_| Ok(()), |_, ()| Ok(()));
     assert!(clash.unwrap_err().to_string().contains("arms.far"));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use experiment::{Cell, Experiment, InputPath, Recipe, Results, RunConfig, read_json, write_json};
+use experiment::{Experiment, InputPath, Recipe, Results, RunConfig, Trial, read_json, write_json};
 use results::{Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -126,27 +126,27 @@ impl Task for Distance {
     }
 }
 
-pub fn train(cell: &Cell<Toy>) -> Result<f64> {
-    called(format!("train {}", cell.label()));
-    let shift = |name: &String| cell.recipe.arms.get(name).map_or(0.0, |arm| arm.shift);
-    let shift = cell.arm.shift + cell.arm.like.as_ref().map_or(0.0, shift);
-    let numbers = numbers(&cell.recipe.data.train)?.iter().map(|x| x + shift).collect();
+pub fn train(trial: &Trial<Toy>) -> Result<f64> {
+    called(format!("train {}", trial.label()));
+    let shift = |name: &String| trial.recipe.arms.get(name).map_or(0.0, |arm| arm.shift);
+    let shift = trial.arm.shift + trial.arm.like.as_ref().map_or(0.0, shift);
+    let numbers = numbers(&trial.recipe.data.train)?.iter().map(|x| x + shift).collect();
     let parameter = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let parameters = [("parameter".to_owned(), parameter.shallow_clone())];
     let lengths = vec![1; 4];
     let mut task = Distance { parameter: parameter.shallow_clone(), numbers, lengths };
-    let report = cell.fit("fit", &cell.recipe.training, &parameters, &mut task)?;
-    write_json(cell.dir("model").join("model.json"), &parameter.double_value(&[0]))?;
+    let report = trial.fit("fit", &trial.recipe.training, &parameters, &mut task)?;
+    write_json(trial.dir("model").join("model.json"), &parameter.double_value(&[0]))?;
     Ok(report.final_loss)
 }
 
-pub fn evaluate(cell: &Cell<Toy>, _loss: &f64) -> Result<f64> {
-    called(format!("evaluate {}", cell.label()));
-    let parameter: f64 = read_json(cell.dir("model").join("model.json"))?;
-    let numbers = numbers(&cell.recipe.data.evaluation)?;
-    write_json(cell.dir("answers").join("numbers.json"), &numbers)?;
+pub fn evaluate(trial: &Trial<Toy>, _loss: &f64) -> Result<f64> {
+    called(format!("evaluate {}", trial.label()));
+    let parameter: f64 = read_json(trial.dir("model").join("model.json"))?;
+    let numbers = numbers(&trial.recipe.data.evaluation)?;
+    write_json(trial.dir("answers").join("numbers.json"), &numbers)?;
     let distance: f64 = numbers.iter().map(|x| (x - parameter).abs()).sum();
-    Ok(cell.recipe.evaluation.scale * distance / numbers.len() as f64)
+    Ok(trial.recipe.evaluation.scale * distance / numbers.len() as f64)
 }
 
 pub fn run(experiment: &Experiment<Toy>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::{Error, Experiment, Recipe, Result, log, write_json};
 ///
 /// [`Experiment::each`](crate::Experiment::each) makes one for each seed, arm and variant;
 /// [`Experiment::each_seed`](crate::Experiment::each_seed) makes them without an arm (`A` is `()`).
-pub struct Cell<'a, R: Recipe, A = <R as Recipe>::Arm> {
+pub struct Trial<'a, R: Recipe, A = <R as Recipe>::Arm> {
     /// The recipe.
     pub recipe: &'a R,
     /// The seed.
@@ -30,14 +30,14 @@ pub struct Cell<'a, R: Recipe, A = <R as Recipe>::Arm> {
     fitted: RefCell<Fitted>,
 }
 
-/// Sums over the stages of a cell.
+/// Sums over the stages of a trial.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fitted {
     pub(crate) seconds: f64,
     pub(crate) tokens: u64,
 }
 
-impl<'a, R: Recipe, A> Cell<'a, R, A> {
+impl<'a, R: Recipe, A> Trial<'a, R, A> {
     pub(crate) fn new(
         experiment: &'a Experiment<R>,
         seed: u64,
@@ -51,19 +51,19 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Self { recipe, seed, name, arm, variant, experiment, folder, fitted }
     }
 
-    /// What the cell is called in errors and reports.
+    /// What the trial is called in errors and reports.
     pub fn label(&self) -> String {
         let variant = self.variant.iter().map(|variant| format!(", {variant}"));
         format!("seed {}, {}{}", self.seed, self.name, variant.collect::<String>())
     }
 
-    /// The path of this name in the cell's folder. The training part leaves its model in
+    /// The path of this name in the trial's folder. The training part leaves its model in
     /// `dir("model")`.
     pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The path of this name in the folder of the cell's seed, such as that of another cell.
+    /// The path of this name in the folder of the trial's seed, such as that of another trial.
     pub fn seed_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.experiment.dir(format!("seed-{}", self.seed)).join(name)
     }
@@ -78,7 +78,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         self.experiment.runtime.device
     }
 
-    /// A training stage with a folder of this name in the cell's folder.
+    /// A training stage with a folder of this name in the trial's folder.
     pub fn stage(&self, name: &str) -> Stage {
         let variant = self.variant.iter().map(|variant| format!(" {variant}"));
         let mut label = format!("{}{}: {name}", self.name, variant.collect::<String>());
@@ -93,7 +93,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
             .with_group(runtime.group.clone())
     }
 
-    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the cell's seed, in the stage
+    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the trial's seed, in the stage
     /// of this name.
     ///
     /// # Errors
@@ -105,22 +105,11 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         parameters: &[(String, Tensor)],
         task: &mut dyn Task,
     ) -> Result<FitReport> {
-        let config = self.resolved(config, parameters)?;
-        let report = trainer::fit(&self.stage(stage), &config, parameters, task)?;
-        Ok(self.add(report))
+        self.fit_tasks(stage, config, parameters, &mut [TaskSlot::new(stage, task)])
     }
 
-    /// With the cell's seed and names in place of roles.
-    fn resolved(
-        &self,
-        config: &TrainConfig,
-        parameters: &[(String, Tensor)],
-    ) -> Result<TrainConfig> {
-        Ok(TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? })
-    }
-
-    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the cell's
-    /// seed, in the stage of this name.
+    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the
+    /// trial's seed, in the stage of this name.
     ///
     /// # Errors
     /// As [`trainer::fit_tasks`].
@@ -131,17 +120,20 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         parameters: &[(String, Tensor)],
         slots: &mut [TaskSlot<'_>],
     ) -> Result<FitReport> {
-        let config = self.resolved(config, parameters)?;
+        let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
         let report = trainer::fit_tasks(&self.stage(stage), &config, parameters, slots)?;
-        Ok(self.add(report))
+        let mut fitted = self.fitted.borrow_mut();
+        fitted.seconds += report.seconds;
+        fitted.tokens += report.tokens;
+        Ok(report)
     }
 
     /// Trains as [`fit`](Self::fit) does, and leaves the parameters of the evaluation that
     /// `selection` chooses. `selection.json` in the stage's folder is the [`Best`] one with the
-    /// scores of all, and a line says it.
+    /// scores of all; a line reports it.
     ///
     /// Without a selection the parameters are those of the last step, and `evaluation_steps` and
-    /// `patience` are not asked.
+    /// `patience` are ignored.
     ///
     /// # Errors
     /// As [`trainer::fit`], and if a score fails; [`Error::File`] naming `selection.json`.
@@ -194,13 +186,6 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         Ok(report)
     }
 
-    fn add(&self, report: FitReport) -> FitReport {
-        let mut fitted = self.fitted.borrow_mut();
-        fitted.seconds += report.seconds;
-        fitted.tokens += report.tokens;
-        report
-    }
-
     /// Seconds of training in the stages so far, earlier parts of a resumed run included.
     pub fn seconds(&self) -> f64 {
         self.fitted.borrow().seconds
@@ -212,7 +197,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
     }
 
     /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what
-    /// the checkpoint lacks is drawn with the cell's seed, and printed, as are stored tensors that
+    /// the checkpoint lacks is drawn with the trial's seed, and printed, as are stored tensors that
     /// the configuration has no place for, heads aside.
     ///
     /// # Errors
@@ -226,7 +211,7 @@ impl<'a, R: Recipe, A> Cell<'a, R, A> {
         let options = LoadOptions { segments, seed: self.seed };
         let folder = folder.as_ref();
         let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
-        expect_finite(folder, &loaded.model.named_parameters())?;
+        check_finite(folder, &loaded.model.named_parameters())?;
         loaded.model.set_precision(self.experiment.runtime.precision);
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
         if let Some(fault) = loaded.model.padding_fault() {
@@ -258,7 +243,7 @@ const NAMED: usize = 8;
 /// Heads of another use in any architecture, which fine-tuning leaves behind as a matter of course.
 const HEADS: [&str; 6] = ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
-/// What is said of stored tensors that the model has no place for.
+/// The message about stored tensors that the model has no place for.
 fn unused(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
@@ -271,7 +256,7 @@ fn unused(folder: &Path, names: &[String]) -> Option<String> {
 }
 
 /// Refuses a parameter that holds NaN or infinity, or whose squares are beyond float32.
-fn expect_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
+fn check_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
     for (name, parameter) in parameters {
         let norm = tch::no_grad(|| parameter.f_norm()?.f_double_value(&[]));
         let norm = norm.map_err(|error| Error::content(folder, format!("{name}: {error}")))?;
@@ -295,7 +280,7 @@ mod tests {
                 ("fine".to_owned(), Tensor::from_slice(&[1.0_f32, -2.0])),
                 ("odd".to_owned(), Tensor::from_slice(&[1.0, value])),
             ];
-            expect_finite(Path::new("base"), &parameters).map_err(|error| error.to_string())
+            check_finite(Path::new("base"), &parameters).map_err(|error| error.to_string())
         };
         assert_eq!(check(0.0), Ok(()));
         for value in [f32::NAN, f32::INFINITY, 3e38] {

@@ -1,0 +1,324 @@
+//! A recipe taken apart into the values of its keys and its input files, from which follows what
+//! decides a result.
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use shards::Manifest;
+
+use crate::arms::{ARMS, repeated};
+use crate::digest::{Digests, check_input, files};
+use crate::identity::Identity;
+use crate::input::{Input, MARK, record};
+use crate::keys::Key;
+use crate::{Error, Recipe, Result, RunConfig};
+
+/// Keys of training stages that decide how often something is written, and nothing else.
+const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
+
+/// Which part of a trial an identity is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Training,
+    Evaluation,
+}
+
+enum Leaf {
+    Value(Value),
+    Input(Input),
+    /// The SHA-256 of an input's files, each with its name below the key.
+    Files(Vec<(Option<String>, String)>),
+}
+
+/// A recipe taken apart. Inputs of arms that are neither selected nor referred to are left out.
+pub(crate) struct Leaves {
+    leaves: Vec<(Key, Leaf)>,
+    evaluation: &'static [&'static str],
+    arms: BTreeSet<String>,
+}
+
+impl Leaves {
+    pub(crate) fn of<R: Recipe>(recipe: &R) -> Result<Self> {
+        let refuse = |reason: String| Error::setting(format!("recipe of {}", R::NAME), reason);
+        let (mut json, inputs) = record(recipe).map_err(|error| refuse(error.to_string()))?;
+        for section in ["run", ARMS] {
+            if !json.get(section).is_some_and(Value::is_object) {
+                return Err(refuse(format!("the struct has no section {section:?}")));
+            }
+        }
+        if let Value::Object(table) = &mut json {
+            table.remove("run");
+        }
+        let mut leaves = Vec::new();
+        strip(&mut json);
+        walk(&Key::default(), json, &inputs, &mut leaves);
+        let precision = &recipe.run().precision;
+        if *precision != RunConfig::default().precision {
+            // The default is left out, as it was before the key came.
+            let precision = Leaf::Value(precision.as_str().into());
+            leaves.push((Key::parse("run.precision"), precision));
+        }
+        let arms = recipe.arms().keys().cloned().collect();
+        let mut all = Self { leaves, evaluation: R::EVALUATION, arms };
+        let needed = all.with_references(recipe.run().selected().iter().cloned().collect());
+        all.leaves.retain(|(key, leaf)| {
+            !matches!(leaf, Leaf::Input(_)) || arm_of(key).is_none_or(|arm| needed.contains(arm))
+        });
+        Ok(all)
+    }
+
+    /// Refuses inputs that are not there, paths that are not declared as inputs, and languages that
+    /// are listed twice, which would count double.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (key, leaf) in &self.leaves {
+            match leaf {
+                Leaf::Value(value) => {
+                    check_declared(key, value)?;
+                    if key.parts().last().is_some_and(|part| part.ends_with("languages")) {
+                        check_unique(key, value)?;
+                    }
+                }
+                Leaf::Input(input) => check_input(&key.to_string(), &input.path)?,
+                Leaf::Files(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The paths of the inputs.
+    pub(crate) fn inputs(&self) -> Vec<PathBuf> {
+        let path = |(_, leaf): &(Key, Leaf)| match leaf {
+            Leaf::Input(input) => Some(input.path.clone()),
+            _ => None,
+        };
+        self.leaves.iter().filter_map(path).collect()
+    }
+
+    /// Reads the inputs and puts their digests in their places.
+    pub(crate) fn hash(&mut self) -> Result<()> {
+        let mut digests = Digests::default();
+        for (key, leaf) in &mut self.leaves {
+            let Leaf::Input(input) = leaf else { continue };
+            let mut hashed = Vec::new();
+            let manifest = Manifest::read(&input.path)?;
+            for (name, path) in files(&key.to_string(), input)? {
+                let digest = digests.of(&path)?;
+                let written = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
+                if let Some(written) = written.filter(|written| written.sha256 != digest) {
+                    written.check(&path)?;
+                }
+                hashed.push((name, digest));
+            }
+            *leaf = Leaf::Files(hashed);
+        }
+        Ok(())
+    }
+
+    /// What decides the training of every trial.
+    pub(crate) fn shared(&self) -> Identity {
+        self.identity(Part::Training, &BTreeSet::new())
+    }
+
+    /// All of it, of every arm and part, with the keys of `run` that say what is run: what
+    /// processes that train together must have alike.
+    pub(crate) fn everything(&self, run: &RunConfig) -> Identity {
+        let mut all = self.identity(Part::Training, &self.arms);
+        let evaluation = self.identity(Part::Evaluation, &self.arms);
+        all.keys.extend(evaluation.keys);
+        all.files.extend(evaluation.files);
+        all.keys.insert("run.seeds".into(), run.seeds.clone().into());
+        all.keys.insert("run.arms".into(), run.selected().to_vec().into());
+        all
+    }
+
+    /// What decides one part of a trial; without an arm of its name, of what all arms share.
+    pub(crate) fn trial(
+        &self,
+        part: Part,
+        seed: u64,
+        name: &str,
+        variant: Option<&str>,
+    ) -> Identity {
+        let arm = self.arms.get(name).cloned().into_iter().collect();
+        let mut identity = self.identity(part, &self.with_references(arm));
+        if part == Part::Training {
+            identity.keys.insert("cell.seed".into(), seed.into());
+            identity.keys.insert("cell.arm".into(), name.into());
+            let variant = variant.map(|name| ("cell.variant".to_owned(), name.into()));
+            identity.keys.extend(variant);
+        }
+        identity
+    }
+
+    fn identity(&self, part: Part, arms: &BTreeSet<String>) -> Identity {
+        let mut identity = Identity::default();
+        for (key, leaf) in &self.leaves {
+            let evaluated = self.evaluation.iter().any(|pattern| key.is_below(pattern));
+            let of_part = evaluated == (part == Part::Evaluation);
+            if !of_part || arm_of(key).is_some_and(|arm| !arms.contains(arm)) {
+                continue;
+            }
+            match leaf {
+                Leaf::Value(value) => drop(identity.keys.insert(key.to_string(), value.clone())),
+                Leaf::Input(_) => {}
+                Leaf::Files(files) => identity.files.extend(files.iter().map(|(name, digest)| {
+                    let name = name.as_ref().map(|name| format!("{name} of {key}"));
+                    (name.unwrap_or_else(|| key.to_string()), digest.as_str().into())
+                })),
+            }
+        }
+        identity
+    }
+
+    /// These arms, and those whose names stand as values in them or outside of all arms.
+    fn with_references(&self, mut arms: BTreeSet<String>) -> BTreeSet<String> {
+        loop {
+            let before = arms.len();
+            for (key, leaf) in &self.leaves {
+                if let Leaf::Value(value) = leaf
+                    && arm_of(key).is_none_or(|arm| arms.contains(arm))
+                {
+                    each_text(value, &mut |text| arms.extend(self.arms.get(text).cloned()));
+                }
+            }
+            if arms.len() == before {
+                return arms;
+            }
+        }
+    }
+}
+
+/// The arm that a key belongs to.
+fn arm_of(key: &Key) -> Option<&str> {
+    match key.parts() {
+        [section, arm, ..] if section == ARMS => Some(arm),
+        _ => None,
+    }
+}
+
+/// Calls `read` with every text in a value.
+fn each_text(value: &Value, read: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => read(text),
+        Value::Array(values) => values.iter().for_each(|value| each_text(value, read)),
+        Value::Object(table) => table.values().for_each(|value| each_text(value, read)),
+        _ => {}
+    }
+}
+
+/// Refuses text that is the path of a file or folder but no [`InputPath`](crate::InputPath): its
+/// content would be overlooked.
+fn check_declared(key: &Key, value: &Value) -> Result<()> {
+    let mut undeclared = None;
+    each_text(value, &mut |text| {
+        if text.contains('/') && Path::new(text).exists() {
+            undeclared = Some(format!("{key} = {text}"));
+        }
+    });
+    let reason = "names a file, so the recipe must declare it as InputPath";
+    undeclared.map_or(Ok(()), |key| Err(Error::setting(key, reason)))
+}
+
+/// Refuses a list that holds a value twice.
+fn check_unique(key: &Key, value: &Value) -> Result<()> {
+    let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let again = values
+        .iter()
+        .enumerate()
+        .find(|(at, value)| values.iter().take(*at).any(|earlier| earlier == *value));
+    let Some((_, value)) = again else { return Ok(()) };
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Err(repeated(&key.to_string(), &value))
+}
+
+/// Removes bookkeeping, absent values and tables of nothing else; returns whether anything is left.
+fn strip(value: &mut Value) -> bool {
+    match value {
+        Value::Null => return false,
+        Value::Array(values) => {
+            for value in values {
+                strip(value);
+            }
+        }
+        Value::Object(table) if !table.is_empty() => {
+            table.retain(|part, inner| !BOOKKEEPING.contains(&part.as_str()) && strip(inner));
+            return !table.is_empty();
+        }
+        _ => {}
+    }
+    true
+}
+
+/// The values below `key`: lists are one value, but for those that hold inputs.
+fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Leaf)>) {
+    if let Some(number) = input_number(&value) {
+        leaves.extend(inputs.get(number).map(|input| (key.clone(), Leaf::Input(input.clone()))));
+        return;
+    }
+    match value {
+        Value::Object(table) if !table.is_empty() => {
+            for (part, inner) in table {
+                walk(&key.below(part), inner, inputs, leaves);
+            }
+        }
+        Value::Array(values) if values.iter().any(holds_input) => {
+            for (number, inner) in values.into_iter().enumerate() {
+                walk(&key.below(number.to_string()), inner, inputs, leaves);
+            }
+        }
+        value => leaves.push((key.clone(), Leaf::Value(value))),
+    }
+}
+
+fn input_number(value: &Value) -> Option<usize> {
+    let table = value.as_object().filter(|table| table.len() == 1)?;
+    table.get(MARK)?.as_u64().and_then(|number| usize::try_from(number).ok())
+}
+
+fn holds_input(value: &Value) -> bool {
+    input_number(value).is_some()
+        || match value {
+            Value::Array(values) => values.iter().any(holds_input),
+            Value::Object(table) => table.values().any(holds_input),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bookkeeping_and_absent_values_are_left_out_wherever_they_stand() {
+        let mut value = json!({
+            "training": { "steps": 5, "log_steps": 1, "checkpoint_steps": null },
+            "stages": [{ "steps": 5, "keep_checkpoints": 2, "keep_models": true, "groups": null }],
+            "watched": { "log_steps": 1 },
+            "empty": {},
+            "data": [{ "$input": 0 }],
+        });
+        let reads = |_: &str| true;
+        let input = Input { path: "train.json".into(), reads, expected: "file" };
+        let mut found = Vec::new();
+        strip(&mut value);
+        walk(&Key::default(), value, &[input], &mut found);
+        let keys: Vec<String> = found.iter().map(|(key, _)| key.to_string()).collect();
+        assert_eq!(keys, ["data.0", "empty", "stages", "training.steps"]);
+        let stages = found.iter().find_map(|(key, found)| match found {
+            Leaf::Value(value) if key.to_string() == "stages" => Some(value),
+            _ => None,
+        });
+        assert_eq!(stages.unwrap(), &json!([{ "steps": 5 }]));
+    }
+
+    #[test]
+    fn a_file_in_a_plain_string_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let error = check_declared(&Key::parse("data.kg"), &json!([path])).unwrap_err();
+        assert!(error.to_string().contains("InputPath"), "{error}");
+        assert!(check_declared(&Key::parse("title"), &json!("EM / F1")).is_ok());
+    }
+}
