@@ -218,7 +218,7 @@ fn expect_no_leak(folder: &Path, trained: &Path) {
 
 fn expect_nothing_held_out_in_train(folder: &Path) {
     expect_no_leak(folder, folder);
-    let train: Vec<MentionExample> = read(&folder.join("train/mentions.jsonl.gz"));
+    let train: Vec<MentionExample> = read(folder.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
     let [unseen_texts, unseen_pairs, unseen_entities] =
         ["unseen-texts", "unseen-pairs", "unseen-entities"]

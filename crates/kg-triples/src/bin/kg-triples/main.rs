@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kg_triples::{KgError, Language};
 use tokenizers::Tokenizer;
-use whole_file::cli::{self, progress, spinner};
+use whole_file::cli::{self, spinner};
 
 /// Knowledge triples to training data.
 #[derive(Parser)]

@@ -132,7 +132,7 @@ pub fn largest(tensor: &Tensor) -> f64 {
 /// The message of a refusal, after checking that it is one.
 #[track_caller]
 pub fn refusal<T: Debug>(result: Result<T, LossError>) -> String {
-    result.expect_err("expected an error").to_string()
+    result.unwrap_err().to_string()
 }
 
 /// Asserts that each message reads as the text beside it, in which `…` stands for anything.
