@@ -188,7 +188,7 @@ impl<T: Record> Iterator for JsonlReader<T> {
 /// As [`JsonlWriter`].
 ///
 /// ```
-/// use kg_triples::{SequenceConfig, build_sequences, jsonl};
+/// use kg_triples::{Sequence, SequenceConfig, build_sequences, jsonl};
 /// # let tokenizer = tokenizers::Tokenizer::from_file(
 /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
 /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
@@ -211,7 +211,7 @@ impl<T: Record> Iterator for JsonlReader<T> {
 /// let config = SequenceConfig::default();
 /// let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
 /// jsonl::write(&path, &sequences)?;
-/// let read: Result<Vec<_>, _> = jsonl::JsonlReader::open(&path)?.collect();
+/// let read: Result<Vec<Sequence>, _> = jsonl::JsonlReader::open(&path)?.collect();
 /// assert_eq!(read?, sequences);
 /// # Ok::<(), kg_triples::KgError>(())
 /// ```
