@@ -1,6 +1,7 @@
 //! Folders of examples that a command prepares: whole or not at all, with a manifest.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -284,27 +285,36 @@ impl Preparing {
 
     fn publish(self) -> Result<()> {
         let Self { folder, out } = self;
-        let refuse = |error: std::io::Error| Error::file(&out, error);
-        let parent = out.parent().unwrap_or(Path::new("."));
-        let old = match fs::symlink_metadata(&out) {
-            Ok(_) => {
-                let old = tempfile::Builder::new().prefix(".replaced-").tempdir_in(parent);
-                let old = old.map_err(refuse)?;
-                fs::rename(&out, old.path().join("folder")).map_err(refuse)?;
-                Some(old)
+        match fs::rename(folder.path(), &out) {
+            // It has another name now, so that nothing is left to remove.
+            Ok(()) => drop(folder.keep()),
+            // The folder that is replaced gets the hidden name, and goes with it.
+            Err(error) if matches!(error.kind(), DirectoryNotEmpty | AlreadyExists) => {
+                exchange(folder.path(), &out).map_err(|error| Error::file(&out, error))?;
             }
-            Err(_) => None,
-        };
-        if let Err(error) = fs::rename(folder.path(), &out) {
-            if let Some(old) = &old {
-                fs::rename(old.path().join("folder"), &out).map_err(refuse)?;
-            }
-            return Err(refuse(error));
+            Err(error) => return Err(Error::file(&out, error)),
         }
-        // It has another name now, so that nothing is left to remove.
-        let _ = folder.keep();
-        whole_file::sync_folder_of(&out).map_err(refuse)
+        whole_file::sync_folder_of(&out).map_err(|error| Error::file(&out, error))
     }
+}
+
+/// Exchanges the names of two folders: at once where the file system can, so that a process that
+/// is killed leaves one of the two under each name.
+fn exchange(one: &Path, other: &Path) -> std::io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            done => return Ok(done?),
+        }
+    }
+    let mut aside = one.as_os_str().to_owned();
+    aside.push(".replaced");
+    fs::rename(other, &aside)?;
+    fs::rename(one, other).or_else(|error| fs::rename(&aside, other).and(Err(error)))?;
+    fs::rename(&aside, one)
 }
 
 /// The path from the current folder, where it lies below.
