@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, EvalError, Language, MLQA_LANGUAGES, Normalization, Predictions};
+use mlqa_eval::{Dataset, Language, MLQA_LANGUAGES, Normalization, Predictions};
 use pyo3::exceptions::{PyOverflowError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -136,7 +136,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
         ("mlqa", None) => Ok(None),
         ("mlqa", Some(code)) => {
             let language: Language =
-                code.parse().map_err(|error| py_error(EvalError::Language(error)))?;
+                code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))?;
             if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
                 let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
                 let note = "its articles are not removed";

@@ -26,10 +26,10 @@ mod module {
 
 /// What an error of the crate is in Python: `OSError` and its kinds for files that cannot be read,
 /// `ValueError` for everything else.
-fn py_error(error: mlqa_eval::EvalError) -> PyErr {
+fn py_error(error: mlqa_eval::Error) -> PyErr {
     let message = whole_file::one_line(&error.to_string()).into_owned();
     match error {
-        mlqa_eval::EvalError::Read { source, .. } => {
+        mlqa_eval::Error::Read { source, .. } => {
             std::io::Error::new(source.kind(), message).into()
         }
         _ => pyo3::exceptions::PyValueError::new_err(message),

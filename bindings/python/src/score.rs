@@ -1,5 +1,5 @@
 //! Official scores.
-use mlqa_eval::{EvalError, LanguageScores, MeanScore, QuestionScore, score_by_language};
+use mlqa_eval::{LanguageScores, MeanScore, QuestionScore, score_by_language};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -28,7 +28,7 @@ pub fn score<'py>(
     let predictions = arguments::predictions(predictions)?;
     let scored = py.detach(|| score_by_language(&dataset, &predictions, rules));
     let (score, languages) = scored.map_err(|error| match error {
-        EvalError::NoLanguage { .. } => PyValueError::new_err(
+        mlqa_eval::Error::NoLanguage { .. } => PyValueError::new_err(
             "norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"",
         ),
         error => py_error(error),

@@ -1,7 +1,7 @@
 //! Which heads of a graph questions to train on, to tune on and to report on are about.
 use std::collections::BTreeSet;
 
-use kg_triples::{KgError, KnowledgeGraph};
+use kg_triples::KnowledgeGraph;
 use rand::seq::SliceRandom;
 
 use crate::seed;
@@ -53,13 +53,17 @@ impl EntitySplit {
     /// Divides the heads of the triples of `graph`; the borders are rounded to the nearest entity.
     ///
     /// # Errors
-    /// [`KgError::Config`] unless the shares lie in 0..=1 and add up to 1.
-    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitHeads, KgError> {
+    /// [`kg_triples::Error::Config`] unless the shares lie in 0..=1 and add up to 1.
+    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitHeads, kg_triples::Error> {
         let shares = self.shares;
         let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
         if !valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
             let rule = "three shares in 0..=1 that add up to 1";
-            return Err(KgError::Config { key: "split", value: format!("{shares:?}"), rule });
+            return Err(kg_triples::Error::Config {
+                key: "split",
+                value: format!("{shares:?}"),
+                rule,
+            });
         }
         let heads: BTreeSet<&str> = graph.triples().map(|triple| triple.head).collect();
         let mut heads: Vec<String> = heads.into_iter().map(str::to_owned).collect();

@@ -54,7 +54,7 @@ pub enum Error {
     Recipe(#[from] anyhow::Error),
     /// Training failed.
     #[error(transparent)]
-    Train(#[from] trainer::TrainError),
+    Train(#[from] trainer::Error),
     /// A prepared folder cannot be used.
     #[error(transparent)]
     Shards(#[from] shards::Error),

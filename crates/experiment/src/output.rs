@@ -5,8 +5,6 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use trainer::TrainError;
-
 use crate::args::Args;
 use crate::error::one_line;
 use crate::leaves::Leaves;
@@ -64,10 +62,10 @@ fn stopped_by(error: &anyhow::Error) -> Option<i32> {
     error.chain().find_map(|cause| {
         let train = match cause.downcast_ref::<Error>() {
             Some(Error::Train(train)) => Some(train),
-            _ => cause.downcast_ref::<TrainError>(),
+            _ => cause.downcast_ref::<trainer::Error>(),
         };
         match train? {
-            TrainError::Stopped { signal, .. } => Some(*signal),
+            trainer::Error::Stopped { signal, .. } => Some(*signal),
             _ => None,
         }
     })

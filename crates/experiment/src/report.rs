@@ -1,7 +1,7 @@
 //! `report.html`: the answers of a run, as `mlqa-eval report` shows them.
 use std::path::Path;
 
-use mlqa_eval::{EvalError, Resampling};
+use mlqa_eval::Resampling;
 use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 
 /// Samples of the questions: enough for intervals at the end of every run.
@@ -16,7 +16,7 @@ pub(crate) fn write(
     folder: &Path,
     arms: &[String],
     keep: impl Fn(u64, &str) -> bool,
-) -> Result<bool, EvalError> {
+) -> Result<bool, mlqa_eval::Error> {
     let mut runs = ReportRun::in_run_folder(folder, &QuestionFiles::default(), keep)?;
     if runs.is_empty() {
         return Ok(false);
@@ -31,7 +31,7 @@ pub(crate) fn write(
     match Report::of(&runs, &config) {
         Ok(report) => report.write(folder.join("report.html"), &[]).map(|()| true),
         // Questions without answers are answered, too.
-        Err(EvalError::NoQuestions { .. }) => Ok(false),
+        Err(mlqa_eval::Error::NoQuestions { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -2,12 +2,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::KgError;
+use crate::Error;
 
 /// Refuses a list of languages that names one twice, in whatever case: it would count double.
 ///
 /// # Errors
-/// [`KgError::Config`] naming `key` and the list.
+/// [`Error::Config`] naming `key` and the list.
 ///
 /// ```
 /// use kg_triples::each_once;
@@ -19,12 +19,12 @@ use crate::KgError;
 pub fn each_once(
     key: &'static str,
     languages: impl IntoIterator<Item = impl Display>,
-) -> Result<(), KgError> {
+) -> Result<(), Error> {
     let codes: Vec<String> = languages.into_iter().map(|code| code.to_string()).collect();
     let mut seen = BTreeSet::new();
     if codes.iter().all(|code| seen.insert(code.to_ascii_lowercase())) {
         return Ok(());
     }
     let rule = "a list that names each language once";
-    Err(KgError::Config { key, value: codes.join(","), rule })
+    Err(Error::Config { key, value: codes.join(","), rule })
 }

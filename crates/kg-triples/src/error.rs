@@ -6,7 +6,7 @@ use language::{Language, LanguageError};
 /// Everything that can go wrong here; each message says where, what was expected, what came, and
 /// what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum KgError {
+pub enum Error {
     /// A file or folder cannot be read or written.
     #[error("{}: cannot {action}: {source}{}", path.display(), advice(path, source))]
     Io {
@@ -143,14 +143,14 @@ pub enum KgError {
     },
 }
 
-impl KgError {
-    /// An [`KgError::Io`] for `path`, ready for `map_err`.
+impl Error {
+    /// An [`Error::Io`] for `path`, ready for `map_err`.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
     }
 
-    /// An [`KgError::UnknownLanguage`] where these are known.
+    /// An [`Error::UnknownLanguage`] where these are known.
     pub(crate) fn unknown_language(language: &str, known: &[Language]) -> Self {
         let codes = known.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
         let available = if known.is_empty() { "none".into() } else { codes };
@@ -158,7 +158,7 @@ impl KgError {
     }
 }
 
-impl From<LanguageError> for KgError {
+impl From<LanguageError> for Error {
     fn from(LanguageError { code }: LanguageError) -> Self {
         let (expected, got) = (LanguageError::EXPECTED.to_owned(), format!("{code:?}"));
         Self::Value { field: "language", expected, got }

@@ -6,7 +6,7 @@ use whole_file::Synced;
 
 use crate::sample::Redirects;
 use crate::table::{TableReader, each_row};
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, Triple, output};
+use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, output};
 
 pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
 pub(crate) const LABELS: &[&str] = &["id", "lang", "label", "kind"];
@@ -26,7 +26,7 @@ impl KnowledgeGraph {
     /// `parquet`), and so on, as [`extract`](crate::dump::extract) writes them.
     ///
     /// # Errors
-    /// [`KgError::Io`] if a file is missing or unreadable; [`KgError::Header`], [`KgError::Row`]
+    /// [`Error::Io`] if a file is missing or unreadable; [`Error::Header`], [`Error::Row`]
     /// with file, line and column for a wrong header, number of cells, id, language, label or kind,
     /// invalid UTF-8, and for an id with two labels in one language.
     ///
@@ -46,11 +46,11 @@ impl KnowledgeGraph {
     /// std::fs::write(dir.join("labels.tsv"), labels.replace("entity", "place")).unwrap();
     /// let error = KnowledgeGraph::read_dir(dir).unwrap_err().to_string();
     /// assert!(error.contains("labels.tsv:2: kind: expected `entity` or `relation`"));
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn read_dir(dir: impl AsRef<Path>) -> Result<Self, KgError> {
+    pub fn read_dir(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        std::fs::read_dir(dir).map_err(KgError::io(dir, "read the folder"))?;
+        std::fs::read_dir(dir).map_err(Error::io(dir, "read the folder"))?;
         let mut builder = GraphBuilder::default();
         each_row(&dir.join("triples.tsv"), &[TRIPLES], |row| match *row {
             [head, relation, tail] => builder.add_triple(head, relation, tail),
@@ -74,7 +74,7 @@ impl KnowledgeGraph {
     /// gets its name.
     ///
     /// # Errors
-    /// [`KgError::Io`] if the folder or a file cannot be written.
+    /// [`Error::Io`] if the folder or a file cannot be written.
     ///
     /// ```
     /// use kg_triples::KnowledgeGraph;
@@ -96,9 +96,9 @@ impl KnowledgeGraph {
     /// let dir = folder.path().join("countries");
     /// graph.write_dir(&dir)?;
     /// assert_eq!(KnowledgeGraph::read_dir(&dir)?, graph);
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<(), KgError> {
+    pub fn write_dir(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
         let dir = dir.as_ref();
         let triples = self
             .triples()
@@ -137,9 +137,9 @@ impl KnowledgeGraph {
     /// std::fs::write(&path, "id\ttarget_id\nQ1\tQ2\nQ2\tQ64\n").unwrap();
     /// let graph = builder.build().with_redirects(&path)?;
     /// assert_eq!(graph.triples().next().map(|triple| triple.tail), Some("Q64"));
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn with_redirects(self, path: &Path) -> Result<Self, KgError> {
+    pub fn with_redirects(self, path: &Path) -> Result<Self, Error> {
         if !TableReader::exists(path) {
             return Ok(self);
         }
@@ -170,22 +170,22 @@ fn table(
     path: &Path,
     header: &[&str],
     rows: impl Iterator<Item = String>,
-) -> Result<Synced, KgError> {
+) -> Result<Synced, Error> {
     let mut file = output::create(path)?;
     let mut lines = std::iter::once(header.join("\t") + "\n").chain(rows);
     let written = lines.try_for_each(|line| file.write_all(line.as_bytes()));
-    written.map_err(KgError::io(path, "write the file"))?;
+    written.map_err(Error::io(path, "write the file"))?;
     output::sync(file)
 }
 
 /// A row of three cells is a label of `kind`; a fourth cell names the kind.
-fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), KgError> {
+fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), Error> {
     match *row {
         [id, language, label] => builder.add_label(id, language, label, kind),
         [id, language, label, word] => {
             match LabelKind::ALL.into_iter().find(|kind| kind.name() == word) {
                 Some(kind) => builder.add_label(id, language, label, kind),
-                None => Err(KgError::Value {
+                None => Err(Error::Value {
                     field: "kind",
                     expected: "`entity` or `relation`".into(),
                     got: format!("{word:?}"),

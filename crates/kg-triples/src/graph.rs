@@ -3,7 +3,7 @@ use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// A fact by the ids of its head, relation and tail, such as `Q183 P36 Q64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,7 +135,7 @@ impl KnowledgeGraph {
     /// # let graph = builder.build();
     /// let germany = graph.filter(|triple| triple.head == "Germany");
     /// assert_eq!((germany.len(), germany.label("Paris", "en")), (1, None));
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
     pub fn filter(&self, mut keep: impl FnMut(Triple<'_>) -> bool) -> Self {
         let kept = self.triples.iter().copied().filter(|triple| keep(self.resolve(*triple)));
@@ -143,10 +143,10 @@ impl KnowledgeGraph {
     }
 
     /// `language` if it has a label here.
-    pub(crate) fn known_language(&self, language: &str) -> Result<Language, KgError> {
+    pub(crate) fn known_language(&self, language: &str) -> Result<Language, Error> {
         let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language);
         let known = self.languages.iter().copied().find(same);
-        known.ok_or_else(|| KgError::unknown_language(language, &self.languages))
+        known.ok_or_else(|| Error::unknown_language(language, &self.languages))
     }
 
     /// The label of an interned id.
@@ -214,7 +214,7 @@ impl KnowledgeGraph {
 /// builder.add_label("Q64", "de", "Berlin", LabelKind::Entity)?;
 /// let graph = builder.build();
 /// assert_eq!(graph.label("Q64", "de"), Some("Berlin"));
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct GraphBuilder {
@@ -228,8 +228,8 @@ impl GraphBuilder {
     /// Adds a fact; one that is there already is counted in [`KnowledgeGraph::repeated_triples`].
     ///
     /// # Errors
-    /// [`KgError::Value`] if an id is empty or holds a tab or line break.
-    pub fn add_triple(&mut self, head: &str, relation: &str, tail: &str) -> Result<(), KgError> {
+    /// [`Error::Value`] if an id is empty or holds a tab or line break.
+    pub fn add_triple(&mut self, head: &str, relation: &str, tail: &str) -> Result<(), Error> {
         check_text("head_id", head)?;
         check_text("relation_id", relation)?;
         check_text("tail_id", tail)?;
@@ -247,7 +247,7 @@ impl GraphBuilder {
     /// kind.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or label is empty or holds a tab or line break, if `language`
+    /// [`Error::Value`] if the id or label is empty or holds a tab or line break, if `language`
     /// is no language code, or if `id` has another label in `language`.
     pub fn add_label(
         &mut self,
@@ -255,14 +255,14 @@ impl GraphBuilder {
         language: &str,
         label: &str,
         kind: LabelKind,
-    ) -> Result<(), KgError> {
+    ) -> Result<(), Error> {
         check_text("id", id)?;
         check_text("label", label)?;
         let language = Language::new(language)?;
         let interned = self.intern(id);
         match self.labels.entry((interned, language)) {
             Entry::Occupied(known) if **known.get() != *label => {
-                return Err(KgError::Value {
+                return Err(Error::Value {
                     field: "label",
                     expected: format!(
                         "one label for id {id:?} in language {language:?}, which has {:?} already",
@@ -364,9 +364,9 @@ fn slot_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
     values.get_mut(usize::try_from(at).ok()?)
 }
 
-fn check_text(field: &'static str, text: &str) -> Result<(), KgError> {
+fn check_text(field: &'static str, text: &str) -> Result<(), Error> {
     let value =
-        |expected: &str, got: String| Err(KgError::Value { field, expected: expected.into(), got });
+        |expected: &str, got: String| Err(Error::Value { field, expected: expected.into(), got });
     if text.trim().is_empty() {
         return value("some text", "an empty cell".into());
     }

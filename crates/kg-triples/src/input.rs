@@ -2,19 +2,19 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::KgError;
+use crate::Error;
 
 /// A text file as [`whole_file::Lines`] reads it.
 pub(crate) struct Lines(whole_file::Lines);
 
 impl Lines {
-    pub(crate) fn open(path: &Path) -> Result<Self, KgError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         match whole_file::Lines::open(path) {
             Ok(lines) => Ok(Self(lines)),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                Err(KgError::Truncated { path: path.to_owned(), line: 0 })
+                Err(Error::Truncated { path: path.to_owned(), line: 0 })
             }
-            Err(error) => Err(KgError::io(path, "read the file")(error)),
+            Err(error) => Err(Error::io(path, "read the file")(error)),
         }
     }
 
@@ -24,12 +24,12 @@ impl Lines {
     }
 
     /// Goes to the next line; `false` at the end.
-    pub(crate) fn advance(&mut self) -> Result<bool, KgError> {
+    pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         self.0.advance().map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => {
-                KgError::Truncated { path: self.path().to_owned(), line: self.number() }
+                Error::Truncated { path: self.path().to_owned(), line: self.number() }
             }
-            _ => KgError::io(self.path(), "read the file")(error),
+            _ => Error::io(self.path(), "read the file")(error),
         })
     }
 

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use whole_file::{Synced, WholeFile};
 
 use crate::input::{Lines, compressed};
-use crate::{KgError, Sequence, output};
+use crate::{Error, Sequence, output};
 
 /// What a line of a JSONL file holds.
 pub trait Record: DeserializeOwned {
@@ -47,8 +47,8 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Starts a file for `path`; folders on the way are created.
     ///
     /// # Errors
-    /// [`KgError::Io`] if the folder cannot be written.
-    pub fn create(path: impl AsRef<Path>) -> Result<Self, KgError> {
+    /// [`Error::Io`] if the folder cannot be written.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = output::create(path)?;
         let output = if compressed(path) {
@@ -63,26 +63,26 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Appends one line.
     ///
     /// # Errors
-    /// [`KgError::Io`] if the file cannot be written, for example for lack of space.
-    pub fn write(&mut self, record: &T) -> Result<(), KgError> {
+    /// [`Error::Io`] if the file cannot be written, for example for lack of space.
+    pub fn write(&mut self, record: &T) -> Result<(), Error> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, record)
-            .map_err(|error| KgError::io(&self.path, "write the file")(error.into()))?;
+            .map_err(|error| Error::io(&self.path, "write the file")(error.into()))?;
         self.line.push(b'\n');
         self.is_empty = false;
         match &mut self.output {
             Output::Plain(file) => file.write_all(&self.line),
             Output::Gzip(file) => file.write_all(&self.line),
         }
-        .map_err(KgError::io(&self.path, "write the file"))
+        .map_err(Error::io(&self.path, "write the file"))
     }
 
     /// Writes everything through to the disk and gives the file its name.
     ///
     /// # Errors
-    /// [`KgError::Io`] if that fails; [`KgError::Empty`] if nothing was written. Then the file is
+    /// [`Error::Io`] if that fails; [`Error::Empty`] if nothing was written. Then the file is
     /// as it was.
-    pub fn finish(self) -> Result<(), KgError> {
+    pub fn finish(self) -> Result<(), Error> {
         Self::finish_all([self])
     }
 
@@ -90,23 +90,21 @@ impl<T: Serialize> JsonlWriter<T> {
     ///
     /// # Errors
     /// As [`finish`](Self::finish), for any of them; then all are as they were.
-    pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), KgError> {
+    pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), Error> {
         let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
         output::publish(synced)
     }
 
-    fn sync(self) -> Result<Synced, KgError> {
+    fn sync(self) -> Result<Synced, Error> {
         if self.is_empty {
-            return Err(KgError::Empty {
+            return Err(Error::Empty {
                 what: self.path.display().to_string(),
                 hint: "the inputs gave no line for it, and it stays as it was".into(),
             });
         }
         let file = match self.output {
             Output::Plain(file) => file,
-            Output::Gzip(file) => {
-                file.finish().map_err(KgError::io(&self.path, "write the file"))?
-            }
+            Output::Gzip(file) => file.finish().map_err(Error::io(&self.path, "write the file"))?,
         };
         output::sync(file)
     }
@@ -115,7 +113,7 @@ impl<T: Serialize> JsonlWriter<T> {
 /// Reads objects one by one; stops after the first error. Lines of white space are skipped.
 ///
 /// ```
-/// use kg_triples::KgError;
+/// use kg_triples::Error;
 /// use kg_triples::entity_linking::EntityPage;
 /// use kg_triples::jsonl::JsonlReader;
 /// # let folder = tempfile::tempdir().unwrap();
@@ -126,8 +124,8 @@ impl<T: Serialize> JsonlWriter<T> {
 /// let first = pages.next().expect("two lines")?;
 /// assert_eq!(first.label.as_deref(), Some("Bern"));
 /// let error = pages.next().expect("two lines").unwrap_err();
-/// assert!(matches!(error, KgError::Json { line: 2, .. }));
-/// # Ok::<(), kg_triples::KgError>(())
+/// assert!(matches!(error, Error::Json { line: 2, .. }));
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub struct JsonlReader<T> {
     lines: Lines,
@@ -139,19 +137,19 @@ impl<T: Record> JsonlReader<T> {
     /// Opens the file at `path`.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be opened.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, KgError> {
+    /// [`Error::Io`] if it cannot be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let lines = Lines::open(path.as_ref())?;
         Ok(Self { lines, done: false, holds: PhantomData })
     }
 
     /// An error about the object read last, which names its line.
-    pub(crate) fn refuse(&self, got: String) -> KgError {
+    pub(crate) fn refuse(&self, got: String) -> Error {
         let (path, line) = (self.lines.path().to_owned(), self.lines.number());
-        KgError::Json { path, line, what: T::NAME, got }
+        Error::Json { path, line, what: T::NAME, got }
     }
 
-    fn read(&mut self) -> Result<Option<T>, KgError> {
+    fn read(&mut self) -> Result<Option<T>, Error> {
         while self.lines.advance()? {
             if self.lines.bytes().iter().all(u8::is_ascii_whitespace) {
                 continue;
@@ -168,10 +166,10 @@ impl<T: Record> JsonlReader<T> {
 }
 
 impl<T: Record> Iterator for JsonlReader<T> {
-    type Item = Result<T, KgError>;
+    type Item = Result<T, Error>;
 
-    /// The next object. [`KgError::Json`] names the line of one that cannot be parsed or whose
-    /// parts do not agree; [`KgError::Truncated`] stands for gzip data that end early.
+    /// The next object. [`Error::Json`] names the line of one that cannot be parsed or whose
+    /// parts do not agree; [`Error::Truncated`] stands for gzip data that end early.
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;
@@ -213,12 +211,12 @@ impl<T: Record> Iterator for JsonlReader<T> {
 /// jsonl::write(&path, &sequences)?;
 /// let read: Result<Vec<Sequence>, _> = jsonl::JsonlReader::open(&path)?.collect();
 /// assert_eq!(read?, sequences);
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn write<'r, T: Serialize + 'r>(
     path: impl AsRef<Path>,
     rows: impl IntoIterator<Item = &'r T>,
-) -> Result<(), KgError> {
+) -> Result<(), Error> {
     let mut writer = JsonlWriter::create(path)?;
     for row in rows {
         writer.write(row)?;

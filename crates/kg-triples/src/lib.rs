@@ -24,7 +24,7 @@ pub mod sequence;
 pub mod switch;
 
 pub use each_once::each_once;
-pub use error::KgError;
+pub use error::Error;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;
 pub use sample::{Coverage, MissingRelation, SampleConfig, SampleReport, sample, sample_folder};

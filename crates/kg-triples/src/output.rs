@@ -4,25 +4,25 @@ use std::path::Path;
 
 use whole_file::{PublishError, Synced, WholeFile};
 
-use crate::KgError;
+use crate::Error;
 
 /// Starts a file for `path`; folders on the way are created.
-pub(crate) fn create(path: &Path) -> Result<WholeFile, KgError> {
+pub(crate) fn create(path: &Path) -> Result<WholeFile, Error> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(KgError::io(folder, "create the folder"))?;
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
     }
-    WholeFile::create(path).map_err(KgError::io(path, "write the file"))
+    WholeFile::create(path).map_err(Error::io(path, "write the file"))
 }
 
 /// Writes everything through to the disk; the file still lacks its name.
-pub(crate) fn sync(file: WholeFile) -> Result<Synced, KgError> {
-    let refuse = KgError::io(file.path(), "write the file");
+pub(crate) fn sync(file: WholeFile) -> Result<Synced, Error> {
+    let refuse = Error::io(file.path(), "write the file");
     file.sync().map_err(refuse)
 }
 
 /// Gives complete files their names.
-pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), KgError> {
-    whole_file::publish_all(files).map_err(|PublishError { path, source }| KgError::Io {
+pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), Error> {
+    whole_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
         path,
         action: "move the finished file to its name",
         source,

@@ -7,7 +7,7 @@ use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
-use crate::KgError;
+use crate::Error;
 
 /// Reads the files `*.parquet` of a folder in the order of their names.
 pub(crate) struct ParquetRows {
@@ -30,8 +30,8 @@ pub(crate) struct ParquetRows {
 
 impl ParquetRows {
     /// Opens the folder. Its files have these columns, all of text; they may have others.
-    pub(crate) fn open(folder: &Path, columns: &'static [&'static str]) -> Result<Self, KgError> {
-        let refuse = || KgError::io(folder, "read the folder");
+    pub(crate) fn open(folder: &Path, columns: &'static [&'static str]) -> Result<Self, Error> {
+        let refuse = || Error::io(folder, "read the folder");
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(refuse())? {
             let path = entry.map_err(refuse())?.path();
@@ -41,7 +41,7 @@ impl ParquetRows {
         }
         if paths.is_empty() {
             let reason = "no file *.parquet in this folder".into();
-            return Err(KgError::Parquet { path: folder.to_owned(), reason });
+            return Err(Error::Parquet { path: folder.to_owned(), reason });
         }
         paths.sort_unstable_by(|one, other| other.cmp(one));
         Ok(Self {
@@ -58,7 +58,7 @@ impl ParquetRows {
     }
 
     /// The cells of the next row, as many as there are columns.
-    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, KgError> {
+    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, Error> {
         while self.cells.first().is_none_or(|cells| self.at >= cells.len()) {
             if !self.advance()? {
                 return Ok(None);
@@ -71,7 +71,7 @@ impl ParquetRows {
         let mut row = Vec::with_capacity(self.columns.len());
         for (cells, column) in self.cells.iter().zip(self.columns) {
             let cell = cells.get(at).map(ByteArray::data).unwrap_or_default();
-            row.push(std::str::from_utf8(cell).map_err(|error| KgError::Row {
+            row.push(std::str::from_utf8(cell).map_err(|error| Error::Row {
                 path: path.clone(),
                 line,
                 column,
@@ -88,7 +88,7 @@ impl ParquetRows {
     }
 
     /// Reads the next group, of the next file where there is none; `false` at the end.
-    fn advance(&mut self) -> Result<bool, KgError> {
+    fn advance(&mut self) -> Result<bool, Error> {
         (self.cells, self.at) = (Vec::new(), 0);
         if self.part.as_ref().is_none_or(|part| self.group >= part.num_row_groups()) {
             let Some(path) = self.paths.pop() else { return Ok(false) };
@@ -109,11 +109,11 @@ impl ParquetRows {
         Ok(true)
     }
 
-    fn places(&self, part: &SerializedFileReader<File>) -> Result<Vec<usize>, KgError> {
+    fn places(&self, part: &SerializedFileReader<File>) -> Result<Vec<usize>, Error> {
         let schema = part.metadata().file_metadata().schema_descr();
         let names: Vec<&str> = schema.columns().iter().map(|column| column.name()).collect();
         let place = |wanted: &&str| {
-            names.iter().position(|name| name == wanted).ok_or_else(|| KgError::Parquet {
+            names.iter().position(|name| name == wanted).ok_or_else(|| Error::Parquet {
                 path: self.path.clone(),
                 reason: format!("no column {wanted}; it has {}", names.join(", ")),
             })
@@ -122,8 +122,8 @@ impl ParquetRows {
     }
 }
 
-fn open(path: &Path) -> Result<SerializedFileReader<File>, KgError> {
-    let file = File::open(path).map_err(KgError::io(path, "read the file"))?;
+fn open(path: &Path) -> Result<SerializedFileReader<File>, Error> {
+    let file = File::open(path).map_err(Error::io(path, "read the file"))?;
     whole_file::remember_input(path);
     guarded(|| SerializedFileReader::new(file)).map_err(refuse(path))
 }
@@ -158,9 +158,9 @@ fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, Par
     Ok(cells)
 }
 
-fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> KgError + use<> {
+fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> Error + use<> {
     let path = path.to_owned();
-    move |error| KgError::Parquet { path, reason: error.to_string() }
+    move |error| Error::Parquet { path, reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub use folder::sample_folder;
 pub use rules::Coverage;
 
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, Triple, each_once};
+use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, each_once};
 use draw::{Judge, Ranks, draw};
 use ids::IdMap;
 pub(crate) use ids::Redirects;
@@ -80,20 +80,20 @@ impl SampleConfig {
         relation == INSTANCE_OF && self.types.iter().any(|id| id == tail)
     }
 
-    fn validate(&self) -> Result<(), KgError> {
+    fn validate(&self) -> Result<(), Error> {
         if self.languages.is_empty() {
             let rule = "one language or more";
-            return Err(KgError::Config { key: "languages", value: "[]".into(), rule });
+            return Err(Error::Config { key: "languages", value: "[]".into(), rule });
         }
         each_once("languages", &self.languages)?;
         if self.count == 0 {
-            return Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" });
+            return Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" });
         }
         if self.coverage == Coverage::Pairs && !(2..=MOST_FOR_PAIRS).contains(&self.languages.len())
         {
             let (value, rule) =
                 (self.languages.join(","), "2 to 31 languages for coverage by pairs");
-            return Err(KgError::Config { key: "languages", value, rule });
+            return Err(Error::Config { key: "languages", value, rule });
         }
         Ok(())
     }
@@ -136,8 +136,8 @@ pub struct SampleReport {
 /// both allow.
 ///
 /// # Errors
-/// [`KgError::Config`] without languages or with `count` 0, [`KgError::UnknownLanguage`],
-/// [`KgError::TooFew`] in strict mode, [`KgError::Empty`] if no triple has all labels.
+/// [`Error::Config`] without languages or with `count` 0, [`Error::UnknownLanguage`],
+/// [`Error::TooFew`] in strict mode, [`Error::Empty`] if no triple has all labels.
 ///
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind, SampleConfig, sample};
@@ -157,12 +157,12 @@ pub struct SampleReport {
 /// let config = SampleConfig { languages, ..SampleConfig::default() };
 /// let (sampled, report) = sample(&builder.build(), &config)?;
 /// assert_eq!((report.read, report.without_tail_label, sampled.len()), (2, 1, 1));
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn sample(
     graph: &KnowledgeGraph,
     config: &SampleConfig,
-) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+) -> Result<(KnowledgeGraph, SampleReport), Error> {
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
     let rules = Rules::new(config, &languages);
@@ -194,11 +194,11 @@ pub fn sample(
 }
 
 /// The requested languages, all of which must have a label.
-fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, KgError> {
+fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, Error> {
     let same = |known: &Language, code: &str| known.as_str().eq_ignore_ascii_case(code);
     let known = |code: &String| all.iter().copied().find(|known| same(known, code));
     let languages = config.languages.iter();
-    languages.map(|code| known(code).ok_or_else(|| KgError::unknown_language(code, all))).collect()
+    languages.map(|code| known(code).ok_or_else(|| Error::unknown_language(code, all))).collect()
 }
 
 /// Says if too few triples can be sampled.
@@ -206,14 +206,14 @@ fn checked(
     report: &SampleReport,
     config: &SampleConfig,
     languages: &[Language],
-) -> Result<(), KgError> {
+) -> Result<(), Error> {
     if report.available == 0 {
         let codes: Vec<_> = languages.iter().map(Language::as_str).collect();
         let which = match config.coverage {
             Coverage::All => "all",
             Coverage::Pairs => "two",
         };
-        return Err(KgError::Empty {
+        return Err(Error::Empty {
             what: format!("triples with labels in {which} of {}", codes.join(", ")),
             hint: format!(
                 "of {} triples, {} are filtered out, {} lack a label of the head, {} of the tail, \
@@ -228,7 +228,7 @@ fn checked(
         });
     }
     if config.strict && report.available < config.count {
-        return Err(KgError::TooFew { requested: config.count, available: report.available });
+        return Err(Error::TooFew { requested: config.count, available: report.available });
     }
     Ok(())
 }
@@ -239,7 +239,7 @@ fn finish(
     triples: &[[u32; 3]],
     (languages, config): (&[Language], &SampleConfig),
     mut report: SampleReport,
-) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+) -> Result<(KnowledgeGraph, SampleReport), Error> {
     report.kept = triples.len();
     let mut sampled = graph.subgraph(triples, |language| languages.contains(&language));
     if config.missing_relation == MissingRelation::English {
@@ -256,7 +256,7 @@ fn with_english_relations(
     sampled: KnowledgeGraph,
     triples: &[[u32; 3]],
     languages: &[Language],
-) -> Result<(KnowledgeGraph, usize), KgError> {
+) -> Result<(KnowledgeGraph, usize), Error> {
     let english = Language::new("en")?;
     let mut builder = GraphBuilder::from(sampled);
     let mut relations: Vec<_> = triples.iter().map(|[_, relation, _]| *relation).collect();

@@ -1,7 +1,7 @@
 //! A table of a folder of triples, as TSV or as Parquet, row by row.
 use std::path::{Path, PathBuf};
 
-use crate::KgError;
+use crate::Error;
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
 use crate::tsv::TsvReader;
@@ -20,7 +20,7 @@ impl TableReader {
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
-    ) -> Result<(Self, usize), KgError> {
+    ) -> Result<(Self, usize), Error> {
         let parts = path.with_extension("");
         let columns = headers.first().copied().unwrap_or_default();
         match (path.is_dir(), !path.exists() && parts.is_dir()) {
@@ -38,19 +38,19 @@ impl TableReader {
     }
 
     #[cfg(feature = "parquet")]
-    fn parquet(folder: &Path, columns: &'static [&'static str]) -> Result<Self, KgError> {
+    fn parquet(folder: &Path, columns: &'static [&'static str]) -> Result<Self, Error> {
         ParquetRows::open(folder, columns).map(Self::Parquet)
     }
 
     #[cfg(not(feature = "parquet"))]
-    fn parquet(folder: &Path, _: &'static [&'static str]) -> Result<Self, KgError> {
+    fn parquet(folder: &Path, _: &'static [&'static str]) -> Result<Self, Error> {
         let reason = "this program was built without Parquet; build it with `--features \
                       kg-triples/parquet`, or give tables as TSV";
-        Err(KgError::Parquet { path: folder.to_owned(), reason: reason.into() })
+        Err(Error::Parquet { path: folder.to_owned(), reason: reason.into() })
     }
 
     /// The cells of the next row, as many as the header has.
-    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, KgError> {
+    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, Error> {
         match self {
             Self::Tsv(reader) => reader.row(),
             #[cfg(feature = "parquet")]
@@ -73,14 +73,14 @@ impl TableReader {
 pub(crate) fn each_row(
     path: &Path,
     headers: &[&'static [&'static str]],
-    mut take: impl FnMut(&[&str]) -> Result<(), KgError>,
-) -> Result<usize, KgError> {
+    mut take: impl FnMut(&[&str]) -> Result<(), Error>,
+) -> Result<usize, Error> {
     let (mut reader, which) = TableReader::open(path, headers)?;
     while let Some(row) = reader.row()? {
         match take(&row) {
-            Err(KgError::Value { field: column, expected, got }) => {
+            Err(Error::Value { field: column, expected, got }) => {
                 let (path, line) = reader.position();
-                return Err(KgError::Row { path, line, column, expected, got });
+                return Err(Error::Row { path, line, column, expected, got });
             }
             taken => taken?,
         }

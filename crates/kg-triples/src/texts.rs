@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::{KgError, KnowledgeGraph, Language, each_once, output};
+use crate::{Error, KnowledgeGraph, Language, each_once, output};
 
 impl KnowledgeGraph {
     /// The triples in `language`, one text each: the labels of head, relation and tail with spaces
@@ -21,7 +21,7 @@ impl KnowledgeGraph {
     /// let texts: Vec<String> = graph.texts(Language::DE).collect();
     /// assert_eq!(texts, ["Deutschland Hauptstadt Berlin"]);
     /// assert_eq!(graph.texts(Language::EN).count(), 0);
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
     pub fn texts(&self, language: Language) -> impl Iterator<Item = String> {
         self.triples.iter().filter_map(move |&[head, relation, tail]| {
@@ -36,8 +36,8 @@ impl KnowledgeGraph {
     /// first gets its name.
     ///
     /// # Errors
-    /// [`KgError::Io`] if a file cannot be written; [`KgError::Empty`] if no triple has all its
-    /// labels in a language; [`KgError::Config`] for a language that is named twice.
+    /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if no triple has all its
+    /// labels in a language; [`Error::Config`] for a language that is named twice.
     ///
     /// ```
     /// use kg_triples::{KnowledgeGraph, Language};
@@ -46,9 +46,9 @@ impl KnowledgeGraph {
     /// let folder = tempfile::tempdir().unwrap();
     /// assert_eq!(graph.write_texts(&[Language::DE], folder.path())?, [graph.len()]);
     /// assert!(folder.path().join("triples.de.txt").exists());
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn write_texts(&self, languages: &[Language], dir: &Path) -> Result<Vec<usize>, KgError> {
+    pub fn write_texts(&self, languages: &[Language], dir: &Path) -> Result<Vec<usize>, Error> {
         each_once("languages", languages)?;
         let mut files = Vec::with_capacity(languages.len());
         let mut counts = Vec::with_capacity(languages.len());
@@ -57,13 +57,13 @@ impl KnowledgeGraph {
             let mut file = output::create(&path)?;
             let mut lines = 0;
             for text in self.texts(language) {
-                writeln!(file, "{text}").map_err(KgError::io(&path, "write the file"))?;
+                writeln!(file, "{text}").map_err(Error::io(&path, "write the file"))?;
                 lines += 1;
             }
             if lines == 0 {
                 let what = format!("triples with all labels in {language}");
                 let hint = format!("of {} triples none has them; name other languages", self.len());
-                return Err(KgError::Empty { what, hint });
+                return Err(Error::Empty { what, hint });
             }
             files.push(output::sync(file)?);
             counts.push(lines);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use tokenizer_file::{Layout, LayoutError, kept_text};
 use tokenizers::Tokenizer;
 
-use crate::KgError;
+use crate::Error;
 
 /// The special tokens that every input here needs.
 #[derive(Clone, Debug)]
@@ -19,9 +19,9 @@ pub(crate) struct Specials {
 
 impl Specials {
     /// # Errors
-    /// [`KgError::Tokenizer`] if it has none for a mask or padding, or it is not known what it puts
+    /// [`Error::Tokenizer`] if it has none for a mask or padding, or it is not known what it puts
     /// around a text.
-    pub(crate) fn find(tokenizer: &Tokenizer) -> Result<Self, KgError> {
+    pub(crate) fn find(tokenizer: &Tokenizer) -> Result<Self, Error> {
         let layout = Layout::of(tokenizer).map_err(not_understood)?;
         Ok(Self {
             start: layout.before(),
@@ -39,7 +39,7 @@ impl Specials {
     }
 
     /// What stands between two texts.
-    pub(crate) fn between(&self) -> Result<&[u32], KgError> {
+    pub(crate) fn between(&self) -> Result<&[u32], Error> {
         self.layout.between().map_err(not_understood)
     }
 
@@ -49,20 +49,20 @@ impl Specials {
     }
 }
 
-fn not_understood(error: LayoutError) -> KgError {
-    KgError::Tokenizer(error.to_string())
+fn not_understood(error: LayoutError) -> Error {
+    Error::Tokenizer(error.to_string())
 }
 
 /// The token ids of `text`, without special tokens.
-pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, KgError> {
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
     let encoding = tokenizer.encode_fast(text, false).map_err(refuse(text))?;
     Ok(encoding.get_ids().to_vec())
 }
 
 /// The beginning of a long text tells which one it is.
-fn refuse(text: &str) -> impl FnOnce(tokenizers::Error) -> KgError {
+fn refuse(text: &str) -> impl FnOnce(tokenizers::Error) -> Error {
     let beginning: String = text.chars().take(80).collect();
-    move |error| KgError::Tokenizer(format!("cannot encode {beginning:?}: {error}"))
+    move |error| Error::Tokenizer(format!("cannot encode {beginning:?}: {error}"))
 }
 
 /// Token ids without special tokens, and the code points `start..end` that each stands for.
@@ -73,7 +73,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Encodes `text`, which neither begins nor ends with white space.
-    pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, KgError> {
+    pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, Error> {
         let body = kept_text(tokenizer, text);
         let encoding = tokenizer.encode_char_offsets(body, false).map_err(refuse(text))?;
         let skipped = text.chars().count() - body.chars().count();
@@ -92,10 +92,10 @@ impl Tokens {
 }
 
 /// A copy that neither truncates nor pads, whatever the file configures.
-pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, KgError> {
+pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);
     let set = tokenizer.with_truncation(None).map(|_| ());
-    set.map_err(|error| KgError::Tokenizer(format!("cannot lift its truncation: {error}")))?;
+    set.map_err(|error| Error::Tokenizer(format!("cannot lift its truncation: {error}")))?;
     Ok(tokenizer)
 }

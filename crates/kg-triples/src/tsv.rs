@@ -2,7 +2,7 @@
 //! character), exact line numbers.
 use std::path::{Path, PathBuf};
 
-use crate::KgError;
+use crate::Error;
 use crate::input::Lines;
 
 pub(crate) struct TsvReader {
@@ -15,7 +15,7 @@ impl TsvReader {
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
-    ) -> Result<(Self, usize), KgError> {
+    ) -> Result<(Self, usize), Error> {
         let mut reader = Self { lines: Lines::open(path)?.noting_cuts(), columns: &[] };
         let found = reader.advance()?;
         let text = String::from_utf8_lossy(reader.lines.bytes());
@@ -25,7 +25,7 @@ impl TsvReader {
                 reader.columns = headers.get(which).copied().unwrap_or_default();
                 Ok((reader, which))
             }
-            None => Err(KgError::Header {
+            None => Err(Error::Header {
                 line: reader.lines.number().max(1),
                 expected: headers
                     .iter()
@@ -39,7 +39,7 @@ impl TsvReader {
     }
 
     /// The cells of the next row, as many as the header has; blank lines are skipped.
-    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, KgError> {
+    pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, Error> {
         if !self.advance()? {
             return Ok(None);
         }
@@ -66,13 +66,13 @@ impl TsvReader {
         (self.lines.path().to_owned(), self.lines.number())
     }
 
-    fn fault(&self, column: &'static str, expected: String, got: String) -> KgError {
+    fn fault(&self, column: &'static str, expected: String, got: String) -> Error {
         let (path, line) = self.position();
-        KgError::Row { path, line, column, expected, got }
+        Error::Row { path, line, column, expected, got }
     }
 
     /// Goes to the next line that is not blank; `false` at the end.
-    fn advance(&mut self) -> Result<bool, KgError> {
+    fn advance(&mut self) -> Result<bool, Error> {
         while self.lines.advance()? {
             if self.lines.bytes().iter().any(|&byte| byte != b' ') {
                 return Ok(true);

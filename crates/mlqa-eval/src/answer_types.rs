@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::files::{read_text, write_json};
 use crate::metric::percent;
 use crate::rows::{from_rows, rows};
-use crate::{Dataset, EvalError, QuestionScore, Score, squad};
+use crate::{Dataset, Error, QuestionScore, Score, squad};
 
 /// Types with fewer questions than this are marked as too small.
 pub const MIN_TYPE_QUESTIONS: usize = 10;
@@ -33,11 +33,11 @@ impl TypedDataset {
     /// SQuAD-style JSON is read as well, where questions carry `subtype`.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column;
-    /// [`EvalError::DuplicateQuestion`]; [`EvalError::AnswerMismatch`] if a row's answer is not at
-    /// `start`; [`EvalError::Content`] if its `end` is not where the text ends, a type is blank, or
+    /// [`Error::Read`]; [`Error::Json`] with line and column;
+    /// [`Error::DuplicateQuestion`]; [`Error::AnswerMismatch`] if a row's answer is not at
+    /// `start`; [`Error::Content`] if its `end` is not where the text ends, a type is blank, or
     /// no question has one.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let typed = Self::read_any(path)?;
         typed.check(path)?;
@@ -48,7 +48,7 @@ impl TypedDataset {
     ///
     /// # Errors
     /// As [`TypedDataset::read`], but for types that are missing or blank.
-    pub fn read_any(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    pub fn read_any(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let text = &read_text(path)?;
         match squad::File::parse(text, path) {
@@ -64,8 +64,8 @@ impl TypedDataset {
         }
     }
 
-    fn check(&self, path: &Path) -> Result<(), EvalError> {
-        let refuse = |message| Err(EvalError::Content { path: path.to_path_buf(), message });
+    fn check(&self, path: &Path) -> Result<(), Error> {
+        let refuse = |message| Err(Error::Content { path: path.to_path_buf(), message });
         if self.types.is_empty() {
             return refuse(
                 "no question has a `subtype`, so there are no types to tell apart".into(),
@@ -185,8 +185,8 @@ impl AnswerTypes {
     /// Writes the same as JSON, atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         write_json(path.as_ref(), self)
     }
 }

@@ -6,9 +6,7 @@ use rayon::prelude::*;
 use results::Table;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Dataset, EvalError, Language, NBest, Normalization, Predictions, Question, TableOrder,
-};
+use crate::{Dataset, Error, Language, NBest, Normalization, Predictions, Question, TableOrder};
 
 /// The relation of a predicted span to a gold span of the same context, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -185,12 +183,12 @@ fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize>
 /// without a list, with an empty one, or whose answer is empty is `unanswered`.
 ///
 /// # Errors
-/// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if an answered question has no gold answer.
+/// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
 pub fn boundaries(
     dataset: &Dataset,
     n_best: &[NBest],
     rules: Normalization,
-) -> Result<BoundaryCounts, EvalError> {
+) -> Result<BoundaryCounts, Error> {
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();
     let classes = classes(dataset, rules, |question| {
         let list = lists.get(question.id.as_str()).filter(|list| !list.null)?;
@@ -213,7 +211,7 @@ pub fn boundary_classes(
     dataset: &Dataset,
     predictions: &Predictions,
     rules: Normalization,
-) -> Result<Vec<(Option<BoundaryClass>, bool)>, EvalError> {
+) -> Result<Vec<(Option<BoundaryClass>, bool)>, Error> {
     classes(dataset, rules, |question| {
         let text = predictions.get(&question.id)?;
         let starts = occurrences(&question.context, text);
@@ -234,7 +232,7 @@ fn classes<'a>(
     dataset: &'a Dataset,
     rules: Normalization,
     predicted: impl Fn(&'a Question) -> Option<(&'a str, Vec<usize>)> + Sync,
-) -> Result<Vec<(Option<BoundaryClass>, bool)>, EvalError> {
+) -> Result<Vec<(Option<BoundaryClass>, bool)>, Error> {
     dataset.require_questions()?;
     dataset
         .questions

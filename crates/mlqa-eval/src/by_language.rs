@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::metric::{percent, score_with};
 use crate::normalize::Steps;
 use crate::{
-    Dataset, EvalError, Language, Normalization, Predictions, QuestionScore, Score, Spread,
-    TableOrder,
+    Dataset, Error, Language, Normalization, Predictions, QuestionScore, Score, Spread, TableOrder,
 };
 
 /// Scores in percent.
@@ -63,16 +62,16 @@ pub(crate) fn name_languages<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool
 /// The scores of each language; `None` if an id names none.
 ///
 /// # Errors
-/// [`EvalError::SeveralLanguages`] if `rules` are those of one of several languages.
+/// [`Error::SeveralLanguages`] if `rules` are those of one of several languages.
 pub(crate) fn split(
     path: &Path,
     all: &[QuestionScore],
     rules: Option<Normalization>,
-) -> Result<Option<LanguageScores>, EvalError> {
+) -> Result<Option<LanguageScores>, Error> {
     let languages = by_language(all);
     match (rules, &languages) {
         (Some(Normalization::Mlqa(language)), Some(by)) if by.languages.len() > 1 => {
-            Err(EvalError::SeveralLanguages { path: path.to_path_buf(), language })
+            Err(Error::SeveralLanguages { path: path.to_path_buf(), language })
         }
         _ => Ok(languages),
     }
@@ -122,17 +121,17 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
 /// // English articles do not count; of Finnish ones nothing is known.
 /// assert_eq!(languages.languages[&Language::EN.into()].exact_match, 100.0);
 /// assert_eq!((all.exact_match, languages.mean_without_en.unwrap().exact_match), (50.0, 0.0));
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// As [`score`](crate::score()); [`EvalError::NoLanguage`] if there are no rules and an id names no
-/// language; [`EvalError::SeveralLanguages`] if rules are those of one of several languages.
+/// As [`score`](crate::score()); [`Error::NoLanguage`] if there are no rules and an id names no
+/// language; [`Error::SeveralLanguages`] if rules are those of one of several languages.
 pub fn score_by_language(
     dataset: &Dataset,
     predictions: &Predictions,
     rules: Option<Normalization>,
-) -> Result<(Score, Option<LanguageScores>), EvalError> {
+) -> Result<(Score, Option<LanguageScores>), Error> {
     let score = score_with(dataset, predictions, rules)?;
     let languages = split(&dataset.path, &score.per_question, rules)?;
     Ok((score, languages))

@@ -9,7 +9,7 @@ use crate::files::read_text;
 use crate::language_guess::{Sample, expected_languages};
 use crate::rows::{Row, rows};
 use crate::unicode::is_space;
-use crate::{EvalError, squad};
+use crate::{Error, squad};
 
 /// What kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,12 +83,12 @@ pub struct FileCheck {
 /// let checked = mlqa_eval::check_file("../../data/xquad/xquad.de.json")?;
 /// assert_eq!((checked.questions, checked.answers), (1190, 1190));
 /// assert!(checked.findings.is_empty());
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::Read`] alone; all else is a finding.
-pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, EvalError> {
+/// [`Error::Read`] alone; all else is a finding.
+pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let text = read_text(path)?;
     let mut check = Checker::default();
@@ -127,12 +127,12 @@ impl Checker {
         self.findings.push(Finding { kind, id, place: place.to_owned(), message: message.into() });
     }
 
-    fn format(&mut self, error: &EvalError) {
+    fn format(&mut self, error: &Error) {
         let (place, message) = match error {
-            EvalError::Json { line, column, message, expected, .. } => {
+            Error::Json { line, column, message, expected, .. } => {
                 (format!("line {line} column {column}"), format!("{message}; expected {expected}"))
             }
-            EvalError::Content { message, .. } => ("file".to_owned(), message.clone()),
+            Error::Content { message, .. } => ("file".to_owned(), message.clone()),
             other => ("file".to_owned(), other.to_string()),
         };
         self.add(FindingKind::Format, None, &place, message);

@@ -2,7 +2,7 @@
 use results::{Published, Table, cell, select, tables};
 use serde::Serialize;
 
-use crate::{EvalError, Language, Matrix};
+use crate::{Error, Language, Matrix};
 
 /// [`Published::language`] of a printed average.
 const AVERAGE: &str = "avg";
@@ -37,13 +37,13 @@ impl Compared {
 /// let rows = compare("000-1", &["MLQA"], &run)?;
 /// let f1 = rows.iter().find(|row| row.published.model == "ours" && row.run.is_some()).unwrap();
 /// assert_eq!((f1.published.value, f1.run), (63.1, Some(64.1)));
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::Table`] if there is no such table, or it has no F1 or EM on this data.
-pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, EvalError> {
-    let wrong = |message: String| EvalError::Table { given: table.to_owned(), message };
+/// [`Error::Table`] if there is no such table, or it has no F1 or EM on this data.
+pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, Error> {
+    let wrong = |message: String| Error::Table { given: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
         return Err(wrong(format!("there is none; expected one of {}", tables().join(", "))));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::read_text;
 use crate::questions::Questions;
 use crate::rows::{from_rows, rows};
-use crate::{EvalError, squad};
+use crate::{Error, squad};
 
 /// One gold answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -62,13 +62,13 @@ impl Question {
     /// Checks every answer against the context; `path` is for the error alone.
     ///
     /// # Errors
-    /// [`EvalError::AnswerMismatch`] for the first answer that is not at its `answer_start`.
-    pub fn check_answers(&self, path: &Path) -> Result<(), EvalError> {
+    /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
+    pub fn check_answers(&self, path: &Path) -> Result<(), Error> {
         for answer in &self.answers {
             let rest = self.context.chars().skip(answer.answer_start);
             let found: String = rest.take(answer.text.chars().count()).collect();
             if found != answer.text {
-                return Err(EvalError::AnswerMismatch {
+                return Err(Error::AnswerMismatch {
                     path: path.to_path_buf(),
                     id: self.id.clone(),
                     offset: answer.answer_start,
@@ -104,14 +104,14 @@ impl Dataset {
     /// let dataset = Dataset::read("../../data/xquad/xquad.de.json")?;
     /// assert_eq!(dataset.questions.len(), 1190);
     /// dataset.check_answers()?;
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is neither;
-    /// [`EvalError::Content`] where it is rows of another form, which are not read;
-    /// [`EvalError::DuplicateQuestion`]; for rows as `TypedDataset::read`.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::Read`]; [`Error::Json`] with line and column where it is neither;
+    /// [`Error::Content`] where it is rows of another form, which are not read;
+    /// [`Error::DuplicateQuestion`]; for rows as `TypedDataset::read`.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::parse(&read_text(path)?, path)
     }
@@ -119,8 +119,8 @@ impl Dataset {
     /// The same of a file's text; `path` is for messages.
     ///
     /// # Errors
-    /// As [`Dataset::read`] without [`EvalError::Read`].
-    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// As [`Dataset::read`] without [`Error::Read`].
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let Some(questions) = Questions::all(text) else {
             return match squad::File::parse(text, path) {
@@ -140,8 +140,8 @@ impl Dataset {
     /// The questions of a file that was read already; `path` is where it was read from.
     ///
     /// # Errors
-    /// [`EvalError::DuplicateQuestion`].
-    pub fn from_squad(file: squad::File, path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::DuplicateQuestion`].
+    pub fn from_squad(file: squad::File, path: impl AsRef<Path>) -> Result<Self, Error> {
         let mut questions = Vec::new();
         for article in file.data {
             for paragraph in article.paragraphs {
@@ -165,7 +165,7 @@ impl Dataset {
     /// ```
     /// let dataset = mlqa_eval::Dataset::read("../../data/xquad/xquad.de.json")?;
     /// assert_eq!(dataset.articles().count(), 48);
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     pub fn articles(&self) -> impl ExactSizeIterator<Item = &[Question]> {
         let articles: Vec<_> = self.questions.chunk_by(|a, b| a.title == b.title).collect();
@@ -195,8 +195,8 @@ impl Dataset {
     /// Writes [`Dataset::to_squad`], atomically; [`Dataset::read`] gives the same questions back.
     ///
     /// # Errors
-    /// [`EvalError::Write`]; [`EvalError::DuplicateQuestion`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`]; [`Error::DuplicateQuestion`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.check_ids()?;
         self.to_squad().write(path)
     }
@@ -205,7 +205,7 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Dataset::write`].
-    pub fn to_json(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, EvalError> {
+    pub fn to_json(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
         self.check_ids()?;
         self.to_squad().to_json(path.as_ref())
     }
@@ -213,8 +213,8 @@ impl Dataset {
     /// Strict check of all gold answers.
     ///
     /// # Errors
-    /// [`EvalError::AnswerMismatch`] for the first answer that is not at its `answer_start`.
-    pub fn check_answers(&self) -> Result<(), EvalError> {
+    /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
+    pub fn check_answers(&self) -> Result<(), Error> {
         self.questions.iter().try_for_each(|question| question.check_answers(&self.path))
     }
 
@@ -228,12 +228,12 @@ impl Dataset {
     /// dataset.check_scorable()?;
     /// dataset.questions[3].answers.clear();
     /// assert!(dataset.check_scorable().is_err());
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] for the first question without an answer.
-    pub fn check_scorable(&self) -> Result<(), EvalError> {
+    /// [`Error::NoQuestions`]; [`Error::NoGold`] for the first question without an answer.
+    pub fn check_scorable(&self) -> Result<(), Error> {
         self.require_questions()?;
         match self.questions.iter().find(|question| question.answers.is_empty()) {
             None => Ok(()),
@@ -241,20 +241,20 @@ impl Dataset {
         }
     }
 
-    /// [`EvalError::NoQuestions`] without questions.
-    pub(crate) fn require_questions(&self) -> Result<(), EvalError> {
+    /// [`Error::NoQuestions`] without questions.
+    pub(crate) fn require_questions(&self) -> Result<(), Error> {
         match self.questions.is_empty() {
-            true => Err(EvalError::NoQuestions { path: self.path.clone() }),
+            true => Err(Error::NoQuestions { path: self.path.clone() }),
             false => Ok(()),
         }
     }
 
     /// The error for a question without a gold answer.
-    pub(crate) fn no_gold(&self, question: &Question) -> EvalError {
-        EvalError::NoGold { path: self.path.clone(), id: question.id.clone() }
+    pub(crate) fn no_gold(&self, question: &Question) -> Error {
+        Error::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
 
-    pub(crate) fn check_ids(&self) -> Result<(), EvalError> {
+    pub(crate) fn check_ids(&self) -> Result<(), Error> {
         check_ids(self.questions.iter().map(|question| question.id.as_str()), &self.path)
     }
 }
@@ -263,13 +263,13 @@ impl Dataset {
 pub(crate) fn check_ids<'a>(
     mut ids: impl Iterator<Item = &'a str>,
     path: &Path,
-) -> Result<(), EvalError> {
+) -> Result<(), Error> {
     let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
     match ids.find(|id| !seen.insert(id)) {
         None => Ok(()),
         Some(id) => {
             let (path, id) = (path.to_path_buf(), id.to_owned());
-            Err(EvalError::DuplicateQuestion { path, id })
+            Err(Error::DuplicateQuestion { path, id })
         }
     }
 }
@@ -286,12 +286,12 @@ pub(crate) fn check_ids<'a>(
 /// let paired = pair(&english, &german)?;
 /// assert_eq!(paired.questions[0].context, english.questions[0].context);
 /// assert_eq!(paired.questions[0].question, german.questions[0].question);
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::NothingPaired`] if no id is in both.
-pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, EvalError> {
+/// [`Error::NothingPaired`] if no id is in both.
+pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, Error> {
     let wording: HashMap<&str, &str> =
         questions.questions.iter().map(|q| (q.id.as_str(), q.question.as_str())).collect();
     let paired: Vec<Question> = contexts
@@ -303,7 +303,7 @@ pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, EvalErro
         })
         .collect();
     if paired.is_empty() {
-        return Err(EvalError::NothingPaired {
+        return Err(Error::NothingPaired {
             context: contexts.path.clone(),
             question: questions.path.clone(),
         });

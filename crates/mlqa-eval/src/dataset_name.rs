@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{EvalError, Language, LanguageError};
+use crate::{Error, Language, LanguageError};
 
 /// `{split}-context-{context}-question-{question}.json`, as `test-context-en-question-de.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ impl fmt::Display for DatasetName {
 }
 
 impl FromStr for DatasetName {
-    type Err = EvalError;
+    type Err = Error;
 
     /// Parses a bare file name.
     ///
@@ -52,10 +52,10 @@ impl FromStr for DatasetName {
     ///
     /// let name: DatasetName = "test-context-en-question-de.json".parse()?;
     /// assert_eq!((name.context, name.question), (Language::EN, Language::DE));
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
-    fn from_str(name: &str) -> Result<Self, EvalError> {
-        let wrong = |reason: String| EvalError::DatasetName { name: name.to_owned(), reason };
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::DatasetName { name: name.to_owned(), reason };
         let stem =
             name.strip_suffix(".json").ok_or_else(|| wrong("no `.json` at its end".into()))?;
         let (head, question) =

@@ -5,7 +5,7 @@ use language::LanguageError;
 
 /// Every error of this crate.
 #[derive(Debug, thiserror::Error)]
-pub enum EvalError {
+pub enum Error {
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -215,7 +215,7 @@ pub enum EvalError {
     },
 }
 
-impl EvalError {
+impl Error {
     /// A configured value that is out of range.
     pub(crate) fn config(key: &'static str, value: impl ToString, rule: impl Into<String>) -> Self {
         Self::Config { key, value: value.to_string(), rule: rule.into() }

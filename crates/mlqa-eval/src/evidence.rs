@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::EvalError;
+use crate::Error;
 
 /// How questions are resampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,13 +30,13 @@ impl Default for Resampling {
 const MOST: usize = 10_000_000;
 
 impl Resampling {
-    fn check(&self) -> Result<(), EvalError> {
+    fn check(&self) -> Result<(), Error> {
         let Self { samples, level, .. } = *self;
         match samples {
-            0 => Err(EvalError::config("samples", 0, "1 or more")),
+            0 => Err(Error::config("samples", 0, "1 or more")),
             1..=MOST if level > 0.0 && level < 1.0 => Ok(()),
-            1..=MOST => Err(EvalError::config("level", level, "between 0 and 1, such as 0.95")),
-            _ => Err(EvalError::config("samples", samples, "at most 10000000")),
+            1..=MOST => Err(Error::config("level", level, "between 0 and 1, such as 0.95")),
+            _ => Err(Error::config("samples", samples, "at most 10000000")),
         }
     }
 
@@ -97,12 +97,12 @@ pub struct Interval {
 /// let values = [100.0, 0.0, 100.0, 100.0, 0.0, 100.0, 0.0, 100.0, 100.0, 100.0];
 /// let interval = bootstrap(&values, &Resampling::default())?;
 /// assert_eq!((interval.mean, interval.low, interval.high), (70.0, 40.0, 100.0));
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::Config`] for a value of `config` out of its range, or without values.
-pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, EvalError> {
+/// [`Error::Config`] for a value of `config` out of its range, or without values.
+pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error> {
     config.check()?;
     some(values.len())?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -135,12 +135,12 @@ pub struct PairedTest {
 /// let test = paired_test(&better, &Resampling::default())?;
 /// assert_eq!(test.difference.mean, 1.0);
 /// assert!(test.p_randomisation < 0.01);
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
 /// As [`bootstrap`].
-pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTest, EvalError> {
+pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTest, Error> {
     let differences: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
     config.check()?;
     some(differences.len())?;
@@ -176,9 +176,9 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     })
 }
 
-fn some(values: usize) -> Result<(), EvalError> {
+fn some(values: usize) -> Result<(), Error> {
     match values {
-        0 => Err(EvalError::config("values", "[]", "one value or more, one for each question")),
+        0 => Err(Error::config("values", "[]", "one value or more, one for each question")),
         _ => Ok(()),
     }
 }

@@ -9,18 +9,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
 use whole_file::{PublishError, Together};
 
-use crate::EvalError;
+use crate::Error;
 
-pub(crate) fn read_text(path: &Path) -> Result<String, EvalError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
     whole_file::read_to_string(path)
-        .map_err(|source| EvalError::Read { path: path.to_path_buf(), source })
+        .map_err(|source| Error::Read { path: path.to_path_buf(), source })
 }
 
 /// Reads JSON; `expected` completes the sentence "expected …" of the error.
 ///
 /// # Errors
-/// [`EvalError::Read`]; [`EvalError::Json`] with line and column.
-pub fn read_json<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T, EvalError> {
+/// [`Error::Read`]; [`Error::Json`] with line and column.
+pub fn read_json<T: DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T, Error> {
     parse_json(&read_text(path)?, path, expected)
 }
 
@@ -28,11 +28,11 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     text: &str,
     path: &Path,
     expected: &'static str,
-) -> Result<T, EvalError> {
+) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| {
         let full = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
-        EvalError::Json {
+        Error::Json {
             path: path.to_path_buf(),
             line: error.line(),
             column: error.column(),
@@ -70,39 +70,39 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
 /// folders are created.
 ///
 /// # Errors
-/// [`EvalError::Write`].
-pub fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), EvalError> {
+/// [`Error::Write`].
+pub fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
     let mut together = Together::default();
     for (path, bytes) in files {
         path.parent()
             .map_or(Ok(()), std::fs::create_dir_all)
             .and_then(|()| together.add(path, bytes))
-            .map_err(|source| EvalError::Write { path: path.clone(), source })?;
+            .map_err(|source| Error::Write { path: path.clone(), source })?;
     }
-    together.publish().map_err(|PublishError { path, source }| EvalError::Write { path, source })
+    together.publish().map_err(|PublishError { path, source }| Error::Write { path, source })
 }
 
 /// Writes a file atomically; missing folders are created.
-pub(crate) fn write_whole(path: &Path, bytes: Vec<u8>) -> Result<(), EvalError> {
+pub(crate) fn write_whole(path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
     write_together(&[(path.to_path_buf(), bytes)])
 }
 
 /// Pretty JSON and a newline, atomically.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), EvalError> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     write_whole(path, json_bytes(path, value)?)
 }
 
 /// Pretty JSON and a newline for the file `path`.
 ///
 /// # Errors
-/// [`EvalError::Write`].
-pub fn json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, EvalError> {
+/// [`Error::Write`].
+pub fn json_bytes(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b" "));
     value
         .serialize(&mut serializer)
-        .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })?;
+        .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })?;
     bytes.push(b'\n');
     Ok(bytes)
 }

@@ -51,7 +51,7 @@ pub use check::{FileCheck, Finding, FindingKind, check_file};
 pub use compare::{Compared, compare, compared_markdown};
 pub use dataset::{Answer, Dataset, Question, pair};
 pub use dataset_name::{DatasetName, language_file};
-pub use error::EvalError;
+pub use error::Error;
 pub use evidence::{Interval, PairedTest, Resampling, bootstrap, holm, paired_test};
 pub use files::{json_bytes, read_json, write_together};
 pub use language::{Language, LanguageError};

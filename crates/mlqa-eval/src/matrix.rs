@@ -6,7 +6,7 @@ use results::{ScoreSpread, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{json_bytes, read_json, write_json};
-use crate::{EvalError, Language, Score, TableOrder};
+use crate::{Error, Language, Score, TableOrder};
 
 /// The scores of one pair of languages, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -221,27 +221,27 @@ impl Matrix {
     /// Reads what [`Matrix::write_json`] wrote.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`]; [`EvalError::Content`] if a pair occurs twice.
-    pub fn read_json(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::Read`]; [`Error::Json`]; [`Error::Content`] if a pair occurs twice.
+    pub fn read_json(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file: File = read_json(
             path,
             "a matrix: {\"title\": \"…\", \"cells\": [{\"context\": \"en\", \"question\": \"de\", \
              \"f1\": 0, \"em\": 0, \"questions\": 0}]}",
         )?;
-        file.try_into().map_err(|message| EvalError::Content { path: path.to_path_buf(), message })
+        file.try_into().map_err(|message| Error::Content { path: path.to_path_buf(), message })
     }
 
     /// Writes cells and averages as JSON, atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         write_json(path.as_ref(), &File::from(self.clone()))
     }
 
     /// The bytes of [`Matrix::write_json`] for the file `path`.
-    pub(crate) fn to_json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+    pub(crate) fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
         json_bytes(path, &File::from(self.clone()))
     }
 }

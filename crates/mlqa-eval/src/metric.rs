@@ -9,7 +9,7 @@ use crate::by_language::steps_of;
 use crate::files::write_json;
 use crate::normalize::Steps;
 use crate::token_buffer::TokenBuffer;
-use crate::{Dataset, EvalError, Normalization, Predictions};
+use crate::{Dataset, Error, Normalization, Predictions};
 
 /// One question's result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,8 +61,8 @@ impl Score {
     /// atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write_per_question(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write_per_question(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let by_id: BTreeMap<&str, &QuestionScore> =
             self.per_question.iter().map(|one| (one.id.as_str(), one)).collect();
         write_json(path.as_ref(), &by_id)
@@ -83,16 +83,16 @@ impl Score {
 /// let result = score(&dataset, &predictions, Normalization::Mlqa(Language::DE))?;
 /// // The article does not count: one of two words was found.
 /// assert_eq!(result.official_json(), r#"{"exact_match": 0.0, "f1": 66.66666666666666}"#);
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if an answered question has no gold answer.
+/// [`Error::NoQuestions`]; [`Error::NoGold`] if an answered question has no gold answer.
 pub fn score(
     dataset: &Dataset,
     predictions: &Predictions,
     normalization: Normalization,
-) -> Result<Score, EvalError> {
+) -> Result<Score, Error> {
     score_with(dataset, predictions, Some(normalization))
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn score_with(
     dataset: &Dataset,
     predictions: &Predictions,
     rules: Option<Normalization>,
-) -> Result<Score, EvalError> {
+) -> Result<Score, Error> {
     let steps = rules.map(Normalization::steps);
     let outcomes = outcomes(
         &dataset.questions,
@@ -109,7 +109,7 @@ pub(crate) fn score_with(
         |question| question.answers.iter().map(|answer| answer.text.as_str()),
         |question| steps_of(steps, &question.id),
     );
-    let outcomes = outcomes.ok_or_else(|| EvalError::NoLanguage { path: dataset.path.clone() })?;
+    let outcomes = outcomes.ok_or_else(|| Error::NoLanguage { path: dataset.path.clone() })?;
     let ids = || dataset.questions.iter().map(|question| question.id.as_str());
     add_up(&dataset.path, ids().zip(outcomes), true)
 }
@@ -164,12 +164,12 @@ pub(crate) fn add_up<'a>(
     path: &Path,
     results: impl Iterator<Item = (&'a str, Outcome)>,
     keep: bool,
-) -> Result<Score, EvalError> {
+) -> Result<Score, Error> {
     let (mut questions, mut matches, mut overlap) = (0_usize, 0_usize, 0.0);
     let (mut unanswered, mut per_question) = (Vec::new(), Vec::new());
     for (id, Outcome { exact_match, answered, f1 }) in results {
         let Some(f1) = f1 else {
-            return Err(EvalError::NoGold { path: path.to_path_buf(), id: id.to_owned() });
+            return Err(Error::NoGold { path: path.to_path_buf(), id: id.to_owned() });
         };
         questions += 1;
         matches += usize::from(exact_match);
@@ -182,7 +182,7 @@ pub(crate) fn add_up<'a>(
         }
     }
     if questions == 0 {
-        return Err(EvalError::NoQuestions { path: path.to_path_buf() });
+        return Err(Error::NoQuestions { path: path.to_path_buf() });
     }
     Ok(Score {
         exact_match: 100.0 * matches as f64 / questions as f64,

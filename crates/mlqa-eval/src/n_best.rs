@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use whole_file::WholeFile;
 
-use crate::EvalError;
+use crate::Error;
 use crate::files::write_json;
 
 /// One answer to a question.
@@ -74,8 +74,8 @@ impl NBest {
 /// atomically.
 ///
 /// # Errors
-/// [`EvalError::Write`].
-pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), EvalError> {
+/// [`Error::Write`].
+pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), Error> {
     let by_id: BTreeMap<&str, &NBest> = all.iter().map(|one| (one.id.as_str(), one)).collect();
     write_json(path.as_ref(), &by_id)
 }
@@ -97,8 +97,8 @@ impl NBestFile {
     /// Starts the file that [`NBestFile::finish`] will name `path`.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn create(path: &Path) -> Result<Self, EvalError> {
+    /// [`Error::Write`].
+    pub fn create(path: &Path) -> Result<Self, Error> {
         let file = WholeFile::create(path).map_err(|source| unwritable(path, source))?;
         Ok(Self { file, separator: "{\n" })
     }
@@ -106,8 +106,8 @@ impl NBestFile {
     /// Adds some questions' lists.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn add(&mut self, all: &[NBest]) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn add(&mut self, all: &[NBest]) -> Result<(), Error> {
         let path = self.file.path().to_owned();
         let mut write = || -> io::Result<()> {
             for part in all.par_chunks(PART).map(lines).collect::<Result<Vec<_>, _>>()? {
@@ -123,8 +123,8 @@ impl NBestFile {
     /// Ends the file and gives it its name.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn finish(mut self) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn finish(mut self) -> Result<(), Error> {
         let path = self.file.path().to_owned();
         let end = if self.separator == BETWEEN { "\n}\n" } else { "{\n}\n" };
         self.file
@@ -147,8 +147,8 @@ fn lines(part: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
     Ok(lines)
 }
 
-fn unwritable(path: &Path, source: io::Error) -> EvalError {
-    EvalError::Write { path: path.to_path_buf(), source }
+fn unwritable(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.to_path_buf(), source }
 }
 
 #[cfg(test)]

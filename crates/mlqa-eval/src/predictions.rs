@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::files::{parse_json, read_text, write_json};
 use crate::rows::first_row;
-use crate::{EvalError, NBest};
+use crate::{Error, NBest};
 
 const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}";
 
@@ -16,21 +16,21 @@ impl Predictions {
     /// Reads `{"<id>": "<answer>", …}`.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is anything else;
-    /// [`EvalError::Content`] where it is rows with a `prediction_text`.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else;
+    /// [`Error::Content`] where it is rows with a `prediction_text`.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::parse(&read_text(path)?, path)
     }
 
     /// The same of a file's text; `path` is for messages.
-    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, EvalError> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let rows = || first_row(text).filter(|(row, _)| row.contains_key("prediction_text"));
         parse_json(text, path, EXPECTED).map(Self).map_err(|error| match rows() {
             None => error,
             Some((_, form)) => {
                 let message = format!("holds predictions as rows, {form}; expected {EXPECTED}");
-                EvalError::Content { path: path.to_path_buf(), message }
+                Error::Content { path: path.to_path_buf(), message }
             }
         })
     }
@@ -38,8 +38,8 @@ impl Predictions {
     /// Writes the same form, ids sorted, atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         write_json(path.as_ref(), &self.0)
     }
 

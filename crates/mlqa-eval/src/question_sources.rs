@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{path_as_text, read_json, write_json};
-use crate::{EvalError, Language};
+use crate::{Error, Language};
 
 /// The file's name, beside the prediction files that it describes.
 const FILE: &str = "questions.json";
@@ -43,7 +43,7 @@ pub struct QuestionSource {
 /// sources.write(&folder)?;
 /// assert_eq!(QuestionSources::read(&folder)?, Some(sources));
 /// # std::fs::remove_dir_all(&folder).unwrap();
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
@@ -75,16 +75,16 @@ impl QuestionSources {
     /// Writes `questions.json` into the folder of the predictions, atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         write_json(&folder.as_ref().join(FILE), self)
     }
 
     /// The content of a folder's `questions.json`; `None` if there is none.
     ///
     /// # Errors
-    /// [`EvalError::Read`], [`EvalError::Json`].
-    pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>, EvalError> {
+    /// [`Error::Read`], [`Error::Json`].
+    pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>, Error> {
         let path = folder.as_ref().join(FILE);
         if !path.exists() {
             return Ok(None);

@@ -6,7 +6,7 @@ use std::path::Path;
 use results::{Spread, Table, cell};
 
 use crate::files::write_together;
-use crate::{Average, Cell, EvalError, Language, Matrix};
+use crate::{Average, Cell, Error, Language, Matrix};
 
 /// The question languages of the first paper's Table I, in its order.
 pub const TABLE_ONE_LANGUAGES: [Language; 6] =
@@ -86,8 +86,8 @@ impl Matrix {
     /// the first gets its name.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
         let json = folder.join("matrix.json");
         let bytes = self.to_json(&json)?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Deserializer, Map, Value};
 
 use crate::files::parse_json;
-use crate::{Answer, Dataset, EvalError, Question, TypedDataset};
+use crate::{Answer, Dataset, Error, Question, TypedDataset};
 
 const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, or one a line) as \
     {\"question\": \"…\", \"passage\": \"…\", \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \
@@ -18,9 +18,9 @@ const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"con
 ///
 /// # Errors
 /// What is wrong with a row, or what rows of another form are.
-pub(crate) fn rows(text: &str, path: &Path) -> Result<Option<Vec<Row>>, EvalError> {
+pub(crate) fn rows(text: &str, path: &Path) -> Result<Option<Vec<Row>>, Error> {
     if let Some(message) = other_rows(text) {
-        return Err(EvalError::Content { path: path.to_path_buf(), message });
+        return Err(Error::Content { path: path.to_path_buf(), message });
     }
     match text.contains("\"passage\"") {
         _ if text.trim_start().starts_with('[') => parse_json(text, path, EXPECTED).map(Some),
@@ -29,13 +29,13 @@ pub(crate) fn rows(text: &str, path: &Path) -> Result<Option<Vec<Row>>, EvalErro
     }
 }
 
-fn lines(text: &str, path: &Path) -> Result<Vec<Row>, EvalError> {
+fn lines(text: &str, path: &Path) -> Result<Vec<Row>, Error> {
     let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     numbered
         .map(|(index, line)| {
             parse_json(line, path, EXPECTED).map_err(|error| match error {
-                EvalError::Json { path, column, message, expected, .. } => {
-                    EvalError::Json { path, line: index + 1, column, message, expected }
+                Error::Json { path, column, message, expected, .. } => {
+                    Error::Json { path, line: index + 1, column, message, expected }
                 }
                 other => other,
             })
@@ -77,7 +77,7 @@ pub(crate) fn first_row(text: &str) -> Option<(Map<String, Value>, &'static str)
 }
 
 /// The questions of rows and their types, of which there may be none.
-pub(crate) fn from_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, EvalError> {
+pub(crate) fn from_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, Error> {
     let mut types = BTreeMap::new();
     let mut questions = Vec::with_capacity(rows.len());
     let mut passages: HashMap<String, Arc<str>> = HashMap::new();
@@ -96,7 +96,7 @@ pub(crate) fn from_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, Eva
                 "question `{id}`: answer.end is {end}, but {length} code points from {start} end \
                  elsewhere; `end` is one past the answer's last"
             );
-            return Err(EvalError::Content { path: path.to_path_buf(), message });
+            return Err(Error::Content { path: path.to_path_buf(), message });
         }
         questions.push(question);
         types.extend(row.subtype.map(|subtype| (id, subtype)));

@@ -15,9 +15,7 @@ use crate::json_tokens::Tokens;
 use crate::metric::{Outcome, add_up, outcomes};
 use crate::parts;
 use crate::questions::{Part, Question, Questions};
-use crate::{
-    Dataset, EvalError, LanguageScores, Normalization, Predictions, Score, score_by_language,
-};
+use crate::{Dataset, Error, LanguageScores, Normalization, Predictions, Score, score_by_language};
 
 /// The score of a question file, read as far as scoring needs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +40,7 @@ pub struct ScoredFile {
 /// let [dataset, predictions] = ["dataset", "predictions"].map(|n| format!("{folder}/{n}.json"));
 /// let scored = score_files(dataset, predictions, Normalization::Mlqa(Language::ZH))?;
 /// assert_eq!(scored.score.f1, 64.98532601243599);
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
@@ -51,7 +49,7 @@ pub fn score_files(
     dataset: impl AsRef<Path>,
     predictions: impl AsRef<Path>,
     rules: impl Into<Option<Normalization>>,
-) -> Result<ScoredFile, EvalError> {
+) -> Result<ScoredFile, Error> {
     scored(dataset.as_ref(), predictions.as_ref(), rules.into(), true)
 }
 
@@ -63,7 +61,7 @@ pub fn score_files_in_total(
     dataset: impl AsRef<Path>,
     predictions: impl AsRef<Path>,
     rules: impl Into<Option<Normalization>>,
-) -> Result<ScoredFile, EvalError> {
+) -> Result<ScoredFile, Error> {
     scored(dataset.as_ref(), predictions.as_ref(), rules.into(), false)
 }
 
@@ -72,14 +70,14 @@ fn scored(
     predictions: &Path,
     rules: Option<Normalization>,
     keep: bool,
-) -> Result<ScoredFile, EvalError> {
+) -> Result<ScoredFile, Error> {
     // A file that can be read twice is read again for the error.
     let whole = match path.is_file() && path != Path::new("-") {
         true => None,
         false => Some(read_text(path)?),
     };
     // Of two files from standard input the question file is read.
-    let text: OnceLock<Result<String, EvalError>> = OnceLock::new();
+    let text: OnceLock<Result<String, Error>> = OnceLock::new();
     let given: OnceLock<Option<PredictionFile>> = OnceLock::new();
     let by_id = || {
         let text = text.get_or_init(|| read_text(predictions)).as_deref();
@@ -110,7 +108,7 @@ fn scored(
     let ids = || parts.iter().flat_map(Questions::ids);
     let named = name_languages(ids());
     let score = outcomes
-        .ok_or_else(|| EvalError::NoLanguage { path: path.to_path_buf() })
+        .ok_or_else(|| Error::NoLanguage { path: path.to_path_buf() })
         .and_then(|all| add_up(path, ids().zip(all.into_iter().flatten()), keep || named));
     let unanswered = score.as_ref().map_or(0, |score| score.unanswered.len());
     // Two questions of one id use one prediction, or none.
@@ -130,8 +128,8 @@ fn scored(
 const MOST: usize = 16;
 
 /// The question file in parts; `None` where the full parser has to say what is wrong.
-fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Questions>>, EvalError> {
-    let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
+fn parse(path: &Path, whole: Option<&str>) -> Result<Option<Vec<Questions>>, Error> {
+    let failed = |source| Error::Read { path: path.to_path_buf(), source };
     if let Some(text) = whole {
         let golds = Questions::read(text.as_bytes(), Part::WHOLE).map_err(failed)?;
         return Ok(golds.map(|golds| vec![golds]));
@@ -203,10 +201,10 @@ impl PredictionFile {
 fn score_slowly(
     questions: &str,
     path: &Path,
-    answers: Result<String, EvalError>,
+    answers: Result<String, Error>,
     predictions: &Path,
     rules: Option<Normalization>,
-) -> Result<ScoredFile, EvalError> {
+) -> Result<ScoredFile, Error> {
     let dataset = Dataset::parse(questions, path)?;
     let predictions = Predictions::parse(&answers?, predictions)?;
     let (score, languages) = score_by_language(&dataset, &predictions, rules)?;

@@ -14,7 +14,7 @@
 //! let question = file.questions().next().unwrap();
 //! assert_eq!(question.extra.get("is_impossible"), Some(&true.into()));
 //! assert!(serde_json::to_string(&file).unwrap().contains("\"is_impossible\":true"));
-//! # Ok::<(), mlqa_eval::EvalError>(())
+//! # Ok::<(), mlqa_eval::Error>(())
 //! ```
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::EvalError;
+use crate::Error;
 use crate::files::{in_order, parse_json, read_text, write_whole};
 
 pub(crate) const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
@@ -99,8 +99,8 @@ impl File {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is no SQuAD file.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::Read`]; [`Error::Json`] with line and column where it is no SQuAD file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::parse(&read_text(path)?, path)
     }
@@ -108,16 +108,16 @@ impl File {
     /// Parses a file's text; `path` is for messages.
     ///
     /// # Errors
-    /// [`EvalError::Json`] with line and column where it is no SQuAD file.
-    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::Json`] with line and column where it is no SQuAD file.
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         parse_json(text, path.as_ref(), EXPECTED)
     }
 
     /// Writes compact JSON, atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         write_whole(path, self.to_json(path)?)
     }
@@ -125,10 +125,10 @@ impl File {
     /// The bytes that [`File::write`] writes; `path` is for messages.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn to_json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+    /// [`Error::Write`].
+    pub fn to_json(&self, path: &Path) -> Result<Vec<u8>, Error> {
         serde_json::to_vec(self)
-            .map_err(|error| EvalError::Write { path: path.to_path_buf(), source: error.into() })
+            .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })
     }
 
     /// All questions, in file order.
@@ -142,7 +142,7 @@ impl Qa {
     /// The value of a further key, for instance `subtype`; `None` where the key is absent or null.
     ///
     /// # Errors
-    /// [`EvalError::Content`] naming the file, the question and the key if the value is of another
+    /// [`Error::Content`] naming the file, the question and the key if the value is of another
     /// type.
     ///
     /// ```
@@ -154,15 +154,15 @@ impl Qa {
     /// let question = file.questions().next().unwrap();
     /// assert_eq!(question.field::<usize>("head_start", "train.json")?, Some(3));
     /// assert!(question.field::<String>("head_start", "train.json").is_err());
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     pub fn field<T: DeserializeOwned>(
         &self,
         key: &str,
         path: impl AsRef<Path>,
-    ) -> Result<Option<T>, EvalError> {
+    ) -> Result<Option<T>, Error> {
         let Some(value) = self.extra.get(key) else { return Ok(None) };
-        Option::deserialize(value).map_err(|error| EvalError::Content {
+        Option::deserialize(value).map_err(|error| Error::Content {
             path: path.as_ref().to_path_buf(),
             message: format!("question `{}`: its `{key}` is {value}: {error}", self.id),
         })

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::files::{in_order, read_json, write_json};
 use crate::metric::{overlap_f1, python_float};
 use crate::token_buffer::TokenBuffer;
-use crate::{Dataset, EvalError, NBest, Normalization, Predictions};
+use crate::{Dataset, Error, NBest, Normalization, Predictions};
 
 /// How sure a model is that a question has no answer, by id, in the order of the file: the larger,
 /// the surer. Null odds as [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
@@ -21,8 +21,8 @@ impl NullOdds {
     /// Reads `{"<id>": 0.25, …}`.
     ///
     /// # Errors
-    /// [`EvalError::Read`]; [`EvalError::Json`] with line and column where it is anything else.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
     }
 
@@ -35,8 +35,8 @@ impl NullOdds {
     /// Writes the form that [`NullOdds::read`] reads, ids sorted, atomically.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+    /// [`Error::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let by_id: BTreeMap<&str, f64> =
             self.0.iter().map(|(id, odds)| (id.as_str(), *odds)).collect();
         write_json(path.as_ref(), &by_id)
@@ -101,20 +101,20 @@ struct Scored<'a> {
 /// let predictions = predictions.map(|(id, text)| (id.into(), text.into()));
 /// let score = score_squad2(&dataset, &Predictions(predictions.into()), None, 1.0)?;
 /// assert_eq!((score.all.exact, score.all.total), (100.0, 2));
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::NoQuestions`] if no question has a prediction; [`EvalError::Config`] if odds are
+/// [`Error::NoQuestions`] if no question has a prediction; [`Error::Config`] if odds are
 /// given, but none for a question that has a prediction, or `threshold` is NaN.
 pub fn score_squad2(
     dataset: &Dataset,
     predictions: &Predictions,
     odds: Option<&NullOdds>,
     threshold: f64,
-) -> Result<Squad2Score, EvalError> {
+) -> Result<Squad2Score, Error> {
     if threshold.is_nan() {
-        return Err(EvalError::config("null threshold", threshold, "a number"));
+        return Err(Error::config("null threshold", threshold, "a number"));
     }
     let mut scored = Vec::with_capacity(dataset.questions.len());
     let mut unanswered = Vec::new();
@@ -144,7 +144,7 @@ pub fn score_squad2(
         });
     }
     if scored.is_empty() {
-        return Err(EvalError::NoQuestions { path: dataset.path.clone() });
+        return Err(Error::NoQuestions { path: dataset.path.clone() });
     }
     // Of all questions, as in the script.
     let without = dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
@@ -158,7 +158,7 @@ pub fn score_squad2(
             (None, Some(_)) => {
                 let rule = "an object with the odds of every question that has a prediction";
                 let value = format!("without `{}`", one.id);
-                return Err(EvalError::config("null odds", value, rule));
+                return Err(Error::config("null odds", value, rule));
             }
         };
         if own > threshold {

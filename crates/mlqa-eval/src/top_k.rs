@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, EvalError, NBest, Normalization};
+use crate::{Dataset, Error, NBest, Normalization};
 
 /// Which answers are counted separately among the k best.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -46,11 +46,11 @@ pub enum TopKUnique {
 /// let rules = Normalization::Mlqa(Language::EN);
 /// let within = |k| top_k_exact_match(&dataset, &n_best, k, rules, TopKUnique::default());
 /// assert_eq!((within(1)?, within(2)?), (0.0, 100.0));
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::Config`] if `k` is 0; [`EvalError::NoQuestions`]; [`EvalError::NoGold`] if a
+/// [`Error::Config`] if `k` is 0; [`Error::NoQuestions`]; [`Error::NoGold`] if a
 /// question with a list has no gold answer.
 pub fn top_k_exact_match(
     dataset: &Dataset,
@@ -58,9 +58,9 @@ pub fn top_k_exact_match(
     k: usize,
     normalization: Normalization,
     unique: TopKUnique,
-) -> Result<f64, EvalError> {
+) -> Result<f64, Error> {
     if k == 0 {
-        return Err(EvalError::config("k", k, "at least 1"));
+        return Err(Error::config("k", k, "at least 1"));
     }
     dataset.require_questions()?;
     let lists: HashMap<&str, &NBest> = n_best.iter().map(|one| (one.id.as_str(), one)).collect();

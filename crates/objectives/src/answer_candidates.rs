@@ -5,7 +5,7 @@ use torch_ext::upload;
 
 use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_place};
 use crate::span_checks::{Gold, check_order};
-use crate::{IGNORE_INDEX, LossError, TopKSpans};
+use crate::{Error, IGNORE_INDEX, TopKSpans};
 
 /// A list of spans for each row, the best first: tensors borrowed from [`TopKSpans`] or
 /// [`AnswerCandidates`], or read from a file.
@@ -49,7 +49,7 @@ impl CandidateSpans<'_> {
         length: i64,
         like: &'static str,
         device: Device,
-    ) -> Result<Listed, LossError> {
+    ) -> Result<Listed, Error> {
         let (_, slots) = check_matrix("candidates.starts", self.starts, "[B, M]")?;
         let shape = [batch, slots];
         check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
@@ -58,7 +58,7 @@ impl CandidateSpans<'_> {
         let place = common_place([self.starts, self.ends, self.valid], device);
         let valid = upload(self.valid, place)?;
         let empty = valid.f_logical_not()?;
-        let filled = |positions: &Tensor| -> Result<Tensor, LossError> {
+        let filled = |positions: &Tensor| -> Result<Tensor, Error> {
             Ok(upload(positions, place)?.f_masked_fill(&empty, 0)?)
         };
         let (starts, ends) = (filled(self.starts)?, filled(self.ends)?);
@@ -123,9 +123,9 @@ pub struct AnswerCandidates {
 /// - returns tensors of the same K on the device of `spans`
 ///
 /// # Errors
-/// [`LossError::Empty`] if K = 0; [`LossError::Range`] if a span leaves the window;
-/// [`LossError::Reversed`] if a span or a gold span ends before it starts; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span leaves the window;
+/// [`Error::Reversed`] if a span or a gold span ends before it starts; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
 /// fit.
 ///
 /// # Example
@@ -148,13 +148,13 @@ pub fn answer_candidates(
     gold_ends: &Tensor,
     length: i64,
     slot: GoldSlot,
-) -> Result<AnswerCandidates, LossError> {
+) -> Result<AnswerCandidates, Error> {
     const LIKE: &str = "candidates.starts";
     let (batch, _) = check_matrix(LIKE, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
     let Listed { slots, starts, ends, valid } = spans.check_batch(batch, length, LIKE, device)?;
     if slots == 0 {
-        return Err(LossError::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
+        return Err(Error::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
     }
     let gold = Gold::new(gold_starts, gold_ends, batch, length, LIKE, device)?;
     let gold_start = gold.starts.f_unsqueeze(1)?; // [B, 1]
@@ -162,10 +162,10 @@ pub fn answer_candidates(
     let present = gold.present.f_unsqueeze(1)?;
     let column = Tensor::f_arange(slots, (Kind::Int64, device))?.f_unsqueeze(0)?; // [1, K]
     // The first column of each row where the mask holds; any column where it holds nowhere.
-    let first = |mask: &Tensor| -> Result<Tensor, LossError> {
+    let first = |mask: &Tensor| -> Result<Tensor, Error> {
         Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slots)?)?.f_argmax(1, true)?)
     };
-    let is_gold = |starts: &Tensor, ends: &Tensor| -> Result<Tensor, LossError> {
+    let is_gold = |starts: &Tensor, ends: &Tensor| -> Result<Tensor, Error> {
         let same = starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
         Ok(same.f_logical_and(&present)?)
     };

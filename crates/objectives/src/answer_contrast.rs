@@ -8,8 +8,7 @@ use crate::hard_negatives::unit;
 use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{
-    CandidateSpans, Checks, HardNegatives, IGNORE_INDEX, LossError, NegativeSelection,
-    hard_negatives,
+    CandidateSpans, Checks, Error, HardNegatives, IGNORE_INDEX, NegativeSelection, hard_negatives,
 };
 
 /// Options of [`answer_contrast`].
@@ -101,12 +100,12 @@ pub enum QuestionVector {
 ///   in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss; [`LossError::EmptyRow`] if a row with a gold span
-/// has no question token; [`LossError::Domain`] unless `temperature` is above 0 and at most 1000,
-/// or if `count` is 0; [`LossError::Range`] if a candidate leaves the window;
-/// [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for hidden states of tokens that are used,
+/// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span
+/// has no question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000,
+/// or if `count` is 0; [`Error::Range`] if a candidate leaves the window;
+/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`Error::NotFinite`] for hidden states of tokens that are used,
 /// those of all candidates included.
 ///
 /// # Example
@@ -124,7 +123,7 @@ pub enum QuestionVector {
 /// let config = AnswerContrastConfig::default();
 /// let loss = answer_contrast(&hidden, &question, &gold, &gold, &list, &config)?;
 /// assert!((loss.double_value(&[]) - 4_f64.ln()).abs() < 1e-6);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn answer_contrast(
     hidden: &Tensor,
@@ -133,7 +132,7 @@ pub fn answer_contrast(
     gold_ends: &Tensor,
     candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     // Cosines of bfloat16 would have three digits.
     without_autocast(|| in_full(hidden, question_mask, gold_starts, gold_ends, candidates, config))?
 }
@@ -146,7 +145,7 @@ fn in_full(
     gold_ends: &Tensor,
     candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
     check_temperature(config.temperature)?;
@@ -155,7 +154,7 @@ fn in_full(
     let kept = gold.rows()?; // [n] of the B rows
     if kept.size1()? == 0 {
         let reason = "no row has its gold span inside the window";
-        return Err(LossError::Empty { tensor: "gold_starts", reason });
+        return Err(Error::Empty { tensor: "gold_starts", reason });
     }
     let kept = upload(&kept, device)?;
     let question = question_tokens(question_mask, &gold, config.question)?; // [B, 1, L]
@@ -184,7 +183,7 @@ fn question_tokens(
     question_mask: &Tensor,
     gold: &Gold,
     question: QuestionVector,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let (_, length) = question_mask.size2()?;
     let device = gold.present.device();
     let place = common_place([question_mask, &gold.checked], device);
@@ -195,7 +194,7 @@ fn question_tokens(
             let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
             if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
                 let reason = "no token of the question is marked";
-                return Err(LossError::EmptyRow { tensor: "question_mask", row: *row, reason });
+                return Err(Error::EmptyRow { tensor: "question_mask", row: *row, reason });
             }
             question_mask.f_logical_and(&present)?
         }
@@ -214,7 +213,7 @@ fn check_finite(
     question: &Tensor,
     gold: &Gold,
     candidates: &CandidateSpans<'_>,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let [batch, length, _] = check_hidden(hidden)?;
     let list = candidates.check_batch(batch, length, "hidden", hidden.device())?;
     let present = gold.present.f_unsqueeze(1)?;
@@ -227,7 +226,7 @@ fn check_finite(
     if let Some(index) = first_true(&bad)? {
         let value = hidden.f_double_value(&index)?;
         let rule = "the hidden state of a token that is used must be finite";
-        return Err(LossError::NotFinite { tensor: "hidden", index, value, rule });
+        return Err(Error::NotFinite { tensor: "hidden", index, value, rule });
     }
     Ok(())
 }
@@ -249,7 +248,7 @@ impl Terms {
         negatives: &HardNegatives,
         kept: &Tensor,
         config: &AnswerContrastConfig,
-    ) -> Result<Self, LossError> {
+    ) -> Result<Self, Error> {
         let (rows, width, size) = vectors.size3()?;
         let device = vectors.device();
         let (question, right) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
@@ -291,7 +290,7 @@ impl Terms {
     }
 
     /// The mean over the rows that have anything to contrast with.
-    fn loss(&self, temperature: f64) -> Result<Tensor, LossError> {
+    fn loss(&self, temperature: f64) -> Result<Tensor, Error> {
         let logits = self.cosines.f_div_scalar(temperature)?;
         let logits = logits.f_masked_fill(&self.present.f_logical_not()?, f64::NEG_INFINITY)?;
         let losses = logits.f_cross_entropy_loss::<Tensor>(
@@ -305,7 +304,7 @@ impl Terms {
         let carries = terms.f_gt(1)?.f_nonzero()?.f_squeeze_dim(1)?;
         if carries.size1()? == 0 {
             let reason = "no row has a wrong answer to contrast with";
-            return Err(LossError::Empty { tensor: "candidates.valid", reason });
+            return Err(Error::Empty { tensor: "candidates.valid", reason });
         }
         Ok(losses.f_index_select(0, &carries)?.f_mean(None::<Kind>)?)
     }

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{Part, PartSeeds, current_group};
 
-use crate::LossError;
+use crate::Error;
 
 /// One step over a contrastive batch too large for memory, cut into micro-batches whose gradients
 /// equal the whole batch's (GradCache, Gao et al. 2021).
@@ -34,19 +34,19 @@ use crate::LossError;
 /// Returns the loss, without a graph.
 ///
 /// # Errors
-/// [`LossError::Empty`] without a micro-batch or an embedding; [`LossError::Count`] if `embed`
+/// [`Error::Empty`] without a micro-batch or an embedding; [`Error::Count`] if `embed`
 /// returns another number of tensors than before; whatever `embed` and `loss` return.
 ///
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastRows, InfoNceConfig, LossError, Part, cached_step, info_nce};
+/// use objectives::{ContrastRows, InfoNceConfig, Error, Part, cached_step, info_nce};
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
 /// let part = |number: usize| Part { first: 16 * number, rows: rows() };
 /// let micro_batches: Vec<Part<Tensor>> = (0..4).map(part).collect();
-/// let embed = |rows: &Tensor| -> Result<Vec<Tensor>, LossError> {
+/// let embed = |rows: &Tensor| -> Result<Vec<Tensor>, Error> {
 ///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
 /// };
 /// let config = InfoNceConfig::default();
@@ -55,15 +55,15 @@ use crate::LossError;
 /// })?;
 /// assert!((loss.double_value(&[]) - 64_f64.ln()).abs() < 1e-5);
 /// assert!(weight.grad().defined());
-/// # Ok::<(), LossError>(())
+/// # Ok::<(), Error>(())
 /// ```
-pub fn cached_step<T, E: From<LossError>>(
+pub fn cached_step<T, E: From<Error>>(
     micro_batches: &[Part<T>],
     device: Device,
     mut embed: impl FnMut(&T) -> Result<Vec<Tensor>, E>,
     loss: impl FnOnce(&[Tensor]) -> Result<Tensor, E>,
 ) -> Result<Tensor, E> {
-    let (group, seeds) = (current_group(), PartSeeds::new().map_err(LossError::from)?);
+    let (group, seeds) = (current_group(), PartSeeds::new().map_err(Error::from)?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
     let own = |number: &usize| number % size == rank;
     let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
@@ -72,24 +72,24 @@ pub fn cached_step<T, E: From<LossError>>(
             cached.push(None);
             continue;
         }
-        seeds.enter(*first).map_err(LossError::from)?;
+        seeds.enter(*first).map_err(Error::from)?;
         let embeddings = no_grad(|| embed(rows))?;
         let first = cached.iter().flatten().next();
         check_count(first.map(Vec::len), embeddings.len())?;
         cached.push(Some(embeddings));
     }
     let cached = match &group {
-        Some(group) => group.gather_parts(cached, device).map_err(LossError::from)?,
+        Some(group) => group.gather_parts(cached, device).map_err(Error::from)?,
         None => cached.into_iter().flatten().collect(),
     };
     let leaves = concatenate(&cached)?;
-    seeds.enter(0).map_err(LossError::from)?;
+    seeds.enter(0).map_err(Error::from)?;
     let total = loss(&leaves)?;
     let share = match size {
         1 => total.shallow_clone(),
-        _ => total.f_div_scalar(size as f64).map_err(LossError::from)?,
+        _ => total.f_div_scalar(size as f64).map_err(Error::from)?,
     };
-    torch_ext::backward(&share).map_err(LossError::from)?;
+    torch_ext::backward(&share).map_err(Error::from)?;
 
     let mut first = vec![0; leaves.len()];
     for (number, (part, before)) in micro_batches.iter().zip(&cached).enumerate() {
@@ -99,33 +99,33 @@ pub fn cached_step<T, E: From<LossError>>(
             }
             continue;
         }
-        seeds.enter(part.first).map_err(LossError::from)?;
+        seeds.enter(part.first).map_err(Error::from)?;
         let embeddings = embed(&part.rows)?;
         check_count(Some(before.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
             // The cached gradients carry the scale of the loss already.
             let passed_on = torch_ext::without_autocast(|| surrogate.f_backward());
-            passed_on.map_err(LossError::from)?.map_err(LossError::from)?;
+            passed_on.map_err(Error::from)?.map_err(Error::from)?;
         }
     }
-    seeds.enter(0).map_err(LossError::from)?;
-    Ok(total.f_detach().map_err(LossError::from)?)
+    seeds.enter(0).map_err(Error::from)?;
+    Ok(total.f_detach().map_err(Error::from)?)
 }
 
-fn check_count(expected: Option<usize>, got: usize) -> Result<(), LossError> {
+fn check_count(expected: Option<usize>, got: usize) -> Result<(), Error> {
     match expected {
         Some(expected) if expected != got => {
-            Err(LossError::Count { what: "tensors from embed", expected, got })
+            Err(Error::Count { what: "tensors from embed", expected, got })
         }
         _ => Ok(()),
     }
 }
 
 /// Each embedding over the whole batch, as a leaf.
-fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, LossError> {
+fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let count = cached.first().map_or(0, Vec::len);
     if count == 0 {
-        return Err(LossError::Empty { tensor: "micro_batches", reason: "nothing was embedded" });
+        return Err(Error::Empty { tensor: "micro_batches", reason: "nothing was embedded" });
     }
     (0..count)
         .map(|which| {
@@ -142,7 +142,7 @@ fn surrogate(
     leaves: &[Tensor],
     first: &mut [i64],
     factor: f64,
-) -> Result<Option<Tensor>, LossError> {
+) -> Result<Option<Tensor>, Error> {
     let mut sum: Option<Tensor> = None;
     for ((embedding, leaf), first) in embeddings.iter().zip(leaves).zip(first) {
         let rows = embedding.size().first().copied().unwrap_or(0);

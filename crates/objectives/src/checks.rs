@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::LossError;
+use crate::Error;
 
 /// How much a loss checks before it computes.
 ///
@@ -23,20 +23,20 @@ pub enum Checks {
 pub const MAX_TEMPERATURE: f64 = 1000.0;
 
 /// Refuses a temperature that no contrast can use.
-pub(crate) fn check_temperature(value: f64) -> Result<(), LossError> {
+pub(crate) fn check_temperature(value: f64) -> Result<(), Error> {
     let option = "temperature";
     if !value.is_finite() || value <= 0.0 {
-        return Err(LossError::Domain { option, value, rule: "finite and above 0" });
+        return Err(Error::Domain { option, value, rule: "finite and above 0" });
     }
     if value > MAX_TEMPERATURE {
-        return Err(LossError::Domain { option, value, rule: "at most 1000" });
+        return Err(Error::Domain { option, value, rule: "at most 1000" });
     }
     Ok(())
 }
 
 /// The shape, after making sure that there is one.
-pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, LossError> {
-    if tensor.defined() { Ok(tensor.size()) } else { Err(LossError::Undefined { tensor: name }) }
+pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, Error> {
+    if tensor.defined() { Ok(tensor.size()) } else { Err(Error::Undefined { tensor: name }) }
 }
 
 /// The sizes of a tensor of two dimensions; `letters` is how the documentation writes its shape.
@@ -44,12 +44,10 @@ pub(crate) fn check_matrix(
     name: &'static str,
     tensor: &Tensor,
     letters: &str,
-) -> Result<(i64, i64), LossError> {
+) -> Result<(i64, i64), Error> {
     match *shape_of(name, tensor)?.as_slice() {
         [rows, columns] => Ok((rows, columns)),
-        ref got => {
-            Err(LossError::Shape { tensor: name, expected: letters.into(), got: got.to_vec() })
-        }
+        ref got => Err(Error::Shape { tensor: name, expected: letters.into(), got: got.to_vec() }),
     }
 }
 
@@ -59,12 +57,12 @@ pub(crate) fn check_shape(
     tensor: &Tensor,
     expected: &[i64],
     letters: &str,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let got = shape_of(name, tensor)?;
     if got == expected {
         return Ok(());
     }
-    Err(LossError::Shape { tensor: name, expected: format!("{letters} = {expected:?}"), got })
+    Err(Error::Shape { tensor: name, expected: format!("{letters} = {expected:?}"), got })
 }
 
 /// Refuses every dtype but `kind`, whose name is `expected`.
@@ -73,18 +71,16 @@ pub(crate) fn check_kind(
     tensor: &Tensor,
     kind: Kind,
     expected: &'static str,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let got = tensor.f_kind()?;
-    if got == kind { Ok(()) } else { Err(LossError::Dtype { tensor: name, expected, got }) }
+    if got == kind { Ok(()) } else { Err(Error::Dtype { tensor: name, expected, got }) }
 }
 
 /// Refuses every dtype that is no real floating point.
-pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
+pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Error> {
     match tensor.f_kind()? {
         Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double => Ok(()),
-        got => {
-            Err(LossError::Dtype { tensor: name, expected: "Float, BFloat16, Half or Double", got })
-        }
+        got => Err(Error::Dtype { tensor: name, expected: "Float, BFloat16, Half or Double", got }),
     }
 }
 
@@ -94,12 +90,12 @@ pub(crate) fn check_device(
     tensor: &Tensor,
     like: &'static str,
     device: Device,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let got = tensor.device();
     if got == device {
         return Ok(());
     }
-    Err(LossError::Device { tensor: name, like, expected: device, got })
+    Err(Error::Device { tensor: name, like, expected: device, got })
 }
 
 /// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor
@@ -109,7 +105,7 @@ pub(crate) fn check_device_or_cpu(
     tensor: &Tensor,
     like: &'static str,
     device: Device,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     if tensor.device() == Device::Cpu { Ok(()) } else { check_device(name, tensor, like, device) }
 }
 
@@ -121,7 +117,7 @@ pub(crate) fn check_mask(
     letters: &str,
     like: &'static str,
     device: Device,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     check_shape(name, mask, shape, letters)?;
     check_kind(name, mask, Kind::Bool, "Bool")?;
     check_device_or_cpu(name, mask, like, device)
@@ -135,7 +131,7 @@ pub(crate) fn check_int64(
     letters: &str,
     like: &'static str,
     device: Device,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     check_shape(name, numbers, shape, letters)?;
     check_kind(name, numbers, Kind::Int64, "Int64")?;
     check_device_or_cpu(name, numbers, like, device)
@@ -152,7 +148,7 @@ pub(crate) fn common_place<'a>(
 }
 
 /// The smallest and the largest of at least one integer, in one transfer from the device.
-pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), LossError> {
+pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), Error> {
     let (min, max) = ids.f_aminmax(None, false)?;
     let both = Tensor::f_stack(&[min, max], 0)?.f_to_device(Device::Cpu)?;
     Ok((both.f_int64_value(&[0])?, both.f_int64_value(&[1])?))
@@ -164,16 +160,16 @@ pub(crate) fn check_ids(
     ids: &Tensor,
     upper: i64,
     hint: &str,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let (min, max) = extent(ids)?;
     if min >= 0 && max < upper {
         return Ok(());
     }
-    Err(LossError::Range { tensor: name, rule: format!("in 0..{upper}{hint}"), min, max })
+    Err(Error::Range { tensor: name, rule: format!("in 0..{upper}{hint}"), min, max })
 }
 
 /// Where a mask is first true, in row-major order.
-pub(crate) fn first_true(mask: &Tensor) -> Result<Option<Vec<i64>>, LossError> {
+pub(crate) fn first_true(mask: &Tensor) -> Result<Option<Vec<i64>>, Error> {
     let found = mask.f_nonzero()?;
     let (count, dims) = found.size2()?;
     if count == 0 {

@@ -1,7 +1,7 @@
 //! Several losses as one.
 use tch::Tensor;
 
-use crate::LossError;
+use crate::Error;
 use crate::checks::{check_device, check_float, check_shape};
 
 /// One summand of [`combine`].
@@ -32,10 +32,10 @@ pub struct Combined {
 /// does not spoil it.
 ///
 /// # Errors
-/// [`LossError::Missing`] if there is no term, or none whose weight is not 0;
-/// [`LossError::Duplicate`] for a name used twice; [`LossError::Domain`] for a weight that is not
-/// finite; [`LossError::Shape`] for a loss that is not `[]`; [`LossError::Dtype`],
-/// [`LossError::Device`] or [`LossError::Undefined`] for one that does not fit. An error about a
+/// [`Error::Missing`] if there is no term, or none whose weight is not 0;
+/// [`Error::Duplicate`] for a name used twice; [`Error::Domain`] for a weight that is not
+/// finite; [`Error::Shape`] for a loss that is not `[]`; [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for one that does not fit. An error about a
 /// term names it.
 ///
 /// # Example
@@ -49,20 +49,20 @@ pub struct Combined {
 /// ])?;
 /// assert_eq!(sum.total.double_value(&[]), 4.0);
 /// assert_eq!(sum.parts[0].1.double_value(&[]), 2.0);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
-pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
+pub fn combine(terms: &[Term<'_>]) -> Result<Combined, Error> {
     let mut total: Option<Tensor> = None;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::with_capacity(terms.len());
     let mut first: Option<&Term<'_>> = None;
     for term in terms {
         let &Term { name, weight, loss } = term;
         if parts.iter().any(|(other, _)| *other == name) {
-            return Err(LossError::Duplicate { name });
+            return Err(Error::Duplicate { name });
         }
         if !weight.is_finite() {
             let rule = "finite, since it is the weight of a loss";
-            return Err(LossError::Domain { option: name, value: weight, rule });
+            return Err(Error::Domain { option: name, value: weight, rule });
         }
         check_shape(name, loss, &[], "[]")?;
         check_float(name, loss)?;
@@ -82,7 +82,7 @@ pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
         (None, []) => "pass at least one term",
         (None, _) => "every weight is 0, so nothing would be learned",
     };
-    Err(LossError::Missing { argument: "terms", reason })
+    Err(Error::Missing { argument: "terms", reason })
 }
 
 /// `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α is 0.5),
@@ -97,7 +97,7 @@ pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
 /// - `hard`: `[]`, [`hard_learning`](crate::hard_learning()), on the same device
 ///
 /// # Errors
-/// [`LossError::Domain`] unless `alpha` is in `[0, 1]`; as [`combine`] for the losses.
+/// [`Error::Domain`] unless `alpha` is in `[0, 1]`; as [`combine`] for the losses.
 ///
 /// # Example
 /// ```
@@ -105,15 +105,11 @@ pub fn combine(terms: &[Term<'_>]) -> Result<Combined, LossError> {
 ///
 /// let mixed = mix_by_alpha(&Tensor::from(4_f32), &Tensor::from(2_f32), 0.25)?;
 /// assert_eq!(mixed.total.double_value(&[]), 2.5);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
-pub fn mix_by_alpha(
-    contrastive: &Tensor,
-    hard: &Tensor,
-    alpha: f64,
-) -> Result<Combined, LossError> {
+pub fn mix_by_alpha(contrastive: &Tensor, hard: &Tensor, alpha: f64) -> Result<Combined, Error> {
     if !(0.0..=1.0).contains(&alpha) {
-        return Err(LossError::Domain { option: "alpha", value: alpha, rule: "in [0, 1]" });
+        return Err(Error::Domain { option: "alpha", value: alpha, rule: "in [0, 1]" });
     }
     combine(&[
         Term { name: "contrastive", weight: alpha, loss: contrastive },

@@ -2,7 +2,7 @@
 use tch::{Kind, Reduction, Tensor};
 
 use crate::checks::first_true;
-use crate::{Checks, IGNORE_INDEX, LossError};
+use crate::{Checks, Error, IGNORE_INDEX};
 
 /// How [`row_losses`] names its input in an error.
 pub(crate) struct Rows<'a> {
@@ -21,13 +21,13 @@ impl Rows<'_> {
         row: i64,
         column: i64,
         rule: &'static str,
-    ) -> Result<(), LossError> {
+    ) -> Result<(), Error> {
         let value = logits.f_double_value(&[row, column])?;
         let row = match self.origin {
             Some(origin) => origin.f_int64_value(&[row])?,
             None => row,
         };
-        Err(LossError::NotFinite { tensor: self.tensor, index: vec![row, column], value, rule })
+        Err(Error::NotFinite { tensor: self.tensor, index: vec![row, column], value, rule })
     }
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn row_losses(
     targets: &Tensor,
     label_smoothing: f64,
     about: &Rows<'_>,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let logits = match logits.f_kind()? {
         Kind::Half | Kind::BFloat16 => &logits.f_to_kind(Kind::Float)?,
         _ => logits,

@@ -6,7 +6,7 @@ use torch_ext::upload;
 use crate::checks::{check_ids, check_int64};
 use crate::cross_entropy::{Rows, row_losses};
 use crate::linear_cross_entropy::{Kernel, Reduce};
-use crate::{Checks, LossError, TokenScores};
+use crate::{Checks, Error, TokenScores};
 
 /// Options of [`entity_completion`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -51,10 +51,10 @@ pub enum EntityNormalization {
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V` or an entity
-/// number is negative; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
-/// [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity
+/// number is negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -72,14 +72,14 @@ pub enum EntityNormalization {
 /// // p = 1/2 for both sub-tokens of entity 0, 3/4 for entity 1.
 /// let by_hand = (2_f64.ln() + (4.0 / 3_f64).ln()) / 2.0;
 /// assert!((loss.double_value(&[]) - by_hand).abs() < 1e-12);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn entity_completion<'a>(
     scores: impl Into<TokenScores<'a>>,
     targets: &Tensor,
     entities: &Tensor,
     config: &EntityCompletionConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let scores = scores.into();
     let targets = &scores.check_targets(targets)?;
     let (like, device) = (scores.name(), scores.device());
@@ -115,7 +115,7 @@ pub fn entity_completion<'a>(
 
 /// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions
 /// of one.
-fn shares(entities: &Tensor) -> Result<Tensor, LossError> {
+fn shares(entities: &Tensor) -> Result<Tensor, Error> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity
     let count = sizes.size1()?;

@@ -4,7 +4,7 @@ use tch::{Device, Kind};
 /// A loss that could not be computed: which tensor or option, what was expected, what came.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LossError {
+pub enum Error {
     /// A tensor that holds nothing, as `Tensor::new()` makes it.
     #[error("{tensor}: the tensor is undefined; pass one that holds data")]
     Undefined {

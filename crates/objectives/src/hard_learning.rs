@@ -8,7 +8,7 @@ use crate::checks::{
     extent, first_true,
 };
 use crate::span_checks::reduction_kind;
-use crate::{Checks, IGNORE_INDEX, LossError};
+use crate::{Checks, Error, IGNORE_INDEX};
 
 /// Options of [`hard_learning`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -74,12 +74,12 @@ pub enum HardLearningWeighting {
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss; [`LossError::Missing`] for an argument that the
-/// config needs; [`LossError::Domain`] unless `gold_loss_weight` is finite and 0 or more;
-/// [`LossError::Range`] for a gold index outside `0..K` that is not -100; [`LossError::GoldSlot`]
-/// if it points to an empty slot; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`]
-/// or [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`].
+/// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for an argument that the
+/// config needs; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more;
+/// [`Error::Range`] for a gold index outside `0..K` that is not -100; [`Error::GoldSlot`]
+/// if it points to an empty slot; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`]
+/// or [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -92,7 +92,7 @@ pub enum HardLearningWeighting {
 /// let loss = hard_learning(&log_probs, &valid, None, None, &config)?;
 /// // 1/2 + 1/4; the third is no candidate.
 /// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn hard_learning(
     span_log_probs: &Tensor,
@@ -100,7 +100,7 @@ pub fn hard_learning(
     gold_index: Option<&Tensor>,
     weights: Option<&Tensor>,
     config: &HardLearningConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let (batch, slots) = check_matrix("span_log_probs", span_log_probs, "[B, K]")?;
     check_float("span_log_probs", span_log_probs)?;
     let (kind, device) = (reduction_kind(span_log_probs)?, span_log_probs.device());
@@ -119,7 +119,7 @@ pub fn hard_learning(
     let kept = carries.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
     if kept.size1()? == 0 {
         let reason = "no row has a candidate (and a gold one, where gold_index is given)";
-        return Err(LossError::Empty { tensor: "valid", reason });
+        return Err(Error::Empty { tensor: "valid", reason });
     }
     let empty = valid.f_index_select(0, &kept)?.f_logical_not()?; // [n, K]
     let mut gold = gold.map(|gold| gold.f_index_select(0, &kept)).transpose()?;
@@ -151,14 +151,14 @@ fn check_theta(
     slots: i64,
     span_log_probs: &Tensor,
     config: &HardLearningConfig,
-) -> Result<Option<Tensor>, LossError> {
+) -> Result<Option<Tensor>, Error> {
     use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
     let weights = match (config.weighting, weights) {
         (HardEm | Mml | Uniform, _) => return Ok(None),
         (Learned | Literal, Some(weights)) => weights,
         (Learned | Literal, None) => {
             let reason = "the weighting learns one number per slot; initial_weights makes them";
-            return Err(LossError::Missing { argument: "weights", reason });
+            return Err(Error::Missing { argument: "weights", reason });
         }
     };
     check_shape("weights", weights, &[slots], "[K]")?;
@@ -169,7 +169,7 @@ fn check_theta(
     {
         let value = weights.f_double_value(&index)?;
         let rule = "a learned weight must be finite; lower its learning rate";
-        return Err(LossError::NotFinite { tensor: "weights", index, value, rule });
+        return Err(Error::NotFinite { tensor: "weights", index, value, rule });
     }
     Ok(Some(weights.f_to_kind(reduction_kind(span_log_probs)?)?))
 }
@@ -181,16 +181,16 @@ fn check_gold_options(
     slots: i64,
     span_log_probs: &Tensor,
     config: &HardLearningConfig,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let value = config.gold_loss_weight;
     if !value.is_finite() || value < 0.0 {
         let rule = "finite and at least 0";
-        return Err(LossError::Domain { option: "gold_loss_weight", value, rule });
+        return Err(Error::Domain { option: "gold_loss_weight", value, rule });
     }
     let Some(gold) = gold_index else {
         if value > 0.0 {
             let reason = "gold_loss_weight is above 0, so the gold slots are needed";
-            return Err(LossError::Missing { argument: "gold_index", reason });
+            return Err(Error::Missing { argument: "gold_index", reason });
         }
         return Ok(());
     };
@@ -202,18 +202,18 @@ fn check_gold_options(
             let rule =
                 format!("in 0..{slots} (K of span_log_probs), or -100 in a row without gold span");
             let (min, max) = extent(gold)?;
-            return Err(LossError::Range { tensor: "gold_index", rule, min, max });
+            return Err(Error::Range { tensor: "gold_index", rule, min, max });
         }
     }
     Ok(())
 }
 
 /// Refuses a gold slot `[n]` where `empty` `[n, K]` says that there is no candidate.
-fn check_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), LossError> {
+fn check_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), Error> {
     let lost = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
     if let Some([row]) = first_true(&lost)?.as_deref() {
         let (row, slot) = (kept.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
-        return Err(LossError::GoldSlot { row, slot });
+        return Err(Error::GoldSlot { row, slot });
     }
     Ok(())
 }
@@ -235,11 +235,11 @@ impl CandidateRows {
         &self,
         weighting: HardLearningWeighting,
         theta: Option<&Tensor>,
-    ) -> Result<Tensor, LossError> {
+    ) -> Result<Tensor, Error> {
         let zeroed = || self.log_probs.f_masked_fill(&self.empty, 0.0);
         let absent = || self.log_probs.f_masked_fill(&self.empty, f64::NEG_INFINITY);
         // [n, K], sum 1 over the candidates of each row.
-        let shares = |theta: &Tensor| -> Result<Tensor, LossError> {
+        let shares = |theta: &Tensor| -> Result<Tensor, Error> {
             let theta = theta.f_expand_as(&self.log_probs)?;
             Ok(theta.f_masked_fill(&self.empty, f64::NEG_INFINITY)?.f_softmax(1, None)?)
         };
@@ -259,14 +259,14 @@ impl CandidateRows {
             }
             (HardLearningWeighting::Learned | HardLearningWeighting::Literal, None) => {
                 let reason = "the weighting learns one number per slot";
-                return Err(LossError::Missing { argument: "weights", reason });
+                return Err(Error::Missing { argument: "weights", reason });
             }
         };
         Ok(log_likelihood.f_neg()?)
     }
 
     /// Under [`Checks::Full`], refuses candidates with NaN or +∞.
-    fn check_log_probs(&self) -> Result<(), LossError> {
+    fn check_log_probs(&self) -> Result<(), Error> {
         if self.checks == Checks::Full {
             let log_probs = self.log_probs.f_masked_fill(&self.empty, 0.0)?;
             let bad = log_probs.f_isnan()?.f_logical_or(&log_probs.f_isposinf()?)?;
@@ -276,7 +276,7 @@ impl CandidateRows {
     }
 
     /// Under [`Checks::Full`], refuses candidates with −∞ in rows whose loss they make infinite.
-    fn check_finite(&self, losses: &Tensor) -> Result<(), LossError> {
+    fn check_finite(&self, losses: &Tensor) -> Result<(), Error> {
         if self.checks == Checks::Full {
             let infinite = losses.f_isfinite()?.f_logical_not()?.f_unsqueeze(1)?;
             let gone = self.log_probs.f_masked_fill(&self.empty, 0.0)?.f_isneginf()?;
@@ -286,9 +286,9 @@ impl CandidateRows {
         Ok(())
     }
 
-    fn refuse(&self, bad: &Tensor, rule: &'static str) -> Result<(), LossError> {
+    fn refuse(&self, bad: &Tensor, rule: &'static str) -> Result<(), Error> {
         if let Some([row, slot]) = first_true(bad)?.as_deref() {
-            return Err(LossError::NotFinite {
+            return Err(Error::NotFinite {
                 tensor: "span_log_probs",
                 index: vec![self.kept.f_int64_value(&[*row])?, *slot],
                 value: self.log_probs.f_double_value(&[*row, *slot])?,

@@ -6,7 +6,7 @@ use torch_ext::{upload, without_autocast};
 use crate::answer_candidates::Listed;
 use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
-use crate::{CandidateSpans, LossError};
+use crate::{CandidateSpans, Error};
 
 /// How [`hard_negatives`] chooses among the candidates that are not the gold span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -69,9 +69,9 @@ pub struct HardNegatives {
 ///   last ones
 ///
 /// # Errors
-/// [`LossError::Domain`] if `count` is 0; [`LossError::Range`] if a candidate leaves the window;
-/// [`LossError::Reversed`] if a span ends before it starts; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
+/// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate leaves the window;
+/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
 /// fit.
 ///
 /// # Example
@@ -86,7 +86,7 @@ pub struct HardNegatives {
 /// let list = CandidateSpans { starts: &tokens, ends: &tokens, valid: &valid };
 /// let negatives = hard_negatives(&hidden, &gold, &gold, &list, NegativeSelection::default())?;
 /// assert_eq!(negatives.starts.int64_value(&[0, 0]), 2);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn hard_negatives(
     hidden: &Tensor,
@@ -94,7 +94,7 @@ pub fn hard_negatives(
     gold_ends: &Tensor,
     candidates: &CandidateSpans<'_>,
     selection: NegativeSelection,
-) -> Result<HardNegatives, LossError> {
+) -> Result<HardNegatives, Error> {
     let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
@@ -102,7 +102,7 @@ pub fn hard_negatives(
         candidates.check_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
-            return Err(LossError::Domain { option: "count", value: 0.0, rule: "at least 1" });
+            return Err(Error::Domain { option: "count", value: 0.0, rule: "at least 1" });
         }
         NegativeSelection::Hardest { count } => i64::try_from(count).unwrap_or(i64::MAX).min(slots),
         NegativeSelection::TopPrediction | NegativeSelection::Random { .. } => slots.min(1),
@@ -138,7 +138,7 @@ pub fn hard_negatives(
 }
 
 /// The cosine of each span but the first with the first, `[B, S - 1]`, for tokens `[B, S, L]`.
-fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, LossError> {
+fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> {
     let vectors = unit(&mean_of_members(hidden, spans)?)?; // [B, S, H]
     let (_, slots, _) = vectors.size3()?;
     let first = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
@@ -147,7 +147,7 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, LossErr
 
 impl HardNegatives {
     /// Θ = 0.
-    pub(crate) fn none(batch: i64, device: Device) -> Result<Self, LossError> {
+    pub(crate) fn none(batch: i64, device: Device) -> Result<Self, Error> {
         let nothing = |kind| Tensor::f_zeros([batch, 0], (kind, device));
         Ok(Self {
             slots: nothing(Kind::Int64)?,
@@ -160,13 +160,13 @@ impl HardNegatives {
 
 /// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in
 /// `cosine_similarity`.
-pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, LossError> {
+pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, Error> {
     let length = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
     Ok(vectors.f_div(&length)?)
 }
 
 /// Numbers `[B, M]` f64 in `0..1` that depend on the seed, the row and the slot alone.
-fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, LossError> {
+fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
     let mut ranks = Vec::new();
     for row in 0..batch {
         let mut state = mixed(mixed(seed).wrapping_add(row.cast_unsigned()));

@@ -7,7 +7,7 @@ use crate::checks::{
     check_device, check_float, check_kind, check_matrix, check_shape, check_temperature,
 };
 use crate::linear_cross_entropy::check_finite;
-use crate::{Checks, LossError, NegativeQueue};
+use crate::{Checks, Error, NegativeQueue};
 
 /// Keys whose products with all queries exist at once on the CPU: with a few hundred queries they
 /// stay in a core's cache.
@@ -16,7 +16,7 @@ const CPU_BLOCK: i64 = 1024;
 const GPU_PRODUCTS: i64 = 1 << 26;
 
 /// Keys whose products with `anchors` exist at once.
-fn block(anchors: &Tensor) -> Result<i64, LossError> {
+fn block(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
         Device::Cpu => CPU_BLOCK,
@@ -67,7 +67,7 @@ impl InfoNceConfig {
     /// Checks the numbers, as [`info_nce`](info_nce()) does.
     ///
     /// # Errors
-    /// [`LossError::Domain`] naming the first that is out of range.
+    /// [`Error::Domain`] naming the first that is out of range.
     ///
     /// ```
     /// use objectives::InfoNceConfig;
@@ -76,13 +76,13 @@ impl InfoNceConfig {
     /// let error = hot.validate().unwrap_err().to_string();
     /// assert!(error.ends_with("must be at most 1000"));
     /// ```
-    pub fn validate(&self) -> Result<(), LossError> {
+    pub fn validate(&self) -> Result<(), Error> {
         check_temperature(self.temperature)?;
         let (option, value) = ("l2_eps", self.l2_eps);
         // Norms of hidden states are of the order of 1 to 100.
         match value > 0.0 && value <= 1e6 {
             true => Ok(()),
-            false => Err(LossError::Domain { option, value, rule: "above 0 and at most 1e6" }),
+            false => Err(Error::Domain { option, value, rule: "above 0 and at most 1e6" }),
         }
     }
 }
@@ -153,10 +153,10 @@ pub struct ContrastRows<'a> {
 /// the batch's other losses still train.
 ///
 /// # Errors
-/// [`LossError::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`LossError::Missing`] if
-/// `mask_same_entity` is set and there are no ids; [`LossError::Shape`], [`LossError::Dtype`],
-/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`LossError::NotFinite`].
+/// [`Error::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`Error::Missing`] if
+/// `mask_same_entity` is set and there are no ids; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for tensors that do not fit; under
+/// [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -172,7 +172,7 @@ pub struct ContrastRows<'a> {
 /// // Nothing known: ln of 2 keys and 14 queued ones.
 /// assert!((loss.double_value(&[]) - 16_f64.ln()).abs() < 1e-6);
 /// loss.backward();
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn info_nce(
     query: &Tensor,
@@ -181,7 +181,7 @@ pub fn info_nce(
     skip_oldest: i64,
     rows: &ContrastRows<'_>,
     config: &InfoNceConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     expect(query, key, queue, rows, config)?;
     let (query, key, ids) = match rows.valid {
         None => (query.shallow_clone(), key.shallow_clone(), rows.ids.map(Tensor::shallow_clone)),
@@ -200,7 +200,7 @@ pub fn info_nce(
         check_finite("query", &query)?;
         check_finite("key", &key)?;
     }
-    let prepare = |rows: Tensor| -> Result<Tensor, LossError> {
+    let prepare = |rows: Tensor| -> Result<Tensor, Error> {
         let rows = rows.f_to_kind(sums)?;
         if config.l2_norm { normalise(&rows, config.l2_eps) } else { Ok(rows) }
     };
@@ -248,7 +248,7 @@ pub fn info_nce(
 }
 
 /// The rows over the larger of their L2 norm and `eps`.
-fn normalise(rows: &Tensor, eps: f64) -> Result<Tensor, LossError> {
+fn normalise(rows: &Tensor, eps: f64) -> Result<Tensor, Error> {
     let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(eps)?;
     Ok(rows.f_div(&norm)?)
 }
@@ -259,7 +259,7 @@ fn expect(
     queue: Option<&NegativeQueue>,
     rows: &ContrastRows<'_>,
     config: &InfoNceConfig,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     config.validate()?;
     let (batch, width) = check_matrix("query", query, "[B, D]")?;
     check_float("query", query)?;
@@ -267,7 +267,7 @@ fn expect(
     check_kind("key", key, query.f_kind()?, "that of query")?;
     check_device("key", key, "query", query.device())?;
     if batch == 0 {
-        return Err(LossError::Empty { tensor: "query", reason: "the batch has no row" });
+        return Err(Error::Empty { tensor: "query", reason: "the batch has no row" });
     }
     if let Some(ids) = rows.ids {
         check_shape("ids", ids, &[batch], "[B]")?;
@@ -275,7 +275,7 @@ fn expect(
         check_device("ids", ids, "query", query.device())?;
     } else if config.mask_same_entity {
         let reason = "mask_same_entity needs the entity of each row";
-        return Err(LossError::Missing { argument: "ids", reason });
+        return Err(Error::Missing { argument: "ids", reason });
     }
     if let Some(valid) = rows.valid {
         check_shape("valid", valid, &[batch], "[B]")?;
@@ -303,7 +303,7 @@ struct Pairs<'a> {
 impl Pairs<'_> {
     /// The log-sum-exp over the wrong candidates within the batch, `[n]` or, for both directions,
     /// `[2n]`.
-    fn in_batch(&self, both: bool) -> Result<Vec<Tensor>, LossError> {
+    fn in_batch(&self, both: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
         let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
         let all = || Tensor::f_cat(&[self.query, self.key], 0);
@@ -329,7 +329,7 @@ impl Pairs<'_> {
 
     /// The group of each row, `[n]`: rows of one group are not wrong candidates of each other. Each
     /// row is a group or, where there are ids, each entity.
-    fn groups(&self) -> Result<Tensor, LossError> {
+    fn groups(&self) -> Result<Tensor, Error> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;
         let Some(ids) = self.ids else { return Ok(rows) };
@@ -343,7 +343,7 @@ impl Pairs<'_> {
         keys: &Tensor,
         [groups, key_groups]: [&Tensor; 2],
         offset: &Tensor,
-    ) -> Result<Tensor, LossError> {
+    ) -> Result<Tensor, Error> {
         let blocks = KeyBlocks {
             key: keys,
             groups: Some((groups, key_groups)),

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::LossError;
+use crate::Error;
 
 /// How θ, the learned weights of [`hard_learning`](crate::hard_learning()), starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -24,7 +24,7 @@ pub enum InitialWeights {
 /// - returns `[K]` f32 on `device`
 ///
 /// # Errors
-/// [`LossError::Domain`] if `slots` is 0, or unless the bias is finite.
+/// [`Error::Domain`] if `slots` is 0, or unless the bias is finite.
 ///
 /// # Example
 /// ```
@@ -33,21 +33,21 @@ pub enum InitialWeights {
 /// let theta = initial_weights(3, InitialWeights::GoldBiased(2_f64.ln()), Device::Cpu)?;
 /// let last = theta.softmax(0, Kind::Float).double_value(&[2]);
 /// assert!((last - 0.5).abs() < 1e-6); // twice as much as each of the other two
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn initial_weights(
     slots: usize,
     start: InitialWeights,
     device: Device,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     if slots == 0 {
-        return Err(LossError::Domain { option: "slots", value: 0.0, rule: "at least 1" });
+        return Err(Error::Domain { option: "slots", value: 0.0, rule: "at least 1" });
     }
     let slots = i64::try_from(slots).unwrap_or(i64::MAX);
     let theta = Tensor::f_zeros([slots], (Kind::Float, device))?;
     if let InitialWeights::GoldBiased(value) = start {
         if !value.is_finite() {
-            return Err(LossError::Domain { option: "gold_biased", value, rule: "finite" });
+            return Err(Error::Domain { option: "gold_biased", value, rule: "finite" });
         }
         let _ = theta.f_select(0, slots - 1)?.f_fill_(value)?;
     }

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::checks::{check_kind, check_matrix, check_shape};
 use crate::{
-    ContrastRows, Direction, InfoNceConfig, LinearCrossEntropyConfig, LossError, NegativeQueue,
+    ContrastRows, Direction, Error, InfoNceConfig, LinearCrossEntropyConfig, NegativeQueue,
     Negatives, info_nce, linear_cross_entropy,
 };
 
@@ -98,7 +98,7 @@ impl ContrastConfig {
 /// let loss =
 ///     masked_entity_prediction(&mentions, &descriptions, &mut queue, &rows, &config)?;
 /// loss.backward();
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 #[doc(alias = "mep")]
 pub fn masked_entity_prediction(
@@ -107,7 +107,7 @@ pub fn masked_entity_prediction(
     queue: &mut NegativeQueue,
     rows: &ContrastRows<'_>,
     config: &ContrastConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     contrast(query, key, queue, rows, config)
 }
 
@@ -139,7 +139,7 @@ pub fn masked_entity_prediction(
 /// let object = Tensor::ones([4, 8], options);
 /// let (rows, config) = (ContrastRows::default(), ContrastConfig::paper());
 /// object_entailment(&query, &object, &mut queue, &rows, &config)?.backward();
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 #[doc(alias = "oe")]
 pub fn object_entailment(
@@ -148,7 +148,7 @@ pub fn object_entailment(
     queue: &mut NegativeQueue,
     rows: &ContrastRows<'_>,
     config: &ContrastConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     contrast(query, key, queue, rows, config)
 }
 
@@ -158,7 +158,7 @@ fn contrast(
     queue: &mut NegativeQueue,
     rows: &ContrastRows<'_>,
     config: &ContrastConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let (batch, _) = check_matrix("key", key, "[B, D]")?;
     let index = match rows.valid {
         Some(valid) if !config.push_invalid => {
@@ -215,7 +215,7 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
 /// let loss =
 ///     relation_classification(&states, &states, &weight, Some(&bias), &relations, &config)?;
 /// assert!((loss.double_value(&[]) - 1304_f64.ln()).abs() < 1e-5);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn relation_classification(
     subject: &Tensor,
@@ -224,7 +224,7 @@ pub fn relation_classification(
     bias: Option<&Tensor>,
     relations: &Tensor,
     config: &LinearCrossEntropyConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let (batch, width) = check_matrix("subject", subject, "[B, D]")?;
     check_shape("object", object, &[batch, width], "[B, D]")?;
     let states = Tensor::f_cat(&[subject, object], 1)?;

@@ -40,7 +40,7 @@ pub use cached_step::cached_step;
 pub use checks::{Checks, MAX_TEMPERATURE};
 pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
-pub use error::LossError;
+pub use error::Error;
 pub use hard_learning::{
     HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
 };

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
 
 use crate::checks::{check_ids, check_int64, first_true};
-use crate::{Checks, IGNORE_INDEX, LossError, TokenScores};
+use crate::{Checks, Error, IGNORE_INDEX, TokenScores};
 
 /// Options of [`linear_cross_entropy`](linear_cross_entropy()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -91,10 +91,10 @@ pub struct LinearCrossEntropyOutput {
 /// weights beyond about 8,000 overflow them.
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row carries loss (mean and sum); [`LossError::Range`] for other
-/// targets outside `0..V`; [`LossError::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
-/// [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`]
-/// for tensors that do not fit; under [`Checks::Full`] [`LossError::NotFinite`] naming the tensor
+/// [`Error::Empty`] if no row carries loss (mean and sum); [`Error::Range`] for other
+/// targets outside `0..V`; [`Error::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`]
+/// for tensors that do not fit; under [`Checks::Full`] [`Error::NotFinite`] naming the tensor
 /// and the index of a NaN or infinity.
 ///
 /// # Source
@@ -114,7 +114,7 @@ pub struct LinearCrossEntropyOutput {
 /// assert!((output.loss.double_value(&[]) - 1000_f64.ln()).abs() < 1e-5); // nothing known: ln V
 /// assert_eq!(output.kept, 3);
 /// output.loss.backward();
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn linear_cross_entropy(
     hidden: &Tensor,
@@ -122,7 +122,7 @@ pub fn linear_cross_entropy(
     bias: Option<&Tensor>,
     targets: &Tensor,
     config: &LinearCrossEntropyConfig,
-) -> Result<LinearCrossEntropyOutput, LossError> {
+) -> Result<LinearCrossEntropyOutput, Error> {
     let layer = TokenScores::linear(hidden, weight, bias);
     let (count, vocabulary) = layer.checked_sizes()?;
     let device = hidden.device();
@@ -132,7 +132,7 @@ pub fn linear_cross_entropy(
         && rows < 1
     {
         let rule = "at least 1";
-        return Err(LossError::Domain { option: "chunk_rows", value: rows as f64, rule });
+        return Err(Error::Domain { option: "chunk_rows", value: rows as f64, rule });
     }
     let index = targets.f_ne(config.ignore_index)?.f_nonzero()?.f_squeeze_dim(1)?;
     let kept = index.size1()?;
@@ -147,7 +147,7 @@ pub fn linear_cross_entropy(
         check_ids("targets", &kept_targets, vocabulary, &hint)?;
     } else if config.reduction != TokenReduction::None {
         let reason = "no row carries loss";
-        return Err(LossError::Empty { tensor: "targets", reason });
+        return Err(Error::Empty { tensor: "targets", reason });
     }
     let reduction = match config.reduction {
         TokenReduction::Mean => Reduce::Mean,
@@ -175,11 +175,11 @@ pub fn linear_cross_entropy(
     Ok(LinearCrossEntropyOutput { loss, accuracy, kept })
 }
 
-pub(crate) fn check_smoothing(label_smoothing: f64) -> Result<(), LossError> {
+pub(crate) fn check_smoothing(label_smoothing: f64) -> Result<(), Error> {
     if (0.0..1.0).contains(&label_smoothing) {
         return Ok(());
     }
-    Err(LossError::Domain {
+    Err(Error::Domain {
         option: "label_smoothing",
         value: label_smoothing,
         rule: "at least 0 and below 1",
@@ -213,7 +213,7 @@ impl Kernel<'_> {
         weight: &Tensor,
         bias: Option<&Tensor>,
         targets: &Tensor,
-    ) -> Result<torch_ext::TokenLosses, LossError> {
+    ) -> Result<torch_ext::TokenLosses, Error> {
         if self.checks == Checks::Full {
             for (name, tensor) in
                 [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)]
@@ -239,7 +239,7 @@ impl Kernel<'_> {
 }
 
 /// Refuses NaN and infinities.
-pub(crate) fn check_finite(name: &'static str, tensor: &Tensor) -> Result<(), LossError> {
+pub(crate) fn check_finite(name: &'static str, tensor: &Tensor) -> Result<(), Error> {
     // One pass without a mask: a NaN or an infinity makes the sum one, too.
     if tensor.f_sum(Kind::Double)?.f_double_value(&[])?.is_finite() {
         return Ok(());
@@ -247,5 +247,5 @@ pub(crate) fn check_finite(name: &'static str, tensor: &Tensor) -> Result<(), Lo
     let Some(index) = first_true(&tensor.f_isfinite()?.f_logical_not()?)? else { return Ok(()) };
     let value = tensor.f_double_value(&index)?;
     let rule = "must be a finite number; look at the step that made it";
-    Err(LossError::NotFinite { tensor: name, index, value, rule })
+    Err(Error::NotFinite { tensor: name, index, value, rule })
 }

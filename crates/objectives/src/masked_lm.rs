@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::cross_entropy::{Rows, row_losses};
 use crate::linear_cross_entropy::{Kernel, Reduce, check_smoothing};
-use crate::{Checks, LossError, TokenScores};
+use crate::{Checks, Error, TokenScores};
 
 /// Options of [`masked_lm`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -51,10 +51,10 @@ pub enum MaskedLmReduction {
 /// [`MaskedPositions::targets`]: crate::MaskedPositions::targets
 ///
 /// # Errors
-/// [`LossError::Empty`] if N = 0; [`LossError::Range`] if a target is outside `0..V`;
-/// [`LossError::Domain`] for ε outside `[0, 1)`; [`LossError::Shape`], [`LossError::Dtype`],
-/// [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`LossError::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`;
+/// [`Error::Domain`] for ε outside `[0, 1)`; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for tensors that do not fit; under
+/// [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -74,13 +74,13 @@ pub enum MaskedLmReduction {
 /// let scores = TokenScores::linear(&rows, &decoder, None);
 /// let loss = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
 /// loss.backward();
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn masked_lm<'a>(
     scores: impl Into<TokenScores<'a>>,
     targets: &Tensor,
     config: &MaskedLmConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let scores = scores.into();
     let targets = &scores.check_targets(targets)?;
     check_smoothing(config.label_smoothing)?;

@@ -3,7 +3,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{check_device_or_cpu, check_kind, check_matrix, extent, shape_of};
-use crate::{IGNORE_INDEX, LossError};
+use crate::{Error, IGNORE_INDEX};
 
 /// The positions of a batch that carry loss, in row-major order, and the right tokens there.
 ///
@@ -23,7 +23,7 @@ pub struct MaskedPositions {
 
 /// Finds the positions whose label is not [`IGNORE_INDEX`].
 ///
-/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`LossError::Empty`]. Find
+/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`Error::Empty`]. Find
 /// the positions on the CPU, before the batch moves to a GPU: their number must be known on the
 /// host.
 ///
@@ -32,8 +32,8 @@ pub struct MaskedPositions {
 ///   included
 ///
 /// # Errors
-/// [`LossError::Shape`] or [`LossError::Dtype`] if `labels` is not `[B, L]` i64;
-/// [`LossError::Range`] if a label is negative and not -100.
+/// [`Error::Shape`] or [`Error::Dtype`] if `labels` is not `[B, L]` i64;
+/// [`Error::Range`] if a label is negative and not -100.
 ///
 /// # Example
 /// ```
@@ -45,7 +45,7 @@ pub struct MaskedPositions {
 /// assert_eq!(Vec::<i64>::try_from(&masked.targets)?, [7, 9]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, LossError> {
+pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, Error> {
     let (rows, length) = check_matrix("labels", labels, "[B, L]")?;
     check_kind("labels", labels, Kind::Int64, "Int64")?;
     let flat = labels.f_reshape([-1])?;
@@ -55,7 +55,7 @@ pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, LossError> {
         let (min, max) = extent(&targets)?;
         if min < 0 {
             let rule = "a token id (0 or more) or -100 for no loss".into();
-            return Err(LossError::Range { tensor: "labels", rule, min, max });
+            return Err(Error::Range { tensor: "labels", rule, min, max });
         }
     }
     Ok(MaskedPositions { indices, targets, shape: [rows, length] })
@@ -84,7 +84,7 @@ impl MaskedPositions {
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
     ///
     /// # Errors
-    /// [`LossError::Shape`] if B or L differ from the labels'; [`LossError::Device`] if `hidden`
+    /// [`Error::Shape`] if B or L differ from the labels'; [`Error::Device`] if `hidden`
     /// lies elsewhere.
     ///
     /// # Example
@@ -95,14 +95,14 @@ impl MaskedPositions {
     /// let hidden = Tensor::randn([2, 3, 8], (Kind::Float, Device::Cpu)); // B = 2, L = 3, H = 8
     /// let gathered = masked_positions(&labels)?.gather(&hidden)?;
     /// assert_eq!(gathered.size(), [2, 8]);
-    /// # Ok::<(), objectives::LossError>(())
+    /// # Ok::<(), objectives::Error>(())
     /// ```
-    pub fn gather(&self, hidden: &Tensor) -> Result<Tensor, LossError> {
+    pub fn gather(&self, hidden: &Tensor) -> Result<Tensor, Error> {
         let got = shape_of("hidden", hidden)?;
         if got.len() < 2 || got[..2] != self.shape {
             let [rows, length] = self.shape;
             let expected = format!("[{rows}, {length}, …], the labels' B and L first");
-            return Err(LossError::Shape { tensor: "hidden", expected, got });
+            return Err(Error::Shape { tensor: "hidden", expected, got });
         }
         let device = hidden.device();
         check_device_or_cpu("labels", &self.indices, "hidden", device)?;
@@ -112,8 +112,8 @@ impl MaskedPositions {
     /// The same positions on another device.
     ///
     /// # Errors
-    /// [`LossError::Torch`] if libtorch cannot copy to `device`.
-    pub fn to_device(&self, device: Device) -> Result<Self, LossError> {
+    /// [`Error::Torch`] if libtorch cannot copy to `device`.
+    pub fn to_device(&self, device: Device) -> Result<Self, Error> {
         Ok(Self {
             indices: upload(&self.indices, device)?,
             targets: upload(&self.targets, device)?,

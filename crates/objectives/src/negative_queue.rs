@@ -4,7 +4,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::LossError;
+use crate::Error;
 use crate::checks::{check_device, check_float, check_kind, check_matrix, check_shape};
 
 /// How a [`NegativeQueue`] is made.
@@ -64,7 +64,7 @@ impl NegativeQueue {
     /// libtorch's generators, of all devices, are left as they were.
     ///
     /// # Errors
-    /// [`LossError::Domain`] if the size or `width` is below 1; [`LossError::Torch`] if libtorch
+    /// [`Error::Domain`] if the size or `width` is below 1; [`Error::Torch`] if libtorch
     /// cannot allocate.
     ///
     /// # Example
@@ -83,11 +83,11 @@ impl NegativeQueue {
         width: i64,
         (kind, device): (Kind, Device),
         config: &QueueConfig,
-    ) -> Result<Self, LossError> {
+    ) -> Result<Self, Error> {
         let size = config.size;
         for (option, value) in [("queue size", size), ("queue width", width)] {
             if value < 1 {
-                return Err(LossError::Domain { option, value: value as f64, rule: "at least 1" });
+                return Err(Error::Domain { option, value: value as f64, rule: "at least 1" });
             }
         }
         let keys = match config.start {
@@ -121,8 +121,8 @@ impl NegativeQueue {
     /// D, the width of its keys.
     ///
     /// # Errors
-    /// [`LossError::Torch`] if libtorch refuses.
-    pub fn width(&self) -> Result<i64, LossError> {
+    /// [`Error::Torch`] if libtorch refuses.
+    pub fn width(&self) -> Result<i64, Error> {
         Ok(self.keys.size2()?.1)
     }
 
@@ -138,9 +138,9 @@ impl NegativeQueue {
     /// - `ids`: `[n]` i64, the entity of each key, negative where unknown
     ///
     /// # Errors
-    /// [`LossError::Shape`], [`LossError::Dtype`] or [`LossError::Device`] for tensors that do not
+    /// [`Error::Shape`], [`Error::Dtype`] or [`Error::Device`] for tensors that do not
     /// fit; the queue is then unchanged.
-    pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), LossError> {
+    pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), Error> {
         let (count, _) = check_matrix("keys", keys, "[n, D]")?;
         let capacity = self.capacity;
         check_shape("keys", keys, &[count, self.width()?], "[n, D]")?;
@@ -162,7 +162,7 @@ impl NegativeQueue {
         let kept = count.min(capacity);
         let (keys, ids) =
             (keys.f_narrow(0, count - kept, kept)?, ids.f_narrow(0, count - kept, kept)?);
-        no_grad(|| -> Result<(), LossError> {
+        no_grad(|| -> Result<(), Error> {
             let before_end = kept.min(capacity - self.next);
             for (from, to, rows) in [(0, self.next, before_end), (before_end, 0, kept - before_end)]
             {
@@ -191,7 +191,7 @@ impl NegativeQueue {
 
     /// The rows in use as at most two slices of the ring, oldest first, without the `skip_oldest`
     /// oldest ones: views, no copies.
-    pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, LossError> {
+    pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, Error> {
         let (capacity, kept) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
         let first = (self.next - kept).rem_euclid(capacity);
         let before_end = kept.min(capacity - first);
@@ -208,8 +208,8 @@ impl NegativeQueue {
     /// A copy of the rows in use, oldest first, `[len, D]`.
     ///
     /// # Errors
-    /// [`LossError::Torch`] if libtorch cannot allocate.
-    pub fn keys(&self) -> Result<Tensor, LossError> {
+    /// [`Error::Torch`] if libtorch cannot allocate.
+    pub fn keys(&self) -> Result<Tensor, Error> {
         let mut parts = vec![self.keys.f_narrow(0, 0, 0)?];
         parts.extend(self.slices(0)?.into_iter().map(|(keys, _)| keys));
         Ok(Tensor::f_cat(&parts, 0)?)
@@ -219,8 +219,8 @@ impl NegativeQueue {
     /// unknown.
     ///
     /// # Errors
-    /// [`LossError::Torch`] if libtorch cannot allocate.
-    pub fn ids(&self) -> Result<Tensor, LossError> {
+    /// [`Error::Torch`] if libtorch cannot allocate.
+    pub fn ids(&self) -> Result<Tensor, Error> {
         let mut parts = vec![self.ids.f_narrow(0, 0, 0)?];
         parts.extend(self.slices(0)?.into_iter().map(|(_, ids)| ids));
         Ok(Tensor::f_cat(&parts, 0)?)
@@ -232,8 +232,8 @@ impl NegativeQueue {
     /// The tensors share the queue's memory.
     ///
     /// # Errors
-    /// [`LossError::Torch`] if libtorch cannot allocate.
-    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>, LossError> {
+    /// [`Error::Torch`] if libtorch cannot allocate.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>, Error> {
         Ok(vec![
             ("keys".to_owned(), self.keys.shallow_clone()),
             ("ids".to_owned(), self.ids.shallow_clone()),
@@ -245,14 +245,14 @@ impl NegativeQueue {
     /// dtype.
     ///
     /// # Errors
-    /// [`LossError::Missing`] for an absent tensor; [`LossError::Shape`], [`LossError::Dtype`] or
-    /// [`LossError::Range`] for one that does not fit. The queue is then unchanged.
+    /// [`Error::Missing`] for an absent tensor; [`Error::Shape`], [`Error::Dtype`] or
+    /// [`Error::Range`] for one that does not fit. The queue is then unchanged.
     pub fn restore<'a>(
         &mut self,
         find: impl Fn(&'static str) -> Option<&'a Tensor>,
-    ) -> Result<(), LossError> {
+    ) -> Result<(), Error> {
         let reason = "not in the saved state";
-        let get = |name| find(name).ok_or(LossError::Missing { argument: name, reason });
+        let get = |name| find(name).ok_or(Error::Missing { argument: name, reason });
         let (keys, ids, cursor) = (get("keys")?, get("ids")?, get("cursor")?);
         check_shape("keys", keys, &self.keys.size(), "[Q, D]")?;
         check_kind("keys", keys, self.keys.f_kind()?, "that of the queue")?;
@@ -265,9 +265,9 @@ impl NegativeQueue {
         if !(0..capacity).contains(&next) || !(0..=capacity).contains(&filled) {
             let rule = format!("an index and a count within {capacity} rows");
             let (min, max) = (next.min(filled), next.max(filled));
-            return Err(LossError::Range { tensor: "cursor", rule, min, max });
+            return Err(Error::Range { tensor: "cursor", rule, min, max });
         }
-        no_grad(|| -> Result<(), LossError> {
+        no_grad(|| -> Result<(), Error> {
             self.keys.f_copy_(keys)?;
             self.ids.f_copy_(ids)?;
             Ok(())
@@ -279,8 +279,8 @@ impl NegativeQueue {
     /// Writes [`tensors`](Self::tensors) to a safetensors file, whole or not at all.
     ///
     /// # Errors
-    /// [`LossError::Kernel`] naming the file if it cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), LossError> {
+    /// [`Error::Kernel`] naming the file if it cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let tensors = self.tensors()?;
         let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         Ok(torch_ext::write_tensors(path, tensors, &[])?)
@@ -289,8 +289,8 @@ impl NegativeQueue {
     /// [`restore`](Self::restore) from a file of [`save`](Self::save).
     ///
     /// # Errors
-    /// [`LossError::Kernel`] naming the file if it cannot be read; else as `restore`.
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), LossError> {
+    /// [`Error::Kernel`] naming the file if it cannot be read; else as `restore`.
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let tensors = torch_ext::read_tensors(path)?;
         self.restore(|name| tensors.get(name))
     }

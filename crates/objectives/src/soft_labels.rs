@@ -7,7 +7,7 @@ use crate::checks::{
     check_device, check_float, check_mask, check_matrix, check_shape, check_temperature,
 };
 use crate::span_checks::{check_logit_values, reduction_kind};
-use crate::{Checks, LossError};
+use crate::{Checks, Error};
 
 /// Options of [`soft_labels`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -32,8 +32,8 @@ impl SoftLabelConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`LossError::Domain`] naming the first that is out of range.
-    pub fn validate(&self) -> Result<(), LossError> {
+    /// [`Error::Domain`] naming the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         check_temperature(self.temperature)
     }
 }
@@ -70,10 +70,10 @@ pub enum SoftmaxOver {
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row has a position; [`LossError::Domain`] unless `temperature` is
-/// above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`LossError::NotFinite`].
+/// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is
+/// above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -86,14 +86,14 @@ pub enum SoftmaxOver {
 /// let loss = soft_labels(&student, &teacher, None, &config)?;
 /// let want = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
 /// assert!((loss.double_value(&[]) - want).abs() < 1e-12);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn soft_labels(
     student: &Tensor,
     teacher: &Tensor,
     mask: Option<&Tensor>,
     config: &SoftLabelConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     config.validate()?;
     let (batch, classes) = check_matrix("student", student, "[B, C]")?;
     check_float("student", student)?;
@@ -109,7 +109,7 @@ pub fn soft_labels(
         None => None,
     };
     // Of each argument, what has left the softmax is -∞.
-    let scores = |name, logits: &Tensor| -> Result<Tensor, LossError> {
+    let scores = |name, logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_to_kind(kind)?;
         let logits = match &outside {
             Some(outside) => logits.f_masked_fill(outside, f64::NEG_INFINITY)?,
@@ -126,7 +126,7 @@ pub fn soft_labels(
     };
     if positions == 0 {
         let reason = "no row has a position that the mask keeps";
-        return Err(LossError::Empty { tensor: "student", reason });
+        return Err(Error::Empty { tensor: "student", reason });
     }
     let (student, teacher, count) = match (config.over, mask) {
         (SoftmaxOver::Batch, _) => {
@@ -151,7 +151,7 @@ pub fn soft_labels(
         let rule = "the loss is not finite; a position that the teacher holds possible needs a \
                     finite score";
         let value = loss.f_double_value(&[])?;
-        return Err(LossError::NotFinite { tensor: "student", index: Vec::new(), value, rule });
+        return Err(Error::NotFinite { tensor: "student", index: Vec::new(), value, rule });
     }
     Ok(loss)
 }

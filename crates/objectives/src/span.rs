@@ -6,7 +6,7 @@ use torch_ext::upload;
 use crate::checks::{check_int64, extent, first_true};
 use crate::cross_entropy::{Rows, row_losses};
 use crate::span_checks::check_span_logits;
-use crate::{Checks, LossError};
+use crate::{Checks, Error};
 
 /// Options of [`span`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -64,11 +64,11 @@ pub enum OutOfWindow {
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`LossError::Empty`] if no row keeps its start, or none its end; [`LossError::Excluded`] naming
-/// the row if the mask is false at a kept gold position; [`LossError::Range`] under
-/// [`OutOfWindow::Reject`]; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
-/// [`LossError::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`LossError::NotFinite`].
+/// [`Error::Empty`] if no row keeps its start, or none its end; [`Error::Excluded`] naming
+/// the row if the mask is false at a kept gold position; [`Error::Range`] under
+/// [`OutOfWindow::Reject`]; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
+/// [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -79,7 +79,7 @@ pub enum OutOfWindow {
 /// let ends = Tensor::from_slice(&[3_i64, 99]);
 /// let loss = span(&logits, &logits, &starts, &ends, None, &SpanConfig::default())?;
 /// assert!((loss.double_value(&[]) - 8_f64.ln()).abs() < 1e-6); // nothing known: ln L
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn span(
     start_logits: &Tensor,
@@ -88,7 +88,7 @@ pub fn span(
     end_positions: &Tensor,
     context_mask: Option<&Tensor>,
     config: &SpanConfig,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let (batch, _) = check_span_logits(start_logits, end_logits, context_mask)?;
     let device = start_logits.device();
     for (name, positions) in
@@ -116,7 +116,7 @@ struct Side<'a> {
 
 impl Side<'_> {
     /// The mean over the rows that keep their gold position.
-    fn loss(&self, logits: &Tensor, positions: &Tensor) -> Result<Tensor, LossError> {
+    fn loss(&self, logits: &Tensor, positions: &Tensor) -> Result<Tensor, Error> {
         let [logits_name, positions_name] = self.names;
         let (batch, length) = logits.size2()?;
         let inside = positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?;
@@ -124,11 +124,11 @@ impl Side<'_> {
         if kept.size1()? < batch && self.config.out_of_window == OutOfWindow::Reject {
             let (min, max) = extent(positions)?;
             let rule = format!("in 0..{length} (L of the logits), since out_of_window is reject");
-            return Err(LossError::Range { tensor: positions_name, rule, min, max });
+            return Err(Error::Range { tensor: positions_name, rule, min, max });
         }
         if kept.size1()? == 0 {
             let reason = "no row has its gold position inside the window";
-            return Err(LossError::Empty { tensor: positions_name, reason });
+            return Err(Error::Empty { tensor: positions_name, reason });
         }
         let device = logits.device();
         let gold = positions.f_index_select(0, &kept)?; // [n]
@@ -141,7 +141,7 @@ impl Side<'_> {
             let outside = mask.f_index_select(0, &kept)?.f_logical_not()?; // [n, L]
             let lost = outside.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
             if let Some([row]) = first_true(&lost)?.as_deref() {
-                return Err(LossError::Excluded {
+                return Err(Error::Excluded {
                     tensor: positions_name,
                     row: kept.f_int64_value(&[*row])?,
                     position: gold.f_int64_value(&[*row])?,

@@ -6,14 +6,14 @@ use crate::checks::{
     check_device, check_float, check_int64, check_kind, check_mask, check_matrix, check_shape,
     common_place, first_true,
 };
-use crate::{Checks, LossError};
+use crate::{Checks, Error};
 
 /// Checks the logits of a span head and the mask that goes with them; gives B and L.
 pub(crate) fn check_span_logits(
     start_logits: &Tensor,
     end_logits: &Tensor,
     context_mask: Option<&Tensor>,
-) -> Result<(i64, i64), LossError> {
+) -> Result<(i64, i64), Error> {
     let (batch, length) = check_matrix("start_logits", start_logits, "[B, L]")?;
     check_float("start_logits", start_logits)?;
     let (kind, device) = (start_logits.f_kind()?, start_logits.device());
@@ -27,7 +27,7 @@ pub(crate) fn check_span_logits(
 }
 
 /// The dtype of softmax and reductions: float64 for float64, float32 for all others.
-pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, LossError> {
+pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, Error> {
     Ok(match tensor.f_kind()? {
         Kind::Double => Kind::Double,
         _ => Kind::Float,
@@ -40,13 +40,13 @@ pub(crate) fn check_logit_values(
     name: &'static str,
     logits: &Tensor,
     checks: Checks,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     if checks == Checks::Full {
         let bad = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
         if let Some(index) = first_true(&bad)? {
             let value = logits.f_double_value(&index)?;
             let rule = "a logit must be a number or -inf; look at the step that made it";
-            return Err(LossError::NotFinite { tensor: name, index, value, rule });
+            return Err(Error::NotFinite { tensor: name, index, value, rule });
         }
     }
     Ok(())
@@ -58,11 +58,11 @@ pub(crate) fn check_order(
     starts: &Tensor,
     ends: &Tensor,
     counts: &Tensor,
-) -> Result<(), LossError> {
+) -> Result<(), Error> {
     let reversed = ends.f_lt_tensor(starts)?.f_logical_and(counts)?;
     if let Some(index) = first_true(&reversed)? {
         let (start, end) = (starts.f_int64_value(&index)?, ends.f_int64_value(&index)?);
-        return Err(LossError::Reversed { tensor, index, start, end });
+        return Err(Error::Reversed { tensor, index, start, end });
     }
     Ok(())
 }
@@ -89,8 +89,8 @@ impl Gold {
         length: i64,
         like: &'static str,
         device: Device,
-    ) -> Result<Self, LossError> {
-        let inside = |positions: &Tensor| -> Result<Tensor, LossError> {
+    ) -> Result<Self, Error> {
+        let inside = |positions: &Tensor| -> Result<Tensor, Error> {
             Ok(positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?)
         };
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
@@ -110,7 +110,7 @@ impl Gold {
     }
 
     /// The rows with a gold span, `[n]` i64, where the spans were checked.
-    pub fn rows(&self) -> Result<Tensor, LossError> {
+    pub fn rows(&self) -> Result<Tensor, Error> {
         Ok(self.checked.f_nonzero()?.f_squeeze_dim(1)?)
     }
 }

@@ -4,7 +4,7 @@ use torch_ext::upload;
 
 use crate::checks::{check_ids, check_int64};
 use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
-use crate::{Checks, LossError};
+use crate::{Checks, Error};
 
 /// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
 /// of the start and the end logits over the window (*From Good to Best*, Eq. 2); in nats.
@@ -29,9 +29,9 @@ use crate::{Checks, LossError};
 /// Positions and mask may lie on the CPU, where they are read without waiting for a GPU.
 ///
 /// # Errors
-/// [`LossError::Range`] if a position is outside `0..L`; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for NaN or +∞ inside the mask.
+/// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`Error::NotFinite`] for NaN or +∞ inside the mask.
 ///
 /// # Example
 /// ```
@@ -43,7 +43,7 @@ use crate::{Checks, LossError};
 /// let log_probs = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
 /// // Nothing known: 1/8 for each end.
 /// assert!((log_probs.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6);
-/// # Ok::<(), objectives::LossError>(())
+/// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn span_log_probs(
     start_logits: &Tensor,
@@ -52,7 +52,7 @@ pub fn span_log_probs(
     ends: &Tensor,
     context_mask: Option<&Tensor>,
     checks: Checks,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let (batch, length) = check_span_logits(start_logits, end_logits, context_mask)?;
     let device = start_logits.device();
     let slots = crate::checks::check_matrix("starts", starts, "[B, K]")?.1;
@@ -68,7 +68,7 @@ pub fn span_log_probs(
         Some(mask) => Some(upload(mask, device)?.f_logical_not()?),
         None => None,
     };
-    let side = |name, logits: &Tensor, positions: &Tensor| -> Result<Tensor, LossError> {
+    let side = |name, logits: &Tensor, positions: &Tensor| -> Result<Tensor, Error> {
         let mut logits = logits.f_to_kind(kind)?;
         if let Some(outside) = &outside {
             logits = logits.f_masked_fill(outside, f64::NEG_INFINITY)?;

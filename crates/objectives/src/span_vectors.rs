@@ -4,7 +4,7 @@ use torch_ext::without_autocast;
 
 use crate::checks::{check_float, shape_of};
 use crate::span_checks::reduction_kind;
-use crate::{CandidateSpans, LossError};
+use crate::{CandidateSpans, Error};
 
 /// The mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e} X_t`
 /// (*From Good to Best*, Eq. 6).
@@ -22,9 +22,9 @@ use crate::{CandidateSpans, LossError};
 ///   empty slots
 ///
 /// # Errors
-/// [`LossError::Range`] if a span leaves the window; [`LossError::Reversed`] if one ends before it
-/// starts; [`LossError::Shape`], [`LossError::Dtype`], [`LossError::Device`] or
-/// [`LossError::Undefined`] for tensors that do not fit.
+/// [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if one ends before it
+/// starts; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for tensors that do not fit.
 ///
 /// # Example
 /// ```
@@ -38,7 +38,7 @@ use crate::{CandidateSpans, LossError};
 /// assert_eq!(Vec::<f32>::try_from(vectors.view([-1]))?, [2.0, 5.5]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, LossError> {
+pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, Error> {
     let [batch, length, _] = check_hidden(hidden)?;
     let spans = spans.check_batch(batch, length, "hidden", hidden.device())?;
     let members = members(&spans.starts, &spans.ends, &spans.valid, length)?;
@@ -46,12 +46,12 @@ pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tenso
 }
 
 /// The sizes of hidden states `[B, L, H]`.
-pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], LossError> {
+pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], Error> {
     let sizes = match *shape_of("hidden", hidden)?.as_slice() {
         [batch, length, size] => [batch, length, size],
         ref got => {
             let (expected, got) = ("[B, L, H]".into(), got.to_vec());
-            return Err(LossError::Shape { tensor: "hidden", expected, got });
+            return Err(Error::Shape { tensor: "hidden", expected, got });
         }
     };
     check_float("hidden", hidden)?;
@@ -64,7 +64,7 @@ pub(crate) fn members(
     ends: &Tensor,
     valid: &Tensor,
     length: i64,
-) -> Result<Tensor, LossError> {
+) -> Result<Tensor, Error> {
     let position = Tensor::f_arange(length, (Kind::Int64, starts.device()))?;
     let after = position.f_ge_tensor(&starts.f_unsqueeze(2)?)?;
     let before = position.f_le_tensor(&ends.f_unsqueeze(2)?)?;
@@ -72,7 +72,7 @@ pub(crate) fn members(
 }
 
 /// The mean over the tokens that `members` `[B, S, L]` marks, `[B, S, H]`; 0 where it marks none.
-pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
+pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     match hidden.device() {
         Device::Cpu => gathered_means(hidden, members),
         _ => means_by_product(hidden, members),
@@ -81,7 +81,7 @@ pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tenso
 
 /// As a product with a matrix of shares: on a GPU little work, and nothing waits for the number of
 /// tokens that are marked.
-fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
+fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
     let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
     let table = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
@@ -90,7 +90,7 @@ fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossErr
 }
 
 /// From the marked tokens alone.
-fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, LossError> {
+fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let (batch, slots, length) = members.size3()?;
     let size = check_hidden(hidden)?[2];
     let kind = reduction_kind(hidden)?;
@@ -125,7 +125,7 @@ mod tests {
             // No span holds the last token of either row, nor the first of the second.
             let _ = numbers.select(1, 5).fill_(f64::NAN);
             let _ = numbers.get(1).get(0).fill_(f64::INFINITY);
-            let run = |means: fn(&Tensor, &Tensor) -> Result<Tensor, LossError>| {
+            let run = |means: fn(&Tensor, &Tensor) -> Result<Tensor, Error>| {
                 let hidden = numbers.detach().copy().set_requires_grad(true);
                 let out = means(&hidden, &members).unwrap();
                 (&out * Tensor::arange(5, (Kind::Double, Device::Cpu)))

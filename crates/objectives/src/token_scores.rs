@@ -2,7 +2,7 @@
 use tch::Tensor;
 use torch_ext::upload;
 
-use crate::LossError;
+use crate::Error;
 use crate::checks::{check_device, check_float, check_ids, check_int64, check_matrix, check_shape};
 
 /// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
@@ -55,7 +55,7 @@ impl<'a> TokenScores<'a> {
     }
 
     /// Checks shapes, dtypes and devices; N and V.
-    pub(crate) fn checked_sizes(&self) -> Result<(i64, i64), LossError> {
+    pub(crate) fn checked_sizes(&self) -> Result<(i64, i64), Error> {
         match *self {
             Self::Logits(logits) => {
                 let sizes = check_matrix("logits", logits, "[N, V]")?;
@@ -81,11 +81,11 @@ impl<'a> TokenScores<'a> {
 
     /// Checks the scores against `targets` `[N]`, every one of which must be a token; gives the
     /// targets on the device of the scores.
-    pub(crate) fn check_targets(&self, targets: &Tensor) -> Result<Tensor, LossError> {
+    pub(crate) fn check_targets(&self, targets: &Tensor) -> Result<Tensor, Error> {
         let (count, vocabulary) = self.checked_sizes()?;
         check_int64("targets", targets, &[count], "[N]", self.name(), self.device())?;
         if count == 0 {
-            return Err(LossError::Empty { tensor: "targets", reason: "no position carries loss" });
+            return Err(Error::Empty { tensor: "targets", reason: "no position carries loss" });
         }
         let axis = if self.name() == "logits" { "V of the logits" } else { "V of the weight" };
         let hint = format!(" ({axis}); masked_positions drops positions labelled -100");

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
-use crate::{Checks, LossError};
+use crate::{Checks, Error};
 
 /// Options of [`top_k_spans`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -64,9 +64,9 @@ pub struct TopKSpans {
 /// - returns `[B, k]` tensors on the device of the logits
 ///
 /// # Errors
-/// [`LossError::Domain`] if `k` or `max_answer_len` is 0; [`LossError::Shape`],
-/// [`LossError::Dtype`], [`LossError::Device`] or [`LossError::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`LossError::NotFinite`] for NaN or +∞ inside the mask. Without that
+/// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
+/// fit; under [`Checks::Full`] [`Error::NotFinite`] for NaN or +∞ inside the mask. Without that
 /// check a span whose score is NaN counts as the best of all and comes out first with its NaN, as
 /// in libtorch's own sort.
 ///
@@ -88,7 +88,7 @@ pub fn top_k_spans(
     end_logits: &Tensor,
     context_mask: Option<&Tensor>,
     config: &TopKConfig,
-) -> Result<TopKSpans, LossError> {
+) -> Result<TopKSpans, Error> {
     let (batch, length) = check_span_logits(start_logits, end_logits, context_mask)?;
     let k = at_least_one("k", config.k)?;
     let width = match config.max_answer_len {
@@ -104,7 +104,7 @@ pub fn top_k_spans(
         Some(mask) => upload(mask, device)?.f_logical_not()?,
         None => Tensor::f_zeros([1, length], (Kind::Bool, device))?,
     };
-    let inside = |name, logits: &Tensor| -> Result<Tensor, LossError> {
+    let inside = |name, logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_detach()?.f_to_kind(kind)?;
         let logits = logits.f_masked_fill(&outside, f64::NEG_INFINITY)?;
         check_logit_values(name, &logits, config.checks)?;
@@ -113,7 +113,7 @@ pub fn top_k_spans(
     let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
     // Entry (s, j) is the span from s to s + j; column s · width + j rises with the start, then
     // with the end.
-    let reach = |row: &Tensor, beyond: f64| -> Result<Tensor, LossError> {
+    let reach = |row: &Tensor, beyond: f64| -> Result<Tensor, Error> {
         Ok(row.f_pad([0, width - 1], "constant", beyond)?.f_unfold(1, width, 1)?)
     };
     let mut scores = start.f_unsqueeze(2)?.f_add(&reach(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
@@ -131,7 +131,7 @@ pub fn top_k_spans(
 
 /// The columns of the `k` largest entries of each row, the largest first and equal ones by rising
 /// column; NaN is largest.
-fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, LossError> {
+fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (batch, _) = scores.size2()?;
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
     // libtorch's topk finds the right values, but at the cut it keeps any of several equal ones.
@@ -151,7 +151,7 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, LossError> {
 
 /// The columns of the `k` true entries that each row has, rising: `nonzero` without the wait for a
 /// GPU's count of them.
-fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, LossError> {
+fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (_, width) = kept.size2()?;
     let column = Tensor::f_arange(width, (Kind::Int64, kept.device()))?.f_expand_as(kept)?;
     let behind = column.f_masked_fill(&kept.f_logical_not()?, width)?;
@@ -160,7 +160,7 @@ fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, LossError> {
 
 impl TopKSpans {
     /// No span in any row.
-    fn empty(batch: i64, kind: Kind, device: Device) -> Result<Self, LossError> {
+    fn empty(batch: i64, kind: Kind, device: Device) -> Result<Self, Error> {
         let none = |kind| Tensor::f_zeros([batch, 0], (kind, device));
         Ok(Self {
             starts: none(Kind::Int64)?,
@@ -172,7 +172,7 @@ impl TopKSpans {
 }
 
 /// The same spans and fillers up to k.
-fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, LossError> {
+fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
     let (_, found) = spans.starts.size2()?;
     let pad = |tensor: &Tensor, filler: f64| tensor.f_pad([0, k - found], "constant", filler);
     Ok(TopKSpans {
@@ -184,9 +184,9 @@ fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, LossError> {
 }
 
 /// A count of 1 or more.
-fn at_least_one(option: &'static str, count: usize) -> Result<i64, LossError> {
+fn at_least_one(option: &'static str, count: usize) -> Result<i64, Error> {
     if count == 0 {
-        return Err(LossError::Domain { option, value: 0.0, rule: "at least 1" });
+        return Err(Error::Domain { option, value: 0.0, rule: "at least 1" });
     }
     Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }

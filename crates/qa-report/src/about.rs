@@ -2,7 +2,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::EvalError;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
@@ -156,7 +155,7 @@ fn command(words: &Json) -> String {
 }
 
 /// Reads what is known of the runs.
-pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, EvalError> {
+pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, mlqa_eval::Error> {
     let places: BTreeSet<&PathBuf> =
         runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
     let folders: Vec<Folder> = places.into_iter().map(|path| Folder::read(path)).collect();
@@ -236,7 +235,7 @@ fn facts(
 }
 
 /// What differs: keys of recipes, and the files of answers that came without one.
-fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, EvalError> {
+fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval::Error> {
     let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
     let mut table = Table::new("differing", title, "key");
     table.columns.extend(runs.iter().map(|run| run.name.clone()));
@@ -271,14 +270,14 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn digest(path: &Path) -> Result<String, EvalError> {
-    let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
+fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {
+    let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
     let bytes = whole_file::read(path).map_err(failed)?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The question files of all pairs.
-fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, EvalError> {
+fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, mlqa_eval::Error> {
     let mut table = Table::new("data", "Question files", "questions, file, count, SHA-256");
     let files = runs.iter().flat_map(|run| run.seeds.iter().flatten());
     let files: BTreeSet<_> = files.map(|file| (&file.pair, &file.questions)).collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mlqa_eval::{
-    BoundaryClass, Dataset, EvalError, Normalization, Predictions, QuestionScore, Score,
-    boundary_classes, read_json, score,
+    BoundaryClass, Dataset, Normalization, Predictions, QuestionScore, Score, boundary_classes,
+    read_json, score,
 };
 use serde::Deserialize;
 
@@ -28,7 +28,11 @@ enum Entry {
 
 impl Answers {
     /// Reads predictions and scores them, or reads every question's score.
-    pub fn read(path: &Path, dataset: &Dataset, rules: Normalization) -> Result<Self, EvalError> {
+    pub fn read(
+        path: &Path,
+        dataset: &Dataset,
+        rules: Normalization,
+    ) -> Result<Self, mlqa_eval::Error> {
         let expected = "predictions: one object {\"<question id>\": \"<answer>\", …}, or the scores \
                         of `mlqa-eval score --per-question`";
         let entries: BTreeMap<String, Entry> = read_json(path, expected)?;
@@ -48,12 +52,12 @@ impl Answers {
         }
         if let (false, Some(id)) = (scores.is_empty(), texts.keys().next()) {
             let message = format!("question `{id}` has an answer, others have scores; keep one");
-            return Err(EvalError::Content { path: path.to_path_buf(), message });
+            return Err(mlqa_eval::Error::Content { path: path.to_path_buf(), message });
         }
         let is_known = |id: &String| texts.contains_key(id) || scores.contains_key(id);
         if !dataset.questions.iter().any(|question| is_known(&question.id)) {
             let message = format!("answers no question of {}", dataset.path.display());
-            return Err(EvalError::Content { path: path.to_path_buf(), message });
+            return Err(mlqa_eval::Error::Content { path: path.to_path_buf(), message });
         }
         if scores.is_empty() {
             let texts = Predictions(texts);

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use mlqa_eval::{BoundaryClass, Dataset, EvalError, Question, read_json};
+use mlqa_eval::{BoundaryClass, Dataset, Question, read_json};
 use serde::{Deserialize, Serialize};
 
 use crate::answers::Answers;
@@ -23,7 +23,7 @@ pub(crate) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
 
 /// Reads what [`mlqa_eval::write_n_best`] writes, or `nbest_predictions.json` of Hugging Face's
 /// `run_qa`.
-pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, EvalError> {
+pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
     #[derive(Deserialize)]
     struct One {
         text: String,

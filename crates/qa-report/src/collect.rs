@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use mlqa_eval::{
-    BoundaryCounts, Cell, Dataset, EvalError, Language, Matrix, Normalization, Question, Score,
-    Spread, TypedDataset,
+    BoundaryCounts, Cell, Dataset, Language, Matrix, Normalization, Question, Score, Spread,
+    TypedDataset,
 };
 
 use crate::answers::Answers;
@@ -124,10 +124,13 @@ fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
 }
 
 /// Scores every answer of every run.
-pub(crate) fn collect(runs: &[ReportRun], config: &ReportConfig) -> Result<Collected, EvalError> {
+pub(crate) fn collect(
+    runs: &[ReportRun],
+    config: &ReportConfig,
+) -> Result<Collected, mlqa_eval::Error> {
     let pairs = by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(questions(files)?.dataset.questions.len()));
-    let quotas = shares(&sizes.collect::<Result<Vec<_>, EvalError>>()?, config.examples);
+    let quotas = shares(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
     let mut all = Collected {
         names: runs.iter().map(|run| run.name.clone()).collect(),
         seeds: runs.iter().map(|run| run.seeds.len()).collect(),
@@ -194,7 +197,7 @@ struct Questions {
 }
 
 /// The questions that all files of a pair answer.
-fn questions(files: &OfPair<'_>) -> Result<Questions, EvalError> {
+fn questions(files: &OfPair<'_>) -> Result<Questions, mlqa_eval::Error> {
     let mut found: Option<(PathBuf, Dataset, BTreeMap<String, String>)> = None;
     for file in files.iter().flatten() {
         let path = &file.questions;
@@ -209,19 +212,19 @@ fn questions(files: &OfPair<'_>) -> Result<Questions, EvalError> {
                     "its questions are not those of {}; runs are compared on the same questions",
                     known.display()
                 );
-                return Err(EvalError::Content { path: path.clone(), message });
+                return Err(mlqa_eval::Error::Content { path: path.clone(), message });
             }
             Some(_) => {}
             None => found = Some((path.clone(), dataset, types)),
         }
     }
     let Some((path, mut dataset, types)) = found else {
-        return Err(EvalError::NoQuestions { path: PathBuf::new() });
+        return Err(mlqa_eval::Error::NoQuestions { path: PathBuf::new() });
     };
     let all = dataset.questions.len();
     dataset.questions.retain(|question| !question.answers.is_empty());
     if dataset.questions.is_empty() {
-        return Err(EvalError::NoQuestions { path });
+        return Err(mlqa_eval::Error::NoQuestions { path });
     }
     let without_gold = all - dataset.questions.len();
     Ok(Questions { dataset, types, without_gold })
@@ -243,7 +246,7 @@ fn add_pair(
     config: &ReportConfig,
     quota: usize,
     ids: &mut HashMap<(String, String), usize>,
-) -> Result<(), EvalError> {
+) -> Result<(), mlqa_eval::Error> {
     let (Questions { dataset, types, .. }, number) = (data, all.pairs.len());
     let mut scored: Vec<Vec<Score>> = Vec::new();
     let mut found: Vec<Option<PairRun>> = Vec::new();

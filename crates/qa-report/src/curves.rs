@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::EvalError;
 use serde::Deserialize;
 
 use crate::ReportRun;
@@ -33,7 +32,7 @@ pub(crate) struct Curve {
 }
 
 /// Reads the curves of all runs, those of one stage together, stages in order of their names.
-pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, EvalError> {
+pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
         for file in &run.about.curves {
@@ -48,13 +47,13 @@ pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, EvalError> {
 }
 
 /// The finite losses of a file; a line that was cut short ends them.
-fn losses(path: &Path) -> Result<Points, EvalError> {
+fn losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
     #[derive(Deserialize)]
     struct Line {
         step: u64,
         loss: Option<f64>,
     }
-    let failed = |source| EvalError::Read { path: path.to_path_buf(), source };
+    let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
     let text = whole_file::read_to_string(path).map_err(failed)?;
     let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
     let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));

@@ -1,9 +1,7 @@
 //! How sure the scores of runs and their differences are.
 use std::collections::BTreeSet;
 
-use mlqa_eval::{
-    EvalError, Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test,
-};
+use mlqa_eval::{Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
 
 use crate::collect::Collected;
 
@@ -81,7 +79,7 @@ fn by_id<const N: usize>(
 pub(crate) fn run_means(
     all: &Collected,
     resampling: &Resampling,
-) -> Result<Vec<RunMean>, EvalError> {
+) -> Result<Vec<RunMean>, mlqa_eval::Error> {
     let mut means = Vec::new();
     for set in all.sets() {
         for run in 0..all.names.len() {
@@ -93,7 +91,7 @@ pub(crate) fn run_means(
             let found = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
             let of_run = || found().filter_map(|one| one.runs.get(run)?.as_ref());
             let seeds = all.seeds.get(run).copied().unwrap_or_default();
-            let score = |metric: usize| -> Result<MeanScore, EvalError> {
+            let score = |metric: usize| -> Result<MeanScore, mlqa_eval::Error> {
                 let own: Vec<f64> =
                     values.iter().filter_map(|value| value.get(metric).copied()).collect();
                 let interval = match own.is_empty() {
@@ -126,7 +124,7 @@ pub(crate) fn run_means(
 pub(crate) fn differences(
     all: &Collected,
     resampling: &Resampling,
-) -> Result<Vec<Difference>, EvalError> {
+) -> Result<Vec<Difference>, mlqa_eval::Error> {
     let mut found = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    AVERAGE, Cell, DatasetName, EvalError, Language, Matrix, Normalization, QuestionSource,
-    QuestionSources, TableOrder, read_json,
+    AVERAGE, Cell, DatasetName, Language, Matrix, Normalization, QuestionSource, QuestionSources,
+    TableOrder, read_json,
 };
 use serde_json::Value as Json;
 
@@ -103,9 +103,12 @@ impl ReportRun {
     ///   each arm: scores alone, without answers.
     ///
     /// # Errors
-    /// [`EvalError::Read`], [`EvalError::Json`]; [`EvalError::NothingFound`] where there are no
-    /// predictions, or no questions for them.
-    pub fn find(path: impl AsRef<Path>, files: &QuestionFiles) -> Result<Vec<Self>, EvalError> {
+    /// [`mlqa_eval::Error::Read`], [`mlqa_eval::Error::Json`]; [`mlqa_eval::Error::NothingFound`]
+    /// where there are no predictions, or no questions for them.
+    pub fn find(
+        path: impl AsRef<Path>,
+        files: &QuestionFiles,
+    ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let path = path.as_ref();
         if path.is_dir() && path.join("run.json").exists() {
             let runs = Self::in_run_folder(path, files, |_, _| true)?;
@@ -147,7 +150,7 @@ impl ReportRun {
         folder: impl AsRef<Path>,
         files: &QuestionFiles,
         keep: impl Fn(u64, &str) -> bool,
-    ) -> Result<Vec<Self>, EvalError> {
+    ) -> Result<Vec<Self>, mlqa_eval::Error> {
         of_run_folder(folder.as_ref(), files, &keep)
     }
 
@@ -168,17 +171,17 @@ impl ReportRun {
     }
 }
 
-fn nothing(what: &str, path: &Path) -> EvalError {
-    EvalError::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
+fn nothing(what: &str, path: &Path) -> mlqa_eval::Error {
+    mlqa_eval::Error::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
 }
 
-fn unknown(path: &Path, message: &str) -> EvalError {
-    EvalError::Content { path: path.to_path_buf(), message: message.to_owned() }
+fn unknown(path: &Path, message: &str) -> mlqa_eval::Error {
+    mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
 /// The names in a folder, sorted; numbers by value, so that `seed-10` comes after `seed-9`.
-fn names(folder: &Path) -> Result<Vec<String>, EvalError> {
-    let failed = |source| EvalError::Read { path: folder.to_path_buf(), source };
+fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
+    let failed = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         names.extend(entry.map_err(failed)?.file_name().into_string().ok());
@@ -189,7 +192,7 @@ fn names(folder: &Path) -> Result<Vec<String>, EvalError> {
 }
 
 /// The folders of a run's seeds.
-fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, EvalError> {
+fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
     let seed = |name: String| {
         let number = name.strip_prefix("seed-")?.parse().ok()?;
         Some((number, folder.join(name))).filter(|(_, path)| path.is_dir())
@@ -201,7 +204,7 @@ fn of_run_folder(
     folder: &Path,
     files: &QuestionFiles,
     keep: &dyn Fn(u64, &str) -> bool,
-) -> Result<Vec<ReportRun>, EvalError> {
+) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
     let mut runs: BTreeMap<String, ReportRun> = BTreeMap::new();
     let mut all_about = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
     for (seed, seed_folder) in seeds(folder)? {
@@ -245,7 +248,7 @@ fn walk_cell(
     files: &QuestionFiles,
     answers: &mut Vec<AnswerFile>,
     about: &mut RunFiles,
-) -> Result<(), EvalError> {
+) -> Result<(), mlqa_eval::Error> {
     for name in names(folder)? {
         let path = folder.join(&name);
         if name == METRICS {
@@ -284,7 +287,7 @@ fn of_predictions(
     set: &str,
     run: Option<&Path>,
     files: &QuestionFiles,
-) -> Result<Vec<AnswerFile>, EvalError> {
+) -> Result<Vec<AnswerFile>, mlqa_eval::Error> {
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
     let mut answers = Vec::new();
     for name in names(folder)? {
@@ -330,7 +333,7 @@ fn of_predictions(
 }
 
 /// The runs of a file of scores; `None` for one of predictions.
-fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, EvalError> {
+fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     let run = |name: String, scores: Matrix| ReportRun {
         name,
         scores: Some(scores),
@@ -383,7 +386,7 @@ fn of_source(run: &Path, path: &Path) -> Vec<PathBuf> {
 }
 
 /// A prediction file that the user names.
-fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, EvalError> {
+fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();

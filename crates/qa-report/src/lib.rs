@@ -21,7 +21,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{EvalError, Language, Resampling, json_bytes, write_together};
+use mlqa_eval::{Language, Resampling, json_bytes, write_together};
 
 use crate::about::About;
 use crate::collect::{Collected, collect};
@@ -94,7 +94,7 @@ pub enum ReportForm {
 /// let report = Report::of(&runs, &ReportConfig::default())?;
 /// assert!(report.to_html().starts_with("<!doctype html>"));
 /// assert!(report.to_markdown().contains("## Differences from predictions"));
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 pub struct Report {
     title: String,
@@ -126,16 +126,16 @@ impl Report {
     /// Scores and compares the runs.
     ///
     /// # Errors
-    /// Of files that cannot be read; [`EvalError::NoQuestions`] for a question file without gold
-    /// answers; [`EvalError::Content`] if two runs answer different questions;
-    /// [`EvalError::NothingFound`] without runs.
-    pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, EvalError> {
+    /// Of files that cannot be read; [`mlqa_eval::Error::NoQuestions`] for a question file
+    /// without gold answers; [`mlqa_eval::Error::Content`] if two runs answer different questions;
+    /// [`mlqa_eval::Error::NothingFound`] without runs.
+    pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
         let all = collect(&runs, config)?;
         if all.pairs.is_empty() {
             let what = "runs with scores".to_owned();
-            return Err(EvalError::NothingFound { what, path: PathBuf::new() });
+            return Err(mlqa_eval::Error::NothingFound { what, path: PathBuf::new() });
         }
         let answers = || runs.iter().flat_map(|run| run.seeds.iter().flatten());
         let newest = || date::newest(answers().map(|file| file.predictions.as_path()));
@@ -229,8 +229,12 @@ impl Report {
     /// `report-<drawing>.svg`. All are complete before the first gets its name.
     ///
     /// # Errors
-    /// [`EvalError::Write`].
-    pub fn write(&self, path: impl AsRef<Path>, beside: &[ReportForm]) -> Result<(), EvalError> {
+    /// [`mlqa_eval::Error::Write`].
+    pub fn write(
+        &self,
+        path: impl AsRef<Path>,
+        beside: &[ReportForm],
+    ) -> Result<(), mlqa_eval::Error> {
         let path = path.as_ref();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let named = |end: &str| path.with_file_name(format!("{stem}{end}"));
@@ -259,7 +263,7 @@ impl Report {
         write_together(&files)
     }
 
-    fn json(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
+    fn json(&self, path: &Path) -> Result<Vec<u8>, mlqa_eval::Error> {
         let tables = self.tables().into_iter().map(|table| (table.name.clone(), table.json()));
         let tables: serde_json::Map<String, serde_json::Value> = tables.collect();
         let Resampling { samples, level, seed } = self.resampling;

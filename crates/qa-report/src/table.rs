@@ -1,7 +1,6 @@
 //! One table in every form: HTML, Markdown, CSV and JSON.
 use std::path::Path;
 
-use mlqa_eval::EvalError;
 use serde_json::{Map, Value as Json};
 
 use crate::text::escape;
@@ -160,8 +159,8 @@ impl Table {
     }
 
     /// Numbers with all digits; empty where there is none. `path` is for the error alone.
-    pub fn csv(&self, path: &Path) -> Result<Vec<u8>, EvalError> {
-        let failed = |source| EvalError::Write { path: path.to_path_buf(), source };
+    pub fn csv(&self, path: &Path) -> Result<Vec<u8>, mlqa_eval::Error> {
+        let failed = |source| mlqa_eval::Error::Write { path: path.to_path_buf(), source };
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(&self.columns).map_err(|error| failed(error.into()))?;
         for row in &self.rows {

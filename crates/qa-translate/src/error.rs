@@ -1,13 +1,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{EvalError, Language};
+use mlqa_eval::Language;
 use whole_file::PublishError;
 
 /// Everything that can go wrong here. A text that cannot be aligned is no error: it is counted in a
 /// report.
 #[derive(Debug, thiserror::Error)]
-pub enum TranslateError {
+pub enum Error {
     /// A file or folder cannot be read or written.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
@@ -106,28 +106,28 @@ pub enum TranslateError {
     },
     /// Question files.
     #[error(transparent)]
-    Eval(#[from] EvalError),
+    Eval(#[from] mlqa_eval::Error),
     /// A prepared folder cannot be written.
     #[error(transparent)]
     Prepared(#[from] shards::Error),
 }
 
-impl TranslateError {
-    /// A [`TranslateError::Io`] for `path`, ready for `map_err`.
+impl Error {
+    /// A [`Error::Io`] for `path`, ready for `map_err`.
     pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
     }
 }
 
-impl From<PublishError> for TranslateError {
+impl From<PublishError> for Error {
     fn from(PublishError { path, source }: PublishError) -> Self {
         Self::Io { path, action: "write the file", source }
     }
 }
 
 /// Creates the folder that `path` is to lie in.
-pub(crate) fn create_folder_of(path: &Path) -> Result<(), TranslateError> {
+pub(crate) fn create_folder_of(path: &Path) -> Result<(), Error> {
     let Some(folder) = path.parent() else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(TranslateError::io(folder, "create the folder"))
+    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
 }

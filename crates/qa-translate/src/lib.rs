@@ -12,7 +12,7 @@ mod read;
 mod search;
 mod translate;
 
-pub use error::TranslateError;
+pub use error::Error;
 pub use markers::{Marked, MarkerFault, Recovered, mark, recover};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;

@@ -5,7 +5,7 @@ use std::path::Path;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-use crate::TranslateError;
+use crate::Error;
 
 /// One line.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -21,12 +21,12 @@ pub(crate) struct Line {
 pub(crate) type Table = HashMap<(Language, Language, String), String>;
 
 /// Parses one line.
-pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, TranslateError> {
+pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
         let full = error.to_string();
         // The place that serde names is within the line, whose number is known already.
         let got = full.split_once(" at line ").map_or(full.as_str(), |(got, _)| got).to_owned();
-        TranslateError::Line { path: path.to_owned(), line, got }
+        Error::Line { path: path.to_owned(), line, got }
     })
 }
 
@@ -42,13 +42,13 @@ pub(crate) fn insert(
     line: Line,
     path: &Path,
     number: usize,
-) -> Result<(), TranslateError> {
+) -> Result<(), Error> {
     if is_lost(&line.source, &line.target) {
         return Ok(());
     }
     let key = (line.from, line.to, line.source);
     match table.get(&key) {
-        Some(known) if *known != line.target => Err(TranslateError::Line {
+        Some(known) if *known != line.target => Err(Error::Line {
             path: path.to_owned(),
             line: number,
             got: format!("a second translation, {:?} after {known:?}; keep one", line.target),

@@ -8,7 +8,7 @@
 //! write both.
 use mlqa_eval::Answer;
 
-use crate::TranslateError;
+use crate::Error;
 
 /// A passage with its answer marked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,15 +50,15 @@ pub enum MarkerFault {
 /// let recovered = qa_translate::recover("1492 segelte （[ Kolumbus ]）.", marked.level).unwrap();
 /// assert_eq!(recovered.passage, "1492 segelte Kolumbus.");
 /// assert_eq!(recovered.answer.answer_start, 13);
-/// # Ok::<(), qa_translate::TranslateError>(())
+/// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`TranslateError::Span`] if the span is outside the passage or blank.
-pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, TranslateError> {
+/// [`Error::Span`] if the span is outside the passage or blank.
+pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Error> {
     let characters: Vec<char> = passage.chars().collect();
     let end = start.saturating_add(length);
-    let refuse = || TranslateError::Span { start, end, length: characters.len() };
+    let refuse = || Error::Span { start, end, length: characters.len() };
     let answer = characters.get(start..end).ok_or_else(refuse)?;
     let leading = answer.iter().take_while(|c| c.is_whitespace()).count();
     let trailing = answer.iter().rev().take_while(|c| c.is_whitespace()).count();
@@ -89,7 +89,7 @@ impl Marked {
     /// let marked = mark("In 1492 Columbus sailed.", 3, 4)?;
     /// assert_eq!(marked.recover("Im Jahr ([1492])").unwrap().answer.text, "1492");
     /// assert_eq!(marked.recover("Im Jahr ([[1492]])"), Err(MarkerFault::Duplicate));
-    /// # Ok::<(), qa_translate::TranslateError>(())
+    /// # Ok::<(), qa_translate::Error>(())
     /// ```
     ///
     /// # Errors

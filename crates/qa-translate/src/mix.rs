@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use whole_file::Together;
 
 use crate::error::create_folder_of;
-use crate::{TranslateError, Translated};
+use crate::{Error, Translated};
 
 /// Which pairs of languages are mixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -58,11 +58,11 @@ impl MixConfig {
     /// ```
     ///
     /// # Errors
-    /// [`TranslateError::Config`].
-    pub fn check_languages(&self, languages: &[Language]) -> Result<(), TranslateError> {
+    /// [`Error::Config`].
+    pub fn check_languages(&self, languages: &[Language]) -> Result<(), Error> {
         match languages.first() == Some(&self.source_language) && languages.len() > 1 {
             true => Ok(()),
-            false => Err(TranslateError::Config {
+            false => Err(Error::Config {
                 key: "languages",
                 value: format!("{languages:?}"),
                 rule: "mix.source_language and others",
@@ -154,22 +154,22 @@ impl MixReport {
 /// let translated = parallel(&english, &german, Language::DE)?;
 /// let mixed = mix(&english, &[translated], &MixConfig::default())?;
 /// assert_eq!(mixed.rows.len(), 2 * 1190);
-/// # Ok::<(), qa_translate::TranslateError>(())
+/// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`TranslateError::Language`] for a translation into the source's language or two into one;
-/// [`mlqa_eval::EvalError::AnswerMismatch`].
+/// [`Error::Language`] for a translation into the source's language or two into one;
+/// [`mlqa_eval::Error::AnswerMismatch`].
 pub fn mix(
     source: &Dataset,
     translations: &[Translated],
     config: &MixConfig,
-) -> Result<Mixed, TranslateError> {
+) -> Result<Mixed, Error> {
     let mut seen = BTreeSet::from([config.source_language]);
     for translated in translations {
         if !seen.insert(translated.language) {
             let problem = "occurs twice among source and translations; give each once".into();
-            return Err(TranslateError::Language { language: translated.language, problem });
+            return Err(Error::Language { language: translated.language, problem });
         }
     }
     let sides: Vec<Side<'_>> =
@@ -230,7 +230,7 @@ impl Mixed {
         (question_language, wording): (Language, &str),
         (context_language, passage): (Language, &Question),
         data: &Dataset,
-    ) -> Result<(), TranslateError> {
+    ) -> Result<(), Error> {
         passage.check_answers(&data.path)?;
         let question = Question { question: wording.to_owned(), ..passage.clone() };
         self.rows.push(MixedRow { question_language, context_language, question });
@@ -243,9 +243,9 @@ impl Mixed {
     /// returns their paths.
     ///
     /// # Errors
-    /// [`TranslateError::Empty`] without rows; [`TranslateError::Eval`] if a file cannot be
+    /// [`Error::Empty`] without rows; [`Error::Eval`] if a file cannot be
     /// written.
-    pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, TranslateError> {
+    pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, Error> {
         self.check_some()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());
         let mut together = Together::default();
@@ -260,7 +260,7 @@ impl Mixed {
             let dataset = Dataset { path: path.clone(), version, questions: questions.collect() };
             create_folder_of(&path)?;
             let added = together.add(&path, dataset.to_json(&path)?);
-            added.map_err(TranslateError::io(&path, "write the file"))?;
+            added.map_err(Error::io(&path, "write the file"))?;
             paths.push(path);
         }
         together.publish()?;
@@ -272,22 +272,22 @@ impl Mixed {
     /// `context_language` are its extra keys.
     ///
     /// # Errors
-    /// [`TranslateError::Empty`] without rows; [`TranslateError::Io`].
-    pub fn write_one(&self, path: &Path) -> Result<(), TranslateError> {
+    /// [`Error::Empty`] without rows; [`Error::Io`].
+    pub fn write_one(&self, path: &Path) -> Result<(), Error> {
         self.check_some()?;
         let data = self.rows.iter().map(MixedRow::to_squad).collect();
         let extra = squad::Extra::default();
         let file = squad::File { version: self.version.clone(), data, extra };
-        let refuse = || TranslateError::io(path, "write the file");
+        let refuse = || Error::io(path, "write the file");
         let mut bytes = serde_json::to_vec_pretty(&file).map_err(|error| refuse()(error.into()))?;
         bytes.push(b'\n');
         create_folder_of(path)?;
         whole_file::write(path, bytes).map_err(refuse())
     }
 
-    fn check_some(&self) -> Result<(), TranslateError> {
+    fn check_some(&self) -> Result<(), Error> {
         match self.rows.is_empty() {
-            true => Err(TranslateError::Empty {
+            true => Err(Error::Empty {
                 hint: "no question has an answer in two languages; do the ids agree?".into(),
             }),
             false => Ok(()),

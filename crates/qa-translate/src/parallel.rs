@@ -2,10 +2,10 @@
 //! has.
 use std::collections::HashMap;
 
-use mlqa_eval::{Dataset, EvalError, Language, Question};
+use mlqa_eval::{Dataset, Language, Question};
 
 use crate::checked::{NoAnswer, first_answer};
-use crate::{TranslateError, TranslateReport, Translated};
+use crate::{Error, TranslateReport, Translated};
 
 /// Takes `target`, in `language`, as the translation of `source`, aligned by id; what
 /// [`translate`](crate::translate()) returns without a translator. Ids that only `target` has are
@@ -18,16 +18,16 @@ use crate::{TranslateError, TranslateReport, Translated};
 /// let german = Dataset::read("../../data/xquad/xquad.de.json")?;
 /// let translated = qa_translate::parallel(&english, &german, Language::DE)?;
 /// assert_eq!(translated.report.kept(), 1190);
-/// # Ok::<(), qa_translate::TranslateError>(())
+/// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::NothingPaired`] if the two share no id.
+/// [`mlqa_eval::Error::NothingPaired`] if the two share no id.
 pub fn parallel(
     source: &Dataset,
     target: &Dataset,
     language: Language,
-) -> Result<Translated, TranslateError> {
+) -> Result<Translated, Error> {
     let by_id: HashMap<&str, &Question> =
         target.questions.iter().map(|one| (one.id.as_str(), one)).collect();
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
@@ -55,7 +55,7 @@ pub fn parallel(
     }
     if reworded.is_empty() {
         let (context, question) = (source.path.clone(), target.path.clone());
-        return Err(EvalError::NothingPaired { context, question }.into());
+        return Err(mlqa_eval::Error::NothingPaired { context, question }.into());
     }
     let dataset = Dataset { questions: kept, ..target.clone() };
     let questions = Dataset { questions: reworded, ..source.clone() };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::TranslateError;
+use crate::Error;
 
 /// Which source and target tokens are linked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -54,20 +54,19 @@ impl Default for ProjectConfig {
 /// // "the red house" and "la casa roja"
 /// let similarity = array![[0.9, 0.1, 0.2], [0.1, 0.3, 0.8], [0.2, 0.7, 0.3]];
 /// assert_eq!(project(similarity.view(), 1..3, &ProjectConfig::default())?, Some(1..3));
-/// # Ok::<(), qa_translate::TranslateError>(())
+/// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`TranslateError::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row
+/// [`Error::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row
 /// or column that is read is not finite.
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,
     config: &ProjectConfig,
-) -> Result<Option<Range<usize>>, TranslateError> {
-    let refuse = |what, expected: &str, got| {
-        Err(TranslateError::Projection { what, expected: expected.into(), got })
-    };
+) -> Result<Option<Range<usize>>, Error> {
+    let refuse =
+        |what, expected: &str, got| Err(Error::Projection { what, expected: expected.into(), got });
     if span.start >= span.end || span.end > similarity.nrows() {
         let rows = similarity.nrows();
         return refuse("span", "a part of the source tokens", format!("{span:?} of {rows}"));
@@ -115,12 +114,12 @@ impl Part {
 fn best(
     values: ArrayView1<'_, f32>,
     at: impl Fn(usize) -> (usize, usize),
-) -> Result<Option<(usize, f32)>, TranslateError> {
+) -> Result<Option<(usize, f32)>, Error> {
     let mut best: Option<(usize, f32)> = None;
     for (index, &value) in values.iter().enumerate() {
         if !value.is_finite() {
             let (row, column) = at(index);
-            return Err(TranslateError::Projection {
+            return Err(Error::Projection {
                 what: "similarity",
                 expected: "finite values".into(),
                 got: format!("{value} in row {row}, column {column}"),

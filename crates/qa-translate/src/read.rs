@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mlqa_eval::{Dataset, DatasetName, Language, Question, language_file};
 
-use crate::{MixConfig, TranslateError, TranslateReport, Translated, mix};
+use crate::{Error, MixConfig, TranslateReport, Translated, mix};
 
 /// The translations in `folder`: `{split}-context-xx-question-xx.json` for each of `languages`, and
 /// where `reworded` is set also `{split}-context-<source>-question-xx.json`, the questions whose
@@ -31,7 +31,7 @@ pub fn read_translations(
     source: Language,
     languages: &[Language],
     reworded: bool,
-) -> Result<Vec<Translated>, TranslateError> {
+) -> Result<Vec<Translated>, Error> {
     let path = |context, question| {
         let name = DatasetName { split: split.to_owned(), context, question };
         language_file(folder, &name.to_string())
@@ -105,7 +105,7 @@ impl MixedTraining {
         split: &str,
         languages: &[Language],
         config: &MixConfig,
-    ) -> Result<Self, TranslateError> {
+    ) -> Result<Self, Error> {
         let source = Dataset::read(source)?;
         source.check_answers()?;
         let Some(folder) = folder else {

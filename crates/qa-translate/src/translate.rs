@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::checked::{NoAnswer, first_answer};
 use crate::markers::{Marked, MarkerFault, Recovered, mark};
 use crate::search::{SearchConfig, SearchFault, search};
-use crate::{TranslateError, Translations, Translator};
+use crate::{Error, Translations, Translator};
 
 /// How a data set is translated.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -177,11 +177,11 @@ pub enum Stage {
 /// let translated = translate(&source, en, de, &mut Identity, &config, |_, _, _| {})?;
 /// assert_eq!(translated.dataset.questions, source.questions);
 /// assert_eq!(translated.report.skip_ratio(), 0.0);
-/// # Ok::<(), qa_translate::TranslateError>(())
+/// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`TranslateError::Language`] if the languages are the same, and what the translator fails with.
+/// [`Error::Language`] if the languages are the same, and what the translator fails with.
 pub fn translate(
     source: &Dataset,
     from: Language,
@@ -189,10 +189,10 @@ pub fn translate(
     translator: &mut dyn Translator,
     config: &TranslateConfig,
     progress: impl FnMut(Stage, usize, usize),
-) -> Result<Translated, TranslateError> {
+) -> Result<Translated, Error> {
     if from == to {
         let problem = "the data is in this language already".into();
-        return Err(TranslateError::Language { language: to, problem });
+        return Err(Error::Language { language: to, problem });
     }
     let report = TranslateReport { source: source.questions.len(), ..Default::default() };
     let mut work = Work { translator, from, to, progress, report };
@@ -246,7 +246,7 @@ struct Work<'a, P> {
 impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     /// The questions whose wording has a translation: new wording, the source's passage and
     /// answers.
-    fn translate_questions(&mut self, source: &Dataset) -> Result<Vec<Question>, TranslateError> {
+    fn translate_questions(&mut self, source: &Dataset) -> Result<Vec<Question>, Error> {
         let wordings: Vec<&str> =
             source.questions.iter().map(|one| one.question.as_str()).collect();
         let translations = self.run(Stage::Questions, &wordings)?;
@@ -264,7 +264,7 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     fn mark_answers<'q>(
         &mut self,
         questions: &'q [Question],
-    ) -> Result<Vec<MarkedAnswer<'q>>, TranslateError> {
+    ) -> Result<Vec<MarkedAnswer<'q>>, Error> {
         let mut all = Vec::with_capacity(questions.len());
         for (index, question) in questions.iter().enumerate() {
             match first_answer(question) {
@@ -285,7 +285,7 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
     fn translate_marked<'m, 'q>(
         &mut self,
         all: &'m [MarkedAnswer<'q>],
-    ) -> Result<(Vec<Aligned>, Vec<&'m MarkedAnswer<'q>>), TranslateError> {
+    ) -> Result<(Vec<Aligned>, Vec<&'m MarkedAnswer<'q>>), Error> {
         let texts: Vec<&str> = all.iter().map(|one| one.marked.text.as_str()).collect();
         let translations = self.run(Stage::MarkedPassages, &texts)?;
         let (mut aligned, mut lost) = (Vec::with_capacity(all.len()), Vec::new());
@@ -314,7 +314,7 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
         questions: &[Question],
         lost: &[&MarkedAnswer<'_>],
         config: &SearchConfig,
-    ) -> Result<Vec<Aligned>, TranslateError> {
+    ) -> Result<Vec<Aligned>, Error> {
         let passage = |index: usize| questions.get(index).map_or("", |one| &one.context);
         let passages: Vec<&str> = lost.iter().map(|one| passage(one.question)).collect();
         let answers: Vec<&str> = lost.iter().map(|one| one.answer.text.as_str()).collect();
@@ -358,7 +358,7 @@ impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
             let translated = self.translator.translate(batch, self.from, self.to)?;
             if translated.len() != batch.len() {
                 let (expected, got) = (batch.len(), translated.len());
-                return Err(TranslateError::Count { expected, got });
+                return Err(Error::Count { expected, got });
             }
             let blank = |text: &String| !text.trim().is_empty();
             all.extend(translated.into_iter().map(|text| text.filter(blank)));

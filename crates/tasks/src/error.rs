@@ -1,7 +1,6 @@
 //! The crate's error.
 use std::path::PathBuf;
 
-use objectives::LossError;
 use objectives::masking::MaskingError;
 
 /// What goes wrong between data, task and predictor.
@@ -46,13 +45,13 @@ pub enum Error {
     Tokenizer(String),
     /// A question file, window or score.
     #[error(transparent)]
-    Eval(#[from] mlqa_eval::EvalError),
+    Eval(#[from] mlqa_eval::Error),
     /// Knowledge, its text or its splits.
     #[error(transparent)]
-    Knowledge(#[from] kg_triples::KgError),
+    Knowledge(#[from] kg_triples::Error),
     /// A loss.
     #[error(transparent)]
-    Loss(#[from] objectives::LossError),
+    Loss(#[from] objectives::Error),
     /// A mask.
     #[error(transparent)]
     Masking(#[from] objectives::masking::MaskingError),
@@ -64,13 +63,13 @@ pub enum Error {
     Shards(#[from] shards::Error),
     /// Training.
     #[error(transparent)]
-    Train(#[from] trainer::TrainError),
+    Train(#[from] trainer::Error),
     /// An evaluation of named entities, inference, clozes or retrieval.
     #[error(transparent)]
     Transfer(#[from] transfer_eval::Error),
     /// Translated or projected questions.
     #[error(transparent)]
-    Translate(#[from] qa_translate::TranslateError),
+    Translate(#[from] qa_translate::Error),
     /// A tensor file, or a device.
     #[error(transparent)]
     TorchExt(#[from] torch_ext::Error),
@@ -95,9 +94,9 @@ impl Error {
     }
 
     /// The loss's error, with an option out of range as a key of `section`.
-    pub(crate) fn of_option(section: &str, error: LossError) -> Self {
+    pub(crate) fn of_option(section: &str, error: objectives::Error) -> Self {
         match error {
-            LossError::Domain { option, value, rule } => {
+            objectives::Error::Domain { option, value, rule } => {
                 Self::config(format!("{section}.{option}"), value, rule)
             }
             error => error.into(),

@@ -15,7 +15,7 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 /// // Gemma's normaliser drops nothing.
 /// let gemma = read("../testkit/fixtures/byte_fallback.json")?;
 /// assert_eq!(kept_text(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
-/// # Ok::<(), tokenizer_file::TokenizerFileError>(())
+/// # Ok::<(), tokenizer_file::Error>(())
 /// ```
 pub fn kept_text<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
     text.trim_start_matches(|c: char| is_dropped(tokenizer, c))

@@ -20,7 +20,7 @@ pub use spacing::Spacing;
 
 /// A file that is no tokenizer.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenizerFileError {
+pub enum Error {
     /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -39,7 +39,7 @@ pub enum TokenizerFileError {
     },
 }
 
-impl TokenizerFileError {
+impl Error {
     /// What is wrong, without the file's name.
     pub fn problem(&self) -> String {
         match self {
@@ -59,9 +59,9 @@ const LONGEST: u64 = 256 << 20;
 /// truncation and padding that it sets.
 ///
 /// # Errors
-/// [`TokenizerFileError`] naming the file; also for a normaliser that can make more than 1,000
+/// [`Error`] naming the file; also for a normaliser that can make more than 1,000
 /// characters of one, or puts more than that before a text.
-pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, TokenizerFileError> {
+pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     let path = path.as_ref();
     let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
     parse(&read_text(&path)?, &path)
@@ -70,18 +70,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, TokenizerFileError> {
 /// The text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB.
 ///
 /// # Errors
-/// [`TokenizerFileError::Read`] naming the file.
-pub fn read_text(path: &Path) -> Result<String, TokenizerFileError> {
+/// [`Error::Read`] naming the file.
+pub fn read_text(path: &Path) -> Result<String, Error> {
     whole_file::read_to_string_limited(path, LONGEST)
-        .map_err(|source| TokenizerFileError::Read { path: path.to_owned(), source })
+        .map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 /// The tokenizer of a `tokenizer.json` that was read; `path` is its name in errors.
 ///
 /// # Errors
-/// [`TokenizerFileError::Content`] as for [`read`].
-pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, TokenizerFileError> {
-    let content = |problem| TokenizerFileError::Content { path: path.to_owned(), problem };
+/// [`Error::Content`] as for [`read`].
+pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
+    let content = |problem| Error::Content { path: path.to_owned(), problem };
     // A file that was cut is no JSON; the error has the place where it ends.
     let parts: Parts = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     growth::check(&parts.normalizer).map_err(content)?;

@@ -9,7 +9,7 @@ use torch_ext::{TensorMap, read_tensors, write_tensors};
 
 use crate::error::error_text;
 use crate::sums::{self, SUMS};
-use crate::{AdamW, LossScaler, Result, StreamPlace, TrainError};
+use crate::{AdamW, Error, LossScaler, Result, StreamPlace};
 
 /// What bit-for-bit equality depends on beside seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -80,7 +80,7 @@ pub(crate) fn keep_parameters(
     step: u64,
     parameters: &[(String, Tensor)],
 ) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
+    fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
     write_named(&folder_of(folder, step).with_extension("safetensors"), parameters)
 }
 
@@ -95,17 +95,17 @@ fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(TrainError::file(root, error)),
+        Err(error) => return Err(Error::file(root, error)),
     };
     let mut folders = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| TrainError::file(root, error))?;
+        let entry = entry.map_err(|error| Error::file(root, error))?;
         let name = entry.file_name();
         let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
         let path = entry.path();
         if !path.is_dir() {
             let reason = "no folder, though it is called like a checkpoint; move it away";
-            return Err(TrainError::file(path, reason));
+            return Err(Error::file(path, reason));
         }
         folders.push((path, rest.to_owned()));
     }
@@ -113,7 +113,7 @@ fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
 }
 
 fn remove(folder: &Path) -> Result<()> {
-    fs::remove_dir_all(folder).map_err(|error| TrainError::file(folder, error))
+    fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))
 }
 
 /// Removes what a killed run was writing.
@@ -140,7 +140,7 @@ impl Checkpoint {
     /// Writes a checkpoint below `root` and removes all but the newest `keep`.
     ///
     /// # Errors
-    /// [`TrainError::File`] if it cannot be written; older checkpoints are untouched then.
+    /// [`Error::File`] if it cannot be written; older checkpoints are untouched then.
     pub fn save(
         &self,
         root: &Path,
@@ -162,32 +162,31 @@ impl Checkpoint {
         task_state: &[(String, Tensor)],
         keep: usize,
     ) -> Result<()> {
-        fs::create_dir_all(root).map_err(|error| TrainError::file(root, error))?;
+        fs::create_dir_all(root).map_err(|error| Error::file(root, error))?;
         remove_partial(root)?;
         let target = folder_of(root, self.step);
         let partial = tempfile::Builder::new()
             .prefix(PARTIAL)
             .tempdir_in(root)
-            .map_err(|error| TrainError::file(root, error))?;
+            .map_err(|error| Error::file(root, error))?;
         write_named(&partial.path().join(PARAMETERS), parameters)?;
         write_named(&partial.path().join(MOMENTS), moments)?;
         if !task_state.is_empty() {
             write_named(&partial.path().join(TASK), task_state)?;
         }
-        let json =
-            serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(&target, error))?;
+        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
         whole_file::write(partial.path().join(STATE), json)
-            .map_err(|error| TrainError::file(target.join(STATE), error))?;
+            .map_err(|error| Error::file(target.join(STATE), error))?;
         sums::write(partial.path(), &files(!task_state.is_empty()))?;
         if target.exists() {
             remove(&target)?;
         }
-        fs::rename(partial.path(), &target).map_err(|error| TrainError::file(&target, error))?;
+        fs::rename(partial.path(), &target).map_err(|error| Error::file(&target, error))?;
         // The folder has its final name; nothing is left to clean up under the temporary one.
         let _ = partial.keep();
         File::open(root)
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| TrainError::file(root, error))?;
+            .map_err(|error| Error::file(root, error))?;
         remove_older(root, keep)
     }
 
@@ -195,8 +194,8 @@ impl Checkpoint {
     /// the tensors of the tasks; `None` if there is none. What a killed run was writing is removed.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`] naming the file and tensor that do not fit, and the way out;
-    /// [`TrainError::File`] if its fingerprint is not `fingerprint` (configuration or data
+    /// [`Error::Checkpoint`] naming the file and tensor that do not fit, and the way out;
+    /// [`Error::File`] if its fingerprint is not `fingerprint` (configuration or data
     /// changed), or something in `root` is called like a checkpoint and is no folder.
     pub fn resume(
         root: &Path,
@@ -206,7 +205,7 @@ impl Checkpoint {
     ) -> Result<Option<(Self, TensorMap)>> {
         remove_partial(root)?;
         let Some(&step) = steps(root)?.last() else { return Ok(None) };
-        let damaged = |error: TrainError| unusable(root, step, &error_text(&error));
+        let damaged = |error: Error| unusable(root, step, &error_text(&error));
         let checkpoint = Self::read(root, step).map_err(damaged)?;
         let folder = folder_of(root, step);
         if checkpoint.checksums || folder.join(SUMS).exists() {
@@ -215,7 +214,7 @@ impl Checkpoint {
         if checkpoint.fingerprint != fingerprint {
             let reason = "written with another configuration or other data, or by another version \
                           of the program; start a new run folder, or restore what changed";
-            return Err(TrainError::file(folder, reason));
+            return Err(Error::file(folder, reason));
         }
         let tensors = load(&folder, parameters, optimizer).map_err(damaged)?;
         Ok(Some((checkpoint, tensors)))
@@ -224,27 +223,27 @@ impl Checkpoint {
     /// Reads `state.json` of a step.
     fn read(root: &Path, step: u64) -> Result<Self> {
         let path = folder_of(root, step).join(STATE);
-        let json = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
+        let json = fs::read(&path).map_err(|error| Error::file(&path, error))?;
         let checkpoint: Self =
-            serde_json::from_slice(&json).map_err(|error| TrainError::file(&path, error))?;
+            serde_json::from_slice(&json).map_err(|error| Error::file(&path, error))?;
         if checkpoint.step != step {
             let reason = format!("step = {}: expected the folder's, {step}", checkpoint.step);
-            return Err(TrainError::file(path, reason));
+            return Err(Error::file(path, reason));
         }
         Ok(checkpoint)
     }
 
     /// That a task cannot take over what this checkpoint holds of it.
-    pub(crate) fn damaged(&self, root: &Path, reason: &str) -> TrainError {
+    pub(crate) fn damaged(&self, root: &Path, reason: &str) -> Error {
         let file = folder_of(root, self.step).join(TASK);
         unusable(root, self.step, &format!("{}: {reason}", file.display()))
     }
 }
 
 /// That the checkpoint of `step` cannot be used, and the way out.
-fn unusable(root: &Path, step: u64, reason: &str) -> TrainError {
+fn unusable(root: &Path, step: u64, reason: &str) -> Error {
     let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&other| other < step);
-    TrainError::Checkpoint {
+    Error::Checkpoint {
         folder: folder_of(root, step),
         reason: reason.to_owned(),
         earlier: earlier.map_or("the start".into(), |step| format!("step {step}")),
@@ -259,10 +258,10 @@ fn load(
 ) -> Result<TensorMap> {
     let path = folder.join(PARAMETERS);
     let stored = read_tensors(&path)?;
-    load_parameters(&stored, parameters).map_err(|reason| TrainError::file(&path, reason))?;
+    load_parameters(&stored, parameters).map_err(|reason| Error::file(&path, reason))?;
     let path = folder.join(MOMENTS);
     let stored = read_tensors(&path)?;
-    optimizer.load_state(&stored).map_err(|reason| TrainError::file(&path, reason))?;
+    optimizer.load_state(&stored).map_err(|reason| Error::file(&path, reason))?;
     let path = folder.join(TASK);
     if path.exists() { Ok(read_tensors(&path)?) } else { Ok(TensorMap::new()) }
 }

@@ -10,7 +10,7 @@ fn width(rows: &[&[i64]]) -> usize {
 /// `[B, L]` i64: each row, then `pad` up to the longest row's length.
 ///
 /// # Errors
-/// [`crate::TrainError::Torch`] if the tensor cannot be made.
+/// [`crate::Error::Torch`] if the tensor cannot be made.
 pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
     let width = width(rows);
     let mut flat = Vec::with_capacity(rows.len() * width);
@@ -26,7 +26,7 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
 /// padded, which lets attention skip its mask.
 ///
 /// # Errors
-/// [`crate::TrainError::Torch`] if the tensor cannot be made.
+/// [`crate::Error::Torch`] if the tensor cannot be made.
 pub fn pad_mask(rows: &[&[i64]], device: Device) -> Result<Option<Tensor>> {
     let width = width(rows);
     if rows.iter().all(|row| row.len() == width) {

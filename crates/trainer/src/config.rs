@@ -1,7 +1,7 @@
 //! Every hyper-parameter of a training stage.
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, TrainError, Updates};
+use crate::{Error, Result, Updates};
 
 /// What the learning rate does after warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -142,7 +142,7 @@ impl TrainConfig {
     /// one of a role has this name, or what is wrong with the role.
     ///
     /// # Errors
-    /// [`TrainError::Config`] naming a role that is not known or that no parameter has.
+    /// [`Error::Config`] naming a role that is not known or that no parameter has.
     ///
     /// ```
     /// use trainer::{GroupConfig, TrainConfig};
@@ -153,7 +153,7 @@ impl TrainConfig {
     /// let begins = |role: &str, name: &str| Ok::<bool, String>(name.starts_with(role));
     /// let resolved = config.resolve_roles(names, begins)?;
     /// assert_eq!(resolved.groups[0].prefixes, ["head.weight", "head.bias"]);
-    /// # Ok::<(), trainer::TrainError>(())
+    /// # Ok::<(), trainer::Error>(())
     /// ```
     pub fn resolve_roles<'a, E: std::fmt::Display>(
         &self,
@@ -172,7 +172,7 @@ impl TrainConfig {
                         Ok(false) => {}
                         Err(error) => {
                             let rule = error.to_string();
-                            return Err(TrainError::Config { key: key.into(), value, rule });
+                            return Err(Error::Config { key: key.into(), value, rule });
                         }
                     }
                 }
@@ -186,7 +186,7 @@ impl TrainConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`TrainError::Config`] naming the first value out of range.
+    /// [`Error::Config`] naming the first value out of range.
     ///
     /// ```
     /// use trainer::TrainConfig;
@@ -336,7 +336,7 @@ fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Res
     if ok {
         return Ok(());
     }
-    Err(TrainError::Config { key: key.into(), value: value.to_string(), rule: rule.into() })
+    Err(Error::Config { key: key.into(), value: value.to_string(), rule: rule.into() })
 }
 
 impl GroupConfig {

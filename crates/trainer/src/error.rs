@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 /// What stops a training run.
 #[derive(Debug, thiserror::Error)]
-pub enum TrainError {
+pub enum Error {
     /// A setting cannot be used.
     #[error("{key} = {value}: {rule}")]
     Config {
@@ -123,13 +123,13 @@ pub enum TrainError {
     Torch(#[from] tch::TchError),
 }
 
-impl TrainError {
+impl Error {
     pub(crate) fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
         Self::File { path: path.into(), reason: reason.to_string() }
     }
 }
 
-impl From<torch_ext::Error> for TrainError {
+impl From<torch_ext::Error> for Error {
     fn from(error: torch_ext::Error) -> Self {
         match error {
             // The message holds the reason, which must not be told again as the cause.
@@ -156,7 +156,7 @@ pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The crate's result.
-pub type Result<T> = std::result::Result<T, TrainError>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 #[cfg(test)]
 mod tests {
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_missing_file_of_tensors_is_told_once() {
         let error = torch_ext::read_tensors("/none/x.safetensors").unwrap_err();
-        let error = TrainError::from(error);
+        let error = Error::from(error);
         let text = error_text(&error);
         assert_eq!(text.matches("No such file").count(), 1, "{text}");
         assert!(std::error::Error::source(&error).is_none());

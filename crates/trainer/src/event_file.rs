@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
-use crate::{Result, TrainError};
+use crate::{Error, Result};
 
 /// `event.proto`, as far as it is written here.
 #[derive(Clone, PartialEq, Message)]
@@ -76,7 +76,7 @@ impl EventFile {
             match open.open(&path) {
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(TrainError::file(path, error)),
+                Err(error) => return Err(Error::file(path, error)),
             }
         };
         let mut file = Self { path, file };
@@ -104,7 +104,7 @@ impl EventFile {
         let step = i64::try_from(step).unwrap_or(i64::MAX);
         let event = Event { wall_time: now(), step, what: Some(what) };
         let bytes = record(&event.encode_to_vec());
-        self.file.write_all(&bytes).map_err(|error| TrainError::file(&self.path, error))
+        self.file.write_all(&bytes).map_err(|error| Error::file(&self.path, error))
     }
 }
 

@@ -27,7 +27,7 @@ pub struct FitReport {
 /// `checkpoint_steps` and at the end.
 ///
 /// # Errors
-/// [`TrainError`](crate::TrainError): a setting out of range, no examples, a loss that is not
+/// [`Error`](crate::Error): a setting out of range, no examples, a loss that is not
 /// finite, a file that cannot be read or written, or the task's own error.
 pub fn fit(
     stage: &Stage,
@@ -57,7 +57,7 @@ pub fn fit(
 /// - One slot is the same as [`fit`], bit for bit.
 ///
 /// # Errors
-/// As [`fit`]; [`TrainError::Config`](crate::TrainError::Config) also for slots without a name of
+/// As [`fit`]; [`Error::Config`](crate::Error::Config) also for slots without a name of
 /// their own, or without a batch in a round.
 ///
 /// # Example

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::progress::note;
 use crate::task_slot::label;
-use crate::{Result, Stage, TaskSlot, TrainError};
+use crate::{Error, Result, Stage, TaskSlot};
 
 /// The file in the stage's folder.
 const FILE: &str = "left-out.json";
@@ -69,9 +69,8 @@ pub(crate) fn tell(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
         return Ok(());
     }
     let path = stage.folder.join(FILE);
-    let text =
-        serde_json::to_string_pretty(&all).map_err(|error| TrainError::file(&path, error))?;
+    let text = serde_json::to_string_pretty(&all).map_err(|error| Error::file(&path, error))?;
     std::fs::create_dir_all(&stage.folder)
         .and_then(|()| whole_file::write(&path, text + "\n"))
-        .map_err(|error| TrainError::file(&path, error))
+        .map_err(|error| Error::file(&path, error))
 }

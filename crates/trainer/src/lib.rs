@@ -36,7 +36,7 @@ pub use batches::Batches;
 pub use checkpoint::{Checkpoint, Environment};
 pub use collate::{pad_mask, pad_rows};
 pub use config::{Decay, GroupConfig, TrainConfig};
-pub use error::{Result, TrainError};
+pub use error::{Error, Result};
 pub use fit::{FitReport, fit, fit_tasks};
 pub use left_out::LeftOut;
 pub use loss_scaler::LossScaler;

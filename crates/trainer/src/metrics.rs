@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::is_default;
-use crate::{Result, TrainError};
+use crate::{Error, Result};
 
 /// The files in a stage's folder.
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -31,7 +31,7 @@ pub(crate) fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(TrainError::file(path, error)),
+        Err(error) => return Err(Error::file(path, error)),
     };
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }
@@ -127,7 +127,7 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
     goes_on: bool,
     kept: impl Fn(&T) -> bool,
 ) -> Result<(File, u64)> {
-    let refuse = |error: std::io::Error| TrainError::file(path, error);
+    let refuse = |error: std::io::Error| Error::file(path, error);
     let (mut text, mut lines) = (String::new(), 0);
     if goes_on && path.exists() {
         for (number, line) in BufReader::new(File::open(path).map_err(refuse)?).lines().enumerate()
@@ -144,7 +144,7 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
                 Err(error) if error.is_eof() => break,
                 Err(error) => {
                     let reason = format!("line {}: {error}", number + 1);
-                    return Err(TrainError::file(path, reason));
+                    return Err(Error::file(path, reason));
                 }
             }
         }
@@ -159,9 +159,9 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
 
 /// Appends one line.
 pub(crate) fn append_line<T: Serialize>(path: &Path, file: &mut File, value: &T) -> Result<()> {
-    let mut line = serde_json::to_string(value).map_err(|error| TrainError::file(path, error))?;
+    let mut line = serde_json::to_string(value).map_err(|error| Error::file(path, error))?;
     line.push('\n');
-    file.write_all(line.as_bytes()).map_err(|error| TrainError::file(path, error))
+    file.write_all(line.as_bytes()).map_err(|error| Error::file(path, error))
 }
 
 /// The loss of the last line of a file.
@@ -182,7 +182,7 @@ impl MetricsWriter {
     /// Opens `path` and keeps the lines up to and including `step`.
     ///
     /// # Errors
-    /// [`TrainError::File`] if the file cannot be read or written, or a kept line is not valid.
+    /// [`Error::File`] if the file cannot be read or written, or a kept line is not valid.
     pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
         let (file, lines) = open_lines(path, step > 0, |line: &StepMetrics| line.step <= step)?;
         Ok(Self { path: path.to_owned(), file, lines })
@@ -201,7 +201,7 @@ impl MetricsWriter {
     /// Appends one line.
     ///
     /// # Errors
-    /// [`TrainError::File`] if it cannot be written.
+    /// [`Error::File`] if it cannot be written.
     pub(crate) fn write(&mut self, metrics: &StepMetrics) -> Result<()> {
         append_line(&self.path, &mut self.file, metrics)?;
         self.lines += 1;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{Result, TrainError};
+use crate::{Error, Result};
 
 /// The file in the stage's folder.
 pub(crate) const FILE: &str = "not-finite.json";
@@ -62,7 +62,7 @@ pub(crate) struct NotFiniteReport {
 
 impl NotFiniteReport {
     /// Writes the file, and makes the error that tells of it.
-    pub(crate) fn into_error(self, folder: &Path, value: f64) -> TrainError {
+    pub(crate) fn into_error(self, folder: &Path, value: f64) -> Error {
         let file = folder.join(FILE);
         let batch = match self.write(&file) {
             Ok(()) => format!("the batch is in {}", file.display()),
@@ -76,13 +76,12 @@ impl NotFiniteReport {
             self.batches.iter().flat_map(|batch| &batch.examples).map(name_of).collect();
         let examples = some_of(examples.iter().map(String::as_str));
         let (stage, step) = (self.stage, self.step);
-        TrainError::NotFinite { stage, step, what, value, examples, batch }
+        Error::NotFinite { stage, step, what, value, examples, batch }
     }
 
     fn write(&self, file: &PathBuf) -> Result<()> {
-        let json =
-            serde_json::to_vec_pretty(self).map_err(|error| TrainError::file(file, error))?;
-        whole_file::write(file, json).map_err(|error| TrainError::file(file, error))
+        let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(file, error))?;
+        whole_file::write(file, json).map_err(|error| Error::file(file, error))
     }
 }
 

@@ -7,7 +7,7 @@ use torch_ext::{
     AdamWStep, Gradient, LiveRows, TensorMap, clear_grads, fused_adamw, norm_of_all, scale_all,
 };
 
-use crate::{Result, TrainConfig, TrainError};
+use crate::{Error, Result, TrainConfig};
 
 /// Parameters that share a learning rate and a weight decay.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ impl Slot {
 /// // The first update goes one learning rate down, whatever the gradient's size.
 /// assert_eq!(optimizer.step(1.0)?, 3.0);
 /// assert!((weight.double_value(&[0]) - 0.9).abs() < 1e-6);
-/// # Ok::<(), trainer::TrainError>(())
+/// # Ok::<(), trainer::Error>(())
 /// ```
 pub struct AdamW {
     slots: BTreeMap<String, Slot>,
@@ -82,12 +82,12 @@ impl AdamW {
     /// Sorts the parameters into groups and freezes those that are to keep their values.
     ///
     /// # Errors
-    /// [`TrainError::Config`] if a group's prefix fits no parameter, roles are not resolved, or
+    /// [`Error::Config`] if a group's prefix fits no parameter, roles are not resolved, or
     /// everything is frozen.
     pub fn new(parameters: &[(String, Tensor)], config: &TrainConfig) -> Result<Self> {
         for group in &config.groups {
             if let Some(role) = group.roles.first() {
-                return Err(TrainError::Config {
+                return Err(Error::Config {
                     key: "groups.roles".into(),
                     value: format!("{role:?}"),
                     rule: "must be resolved first, by TrainConfig::resolve_roles".into(),
@@ -97,7 +97,7 @@ impl AdamW {
                 if !parameters.iter().any(|(name, _)| name.starts_with(prefix)) {
                     let known: Vec<&str> =
                         parameters.iter().map(|(name, _)| name.as_str()).take(3).collect();
-                    return Err(TrainError::Config {
+                    return Err(Error::Config {
                         key: "groups.prefixes".into(),
                         value: format!("{prefix:?}"),
                         rule: format!(
@@ -150,7 +150,7 @@ impl AdamW {
             slots.insert(name.clone(), slot);
         }
         if slots.is_empty() {
-            return Err(TrainError::Config {
+            return Err(Error::Config {
                 key: "groups".into(),
                 value: "all frozen".into(),
                 rule: "must leave a parameter to train".into(),
@@ -174,7 +174,7 @@ impl AdamW {
     /// Forgets all gradients.
     ///
     /// # Errors
-    /// [`TrainError::TorchExt`] if libtorch refuses.
+    /// [`Error::TorchExt`] if libtorch refuses.
     pub fn clear_grads(&self) -> Result<()> {
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         Ok(clear_grads(&parameters)?)
@@ -185,7 +185,7 @@ impl AdamW {
     /// then nothing changes.
     ///
     /// # Errors
-    /// [`TrainError::TorchExt`] if a gradient does not fit its parameter.
+    /// [`Error::TorchExt`] if a gradient does not fit its parameter.
     pub fn step(&mut self, factor: f64) -> Result<f64> {
         let Some(norm) = self.grad_norm()? else { return Ok(0.0) };
         let norm = norm.f_double_value(&[])?;

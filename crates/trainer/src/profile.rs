@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tch::Device;
 use torch_ext::{Profile, TraceSummary};
 
-use crate::{Result, Stage, TrainError};
+use crate::{Error, Result, Stage};
 
 /// The folder in the stage's folder, and its files.
 const FOLDER: &str = "profile";
@@ -56,8 +56,7 @@ impl StepProfile {
     }
 
     fn write(&self, profile: Profile) -> Result<String> {
-        std::fs::create_dir_all(&self.folder)
-            .map_err(|error| TrainError::file(&self.folder, error))?;
+        std::fs::create_dir_all(&self.folder).map_err(|error| Error::file(&self.folder, error))?;
         let (trace, tables) = (self.folder.join(TRACE), self.folder.join(TABLES));
         profile.finish(&trace)?;
         let Range { start, end } = self.steps.clone();
@@ -74,7 +73,7 @@ impl StepProfile {
             self.device,
             summary.markdown(end - start)
         );
-        whole_file::write(&tables, text).map_err(|error| TrainError::file(&tables, error))?;
+        whole_file::write(&tables, text).map_err(|error| Error::file(&tables, error))?;
         Ok(format!("{}: steps {} to {end}: {}", self.stage, start + 1, tables.display()))
     }
 }

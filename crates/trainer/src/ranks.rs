@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Gradient, ProcessGroup, TensorMap, set_grad};
 
-use crate::{Checkpoint, Result, TrainConfig, TrainError};
+use crate::{Checkpoint, Error, Result, TrainConfig};
 
 /// Numbers summed in one exchange: 25 MB in float32, as PyTorch's DistributedDataParallel has it.
 const BUCKET: usize = 25 * 1024 * 1024 / 4;
@@ -37,7 +37,7 @@ pub(crate) fn first_unlike(
 ) -> Result<Option<String>> {
     type Own = (serde_json::Map<String, serde_json::Value>, String);
     let unreadable = |error: serde_json::Error| {
-        TrainError::from(torch_ext::Error::Distributed(format!("settings of a stage: {error}")))
+        Error::from(torch_ext::Error::Distributed(format!("settings of a stage: {error}")))
     };
     let own = serde_json::to_vec(&(config.identity(), fingerprint)).map_err(unreadable)?;
     let mut all: Vec<Own> = Vec::with_capacity(group.size());
@@ -81,7 +81,7 @@ pub(crate) fn share_start(
     };
     let lead = group.rank() == 0;
     let unreadable = |error: serde_json::Error| {
-        TrainError::from(torch_ext::Error::Distributed(format!("the start of a stage: {error}")))
+        Error::from(torch_ext::Error::Distributed(format!("the start of a stage: {error}")))
     };
     let own = match lead {
         true => {
@@ -108,7 +108,7 @@ pub(crate) fn share_start(
             group.copy_from(&tensor, 0)?;
             shared.insert(name.clone(), tensor);
         }
-        Ok::<_, TrainError>(shared)
+        Ok::<_, Error>(shared)
     };
     let moments = share(&begin.moments, moments)?;
     let tasks = share(&begin.tasks, tasks)?;

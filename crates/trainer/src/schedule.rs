@@ -1,5 +1,5 @@
 //! Linear warm-up, then linear decay or none: the schedule of BERT and its family.
-use crate::{Decay, Result, TrainError};
+use crate::{Decay, Error, Result};
 
 /// Learning-rate factors of a run of known length.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,17 +14,17 @@ impl LinearSchedule {
     /// 0.07 of 100 steps is 7, where transformers' rounded 7.000000000000001 makes 8.
     ///
     /// # Errors
-    /// [`TrainError::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
+    /// [`Error::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
     pub(crate) fn new(total_steps: u64, warmup_ratio: f64, decay: Decay) -> Result<Self> {
         if total_steps == 0 {
-            return Err(TrainError::Config {
+            return Err(Error::Config {
                 key: "steps".into(),
                 value: "0".into(),
                 rule: "must be 1 or more".into(),
             });
         }
         if !(0.0..=1.0).contains(&warmup_ratio) {
-            return Err(TrainError::Config {
+            return Err(Error::Config {
                 key: "warmup_ratio".into(),
                 value: warmup_ratio.to_string(),
                 rule: "must be from 0 to 1".into(),

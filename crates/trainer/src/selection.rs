@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{
-    ExampleRecord, Examples, Fingerprint, LeftOut, Result, Step, StepLosses, Task, TaskError,
-    TensorMap, TrainError,
+    Error, ExampleRecord, Examples, Fingerprint, LeftOut, Result, Step, StepLosses, Task,
+    TaskError, TensorMap,
 };
 
 const SCORES: &str = "best_epoch.scores";
@@ -216,7 +216,7 @@ impl<'a, T: Task> BestEpoch<'a, T> {
     /// epoch's index and all epochs' scores.
     ///
     /// # Errors
-    /// [`TrainError::Selection`] if no epoch has ended.
+    /// [`Error::Selection`] if no epoch has ended.
     pub fn finish(mut self) -> Result<(usize, Vec<Scores>)> {
         let Some((best, values)) = self.best else {
             return Err(refuse("epochs", "1 or more", "none; train first"));
@@ -278,12 +278,8 @@ impl<'a, T: Task> BestEpoch<'a, T> {
     }
 }
 
-fn refuse(
-    what: impl Into<String>,
-    expected: impl Into<String>,
-    got: impl Into<String>,
-) -> TrainError {
-    TrainError::Selection { what: what.into(), expected: expected.into(), got: got.into() }
+fn refuse(what: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Error {
+    Error::Selection { what: what.into(), expected: expected.into(), got: got.into() }
 }
 
 impl<T: Task> Task for BestEpoch<'_, T> {

@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// Lets the first SIGINT or SIGTERM finish the step, write a checkpoint and end training with
-    /// [`TrainError::Stopped`](crate::TrainError::Stopped). A second one ends the process at once,
+    /// [`Error::Stopped`](crate::Error::Stopped). A second one ends the process at once,
     /// as either does before and after training. The handlers belong to the whole process, which a
     /// library must not take by itself.
     #[must_use]

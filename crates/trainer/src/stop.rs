@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::{Result, TrainError};
+use crate::{Error, Result};
 
 /// The signals that ask a program to end.
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
@@ -51,7 +51,7 @@ impl StopSignals {
                 handlers.at_once.store(false, Ordering::SeqCst);
                 Ok(Self(Some(handlers)))
             }
-            Err(error) => Err(TrainError::Signals { reason: error.to_string() }),
+            Err(error) => Err(Error::Signals { reason: error.to_string() }),
         }
     }
 

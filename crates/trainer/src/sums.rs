@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Result, TrainError};
+use crate::{Error, Result};
 
 /// The file in the checkpoint's folder.
 pub(crate) const SUMS: &str = "SHA256SUMS";
@@ -23,28 +23,28 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });
-    written.map_err(|error| TrainError::file(&path, error))
+    written.map_err(|error| Error::file(&path, error))
 }
 
 /// Refuses a folder in which one of these files is not the one that was written with the others, or
 /// has no sum.
 pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);
-    let text = std::fs::read_to_string(&path).map_err(|error| TrainError::file(&path, error))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
     let mut sums = BTreeMap::new();
     for line in text.lines() {
         let Some((sum, name)) = line.split_once("  ") else {
-            return Err(TrainError::file(path, format!("{line:?}: expected a sum and a name")));
+            return Err(Error::file(path, format!("{line:?}: expected a sum and a name")));
         };
         if !names.contains(&name) {
-            return Err(TrainError::file(path, format!("{name:?} is no file of this checkpoint")));
+            return Err(Error::file(path, format!("{name:?} is no file of this checkpoint")));
         }
         sums.insert(name, sum);
     }
     for name in names {
         let Some(sum) = sums.get(name) else {
             let reason = "has no sum, so nothing says that it was written with the others";
-            return Err(TrainError::file(path, format!("{name} {reason}")));
+            return Err(Error::file(path, format!("{name} {reason}")));
         };
         let file = folder.join(name);
         let found = of_file(&file)?;
@@ -54,7 +54,7 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
                 start(&found),
                 start(sum)
             );
-            return Err(TrainError::file(file, reason));
+            return Err(Error::file(file, reason));
         }
     }
     Ok(())
@@ -66,7 +66,7 @@ fn start(sum: &str) -> String {
 }
 
 fn of_file(path: &Path) -> Result<String> {
-    let refuse = |error| TrainError::file(path, error);
+    let refuse = |error| Error::file(path, error);
     let mut file = File::open(path).map_err(refuse)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];

@@ -2,7 +2,7 @@
 use torch_ext::Precision;
 
 use crate::seed_for;
-use crate::{Examples, Fingerprint, Result, Task, TrainConfig, TrainError};
+use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 
 /// One task of a stage that trains several in turn, see [`fit_tasks`](crate::fit_tasks), which has
 /// an example.
@@ -49,7 +49,7 @@ impl<'a> TaskSlot<'a> {
 /// Refuses slots that cannot train, and names the first one's fault.
 pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()> {
     let refuse = |key: String, value: &dyn std::fmt::Debug, rule: &str| {
-        Err(TrainError::Config { key, value: format!("{value:?}"), rule: rule.into() })
+        Err(Error::Config { key, value: format!("{value:?}"), rule: rule.into() })
     };
     let names: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
     if names.is_empty() {
@@ -74,7 +74,7 @@ pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()
             Examples::Streamed(stream) => stream.examples() == Some(0),
         };
         if empty {
-            return Err(TrainError::NoExamples { stage: label(stage, names.len(), &slot.name) });
+            return Err(Error::NoExamples { stage: label(stage, names.len(), &slot.name) });
         }
     }
     Ok(())
@@ -107,7 +107,7 @@ pub(crate) fn expect_micro_batches(
     };
     match slots.iter().find(|slot| !slot.task.takes_micro_batches()) {
         None => Ok(()),
-        Some(slot) => Err(TrainError::Config {
+        Some(slot) => Err(Error::Config {
             key: key.into(),
             value,
             rule: format!(
@@ -125,7 +125,7 @@ pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) ->
     let scores = slots.iter().any(|slot| slot.task.evaluations_since_best().is_some());
     match steps.or(patience).filter(|_| !scores) {
         None => Ok(()),
-        Some((key, value)) => Err(TrainError::Config {
+        Some((key, value)) => Err(Error::Config {
             key: key.into(),
             value: value.to_string(),
             rule: "must be absent, since no task scores its model in training".into(),

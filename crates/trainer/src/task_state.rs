@@ -8,7 +8,7 @@ use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_los
 use crate::batches::Epoch;
 use crate::not_finite::{BatchRecord, IndexedExample};
 use crate::task_slot::{label, slot_seed};
-use crate::{Batches, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig, TrainError};
+use crate::{Batches, Error, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig};
 use crate::{rng_for, seed_for};
 
 pub(crate) struct TaskState<'s, 't> {
@@ -142,9 +142,9 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    fn fail(&self, step: u64) -> impl Fn(TaskError) -> TrainError + use<> {
+    fn fail(&self, step: u64) -> impl Fn(TaskError) -> Error + use<> {
         let stage = self.label.clone();
-        move |cause| TrainError::Task { stage: stage.clone(), step, cause }
+        move |cause| Error::Task { stage: stage.clone(), step, cause }
     }
 
     /// Chooses or reads the examples of batch `number`.
@@ -177,7 +177,7 @@ impl<'s, 't> TaskState<'s, 't> {
                 let batch = with_group(group, || stream.next_batch(self.batch_size));
                 let batch = batch.map_err(&fail)?;
                 if batch.lengths.is_empty() {
-                    return Err(TrainError::NoExamples { stage: self.label.clone() });
+                    return Err(Error::NoExamples { stage: self.label.clone() });
                 }
                 if batch.last {
                     self.ended.push(place.epoch);

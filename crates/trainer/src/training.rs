@@ -20,8 +20,8 @@ use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, st
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
-    AdamW, Checkpoint, FitReport, LossScaler, Position, Progress, Result, Stage, TaskSlot,
-    TrainConfig, TrainError,
+    AdamW, Checkpoint, Error, FitReport, LossScaler, Position, Progress, Result, Stage, TaskSlot,
+    TrainConfig,
 };
 
 /// A stage under way.
@@ -99,7 +99,7 @@ impl<'a, 't> Training<'a, 't> {
         expect_evaluation(config, slots)?;
         expect_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
-            .map_err(|error| TrainError::file(&stage.folder, error))?;
+            .map_err(|error| Error::file(&stage.folder, error))?;
         let mut optimizer = AdamW::new(parameters, config)?;
         let fingerprint = stage_fingerprint(config, stage.precision, slots)?;
         let per_round = slots.iter().map(|slot| u64::from(slot.batches_per_round)).collect();
@@ -194,7 +194,7 @@ impl<'a, 't> Training<'a, 't> {
         }
         self.progress.abandon();
         let (step, total) = (self.state.step, self.total);
-        Err(TrainError::Stopped { stage: self.stage.name.clone(), step, total, signal })
+        Err(Error::Stopped { stage: self.stage.name.clone(), step, total, signal })
     }
 
     /// Whether this step is the stage's last.
@@ -268,11 +268,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes what is known of the step beside the checkpoints.
-    fn not_finite(
-        &self,
-        numbers: &StepNumbers,
-        (what, value): (String, f64),
-    ) -> Result<TrainError> {
+    fn not_finite(&self, numbers: &StepNumbers, (what, value): (String, f64)) -> Result<Error> {
         let records = numbers.batches.iter().enumerate().filter_map(|(at, batch)| {
             let slot = batch.origin.slot;
             let is_last =
@@ -359,7 +355,7 @@ impl<'a, 't> Training<'a, 't> {
         let step = self.state.step;
         if let Some(parameter) = self.optimizer.diverged()? {
             let (stage, parameter) = (self.stage.name.clone(), parameter.to_owned());
-            return Err(TrainError::Diverged { stage, step: step.saturating_sub(1), parameter });
+            return Err(Error::Diverged { stage, step: step.saturating_sub(1), parameter });
         }
         let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
         let checkpoint = Checkpoint {
@@ -398,7 +394,7 @@ fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()
     if stage.precision != Precision::F16 || matches!(device, Device::Cuda(_)) {
         return Ok(());
     }
-    Err(TrainError::Config {
+    Err(Error::Config {
         key: "precision".into(),
         value: Precision::F16.name().into(),
         rule: format!("needs a CUDA device, and the model is on {device:?}; bf16 works there"),
@@ -415,7 +411,7 @@ fn total_steps(
     match (config.steps, per_epoch) {
         (Some(steps), _) => Ok(steps),
         (None, Some(per_epoch)) => Ok(round_robin.steps_for(per_epoch * config.epochs)),
-        (None, None) => Err(TrainError::Config {
+        (None, None) => Err(Error::Config {
             key: "steps".into(),
             value: "none".into(),
             rule: "must be set, since the stream of examples does not know how many it holds"
@@ -439,7 +435,7 @@ fn begin(
     let refuse = |what: &str| {
         let rank = group.rank();
         let text = format!("{}: rank {rank}: {what}", stage.name);
-        TrainError::from(torch_ext::Error::Distributed(text))
+        Error::from(torch_ext::Error::Distributed(text))
     };
     if let Some(what) = first_unlike(group, config, fingerprint)? {
         return Err(refuse(&what));

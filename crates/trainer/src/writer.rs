@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use tch::{Device, Tensor};
 
 use crate::checkpoint::keep_parameters;
-use crate::{Checkpoint, Result, TrainError};
+use crate::{Checkpoint, Error, Result};
 
 /// All that a checkpoint holds, and where it goes.
 pub(crate) struct Save {
@@ -68,7 +68,7 @@ impl CheckpointWriter {
         let thread = std::thread::Builder::new().name("checkpoint".into());
         let handle = thread
             .spawn(move || save.write())
-            .map_err(|error| TrainError::file(&root, format!("no thread to write it: {error}")))?;
+            .map_err(|error| Error::file(&root, format!("no thread to write it: {error}")))?;
         self.writing = Some((root, handle));
         Ok(())
     }
@@ -90,7 +90,7 @@ impl CheckpointWriter {
     /// Waits for the checkpoint under way.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let Some((root, handle)) = self.writing.take() else { return Ok(()) };
-        handle.join().unwrap_or_else(|_| Err(TrainError::file(root, "its writer panicked")))
+        handle.join().unwrap_or_else(|_| Err(Error::file(root, "its writer panicked")))
     }
 }
 

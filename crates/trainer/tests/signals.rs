@@ -9,10 +9,10 @@ use std::process::{Command, ExitStatus};
 use common::{Toy, alone, config, metrics, parameters, stage, weight};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
-use trainer::{TrainConfig, TrainError, fit};
+use trainer::{Error, TrainConfig, fit};
 
 /// 9 steps, without a checkpoint before the end.
-fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), TrainError>, f64) {
+fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
     let weight = weight();
     // Pulls the weight to 0, and signals its own process in some steps.
     let mut task = Toy::new(6, |step| {
@@ -36,7 +36,7 @@ fn a_signal_saves_the_step_and_the_run_goes_on_from_there() {
     // In the middle, again in a later part, and in the last step.
     for (at, signal, name) in [(3, SIGTERM, "SIGTERM"), (6, SIGINT, "SIGINT"), (8, SIGINT, "")] {
         let error = train(broken.path(), &[(at, &[signal])]).0.unwrap_err();
-        let TrainError::Stopped { step, total: 9, signal: stopped, .. } = error else {
+        let Error::Stopped { step, total: 9, signal: stopped, .. } = error else {
             panic!("{error}");
         };
         assert_eq!((step, stopped), (at + 1, signal));

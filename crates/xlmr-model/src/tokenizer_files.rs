@@ -41,8 +41,7 @@ impl TokenizerFiles {
     /// [`Error::Tokenizer`] naming the file.
     pub fn of_file(path: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let path = path.as_ref();
-        let refuse =
-            |error: tokenizer_file::TokenizerFileError| Error::Tokenizer(error.to_string());
+        let refuse = |error: tokenizer_file::Error| Error::Tokenizer(error.to_string());
         let json = tokenizer_file::read_text(path).map_err(refuse)?;
         let mut tokenizer = tokenizer_file::parse(&json, path).map_err(refuse)?;
         tokenizer.with_padding(None);

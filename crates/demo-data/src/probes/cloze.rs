@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use kg_triples::{KgError, KnowledgeGraph, Language};
+use kg_triples::{KnowledgeGraph, Language};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -70,8 +70,8 @@ impl StandIn for Clozes {
 /// `<head>-<relation>-<tail>`.
 ///
 /// # Errors
-/// [`KgError::Empty`] if no fact can be put into words in all languages; [`KgError::Value`] for a
-/// relation's id that cannot name a file.
+/// [`kg_triples::Error::Empty`] if no fact can be put into words in all languages;
+/// [`kg_triples::Error::Value`] for a relation's id that cannot name a file.
 pub fn clozes(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -86,7 +86,7 @@ pub fn clozes(
             "{} facts lack labels or statements in one of the languages",
             verbalised.without_words
         );
-        return Err(KgError::Empty { what: "clozes".into(), hint }.into());
+        return Err(kg_triples::Error::Empty { what: "clozes".into(), hint }.into());
     }
     let mut files = Files::new();
     for &language in languages {
@@ -120,12 +120,12 @@ pub fn clozes(
 }
 
 /// Refuses an id with which a file would lie elsewhere, or hide.
-fn check_file_name(relation: &str) -> Result<(), KgError> {
+fn check_file_name(relation: &str) -> Result<(), kg_triples::Error> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {
         return Ok(());
     }
     let expected = "no slash and no dot in front, since it names a file".to_owned();
-    Err(KgError::Value { field: "relation_id", expected, got: format!("{relation:?}") })
+    Err(kg_triples::Error::Value { field: "relation_id", expected, got: format!("{relation:?}") })
 }
 
 fn lines<T: Serialize>(rows: &[T]) -> Result<String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use kg_triples::{KgError, KnowledgeGraph, Language, Triple};
+use kg_triples::{KnowledgeGraph, Language, Triple};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::Serialize;
@@ -126,18 +126,19 @@ struct Item<'a> {
 /// hold. No knowledge of the world decides the label: the premise does.
 ///
 /// # Errors
-/// [`KgError::Config`] if a count is 0; [`KgError::Empty`] if no pair can be made.
+/// [`kg_triples::Error::Config`] if a count is 0; [`kg_triples::Error::Empty`] if no pair can be
+/// made.
 pub fn inference_pairs(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     (split, heads): (&str, &BTreeSet<String>),
     languages: &[Language],
     config: &InferenceConfig,
-) -> Result<Pairs, KgError> {
+) -> Result<Pairs, kg_triples::Error> {
     for (key, value) in [("premise_facts", config.premise_facts), ("premises", config.premises)] {
         if !(1..=10_000).contains(&value) {
             let rule = "from 1 to 10000";
-            return Err(KgError::Config { key, value: value.to_string(), rule });
+            return Err(kg_triples::Error::Config { key, value: value.to_string(), rule });
         }
     }
     let verbalised = Verbalised::new(graph, templates, heads, languages);
@@ -148,10 +149,10 @@ pub fn inference_pairs(
              tail; {} facts lack labels or statements",
             report.left_out, config.premise_facts, report.without_words
         );
-        return Err(KgError::Empty { what: format!("pairs of split {split:?}"), hint });
+        return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
     }
     let of = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
-    let rows = languages.iter().map(of).collect::<Result<_, KgError>>()?;
+    let rows = languages.iter().map(of).collect::<Result<_, kg_triples::Error>>()?;
     Ok(Pairs { rows, report })
 }
 
@@ -221,7 +222,7 @@ fn rows(
     verbalised: &Verbalised<'_>,
     items: &[Item<'_>],
     language: Language,
-) -> Result<String, KgError> {
+) -> Result<String, kg_triples::Error> {
     let mut text = String::new();
     for item in items {
         let sentences: Vec<String> =
@@ -233,7 +234,7 @@ fn rows(
                 if sentence.contains(['\t', '\n', '\r']) {
                     let expected = "no tab and no line end".to_owned();
                     let got = format!("{sentence:?}");
-                    return Err(KgError::Value { field: "sentence", expected, got });
+                    return Err(kg_triples::Error::Value { field: "sentence", expected, got });
                 }
             }
             text.push_str(&[language.as_str(), label, &premise, &hypothesis].join("\t"));

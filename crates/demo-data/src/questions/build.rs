@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kg_triples::{KgError, KnowledgeGraph, Language};
+use kg_triples::{KnowledgeGraph, Language};
 use rayon::prelude::*;
 
 use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, known, none};
@@ -15,8 +15,8 @@ use super::template::TemplateSet;
 /// for two entities, are left out of all sets.
 ///
 /// # Errors
-/// [`KgError::Config`] for a value out of its range, [`KgError::UnknownLanguage`],
-/// [`KgError::Empty`] if no item can be made.
+/// [`kg_triples::Error::Config`] for a value out of its range;
+/// [`kg_triples::Error::UnknownLanguage`]; [`kg_triples::Error::Empty`] if no item can be made.
 pub fn build_questions(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -24,7 +24,7 @@ pub fn build_questions(
     heads: &BTreeSet<String>,
     config: &QuestionConfig,
     context_languages: &[Language],
-) -> Result<Vec<QuestionSet>, KgError> {
+) -> Result<Vec<QuestionSet>, kg_triples::Error> {
     let builder = Builder::new(graph, templates, split, config)?;
     let languages = context_languages.iter().map(|language| known(graph, *language));
     let languages: Vec<Language> = languages.collect::<Result<_, _>>()?;

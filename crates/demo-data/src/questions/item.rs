@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kg_triples::{KgError, KnowledgeGraph, Language, Triple, each_once};
+use kg_triples::{KnowledgeGraph, Language, Triple, each_once};
 use rand::Rng;
 use rand::seq::{SliceRandom, index};
 use rand_chacha::ChaCha8Rng;
@@ -105,8 +105,12 @@ pub struct QuestionReport {
     pub items: usize,
 }
 
-pub(super) fn none(split: &str, config: &QuestionConfig, report: &QuestionReport) -> KgError {
-    KgError::Empty {
+pub(super) fn none(
+    split: &str,
+    config: &QuestionConfig,
+    report: &QuestionReport,
+) -> kg_triples::Error {
+    kg_triples::Error::Empty {
         what: format!("questions of split {split:?}"),
         hint: format!(
             "of {} facts, {} lack labels or templates, {} lack {} facts to stand beside them; see \
@@ -120,13 +124,16 @@ pub(super) fn none(split: &str, config: &QuestionConfig, report: &QuestionReport
 }
 
 /// `language` as the graph writes it, if it has a label there.
-pub(super) fn known(graph: &KnowledgeGraph, language: Language) -> Result<Language, KgError> {
+pub(super) fn known(
+    graph: &KnowledgeGraph,
+    language: Language,
+) -> Result<Language, kg_triples::Error> {
     let languages = graph.languages();
     let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language.as_str());
     languages.iter().copied().find(same).ok_or_else(|| {
         let available: Vec<&str> = languages.iter().map(Language::as_str).collect();
         let available = available.join(", ");
-        KgError::UnknownLanguage { language: language.to_string(), available }
+        kg_triples::Error::UnknownLanguage { language: language.to_string(), available }
     })
 }
 
@@ -175,8 +182,8 @@ impl<'b> Builder<'b> {
         templates: &'b TemplateSet,
         split: &'b str,
         config: &'b QuestionConfig,
-    ) -> Result<Self, KgError> {
-        let fault = |key, value: String, rule| Err(KgError::Config { key, value, rule });
+    ) -> Result<Self, kg_triples::Error> {
+        let fault = |key, value: String, rule| Err(kg_triples::Error::Config { key, value, rule });
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if split.is_empty() || !split.chars().all(plain) {
             return fault("split", format!("{split:?}"), "letters, digits, - and _");

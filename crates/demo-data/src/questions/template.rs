@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use kg_triples::{KgError, Language};
+use kg_triples::Language;
 
 const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 
@@ -40,8 +40,8 @@ impl Template {
     /// Parses `text` as a template of this kind.
     ///
     /// # Errors
-    /// [`KgError::Value`] for another number of placeholders or an unknown one.
-    pub fn parse(text: &str, kind: TemplateKind) -> Result<Self, KgError> {
+    /// [`kg_triples::Error::Value`] for another number of placeholders or an unknown one.
+    pub fn parse(text: &str, kind: TemplateKind) -> Result<Self, kg_triples::Error> {
         let (heads, tails) = (text.matches("{head}").count(), text.matches("{tail}").count());
         let expected = match kind {
             TemplateKind::Statement => "`{head}` once and `{tail}` once",
@@ -51,7 +51,11 @@ impl Template {
         let braces = text.matches(['{', '}']).count();
         if heads != 1 || tails != wanted_tails || braces != 2 * (heads + tails) {
             let got = format!("{text:?}");
-            return Err(KgError::Value { field: "template", expected: expected.into(), got });
+            return Err(kg_triples::Error::Value {
+                field: "template",
+                expected: expected.into(),
+                got,
+            });
         }
         let mut parts = Vec::new();
         for piece in text.split_inclusive('}') {
@@ -107,10 +111,11 @@ impl TemplateSet {
     /// begin with `#` are comments.
     ///
     /// # Errors
-    /// [`KgError::Io`], [`KgError::Header`], and [`KgError::Row`] with file, line and column.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
+    /// [`kg_triples::Error::Io`], [`kg_triples::Error::Header`], and [`kg_triples::Error::Row`] with file,
+    /// line and column.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, kg_triples::Error> {
         let path = path.as_ref();
-        let text = whole_file::read_to_string(path).map_err(|source| KgError::Io {
+        let text = whole_file::read_to_string(path).map_err(|source| kg_triples::Error::Io {
             path: path.to_owned(),
             action: "read the file",
             source,
@@ -119,7 +124,7 @@ impl TemplateSet {
         let mut lines = (1u64..).zip(text.lines()).filter(|(_, line)| is_row(line));
         let (line, header) = lines.next().unwrap_or((1, ""));
         if !header.split('\t').eq(HEADER.iter().copied()) {
-            return Err(KgError::Header {
+            return Err(kg_triples::Error::Header {
                 path: path.to_owned(),
                 line,
                 expected: format!("{:?}", HEADER.join("\t")),
@@ -128,7 +133,7 @@ impl TemplateSet {
         }
         let mut set = Self::default();
         for (line, row) in lines {
-            let fault = |column, expected, got| KgError::Row {
+            let fault = |column, expected, got| kg_triples::Error::Row {
                 path: path.to_owned(),
                 line,
                 column,
@@ -141,7 +146,7 @@ impl TemplateSet {
                 return Err(fault("columns", expected, cells.len().to_string()));
             };
             match set.add(relation, language, kind, template) {
-                Err(KgError::Value { field, expected, got }) => {
+                Err(kg_triples::Error::Value { field, expected, got }) => {
                     return Err(fault(field, expected, got));
                 }
                 added => added?,
@@ -156,8 +161,14 @@ impl TemplateSet {
         self.templates.get(&key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn add(&mut self, relation: &str, lang: &str, kind: &str, text: &str) -> Result<(), KgError> {
-        let value = |field, expected: &str, got: &str| KgError::Value {
+    fn add(
+        &mut self,
+        relation: &str,
+        lang: &str,
+        kind: &str,
+        text: &str,
+    ) -> Result<(), kg_triples::Error> {
+        let value = |field, expected: &str, got: &str| kg_triples::Error::Value {
             field,
             expected: expected.into(),
             got: format!("{got:?}"),

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use demo_data::questions::{QuestionConfig, QuestionSet, TemplateSet, build_questions};
-use kg_triples::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
 
 pub const TRIPLES: &[[&str; 3]] = &[
     ["Q183", "P36", "Q64"],
@@ -65,7 +65,7 @@ pub fn one_set(
     templates: &TemplateSet,
     heads: &BTreeSet<String>,
     config: &QuestionConfig,
-) -> Result<QuestionSet, KgError> {
+) -> Result<QuestionSet, kg_triples::Error> {
     let contexts = [config.context_language];
     Ok(build_questions(graph, templates, "test", heads, config, &contexts)?.remove(0))
 }

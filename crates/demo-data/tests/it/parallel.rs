@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use demo_data::questions::{QuestionConfig, QuestionSet, TemplateSet, build_questions};
-use kg_triples::{KgError, KnowledgeGraph, Language};
+use kg_triples::{KnowledgeGraph, Language};
 
 use crate::common::{data, heads, one_set};
 
@@ -92,6 +92,6 @@ fn a_language_without_sentences_is_an_error() {
     let build = |codes: &[&str]| {
         build_questions(&graph, &templates, "test", &heads, &config, &languages(codes))
     };
-    assert!(matches!(build(&["en", "de"]), Err(KgError::Empty { .. })));
-    assert!(matches!(build(&["en", "fr"]), Err(KgError::UnknownLanguage { .. })));
+    assert!(matches!(build(&["en", "de"]), Err(kg_triples::Error::Empty { .. })));
+    assert!(matches!(build(&["en", "fr"]), Err(kg_triples::Error::UnknownLanguage { .. })));
 }

@@ -7,7 +7,7 @@ use demo_data::EntitySplit;
 use demo_data::questions::{
     QuestionConfig, QuestionItem, QuestionSet, Template, TemplateKind, TemplateSet,
 };
-use kg_triples::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
 use tempfile::tempdir;
 
 const TEMPLATES: &str = "# a comment\nrelation_id\tlang\tkind\ttemplate
@@ -22,7 +22,7 @@ P37\tde\tquestion\tWas spricht man in {head} ?
 P37\tzh\tquestion\t{head} 的人说什么？
 ";
 
-fn templates(text: &str) -> Result<TemplateSet, KgError> {
+fn templates(text: &str) -> Result<TemplateSet, kg_triples::Error> {
     let dir = tempdir().unwrap();
     std::fs::write(dir.path().join("templates.tsv"), text).unwrap();
     TemplateSet::read(dir.path().join("templates.tsv"))
@@ -98,14 +98,14 @@ fn template_files_name_the_line_of_a_mistake() {
         ("P36\ten\tstatement\t{head} : {tail} {", "template"),
     ] {
         match templates(&format!("{TEMPLATES}{row}\n")) {
-            Err(KgError::Row { line: 12, column: found, path, .. }) => {
+            Err(kg_triples::Error::Row { line: 12, column: found, path, .. }) => {
                 assert_eq!(found, column);
                 assert!(path.ends_with("templates.tsv"));
             }
             other => panic!("{row}: {other:?}"),
         }
     }
-    assert!(matches!(templates("# nothing\n"), Err(KgError::Header { .. })));
+    assert!(matches!(templates("# nothing\n"), Err(kg_triples::Error::Header { .. })));
     assert!(Template::parse("{tail} is of {head}", TemplateKind::Statement).is_ok());
 }
 
@@ -283,7 +283,7 @@ fn splits_divide_the_heads() {
         EntitySplit { shares: [0.5, 0.3, 0.3], ..EntitySplit::default() },
         EntitySplit { shares: [-0.1, 0.8, 0.3], ..EntitySplit::default() },
     ] {
-        assert!(matches!(bad.divide(&graph), Err(KgError::Config { .. })));
+        assert!(matches!(bad.divide(&graph), Err(kg_triples::Error::Config { .. })));
     }
     // Questions of a split are only about its heads, and so are its contexts.
     let config = config(&["en"], 4, 3);
@@ -351,18 +351,21 @@ fn what_cannot_be_asked_is_counted_or_an_error() {
     let attempt = |config: &QuestionConfig| {
         one_set(&graph, &templates(TEMPLATES).unwrap(), &heads(&graph), config).unwrap_err()
     };
-    assert!(matches!(attempt(&config(&["en"], 7, 0)), KgError::Empty { .. }));
+    assert!(matches!(attempt(&config(&["en"], 7, 0)), kg_triples::Error::Empty { .. }));
     assert!(matches!(
         attempt(&config(&["en"], 3, 3)),
-        KgError::Config { key: "same_relation", .. }
+        kg_triples::Error::Config { key: "same_relation", .. }
     ));
-    assert!(matches!(attempt(&config(&["en", "fr"], 3, 2)), KgError::UnknownLanguage { .. }));
+    assert!(matches!(
+        attempt(&config(&["en", "fr"], 3, 2)),
+        kg_triples::Error::UnknownLanguage { .. }
+    ));
     assert!(matches!(
         attempt(&config(&[], 3, 2)),
-        KgError::Config { key: "question_languages", .. }
+        kg_triples::Error::Config { key: "question_languages", .. }
     ));
     for items in [0, 1_000_000_000_000] {
         let wrong = QuestionConfig { items: Some(items), ..config(&["en"], 3, 2) };
-        assert!(matches!(attempt(&wrong), KgError::Config { key: "items", .. }));
+        assert!(matches!(attempt(&wrong), kg_triples::Error::Config { key: "items", .. }));
     }
 }

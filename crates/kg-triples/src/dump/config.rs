@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::counts::EntityCounts;
 use super::source::{Compression, DumpFormat};
 use super::table::{DumpTable, TableFormat, TailKind};
-use crate::{KgError, Language, each_once};
+use crate::{Error, Language, each_once};
 
 /// What is read of a Wikidata dump, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +53,8 @@ impl Default for ExtractConfig {
 
 impl ExtractConfig {
     /// # Errors
-    /// [`KgError::Config`] where a list is empty or names a language twice, or there is no Parquet.
-    pub(super) fn check(&self) -> Result<(), KgError> {
+    /// [`Error::Config`] where a list is empty or names a language twice, or there is no Parquet.
+    pub(super) fn check(&self) -> Result<(), Error> {
         each_once("languages", &self.languages)?;
         each_once("fallback", self.fallback.iter().map(|(code, _)| code))?;
         self.fallback.iter().try_for_each(|(_, others)| each_once("fallback", others))?;
@@ -64,13 +64,13 @@ impl ExtractConfig {
             ("tails", self.tails.is_empty(), "one kind of entity or more"),
         ] {
             if empty {
-                return Err(KgError::Config { key, value: "[]".into(), rule });
+                return Err(Error::Config { key, value: "[]".into(), rule });
             }
         }
         if self.format == TableFormat::Parquet && !cfg!(feature = "parquet") {
             let rule = "tsv: this program was built without Parquet; build it with `cargo build \
                         --release -p kg-triples --features parquet`";
-            return Err(KgError::Config { key: "format", value: "parquet".into(), rule });
+            return Err(Error::Config { key: "format", value: "parquet".into(), rule });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::reading::Reading;
 use super::source::{Beginning, DumpFormat, Place, Progress, Source, is_stream};
 use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
-use crate::KgError;
+use crate::Error;
 
 /// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
 ///
@@ -47,11 +47,11 @@ use crate::KgError;
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`KgError::Config`] without a language, table or kind of tail, for a language that is named
-/// twice, and for Parquet without the feature `parquet`; [`KgError::Io`] naming the file, and the
+/// [`Error::Config`] without a language, table or kind of tail, for a language that is named
+/// twice, and for Parquet without the feature `parquet`; [`Error::Io`] naming the file, and the
 /// place in the dump where a packed one is damaged, is not packed as its name says, or in a way
 /// that is not understood;
-/// [`KgError::Dump`] if an array has no end, no line is an entity, too many lines are unusable or
+/// [`Error::Dump`] if an array has no end, no line is an entity, too many lines are unusable or
 /// more than are entities, another process works on the folder, or an extract of another dump or
 /// with other options is unfinished there. Then the folder's tables are as they were.
 ///
@@ -72,14 +72,14 @@ use crate::KgError;
 /// assert_eq!((report.items, report.counts.triples, report.bad_lines), (1, 1, 0));
 /// let graph = KnowledgeGraph::read_dir(folder.path())?;
 /// assert_eq!(graph.label("Q39", "en"), Some("Switzerland"));
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn extract(
     dump: &Path,
     config: &ExtractConfig,
     folder: &Path,
     progress: &Progress,
-) -> Result<ExtractReport, KgError> {
+) -> Result<ExtractReport, Error> {
     config.check()?;
     let task = Task::new(dump, config)?;
     let (state, found) = StateFolder::open(folder, &task, config.restart)?;
@@ -116,7 +116,7 @@ pub fn extract(
 
 impl Reading<'_> {
     /// Writes the tables.
-    fn finish(self) -> Result<ExtractReport, KgError> {
+    fn finish(self) -> Result<ExtractReport, Error> {
         let fault = self.fault();
         let mut report = self.tally.report;
         if self.tally.shape == Shape::Array {
@@ -124,14 +124,14 @@ impl Reading<'_> {
                 "the array has no end after {} bytes: the dump is cut; make or copy it again",
                 report.bytes
             );
-            return Err(KgError::Dump { path: self.dump.to_owned(), reason });
+            return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
         if let Some(reason) = fault {
             // Nothing of it is worth going on with.
             self.state.remove()?;
-            return Err(KgError::Dump { path: self.dump.to_owned(), reason });
+            return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
-        let refuse = || KgError::io(self.folder, "write to the folder");
+        let refuse = || Error::io(self.folder, "write to the folder");
         let entities = self.entities.sorted().map_err(refuse())?;
         if report.format == DumpFormat::NTriples {
             let without = report.tables.iter().filter(|table| !table.of_ntriples());

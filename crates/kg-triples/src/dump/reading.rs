@@ -12,7 +12,7 @@ use super::source::{DumpFormat, Passed, Place, Source, Watch};
 use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
 use super::{chunk, merge, ntriples};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Bytes of the dump read at a time, a sixteenth of the memory within these bounds.
 const SMALLEST_CHUNK: usize = 1 << 12;
@@ -80,7 +80,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads everything from `place` on. One thread unpacks while others parse.
-    pub(super) fn read(&mut self, mut source: Source, place: Place) -> Result<(), KgError> {
+    pub(super) fn read(&mut self, mut source: Source, place: Place) -> Result<(), Error> {
         let longest = self.config.longest_line;
         let size = (self.config.memory / 16).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as u64;
         let watch = source.watch.clone();
@@ -112,7 +112,7 @@ impl<'a> Reading<'a> {
             parsed?;
             unpacked.map_err(|(offset, error)| {
                 let reason = format!("after {offset} unpacked bytes: {error}");
-                KgError::io(self.dump, "unpack the dump")(io::Error::new(error.kind(), reason))
+                Error::io(self.dump, "unpack the dump")(io::Error::new(error.kind(), reason))
             })
         })?;
         let passed = watch.passed();
@@ -130,7 +130,7 @@ impl<'a> Reading<'a> {
         &mut self,
         chunks: Receiver<(Chunk, Option<Place>)>,
         watch: &Watch,
-    ) -> Result<(), KgError> {
+    ) -> Result<(), Error> {
         let mut waiting = Vec::new();
         while let Ok((chunk, end)) = chunks.recv() {
             if chunk.offset == 0 {
@@ -171,8 +171,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Stores what was found up to `place`.
-    fn store(&mut self, place: Place, passed: Passed, read: bool) -> Result<(), KgError> {
-        let refuse = || KgError::io(self.folder, "write to the folder");
+    fn store(&mut self, place: Place, passed: Passed, read: bool) -> Result<(), Error> {
+        let refuse = || Error::io(self.folder, "write to the folder");
         self.entities.spill().map_err(refuse())?;
         self.redirects.spill().map_err(refuse())?;
         let passed_bytes = passed.bytes;
@@ -190,9 +190,9 @@ impl<'a> Reading<'a> {
         self.redirects.remove_merged().map_err(refuse())
     }
 
-    fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), KgError> {
+    fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), Error> {
         let line = self.tally.report.lines + line + 1;
-        let refuse = || KgError::io(self.folder, "write to the folder");
+        let refuse = || Error::io(self.folder, "write to the folder");
         match (event, self.tally.shape) {
             (Event::Open, Shape::Unknown) => self.tally.shape = Shape::Array,
             (Event::Close, Shape::Array) => self.tally.shape = Shape::Closed,
@@ -237,7 +237,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn bad(&mut self, line: u64, offset: u64, reason: String) -> Result<(), KgError> {
+    fn bad(&mut self, line: u64, offset: u64, reason: String) -> Result<(), Error> {
         if self.tally.last_bad.replace(line) == Some(line) {
             return Ok(());
         }
@@ -254,7 +254,7 @@ impl<'a> Reading<'a> {
             self.config.bad_lines,
             listed(&self.tally.report.first_bad_lines)
         );
-        Err(KgError::Dump { path: self.dump.to_owned(), reason })
+        Err(Error::Dump { path: self.dump.to_owned(), reason })
     }
 
     /// What is wrong with a file that is no dump: no line of it is an entity, or fewer than those

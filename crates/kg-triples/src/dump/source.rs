@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::KgError;
+use crate::Error;
 
 /// How a dump is packed; found out by its first bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -306,9 +306,9 @@ impl Source {
     /// Opens a file, or standard input for `-`; blocks of bzip2 are unpacked by `threads` threads.
     ///
     /// # Errors
-    /// [`KgError::Io`].
-    pub(super) fn open(path: &Path, progress: &Progress, threads: usize) -> Result<Self, KgError> {
-        Self::try_open(path, progress, threads).map_err(KgError::io(path, "read the dump"))
+    /// [`Error::Io`].
+    pub(super) fn open(path: &Path, progress: &Progress, threads: usize) -> Result<Self, Error> {
+        Self::try_open(path, progress, threads).map_err(Error::io(path, "read the dump"))
     }
 
     fn try_open(path: &Path, progress: &Progress, threads: usize) -> io::Result<Self> {
@@ -336,14 +336,14 @@ impl Source {
     /// and standard input, by [`Source::skip`].
     ///
     /// # Errors
-    /// [`KgError::Io`]; bytes that differ from `passed` are an error where they are read.
+    /// [`Error::Io`]; bytes that differ from `passed` are an error where they are read.
     pub(super) fn open_at(
         path: &Path,
         compression: Compression,
         (place, passed): (Place, Passed),
         progress: &Progress,
         threads: usize,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let before = match (compression, place.bzip2) {
             _ if is_stream(path) => None,
             (Compression::None, _) => Some(place.offset),
@@ -372,7 +372,7 @@ impl Source {
             };
             Ok(Self { compression, unpacked, start: place, watch: Watch { packed, marks } })
         };
-        open().map_err(KgError::io(path, "read the dump"))
+        open().map_err(Error::io(path, "read the dump"))
     }
 
     /// Reads over the unpacked bytes up to `place`.
@@ -392,15 +392,15 @@ impl Source {
     /// Reads all packed bytes of a dump and compares them with what an earlier run read.
     ///
     /// # Errors
-    /// [`KgError::Io`], also if they differ.
-    pub(super) fn check(path: &Path, passed: &Passed, progress: &Progress) -> Result<(), KgError> {
+    /// [`Error::Io`], also if they differ.
+    pub(super) fn check(path: &Path, passed: &Passed, progress: &Progress) -> Result<(), Error> {
         let check = || -> io::Result<()> {
             let mut counted = Counted::new(input(path)?, progress, None);
             io::copy(&mut counted, &mut io::sink())?;
             let found = locked(&counted.packed).passed();
             if found == *passed { Ok(()) } else { Err(other_bytes(passed.bytes)) }
         };
-        check().map_err(KgError::io(path, "read the dump"))
+        check().map_err(Error::io(path, "read the dump"))
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{ExtractConfig, ExtractReport};
 use super::sort::RunFile;
 use super::source::{Passed, Place, is_stream};
-use crate::KgError;
+use crate::Error;
 
 const FOLDER: &str = ".extract";
 /// Folders of earlier versions, which nothing goes on with, and tables whose writer was killed.
@@ -37,7 +37,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, KgError> {
+    pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, Error> {
         // These change nothing that is written.
         let config = ExtractConfig { bad_lines: 0, memory: 0, restart: false, ..config.clone() };
         let mut task = Self {
@@ -49,7 +49,7 @@ impl Task {
         };
         // A stream is known by its bytes alone.
         if !is_stream(dump) {
-            let refuse = || KgError::io(dump, "read the dump");
+            let refuse = || Error::io(dump, "read the dump");
             task.dump = dump.canonicalize().map_err(refuse())?;
             let found = fs::metadata(dump).map_err(refuse())?;
             let changed = found.modified().ok();
@@ -121,16 +121,16 @@ impl StateFolder {
     /// Makes the folder or takes that of an unfinished extract, with what it says.
     ///
     /// # Errors
-    /// [`KgError::Io`]; [`KgError::Dump`] if another process is at work there, or the unfinished
+    /// [`Error::Io`]; [`Error::Dump`] if another process is at work there, or the unfinished
     /// extract is not `task`.
     pub(super) fn open(
         out: &Path,
         task: &Task,
         restart: bool,
-    ) -> Result<(Self, Option<State>), KgError> {
+    ) -> Result<(Self, Option<State>), Error> {
         let path = out.join(FOLDER);
-        let refuse = || KgError::io(&path, "write to the folder");
-        let fault = |reason: String| Err(KgError::Dump { path: path.clone(), reason });
+        let refuse = || Error::io(&path, "write to the folder");
+        let fault = |reason: String| Err(Error::Dump { path: path.clone(), reason });
         if path.is_symlink() {
             return fault("is a symbolic link, and its content is replaced; move it away".into());
         }
@@ -139,7 +139,7 @@ impl StateFolder {
         let lock = path.join(LOCK);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
-        let opened = opened.map_err(io::Error::from).map_err(KgError::io(&lock, "lock the file"));
+        let opened = opened.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
         let lock = File::from(opened?);
         match flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -180,12 +180,12 @@ impl StateFolder {
     /// Stores how far the extract is.
     ///
     /// # Errors
-    /// [`KgError::Io`].
-    pub(super) fn store(&mut self, state: &State) -> Result<(), KgError> {
+    /// [`Error::Io`].
+    pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
         let path = self.path.join(STATE);
         let stored = serde_json::to_vec(state).map_err(io::Error::from);
         let stored = stored.and_then(|bytes| whole_file::write(&path, bytes));
-        stored.map_err(KgError::io(&path, "write the file"))?;
+        stored.map_err(Error::io(&path, "write the file"))?;
         self.has_state = true;
         Ok(())
     }
@@ -193,15 +193,15 @@ impl StateFolder {
     /// Removes the folder: the extract is done.
     ///
     /// # Errors
-    /// [`KgError::Io`].
-    pub(super) fn remove(mut self) -> Result<(), KgError> {
+    /// [`Error::Io`].
+    pub(super) fn remove(mut self) -> Result<(), Error> {
         self.clear()?;
         self.has_state = false;
-        fs::remove_dir_all(&self.path).map_err(KgError::io(&self.path, "remove the folder"))
+        fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove the folder"))
     }
 
     /// Removes all but the lock, the state first: it must not name files that are gone.
-    fn clear(&self) -> Result<(), KgError> {
+    fn clear(&self) -> Result<(), Error> {
         let clear = || -> io::Result<()> {
             let state = self.path.join(STATE);
             if state.exists() {
@@ -215,10 +215,10 @@ impl StateFolder {
             }
             Ok(())
         };
-        clear().map_err(KgError::io(&self.path, "clear the folder"))
+        clear().map_err(Error::io(&self.path, "clear the folder"))
     }
 
-    fn remove_left_over(&self) -> Result<(), KgError> {
+    fn remove_left_over(&self) -> Result<(), Error> {
         let remove = || -> io::Result<()> {
             for folder in [&self.out, &self.path] {
                 for entry in fs::read_dir(folder)? {
@@ -234,7 +234,7 @@ impl StateFolder {
             }
             Ok(())
         };
-        remove().map_err(KgError::io(&self.out, "remove what a killed run left in the folder"))
+        remove().map_err(Error::io(&self.out, "remove what a killed run left in the folder"))
     }
 }
 

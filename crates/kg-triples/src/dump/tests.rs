@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::table::TableReader;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 fn code(code: &str) -> Language {
     Language::new(code).unwrap()
@@ -20,7 +20,7 @@ fn config(format: TableFormat) -> ExtractConfig {
     }
 }
 
-fn write(dump: &str, config: &ExtractConfig, out: &Path) -> Result<ExtractReport, KgError> {
+fn write(dump: &str, config: &ExtractConfig, out: &Path) -> Result<ExtractReport, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dump");
     std::fs::write(&path, dump).unwrap();

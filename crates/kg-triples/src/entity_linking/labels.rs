@@ -6,7 +6,7 @@ use serde::Deserialize;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{LinkedText, Mention};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Which spellings of a label count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -80,7 +80,7 @@ pub struct LinkReport {
 /// let mentions = matcher.mentions("City states aside, a city state is a state.", en);
 /// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
 /// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct LabelMatcher {
@@ -99,11 +99,11 @@ impl LabelMatcher {
     /// Takes labels as (language, label, entity), in any order.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the labels of a language are too many for one automaton.
+    /// [`Error::Value`] if the labels of a language are too many for one automaton.
     pub fn new<L, E>(
         labels: impl IntoIterator<Item = (Language, L, E)>,
         config: LabelConfig,
-    ) -> Result<(Self, BTreeMap<Language, LabelReport>), KgError>
+    ) -> Result<(Self, BTreeMap<Language, LabelReport>), Error>
     where
         L: AsRef<str>,
         E: Into<String>,
@@ -157,7 +157,7 @@ impl LanguageMatcher {
     fn new(
         labels: BTreeMap<String, Option<String>>,
         config: &LabelConfig,
-    ) -> Result<(Self, LabelReport), KgError> {
+    ) -> Result<(Self, LabelReport), Error> {
         let mut report = LabelReport { labels: labels.len(), ..LabelReport::default() };
         let mut variants = BTreeMap::new();
         let mut patterns = Vec::new();
@@ -182,7 +182,7 @@ impl LanguageMatcher {
         let distinct = variants.into_iter().filter_map(|(label, entity)| Some((label, entity?)));
         patterns.extend(distinct);
         let (labels, entities): (Vec<String>, Vec<String>) = patterns.into_iter().unzip();
-        let automaton = AhoCorasick::new(&labels).map_err(|error| KgError::Value {
+        let automaton = AhoCorasick::new(&labels).map_err(|error| Error::Value {
             field: "labels",
             expected: "labels that fit into one automaton".into(),
             got: error.to_string(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LinkedText;
 use crate::jsonl::{JsonlReader, Record};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. What is `null` or missing is
 /// not known.
@@ -77,8 +77,8 @@ impl EntityPage {
 /// The files `entities.<lang>.jsonl` and `entities.<lang>.jsonl.gz` of a folder, by language.
 ///
 /// # Errors
-/// [`KgError::Io`] if the folder cannot be read; [`KgError::Empty`] without such a file;
-/// [`KgError::Value`] for two files of one language or a name that is no language code.
+/// [`Error::Io`] if the folder cannot be read; [`Error::Empty`] without such a file;
+/// [`Error::Value`] for two files of one language or a name that is no language code.
 ///
 /// ```
 /// use kg_triples::entity_linking::{PageText, page_files, read_pages};
@@ -93,11 +93,11 @@ impl EntityPage {
 ///     Ok(())
 /// })?;
 /// assert_eq!(described, 1);
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
-pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgError> {
+pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Error> {
     let dir = dir.as_ref();
-    let unreadable = || KgError::io(dir, "read the folder");
+    let unreadable = || Error::io(dir, "read the folder");
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable())? {
         let path = entry.map_err(unreadable())?.path();
@@ -112,7 +112,7 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgE
         if let [(language, one), (other, two)] = pair
             && language == other
         {
-            return Err(KgError::Value {
+            return Err(Error::Value {
                 field: "entities",
                 expected: format!("one file for language {language:?}"),
                 got: format!("{} and {}", one.display(), two.display()),
@@ -120,7 +120,7 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgE
         }
     }
     if files.is_empty() {
-        return Err(KgError::Empty {
+        return Err(Error::Empty {
             what: format!("files entities.<lang>.jsonl[.gz] in {}", dir.display()),
             hint: "name the folder that holds them".into(),
         });
@@ -132,11 +132,11 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, KgE
 /// file and line.
 ///
 /// # Errors
-/// As [`JsonlReader`], and [`KgError::Json`] with the words that `take` returns.
+/// As [`JsonlReader`], and [`Error::Json`] with the words that `take` returns.
 pub fn read_pages(
     files: &[(Language, PathBuf)],
-    mut take: impl FnMut(Language, EntityPage) -> Result<(), KgError>,
-) -> Result<(), KgError> {
+    mut take: impl FnMut(Language, EntityPage) -> Result<(), Error>,
+) -> Result<(), Error> {
     for (language, path) in files {
         let mut reader = JsonlReader::<EntityPage>::open(path)?;
         while let Some(page) = reader.next() {

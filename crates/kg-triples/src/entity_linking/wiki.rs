@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
 use crate::table::each_row;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Titles of Wikipedia pages and the entities they are about.
 ///
@@ -25,7 +25,7 @@ impl Sitelinks {
     /// to one id, such as those of redirects.
     ///
     /// # Errors
-    /// [`KgError::Io`]; [`KgError::Header`]; [`KgError::Row`] with file, line and column for a
+    /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a
     /// wrong number of cells or language, an empty cell, invalid UTF-8, and a title that leads to
     /// another id already.
     ///
@@ -37,9 +37,9 @@ impl Sitelinks {
     /// std::fs::write(&path, "id\tlang\ttitle\nQ70\tde\tBern\nQ70\tde\tStadt_Bern\n").unwrap();
     /// let sitelinks = Sitelinks::read(&path)?;
     /// assert_eq!(sitelinks.entity(Language::new("de")?, "stadt Bern"), Some("Q70"));
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, KgError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let mut sitelinks = Self::default();
         each_row(path.as_ref(), &[&["id", "lang", "title"]], |row| match *row {
             [id, language, title] => sitelinks.add(id, Language::new(language)?, title),
@@ -51,13 +51,13 @@ impl Sitelinks {
     /// Adds a title.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or title is empty, or if the title leads to another id already.
-    pub fn add(&mut self, id: &str, language: Language, title: &str) -> Result<(), KgError> {
+    /// [`Error::Value`] if the id or title is empty, or if the title leads to another id already.
+    pub fn add(&mut self, id: &str, language: Language, title: &str) -> Result<(), Error> {
         let normal = normal_title(title);
         for (field, text) in [("id", id.trim()), ("title", normal.as_str())] {
             if text.is_empty() {
                 let (expected, got) = ("some text".into(), "an empty cell".into());
-                return Err(KgError::Value { field, expected, got });
+                return Err(Error::Value { field, expected, got });
             }
         }
         match self.entities.entry(language).or_default().entry(normal.into()) {
@@ -65,7 +65,7 @@ impl Sitelinks {
                 entry.insert(id.into());
             }
             Entry::Occupied(known) if **known.get() != *id => {
-                return Err(KgError::Value {
+                return Err(Error::Value {
                     field: "title",
                     expected: format!(
                         "one id for title {title:?} in language {language:?}, which has {:?} already",
@@ -116,7 +116,7 @@ fn normal_title(title: &str) -> String {
 /// let text = pages.next().expect("one page")?;
 /// assert_eq!((text.text.as_str(), text.mentions[0].start), ("durch die Stadt", 6));
 /// assert_eq!(text.mentions[0].entity, "Q70");
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub struct WikiReader<'s> {
     pages: JsonlReader<WikiPage>,
@@ -158,12 +158,12 @@ impl<'s> WikiReader<'s> {
     /// Opens the file of one language.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be opened.
+    /// [`Error::Io`] if it cannot be opened.
     pub fn open(
         path: impl AsRef<Path>,
         language: Language,
         sitelinks: &'s Sitelinks,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let pages = JsonlReader::open(path)?;
         Ok(Self { pages, language, sitelinks })
     }
@@ -187,7 +187,7 @@ impl<'s> WikiReader<'s> {
 }
 
 impl Iterator for WikiReader<'_> {
-    type Item = Result<LinkedText, KgError>;
+    type Item = Result<LinkedText, Error>;
 
     /// The next page; its id is the language and the page's number, as in `en:25`.
     fn next(&mut self) -> Option<Self::Item> {

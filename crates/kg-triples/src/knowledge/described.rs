@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 
 use super::EncodedDescriptions;
 use crate::tokens::{Specials, encode};
-use crate::{KgError, KnowledgeGraph, Language};
+use crate::{Error, KnowledgeGraph, Language};
 
 /// Descriptions of the entities of a graph, as token ids.
 pub(super) enum Described {
@@ -29,7 +29,7 @@ impl Described {
     /// `without`.
     ///
     /// # Errors
-    /// [`KgError::Value`] if there is none; [`KgError::Tokenizer`] if it cannot be encoded.
+    /// [`Error::Value`] if there is none; [`Error::Tokenizer`] if it cannot be encoded.
     pub(super) fn ids(
         &self,
         graph: &KnowledgeGraph,
@@ -37,7 +37,7 @@ impl Described {
         language: Language,
         without: Option<u32>,
         rng: &mut impl Rng,
-    ) -> Result<Cow<'_, [u32]>, KgError> {
+    ) -> Result<Cow<'_, [u32]>, Error> {
         match self {
             Self::Texts(texts) => {
                 let known = texts.get(entity).iter().find(|(known, _)| *known == language);
@@ -79,7 +79,7 @@ impl Verbalised {
         language: Language,
         without: Option<u32>,
         rng: &mut impl Rng,
-    ) -> Result<Vec<u32>, KgError> {
+    ) -> Result<Vec<u32>, Error> {
         let label = |id: &str| graph.label(id, language.as_str());
         let facts = self.facts_about.get(entity).into_iter().flatten().copied();
         let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != without).collect();
@@ -101,8 +101,8 @@ impl Verbalised {
     }
 }
 
-fn nothing(field: &'static str, entity: &str, language: Language) -> KgError {
-    KgError::Value {
+fn nothing(field: &'static str, entity: &str, language: Language) -> Error {
+    Error::Value {
         field,
         expected: format!("a {field} of {entity:?} in language {language:?}"),
         got: "none".into(),

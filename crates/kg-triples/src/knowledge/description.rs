@@ -11,7 +11,7 @@ use super::candidate::choose;
 use crate::entity_linking::{PageText, page_files, read_pages};
 use crate::table::each_row;
 use crate::tokens::{Specials, encode, unlimited};
-use crate::{KgError, KnowledgeGraph, LabelKind, Language, seed};
+use crate::{Error, KnowledgeGraph, LabelKind, Language, seed};
 
 /// What to do where two languages are wanted and only one is to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,7 +34,7 @@ pub enum SameLanguage {
 /// descriptions.add("Q70", Language::new("en")?, "Bern is the federal city of Switzerland.")?;
 /// descriptions.add("Q70", Language::new("de")?, "Bern ist die Bundesstadt der Schweiz.")?;
 /// assert_eq!(descriptions.counts().len(), 2);
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptions {
@@ -45,14 +45,14 @@ impl Descriptions {
     /// Adds a description; white space around it is cut off.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the id or text is blank, or if the entity has a description in that
+    /// [`Error::Value`] if the id or text is blank, or if the entity has a description in that
     /// language already.
-    pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), KgError> {
+    pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), Error> {
         let text = text.trim();
         for (field, value) in [("entity", entity.trim()), ("description", text)] {
             if value.is_empty() {
                 let (expected, got) = ("some text".into(), "an empty one".into());
-                return Err(KgError::Value { field, expected, got });
+                return Err(Error::Value { field, expected, got });
             }
         }
         let by_language = match self.texts.get_mut(entity) {
@@ -60,7 +60,7 @@ impl Descriptions {
             None => self.texts.entry(entity.to_owned()).or_default(),
         };
         if by_language.insert(language, text.into()).is_some() {
-            return Err(KgError::Value {
+            return Err(Error::Value {
                 field: "description",
                 expected: format!("one for {entity:?} in language {language:?}"),
                 got: "a second one".into(),
@@ -80,7 +80,7 @@ impl Descriptions {
         which: PageText,
         wanted: impl Fn(Language) -> bool,
         known: impl Fn(&str) -> bool,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let mut descriptions = Self::default();
         let mut pages = page_files(folder)?;
         pages.retain(|(language, _)| wanted(*language));
@@ -95,7 +95,7 @@ impl Descriptions {
     /// it, in the languages that `wanted` accepts.
     ///
     /// # Errors
-    /// [`KgError::Io`], [`KgError::Header`] and [`KgError::Row`] naming file, line and column; one
+    /// [`Error::Io`], [`Error::Header`] and [`Error::Row`] naming file, line and column; one
     /// of them if an entity has a description in that language already.
     ///
     /// ```
@@ -115,7 +115,7 @@ impl Descriptions {
         &mut self,
         path: &Path,
         wanted: impl Fn(Language) -> bool,
-    ) -> Result<(), KgError> {
+    ) -> Result<(), Error> {
         each_row(path, &[&["id", "lang", "description"]], |row| {
             let [id, code, text] = *row else { return Ok(()) };
             let language = Language::new(code)?;
@@ -174,7 +174,7 @@ impl Descriptions {
     /// What begins like a special token, such as a literal `<mask>`, is left out of the ids.
     ///
     /// # Errors
-    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// [`Error::Config`] if `max_tokens` is below 3; [`Error::Tokenizer`] if a special token is
     /// missing or a text cannot be encoded.
     ///
     /// ```
@@ -189,13 +189,13 @@ impl Descriptions {
     /// let (language, ids) = &encoded.get("Q70")[0];
     /// assert_eq!((language.as_str(), ids.len()), ("de", 6));
     /// assert_eq!((ids[0], ids[5]), (0, 2)); // <s> and </s>
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
         max_tokens: usize,
-    ) -> Result<EncodedDescriptions, KgError> {
+    ) -> Result<EncodedDescriptions, Error> {
         let text_budget = text_budget(max_tokens, "description_tokens")?;
         let specials = Specials::find(tokenizer)?;
         let tokenizer = unlimited(tokenizer)?;
@@ -212,16 +212,16 @@ impl Descriptions {
             }
             Ok((entity.clone(), known))
         });
-        let mut entities: HashMap<_, _> = encoded.collect::<Result<_, KgError>>()?;
+        let mut entities: HashMap<_, _> = encoded.collect::<Result<_, Error>>()?;
         entities.retain(|_, known: &mut Vec<_>| !known.is_empty());
         Ok(EncodedDescriptions { entities })
     }
 }
 
 /// What is left of `max_tokens` without `<s>` and `</s>`.
-pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, KgError> {
+pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, Error> {
     let rule = "3 or more: two special tokens and one of text";
-    let refuse = || KgError::Config { key, value: max_tokens.to_string(), rule };
+    let refuse = || Error::Config { key, value: max_tokens.to_string(), rule };
     max_tokens.checked_sub(2).filter(|budget| *budget > 0).ok_or_else(refuse)
 }
 

@@ -15,7 +15,7 @@ use super::{
     SameLanguage,
 };
 use crate::tokens::{Specials, unlimited};
-use crate::{KgError, KnowledgeGraph, Language, seed};
+use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// Examples of object entailment (XLM-K, §3.3) from the triples of a graph, divided into training
 /// triples and queries.
@@ -46,7 +46,7 @@ use crate::{KgError, KnowledgeGraph, Language, seed};
 /// assert_eq!((example.relation_id.as_str(), example.relation), ("P36", 0));
 /// let (queries, candidates) = data.probe(32_768)?;
 /// assert!(queries.len() <= candidates.len());
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub struct EntailmentExamples {
     graph: KnowledgeGraph,
@@ -68,12 +68,12 @@ impl EntailmentExamples {
     /// to train on.
     ///
     /// # Errors
-    /// [`KgError::Config`] as [`EntailmentConfig::validate`]; [`KgError::UnknownLanguage`].
+    /// [`Error::Config`] as [`EntailmentConfig::validate`]; [`Error::UnknownLanguage`].
     pub fn with_texts(
         graph: KnowledgeGraph,
         texts: EncodedDescriptions,
         config: &EntailmentConfig,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let known = texts.known_languages();
         Self::new(graph, Described::Texts(texts), &known, config)
     }
@@ -81,12 +81,12 @@ impl EntailmentExamples {
     /// The same with synthetic descriptions.
     ///
     /// # Errors
-    /// As [`Self::with_texts`]; [`KgError::Tokenizer`] if a special token is missing.
+    /// As [`Self::with_texts`]; [`Error::Tokenizer`] if a special token is missing.
     pub fn with_triples(
         graph: KnowledgeGraph,
         tokenizer: &Tokenizer,
         config: &EntailmentConfig,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let described = Described::Triples(Box::new(Verbalised {
             specials: Specials::find(tokenizer)?,
             tokenizer: unlimited(tokenizer)?,
@@ -103,7 +103,7 @@ impl EntailmentExamples {
         mut described: Described,
         known: &[Language],
         config: &EntailmentConfig,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         config.validate()?;
         let languages = languages(config, known)?;
         let Divided { train, test, facts_about, report } =
@@ -155,13 +155,13 @@ impl EntailmentExamples {
     /// and uniformly another language of the object.
     ///
     /// # Errors
-    /// [`KgError::Value`] if there is none; [`KgError::Tokenizer`] if a description cannot be
+    /// [`Error::Value`] if there is none; [`Error::Tokenizer`] if a description cannot be
     /// encoded.
-    pub fn drawn(&self, seed: u64, index: u64) -> Result<EntailmentExample, KgError> {
+    pub fn drawn(&self, seed: u64, index: u64) -> Result<EntailmentExample, Error> {
         self.sample(&mut seed::use_rng("entailment", seed, index))
     }
 
-    fn sample(&self, rng: &mut impl Rng) -> Result<EntailmentExample, KgError> {
+    fn sample(&self, rng: &mut impl Rng) -> Result<EntailmentExample, Error> {
         let drawn = self.by_language.sample(rng);
         let (language, fact) = drawn.ok_or_else(|| missing("a training triple"))?;
         let object_language = if self.config.multilingual {
@@ -181,7 +181,7 @@ impl EntailmentExamples {
     /// described, by `seed` and fact number. Triples without such a pair are skipped.
     ///
     /// Reading: the languages of subject and object are "different where possible".
-    pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, KgError>> + '_ {
+    pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
         self.train.iter().filter_map(move |&fact| {
             let mut rng = seed::use_rng("entailment once", seed, u64::from(fact));
             let (subject, object) = *self.pairs(fact).choose(&mut rng)?;
@@ -219,7 +219,7 @@ impl EntailmentExamples {
         subject_language: Language,
         object_language: Language,
         rng: &mut impl Rng,
-    ) -> Result<EntailmentExample, KgError> {
+    ) -> Result<EntailmentExample, Error> {
         let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple of this number"))?;
         let place = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
         let relation = place.ok().and_then(|at| u32::try_from(at).ok());
@@ -245,8 +245,8 @@ impl EntailmentExamples {
     /// there are `most`. A subject is described in another language than its object.
     ///
     /// # Errors
-    /// [`KgError::Tokenizer`] if a description cannot be encoded.
-    pub fn probe(&self, most: usize) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), KgError> {
+    /// [`Error::Tokenizer`] if a description cannot be encoded.
+    pub fn probe(&self, most: usize) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), Error> {
         let objects = self.objects();
         let queries = self.queries(&objects)?;
         let golds: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
@@ -275,7 +275,7 @@ impl EntailmentExamples {
 
     /// Token ids of the description of a candidate, from training triples alone where it is
     /// synthetic.
-    fn object_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, KgError> {
+    fn object_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, Error> {
         let mut rng = seed::stream_rng(1, object, 0);
         let ids = self.described.ids(&self.graph, object, language, None, &mut rng)?;
         Ok(ids.into_owned())
@@ -285,7 +285,7 @@ impl EntailmentExamples {
     fn queries(
         &self,
         objects: &BTreeMap<String, Language>,
-    ) -> Result<Vec<EntailmentExample>, KgError> {
+    ) -> Result<Vec<EntailmentExample>, Error> {
         let mut queries = Vec::new();
         for &fact in &self.test {
             let Some(triple) = self.graph.triple(fact) else { continue };
@@ -318,8 +318,8 @@ fn only_language(
 }
 
 /// Something that a graph with triples to train on has is not there.
-fn missing(what: &str) -> KgError {
-    KgError::Value { field: "facts", expected: what.into(), got: "none".into() }
+fn missing(what: &str) -> Error {
+    Error::Value { field: "facts", expected: what.into(), got: "none".into() }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::SameLanguage;
 use super::description::text_budget;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// How examples of object entailment are drawn, and what is held out.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,7 @@ impl EntailmentConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`KgError::Config`] naming the first one out of its range.
+    /// [`Error::Config`] naming the first one out of its range.
     ///
     /// ```
     /// use kg_triples::knowledge::EntailmentConfig;
@@ -56,8 +56,8 @@ impl EntailmentConfig {
     ///     "hold_out = 1.5: must be from 0 to below 1"
     /// );
     /// ```
-    pub fn validate(&self) -> Result<(), KgError> {
-        let refuse = |key, value: String, rule| Err(KgError::Config { key, value, rule });
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
         text_budget(self.description_tokens, "description_tokens")?;
         if !(0.0..1.0).contains(&self.hold_out) {
             return refuse("hold_out", self.hold_out.to_string(), "from 0 to below 1");

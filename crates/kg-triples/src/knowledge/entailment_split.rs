@@ -3,23 +3,23 @@ use std::collections::BTreeMap;
 
 use super::described::Described;
 use super::{EntailmentConfig, EntailmentReport, SameLanguage};
-use crate::{KgError, KnowledgeGraph, Language, seed};
+use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// The languages of the descriptions.
 pub(super) fn languages(
     config: &EntailmentConfig,
     known: &[Language],
-) -> Result<Vec<Language>, KgError> {
+) -> Result<Vec<Language>, Error> {
     if config.languages.is_empty() {
         if known.len() == 1 && config.same_language == SameLanguage::Skip {
             let rule = "two languages or more: give labels or descriptions in another one";
-            return Err(KgError::Config { key: "languages", value: format!("{known:?}"), rule });
+            return Err(Error::Config { key: "languages", value: format!("{known:?}"), rule });
         }
         return Ok(known.to_vec());
     }
     let unknown = config.languages.iter().find(|language| !known.contains(language));
     match unknown {
-        Some(language) => Err(KgError::unknown_language(language.as_str(), known)),
+        Some(language) => Err(Error::unknown_language(language.as_str(), known)),
         None => Ok(config.languages.clone()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::Rng;
 
 use crate::entity_linking::LinkedText;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Mentions of each entity in each language.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,9 +17,7 @@ impl EntityCounts {
     ///
     /// # Errors
     /// The first error of the texts.
-    pub fn of_texts(
-        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
-    ) -> Result<Self, KgError> {
+    pub fn of_texts(texts: impl Iterator<Item = Result<LinkedText, Error>>) -> Result<Self, Error> {
         let mut counts = Self::default();
         for text in texts {
             let text = text?;
@@ -62,11 +60,11 @@ impl EntityCounts {
     /// What makes entities with n mentions in a language come n^`exponent` times as often there.
     ///
     /// # Errors
-    /// [`KgError::Config`] if `exponent` is not from 0 to 1.
-    pub fn resampling(&self, exponent: f64) -> Result<Resampling, KgError> {
+    /// [`Error::Config`] if `exponent` is not from 0 to 1.
+    pub fn resampling(&self, exponent: f64) -> Result<Resampling, Error> {
         if !(0.0..=1.0).contains(&exponent) {
             let value = exponent.to_string();
-            return Err(KgError::Config { key: "entity_smoothing", value, rule: "from 0 to 1" });
+            return Err(Error::Config { key: "entity_smoothing", value, rule: "from 0 to 1" });
         }
         let of_language = |counts: &BTreeMap<String, u64>| {
             let mentions: f64 = counts.values().map(|count| *count as f64).sum();

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
-use crate::{KgError, Language, seed};
+use crate::{Error, Language, seed};
 
 /// Which tokens are a mention's where a token reaches across its border.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -164,12 +164,12 @@ pub struct MentionReport {
 ///     let mention = &example.input_ids[example.mention.start..example.mention.end];
 ///     assert_eq!(tokenizer.decode(mention, false).unwrap().trim(), "Bern");
 /// }
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub struct MentionExamples<'d, I> {
     texts: I,
     maker: Maker<'d>,
-    ready: VecDeque<Result<MentionExample, KgError>>,
+    ready: VecDeque<Result<MentionExample, Error>>,
     next_passage: u64,
     report: MentionReport,
     mentions: EntityCounts,
@@ -180,18 +180,18 @@ pub struct MentionExamples<'d, I> {
 /// Texts worked on at a time.
 const CHUNK: usize = 256;
 
-impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I> {
+impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     /// Starts on `texts`.
     ///
     /// # Errors
-    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// [`Error::Config`] if `max_tokens` is below 3; [`Error::Tokenizer`] if a special token is
     /// missing.
     pub fn new(
         texts: I,
         descriptions: &'d EncodedDescriptions,
         tokenizer: &Tokenizer,
         config: MentionConfig,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let aligner = PassageAligner::new(tokenizer, config)?;
         Ok(Self {
             texts,
@@ -209,7 +209,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
     ///
     /// # Errors
     /// As [`HeldOut::validate`].
-    pub fn holding_out(mut self, held_out: &'d HeldOut) -> Result<Self, KgError> {
+    pub fn holding_out(mut self, held_out: &'d HeldOut) -> Result<Self, Error> {
         held_out.validate()?;
         self.queries = Some(MentionQueries::new(held_out));
         self.maker.held_out = Some(held_out);
@@ -238,13 +238,13 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
     /// on so far.
     ///
     /// # Errors
-    /// As [`MentionQueries::finish`]; [`KgError::Empty`] if every mention is held out.
-    pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], KgError> {
+    /// As [`MentionQueries::finish`]; [`Error::Empty`] if every mention is held out.
+    pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], Error> {
         let Some(queries) = self.queries.take() else { return Ok(Default::default()) };
         if self.report.examples == 0
             && let Some(HeldOut { texts, pairs, entities, .. }) = self.maker.held_out
         {
-            return Err(KgError::Empty {
+            return Err(Error::Empty {
                 what: "mentions to train on".into(),
                 hint: format!(
                     "hold_out.texts = {texts}, hold_out.pairs = {pairs} and hold_out.entities = \
@@ -333,8 +333,8 @@ impl<'d, I: Iterator<Item = Result<LinkedText, KgError>>> MentionExamples<'d, I>
     }
 }
 
-impl<I: Iterator<Item = Result<LinkedText, KgError>>> Iterator for MentionExamples<'_, I> {
-    type Item = Result<MentionExample, KgError>;
+impl<I: Iterator<Item = Result<LinkedText, Error>>> Iterator for MentionExamples<'_, I> {
+    type Item = Result<MentionExample, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() && !self.done {
@@ -368,7 +368,7 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Made, LeftOut>, KgError> {
+    ) -> Result<Result<Made, LeftOut>, Error> {
         let held_out = self.held_out.filter(|held_out| held_out.holds_out_text(&text.id));
         match held_out {
             Some(held_out) => {
@@ -395,7 +395,7 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Made, LeftOut>, KgError> {
+    ) -> Result<Result<Made, LeftOut>, Error> {
         let MentionConfig { multilingual, same_language, seed, .. } = self.aligner.config;
         let name = (text.id.as_str(), text.language);
         let fits = |mention: &Mention| !self.wanted(&mention.entity, text.language).is_empty();
@@ -442,7 +442,7 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Vec<MentionExample>, LeftOut>, KgError> {
+    ) -> Result<Result<Vec<MentionExample>, LeftOut>, Error> {
         let across = |entity: &str| {
             self.descriptions.wanted(entity, text.language, true, SameLanguage::Skip)
         };

@@ -8,7 +8,7 @@ use super::description::text_budget;
 use super::{EncodedDescriptions, MentionConfig, MentionExample, TokenBoundary, TokenSpan};
 use crate::entity_linking::{Mention, Passage};
 use crate::tokens::{Specials, Tokens, unlimited};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// A passage whose mentions are found among its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub(super) struct PassageAligner {
 
 impl PassageAligner {
     /// # Errors
-    /// [`KgError::Config`] if `max_tokens` is below 3; [`KgError::Tokenizer`] if a special token is
+    /// [`Error::Config`] if `max_tokens` is below 3; [`Error::Tokenizer`] if a special token is
     /// missing.
-    pub(super) fn new(tokenizer: &Tokenizer, config: MentionConfig) -> Result<Self, KgError> {
+    pub(super) fn new(tokenizer: &Tokenizer, config: MentionConfig) -> Result<Self, Error> {
         let text_budget = text_budget(config.max_tokens, "max_tokens")?;
         let specials = Specials::find(tokenizer)?;
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
@@ -69,7 +69,7 @@ impl PassageAligner {
         passage: &Passage<'_>,
         descriptions: &EncodedDescriptions,
         fits: impl Fn(&Mention) -> bool,
-    ) -> Result<Result<AlignedPassage, LeftOut>, KgError> {
+    ) -> Result<Result<AlignedPassage, LeftOut>, Error> {
         if passage.mentions.is_empty() {
             return Ok(Err(LeftOut::WithoutMention));
         }

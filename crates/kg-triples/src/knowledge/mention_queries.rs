@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HeldOut, MentionExample, Split};
-use crate::{KgError, seed};
+use crate::{Error, seed};
 
 /// How many times the queries that are wanted are kept: those about entities that turn out not to
 /// be trained are left out at the end.
@@ -78,11 +78,8 @@ impl MentionQueries {
     /// entities are trained: those of the first two are.
     ///
     /// # Errors
-    /// [`KgError::Empty`], naming what decides it, if no query is left.
-    pub fn finish(
-        self,
-        trained: impl Fn(&str) -> bool,
-    ) -> Result<[Vec<MentionExample>; 3], KgError> {
+    /// [`Error::Empty`], naming what decides it, if no query is left.
+    pub fn finish(self, trained: impl Fn(&str) -> bool) -> Result<[Vec<MentionExample>; 3], Error> {
         let Self { held_out, mut sets } = self;
         let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
         let queries = splits.map(|split| -> Vec<MentionExample> {
@@ -92,7 +89,7 @@ impl MentionQueries {
             fitting.take(held_out.queries).collect()
         });
         if queries.iter().all(Vec::is_empty) {
-            return Err(KgError::Empty {
+            return Err(Error::Empty {
                 what: "queries for the probes".into(),
                 hint: format!(
                     "hold_out.texts = {} leaves no text with a fitting mention for them; hold out \

@@ -1,5 +1,5 @@
 use super::MentionExample;
-use crate::{KgError, Language, seed};
+use crate::{Error, Language, seed};
 
 /// What is never trained, and how many queries are made of it.
 ///
@@ -47,7 +47,7 @@ impl HeldOut {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`KgError::Config`] naming the first key out of its range.
+    /// [`Error::Config`] naming the first key out of its range.
     ///
     /// ```
     /// use kg_triples::knowledge::HeldOut;
@@ -55,8 +55,8 @@ impl HeldOut {
     /// let error = HeldOut { texts: 0.0, ..HeldOut::default() }.validate().unwrap_err();
     /// assert!(error.to_string().starts_with("hold_out.texts = 0: must be above 0"));
     /// ```
-    pub fn validate(&self) -> Result<(), KgError> {
-        let refuse = |key, value: String, rule| Err::<(), _>(KgError::Config { key, value, rule });
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |key, value: String, rule| Err::<(), _>(Error::Config { key, value, rule });
         if !(self.texts > 0.0 && self.texts < 1.0) {
             let rule = "above 0 and below 1: the queries of the probes come from held-out texts";
             return refuse("hold_out.texts", self.texts.to_string(), rule);
@@ -99,7 +99,7 @@ impl HeldOut {
     /// };
     /// let held_out = HeldOut { texts: 1.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
     /// assert_eq!(held_out.split_of(&example), Split::UnseenTexts);
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
     pub fn split_of(&self, example: &MentionExample) -> Split {
         let MentionExample { id, entity, language, description_language, .. } = example;

@@ -1,7 +1,7 @@
 use rand::distr::Distribution;
 use rand::distr::weighted::WeightedIndex;
 
-use crate::{KgError, seed};
+use crate::{Error, seed};
 
 /// Draws from several languages as XLM-R does: language l with probability n_l^α / Σ n^α, so that
 /// small ones are seen more often than their share n (Conneau et al. 2020, §3.1: α = 0.3, which
@@ -11,15 +11,15 @@ use crate::{KgError, seed};
 /// language has; at its end a language is opened again. An error ends the row.
 ///
 /// ```
-/// use kg_triples::KgError;
+/// use kg_triples::Error;
 /// use kg_triples::knowledge::LanguageMix;
 ///
-/// let items = |name: &'static str| (0..10).map(move |at| Ok::<_, KgError>((name, at)));
+/// let items = |name: &'static str| (0..10).map(move |at| Ok::<_, Error>((name, at)));
 /// let open = |name: &'static str| move |_epoch: u64| Ok(items(name));
 /// let mix = LanguageMix::new(vec![(10_000, open("en")), (100, open("sw"))], 0.3, 1)?;
 /// let sw = mix.take(1_000).filter(|item| matches!(item, Ok(("sw", _)))).count();
 /// assert!(sw > 150 && sw < 250); // 100^0.3 / (100^0.3 + 10000^0.3) = 0.2
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub struct LanguageMix<F, I> {
     sources: Vec<Source<F, I>>,
@@ -41,26 +41,26 @@ struct Source<F, I> {
 
 impl<T, F, I> LanguageMix<F, I>
 where
-    F: FnMut(u64) -> Result<I, KgError>,
-    I: Iterator<Item = Result<T, KgError>>,
+    F: FnMut(u64) -> Result<I, Error>,
+    I: Iterator<Item = Result<T, Error>>,
 {
     /// Takes the size n of each language and what opens it, which gets the number of times it
     /// was opened before.
     ///
     /// # Errors
-    /// [`KgError::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not
+    /// [`Error::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not
     /// from 0 to 1.
     pub fn new(
         languages: impl IntoIterator<Item = (usize, F)>,
         smoothing: f64,
         seed: u64,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         if !(0.0..=1.0).contains(&smoothing) {
             let (value, rule) = (smoothing.to_string(), "from 0 to 1");
-            return Err(KgError::Config { key: "smoothing", value, rule });
+            return Err(Error::Config { key: "smoothing", value, rule });
         }
         let (sizes, open): (Vec<usize>, Vec<F>) = languages.into_iter().unzip();
-        let refuse = || KgError::Config {
+        let refuse = || Error::Config {
             key: "sizes",
             value: format!("{sizes:?}"),
             rule: "one language or more, none of them empty",
@@ -77,11 +77,11 @@ where
 
 impl<T, F, I> Source<F, I>
 where
-    F: FnMut(u64) -> Result<I, KgError>,
-    I: Iterator<Item = Result<T, KgError>>,
+    F: FnMut(u64) -> Result<I, Error>,
+    I: Iterator<Item = Result<T, Error>>,
 {
     /// The next item; `None` if even new starts have none.
-    fn next(&mut self) -> Option<Result<T, KgError>> {
+    fn next(&mut self) -> Option<Result<T, Error>> {
         for _ in 0..=MOST_EMPTY {
             if let Some(item) = self.items.as_mut().and_then(Iterator::next) {
                 return Some(item);
@@ -98,10 +98,10 @@ where
 
 impl<T, F, I> Iterator for LanguageMix<F, I>
 where
-    F: FnMut(u64) -> Result<I, KgError>,
-    I: Iterator<Item = Result<T, KgError>>,
+    F: FnMut(u64) -> Result<I, Error>,
+    I: Iterator<Item = Result<T, Error>>,
 {
-    type Item = Result<T, KgError>;
+    type Item = Result<T, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {

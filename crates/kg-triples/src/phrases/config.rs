@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{Fraction, Units};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Which candidates stop words leave out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -89,7 +89,7 @@ impl PhraseConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`KgError::Config`] naming the first value out of range.
+    /// [`Error::Config`] naming the first value out of range.
     ///
     /// ```
     /// use kg_triples::phrases::PhraseConfig;
@@ -98,9 +98,9 @@ impl PhraseConfig {
     /// let error = endless.validate().unwrap_err().to_string();
     /// assert_eq!(error, "max_words = 1000000000000: must be 1000 or less");
     /// ```
-    pub fn validate(&self) -> Result<(), KgError> {
+    pub fn validate(&self) -> Result<(), Error> {
         let refuse =
-            |key, value: usize, rule| Err(KgError::Config { key, value: value.to_string(), rule });
+            |key, value: usize, rule| Err(Error::Config { key, value: value.to_string(), rule });
         if self.min_words == 0 {
             return refuse("min_words", 0, "1 or more");
         }

@@ -5,7 +5,7 @@ use tokenizers::Tokenizer;
 
 use super::{PhrasePassage, TextSpan};
 use crate::tokens::{Tokens, unlimited};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Ids of the special tokens that [`encode_passages`] puts around a passage or looks for in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct PassageExample {
 /// The result does not depend on the number of threads.
 ///
 /// # Errors
-/// [`KgError::Config`] if `max_length` is below 3; [`KgError::Tokenizer`] naming the text that the
+/// [`Error::Config`] if `max_length` is below 3; [`Error::Tokenizer`] naming the text that the
 /// tokenizer cannot encode.
 ///
 /// ```
@@ -63,17 +63,17 @@ pub struct PassageExample {
 /// let examples = encode_passages(&[passage], &tokenizer, specials, 256)?;
 /// let (ids, phrase) = (&examples[0].input_ids, examples[0].phrases[0].clone());
 /// assert_eq!(tokenizer.decode(&ids[phrase], false).unwrap().trim(), "Bern");
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn encode_passages(
     passages: &[PhrasePassage],
     tokenizer: &Tokenizer,
     specials: SpecialIds,
     max_length: usize,
-) -> Result<Vec<PassageExample>, KgError> {
+) -> Result<Vec<PassageExample>, Error> {
     let encoder = PassageEncoder::new(tokenizer, specials, max_length)?;
     let encode = |passage: &PhrasePassage| encoder.encode(passage);
-    let examples: Vec<_> = passages.par_iter().map(encode).collect::<Result<_, KgError>>()?;
+    let examples: Vec<_> = passages.par_iter().map(encode).collect::<Result<_, Error>>()?;
     Ok(examples.concat())
 }
 
@@ -108,9 +108,9 @@ impl PassageEncoder {
         tokenizer: &Tokenizer,
         specials: SpecialIds,
         max_length: usize,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         if max_length < 3 {
-            return Err(KgError::Config {
+            return Err(Error::Config {
                 key: "max_length",
                 value: max_length.to_string(),
                 rule: "3 or more: two special tokens and one of text",
@@ -122,8 +122,8 @@ impl PassageEncoder {
     /// The windows of one passage that have a phrase.
     ///
     /// # Errors
-    /// [`KgError::Tokenizer`] naming the text.
-    pub fn encode(&self, passage: &PhrasePassage) -> Result<Vec<PassageExample>, KgError> {
+    /// [`Error::Tokenizer`] naming the text.
+    pub fn encode(&self, passage: &PhrasePassage) -> Result<Vec<PassageExample>, Error> {
         windows(passage, &self.tokenizer, self.specials, self.size)
     }
 
@@ -138,7 +138,7 @@ fn windows(
     tokenizer: &Tokenizer,
     specials: SpecialIds,
     size: usize,
-) -> Result<Vec<PassageExample>, KgError> {
+) -> Result<Vec<PassageExample>, Error> {
     let tokens = Tokens::encode(tokenizer, &passage.text)?;
     let mut spans: Vec<Range<usize>> = passage
         .phrases

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::KgError;
+use crate::Error;
 
 /// A number from 0 to 1 as an exact fraction: 0.7 is 7 of 10, to the last digit.
 ///
@@ -12,7 +12,7 @@ use crate::KgError;
 ///
 /// let fraction: Fraction = "0.7".parse()?;
 /// assert!(fraction.reached(7, 10) && !fraction.reached(6, 10));
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Fraction {
@@ -26,8 +26,8 @@ impl Fraction {
     /// `numerator / denominator`.
     ///
     /// # Errors
-    /// [`KgError::Value`] unless `numerator <= denominator` and `denominator > 0`.
-    pub fn new(numerator: u64, denominator: u64) -> Result<Self, KgError> {
+    /// [`Error::Value`] unless `numerator <= denominator` and `denominator > 0`.
+    pub fn new(numerator: u64, denominator: u64) -> Result<Self, Error> {
         if denominator == 0 || numerator > denominator {
             return Err(refuse(&format!("{numerator}/{denominator}")));
         }
@@ -41,8 +41,8 @@ impl Fraction {
     }
 }
 
-fn refuse(got: &str) -> KgError {
-    KgError::Value {
+fn refuse(got: &str) -> Error {
+    Error::Value {
         field: "fraction",
         expected: "a fraction from 0 to 1, such as 0.7 or 7/10".into(),
         got: format!("{got:?}"),
@@ -50,9 +50,9 @@ fn refuse(got: &str) -> KgError {
 }
 
 impl FromStr for Fraction {
-    type Err = KgError;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, KgError> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let number = |digits: &str| {
             let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             plain.then(|| digits.parse::<u64>().ok()).flatten().ok_or_else(|| refuse(text))

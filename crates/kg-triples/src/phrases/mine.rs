@@ -9,7 +9,7 @@ use super::{
     NestedPhrases, PhraseConfig, PhraseOccurrences, PhrasePassage, PhraseReport, QueryDocuments,
     StopRule, StopWords, TextSpan, Units,
 };
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Queries of a block; the result does not depend on it.
 const CHUNK: usize = 512;
@@ -36,8 +36,8 @@ impl PhraseMiner {
     /// A miner with the built-in stop words of each language.
     ///
     /// # Errors
-    /// [`KgError::Config`] for a value out of range.
-    pub fn new(config: PhraseConfig) -> Result<Self, KgError> {
+    /// [`Error::Config`] for a value out of range.
+    pub fn new(config: PhraseConfig) -> Result<Self, Error> {
         config.validate()?;
         Ok(Self { config, stop_words: BTreeMap::new() })
     }
@@ -53,7 +53,7 @@ impl PhraseMiner {
     }
 
     /// Makes sure that a language has stop words where the rule asks for them.
-    fn prepare(&mut self, language: Language) -> Result<(), KgError> {
+    fn prepare(&mut self, language: Language) -> Result<(), Error> {
         let units = self.config.units(language);
         if let (Entry::Vacant(entry), true) =
             (self.stop_words.entry(language), self.config.stop_rule != StopRule::Keep)
@@ -74,7 +74,7 @@ impl PhraseMiner {
     ///    with all its occurrences.
     ///
     /// # Errors
-    /// [`KgError::Value`] if the language has no stop words and the rule asks for them.
+    /// [`Error::Value`] if the language has no stop words and the rule asks for them.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -87,9 +87,9 @@ impl PhraseMiner {
     /// };
     /// let mined = PhraseMiner::new(PhraseConfig::default())?.mine(&record)?;
     /// assert_eq!(mined.phrases, [["bank", "of", "england"]]);
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, KgError> {
+    pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, Error> {
         let language = record.language;
         let units = self.config.units(language);
         let built_in;
@@ -267,11 +267,11 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
 /// Queries are read and searched in blocks; the passages found are held in memory.
 ///
 /// # Errors
-/// The first error of `records`; [`KgError::Value`] for a language without stop words.
+/// The first error of `records`; [`Error::Value`] for a language without stop words.
 pub fn mine_passages(
-    records: impl IntoIterator<Item = Result<QueryDocuments, KgError>>,
+    records: impl IntoIterator<Item = Result<QueryDocuments, Error>>,
     miner: &PhraseMiner,
-) -> Result<(Vec<PhrasePassage>, BTreeMap<Language, PhraseReport>), KgError> {
+) -> Result<(Vec<PhrasePassage>, BTreeMap<Language, PhraseReport>), Error> {
     let mut miner = miner.clone();
     let mut reports: BTreeMap<Language, PhraseReport> = BTreeMap::new();
     let mut merged: BTreeMap<Language, Merged> = BTreeMap::new();

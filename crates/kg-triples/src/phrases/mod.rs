@@ -29,7 +29,7 @@
 //! let at = passages[0].phrases[0].occurrences[0];
 //! assert_eq!((at.start, at.end), (4, 19));
 //! assert_eq!(reports[&Language::new("en")?].passages, 1);
-//! # Ok::<(), kg_triples::KgError>(())
+//! # Ok::<(), kg_triples::Error>(())
 //! ```
 mod config;
 mod draw;

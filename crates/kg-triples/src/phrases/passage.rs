@@ -5,7 +5,7 @@ use shards::Shards;
 
 use crate::entity_linking::{LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// One result of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -131,9 +131,9 @@ impl PhrasePassage {
     ///     "occurrences": [{"start": 3, "end": 7}]}]}"#.replace('\n', "");
     /// std::fs::write(&path, line).unwrap();
     /// assert_eq!(PhrasePassage::read_all(&path)?[0].text, "in Bern");
-    /// # Ok::<(), kg_triples::KgError>(())
+    /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn read_all(path: impl AsRef<Path>) -> Result<Vec<Self>, KgError> {
+    pub fn read_all(path: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
         let path = path.as_ref();
         if !path.is_dir() {
             return JsonlReader::open(path)?.collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 use super::words::{Units, words};
 use super::{StopRule, Word};
 use crate::input::Lines;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Words that make no phrase by themselves. An entry may be of several words, as many are in
 /// Vietnamese and Chinese.
@@ -30,12 +30,12 @@ impl StopWords {
     /// its first hyphen.
     ///
     /// # Errors
-    /// [`KgError::Value`] if there is none.
-    pub fn built_in(language: Language, units: Units) -> Result<Self, KgError> {
+    /// [`Error::Value`] if there is none.
+    pub fn built_in(language: Language, units: Units) -> Result<Self, Error> {
         let code = language.as_str();
         let base = code.split(['-', '_']).next().unwrap_or(code);
         let list = stop_words::lookup(code).or_else(|| stop_words::lookup(base));
-        let list = list.ok_or_else(|| KgError::Value {
+        let list = list.ok_or_else(|| Error::Value {
             field: "stop words",
             expected: "a language with a built-in list, or a list of your own".into(),
             got: format!("{code:?}"),
@@ -46,14 +46,14 @@ impl StopWords {
     /// Reads a file of one entry a line; blank lines and those that begin with `#` say nothing.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be read; [`KgError::Row`] naming a line that is not UTF-8;
-    /// [`KgError::Empty`] without an entry.
-    pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, KgError> {
+    /// [`Error::Io`] if it cannot be read; [`Error::Row`] naming a line that is not UTF-8;
+    /// [`Error::Empty`] without an entry.
+    pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, Error> {
         let path = path.as_ref();
         let mut lines = Lines::open(path)?.noting_cuts();
         let mut entries = Vec::new();
         while lines.advance()? {
-            let line = std::str::from_utf8(lines.bytes()).map_err(|error| KgError::Row {
+            let line = std::str::from_utf8(lines.bytes()).map_err(|error| Error::Row {
                 path: path.to_owned(),
                 line: lines.number(),
                 column: "stop word",
@@ -66,7 +66,7 @@ impl StopWords {
         }
         let stop_words = Self::new(entries, units);
         if stop_words.entries.is_empty() {
-            return Err(KgError::Empty {
+            return Err(Error::Empty {
                 what: format!("stop words in {}", path.display()),
                 hint: "give one a line, or use the rule `keep` to filter nothing".into(),
             });

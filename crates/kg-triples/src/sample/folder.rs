@@ -13,7 +13,7 @@ use super::ids::{IdMap, Redirects};
 use super::rules::Rules;
 use super::{SampleConfig, SampleReport, checked, finish, known_languages};
 use crate::folder::{LABELS, REDIRECTS, TRIPLES};
-use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, sample};
+use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 
 /// Samples the facts of a folder as [`sample`](crate::sample()) samples those of the graph that
 /// [`KnowledgeGraph::read_dir`] and [`KnowledgeGraph::with_redirects`] (`redirects.tsv`, if it is
@@ -41,12 +41,12 @@ use crate::{GraphBuilder, KgError, KnowledgeGraph, LabelKind, Language, sample};
 /// graph.write_dir(folder.path())?;
 /// let config = SampleConfig { languages: vec!["en".into()], ..SampleConfig::default() };
 /// assert_eq!(sample_folder(folder.path(), &config)?, sample(&graph, &config)?);
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn sample_folder(
     dir: impl AsRef<Path>,
     config: &SampleConfig,
-) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+) -> Result<(KnowledgeGraph, SampleReport), Error> {
     let dir = dir.as_ref();
     config.validate()?;
     match streamed(dir, config) {
@@ -58,7 +58,7 @@ pub fn sample_folder(
     }
 }
 
-type Sampled = Result<(KnowledgeGraph, SampleReport), KgError>;
+type Sampled = Result<(KnowledgeGraph, SampleReport), Error>;
 
 fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
     let redirects = read_redirects(dir)?;

@@ -14,7 +14,7 @@ use super::{
     ConcatSeparator, IGNORE_INDEX, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind,
 };
 use crate::tokens::Specials;
-use crate::{KgError, KnowledgeGraph, Language, Sequence};
+use crate::{Error, KnowledgeGraph, Language, Sequence};
 
 /// Sequences that were not built, each counted under its first reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -139,14 +139,14 @@ impl BuildReport {
 /// let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
 /// // One triple, one pair: 4 monolingual, 4 mixed and 2 concatenated sequences.
 /// assert_eq!((sequences.len(), report.kept[&SequenceKind::Concatenated]), (10, 2));
-/// # Ok::<(), kg_triples::KgError>(())
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn build_sequences(
     graph: &KnowledgeGraph,
     pair: (&str, &str),
     config: &SequenceConfig,
     tokenizer: &Tokenizer,
-) -> Result<(Vec<Sequence>, BuildReport), KgError> {
+) -> Result<(Vec<Sequence>, BuildReport), Error> {
     build_sequences_for_pairs(graph, &[(pair.0.into(), pair.1.into())], config, tokenizer)
 }
 
@@ -158,13 +158,13 @@ pub fn build_sequences(
 /// come twice.
 ///
 /// # Errors
-/// [`KgError::Config`] for a value out of its range, without pairs, for a pair of one language, and
-/// where `mix_weights` ask for a kind of which nothing is left; [`KgError::UnknownLanguage`];
-/// [`KgError::Tokenizer`] if a special token is missing or a label cannot be encoded.
+/// [`Error::Config`] for a value out of its range, without pairs, for a pair of one language, and
+/// where `mix_weights` ask for a kind of which nothing is left; [`Error::UnknownLanguage`];
+/// [`Error::Tokenizer`] if a special token is missing or a label cannot be encoded.
 ///
 /// ```
 /// use kg_triples::sequence::SequenceConfig;
-/// use kg_triples::{KgError, build_sequences_for_pairs};
+/// use kg_triples::{Error, build_sequences_for_pairs};
 /// # let tokenizer = tokenizers::Tokenizer::from_file(
 /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
 /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
@@ -188,15 +188,15 @@ pub fn build_sequences(
 /// assert_eq!(sequences.len(), report.facts * report.pairs * report.forms);
 ///
 /// let error = build_sequences_for_pairs(&graph, &[], &config, &tokenizer).unwrap_err();
-/// assert!(matches!(error, KgError::Config { key: "pairs", .. }));
-/// # Ok::<(), kg_triples::KgError>(())
+/// assert!(matches!(error, Error::Config { key: "pairs", .. }));
+/// # Ok::<(), kg_triples::Error>(())
 /// ```
 pub fn build_sequences_for_pairs(
     graph: &KnowledgeGraph,
     pairs: &[(String, String)],
     config: &SequenceConfig,
     tokenizer: &Tokenizer,
-) -> Result<(Vec<Sequence>, BuildReport), KgError> {
+) -> Result<(Vec<Sequence>, BuildReport), Error> {
     let mut sequences = Vec::new();
     let report = visit_sequences(graph, pairs, config, tokenizer, |sequence| {
         sequences.push(sequence);
@@ -215,8 +215,8 @@ pub fn visit_sequences(
     pairs: &[(String, String)],
     config: &SequenceConfig,
     tokenizer: &Tokenizer,
-    mut visit: impl FnMut(Sequence) -> Result<(), KgError>,
-) -> Result<BuildReport, KgError> {
+    mut visit: impl FnMut(Sequence) -> Result<(), Error>,
+) -> Result<BuildReport, Error> {
     config.check()?;
     let pairs = known_pairs(graph, pairs)?;
     let mut languages: Vec<_> = pairs.iter().flat_map(|(i, j)| [*i, *j]).collect();
@@ -293,14 +293,14 @@ struct Place {
 fn known_pairs(
     graph: &KnowledgeGraph,
     pairs: &[(String, String)],
-) -> Result<Vec<(Language, Language)>, KgError> {
+) -> Result<Vec<(Language, Language)>, Error> {
     if let Some((i, j)) = pairs.iter().find(|(i, j)| i == j) {
         let value = format!("{i}-{j}");
-        return Err(KgError::Config { key: "pairs", value, rule: "pairs of two languages" });
+        return Err(Error::Config { key: "pairs", value, rule: "pairs of two languages" });
     }
     if pairs.is_empty() {
         let rule = "one pair of languages or more";
-        return Err(KgError::Config { key: "pairs", value: "[]".into(), rule });
+        return Err(Error::Config { key: "pairs", value: "[]".into(), rule });
     }
     let known =
         |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
@@ -469,7 +469,7 @@ fn weigh(
     forms: &[Form],
     weights: [f64; 3],
     config: &SequenceConfig,
-) -> Result<(), KgError> {
+) -> Result<(), Error> {
     let weighted = || {
         let kinds = SequenceKind::ALL.into_iter().zip(weights);
         kinds.filter(|(kind, _)| config.kinds.contains(kind))
@@ -480,7 +480,7 @@ fn weigh(
     for (kind, weight) in weighted().filter(|(_, weight)| *weight > 0.0) {
         let available = count(kind);
         if available == 0 {
-            return Err(KgError::Empty {
+            return Err(Error::Empty {
                 what: format!("{} sequences, which mix_weights ask for", kind.name()),
                 hint: "give this kind the weight 0 or find out why all were dropped".into(),
             });

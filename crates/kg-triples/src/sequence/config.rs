@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::SequenceKind;
-use crate::KgError;
+use crate::Error;
 
 /// How many masks stand for an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -115,9 +115,9 @@ impl Default for SequenceConfig {
 
 impl SequenceConfig {
     /// # Errors
-    /// [`KgError::Config`] for a value out of its range.
-    pub(crate) fn check(&self) -> Result<(), KgError> {
-        let fault = |key, value: String, rule| Err(KgError::Config { key, value, rule });
+    /// [`Error::Config`] for a value out of its range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fault = |key, value: String, rule| Err(Error::Config { key, value, rule });
         let distinct = SequenceKind::ALL.iter().filter(|kind| self.kinds.contains(kind)).count();
         if distinct == 0 || distinct != self.kinds.len() {
             return fault("kinds", format!("{:?}", self.kinds), "one kind or more, each once");

@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 
 use super::TripleStyle;
 use crate::tokens::{Specials, encode};
-use crate::{KgError, KnowledgeGraph, Language};
+use crate::{Error, KnowledgeGraph, Language};
 
 /// The token ids of a label.
 pub(super) struct Pieces {
@@ -30,7 +30,7 @@ impl PieceTable {
         languages: &[Language],
         tokenizer: &Tokenizer,
         specials: &Specials,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let encoder = Encoder::new(tokenizer)?;
         let mut used: Vec<u32> = graph.triples.iter().flatten().copied().collect();
         used.par_sort_unstable();
@@ -49,7 +49,7 @@ impl PieceTable {
             let predictable = !ids.iter().any(|id| Some(*id) == specials.unknown);
             Ok((key, Pieces { ids, usable, predictable }))
         });
-        Ok(Self { table: encoded.collect::<Result<_, KgError>>()? })
+        Ok(Self { table: encoded.collect::<Result<_, Error>>()? })
     }
 
     pub(super) fn get(&self, id: u32, language: Language) -> Option<&Pieces> {
@@ -58,7 +58,7 @@ impl PieceTable {
 }
 
 /// The tokens of the separator between elements.
-pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, KgError> {
+pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, Error> {
     match style {
         TripleStyle::Space => Ok(Vec::new()),
         TripleStyle::Comma => {
@@ -80,13 +80,13 @@ struct Encoder<'t> {
 }
 
 impl<'t> Encoder<'t> {
-    fn new(tokenizer: &'t Tokenizer) -> Result<Self, KgError> {
+    fn new(tokenizer: &'t Tokenizer) -> Result<Self, Error> {
         let spacing = Spacing::of(tokenizer);
-        let spacing = spacing.map_err(|error| KgError::Tokenizer(error.to_string()))?;
+        let spacing = spacing.map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(Self { tokenizer, spacing })
     }
 
-    fn word(&self, text: &str) -> Result<Vec<u32>, KgError> {
+    fn word(&self, text: &str) -> Result<Vec<u32>, Error> {
         encode(self.tokenizer, &self.spacing.inside(text.trim()))
     }
 }

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::{KgError, Language, each_once};
+use crate::{Error, Language, each_once};
 
 /// The languages into which a sentence can be switched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -62,9 +62,9 @@ impl SwitchConfig {
     /// Whether the values can be used.
     ///
     /// # Errors
-    /// [`KgError::Config`] naming the key.
-    pub fn validate(&self) -> Result<(), KgError> {
-        let wrong = |key, value: String, rule| Err(KgError::Config { key, value, rule });
+    /// [`Error::Config`] naming the key.
+    pub fn validate(&self) -> Result<(), Error> {
+        let wrong = |key, value: String, rule| Err(Error::Config { key, value, rule });
         if self.count == 0 {
             return wrong("count", "0".into(), "at least 1");
         }

@@ -7,7 +7,7 @@ use crate::entity_linking::{page_files, read_pages};
 use crate::folder::{ENTITY_LABELS, LABELS};
 use crate::jsonl::Record;
 use crate::table::each_row;
-use crate::{KgError, Language, seed};
+use crate::{Error, Language, seed};
 
 /// A label of an entity beside that in the language of the texts: what label retrieval looks for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -45,9 +45,9 @@ impl EntityLabels {
     /// files (feature `parquet`). Only they are held in memory.
     ///
     /// # Errors
-    /// [`KgError::Io`]; [`KgError::Header`]; [`KgError::Row`] with file, line and column for a
+    /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a
     /// wrong number of cells, a wrong language, or an entity with two labels in one language.
-    pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, KgError> {
+    pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, Error> {
         let mut labels = Self::default();
         each_row(path.as_ref(), &[LABELS, ENTITY_LABELS], |row| {
             let ([id, code, label] | [id, code, label, "entity"]) = *row else { return Ok(()) };
@@ -63,12 +63,12 @@ impl EntityLabels {
     /// Reads the labels of the pages `entities.<lang>.jsonl[.gz]` in `folder`.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; [`KgError::Value`] for an entity with two labels in
+    /// As [`page_files`] and [`read_pages`]; [`Error::Value`] for an entity with two labels in
     /// one language.
     pub fn read_pages(
         folder: impl AsRef<Path>,
         languages: Option<&[Language]>,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let mut labels = Self::default();
         let mut files = page_files(folder.as_ref())?;
         files.retain(|(language, _)| languages.is_none_or(|wanted| wanted.contains(language)));
@@ -79,9 +79,9 @@ impl EntityLabels {
         Ok(labels)
     }
 
-    fn add_once(&mut self, id: &str, language: Language, label: &str) -> Result<(), KgError> {
+    fn add_once(&mut self, id: &str, language: Language, label: &str) -> Result<(), Error> {
         match self.label(id, language) {
-            Some(known) if known != label.trim() => Err(KgError::Value {
+            Some(known) if known != label.trim() => Err(Error::Value {
                 field: "label",
                 expected: format!("one label of {id:?} in {language:?}, which is {known:?}"),
                 got: format!("{label:?}"),

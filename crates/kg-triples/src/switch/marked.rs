@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::entity_linking::{LinkedText, Mention, Sitelinks};
 use crate::input::Lines;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Prefixes of links that are no mentions and vanish with their text.
 const REMOVED: [&str; 3] = ["category", "file", "image"];
@@ -27,12 +27,12 @@ impl<'s> MarkedReader<'s> {
     /// Opens a file in `language`.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be opened.
+    /// [`Error::Io`] if it cannot be opened.
     pub fn open(
         path: impl AsRef<Path>,
         language: Language,
         sitelinks: &'s Sitelinks,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         let lines = Lines::open(&path)?.noting_cuts();
         Ok(Self { lines, path, language, sitelinks, tables: 0 })
@@ -43,9 +43,9 @@ impl<'s> MarkedReader<'s> {
         self.tables
     }
 
-    fn read(&mut self) -> Result<Option<LinkedText>, KgError> {
+    fn read(&mut self) -> Result<Option<LinkedText>, Error> {
         while self.lines.advance()? {
-            let line = std::str::from_utf8(self.lines.bytes()).map_err(|_| KgError::Row {
+            let line = std::str::from_utf8(self.lines.bytes()).map_err(|_| Error::Row {
                 path: self.path.clone(),
                 line: self.lines.number(),
                 column: "text",
@@ -85,7 +85,7 @@ impl<'s> MarkedReader<'s> {
 }
 
 impl Iterator for MarkedReader<'_> {
-    type Item = Result<LinkedText, KgError>;
+    type Item = Result<LinkedText, Error>;
 
     /// The next sentence; its id is the language and the line, as in `en:25`.
     fn next(&mut self) -> Option<Self::Item> {

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{EntityLabels, SwitchConfig, SwitchedText, sentences, switch_sentence};
 use crate::entity_linking::LinkedText;
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// Texts that are held at once.
 const BLOCK: usize = 1024;
@@ -39,11 +39,11 @@ pub struct SwitchReport {
 /// # Errors
 /// As [`SwitchConfig::validate`]; what `texts` and `write` return.
 pub fn switch_texts(
-    texts: impl IntoIterator<Item = Result<LinkedText, KgError>>,
+    texts: impl IntoIterator<Item = Result<LinkedText, Error>>,
     labels: &EntityLabels,
     config: &SwitchConfig,
-    mut write: impl FnMut(u64, &LinkedText, &[SwitchedText]) -> Result<(), KgError>,
-) -> Result<SwitchReport, KgError> {
+    mut write: impl FnMut(u64, &LinkedText, &[SwitchedText]) -> Result<(), Error>,
+) -> Result<SwitchReport, Error> {
     config.validate()?;
     let mut report = SwitchReport::default();
     let mut texts = texts.into_iter();

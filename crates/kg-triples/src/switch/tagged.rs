@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::SwitchedText;
 use crate::entity_linking::{LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
-use crate::{KgError, Language};
+use crate::{Error, Language};
 
 /// A sentence and its switched form, or the sentence alone: a line of the released corpus.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -200,14 +200,14 @@ impl TaggedReader {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`KgError::Io`] if it cannot be opened.
-    pub fn open(path: impl AsRef<Path>, english: bool) -> Result<Self, KgError> {
+    /// [`Error::Io`] if it cannot be opened.
+    pub fn open(path: impl AsRef<Path>, english: bool) -> Result<Self, Error> {
         Ok(Self { pairs: JsonlReader::open(path)?, english, last: None, waiting: None })
     }
 }
 
 impl Iterator for TaggedReader {
-    type Item = Result<LinkedText, KgError>;
+    type Item = Result<LinkedText, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

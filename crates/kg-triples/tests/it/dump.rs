@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
-use kg_triples::{KgError, KnowledgeGraph, Language};
+use kg_triples::{Error, KnowledgeGraph, Language};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn config() -> ExtractConfig {
 }
 
 /// The tables of a dump, and its report.
-fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), KgError> {
+fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), Error> {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
     std::fs::write(&dump, bytes).unwrap();
@@ -209,7 +209,7 @@ fn agree(bytes: &[u8], config: &ExtractConfig) {
             let told = &report.first_bad_lines;
             assert_eq!(report.bad_lines, bad, "{told:?}: {}", String::from_utf8_lossy(bytes));
         }
-        (None, Err(KgError::Dump { .. })) => (),
+        (None, Err(Error::Dump { .. })) => (),
         (expected, found) => panic!(
             "{} {:?} for {}",
             expected.is_some(),
@@ -424,7 +424,7 @@ fn ntriples_give_the_tables_that_they_tell_in_any_order() {
             let found = tables(&text.as_bytes()[..cut], &config());
             let whole = text[..cut].lines().filter(|line| line.ends_with(" .")).count();
             if whole == 0 {
-                assert!(matches!(found, Err(KgError::Dump { .. })), "byte {cut}");
+                assert!(matches!(found, Err(Error::Dump { .. })), "byte {cut}");
                 continue;
             }
             let (found, report) = found.unwrap();

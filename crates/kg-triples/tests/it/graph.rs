@@ -1,7 +1,7 @@
 //! Reading, writing and filtering graphs.
 
 use crate::common::{countries, write};
-use kg_triples::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
@@ -9,7 +9,7 @@ const TRIPLES: &str = "head_id\trelation_id\ttail_id\nQ183\tP36\tQ64\n";
 const LABELS: &str =
     "id\tlang\tlabel\tkind\nQ183\ten\tGermany\tentity\nP36\ten\tcapital\trelation\n";
 
-fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<KnowledgeGraph, KgError> {
+fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<KnowledgeGraph, Error> {
     let dir = tempdir().unwrap();
     write(dir.path(), "triples.tsv", triples);
     write(dir.path(), "labels.tsv", labels);
@@ -17,9 +17,9 @@ fn read(triples: impl AsRef<[u8]>, labels: impl AsRef<[u8]>) -> Result<Knowledge
 }
 
 /// File name, line, column and "expected …, got …" of a row error.
-fn row(result: Result<KnowledgeGraph, KgError>) -> (String, u64, &'static str, String) {
+fn row(result: Result<KnowledgeGraph, Error>) -> (String, u64, &'static str, String) {
     match result {
-        Err(KgError::Row { path, line, column, expected, got }) => {
+        Err(Error::Row { path, line, column, expected, got }) => {
             let file = path.file_name().unwrap().to_str().unwrap().to_owned();
             (file, line, column, format!("{expected} | {got}"))
         }
@@ -87,17 +87,17 @@ fn a_missing_folder_or_file_is_named() {
     let dir = tempdir().unwrap();
     let missing = dir.path().join("nowhere");
     let error = KnowledgeGraph::read_dir(&missing).unwrap_err();
-    assert!(matches!(&error, KgError::Io { path, .. } if *path == missing), "{error}");
+    assert!(matches!(&error, Error::Io { path, .. } if *path == missing), "{error}");
     write(dir.path(), "triples.tsv", TRIPLES);
     let error = KnowledgeGraph::read_dir(dir.path()).unwrap_err();
-    assert!(matches!(&error, KgError::Io { path, .. } if path.ends_with("labels.tsv")), "{error}");
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("labels.tsv")), "{error}");
 }
 
 #[test]
 fn a_wrong_header_is_shown_beside_the_expected_one() {
     for text in ["", "Q183\tP36\tQ64\n", "head_id\trelation_id\n"] {
         let error = read(text, LABELS).unwrap_err();
-        assert!(matches!(error, KgError::Header { line: 1, .. }), "{error}");
+        assert!(matches!(error, Error::Header { line: 1, .. }), "{error}");
         assert!(error.to_string().contains(r"head_id\trelation_id\ttail_id"), "{error}");
     }
     let error = read(TRIPLES, "id\tlabel\tlang\n").unwrap_err().to_string();
@@ -164,11 +164,11 @@ fn what_cannot_be_stored_is_refused() {
     let mut builder = GraphBuilder::default();
     assert!(matches!(
         builder.add_triple("a\tb", "r", "c"),
-        Err(KgError::Value { field: "head_id", .. })
+        Err(Error::Value { field: "head_id", .. })
     ));
     assert!(matches!(
         builder.add_label("a", "en", "two\nlines", LabelKind::Entity),
-        Err(KgError::Value { field: "label", .. })
+        Err(Error::Value { field: "label", .. })
     ));
 }
 
@@ -177,7 +177,7 @@ fn a_failed_write_leaves_nothing_behind() {
     let dir = tempdir().unwrap();
     // labels.tsv cannot be replaced: a folder of that name is in the way.
     std::fs::create_dir(dir.path().join("labels.tsv")).unwrap();
-    assert!(matches!(countries().write_dir(dir.path()), Err(KgError::Io { .. })));
+    assert!(matches!(countries().write_dir(dir.path()), Err(Error::Io { .. })));
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }

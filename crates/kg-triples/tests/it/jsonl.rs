@@ -6,7 +6,7 @@ use crate::common::{countries, read, tokenizer, unmasked_ids};
 use kg_triples::jsonl::{self, JsonlReader, JsonlWriter};
 use kg_triples::sequence::{IGNORE_INDEX, Role};
 use kg_triples::{
-    KgError, Language, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
+    Error, Language, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
 };
 use proptest::prelude::*;
 use tempfile::tempdir;
@@ -99,7 +99,7 @@ fn a_truncated_gzip_file_is_one_error() {
         let errors = results.iter().filter(|result| result.is_err()).count();
         assert_eq!(errors, 1);
         let last = results.last().unwrap().as_ref().unwrap_err();
-        assert!(matches!(last, KgError::Truncated { .. }), "{length}: {last}");
+        assert!(matches!(last, Error::Truncated { .. }), "{length}: {last}");
         assert!(last.to_string().contains("s.jsonl.gz"), "{last}");
     }
 }
@@ -139,7 +139,7 @@ fn broken_lines_are_named() {
         let results: Vec<_> = JsonlReader::<Sequence>::open(&path).unwrap().collect();
         assert_eq!(results.len(), 2, "{line}");
         let error = results[1].as_ref().unwrap_err();
-        assert!(matches!(error, KgError::Json { line: 3, .. }), "{line}: {error}");
+        assert!(matches!(error, Error::Json { line: 3, .. }), "{line}: {error}");
         assert!(error.to_string().contains("s.jsonl:3"), "{error}");
     }
     let missing = JsonlReader::<Sequence>::open(dir.path().join("none.jsonl")).err().unwrap();

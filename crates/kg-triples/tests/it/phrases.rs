@@ -4,7 +4,7 @@ use kg_triples::phrases::{
     Document, Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments,
     StopRule, StopWords, Units, mine_passages, words,
 };
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use proptest::prelude::*;
 
 const QUERY: &str = "when is the myth of George Washington cutting down cherry tree made";
@@ -284,7 +284,7 @@ fn what_a_configuration_refuses() {
         (PhraseConfig { most: Some(0), ..small() }, "most = 0"),
     ] {
         let error = PhraseMiner::new(wrong).unwrap_err();
-        assert!(matches!(error, KgError::Config { .. }) && error.to_string().starts_with(why));
+        assert!(matches!(error, Error::Config { .. }) && error.to_string().starts_with(why));
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::common::{countries, grid};
 use kg_triples::{
-    GraphBuilder, KgError, KnowledgeGraph, LabelKind, MissingRelation, SampleConfig, SampleReport,
+    Error, GraphBuilder, KnowledgeGraph, LabelKind, MissingRelation, SampleConfig, SampleReport,
     sample,
 };
 
@@ -106,18 +106,18 @@ fn relations_can_fall_back_to_english() {
 fn too_few_or_none_or_nonsense_is_an_error() {
     let graph = countries();
     let strict = SampleConfig { strict: true, ..config(&["en"], 7, 1) };
-    assert!(matches!(sample(&graph, &strict), Err(KgError::TooFew { requested: 7, available: 6 })));
+    assert!(matches!(sample(&graph, &strict), Err(Error::TooFew { requested: 7, available: 6 })));
     let error = sample(&graph, &config(&["en", "sw"], 7, 1)).unwrap_err();
     assert!(
         error.to_string().contains("\"sw\"") && error.to_string().contains("de, en, zh"),
         "{error}"
     );
-    assert!(matches!(sample(&graph, &config(&[], 7, 1)), Err(KgError::Config { .. })));
-    assert!(matches!(sample(&graph, &config(&["en"], 0, 1)), Err(KgError::Config { .. })));
+    assert!(matches!(sample(&graph, &config(&[], 7, 1)), Err(Error::Config { .. })));
+    assert!(matches!(sample(&graph, &config(&["en"], 0, 1)), Err(Error::Config { .. })));
     let mut builder = GraphBuilder::default();
     builder.add_triple("a", "r", "b").unwrap();
     builder.add_label("a", "en", "A", LabelKind::Entity).unwrap();
-    assert!(matches!(sample(&builder.build(), &config(&["en"], 1, 1)), Err(KgError::Empty { .. })));
+    assert!(matches!(sample(&builder.build(), &config(&["en"], 1, 1)), Err(Error::Empty { .. })));
 }
 
 /// Relation `P{k}` has `k * k` triples; heads `H…` are of type `T0` or `T1` by turns.

@@ -7,7 +7,7 @@ use kg_triples::sequence::{
     ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle,
 };
 use kg_triples::{
-    BuildReport, KgError, SampleConfig, Sequence, SequenceConfig, SequenceKind, build_sequences,
+    BuildReport, Error, SampleConfig, Sequence, SequenceConfig, SequenceKind, build_sequences,
     build_sequences_for_pairs, sample,
 };
 use tokenizers::Tokenizer;
@@ -449,9 +449,9 @@ fn what_cannot_be_built_is_an_error() {
     let attempt =
         |i, j, config: &SequenceConfig| build_sequences(&graph, (i, j), config, &t).unwrap_err();
     assert!(
-        matches!(attempt("en", "fr", &default), KgError::UnknownLanguage { language, .. } if language == "fr")
+        matches!(attempt("en", "fr", &default), Error::UnknownLanguage { language, .. } if language == "fr")
     );
-    assert!(matches!(attempt("en", "en", &default), KgError::Config { key: "pairs", .. }));
+    assert!(matches!(attempt("en", "en", &default), Error::Config { key: "pairs", .. }));
     for (key, config) in [
         ("kinds", SequenceConfig { kinds: vec![], ..default.clone() }),
         ("kinds", SequenceConfig { kinds: vec![SequenceKind::Mixed; 2], ..default.clone() }),
@@ -476,6 +476,6 @@ fn what_cannot_be_built_is_an_error() {
         ),
     ] {
         let error = attempt("en", "de", &config);
-        assert!(matches!(&error, KgError::Config { key: found, .. } if *found == key), "{error}");
+        assert!(matches!(&error, Error::Config { key: found, .. } if *found == key), "{error}");
     }
 }

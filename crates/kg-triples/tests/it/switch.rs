@@ -10,7 +10,7 @@ use kg_triples::switch::{
     EntityLabels, LabelPair, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText,
     TaggedPair, TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
 };
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use proptest::prelude::*;
 use shards::Manifest;
 use tempfile::tempdir;
@@ -286,7 +286,7 @@ fn damaged_pairs_are_refused_with_their_line() {
         write(folder.path(), "c.jsonl", format!("\n{}\n", serde_json::to_string(&pair).unwrap()));
         let mut reader = TaggedReader::open(folder.path().join("c.jsonl"), true).unwrap();
         let error = reader.next().unwrap().unwrap_err();
-        assert!(matches!(error, KgError::Json { line: 2, .. }), "{error}");
+        assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
         assert!(error.to_string().contains(why), "{why}: {error}");
     }
 }

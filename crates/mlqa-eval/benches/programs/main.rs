@@ -15,7 +15,7 @@ use std::time::Instant;
 use clap::Parser;
 use inputs::Inputs;
 use mlqa_eval::{
-    Compatible, Dataset, DecodeConfig, EvalError, NBestFile, Predictions, Purpose, WindowConfig,
+    Compatible, Dataset, DecodeConfig, Error, NBestFile, Predictions, Purpose, WindowConfig,
     decode, load_tokenizer, windows,
 };
 use serde_json::Value;
@@ -155,7 +155,7 @@ impl Bench {
 
 impl Bench {
     /// Seconds from logits in memory to files.
-    fn decoding_alone(&self, inputs: &Inputs) -> Result<f64, EvalError> {
+    fn decoding_alone(&self, inputs: &Inputs) -> Result<f64, Error> {
         let questions = Dataset::read(self.folder.join(&inputs.dataset))?.questions;
         let tokenizer = load_tokenizer(self.root.join("data/base/tokenizer.json"))?;
         let compatible = Some(Compatible::RunQa);

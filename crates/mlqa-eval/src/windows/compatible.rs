@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::{ByteIndex, Row, Span, pairs, softmax};
 use super::highest::highest;
-use crate::{Candidate, DecodeConfig, EvalError, NBest, Question};
+use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
 /// A program whose windows and decoding are followed step by step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -39,7 +39,7 @@ pub(crate) fn run_qa_answers(
     question: &Question,
     rows: &[Row<'_>],
     config: &DecodeConfig,
-) -> Result<NBest, EvalError> {
+) -> Result<NBest, Error> {
     let mut spans = Vec::new();
     let mut null: Option<Span> = None;
     for (k, row) in rows.iter().enumerate() {

@@ -2,7 +2,7 @@
 use tokenizers::Tokenizer;
 
 use super::tokens::{tokenize, untruncated};
-use crate::{EvalError, Question, Window, WindowConfig};
+use crate::{Error, Question, Window, WindowConfig};
 
 /// Training questions that [`windows`](crate::windows()) cuts, leaves out or labels as having no
 /// answer. A question may be in several counts.
@@ -42,17 +42,17 @@ impl WindowCounts {
     /// let all = windows(&questions, &tokenizer, &config, Purpose::Train)?;
     /// let counts = WindowCounts::of(&questions, &all, &tokenizer, &config)?;
     /// assert_eq!((counts.questions, counts.without_answer), (1, 1));
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`EvalError::Tokenizer`].
+    /// [`Error::Tokenizer`].
     pub fn of(
         questions: &[Question],
         windows: &[Window],
         tokenizer: &Tokenizer,
         config: &WindowConfig,
-    ) -> Result<Self, EvalError> {
+    ) -> Result<Self, Error> {
         let mut counts = Self { questions: questions.len(), ..Self::default() };
         let mut reached = vec![false; questions.len()];
         let tokenizer = untruncated(tokenizer)?;

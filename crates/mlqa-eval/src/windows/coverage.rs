@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::tokens::{tokenize, untruncated};
-use crate::EvalError;
+use crate::Error;
 
 /// How coverage is computed. The default is |questions ∩ text| / |questions| over token types.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -43,17 +43,17 @@ pub struct Coverage {
 /// assert_eq!(all.ratio, 1.0);
 /// let some = coverage(&questions, &["a house"], &tokenizer, &CoverageConfig::default())?;
 /// assert!(some.covered >= 1 && some.covered < some.total);
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::NoTokens`] if the denominator would be 0; [`EvalError::Tokenizer`].
+/// [`Error::NoTokens`] if the denominator would be 0; [`Error::Tokenizer`].
 pub fn coverage<Q, T>(
     questions: &[Q],
     text: &[T],
     tokenizer: &Tokenizer,
     config: &CoverageConfig,
-) -> Result<Coverage, EvalError>
+) -> Result<Coverage, Error>
 where
     Q: AsRef<str> + Sync,
     T: AsRef<str> + Sync,
@@ -69,7 +69,7 @@ where
     let weight = |count: usize| if config.occurrences { count } else { 1 };
     let total: usize = counted.values().map(|&count| weight(count)).sum();
     if total == 0 {
-        return Err(EvalError::NoTokens { what });
+        return Err(Error::NoTokens { what });
     }
     let shared = counted.iter().filter(|(id, _)| other.contains_key(id));
     let covered: usize = shared.map(|(_, &count)| weight(count)).sum();
@@ -91,7 +91,7 @@ fn count<S: AsRef<str> + Sync>(
     tokenizer: &Tokenizer,
     ignored: &BTreeSet<u32>,
     name: &str,
-) -> Result<BTreeMap<u32, usize>, EvalError> {
+) -> Result<BTreeMap<u32, usize>, Error> {
     let ids: Vec<Vec<u32>> = texts
         .par_iter()
         .map(|text| {

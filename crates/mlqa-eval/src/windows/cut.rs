@@ -11,7 +11,7 @@ use tokenizers::Tokenizer;
 use super::tokens::{Tokens, layout, special_token, tokenize, tokenize_as_is, untruncated};
 use super::words::Words;
 use crate::unicode::is_space;
-use crate::{Answer, Compatible, EvalError, Question};
+use crate::{Answer, Compatible, Error, Question};
 
 /// The tokens between question and context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -36,7 +36,7 @@ impl Separator {
         }
     }
 
-    fn ids(self, layout: &Layout) -> Result<Vec<u32>, EvalError> {
+    fn ids(self, layout: &Layout) -> Result<Vec<u32>, Error> {
         match self {
             Self::Template => Ok(layout.between().map_err(special_token)?.to_vec()),
             Self::Double => Ok(vec![layout.after(); 2]),
@@ -107,7 +107,7 @@ impl WindowConfig {
     /// let short = WindowConfig::fitting(158, 1);
     /// assert_eq!((short.max_length, short.doc_stride), (158, 52));
     /// short.validate(158, 1)?;
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     pub fn fitting(max_positions: usize, segments: usize) -> Self {
         let usual = Self { segment_ids: segments > 1, ..Self::default() };
@@ -130,7 +130,7 @@ impl WindowConfig {
     /// a question that leaves no room under a tokenizer that has more is named when it comes.
     ///
     /// # Errors
-    /// [`EvalError::Config`] naming the key that does not fit.
+    /// [`Error::Config`] naming the key that does not fit.
     ///
     /// ```
     /// use mlqa_eval::WindowConfig;
@@ -138,13 +138,13 @@ impl WindowConfig {
     /// let config = WindowConfig::default();
     /// config.validate(512, 1)?;
     /// assert!(config.validate(158, 1).unwrap_err().to_string().contains("max_length = 384"));
-    /// # Ok::<(), mlqa_eval::EvalError>(())
+    /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
-    pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), EvalError> {
+    pub fn validate(&self, max_positions: usize, segments: usize) -> Result<(), Error> {
         self.check_lengths()?;
         if self.max_length > max_positions {
             let rule = format!("at most {max_positions}, the positions of the model");
-            return Err(EvalError::config("max_length", self.max_length, rule));
+            return Err(Error::config("max_length", self.max_length, rule));
         }
         let specials = 2 + self.separator.count();
         let question = match self.compatible {
@@ -159,27 +159,27 @@ impl WindowConfig {
                 Some(Compatible::RunQa) => "doc_stride",
             };
             let rule = format!("above {sum} + {specials} = {taken}");
-            return Err(EvalError::config("max_length", self.max_length, rule));
+            return Err(Error::config("max_length", self.max_length, rule));
         }
         if self.segment_ids && segments < 2 {
             let rule = "false: the model has one segment (model.segments = \"learned2\" adds one)";
-            return Err(EvalError::config("segment_ids", true, rule));
+            return Err(Error::config("segment_ids", true, rule));
         }
         Ok(())
     }
 
-    fn check_lengths(&self) -> Result<(), EvalError> {
+    fn check_lengths(&self) -> Result<(), Error> {
         // Its rows all have the full length.
         if self.compatible == Some(Compatible::RunQa) && self.max_length > LONGEST {
             let rule =
                 format!("at most {LONGEST} with compatible = \"run_qa\", whose rows all have it");
-            return Err(EvalError::config("max_length", self.max_length, rule));
+            return Err(Error::config("max_length", self.max_length, rule));
         }
         for (key, value) in
             [("max_length", self.max_length), ("max_question_length", self.max_question_length)]
         {
             if value == 0 {
-                return Err(EvalError::config(key, value, "at least 1"));
+                return Err(Error::config(key, value, "at least 1"));
             }
         }
         Ok(())
@@ -249,21 +249,21 @@ pub struct Window {
 /// // Offsets are those of the context's tokens; positions count from `<s>`.
 /// assert_eq!(window.offsets[start - window.context_start].0, 12);
 /// assert_eq!(window.offsets[end - window.context_start].1, 17);
-/// # Ok::<(), mlqa_eval::EvalError>(())
+/// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`EvalError::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has
+/// [`Error::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has
 /// no padding token;
-/// [`EvalError::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
-/// [`EvalError::Config`] if a length is 0; [`EvalError::AnswerMismatch`] if a training answer is
-/// not at its `answer_start`; [`EvalError::Tokenizer`].
+/// [`Error::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
+/// [`Error::Config`] if a length is 0; [`Error::AnswerMismatch`] if a training answer is
+/// not at its `answer_start`; [`Error::Tokenizer`].
 pub fn windows(
     questions: &[Question],
     tokenizer: &Tokenizer,
     config: &WindowConfig,
     purpose: Purpose,
-) -> Result<Vec<Window>, EvalError> {
+) -> Result<Vec<Window>, Error> {
     WindowCutter::new(tokenizer, config)?.windows(questions, purpose)
 }
 
@@ -283,7 +283,7 @@ impl<'a> WindowCutter<'a> {
     ///
     /// # Errors
     /// As [`windows`], as far as tokenizer and lengths go.
-    pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, EvalError> {
+    pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, Error> {
         config.check_lengths()?;
         let layout = layout(tokenizer)?;
         let between = config.separator.ids(&layout)?;
@@ -303,11 +303,7 @@ impl<'a> WindowCutter<'a> {
     ///
     /// # Errors
     /// As [`windows`].
-    pub fn windows(
-        &self,
-        questions: &[Question],
-        purpose: Purpose,
-    ) -> Result<Vec<Window>, EvalError> {
+    pub fn windows(&self, questions: &[Question], purpose: Purpose) -> Result<Vec<Window>, Error> {
         let Self { tokenizer, specials, config, .. } = self;
         let words = self.words.as_ref();
         let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
@@ -377,14 +373,14 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, EvalError> {
+    fn cut(&self, question: &Question, purpose: Purpose) -> Result<Vec<Window>, Error> {
         let config = self.config;
         let question_ids = self.question_ids;
         let specials = 2 + self.specials.between.len();
         let budget = config.max_length.saturating_sub(question_ids.len() + specials);
         let fits = question_ids.len() + specials + self.context.ids.len() <= config.max_length;
         if budget <= config.doc_stride && !(self.as_is && fits) {
-            return Err(EvalError::NoRoom {
+            return Err(Error::NoRoom {
                 id: question.id.clone(),
                 question: question_ids.len(),
                 budget,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compatible::run_qa_answers;
 use super::highest::highest;
-use crate::{Candidate, Compatible, EvalError, NBest, Question, Window};
+use crate::{Candidate, Compatible, Error, NBest, Question, Window};
 
 /// How spans are chosen. The defaults are those of the scripts that the four papers build on.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -37,7 +37,7 @@ impl DecodeConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`EvalError::Config`] naming the key that is 0.
+    /// [`Error::Config`] naming the key that is 0.
     ///
     /// ```
     /// use mlqa_eval::DecodeConfig;
@@ -45,15 +45,15 @@ impl DecodeConfig {
     /// assert!(DecodeConfig::default().validate().is_ok());
     /// assert!(DecodeConfig { n_best: 0, ..DecodeConfig::default() }.validate().is_err());
     /// ```
-    pub fn validate(&self) -> Result<(), EvalError> {
+    pub fn validate(&self) -> Result<(), Error> {
         for (key, value) in [("n_best", self.n_best), ("max_answer_length", self.max_answer_length)]
         {
             if value == 0 {
-                return Err(EvalError::config(key, value, "at least 1"));
+                return Err(Error::config(key, value, "at least 1"));
             }
         }
         if self.allow_null.is_some_and(f32::is_nan) {
-            return Err(EvalError::config("allow_null", f32::NAN, "a number"));
+            return Err(Error::config("allow_null", f32::NAN, "a number"));
         }
         Ok(())
     }
@@ -72,16 +72,16 @@ impl DecodeConfig {
 ///   the window (padding), never shorter.
 ///
 /// # Errors
-/// [`EvalError::LogitsCount`]; [`EvalError::Logits`], naming the question, if a row is too short or
+/// [`Error::LogitsCount`]; [`Error::Logits`], naming the question, if a row is too short or
 /// holds NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
-/// [`EvalError::Config`] if `n_best` or `max_answer_length` is 0 or `allow_null` NaN.
+/// [`Error::Config`] if `n_best` or `max_answer_length` is 0 or `allow_null` NaN.
 pub fn decode<S, E>(
     questions: &[Question],
     windows: &[Window],
     start_logits: &[ArrayBase<S, Ix1>],
     end_logits: &[ArrayBase<E, Ix1>],
     config: &DecodeConfig,
-) -> Result<Vec<NBest>, EvalError>
+) -> Result<Vec<NBest>, Error>
 where
     S: Data<Elem = f32>,
     E: Data<Elem = f32>,
@@ -89,7 +89,7 @@ where
     config.validate()?;
     for (tensor, got) in [("start_logits", start_logits.len()), ("end_logits", end_logits.len())] {
         if got != windows.len() {
-            return Err(EvalError::LogitsCount { tensor, expected: windows.len(), got });
+            return Err(Error::LogitsCount { tensor, expected: windows.len(), got });
         }
     }
     let mut rows: Vec<Vec<Row>> = vec![Vec::new(); questions.len()];
@@ -168,12 +168,12 @@ impl Span {
 }
 
 impl Row<'_> {
-    fn error(&self, id: &str, tensor: &'static str, problem: String) -> EvalError {
-        EvalError::Logits { id: id.into(), window: self.index, tensor, problem }
+    fn error(&self, id: &str, tensor: &'static str, problem: String) -> Error {
+        Error::Logits { id: id.into(), window: self.index, tensor, problem }
     }
 
     /// Checks the first `length` logits, and that there are as many and no fewer than tokens.
-    pub fn check(&self, id: &str, length: usize) -> Result<(), EvalError> {
+    pub fn check(&self, id: &str, length: usize) -> Result<(), Error> {
         let tokens = self.window.input_ids.len();
         let length = length.max(tokens);
         for (tensor, logits) in [("start_logits", &self.start), ("end_logits", &self.end)] {
@@ -246,7 +246,7 @@ fn decode_question(
     question: &Question,
     rows: &[Row],
     config: &DecodeConfig,
-) -> Result<NBest, EvalError> {
+) -> Result<NBest, Error> {
     let mut spans = Vec::new();
     let mut null_score: Option<f32> = None;
     for (k, row) in rows.iter().enumerate() {

@@ -2,11 +2,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::{Layout, TokenizerFileError, kept_text};
+use tokenizer_file::{Layout, kept_text};
 use tokenizers::Tokenizer;
 
 use super::words::Words;
-use crate::EvalError;
+use crate::Error;
 use crate::unicode::is_space;
 
 /// Token ids without special tokens, and `[start, end)` in code points for each.
@@ -17,37 +17,37 @@ pub(crate) struct Tokens {
 }
 
 /// What the tokenizer puts around texts.
-pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, EvalError> {
+pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, Error> {
     Layout::of(tokenizer).map_err(special_token)
 }
 
-pub(crate) fn special_token(error: tokenizer_file::LayoutError) -> EvalError {
-    EvalError::SpecialToken { message: error.to_string() }
+pub(crate) fn special_token(error: tokenizer_file::LayoutError) -> Error {
+    Error::SpecialToken { message: error.to_string() }
 }
 
 /// Loads a `tokenizer.json`, or that of a folder.
 ///
 /// # Errors
-/// [`EvalError::Read`] or [`EvalError::Tokenizer`], naming the file.
-pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, EvalError> {
+/// [`Error::Read`] or [`Error::Tokenizer`], naming the file.
+pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     let path = path.as_ref();
     tokenizer_file::read(path).map_err(|error| match error {
-        TokenizerFileError::Read { path, source } => EvalError::Read { path, source },
-        TokenizerFileError::Content { ref path, .. } => {
-            EvalError::Tokenizer { name: path.display().to_string(), message: error.problem() }
+        tokenizer_file::Error::Read { path, source } => Error::Read { path, source },
+        tokenizer_file::Error::Content { ref path, .. } => {
+            Error::Tokenizer { name: path.display().to_string(), message: error.problem() }
         }
     })
 }
 
 /// One that neither truncates nor pads, whatever the file configures. A copy, which is large and
 /// has no cached words, only where it must be.
-pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Cow<'_, Tokenizer>, EvalError> {
+pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
         return Ok(Cow::Borrowed(tokenizer));
     }
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|error| EvalError::Tokenizer {
+    tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer {
         name: "truncation".into(),
         message: error.to_string(),
     })?;
@@ -61,7 +61,7 @@ pub(crate) fn tokenize_as_is(
     words: Option<&Words>,
     text: &str,
     name: &dyn Fn() -> String,
-) -> Result<Tokens, EvalError> {
+) -> Result<Tokens, Error> {
     let by_words = words.map(|words| words.tokenize(text, |word| whole(tokenizer, word, name)));
     match by_words.transpose()?.flatten() {
         Some(tokens) => Ok(tokens),
@@ -69,13 +69,9 @@ pub(crate) fn tokenize_as_is(
     }
 }
 
-fn whole(
-    tokenizer: &Tokenizer,
-    text: &str,
-    name: &dyn Fn() -> String,
-) -> Result<Tokens, EvalError> {
+fn whole(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Result<Tokens, Error> {
     let encoding = tokenizer.encode_char_offsets(text, false).map_err(|error| {
-        EvalError::Tokenizer { name: format!("on {}", name()), message: error.to_string() }
+        Error::Tokenizer { name: format!("on {}", name()), message: error.to_string() }
     })?;
     Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
 }
@@ -86,7 +82,7 @@ pub(crate) fn tokenize(
     words: Option<&Words>,
     text: &str,
     name: &dyn Fn() -> String,
-) -> Result<Tokens, EvalError> {
+) -> Result<Tokens, Error> {
     let body = kept_text(tokenizer, text);
     let skipped = text.chars().count() - body.chars().count();
     let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use mlqa_eval::{
-    Dataset, EvalError, Language, MIN_TYPE_QUESTIONS, Normalization, Predictions, TypedDataset,
+    Dataset, Error, Language, MIN_TYPE_QUESTIONS, Normalization, Predictions, TypedDataset,
     answer_types, check_file, score,
 };
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-fn read(text: &str) -> Result<TypedDataset, EvalError> {
+fn read(text: &str) -> Result<TypedDataset, Error> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, text).unwrap();
     TypedDataset::read(file.path())
@@ -127,21 +127,18 @@ fn rows_that_do_not_fit_are_refused() {
         }
         read(&lines(&rows)).unwrap_err()
     };
-    assert!(matches!(
-        change("answer.start", 9.into()),
-        EvalError::AnswerMismatch { offset: 9, .. }
-    ));
+    assert!(matches!(change("answer.start", 9.into()), Error::AnswerMismatch { offset: 9, .. }));
     let error = change("answer.end", 16.into());
     assert!(error.to_string().contains("question `row-2`: answer.end is 16"), "{error}");
     let huge = change("answer.start", usize::MAX.into());
-    assert!(matches!(huge, EvalError::AnswerMismatch { .. }), "{huge}");
-    assert!(matches!(change("answer", 3.into()), EvalError::Json { line: 2, .. }));
-    assert!(matches!(change("passage", Value::Null), EvalError::Json { line: 2, .. }));
+    assert!(matches!(huge, Error::AnswerMismatch { .. }), "{huge}");
+    assert!(matches!(change("answer", 3.into()), Error::Json { line: 2, .. }));
+    assert!(matches!(change("passage", Value::Null), Error::Json { line: 2, .. }));
     let mut twice = rows();
     twice[3]["id"] = "same".into();
     twice[4]["id"] = "same".into();
-    assert!(matches!(read(&lines(&twice)), Err(EvalError::DuplicateQuestion { .. })));
-    assert!(matches!(read("not json"), Err(EvalError::Json { line: 1, .. })));
+    assert!(matches!(read(&lines(&twice)), Err(Error::DuplicateQuestion { .. })));
+    assert!(matches!(read("not json"), Err(Error::Json { line: 1, .. })));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, EvalError, Language, MLQA_LANGUAGES,
+    Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, Error, Language, MLQA_LANGUAGES,
     NBest, Normalization, Predictions, Question, boundaries, boundary_class, boundary_classes,
     boundary_table, score,
 };
@@ -141,10 +141,10 @@ fn the_same_words_elsewhere_are_disjoint_and_counted() {
 #[test]
 fn nothing_to_count_is_an_error() {
     let none = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
-    assert!(matches!(none, EvalError::NoQuestions { .. }), "{none}");
+    assert!(matches!(none, Error::NoQuestions { .. }), "{none}");
     let data = dataset(vec![question("a", "x y", &[])]);
     let gold = boundaries(&data, &[best("a", "x", 0)], EN).unwrap_err();
-    assert!(matches!(gold, EvalError::NoGold { .. }), "{gold}");
+    assert!(matches!(gold, Error::NoGold { .. }), "{gold}");
 }
 
 #[test]

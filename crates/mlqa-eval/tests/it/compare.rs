@@ -1,5 +1,5 @@
 //! A run beside the papers' numbers.
-use mlqa_eval::{Cell, EvalError, Language, Matrix, compare, compared_markdown};
+use mlqa_eval::{Cell, Error, Language, Matrix, compare, compared_markdown};
 
 const MLQA_XQUAD: [&str; 2] = ["MLQA", "XQuAD"];
 
@@ -49,6 +49,6 @@ fn a_run_beside_table_one() {
     assert!(rows.iter().any(|row| row.run == Some(1.0)));
     for table in ["000-9", "001-3"] {
         let error = compare(table, &MLQA_XQUAD, &run).unwrap_err();
-        assert!(matches!(&error, EvalError::Table { given, .. } if given == table), "{error}");
+        assert!(matches!(&error, Error::Table { given, .. } if given == table), "{error}");
     }
 }

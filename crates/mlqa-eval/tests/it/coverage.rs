@@ -1,5 +1,5 @@
 //! Token coverage worked by hand on a word-level vocabulary.
-use mlqa_eval::{Coverage, CoverageConfig, EvalError, coverage, load_tokenizer};
+use mlqa_eval::{Coverage, CoverageConfig, Error, coverage, load_tokenizer};
 use tokenizers::Tokenizer;
 
 /// `▁` is a word of its own here, as the bare piece is in XLM-R's vocabulary.
@@ -39,7 +39,7 @@ fn worked_by_hand() {
 fn no_tokens_is_an_error() {
     let config = CoverageConfig::default();
     let error = coverage(&["▁ <s>"], &["a"], &words(), &config).unwrap_err();
-    assert!(matches!(error, EvalError::NoTokens { what: "the questions" }), "{error}");
+    assert!(matches!(error, Error::NoTokens { what: "the questions" }), "{error}");
     let empty: [&str; 0] = [];
     assert_eq!(coverage(&["a"], &empty, &words(), &config).unwrap().ratio, 0.0);
 }

@@ -1,7 +1,7 @@
 //! Question files in, out and joined.
 use std::path::Path;
 
-use mlqa_eval::{Dataset, DatasetName, EvalError, Language, MLQA_LANGUAGES, pair};
+use mlqa_eval::{Dataset, DatasetName, Error, Language, MLQA_LANGUAGES, pair};
 
 fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let path = folder.join(name);
@@ -39,7 +39,7 @@ fn an_answer_elsewhere_is_named() {
     let text = file(&HOUSE.replace("6", "9"));
     let dataset = Dataset::read(write(folder.path(), "d.json", &text)).unwrap();
     let error = dataset.check_answers().unwrap_err();
-    let EvalError::AnswerMismatch { path, id, offset, expected, found } = &error else {
+    let Error::AnswerMismatch { path, id, offset, expected, found } = &error else {
         panic!("{error}")
     };
     assert!(path.ends_with("d.json"));
@@ -58,7 +58,7 @@ fn broken_files_name_line_and_column() {
     ];
     for (text, expected_line) in cases {
         let error = Dataset::read(write(folder.path(), "d.json", text)).unwrap_err();
-        let EvalError::Json { line, .. } = &error else { panic!("{text:?}: {error}") };
+        let Error::Json { line, .. } = &error else { panic!("{text:?}: {error}") };
         assert_eq!((*line).max(1), expected_line, "{text:?}: {error}");
         assert!(error.to_string().contains("d.json:"), "{error}");
     }
@@ -66,7 +66,7 @@ fn broken_files_name_line_and_column() {
     let error = Dataset::read(write(folder.path(), "d.json", &negative)).unwrap_err();
     assert!(error.to_string().contains("integer `-6`"), "{error}");
     let missing = Dataset::read(folder.path().join("none.json")).unwrap_err();
-    assert!(matches!(missing, EvalError::Read { .. }), "{missing}");
+    assert!(matches!(missing, Error::Read { .. }), "{missing}");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_id_that_occurs_twice_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let text = file(&format!("{HOUSE}, {HOUSE}"));
     let error = Dataset::read(write(folder.path(), "d.json", &text)).unwrap_err();
-    assert!(matches!(&error, EvalError::DuplicateQuestion { id, .. } if id == "a"), "{error}");
+    assert!(matches!(&error, Error::DuplicateQuestion { id, .. } if id == "a"), "{error}");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn pairing_takes_the_wording_from_the_other_language() {
     paired.check_answers().unwrap();
     english.questions[0].id = "c".into();
     let error = pair(&german, &english).unwrap_err();
-    assert!(matches!(error, EvalError::NothingPaired { .. }), "{error}");
+    assert!(matches!(error, Error::NothingPaired { .. }), "{error}");
 }
 
 #[test]

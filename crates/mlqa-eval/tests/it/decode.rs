@@ -1,7 +1,7 @@
 //! Decoding against values worked by hand and against trying every span.
 use std::sync::Arc;
 
-use mlqa_eval::{DecodeConfig, EvalError, Predictions, Question, Window, decode, write_n_best};
+use mlqa_eval::{DecodeConfig, Error, Predictions, Question, Window, decode, write_n_best};
 use ndarray::{Array1, arr1};
 use proptest::prelude::*;
 
@@ -140,14 +140,14 @@ fn unusable_logits_are_named() {
         let mut bad = good.clone();
         bad[3] = value;
         let error = run(&[good.clone(), good.clone()], &[good.clone(), bad]);
-        let EvalError::Logits { id, window, tensor, problem } = &error else { panic!("{error}") };
+        let Error::Logits { id, window, tensor, problem } = &error else { panic!("{error}") };
         assert_eq!((id.as_str(), *window, *tensor), ("second", 1, "end_logits"));
         assert!(problem.contains("token 3"), "{problem}");
     }
     let error = run(&[good.clone(), Array1::zeros(4)], &[good.clone(), good.clone()]);
-    assert!(matches!(&error, EvalError::Logits { id, .. } if id == "second"), "{error}");
+    assert!(matches!(&error, Error::Logits { id, .. } if id == "second"), "{error}");
     let error = run(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
-    assert!(matches!(error, EvalError::LogitsCount { expected: 2, got: 1, .. }), "{error}");
+    assert!(matches!(error, Error::LogitsCount { expected: 2, got: 1, .. }), "{error}");
     // Padding beyond the window and forbidden positions are fine.
     let mut padded = Array1::<f32>::zeros(9);
     padded[7] = f32::NAN;

@@ -1,5 +1,5 @@
 //! Matrices, their files, and the first paper's table.
-use mlqa_eval::{Cell, EvalError, Language, Matrix, table_one};
+use mlqa_eval::{Cell, Error, Language, Matrix, table_one};
 
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
@@ -53,7 +53,7 @@ fn files_hold_every_digit() {
     assert!(error.to_string().contains("occurs twice"), "{error}");
     std::fs::write(&path, "{\"cells\": [\n{\"context\": \"fr\"}]}").unwrap();
     let error = Matrix::read_json(&path).unwrap_err();
-    assert!(matches!(error, EvalError::Json { line: 2, .. }), "{error}");
+    assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, Dataset, EvalError, Language, MLQA_LANGUAGES, Normalization, Predictions, Question,
-    score, score_files,
+    Answer, Dataset, Error, Language, MLQA_LANGUAGES, Normalization, Predictions, Question, score,
+    score_files,
 };
 
 fn scorer(language: Language, file: &str) -> PathBuf {
@@ -81,7 +81,7 @@ fn a_file_passed_over_scores_as_one_that_is_read() {
             let score = score(&dataset, &Predictions::read(&predictions)?, rules)?;
             Ok((dataset.version, score))
         };
-        let read: Result<_, EvalError> = read();
+        let read: Result<_, Error> = read();
         let passed = score_files(&path, &predictions, rules);
         match (read, passed) {
             (Ok(read), Ok(passed)) => assert_eq!(read, (passed.version, passed.score), "{to}"),
@@ -157,8 +157,8 @@ fn nothing_to_score_is_an_error() {
     let mut dataset = one_question(&[]);
     let predictions = Predictions(BTreeMap::from([("q".into(), "x".into())]));
     let error = score(&dataset, &predictions, Normalization::SquadEn).unwrap_err();
-    assert!(matches!(&error, EvalError::NoGold { id, .. } if id == "q"), "{error}");
+    assert!(matches!(&error, Error::NoGold { id, .. } if id == "q"), "{error}");
     dataset.questions.clear();
     let error = score(&dataset, &predictions, Normalization::SquadEn).unwrap_err();
-    assert!(matches!(error, EvalError::NoQuestions { .. }), "{error}");
+    assert!(matches!(error, Error::NoQuestions { .. }), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Compatible, DecodeConfig, EvalError, NBest, NullOdds, Purpose, Question, Window, WindowConfig,
+    Compatible, DecodeConfig, Error, NBest, NullOdds, Purpose, Question, Window, WindowConfig,
     decode, load_tokenizer, windows,
 };
 use ndarray::Array1;
@@ -176,5 +176,5 @@ fn settings_are_checked_and_written_where_they_are_set() {
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let error =
         windows(&[question], &tokenizer, &self::config(&golden()), Purpose::Eval).unwrap_err();
-    assert!(matches!(error, EvalError::NoRoom { .. }), "{error}");
+    assert!(matches!(error, Error::NoRoom { .. }), "{error}");
 }

@@ -1,6 +1,6 @@
 //! The JSON schema of question files.
 use mlqa_eval::squad::File;
-use mlqa_eval::{Dataset, EvalError};
+use mlqa_eval::{Dataset, Error};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ fn a_field_of_another_type_names_file_question_and_key() {
     let file = File::parse(&ALL_KEYS.replace("\"head_start\":0", "\"head_start\":-1"), "a.json");
     let question = file.as_ref().unwrap().questions().next().unwrap();
     let error = question.field::<usize>("head_start", "a.json").unwrap_err();
-    assert!(matches!(error, EvalError::Content { .. }));
+    assert!(matches!(error, Error::Content { .. }));
     let text = error.to_string();
     assert!(text.starts_with("a.json: question `q1`: its `head_start` is -1: "), "{text}");
 }
@@ -35,7 +35,7 @@ fn faults_of_the_schema_name_line_and_column() {
         ("[]", 1, "expected struct File"),
     ] {
         match File::parse(text, "bad.json") {
-            Err(error @ EvalError::Json { line: found, .. }) => {
+            Err(error @ Error::Json { line: found, .. }) => {
                 assert_eq!(found, line, "{error}");
                 assert!(error.to_string().contains(word), "{error}");
             }

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, Candidate, Dataset, EvalError, Language, NBest, Normalization, Question, TopKUnique,
+    Answer, Candidate, Dataset, Error, Language, NBest, Normalization, Question, TopKUnique,
     top_k_exact_match,
 };
 
@@ -50,5 +50,5 @@ fn more_answers_find_more() {
     let raw: Vec<f64> = (1..=4).map(|k| at(k, TopKUnique::Raw)).collect();
     assert_eq!(raw, [25.0, 25.0, 25.0, 75.0]);
     let error = top_k_exact_match(&dataset, &lists, 0, rules, TopKUnique::Raw).unwrap_err();
-    assert!(matches!(error, EvalError::Config { key: "k", .. }), "{error}");
+    assert!(matches!(error, Error::Config { key: "k", .. }), "{error}");
 }

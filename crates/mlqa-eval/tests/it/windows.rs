@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, Dataset, EvalError, MLQA_LANGUAGES, Purpose, Question, Separator, UnanswerableWindow,
+    Answer, Dataset, Error, MLQA_LANGUAGES, Purpose, Question, Separator, UnanswerableWindow,
     Window, WindowConfig, WindowCounts, load_tokenizer, windows,
 };
 use proptest::prelude::*;
@@ -277,9 +277,9 @@ fn long_questions_are_cut_and_impossible_settings_refused() {
     assert_eq!(all[0].context_start, 1 + 64 + 2);
     let error =
         windows(std::slice::from_ref(&q), &tokenizer, &small(100, 40), Purpose::Eval).unwrap_err();
-    assert!(matches!(&error, EvalError::NoRoom { id, budget: 32, .. } if id == "q"), "{error}");
+    assert!(matches!(&error, Error::NoRoom { id, budget: 32, .. } if id == "q"), "{error}");
     let error = windows(&[q], &tokenizer, &small(0, 0), Purpose::Eval).unwrap_err();
-    assert!(matches!(error, EvalError::Config { key: "max_length", .. }), "{error}");
+    assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_training_answer_elsewhere_is_an_error() {
     let mut q = question("A red house.", "red");
     q.answers[0].answer_start = 0;
     let error = windows(&[q], &tokenizer(), &WindowConfig::default(), Purpose::Train).unwrap_err();
-    assert!(matches!(&error, EvalError::AnswerMismatch { id, .. } if id == "q"), "{error}");
+    assert!(matches!(&error, Error::AnswerMismatch { id, .. } if id == "q"), "{error}");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn another_vocabulary_is_refused_by_name() {
         "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "<s>": 1}, "unk_token": "[UNK]"}}"#;
     let other: Tokenizer = json.parse().unwrap();
     let error = windows(&[], &other, &WindowConfig::default(), Purpose::Eval).unwrap_err();
-    assert!(matches!(error, EvalError::SpecialToken { .. }), "{error}");
+    assert!(matches!(error, Error::SpecialToken { .. }), "{error}");
     assert!(error.to_string().contains("neither <s> and </s>"), "{error}");
 }
 

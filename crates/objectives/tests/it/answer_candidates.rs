@@ -2,8 +2,8 @@
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{
-    AnswerCandidates, CandidateSpans, GoldSlot, IGNORE_INDEX, LossError, TopKConfig,
-    answer_candidates, top_k_spans,
+    AnswerCandidates, CandidateSpans, Error, GoldSlot, IGNORE_INDEX, TopKConfig, answer_candidates,
+    top_k_spans,
 };
 
 const LENGTH: i64 = 10;
@@ -40,7 +40,7 @@ impl Lists {
     }
 }
 
-fn run(lists: &Lists, gold: &[Pair], slot: GoldSlot) -> Result<AnswerCandidates, LossError> {
+fn run(lists: &Lists, gold: &[Pair], slot: GoldSlot) -> Result<AnswerCandidates, Error> {
     let starts = Tensor::from_slice(&gold.iter().map(|span| span.0).collect::<Vec<_>>());
     let ends = Tensor::from_slice(&gold.iter().map(|span| span.1).collect::<Vec<_>>());
     answer_candidates(&lists.spans(), &starts, &ends, LENGTH, slot)

@@ -3,8 +3,8 @@ use crate::common::*;
 use ContrastDenominator::{InBatchAndAllHard, InBatchAndOwnHard, InBatchOnly, OwnHardOnly};
 use ndarray::{Array2, Array3};
 use objectives::{
-    AnswerContrastConfig, CandidateSpans, Checks, ContrastDenominator, LossError,
-    NegativeSelection, QuestionVector, answer_contrast,
+    AnswerContrastConfig, CandidateSpans, Checks, ContrastDenominator, Error, NegativeSelection,
+    QuestionVector, answer_contrast,
 };
 
 const ALL: [ContrastDenominator; 4] =
@@ -48,7 +48,7 @@ impl Batch {
         }
     }
 
-    fn run(&self, hidden: &Tensor, config: &AnswerContrastConfig) -> Result<Tensor, LossError> {
+    fn run(&self, hidden: &Tensor, config: &AnswerContrastConfig) -> Result<Tensor, Error> {
         let list = |pick: fn((i64, i64)) -> i64| {
             let row = |row: &Vec<Option<_>>| row.iter().map(|span| span.map_or(0, pick)).collect();
             table(&self.lists.iter().map(row).collect::<Vec<_>>())
@@ -68,7 +68,7 @@ impl Batch {
         )
     }
 
-    fn value(&self, config: &AnswerContrastConfig) -> Result<f64, LossError> {
+    fn value(&self, config: &AnswerContrastConfig) -> Result<f64, Error> {
         self.run(&tensor3(&self.hidden), config).map(|loss| scalar(&loss))
     }
 
@@ -302,9 +302,9 @@ fn nothing_to_contrast_with_is_an_error() {
     let mut lonely = alike(1, 0);
     for denominator in ALL {
         let error = outside.value(&config(denominator, 1)).unwrap_err();
-        assert!(matches!(error, LossError::Empty { tensor: "gold_starts", .. }), "{error}");
+        assert!(matches!(error, Error::Empty { tensor: "gold_starts", .. }), "{error}");
         let error = lonely.value(&config(denominator, 1)).unwrap_err();
-        assert!(matches!(error, LossError::Empty { tensor: "candidates.valid", .. }), "{error}");
+        assert!(matches!(error, Error::Empty { tensor: "candidates.valid", .. }), "{error}");
         assert!(error.to_string().contains("no row has a wrong answer to contrast with"));
     }
     lonely = alike(1, 2);
@@ -316,7 +316,7 @@ fn nothing_to_contrast_with_is_an_error() {
         gold: vec![],
         lists: vec![],
     };
-    assert!(matches!(none.value(&config(InBatchOnly, 1)), Err(LossError::Empty { .. })));
+    assert!(matches!(none.value(&config(InBatchOnly, 1)), Err(Error::Empty { .. })));
 }
 
 #[test]
@@ -468,7 +468,7 @@ proptest! {
                     assert_near(got, want, 1e-10);
                     assert_near(turned.value(&config).unwrap(), want, 1e-10);
                 }
-                (None, Err(LossError::Empty { .. })) => {}
+                (None, Err(Error::Empty { .. })) => {}
                 (want, got) => prop_assert!(false, "got {got:?}, want {want:?}"),
             }
         }

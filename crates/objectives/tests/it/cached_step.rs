@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use crate::common::{assert_near, ramp, scalar, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, InfoNceConfig, LossError, NegativeQueue, Part, PartSeeds,
+    ContrastConfig, ContrastRows, Error, InfoNceConfig, NegativeQueue, Part, PartSeeds,
     QueueConfig, cached_step, info_nce, masked_entity_prediction,
 };
 use torch_ext::{dropout_factors_like, token_places};
@@ -26,8 +26,8 @@ impl Encoder {
         Self { first: leaf(6, 10, 0.731), second: leaf(10, 8, 1.137), scale: leaf(1, 8, 0.391) }
     }
 
-    fn embed(&self, rows: &Tensor, dropout: f64) -> Result<Vec<Tensor>, LossError> {
-        let drop = |x: Tensor| -> Result<Tensor, LossError> {
+    fn embed(&self, rows: &Tensor, dropout: f64) -> Result<Vec<Tensor>, Error> {
+        let drop = |x: Tensor| -> Result<Tensor, Error> {
             let places = token_places(x.size()[0], 1)?;
             Ok(x.f_mul(&dropout_factors_like(&x, &places, dropout)?)?)
         };
@@ -38,7 +38,7 @@ impl Encoder {
     }
 
     /// Uses a parameter of its own, as a projection head would.
-    fn loss(&self, all: &[Tensor]) -> Result<Tensor, LossError> {
+    fn loss(&self, all: &[Tensor]) -> Result<Tensor, Error> {
         let query = all[0].f_mul(&self.scale)?;
         let config = InfoNceConfig { temperature: 0.5, ..Default::default() };
         info_nce(&query, &all[1], None, 0, &ContrastRows::default(), &config)
@@ -146,7 +146,7 @@ fn what_goes_wrong_is_named() {
     let none: [Part<Tensor>; 0] = [];
     let empty =
         cached_step(&none, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all));
-    assert!(matches!(empty, Err(LossError::Empty { tensor: "micro_batches", .. })));
+    assert!(matches!(empty, Err(Error::Empty { tensor: "micro_batches", .. })));
     let mut calls = 0;
     let uneven = cached_step(
         &parts,
@@ -159,12 +159,12 @@ fn what_goes_wrong_is_named() {
         },
         |all| encoder.loss(all),
     );
-    assert!(matches!(uneven, Err(LossError::Count { expected: 2, got: 1, .. })), "{uneven:?}");
+    assert!(matches!(uneven, Err(Error::Count { expected: 2, got: 1, .. })), "{uneven:?}");
     let failing = cached_step(
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
-        |_| Err(LossError::Missing { argument: "ids", reason: "a test" }),
+        |_| Err(Error::Missing { argument: "ids", reason: "a test" }),
     );
-    assert!(matches!(failing, Err(LossError::Missing { argument: "ids", .. })));
+    assert!(matches!(failing, Err(Error::Missing { argument: "ids", .. })));
 }

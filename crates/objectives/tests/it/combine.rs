@@ -1,7 +1,7 @@
 //! `combine` and `mix_by_alpha` against sums worked by hand.
 use crate::common::{assert_near, draws, scalar};
 use objectives::tch::{Kind, Tensor};
-use objectives::{Combined, LossError, Term, combine, mix_by_alpha};
+use objectives::{Combined, Error, Term, combine, mix_by_alpha};
 use proptest::prelude::*;
 
 fn leaf(value: f64) -> Tensor {
@@ -12,7 +12,7 @@ fn term<'a>(name: &'static str, weight: f64, loss: &'a Tensor) -> Term<'a> {
     Term { name, weight, loss }
 }
 
-fn refusal(result: Result<Combined, LossError>) -> String {
+fn refusal(result: Result<Combined, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -54,7 +54,7 @@ fn what_does_not_fit_is_named() {
     let x = leaf(1.0);
     assert_eq!(refusal(combine(&[])), "terms: pass at least one term");
     let twice = combine(&[term("mlm", 1.0, &x), term("span", 1.0, &x), term("mlm", 0.0, &x)]);
-    assert!(matches!(twice, Err(LossError::Duplicate { name: "mlm" })));
+    assert!(matches!(twice, Err(Error::Duplicate { name: "mlm" })));
     assert!(refusal(twice).starts_with("mlm: two terms have this name"));
     for weight in [f64::NAN, f64::INFINITY] {
         let message = refusal(combine(&[term("mlm", weight, &x)]));

@@ -2,8 +2,8 @@
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{
-    Checks, EntityCompletionConfig, EntityNormalization, LossError, MaskedLmConfig,
-    entity_completion, masked_lm, masked_positions,
+    Checks, EntityCompletionConfig, EntityNormalization, Error, MaskedLmConfig, entity_completion,
+    masked_lm, masked_positions,
 };
 use std::collections::BTreeMap;
 
@@ -138,7 +138,7 @@ fn what_does_not_fit_is_named() {
             (refuse(&ids(&[1, 7]), &ids(&[0, 0])), "targets: every value…"),
         ]);
         let empty = entity_completion(&logits.narrow(0, 0, 0), &ids(&[]), &ids(&[]), &config(by));
-        assert!(matches!(empty, Err(LossError::Empty { .. })));
+        assert!(matches!(empty, Err(Error::Empty { .. })));
         // A number far beyond the count of entities costs nothing.
         let huge = entity_completion(&logits, &ids(&[1, 1]), &ids(&[0, i64::MAX - 1]), &config(by));
         assert_near(scalar(&huge.unwrap()), 4_f64.ln(), 1e-6);

@@ -4,7 +4,7 @@ use crate::common::*;
 use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
 use ndarray::Array2;
 use objectives::{
-    Checks, HardLearningConfig, HardLearningWeighting, InitialWeights, LossError, SpanConfig,
+    Checks, Error, HardLearningConfig, HardLearningWeighting, InitialWeights, SpanConfig,
     SpanReduction, hard_em_probability, hard_learning, initial_weights, span, span_log_probs,
 };
 
@@ -229,13 +229,13 @@ fn nothing_kept_is_an_error() {
         };
         let missing = run(&log_probs, &all, Some(&ids(&[-100, -100])), &theta);
         for result in [run(&log_probs, &none, None, &theta), missing] {
-            assert!(matches!(result, Err(LossError::Empty { tensor: "valid", .. })));
+            assert!(matches!(result, Err(Error::Empty { tensor: "valid", .. })));
         }
         for (batch, slots) in [(0, 3), (2, 0), (0, 0)] {
             let log_probs = Tensor::zeros([batch, slots], FLOAT);
             let theta = Tensor::zeros([slots], FLOAT);
             let result = run(&log_probs, &log_probs.to_kind(Kind::Bool), None, &theta);
-            assert!(matches!(result, Err(LossError::Empty { .. })), "{batch}, {slots}");
+            assert!(matches!(result, Err(Error::Empty { .. })), "{batch}, {slots}");
         }
     }
 }

@@ -2,7 +2,7 @@
 use crate::common::*;
 use ndarray::Array3;
 use objectives::{
-    CandidateSpans, HardNegatives, LossError, NegativeSelection, answer_contrast, hard_negatives,
+    CandidateSpans, Error, HardNegatives, NegativeSelection, answer_contrast, hard_negatives,
 };
 
 const LENGTH: i64 = 12;
@@ -39,7 +39,7 @@ impl Lists {
         &self,
         hidden: &Tensor,
         selection: NegativeSelection,
-    ) -> Result<HardNegatives, LossError> {
+    ) -> Result<HardNegatives, Error> {
         let list = CandidateSpans { starts: &self.starts, ends: &self.ends, valid: &self.valid };
         hard_negatives(hidden, &self.gold[0], &self.gold[1], &list, selection)
     }

@@ -2,7 +2,7 @@
 use crate::common::*;
 use ndarray::{Array2, ArrayView1};
 use objectives::{
-    Checks, ContrastRows, Direction, InfoNceConfig, InfoNceReduction, LossError, NegativeQueue,
+    Checks, ContrastRows, Direction, Error, InfoNceConfig, InfoNceReduction, NegativeQueue,
     Negatives, QueueConfig, QueueStart, info_nce,
 };
 
@@ -49,7 +49,7 @@ impl Batch {
         key: &Tensor,
         skip_oldest: i64,
         config: &InfoNceConfig,
-    ) -> Result<Tensor, LossError> {
+    ) -> Result<Tensor, Error> {
         let (ids, valid) = (ids(&self.ids), Tensor::from_slice(&self.valid));
         let rows = ContrastRows { ids: Some(&ids), valid: Some(&valid) };
         info_nce(query, key, Some(&self.queue()), skip_oldest, &rows, config)
@@ -369,7 +369,7 @@ fn what_does_not_fit_is_named() {
         assert!(message.starts_with("temperature = "));
     }
     let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &none, &default);
-    assert!(matches!(empty, Err(LossError::Empty { tensor: "query", .. })));
+    assert!(matches!(empty, Err(Error::Empty { tensor: "query", .. })));
 }
 
 #[test]

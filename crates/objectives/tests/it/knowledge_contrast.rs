@@ -85,7 +85,7 @@ type Task = fn(
     &mut NegativeQueue,
     &ContrastRows<'_>,
     &ContrastConfig,
-) -> Result<Tensor, objectives::LossError>;
+) -> Result<Tensor, objectives::Error>;
 const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 
 #[test]

@@ -4,7 +4,7 @@ use crate::common::*;
 use ndarray::{Array1, Array2, Axis};
 use objectives::tch::Reduction;
 use objectives::{
-    Checks, EntityCompletionConfig, EntityNormalization, LinearCrossEntropyConfig, LossError,
+    Checks, EntityCompletionConfig, EntityNormalization, Error, LinearCrossEntropyConfig,
     MaskedLmConfig, MaskedLmReduction, TokenReduction, TokenScores, entity_completion,
     linear_cross_entropy, masked_lm,
 };
@@ -279,7 +279,7 @@ fn nothing_to_predict_is_an_error_and_unreduced_it_is_zeros() {
     for n in [0, 3] {
         for reduction in [TokenReduction::Mean, TokenReduction::Sum] {
             let empty = run(n, reduction);
-            assert!(matches!(empty, Err(LossError::Empty { tensor: "targets", .. })), "{empty:?}");
+            assert!(matches!(empty, Err(Error::Empty { tensor: "targets", .. })), "{empty:?}");
         }
         let rows = run(n, TokenReduction::None).unwrap();
         assert_eq!((rows.size(), rows.abs().sum(Kind::Double).double_value(&[])), (vec![n], 0.0));
@@ -546,7 +546,7 @@ fn the_token_losses_give_the_same_by_both_routes() {
         &ids(&[]),
         &MaskedLmConfig::default(),
     );
-    assert!(matches!(empty, Err(LossError::Empty { tensor: "targets", .. })));
+    assert!(matches!(empty, Err(Error::Empty { tensor: "targets", .. })));
 }
 
 #[test]
@@ -589,7 +589,7 @@ proptest! {
         };
         let got = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets), &config);
         if kept == 0 {
-            prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got);
+            prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got);
             return Ok(());
         }
         let want = layer.naive(&targets, smoothing).iter().sum::<f64>() / kept as f64;

@@ -1,9 +1,7 @@
 //! `masked_lm` against float64 loops, central differences and values worked by hand.
 use crate::common::*;
 use ndarray::{Array2, Axis};
-use objectives::{
-    Checks, LossError, MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions,
-};
+use objectives::{Checks, Error, MaskedLmConfig, MaskedLmReduction, masked_lm, masked_positions};
 
 fn config(reduction: MaskedLmReduction, label_smoothing: f64) -> MaskedLmConfig {
     MaskedLmConfig { reduction, label_smoothing, ..Default::default() }
@@ -131,7 +129,7 @@ fn what_does_not_fit_is_named() {
         (refuse(&logits.narrow(1, 0, 0), &ids(&[0, 0])), "…in 0..0…"),
     ]);
     let empty = masked_lm(&logits.narrow(0, 0, 0), &ids(&[]), &default);
-    assert!(matches!(empty, Err(LossError::Empty { tensor: "targets", .. })));
+    assert!(matches!(empty, Err(Error::Empty { tensor: "targets", .. })));
     for label_smoothing in [-0.1, 1.0, f64::NAN] {
         let config = config(MaskedLmReduction::Mean, label_smoothing);
         assert!(refusal(masked_lm(&logits, &ids(&[1, 1]), &config)).contains("label_smoothing"));

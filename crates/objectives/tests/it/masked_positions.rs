@@ -1,6 +1,6 @@
 //! Positions that carry loss: found in row-major order, gathered with exact gradients.
 use crate::common::*;
-use objectives::{IGNORE_INDEX, LossError, masked_positions};
+use objectives::{Error, IGNORE_INDEX, masked_positions};
 
 #[test]
 fn positions_are_row_major_and_a_padded_row_adds_none() {
@@ -55,8 +55,8 @@ fn what_does_not_fit_is_named() {
     let flat = masked_positions(&ids(&[1, 2])).unwrap_err();
     assert_eq!(flat.to_string(), "labels: expected shape [B, L], got [2]");
     let float = Tensor::zeros([1, 2], FLOAT);
-    assert!(matches!(masked_positions(&float), Err(LossError::Dtype { tensor: "labels", .. })));
-    assert!(matches!(masked_positions(&Tensor::new()), Err(LossError::Undefined { .. })));
+    assert!(matches!(masked_positions(&float), Err(Error::Dtype { tensor: "labels", .. })));
+    assert!(matches!(masked_positions(&Tensor::new()), Err(Error::Undefined { .. })));
     let minus_one = masked_positions(&ids(&[-1, 4, -100]).view([1, 3])).unwrap_err().to_string();
     assert!(minus_one.contains("labels") && minus_one.contains("from -1 to 4"), "{minus_one}");
 
@@ -64,9 +64,9 @@ fn what_does_not_fit_is_named() {
     for size in [vec![2, 1, 3], vec![1, 3, 3], vec![2]] {
         let hidden = Tensor::zeros(size, FLOAT);
         let error = masked.gather(&hidden).unwrap_err();
-        assert!(matches!(error, LossError::Shape { tensor: "hidden", .. }), "{error}");
+        assert!(matches!(error, Error::Shape { tensor: "hidden", .. }), "{error}");
     }
-    assert!(matches!(masked.gather(&Tensor::new()), Err(LossError::Undefined { .. })));
+    assert!(matches!(masked.gather(&Tensor::new()), Err(Error::Undefined { .. })));
 }
 
 proptest! {

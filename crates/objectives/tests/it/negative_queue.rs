@@ -1,7 +1,7 @@
 //! `NegativeQueue`: first in, first out, whatever is pushed; saved and restored.
 use crate::common::draws;
 use objectives::tch::{Device, Kind, Tensor};
-use objectives::{LossError, NegativeQueue, QueueConfig, QueueStart};
+use objectives::{Error, NegativeQueue, QueueConfig, QueueStart};
 use proptest::prelude::*;
 
 const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -130,12 +130,12 @@ fn a_state_that_cannot_be_is_refused() {
     for cursor in [[3, 3], [-1, 3], [0, 4], [0, -1]] {
         let state = state(&cursor);
         let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
-        assert!(matches!(queue.restore(find), Err(LossError::Range { tensor: "cursor", .. })));
+        assert!(matches!(queue.restore(find), Err(Error::Range { tensor: "cursor", .. })));
     }
     let state = state(&[1, 2]);
     let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
     let without = |name| if name == "ids" { None } else { find(name) };
-    assert!(matches!(queue.restore(without), Err(LossError::Missing { argument: "ids", .. })));
+    assert!(matches!(queue.restore(without), Err(Error::Missing { argument: "ids", .. })));
     queue.restore(find).unwrap();
     assert_eq!(numbers(&queue), [3, 1]);
 }
@@ -156,10 +156,7 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     assert_eq!(numbers(&queue), [1]);
     for (size, width) in [(0, 2), (2, 0)] {
         let config = QueueConfig { size, ..Default::default() };
-        assert!(matches!(
-            NegativeQueue::new(width, OPTIONS, &config),
-            Err(LossError::Domain { .. })
-        ));
+        assert!(matches!(NegativeQueue::new(width, OPTIONS, &config), Err(Error::Domain { .. })));
     }
     assert_eq!(toml::from_str::<QueueConfig>("").unwrap(), QueueConfig::default());
     assert!(toml::from_str::<QueueConfig>("length = 3").is_err());

@@ -1,7 +1,7 @@
 //! `soft_labels` against float64 loops, central differences and values worked by hand.
 use crate::common::*;
 use ndarray::Array2;
-use objectives::{Checks, LossError, SoftLabelConfig, SoftmaxOver, soft_labels};
+use objectives::{Checks, Error, SoftLabelConfig, SoftmaxOver, soft_labels};
 
 fn config(temperature: f64, over: SoftmaxOver) -> SoftLabelConfig {
     SoftLabelConfig { temperature, over, checks: Checks::Full }
@@ -235,7 +235,7 @@ fn nothing_kept_is_an_error() {
         {
             let x = zeros(rows, columns);
             let error = soft_labels(&x, &x, mask, &config(1.0, over)).unwrap_err();
-            assert!(matches!(error, LossError::Empty { tensor: "student", .. }), "{error}");
+            assert!(matches!(error, Error::Empty { tensor: "student", .. }), "{error}");
             assert!(error.to_string().ends_with("skip this batch"));
         }
     }
@@ -320,7 +320,7 @@ proptest! {
                     soft_labels(&tensor(&student), &tensor(&teacher), as_tensor.as_ref(), &config);
                 match naive(&student, &teacher, mask, &config) {
                     Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-9),
-                    None => prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got),
+                    None => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
                 }
             }
         }

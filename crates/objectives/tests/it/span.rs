@@ -1,7 +1,7 @@
 //! `span` against float64 loops, central differences and values worked by hand.
 use crate::common::*;
 use ndarray::Array2;
-use objectives::{Checks, LossError, OutOfWindow, SpanConfig, SpanReduction, span};
+use objectives::{Checks, Error, OutOfWindow, SpanConfig, SpanReduction, span};
 
 fn sum() -> SpanConfig {
     SpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
@@ -96,7 +96,7 @@ fn nothing_kept_is_an_error_that_names_the_side() {
         ([0, 0], [4, 4], "end_positions"),
     ] {
         match run(&s, &e) {
-            Err(LossError::Empty { tensor, .. }) => assert_eq!(tensor, side),
+            Err(Error::Empty { tensor, .. }) => assert_eq!(tensor, side),
             other => panic!("{other:?}"),
         }
     }
@@ -104,7 +104,7 @@ fn nothing_kept_is_an_error_that_names_the_side() {
         let x = Tensor::zeros(size, FLOAT);
         let positions = Tensor::zeros([size[0]], INT64);
         let empty = span(&x, &x, &positions, &positions, None, &SpanConfig::default());
-        assert!(matches!(empty, Err(LossError::Empty { .. })), "{size:?}");
+        assert!(matches!(empty, Err(Error::Empty { .. })), "{size:?}");
     }
 }
 
@@ -215,7 +215,7 @@ proptest! {
             let got = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
             match (naive_side(&x, &s, mask), naive_side(&y, &e, mask)) {
                 (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
-                _ => prop_assert!(matches!(got, Err(LossError::Empty { .. })), "{:?}", got),
+                _ => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
             }
         }
     }

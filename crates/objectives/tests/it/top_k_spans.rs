@@ -1,7 +1,7 @@
 //! `top_k_spans` against an enumeration of all spans, sorted.
 use crate::common::*;
 use ndarray::Array2;
-use objectives::{Checks, LossError, TopKConfig, TopKSpans, top_k_spans};
+use objectives::{Checks, Error, TopKConfig, TopKSpans, top_k_spans};
 
 /// Start, end, score.
 type Span = (i64, i64, f64);
@@ -218,7 +218,7 @@ fn what_does_not_fit_is_named() {
         (with(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
     ]);
     let error = top_k_spans(&x, &x, None, &config(0, None));
-    assert!(matches!(error, Err(LossError::Domain { option: "k", .. })));
+    assert!(matches!(error, Err(Error::Domain { option: "k", .. })));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use mlqa_eval::{EvalError, Language, Resampling, read_json};
+use mlqa_eval::{Language, Resampling, read_json};
 use qa_report::{QuestionFiles, Report, ReportConfig, ReportForm, ReportRun};
 use whole_file::cli;
 
@@ -117,7 +117,7 @@ fn run(args: &Args) -> Result<(), String> {
 impl Args {
     /// Scores and compares the runs.
     fn report(&self) -> Result<Report, String> {
-        let failed = |error: EvalError| error.to_string();
+        let failed = |error: mlqa_eval::Error| error.to_string();
         let mut runs = Vec::new();
         for given in &self.runs {
             runs.extend(self.find(given).map_err(failed)?);
@@ -142,7 +142,7 @@ impl Args {
     }
 
     /// The runs that an argument names.
-    fn find(&self, given: &str) -> Result<Vec<ReportRun>, EvalError> {
+    fn find(&self, given: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
         let files = QuestionFiles {
             data: self.data.clone(),
             language: self.language,

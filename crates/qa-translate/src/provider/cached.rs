@@ -7,7 +7,7 @@ use mlqa_eval::Language;
 
 use crate::error::create_folder_of;
 use crate::lines::{Line, Table, insert, is_lost, parse};
-use crate::{TranslateError, Translations, Translator};
+use crate::{Error, Translations, Translator};
 
 /// Another translator that gets each text only once: what it returns is appended to a JSONL file
 /// and synced to the disk after every [`Translator::batch_size`] texts, so that work that was
@@ -29,22 +29,22 @@ impl<T: Translator> Cached<T> {
     /// nothing else of the file is ever changed.
     ///
     /// # Errors
-    /// [`TranslateError::Io`], also where another program has the cache open;
-    /// [`TranslateError::Line`] for any other line that is no translation.
-    pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, TranslateError> {
+    /// [`Error::Io`], also where another program has the cache open;
+    /// [`Error::Line`] for any other line that is no translation.
+    pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         create_folder_of(path)?;
-        whole_file::check_output(path).map_err(TranslateError::io(path, "use it as a cache"))?;
+        whole_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let mut file = opened.map_err(TranslateError::io(path, "open the cache"))?;
-        lock(&file).map_err(TranslateError::io(path, "lock the cache"))?;
+        let mut file = opened.map_err(Error::io(path, "open the cache"))?;
+        lock(&file).map_err(Error::io(path, "lock the cache"))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(TranslateError::io(path, "read the cache"))?;
+        file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
         let (table, sound) = read_sound(&bytes, path)?;
         if sound < bytes.len() {
             // A slice's length is at most `isize::MAX`.
             let cut = file.set_len(sound as u64).and_then(|()| file.sync_all());
-            cut.map_err(TranslateError::io(path, "cut the torn line off the cache"))?;
+            cut.map_err(Error::io(path, "cut the torn line off the cache"))?;
         }
         Ok(Self { inner, path: path.to_owned(), file, table })
     }
@@ -60,17 +60,12 @@ impl<T: Translator> Cached<T> {
     }
 
     /// Translates `texts`, all different, and keeps the translations.
-    fn request(
-        &mut self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<(), TranslateError> {
+    fn request(&mut self, texts: &[&str], from: Language, to: Language) -> Result<(), Error> {
         let targets = self.inner.translate(texts, from, to)?;
         if targets.len() != texts.len() {
-            return Err(TranslateError::Count { expected: texts.len(), got: targets.len() });
+            return Err(Error::Count { expected: texts.len(), got: targets.len() });
         }
-        let refuse = || TranslateError::io(&self.path, "write the cache");
+        let refuse = || Error::io(&self.path, "write the cache");
         let mut bytes = Vec::new();
         let mut lines = Vec::with_capacity(texts.len());
         for (&source, target) in texts.iter().zip(targets) {
@@ -110,7 +105,7 @@ fn lock(file: &File) -> io::Result<()> {
 const BEGINNING: &[u8] = b"{\"from\":\"";
 
 /// The translations of a cache file and how many of its bytes are sound.
-fn read_sound(bytes: &[u8], path: &Path) -> Result<(Table, usize), TranslateError> {
+fn read_sound(bytes: &[u8], path: &Path) -> Result<(Table, usize), Error> {
     let mut table = Table::new();
     let mut sound = 0;
     for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {

@@ -4,7 +4,7 @@ use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
 use crate::lines::{Table, insert, parse};
-use crate::{TranslateError, Translations, Translator};
+use crate::{Error, Translations, Translator};
 
 /// What a text that the file lacks means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,11 +34,11 @@ impl FileTranslator {
     /// blank translation of a text that is not blank is none.
     ///
     /// # Errors
-    /// [`TranslateError::Io`]; [`TranslateError::Line`] for the first line that is no translation,
+    /// [`Error::Io`]; [`Error::Line`] for the first line that is no translation,
     /// or translates a text a second time and differently.
-    pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, TranslateError> {
+    pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = whole_file::read(path).map_err(TranslateError::io(path, "read the file"))?;
+        let bytes = whole_file::read(path).map_err(Error::io(path, "read the file"))?;
         let mut table = Table::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {
@@ -54,7 +54,7 @@ impl Translator for FileTranslator {
         let look_up = |&text: &&str| match self.table.get(&(from, to, text.to_owned())) {
             Some(found) => Ok(Some(found.clone())),
             None if self.missing == MissingText::Skip => Ok(None),
-            None => Err(TranslateError::Untranslated {
+            None => Err(Error::Untranslated {
                 path: self.path.clone(),
                 from,
                 to,

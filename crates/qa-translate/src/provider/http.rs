@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use ureq::Agent;
 use ureq::http::{Response, Uri};
 
-use crate::{TranslateError, Translations, Translator};
+use crate::{Error, Translations, Translator};
 
 /// Where a translation server is and how patient to be with it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -43,8 +43,8 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    fn validate(&self) -> Result<(), TranslateError> {
-        let refuse = |key, value: String, rule| Err(TranslateError::Config { key, value, rule });
+    fn validate(&self) -> Result<(), Error> {
+        let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
         let url = self.url.parse::<Uri>().ok();
         match url.as_ref().and_then(Uri::scheme_str) {
             Some("http") => {}
@@ -117,8 +117,8 @@ impl HttpTranslator {
     /// A translator that has not called its server yet.
     ///
     /// # Errors
-    /// [`TranslateError::Config`] naming the key.
-    pub fn new(config: HttpConfig, api_key: Option<String>) -> Result<Self, TranslateError> {
+    /// [`Error::Config`] naming the key.
+    pub fn new(config: HttpConfig, api_key: Option<String>) -> Result<Self, Error> {
         config.validate()?;
         let agent = Agent::config_builder()
             .timeout_global(Some(Duration::from_secs_f64(config.timeout_seconds)))
@@ -134,12 +134,7 @@ impl HttpTranslator {
         self.config.codes.get(language).map_or_else(|| language.as_str(), String::as_str)
     }
 
-    fn batch(
-        &self,
-        texts: &[&str],
-        from: Language,
-        to: Language,
-    ) -> Result<Vec<String>, TranslateError> {
+    fn batch(&self, texts: &[&str], from: Language, to: Language) -> Result<Vec<String>, Error> {
         let request = Request {
             q: texts,
             source: self.code(&from),
@@ -147,11 +142,8 @@ impl HttpTranslator {
             format: "text",
             api_key: self.api_key.as_deref(),
         };
-        let error = |problem, attempts| TranslateError::Server {
-            url: self.address.clone(),
-            problem,
-            attempts,
-        };
+        let error =
+            |problem, attempts| Error::Server { url: self.address.clone(), problem, attempts };
         let body = serde_json::to_vec(&request).map_err(|cause| error(cause.to_string(), 0))?;
         let longest = Duration::from_secs_f64(self.config.longest_wait_seconds);
         let mut wait = Duration::from_secs_f64(self.config.first_wait_seconds).min(longest);

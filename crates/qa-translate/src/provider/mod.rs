@@ -17,11 +17,11 @@ pub use identity::Identity;
 
 use mlqa_eval::Language;
 
-use crate::TranslateError;
+use crate::Error;
 
 /// A translation for each text, in order; `None` stands for a text without one, which the caller
 /// counts.
-pub type Translations = Result<Vec<Option<String>>, TranslateError>;
+pub type Translations = Result<Vec<Option<String>>, Error>;
 
 /// Anything that translates texts.
 pub trait Translator {

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Reply, Server, upper};
 use mlqa_eval::Language;
-use qa_translate::{HttpConfig, HttpTranslator, TranslateError, Translations, Translator};
+use qa_translate::{Error, HttpConfig, HttpTranslator, Translations, Translator};
 use serde_json::json;
 
 const DE: Language = Language::DE;
@@ -29,7 +29,7 @@ fn translate(config: HttpConfig, texts: &[&str]) -> Translations {
 /// The problem and the number of tries of a failure.
 fn failure(config: HttpConfig) -> (String, u32) {
     match translate(config, &["a"]) {
-        Err(TranslateError::Server { problem, attempts, url }) => {
+        Err(Error::Server { problem, attempts, url }) => {
             assert!(url.ends_with("/translate"), "{url}");
             (problem, attempts)
         }
@@ -155,7 +155,7 @@ fn nobody_there() {
 #[test]
 fn settings_are_checked() {
     let key = |config: HttpConfig| match HttpTranslator::new(config, None).err() {
-        Some(TranslateError::Config { key, .. }) => key,
+        Some(Error::Config { key, .. }) => key,
         other => panic!("{other:?}"),
     };
     let good = HttpConfig::default;

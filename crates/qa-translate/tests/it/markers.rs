@@ -1,6 +1,6 @@
 //! Marking an answer and reading it back.
 use proptest::prelude::*;
-use qa_translate::{MarkerFault, TranslateError, mark, recover};
+use qa_translate::{Error, MarkerFault, mark, recover};
 
 fn fault(text: &str) -> MarkerFault {
     recover(text, 1).unwrap_err()
@@ -93,7 +93,7 @@ fn a_marker_that_was_doubled_is_no_answer_with_brackets() {
 fn spans_outside_the_passage_or_blank_are_refused() {
     for (start, length) in [(0, 9), (8, 1), (usize::MAX, 2), (3, 0), (3, 1)] {
         let refused = mark("one two", start, length);
-        assert!(matches!(refused, Err(TranslateError::Span { .. })), "{start} {length}");
+        assert!(matches!(refused, Err(Error::Span { .. })), "{start} {length}");
     }
 }
 

@@ -2,11 +2,9 @@
 use std::collections::BTreeSet;
 
 use crate::common::{dataset, question};
-use mlqa_eval::{Dataset, DatasetName, EvalError, Language};
+use mlqa_eval::{Dataset, DatasetName, Language};
 use proptest::prelude::*;
-use qa_translate::{
-    MixConfig, MixedTraining, Pairs, TranslateError, TranslateReport, Translated, mix,
-};
+use qa_translate::{MixConfig, MixedTraining, Pairs, TranslateReport, Translated, mix};
 
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
@@ -110,12 +108,18 @@ fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
     let one = || translated(DE, &[1], &[1]);
     let config = MixConfig::default();
     for others in [vec![one(), one()], vec![translated(EN, &[1], &[1])]] {
-        assert!(matches!(mix(&source, &others, &config), Err(TranslateError::Language { .. })));
+        assert!(matches!(
+            mix(&source, &others, &config),
+            Err(qa_translate::Error::Language { .. })
+        ));
     }
     let mut wrong = one();
     wrong.dataset.questions[0].answers[0].answer_start += 1;
     let error = mix(&source, &[wrong], &config).unwrap_err();
-    assert!(matches!(error, TranslateError::Eval(EvalError::AnswerMismatch { .. })), "{error}");
+    assert!(
+        matches!(error, qa_translate::Error::Eval(mlqa_eval::Error::AnswerMismatch { .. })),
+        "{error}"
+    );
 }
 
 #[test]
@@ -184,8 +188,8 @@ fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
     }
 
     let none = mix(&source, &[translated(DE, &[], &[])], &MixConfig::default()).unwrap();
-    assert!(matches!(none.write_one(&path), Err(TranslateError::Empty { .. })));
-    assert!(matches!(none.write_pairs(folder.path(), "x"), Err(TranslateError::Empty { .. })));
+    assert!(matches!(none.write_one(&path), Err(qa_translate::Error::Empty { .. })));
+    assert!(matches!(none.write_pairs(folder.path(), "x"), Err(qa_translate::Error::Empty { .. })));
 }
 
 proptest! {

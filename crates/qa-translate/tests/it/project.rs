@@ -1,7 +1,7 @@
 //! Spans carried over by similarity.
 use ndarray::{Array2, array};
 use proptest::prelude::*;
-use qa_translate::{Links, ProjectConfig, TranslateError, project};
+use qa_translate::{Error, Links, ProjectConfig, project};
 
 fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
     project(similarity.view(), span, &ProjectConfig::default()).unwrap()
@@ -72,10 +72,7 @@ fn bad_input_is_refused() {
     let flat = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
         let refused = project(flat.view(), span.clone(), &ProjectConfig::default());
-        assert!(
-            matches!(refused, Err(TranslateError::Projection { what: "span", .. })),
-            "{span:?}"
-        );
+        assert!(matches!(refused, Err(Error::Projection { what: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
         // In the row of the span, and in the column of its best target.

@@ -3,7 +3,7 @@ use std::fs;
 
 use crate::common::By;
 use mlqa_eval::Language;
-use qa_translate::{Cached, FileTranslator, MissingText, TranslateError, Translations, Translator};
+use qa_translate::{Cached, Error, FileTranslator, MissingText, Translations, Translator};
 
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
@@ -45,11 +45,11 @@ fn a_bad_file_names_its_line() {
     ] {
         fs::write(&path, line("de", "dog", "Hund") + &second).unwrap();
         let error = FileTranslator::read(&path, MissingText::Skip).unwrap_err();
-        assert!(matches!(error, TranslateError::Line { line: 2, .. }), "{error}");
+        assert!(matches!(error, Error::Line { line: 2, .. }), "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
     let missing = FileTranslator::read(folder.path().join("none"), MissingText::Skip).unwrap_err();
-    assert!(matches!(missing, TranslateError::Io { .. }));
+    assert!(matches!(missing, Error::Io { .. }));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn batches_before_a_failure_are_kept() {
         fn translate(&mut self, texts: &[&str], _: Language, _: Language) -> Translations {
             self.0 += 1;
             match self.0 {
-                3 => Err(TranslateError::Empty { hint: "broken".into() }),
+                3 => Err(Error::Empty { hint: "broken".into() }),
                 _ => Ok(texts.iter().map(|t| Some(t.to_uppercase())).collect()),
             }
         }
@@ -131,7 +131,7 @@ fn a_torn_last_line_goes_and_any_other_is_an_error() {
     }
     fs::write(&path, format!("{{\"from\n{whole}")).unwrap();
     let error = Cached::open(By(|_: &str| None), &path).err().unwrap();
-    assert!(matches!(error, TranslateError::Line { line: 1, .. }), "{error}");
+    assert!(matches!(error, Error::Line { line: 1, .. }), "{error}");
 }
 
 #[test]

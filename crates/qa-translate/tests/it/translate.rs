@@ -3,8 +3,8 @@ use crate::common::{By, dataset, question};
 use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
-    Discarded, Identity, Occurrence, SearchConfig, Stage, TranslateConfig, TranslateError,
-    Translated, Translations, parallel, translate,
+    Discarded, Error, Identity, Occurrence, SearchConfig, Stage, TranslateConfig, Translated,
+    Translations, parallel, translate,
 };
 
 const DE: Language = Language::DE;
@@ -164,9 +164,9 @@ fn progress_is_told_and_a_translator_that_drops_texts_is_found_out() {
         }
     }
     let error = translate(&source(), EN, DE, &mut Short, &config, |_, _, _| {}).unwrap_err();
-    assert!(matches!(error, TranslateError::Count { expected: 3, got: 1 }), "{error}");
+    assert!(matches!(error, Error::Count { expected: 3, got: 1 }), "{error}");
     let same = translate(&source(), EN, EN, &mut Identity, &config, |_, _, _| {}).unwrap_err();
-    assert!(matches!(same, TranslateError::Language { .. }));
+    assert!(matches!(same, Error::Language { .. }));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
     assert_eq!(got.questions.questions[0].question, "eins?");
     assert_eq!(&*got.questions.questions[0].context, "rome is old");
     let strangers = dataset(vec![question("9", "anders", "x", "x")]);
-    assert!(matches!(parallel(&source(), &strangers, DE), Err(TranslateError::Eval(_))));
+    assert!(matches!(parallel(&source(), &strangers, DE), Err(Error::Eval(_))));
 }
 
 proptest! {

@@ -229,7 +229,7 @@ fn item<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
 }
 
 fn languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language>> {
-    let language = |code: &String| Ok(Language::new(code).map_err(kg_triples::KgError::from)?);
+    let language = |code: &String| Ok(Language::new(code).map_err(kg_triples::Error::from)?);
     codes.map(language).collect()
 }
 

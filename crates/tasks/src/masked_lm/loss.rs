@@ -1,7 +1,6 @@
 //! From labels to the loss: the head runs on the positions that carry loss alone.
 use objectives::{
-    IGNORE_INDEX, LossError, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm,
-    masked_positions,
+    IGNORE_INDEX, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm, masked_positions,
 };
 use tch::{Device, Tensor};
 use trainer::pad_rows;
@@ -65,7 +64,7 @@ pub fn with_scores<T>(
     model: &dyn Encoder,
     hidden: &Tensor,
     positions: &MaskedPositions,
-    loss: impl FnOnce(TokenScores<'_>) -> Result<T, LossError>,
+    loss: impl FnOnce(TokenScores<'_>) -> Result<T, objectives::Error>,
 ) -> Result<T> {
     let rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
     let (weight, bias) = model.mlm_decoder()?;

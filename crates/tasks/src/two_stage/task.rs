@@ -2,7 +2,7 @@
 //! the encoder.
 use mlqa_eval::Window;
 use objectives::{
-    CandidateSpans, HardLearningWeighting, LossError, NegativeSelection, OutOfWindow, SpanConfig,
+    CandidateSpans, HardLearningWeighting, NegativeSelection, OutOfWindow, SpanConfig,
     SpanReduction, answer_contrast, hard_em_probability, hard_learning, initial_weights,
     mix_by_alpha, span, span_log_probs, top_k_spans,
 };
@@ -263,7 +263,7 @@ impl<'a> BoundaryTask<'a> {
         );
         match loss {
             Ok(loss) => Ok(Some(loss)),
-            Err(LossError::Empty { .. }) => Ok(None),
+            Err(objectives::Error::Empty { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -2,7 +2,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use tokenizer_file::{TokenizerFileError, read};
+use tokenizer_file::{Error, read};
 
 #[test]
 fn damaged_files_are_errors_that_name_the_file() {
@@ -12,7 +12,7 @@ fn damaged_files_are_errors_that_name_the_file() {
     for part in [0, 1, 10, 50, 90, 99] {
         fs::write(&path, &whole.as_bytes()[..whole.len() * part / 100]).unwrap();
         let error = read(&path).unwrap_err();
-        assert!(matches!(error, TokenizerFileError::Content { .. }), "{part} %: {error}");
+        assert!(matches!(error, Error::Content { .. }), "{part} %: {error}");
         assert!(error.to_string().contains("tokenizer.json: not a"), "{error}");
     }
     // The table of characters, which is packed, cut in the middle: `tokenizers` panics.
@@ -26,7 +26,7 @@ fn damaged_files_are_errors_that_name_the_file() {
     }
     fs::write(&path, &whole).unwrap();
     assert!(read(folder.path()).unwrap().get_vocab_size(true) > 100);
-    assert!(matches!(read(folder.path().join("none")), Err(TokenizerFileError::Read { .. })));
+    assert!(matches!(read(folder.path().join("none")), Err(Error::Read { .. })));
 }
 
 #[test]

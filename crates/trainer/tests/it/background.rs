@@ -9,11 +9,7 @@ use tch::{Device, Kind, Tensor};
 use trainer::{TrainConfig, fit};
 
 /// Pulls weights to 0; puts a file in the place of a folder that checkpoints need.
-fn train(
-    folder: &Path,
-    steps: u64,
-    obstacle: Option<PathBuf>,
-) -> Result<Vec<f32>, trainer::TrainError> {
+fn train(folder: &Path, steps: u64, obstacle: Option<PathBuf>) -> Result<Vec<f32>, trainer::Error> {
     let weight = Tensor::ones([8_000], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let shrunk = weight.shallow_clone();
     let mut task = Toy::new(6, move |step| {

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::common::{alone, config, parameters, shrink, stage, weight};
 use tch::Tensor;
-use trainer::{FitReport, TrainConfig, TrainError, fit};
+use trainer::{Error, FitReport, TrainConfig, fit};
 
-fn train(folder: &Path, interrupt: Option<u64>) -> Result<(FitReport, f64), TrainError> {
+fn train(folder: &Path, interrupt: Option<u64>) -> Result<(FitReport, f64), Error> {
     let weight = weight();
     let mut task = shrink(&weight);
     let report = fit(&stage(folder, interrupt), &config(), &parameters(&weight), &mut task)?;

@@ -4,8 +4,8 @@ use std::path::Path;
 use crate::common::{alone, config, parameters, stage, weight};
 use tch::Tensor;
 use trainer::{
-    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TaskSlot, TensorMap,
-    TrainConfig, TrainError, Updates, fit_tasks,
+    Error, Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TaskSlot,
+    TensorMap, TrainConfig, Updates, fit_tasks,
 };
 
 /// Pulls a weight to 0; at the end of an epoch notes epoch, batches and weight.
@@ -66,7 +66,7 @@ impl Task for Notes {
 type Left = (FitReport, f64, [Vec<(u64, u64, f64)>; 2]);
 
 /// Two tasks of 3 and 2 batches an epoch, the second twice in each round.
-fn run(folder: &Path, config: &TrainConfig, interrupt: Option<u64>) -> Result<Left, TrainError> {
+fn run(folder: &Path, config: &TrainConfig, interrupt: Option<u64>) -> Result<Left, Error> {
     let weight = weight();
     let mut tasks = [Notes::new(&weight, 5), Notes::new(&weight, 4)];
     let [first, second] = &mut tasks;

@@ -5,8 +5,7 @@ use std::path::Path;
 use crate::common::{alone, config, parameters, stage};
 use tch::{Kind, Tensor};
 use trainer::{
-    Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, TrainError,
-    fit,
+    Error, Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TrainConfig, fit,
 };
 
 /// Pulls weights to 0, and keeps a queue.
@@ -43,7 +42,7 @@ fn train(
     folder: &Path,
     interrupt: Option<u64>,
     config: &TrainConfig,
-) -> Result<(FitReport, Vec<f32>), TrainError> {
+) -> Result<(FitReport, Vec<f32>), Error> {
     let weight = Tensor::from_slice(&[0.5_f32, -1.0, 2.0]).set_requires_grad(true);
     let mut task = Shrink { weight: weight.shallow_clone(), queue: Tensor::from(0.0) };
     let report = fit(&stage(folder, interrupt), config, &parameters(&weight), &mut task)?;

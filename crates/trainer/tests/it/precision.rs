@@ -5,8 +5,8 @@ use crate::common::{alone, config, metrics, stage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    ExampleRecord, Examples, Fingerprint, LossScaler, Part, Precision, Share, Stage, Step,
-    StepLosses, Task, TaskError, TrainConfig, TrainError, accumulate, fit,
+    Error, ExampleRecord, Examples, Fingerprint, LossScaler, Part, Precision, Share, Stage, Step,
+    StepLosses, Task, TaskError, TrainConfig, accumulate, fit,
 };
 
 /// What goes wrong in a step.
@@ -93,13 +93,13 @@ impl Task for Line {
 }
 
 /// The parameters after training, or the error.
-fn train(stage: &Stage, mut line: Line) -> Result<Vec<Tensor>, TrainError> {
+fn train(stage: &Stage, mut line: Line) -> Result<Vec<Tensor>, Error> {
     let parameters = line.parameters();
     fit(stage, &config(), &parameters, &mut line)?;
     Ok(parameters.iter().map(|(_, tensor)| tensor.copy()).collect())
 }
 
-fn in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Tensor>, TrainError> {
+fn in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Tensor>, Error> {
     let folder = tempfile::tempdir().unwrap();
     train(&change(stage(folder.path(), None)), line)
 }
@@ -173,7 +173,7 @@ fn a_gradient_that_stays_nan_stops_once_the_scale_is_1() {
     let _alone = alone();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
     let error = in_folder(scaled, Line::new(Fault::NanGradient(0))).unwrap_err();
-    assert!(matches!(error, TrainError::NotFinite { step: 16, .. }), "{error}");
+    assert!(matches!(error, Error::NotFinite { step: 16, .. }), "{error}");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::path::Path;
 use crate::common::{Toy, alone, config, metrics, parameters, stage, weight};
 use serde_json::Value;
 use tch::{Kind, Tensor};
-use trainer::{TrainConfig, TrainError, fit};
+use trainer::{Error, TrainConfig, fit};
 
-fn train(folder: &Path, profiled: u64, poison: Option<u64>) -> Result<Tensor, TrainError> {
+fn train(folder: &Path, profiled: u64, poison: Option<u64>) -> Result<Tensor, Error> {
     let weight = weight();
     // Pulls the weight to 1; the step numbered `poison` has no finite loss.
     let pulled = weight.shallow_clone();
@@ -62,7 +62,7 @@ fn a_recorded_step_that_fails_leaves_nothing_and_the_next_stage_can_record() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let error = train(&folder.path().join("failed"), 3, Some(6)).unwrap_err();
-    assert!(matches!(error, TrainError::NotFinite { step: 6, .. }), "{error}");
+    assert!(matches!(error, Error::NotFinite { step: 6, .. }), "{error}");
     assert!(!folder.path().join("failed/profile").exists());
     assert!(train(&folder.path().join("next"), 3, None).is_ok());
     assert!(folder.path().join("next/profile/tables.md").exists());

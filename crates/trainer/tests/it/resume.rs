@@ -5,8 +5,8 @@ use objectives::{MaskedLmConfig, masked_lm, masked_positions};
 use rand::Rng;
 use tch::{Device, Tensor};
 use trainer::{
-    Environment, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, Task, TaskError,
-    TrainConfig, TrainError, fit, pad_mask, pad_rows,
+    Environment, Error, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, Task, TaskError,
+    TrainConfig, fit, pad_mask, pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
@@ -190,7 +190,7 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
     let mut task = Guess { poison: Some(7), ..Guess::new(&model) };
     let error = fit(&stage(folder.path(), None), &config(), &model.named_parameters(), &mut task)
         .unwrap_err();
-    assert!(matches!(error, TrainError::NotFinite { step: 7, .. }), "{error}");
+    assert!(matches!(error, Error::NotFinite { step: 7, .. }), "{error}");
     let kept = folder.path().join("checkpoints/step-00000005/state.json");
     assert!(kept.exists());
 }

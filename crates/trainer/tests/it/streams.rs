@@ -7,9 +7,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    ExampleSource, ExampleStream, Examples, Fingerprint, FitReport, ShardedJsonl, Shards,
+    Error, ExampleSource, ExampleStream, Examples, Fingerprint, FitReport, ShardedJsonl, Shards,
     ShuffleConfig, Stage, Step, StepLosses, StepMetrics, Task, TaskError, TaskSlot, TensorMap,
-    TrainConfig, TrainError, fit, fit_tasks,
+    TrainConfig, fit, fit_tasks,
 };
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -78,7 +78,7 @@ fn train<S: ExampleSource<Example = Point>>(
     stage: &Stage,
     config: &TrainConfig,
     source: S,
-) -> Result<Left, TrainError> {
+) -> Result<Left, Error> {
     let weight = weight();
     let mut task = Streamed::new(&weight, source);
     let report = fit(stage, config, &parameters(&weight), &mut task)?;

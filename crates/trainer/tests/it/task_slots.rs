@@ -8,9 +8,8 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::read_tensors;
 use trainer::{
-    AdamW, Environment, Examples, Fingerprint, FitReport, LeftOut, Stage, Step, StepLosses,
-    StepMetrics, Task, TaskError, TaskSlot, TensorMap, TrainConfig, TrainError, Updates, fit,
-    fit_tasks,
+    AdamW, Environment, Error, Examples, Fingerprint, FitReport, LeftOut, Stage, Step, StepLosses,
+    StepMetrics, Task, TaskError, TaskSlot, TensorMap, TrainConfig, Updates, fit, fit_tasks,
 };
 
 use crate::common::alone;
@@ -123,7 +122,7 @@ fn run(
     per_round: [u32; 3],
     third_slope: f64,
     interrupt_after: Option<u64>,
-) -> Result<Left, TrainError> {
+) -> Result<Left, Error> {
     let (weight, calls) = (weight(), Calls::default());
     let mut tasks = [
         Line::new("a", &weight, &calls, 6, 2.0),

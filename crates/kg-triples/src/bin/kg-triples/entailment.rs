@@ -7,7 +7,7 @@ use kg_triples::knowledge::{
     Candidate, Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples,
     EntailmentReport, SameLanguage,
 };
-use kg_triples::{KgError, KnowledgeGraph, Language, each_once};
+use kg_triples::{Error, KnowledgeGraph, Language, each_once};
 use serde_json::json;
 
 use crate::out::{FOR_QUERIES, Out, Probe};
@@ -160,8 +160,8 @@ pub fn run(args: Args) -> Done {
 }
 
 /// That nothing is left, and why.
-fn nothing(what: &str, report: &EntailmentReport) -> KgError {
-    KgError::Empty {
+fn nothing(what: &str, report: &EntailmentReport) -> Error {
+    Error::Empty {
         what: format!("{what} of {} triples", report.triples),
         hint: format!(
             "{} have no described subject, {} no described object, {} no descriptions in \
@@ -180,7 +180,7 @@ fn nothing(what: &str, report: &EntailmentReport) -> KgError {
 fn probe(
     data: &EntailmentExamples,
     most: usize,
-) -> Result<Probe<EntailmentExample, Candidate>, KgError> {
+) -> Result<Probe<EntailmentExample, Candidate>, Error> {
     let (queries, candidates) = data.probe(most)?;
     if queries.is_empty() {
         return Err(nothing("queries", &data.report()));
@@ -189,7 +189,7 @@ fn probe(
 }
 
 /// The descriptions that the arguments ask for, and how many of them are labels.
-fn descriptions(args: &Args, graph: &KnowledgeGraph) -> Result<(Descriptions, usize), KgError> {
+fn descriptions(args: &Args, graph: &KnowledgeGraph) -> Result<(Descriptions, usize), Error> {
     let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
         Some(folder) => Descriptions::of_pages(folder, args.page_text, wants, |_| true)?,
@@ -215,8 +215,8 @@ fn descriptions(args: &Args, graph: &KnowledgeGraph) -> Result<(Descriptions, us
 /// How many were written, by the language of the subject.
 fn write(
     writer: &mut JsonlWriter<EntailmentExample>,
-    examples: impl Iterator<Item = Result<EntailmentExample, KgError>>,
-) -> Result<BTreeMap<Language, usize>, KgError> {
+    examples: impl Iterator<Item = Result<EntailmentExample, Error>>,
+) -> Result<BTreeMap<Language, usize>, Error> {
     let mut written = BTreeMap::new();
     for example in examples {
         let example = example?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kg_triples::dump::{
     Beginning, DumpTable, ExtractConfig, ExtractReport, Progress, TableFormat, TailKind, extract,
 };
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use whole_file::cli;
 
 use crate::table::Table;
@@ -115,12 +115,12 @@ pub fn with_progress(
     config: &ExtractConfig,
     out: &Path,
     threads: usize,
-) -> Result<ExtractReport, KgError> {
+) -> Result<ExtractReport, Error> {
     let progress = Progress::default();
     let file = std::fs::metadata(dump).ok().filter(std::fs::Metadata::is_file);
     let bar = cli::byte_progress(file.map(|file| file.len()));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| KgError::Io {
+    let pool = pool.map_err(|error| Error::Io {
         path: dump.to_owned(),
         action: "start threads for the dump",
         source: std::io::Error::other(error.to_string()),

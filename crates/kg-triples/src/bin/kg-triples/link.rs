@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kg_triples::jsonl::JsonlWriter;
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 
 use crate::out::Out;
 use crate::sources::{self, SourceArgs};
@@ -42,7 +42,7 @@ pub fn run(args: Args) -> Done {
         writer.write(&text)?;
     }
     if counts.values().all(|(_, mentions)| *mentions == 0) {
-        return Err(KgError::Empty {
+        return Err(Error::Empty {
             what: "mentions in the texts".into(),
             hint: "see --wiki with --sitelinks, or --entities, and --languages".into(),
         });

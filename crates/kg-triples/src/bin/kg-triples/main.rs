@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use tokenizers::Tokenizer;
 use whole_file::cli::{self, spinner};
 
@@ -101,9 +101,9 @@ fn main() -> ExitCode {
 }
 
 /// Loads a `tokenizer.json`, or that of a folder.
-fn load_tokenizer(path: &Path) -> Result<Tokenizer, KgError> {
+fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
     tokenizer_file::read(path)
-        .map_err(|error| KgError::Tokenizer(format!("{error} (--tokenizer names another)")))
+        .map_err(|error| Error::Tokenizer(format!("{error} (--tokenizer names another)")))
 }
 
 /// A value as serde writes it in a configuration file, for enums on the command line.
@@ -114,7 +114,7 @@ fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 /// Refuses a number of examples that would leave an output empty.
 fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> Done {
     match count == Some(N::from(0)) {
-        true => Err(KgError::Config { key: "count", value: "0".into(), rule: "1 or more" }),
+        true => Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" }),
         false => Ok(()),
     }
 }
@@ -127,4 +127,4 @@ fn language_file(text: &str) -> Result<(Language, PathBuf), String> {
 }
 
 /// The result of a command.
-type Done = Result<(), KgError>;
+type Done = Result<(), Error>;

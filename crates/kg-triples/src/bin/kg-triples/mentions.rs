@@ -8,7 +8,7 @@ use kg_triples::knowledge::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, Resampling, SameLanguage,
     TokenBoundary,
 };
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use serde_json::json;
 use tokenizers::Tokenizer;
 
@@ -109,7 +109,7 @@ fn fractions(text: &str) -> Result<Fractions, String> {
 }
 
 impl Args {
-    fn held_out(&self) -> Result<Option<HeldOut>, KgError> {
+    fn held_out(&self) -> Result<Option<HeldOut>, Error> {
         let Some([texts, pairs, entities]) = self.hold_out else { return Ok(None) };
         let held_out = HeldOut {
             texts,
@@ -228,8 +228,8 @@ fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Done
     Ok(())
 }
 
-fn nothing(report: &MentionReport) -> KgError {
-    KgError::Empty {
+fn nothing(report: &MentionReport) -> Error {
+    Error::Empty {
         what: format!("examples of {} passages", report.passages),
         hint: format!(
             "{} have no mention, {} no described entity, {} no description in a language that is \
@@ -257,7 +257,7 @@ impl<'s> Drawing<'s> {
         &'t self,
         texts: Texts<'t>,
         seed: u64,
-    ) -> Result<MentionExamples<'t, Texts<'t>>, KgError> {
+    ) -> Result<MentionExamples<'t, Texts<'t>>, Error> {
         let config = MentionConfig { seed, ..self.config.clone() };
         let examples = MentionExamples::new(texts, self.descriptions, self.tokenizer, config)?;
         match self.held_out {
@@ -272,7 +272,7 @@ impl<'s> Drawing<'s> {
         report: &MentionReport,
         resampling: &'t Resampling,
         smoothing: f64,
-    ) -> Result<impl Iterator<Item = Result<MentionExample, KgError>> + use<'t, 's>, KgError> {
+    ) -> Result<impl Iterator<Item = Result<MentionExample, Error>> + use<'t, 's>, Error> {
         let languages: Vec<_> = report
             .by_language
             .iter()

@@ -5,7 +5,7 @@ use kg_triples::jsonl::JsonlWriter;
 use kg_triples::sequence::{
     ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle, visit_sequences,
 };
-use kg_triples::{BuildReport, KgError, KnowledgeGraph, SequenceConfig, SequenceKind, each_once};
+use kg_triples::{BuildReport, Error, KnowledgeGraph, SequenceConfig, SequenceKind, each_once};
 
 use crate::out::Out;
 use crate::table::Table;
@@ -76,7 +76,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Done {
     let weights = args.mix_weights.as_deref().map(|weights| {
-        <[f64; 3]>::try_from(weights).map_err(|_| KgError::Config {
+        <[f64; 3]>::try_from(weights).map_err(|_| Error::Config {
             key: "mix_weights",
             value: format!("{weights:?}"),
             rule: "three numbers",
@@ -153,8 +153,8 @@ pub fn run(args: Args) -> Done {
     Ok(())
 }
 
-fn nothing_left(report: &BuildReport) -> KgError {
-    KgError::Empty {
+fn nothing_left(report: &BuildReport) -> Error {
+    Error::Empty {
         what: format!("sequences of {} triples", report.facts),
         hint: format!(
             "dropped: {} without a label, {} with an unusable label, {} with too long an entity, \
@@ -168,8 +168,8 @@ fn nothing_left(report: &BuildReport) -> KgError {
 }
 
 /// The ids of a file, one a line.
-fn read_ids(path: &Path) -> Result<BTreeSet<String>, KgError> {
-    let text = whole_file::read_to_string(path).map_err(|source| KgError::Io {
+fn read_ids(path: &Path) -> Result<BTreeSet<String>, Error> {
+    let text = whole_file::read_to_string(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         action: "read the file",
         source,

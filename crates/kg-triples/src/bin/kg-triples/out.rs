@@ -2,7 +2,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use kg_triples::{KgError, jsonl};
+use kg_triples::{Error, jsonl};
 use serde::Serialize;
 use serde_json::{Value, json};
 use shards::{Preparation, Preparing};
@@ -28,7 +28,7 @@ pub struct Probe<Q, C> {
 impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     /// Writes a file for each kind that is not empty, and one for the candidates; how many rows
     /// each has.
-    fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, KgError> {
+    fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut sizes = Vec::new();
         for (name, queries) in &self.queries {
             sizes.push((*name, write(out, name, queries)?));
@@ -39,7 +39,7 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
 }
 
 /// A file of the probe; none where it would be empty.
-fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, KgError> {
+fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
     if !rows.is_empty() {
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
     }
@@ -49,12 +49,12 @@ fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, KgErr
 impl Out {
     /// A file if its name ends in `.jsonl` or `.gz` or a file is there, else a prepared folder. A
     /// file is refused for options that need a folder, by the rule that they give.
-    pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, KgError> {
+    pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, Error> {
         let ends = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
         match (is_file || ends("jsonl") || ends("gz"), folder) {
             (true, Some(rule)) => {
-                Err(KgError::Config { key: "out", value: path.display().to_string(), rule })
+                Err(Error::Config { key: "out", value: path.display().to_string(), rule })
             }
             (true, None) => Ok(Self::File(path.to_owned())),
             (false, _) => Ok(Self::Folder(Preparing::start(path)?)),
@@ -63,7 +63,7 @@ impl Out {
 
     /// The path of a file in the folder, such as `train/mentions.jsonl.gz`; that of the file where
     /// there is no folder.
-    pub fn file(&self, name: &str) -> Result<PathBuf, KgError> {
+    pub fn file(&self, name: &str) -> Result<PathBuf, Error> {
         match self {
             Self::File(path) => Ok(path.clone()),
             Self::Folder(folder) => Ok(folder.file(name)?),
@@ -85,7 +85,7 @@ impl Out {
         seed: u64,
         train: Value,
         probe: Option<&Probe<Q, C>>,
-    ) -> Result<Vec<(&'static str, usize)>, KgError> {
+    ) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut counts = json!({ "train": train });
         let mut sizes = Vec::new();
         if let Some(probe) = probe {

@@ -6,7 +6,7 @@ use kg_triples::phrases::{
     Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopRule,
     StopWords, mine_passages,
 };
-use kg_triples::{KgError, Language, each_once};
+use kg_triples::{Error, Language, each_once};
 
 use crate::out::Out;
 use crate::table::Table;
@@ -109,7 +109,7 @@ pub fn run(args: Args) -> Done {
     if passages.is_empty() {
         let sum =
             |field: fn(&PhraseReport) -> usize| -> usize { reports.values().map(field).sum() };
-        return Err(KgError::Empty {
+        return Err(Error::Empty {
             what: format!("passages of {} queries", sum(|report| report.queries)),
             hint: format!(
                 "{} queries have a phrase; of their {} paragraphs {} are shorter than --min-chars",

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use kg_triples::dump::ExtractConfig;
-use kg_triples::{Coverage, KgError, Language, MissingRelation, SampleConfig, sample_folder};
+use kg_triples::{Coverage, Error, Language, MissingRelation, SampleConfig, sample_folder};
 use tempfile::TempDir;
 
 use crate::extract::with_progress;
@@ -63,9 +63,9 @@ pub struct Args {
 }
 
 /// Reads the dump into a folder beside the output, which goes when it is dropped.
-fn extract_beside(dump: &Path, args: &Args) -> Result<TempDir, KgError> {
+fn extract_beside(dump: &Path, args: &Args) -> Result<TempDir, Error> {
     let refuse =
-        || |source| KgError::Io { path: args.out.clone(), action: "write to the folder", source };
+        || |source| Error::Io { path: args.out.clone(), action: "write to the folder", source };
     std::fs::create_dir_all(&args.out).map_err(refuse())?;
     let folder = tempfile::Builder::new().prefix(".dump-").tempdir_in(&args.out);
     let folder = folder.map_err(refuse())?;

@@ -9,7 +9,7 @@ use kg_triples::entity_linking::{
 };
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::Descriptions;
-use kg_triples::{KgError, Language, each_once};
+use kg_triples::{Error, Language, each_once};
 
 use crate::{choice, language_file};
 
@@ -42,7 +42,7 @@ pub struct SourceArgs {
     label_chars: usize,
 }
 
-pub type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, KgError>> + 's>;
+pub type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, Error>> + 's>;
 
 /// Where the texts of a run lie, and how they are linked.
 pub struct Sources {
@@ -79,7 +79,7 @@ impl Sources {
         }))
     }
 
-    fn file(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, KgError> {
+    fn file(&self, language: Option<Language>, path: &Path) -> Result<Texts<'_>, Error> {
         let texts: Texts<'_> = match (&self.links, language) {
             (Links::Titles(sitelinks), Some(language)) => {
                 Box::new(WikiReader::open(path, language, sitelinks)?)
@@ -107,7 +107,7 @@ impl Sources {
 pub type LabelReports = BTreeMap<Language, LabelReport>;
 
 /// Where texts come from, the descriptions of --entities, and what became of its labels.
-pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), KgError> {
+pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), Error> {
     each_once("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();
     let mut labels = Vec::new();

@@ -6,7 +6,7 @@ use kg_triples::switch::{
     EntityLabels, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText,
     TaggedReader, TextUnit, switch_texts, tagged_pair,
 };
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use serde::{Deserialize, Serialize};
 
 use crate::out::Out;
@@ -119,10 +119,10 @@ pub fn run(args: Args) -> Done {
     let fraction = args.hold_out.unwrap_or(0.0);
     if !(0.0..1.0).contains(&fraction) {
         let value = fraction.to_string();
-        return Err(KgError::Config { key: "hold_out", value, rule: "from 0 to below 1" });
+        return Err(Error::Config { key: "hold_out", value, rule: "from 0 to below 1" });
     }
     if let (Form::EntityCs, false) = (args.format, args.source == Language::EN) {
-        return Err(KgError::Config {
+        return Err(Error::Config {
             key: "source",
             value: args.source.to_string(),
             rule: "en for --format entitycs",
@@ -190,10 +190,10 @@ struct Written {
 impl Switching<'_> {
     fn write(
         &self,
-        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+        texts: impl Iterator<Item = Result<LinkedText, Error>>,
         out: &Out,
         held_out: EntityLabels,
-    ) -> Result<Written, KgError> {
+    ) -> Result<Written, Error> {
         match self.args.format {
             Form::Linked => self.linked(texts, out, held_out),
             Form::EntityCs => self.tagged(texts, out),
@@ -202,10 +202,10 @@ impl Switching<'_> {
 
     fn linked(
         &self,
-        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+        texts: impl Iterator<Item = Result<LinkedText, Error>>,
         out: &Out,
         held_out: EntityLabels,
-    ) -> Result<Written, KgError> {
+    ) -> Result<Written, Error> {
         let Self { labels, config, args } = *self;
         let mut files = TextFiles::new(out, args.by_language, args.validation());
         let mut probe = LabelProbe::new(held_out);
@@ -225,9 +225,9 @@ impl Switching<'_> {
 
     fn tagged(
         &self,
-        texts: impl Iterator<Item = Result<LinkedText, KgError>>,
+        texts: impl Iterator<Item = Result<LinkedText, Error>>,
         out: &Out,
-    ) -> Result<Written, KgError> {
+    ) -> Result<Written, Error> {
         let mut writer = JsonlWriter::create(out.file("train/corpus.jsonl.gz")?)?;
         let mut written = 0;
         let mut left_out = 0;
@@ -247,7 +247,7 @@ impl Switching<'_> {
             Ok(())
         })?;
         if written == 0 && left_out > 0 {
-            return Err(KgError::Empty {
+            return Err(Error::Empty {
                 what: format!("switched forms of {} sentences", report.sentences),
                 hint: format!("{left_out} have tags in their text; --format linked holds them"),
             });
@@ -268,7 +268,7 @@ fn check_switched(report: &SwitchReport) -> Done {
     if report.switched > 0 {
         return Ok(());
     }
-    Err(KgError::Empty {
+    Err(Error::Empty {
         what: format!("switched forms of {} sentences", report.sentences),
         hint: format!(
             "{} texts are in another language than --source, {} sentences are too long, {} have no \
@@ -292,7 +292,7 @@ fn untag(path: &PathBuf, args: &Args, out: Out) -> Done {
     }
     if report.by_language.is_empty() {
         let hint = "the file has no sentence".to_owned();
-        return Err(KgError::Empty { what: path.display().to_string(), hint });
+        return Err(Error::Empty { what: path.display().to_string(), hint });
     }
     let counts = files.finish()?;
     out.finish("kg-triples switch", Some(args.seed), counts)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kg_triples::entity_linking::LinkedText;
 use kg_triples::jsonl::{self, JsonlWriter};
 use kg_triples::switch::{EntityLabels, SwitchedText};
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use serde_json::{Value, json};
 use shards::seed_for;
 
@@ -74,13 +74,13 @@ impl<'a> TextFiles<'a> {
     }
 
     /// Completes the files; how many texts are in them.
-    pub fn finish(self) -> Result<Value, KgError> {
+    pub fn finish(self) -> Result<Value, Error> {
         let mut counts = json!({ "train": self.trained });
         if self.validation.texts > 0 {
             let mut kept = BTreeMap::new();
             for (language, texts) in self.validation.kept {
                 if !self.trained.contains_key(&language) {
-                    return Err(KgError::Empty {
+                    return Err(Error::Empty {
                         what: format!("texts in {language} to train on"),
                         hint: format!("--validation takes all {} of them", texts.len()),
                     });
@@ -131,7 +131,7 @@ impl LabelProbe {
         out: &Out,
         labels: &EntityLabels,
         source: Language,
-    ) -> Result<Value, KgError> {
+    ) -> Result<Value, Error> {
         let mut switched = JsonlWriter::create(out.file("probe/switched.jsonl.gz")?)?;
         let mut held_out = JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?;
         let mut counts = BTreeMap::new();

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use kg_triples::{KgError, KnowledgeGraph, Language};
+use kg_triples::{Error, KnowledgeGraph, Language};
 use shards::{Preparation, Preparing};
 
 use crate::table::Table;
@@ -32,7 +32,7 @@ pub fn run(args: Args) -> Done {
         if args.languages.is_empty() { graph.languages() } else { args.languages.as_slice() };
     if languages.is_empty() {
         let hint = format!("{} has no label", args.input.display());
-        return Err(KgError::Empty { what: "languages".into(), hint });
+        return Err(Error::Empty { what: "languages".into(), hint });
     }
     bar.set_message("writing");
     let mut table = Table::default();

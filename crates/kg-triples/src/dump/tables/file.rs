@@ -7,7 +7,7 @@ use whole_file::{Synced, WholeFile};
 #[cfg(feature = "parquet")]
 use super::parquet::Parts;
 use crate::dump::table::DumpTable;
-use crate::{KgError, output};
+use crate::{Error, output};
 
 /// A table under way; it has no name before it is published.
 pub(super) enum TableFile {
@@ -17,7 +17,7 @@ pub(super) enum TableFile {
 }
 
 impl TableFile {
-    pub(super) fn tsv(folder: &Path, table: DumpTable) -> Result<Self, KgError> {
+    pub(super) fn tsv(folder: &Path, table: DumpTable) -> Result<Self, Error> {
         let file = output::create(&folder.join(format!("{}.tsv", table.name())))?;
         let mut started = Self::Tsv(table, file);
         started.write(&format!("{}\n", table.columns().join("\t")))?;
@@ -29,28 +29,28 @@ impl TableFile {
         folder: &Path,
         table: DumpTable,
         part_rows: usize,
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         Ok(Self::Parquet(table, Parts::create(folder, table.columns(), part_rows)?))
     }
 
     #[cfg(not(feature = "parquet"))]
-    pub(super) fn parquet(folder: &Path, _: DumpTable, _: usize) -> Result<Self, KgError> {
-        Err(KgError::io(folder, "write Parquet")(ErrorKind::Unsupported.into()))
+    pub(super) fn parquet(folder: &Path, _: DumpTable, _: usize) -> Result<Self, Error> {
+        Err(Error::io(folder, "write Parquet")(ErrorKind::Unsupported.into()))
     }
 
     /// Adds lines, cells separated by tabs.
-    pub(super) fn write(&mut self, rows: &str) -> Result<(), KgError> {
+    pub(super) fn write(&mut self, rows: &str) -> Result<(), Error> {
         match self {
             Self::Tsv(_, file) => file
                 .write_all(rows.as_bytes())
-                .map_err(|error| KgError::io(file.path(), "write the file")(error)),
+                .map_err(|error| Error::io(file.path(), "write the file")(error)),
             #[cfg(feature = "parquet")]
             Self::Parquet(_, parts) => parts.write(rows),
         }
     }
 
     /// Writes everything through to the disk.
-    pub(super) fn sync(self) -> Result<SyncedTable, KgError> {
+    pub(super) fn sync(self) -> Result<SyncedTable, Error> {
         Ok(match self {
             Self::Tsv(table, file) => SyncedTable { table, form: Form::Tsv(output::sync(file)?) },
             #[cfg(feature = "parquet")]
@@ -75,7 +75,7 @@ enum Form {
 
 impl SyncedTable {
     /// Gives the table its name in `folder`, where an earlier one of either form goes.
-    pub(super) fn publish(self, folder: &Path) -> Result<(), KgError> {
+    pub(super) fn publish(self, folder: &Path) -> Result<(), Error> {
         let parts = folder.join(self.table.name());
         remove_parts(&parts)?;
         match self.form {
@@ -84,9 +84,9 @@ impl SyncedTable {
             Form::Parquet(written) => {
                 let tsv = folder.join(format!("{}.tsv", self.table.name()));
                 if tsv.exists() {
-                    std::fs::remove_file(&tsv).map_err(KgError::io(&tsv, "replace the file"))?;
+                    std::fs::remove_file(&tsv).map_err(Error::io(&tsv, "replace the file"))?;
                 }
-                let refuse = || KgError::io(&parts, "move the finished folder to its name");
+                let refuse = || Error::io(&parts, "move the finished folder to its name");
                 std::fs::rename(written.path(), &parts).map_err(refuse())?;
                 // It is no longer where it was.
                 drop(written.keep());
@@ -97,8 +97,8 @@ impl SyncedTable {
 }
 
 /// Removes the folder of an earlier table; one that holds other files is not ours.
-fn remove_parts(folder: &Path) -> Result<(), KgError> {
-    let refuse = || KgError::io(folder, "replace the folder");
+fn remove_parts(folder: &Path) -> Result<(), Error> {
+    let refuse = || Error::io(folder, "replace the folder");
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -12,7 +12,7 @@ use super::merge;
 use super::sort::{Entry, Sorted};
 use super::table::{DumpTable, TableFormat};
 use super::wanted::Wanted;
-use crate::{KgError, output};
+use crate::{Error, output};
 use file::TableFile;
 
 /// The files of an extract, before they have their names.
@@ -29,7 +29,7 @@ impl Tables {
         folder: &Path,
         config: &ExtractConfig,
         tables: &[DumpTable],
-    ) -> Result<Self, KgError> {
+    ) -> Result<Self, Error> {
         let create = |table: &DumpTable| match config.format {
             TableFormat::Tsv => TableFile::tsv(folder, *table),
             TableFormat::Parquet => TableFile::parquet(folder, *table, config.part_rows),
@@ -47,9 +47,9 @@ impl Tables {
         &mut self,
         mut entities: Sorted,
         report: &mut ExtractReport,
-    ) -> Result<(), KgError> {
+    ) -> Result<(), Error> {
         let folder = self.folder.clone();
-        let refuse = || KgError::io(&folder, "read the folder");
+        let refuse = || Error::io(&folder, "read the folder");
         let mut last: Option<String> = None;
         while let Some(entry) = entities.next().map_err(refuse())? {
             if last.as_ref() == Some(&entry.key) {
@@ -69,14 +69,14 @@ impl Tables {
         mut facts: Sorted,
         wanted: &Wanted,
         report: &mut ExtractReport,
-    ) -> Result<(), KgError> {
+    ) -> Result<(), Error> {
         let mut of_entity: Vec<Entry> = Vec::new();
         loop {
-            let next = facts.next().map_err(KgError::io(&self.folder, "read the folder"))?;
+            let next = facts.next().map_err(Error::io(&self.folder, "read the folder"))?;
             let same = |last: &Entry| next.as_ref().is_some_and(|next| next.key == last.key);
             if of_entity.last().is_some_and(|last| !same(last)) {
                 let record = merge::merge(&of_entity, wanted);
-                let record = record.map_err(KgError::io(&self.folder, "read the folder"))?;
+                let record = record.map_err(Error::io(&self.folder, "read the folder"))?;
                 self.write_record(&record, report)?;
                 of_entity.clear();
             }
@@ -87,7 +87,7 @@ impl Tables {
         }
     }
 
-    fn write_record(&mut self, record: &Record, report: &mut ExtractReport) -> Result<(), KgError> {
+    fn write_record(&mut self, record: &Record, report: &mut ExtractReport) -> Result<(), Error> {
         report.counts.add(&record.counts);
         let of_kind = if record.property { &mut report.properties } else { &mut report.items };
         *of_kind += 1;
@@ -99,8 +99,8 @@ impl Tables {
         &mut self,
         mut redirects: Sorted,
         report: &mut ExtractReport,
-    ) -> Result<(), KgError> {
-        let refuse = || KgError::io(&self.folder, "read the folder");
+    ) -> Result<(), Error> {
+        let refuse = || Error::io(&self.folder, "read the folder");
         let mut last: Option<String> = None;
         while let Some(entry) = redirects.next().map_err(refuse())? {
             if last.as_ref() != Some(&entry.key)
@@ -118,9 +118,9 @@ impl Tables {
 
     /// Gives all files their names, `extract.json` last. That of an earlier extract goes first, so
     /// that a folder with one is complete.
-    pub(super) fn publish(self, report: &ExtractReport) -> Result<(), KgError> {
+    pub(super) fn publish(self, report: &ExtractReport) -> Result<(), Error> {
         let path = self.folder.join("extract.json");
-        let refuse = || KgError::io(&path, "write the file");
+        let refuse = || Error::io(&path, "write the file");
         let text = serde_json::to_string_pretty(report).map_err(|error| refuse()(error.into()))?;
         let mut file = output::create(&path)?;
         file.write_all(format!("{text}\n").as_bytes()).map_err(refuse())?;

@@ -12,7 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{Type, TypePtr};
 use tempfile::TempDir;
 
-use crate::KgError;
+use crate::Error;
 
 /// Rows of a group, which are held in memory.
 const GROUP_ROWS: usize = 1 << 17;
@@ -67,11 +67,7 @@ fn schema(columns: &[&str]) -> ParquetResult<TypePtr> {
 
 impl Parts {
     /// Starts the table below `folder`.
-    pub(super) fn create(
-        folder: &Path,
-        columns: &[&str],
-        part_rows: usize,
-    ) -> Result<Self, KgError> {
+    pub(super) fn create(folder: &Path, columns: &[&str], part_rows: usize) -> Result<Self, Error> {
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
@@ -80,7 +76,7 @@ impl Parts {
             builder.permissions(std::fs::Permissions::from_mode(0o777));
         }
         let made = builder.prefix(".extract-").tempdir_in(folder);
-        let made = made.map_err(KgError::io(folder, "write to the folder"))?;
+        let made = made.map_err(Error::io(folder, "write to the folder"))?;
         let schema = schema(columns).map_err(refuse(folder))?;
         let level = parquet::basic::ZstdLevel::try_new(3).map_err(refuse(folder))?;
         let properties =
@@ -98,7 +94,7 @@ impl Parts {
     }
 
     /// Adds lines, cells separated by tabs.
-    pub(super) fn write(&mut self, rows: &str) -> Result<(), KgError> {
+    pub(super) fn write(&mut self, rows: &str) -> Result<(), Error> {
         for row in rows.split_terminator('\n') {
             for (column, cell) in self.columns.iter_mut().zip(row.split('\t')) {
                 column.bytes.extend_from_slice(cell.as_bytes());
@@ -118,12 +114,12 @@ impl Parts {
     }
 
     /// Writes the rows that are held as a group, and ends a file that is full.
-    fn flush(&mut self) -> Result<(), KgError> {
+    fn flush(&mut self) -> Result<(), Error> {
         let path = self.path();
         let (mut part, written) = match self.part.take() {
             Some(part) => part,
             None => {
-                let file = File::create(&path).map_err(KgError::io(&path, "write the file"))?;
+                let file = File::create(&path).map_err(Error::io(&path, "write the file"))?;
                 let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
                 let part = SerializedFileWriter::new(file, schema, properties);
                 (part.map_err(refuse(&path))?, 0)
@@ -140,16 +136,16 @@ impl Parts {
         self.end(part)
     }
 
-    fn end(&mut self, mut part: SerializedFileWriter<File>) -> Result<(), KgError> {
+    fn end(&mut self, mut part: SerializedFileWriter<File>) -> Result<(), Error> {
         let path = self.path();
         part.finish().map_err(refuse(&path))?;
-        part.inner().sync_all().map_err(KgError::io(&path, "write the file"))?;
+        part.inner().sync_all().map_err(Error::io(&path, "write the file"))?;
         self.parts += 1;
         Ok(())
     }
 
     /// Writes everything through to the disk. A table without rows has one file.
-    pub(super) fn sync(mut self) -> Result<TempDir, KgError> {
+    pub(super) fn sync(mut self) -> Result<TempDir, Error> {
         if self.rows > 0 || self.parts == 0 {
             self.flush()?;
         }
@@ -181,7 +177,7 @@ fn write_group(part: &mut SerializedFileWriter<File>, columns: &mut [Column]) ->
     Ok(())
 }
 
-fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> KgError + use<> {
-    let refuse = KgError::io(path, "write Parquet");
+fn refuse(path: &Path) -> impl FnOnce(ParquetError) -> Error + use<> {
+    let refuse = Error::io(path, "write Parquet");
     move |error| refuse(std::io::Error::other(error))
 }

@@ -78,7 +78,7 @@ fn config() -> impl Strategy<Value = SampleConfig> {
 fn plain(
     graph: &KnowledgeGraph,
     config: &SampleConfig,
-) -> Result<(KnowledgeGraph, SampleReport), KgError> {
+) -> Result<(KnowledgeGraph, SampleReport), Error> {
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
     let (mut ranked, report) = ranked(graph, &languages, config);
@@ -243,12 +243,12 @@ proptest! {
                 let found = found.triples().map(|t| (t.head, t.relation, t.tail));
                 prop_assert!(found.eq(usable));
             }
-            Err(KgError::Empty { .. }) => prop_assert!(usable.is_empty()),
+            Err(Error::Empty { .. }) => prop_assert!(usable.is_empty()),
             // A language that no label is in, or one language alone.
             Err(error) => {
                 let is_refused = matches!(
                     error,
-                    KgError::UnknownLanguage { .. } | KgError::Config { .. }
+                    Error::UnknownLanguage { .. } | Error::Config { .. }
                 );
                 prop_assert!(is_refused);
             }

@@ -1,5 +1,5 @@
 use kg_triples::entity_linking::{EntityPage, PageText, page_files, read_pages};
-use kg_triples::{KgError, Language};
+use kg_triples::{Error, Language};
 use tempfile::tempdir;
 
 use super::{gzip, language};
@@ -30,7 +30,7 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
     );
 
     let refuse = |_, page: EntityPage| match page.id.as_str() {
-        "Q5" => Err(KgError::Tokenizer("no".into())),
+        "Q5" => Err(Error::Tokenizer("no".into())),
         _ => Ok(()),
     };
     let error = read_pages(&files, refuse).unwrap_err().to_string();
@@ -43,7 +43,7 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
     let error = page_files(dir.path()).unwrap_err().to_string();
     assert!(error.contains("one file for language \"en\""), "{error}");
     let empty = tempdir().unwrap();
-    assert!(matches!(page_files(empty.path()).unwrap_err(), KgError::Empty { .. }));
+    assert!(matches!(page_files(empty.path()).unwrap_err(), Error::Empty { .. }));
     let error = page_files(dir.path().join("none")).unwrap_err().to_string();
     assert!(error.contains("none"), "{error}");
 }

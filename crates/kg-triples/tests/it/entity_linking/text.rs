@@ -1,4 +1,4 @@
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Mention, passages};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use proptest::prelude::*;
@@ -77,7 +77,7 @@ fn broken_lines_are_named() {
         let results: Vec<_> = JsonlReader::<LinkedText>::open(&path).unwrap().collect();
         assert_eq!(results.len(), 2, "{line}");
         let error = results[1].as_ref().unwrap_err();
-        assert!(matches!(error, KgError::Json { line: 3, .. }), "{line}: {error}");
+        assert!(matches!(error, Error::Json { line: 3, .. }), "{line}: {error}");
         let error = error.to_string();
         assert!(error.contains("t.jsonl.gz:3: expected one linked text"), "{error}");
         assert!(error.contains(why), "{error}");
@@ -86,7 +86,7 @@ fn broken_lines_are_named() {
     for length in [0, 7, bytes.len() / 2, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..length]).unwrap();
         let last = JsonlReader::<LinkedText>::open(&path).unwrap().last().unwrap().unwrap_err();
-        assert!(matches!(last, KgError::Truncated { .. }), "{length}: {last}");
+        assert!(matches!(last, Error::Truncated { .. }), "{length}: {last}");
     }
 }
 

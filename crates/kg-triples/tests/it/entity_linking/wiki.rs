@@ -1,4 +1,4 @@
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader};
 use tempfile::tempdir;
 
@@ -118,7 +118,7 @@ fn sitelinks_are_read_and_faults_named() {
     let bytes = gzip(&path, "id\tlang\ttitle\nQ70\tde\tBern\n");
     std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
     let error = Sitelinks::read(&path).unwrap_err();
-    assert!(matches!(error, KgError::Truncated { .. }), "{error}");
+    assert!(matches!(error, Error::Truncated { .. }), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::knowledge::Descriptions;
 
 use super::{decode, described, language, tokenizer};
@@ -22,7 +22,7 @@ fn descriptions_are_cut_to_their_length_with_special_tokens() {
     }
     for max_tokens in [0, 2] {
         let error = descriptions.encode(tokenizer, max_tokens).unwrap_err();
-        assert!(matches!(error, KgError::Config { key: "description_tokens", .. }), "{error}");
+        assert!(matches!(error, Error::Config { key: "description_tokens", .. }), "{error}");
     }
 }
 

@@ -5,7 +5,7 @@ use kg_triples::knowledge::{
     Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport,
     SameLanguage,
 };
-use kg_triples::{GraphBuilder, KgError, KnowledgeGraph};
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
 use tempfile::tempdir;
 
 use super::{decode, described, tokenizer};
@@ -36,9 +36,7 @@ fn with(
     EntailmentExamples::with_texts(graph.clone(), texts, &config).unwrap()
 }
 
-fn all(
-    examples: impl Iterator<Item = Result<EntailmentExample, KgError>>,
-) -> Vec<EntailmentExample> {
+fn all(examples: impl Iterator<Item = Result<EntailmentExample, Error>>) -> Vec<EntailmentExample> {
     examples.collect::<Result<_, _>>().unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kg_triples::entity_linking::PageText;
 use kg_triples::knowledge::{Descriptions, EntailmentConfig, EntailmentExamples};
-use kg_triples::{GraphBuilder, KgError, KnowledgeGraph, LabelKind};
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 use proptest::prelude::*;
 
 use crate::knowledge::{language, tokenizer};
@@ -12,7 +12,7 @@ use crate::knowledge::{language, tokenizer};
 fn with_triples(
     graph: KnowledgeGraph,
     config: &EntailmentConfig,
-) -> Result<EntailmentExamples, KgError> {
+) -> Result<EntailmentExamples, Error> {
     EntailmentExamples::with_triples(graph, tokenizer(), config)
 }
 
@@ -37,7 +37,7 @@ fn values_are_checked() {
             config.validate().unwrap_err(),
             with_triples(crate::common::countries(), &config).err().unwrap(),
         ] {
-            assert!(matches!(error, KgError::Config { .. }), "{error}");
+            assert!(matches!(error, Error::Config { .. }), "{error}");
             assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
         }
     }
@@ -47,7 +47,7 @@ fn values_are_checked() {
 fn languages_that_are_not_there_are_refused() {
     let unknown = EntailmentConfig { languages: ["en", "fr"].map(language).into(), ..config() };
     let error = with_triples(crate::common::countries(), &unknown).err();
-    assert!(matches!(error, Some(KgError::UnknownLanguage { .. })), "{error:?}");
+    assert!(matches!(error, Some(Error::UnknownLanguage { .. })), "{error:?}");
 
     let mut builder = GraphBuilder::default();
     builder.add_triple("Q1", "P1", "Q2").unwrap();

@@ -1,7 +1,7 @@
 //! Mentions drawn from texts, with some held out for the probes.
 use std::collections::{BTreeMap, BTreeSet};
 
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::knowledge::{
     EncodedDescriptions, EntityCounts, HeldOut, MentionConfig, MentionExample, MentionExamples,
@@ -45,7 +45,7 @@ fn make(
     descriptions: &EncodedDescriptions,
     held_out: &HeldOut,
     config: &MentionConfig,
-) -> Result<Made, KgError> {
+) -> Result<Made, Error> {
     let texts = texts.iter().cloned().map(Ok);
     let mut examples = MentionExamples::new(texts, descriptions, tokenizer(), config.clone())?
         .holding_out(held_out)?;
@@ -107,7 +107,7 @@ proptest! {
                 let alone = make(&texts, &descriptions, &held_out, &config).unwrap();
                 prop_assert_eq!(alone, (train, queries), "another number of threads");
             }
-            Err(error) => prop_assert!(matches!(error, KgError::Empty { .. }), "{error}"),
+            Err(error) => prop_assert!(matches!(error, Error::Empty { .. }), "{error}"),
         }
     }
 }
@@ -154,7 +154,7 @@ fn what_is_held_out_is_counted() {
     // Nearly everything is held out.
     let all = HeldOut { texts: 0.999_999, ..HeldOut::default() };
     let error = make(&self::texts(5), &descriptions, &all, &MentionConfig::default()).unwrap_err();
-    assert!(matches!(error, KgError::Empty { .. }), "{error}");
+    assert!(matches!(error, Error::Empty { .. }), "{error}");
     let error = error.to_string();
     assert!(error.contains("mentions to train on"), "{error}");
     assert!(error.contains("hold_out.texts = 0.999999"), "{error}");

@@ -1,7 +1,7 @@
 //! What is held out: nothing of it may be trained.
 use std::collections::{BTreeMap, BTreeSet};
 
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::knowledge::{HeldOut, MentionExample, MentionQueries, Split, TokenSpan};
 use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ fn divide(
     held_out: &HeldOut,
     trainable: &[MentionExample],
     queries: &[MentionExample],
-) -> Result<Splits, KgError> {
+) -> Result<Splits, Error> {
     let train = trainable.iter().filter(|example| held_out.split_of(example) == Split::Train);
     let train: Vec<MentionExample> = train.cloned().collect();
     let trained: BTreeSet<&str> = train.iter().map(|example| example.entity.as_str()).collect();
@@ -78,7 +78,7 @@ fn collect(
     held_out: &HeldOut,
     queries: &[MentionExample],
     trained: impl Fn(&str) -> bool,
-) -> Result<[Vec<MentionExample>; 3], KgError> {
+) -> Result<[Vec<MentionExample>; 3], Error> {
     let mut collected = MentionQueries::new(held_out);
     let mut seen = BTreeSet::new();
     for query in queries {
@@ -120,7 +120,7 @@ proptest! {
     fn no_held_out_text_pair_or_entity_is_trained(examples in examples(), held_out in held_out()) {
         match divide(&held_out, &examples, &examples) {
             Ok(splits) => assert_no_leak(&splits),
-            Err(error) => prop_assert!(matches!(error, KgError::Empty { .. }), "{error}"),
+            Err(error) => prop_assert!(matches!(error, Error::Empty { .. }), "{error}"),
         }
     }
 
@@ -274,7 +274,7 @@ fn wrong_values_are_refused_by_their_key() {
     ];
     for (beginning, held_out) in all {
         let error = held_out.validate().unwrap_err();
-        assert!(matches!(error, KgError::Config { .. }), "{error}");
+        assert!(matches!(error, Error::Config { .. }), "{error}");
         assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
     }
     HeldOut { pairs: 0.0, entities: 0.0, ..HeldOut::default() }.validate().unwrap();
@@ -291,7 +291,7 @@ fn no_query_is_an_error_that_names_the_key() {
     // Queries may be missing altogether where passages have one language.
     for queries in [&one[..], &[]] {
         let error = divide(&none, &one, queries).unwrap_err();
-        assert!(matches!(error, KgError::Empty { .. }), "{error}");
+        assert!(matches!(error, Error::Empty { .. }), "{error}");
         let error = error.to_string();
         assert!(error.starts_with("queries for the probes"), "{error}");
         assert!(error.contains("hold_out.texts = 0.1"), "{error}");

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::entity_linking::{
     LabelConfig, LabelMatcher, LinkedText, Mention, PageText, page_files, read_pages,
 };
@@ -246,7 +246,7 @@ fn a_long_passage_is_cut_around_its_mention() {
         tokenizer(),
         MentionConfig { max_tokens: 2, ..Default::default() },
     );
-    assert!(matches!(error.err().unwrap(), KgError::Config { key: "max_tokens", .. }));
+    assert!(matches!(error.err().unwrap(), Error::Config { key: "max_tokens", .. }));
 }
 
 /// Many texts, each with several mentions and languages.
@@ -316,7 +316,7 @@ fn examples_read_back_and_broken_ones_are_named() {
 #[test]
 fn an_error_of_the_texts_comes_out_once_after_what_was_before_it() {
     let (texts, descriptions) = many();
-    let error = || KgError::Tokenizer("broken".into());
+    let error = || Error::Tokenizer("broken".into());
     let source = texts[..5]
         .iter()
         .cloned()

@@ -1,4 +1,4 @@
-use kg_triples::KgError;
+use kg_triples::Error;
 use kg_triples::knowledge::LanguageMix;
 
 type Item = (&'static str, u64, usize);
@@ -8,10 +8,10 @@ type Item = (&'static str, u64, usize);
 fn source(
     name: &'static str,
     length: usize,
-) -> impl FnMut(u64) -> Result<Box<dyn Iterator<Item = Result<Item, KgError>>>, KgError> {
+) -> impl FnMut(u64) -> Result<Box<dyn Iterator<Item = Result<Item, Error>>>, Error> {
     move |epoch| {
         let items = (0..length).map(move |at| Ok((name, epoch, at)));
-        Ok(Box::new(items) as Box<dyn Iterator<Item = Result<Item, KgError>>>)
+        Ok(Box::new(items) as Box<dyn Iterator<Item = Result<Item, Error>>>)
     }
 }
 
@@ -49,7 +49,7 @@ fn a_language_starts_anew_at_its_end() {
 #[test]
 fn an_error_and_an_empty_language_end_the_row() {
     let open = |_: u64| {
-        let items = [Ok(1), Err(KgError::Tokenizer("no".into())), Ok(2)];
+        let items = [Ok(1), Err(Error::Tokenizer("no".into())), Ok(2)];
         Ok(items.into_iter())
     };
     let mut mix = LanguageMix::new([(3, open)], 0.3, 1).unwrap();
@@ -57,7 +57,7 @@ fn an_error_and_an_empty_language_end_the_row() {
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
     let refuse =
-        |_: u64| Err::<std::vec::IntoIter<Result<u8, KgError>>, _>(KgError::Tokenizer("no".into()));
+        |_: u64| Err::<std::vec::IntoIter<Result<u8, Error>>, _>(Error::Tokenizer("no".into()));
     let mut mix = LanguageMix::new([(3, refuse)], 0.3, 1).unwrap();
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 

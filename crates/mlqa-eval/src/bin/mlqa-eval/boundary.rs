@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mlqa_eval::{
-    BoundaryCounts, Dataset, EvalError, Language, Predictions, boundary_classes, boundary_table,
+    BoundaryCounts, Dataset, Error, Language, Predictions, boundary_classes, boundary_table,
 };
 
 use crate::score::NormArg;
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    let language: Language = args.language.parse().map_err(EvalError::from)?;
+    let language: Language = args.language.parse().map_err(Error::from)?;
     let rules = args.norm.rules_for(Some(&args.language))?;
     let dataset = Dataset::read(&args.dataset)?;
     let mut runs = Vec::new();

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    Coverage, CoverageConfig, Dataset, DatasetName, EvalError, Language, TableOrder, coverage,
+    Coverage, CoverageConfig, Dataset, DatasetName, Error, Language, TableOrder, coverage,
     language_file, load_tokenizer,
 };
 
@@ -50,12 +50,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Stop> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
     let config = CoverageConfig { occurrences: args.occurrences, of_text: args.of_text };
-    let share = |questions: &Path, text: &Path| -> Result<Coverage, EvalError> {
+    let share = |questions: &Path, text: &Path| -> Result<Coverage, Error> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
         let path = text;
         let text = whole_file::read_to_string(path)
-            .map_err(|source| EvalError::Read { path: path.to_owned(), source })?;
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         whole_file::note_unended(path, text.as_bytes());
         coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer, &config)
     };
@@ -82,7 +82,7 @@ fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
     if pairs.is_empty() {
         let files = format!("{}-context-{}-question-….json", args.split, args.context);
         let what = format!("triples.<language>.txt for a language of {files} in --questions");
-        return Err(EvalError::NothingFound { what, path: args.text.clone() }.into());
+        return Err(Error::NothingFound { what, path: args.text.clone() }.into());
     }
     Ok(pairs)
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, DecodeConfig, EvalError, NBestFile, NullOdds, Predictions, decode};
+use mlqa_eval::{Dataset, DecodeConfig, Error, NBestFile, NullOdds, Predictions, decode};
 
 use crate::tensors::Rows;
 use crate::windows::{Block, CutArgs};
@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&format!("{} questions, {rows} rows\n", dataset.questions.len()))
 }
 
-fn open(args: &Args, name: &'static str) -> Result<Rows, EvalError> {
+fn open(args: &Args, name: &'static str) -> Result<Rows, Error> {
     Rows::open(&args.logits, name)
 }
 
@@ -134,5 +134,5 @@ fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
          questions that `mlqa-eval windows` had",
         args.dataset.display()
     );
-    EvalError::Content { path: args.logits.clone(), message }.into()
+    Error::Content { path: args.logits.clone(), message }.into()
 }

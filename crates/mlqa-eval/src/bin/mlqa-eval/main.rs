@@ -2,7 +2,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mlqa_eval::EvalError;
+use mlqa_eval::Error;
 use whole_file::cli::{self, say};
 
 mod boundary;
@@ -70,7 +70,7 @@ enum Command {
 #[derive(Debug, thiserror::Error)]
 enum Stop {
     #[error(transparent)]
-    Eval(#[from] EvalError),
+    Eval(#[from] Error),
     #[error("{0}")]
     Usage(String),
 }

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    Cell, Dataset, DatasetName, EvalError, Matrix, Predictions, TableOrder, language_file, score,
+    Cell, Dataset, DatasetName, Error, Matrix, Predictions, TableOrder, language_file, score,
 };
 use whole_file::cli::progress;
 
@@ -60,14 +60,14 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     bar.finish_and_clear();
     if matrix.is_empty() {
         let what = format!("{}-context-…-question-….json that --data has, too,", args.split);
-        return Err(EvalError::NothingFound { what, path: args.predictions.clone() }.into());
+        return Err(Error::NothingFound { what, path: args.predictions.clone() }.into());
     }
     matrix.write(&args.out)?;
     print(&matrix.to_markdown())
 }
 
 pub fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
-    let failed = |source| EvalError::Read { path: folder.to_path_buf(), source };
+    let failed = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let file = entry.map_err(failed)?.file_name();
@@ -77,11 +77,11 @@ pub fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
     names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
     if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
         let message = format!("{twice} is there twice, in upper and in lower case; remove one");
-        return Err(EvalError::Content { path: folder.to_path_buf(), message }.into());
+        return Err(Error::Content { path: folder.to_path_buf(), message }.into());
     }
     if names.is_empty() {
         let what = format!("{split}-context-…-question-….json");
-        return Err(EvalError::NothingFound { what, path: folder.to_path_buf() }.into());
+        return Err(Error::NothingFound { what, path: folder.to_path_buf() }.into());
     }
     Ok(names)
 }

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
-    Dataset, EvalError, PairedTest, Predictions, QuestionScore, Resampling, Spread, holm,
+    Dataset, Error, PairedTest, Predictions, QuestionScore, Resampling, Spread, holm,
     language_file, paired_test, score,
 };
 use results::Table;
@@ -88,7 +88,7 @@ impl RunsArgs {
             }
             if rows.is_empty() {
                 let what = format!("{}-context-…-question-….json that both runs have,", self.split);
-                return Err(EvalError::NothingFound { what, path: data.to_path_buf() }.into());
+                return Err(Error::NothingFound { what, path: data.to_path_buf() }.into());
             }
         } else {
             let rules = self.norm.rules_for(self.language.as_deref())?;
@@ -115,7 +115,7 @@ fn compare(
     config: Resampling,
 ) -> Result<Vec<Row>, Stop> {
     dataset.check_scorable()?;
-    let scores = |paths: &[PathBuf]| -> Result<Vec<Vec<QuestionScore>>, EvalError> {
+    let scores = |paths: &[PathBuf]| -> Result<Vec<Vec<QuestionScore>>, Error> {
         let seed = |path| Ok(score(dataset, &Predictions::read(path)?, rules)?.per_question);
         paths.iter().map(seed).collect()
     };

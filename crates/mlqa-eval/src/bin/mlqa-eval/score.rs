@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use mlqa_eval::{
-    Dataset, EvalError, Interval, Language, LanguageScores, MLQA_LANGUAGES, Normalization,
-    NullOdds, Predictions, QuestionScore, Resampling, Score, ScoredFile, bootstrap,
-    score_by_language, score_files, score_files_in_total, score_squad2,
+    Dataset, Error, Interval, Language, LanguageScores, MLQA_LANGUAGES, Normalization, NullOdds,
+    Predictions, QuestionScore, Resampling, Score, ScoredFile, bootstrap, score_by_language,
+    score_files, score_files_in_total, score_squad2,
 };
 
 use crate::{Stop, json, print, say};
@@ -134,7 +134,7 @@ impl NormArg {
             let message = "--norm mlqa needs the language of context and answer, such as en";
             return Err(Stop::Usage(message.into()));
         };
-        let language: Language = code.parse().map_err(EvalError::from)?;
+        let language: Language = code.parse().map_err(Error::from)?;
         if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
             let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
             say(&format!(
@@ -211,7 +211,7 @@ struct Intervals {
 }
 
 impl Intervals {
-    fn of(score: &Score, config: &Resampling) -> Result<Self, EvalError> {
+    fn of(score: &Score, config: &Resampling) -> Result<Self, Error> {
         let interval = |value: fn(&QuestionScore) -> f64| {
             bootstrap(&score.per_question.iter().map(value).collect::<Vec<_>>(), config).map(ends)
         };

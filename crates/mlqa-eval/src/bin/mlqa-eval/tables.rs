@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mlqa_eval::{Compared, EvalError, Matrix, compare, compared_markdown};
+use mlqa_eval::{Compared, Error, Matrix, compare, compared_markdown};
 use results::{Published, select, tables};
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         && !tables().contains(&table.as_str())
     {
         let message = format!("there is none; expected one of {}", tables().join(", "));
-        return Err(EvalError::Table { given: table.clone(), message }.into());
+        return Err(Error::Table { given: table.clone(), message }.into());
     }
     let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
     if rows.is_empty() {

@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::EvalError;
+use mlqa_eval::Error;
 use ndarray::Array2;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
@@ -49,8 +49,8 @@ impl IntTensor {
 const WINDOWS: &str = "windows";
 
 /// Writes the tensors of windows that were cut as `program` does, atomically.
-pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), EvalError> {
-    let failed = |message: String| EvalError::Content { path: path.to_owned(), message };
+pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
+    let failed = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
         TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
             .map(|view| (tensor.name, view))
@@ -58,8 +58,7 @@ pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(e.to_string()))?;
     let metadata = [(WINDOWS.to_owned(), program.to_owned())].into();
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
-    whole_file::write(path, bytes)
-        .map_err(|source| EvalError::Write { path: path.to_owned(), source })
+    whole_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// The float32 matrix of a file, read from its first row on.
@@ -77,9 +76,9 @@ pub struct Rows {
 
 impl Rows {
     /// Opens the file's tensor `name`.
-    pub fn open(path: &Path, name: &'static str) -> Result<Self, EvalError> {
-        let unreadable = |source| EvalError::Read { path: path.to_owned(), source };
-        let wrong = |message: String| EvalError::Content { path: path.to_owned(), message };
+    pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
+        let unreadable = |source| Error::Read { path: path.to_owned(), source };
+        let wrong = |message: String| Error::Content { path: path.to_owned(), message };
         let mut file = File::open(path).map_err(unreadable)?;
         whole_file::remember_input(path);
         let size = file.metadata().map_err(unreadable)?.len();
@@ -113,7 +112,7 @@ impl Rows {
     }
 
     /// The next rows; `None` if fewer are left.
-    pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, EvalError> {
+    pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, Error> {
         let [rows, columns] = self.shape;
         if count > rows - self.read {
             return Ok(None);
@@ -122,13 +121,13 @@ impl Rows {
         let at = self.begin + 4 * (self.read * columns) as u64;
         let done =
             self.file.seek(SeekFrom::Start(at)).and_then(|_| self.file.read_exact(&mut bytes));
-        done.map_err(|source| EvalError::Read { path: self.path.clone(), source })?;
+        done.map_err(|source| Error::Read { path: self.path.clone(), source })?;
         self.read += count;
         let values =
             bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
         Array2::from_shape_vec([count, columns], values).map(Some).map_err(|error| {
             let message = format!("`{}`: {error}", self.name);
-            EvalError::Content { path: self.path.clone(), message }
+            Error::Content { path: self.path.clone(), message }
         })
     }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use mlqa_eval::{
-    Compatible, Dataset, EvalError, Purpose, Question, Window, WindowConfig, WindowCutter,
+    Compatible, Dataset, Error, Purpose, Question, Window, WindowConfig, WindowCutter,
     load_tokenizer,
 };
 use tokenizers::Tokenizer;
@@ -111,7 +111,7 @@ impl Cutter {
     pub fn blocks<'a>(
         &'a self,
         questions: &'a [Question],
-    ) -> Result<impl Iterator<Item = Result<Block<'a>, EvalError>> + Send, EvalError> {
+    ) -> Result<impl Iterator<Item = Result<Block<'a>, Error>> + Send, Error> {
         let cutter = WindowCutter::new(&self.tokenizer, &self.config)?;
         Ok(questions.chunks(BLOCK).map(move |questions| {
             let windows = cutter.windows(questions, Purpose::Eval)?;
@@ -130,7 +130,7 @@ impl Cutter {
 
 pub fn run(args: &Args) -> Result<(), Stop> {
     whole_file::check_output(&args.out)
-        .map_err(|source| EvalError::Write { path: args.out.clone(), source })?;
+        .map_err(|source| Error::Write { path: args.out.clone(), source })?;
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let (mut rows, mut of) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ mod spans;
 
 pub use loss_case::{LossCase, check_zeros};
 pub use ndarray::Array2;
-pub use objectives::LossError;
+pub use objectives::Error;
 pub use objectives::tch::{Device, Kind, Tensor};
 pub use proptest::prelude::*;
 pub use spans::*;
@@ -131,7 +131,7 @@ pub fn largest(tensor: &Tensor) -> f64 {
 
 /// The message of a refusal, after checking that it is one.
 #[track_caller]
-pub fn refusal<T: Debug>(result: Result<T, LossError>) -> String {
+pub fn refusal<T: Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 

@@ -6,7 +6,7 @@ mod translate;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use qa_translate::TranslateError;
+use qa_translate::Error;
 use whole_file::cli;
 
 /// Translated, re-aligned and mixed question-answering data.
@@ -42,7 +42,7 @@ enum Command {
 }
 
 /// The result of a command.
-type Done = Result<(), TranslateError>;
+type Done = Result<(), Error>;
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();

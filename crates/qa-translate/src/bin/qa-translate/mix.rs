@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{Dataset, DatasetName, Language, TableOrder};
-use qa_translate::{MixConfig, Pairs, TranslateError, mix, read_translations};
+use qa_translate::{Error, MixConfig, Pairs, mix, read_translations};
 use serde_json::Value;
 use shards::{Preparation, Preparing};
 
@@ -67,8 +67,8 @@ struct Output {
 }
 
 /// The languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
-fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, TranslateError> {
-    let failed = || TranslateError::io(folder, "read the folder");
+fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Error> {
+    let failed = || Error::io(folder, "read the folder");
     let mut languages = BTreeSet::new();
     for entry in std::fs::read_dir(folder).map_err(failed())? {
         let file = entry.map_err(failed())?.file_name();
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Done {
         && let (Ok(out), Ok(translated)) = (out.canonicalize(), args.translated.canonicalize())
         && out == translated
     {
-        return Err(TranslateError::Config {
+        return Err(Error::Config {
             key: "--out",
             value: out.display().to_string(),
             rule: "another folder than --translated, whose files have the same names",
@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Done {
     };
     let languages: Vec<Language> = languages.into_iter().filter(|&to| to != args.from).collect();
     if languages.is_empty() {
-        return Err(TranslateError::Empty {
+        return Err(Error::Empty {
             hint: format!(
                 "no {}-context-x-question-x.json of another language in {}",
                 args.split,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use mlqa_eval::{Language, TableOrder};
-use qa_translate::{TranslateError, TranslateReport};
+use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
 use whole_file::Together;
 
@@ -31,7 +31,7 @@ pub fn publish(
     mut together: Together,
 ) -> Done {
     let path = out.join(NAME);
-    let failed = |action| TranslateError::io(&path, action);
+    let failed = |action| Error::io(&path, action);
     // Held until the end, so that of two runs none loses what the other adds.
     let _lock = lock(out).map_err(failed("lock the folder of the file"))?;
     let mut entries = match fs::read(&path) {

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use mlqa_eval::{Dataset, DatasetName, Language, LanguageError};
 use qa_translate::{
-    Cached, FileTranslator, HttpConfig, HttpTranslator, MissingText, Occurrence, SearchConfig,
-    Stage, TranslateConfig, TranslateError, TranslateReport, Translated, Translator, parallel,
+    Cached, Error, FileTranslator, HttpConfig, HttpTranslator, MissingText, Occurrence,
+    SearchConfig, Stage, TranslateConfig, TranslateReport, Translated, Translator, parallel,
     translate,
 };
 use whole_file::{Together, cli};
@@ -112,13 +112,13 @@ pub fn run(args: &Args) -> Done {
     let wanted = |language| args.to.is_empty() || args.to.contains(language);
     if !args.provider.parallel.is_empty() && !parallel_languages.clone().any(wanted) {
         let hint = "--parallel has no file in a language of --to".to_owned();
-        return Err(TranslateError::Empty { hint });
+        return Err(Error::Empty { hint });
     }
     let source = Dataset::read(&args.source)?;
     for &to in args.to.iter().chain(parallel_languages) {
         // Reported before hours of work.
         for path in args.paths(to) {
-            whole_file::check_output(&path).map_err(TranslateError::io(&path, "write the file"))?;
+            whole_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
         }
     }
     let mut empty = Vec::new();
@@ -171,7 +171,7 @@ pub fn run(args: &Args) -> Done {
         languages.join(", "),
         report.display()
     );
-    Err(TranslateError::Empty { hint })
+    Err(Error::Empty { hint })
 }
 
 /// Refuses a list that names a language twice.
@@ -180,7 +180,7 @@ fn each_once<'l>(languages: impl IntoIterator<Item = &'l Language>) -> Done {
     match languages.into_iter().find(|language| !seen.insert(**language)) {
         Some(&language) => {
             let problem = "is named twice; name each once".into();
-            Err(TranslateError::Language { language, problem })
+            Err(Error::Language { language, problem })
         }
         None => Ok(()),
     }
@@ -199,7 +199,7 @@ impl Args {
 /// Writes the files of a language and its part of the report, together. Without a question that
 /// was kept there is the report alone, and files of an earlier run stay.
 fn write(args: &Args, translated: Translated) -> Done {
-    let refuse = |path| TranslateError::io(path, "write the file");
+    let refuse = |path| Error::io(path, "write the file");
     std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;
     let mut together = Together::default();
     let Translated { language, dataset, questions, report } = translated;
@@ -218,7 +218,7 @@ enum Origin {
 }
 
 impl Origin {
-    fn new(args: &Args) -> Result<Self, TranslateError> {
+    fn new(args: &Args) -> Result<Self, Error> {
         if let Some(path) = &args.provider.file {
             return Ok(Self::File(FileTranslator::read(path, args.missing)?));
         }
@@ -232,7 +232,7 @@ impl Origin {
             ..HttpConfig::default()
         };
         let key = args.api_key_env.as_ref().map(|name| {
-            std::env::var(name).map_err(|_| TranslateError::Config {
+            std::env::var(name).map_err(|_| Error::Config {
                 key: "api_key_env",
                 value: name.clone(),
                 rule: "the name of an environment variable that is set",
