@@ -6,7 +6,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use experiment::{Experiment, Trial};
 use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
@@ -14,7 +14,7 @@ use recipe::{LabelGroups, Recipe, SourceText};
 use report::Scores;
 use tasks::label_retrieval::found_in_groups;
 use tasks::masked_lm::{LinkedTextFiles, PhraseMaskingTask, lowest_perplexity};
-use trainer::TaskSlot;
+use trainer::Alternating;
 use xlmr_model::Head;
 
 fn main() -> ExitCode {
@@ -50,18 +50,17 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     if let Some(text) = trial.arm.text {
         let (config, length) = (recipe.task(trial.arm), recipe.max_length);
         let wanted = |language| text == SourceText::Switched || language == Language::EN;
-        let mut tasks = texts.tasks(&base, wanted, length, &config)?;
+        let tasks = texts.tasks(&base, wanted, length, &config)?;
         let validation = texts.validation(&base, wanted, length, &config)?;
         let sizes: Vec<usize> = tasks.iter().map(|one| one.examples).collect();
-        let batches = recipe.languages.batches(&sizes);
-        let mut slots = tasks.iter_mut().zip(batches).map(|(one, batches)| {
-            TaskSlot::new(one.language.as_str(), &mut one.task).with_batches_per_round(batches)
-        });
-        let first = slots.next().context("no language to train on")?;
-        let mut others: Vec<TaskSlot<'_>> = slots.collect();
-        let (config, parameters) = (&recipe.pretraining, base.model.named_parameters());
+        let mut by_language = Alternating::new();
+        for (one, batches) in tasks.into_iter().zip(recipe.languages.batches(&sizes)) {
+            by_language = by_language.with(one.language.as_str(), batches, one.task);
+        }
+        let config = &recipe.pretraining;
+        let parameters = base.model.named_parameters();
         let best = lowest_perplexity(&validation, MASKS, config.batch_size);
-        trial.fit_best_of("pretrain", config, &parameters, (first, &mut others), best)?;
+        trial.fit_best("pretrain", config, &parameters, by_language, best)?;
     }
     base.save(trial.dir("model"), Head::MaskedLm)?;
     Ok(trial.tokens())

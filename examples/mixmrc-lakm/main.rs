@@ -13,7 +13,7 @@ use mlqa_eval::{FileScore, Question};
 use recipe::Recipe;
 use tasks::masked_lm::PhraseMaskingTask;
 use tasks::question_answering::{QaData, QaTask, evaluate};
-use trainer::{Task, TaskSlot};
+use trainer::{Alternating, Task};
 use xlmr_model::Head;
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     };
     let translated = if arm.translated { all.translated.as_slice() } else { &[] };
     let mut same_language = reading(&[&all.source, translated].concat())?;
-    let mut mixed = arm.mixed.then(|| reading(&all.mixed)).transpose()?;
+    let mixed = arm.mixed.then(|| reading(&all.mixed)).transpose()?;
 
     // 3.2: LAKM, phrases of passages that are masked first (Eq. 1, 2).
     let phrases = arm.lakm.map(|masking| {
@@ -51,24 +51,19 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
         let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
         PhraseMaskingTask::from_passages(&base, passages, max_length, &config)
     });
-    let mut phrases = phrases.transpose()?;
+    let phrases = phrases.transpose()?;
 
-    // 4.3: one batch of each task in turn, each with an update, until reading converges.
+    // 4.3: batches of the tasks in turn, each with an update, until reading converges.
     let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
     let training = recipe.training(arm, rows);
-    let [mrc, in_two, lakm] = recipe.batches(arm);
-    let reading = TaskSlot::new("mrc", &mut same_language).with_batches_per_round(mrc);
-    let mut others = Vec::new();
-    if let Some(task) = &mut mixed {
-        others.push(TaskSlot::new("mixed", task).with_batches_per_round(in_two));
-    }
-    if let Some(task) = &mut phrases {
-        others.push(TaskSlot::new("lakm", task).with_batches_per_round(lakm));
-    }
+    let [of_mrc, of_mixed, of_lakm] = recipe.batches(arm);
+    let tasks = Alternating::new()
+        .with("mrc", of_mrc, same_language)
+        .with_optional("mixed", of_mixed, mixed)
+        .with_optional("lakm", of_lakm, phrases);
     let parameters = base.model.named_parameters();
     let best = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
-    let slots = (reading, others.as_mut_slice());
-    let report = trial.fit_best_of("train", &training, &parameters, slots, best)?;
+    let report = trial.fit_best("train", &training, &parameters, tasks, best)?;
     base.save(trial.dir("model"), Head::Span)?;
     Ok(report.steps)
 }

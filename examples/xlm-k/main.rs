@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use experiment::{Experiment, Trial};
-use tasks::knowledge::{KnowledgeData, KnowledgeProbe, KnowledgeTask, ProbeScores};
+use tasks::knowledge::{
+    EntityPredictionTask, KnowledgeData, KnowledgeProbe, ObjectEntailmentTask, ProbeScores,
+};
+use trainer::WeightedSum;
 use xlmr_model::{Head, KnowledgeHeads, Segments};
 
 use recipe::Recipe;
@@ -40,18 +43,37 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
 
     // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
     let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
-    let heads = config.heads(&recipe.heads, data.languages());
-    let model = base.model.config();
-    let heads = KnowledgeHeads::new(model, &heads, data.relations(), trial.device(), trial.seed)?;
+    let model = &base.model;
+    let options = config.heads(&recipe.heads, data.languages());
+    let device = trial.device();
+    let heads =
+        KnowledgeHeads::new(model.config(), &options, data.relations(), device, trial.seed)?;
 
-    // 3.2, masked entity prediction, and 3.3, object entailment, both by contrast (Eq. 5); 3.4,
-    // their sum with masked language modelling (Eq. 6), each with its weight in this arm.
-    let mut task = KnowledgeTask::new(&base.model, base.specials, &heads, config, data)?;
+    // 3.2, masked entity prediction: a masked mention looks for its entity's description in another
+    // language (Eq. 1, 2, 5).
+    let losses = &config.losses;
+    let entity_prediction = EntityPredictionTask::new(model, base.specials, &heads, losses, data)?;
+
+    // 3.3, object entailment: subject and relation look for the object's description (Eq. 3 to 5).
+    let object_entailment =
+        ObjectEntailmentTask::new(model, &heads, config.object_entailment, losses, data)?;
+
+    // 4.1: masked language modelling on text; in the ablation without knowledge tasks, on the
+    // descriptions too.
+    let masked_lm = data.masked_lm(model, base.specials, &losses.masking)?;
+    let description_lm = data.description_lm(model, base.specials, &losses.masking)?;
+
+    // 3.4, Eq. 6: their sum, each with its weight in this arm.
+    let sum = WeightedSum::new()
+        .with("mlm", config.weights.mlm, masked_lm)
+        .with("description_mlm", config.weights.description_mlm, description_lm)
+        .with("mep", config.weights.mep, entity_prediction)
+        .with("oe", config.weights.oe, object_entailment);
 
     // 4.1: training goes on from XLM-R.
-    let mut parameters = base.model.named_parameters();
+    let mut parameters = model.named_parameters();
     parameters.extend(heads.named_parameters());
-    let fitted = trial.fit("pretrain", &recipe.pretraining(), &parameters, &mut task)?;
+    let fitted = trial.fit("pretrain", &recipe.pretraining(), &parameters, sum)?;
     base.save(trial.dir("model"), Head::MaskedLm)?;
     heads.save(trial.dir("model"))?;
     Ok(fitted.final_loss)

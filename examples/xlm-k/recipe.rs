@@ -67,6 +67,7 @@ impl Recipe {
     /// The training stage with its warm-up as a share of the steps.
     pub fn pretraining(&self) -> TrainConfig {
         let mut config = self.pretraining.clone();
+        config.micro_batch = Some(self.micro_batch);
         if let (Some(warmup), Some(steps)) = (self.warmup_steps, config.steps) {
             config.warmup_ratio = (warmup as f64 / steps as f64).min(1.0);
         }
@@ -92,8 +93,6 @@ impl Recipe {
             weights: arm.weights.clone(),
             object_entailment: arm.object_entailment,
             losses,
-            micro_batch: self.micro_batch,
-            batch_size: self.pretraining.batch_size,
         }
     }
 }
@@ -121,6 +120,9 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=me
         self.pretraining.validate().context("pretraining")?;
         ensure!(self.micro_batch > 0, "micro_batch = 0: must be 1 or more");
         self.losses.validate()?;
+        if self.pretraining.micro_batch.is_some() {
+            bail!("pretraining.micro_batch: set micro_batch, without a section, in its place");
+        }
         for (name, arm) in &self.arms {
             arm.weights.validate().map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }

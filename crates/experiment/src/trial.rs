@@ -3,8 +3,8 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use tch::Tensor;
-use trainer::selection::{Best, BestEpoch, CheckpointSelection};
-use trainer::{FitReport, Stage, Task, TaskSlot, TrainConfig};
+use trainer::selection::CheckpointSelection;
+use trainer::{FitReport, Stage, Tasks, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Role, Segments};
 
 use crate::{Error, Experiment, Recipe, Result, log, write_json};
@@ -93,97 +93,60 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
             .with_group(runtime.group.clone())
     }
 
-    /// Trains `parameters` on `task` as [`trainer::fit`] does, with the trial's seed, in the stage
-    /// of this name.
+    /// Trains `parameters` as [`trainer::fit`] does, with the trial's seed, in the stage of this
+    /// name.
     ///
     /// # Errors
     /// As [`trainer::fit`].
-    pub fn fit(
+    pub fn fit<'t>(
         &self,
         stage: &str,
         config: &TrainConfig,
         parameters: &[(String, Tensor)],
-        task: &mut dyn Task,
-    ) -> Result<FitReport> {
-        self.fit_tasks(stage, config, parameters, &mut [TaskSlot::new(stage, task)])
-    }
-
-    /// Trains `parameters` on several tasks in turn as [`trainer::fit_tasks`] does, with the
-    /// trial's seed, in the stage of this name.
-    ///
-    /// # Errors
-    /// As [`trainer::fit_tasks`].
-    pub fn fit_tasks(
-        &self,
-        stage: &str,
-        config: &TrainConfig,
-        parameters: &[(String, Tensor)],
-        slots: &mut [TaskSlot<'_>],
+        tasks: impl Into<Tasks<'t>>,
     ) -> Result<FitReport> {
         let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
-        let report = trainer::fit_tasks(&self.stage(stage), &config, parameters, slots)?;
-        let mut fitted = self.fitted.borrow_mut();
-        fitted.seconds += report.seconds;
-        fitted.tokens += report.tokens;
+        let report = trainer::fit(&self.stage(stage), &config, parameters, tasks)?;
+        self.add(&report);
         Ok(report)
     }
 
     /// Trains as [`fit`](Self::fit) does, and leaves the parameters of the evaluation that
-    /// `selection` chooses. `selection.json` in the stage's folder is the [`Best`] one with the
-    /// scores of all; a line reports it.
+    /// `selection` chooses; of several tasks the model is scored after the epochs of the first.
+    /// `selection.json` in the stage's folder is the [`Best`](trainer::selection::Best) one with
+    /// the scores of all; a line reports it.
     ///
     /// Without a selection the parameters are those of the last step, and `evaluation_steps` and
     /// `patience` are ignored.
     ///
     /// # Errors
-    /// As [`trainer::fit`], and if a score fails; [`Error::File`] naming `selection.json`.
-    pub fn fit_best(
+    /// As [`trainer::fit_best`]; [`Error::File`] naming `selection.json`.
+    pub fn fit_best<'t>(
         &self,
         stage: &str,
         config: &TrainConfig,
         parameters: &[(String, Tensor)],
-        task: &mut dyn Task,
+        tasks: impl Into<Tasks<'t>>,
         selection: Option<CheckpointSelection<'_>>,
     ) -> Result<FitReport> {
-        self.fit_best_of(
-            stage,
-            config,
-            parameters,
-            (TaskSlot::new(stage, task), &mut []),
-            selection,
-        )
-    }
-
-    /// The same for several tasks in turn; the model is scored after the epochs of the first.
-    ///
-    /// # Errors
-    /// As [`fit_best`](Self::fit_best) and [`trainer::fit_tasks`].
-    pub fn fit_best_of(
-        &self,
-        stage: &str,
-        config: &TrainConfig,
-        parameters: &[(String, Tensor)],
-        (mut first, others): (TaskSlot<'_>, &mut [TaskSlot<'_>]),
-        selection: Option<CheckpointSelection<'_>>,
-    ) -> Result<FitReport> {
-        let others = others.iter_mut().map(TaskSlot::reborrow);
         let Some(selection) = selection else {
             let config = TrainConfig { evaluation_steps: None, patience: None, ..config.clone() };
-            let mut slots = vec![first.reborrow()];
-            slots.extend(others);
-            return self.fit_tasks(stage, &config, parameters, &mut slots);
+            return self.fit(stage, &config, parameters, tasks);
         };
-        let TaskSlot { name, task, batch_size, batches_per_round } = first;
-        let mut task = BestEpoch::new(task, parameters, selection);
-        let mut slots = vec![TaskSlot { name, task: &mut task, batch_size, batches_per_round }];
-        slots.extend(others);
-        let report = self.fit_tasks(stage, config, parameters, &mut slots)?;
-        drop(slots);
-        let (evaluation, scores) = task.finish()?;
-        let best = Best { evaluation, scores };
+        let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
+        let (report, best) =
+            trainer::fit_best(&self.stage(stage), &config, parameters, tasks, selection)?;
+        self.add(&report);
         write_json(self.dir(stage).join("selection.json"), &best)?;
         log(format!("{}: {stage}: {best}", self.label()));
         Ok(report)
+    }
+
+    /// Counts a stage that ended.
+    fn add(&self, report: &FitReport) {
+        let mut fitted = self.fitted.borrow_mut();
+        fitted.seconds += report.seconds;
+        fitted.tokens += report.tokens;
     }
 
     /// Seconds of training in the stages so far, earlier parts of a resumed run included.

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 
-/// Epoch after epoch of a source, as one epoch without end: for a task that reads several sources,
-/// each with its own length. See [`Zipped`](crate::Zipped).
+/// Epoch after epoch of a source, as one epoch without end: for a task whose batches must be full.
 ///
 /// ```
 /// use shards::{Endless, ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};

@@ -11,7 +11,6 @@ mod sharded_jsonl;
 mod shards;
 mod shuffled_lines;
 mod stream;
-mod zipped;
 
 pub use endless::{Endless, EndlessPosition};
 pub use error::{Error, Result};
@@ -24,4 +23,3 @@ pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};
 pub use shuffled_lines::{ReadingPlace, ShardPosition, ShuffleConfig, ShuffledLines};
 pub use stream::{BatchStream, ExampleSource, ExampleStream, SourceError, StreamedBatch};
-pub use zipped::Zipped;

@@ -75,8 +75,18 @@ pub(crate) fn assert_bf16_is_near_f32<T: Task>(
     task: impl Fn() -> T,
     batch: &[usize],
 ) {
-    let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
-    let (got, low) = step(parameters, &mut task(), batch, Precision::Bf16, None);
+    assert_bf16_is_near_f32_in(parameters, task, batch, None);
+}
+
+/// The same for a batch that is cut into micro-batches.
+pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
+    parameters: &Named,
+    task: impl Fn() -> T,
+    batch: &[usize],
+    micro_batch: Option<usize>,
+) {
+    let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, micro_batch);
+    let (got, low) = step(parameters, &mut task(), batch, Precision::Bf16, micro_batch);
     let off = (got - want).abs() / want.abs();
     assert!(off < LOSS_BOUND, "{got} in bfloat16, {want} in float32");
     assert_ne!(got, want);

@@ -1,7 +1,7 @@
 //! Every hyper-parameter of a training stage.
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Updates};
+use crate::{Error, Result};
 
 /// What the learning rate does after warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -99,9 +99,6 @@ pub struct TrainConfig {
     /// to its last step. The schedule of the learning rate is that of all steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
-    /// When several tasks in turn change the parameters, see [`fit_tasks`](crate::fit_tasks).
-    #[serde(skip_serializing_if = "is_default")]
-    pub updates: Updates,
 }
 
 impl Default for TrainConfig {
@@ -127,7 +124,6 @@ impl Default for TrainConfig {
             micro_batch: None,
             evaluation_steps: None,
             patience: None,
-            updates: Updates::Sequential,
         }
     }
 }
@@ -274,8 +270,7 @@ impl TrainConfig {
         self.steps.unwrap_or(batches * self.epochs)
     }
 
-    /// The stage for several tasks in turn (see [`fit_tasks`](crate::fit_tasks)) of which some are
-    /// counted together and the others come on top: `steps`, or passes over `examples`, is the
+    /// The stage for [`Alternating`](crate::Alternating) tasks of which some are counted together and the others come on top: `steps`, or passes over `examples`, is the
     /// number of batches of the counted tasks, of which a round has `counted`, beside `others` of
     /// the others. The last round is complete. `evaluation_steps` counts batches of the counted
     /// tasks too, to the end of a round.
@@ -295,10 +290,7 @@ impl TrainConfig {
     pub fn for_counted_tasks(&self, examples: usize, counted: u32, others: u32) -> Self {
         let steps_for = |batches: u64| {
             let rounds = batches.div_ceil(u64::from(counted.max(1)));
-            match self.updates {
-                Updates::Sequential => rounds * (u64::from(counted) + u64::from(others)),
-                Updates::Summed => rounds,
-            }
+            rounds * (u64::from(counted) + u64::from(others))
         };
         let steps = Some(steps_for(self.total_steps(examples)));
         Self { steps, evaluation_steps: self.evaluation_steps.map(steps_for), ..self.clone() }
@@ -373,21 +365,13 @@ mod tests {
 
     #[test]
     fn counted_tasks_make_as_many_batches_in_every_stage() {
-        for (updates, epochs, steps) in [
-            (Updates::Sequential, 5, None),
-            (Updates::Summed, 5, None),
-            (Updates::Sequential, 1, Some(35)),
-            (Updates::Summed, 1, Some(35)),
-        ] {
-            let config = TrainConfig { updates, epochs, steps, ..TrainConfig::default() };
+        for (epochs, steps) in [(5, None), (1, Some(35))] {
+            let config = TrainConfig { epochs, steps, ..TrainConfig::default() };
             for (counted, others) in [(1u32, 0u32), (1, 1), (2, 0), (2, 1), (3, 2)] {
                 let stage = config.for_counted_tasks(100, counted, others);
                 let steps = stage.steps.unwrap();
-                let round = match updates {
-                    Updates::Sequential => u64::from(counted + others),
-                    Updates::Summed => 1,
-                };
-                assert!(steps.is_multiple_of(round), "{updates:?} {counted} {others}");
+                let round = u64::from(counted + others);
+                assert!(steps.is_multiple_of(round), "{counted} {others}");
                 // 7 batches an epoch, 35 in all; the last round is complete.
                 let batches = steps / round * u64::from(counted);
                 assert!((35..35 + u64::from(counted)).contains(&batches), "{batches}");
@@ -400,15 +384,10 @@ mod tests {
     fn evaluations_come_after_as_many_counted_batches_in_every_stage() {
         let config =
             TrainConfig { evaluation_steps: Some(6), steps: Some(60), ..TrainConfig::default() };
-        let after = |updates: Updates, counted, others| {
-            let config = TrainConfig { updates, ..config.clone() };
-            config.for_counted_tasks(100, counted, others).evaluation_steps
-        };
-        let [one, two, three] = [(1, 0), (2, 0), (2, 1)].map(|(counted, others)| {
-            [Updates::Sequential, Updates::Summed].map(|all| after(all, counted, others))
-        });
-        assert_eq!([one, two, three], [[Some(6), Some(6)], [Some(6), Some(3)], [Some(9), Some(3)]]);
-        assert_eq!(after(Updates::Sequential, 4, 0), Some(8), "the end of a round");
+        let after =
+            |counted, others| config.for_counted_tasks(100, counted, others).evaluation_steps;
+        assert_eq!([after(1, 0), after(2, 0), after(2, 1)], [Some(6), Some(6), Some(9)]);
+        assert_eq!(after(4, 0), Some(8), "the end of a round");
     }
 
     #[test]
@@ -438,15 +417,11 @@ mod tests {
     }
 
     #[test]
-    fn updates_are_written_only_where_they_say_something() {
+    fn rare_settings_are_written_only_where_they_say_something() {
         let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
-        for key in ["updates", "micro_batch", "evaluation_steps", "patience"] {
+        for key in ["micro_batch", "evaluation_steps", "patience"] {
             assert!(!plain.contains(key), "{plain}");
         }
         assert_eq!(serde_json::from_str::<TrainConfig>(&plain).unwrap(), TrainConfig::default());
-        let summed = TrainConfig { updates: Updates::Summed, ..TrainConfig::default() };
-        let json = serde_json::to_string(&summed).unwrap();
-        assert!(json.contains("\"updates\":\"summed\""), "{json}");
-        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), summed);
     }
 }

@@ -1,9 +1,11 @@
-//! Training one task, or several in turn.
+//! Training one task or several.
 use tch::Tensor;
 
 use crate::left_out::tell;
+use crate::selection::{Best, BestEpoch, CheckpointSelection};
+use crate::task_slot::TaskSlot;
 use crate::training::Training;
-use crate::{Result, Stage, Task, TaskSlot, TrainConfig};
+use crate::{Error, Result, Stage, Tasks, TrainConfig};
 
 /// What a stage did.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,71 +22,48 @@ pub struct FitReport {
     pub finished: bool,
 }
 
-/// Trains `parameters` on `task`, from the newest checkpoint of the stage's folder where there is
-/// one. The crate's first page has an example.
+/// Trains `parameters` on a task or several ([`Tasks`]), from the newest checkpoint of the stage's
+/// folder where there is one. The crate's first page has an example.
 ///
 /// Steps are seeded one by one (see the crate's text on resuming). A checkpoint is written every
-/// `checkpoint_steps` and at the end.
+/// `checkpoint_steps` and at the end. `metrics.jsonl` has the parts of losses as means over the
+/// batches that had them; `loss` is the mean over steps, of whichever task.
 ///
 /// # Errors
-/// [`Error`](crate::Error): a setting out of range, no examples, a loss that is not
-/// finite, a file that cannot be read or written, or the task's own error.
-pub fn fit(
+/// [`Error`](crate::Error): a setting out of range, tasks without names that tell them apart, no
+/// examples, a loss that is not finite, a file that cannot be read or written, or the task's own
+/// error.
+pub fn fit<'a>(
     stage: &Stage,
     config: &TrainConfig,
     parameters: &[(String, Tensor)],
-    task: &mut dyn Task,
+    tasks: impl Into<Tasks<'a>>,
 ) -> Result<FitReport> {
-    fit_tasks(stage, config, parameters, &mut [TaskSlot::new(stage.name.as_str(), task)])
+    let mut tasks = tasks.into();
+    tell(stage, &tasks.slots)?;
+    Training::start(stage, config, parameters, &mut tasks)?.run()
 }
 
-/// Trains `parameters` on several tasks in turn, with one optimiser, one schedule and one
-/// checkpoint.
-///
-/// A round goes through `slots` in their order, each with its `batches_per_round`. Under
-/// [`Updates::Sequential`](crate::Updates::Sequential) each batch is a step with an update of its
-/// own, as in mixMRC + LAKM (Yuan et al. 2020, §4.3); under
-/// [`Updates::Summed`](crate::Updates::Summed) a round is a step, whose gradient is the sum of its
-/// batches' gradients.
-///
-/// - `config.epochs` counts passes over the first slot's examples, to the end of the last round;
-///   every other slot begins anew when its examples are used up. `config.steps` counts updates.
-/// - Each task sees its own batches, counted from 0 ([`Step::number`](crate::Step::number)), with
-///   an order and a generator that depend on the seed, the slot's name and that number: not on what
-///   the other slots do.
-/// - `metrics.jsonl` names the parts `loss/<slot>/<part>`, means over the batches that had them;
-///   `loss` is the mean over steps, of whichever slot.
-/// - One slot is the same as [`fit`], bit for bit.
+/// Trains as [`fit`] does, scores the model after the epochs of the first task and at every
+/// evaluation, and leaves the parameters of the one that `selection` chooses (see [`BestEpoch`]).
 ///
 /// # Errors
-/// As [`fit`]; [`Error::Config`](crate::Error::Config) also for slots without a name of
-/// their own, or without a batch in a round.
-///
-/// # Example
-/// ```no_run
-/// use tch::Tensor;
-/// use trainer::{Stage, Task, TaskSlot, TrainConfig, fit_tasks};
-///
-/// fn train(
-///     stage: &Stage,
-///     parameters: &[(String, Tensor)],
-///     questions: &mut dyn Task,
-///     phrases: &mut dyn Task,
-/// ) -> trainer::Result<()> {
-///     let mut slots = [
-///         TaskSlot { batches_per_round: 2, ..TaskSlot::new("questions", questions) },
-///         TaskSlot { batch_size: Some(8), ..TaskSlot::new("phrases", phrases) },
-///     ];
-///     fit_tasks(stage, &TrainConfig::default(), parameters, &mut slots)?;
-///     Ok(())
-/// }
-/// ```
-pub fn fit_tasks(
+/// As [`fit`], and if a score fails.
+pub fn fit_best<'a>(
     stage: &Stage,
     config: &TrainConfig,
     parameters: &[(String, Tensor)],
-    slots: &mut [TaskSlot<'_>],
-) -> Result<FitReport> {
-    tell(stage, slots)?;
-    Training::start(stage, config, parameters, slots)?.run()
+    tasks: impl Into<Tasks<'a>>,
+    selection: CheckpointSelection<'_>,
+) -> Result<(FitReport, Best)> {
+    let Tasks { slots, updates } = tasks.into();
+    let mut slots = slots.into_iter();
+    let first = slots.next().ok_or_else(|| Error::NoExamples { stage: stage.name.clone() })?;
+    let TaskSlot { name, mut task, batches_per_round, weight } = first;
+    let mut scored = BestEpoch::new(&mut *task, parameters, selection);
+    let first = TaskSlot { name, task: Box::new(&mut scored), batches_per_round, weight };
+    let slots = std::iter::once(first).chain(slots).collect();
+    let report = fit(stage, config, parameters, Tasks { slots, updates })?;
+    let (evaluation, scores) = scored.finish()?;
+    Ok((report, Best { evaluation, scores }))
 }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::progress::note;
+use crate::task_slot::TaskSlot;
 use crate::task_slot::label;
-use crate::{Error, Result, Stage, TaskSlot};
+use crate::{Error, Result, Stage};
 
 /// The file in the stage's folder.
 const FILE: &str = "left-out.json";

@@ -37,22 +37,21 @@ pub use checkpoint::{Checkpoint, Environment};
 pub use collate::{pad_mask, pad_rows};
 pub use config::{Decay, GroupConfig, TrainConfig};
 pub use error::{Error, Result};
-pub use fit::{FitReport, fit, fit_tasks};
+pub use fit::{FitReport, fit, fit_best};
 pub use left_out::LeftOut;
 pub use loss_scaler::LossScaler;
 pub use metrics::StepMetrics;
 pub use not_finite::ExampleRecord;
 pub use optimizer::{AdamW, ParameterGroup};
 pub use progress::{Position, Progress};
-pub use round_robin::Updates;
 pub use shards::{
     BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ShardFile, ShardLine,
-    ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch, Zipped,
-    is_shard, rng_for, seed_for,
+    ShardPosition, ShardedJsonl, Shards, ShuffleConfig, ShuffledLines, StreamedBatch, is_shard,
+    rng_for, seed_for,
 };
 pub use stage::Stage;
 pub use task::{Examples, Step, StepLosses, Task, TaskError};
-pub use task_slot::TaskSlot;
+pub use task_slot::{Alternating, Tasks, WeightedSum};
 pub use task_state::StreamPlace;
 pub use tensor_field::TensorField;
 pub use torch_ext::{Part, Precision, TensorMap};

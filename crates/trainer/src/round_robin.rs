@@ -1,13 +1,9 @@
 //! Which tasks a step trains: round-robin over the stage's slots.
-use serde::{Deserialize, Serialize};
 
 /// When the gradients of several tasks change the parameters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Updates {
-    /// After each batch, of whichever task: "sequentially at batch level" (Yuan et al. 2020, §4.3).
-    /// A step is a batch.
-    #[default]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Updates {
+    /// After each batch, of whichever task. A step is a batch.
     Sequential,
     /// Once a round, from the sum of the gradients of its batches. A step is a round.
     Summed,

@@ -10,7 +10,7 @@ pub struct StepLosses {
     /// `[]`, with graph unless `accumulated`.
     pub total: Tensor,
     /// `[]` each, in the order they are logged; `loss/<name>` in the metrics, of several tasks
-    /// `loss/<slot>/<name>`.
+    /// `loss/<task>/<name>`, see [`Tasks`](crate::Tasks).
     pub parts: Vec<(&'static str, Tensor)>,
     /// Tokens of the batch, padding left out, where the examples' lengths do not say it.
     pub tokens: Option<u64>,

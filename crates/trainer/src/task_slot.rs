@@ -1,48 +1,146 @@
-//! The tasks of a stage: name, batch size and turns of each.
+//! What a stage trains: one task, several in turn, or the weighted sum of several.
 use torch_ext::Precision;
 
+use crate::round_robin::Updates;
 use crate::seed_for;
 use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 
-/// One task of a stage that trains several in turn, see [`fit_tasks`](crate::fit_tasks), which has
-/// an example.
-pub struct TaskSlot<'a> {
-    /// Names its losses (`loss/<name>/<part>`), its tensors in checkpoints and its random draws;
-    /// without `/`, and no two alike.
-    pub name: String,
-    /// Its examples and losses. The models of all slots share the parameters that train.
-    pub task: &'a mut dyn Task,
-    /// Examples in a batch; absent: the stage's.
-    pub batch_size: Option<usize>,
-    /// Batches that it has in each round, one after the other; at least 1.
-    pub batches_per_round: u32,
+/// What a stage trains: a task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`] of tasks,
+/// whose models share the parameters that train.
+///
+/// Each task sees its batches, counted from 0 ([`Step::number`](crate::Step::number)), with an
+/// order and a generator that depend on the seed, the task's name and that number: not on the other
+/// tasks. Its name also stands before its losses (`loss/<name>/<part>`, or `loss/<name>` for a part
+/// of the same name) and its tensors in checkpoints; a single task needs none.
+pub struct Tasks<'a> {
+    pub(crate) slots: Vec<TaskSlot<'a>>,
+    pub(crate) updates: Updates,
+}
+
+impl<'a, T: Task + ?Sized> From<&'a mut T> for Tasks<'a> {
+    fn from(task: &'a mut T) -> Self {
+        Alternating::new().with("", 1, task).into()
+    }
+}
+
+/// Tasks that train in turn, each batch with an update, as in mixMRC + LAKM (Yuan et al. 2020,
+/// §4.3).
+///
+/// A round goes through the tasks in their order. `epochs` of the
+/// [`TrainConfig`](crate::TrainConfig) counts passes over the first task's examples, to the end of
+/// the last round; every other task begins anew when its examples are used up. `steps` counts
+/// batches.
+///
+/// ```no_run
+/// use tch::Tensor;
+/// use trainer::{Alternating, Stage, Task, TrainConfig, fit};
+///
+/// fn train(
+///     stage: &Stage,
+///     parameters: &[(String, Tensor)],
+///     questions: impl Task,
+///     phrases: impl Task,
+/// ) -> trainer::Result<()> {
+///     let tasks = Alternating::new().with("questions", 2, questions).with("phrases", 1, phrases);
+///     fit(stage, &TrainConfig::default(), parameters, tasks)?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Default)]
+pub struct Alternating<'a>(Vec<TaskSlot<'a>>);
+
+impl<'a> Alternating<'a> {
+    /// No task.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a task with its number of batches in each round, at least 1, one after the other.
+    #[must_use]
+    pub fn with(mut self, name: &str, batches_per_round: u32, task: impl Task + 'a) -> Self {
+        let slot = TaskSlot::new(name, task);
+        self.0.push(TaskSlot { batches_per_round, ..slot });
+        self
+    }
+
+    /// Adds a task if there is one.
+    #[must_use]
+    pub fn with_optional(
+        self,
+        name: &str,
+        batches_per_round: u32,
+        task: Option<impl Task + 'a>,
+    ) -> Self {
+        match task {
+            Some(task) => self.with(name, batches_per_round, task),
+            None => self,
+        }
+    }
+}
+
+impl<'a> From<Alternating<'a>> for Tasks<'a> {
+    fn from(Alternating(slots): Alternating<'a>) -> Self {
+        Self { slots, updates: Updates::Sequential }
+    }
+}
+
+/// Tasks whose losses are summed: a step has a batch of each, and one update. Each batch has a
+/// graph of its own, so that memory holds one at a time.
+///
+/// ```no_run
+/// use tch::Tensor;
+/// use trainer::{Stage, Task, TrainConfig, WeightedSum, fit};
+///
+/// fn train(
+///     stage: &Stage,
+///     parameters: &[(String, Tensor)],
+///     masked_lm: impl Task,
+///     contrast: impl Task,
+/// ) -> trainer::Result<()> {
+///     let tasks = WeightedSum::new().with("mlm", 1.0, masked_lm).with("contrast", 0.5, contrast);
+///     fit(stage, &TrainConfig::default(), parameters, tasks)?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Default)]
+pub struct WeightedSum<'a>(Vec<TaskSlot<'a>>);
+
+impl<'a> WeightedSum<'a> {
+    /// No task.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a task with the weight of its loss; 0 leaves it out.
+    #[must_use]
+    pub fn with(mut self, name: &str, weight: f64, task: impl Task + 'a) -> Self {
+        let slot = TaskSlot::new(name, task);
+        self.0.extend((weight != 0.0).then_some(TaskSlot { weight, ..slot }));
+        self
+    }
+}
+
+impl<'a> From<WeightedSum<'a>> for Tasks<'a> {
+    fn from(WeightedSum(slots): WeightedSum<'a>) -> Self {
+        Self { slots, updates: Updates::Summed }
+    }
+}
+
+/// One task of a stage.
+pub(crate) struct TaskSlot<'a> {
+    /// Names its losses, its tensors in checkpoints and its random draws.
+    pub(crate) name: String,
+    /// Its examples and losses.
+    pub(crate) task: Box<dyn Task + 'a>,
+    /// Batches that it has in each round; at least 1.
+    pub(crate) batches_per_round: u32,
+    /// Of its loss.
+    pub(crate) weight: f64,
 }
 
 impl<'a> TaskSlot<'a> {
-    /// A slot of one batch in each round, of the stage's size.
-    pub fn new(name: impl Into<String>, task: &'a mut dyn Task) -> Self {
-        Self { name: name.into(), task, batch_size: None, batches_per_round: 1 }
-    }
-
-    /// Sets the batches that it has in each round.
-    #[must_use]
-    pub fn with_batches_per_round(self, batches_per_round: u32) -> Self {
-        Self { batches_per_round, ..self }
-    }
-
-    /// The same slot, for as long as it is borrowed.
-    pub fn reborrow(&mut self) -> TaskSlot<'_> {
-        TaskSlot {
-            name: self.name.clone(),
-            task: &mut *self.task,
-            batch_size: self.batch_size,
-            batches_per_round: self.batches_per_round,
-        }
-    }
-
-    /// Examples in a batch of this slot.
-    pub(crate) fn size(&self, config: &TrainConfig) -> usize {
-        self.batch_size.unwrap_or(config.batch_size)
+    fn new(name: &str, task: impl Task + 'a) -> Self {
+        Self { name: name.to_owned(), task: Box::new(task), batches_per_round: 1, weight: 1.0 }
     }
 }
 
@@ -63,11 +161,11 @@ pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()
             let rule = "must be a name of its own, not empty, without \"/\"";
             return refuse(key("name"), &slot.name, rule);
         }
-        if slot.batch_size == Some(0) {
-            return refuse(key("batch_size"), &0, "must be 1 or more");
-        }
         if slot.batches_per_round == 0 {
             return refuse(key("batches_per_round"), &0, "must be 1 or more");
+        }
+        if !(slot.weight.is_finite() && slot.weight > 0.0) {
+            return refuse(key("weight"), &slot.weight, "must be above 0");
         }
         let empty = match slot.task.examples() {
             Examples::Indexed(lengths) => lengths.is_empty(),
@@ -138,10 +236,13 @@ pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) ->
 pub(crate) fn stage_fingerprint(
     config: &TrainConfig,
     precision: Precision,
-    slots: &[TaskSlot<'_>],
+    Tasks { slots, updates }: &Tasks<'_>,
 ) -> Result<String> {
     let mut stage = Fingerprint::new();
     stage.serialize("config", &config.identity());
+    if *updates == Updates::Summed {
+        stage.add("updates", "summed");
+    }
     if precision != Precision::F32 {
         stage.add("precision", precision.name());
     }
@@ -152,9 +253,12 @@ pub(crate) fn stage_fingerprint(
         let mut task = Fingerprint::new();
         slot.task.fingerprint(&mut task);
         stage
-            .number("batch_size", slot.size(config) as u64)
+            .number("batch_size", config.batch_size as u64)
             .number("batches_per_round", u64::from(slot.batches_per_round))
             .add("task", task.finish()?);
+        if slot.weight != 1.0 {
+            stage.serialize("weight", &slot.weight);
+        }
     }
     Ok(stage.finish()?)
 }

@@ -7,8 +7,8 @@ use torch_ext::{Precision, ProcessGroup, TensorMap, region, with_group, with_los
 
 use crate::batches::Epoch;
 use crate::not_finite::{BatchRecord, IndexedExample};
-use crate::task_slot::{label, slot_seed};
-use crate::{Batches, Error, Examples, Result, Stage, Step, TaskError, TaskSlot, TrainConfig};
+use crate::task_slot::{TaskSlot, label, slot_seed};
+use crate::{Batches, Error, Examples, Result, Stage, Step, TaskError, TrainConfig};
 use crate::{rng_for, seed_for};
 
 pub(crate) struct TaskState<'s, 't> {
@@ -93,7 +93,7 @@ impl<'s, 't> TaskState<'s, 't> {
         slots: usize,
     ) -> Self {
         let seed = slot_seed(config, slots, &slot.name);
-        let batch_size = slot.size(config);
+        let batch_size = config.batch_size;
         let (order, per_epoch) = match slot.task.examples() {
             Examples::Indexed(lengths) => {
                 let batches = Batches::new(lengths, batch_size, config.bucket_batches, seed);
@@ -207,6 +207,9 @@ impl<'s, 't> TaskState<'s, 't> {
         let micro_batch = self.part_size();
         let mut context = Step { batch: &examples, number, total, micro_batch, rng };
         let Arithmetic { precision, device, scale } = arithmetic;
+        let weight = self.slot.weight;
+        // Gradients are multiplied by the weight as by the scale of a float16 loss.
+        let scale = scale * weight;
         let losses = with_group(group.as_ref(), || {
             let _region = region(c"losses");
             with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut context)))
@@ -218,10 +221,15 @@ impl<'s, 't> TaskState<'s, 't> {
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
         }
         let part = |(name, part): &(&str, Tensor)| {
-            Ok((format!("loss/{}{name}", self.prefix), part.f_detach()?))
+            let prefix = if *name == self.slot.name { "" } else { self.prefix.as_str() };
+            Ok((format!("loss/{prefix}{name}"), part.f_detach()?))
         };
+        let mut loss = losses.total.f_detach()?;
+        if weight != 1.0 {
+            loss = loss.f_mul_scalar(weight)?;
+        }
         Ok(BatchLosses {
-            loss: losses.total.f_detach()?,
+            loss,
             parts: losses.parts.iter().map(part).collect::<Result<_>>()?,
             tokens: losses.tokens.unwrap_or(tokens),
             origin: Origin { slot, number, epoch, examples },

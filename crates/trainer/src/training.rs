@@ -20,7 +20,7 @@ use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, st
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
-    AdamW, Checkpoint, Error, FitReport, LossScaler, Position, Progress, Result, Stage, TaskSlot,
+    AdamW, Checkpoint, Error, FitReport, LossScaler, Position, Progress, Result, Stage, Tasks,
     TrainConfig,
 };
 
@@ -90,20 +90,21 @@ impl<'a, 't> Training<'a, 't> {
         stage: &'a Stage,
         config: &'a TrainConfig,
         parameters: &'a [(String, Tensor)],
-        slots: &'a mut [TaskSlot<'t>],
+        tasks: &'a mut Tasks<'t>,
     ) -> Result<Self> {
         config.validate()?;
-        expect_slots(&stage.name, slots)?;
+        expect_slots(&stage.name, &mut tasks.slots)?;
         let ranks = stage.group.as_ref().map_or(1, |group| group.size());
-        expect_micro_batches(config, ranks, slots)?;
-        expect_evaluation(config, slots)?;
+        expect_micro_batches(config, ranks, &tasks.slots)?;
+        expect_evaluation(config, &tasks.slots)?;
         expect_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
             .map_err(|error| Error::file(&stage.folder, error))?;
         let mut optimizer = AdamW::new(parameters, config)?;
-        let fingerprint = stage_fingerprint(config, stage.precision, slots)?;
+        let fingerprint = stage_fingerprint(config, stage.precision, tasks)?;
+        let Tasks { slots, updates } = tasks;
         let per_round = slots.iter().map(|slot| u64::from(slot.batches_per_round)).collect();
-        let round_robin = RoundRobin::new(per_round, config.updates);
+        let round_robin = RoundRobin::new(per_round, *updates);
         let count = slots.len();
         let mut tasks: Vec<TaskState<'a, 't>> =
             slots.iter_mut().map(|slot| TaskState::new(stage, config, slot, count)).collect();

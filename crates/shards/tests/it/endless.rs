@@ -1,5 +1,5 @@
-//! Sources that begin anew where their epoch ends, alone and side by side.
-use shards::{Endless, ExampleSource, Zipped, rng_for};
+//! Sources that begin anew where their epoch ends.
+use shards::{Endless, ExampleSource, rng_for};
 
 use crate::memory_source::MemorySource;
 
@@ -32,18 +32,4 @@ fn nothing_is_an_error_and_no_loop_without_end() {
     let mut source = Endless::new(MemorySource::<u8>::new(vec![]));
     source.start_epoch(0, rng_for(3, "order", 0)).unwrap();
     assert!(source.next_example().is_err());
-}
-
-#[test]
-fn sources_side_by_side_count_their_own_epochs() {
-    let mentions = Endless::new(MemorySource::new(vec!["Bern", "Lima", "Oslo"]));
-    let triples = Endless::new(MemorySource::new(vec![1, 2]));
-    let mut source = Zipped::new(Some(mentions), Some(triples));
-    source.start_epoch(0, rng_for(7, "order", 0)).unwrap();
-    for _ in 0..6 {
-        assert!(matches!(source.next_example().unwrap(), Some((Some(_), Some(_)))));
-    }
-    let (mentions, triples) = source.position();
-    assert_eq!(mentions.map(|place| place.epoch), Some(1));
-    assert_eq!(triples.map(|place| place.epoch), Some(2));
 }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
-use shards::{
-    Endless, ExampleSource, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, Zipped, rng_for,
-};
+use shards::{Endless, ExampleSource, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, rng_for};
 
 const ENDINGS: [&str; 3] = ["jsonl", "jsonl.gz", "jsonl.zst"];
 
@@ -151,18 +149,16 @@ fn how_a_shard_is_packed_and_where_it_lies_change_nothing() {
 }
 
 #[test]
-fn sources_of_two_lengths_are_zipped_and_gone_back_to() {
+fn every_place_in_epochs_without_end_can_be_gone_back_to() {
     let folder = tempfile::tempdir().unwrap();
     let paths = write(folder.path(), &[5, 7, 4]);
     let config = ShuffleConfig { lines: 3, ..ShuffleConfig::default() };
-    let make = || {
-        let part = |paths: &[PathBuf]| Some(Endless::new(source(paths, &config)));
-        Zipped::new(part(&paths[..1]), Zipped::new(part(&paths[1..]), None::<Numbers>))
-    };
+    let make = || Endless::new(source(&paths, &config));
     let mut whole = make();
     start(&mut whole, 0);
-    assert_eq!(whole.examples(), Some(5));
-    let (mut all, mut places) = (Vec::new(), Vec::new());
+    assert_eq!(whole.examples(), Some(16));
+    let mut all = Vec::new();
+    let mut places = Vec::new();
     for _ in 0..40 {
         places.push(serde_json::to_string(&whole.position()).unwrap());
         all.push(whole.next_example().unwrap().unwrap());
@@ -174,11 +170,6 @@ fn sources_of_two_lengths_are_zipped_and_gone_back_to() {
         let rest: Vec<_> = (number..40).map(|_| other.next_example().unwrap().unwrap()).collect();
         assert_eq!(rest, all[number..]);
     }
-    // The place of other sources is refused.
-    let mut other = Zipped::new(None::<Numbers>, Some(source(&paths, &config)));
-    start(&mut other, 0);
-    let place = (None, None);
-    assert!(other.seek(place).unwrap_err().to_string().contains("other sources"));
 }
 
 fn refused(paths: &[PathBuf]) -> String {

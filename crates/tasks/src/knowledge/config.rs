@@ -159,8 +159,7 @@ pub enum ContrastWithin {
     MentionLanguage,
 }
 
-/// Options of [`KnowledgeTask`](super::KnowledgeTask). The defaults are the paper's where it names
-/// them; `batch_size` must be the trainer's.
+/// What is trained, with which losses. The defaults are the paper's where it names them.
 ///
 /// # Example
 /// ```
@@ -173,7 +172,7 @@ pub enum ContrastWithin {
 /// assert!(toml::from_str::<KnowledgeTaskConfig>("weights = { moe = 1.0 }").is_err());
 /// # Ok::<(), toml::de::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeTaskConfig {
     /// What each loss weighs in the sum.
@@ -182,24 +181,6 @@ pub struct KnowledgeTaskConfig {
     pub object_entailment: ObjectEntailment,
     /// How the losses are computed.
     pub losses: KnowledgeLossConfig,
-    /// Rows that have a graph at once; a larger batch is cut, and its gradients equal the whole
-    /// batch's.
-    pub micro_batch: usize,
-    /// Rows of a step. The examples left over at the end of an epoch are not trained: a contrast
-    /// over fewer rows would be another loss.
-    pub batch_size: usize,
-}
-
-impl Default for KnowledgeTaskConfig {
-    fn default() -> Self {
-        Self {
-            weights: LossWeights::default(),
-            object_entailment: ObjectEntailment::Contrastive,
-            losses: KnowledgeLossConfig::default(),
-            micro_batch: 16,
-            batch_size: 8192,
-        }
-    }
 }
 
 impl KnowledgeTaskConfig {

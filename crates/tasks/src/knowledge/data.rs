@@ -4,14 +4,17 @@ use std::fmt;
 use std::path::Path;
 
 use kg_triples::Language;
+use kg_triples::knowledge::EntailmentExample;
+use objectives::masking::MlmMaskingConfig;
+use serde::Deserialize;
 use tokenizers::Tokenizer;
-use trainer::{Endless, ExampleStream, ShardedJsonl, Shards, ShuffleConfig, Zipped};
+use trainer::{ShardedJsonl, Shards, ShuffleConfig};
 use xlmr_model::SpecialTokens;
 
-use super::prepared::{EntailmentShards, KnowledgeStream, MentionShards, tokens};
-use super::{FrequencyBaseline, LossWeights, ProbeConfig, ProbeScores};
-use crate::Result;
-use crate::masked_lm::{TextPassages, TextSource, open_text};
+use super::prepared::{EntailmentShards, MentionShards};
+use super::{FrequencyBaseline, ProbeConfig, ProbeScores};
+use crate::masked_lm::{MlmConfig, MlmTask, TextPassages, TextSource, open_text};
+use crate::{Encoder, Result};
 
 /// Mentions, triples and text (XLM-K, §3.1 and §4.1), and the queries and candidates of the probes.
 /// Examples come once an epoch, in the order of [`trainer::ShuffledLines`], and memory does not
@@ -43,6 +46,30 @@ struct Text {
     shards: Shards,
     source: TextSource<()>,
     tokenizer: Tokenizer,
+}
+
+/// A line of mentions as its passage alone.
+#[derive(Deserialize)]
+struct Passage {
+    input_ids: Vec<u32>,
+}
+
+impl AsRef<[u32]> for Passage {
+    fn as_ref(&self) -> &[u32] {
+        &self.input_ids
+    }
+}
+
+/// A line of mentions as its description alone.
+#[derive(Deserialize)]
+struct Description {
+    description_ids: Vec<u32>,
+}
+
+impl AsRef<[u32]> for Description {
+    fn as_ref(&self) -> &[u32] {
+        &self.description_ids
+    }
 }
 
 impl KnowledgeData {
@@ -96,36 +123,54 @@ impl KnowledgeData {
         &self.triples.relations
     }
 
-    /// Whether masked language modelling has text of its own.
-    pub(super) fn has_text(&self) -> bool {
-        self.text.is_some()
+    /// The lines of mentions, each read as `T`.
+    pub(super) fn mention_lines<T>(&self) -> Result<ShardedJsonl<T>> {
+        Ok(ShardedJsonl::new(self.mentions.shards.clone(), self.shuffle.clone())?)
     }
 
-    /// The parts that `weights` train.
-    pub(super) fn stream(
+    /// The lines of triples.
+    pub(super) fn triple_lines(&self) -> Result<ShardedJsonl<EntailmentExample>> {
+        Ok(ShardedJsonl::new(self.triples.shards.clone(), self.shuffle.clone())?)
+    }
+
+    /// Masked language modelling (§4.1) on the text, or, where there is none, on the passages of
+    /// the mentions.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::Error::Data) naming the line that the model cannot read; as
+    /// [`MlmTask::streamed`] and [`TextPassages::new`].
+    pub fn masked_lm<'a>(
         &self,
-        weights: &LossWeights,
+        model: &'a dyn Encoder,
         specials: SpecialTokens,
-    ) -> Result<KnowledgeStream> {
-        let mlm_on_mentions = weights.mlm != 0.0 && self.text.is_none();
-        let mut mentions = None;
-        if weights.mep != 0.0 || weights.description_mlm != 0.0 || mlm_on_mentions {
-            mentions = Some(ShardedJsonl::new(self.mentions.shards.clone(), self.shuffle.clone())?);
-        }
-        let mut triples = None;
-        if weights.oe != 0.0 {
-            triples = Some(ShardedJsonl::new(self.triples.shards.clone(), self.shuffle.clone())?);
-        }
-        let mut text = None;
-        if let Some(Text { shards, source, tokenizer }) = &self.text
-            && weights.mlm != 0.0
-        {
-            let shards = shards.clone();
-            text = Some(TextPassages::new(shards, &self.shuffle, source, tokenizer, specials)?);
-        }
-        let rest = Zipped::new(triples.map(Endless::new), text.map(Endless::new));
-        let source = Zipped::new(mentions.map(Endless::new), rest);
-        Ok(ExampleStream::new(source, tokens))
+        masking: &MlmMaskingConfig,
+    ) -> Result<MlmTask<'a>> {
+        let config = MlmConfig { masking: masking.clone(), ..MlmConfig::default() };
+        let Some(Text { shards, source, tokenizer }) = &self.text else {
+            self.mentions.expect_fit(model)?;
+            let passages = self.mention_lines::<Passage>()?;
+            return MlmTask::streamed(model, specials, passages, &config);
+        };
+        let shards = shards.clone();
+        let text = TextPassages::new(shards, &self.shuffle, source, tokenizer, specials)?;
+        MlmTask::streamed(model, specials, text, &config)
+    }
+
+    /// Masked language modelling on the descriptions of the mentions' entities: what takes the
+    /// knowledge tasks' place in the ablation without them (Table 4).
+    ///
+    /// # Errors
+    /// As [`masked_lm`](Self::masked_lm).
+    pub fn description_lm<'a>(
+        &self,
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        masking: &MlmMaskingConfig,
+    ) -> Result<MlmTask<'a>> {
+        let config = MlmConfig { masking: masking.clone(), ..MlmConfig::default() };
+        self.mentions.expect_fit(model)?;
+        let descriptions = self.mention_lines::<Description>()?;
+        MlmTask::streamed(model, specials, descriptions, &config)
     }
 
     /// What counting the training examples is worth at XEP, with names for a table; nothing where

@@ -1,36 +1,40 @@
-//! XLM-K (Jiang et al. 2022): the joint task over mentions and triples, and its retrieval probes.
+//! XLM-K (Jiang et al. 2022): its tasks on mentions and triples, and its retrieval probes.
 //!
 //! | step | where |
 //! |---|---|
 //! | mentions with descriptions of their entities, triples | `kg-triples mentions`, `kg-triples entailment` |
 //! | these folders and text for masked LM, streamed | [`KnowledgeData`] |
-//! | masked entity prediction, object entailment, masked LM (Eq. 6) | [`KnowledgeTask`] |
+//! | masked entity prediction (Eq. 1, 2, 5) | [`EntityPredictionTask`] |
+//! | object entailment (Eq. 3 to 5) | [`ObjectEntailmentTask`] |
+//! | masked LM beside them; their sum (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |
 //! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
 //! | what counting alone is worth there | [`FrequencyBaseline`] |
-mod batch;
 mod candidates;
 mod config;
+mod contrast;
 mod data;
+mod domains;
+mod entity_prediction;
 mod frequency_baseline;
-mod losses;
+mod object_entailment;
 mod prepared;
 mod probe;
 mod scores;
-mod task;
 
 #[cfg(test)]
 mod tests;
 
-pub use batch::LanguageDomains;
 pub use candidates::ProbeConfig;
 pub use config::{
     ContrastWithin, KnowledgeLossConfig, KnowledgeTaskConfig, LossWeights, MentionMasking,
     ObjectEntailment, Representation,
 };
 pub use data::KnowledgeData;
+pub use domains::LanguageDomains;
+pub use entity_prediction::EntityPredictionTask;
 pub use frequency_baseline::FrequencyBaseline;
+pub use object_entailment::ObjectEntailmentTask;
 pub(crate) use prepared::parse;
 pub use prepared::{EntailmentShards, MentionProbe, MentionShards, TrainedPairs, TripleProbe};
 pub use probe::KnowledgeProbe;
 pub use scores::ProbeScores;
-pub use task::KnowledgeTask;

@@ -6,22 +6,9 @@ use kg_triples::Language;
 use kg_triples::jsonl::{JsonlReader, Record};
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::Manifest;
-use trainer::{Endless, ExampleStream, ShardLine, ShardedJsonl, Shards, Zipped};
+use trainer::{ShardLine, Shards};
 
-use crate::masked_lm::TextPassages;
 use crate::{Encoder, Error, Result};
-
-/// A mention, a triple, and a passage of text; what is not streamed is missing.
-pub(super) type KnowledgeExample =
-    (Option<MentionExample>, (Option<EntailmentExample>, Option<Vec<u32>>));
-
-/// Each of the three, again and again, with its own length.
-pub(super) type KnowledgeSource = Zipped<
-    Option<Endless<ShardedJsonl<MentionExample>>>,
-    Zipped<Option<Endless<ShardedJsonl<EntailmentExample>>>, Option<Endless<TextPassages>>>,
->;
-
-pub(super) type KnowledgeStream = ExampleStream<KnowledgeSource>;
 
 /// What a model must be able to read, with the line that asks for it.
 #[derive(Clone, Default)]
@@ -269,10 +256,3 @@ impl Relations {
 
 /// More relations than any graph has: a damaged number must not ask for a table of its size.
 const MOST_RELATIONS: u32 = 1 << 20;
-
-/// Tokens of what is streamed of an example.
-pub(super) fn tokens((mention, (triple, passage)): &KnowledgeExample) -> usize {
-    let mention = mention.as_ref().map_or(0, |one| one.input_ids.len() + one.description_ids.len());
-    let triple = triple.as_ref().map_or(0, |one| one.subject_ids.len() + one.object_ids.len());
-    mention + triple + passage.as_ref().map_or(0, Vec::len)
-}

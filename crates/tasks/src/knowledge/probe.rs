@@ -14,8 +14,9 @@ use transfer_eval::retrieval::{
 };
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
-use super::batch::{domain_ids, mask_mention, one_domain};
 use super::candidates::{mention_candidates, object_candidates};
+use super::domains::{domain_ids, one_domain};
+use super::entity_prediction::mask_mention;
 use super::{
     KnowledgeTaskConfig, LanguageDomains, MentionShards, ProbeConfig, Representation, TripleProbe,
 };

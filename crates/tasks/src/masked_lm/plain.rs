@@ -5,7 +5,10 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
+use trainer::{
+    BatchStream, ExampleRecord, ExampleSource, ExampleStream, Examples, Fingerprint, Step,
+    StepLosses, Task, TaskError,
+};
 use xlmr_model::{Inputs, SpecialTokens};
 
 use super::{loss_from_hidden, masking_vocab, step_losses, target_count};
@@ -57,12 +60,44 @@ pub struct MlmConfig {
 /// ```
 pub struct MlmTask<'a> {
     model: &'a dyn Encoder,
-    /// Token ids of each example, `<s>` and `</s>` included.
-    rows: Vec<Vec<u32>>,
-    /// One for each of `rows`: its tokens.
-    lengths: Vec<usize>,
+    rows: Rows,
     config: MlmConfig,
     vocab: MaskingVocab,
+}
+
+/// Token ids of examples, `<s>` and `</s>` included.
+enum Rows {
+    /// With the length of each.
+    InMemory(Vec<Vec<u32>>, Vec<usize>),
+    Streamed(Box<dyn RowStream>),
+}
+
+impl Rows {
+    /// A row in memory, or of the batch that was read last.
+    fn get(&self, index: usize) -> Option<&[u32]> {
+        match self {
+            Self::InMemory(rows, _) => rows.get(index).map(Vec::as_slice),
+            Self::Streamed(stream) => stream.row(index),
+        }
+    }
+}
+
+/// A stream of rows of token ids.
+trait RowStream: BatchStream {
+    /// A row of the batch that was read last.
+    fn row(&self, index: usize) -> Option<&[u32]>;
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint);
+}
+
+impl<S: ExampleSource<Example: AsRef<[u32]>>> RowStream for ExampleStream<S> {
+    fn row(&self, index: usize) -> Option<&[u32]> {
+        self.batch().get(index).map(AsRef::as_ref)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        self.fingerprint(fingerprint);
+    }
 }
 
 impl<'a> MlmTask<'a> {
@@ -80,9 +115,31 @@ impl<'a> MlmTask<'a> {
         if rows.is_empty() {
             return Err(Error::empty("text to train on"));
         }
-        let vocab = masking_vocab(model, specials)?;
         let lengths = rows.iter().map(Vec::len).collect();
-        Ok(Self { model, rows, lengths, config: config.clone(), vocab })
+        Self::of(model, specials, Rows::InMemory(rows, lengths), config)
+    }
+
+    /// The same with rows that are read as training goes on.
+    ///
+    /// # Errors
+    /// As [`masking_vocab`].
+    pub fn streamed<S: ExampleSource<Example: AsRef<[u32]>> + 'static>(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        source: S,
+        config: &MlmConfig,
+    ) -> Result<Self> {
+        let stream = ExampleStream::new(source, |row: &S::Example| row.as_ref().len());
+        Self::of(model, specials, Rows::Streamed(Box::new(stream)), config)
+    }
+
+    fn of(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        rows: Rows,
+        config: &MlmConfig,
+    ) -> Result<Self> {
+        Ok(Self { model, rows, config: config.clone(), vocab: masking_vocab(model, specials)? })
     }
 
     /// The masked rows of a batch: a function of the batch and the generator's state alone.
@@ -106,13 +163,21 @@ impl<'a> MlmTask<'a> {
 
 impl Task for MlmTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
+        match &mut self.rows {
+            Rows::InMemory(_, lengths) => Examples::Indexed(lengths),
+            Rows::Streamed(stream) => Examples::Streamed(&mut **stream),
+        }
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config);
-        for row in &self.rows {
-            fingerprint.ids("input_ids", row);
+        match &self.rows {
+            Rows::InMemory(rows, _) => {
+                for row in rows {
+                    fingerprint.ids("input_ids", row);
+                }
+            }
+            Rows::Streamed(stream) => stream.fingerprint(fingerprint),
         }
     }
 
@@ -133,7 +198,7 @@ impl Task for MlmTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let input_ids = self.rows.get(index).cloned().unwrap_or_default();
+        let input_ids = self.rows.get(index).unwrap_or_default().to_vec();
         ExampleRecord { id: None, input_ids }
     }
 }
@@ -161,7 +226,8 @@ mod tests {
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
         assert_ne!(draw(1)[0], draw(1)[1]);
-        let (masked, row) = (&draw(1)[0], &task.rows[3]);
+        let masked = &draw(1)[0];
+        let row = task.rows.get(3).unwrap();
         for at in masked.selected() {
             assert_eq!(masked.labels[at], i64::from(row[at]));
             assert!(at > 0 && at + 1 < row.len());

@@ -4,8 +4,8 @@ use std::path::Path;
 use crate::common::{alone, config, parameters, stage, weight};
 use tch::Tensor;
 use trainer::{
-    Error, Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TaskSlot,
-    TensorMap, TrainConfig, Updates, fit_tasks,
+    Alternating, Error, Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, Tasks,
+    TensorMap, TrainConfig, WeightedSum, fit,
 };
 
 /// Pulls a weight to 0; at the end of an epoch notes epoch, batches and weight.
@@ -65,17 +65,27 @@ impl Task for Notes {
 
 type Left = (FitReport, f64, [Vec<(u64, u64, f64)>; 2]);
 
-/// Two tasks of 3 and 2 batches an epoch, the second twice in each round.
+/// Two tasks of 3 and 2 batches an epoch: in turn, the second twice in each round.
 fn run(folder: &Path, config: &TrainConfig, interrupt: Option<u64>) -> Result<Left, Error> {
+    run_in(folder, config, false, interrupt)
+}
+
+/// The same, or both in each step.
+fn run_in(
+    folder: &Path,
+    config: &TrainConfig,
+    summed: bool,
+    interrupt: Option<u64>,
+) -> Result<Left, Error> {
     let weight = weight();
     let mut tasks = [Notes::new(&weight, 5), Notes::new(&weight, 4)];
     let [first, second] = &mut tasks;
-    let mut slots = [
-        TaskSlot::new("first", first),
-        TaskSlot { batches_per_round: 2, ..TaskSlot::new("second", second) },
-    ];
+    let both: Tasks<'_> = match summed {
+        true => WeightedSum::new().with("first", 1.0, first).with("second", 1.0, second).into(),
+        false => Alternating::new().with("first", 1, first).with("second", 2, second).into(),
+    };
     let parameters = parameters(&weight);
-    let report = fit_tasks(&stage(folder, interrupt), config, &parameters, &mut slots)?;
+    let report = fit(&stage(folder, interrupt), config, &parameters, both)?;
     let seconds = FitReport { seconds: 0.0, ..report };
     Ok((seconds, weight.double_value(&[]), tasks.map(|task| task.notes)))
 }
@@ -113,30 +123,31 @@ fn the_end_of_the_stage_ends_an_epoch() {
 fn summed_batches_end_their_epochs_after_the_common_update() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let config = TrainConfig { updates: Updates::Summed, ..config() };
-    let (_, _, [first, second]) = run(folder.path(), &config, None).unwrap();
+    let (_, _, [first, second]) = run_in(folder.path(), &config(), true, None).unwrap();
     assert_eq!(epochs(&first), [(0, 3), (1, 6), (2, 9)]);
-    assert_eq!(first[2].2, second[8].2);
+    assert_eq!(epochs(&second), [(0, 2), (1, 4), (2, 6), (3, 8), (4, 9)]);
+    assert_eq!(first[1].2, second[2].2);
+    assert_eq!(first[2].2, second[4].2);
 }
 
 #[test]
 fn an_interruption_at_any_step_neither_repeats_nor_drops_an_epochs_end() {
     let _alone = alone();
-    for updates in [Updates::Sequential, Updates::Summed] {
+    for summed in [false, true] {
         for checkpoint_steps in [1, 4] {
-            let config =
-                TrainConfig { updates, checkpoint_steps: Some(checkpoint_steps), ..config() };
+            let config = TrainConfig { checkpoint_steps: Some(checkpoint_steps), ..config() };
+            let run = |folder: &Path, interrupt| run_in(folder, &config, summed, interrupt);
             let folder = tempfile::tempdir().unwrap();
-            let complete = run(folder.path(), &config, None).unwrap();
+            let complete = run(folder.path(), None).unwrap();
             let log = crate::common::metrics(folder.path());
             for step in 1..=complete.0.steps {
                 let folder = tempfile::tempdir().unwrap();
-                let (report, ..) = run(folder.path(), &config, Some(step)).unwrap();
+                let (report, ..) = run(folder.path(), Some(step)).unwrap();
                 assert_eq!(report.steps, step);
-                assert_eq!(run(folder.path(), &config, None).unwrap(), complete, "at {step}");
+                assert_eq!(run(folder.path(), None).unwrap(), complete, "at {step}");
                 assert_eq!(crate::common::metrics(folder.path()), log, "at {step}");
                 // Finished: nothing is called again.
-                assert_eq!(run(folder.path(), &config, None).unwrap(), complete, "at {step}");
+                assert_eq!(run(folder.path(), None).unwrap(), complete, "at {step}");
             }
         }
     }

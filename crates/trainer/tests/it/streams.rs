@@ -7,9 +7,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    Error, ExampleSource, ExampleStream, Examples, Fingerprint, FitReport, ShardedJsonl, Shards,
-    ShuffleConfig, Stage, Step, StepLosses, StepMetrics, Task, TaskError, TaskSlot, TensorMap,
-    TrainConfig, fit, fit_tasks,
+    Alternating, Error, ExampleSource, ExampleStream, Examples, Fingerprint, FitReport,
+    ShardedJsonl, Shards, ShuffleConfig, Stage, Step, StepLosses, StepMetrics, Task, TaskError,
+    TensorMap, TrainConfig, fit,
 };
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -223,17 +223,13 @@ fn streamed_and_indexed_tasks_take_turns() {
         let weight = weight();
         let mut first = Streamed::new(&weight, MemorySource::new(points(5)));
         let mut second = Streamed::new(&weight, Unknown(MemorySource::new(points(3))));
-        let mut slots = [
-            TaskSlot::new("first", &mut first),
-            TaskSlot { batch_size: Some(1), ..TaskSlot::new("second", &mut second) },
-        ];
-        let stage = stage(folder, interrupt);
-        let report = fit_tasks(&stage, &config(), &parameters(&weight), &mut slots).unwrap();
+        let both = Alternating::new().with("first", 1, &mut first).with("second", 1, &mut second);
+        let report = fit(&stage(folder, interrupt), &config(), &parameters(&weight), both).unwrap();
         (report.steps, weight.double_value(&[]).to_bits(), first.seen, second.seen)
     };
     let folder = tempfile::tempdir().unwrap();
     let complete = run(folder.path(), None);
-    assert_eq!((complete.0, complete.2.len(), complete.3.len()), (18, 18, 12));
+    assert_eq!((complete.0, complete.2.len(), complete.3.len()), (18, 18, 12 + 4 + 2 + 1));
     for step in 1..18 {
         let folder = tempfile::tempdir().unwrap();
         run(folder.path(), Some(step));

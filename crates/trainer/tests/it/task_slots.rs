@@ -8,8 +8,8 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::read_tensors;
 use trainer::{
-    AdamW, Environment, Error, Examples, Fingerprint, FitReport, LeftOut, Stage, Step, StepLosses,
-    StepMetrics, Task, TaskError, TaskSlot, TensorMap, TrainConfig, Updates, fit, fit_tasks,
+    AdamW, Alternating, Environment, Error, Examples, Fingerprint, FitReport, LeftOut, Stage, Step,
+    StepLosses, StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum, fit,
 };
 
 use crate::common::alone;
@@ -115,11 +115,22 @@ fn weight() -> Tensor {
 /// What a run left: its report, the weight, each task's sum, and the calls.
 type Left = (FitReport, f64, Vec<f64>, Vec<Call>);
 
+/// How the three tasks share a stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mix {
+    /// In turn, with these batches in a round.
+    Turns([u32; 3]),
+    /// In each step, with these weights.
+    Sum([f64; 3]),
+}
+
+use Mix::{Sum, Turns};
+
 /// Three lines of different slopes and numbers of points: 6, 10 and 4.
 fn run(
     folder: &Path,
     config: &TrainConfig,
-    per_round: [u32; 3],
+    mix: Mix,
     third_slope: f64,
     interrupt_after: Option<u64>,
 ) -> Result<Left, Error> {
@@ -131,17 +142,18 @@ fn run(
     ];
     tasks[1].noise = 0.3;
     let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
-    let mut slots: Vec<TaskSlot<'_>> = tasks
-        .iter_mut()
-        .zip(per_round)
-        .map(|(task, batches_per_round)| TaskSlot {
-            batches_per_round,
-            batch_size: (task.name == "c").then_some(3),
-            ..TaskSlot::new(task.name, task)
-        })
-        .collect();
-    let report = fit_tasks(&stage(folder, interrupt_after), config, &parameters, &mut slots)?;
-    drop(slots);
+    let names = ["a", "b", "c"];
+    let all: Tasks<'_> = match mix {
+        Mix::Turns(batches) => {
+            let named = names.into_iter().zip(batches).zip(&mut tasks);
+            named.fold(Alternating::new(), |all, ((name, n), task)| all.with(name, n, task)).into()
+        }
+        Mix::Sum(weights) => {
+            let named = names.into_iter().zip(weights).zip(&mut tasks);
+            named.fold(WeightedSum::new(), |all, ((name, w), task)| all.with(name, w, task)).into()
+        }
+    };
+    let report = fit(&stage(folder, interrupt_after), config, &parameters, all)?;
     let sums = tasks.iter().map(|task| task.sum).collect();
     let calls = calls.borrow().clone();
     Ok((report, weight.double_value(&[]), sums, calls))
@@ -162,11 +174,11 @@ fn a_round_makes_an_update_for_each_task_and_the_third_comes_after_the_first() {
     let _alone = alone();
     let once = TrainConfig { steps: Some(3), ..config() };
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (report, first, _, calls) = run(one.path(), &once, [1, 1, 1], 0.5, None).unwrap();
+    let (report, first, _, calls) = run(one.path(), &once, Turns([1, 1, 1]), 0.5, None).unwrap();
     assert_eq!((report.steps, updates_of(one.path(), 3)), (3, 3));
     assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["a", "b", "c"]);
     // Another third task: the same two first steps, gradients and all, and another third.
-    let (_, second, ..) = run(other.path(), &once, [1, 1, 1], 3.5, None).unwrap();
+    let (_, second, ..) = run(other.path(), &once, Turns([1, 1, 1]), 3.5, None).unwrap();
     let (one, other) = (metrics(one.path()), metrics(other.path()));
     assert_eq!(one[..2], other[..2]);
     assert_ne!(one[2].grad_norm, other[2].grad_norm);
@@ -183,7 +195,7 @@ fn tasks_take_turns_by_their_ratios() {
     let folder = tempfile::tempdir().unwrap();
     // The first task has 3 batches an epoch, 6 in two epochs: three rounds of 2 + 1 + 3.
     let twice = TrainConfig { epochs: 2, ..config() };
-    let (report, _, _, calls) = run(folder.path(), &twice, [2, 1, 3], 0.5, None).unwrap();
+    let (report, _, _, calls) = run(folder.path(), &twice, Turns([2, 1, 3]), 0.5, None).unwrap();
     assert_eq!(report.steps, 18);
     let order: String = calls.iter().map(|call| call.0).collect();
     assert_eq!(order, "aabccc".repeat(3));
@@ -206,8 +218,7 @@ fn tasks_take_turns_by_their_ratios() {
     assert!((metrics(folder.path())[1].epoch - 2.0 / 3.0).abs() < 1e-15);
     assert_eq!(metrics(folder.path()).last().unwrap().epoch, 2.0);
     let examples: usize = calls.iter().map(|call| call.3.len()).sum();
-    // c's batches hold 3 and 1 of its examples in turn.
-    assert!(examples == 6 * 2 + 3 * 2 + (9 * 2 + 1) || examples == 6 * 2 + 3 * 2 + (9 * 2 - 1));
+    assert_eq!(examples, 6 * 2 + 3 * 2 + 9 * 2);
     assert_eq!(report.tokens, 3 * examples as u64);
 }
 
@@ -218,7 +229,7 @@ fn what_a_task_draws_does_not_depend_on_the_others() {
     let steps = TrainConfig { steps: Some(12), ..config() };
     let own = |ratios| {
         let folder = if ratios == [1, 1, 1] { &one } else { &other };
-        let calls = run(folder.path(), &steps, ratios, 0.5, None).unwrap().3;
+        let calls = run(folder.path(), &steps, Turns(ratios), 0.5, None).unwrap().3;
         let own = calls.into_iter().filter(|call| call.0 == "b").take(2);
         own.map(|call| (call.3, call.4, call.5)).collect::<Vec<_>>()
     };
@@ -226,29 +237,35 @@ fn what_a_task_draws_does_not_depend_on_the_others() {
 }
 
 #[test]
-fn a_summed_step_is_one_update_with_the_sum_of_all_gradients() {
+fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let summed =
-        TrainConfig { updates: Updates::Summed, steps: Some(1), learning_rate: 0.1, ..config() };
-    let (report, got, sums, calls) = run(folder.path(), &summed, [2, 1, 3], 0.5, None).unwrap();
-    assert_eq!((report.steps, updates_of(folder.path(), 1), calls.len()), (1, 1, 6));
-    // d/dw mean((w x − y)²) = mean(2 x (w x − y)), added over the six batches in plain numbers.
+    let summed = TrainConfig { steps: Some(1), learning_rate: 0.1, ..config() };
+    let weights = [1.0, 0.25, 3.0];
+    let (report, got, sums, calls) = run(folder.path(), &summed, Sum(weights), 0.5, None).unwrap();
+    assert_eq!((report.steps, updates_of(folder.path(), 1), calls.len()), (1, 1, 3));
+    // d/dw mean((w x − y)²) = mean(2 x (w x − y)), added over the three batches in plain numbers.
     let mut gradient = 0.0;
     let mut loss = 0.0;
     for (name, _, _, batch, _, torch) in &calls {
-        let slope = [2.0, -1.0, 0.5][["a", "b", "c"].iter().position(|own| own == name).unwrap()];
+        let task = ["a", "b", "c"].iter().position(|other| other == name).unwrap();
+        let slope = [2.0, -1.0, 0.5][task];
+        let weight = weights[task] / batch.len() as f64;
         let noise = if *name == "b" { 0.3 * torch } else { 0.0 };
         for &k in batch {
             let x = 1.0 + k as f64 * 0.1;
             let gap = 0.5 * x - slope * x - noise;
-            gradient += 2.0 * x * gap / batch.len() as f64;
-            loss += gap * gap / batch.len() as f64;
+            gradient += weight * 2.0 * x * gap;
+            loss += weight * gap * gap;
         }
     }
     let line = &metrics(folder.path())[0];
     assert!((line.grad_norm - gradient.abs()).abs() < 1e-12, "{} {gradient}", line.grad_norm);
-    assert!((line.loss - loss).abs() < 1e-12 && (sums.iter().sum::<f64>() - loss).abs() < 1e-12);
+    assert!((line.loss - loss).abs() < 1e-12);
+    // Parts are logged as they are.
+    for (name, sum) in ["loss/a/square", "loss/b/square", "loss/c/square"].iter().zip(sums) {
+        assert!((line.parts[*name] - sum).abs() < 1e-12, "{name}");
+    }
     // AdamW's first update with that gradient alone.
     let weight = weight();
     let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
@@ -263,8 +280,9 @@ fn parts_are_means_over_the_batches_that_had_them() {
     let _alone = alone();
     let (fine, coarse) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let steps = TrainConfig { steps: Some(8), ..config() };
-    run(fine.path(), &steps, [2, 1, 3], 0.5, None).unwrap();
-    run(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, [2, 1, 3], 0.5, None).unwrap();
+    run(fine.path(), &steps, Turns([2, 1, 3]), 0.5, None).unwrap();
+    run(coarse.path(), &TrainConfig { log_steps: 4, ..steps }, Turns([2, 1, 3]), 0.5, None)
+        .unwrap();
     let fine = metrics(fine.path());
     let names: Vec<Vec<&str>> =
         fine.iter().map(|line| line.parts.keys().map(String::as_str).collect()).collect();
@@ -285,9 +303,11 @@ fn parts_are_means_over_the_batches_that_had_them() {
 #[test]
 fn an_interrupted_run_goes_on_bit_for_bit() {
     let _alone = alone();
-    for updates in [Updates::Sequential, Updates::Summed] {
+    for (mix, others, total) in [
+        (Turns([2, 1, 3]), [Turns([1, 1, 3]), Sum([1.0; 3])], 36),
+        (Sum([1.0, 0.5, 2.0]), [Turns([1; 3]), Sum([1.0, 0.5, 2.5])], 12),
+    ] {
         let config = TrainConfig {
-            updates,
             epochs: 4,
             checkpoint_steps: Some(2),
             log_steps: 3,
@@ -295,15 +315,13 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
             ..config()
         };
         let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let ratios = [2, 1, 3];
-        let (report, weight, sums, calls) = run(whole.path(), &config, ratios, 0.5, None).unwrap();
-        let total = if updates == Updates::Summed { 6 } else { 36 };
+        let (report, weight, sums, calls) = run(whole.path(), &config, mix, 0.5, None).unwrap();
         assert_eq!((report.steps, calls.len()), (total, 36));
         // Stops in the middle of a round and between checkpoints, twice.
-        assert!(!run(broken.path(), &config, ratios, 0.5, Some(3)).unwrap().0.finished);
-        assert!(!run(broken.path(), &config, ratios, 0.5, Some(3)).unwrap().0.finished);
-        let (resumed, got, got_sums, _) = run(broken.path(), &config, ratios, 0.5, None).unwrap();
-        assert_eq!((got.to_bits(), got_sums), (weight.to_bits(), sums), "{updates:?}");
+        assert!(!run(broken.path(), &config, mix, 0.5, Some(3)).unwrap().0.finished);
+        assert!(!run(broken.path(), &config, mix, 0.5, Some(3)).unwrap().0.finished);
+        let (resumed, got, got_sums, _) = run(broken.path(), &config, mix, 0.5, None).unwrap();
+        assert_eq!((got.to_bits(), got_sums), (weight.to_bits(), sums), "{mix:?}");
         assert_eq!((resumed.tokens, resumed.final_loss), (report.tokens, report.final_loss));
         let text = |folder: &Path| std::fs::read(folder.join("metrics.jsonl")).unwrap();
         assert_eq!(text(whole.path()), text(broken.path()));
@@ -313,16 +331,9 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
         };
         assert_eq!(of_tasks(broken.path()), ["a/sum", "b/sum", "c/sum"]);
 
-        // Other ratios or updates are another run.
-        let other = TrainConfig {
-            updates: match updates {
-                Updates::Summed => Updates::Sequential,
-                Updates::Sequential => Updates::Summed,
-            },
-            ..config.clone()
-        };
-        for (config, ratios) in [(&config, [1, 1, 3]), (&other, ratios)] {
-            let error = run(broken.path(), config, ratios, 0.5, None).unwrap_err();
+        // Other ratios or weights are another run.
+        for other in others {
+            let error = run(broken.path(), &config, other, 0.5, None).unwrap_err();
             assert!(error.to_string().contains("another configuration"), "{error}");
         }
     }
@@ -340,8 +351,8 @@ fn one_slot_is_fit() {
         let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
         let stage = stage(folder.path(), None);
         let report = if slots {
-            let mut slots = [TaskSlot::new("any name/at all", &mut task)];
-            fit_tasks(&stage, &config, &parameters, &mut slots)
+            let alone = Alternating::new().with("any name/at all", 1, &mut task);
+            fit(&stage, &config, &parameters, alone)
         } else {
             fit(&stage, &config, &parameters, &mut task)
         };
@@ -365,27 +376,29 @@ fn slots_that_cannot_train_are_named() {
     let (folder, weight, calls) = (tempfile::tempdir().unwrap(), weight(), Calls::default());
     let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
     let stage = stage(folder.path(), None);
-    let refused = |names: [&str; 2], per_round: u32, batch_size: Option<usize>, points: usize| {
-        let mut one = Line::new("one", &weight, &calls, 4, 1.0);
-        let mut other = Line::new("other", &weight, &calls, points, 1.0);
-        let mut slots = [
-            TaskSlot::new(names[0], &mut one),
-            TaskSlot {
-                batches_per_round: per_round,
-                batch_size,
-                ..TaskSlot::new(names[1], &mut other)
-            },
-        ];
-        fit_tasks(&stage, &config(), &parameters, &mut slots).unwrap_err().to_string()
+    let refused = |names: [&str; 2], per_round: u32, points: usize| {
+        let one = Line::new("one", &weight, &calls, 4, 1.0);
+        let other = Line::new("other", &weight, &calls, points, 1.0);
+        let both = Alternating::new().with(names[0], 1, one).with(names[1], per_round, other);
+        fit(&stage, &config(), &parameters, both).unwrap_err().to_string()
     };
-    assert_eq!(refused(["one", "other"], 1, None, 0), "lines, other: no examples");
-    assert!(refused(["one", "other"], 0, None, 2).starts_with("tasks[1].batches_per_round = 0"));
-    assert!(refused(["one", "other"], 1, Some(0), 2).starts_with("tasks[1].batch_size = 0"));
-    assert!(refused(["one", "one"], 1, None, 2).starts_with("tasks[1].name = \"one\""));
-    assert!(refused(["", "one"], 1, None, 2).starts_with("tasks[0].name = \"\""));
-    assert!(refused(["one", "o/ther"], 1, None, 2).starts_with("tasks[1].name = \"o/ther\""));
-    let error = fit_tasks(&stage, &config(), &parameters, &mut []).unwrap_err().to_string();
+    assert_eq!(refused(["one", "other"], 1, 0), "lines, other: no examples");
+    assert!(refused(["one", "other"], 0, 2).starts_with("tasks[1].batches_per_round = 0"));
+    assert!(refused(["one", "one"], 1, 2).starts_with("tasks[1].name = \"one\""));
+    assert!(refused(["", "one"], 1, 2).starts_with("tasks[0].name = \"\""));
+    assert!(refused(["one", "o/ther"], 1, 2).starts_with("tasks[1].name = \"o/ther\""));
+    let of_nothing = fit(&stage, &config(), &parameters, WeightedSum::new());
+    let error = of_nothing.unwrap_err().to_string();
     assert_eq!(error, "tasks = []: must hold at least one task");
+    for weight_of in [-1.0, f64::NAN, f64::INFINITY] {
+        let one = Line::new("one", &weight, &calls, 4, 1.0);
+        let sum = WeightedSum::new().with("one", weight_of, one);
+        let error = fit(&stage, &config(), &parameters, sum).unwrap_err().to_string();
+        assert!(error.starts_with("tasks[0].weight = "), "{error}");
+    }
+    // A weight of 0 leaves a task out.
+    let left_out = WeightedSum::new().with("one", 0.0, Line::new("one", &weight, &calls, 4, 1.0));
+    assert!(fit(&stage, &config(), &parameters, left_out).is_err());
     assert!(calls.borrow().is_empty());
 }
 
@@ -394,7 +407,7 @@ fn what_tasks_leave_out_is_written_down() {
     let _alone = alone();
     let (several, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let once = TrainConfig { steps: Some(3), ..config() };
-    run(several.path(), &once, [1, 1, 1], 0.5, None).unwrap();
+    run(several.path(), &once, Turns([1, 1, 1]), 0.5, None).unwrap();
     let counts = |folder: &Path| -> serde_json::Value {
         serde_json::from_str(&std::fs::read_to_string(folder.join("left-out.json")).unwrap())
             .unwrap()

@@ -9,7 +9,7 @@ use transfer_eval::retrieval::{
 };
 use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
 
-use crate::knowledge::batch::mask_mention;
+use crate::knowledge::entity_prediction::mask_mention;
 use crate::knowledge::probe::score;
 use crate::knowledge::tests::{prepare, rows};
 use crate::knowledge::*;

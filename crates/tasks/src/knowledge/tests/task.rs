@@ -1,4 +1,4 @@
-//! The joint task: cut batches, groups, weights, queries, and what a checkpoint is bound to.
+//! The tasks: cut batches, groups, queries, and what a checkpoint is bound to.
 use kg_triples::KnowledgeGraph;
 use kg_triples::Language;
 use kg_triples::knowledge::{
@@ -10,11 +10,11 @@ use tempfile::TempDir;
 use trainer::{Examples, ShuffleConfig, Step, StepLosses, Task};
 use xlmr_model::{KnowledgeConfig, KnowledgeHeads, Model};
 
-use crate::knowledge::batch::mask_mention;
+use crate::knowledge::entity_prediction::mask_mention;
 use crate::knowledge::tests::{prepare, rows};
 use crate::knowledge::*;
-use crate::masked_lm::masking_vocab;
-use crate::testing::{assert_bf16_is_near_f32, model, specials};
+use crate::masked_lm::{MlmTask, masking_vocab};
+use crate::testing::{assert_bf16_is_near_f32_in, model, specials};
 
 /// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
 fn examples(count: u32) -> Vec<MentionExample> {
@@ -60,16 +60,14 @@ fn prepared(mentions: &[MentionExample], triples: &[EntailmentExample]) -> Prepa
     Prepared { _folder: folder, data }
 }
 
-fn config(micro_batch: usize, weights: LossWeights) -> KnowledgeTaskConfig {
+fn losses_config() -> KnowledgeLossConfig {
     let contrast = ContrastConfig::released(0.2);
     let queue = QueueConfig { size: 40, start: QueueStart::Random, seed: 3 };
-    let losses =
-        KnowledgeLossConfig { mep: contrast.clone(), oe: contrast, queue, ..Default::default() };
-    KnowledgeTaskConfig { weights, losses, micro_batch, batch_size: 11, ..Default::default() }
+    KnowledgeLossConfig { mep: contrast.clone(), oe: contrast, queue, ..Default::default() }
 }
 
-fn step(batch: &[usize]) -> Step<'_> {
-    Step { batch, number: 3, total: 9, micro_batch: None, rng: trainer::rng_for(1, "task", 3) }
+fn step(batch: &[usize], micro_batch: Option<usize>) -> Step<'_> {
+    Step { batch, number: 3, total: 9, micro_batch, rng: trainer::rng_for(1, "task", 3) }
 }
 
 fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
@@ -78,37 +76,63 @@ fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
 }
 
 /// The task with its first batch read.
-fn task<'a>(
-    model: &'a Model,
-    heads: &'a KnowledgeHeads,
-    data: &KnowledgeData,
-    config: KnowledgeTaskConfig,
-    size: usize,
-) -> KnowledgeTask<'a> {
-    let mut task = KnowledgeTask::new(model, specials(), heads, config, data).unwrap();
+fn begun<T: Task>(mut task: T, size: usize) -> T {
     let Examples::Streamed(stream) = task.examples() else { panic!("examples are streamed") };
     stream.start_epoch(0, trainer::rng_for(1, "order", 0)).unwrap();
     assert_eq!(stream.next_batch(size).unwrap().lengths.len(), size);
     task
 }
 
+/// Model, heads and data, for tasks on them.
+struct Setting {
+    model: Model,
+    heads: KnowledgeHeads,
+    files: Prepared,
+}
+
+impl Setting {
+    fn new(mentions: &[MentionExample], triples: &[EntailmentExample]) -> Self {
+        let model = model(4000);
+        let files = prepared(mentions, triples);
+        let heads = heads(&model, &files.data);
+        Self { model, heads, files }
+    }
+
+    fn entity_prediction(&self, losses: &KnowledgeLossConfig) -> EntityPredictionTask<'_> {
+        let Self { model, heads, files } = self;
+        EntityPredictionTask::new(model, specials(), heads, losses, &files.data).unwrap()
+    }
+
+    fn object_entailment(&self, by: ObjectEntailment) -> ObjectEntailmentTask<'_> {
+        let Self { model, heads, files } = self;
+        ObjectEntailmentTask::new(model, heads, by, &losses_config(), &files.data).unwrap()
+    }
+
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        let mut parameters = self.model.named_parameters();
+        parameters.extend(self.heads.named_parameters());
+        parameters
+    }
+}
+
 type Gradients = Vec<(String, Tensor)>;
 
-/// Losses, gradients and state of one step.
-fn run(config: KnowledgeTaskConfig) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
-    let model = model(4000);
-    let files = prepared(&examples(11), &triples(1));
-    let heads = heads(&model, &files.data);
-    let mut task = task(&model, &heads, &files.data, config, 11);
+/// Losses, gradients and state of one step of 11 examples, from the same weights each time.
+fn run(
+    make: impl Fn(&Setting) -> Box<dyn Task + '_>,
+    micro_batch: Option<usize>,
+) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
+    let setting = Setting::new(&examples(11), &triples(1));
+    let mut task = make(&setting);
+    let task = begun(&mut *task, 11);
     let batch: Vec<usize> = (0..11).collect();
-    let losses = task.losses(&mut step(&batch)).unwrap();
+    let losses = task.losses(&mut step(&batch, micro_batch)).unwrap();
     if !losses.accumulated {
         losses.total.backward();
     }
-    let gradients = model
-        .named_parameters()
+    let gradients = setting
+        .parameters()
         .into_iter()
-        .chain(heads.named_parameters())
         .map(|(name, parameter)| (name, parameter.grad()))
         .filter(|(_, grad)| grad.defined())
         .map(|(name, grad)| (name, grad.copy()))
@@ -118,39 +142,26 @@ fn run(config: KnowledgeTaskConfig) -> (StepLosses, Gradients, Vec<(String, Tens
 }
 
 #[test]
-fn a_step_without_a_masked_token_changes_nothing() {
-    let weights = LossWeights { mlm: 1.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
-    for micro_batch in [3, 100] {
-        let mut config = config(micro_batch, weights.clone());
-        config.losses.masking.probability = 0.0;
-        let (losses, gradients, _) = run(config);
-        assert!(losses.accumulated && losses.parts.is_empty() && gradients.is_empty());
-        assert_eq!(losses.total.double_value(&[]), 0.0);
-    }
-}
-
-#[test]
 fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
-    let classified = KnowledgeTaskConfig {
-        object_entailment: ObjectEntailment::Classification,
-        ..config(3, LossWeights { description_mlm: 0.5, mep: 0.3, ..LossWeights::default() })
-    };
-    for small in [config(3, LossWeights::default()), classified] {
-        let large = KnowledgeTaskConfig { micro_batch: 100, ..small.clone() };
-        let (whole, gradients, state) = run(large);
+    let by = [ObjectEntailment::Contrastive, ObjectEntailment::Classification];
+    let tasks: [&dyn Fn(&Setting) -> Box<dyn Task + '_>; 3] = [
+        &|setting| Box::new(setting.entity_prediction(&losses_config())),
+        &|setting| Box::new(setting.object_entailment(by[0])),
+        &|setting| Box::new(setting.object_entailment(by[1])),
+    ];
+    for (make, name) in tasks.into_iter().zip(["mep", "oe", "oe"]) {
+        let (whole, gradients, state) = run(make, None);
         assert!(!whole.accumulated);
-        let (cut, cut_gradients, cut_state) = run(small);
+        assert_eq!(whole.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [name]);
+        let (cut, cut_gradients, cut_state) = run(make, Some(3));
         assert!(cut.accumulated);
         let near = |a: &Tensor, b: &Tensor| {
             let (a, b) = (a.double_value(&[]), b.double_value(&[]));
             assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} and {b}");
         };
         near(&cut.total, &whole.total);
+        near(&cut.parts[0].1, &whole.parts[0].1);
         assert_eq!(cut.tokens, whole.tokens);
-        for (name, loss) in &whole.parts {
-            let (_, part) = cut.parts.iter().find(|(other, _)| other == name).unwrap();
-            near(part, loss);
-        }
         assert_eq!(gradients.len(), cut_gradients.len());
         for ((name, want), (other, got)) in gradients.iter().zip(&cut_gradients) {
             assert_eq!(name, other);
@@ -167,22 +178,19 @@ fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
 
 #[test]
 fn mentions_of_another_language_are_no_candidates() {
-    let model = model(4000);
     let triples = triples(1);
     let mut mentions = examples(11);
     for (k, example) in mentions.iter_mut().enumerate() {
         example.language = Language::new(["en", "es"][k % 2]).unwrap();
     }
-    let only = LossWeights { mlm: 0.0, oe: 0.0, ..LossWeights::default() };
     let loss = |mentions: &[MentionExample], within: ContrastWithin| {
-        let files = prepared(mentions, &triples);
-        let heads = heads(&model, &files.data);
-        let mut config = config(100, only.clone());
-        config.losses.contrast_within = within;
-        config.losses.queue.start = QueueStart::Empty;
+        let setting = Setting::new(mentions, &triples);
+        let mut losses = losses_config();
+        losses.contrast_within = within;
+        losses.queue.start = QueueStart::Empty;
         let batch: Vec<usize> = (0..mentions.len()).collect();
-        let mut task = task(&model, &heads, &files.data, config, batch.len());
-        task.losses(&mut step(&batch)).unwrap().total.double_value(&[])
+        let mut task = begun(setting.entity_prediction(&losses), batch.len());
+        task.losses(&mut step(&batch, None)).unwrap().total.double_value(&[])
     };
     let of = |rest: usize| -> Vec<MentionExample> {
         mentions.iter().skip(rest).step_by(2).cloned().collect()
@@ -197,12 +205,15 @@ fn mentions_of_another_language_are_no_candidates() {
 }
 
 #[test]
-fn weights_of_zero_leave_a_loss_out() {
-    let only = LossWeights { mlm: 0.0, oe: 0.0, ..LossWeights::default() };
-    let (losses, gradients, _) = run(config(100, only));
-    assert_eq!(losses.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["mep"]);
+fn each_task_trains_its_heads_alone() {
+    let (_, gradients, _) =
+        run(|setting| Box::new(setting.entity_prediction(&losses_config())), None);
     assert!(gradients.iter().all(|(name, _)| !name.contains("oe_") && !name.contains("lm_head")));
     assert!(gradients.iter().any(|(name, _)| name.contains("mep_query")));
+    let by = ObjectEntailment::Contrastive;
+    let (_, gradients, _) = run(|setting| Box::new(setting.object_entailment(by)), None);
+    assert!(gradients.iter().all(|(name, _)| !name.contains("mep_") && !name.contains("lm_head")));
+    assert!(gradients.iter().any(|(name, _)| name.contains("oe_query")));
 }
 
 #[test]
@@ -217,34 +228,56 @@ fn the_query_is_the_state_of_a_mask_token() {
 }
 
 #[test]
-fn triples_can_be_trained_alone() {
-    let model = model(4000);
-    let files = prepared(&examples(3), &triples(1));
-    let heads = heads(&model, &files.data);
-    let only = LossWeights { mlm: 0.0, mep: 0.0, ..LossWeights::default() };
-    let mut task = task(&model, &heads, &files.data, config(100, only), 5);
-    let losses = task.losses(&mut step(&[0, 1, 2, 3, 4])).unwrap();
-    assert_eq!(losses.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["oe"]);
+fn examples_of_the_last_batch_are_named() {
+    let setting = Setting::new(&examples(3), &triples(1));
+    let task = begun(setting.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
+    // A batch is full though there are fewer mentions.
+    let task = begun(setting.entity_prediction(&losses_config()), 5);
+    assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
 }
 
 #[test]
-fn the_fingerprint_names_mentions_triples_and_options() {
-    let model = model(4000);
-    let hash = |mentions: u32, seed: u64, weights: LossWeights| {
-        let files = prepared(&examples(mentions), &triples(seed));
-        let heads = heads(&model, &files.data);
-        let task = task(&model, &heads, &files.data, config(100, weights), 5);
+fn masked_lm_reads_passages_or_descriptions() {
+    let setting = Setting::new(&examples(11), &triples(1));
+    let model = &setting.model;
+    let data = &setting.files.data;
+    let row = |task: MlmTask<'_>| {
+        let task = begun(task, 4);
+        (0..4).map(|index| task.example(index).input_ids).collect::<Vec<_>>()
+    };
+    let passages = row(data.masked_lm(model, specials(), &Default::default()).unwrap());
+    let descriptions = row(data.description_lm(model, specials(), &Default::default()).unwrap());
+    let all = examples(11);
+    assert!(passages.iter().all(|ids| all.iter().any(|one| one.input_ids == *ids)));
+    assert!(descriptions.iter().all(|ids| all.iter().any(|one| one.description_ids == *ids)));
+}
+
+#[test]
+fn the_fingerprint_names_examples_and_options() {
+    let hash = |task: &dyn Task| {
         let mut fingerprint = trainer::Fingerprint::new();
         task.fingerprint(&mut fingerprint);
         fingerprint.finish().unwrap()
     };
-    let weights = LossWeights::default;
-    let first = hash(11, 1, weights());
-    assert_eq!(first, hash(11, 1, weights()));
-    assert_ne!(first, hash(22, 1, weights()));
-    assert_ne!(first, hash(11, 2, weights()));
-    assert_ne!(first, hash(11, 1, LossWeights { mep: 0.5, ..weights() }));
+    let mentions = |count: u32, temperature: f64| {
+        let setting = Setting::new(&examples(count), &triples(1));
+        let losses =
+            KnowledgeLossConfig { mep: ContrastConfig::released(temperature), ..losses_config() };
+        hash(&setting.entity_prediction(&losses))
+    };
+    let first = mentions(11, 0.2);
+    assert_eq!(first, mentions(11, 0.2));
+    assert_ne!(first, mentions(22, 0.2));
+    assert_ne!(first, mentions(11, 0.3));
+    let triples = |seed: u64, by: ObjectEntailment| {
+        let setting = Setting::new(&examples(11), &triples(seed));
+        hash(&setting.object_entailment(by))
+    };
+    let first = triples(1, ObjectEntailment::Contrastive);
+    assert_eq!(first, triples(1, ObjectEntailment::Contrastive));
+    assert_ne!(first, triples(2, ObjectEntailment::Contrastive));
+    assert_ne!(first, triples(1, ObjectEntailment::Classification));
 }
 
 #[test]
@@ -258,14 +291,14 @@ fn languages_are_numbered_in_order() {
 
 #[test]
 fn low_precision_changes_little_in_one_graph_and_in_two_passes() {
-    let model = model(4000);
-    let files = prepared(&examples(11), &triples(1));
-    let heads = heads(&model, &files.data);
-    let mut parameters = model.named_parameters();
-    parameters.extend(heads.named_parameters());
-    for micro_batch in [3, 100] {
-        let config = config(micro_batch, LossWeights::default());
-        let task = || task(&model, &heads, &files.data, config.clone(), 11);
-        assert_bf16_is_near_f32(&parameters, task, &(0..11).collect::<Vec<usize>>());
+    let setting = Setting::new(&examples(11), &triples(1));
+    let batch: Vec<usize> = (0..11).collect();
+    let parameters = setting.parameters();
+    for micro_batch in [None, Some(3)] {
+        let entities = || begun(setting.entity_prediction(&losses_config()), 11);
+        assert_bf16_is_near_f32_in(&parameters, entities, &batch, micro_batch);
+        let by = ObjectEntailment::Contrastive;
+        let objects = || begun(setting.object_entailment(by), 11);
+        assert_bf16_is_near_f32_in(&parameters, objects, &batch, micro_batch);
     }
 }

@@ -1,0 +1,41 @@
+//! A contrast over all rows of a step, and the vectors that it compares.
+use objectives::cached_step;
+use tch::Tensor;
+use torch_ext::Part;
+use trainer::StepLosses;
+
+use crate::{Error, Result};
+
+/// The loss of a step, logged as `name`. `embed` gives the hidden states of some rows, two kinds,
+/// `[b, H]` each, and `loss` gets those of all rows: in one graph, or, where `micro_batch` rows fit
+/// memory at once, in two passes with the gradients of the whole batch.
+pub(super) fn contrast<T>(
+    name: &'static str,
+    rows: &[T],
+    micro_batch: Option<usize>,
+    device: tch::Device,
+    embed: impl Fn(&[T]) -> Result<[Tensor; 2]>,
+    loss: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<StepLosses> {
+    let Some(size) = micro_batch.filter(|&size| size < rows.len()) else {
+        let [queries, keys] = embed(rows)?;
+        return Ok(StepLosses::single(name, loss(&queries, &keys)?));
+    };
+    let micro_batches = Part::cut(rows, size);
+    let embed = |rows: &&[T]| embed(rows).map(Vec::from);
+    let loss = cached_step(&micro_batches, device, embed, |states| match states {
+        [queries, keys] => loss(queries, keys),
+        _ => Err(Error::data("hidden states", "two kinds", states.len())),
+    })?;
+    Ok(StepLosses { accumulated: true, ..StepLosses::single(name, loss) })
+}
+
+/// A number for an entity, the same for equal names.
+pub(super) fn number_of(entity: &str) -> i64 {
+    trainer::seed_for(0, entity, 0) & i64::MAX
+}
+
+/// Numbers as an i64 tensor on `device`.
+pub(super) fn ids(values: &[i64], device: tch::Device) -> Result<Tensor> {
+    Ok(torch_ext::upload(&Tensor::f_from_slice(values)?, device)?)
+}

@@ -1,0 +1,62 @@
+//! Languages as domains of batch norm.
+use std::collections::{BTreeMap, BTreeSet};
+
+use kg_triples::Language;
+
+use crate::{Error, Result};
+
+/// The languages of mentions and descriptions as domains of domain-specific batch norm, see
+/// [`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains).
+///
+/// # Example
+/// ```
+/// use tasks::knowledge::LanguageDomains;
+///
+/// let domains = LanguageDomains::of(&["en".parse()?, "de".parse()?].into());
+/// assert_eq!((domains.count(), domains.ids(["en".parse()?])?), (2, vec![1]));
+/// assert!(domains.ids(["fr".parse()?]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LanguageDomains(BTreeMap<Language, usize>);
+
+impl LanguageDomains {
+    /// These languages, in alphabetical order.
+    pub fn of(languages: &BTreeSet<Language>) -> Self {
+        Self(languages.iter().copied().zip(0..).collect())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The domain of each row, in `0..count`, from the row's language.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming a language that did not occur.
+    pub fn ids(&self, languages: impl IntoIterator<Item = Language>) -> Result<Vec<usize>> {
+        let id = |language: Language| {
+            self.0.get(&language).copied().ok_or_else(|| {
+                let known = self.0.keys().map(Language::as_str).collect::<Vec<_>>().join(", ");
+                Error::data("language of a row", format!("one of {known}"), language)
+            })
+        };
+        languages.into_iter().map(id).collect()
+    }
+}
+
+/// The domains of rows in these languages; empty, which means one domain for all, without
+/// `domains`.
+pub(super) fn domain_ids(
+    domains: Option<&LanguageDomains>,
+    languages: impl IntoIterator<Item = Language>,
+) -> Result<Vec<usize>> {
+    domains.map_or_else(|| Ok(Vec::new()), |domains| domains.ids(languages))
+}
+
+/// The domains of triples: one, since in a batch a language has too few of them to be normalised by
+/// themselves.
+pub(super) fn one_domain(norm_by_language: bool, rows: usize) -> Vec<usize> {
+    if norm_by_language { vec![0; rows] } else { Vec::new() }
+}

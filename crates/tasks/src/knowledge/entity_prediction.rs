@@ -1,0 +1,215 @@
+//! Masked entity prediction (XLM-K, §3.2).
+use std::collections::{BTreeMap, BTreeSet};
+
+use kg_triples::Language;
+use kg_triples::knowledge::MentionExample;
+use objectives::masking::{EntityMaskingConfig, MaskingVocab, entity_masking};
+use objectives::{ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction};
+use tch::{Kind, Tensor};
+use trainer::{
+    Endless, ExampleRecord, ExampleStream, Examples, Fingerprint, ShardedJsonl, Step, StepLosses,
+    Task, TaskError, TensorMap,
+};
+use xlmr_model::{KnowledgeHeads, SpecialTokens};
+
+use super::contrast::{contrast, ids, number_of};
+use super::domains::domain_ids;
+use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
+use crate::masked_lm::masking_vocab;
+use crate::pooling::{at_positions, encode, pooled};
+use crate::{Encoder, Error, Result};
+
+/// Masked entity prediction as a training task (XLM-K, Jiang et al. 2022, §3.2, Eq. 1, 2 and 5): a
+/// masked mention is contrasted with the description of its entity in another language, among
+/// those of the batch and of a queue. Logged as `mep`.
+///
+/// A batch is always full, since a contrast over fewer rows would be another loss: the examples
+/// begin anew where they end. Micro-batches change neither loss, gradients nor queue.
+pub struct EntityPredictionTask<'a> {
+    model: &'a dyn Encoder,
+    heads: &'a KnowledgeHeads,
+    losses: KnowledgeLossConfig,
+    vocab: MaskingVocab,
+    stream: ExampleStream<Endless<ShardedJsonl<MentionExample>>>,
+    /// `None`: one batch-norm domain for all languages.
+    domains: Option<LanguageDomains>,
+    /// The group of each language whose mentions are contrasted with each other alone, an index of
+    /// the queues; empty: one group of all.
+    groups: BTreeMap<Language, usize>,
+    /// The queue of each group of mentions.
+    queues: Vec<NegativeQueue>,
+}
+
+impl<'a> EntityPredictionTask<'a> {
+    /// The task on the mentions of `data`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for options that mean nothing; [`Error::Data`] naming the line that the
+    /// model cannot read; [`Error::Loss`] if a queue cannot be made; as [`masking_vocab`].
+    pub fn new(
+        model: &'a dyn Encoder,
+        specials: SpecialTokens,
+        heads: &'a KnowledgeHeads,
+        losses: &KnowledgeLossConfig,
+        data: &KnowledgeData,
+    ) -> Result<Self> {
+        losses.validate()?;
+        data.mentions.expect_fit(model)?;
+        let groups = groups(&data.mentions.passage_languages, losses.contrast_within);
+        let queue = |group: i64| -> Result<NegativeQueue> {
+            let seed = losses.queue.seed.wrapping_add(2 * group);
+            let config = QueueConfig { seed, ..losses.queue.clone() };
+            let options = (Kind::Float, model.device());
+            Ok(NegativeQueue::new(model.hidden_size(), options, &config)?)
+        };
+        let queues = (0i64..).take(groups.len().max(1)).map(queue).collect::<Result<_>>()?;
+        let tokens = |one: &MentionExample| one.input_ids.len() + one.description_ids.len();
+        Ok(Self {
+            model,
+            heads,
+            vocab: masking_vocab(model, specials)?,
+            stream: ExampleStream::new(Endless::new(data.mention_lines()?), tokens),
+            domains: losses.norm_by_language.then(|| LanguageDomains::of(data.languages())),
+            groups,
+            queues,
+            losses: losses.clone(),
+        })
+    }
+
+    /// The mean over mentions, each contrasted within its group; `mentions` and `descriptions` are
+    /// hidden states, `[b, H]` each.
+    fn loss(&mut self, mentions: &Tensor, descriptions: &Tensor) -> Result<Tensor> {
+        let examples = self.stream.batch();
+        let domains = self.domains.as_ref();
+        let of_mentions = domain_ids(domains, examples.iter().map(|one| one.language))?;
+        let of_descriptions =
+            domain_ids(domains, examples.iter().map(|one| one.description_language))?;
+        let query = self.heads.mep_query(mentions, &of_mentions, true)?; // [b, H]
+        let key = self.heads.mep_key(descriptions, &of_descriptions, true)?; // [b, H]
+        let entities: Vec<i64> = examples.iter().map(|one| number_of(&one.entity)).collect();
+        let entities = ids(&entities, query.device())?;
+        let group_of = |one: &MentionExample| self.groups.get(&one.language).copied().unwrap_or(0);
+        let groups: Vec<usize> = examples.iter().map(group_of).collect();
+        let mut losses = Vec::new();
+        for (group, queue) in self.queues.iter_mut().enumerate() {
+            let in_group = (0i64..).zip(&groups).filter(|(_, other)| **other == group);
+            let rows: Vec<i64> = in_group.map(|(row, _)| row).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let fraction = rows.len() as f64 / groups.len() as f64;
+            let rows = ids(&rows, query.device())?;
+            let select = |tensor: &Tensor| tensor.f_index_select(0, &rows);
+            let entities = select(&entities)?;
+            let loss = masked_entity_prediction(
+                &select(&query)?,
+                &select(&key)?,
+                queue,
+                &ContrastRows { ids: Some(&entities), valid: None },
+                &self.losses.mep,
+            )?;
+            losses.push(loss.f_mul_scalar(fraction)?);
+        }
+        Ok(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?)
+    }
+}
+
+/// The group of each language whose mentions are contrasted with each other alone; none where all
+/// are.
+fn groups(languages: &BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
+    match within {
+        ContrastWithin::All => BTreeMap::new(),
+        ContrastWithin::MentionLanguage => languages.iter().copied().zip(0..).collect(),
+    }
+}
+
+/// A masked mention and the description of its entity.
+pub(super) struct MentionPair {
+    /// Token ids of the passage, `[L]`.
+    pub(super) input_ids: Vec<u32>,
+    /// Where the mention begins, below L.
+    pub(super) position: usize,
+    /// Token ids of the description.
+    description_ids: Vec<u32>,
+}
+
+/// The passage with its mention masked.
+pub(super) fn mask_mention(
+    example: &MentionExample,
+    vocab: &MaskingVocab,
+    config: &MentionMasking,
+) -> Result<MentionPair> {
+    let config =
+        EntityMaskingConfig { span_mask: config.span_mask, ..EntityMaskingConfig::default() };
+    let span = example.mention.start..example.mention.end;
+    let tokens = (&example.input_ids).into();
+    let masked = entity_masking(tokens, &[span], vocab, example.passage, &config)?;
+    let position =
+        masked.queries.first().map(|query| query.position).ok_or_else(|| {
+            Error::data(format!("passage {}", example.passage), "a mention", "none")
+        })?;
+    let description_ids = example.description_ids.clone();
+    Ok(MentionPair { input_ids: masked.input_ids, position, description_ids })
+}
+
+impl Task for EntityPredictionTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Streamed(&mut self.stream)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("losses", &self.losses);
+        self.stream.fingerprint(fingerprint);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let mask = |one: &MentionExample| mask_mention(one, &self.vocab, &self.losses.mention);
+        let rows = self.stream.batch().iter().map(mask).collect::<Result<Vec<_>>>()?;
+        let tokens = rows.iter().map(|row| row.input_ids.len() + row.description_ids.len());
+        let tokens = tokens.sum::<usize>() as u64;
+        let model = self.model;
+        let pooling = self.losses.pooling;
+        let embed = |rows: &[MentionPair]| {
+            let passages: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
+            let positions: Vec<usize> = rows.iter().map(|row| row.position).collect();
+            let descriptions: Vec<&[u32]> =
+                rows.iter().map(|row| row.description_ids.as_slice()).collect();
+            Ok([
+                at_positions(&encode(model, &passages, true)?, &positions)?,
+                pooled(model, &descriptions, pooling, true)?,
+            ])
+        };
+        let loss = |mentions: &Tensor, descriptions: &Tensor| self.loss(mentions, descriptions);
+        let losses = contrast("mep", &rows, step.micro_batch, model.device(), embed, loss)?;
+        Ok(StepLosses { tokens: Some(tokens), ..losses })
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let record = |one: &MentionExample| ExampleRecord {
+            id: Some(one.id.clone()),
+            input_ids: one.input_ids.clone(),
+        };
+        self.stream.batch().get(index).map(record).unwrap_or_default()
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        let mut state = self.heads.named_buffers();
+        for (group, queue) in self.queues.iter().enumerate() {
+            let tensors = queue.tensors()?.into_iter();
+            state.extend(tensors.map(|(part, tensor)| (format!("queue.{group}.{part}"), tensor)));
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        self.heads.restore_buffers(state)?;
+        for (group, queue) in self.queues.iter_mut().enumerate() {
+            queue.restore(|part| state.get(&format!("queue.{group}.{part}")))?;
+        }
+        Ok(())
+    }
+}

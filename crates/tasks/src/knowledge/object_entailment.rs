@@ -1,0 +1,132 @@
+//! Object entailment (XLM-K, §3.3).
+use kg_triples::knowledge::EntailmentExample;
+use objectives::{
+    ContrastRows, LinearCrossEntropyConfig, NegativeQueue, QueueConfig, object_entailment,
+    relation_classification,
+};
+use tch::{Kind, Tensor};
+use trainer::{
+    Endless, ExampleRecord, ExampleStream, Examples, Fingerprint, ShardedJsonl, Step, StepLosses,
+    Task, TaskError, TensorMap,
+};
+use xlmr_model::KnowledgeHeads;
+
+use super::contrast::{contrast, ids, number_of};
+use super::domains::one_domain;
+use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
+use crate::pooling::pooled;
+use crate::{Encoder, Result};
+
+/// Object entailment as a training task (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5): the
+/// description of a subject, with a relation, is contrasted with the description of the object,
+/// among those of the batch and of a queue; or the relation is read off both. Logged as `oe`.
+///
+/// A batch is always full, as of [`EntityPredictionTask`](super::EntityPredictionTask).
+pub struct ObjectEntailmentTask<'a> {
+    model: &'a dyn Encoder,
+    heads: &'a KnowledgeHeads,
+    by: ObjectEntailment,
+    losses: KnowledgeLossConfig,
+    stream: ExampleStream<Endless<ShardedJsonl<EntailmentExample>>>,
+    queue: NegativeQueue,
+}
+
+impl<'a> ObjectEntailmentTask<'a> {
+    /// The task on the triples of `data`.
+    ///
+    /// # Errors
+    /// As [`EntityPredictionTask::new`](super::EntityPredictionTask::new).
+    pub fn new(
+        model: &'a dyn Encoder,
+        heads: &'a KnowledgeHeads,
+        by: ObjectEntailment,
+        losses: &KnowledgeLossConfig,
+        data: &KnowledgeData,
+    ) -> Result<Self> {
+        losses.validate()?;
+        data.triples.expect_fit(model)?;
+        let seed = losses.queue.seed.wrapping_add(1);
+        let queue = QueueConfig { seed, ..losses.queue.clone() };
+        let options = (Kind::Float, model.device());
+        let tokens = |one: &EntailmentExample| one.subject_ids.len() + one.object_ids.len();
+        Ok(Self {
+            model,
+            heads,
+            by,
+            losses: losses.clone(),
+            stream: ExampleStream::new(Endless::new(data.triple_lines()?), tokens),
+            queue: NegativeQueue::new(model.hidden_size(), options, &queue)?,
+        })
+    }
+
+    /// The mean over triples; hidden states, `[b, H]` each.
+    fn loss(&mut self, subjects: &Tensor, objects: &Tensor) -> Result<Tensor> {
+        let examples = self.stream.batch();
+        let relations: Vec<i64> = examples.iter().map(|one| i64::from(one.relation)).collect();
+        let relations = Tensor::f_from_slice(&relations)?; // checked on the CPU, then uploaded
+        if self.by == ObjectEntailment::Classification {
+            let (weight, bias) = self.heads.relation_classifier();
+            let config = LinearCrossEntropyConfig::default();
+            let bias = Some(bias);
+            return Ok(relation_classification(
+                subjects, objects, weight, bias, &relations, &config,
+            )?);
+        }
+        let domains = one_domain(self.losses.norm_by_language, examples.len());
+        let query = self.heads.oe_query(subjects, &relations, &domains, true)?; // [b, H]
+        let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
+        let objects: Vec<i64> = examples.iter().map(|one| number_of(&one.object)).collect();
+        let objects = ids(&objects, query.device())?;
+        let rows = ContrastRows { ids: Some(&objects), valid: None };
+        Ok(object_entailment(&query, &key, &mut self.queue, &rows, &self.losses.oe)?)
+    }
+}
+
+impl Task for ObjectEntailmentTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Streamed(&mut self.stream)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("by", &self.by).serialize("losses", &self.losses);
+        self.stream.fingerprint(fingerprint);
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows = self.stream.batch().to_vec();
+        let model = self.model;
+        let pooling = self.losses.pooling;
+        let embed = |rows: &[EntailmentExample]| {
+            let subjects: Vec<&[u32]> = rows.iter().map(|row| row.subject_ids.as_slice()).collect();
+            let objects: Vec<&[u32]> = rows.iter().map(|row| row.object_ids.as_slice()).collect();
+            Ok([pooled(model, &subjects, pooling, true)?, pooled(model, &objects, pooling, true)?])
+        };
+        let loss = |subjects: &Tensor, objects: &Tensor| self.loss(subjects, objects);
+        Ok(contrast("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let record = |one: &EntailmentExample| ExampleRecord {
+            id: Some(format!("{} {} {}", one.subject, one.relation_id, one.object)),
+            input_ids: one.subject_ids.clone(),
+        };
+        self.stream.batch().get(index).map(record).unwrap_or_default()
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        let mut state = self.heads.named_buffers();
+        let tensors = self.queue.tensors()?.into_iter();
+        state.extend(tensors.map(|(part, tensor)| (format!("queue.{part}"), tensor)));
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        self.heads.restore_buffers(state)?;
+        self.queue.restore(|part| state.get(&format!("queue.{part}")))?;
+        Ok(())
+    }
+}
