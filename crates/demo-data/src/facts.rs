@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use kg_triples::{KnowledgeGraph, Language, each_once};
 
-use crate::questions::TemplateSet;
+use crate::questions::template::TemplateSet;
 use crate::split::{EntitySplit, SplitHeads};
 
 /// The languages of the demo.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use demo_data::questions::{QuestionConfig, QuestionSet, TemplateSet, build_questions};
+use crate::questions::build::build_questions;
+use crate::questions::item::{QuestionConfig, QuestionSet};
+use crate::questions::template::TemplateSet;
 use kg_triples::{KnowledgeGraph, Language};
 
-use crate::common::{data, heads, one_set};
+use super::common::{data, heads, one_set};
 
 fn graph() -> KnowledgeGraph {
     KnowledgeGraph::read_dir(data("demo/kg")).unwrap()
