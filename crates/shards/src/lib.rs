@@ -13,7 +13,7 @@ mod shuffled_lines;
 mod stream;
 mod zipped;
 
-pub use endless::{Endless, EndlessPosition};
+pub use endless::Endless;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 #[cfg(feature = "parquet")]
@@ -22,6 +22,6 @@ pub use prepared::{FileDigest, Manifest, Preparation, Preparing};
 pub use seed::{hash_of, rng_for, seed_for, use_rng};
 pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};
-pub use shuffled_lines::{ReadingPlace, ShardPosition, ShuffleConfig, ShuffledLines};
+pub use shuffled_lines::{ShardPosition, ShuffleConfig, ShuffledLines};
 pub use stream::{BatchStream, ExampleSource, ExampleStream, SourceError, StreamedBatch};
 pub use zipped::Zipped;
