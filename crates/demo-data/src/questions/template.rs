@@ -111,8 +111,8 @@ impl TemplateSet {
     /// begin with `#` are comments.
     ///
     /// # Errors
-    /// [`kg_triples::Error::Io`], [`kg_triples::Error::Header`], and [`kg_triples::Error::Row`] with
-    /// file, line and column.
+    /// [`kg_triples::Error::Io`], [`kg_triples::Error::Header`], and [`kg_triples::Error::Row`]
+    /// with file, line and column.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, kg_triples::Error> {
         let path = path.as_ref();
         let text = whole_file::read_to_string(path).map_err(|source| kg_triples::Error::Io {
