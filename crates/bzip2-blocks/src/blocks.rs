@@ -7,7 +7,7 @@ use super::decode::{Decoder, Failure};
 use super::pool::{Piece, Pool};
 use super::segments::{LONGEST, Segments, header_level};
 
-/// What is said of bytes behind the last stream.
+/// The error for bytes behind the last stream.
 const TRAILING: &str = "expected the end of the file or another stream, got other data";
 
 /// A place in a bzip2 file from which it can be decoded: where a stream or one of its blocks

@@ -29,7 +29,7 @@ pub struct ReadPosition {
 
 /// Reads the unpacked bytes of a bzip2 file; see [the crate](crate) for errors and memory.
 ///
-/// It is its own buffer, so [`BufRead`] needs no other around it, and after a line has been read
+/// It is buffered, so [`BufRead`] needs no other buffer around it, and after a line has been read
 /// [`position`](Self::position) is the place behind this line.
 ///
 /// After an error each read gives this error again.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use kg_triples::{KnowledgeGraph, Language, each_once};
 
-use crate::questions::TemplateSet;
-use crate::split::{EntitySplit, SplitHeads};
+use crate::questions::template::TemplateSet;
+use crate::split::{EntitySplit, SplitIds};
 
 /// The languages of the demo.
 pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
@@ -32,7 +32,7 @@ impl Facts {
     ///
     /// # Errors
     /// Naming a file that cannot be read or a value that cannot be used.
-    pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitHeads)> {
+    pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitIds)> {
         each_once("languages", &self.languages)?;
         let graph = KnowledgeGraph::read_dir(&self.kg)?;
         let split = self.split.divide(&graph)?;

@@ -1,12 +1,32 @@
-//! `demo-data`: stand-ins for data that cannot be shipped, each as a prepared folder.
+//! `demo-data`: stand-ins for data that cannot be shipped, each as a prepared folder: questions,
+//! inference pairs, clozes and search results made from the embedded data. What is synthetic stands
+//! in the help of each command. No library and no recipe depends on this program: they read the
+//! folders that it prepares.
+mod cloze_questions;
+mod corpus;
+mod facts;
+mod probes;
+mod questions;
+mod search;
+mod seed;
+mod split;
+mod stand_in;
+mod xquad;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use demo_data::probes::{Clozes, Inference};
-use demo_data::questions::FactQuestions;
-use demo_data::{ClozeQuestions, CorpusConfig, Search, StandIn, XquadSplit};
 use whole_file::cli;
+
+use crate::cloze_questions::ClozeQuestions;
+use crate::corpus::CorpusConfig;
+use crate::probes::cloze::Clozes;
+use crate::probes::inference::Inference;
+use crate::questions::fact_questions::FactQuestions;
+use crate::search::Search;
+use crate::stand_in::StandIn;
+use crate::xquad::XquadSplit;
 
 /// Stand-ins for data that cannot be shipped, made from the embedded data.
 ///
@@ -111,3 +131,6 @@ fn prepare<T: StandIn + Args>(args: &Prepared<T>) -> anyhow::Result<()> {
     let counts = serde_json::to_string_pretty(&counts)?;
     Ok(cli::print(&format!("{}: {counts}\n", args.out.display()))?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,7 +233,8 @@ mod tests {
         let config = config("es");
         let index = Index::new(texts.to_vec(), &config, StopWords::new(["the"], Units::Words));
         // Okapi BM25 with idf = ln(1 + (N - n + 0.5) / (n + 0.5)), by loops.
-        let terms = |own: &Document| Terms.tokenize(&format!("{}\n{}", own.title, own.text));
+        let terms =
+            |document: &Document| Terms.tokenize(&format!("{}\n{}", document.title, document.text));
         let all: Vec<Vec<String>> = texts.iter().map(terms).collect();
         let mean = all.iter().map(Vec::len).sum::<usize>() as f64 / all.len() as f64;
         let score = |document: &Vec<String>, term: &str| {
@@ -272,7 +273,7 @@ mod tests {
         let first: Vec<&str> =
             file.articles().take(8).flatten().map(|own| own.question.as_str()).collect();
         assert_eq!(one.iter().map(|own| own.query.as_str()).collect::<Vec<_>>(), first);
-        for document in one.iter().flat_map(|own| &own.documents) {
+        for document in one.iter().flat_map(|query| &query.documents) {
             let (_, snippet) = document.title.rsplit_once(": ").unwrap();
             assert!(snippet.chars().count() <= 40);
         }

@@ -31,18 +31,18 @@ fn shares(text: &str) -> Result<[f64; 3], String> {
     shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())
 }
 
-/// Head entities by split: disjoint, together all heads of the graph.
+/// Ids of head entities or questions by split: disjoint, together all there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SplitHeads {
-    /// Heads to train on.
+pub struct SplitIds {
+    /// To train on.
     pub train: BTreeSet<String>,
-    /// Heads to tune on.
+    /// To tune on.
     pub dev: BTreeSet<String>,
-    /// Heads to report on.
+    /// To report on.
     pub test: BTreeSet<String>,
 }
 
-impl SplitHeads {
+impl SplitIds {
     /// The heads of each split, by its name.
     pub fn each(&self) -> [(&'static str, &BTreeSet<String>); 3] {
         [("train", &self.train), ("dev", &self.dev), ("test", &self.test)]
@@ -54,7 +54,7 @@ impl EntitySplit {
     ///
     /// # Errors
     /// [`kg_triples::Error::Config`] unless the shares lie in 0..=1 and add up to 1.
-    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitHeads, kg_triples::Error> {
+    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitIds, kg_triples::Error> {
         let shares = self.shares;
         let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
         if !valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
@@ -72,7 +72,7 @@ impl EntitySplit {
         let [train, dev, _] = shares;
         let dev = total * (train + dev);
         let train = total * train;
-        let mut split = SplitHeads::default();
+        let mut split = SplitIds::default();
         for (number, head) in heads.into_iter().enumerate() {
             // The middle of entity n is n + 0.5, so comparing it rounds the border.
             let middle = number as f64 + 0.5;

@@ -7,6 +7,7 @@ use mlqa_eval::{Dataset, Language};
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
+use crate::split::SplitIds;
 use crate::stand_in::{Files, StandIn, json_of};
 
 /// XQuAD's questions, divided by article: no text that is tested was trained on in any language.
@@ -32,14 +33,6 @@ pub struct XquadSplit {
     pub seed: u64,
 }
 
-/// Ids of the questions of each split.
-#[derive(Default)]
-struct Ids {
-    train: BTreeSet<String>,
-    dev: BTreeSet<String>,
-    test: BTreeSet<String>,
-}
-
 impl XquadSplit {
     fn read(&self, language: Language) -> Result<Dataset> {
         let dataset = Dataset::read(self.xquad.join(format!("xquad.{language}.json")))?;
@@ -49,7 +42,7 @@ impl XquadSplit {
     }
 
     /// Divides the articles of one file.
-    fn divide(&self, all: &Dataset) -> Result<Ids> {
+    fn divide(&self, all: &Dataset) -> Result<SplitIds> {
         let articles: Vec<_> = all.articles().collect();
         let mut order: Vec<usize> = (0..articles.len()).collect();
         let total = articles.len() as f64;
@@ -69,7 +62,7 @@ impl XquadSplit {
                 (share(*train), share(*dev))
             }
         };
-        let mut ids = Ids::default();
+        let mut ids = SplitIds::default();
         for (place, number) in order.into_iter().enumerate() {
             let split = match place {
                 place if place < train => &mut ids.train,
@@ -106,7 +99,7 @@ impl StandIn for XquadSplit {
         let mut files = Files::new();
         for &language in &self.languages {
             let all = self.read(language)?;
-            for (split, chosen) in [("train", &ids.train), ("dev", &ids.dev), ("test", &ids.test)] {
+            for (split, chosen) in ids.each() {
                 if chosen.is_empty() {
                     continue;
                 }
@@ -118,8 +111,7 @@ impl StandIn for XquadSplit {
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }
         }
-        let counts = [&ids.train, &ids.dev, &ids.test].map(BTreeSet::len);
-        let [train, dev, test] = counts;
+        let [train, dev, test] = ids.each().map(|(_, ids)| ids.len());
         Ok((files, json!({ "train": train, "dev": dev, "test": test })))
     }
 }

@@ -29,6 +29,6 @@ pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;
 pub use sample::{Coverage, MissingRelation, SampleConfig, SampleReport, sample, sample_folder};
 pub use sequence::{
-    BuildReport, DropReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
-    build_sequences, build_sequences_for_pairs,
+    BuildReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
+    build_sequences,
 };

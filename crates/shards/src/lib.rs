@@ -12,7 +12,7 @@ mod shards;
 mod shuffled_lines;
 mod stream;
 
-pub use endless::{Endless, EndlessPosition};
+pub use endless::Endless;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 #[cfg(feature = "parquet")]
@@ -21,5 +21,5 @@ pub use prepared::{FileDigest, Manifest, Preparation, Preparing};
 pub use seed::{hash_of, rng_for, seed_for, use_rng};
 pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};
-pub use shuffled_lines::{ReadingPlace, ShardPosition, ShuffleConfig, ShuffledLines};
+pub use shuffled_lines::{ShardPosition, ShuffleConfig, ShuffledLines};
 pub use stream::{BatchStream, ExampleSource, ExampleStream, SourceError, StreamedBatch};

@@ -205,7 +205,7 @@ impl ShuffledLines {
     }
 
     /// The next line of the epoch, without its end; `None` after the last one. Blank lines are
-    /// passed over.
+    /// skipped.
     ///
     /// # Errors
     /// [`Error::File`] naming a file that cannot be read, or that changed.

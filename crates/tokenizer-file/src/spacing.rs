@@ -62,7 +62,7 @@ impl Spacing {
     }
 
     /// Whether a word begins right after `before`, though no space stands there: after a comma for
-    /// BERT's tokenizer, which tells words by its own rules and marks the pieces that go on.
+    /// BERT's tokenizer, which splits words by other rules and marks the pieces that continue one.
     ///
     /// # Errors
     /// Those of `Tokenizer::encode_fast`.

@@ -45,7 +45,11 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
     // One that is named so and cut before it says so is incomplete, too.
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     let packed = head == GZIP || named && head.len() < GZIP.len();
-    let source: Source = Cursor::new(head).chain(source).into_source(packed);
+    let whole = Cursor::new(head).chain(source);
+    let source: Source = match packed {
+        true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
+        false => Box::new(whole),
+    };
     let (mut head, source) = match peek(source, BYTE_ORDER_MARK.len()) {
         Ok(peeked) => peeked,
         // For the reader, as one that comes later is.
@@ -56,19 +60,6 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
     }
     let inner = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(source));
     Ok(TextReader { inner, packed })
-}
-
-trait IntoSource {
-    fn into_source(self, packed: bool) -> Source;
-}
-
-impl<R: Read + Send + 'static> IntoSource for R {
-    fn into_source(self, packed: bool) -> Source {
-        match packed {
-            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, self))),
-            false => Box::new(self),
-        }
-    }
 }
 
 /// The first bytes, at most `length`.

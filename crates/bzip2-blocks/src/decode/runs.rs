@@ -36,7 +36,7 @@ fn find_run(bytes: &[u8]) -> Option<usize> {
         .map(|at| skipped + at)
 }
 
-/// Whether four equal bytes begin at one of the first [`AT_ONCE`] places, all of them looked at.
+/// Whether four equal bytes begin at one of the first [`AT_ONCE`] places; all of them are compared.
 #[inline(always)]
 fn has_run(bytes: &[u8; AT_ONCE + RUN - 1]) -> bool {
     let mut found = 0;

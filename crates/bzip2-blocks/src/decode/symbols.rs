@@ -143,7 +143,7 @@ impl Symbols {
         None
     }
 
-    /// Reads which groups are coded by which tables, and the tables for so many symbols.
+    /// Reads which groups are coded by which tables, and the tables of `symbols` codes.
     fn read_tables(&mut self, reader: &mut Reader<'_>, symbols: usize) -> Option<()> {
         let tables = usize::try_from(reader.take(3)).ok()?;
         let groups = usize::try_from(reader.take(15)).ok()?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::verbalised::Verbalised;
 use crate::facts::Facts;
-use crate::questions::TemplateSet;
+use crate::questions::template::TemplateSet;
 use crate::stand_in::{Files, StandIn, line};
 
 /// What became of the facts.

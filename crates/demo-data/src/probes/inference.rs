@@ -12,7 +12,7 @@ use shards::{hash_of, use_rng};
 
 use super::verbalised::Verbalised;
 use crate::facts::Facts;
-use crate::questions::TemplateSet;
+use crate::questions::template::TemplateSet;
 use crate::stand_in::{Files, StandIn};
 
 /// How pairs are made.

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::{KnowledgeGraph, Language, Triple};
 
-use crate::questions::{Template, TemplateKind, TemplateSet};
+use crate::questions::template::{Template, TemplateKind, TemplateSet};
 
 /// The facts whose head is in `heads` and that have labels and a statement in all of `languages`,
 /// so that every language has the same questions; and how many have not.

@@ -10,9 +10,9 @@ use super::template::TemplateSet;
 /// contexts of such facts only; counterfactual labels are drawn from all entities of `graph`.
 ///
 /// There is a set for each of `context_languages`, with the same facts, drawn labels and order:
-/// items with one id are translations of each other. What is told is decided in
-/// `config.context_language`; items that some language has no words for, or tells with one label
-/// for two entities, are left out of all sets.
+/// items with one id are translations of each other. Facts are chosen in
+/// `config.context_language`; items for which some language lacks words, or has one label for two
+/// entities, are left out of all sets.
 ///
 /// # Errors
 /// [`kg_triples::Error::Config`] for a value out of its range;
@@ -36,7 +36,8 @@ pub fn build_questions(
         .map(|(number, fact)| {
             let plan = builder.plan(&pool, number, fact)?;
             let words = |language: &Language| {
-                let plain = tells_apart(graph, &plan, builder.context_language, *language);
+                let plain =
+                    distinguishes_entities(graph, &plan, builder.context_language, *language);
                 plain.then(|| builder.render(&plan, *language)).flatten()
             };
             languages.iter().map(words).collect()
@@ -67,7 +68,12 @@ pub fn build_questions(
 }
 
 /// Whether what has two labels in `from` has two in `to`, and what has one has one.
-fn tells_apart(graph: &KnowledgeGraph, plan: &Plan<'_>, from: Language, to: Language) -> bool {
+fn distinguishes_entities(
+    graph: &KnowledgeGraph,
+    plan: &Plan<'_>,
+    from: Language,
+    to: Language,
+) -> bool {
     let (mut forward, mut backward) = (BTreeMap::new(), BTreeMap::new());
     plan.facts.iter().flat_map(|fact| [fact.head, fact.tail]).all(|id| {
         match (graph.label(id, from.as_str()), graph.label(id, to.as_str())) {

@@ -3,8 +3,10 @@ use anyhow::Result;
 use kg_triples::Language;
 use serde_json::{Map, Value, json};
 
-use super::{QuestionConfig, build_questions};
-use crate::{Facts, Files, StandIn};
+use super::build::build_questions;
+use super::item::QuestionConfig;
+use crate::facts::Facts;
+use crate::stand_in::{Files, StandIn};
 
 /// Questions about the facts of a graph, to train on and to be answered. A stand-in for real
 /// questions, and no paper's.

@@ -1,13 +1,8 @@
 //! Reading items (SQuAD-style questions about a short text) made from triples by sentence
 //! templates.
-mod build;
+pub mod build;
 mod context;
-mod fact_questions;
-mod item;
+pub mod fact_questions;
+pub mod item;
 mod squad;
-mod template;
-
-pub use build::build_questions;
-pub use fact_questions::FactQuestions;
-pub use item::{Question, QuestionConfig, QuestionItem, QuestionReport, QuestionSet};
-pub use template::{Template, TemplateKind, TemplateSet};
+pub mod template;

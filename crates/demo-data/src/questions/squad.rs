@@ -3,7 +3,7 @@ use anyhow::Result;
 use kg_triples::Language;
 use serde::Serialize;
 
-use super::QuestionSet;
+use super::item::QuestionSet;
 use crate::stand_in::{Files, line};
 
 #[derive(Serialize)]

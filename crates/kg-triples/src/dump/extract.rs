@@ -33,11 +33,11 @@ use crate::Error;
 /// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
 /// how the dump is packed.
 ///
-/// # Going on
+/// # Resuming
 /// After every 64 MiB of the packed dump, and whenever `config.memory` is full, all that was read
 /// so far is stored in `folder/.extract`, which goes when the files are there.
-/// [`Progress::beginning`] says whether an extract goes on. A process that was killed, or stopped
-/// by an error, goes on from there when it is called again with the same dump and configuration,
+/// [`Progress::beginning`] says whether an extract resumes. A process that was killed, or stopped
+/// by an error, resumes there when it is called again with the same dump and configuration,
 /// and writes the same bytes.
 /// A plain dump is read on at that place, and bzip2 is unpacked from the block there; of gzip, zstd
 /// and standard input, what comes before is unpacked again but not parsed. The packed bytes before

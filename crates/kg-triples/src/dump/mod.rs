@@ -21,8 +21,7 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
-pub use config::{BadLine, ExtractConfig, ExtractReport};
-pub use counts::EntityCounts;
+pub use config::{ExtractConfig, ExtractReport};
 pub use extract::extract;
-pub use source::{Beginning, Compression, DumpFormat, Progress};
+pub use source::{Beginning, Progress};
 pub use table::{DumpTable, TableFormat, TailKind};

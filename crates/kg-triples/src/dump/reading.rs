@@ -22,7 +22,7 @@ const STORED_EVERY: u64 = 64 << 20;
 /// Chunks that wait for a worker, so that memory stays bounded.
 const WAITING: usize = 4;
 /// Bad lines that are reported one by one.
-const TOLD: usize = 5;
+const MAX_REPORTED: usize = 5;
 
 type Parse = fn(&Chunk, &Wanted) -> Parsed;
 
@@ -50,8 +50,8 @@ impl<'a> Reading<'a> {
         (state, task): (StateFolder, Task),
     ) -> Self {
         let fallback = |language: &Language| {
-            let own = config.fallback.iter().find(|(own, _)| own == language);
-            own.map(|(_, others)| others.clone()).unwrap_or_default()
+            let found = config.fallback.iter().find(|(code, _)| code == language);
+            found.map(|(_, others)| others.clone()).unwrap_or_default()
         };
         let languages = config.languages.iter();
         let languages = languages.map(|code| (*code, fallback(code))).collect();
@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
                         Ok(Some(chunk)) => {
                             // Behind a cut line, the rest of it must be left out, too.
                             let end = (!chunk.cut).then(|| source.watch.place(chunks.offset()));
-                            // A receiver that is gone has an error to tell.
+                            // The receiver is gone only after an error.
                             if give.send((chunk, end)).is_err() {
                                 break;
                             }
@@ -242,7 +242,7 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         self.tally.report.bad_lines += 1;
-        if self.tally.report.first_bad_lines.len() < TOLD {
+        if self.tally.report.first_bad_lines.len() < MAX_REPORTED {
             self.tally.report.first_bad_lines.push(BadLine { line, offset, reason });
         }
         if self.tally.report.bad_lines <= self.config.bad_lines {

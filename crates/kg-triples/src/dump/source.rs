@@ -227,7 +227,7 @@ impl<R: Seek> Seek for Counted<R> {
     }
 }
 
-/// A place in the unpacked bytes, from which an extract can go on.
+/// A place in the unpacked bytes, from which an extract can resume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Place {
     /// Unpacked bytes before it.

@@ -1,4 +1,4 @@
-//! What an unfinished extract leaves, so that the same command goes on with it.
+//! What an unfinished extract leaves, so that the same command resumes it.
 //!
 //! The folder `.extract` below the output holds sorted files of entries and `state.json`, which
 //! names them and says how far they go. A file of entries is complete on the disk before the state
@@ -18,14 +18,14 @@ use super::source::{Passed, Place, is_stream};
 use crate::Error;
 
 const FOLDER: &str = ".extract";
-/// Folders of earlier versions, which nothing goes on with, and tables whose writer was killed.
+/// Folders of earlier versions, which cannot be resumed, and tables whose writer was killed.
 const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
 const LAYOUT: u32 = 4;
 
-/// What must be the same to go on.
+/// What must be the same to resume.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Task {
     version: String,

@@ -173,7 +173,7 @@ fn literal(text: &str) -> Option<(Object<'_>, &str)> {
         }
         b'^' => {
             let (datatype, rest) = iri(rest.strip_prefix("^^")?)?;
-            // Those of literals with a language have rules of their own.
+            // Literals with a language have other rules.
             let is_plain = !datatype.ends_with("angString");
             is_plain.then_some((Object::Literal { text, language: None }, rest))
         }

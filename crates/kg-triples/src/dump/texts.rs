@@ -40,8 +40,8 @@ enum Cleaned {
 
 impl Text {
     fn cleaned(&self, language: &str, counts: &mut EntityCounts) -> Result<Cleaned, String> {
-        let own = self.language.as_deref();
-        if !own.is_some_and(|own| own.eq_ignore_ascii_case(language.as_bytes())) {
+        let stated = self.language.as_deref();
+        if !stated.is_some_and(|code| code.eq_ignore_ascii_case(language.as_bytes())) {
             return Ok(Cleaned::Foreign);
         }
         let Some(value) = &self.value else { return Ok(Cleaned::Missing) };

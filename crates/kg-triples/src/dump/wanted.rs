@@ -87,10 +87,10 @@ impl Wanted {
             let text = |wanted: &Language| {
                 usable.iter().find(|(code, _)| is(wanted, code)).map(|(_, text)| text)
             };
-            let own = text(language);
+            let exact = text(language);
             let other = || others.iter().find_map(text);
-            let Some(text) = own.or_else(other) else { continue };
-            chosen.fallbacks += u64::from(own.is_none());
+            let Some(text) = exact.or_else(other) else { continue };
+            chosen.fallbacks += u64::from(exact.is_none());
             chosen.texts.push((*language, text.clone()));
         }
         chosen.texts.sort_unstable();

@@ -20,7 +20,8 @@ pub enum LabelCase {
     FirstLetter,
 }
 
-/// How labels are found in text. Our own choice, no paper's: a stand-in for the links of Wikipedia.
+/// How labels are found in text. A choice of this crate, from no paper: a stand-in for the links of
+/// Wikipedia.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelConfig {
     /// Spellings that count.

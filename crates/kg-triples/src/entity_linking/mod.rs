@@ -13,5 +13,7 @@ mod wiki;
 
 pub use labels::{LabelCase, LabelConfig, LabelMatcher, LabelReport, LinkReport};
 pub use pages::{EntityPage, PageText, page_files, read_pages};
+pub(crate) use text::JoinedText;
 pub use text::{LinkedText, Mention, Passage, passages};
+pub(crate) use wiki::text_or_number;
 pub use wiki::{Sitelinks, WikiReader};

@@ -16,7 +16,7 @@ pub struct EntityPage {
     /// Its name.
     #[serde(default)]
     pub label: Option<String>,
-    /// A few words that tell it from others, as Wikidata has them.
+    /// A few words that distinguish it from others, as Wikidata has them.
     #[serde(default)]
     pub description: Option<String>,
     /// The beginning of its Wikipedia page.

@@ -67,6 +67,31 @@ impl Record for LinkedText {
     }
 }
 
+/// A text that is put together from parts, and its length in code points.
+#[derive(Default)]
+pub(crate) struct JoinedText {
+    pub(crate) text: String,
+    chars: usize,
+}
+
+impl JoinedText {
+    /// Appends a part; where it starts and ends, in code points.
+    pub(crate) fn push(&mut self, part: &str) -> (usize, usize) {
+        let start = self.chars;
+        self.text.push_str(part);
+        self.chars += part.chars().count();
+        (start, self.chars)
+    }
+
+    /// The same, without the white space around the part in start and end.
+    pub(crate) fn push_trimmed(&mut self, part: &str) -> (usize, usize) {
+        let space = part.chars().count() - part.trim_start().chars().count();
+        let start = self.chars + space;
+        self.push(part);
+        (start, start + part.trim().chars().count())
+    }
+}
+
 /// A paragraph of a text with its mentions, whose offsets count from its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage<'t> {

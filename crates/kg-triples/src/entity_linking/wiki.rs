@@ -5,7 +5,7 @@ use std::path::Path;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::{LinkedText, Mention};
+use super::{JoinedText, LinkedText, Mention};
 use crate::jsonl::{JsonlReader, Record};
 use crate::table::each_row;
 use crate::{Error, Language};
@@ -141,7 +141,9 @@ impl Record for WikiPage {
     }
 }
 
-fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn text_or_number<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Id {
@@ -205,30 +207,13 @@ struct Anchor<'t> {
 const OPEN: &str = "<a href=\"";
 const CLOSE: &str = "</a>";
 
-/// A text in the making, and its length in code points.
-#[derive(Default)]
-struct Unmarked {
-    text: String,
-    chars: usize,
-}
-
-impl Unmarked {
-    /// Appends `part` without closing tags, which belong to no link there.
-    fn push(&mut self, part: &str) {
-        for part in part.split(CLOSE) {
-            self.text.push_str(part);
-            self.chars += part.chars().count();
-        }
-    }
-}
-
 /// The text without its link tags, and its links in code points of that text.
 fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
-    let mut unmarked = Unmarked { text: String::with_capacity(marked.len()), chars: 0 };
+    let mut text = JoinedText::default();
     let mut anchors = Vec::new();
     let mut rest = marked;
     while let Some((before, tag)) = rest.split_once(OPEN) {
-        unmarked.push(before);
+        push_without_ends(&mut text, before);
         let Some((href, body)) = tag.split_once("\">") else {
             rest = tag;
             continue;
@@ -241,17 +226,20 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
             continue;
         };
         rest = after;
-        let solid = anchor.trim();
-        let (space, _) = anchor.split_at(anchor.len() - anchor.trim_start().len());
-        let start = unmarked.chars + space.chars().count();
-        let end = start + solid.chars().count();
-        unmarked.push(anchor);
+        let (start, end) = text.push_trimmed(anchor);
         if start < end {
             anchors.push(Anchor { start, end, href });
         }
     }
-    unmarked.push(rest);
-    (unmarked.text, anchors)
+    push_without_ends(&mut text, rest);
+    (text.text, anchors)
+}
+
+/// Appends `part` without closing tags, which belong to no link there.
+fn push_without_ends(text: &mut JoinedText, part: &str) {
+    for part in part.split(CLOSE) {
+        text.push(part);
+    }
 }
 
 /// The title that a link leads to: percent-decoded, without its section.

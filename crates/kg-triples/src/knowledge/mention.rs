@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::mention_passage::{LeftOut, PassageAligner};
-use super::{
-    EncodedDescriptions, EntityCounts, HeldOut, MentionQueries, Resampling, SameLanguage, Split,
-};
+use super::mention_queries::MentionQueries;
+use super::{EncodedDescriptions, EntityCounts, HeldOut, Resampling, SameLanguage, Split};
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
 use crate::{Error, Language, seed};
@@ -238,7 +237,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     /// on so far.
     ///
     /// # Errors
-    /// As [`MentionQueries::finish`]; [`Error::Empty`] if every mention is held out.
+    /// [`Error::Empty`], naming what decides it, if no query is left, or every mention is held out.
     pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], Error> {
         let Some(queries) = self.queries.take() else { return Ok(Default::default()) };
         if self.report.examples == 0

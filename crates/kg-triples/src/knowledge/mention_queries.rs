@@ -14,7 +14,7 @@ const RESERVE: usize = 4;
 /// Which ones are kept depends on [`HeldOut::seed`] and the numbers of their passages, not on the
 /// order.
 #[derive(Clone, Debug)]
-pub struct MentionQueries {
+pub(super) struct MentionQueries {
     held_out: HeldOut,
     sets: BTreeMap<Split, QuerySet>,
 }
@@ -59,12 +59,12 @@ impl QuerySet {
 
 impl MentionQueries {
     /// No query yet.
-    pub fn new(held_out: &HeldOut) -> Self {
+    pub(super) fn new(held_out: &HeldOut) -> Self {
         Self { held_out: held_out.clone(), sets: BTreeMap::new() }
     }
 
     /// Adds an example of a held-out text to its probe; of each passage one to each.
-    pub fn add(&mut self, example: MentionExample) {
+    pub(super) fn add(&mut self, example: MentionExample) {
         let split = self.held_out.split_of(&example);
         if [Split::Train, Split::Unused].contains(&split) {
             return;
@@ -79,7 +79,10 @@ impl MentionQueries {
     ///
     /// # Errors
     /// [`Error::Empty`], naming what decides it, if no query is left.
-    pub fn finish(self, trained: impl Fn(&str) -> bool) -> Result<[Vec<MentionExample>; 3], Error> {
+    pub(super) fn finish(
+        self,
+        trained: impl Fn(&str) -> bool,
+    ) -> Result<[Vec<MentionExample>; 3], Error> {
         let Self { held_out, mut sets } = self;
         let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
         let queries = splits.map(|split| -> Vec<MentionExample> {
@@ -101,3 +104,7 @@ impl MentionQueries {
         Ok(queries)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+mod tests;

@@ -25,6 +25,5 @@ pub use entity_counts::{EntityCounts, Resampling};
 pub use mention::{
     MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
 };
-pub use mention_queries::MentionQueries;
 pub use mention_split::{HeldOut, Split};
 pub use mix::LanguageMix;

@@ -25,7 +25,7 @@ use crate::{Language, seed};
 /// };
 /// let all: Vec<_> = (0..10).flat_map(|k| [passage("en", k), passage("de", k)]).collect();
 /// let drawn = draw_passages(all.clone(), 6, 42);
-/// assert_eq!(drawn.iter().filter(|own| own.language.as_str() == "en").count(), 3);
+/// assert_eq!(drawn.iter().filter(|passage| passage.language.as_str() == "en").count(), 3);
 /// assert_eq!(drawn, draw_passages(all, 6, 42));
 /// ```
 #[must_use]
@@ -104,7 +104,7 @@ mod tests {
         let all = passages(&[("en", 50), ("de", 50)]);
         let drawn = draw_passages(all.clone(), 20, 1);
         let texts = |drawn: &[PhrasePassage]| -> Vec<String> {
-            let mut texts: Vec<String> = drawn.iter().map(|own| own.text.clone()).collect();
+            let mut texts: Vec<String> = drawn.iter().map(|passage| passage.text.clone()).collect();
             texts.sort();
             texts
         };
@@ -113,9 +113,11 @@ mod tests {
         assert_ne!(draw_passages(all.clone(), 20, 2), drawn);
         // Part of a larger one, and in the order of the whole.
         let more = draw_passages(all.clone(), 40, 1);
-        assert!(drawn.iter().all(|own| more.contains(own)));
-        let places: Vec<_> =
-            drawn.iter().map(|own| all.iter().position(|other| other == own).unwrap()).collect();
+        assert!(drawn.iter().all(|passage| more.contains(passage)));
+        let places: Vec<_> = drawn
+            .iter()
+            .map(|passage| all.iter().position(|other| other == passage).unwrap())
+            .collect();
         assert!(places.is_sorted());
     }
 }

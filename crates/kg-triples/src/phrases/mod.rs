@@ -45,7 +45,7 @@ pub use config::{NestedPhrases, PhraseConfig, StopRule};
 pub use draw::draw_passages;
 pub use encode::{PassageEncoder, PassageExample, SpecialIds, encode_passages};
 pub use fraction::Fraction;
-pub use mine::{Mined, PhraseMiner, mine_passages};
+pub use mine::{PhraseMiner, mine_passages};
 pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
 pub use report::PhraseReport;
 pub use stop::StopWords;

@@ -119,7 +119,7 @@ impl BuildReport {
 /// Builds the sequences of all triples of `graph` for the languages (i, j) = `pair`, shuffled.
 ///
 /// # Errors
-/// As [`build_sequences_for_pairs`].
+/// As [`visit_sequences`].
 ///
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind, SequenceConfig, SequenceKind, build_sequences};
@@ -147,11 +147,18 @@ pub fn build_sequences(
     config: &SequenceConfig,
     tokenizer: &Tokenizer,
 ) -> Result<(Vec<Sequence>, BuildReport), Error> {
-    build_sequences_for_pairs(graph, &[(pair.0.into(), pair.1.into())], config, tokenizer)
+    let pair = (pair.0.to_owned(), pair.1.to_owned());
+    let mut sequences = Vec::new();
+    let report = visit_sequences(graph, &[pair], config, tokenizer, |sequence| {
+        sequences.push(sequence);
+        Ok(())
+    })?;
+    Ok((sequences, report))
 }
 
 /// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the
-/// Language Gap*, sections III-A and III-B); the same for any number of threads.
+/// Language Gap*, sections III-A and III-B), and passes them to `visit`; the same for any number of
+/// threads. Memory holds twelve bytes for each of them, and a block.
 ///
 /// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked
 /// spans are exact. Each pair gives monolingual sequences: those of a language in two pairs
@@ -160,11 +167,12 @@ pub fn build_sequences(
 /// # Errors
 /// [`Error::Config`] for a value out of its range, without pairs, for a pair of one language, and
 /// where `mix_weights` ask for a kind of which nothing is left; [`Error::UnknownLanguage`];
-/// [`Error::Tokenizer`] if a special token is missing or a label cannot be encoded.
+/// [`Error::Tokenizer`] if a special token is missing or a label cannot be encoded;
+/// what `visit` returns.
 ///
 /// ```
-/// use kg_triples::sequence::SequenceConfig;
-/// use kg_triples::{Error, build_sequences_for_pairs};
+/// use kg_triples::Error;
+/// use kg_triples::sequence::{SequenceConfig, visit_sequences};
 /// # let tokenizer = tokenizers::Tokenizer::from_file(
 /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
 /// // let tokenizer = Tokenizer::from_file("xlm-roberta-base/tokenizer.json")?;
@@ -184,32 +192,17 @@ pub fn build_sequences(
 /// # let graph = builder.build();
 /// let pairs = [("en".into(), "de".into()), ("de".into(), "en".into())];
 /// let config = SequenceConfig { seed: 7, ..SequenceConfig::default() };
-/// let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &tokenizer)?;
-/// assert_eq!(sequences.len(), report.facts * report.pairs * report.forms);
+/// let mut visited = 0;
+/// let report = visit_sequences(&graph, &pairs, &config, &tokenizer, |_| {
+///     visited += 1;
+///     Ok(())
+/// })?;
+/// assert_eq!(visited, report.facts * report.pairs * report.forms);
 ///
-/// let error = build_sequences_for_pairs(&graph, &[], &config, &tokenizer).unwrap_err();
+/// let error = visit_sequences(&graph, &[], &config, &tokenizer, |_| Ok(())).unwrap_err();
 /// assert!(matches!(error, Error::Config { key: "pairs", .. }));
 /// # Ok::<(), kg_triples::Error>(())
 /// ```
-pub fn build_sequences_for_pairs(
-    graph: &KnowledgeGraph,
-    pairs: &[(String, String)],
-    config: &SequenceConfig,
-    tokenizer: &Tokenizer,
-) -> Result<(Vec<Sequence>, BuildReport), Error> {
-    let mut sequences = Vec::new();
-    let report = visit_sequences(graph, pairs, config, tokenizer, |sequence| {
-        sequences.push(sequence);
-        Ok(())
-    })?;
-    Ok((sequences, report))
-}
-
-/// Hands the sequences of [`build_sequences_for_pairs`] to `visit`, in their order. Memory holds
-/// twelve bytes for each of them, and a block.
-///
-/// # Errors
-/// As [`build_sequences_for_pairs`], and what `visit` returns.
 pub fn visit_sequences(
     graph: &KnowledgeGraph,
     pairs: &[(String, String)],

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Language;
 
-pub use build::{
-    BuildReport, DropReport, build_sequences, build_sequences_for_pairs, visit_sequences,
-};
+pub use build::{BuildReport, build_sequences, visit_sequences};
 pub use config::{ConcatSeparator, Extent, Masking, MixedTarget, SequenceConfig, TripleStyle};
 
 /// Label of a position that carries no loss: the same number as in `objectives` and in PyTorch.

@@ -1,7 +1,7 @@
 use rand::seq::IndexedRandom;
 
 use super::{EntityLabels, LanguageRule, SwitchConfig};
-use crate::entity_linking::{LinkedText, Mention};
+use crate::entity_linking::{JoinedText, LinkedText, Mention};
 use crate::{Language, seed};
 
 /// A sentence with labels of another language in it.
@@ -58,33 +58,26 @@ fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig
 
 /// The sentence with the labels of one language.
 fn switch(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> SwitchedText {
-    let mut text = String::with_capacity(sentence.text.len());
-    let mut chars = 0;
-    let mut push = |text: &mut String, part: &str| {
-        let start = chars;
-        text.push_str(part);
-        chars += part.chars().count();
-        (start, chars)
-    };
+    let mut joined = JoinedText::default();
     let (mut mentions, mut switched) = (Vec::new(), Vec::new());
     let mut rest = sentence.text.as_str();
     let mut at = 0;
     for mention in &sentence.mentions {
         let (before, after) = cut(rest, mention.start.saturating_sub(at));
-        let (own, after) = cut(after, mention.end.saturating_sub(mention.start));
+        let (unswitched, after) = cut(after, mention.end.saturating_sub(mention.start));
         let label = labels.label(&mention.entity, language);
-        push(&mut text, before);
-        let (start, end) = push(&mut text, label.unwrap_or(own));
+        joined.push(before);
+        let (start, end) = joined.push(label.unwrap_or(unswitched));
         mentions.push(Mention { start, end, entity: mention.entity.clone() });
         switched.push(label.is_some());
         (rest, at) = (after, mention.end);
     }
-    push(&mut text, rest);
+    joined.push(rest);
     let text = LinkedText {
         id: format!("{}@{language}", sentence.id),
         language,
         entity: sentence.entity.clone(),
-        text,
+        text: joined.text,
         mentions,
         switched_from: Some(sentence.id.clone()),
     };

@@ -1,7 +1,7 @@
 //! Sentences with links in double brackets, as Wikipedia's source has them.
 use std::path::{Path, PathBuf};
 
-use crate::entity_linking::{LinkedText, Mention, Sitelinks};
+use crate::entity_linking::{JoinedText, LinkedText, Mention, Sitelinks};
 use crate::input::Lines;
 use crate::{Error, Language};
 
@@ -120,11 +120,11 @@ struct Link {
 
 /// The text without brackets, and its links. Of links inside a link the text remains.
 fn without_brackets(marked: &str) -> (String, Vec<Link>) {
-    let (mut text, mut chars, mut links) = (String::with_capacity(marked.len()), 0, Vec::new());
+    let mut text = JoinedText::default();
+    let mut links = Vec::new();
     let mut rest = marked;
     while let Some((before, inside)) = rest.split_once("[[") {
-        text.push_str(before);
-        chars += before.chars().count();
+        text.push(before);
         let Some((body, after)) = closed(inside) else {
             // Brackets that are never closed are no link.
             rest = inside;
@@ -140,17 +140,14 @@ fn without_brackets(marked: &str) -> (String, Vec<Link>) {
         let title = title.trim_start_matches(':');
         let shown = shown.filter(|shown| !shown.trim().is_empty()).unwrap_or(title);
         let (shown, _) = without_brackets(shown);
-        let start = chars + (shown.chars().count() - shown.trim_start().chars().count());
-        let end = start + shown.trim().chars().count();
-        chars += shown.chars().count();
-        text.push_str(&shown);
+        let (start, end) = text.push_trimmed(&shown);
         let title = title.split('#').next().unwrap_or_default().trim();
         if start < end && !title.is_empty() {
             links.push(Link { start, end, title: title.to_owned() });
         }
     }
-    text.push_str(rest);
-    (text, links)
+    text.push(rest);
+    (text.text, links)
 }
 
 /// What stands before the `]]` that closes a link, and after it.

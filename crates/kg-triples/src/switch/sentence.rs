@@ -53,28 +53,28 @@ fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
     for part in passage.text.split_sentence_bounds() {
         end += part.len();
         end_chars += part.chars().count();
-        let inside = |m: &&Mention| m.start < end_chars && m.end > end_chars;
-        if passage.mentions.iter().any(|mention| inside(&mention)) {
+        let crosses = |m: &&Mention| m.start < end_chars && m.end > end_chars;
+        if passage.mentions.iter().any(|mention| crosses(&mention)) {
             continue;
         }
         let body = passage.text.get(begin..end).unwrap_or_default();
         let solid = body.trim_start();
         let start = begin_chars + (body.chars().count() - solid.chars().count());
-        let mut own = Vec::new();
+        let mut inside = Vec::new();
         while let Some(mention) = mentions.next_if(|mention| mention.end <= end_chars) {
-            own.push(Mention {
+            inside.push(Mention {
                 start: mention.start.saturating_sub(start),
                 end: mention.end.saturating_sub(start),
                 entity: mention.entity.clone(),
             });
         }
-        let solid = match own.last() {
+        let solid = match inside.last() {
             // Space at a mention's end is the mention's.
             Some(last) if last.end > solid.trim_end().chars().count() => solid,
             _ => solid.trim_end(),
         };
         if !solid.is_empty() {
-            sentences.push(Passage { text: solid, mentions: own });
+            sentences.push(Passage { text: solid, mentions: inside });
         }
         (begin, begin_chars) = (end, end_chars);
     }

@@ -53,8 +53,8 @@ pub fn switch_texts(
         if block.is_empty() {
             return Ok(report);
         }
-        let own = |text: &LinkedText| text.language == config.source;
-        let wanted: Vec<&LinkedText> = block.iter().filter(|text| own(text)).collect();
+        let in_source = |text: &&LinkedText| text.language == config.source;
+        let wanted: Vec<&LinkedText> = block.iter().filter(in_source).collect();
         report.texts += wanted.len();
         report.other_language += block.len() - wanted.len();
         let cut: Vec<(Vec<LinkedText>, usize)> =

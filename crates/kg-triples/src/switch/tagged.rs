@@ -4,7 +4,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::SwitchedText;
-use crate::entity_linking::{LinkedText, Mention};
+use crate::entity_linking::{JoinedText, LinkedText, Mention, text_or_number};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
@@ -25,16 +25,7 @@ pub struct TaggedPair {
 }
 
 fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Number(u64),
-        Text(String),
-    }
-    match Id::deserialize(deserializer)? {
-        Id::Number(number) => Ok(number),
-        Id::Text(text) => text.parse().map_err(serde::de::Error::custom),
-    }
+    text_or_number(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
 impl Record for TaggedPair {
@@ -104,8 +95,8 @@ impl TaggedPair {
 
 /// The text without the tags of `languages`, and what was in them, in code points.
 fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, usize)>), String> {
-    let mut text = String::with_capacity(tagged.len());
-    let (mut spans, mut chars) = (Vec::new(), 0);
+    let mut text = JoinedText::default();
+    let mut spans = Vec::new();
     let mut rest = tagged;
     let next = |rest: &str| {
         let opened = languages.iter().filter_map(|language| {
@@ -113,12 +104,6 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
             rest.find(&tag).map(|at| (at, tag.len(), format!("</{language}>")))
         });
         opened.min_by_key(|(at, ..)| *at)
-    };
-    let mut push = |text: &mut String, part: &str| {
-        text.push_str(part);
-        let start = chars;
-        chars += part.chars().count();
-        (start, chars)
     };
     while let Some((at, length, close)) = next(rest) {
         let (before, after) = rest.split_at(at);
@@ -129,16 +114,16 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
                 before.chars().take(20).collect::<String>()
             ));
         };
-        push(&mut text, before);
-        let span = push(&mut text, mention);
+        text.push(before);
+        let span = text.push(mention);
         if span.0 == span.1 {
             return Err(format!("an empty mention before {close}"));
         }
         spans.push(span);
         rest = after;
     }
-    push(&mut text, rest);
-    Ok((text, spans))
+    text.push(rest);
+    Ok((text.text, spans))
 }
 
 /// A sentence of English text with its switched form, or alone, in the released form; `None` if the

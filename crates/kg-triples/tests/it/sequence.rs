@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::common::{TRIPLES, countries, grid, label, tokenizer, unmasked_ids};
 use kg_triples::sequence::{
-    ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle,
+    ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle, visit_sequences,
 };
 use kg_triples::{
     BuildReport, Error, SampleConfig, Sequence, SequenceConfig, SequenceKind, build_sequences,
-    build_sequences_for_pairs, sample,
+    sample,
 };
 use tokenizers::Tokenizer;
 
@@ -356,14 +356,22 @@ fn ten_per_triple_and_pair_shuffled_by_the_seed() {
     let (t, graph) = (tokenizer(), countries());
     let config = SequenceConfig::default();
     let pairs = [("en", "de"), ("en", "zh")].map(|(i, j)| (i.to_owned(), j.to_owned()));
-    let (sequences, report) = build_sequences_for_pairs(&graph, &pairs, &config, &t).unwrap();
+    let build = |config: &SequenceConfig| {
+        let mut sequences = Vec::new();
+        let report = visit_sequences(&graph, &pairs, config, &t, |sequence| {
+            sequences.push(sequence);
+            Ok(())
+        });
+        (sequences, report.unwrap())
+    };
+    let (sequences, report) = build(&config);
     assert_eq!((report.facts, report.pairs, report.forms), (6, 2, 10));
     assert_eq!(report.kept.values().copied().collect::<Vec<_>>(), [48, 48, 24]);
     assert_eq!(sequences.len(), 120);
-    let again = build_sequences_for_pairs(&graph, &pairs, &config, &t).unwrap().0;
+    let again = build(&config).0;
     assert_eq!(sequences, again);
     let other = SequenceConfig { seed: 43, ..config };
-    let other = build_sequences_for_pairs(&graph, &pairs, &other, &t).unwrap().0;
+    let other = build(&other).0;
     assert_ne!(sequences, other);
     let key = |s: &Sequence| format!("{s:?}");
     let (mut a, mut b): (Vec<_>, Vec<_>) =

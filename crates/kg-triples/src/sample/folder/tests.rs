@@ -276,7 +276,7 @@ fn folders_in_another_order_are_read_into_memory() {
         let (found, report) = sample_folder(folder.path(), &config).unwrap();
         assert_eq!((found.len(), report.read), (2, 2));
     }
-    // What is wrong is said as the reader of graphs says it.
+    // Errors are those of the reader of graphs.
     write("triples.tsv", &format!("{triples}Q1\tP1\n"));
     let error = sample_folder(folder.path(), &config).unwrap_err().to_string();
     assert_eq!(error, KnowledgeGraph::read_dir(folder.path()).unwrap_err().to_string());

@@ -5,7 +5,6 @@ mod descriptions;
 mod entailment;
 mod entailment_split;
 mod mention_hold_out;
-mod mention_split;
 mod mentions;
 mod mix;
 

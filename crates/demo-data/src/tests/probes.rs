@@ -1,12 +1,13 @@
 //! Clozes and pairs for inference, made from facts.
 use std::collections::{BTreeMap, BTreeSet};
 
-use demo_data::EntitySplit;
-use demo_data::probes::{InferenceConfig, clozes, inference_pairs};
-use demo_data::questions::TemplateSet;
+use crate::probes::cloze::clozes;
+use crate::probes::inference::{InferenceConfig, inference_pairs};
+use crate::questions::template::TemplateSet;
+use crate::split::EntitySplit;
 use kg_triples::{KnowledgeGraph, Language};
 
-use crate::common::{data, heads};
+use super::common::{data, heads};
 
 fn demo() -> (KnowledgeGraph, TemplateSet, Vec<Language>) {
     let graph = KnowledgeGraph::read_dir(data("demo/kg")).unwrap();

@@ -1,11 +1,13 @@
-//! Reading items told alike in several languages.
+//! Reading items about the same facts in several languages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use demo_data::questions::{QuestionConfig, QuestionSet, TemplateSet, build_questions};
+use crate::questions::build::build_questions;
+use crate::questions::item::{QuestionConfig, QuestionSet};
+use crate::questions::template::TemplateSet;
 use kg_triples::{KnowledgeGraph, Language};
 
-use crate::common::{data, heads, one_set};
+use super::common::{data, heads, one_set};
 
 fn graph() -> KnowledgeGraph {
     KnowledgeGraph::read_dir(data("demo/kg")).unwrap()
@@ -75,7 +77,7 @@ fn the_first_language_tells_what_it_tells_alone() {
     let alone = one_set(&graph, &templates, &heads(&graph), &config).unwrap();
     let english = &sets(&["en"], false)[0];
     assert_eq!(english.items, alone.items);
-    // Items that German cannot tell are left out; the rest stay as they are.
+    // Items without words in German are left out; the rest stay as they are.
     let both = &sets(&["en", "de"], false)[0];
     let kept: BTreeSet<&String> = both.items.iter().map(|item| &item.id).collect();
     let expected: Vec<_> = alone.items.iter().filter(|item| kept.contains(&item.id)).collect();

@@ -1,4 +1,5 @@
 //! The program: what it prepares, and one clear line with exit code 2 on bad input.
+#![allow(clippy::unwrap_used)] // helpers of tests
 use std::path::Path;
 use std::process::{Command, Output};
 

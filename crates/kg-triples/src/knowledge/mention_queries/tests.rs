@@ -1,11 +1,11 @@
 //! What is held out: nothing of it may be trained.
 use std::collections::{BTreeMap, BTreeSet};
 
-use kg_triples::Error;
-use kg_triples::knowledge::{HeldOut, MentionExample, MentionQueries, Split, TokenSpan};
 use proptest::prelude::*;
 
-use crate::knowledge::language;
+use super::MentionQueries;
+use crate::knowledge::{HeldOut, MentionExample, Split, TokenSpan};
+use crate::{Error, Language};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "sw", "zh"];
 
@@ -20,11 +20,11 @@ fn example(
     MentionExample {
         passage: passage as u64,
         id: format!("T{text}"),
-        language: language(LANGUAGES[from % 4]),
+        language: Language::new(LANGUAGES[from % 4]).unwrap(),
         input_ids: vec![0, 10 + passage as u32, 2],
         mention: TokenSpan { start: 1, end: 2 },
         entity: format!("Q{entity}"),
-        description_language: language(LANGUAGES[(from + other) % 4]),
+        description_language: Language::new(LANGUAGES[(from + other) % 4]).unwrap(),
         description_ids: vec![0, 10 + entity as u32, 2],
     }
 }

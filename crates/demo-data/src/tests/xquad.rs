@@ -1,10 +1,11 @@
 //! XQuAD, divided by article.
 use std::collections::{BTreeMap, BTreeSet};
 
-use demo_data::{StandIn, XquadSplit};
+use crate::stand_in::StandIn;
+use crate::xquad::XquadSplit;
 use mlqa_eval::Dataset;
 
-use crate::common::data;
+use super::common::data;
 
 fn split(first: Option<usize>) -> XquadSplit {
     XquadSplit {

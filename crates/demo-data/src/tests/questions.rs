@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::{LABELS, TRIPLES, countries, heads, label, one_set};
-use demo_data::EntitySplit;
-use demo_data::questions::{
-    QuestionConfig, QuestionItem, QuestionSet, Template, TemplateKind, TemplateSet,
-};
+use super::common::{LABELS, TRIPLES, countries, heads, label, one_set};
+use crate::questions::item::{QuestionConfig, QuestionItem, QuestionSet};
+use crate::questions::template::{Template, TemplateKind, TemplateSet};
+use crate::split::EntitySplit;
 use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
 use tempfile::tempdir;
 

@@ -2,7 +2,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use demo_data::questions::{QuestionConfig, QuestionSet, TemplateSet, build_questions};
+use crate::questions::build::build_questions;
+use crate::questions::item::{QuestionConfig, QuestionSet};
+use crate::questions::template::TemplateSet;
 use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
 
 pub const TRIPLES: &[[&str; 3]] = &[
