@@ -2,7 +2,7 @@
 //!
 //! | your examples | task | paper |
 //! |---|---|---|
-//! | rows of token ids | [`MlmTask`] | BERT, RoBERTa |
+//! | rows of token ids | [`PhraseMaskingTask`] with [`PassageMasking::Tokens`] | BERT, RoBERTa |
 //! | masked triples | [`EntityCompletionTask`] | *Bridging the Language Gap*, Eq. 2 |
 //! | passages with knowledge phrases, or linked texts | [`PhraseMaskingTask`] | mixMRC + LAKM, Eq. 2; EntityCS |
 mod config;
@@ -10,25 +10,24 @@ mod entity_completion;
 mod linked_texts;
 mod loss;
 mod phrase_masking;
-mod plain;
 mod sequences;
 mod switched;
 mod text_passages;
 
-use objectives::masking::{Masked, MaskingVocab};
-use objectives::{IGNORE_INDEX, MaskedLmReduction};
-use trainer::StepLosses;
+use objectives::MaskedLmReduction;
+use objectives::masking::MaskingVocab;
 use xlmr_model::SpecialTokens;
 
 pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
 pub use entity_completion::EntityCompletionTask;
 pub use linked_texts::LinkedTextFiles;
-pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
+pub use loss::{loss, loss_from_hidden};
+pub(crate) use loss::{target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;
-pub use plain::{MlmConfig, MlmTask};
 pub use sequences::{ChosenSequences, SequenceFiles};
 pub use switched::{LanguageShares, LanguageTask, lowest_perplexity};
-pub use text_passages::{TextPassages, TextPosition, TextSource, open_text};
+pub use text_passages::TextSource;
+pub(crate) use text_passages::{TextPassages, open_text};
 
 use crate::micro_batches::Reduction;
 use crate::{Encoder, Error, Result};
@@ -54,21 +53,6 @@ pub fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<Mas
     let size = u32::try_from(size)
         .map_err(|_| Error::data("vocabulary", format!("0 to {} tokens", u32::MAX), size))?;
     Ok(MaskingVocab::new(specials.ids(), specials.mask, 0..size)?)
-}
-
-/// The loss of a step, or, where no token was selected, a 0 that depends on the hidden states, so
-/// that the step has a gradient.
-fn step_losses(loss: Option<tch::Tensor>, hidden: &tch::Tensor) -> Result<StepLosses> {
-    if let Some(loss) = loss {
-        return Ok(StepLosses::single("mlm", loss));
-    }
-    let zero: tch::Tensor = hidden.f_sum(None::<tch::Kind>)?.f_mul_scalar(0.0)?;
-    Ok(StepLosses { total: zero, parts: vec![], tokens: None, accumulated: false })
-}
-
-/// Positions of a row that carry loss.
-fn target_count(row: &Masked) -> usize {
-    row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
 }
 
 impl From<MaskedLmReduction> for Reduction {

@@ -15,7 +15,7 @@ use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
 use super::window_batch::{fingerprint_windows, window_lengths};
 use super::{QaAugmentation, QuestionEntitySpans, WindowBatch};
-use crate::micro_batches::{Reduction, in_parts};
+use crate::micro_batches::{Reduction, losses};
 use crate::{Encoder, Error, Result};
 
 /// Options of [`QaTask`]. The default is plain fine-tuning, as `run_qa` of transformers does it.
@@ -252,16 +252,8 @@ impl Task for QaTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let Step { batch, micro_batch, rng, .. } = step;
         let rows = self.augmented(batch, rng);
-        match *micro_batch {
-            Some(size) if size < rows.len() => {
-                let answers =
-                    |row: &AugmentedRow<'_>| usize::from(row.row.window.start_position.is_some());
-                in_parts("span", &rows, size, Reduction::Mean, answers, |rows| {
-                    self.span_loss(rows).map(Some)
-                })
-            }
-            _ => Ok(StepLosses::single("span", self.span_loss(&rows)?)),
-        }
+        let answers = |row: &AugmentedRow<'_>| usize::from(row.row.window.start_position.is_some());
+        losses("span", &rows, *micro_batch, Reduction::Mean, answers, |rows| self.span_loss(rows))
     }
 
     fn takes_micro_batches(&self) -> bool {
