@@ -42,7 +42,7 @@ pub use optim::{
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};
 pub use precision::{
-    MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
+    MatmulPrecision, set_float32_matmul_precision, tune_float32_matmul,
 };
 pub use profile::{NamedTime, Profile, Region, TraceSummary, region};
 pub use recompute::recompute;
