@@ -71,9 +71,14 @@ impl Task for SequenceClassificationTask<'_> {
         let rows: Vec<&(Vec<u32>, i64)> =
             step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses("classification", &rows, step.micro_batch, mean, |_| 1, |rows| {
-            self.loss(rows)
-        })
+        micro_batches::losses(
+            "classification",
+            &rows,
+            step.micro_batch,
+            mean,
+            |_| 1,
+            |rows| self.loss(rows),
+        )
     }
 
     fn takes_micro_batches(&self) -> bool {

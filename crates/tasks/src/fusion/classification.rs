@@ -46,17 +46,20 @@ impl ClassPair {
             let expected = format!("{} rows, as its translation", source.len());
             return Err(Error::data(what, expected, target.len()));
         }
-        let pair = |(number, (own, other)): (usize, (&NliInput, &NliInput))| {
-            if own.label != other.label {
-                let expected = format!("the class of its translation, {}", other.label);
+        let pair = |(number, (target, source)): (usize, (&NliInput, &NliInput))| {
+            if target.label != source.label {
+                let expected = format!("the class of its translation, {}", source.label);
                 return Err(Error::data(
                     format!("{what}, row {}", number + 1),
                     expected,
-                    own.label,
+                    target.label,
                 ));
             }
-            let (target, source) = (own.input_ids.clone(), other.input_ids.clone());
-            Ok(Self { target, source, class: own.label })
+            Ok(Self {
+                target: target.input_ids.clone(),
+                source: source.input_ids.clone(),
+                class: target.label,
+            })
         };
         target.iter().zip(source).enumerate().map(pair).collect()
     }
@@ -89,14 +92,14 @@ impl ClassPair {
             places.push(all.len());
             all.push(pair);
         }
-        let other = |(number, (own, place)): (usize, (&Self, usize))| {
-            let all = of_class.get(&own.class).map_or(&[] as &[_], Vec::as_slice);
+        let other = |(number, (pair, place)): (usize, (&Self, usize))| {
+            let all = of_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
             let mut away = all.iter().cycle().skip(place + all.len() / 2).take(all.len());
-            let other = away.find(|other| other.source != own.source).ok_or_else(|| {
+            let other = away.find(|other| other.source != pair.source).ok_or_else(|| {
                 let expected = "another text of its class";
                 Error::data(format!("row {}", number + 1), expected, "none")
             })?;
-            Ok(Self { source: other.source.clone(), ..own.clone() })
+            Ok(Self { source: other.source.clone(), ..pair.clone() })
         };
         pairs.iter().zip(places).enumerate().map(other).collect()
     }
@@ -174,16 +177,19 @@ impl FusedHead for ClassPairs {
         let source: Vec<&[u32]> = rows().map(|row| &*row.source).collect();
         let target = batch::pair_inputs(model, &target)?;
         let source = batch::pair_inputs(model, &source)?;
-        let (own, other) = model.encode_pair(&target, &source, fusion, train)?;
+        let (target_states, source_states) = model.encode_pair(&target, &source, fusion, train)?;
         let logits = |hidden, inputs: &Inputs| {
             model.sequence_logits(hidden, inputs.attention_mask.as_ref(), train)
         };
-        let own = logits(&own, &target)?;
-        let other = logits(&other, &source)?;
+        let target_logits = logits(&target_states, &target)?;
+        let source_logits = logits(&source_states, &source)?;
         let classes: Vec<i64> = rows().map(|row| row.class).collect();
         let loss = |logits| cross_entropy(logits, &classes).map(Some);
-        let losses = if train { [loss(&other)?, loss(&own)?] } else { [None, None] };
-        Ok(FusedForward { scores: vec![own], soft_mask: None, losses })
+        let losses = match train {
+            true => [loss(&source_logits)?, loss(&target_logits)?],
+            false => [None, None],
+        };
+        Ok(FusedForward { scores: vec![target_logits], soft_mask: None, losses })
     }
 
     fn fingerprint_options(&self, fingerprint: &mut Fingerprint) {

@@ -59,8 +59,8 @@ impl FusedEvaluation {
 
     /// The scores of a file's answers under its language's rules, by what was
     /// [read](SecondText::name) beside each question. A reader whose texts never meet reads each
-    /// alone. With `aligner` also the scores of what [`answer_by_projection`] gives, as
-    /// `projected`. Predictions go to `out/<reading>/` under the file's name.
+    /// alone. With `aligner` also the scores of answers that are found in the translation and
+    /// carried over, as `projected`. Predictions go to `out/<reading>/` under the file's name.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or written, or has no gold answers;

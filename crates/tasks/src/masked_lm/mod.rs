@@ -37,18 +37,7 @@ use crate::{Encoder, Error, Result};
 /// # Errors
 /// [`Error::Masking`] if every id of the vocabulary is a special token; [`Error::Data`] if the
 /// vocabulary has more than 2³² tokens.
-///
-/// # Example
-/// ```
-/// use xlmr_model::{Config, Head, Model, SpecialTokens};
-///
-/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
-/// let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
-/// let vocab = tasks::masked_lm::masking_vocab(&model, specials)?;
-/// assert_eq!((vocab.mask_id(), vocab.is_special(2), vocab.is_special(5)), (4, true, false));
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<MaskingVocab> {
+pub(crate) fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<MaskingVocab> {
     let size = model.vocab_size();
     let size = u32::try_from(size)
         .map_err(|_| Error::data("vocabulary", format!("0 to {} tokens", u32::MAX), size))?;

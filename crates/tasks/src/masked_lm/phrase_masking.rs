@@ -13,9 +13,7 @@ use tch::{Kind, Tensor, no_grad};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for};
 use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
-use super::{
-    LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab,
-};
+use super::{LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab};
 use crate::micro_batches::losses;
 use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
@@ -65,7 +63,8 @@ impl<'a> PhraseMaskingTask<'a> {
     /// model's tokenizer.
     ///
     /// # Errors
-    /// [`Error::Empty`] if there is no example; as [`masking_vocab`].
+    /// [`Error::Empty`] if there is no example; [`Error::Masking`] if every id of the
+    /// vocabulary is a special token.
     pub fn new(
         model: &'a dyn Encoder,
         specials: SpecialTokens,

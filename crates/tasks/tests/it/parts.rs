@@ -74,11 +74,8 @@ fn where_a_batch_is_cut_changes_no_draw() {
     for width in [16, 256] {
         let model = model(40, width);
         let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
-        let passage = |input_ids| PassageExample {
-            language: Language::EN,
-            input_ids,
-            phrases: Vec::new(),
-        };
+        let passage =
+            |input_ids| PassageExample { language: Language::EN, input_ids, phrases: Vec::new() };
         let passages = rows().into_iter().map(passage).collect();
         let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
         let config = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
