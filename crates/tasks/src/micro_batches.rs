@@ -1,6 +1,6 @@
 //! A batch that does not fit memory, cut into parts whose losses add up to the batch's.
 use tch::Tensor;
-use torch_ext::Part;
+use torch_ext::MicroBatch;
 use trainer::{Share, StepLosses, TaskError, accumulate};
 
 use crate::Result;
@@ -12,9 +12,9 @@ pub(crate) enum Reduction {
     Sum,
 }
 
-/// The loss of `rows`; of at most `micro_batch` of them in one graph, where there are more: then each
-/// micro-batch counts as much as it has of the targets of the whole batch. `targets` counts those of
-/// a row; `loss` is that of some rows, reduced as `reduction` says.
+/// The loss of `rows`; of at most `micro_batch` of them in one graph, where there are more: then
+/// each micro-batch counts as much as it has of the targets of the whole batch. `targets` counts
+/// those of a row; `loss` is that of some rows, reduced as `reduction` says.
 pub(crate) fn losses<T>(
     name: &'static str,
     rows: &[T],
@@ -28,7 +28,7 @@ pub(crate) fn losses<T>(
     };
     let count = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
     let all = count(rows) as f64;
-    let mut parts = Part::cut(rows, size);
+    let mut parts = MicroBatch::cut(rows, size);
     parts.retain(|part| count(part.rows) > 0);
     accumulate(&parts, |rows| {
         let loss = loss(rows)?;

@@ -55,4 +55,4 @@ pub use task::{Examples, Step, StepLosses, Task, TaskError};
 pub use task_slot::TaskSlot;
 pub use task_state::StreamPlace;
 pub use tensor_field::TensorField;
-pub use torch_ext::{Part, Precision, TensorMap};
+pub use torch_ext::{MicroBatch, Precision, TensorMap};

@@ -9,7 +9,7 @@ use transfer_eval::xnli::NliInput;
 use xlmr_model::{FusionConfig, Inputs};
 
 use super::task::{FusedForward, FusedHead};
-use super::{FusedTask, SecondText, SoftTeaching};
+use super::{FusedTask, PairedText, SoftTeaching};
 use crate::{Encoder, Error, Result, batch, inference};
 
 /// A text and its translation, both with special tokens and not padded, and their class.
@@ -228,14 +228,14 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
 ///
 /// # Example
 /// ```
-/// use tasks::fusion::{SecondText, best_fused_classes};
+/// use tasks::fusion::{PairedText, best_fused_classes};
 /// use xlmr_model::{Config, FusionConfig, Head, Model};
 ///
 /// let head = Head::SequenceClassification { labels: 5 };
 /// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
 /// let fusion = FusionConfig { local: 1, cross: 1 };
 /// let rows: [(&[u32], &[u32]); 1] = [(&[0, 11, 2], &[0, 21, 22, 2])];
-/// for second in [SecondText::Translation, SecondText::Own, SecondText::None] {
+/// for second in [PairedText::Translation, PairedText::Own, PairedText::None] {
 ///     assert!(best_fused_classes(&model, &rows, &fusion, second, 32)?[0] < 5);
 /// }
 /// # Ok::<(), tasks::Error>(())
@@ -244,7 +244,7 @@ pub fn best_fused_classes(
     model: &dyn Encoder,
     rows: &[(&[u32], &[u32])],
     fusion: &FusionConfig,
-    second: SecondText,
+    second: PairedText,
     batch_size: usize,
 ) -> Result<Vec<usize>> {
     let lengths: Vec<usize> =
@@ -255,9 +255,9 @@ pub fn best_fused_classes(
         let inputs = |ids: &[&[u32]]| batch::pair_inputs(model, ids);
         let target = inputs(&targets)?;
         let source = match second {
-            SecondText::Translation => Some(inputs(&sources)?),
-            SecondText::Own => Some(inputs(&targets)?),
-            SecondText::None => None,
+            PairedText::Translation => Some(inputs(&sources)?),
+            PairedText::Own => Some(inputs(&targets)?),
+            PairedText::None => None,
         };
         no_grad(|| {
             let hidden = match &source {

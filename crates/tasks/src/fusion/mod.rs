@@ -26,7 +26,7 @@ mod tests;
 
 pub use classification::{ClassPair, FusedClassificationTask, best_fused_classes};
 pub use config::{
-    FusedQaConfig, SecondText, SoftPositions, SoftTeaching, StudentStart, WindowPairing,
+    FusedQaConfig, PairedText, SoftPositions, SoftTeaching, StudentStart, WindowPairing,
 };
 pub use evaluation::FusedEvaluation;
 pub use pairs::PairCounts;

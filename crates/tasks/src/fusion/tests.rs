@@ -368,7 +368,7 @@ fn answers_read_a_translation_the_text_itself_or_nothing() {
         let second = SecondReading { fusion, pairing, text, translations: &translations };
         plain.clone().with_second_text(second)
     };
-    let (translation, own, none) = (SecondText::Translation, SecondText::Own, SecondText::None);
+    let (translation, own, none) = (PairedText::Translation, PairedText::Own, PairedText::None);
     let number = WindowPairing::ByNumber;
     let want = answers(&plain, &german);
     assert_eq!(answers(&with(none, 1, number), &german), want);
@@ -527,13 +527,13 @@ fn classes_are_chosen_beside_a_translation_the_text_itself_or_nothing() {
         best_fused_classes(&model, rows, &fusion, second, size).unwrap()
     };
     let plain = crate::sequence_classification::best_classes(&model, &texts, 32).unwrap();
-    assert_eq!(best(&rows, SecondText::None, 2), plain);
+    assert_eq!(best(&rows, PairedText::None, 2), plain);
     let own: Vec<(&[u32], &[u32])> = texts.iter().map(|&text| (text, text)).collect();
-    assert_eq!(best(&rows, SecondText::Own, 3), best(&own, SecondText::Translation, 64));
+    assert_eq!(best(&rows, PairedText::Own, 3), best(&own, PairedText::Translation, 64));
     let (one, all) =
-        (best(&rows, SecondText::Translation, 1), best(&rows, SecondText::Translation, 64));
+        (best(&rows, PairedText::Translation, 1), best(&rows, PairedText::Translation, 64));
     assert_eq!(one, all);
-    assert!(best_fused_classes(&model, &rows, &fusion, SecondText::Own, 0).is_err());
+    assert!(best_fused_classes(&model, &rows, &fusion, PairedText::Own, 0).is_err());
 }
 
 #[test]
@@ -544,12 +544,12 @@ fn configs_of_an_empty_file_are_the_defaults() {
     assert_eq!((soft.positions, soft.alpha), (SoftPositions::Context, 0.5));
     #[derive(serde::Deserialize)]
     struct Second {
-        text: SecondText,
+        text: PairedText,
     }
     for (name, want) in [
-        ("translation", SecondText::Translation),
-        ("self", SecondText::Own),
-        ("none", SecondText::None),
+        ("translation", PairedText::Translation),
+        ("self", PairedText::Own),
+        ("none", PairedText::None),
     ] {
         let read: Second = toml::from_str(&format!("text = \"{name}\"")).unwrap();
         assert_eq!(read.text, want);

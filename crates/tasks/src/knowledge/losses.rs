@@ -6,7 +6,7 @@ use objectives::{
     combine, masked_entity_prediction, object_entailment, relation_classification,
 };
 use tch::{Kind, Tensor};
-use torch_ext::{Part, PartSeeds, upload};
+use torch_ext::{MicroBatch, MicroBatchSeeds, upload};
 use trainer::{Share, StepLosses, accumulate};
 use xlmr_model::Inputs;
 
@@ -40,9 +40,9 @@ impl FirstRows {
 }
 
 /// Parts of `size` of rows that come after `first` others.
-fn parts_from<T>(first: usize, rows: &[T], size: usize) -> Vec<Part<&[T]>> {
-    let parts = Part::cut(rows, size).into_iter();
-    parts.map(|part| Part { first: first + part.first, ..part }).collect()
+fn parts_from<T>(first: usize, rows: &[T], size: usize) -> Vec<MicroBatch<&[T]>> {
+    let parts = MicroBatch::cut(rows, size).into_iter();
+    parts.map(|part| MicroBatch { first: first + part.first, ..part }).collect()
 }
 
 impl KnowledgeTask<'_> {
@@ -50,8 +50,8 @@ impl KnowledgeTask<'_> {
     pub(super) fn losses_at_once(&mut self, batch: &Batch) -> Result<StepLosses> {
         let (weights, pooling) = (self.config.weights.clone(), self.config.losses.pooling);
         let mut terms: Vec<(&'static str, f64, Tensor)> = Vec::new();
-        let (firsts, seeds) = (FirstRows::of(batch), PartSeeds::new()?);
-        for Part { first, rows } in self.masked_rows(batch) {
+        let (firsts, seeds) = (FirstRows::of(batch), MicroBatchSeeds::new()?);
+        for MicroBatch { first, rows } in self.masked_rows(batch) {
             seeds.enter(first)?;
             let loss = self.mlm_share(&rows)?;
             terms.extend(loss.map(|loss| (rows.name, rows.weight, loss)));
@@ -68,7 +68,7 @@ impl KnowledgeTask<'_> {
         }
         if terms.is_empty() {
             // No token was masked, and nothing else is trained: a step that changes nothing.
-            return accumulate(&[] as &[Part<()>], |()| Ok(Vec::new())).map_err(Error::from);
+            return accumulate(&[] as &[MicroBatch<()>], |()| Ok(Vec::new())).map_err(Error::from);
         }
         let terms: Vec<Term<'_>> =
             terms.iter().map(|(name, weight, loss)| Term { name, weight: *weight, loss }).collect();
@@ -86,10 +86,10 @@ impl KnowledgeTask<'_> {
         let (weights, pooling) = (self.config.weights.clone(), self.config.losses.pooling);
         let (model, device) = (self.model, self.model.device());
         let firsts = FirstRows::of(batch);
-        let mut parts: Vec<Part<MaskedRows<'_>>> = Vec::new();
+        let mut parts: Vec<MicroBatch<MaskedRows<'_>>> = Vec::new();
         for whole in self.masked_rows(batch) {
             let cut = parts_from(whole.first, whole.rows.rows, size).into_iter();
-            parts.extend(cut.map(|Part { first, rows }| Part {
+            parts.extend(cut.map(|MicroBatch { first, rows }| MicroBatch {
                 first,
                 rows: MaskedRows { rows, ..whole.rows },
             }));
@@ -125,9 +125,9 @@ impl KnowledgeTask<'_> {
     }
 
     /// The rows of the masked-LM losses that are trained.
-    fn masked_rows<'b>(&self, batch: &'b Batch) -> Vec<Part<MaskedRows<'b>>> {
+    fn masked_rows<'b>(&self, batch: &'b Batch) -> Vec<MicroBatch<MaskedRows<'b>>> {
         let (weights, firsts) = (&self.config.weights, FirstRows::of(batch));
-        let part = |name, first, weight, rows: &'b [Masked]| Part {
+        let part = |name, first, weight, rows: &'b [Masked]| MicroBatch {
             first,
             rows: MaskedRows { name, weight, rows, targets: target_count(rows) },
         };
