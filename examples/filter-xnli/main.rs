@@ -11,7 +11,7 @@ use examples::inference_modes::{InferenceModes, Scores};
 use experiment::{Experiment, Trial};
 use recipe::{Recipe, Source};
 use tasks::fusion::{
-    ClassPair, FusedClassificationTask, SecondText, StudentStart, best_fused_classes,
+    ClassPair, FusedClassificationTask, PairedText, StudentStart, best_fused_classes,
 };
 use transfer_eval::xnli::{NliLabel, score_nli};
 use xlmr_model::{Head, Pretrained};
@@ -31,7 +31,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let modes = InferenceModes {
         measure: ("accuracy", "accuracy"),
         languages: &recipe.languages,
-        control: ("translate-train", SecondText::None.name()),
+        control: ("translate-train", PairedText::None.name()),
         titles: titles.collect(),
     };
     modes.write(experiment, &results, |_| None)
@@ -81,7 +81,7 @@ fn test(trial: &Trial<Recipe>, input: &Input) -> Result<Scores> {
     let pairs = input.test(&tokenizer, &recipe.encoding)?;
     let rows: Vec<(&[u32], &[u32])> =
         pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
-    let (alone, size) = ([SecondText::None], recipe.evaluation.batch_size);
+    let (alone, size) = ([PairedText::None], recipe.evaluation.batch_size);
     let mut scores = Scores::new();
     for &second in if fusion.cross == 0 { &alone } else { recipe.evaluation.second.as_slice() } {
         let classes = best_fused_classes(&model, &rows, &fusion, second, size)?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, InputPath, RunConfig, TsvFolder};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
-use tasks::fusion::{SecondText, SoftTeaching, StudentStart};
+use tasks::fusion::{PairedText, SoftTeaching, StudentStart};
 use trainer::TrainConfig;
 use transfer_eval::xnli::NliConfig;
 use xlmr_model::{Config, FusionConfig};
@@ -71,14 +71,14 @@ pub struct Arm {
 #[serde(default, deny_unknown_fields)]
 pub struct Evaluation {
     /// What is read beside each text, one after the other.
-    pub second: Vec<SecondText>,
+    pub second: Vec<PairedText>,
     /// Pairs in a batch.
     pub batch_size: usize,
 }
 
 impl Default for Evaluation {
     fn default() -> Self {
-        Self { second: vec![SecondText::Translation], batch_size: 64 }
+        Self { second: vec![PairedText::Translation], batch_size: 64 }
     }
 }
 

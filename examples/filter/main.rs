@@ -11,7 +11,7 @@ use examples::inference_modes::{InferenceModes, Scores};
 use experiment::{Experiment, Trial};
 use recipe::{Recipe, Source};
 use tasks::alignment::AnswerAligner;
-use tasks::fusion::{FusedQaTask, PairCounts, SecondText, StudentStart};
+use tasks::fusion::{FusedQaTask, PairCounts, PairedText, StudentStart};
 use xlmr_model::{Head, Pretrained};
 
 fn main() -> ExitCode {
@@ -28,7 +28,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let modes = InferenceModes {
         measure: ("f1", "F1"),
         languages: &recipe.languages,
-        control: ("translate-train", SecondText::None.name()),
+        control: ("translate-train", PairedText::None.name()),
         titles: titles.collect(),
     };
     modes.write(experiment, &results, |pairs| Some(pairs.to_string()))

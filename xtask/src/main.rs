@@ -275,46 +275,41 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::PretrainBase { arguments } => {
             recipes::run(root, Path::new("examples/pretrain-base/recipe.toml"), &arguments)
         }
-        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "extract") => {
-            let mut bench = cargo(root);
-            bench.args(["bench", "-p", "kg-triples", "--bench", "extract", "--"]);
-            run(bench.args(arguments.iter().skip(1)))
-        }
-        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "maps") => {
-            let mut bench = cargo(root);
-            bench.args(["bench", "-p", "transfer-eval", "--bench", "maps", "--"]);
-            run(bench.args(arguments.iter().skip(1)))
-        }
-        Task::Bench { arguments } if arguments.first().is_some_and(|name| name == "programs") => {
-            let mut bench = cargo(root);
-            bench.args(["bench", "-p", "mlqa-eval", "--bench", "programs", "--"]);
-            run(bench.args(arguments.iter().skip(1)))
-        }
-        Task::Bench { arguments }
-            if arguments.first().is_some_and(|name| {
-                ["encoder", "losses", "ranks", "streams"].contains(&&**name)
-            }) =>
-        {
-            ensure(root, Options::default())?;
-            let mut bench = cargo(root);
-            bench.args(["run", "--release", "-p", "benches", "--bin"]);
-            bench.args(arguments.first()).arg("--");
-            run(bench.args(arguments.iter().skip(1)))
-        }
-        Task::Bench { arguments } => {
-            ensure(root, Options::default())?;
-            let mut bench = cargo(root);
-            bench.args(["bench", "-p", "benches", "--benches", "--"]).args(&arguments);
-            let code = run(&mut bench)?;
-            if code != 0 || !leaves_times(&arguments) {
-                return Ok(code);
-            }
-            let mut summary = cargo(root);
-            summary.args(["run", "--release", "-p", "benches", "--bin", "summary", "--"]);
-            summary.args(arguments.iter().filter(|argument| *argument == "--quick"));
-            run(&mut summary)
-        }
+        Task::Bench { arguments } => bench(root, &arguments),
     }
+}
+
+/// Criterion's benches of the crates over libtorch, or one program that measures by itself.
+fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
+    let (name, options) = match arguments.split_first() {
+        Some((name, options)) => (name.as_str(), options),
+        None => ("", arguments),
+    };
+    let without_libtorch = match name {
+        "extract" => Some("kg-triples"),
+        "maps" => Some("transfer-eval"),
+        "programs" => Some("mlqa-eval"),
+        _ => None,
+    };
+    let mut bench = cargo(root);
+    if let Some(package) = without_libtorch {
+        bench.args(["bench", "-p", package, "--bench", name, "--"]);
+        return run(bench.args(options));
+    }
+    ensure(root, Options::default())?;
+    if ["encoder", "losses", "ranks", "streams"].contains(&name) {
+        bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
+        return run(bench.args(options));
+    }
+    bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
+    let code = run(&mut bench)?;
+    if code != 0 || !leaves_times(arguments) {
+        return Ok(code);
+    }
+    let mut summary = cargo(root);
+    summary.args(["run", "--release", "-p", "benches", "--bin", "summary", "--"]);
+    summary.args(arguments.iter().filter(|argument| *argument == "--quick"));
+    run(&mut summary)
 }
 
 /// The demo is the first paper's recipe on the embedded data, in a run folder of its own.

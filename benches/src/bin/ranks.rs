@@ -12,8 +12,8 @@ use clap::Parser;
 use tch::{Device, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous};
 use trainer::{
-    Environment, Examples, Fingerprint, Part, Share, Stage, Step, StepLosses, Task, TaskError,
-    TrainConfig, accumulate, fit,
+    Environment, Examples, Fingerprint, MicroBatch, Share, Stage, Step, StepLosses, Task,
+    TaskError, TrainConfig, accumulate, fit,
 };
 use xlmr_model::Model;
 
@@ -140,7 +140,7 @@ impl Task for MaskedRows<'_> {
         let rows: Vec<&[i64]> =
             step.batch.iter().filter_map(|&k| self.rows.get(k)).map(Vec::as_slice).collect();
         let targets: usize = rows.iter().map(|row| row.len().div_ceil(7)).sum();
-        let parts = Part::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
+        let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
             let loss = self.loss(rows)? / targets as f64;
             Ok(vec![Share { name: "mlm", weight: 1.0, loss }])

@@ -78,8 +78,7 @@ impl Args {
         }
         let stored = self.resume.as_ref().map(|folder| folder.join(crate::run::RECIPE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();
-        let mut overrides =
-            self.set.iter().map(|item| Override::parse(item)).collect::<Result<Vec<_>>>()?;
+        let mut overrides = Override::parse_all(&self.set)?;
         overrides.extend(model_overrides(&self.models, R::MODEL)?);
         let (mut recipe, preparations) = read_with::<R>(&path, &overrides)?;
         if let Some(count) = self.seeds {

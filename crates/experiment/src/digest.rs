@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use shards::{FileDigest, Manifest};
 
+use crate::folder::entries;
 use crate::input::Input;
 use crate::{Error, Result};
 
@@ -66,8 +67,8 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
         return Ok(found);
     }
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        let path = entry.map_err(Error::file(folder))?.path();
+    for entry in entries(folder)? {
+        let path = entry.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         if name.starts_with('.') || !(input.reads)(&name) {

@@ -1,5 +1,5 @@
 //! The run folder: whose it is, who works in it, and what a killed process left there.
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -140,13 +140,16 @@ fn check_ours(path: &Path) -> Result<()> {
 
 /// Whether a trial was begun.
 fn begun(folder: &Path) -> Result<bool> {
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        let name = entry.map_err(Error::file(folder))?.file_name();
-        if name.to_string_lossy().starts_with("seed-") {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let of_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
+    Ok(entries(folder)?.iter().any(of_seed))
+}
+
+/// What a folder holds, in the order of names.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = entries.map_err(Error::file(folder))?;
+    entries.sort_by_key(DirEntry::file_name);
+    Ok(entries)
 }
 
 /// Locks the folder for this process. A lock that is no file of ours is left as it is.
@@ -202,8 +205,7 @@ fn holder(file: &mut File) -> io::Result<Option<String>> {
 
 /// Refuses symbolic links in the folder: what a run wrote through one would land elsewhere.
 fn check_no_links(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        let entry = entry.map_err(Error::file(folder))?;
+    for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         if kind.is_symlink() {
             let reason = "is a symbolic link, and a run writes into its own folder alone; put what \
@@ -219,8 +221,7 @@ fn check_no_links(folder: &Path) -> Result<()> {
 
 /// Removes files that a killed process was writing, here and below.
 fn remove_unfinished(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        let entry = entry.map_err(Error::file(folder))?;
+    for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         if kind.is_dir() {
             remove_unfinished(&path)?;
@@ -233,8 +234,8 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
 
 /// Removes the checkpoints of a trial's stages.
 pub(crate) fn remove_checkpoints(trial: &Path) -> Result<()> {
-    for entry in fs::read_dir(trial).map_err(Error::file(trial))? {
-        let checkpoints = entry.map_err(Error::file(trial))?.path().join("checkpoints");
+    for stage in entries(trial)? {
+        let checkpoints = stage.path().join("checkpoints");
         if checkpoints.is_dir() {
             fs::remove_dir_all(&checkpoints).map_err(Error::file(&checkpoints))?;
         }

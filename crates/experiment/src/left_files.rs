@@ -8,6 +8,7 @@ use tch::{Device, no_grad};
 use torch_ext::read_tensors;
 use xlmr_model::{Config, LoadOptions, Pretrained};
 
+use crate::folder::entries;
 use crate::{Error, Result};
 
 /// Bytes of each file, by its path in the run folder.
@@ -29,7 +30,8 @@ pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
 /// The files in the trial's folders but for the model and the stages of training.
 pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    for folder in entries(trial)? {
+    for entry in entries(trial)? {
+        let folder = entry.path();
         let of_training = folder.ends_with("model") || folder.join(METRICS).exists();
         if folder.is_dir() && !of_training {
             add(run, &folder, &mut sizes)?;
@@ -40,8 +42,7 @@ pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
 
 /// Adds the files below a folder, hidden ones and links to folders aside.
 fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        let entry = entry.map_err(Error::file(folder))?;
+    for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         let name = path.strip_prefix(run).ok().and_then(Path::to_str);
         let Some(name) = name.filter(|_| !entry.file_name().as_encoded_bytes().starts_with(b"."))
@@ -77,11 +78,12 @@ pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, Str
 /// left, the first of `trained` that exists.
 pub(crate) fn write_kept_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
     for stage in entries(trial)? {
-        let models = stage.join("models");
+        let models = stage.path().join("models");
         if !models.is_dir() {
             continue;
         }
-        for file in entries(&models)? {
+        for entry in entries(&models)? {
+            let file = entry.path();
             if file.extension().is_some_and(|extension| extension == "safetensors") {
                 let trained = trained.iter().find(|folder| folder.is_dir()).ok_or_else(|| {
                     Error::content(&file, "no model/ beside it says which model this is of")
@@ -109,16 +111,6 @@ fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
             .map_err(|error| Error::content(file, format!("{name}: {error}")))?;
     }
     Ok(loaded.save(folder, head)?)
-}
-
-/// The paths in a folder, in the order of their names.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::file(folder))? {
-        paths.push(entry.map_err(Error::file(folder))?.path());
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]

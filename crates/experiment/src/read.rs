@@ -41,8 +41,7 @@ const LONGEST: u64 = 16 << 20;
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
 /// naming the override; both with the nearest key where one is unknown.
 pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[String]) -> Result<T> {
-    let overrides = overrides.iter().map(|item| Override::parse(item));
-    Ok(read_with(path.as_ref(), &overrides.collect::<Result<Vec<_>>>()?)?.0)
+    Ok(read_with(path.as_ref(), &Override::parse_all(overrides)?)?.0)
 }
 
 /// [`read_recipe`] with overrides that are parsed already.
@@ -144,8 +143,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
 ) -> Result<T> {
     let table =
         Table::try_from(values).map_err(|error| Error::setting("settings", error.to_string()))?;
-    let overrides = overrides.iter().map(|item| Override::parse(item));
-    let overrides: Vec<Override> = overrides.collect::<Result<_>>()?;
+    let overrides = Override::parse_all(overrides)?;
     match resolve(&table, overrides.iter())? {
         Ok((changed, _)) => Ok(changed),
         Err(error) => Err(wrong_override::<T>(&table, &overrides)?
@@ -179,8 +177,12 @@ impl Override {
         Self { argument: argument.into(), key: Key::parse(key), value }
     }
 
-    /// A `--set`.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    /// The values of `--set`, in their order.
+    pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>> {
+        texts.iter().map(|text| Self::parse(text)).collect()
+    }
+
+    fn parse(text: &str) -> Result<Self> {
         let argument = format!("--set {text}");
         match text.split_once('=') {
             Some((key, value)) => Ok(Self::new(argument, key.trim(), parse_value(value.trim()))),

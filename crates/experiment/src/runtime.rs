@@ -68,7 +68,7 @@ impl Runtime {
         drop(torch_ext::rng_state(Device::Cpu)?);
         // The setting is one for all devices, and on a GPU it would mean TF32.
         let level = if run.float32_matmul == "auto" && device == Device::Cpu {
-            tune_float32_matmul()?.chosen
+            tune_float32_matmul()?
         } else if run.float32_matmul == "auto" {
             set_float32_matmul_precision(MatmulPrecision::Highest)?;
             MatmulPrecision::Highest

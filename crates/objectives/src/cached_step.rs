@@ -1,6 +1,6 @@
 //! A large contrastive batch in the memory of a small one.
 use tch::{Device, Kind, Tensor, no_grad};
-use torch_ext::{Part, PartSeeds, current_group};
+use torch_ext::{MicroBatch, MicroBatchSeeds, current_group};
 
 use crate::Error;
 
@@ -26,7 +26,7 @@ use crate::Error;
 ///   there. Parameters that it uses itself receive their gradient too.
 ///
 /// Each micro-batch begins with the draws that the whole batch would begin with, and with the
-/// number of its first row ([`PartSeeds`]). Processes that share the step
+/// number of its first row ([`MicroBatchSeeds`]). Processes that share the step
 /// ([`torch_ext::with_group`]) embed every size-th micro-batch each; all of them see all
 /// embeddings and call `loss`, whose own parameters receive an equal share of their gradient from
 /// each, so that the sum over processes is the whole.
@@ -40,12 +40,12 @@ use crate::Error;
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{ContrastRows, InfoNceConfig, Error, Part, cached_step, info_nce};
+/// use objectives::{ContrastRows, InfoNceConfig, Error, MicroBatch, cached_step, info_nce};
 ///
 /// let weight = Tensor::eye(8, (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let rows = || Tensor::ones([16, 8], (Kind::Float, Device::Cpu));
-/// let part = |number: usize| Part { first: 16 * number, rows: rows() };
-/// let micro_batches: Vec<Part<Tensor>> = (0..4).map(part).collect();
+/// let part = |number: usize| MicroBatch { first: 16 * number, rows: rows() };
+/// let micro_batches: Vec<MicroBatch<Tensor>> = (0..4).map(part).collect();
 /// let embed = |rows: &Tensor| -> Result<Vec<Tensor>, Error> {
 ///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
 /// };
@@ -58,16 +58,16 @@ use crate::Error;
 /// # Ok::<(), Error>(())
 /// ```
 pub fn cached_step<T, E: From<Error>>(
-    micro_batches: &[Part<T>],
+    micro_batches: &[MicroBatch<T>],
     device: Device,
     mut embed: impl FnMut(&T) -> Result<Vec<Tensor>, E>,
     loss: impl FnOnce(&[Tensor]) -> Result<Tensor, E>,
 ) -> Result<Tensor, E> {
-    let (group, seeds) = (current_group(), PartSeeds::new().map_err(Error::from)?);
+    let (group, seeds) = (current_group(), MicroBatchSeeds::new().map_err(Error::from)?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
     let own = |number: &usize| number % size == rank;
     let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
-    for (number, Part { first, rows }) in micro_batches.iter().enumerate() {
+    for (number, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
         if !own(&number) {
             cached.push(None);
             continue;

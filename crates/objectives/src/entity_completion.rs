@@ -1,11 +1,9 @@
 //! Completing the masked entity of a knowledge triple.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
-use torch_ext::upload;
+use torch_ext::{LossReduction, upload};
 
 use crate::checks::{check_ids, check_int64};
-use crate::cross_entropy::{Rows, row_losses};
-use crate::linear_cross_entropy::{Kernel, Reduce};
 use crate::{Checks, Error, TokenScores};
 
 /// Options of [`entity_completion`].
@@ -89,28 +87,11 @@ pub fn entity_completion<'a>(
         EntityNormalization::Token => None,
         EntityNormalization::Entity => Some(upload(&shares(entities)?, scores.device())?),
     };
-    match scores {
-        TokenScores::Logits(logits) => {
-            let about = Rows { tensor: "logits", origin: None, checks: config.checks };
-            let losses = row_losses(logits, targets, 0.0, &about)?; // [N]
-            Ok(match shares {
-                None => losses.f_mean(None::<Kind>)?,
-                Some(shares) => {
-                    losses.f_mul(&shares.f_to_kind(losses.f_kind()?)?)?.f_sum(None::<Kind>)?
-                }
-            })
-        }
-        TokenScores::Linear { hidden, weight, bias } => {
-            let kernel = Kernel {
-                reduction: shares.as_ref().map_or(Reduce::Mean, Reduce::Weighted),
-                label_smoothing: 0.0,
-                chunk_rows: None,
-                correct: false,
-                checks: config.checks,
-            };
-            Ok(kernel.run(hidden, weight, bias, targets)?.loss)
-        }
-    }
+    let reduction = match shares {
+        None => LossReduction::Mean,
+        Some(_) => LossReduction::Sum,
+    };
+    scores.loss(targets, reduction, shares.as_ref(), 0.0, config.checks)
 }
 
 /// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions

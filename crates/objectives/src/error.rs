@@ -70,7 +70,7 @@ pub enum Error {
         /// The gold position.
         position: i64,
     },
-    /// A value that makes the loss infinite or NaN; looked for under
+    /// A value that makes the loss infinite or NaN; checked under
     /// [`Checks::Full`](crate::Checks::Full) only.
     #[error("{tensor}{index:?} = {value}: {rule}")]
     NotFinite {

@@ -17,7 +17,7 @@ pub struct HardLearningConfig {
     /// How the candidates are weighted.
     pub weighting: HardLearningWeighting,
     /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
-    /// term, so 0; with 0 nothing tells the gold span from the other candidates.
+    /// term, so 0; with 0 the gold span counts as any candidate.
     pub gold_loss_weight: f64,
     /// How much is checked before computing.
     pub checks: Checks,

@@ -108,7 +108,30 @@ pub fn masked_entity_prediction(
     rows: &ContrastRows<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, Error> {
-    contrast(query, key, queue, rows, config)
+    let (batch, _) = check_matrix("key", key, "[B, D]")?;
+    let index = match rows.valid {
+        Some(valid) if !config.push_invalid => {
+            check_shape("valid", valid, &[batch], "[B]")?;
+            check_kind("valid", valid, Kind::Bool, "Bool")?;
+            Some(valid.f_nonzero()?.f_squeeze_dim(1)?)
+        }
+        _ => None,
+    };
+    let pushed = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
+    let skip_oldest =
+        if config.push == Push::BeforeLoss { dropped_by_push(queue, pushed) } else { 0 };
+    let loss = info_nce(query, key, Some(queue), skip_oldest, rows, &config.loss)?;
+    if config.push != Push::Never {
+        let keys = key.f_detach()?;
+        match index {
+            None => queue.push(&keys, rows.ids)?,
+            Some(index) => {
+                let ids = rows.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
+                queue.push(&keys.f_index_select(0, &index)?, ids.as_ref())?;
+            }
+        }
+    }
+    Ok(loss)
 }
 
 /// Object entailment, OE (*XLM-K*, Eq. 3, 4 and 5): subject and relation must find the description
@@ -149,40 +172,7 @@ pub fn object_entailment(
     rows: &ContrastRows<'_>,
     config: &ContrastConfig,
 ) -> Result<Tensor, Error> {
-    contrast(query, key, queue, rows, config)
-}
-
-fn contrast(
-    query: &Tensor,
-    key: &Tensor,
-    queue: &mut NegativeQueue,
-    rows: &ContrastRows<'_>,
-    config: &ContrastConfig,
-) -> Result<Tensor, Error> {
-    let (batch, _) = check_matrix("key", key, "[B, D]")?;
-    let index = match rows.valid {
-        Some(valid) if !config.push_invalid => {
-            check_shape("valid", valid, &[batch], "[B]")?;
-            check_kind("valid", valid, Kind::Bool, "Bool")?;
-            Some(valid.f_nonzero()?.f_squeeze_dim(1)?)
-        }
-        _ => None,
-    };
-    let pushed = index.as_ref().map_or(Ok(batch), Tensor::size1)?;
-    let skip_oldest =
-        if config.push == Push::BeforeLoss { dropped_by_push(queue, pushed) } else { 0 };
-    let loss = info_nce(query, key, Some(queue), skip_oldest, rows, &config.loss)?;
-    if config.push != Push::Never {
-        let keys = key.f_detach()?;
-        match index {
-            None => queue.push(&keys, rows.ids)?,
-            Some(index) => {
-                let ids = rows.ids.map(|ids| ids.f_index_select(0, &index)).transpose()?;
-                queue.push(&keys.f_index_select(0, &index)?, ids.as_ref())?;
-            }
-        }
-    }
-    Ok(loss)
+    masked_entity_prediction(query, key, queue, rows, config)
 }
 
 /// The rows that a push of `count` would drop.

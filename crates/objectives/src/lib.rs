@@ -62,4 +62,4 @@ pub use span_log_probs::span_log_probs;
 pub use span_vectors::span_vectors;
 pub use token_scores::TokenScores;
 pub use top_k_spans::{TopKConfig, TopKSpans, top_k_spans};
-pub use torch_ext::{Part, PartSeeds};
+pub use torch_ext::{MicroBatch, MicroBatchSeeds};

@@ -149,19 +149,19 @@ pub fn linear_cross_entropy(
         let reason = "no row carries loss";
         return Err(Error::Empty { tensor: "targets", reason });
     }
-    let reduction = match config.reduction {
-        TokenReduction::Mean => Reduce::Mean,
-        TokenReduction::Sum => Reduce::Sum,
-        TokenReduction::None => Reduce::None,
-    };
-    let kernel = Kernel {
-        reduction,
+    let options = torch_ext::LinearCrossEntropy {
+        reduction: match config.reduction {
+            TokenReduction::Mean => LossReduction::Mean,
+            TokenReduction::Sum => LossReduction::Sum,
+            TokenReduction::None => LossReduction::None,
+        },
+        weights: None,
         label_smoothing: config.label_smoothing,
         chunk_rows: config.chunk_rows,
         correct: config.accuracy,
-        checks: config.checks,
     };
-    let losses = kernel.run(&rows, weight, bias, &upload(&kept_targets, device)?)?;
+    let targets = upload(&kept_targets, device)?;
+    let losses = token_losses((&rows, weight, bias), &targets, &options, config.checks)?;
     let loss = if all || config.reduction != TokenReduction::None {
         losses.loss
     } else {
@@ -186,56 +186,19 @@ pub(crate) fn check_smoothing(label_smoothing: f64) -> Result<(), Error> {
     })
 }
 
-/// How the rows' losses are reduced.
-#[derive(Clone, Copy)]
-pub(crate) enum Reduce<'a> {
-    Mean,
-    Sum,
-    /// `Σᵢ wᵢ ℓᵢ` with these `[N]` weights.
-    Weighted(&'a Tensor),
-    None,
-}
-
-/// One call of the kernel on arguments whose shapes are checked.
-#[derive(Clone, Copy)]
-pub(crate) struct Kernel<'a> {
-    pub reduction: Reduce<'a>,
-    pub label_smoothing: f64,
-    pub chunk_rows: Option<i64>,
-    pub correct: bool,
-    pub checks: Checks,
-}
-
-impl Kernel<'_> {
-    pub(crate) fn run(
-        &self,
-        hidden: &Tensor,
-        weight: &Tensor,
-        bias: Option<&Tensor>,
-        targets: &Tensor,
-    ) -> Result<torch_ext::TokenLosses, Error> {
-        if self.checks == Checks::Full {
-            for (name, tensor) in
-                [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)]
-            {
-                tensor.map_or(Ok(()), |tensor| check_finite(name, tensor))?;
-            }
+/// The losses of a layer's rows; under [`Checks::Full`] its values are read first.
+pub(crate) fn token_losses(
+    (hidden, weight, bias): (&Tensor, &Tensor, Option<&Tensor>),
+    targets: &Tensor,
+    options: &torch_ext::LinearCrossEntropy<'_>,
+    checks: Checks,
+) -> Result<torch_ext::TokenLosses, Error> {
+    if checks == Checks::Full {
+        for (name, tensor) in [("hidden", Some(hidden)), ("weight", Some(weight)), ("bias", bias)] {
+            tensor.map_or(Ok(()), |tensor| check_finite(name, tensor))?;
         }
-        let (reduction, weights) = match self.reduction {
-            Reduce::Mean => (LossReduction::Mean, None),
-            Reduce::Sum => (LossReduction::Sum, None),
-            Reduce::Weighted(weights) => (LossReduction::Sum, Some(weights)),
-            Reduce::None => (LossReduction::None, None),
-        };
-        let options = torch_ext::LinearCrossEntropy {
-            reduction,
-            weights,
-            label_smoothing: self.label_smoothing,
-            chunk_rows: self.chunk_rows,
-            correct: self.correct,
-        };
-        Ok(torch_ext::linear_cross_entropy(hidden, weight, bias, targets, &options)?)
     }
+    Ok(torch_ext::linear_cross_entropy(hidden, weight, bias, targets, options)?)
 }
 
 /// Refuses NaN and infinities.

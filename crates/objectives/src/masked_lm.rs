@@ -1,9 +1,9 @@
 //! Masked language modelling on the masked positions alone.
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
+use torch_ext::LossReduction;
 
-use crate::cross_entropy::{Rows, row_losses};
-use crate::linear_cross_entropy::{Kernel, Reduce, check_smoothing};
+use crate::linear_cross_entropy::check_smoothing;
 use crate::{Checks, Error, TokenScores};
 
 /// Options of [`masked_lm`].
@@ -84,27 +84,9 @@ pub fn masked_lm<'a>(
     let scores = scores.into();
     let targets = &scores.check_targets(targets)?;
     check_smoothing(config.label_smoothing)?;
-    match scores {
-        TokenScores::Logits(logits) => {
-            let about = Rows { tensor: "logits", origin: None, checks: config.checks };
-            let losses = row_losses(logits, targets, config.label_smoothing, &about)?; // [N]
-            Ok(match config.reduction {
-                MaskedLmReduction::Mean => losses.f_mean(None::<Kind>)?,
-                MaskedLmReduction::Sum => losses.f_sum(None::<Kind>)?,
-            })
-        }
-        TokenScores::Linear { hidden, weight, bias } => {
-            let kernel = Kernel {
-                reduction: match config.reduction {
-                    MaskedLmReduction::Mean => Reduce::Mean,
-                    MaskedLmReduction::Sum => Reduce::Sum,
-                },
-                label_smoothing: config.label_smoothing,
-                chunk_rows: None,
-                correct: false,
-                checks: config.checks,
-            };
-            Ok(kernel.run(hidden, weight, bias, targets)?.loss)
-        }
-    }
+    let reduction = match config.reduction {
+        MaskedLmReduction::Mean => LossReduction::Mean,
+        MaskedLmReduction::Sum => LossReduction::Sum,
+    };
+    scores.loss(targets, reduction, None, config.label_smoothing, config.checks)
 }

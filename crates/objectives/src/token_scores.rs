@@ -1,9 +1,11 @@
 //! Where the token losses get their logits from.
-use tch::Tensor;
-use torch_ext::upload;
+use tch::{Kind, Tensor};
+use torch_ext::{LinearCrossEntropy, LossReduction, upload};
 
-use crate::Error;
 use crate::checks::{check_device, check_float, check_ids, check_int64, check_matrix, check_shape};
+use crate::cross_entropy::{Rows, row_losses};
+use crate::linear_cross_entropy::token_losses;
+use crate::{Checks, Error};
 
 /// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
 /// them.
@@ -91,5 +93,40 @@ impl<'a> TokenScores<'a> {
         let hint = format!(" ({axis}); masked_positions drops positions labelled -100");
         check_ids("targets", targets, vocabulary, &hint)?;
         Ok(upload(targets, self.device())?)
+    }
+
+    /// The cross-entropy with targets of [`check_targets`](Self::check_targets): the mean over
+    /// positions or their sum, where there are `weights` `[N]` each times its own.
+    pub(crate) fn loss(
+        &self,
+        targets: &Tensor,
+        reduction: LossReduction,
+        weights: Option<&Tensor>,
+        label_smoothing: f64,
+        checks: Checks,
+    ) -> Result<Tensor, Error> {
+        match *self {
+            Self::Logits(logits) => {
+                let about = Rows { tensor: "logits", origin: None, checks };
+                let losses = row_losses(logits, targets, label_smoothing, &about)?; // [N]
+                Ok(match (reduction, weights) {
+                    (LossReduction::Mean, _) => losses.f_mean(None::<Kind>)?,
+                    (_, None) => losses.f_sum(None::<Kind>)?,
+                    (_, Some(weights)) => {
+                        losses.f_mul(&weights.f_to_kind(losses.f_kind()?)?)?.f_sum(None::<Kind>)?
+                    }
+                })
+            }
+            Self::Linear { hidden, weight, bias } => {
+                let options = LinearCrossEntropy {
+                    reduction,
+                    weights,
+                    label_smoothing,
+                    chunk_rows: None,
+                    correct: false,
+                };
+                Ok(token_losses((hidden, weight, bias), targets, &options, checks)?.loss)
+            }
+        }
     }
 }

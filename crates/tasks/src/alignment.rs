@@ -21,7 +21,7 @@ use crate::{Encoder, Error, Result, pooling};
 pub enum HiddenStates {
     /// The output of one layer, from 1; 0 is the embeddings.
     Layer(usize),
-    /// The mean of the last so many layers' outputs.
+    /// The mean of the outputs of the last n layers.
     MeanOfLast(usize),
 }
 

@@ -9,7 +9,7 @@ use crate::{Encoder, Error, Result};
 /// Calls `read` with batches of row indices, rows of like length together so that little is padded,
 /// and gives back one result per row in the order of the rows.
 ///
-/// Reading that takes longer than some seconds says on standard error how far it is.
+/// Reading that takes longer than some seconds reports its progress on standard error.
 ///
 /// `lengths` has one entry for each row, in tokens; `read` returns one result for each index that
 /// it is given. Rows of equal length keep their order, so the batches depend on nothing else.
@@ -17,20 +17,7 @@ use crate::{Encoder, Error, Result};
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `read` returns another number of
 /// results; whatever `read` returns.
-///
-/// # Example
-/// ```
-/// let lengths = [5, 1, 3];
-/// let mut batches = Vec::new();
-/// let doubled = tasks::batch::by_length(&lengths, 2, |rows| {
-///     batches.push(rows.to_vec());
-///     Ok(rows.iter().map(|&row| 2 * lengths[row]).collect())
-/// })?;
-/// assert_eq!(doubled, [10, 2, 6]);
-/// assert_eq!(batches, [vec![1, 2], vec![0]]);
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn by_length<T>(
+pub(crate) fn by_length<T>(
     lengths: &[usize],
     batch_size: usize,
     mut read: impl FnMut(&[usize]) -> Result<Vec<T>>,
@@ -57,14 +44,14 @@ pub fn by_length<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// How long reading is silent; then it says how far it is whenever twice the time has passed.
+/// The time of the first progress message; each next one comes after twice the time.
 const FIRST_NOTE: Duration = Duration::from_secs(10);
 
 /// How far a model has read.
 struct ReadingProgress {
     start: Instant,
-    /// When something was said last.
-    said: Duration,
+    /// When the last message was written.
+    reported: Duration,
     rows: usize,
     /// Of these rows, and of all.
     tokens: (usize, usize),
@@ -73,19 +60,19 @@ struct ReadingProgress {
 impl ReadingProgress {
     fn new(lengths: &[usize]) -> Self {
         let tokens = (0, lengths.iter().sum());
-        Self { start: Instant::now(), said: Duration::ZERO, rows: 0, tokens }
+        Self { start: Instant::now(), reported: Duration::ZERO, rows: 0, tokens }
     }
 
-    /// Counts a batch, and says how far reading is where it is time to.
+    /// Counts a batch; the progress message where one is due.
     fn add(&mut self, batch: &[usize], lengths: &[usize], first: Duration) -> Option<String> {
         self.rows += batch.len();
         self.tokens.0 += batch.iter().filter_map(|&row| lengths.get(row)).sum::<usize>();
         let waited = self.start.elapsed();
         let (read, all) = self.tokens;
-        if waited < first.max(2 * self.said) || self.rows == lengths.len() {
+        if waited < first.max(2 * self.reported) || self.rows == lengths.len() {
             return None;
         }
-        self.said = waited;
+        self.reported = waited;
         let left = waited.as_secs_f64() * (all as f64 / read.max(1) as f64 - 1.0);
         let (rows, of) = (self.rows, lengths.len());
         Some(format!("the model has read {rows} of {of} rows; about {left:.0} s left"))
@@ -132,10 +119,10 @@ mod tests {
         assert_eq!(progress.add(&[1], &lengths, FIRST_NOTE), None);
         let text = progress.add(&[0], &lengths, Duration::ZERO).unwrap();
         assert!(text.starts_with("the model has read 2 of 3 rows; about 0 s left"), "{text}");
-        // Nothing is said at the end.
+        // The end has no message.
         assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
         let mut progress = ReadingProgress::new(&lengths);
-        progress.said = Duration::from_secs(60);
+        progress.reported = Duration::from_secs(60);
         assert_eq!(progress.add(&[1], &lengths, Duration::ZERO), None);
     }
 
@@ -145,5 +132,17 @@ mod tests {
         let error = by_length::<u8>(&[1, 2], 2, |_| Ok(vec![0])).unwrap_err();
         assert_eq!(error.to_string(), "batch: expected 2 results, got 1");
         assert!(by_length::<u8>(&[], 2, |_| Ok(vec![])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn rows_of_like_length_come_together_and_results_in_their_order() {
+        let lengths = [5, 1, 3];
+        let mut batches = Vec::new();
+        let doubled = by_length(&lengths, 2, |rows| {
+            batches.push(rows.to_vec());
+            Ok(rows.iter().map(|&row| 2 * lengths[row]).collect())
+        });
+        assert_eq!(doubled.unwrap(), [10, 2, 6]);
+        assert_eq!(batches, [vec![1, 2], vec![0]]);
     }
 }

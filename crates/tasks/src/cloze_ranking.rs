@@ -5,6 +5,7 @@ use tch::{Device, Kind, Tensor};
 use transfer_eval::Ties;
 use transfer_eval::lama::{Candidates, Cloze, TypedClozes, rank_golds};
 
+use crate::number::to_i64;
 use crate::pooling::{at_positions, to_array};
 use crate::{Encoder, Error, Result, inference};
 
@@ -148,7 +149,9 @@ fn score_rows(
     let mut positions = Vec::new();
     for (row, (number, pieces, _)) in (0i64..).zip(batch) {
         let first = clozes.clozes.get(*number).map_or(0, |cloze| cloze.before.len());
-        positions.extend((first..first + pieces).map(|at| row * length + index(at)));
+        for at in first..first + pieces {
+            positions.push(row * length + to_i64("position", at)?);
+        }
     }
     let positions = Tensor::f_from_slice(&positions)?.f_to_device(hidden.device())?;
     let states = hidden.f_flatten(0, 1)?.f_index_select(0, &positions)?;
@@ -156,8 +159,9 @@ fn score_rows(
     let mut scores = Vec::with_capacity(batch.len());
     let mut first = 0;
     for (number, pieces, _) in batch {
-        let masks = log_probabilities.f_narrow(0, first, index(*pieces))?; // [n, V]
-        first += index(*pieces);
+        let length = to_i64("pieces", *pieces)?;
+        let masks = log_probabilities.f_narrow(0, first, length)?; // [n, V]
+        first += length;
         let candidates = clozes.clozes.get(*number).map_or(&[][..], |one| clozes.candidates(one));
         let fitting = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
         let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = fitting.unzip();
@@ -167,18 +171,13 @@ fn score_rows(
             let rule = format!("below the vocabulary's {}", model.vocab_size());
             return Err(Error::data("candidate's piece", rule, beyond));
         }
-        let ids = Tensor::f_from_slice(&flat)?.f_view([-1, index(*pieces)])?; // [C, n]
+        let ids = Tensor::f_from_slice(&flat)?.f_view([-1, length])?; // [C, n]
         let ids = ids.f_transpose(0, 1)?.f_contiguous()?.f_to_device(masks.device())?;
         let means = masks.f_gather(1, &ids, false)?.f_mean_dim([0i64].as_slice(), false, None)?;
         let means = Vec::<f32>::try_from(means.f_to_device(Device::Cpu)?)?;
         scores.push(numbers.into_iter().zip(means).collect());
     }
     Ok(scores)
-}
-
-/// An index or a length as libtorch counts.
-fn index(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// An error that counts in its batch, counting in all clozes.

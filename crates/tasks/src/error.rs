@@ -29,7 +29,7 @@ pub enum Error {
     /// There is nothing to train on or to ask.
     #[error("no {what}")]
     Empty {
-        /// What is missing and where it was looked for.
+        /// What is missing, and where.
         what: String,
     },
     /// A file cannot be read or written.

@@ -13,6 +13,7 @@ use trainer::rng_for;
 use transfer_eval::retrieval::map::{LinearMap, MapConfig, Neighbour, mean_similarity, nearest};
 use xlmr_model::Inputs;
 
+use crate::pooling::to_array;
 use crate::{Encoder, Error, Result};
 
 /// Precision at 1 in percent by language, English left out, of the entities that head a triple.
@@ -85,7 +86,7 @@ fn labels_in<'g>(
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MappedRetrieval {
-    /// Parts of the entities; the labels of each are looked for through a map that is fitted to the
+    /// Parts of the entities; the labels of each are searched through a map that is fitted to the
     /// labels of all the others.
     pub folds: usize,
     /// Seed of the parts.
@@ -104,10 +105,10 @@ impl Default for MappedRetrieval {
 
 /// [`label_retrieval`] through an orthogonal map from each language to English, which a dictionary
 /// of labels decides: what aligning word vectors alone gives, without a step of training. It is the
-/// control of every training that is said to align labels.
+/// control of every training that aims to align labels.
 ///
 /// Maps are Procrustes' and neighbours those of CSLS ([`transfer_eval::retrieval::map`]). The
-/// dictionary is the graph's labels, heads and tails; no entity is looked for through a map that
+/// dictionary is the graph's labels, heads and tails; no entity is searched through a map that
 /// saw its labels. A dictionary smaller than the vectors are wide leaves a map open.
 ///
 /// # Errors
@@ -157,7 +158,8 @@ pub fn mapped_label_retrieval(
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.shuffle(&mut rng_for(config.seed, "map folds", 0));
     let vectors = |language| -> Result<Array2<f32>> {
-        label_array(model, tokenizer, &labels_in(graph, &ids, language)?)
+        let labels = labels_in(graph, &ids, language)?;
+        to_array("label vectors", &label_means(model, tokenizer, &labels)?)
     };
     let english = vectors(Language::EN)?;
     let mut result = BTreeMap::new();
@@ -192,19 +194,7 @@ pub fn mapped_label_retrieval(
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
-///
-/// # Example
-/// ```
-/// use tasks::label_retrieval::found_labels;
-/// use xlmr_model::{Config, Model, read_tokenizer};
-///
-/// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
-/// let tokenizer = read_tokenizer("../../data/base")?;
-/// let found = found_labels(&model, &tokenizer, &["Peru", "Japan"], &["Peru", "Japan"])?;
-/// assert_eq!(found, [true, true]);
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn found_labels(
+fn found_labels(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
     labels: &[&str],
@@ -247,7 +237,7 @@ impl FoundShare {
 /// language is its own, among the English labels of both; vectors are those of [`label_retrieval`].
 ///
 /// # Errors
-/// As [`found_labels`].
+/// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
 ///
 /// # Example
 /// ```
@@ -314,15 +304,6 @@ fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> R
             .collect::<Result<_>>()?;
         Ok(Tensor::f_cat(&means, 0)?)
     })
-}
-
-/// The same as an array.
-fn label_array(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Array2<f32>> {
-    let means = label_means(model, tokenizer, labels)?.f_to_device(tch::Device::Cpu)?;
-    let (rows, values) = (labels.len(), Vec::<f32>::try_from(means.f_reshape([-1i64])?)?);
-    let width = values.len() / rows.max(1);
-    let shape = |error| Error::data("label vectors", format!("[{rows}, {width}]"), error);
-    Array2::from_shape_vec((rows, width), values).map_err(shape)
 }
 
 /// `[rows, H]`: the mean word embedding of each row of token ids.

@@ -1,11 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod alignment;
-pub mod batch;
+mod batch;
 pub mod cloze_ranking;
 mod encoder;
 mod error;
 pub mod fusion;
+mod held_out;
 mod inference;
 pub mod knowledge;
 pub mod label_retrieval;

@@ -1,6 +1,6 @@
 //! A batch that does not fit memory, cut into parts whose losses add up to the batch's.
 use tch::Tensor;
-use torch_ext::Part;
+use torch_ext::MicroBatch;
 use trainer::{Share, StepLosses, TaskError, accumulate};
 
 use crate::Result;
@@ -12,23 +12,26 @@ pub(crate) enum Reduction {
     Sum,
 }
 
-/// The loss of `rows`, at most `size` of them in one graph: each part counts as much as it has of
-/// the targets of the whole batch. `targets` counts those of a row; `loss` is that of some rows,
-/// reduced as `reduction` says.
-pub(crate) fn in_parts<T>(
+/// The loss of `rows`; of at most `micro_batch` of them in one graph, where there are more: then
+/// each micro-batch counts as much as it has of the targets of the whole batch. `targets` counts
+/// those of a row; `loss` is that of some rows, reduced as `reduction` says.
+pub(crate) fn losses<T>(
     name: &'static str,
     rows: &[T],
-    size: usize,
+    micro_batch: Option<usize>,
     reduction: Reduction,
     targets: impl Fn(&T) -> usize,
-    mut loss: impl FnMut(&[T]) -> Result<Option<Tensor>>,
+    mut loss: impl FnMut(&[T]) -> Result<Tensor>,
 ) -> Result<StepLosses, TaskError> {
+    let Some(size) = micro_batch.filter(|&size| size < rows.len()) else {
+        return Ok(StepLosses::single(name, loss(rows)?));
+    };
     let count = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
     let all = count(rows) as f64;
-    let mut parts = Part::cut(rows, size);
+    let mut parts = MicroBatch::cut(rows, size);
     parts.retain(|part| count(part.rows) > 0);
     accumulate(&parts, |rows| {
-        let Some(loss) = loss(rows)? else { return Ok(Vec::new()) };
+        let loss = loss(rows)?;
         let loss = match reduction {
             Reduction::Mean => loss.f_mul_scalar(count(rows) as f64 / all)?,
             Reduction::Sum => loss,

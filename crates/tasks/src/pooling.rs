@@ -91,15 +91,7 @@ pub(crate) fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tenso
 ///
 /// # Errors
 /// [`Error::Data`] naming `name` if the tensor has not two dimensions.
-///
-/// # Example
-/// ```
-/// let tensor = tch::Tensor::from_slice2(&[[1f32, 2.0], [3.0, 4.0]]);
-/// let array = tasks::pooling::to_array("vectors", &tensor)?;
-/// assert_eq!((array.dim(), array[(1, 0)]), ((2, 2), 3.0));
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn to_array(name: &str, tensor: &Tensor) -> Result<ndarray::Array2<f32>> {
+pub(crate) fn to_array(name: &str, tensor: &Tensor) -> Result<ndarray::Array2<f32>> {
     let size = tensor.size();
     let shape: Vec<usize> = size.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
     let &[rows, width] = shape.as_slice() else {
@@ -126,5 +118,14 @@ mod tests {
         let states = at_positions(&hidden, &[2, 0]).unwrap();
         assert_eq!(Vec::<Vec<f32>>::try_from(&states).unwrap(), [[4.0, 5.0], [6.0, 7.0]]);
         assert!(at_positions(&hidden, &[3, 0]).is_err());
+    }
+
+    #[test]
+    fn tensors_as_arrays() {
+        let tensor = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]);
+        let array = to_array("x", &tensor.transpose(0, 1)).unwrap();
+        assert_eq!(array, ndarray::array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
+        let text = to_array("x", &tensor.view([-1])).unwrap_err().to_string();
+        assert_eq!(text, "x: expected shape [rows, D], got [6]");
     }
 }

@@ -5,7 +5,7 @@ use torch_ext::upload;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use transfer_eval::xnli::{NliInput, NliLabel};
 
-use crate::micro_batches::{self, in_parts};
+use crate::micro_batches;
 use crate::{Encoder, Error, Result, batch, inference};
 
 /// Rows with a class each as a training task for a model with a sequence classification head:
@@ -70,13 +70,15 @@ impl Task for SequenceClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&(Vec<u32>, i64)> =
             step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
-        match step.micro_batch {
-            Some(size) if size < rows.len() => {
-                let mean = micro_batches::Reduction::Mean;
-                in_parts(LOSS, &rows, size, mean, |_| 1, |rows| self.loss(rows).map(Some))
-            }
-            _ => Ok(StepLosses::single(LOSS, self.loss(&rows)?)),
-        }
+        let mean = micro_batches::Reduction::Mean;
+        micro_batches::losses(
+            "classification",
+            &rows,
+            step.micro_batch,
+            mean,
+            |_| 1,
+            |rows| self.loss(rows),
+        )
     }
 
     fn takes_micro_batches(&self) -> bool {
@@ -88,9 +90,6 @@ impl Task for SequenceClassificationTask<'_> {
         ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
     }
 }
-
-/// As the log names it.
-const LOSS: &str = "classification";
 
 impl SequenceClassificationTask<'_> {
     /// The mean loss over some rows.

@@ -40,7 +40,7 @@ fn step(
     if !losses.accumulated {
         torch_ext::backward(&losses.total).unwrap();
     }
-    // What a report of a loss that is not finite tells of each.
+    // A report of a loss that is not finite lists them.
     assert!(batch.iter().all(|&index| !task.example(index).input_ids.is_empty()));
     let mut gradients = Vec::new();
     for (name, parameter) in parameters {

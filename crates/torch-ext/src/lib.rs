@@ -41,13 +41,11 @@ pub use optim::{
 };
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};
-pub use precision::{
-    MatmulPrecision, PrecisionReport, set_float32_matmul_precision, tune_float32_matmul,
-};
+pub use precision::{MatmulPrecision, set_float32_matmul_precision, tune_float32_matmul};
 pub use profile::{NamedTime, Profile, Region, TraceSummary, region};
 pub use recompute::recompute;
-pub use rng::{Part, PartSeeds, first_row, rng_state, seeded_randn, set_rng_state};
-pub use row_adamw::{Gradient, LiveRows};
+pub use rng::{MicroBatch, MicroBatchSeeds, first_row, rng_state, seeded_randn, set_rng_state};
+pub use row_adamw::{Gradient, TouchedRows};
 pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use upload::upload;

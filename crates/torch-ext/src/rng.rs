@@ -52,25 +52,25 @@ thread_local! {
     static FIRST_ROW: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Where the batch that this thread computes begins within the step's: 0, but in a [`PartSeeds`]'s
-/// part.
+/// Where the batch that this thread computes begins within the step's: 0, but in a micro-batch of
+/// [`MicroBatchSeeds`].
 pub fn first_row() -> usize {
     FIRST_ROW.get()
 }
 
-/// What is drawn in the parts of a step that its batch is cut into.
+/// What is drawn in the micro-batches of a step.
 ///
 /// On the CPU dropout is drawn for each row by its number in the batch ([`token_places`]), so where
-/// the batch is cut, and which process computes which part, changes nothing: every part begins with
-/// the generator as it was, and with the number of its first row. A GPU's generator knows no rows
-/// and is seeded for each part, by that number.
+/// the batch is cut, and which process computes which rows, changes nothing: every micro-batch
+/// begins with the generator as it was, and with the number of its first row. A GPU's generator
+/// knows no rows and is seeded for each micro-batch, by that number.
 ///
 /// ```
 /// use tch::Device;
-/// use torch_ext::{PartSeeds, dropout_factors, token_places};
+/// use torch_ext::{MicroBatchSeeds, dropout_factors, token_places};
 ///
 /// tch::manual_seed(3);
-/// let seeds = PartSeeds::new()?;
+/// let seeds = MicroBatchSeeds::new()?;
 /// let draw = |rows| dropout_factors(&token_places(rows, 5)?, 8, 0.1);
 /// let whole = draw(3)?;
 /// seeds.enter(2);
@@ -82,12 +82,12 @@ pub fn first_row() -> usize {
 ///
 /// [`token_places`]: crate::token_places
 #[derive(Debug)]
-pub struct PartSeeds {
+pub struct MicroBatchSeeds {
     cpu: Tensor,
     gpu: u64,
 }
 
-impl PartSeeds {
+impl MicroBatchSeeds {
     /// Those of the generators as they are.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl PartSeeds {
         Ok(Self { cpu, gpu })
     }
 
-    /// Begins the part whose first row has number `first` in the batch.
+    /// Begins the micro-batch whose first row has number `first` in the batch.
     ///
     /// # Errors
     /// [`Error::Libtorch`] if libtorch refuses.
@@ -108,7 +108,7 @@ impl PartSeeds {
         set_rng_state(Device::Cpu, &self.cpu)?;
         FIRST_ROW.set(first);
         if tch::Cuda::is_available() {
-            // An odd factor: no two parts of a step have one seed.
+            // An odd factor: no two micro-batches of a step have one seed.
             let number = u64::try_from(first).unwrap_or(u64::MAX);
             let seed = self.gpu.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D));
             tch::Cuda::manual_seed_all(seed);
@@ -117,7 +117,7 @@ impl PartSeeds {
     }
 }
 
-impl Drop for PartSeeds {
+impl Drop for MicroBatchSeeds {
     fn drop(&mut self) {
         FIRST_ROW.set(0);
     }
@@ -128,18 +128,19 @@ impl Drop for PartSeeds {
 /// # Example
 /// ```
 /// let rows = ["a", "b", "c"];
-/// let firsts: Vec<usize> = torch_ext::Part::cut(&rows, 2).iter().map(|part| part.first).collect();
+/// let micro_batches = torch_ext::MicroBatch::cut(&rows, 2);
+/// let firsts: Vec<usize> = micro_batches.iter().map(|one| one.first).collect();
 /// assert_eq!(firsts, [0, 2]);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Part<T> {
+pub struct MicroBatch<T> {
     /// The number of its first row in the batch.
     pub first: usize,
     /// The rows.
     pub rows: T,
 }
 
-impl<'a, T> Part<&'a [T]> {
+impl<'a, T> MicroBatch<&'a [T]> {
     /// Cuts a batch into parts of `size` rows; the last may be shorter. A size of 0 counts as 1.
     pub fn cut(rows: &'a [T], size: usize) -> Vec<Self> {
         let size = size.max(1);

@@ -50,7 +50,7 @@ pub(crate) struct Peers {
     links: Vec<(usize, TcpStream)>,
 }
 
-/// Calls the roll within `patience`. `tell` gets what is said while others are waited for.
+/// Calls the roll within `patience`. `tell` gets the progress messages.
 pub(crate) fn roll_call(
     place: &Rendezvous,
     patience: Duration,
@@ -106,7 +106,7 @@ fn listen(
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
-    // The port is free again before anybody is told to go on.
+    // The port is free again before the others go on.
     drop(listener);
     let name = |process: u32, address: &str| format!("process {process} at {address}");
     let mut names = vec![name(std::process::id(), host)];
@@ -166,7 +166,7 @@ fn admit(
     Ok(())
 }
 
-/// Another rank: tells rank 0 its number, and waits until all have come.
+/// Another rank: sends rank 0 its number, and waits until all have come.
 fn answer(
     place: &Rendezvous,
     patience: Duration,
@@ -345,7 +345,7 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
-    /// The roll call of one rank, and what it said.
+    /// The roll call of one rank, and its messages.
     fn call(
         place: Rendezvous,
         seconds: u64,
@@ -377,7 +377,7 @@ mod tests {
         drop(first);
         let named = format!("rank 1 of 3 (process {} at 127.0.0.1) ended", std::process::id());
         assert_eq!(lead.gone(second).unwrap(), named);
-        // Rank 0 tells the others, before it ends itself.
+        // Rank 0 informs the others before it ends itself.
         assert_eq!(third.gone(second).unwrap(), named);
         drop(lead);
         assert!(third.gone(second).unwrap().starts_with("rank 0 of 3 ("));

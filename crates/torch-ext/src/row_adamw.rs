@@ -53,12 +53,12 @@ impl Gradient {
 /// The moments of all others are zero, so their update is nothing but weight decay, and leaving
 /// them out changes no bit.
 #[derive(Debug)]
-pub struct LiveRows {
+pub struct TouchedRows {
     /// `[V]` bool.
     live: Tensor,
 }
 
-impl LiveRows {
+impl TouchedRows {
     /// None of a parameter whose moments are new.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ mod tests {
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
             let (ours, theirs) = (state(), state());
-            let mut live = LiveRows::none(&start).unwrap();
+            let mut live = TouchedRows::none(&start).unwrap();
             // The fourth touches more than half of the rows.
             let many: Vec<i64> = (0..90).chain([3, 4]).collect();
             for (k, ids) in [&[7i64, 1, 89, 7, 7], &[2, 7, 2, 2, 2], &many[..], &[0, 1, 2, 3, 4]]
@@ -176,7 +176,7 @@ mod tests {
                 fused_adamw(&[p], &[&dense], &[m], &[v], &[&count], &step).unwrap();
                 assert_eq!(ours, theirs, "step {k}, decay {weight_decay}");
             }
-            let again = LiveRows::of(&ours.1, &ours.2).unwrap();
+            let again = TouchedRows::of(&ours.1, &ours.2).unwrap();
             assert_eq!(again.live, live.live.logical_and(&again.live));
         }
     }

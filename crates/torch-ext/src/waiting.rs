@@ -30,7 +30,7 @@ pub(crate) fn say(text: &str) {
 pub(crate) struct Watch(Arc<Mutex<Option<Instant>>>);
 
 impl Watch {
-    /// `who` waits, and `for_whom`. Where no thread can be made, nothing is said.
+    /// `who` waits, and `for_whom`. Without a thread there are no messages.
     pub(crate) fn start(who: String, for_whom: String) -> Self {
         let since = Arc::new(Mutex::new(None));
         let watched = Arc::downgrade(&since);

@@ -1,6 +1,6 @@
 //! One step over a batch too large for memory, or for one process.
 use tch::{Kind, Tensor};
-use torch_ext::{Part, PartSeeds, ProcessGroup, current_group};
+use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, current_group};
 
 use crate::{StepLosses, TaskError};
 
@@ -26,9 +26,9 @@ pub struct Share {
 /// here too.
 ///
 /// Each micro-batch begins with the draws that the whole batch would begin with, and with the
-/// number of its first row ([`PartSeeds`]): on the CPU, dropout does not depend on where the batch
-/// is cut. Processes that share a step ([`torch_ext::with_group`]) run every size-th micro-batch
-/// each, and all of them get the losses of all; their gradients remain to be summed.
+/// number of its first row ([`MicroBatchSeeds`]): on the CPU, dropout does not depend on where the
+/// batch is cut. Processes that share a step ([`torch_ext::with_group`]) run every size-th
+/// micro-batch each, and all of them get the losses of all; their gradients remain to be summed.
 ///
 /// A contrast whose negatives come from the batch cannot be cut like this; see
 /// `objectives::cached_step`.
@@ -39,11 +39,11 @@ pub struct Share {
 /// # Example
 /// ```
 /// use tch::{Kind, Tensor};
-/// use trainer::{Part, Share, accumulate};
+/// use trainer::{MicroBatch, Share, accumulate};
 ///
 /// let weight = Tensor::from(2f64).set_requires_grad(true);
 /// let rows = [1.0, 2.0, 3.0, 6.0];
-/// let losses = accumulate(&Part::cut(&rows, 3), |part: &&[f64]| {
+/// let losses = accumulate(&MicroBatch::cut(&rows, 3), |part: &&[f64]| {
 ///     let sum = (Tensor::from_slice(part) * &weight).sum(Kind::Double);
 ///     Ok(vec![Share { name: "mean", weight: 1.0, loss: sum / 4.0 }])
 /// })?;
@@ -51,14 +51,14 @@ pub struct Share {
 /// # Ok::<(), trainer::TaskError>(())
 /// ```
 pub fn accumulate<T>(
-    micro_batches: &[Part<T>],
+    micro_batches: &[MicroBatch<T>],
     mut shares: impl FnMut(&T) -> Result<Vec<Share>, TaskError>,
 ) -> Result<StepLosses, TaskError> {
     let mut total = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::new();
-    let (group, seeds) = (current_group(), PartSeeds::new()?);
+    let (group, seeds) = (current_group(), MicroBatchSeeds::new()?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
-    for (number, Part { first, rows }) in micro_batches.iter().enumerate() {
+    for (number, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
         if number % size != rank {
             continue;
         }

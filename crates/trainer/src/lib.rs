@@ -54,4 +54,4 @@ pub use task::{Examples, Step, StepLosses, Task, TaskError};
 pub use task_slot::{Alternating, Tasks, WeightedSum};
 pub use task_state::StreamPlace;
 pub use tensor_field::TensorField;
-pub use torch_ext::{Part, Precision, TensorMap};
+pub use torch_ext::{MicroBatch, Precision, TensorMap};

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 
 use tch::{Kind, Tensor, no_grad};
 use torch_ext::{
-    AdamWStep, Gradient, LiveRows, TensorMap, clear_grads, fused_adamw, norm_of_all, scale_all,
+    AdamWStep, Gradient, TensorMap, TouchedRows, clear_grads, fused_adamw, norm_of_all, scale_all,
 };
 
 use crate::{Error, Result, TrainConfig};
@@ -26,7 +26,7 @@ struct Slot {
     exp_avg: Option<Tensor>,
     exp_avg_sq: Option<Tensor>,
     /// Known from the first gradient of some rows to the next dense one.
-    live_rows: Option<LiveRows>,
+    live_rows: Option<TouchedRows>,
     updates: u64,
 }
 
@@ -38,7 +38,7 @@ impl Slot {
         };
         let live = match self.live_rows.take() {
             Some(live) => live,
-            None => LiveRows::of(exp_avg, exp_avg_sq)?,
+            None => TouchedRows::of(exp_avg, exp_avg_sq)?,
         };
         let live = self.live_rows.insert(live);
         Ok(live.step(&self.parameter, grad, [exp_avg, exp_avg_sq], count, step)?)
@@ -266,7 +266,7 @@ impl AdamW {
         for (slot, grad) in &mut live {
             slot.updates += 1;
             if grad.is_sparse() && slot.exp_avg.is_none() {
-                slot.live_rows = Some(LiveRows::none(&slot.parameter)?);
+                slot.live_rows = Some(TouchedRows::none(&slot.parameter)?);
             }
             for moment in [&mut slot.exp_avg, &mut slot.exp_avg_sq] {
                 if moment.is_none() {

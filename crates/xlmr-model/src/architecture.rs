@@ -32,7 +32,7 @@ pub(crate) struct Names {
     pub(crate) unused: &'static [&'static str],
     /// `[V, H]`
     pub(crate) words: &'static str,
-    /// `[S, H]`; absent where segments are not told apart.
+    /// `[S, H]`; absent where there are no segments.
     pub(crate) types: Option<&'static str>,
     /// One past it, the number of a layer.
     pub(crate) layer: &'static str,

@@ -426,7 +426,7 @@ impl Config {
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);
             modern.write(&mut all);
-            // Where nothing else is said, the tokens around a text are these.
+            // The default tokens around a text.
             for (key, id) in
                 [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)]
             {

@@ -18,11 +18,11 @@ use crate::{Architecture, Config, Error, Head, Inputs, Result, States};
 /// An encoder of one of the [architectures](Architecture) with any number of heads over it.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
-/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`), but that heads
-/// which share names there are told apart here (`token_head.classifier.…`). Where a method takes
-/// `train`, `true` switches dropout on, drawn from libtorch's global generator
-/// (`tch::manual_seed`), on the CPU for each row of the batch by its number (see
-/// `torch_ext::PartSeeds`): neither the rows beside it nor their padding change what a row seeds.
+/// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads that share
+/// names there have separate ones here (`token_head.classifier.…`). Where a method takes `train`,
+/// `true` switches dropout on, drawn from libtorch's global generator (`tch::manual_seed`), on the
+/// CPU for each row of the batch by its number (see `torch_ext::MicroBatchSeeds`): neither the rows
+/// beside it nor their padding change what a row seeds.
 #[derive(Debug)]
 pub struct Model {
     config: Config,

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use crate::common::{assert_near, ramp, scalar, tensor};
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, Error, InfoNceConfig, NegativeQueue, Part, PartSeeds,
+    ContrastConfig, ContrastRows, Error, InfoNceConfig, MicroBatch, MicroBatchSeeds, NegativeQueue,
     QueueConfig, cached_step, info_nce, masked_entity_prediction,
 };
 use torch_ext::{dropout_factors_like, token_places};
@@ -60,8 +60,8 @@ fn rows() -> Tensor {
     tensor(&ramp(11, 6, 0.417, 1.5))
 }
 
-fn micro_batches() -> Vec<Part<Tensor>> {
-    let part = |(first, count): (usize, i64)| Part {
+fn micro_batches() -> Vec<MicroBatch<Tensor>> {
+    let part = |(first, count): (usize, i64)| MicroBatch {
         first,
         rows: rows().narrow(0, i64::try_from(first).unwrap(), count),
     };
@@ -97,7 +97,7 @@ fn both_passes_drop_what_the_whole_batch_drops() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     objectives::tch::manual_seed(5);
-    let seeds = PartSeeds::new().unwrap();
+    let seeds = MicroBatchSeeds::new().unwrap();
     let want = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
     want.backward();
     let want_grads = encoder.take_gradients();
@@ -143,7 +143,7 @@ fn a_queue_is_pushed_to_once() {
 fn what_goes_wrong_is_named() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
-    let none: [Part<Tensor>; 0] = [];
+    let none: [MicroBatch<Tensor>; 0] = [];
     let empty =
         cached_step(&none, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all));
     assert!(matches!(empty, Err(Error::Empty { tensor: "micro_batches", .. })));

@@ -9,7 +9,7 @@ use transfer_eval::xnli::NliInput;
 use xlmr_model::{FusionConfig, Inputs};
 
 use super::task::{FusedForward, FusedHead};
-use super::{FusedTask, SecondText, SoftTeaching};
+use super::{FusedTask, PairedText, SoftTeaching};
 use crate::{Encoder, Error, Result, batch, inference};
 
 /// A text and its translation, both with special tokens and not padded, and their class.
@@ -46,17 +46,20 @@ impl ClassPair {
             let expected = format!("{} rows, as its translation", source.len());
             return Err(Error::data(what, expected, target.len()));
         }
-        let pair = |(number, (own, other)): (usize, (&NliInput, &NliInput))| {
-            if own.label != other.label {
-                let expected = format!("the class of its translation, {}", other.label);
+        let pair = |(number, (target, source)): (usize, (&NliInput, &NliInput))| {
+            if target.label != source.label {
+                let expected = format!("the class of its translation, {}", source.label);
                 return Err(Error::data(
                     format!("{what}, row {}", number + 1),
                     expected,
-                    own.label,
+                    target.label,
                 ));
             }
-            let (target, source) = (own.input_ids.clone(), other.input_ids.clone());
-            Ok(Self { target, source, class: own.label })
+            Ok(Self {
+                target: target.input_ids.clone(),
+                source: source.input_ids.clone(),
+                class: target.label,
+            })
         };
         target.iter().zip(source).enumerate().map(pair).collect()
     }
@@ -89,14 +92,14 @@ impl ClassPair {
             places.push(all.len());
             all.push(pair);
         }
-        let other = |(number, (own, place)): (usize, (&Self, usize))| {
-            let all = of_class.get(&own.class).map_or(&[] as &[_], Vec::as_slice);
+        let other = |(number, (pair, place)): (usize, (&Self, usize))| {
+            let all = of_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
             let mut away = all.iter().cycle().skip(place + all.len() / 2).take(all.len());
-            let other = away.find(|other| other.source != own.source).ok_or_else(|| {
+            let other = away.find(|other| other.source != pair.source).ok_or_else(|| {
                 let expected = "another text of its class";
                 Error::data(format!("row {}", number + 1), expected, "none")
             })?;
-            Ok(Self { source: other.source.clone(), ..own.clone() })
+            Ok(Self { source: other.source.clone(), ..pair.clone() })
         };
         pairs.iter().zip(places).enumerate().map(other).collect()
     }
@@ -174,16 +177,19 @@ impl FusedHead for ClassPairs {
         let source: Vec<&[u32]> = rows().map(|row| &*row.source).collect();
         let target = batch::pair_inputs(model, &target)?;
         let source = batch::pair_inputs(model, &source)?;
-        let (own, other) = model.encode_pair(&target, &source, fusion, train)?;
+        let (target_states, source_states) = model.encode_pair(&target, &source, fusion, train)?;
         let logits = |hidden, inputs: &Inputs| {
             model.sequence_logits(hidden, inputs.attention_mask.as_ref(), train)
         };
-        let own = logits(&own, &target)?;
-        let other = logits(&other, &source)?;
+        let target_logits = logits(&target_states, &target)?;
+        let source_logits = logits(&source_states, &source)?;
         let classes: Vec<i64> = rows().map(|row| row.class).collect();
         let loss = |logits| cross_entropy(logits, &classes).map(Some);
-        let losses = if train { [loss(&other)?, loss(&own)?] } else { [None, None] };
-        Ok(FusedForward { scores: vec![own], soft_mask: None, losses })
+        let losses = match train {
+            true => [loss(&source_logits)?, loss(&target_logits)?],
+            false => [None, None],
+        };
+        Ok(FusedForward { scores: vec![target_logits], soft_mask: None, losses })
     }
 
     fn fingerprint_options(&self, fingerprint: &mut Fingerprint) {
@@ -222,14 +228,14 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
 ///
 /// # Example
 /// ```
-/// use tasks::fusion::{SecondText, best_fused_classes};
+/// use tasks::fusion::{PairedText, best_fused_classes};
 /// use xlmr_model::{Config, FusionConfig, Head, Model};
 ///
 /// let head = Head::SequenceClassification { labels: 5 };
 /// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
 /// let fusion = FusionConfig { local: 1, cross: 1 };
 /// let rows: [(&[u32], &[u32]); 1] = [(&[0, 11, 2], &[0, 21, 22, 2])];
-/// for second in [SecondText::Translation, SecondText::Own, SecondText::None] {
+/// for second in [PairedText::Translation, PairedText::Own, PairedText::None] {
 ///     assert!(best_fused_classes(&model, &rows, &fusion, second, 32)?[0] < 5);
 /// }
 /// # Ok::<(), tasks::Error>(())
@@ -238,7 +244,7 @@ pub fn best_fused_classes(
     model: &dyn Encoder,
     rows: &[(&[u32], &[u32])],
     fusion: &FusionConfig,
-    second: SecondText,
+    second: PairedText,
     batch_size: usize,
 ) -> Result<Vec<usize>> {
     let lengths: Vec<usize> =
@@ -249,9 +255,9 @@ pub fn best_fused_classes(
         let inputs = |ids: &[&[u32]]| batch::pair_inputs(model, ids);
         let target = inputs(&targets)?;
         let source = match second {
-            SecondText::Translation => Some(inputs(&sources)?),
-            SecondText::Own => Some(inputs(&targets)?),
-            SecondText::None => None,
+            PairedText::Translation => Some(inputs(&sources)?),
+            PairedText::Own => Some(inputs(&targets)?),
+            PairedText::None => None,
         };
         no_grad(|| {
             let hidden = match &source {

@@ -21,7 +21,7 @@ pub enum WindowPairing {
 /// What is read beside a text when a trained model answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SecondText {
+pub enum PairedText {
     /// Its translation, which has to be given.
     #[default]
     Translation,
@@ -33,7 +33,7 @@ pub enum SecondText {
     None,
 }
 
-impl SecondText {
+impl PairedText {
     /// What tables and folders call a reading with it.
     pub fn name(self) -> &'static str {
         match self {

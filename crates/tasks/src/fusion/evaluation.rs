@@ -6,7 +6,7 @@ use mlqa_eval::{Dataset, DecodeConfig, Normalization, Predictions, Score, Window
 use serde::{Deserialize, Serialize};
 use xlmr_model::Pretrained;
 
-use super::{FusedQaConfig, PairedFile, SecondReading, SecondText, answer_by_projection};
+use super::{FusedQaConfig, PairedFile, PairedText, SecondReading, answer_by_projection};
 use crate::alignment::{AlignmentConfig, AnswerAligner};
 use crate::question_answering::{QaPredictor, check_decoding};
 use crate::{Error, Result};
@@ -15,18 +15,18 @@ use crate::{Error, Result};
 ///
 /// # Example
 /// ```
-/// use tasks::fusion::{FusedEvaluation, SecondText};
+/// use tasks::fusion::{FusedEvaluation, PairedText};
 ///
 /// let config: FusedEvaluation = toml::from_str("second = [\"translation\", \"none\"]").unwrap();
 /// config.validate()?;
-/// assert_eq!(config.second[1], SecondText::None);
+/// assert_eq!(config.second[1], PairedText::None);
 /// # Ok::<(), tasks::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FusedEvaluation {
     /// What is read beside each text, one after the other.
-    pub second: Vec<SecondText>,
+    pub second: Vec<PairedText>,
     /// Pairs of windows in a batch.
     pub batch_size: usize,
     /// Span decoding.
@@ -38,7 +38,7 @@ pub struct FusedEvaluation {
 impl Default for FusedEvaluation {
     fn default() -> Self {
         let (decoding, alignment) = (DecodeConfig::default(), AlignmentConfig::default());
-        Self { second: vec![SecondText::Translation], batch_size: 64, decoding, alignment }
+        Self { second: vec![PairedText::Translation], batch_size: 64, decoding, alignment }
     }
 }
 
@@ -58,9 +58,9 @@ impl FusedEvaluation {
     }
 
     /// The scores of a file's answers under its language's rules, by what was
-    /// [read](SecondText::name) beside each question. A reader whose texts never meet reads each
-    /// alone. With `aligner` also the scores of what [`answer_by_projection`] gives, as
-    /// `projected`. Predictions go to `out/<reading>/` under the file's name.
+    /// [read](PairedText::name) beside each question. A reader whose texts never meet reads each
+    /// alone. With `aligner` also the scores of answers that are found in the translation and
+    /// carried over, as `projected`. Predictions go to `out/<reading>/` under the file's name.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or written, or has no gold answers;
@@ -80,7 +80,7 @@ impl FusedEvaluation {
         let dataset = Dataset::read(path)?;
         let questions = &dataset.questions;
         let mut answers: Vec<(&str, Predictions)> = Vec::new();
-        let alone = [SecondText::None];
+        let alone = [PairedText::None];
         let (fusion, pairing) = (config.fusion, config.pairing);
         for &text in if fusion.cross == 0 { &alone } else { self.second.as_slice() } {
             let second = SecondReading { fusion, pairing, text, translations };

@@ -4,7 +4,7 @@ use objectives::{SpanConfig, span};
 use tch::{Kind, Tensor};
 use xlmr_model::FusionConfig;
 
-use crate::question_answering::{WindowBatch, context_mask};
+use crate::question_answering::{WindowBatch, context_mask, position_labels};
 use crate::{Encoder, Result};
 
 use super::SoftPositions;
@@ -40,15 +40,13 @@ impl<'w> Half<'w> {
         if !self.windows.iter().any(|window| is_labelled(window, unanswerable)) {
             return Ok(None);
         }
-        let labels = |position: fn(&Window) -> Option<usize>| -> Result<Tensor> {
-            let label = |window: &&Window| match is_labelled(window, unanswerable) {
-                true => position(window).and_then(|k| i64::try_from(k).ok()).unwrap_or(-1),
-                false => -1,
-            };
-            Ok(Tensor::f_from_slice(&self.windows.iter().map(label).collect::<Vec<i64>>())?)
-        };
-        let (first, last) =
-            (labels(|window| window.start_position)?, labels(|window| window.end_position)?);
+        let labelled = |window: &Window| is_labelled(window, unanswerable);
+        let first = position_labels(&self.windows, |window| {
+            window.start_position.filter(|_| labelled(window))
+        })?;
+        let last = position_labels(&self.windows, |window| {
+            window.end_position.filter(|_| labelled(window))
+        })?;
         Ok(Some(span(starts, ends, &first, &last, Some(&self.batch.answerable), config)?))
     }
 
@@ -77,7 +75,7 @@ pub(super) fn logits(
     fusion: &FusionConfig,
     train: bool,
 ) -> Result<[SpanLogits; 2]> {
-    let (own, other) =
+    let (target_states, source_states) =
         model.encode_pair(&target.batch.inputs, &source.batch.inputs, fusion, train)?;
-    Ok([model.span_logits(&own, train)?, model.span_logits(&other, train)?])
+    Ok([model.span_logits(&target_states, train)?, model.span_logits(&source_states, train)?])
 }

@@ -11,13 +11,13 @@ use crate::{Error, Result};
 
 /// Windows of questions, those of their translations, and which are read together.
 #[derive(Clone, Debug)]
-pub struct WindowPairs {
+pub(super) struct WindowPairs {
     /// Of the questions.
-    pub target: Vec<Window>,
+    pub(super) target: Vec<Window>,
     /// Of their translations.
-    pub source: Vec<Window>,
+    pub(super) source: Vec<Window>,
     /// Indices into both, in the order of the questions.
-    pub pairs: Vec<(usize, usize)>,
+    pub(super) pairs: Vec<(usize, usize)>,
 }
 
 /// Pairs of windows counted, for a training set.
@@ -54,31 +54,7 @@ impl WindowPairs {
     /// # Errors
     /// [`Error::Data`] if the two are not as many; [`Error::Eval`] as
     /// [`windows`](mlqa_eval::windows()).
-    ///
-    /// # Example
-    /// ```
-    /// use mlqa_eval::{Answer, Purpose, Question, WindowConfig};
-    /// use tasks::fusion::{WindowPairing, WindowPairs};
-    /// use xlmr_model::read_tokenizer;
-    ///
-    /// let question = |context: &str| Question {
-    ///     id: "q1".into(),
-    ///     question: "Which?".into(),
-    ///     context: context.into(),
-    ///     answers: vec![Answer { text: "red".into(), answer_start: 2 }],
-    ///     title: "".into(),
-    /// };
-    /// let (long, short) = (question(&"A red house. ".repeat(9)), question("A red house."));
-    /// let tokenizer = read_tokenizer("../../data/base")?;
-    /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
-    /// let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
-    /// let pairs = WindowPairs::new(&[long], &[short], &tokenizer, &windows, pairing, train)?;
-    /// assert!(pairs.target.len() > 1 && pairs.source.len() == 1);
-    /// assert_eq!(pairs.pairs.last(), Some(&(pairs.target.len() - 1, 0))); // the last repeats
-    /// assert_eq!((pairs.counts().both, pairs.counts().source_alone), (1, pairs.pairs.len() - 1));
-    /// # Ok::<(), tasks::Error>(())
-    /// ```
-    pub fn new(
+    pub(super) fn new(
         target: &[Question],
         source: &[Question],
         tokenizer: &Tokenizer,
@@ -96,40 +72,44 @@ impl WindowPairs {
         let count = target.len();
         let (target, source) = (cut(target)?, cut(source)?);
         let mut pairs = Vec::new();
-        for (own, other) in of_questions(&target, count).zip(of_questions(&source, count)) {
+        for (targets, sources) in of_questions(&target, count).zip(of_questions(&source, count)) {
             match pairing {
                 WindowPairing::ByNumber => {
                     let last =
                         |range: &Range<usize>, k| range.clone().nth(k).or(range.clone().last());
-                    let longer = own.len().max(other.len());
-                    pairs.extend((0..longer).filter_map(|k| last(&own, k).zip(last(&other, k))));
+                    let longer = targets.len().max(sources.len());
+                    pairs.extend(
+                        (0..longer).filter_map(|k| last(&targets, k).zip(last(&sources, k))),
+                    );
                 }
-                WindowPairing::AllPairs => {
-                    pairs.extend(own.flat_map(|own| other.clone().map(move |other| (own, other))))
-                }
+                WindowPairing::AllPairs => pairs.extend(
+                    targets.flat_map(|target| sources.clone().map(move |source| (target, source))),
+                ),
             }
         }
         Ok(Self { target, source, pairs })
     }
 
     /// The halves of a pair.
-    pub fn get(&self, pair: usize) -> Option<(&Window, &Window)> {
+    pub(super) fn get(&self, pair: usize) -> Option<(&Window, &Window)> {
         let &(target, source) = self.pairs.get(pair)?;
         self.target.get(target).zip(self.source.get(source))
     }
 
     /// All pairs in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Window, &Window)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Window, &Window)> {
         (0..self.pairs.len()).filter_map(|pair| self.get(pair))
     }
 
     /// The number of tokens of each pair, both halves together.
-    pub fn lengths(&self) -> Vec<usize> {
-        self.iter().map(|(own, other)| own.input_ids.len() + other.input_ids.len()).collect()
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        self.iter()
+            .map(|(target, source)| target.input_ids.len() + source.input_ids.len())
+            .collect()
     }
 
     /// In which halves the answers are, of windows for training.
-    pub fn counts(&self) -> PairCounts {
+    pub(super) fn counts(&self) -> PairCounts {
         let mut counts = PairCounts { pairs: self.pairs.len(), ..PairCounts::default() };
         for (target, source) in self.iter() {
             match (holds_answer(target), holds_answer(source)) {
@@ -153,8 +133,8 @@ fn of_questions(windows: &[Window], count: usize) -> impl Iterator<Item = Range<
     let mut next = 0;
     (0..count).map(move |question| {
         let rest = windows.get(next..).unwrap_or_default();
-        let own = rest.iter().take_while(|window| window.question == question).count();
-        next += own;
-        next - own..next
+        let found = rest.iter().take_while(|window| window.question == question).count();
+        next += found;
+        next - found..next
     })
 }

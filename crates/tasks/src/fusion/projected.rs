@@ -16,36 +16,7 @@ use crate::question_answering::QaPredictor;
 /// # Errors
 /// [`Error::Data`](crate::Error::Data) naming a question without a translation; as
 /// [`QaPredictor::predict`] and [`AnswerAligner::encode`].
-///
-/// # Example
-/// ```
-/// use mlqa_eval::{Question, WindowConfig};
-/// use tasks::alignment::{AlignmentConfig, AnswerAligner};
-/// use tasks::fusion::{answer_by_projection, by_id};
-/// use tasks::question_answering::QaPredictor;
-/// use xlmr_model::{Head, LoadOptions, Pretrained};
-///
-/// let heads = [Head::Span];
-/// let (base, _) =
-///     Pretrained::load("../../data/base", &heads, tch::Device::Cpu, LoadOptions::default())?;
-/// let question = |context: &str| Question {
-///     id: "q1".into(),
-///     question: "Which?".into(),
-///     context: context.into(),
-///     answers: Vec::new(),
-///     title: "".into(),
-/// };
-/// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
-/// let reader = QaPredictor::new(&base.model, &base.tokenizer, &windows);
-/// let config = AlignmentConfig::default();
-/// let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config)?;
-/// let german = [question("Ein rotes Haus.")];
-/// let english = by_id([question("A red house.")]);
-/// let answers = answer_by_projection(&reader, &aligner, &german, &english)?;
-/// assert!("Ein rotes Haus.".contains(&answers.0["q1"]));
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn answer_by_projection(
+pub(super) fn answer_by_projection(
     reader: &QaPredictor<'_>,
     aligner: &AnswerAligner<'_>,
     questions: &[Question],

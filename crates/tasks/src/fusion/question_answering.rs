@@ -59,7 +59,8 @@ pub struct SpanPairs {
     config: FusedQaConfig,
     /// Whether windows without the answer are labelled.
     unanswerable: bool,
-    pairs: WindowPairs,
+    /// The examples, in order: every pair with a label.
+    pub(super) pairs: WindowPairs,
     /// Question ids, by [`Window::question`].
     ids: Vec<String>,
     counts: PairCounts,
@@ -89,7 +90,9 @@ impl<'a> FusedTask<'a, SpanPairs> {
         let counts = pairs.counts();
         let labelled: Vec<bool> = pairs
             .iter()
-            .map(|(own, other)| is_labelled(own, unanswerable) || is_labelled(other, unanswerable))
+            .map(|(target, source)| {
+                is_labelled(target, unanswerable) || is_labelled(source, unanswerable)
+            })
             .collect();
         let mut labelled = labelled.into_iter();
         pairs.pairs.retain(|_| labelled.next().unwrap_or(false));
@@ -104,11 +107,6 @@ impl<'a> FusedTask<'a, SpanPairs> {
         let soft = config.soft.clone();
         let head = SpanPairs { config: config.clone(), unanswerable, pairs, ids, counts };
         Ok(Self { model, head, fusion: config.fusion, soft, lengths, teacher: None })
-    }
-
-    /// The examples, in order: every pair with a label.
-    pub fn pairs(&self) -> &WindowPairs {
-        &self.head.pairs
     }
 
     /// In which halves the answers are, of all pairs.
@@ -132,11 +130,14 @@ impl FusedHead for SpanPairs {
         let (target, source): (Vec<&Window>, Vec<&Window>) = pairs.unzip();
         let target = Half::new(target, *context_only, model)?;
         let source = Half::new(source, *context_only, model)?;
-        let [own, other] = logits(model, &target, &source, fusion, train)?;
+        let [target_logits, source_logits] = logits(model, &target, &source, fusion, train)?;
         let loss = |half: &Half<'_>, logits| half.loss(logits, self.unanswerable, span_loss);
-        let losses =
-            if train { [loss(&source, &other)?, loss(&target, &own)?] } else { [None, None] };
-        let (starts, ends) = own;
+        let losses = if train {
+            [loss(&source, &source_logits)?, loss(&target, &target_logits)?]
+        } else {
+            [None, None]
+        };
+        let (starts, ends) = target_logits;
         let soft_mask = Some(target.soft_mask(soft.positions)?);
         Ok(FusedForward { scores: vec![starts, ends], soft_mask, losses })
     }
@@ -148,9 +149,11 @@ impl FusedHead for SpanPairs {
     fn labels(&self, examples: &[usize]) -> [usize; 2] {
         let labelled = |window: &Window| usize::from(is_labelled(window, self.unanswerable));
         let (mut source, mut target) = (0, 0);
-        for (own, other) in examples.iter().filter_map(|&example| self.pairs.get(example)) {
-            source += labelled(other);
-            target += labelled(own);
+        for (target_window, source_window) in
+            examples.iter().filter_map(|&example| self.pairs.get(example))
+        {
+            source += labelled(source_window);
+            target += labelled(target_window);
         }
         [source, target]
     }

@@ -8,7 +8,7 @@ use xlmr_model::FusionConfig;
 
 use super::halves::{Half, logits};
 use super::teacher::lists;
-use super::{SecondText, WindowPairing, WindowPairs};
+use super::{PairedText, WindowPairing, WindowPairs};
 use crate::{Encoder, Error, Result, batch};
 
 /// How answers are given with a second text beside each question.
@@ -21,8 +21,8 @@ pub struct SecondReading<'a> {
     /// Which windows meet.
     pub pairing: WindowPairing,
     /// What is read.
-    pub text: SecondText,
-    /// Translations by question id, for [`SecondText::Translation`], see [`by_id`].
+    pub text: PairedText,
+    /// Translations by question id, for [`PairedText::Translation`], see [`by_id`].
     pub translations: &'a BTreeMap<String, Question>,
 }
 
@@ -60,9 +60,9 @@ impl SecondReading<'_> {
         batch_size: usize,
     ) -> Result<Option<WindowLogits>> {
         let seconds = match self.text {
-            SecondText::None => return Ok(None),
-            SecondText::Own => questions.to_vec(),
-            SecondText::Translation => translations_of(questions, self.translations)?,
+            PairedText::None => return Ok(None),
+            PairedText::Own => questions.to_vec(),
+            PairedText::Translation => translations_of(questions, self.translations)?,
         };
         let (pairing, purpose) = (self.pairing, Purpose::Eval);
         let pairs = WindowPairs::new(questions, &seconds, tokenizer, windows, pairing, purpose)?;

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use objectives::{SoftmaxOver, soft_labels};
 use tch::{Tensor, no_grad};
-use torch_ext::{Part, upload};
+use torch_ext::{MicroBatch, upload};
 use trainer::{
     ExampleRecord, Examples, Fingerprint, LeftOut, Share, Step, StepLosses, Task, TaskError,
     accumulate,
@@ -222,7 +222,7 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         let all = self.labels(step.batch);
         match step.micro_batch {
             Some(size) if size < step.batch.len() => {
-                accumulate(&Part::cut(step.batch, size), |part| Ok(self.shares(part, all)?))
+                accumulate(&MicroBatch::cut(step.batch, size), |part| Ok(self.shares(part, all)?))
             }
             _ => sum(self.shares(step.batch, all)?),
         }

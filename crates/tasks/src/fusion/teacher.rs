@@ -192,7 +192,7 @@ impl TeacherLogits {
 }
 
 /// `[B, L]` of any device as one list for each row, cut to `lengths`.
-pub(super) fn lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
+pub(crate) fn lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
     let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
     let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;
     rows.iter_mut().zip(lengths).for_each(|(row, &length)| row.truncate(length));

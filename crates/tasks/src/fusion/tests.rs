@@ -167,7 +167,7 @@ fn windows_without_the_answer_carry_loss_or_none() {
     let mut drop = task(&model, &config(1), &dropping);
     assert_eq!(cls.counts(), drop.counts());
     // The first pair's source half lacks the answer: alone it has a loss for its target half.
-    let (target, source) = drop.pairs().get(0).unwrap();
+    let (target, source) = drop.head.pairs.get(0).unwrap();
     assert!(target.start_position > Some(0) && source.start_position == Some(0));
     let names = |losses: &StepLosses| losses.parts.iter().map(|part| part.0).collect::<Vec<_>>();
     assert_eq!(names(&losses(&mut drop, &[0])), ["target"]);
@@ -176,7 +176,7 @@ fn windows_without_the_answer_carry_loss_or_none() {
     // A batch's mean is over the halves that have one: a pair without changes the other's part by
     // nothing but its own.
     let alone = part(&losses(&mut drop, &[0]), "target");
-    let of_one = drop.pairs().pairs.iter().position(|&(target, _)| target == 1).unwrap();
+    let of_one = drop.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
     let both = losses(&mut drop, &[0, of_one]);
     let other = losses(&mut drop, &[of_one]);
     let mean = (alone + part(&other, "target")) / 2.0;
@@ -212,10 +212,10 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
         config.soft.positions = positions;
         let task = task(&student, &config, &windows());
         let (scores, _) = task.teacher_logits(&path, &teacher, 2).unwrap();
-        let batch: Vec<usize> = (0..task.pairs().pairs.len()).collect();
+        let batch: Vec<usize> = (0..task.head.pairs.pairs.len()).collect();
         let mut want = 0.0;
         for &example in &batch {
-            let (target, source) = task.pairs().get(example).unwrap();
+            let (target, source) = task.head.pairs.get(example).unwrap();
             let inputs = |window| WindowBatch::new(&[window], true, &student).unwrap().inputs;
             let logits = |model: &Model| {
                 let (target, source) = (inputs(target), inputs(source));
@@ -268,7 +268,7 @@ fn scores_are_kept_once_and_belong_to_teacher_examples_and_options() {
     assert_eq!(task.teacher_logits(&path, &teacher, 64).unwrap(), (computed.clone(), true));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left");
-    assert_eq!((computed.len(), computed.is_empty()), (task.pairs().pairs.len(), false));
+    assert_eq!((computed.len(), computed.is_empty()), (task.head.pairs.pairs.len(), false));
     assert_eq!(computed.row(0, 99), [0f32; 0]);
 
     // Another teacher, other examples, other layers.
@@ -326,7 +326,7 @@ fn a_batch_in_parts_is_the_whole_and_bfloat16_is_near() {
         let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
         task.with_teacher(scores).unwrap()
     };
-    assert!(taught().pairs().pairs.len() >= batch.len());
+    assert!(taught().head.pairs.pairs.len() >= batch.len());
     assert_parts_are_the_whole(&parameters, || task(&student, &config, &dropping), &batch);
     assert_parts_are_the_whole(&parameters, taught, &batch);
     assert_bf16_is_near_f32(&parameters, taught, &batch);
@@ -368,7 +368,7 @@ fn answers_read_a_translation_the_text_itself_or_nothing() {
         let second = SecondReading { fusion, pairing, text, translations: &translations };
         plain.clone().with_second_text(second)
     };
-    let (translation, own, none) = (SecondText::Translation, SecondText::Own, SecondText::None);
+    let (translation, own, none) = (PairedText::Translation, PairedText::Own, PairedText::None);
     let number = WindowPairing::ByNumber;
     let want = answers(&plain, &german);
     assert_eq!(answers(&with(none, 1, number), &german), want);
@@ -527,13 +527,13 @@ fn classes_are_chosen_beside_a_translation_the_text_itself_or_nothing() {
         best_fused_classes(&model, rows, &fusion, second, size).unwrap()
     };
     let plain = crate::sequence_classification::best_classes(&model, &texts, 32).unwrap();
-    assert_eq!(best(&rows, SecondText::None, 2), plain);
+    assert_eq!(best(&rows, PairedText::None, 2), plain);
     let own: Vec<(&[u32], &[u32])> = texts.iter().map(|&text| (text, text)).collect();
-    assert_eq!(best(&rows, SecondText::Own, 3), best(&own, SecondText::Translation, 64));
+    assert_eq!(best(&rows, PairedText::Own, 3), best(&own, PairedText::Translation, 64));
     let (one, all) =
-        (best(&rows, SecondText::Translation, 1), best(&rows, SecondText::Translation, 64));
+        (best(&rows, PairedText::Translation, 1), best(&rows, PairedText::Translation, 64));
     assert_eq!(one, all);
-    assert!(best_fused_classes(&model, &rows, &fusion, SecondText::Own, 0).is_err());
+    assert!(best_fused_classes(&model, &rows, &fusion, PairedText::Own, 0).is_err());
 }
 
 #[test]
@@ -544,12 +544,12 @@ fn configs_of_an_empty_file_are_the_defaults() {
     assert_eq!((soft.positions, soft.alpha), (SoftPositions::Context, 0.5));
     #[derive(serde::Deserialize)]
     struct Second {
-        text: SecondText,
+        text: PairedText,
     }
     for (name, want) in [
-        ("translation", SecondText::Translation),
-        ("self", SecondText::Own),
-        ("none", SecondText::None),
+        ("translation", PairedText::Translation),
+        ("self", PairedText::Own),
+        ("none", PairedText::None),
     ] {
         let read: Second = toml::from_str(&format!("text = \"{name}\"")).unwrap();
         assert_eq!(read.text, want);

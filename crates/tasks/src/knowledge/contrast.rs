@@ -1,7 +1,7 @@
 //! A contrast over all rows of a step, and the vectors that it compares.
 use objectives::cached_step;
 use tch::Tensor;
-use torch_ext::Part;
+use torch_ext::MicroBatch;
 use trainer::StepLosses;
 
 use crate::{Error, Result};
@@ -21,7 +21,7 @@ pub(super) fn contrast<T>(
         let [queries, keys] = embed(rows)?;
         return Ok(StepLosses::single(name, loss(&queries, &keys)?));
     };
-    let micro_batches = Part::cut(rows, size);
+    let micro_batches = MicroBatch::cut(rows, size);
     let embed = |rows: &&[T]| embed(rows).map(Vec::from);
     let loss = cached_step(&micro_batches, device, embed, |states| match states {
         [queries, keys] => loss(queries, keys),

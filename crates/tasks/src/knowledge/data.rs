@@ -13,7 +13,7 @@ use xlmr_model::SpecialTokens;
 
 use super::prepared::{EntailmentShards, MentionShards};
 use super::{FrequencyBaseline, ProbeConfig, ProbeScores};
-use crate::masked_lm::{MlmConfig, MlmTask, TextPassages, TextSource, open_text};
+use crate::masked_lm::{MlmTask, TextPassages, TextSource, open_text};
 use crate::{Encoder, Result};
 
 /// Mentions, triples and text (XLM-K, §3.1 and §4.1), and the queries and candidates of the probes.
@@ -138,22 +138,21 @@ impl KnowledgeData {
     ///
     /// # Errors
     /// [`Error::Data`](crate::Error::Data) naming the line that the model cannot read; as
-    /// [`MlmTask::streamed`] and [`TextPassages::new`].
+    /// [`MlmTask::new`].
     pub fn masked_lm<'a>(
         &self,
         model: &'a dyn Encoder,
         specials: SpecialTokens,
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {
-        let config = MlmConfig { masking: masking.clone(), ..MlmConfig::default() };
         let Some(Text { shards, source, tokenizer }) = &self.text else {
             self.mentions.expect_fit(model)?;
             let passages = self.mention_lines::<Passage>()?;
-            return MlmTask::streamed(model, specials, passages, &config);
+            return MlmTask::new(model, specials, passages, masking);
         };
         let shards = shards.clone();
         let text = TextPassages::new(shards, &self.shuffle, source, tokenizer, specials)?;
-        MlmTask::streamed(model, specials, text, &config)
+        MlmTask::new(model, specials, text, masking)
     }
 
     /// Masked language modelling on the descriptions of the mentions' entities: what takes the
@@ -167,10 +166,9 @@ impl KnowledgeData {
         specials: SpecialTokens,
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {
-        let config = MlmConfig { masking: masking.clone(), ..MlmConfig::default() };
         self.mentions.expect_fit(model)?;
         let descriptions = self.mention_lines::<Description>()?;
-        MlmTask::streamed(model, specials, descriptions, &config)
+        MlmTask::new(model, specials, descriptions, masking)
     }
 
     /// What counting the training examples is worth at XEP, with names for a table; nothing where

@@ -8,7 +8,7 @@ use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, Task
 use xlmr_model::Inputs;
 
 use super::{ChosenSequences, target_positions, with_scores};
-use crate::micro_batches::{Reduction, in_parts};
+use crate::micro_batches::{Reduction, losses};
 use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
 
@@ -127,15 +127,10 @@ impl Task for EntityCompletionTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
-        match step.micro_batch {
-            Some(size) if size < rows.len() => {
-                let targets = |row: &&Row| row.targets(self.config.normalization);
-                in_parts(LOSS, &rows, size, Reduction::Mean, targets, |rows| {
-                    self.loss(rows).map(Some)
-                })
-            }
-            _ => Ok(StepLosses::single(LOSS, self.loss(&rows)?)),
-        }
+        let targets = |row: &&Row| row.targets(self.config.normalization);
+        losses("entity_completion", &rows, step.micro_batch, Reduction::Mean, targets, |rows| {
+            self.loss(rows)
+        })
     }
 
     fn takes_micro_batches(&self) -> bool {
@@ -147,9 +142,6 @@ impl Task for EntityCompletionTask<'_> {
         ExampleRecord { id: None, input_ids: input_ids.unwrap_or_default() }
     }
 }
-
-/// As the log names it.
-const LOSS: &str = "entity_completion";
 
 impl Row {
     /// A sequence with the entity of each masked position, or the position that none covers.

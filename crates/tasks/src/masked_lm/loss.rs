@@ -17,16 +17,7 @@ use crate::{Encoder, Result};
 ///
 /// # Errors
 /// [`Error::Loss`](crate::Error::Loss) if a label is negative and not [`IGNORE_INDEX`].
-///
-/// # Example
-/// ```
-/// let positions =
-///     tasks::masked_lm::target_positions(&[&[-100, 7, -100], &[-100, 9]], tch::Device::Cpu)?;
-/// assert_eq!(Vec::<i64>::try_from(&positions.indices).unwrap(), [1, 4]);
-/// assert_eq!(Vec::<i64>::try_from(&positions.targets).unwrap(), [7, 9]);
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn target_positions(labels: &[&[i64]], device: Device) -> Result<MaskedPositions> {
+pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<MaskedPositions> {
     let labels = pad_rows(labels, IGNORE_INDEX, Device::Cpu)?;
     Ok(masked_positions(&labels)?.to_device(device)?)
 }
@@ -41,26 +32,7 @@ pub fn target_positions(labels: &[&[i64]], device: Device) -> Result<MaskedPosit
 ///
 /// # Errors
 /// If the model has no masked-LM head, `hidden` does not fit the positions, or `loss` fails.
-///
-/// # Example
-/// ```
-/// use objectives::linear_cross_entropy;
-/// use tasks::masked_lm::{target_positions, with_scores};
-/// use tasks::pooling::encode;
-/// use xlmr_model::{Config, Head, Model};
-///
-/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
-/// let hidden = encode(&model, &[&[0, 4, 8, 2], &[0, 9, 4, 2]], false)?;
-/// let labels: [&[i64]; 2] = [&[-100, 7, -100, -100], &[-100, -100, 5, -100]];
-/// let positions = target_positions(&labels, tch::Device::Cpu)?;
-/// let config = objectives::MaskedLmConfig::default();
-/// let loss = with_scores(&model, &hidden, &positions, |scores| {
-///     objectives::masked_lm(scores, &positions.targets, &config)
-/// })?;
-/// assert!((loss.double_value(&[]) - 50f64.ln()).abs() < 1.0); // nothing learnt: about ln V
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn with_scores<T>(
+pub(crate) fn with_scores<T>(
     model: &dyn Encoder,
     hidden: &Tensor,
     positions: &MaskedPositions,
@@ -81,8 +53,8 @@ pub fn with_scores<T>(
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors
-/// As [`target_positions`] and [`objectives::masked_lm`](objectives::masked_lm()); if the model has
-/// no masked-LM head.
+/// [`Error::Loss`](crate::Error::Loss) if a label is negative and not [`IGNORE_INDEX`]; as
+/// [`objectives::masked_lm`](objectives::masked_lm()); if the model has no masked-LM head.
 ///
 /// # Example
 /// ```
@@ -206,6 +178,9 @@ mod tests {
         assert!(loss(&model, &inputs, &[&[NONE; 3]], &config).unwrap().is_none());
         assert!(loss(&model, &inputs, &[&[NONE, 5, NONE]], &config).is_err());
         assert!(loss(&model, &inputs, &[], &config).unwrap().is_none());
+        let positions = target_positions(&[&[NONE, 7, NONE], &[NONE, 9]], Device::Cpu).unwrap();
+        assert_eq!(Vec::<i64>::try_from(&positions.indices).unwrap(), [1, 4]);
+        assert_eq!(Vec::<i64>::try_from(&positions.targets).unwrap(), [7, 9]);
         assert!(target_positions(&[&[NONE; 2]], Device::Cpu).unwrap().is_empty());
         assert!(target_positions(&[&[-1]], Device::Cpu).is_err());
     }

@@ -2,7 +2,8 @@
 //!
 //! | your examples | task | paper |
 //! |---|---|---|
-//! | rows of token ids | [`MlmTask`] | BERT, RoBERTa |
+//! | rows of token ids, in memory | [`PhraseMaskingTask`] with [`PassageMasking::Tokens`] | BERT, RoBERTa |
+//! | rows of token ids, streamed | [`MlmTask`] | the same |
 //! | masked triples | [`EntityCompletionTask`] | *Bridging the Language Gap*, Eq. 2 |
 //! | passages with knowledge phrases, or linked texts | [`PhraseMaskingTask`] | mixMRC + LAKM, Eq. 2; EntityCS |
 mod config;
@@ -15,20 +16,21 @@ mod sequences;
 mod switched;
 mod text_passages;
 
-use objectives::masking::{Masked, MaskingVocab};
-use objectives::{IGNORE_INDEX, MaskedLmReduction};
-use trainer::StepLosses;
+use objectives::MaskedLmReduction;
+use objectives::masking::MaskingVocab;
 use xlmr_model::SpecialTokens;
 
 pub use config::{LossPositions, PassageMasking, PhraseMasking, PhraseTaskConfig};
 pub use entity_completion::EntityCompletionTask;
 pub use linked_texts::LinkedTextFiles;
-pub use loss::{loss, loss_from_hidden, target_positions, with_scores};
+pub use loss::{loss, loss_from_hidden};
+pub(crate) use loss::{target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;
-pub use plain::{MlmConfig, MlmTask};
+pub use plain::MlmTask;
 pub use sequences::{ChosenSequences, SequenceFiles};
 pub use switched::{LanguageShares, LanguageTask, lowest_perplexity};
-pub use text_passages::{TextPassages, TextPosition, TextSource, open_text};
+pub use text_passages::TextSource;
+pub(crate) use text_passages::{TextPassages, open_text};
 
 use crate::micro_batches::Reduction;
 use crate::{Encoder, Error, Result};
@@ -38,37 +40,11 @@ use crate::{Encoder, Error, Result};
 /// # Errors
 /// [`Error::Masking`] if every id of the vocabulary is a special token; [`Error::Data`] if the
 /// vocabulary has more than 2³² tokens.
-///
-/// # Example
-/// ```
-/// use xlmr_model::{Config, Head, Model, SpecialTokens};
-///
-/// let model = Model::new(&Config::tiny(50), &[Head::MaskedLm], tch::Device::Cpu, 1)?;
-/// let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
-/// let vocab = tasks::masked_lm::masking_vocab(&model, specials)?;
-/// assert_eq!((vocab.mask_id(), vocab.is_special(2), vocab.is_special(5)), (4, true, false));
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<MaskingVocab> {
+pub(crate) fn masking_vocab(model: &dyn Encoder, specials: SpecialTokens) -> Result<MaskingVocab> {
     let size = model.vocab_size();
     let size = u32::try_from(size)
         .map_err(|_| Error::data("vocabulary", format!("0 to {} tokens", u32::MAX), size))?;
     Ok(MaskingVocab::new(specials.ids(), specials.mask, 0..size)?)
-}
-
-/// The loss of a step, or, where no token was selected, a 0 that depends on the hidden states, so
-/// that the step has a gradient.
-fn step_losses(loss: Option<tch::Tensor>, hidden: &tch::Tensor) -> Result<StepLosses> {
-    if let Some(loss) = loss {
-        return Ok(StepLosses::single("mlm", loss));
-    }
-    let zero: tch::Tensor = hidden.f_sum(None::<tch::Kind>)?.f_mul_scalar(0.0)?;
-    Ok(StepLosses { total: zero, parts: vec![], tokens: None, accumulated: false })
-}
-
-/// Positions of a row that carry loss.
-fn target_count(row: &Masked) -> usize {
-    row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
 }
 
 impl From<MaskedLmReduction> for Reduction {

@@ -9,15 +9,12 @@ use objectives::masking::{
 use objectives::{MaskedLmConfig, MaskedLmReduction};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError, rng_for};
 use xlmr_model::{Inputs, Pretrained, SpecialTokens};
 
-use super::{
-    LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab, step_losses,
-    target_count,
-};
-use crate::micro_batches::in_parts;
+use super::{LossPositions, PassageMasking, PhraseTaskConfig, loss_from_hidden, masking_vocab};
+use crate::micro_batches::losses;
 use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
 
@@ -66,7 +63,8 @@ impl<'a> PhraseMaskingTask<'a> {
     /// model's tokenizer.
     ///
     /// # Errors
-    /// [`Error::Empty`] if there is no example; as [`masking_vocab`].
+    /// [`Error::Empty`] if there is no example; [`Error::Masking`] if every id of the
+    /// vocabulary is a special token.
     pub fn new(
         model: &'a dyn Encoder,
         specials: SpecialTokens,
@@ -157,7 +155,7 @@ impl<'a> PhraseMaskingTask<'a> {
             })?;
             if let Some(loss) = loss {
                 sum += loss.f_double_value(&[])?;
-                count += rows.iter().map(target_count).sum::<usize>();
+                count += rows.iter().map(|row| row.selected().count()).sum::<usize>();
             }
         }
         if count == 0 {
@@ -206,11 +204,15 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(inputs)
     }
 
-    /// The loss of masked rows, and their hidden states.
-    fn loss(&self, rows: &[Masked]) -> Result<(Option<Tensor>, Tensor)> {
+    /// The loss of masked rows; where no token is selected, a 0 that depends on the hidden states,
+    /// so that the step has a gradient.
+    fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let hidden = self.model.encode(&self.inputs(rows)?, true)?;
-        Ok((loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)?, hidden))
+        match loss_from_hidden(self.model, &hidden, &labels, &self.config.loss)? {
+            Some(loss) => Ok(loss),
+            None => Ok(hidden.f_sum(None::<Kind>)?.f_mul_scalar(0.0)?),
+        }
     }
 }
 
@@ -240,14 +242,13 @@ impl Task for PhraseMaskingTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = self.batch(step.batch, &mut step.rng)?;
-        if let Some(size) = step.micro_batch.filter(|&size| size < rows.len()) {
-            let reduction = self.config.loss.reduction.into();
-            return in_parts("mlm", &rows, size, reduction, target_count, |rows| {
-                Ok(self.loss(rows)?.0)
-            });
-        }
-        let (loss, hidden) = self.loss(&rows)?;
-        Ok(step_losses(loss, &hidden)?)
+        let reduction = self.config.loss.reduction.into();
+        let targets = |row: &Masked| row.selected().count();
+        let losses =
+            losses("mlm", &rows, step.micro_batch, reduction, targets, |rows| self.loss(rows))?;
+        // The 0 of a batch without a selected token is not logged.
+        let logged = rows.iter().any(|row| targets(row) > 0);
+        Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
     }
 
     fn takes_micro_batches(&self) -> bool {
@@ -269,7 +270,6 @@ mod tests {
     use objectives::masking::{
         EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
     };
-    use tch::Kind;
     use xlmr_model::Model;
 
     /// Passages of 20 to 59 tokens, with one phrase of three tokens and one inside it.

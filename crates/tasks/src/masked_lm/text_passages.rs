@@ -62,7 +62,10 @@ impl<P> TextSource<P> {
 /// As [`Shards::open_with`]; a line without text is named, and one of more than 16 MiB.
 /// [`Error::Data`] naming the first file, if no document has a token that can be masked: control
 /// characters have none, nor has a script that the tokenizer does not know.
-pub fn open_text<P: AsRef<std::path::Path>>(paths: &[P], tokenizer: &Tokenizer) -> Result<Shards> {
+pub(crate) fn open_text<P: AsRef<std::path::Path>>(
+    paths: &[P],
+    tokenizer: &Tokenizer,
+) -> Result<Shards> {
     let special = tokenizer.get_added_vocabulary();
     let mut found = false;
     let shards = Shards::open_with(paths, |line| {
@@ -108,32 +111,10 @@ fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>
 /// The passages of texts as rows of token ids, `<s> … </s>`; documents come in the order of
 /// [`ShuffledLines`], and the passages of one after each other.
 ///
-/// # Example
-/// ```
-/// use tasks::masked_lm::{TextPassages, TextSource, open_text};
-/// use trainer::{ExampleSource, ShuffleConfig, rng_for};
-/// # let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
-/// # let folder = tempfile::tempdir()?;
-/// # let path = folder.path().join("en.txt");
-/// # std::fs::write(&path, "Bern is the federal city of Switzerland .\n")?;
-/// // let root = "xlm-roberta-base";
-/// let tokenizer = xlmr_model::read_tokenizer(root)?;
-/// let specials = xlmr_model::SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
-/// let source = TextSource { text: vec![path], max_tokens: 8, packed: false };
-/// let shards = open_text(&source.text, &tokenizer)?;
-/// let shuffle = ShuffleConfig::default();
-/// let mut passages = TextPassages::new(shards, &shuffle, &source, &tokenizer, specials)?;
-/// passages.start_epoch(0, rng_for(1, "order", 0))?;
-/// while let Some(ids) = passages.next_example()? {
-///     assert!(ids.len() <= 8 && ids.first() == Some(&specials.bos));
-/// }
-/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-/// ```
-///
 /// Processes that share the work ([`torch_ext::with_group`]) read all lines, since where a passage
 /// ends depends on every token before it, but encode every size-th document each, and gather the
 /// token ids: so passages and positions are those of one process.
-pub struct TextPassages {
+pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
     specials: SpecialTokens,
@@ -156,11 +137,11 @@ const DOCUMENTS: usize = 64;
 /// A place between two passages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct TextPosition {
+pub(crate) struct TextPosition {
     /// The place before the next passage's document.
-    pub document: ShardPosition,
+    document: ShardPosition,
     /// Tokens of this document before the passage.
-    pub token: usize,
+    token: usize,
 }
 
 impl TextPassages {
@@ -169,7 +150,7 @@ impl TextPassages {
     /// # Errors
     /// As [`TextSource::validate`] and [`ShuffleConfig::validate`]; [`Error::Tokenizer`] if its
     /// truncation cannot be lifted.
-    pub fn new<P>(
+    pub(crate) fn new<P>(
         shards: Shards,
         shuffle: &ShuffleConfig,
         source: &TextSource<P>,

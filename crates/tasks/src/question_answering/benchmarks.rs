@@ -7,7 +7,7 @@ use mlqa_eval::{Dataset, Language, SetScores, language_file};
 use super::{QaPredictor, QuestionFile, evaluate, question_file};
 use crate::Result;
 
-/// MLQA's files of `split` in `folder`, one for each language. Whether they exist is not looked at.
+/// MLQA's files of `split` in `folder`, one for each language. Whether they exist is not checked.
 ///
 /// # Example
 /// ```
@@ -26,7 +26,7 @@ pub fn mlqa_files(folder: &Path, split: &str, languages: &[Language]) -> Vec<Que
 }
 
 /// XQuAD's files in `folder`, one for each language, to be scored under SQuAD's English rules too.
-/// Whether they exist is not looked at.
+/// Whether they exist is not checked.
 ///
 /// # Example
 /// ```

@@ -1,19 +1,19 @@
 //! Which model of a training stage is tested: the last, or the best on development questions.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use mlqa_eval::{
     Dataset, DatasetName, DecodeConfig, Language, Normalization, Predictions, Question, score,
 };
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
+use trainer::TaskError;
 use trainer::selection::{CheckpointSelection, Scores};
-use trainer::{TaskError, rng_for};
 
 use super::evaluate::check_decoding;
 use super::{QaPredictor, mlqa_files};
+use crate::held_out::{HELD_OUT, held_out_groups};
 use crate::{Encoder, Error, Result};
 
 /// Which model of a stage is tested.
@@ -86,9 +86,6 @@ impl Default for DevSelection {
         }
     }
 }
-
-/// What a development set taken from the training questions is called.
-const HELD_OUT: &str = "held out";
 
 /// Development questions under one name, and the rules under which answers to them are scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,28 +174,14 @@ impl DevSelection {
             let rule = "above 0 where data.dev is not set, or selection.keep = \"last\"";
             return Err(Error::config("selection.held_out", self.held_out, rule));
         }
-        let mut passages: BTreeMap<&str, usize> = BTreeMap::new();
-        for question in train.iter() {
-            *passages.entry(&question.context).or_default() += 1;
-        }
-        let mut order: Vec<(&str, usize)> = passages.into_iter().collect();
-        order.shuffle(&mut rng_for(self.seed, HELD_OUT, 0));
-        let wanted = self.held_out * train.len() as f64;
-        let (mut chosen, mut count): (BTreeSet<Arc<str>>, usize) = (BTreeSet::new(), 0);
-        for (passage, questions) in order {
-            if count as f64 >= wanted {
-                break;
-            }
-            chosen.insert(passage.into());
-            count += questions;
-        }
-        if count == train.len() {
+        let passages = train.iter().map(|question| Arc::clone(&question.context));
+        let chosen = held_out_groups(passages, self.held_out, self.seed);
+        let is_held_out = |question: &Question| chosen.contains(&question.context);
+        if train.iter().all(is_held_out) {
             let rule = "smaller: nothing is left to train on";
             return Err(Error::config("selection.held_out", self.held_out, rule));
         }
-        let (held_out, rest) = std::mem::take(train)
-            .into_iter()
-            .partition(|question| chosen.contains(&question.context));
+        let (held_out, rest) = std::mem::take(train).into_iter().partition(is_held_out);
         *train = rest;
         let (name, path) = (HELD_OUT.to_owned(), HELD_OUT.into());
         let dataset = Dataset { path, version: None, questions: held_out };

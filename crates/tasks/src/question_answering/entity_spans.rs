@@ -12,30 +12,11 @@ use crate::{Error, Result};
 /// By question id, where the entity stands in the question's text, in code points.
 pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 
-/// Reads `head_start` and `head_length` beside the questions of a SQuAD-style file, where it has
-/// them; both count code points of the question.
+/// `head_start` and `head_length` beside the questions of a SQuAD-style file that was read from
+/// `path`, where it has them; both count code points of the question.
 ///
 /// # Errors
-/// [`Error::Eval`] naming the file if it is not SQuAD-style JSON, and the question if a value is
-/// not a number.
-///
-/// # Example
-/// ```
-/// let folder = tempfile::tempdir().unwrap();
-/// let path = folder.path().join("train.json");
-/// std::fs::write(&path, r#"{"data": [{"paragraphs": [{"context": "Lima", "qas": [
-///     {"id": "q1", "question": "The capital of Peru?", "head_start": 15, "head_length": 4},
-///     {"id": "q2", "question": "Which city is it?"}]}]}]}"#).unwrap();
-/// let spans = tasks::question_answering::read_question_entity_spans(&path)?;
-/// assert_eq!((spans.len(), &spans["q1"]), (1, &(15..19)));
-/// # Ok::<(), tasks::Error>(())
-/// ```
-pub fn read_question_entity_spans(path: impl AsRef<Path>) -> Result<QuestionEntitySpans> {
-    let path = path.as_ref();
-    of_file(&squad::File::read(path)?, path)
-}
-
-/// The spans of a file that was read from `path` already.
+/// [`Error::Eval`] naming the question if a value is not a number.
 pub(super) fn of_file(file: &squad::File, path: &Path) -> Result<QuestionEntitySpans> {
     let mut spans = QuestionEntitySpans::new();
     for question in file.questions() {
@@ -65,4 +46,21 @@ pub(super) fn entity_tokens(
     let first = offsets.iter().position(covers);
     let last = offsets.iter().rposition(covers);
     Ok(first.zip(last).map(|(first, last)| first..last + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_are_read_where_the_file_marks_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.json");
+        let text = r#"{"data": [{"paragraphs": [{"context": "Lima", "qas": [
+            {"id": "q1", "question": "The capital of Peru?", "head_start": 15, "head_length": 4},
+            {"id": "q2", "question": "Which city is it?"}]}]}]}"#;
+        std::fs::write(&path, text).unwrap();
+        let spans = of_file(&squad::File::read(&path).unwrap(), &path).unwrap();
+        assert_eq!(spans, QuestionEntitySpans::from([("q1".to_owned(), 15..19)]));
+    }
 }

@@ -93,7 +93,7 @@ impl EvaluationConfig {
     }
 
     /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with
-    /// questions in all of `languages` or in its own. Whether the files exist is not looked at.
+    /// questions in all of `languages` or in its own. Whether the files exist is not checked.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
         let contexts = self.contexts.iter().filter(|context| languages.contains(context));
         contexts

@@ -18,7 +18,7 @@ mod window_batch;
 pub use augmentation::QaAugmentation;
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
 pub use development::{DevMetric, DevSelection, DevSet, Keep};
-pub use entity_spans::{QuestionEntitySpans, read_question_entity_spans};
+pub use entity_spans::QuestionEntitySpans;
 pub(crate) use evaluate::check_decoding;
 pub use evaluate::{
     EvaluationConfig, QuestionFile, QuestionLanguages, ScoreConfig, evaluate, evaluate_file,
@@ -29,5 +29,6 @@ pub use predictor::QaPredictor;
 pub(crate) use predictor::check_window_length;
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
-pub use window_batch::WindowBatch;
-pub(crate) use window_batch::{context_mask, fingerprint_windows, question_mask, window_lengths};
+pub(crate) use window_batch::{
+    WindowBatch, context_mask, fingerprint_windows, position_labels, question_mask, window_lengths,
+};

@@ -4,12 +4,12 @@ use std::path::Path;
 use mlqa_eval::{Dataset, DecodeConfig, NBest, Purpose, Question, Window, WindowConfig};
 use mlqa_eval::{decode, windows};
 use ndarray::Array1;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 use tokenizers::Tokenizer;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
-use crate::fusion::{SecondReading, WindowLogits};
+use crate::fusion::{SecondReading, WindowLogits, lists};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
@@ -89,19 +89,17 @@ impl<'a> QaPredictor<'a> {
     /// question whose translation is to be read and missing.
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
-        if let Some((all, logits)) = self.read_with_second(questions)? {
-            let (starts, ends): (Vec<_>, Vec<_>) = logits
-                .into_iter()
-                .map(|(start, end)| (Array1::from(start), Array1::from(end)))
-                .unzip();
-            return Ok(decode(questions, &all, &starts, &ends, &self.decoding)?);
-        }
-        let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
-        let logits = batch::by_length(&window_lengths(&all), self.batch_size, |rows| {
-            let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
-            self.logits(&windows)
-        })?;
-        let (starts, ends): (Vec<_>, Vec<_>) = logits.into_iter().unzip();
+        let Self { model, tokenizer, windows, batch_size, .. } = self;
+        let paired = match &self.second {
+            Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size)?,
+            None => None,
+        };
+        let (all, logits) = match paired {
+            Some(paired) => paired,
+            None => self.logits(questions)?,
+        };
+        let (starts, ends): (Vec<_>, Vec<_>) =
+            logits.into_iter().map(|(start, end)| (Array1::from(start), Array1::from(end))).unzip();
         Ok(decode(questions, &all, &starts, &ends, &self.decoding)?)
     }
 
@@ -136,27 +134,20 @@ impl<'a> QaPredictor<'a> {
         self.predict(&Dataset::read(path)?.questions)
     }
 
-    /// Windows and logits where a second text is read.
-    fn read_with_second(&self, questions: &[Question]) -> Result<Option<WindowLogits>> {
-        let Self { model, tokenizer, windows, batch_size, .. } = self;
-        match &self.second {
-            None => Ok(None),
-            Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size),
-        }
-    }
-
-    /// Start and end logits of each window, `[L]` each, padding included.
-    fn logits(&self, windows: &[&Window]) -> Result<Vec<(Array1<f32>, Array1<f32>)>> {
-        let batch = WindowBatch::new(windows, true, self.model)?;
-        let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
-            let hidden = self.model.encode(&batch.inputs, false)?;
-            self.model.span_logits(&hidden, false)
+    /// The windows of questions that are read alone, with the start and end logits of each.
+    fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
+        let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
+        let logits = batch::by_length(&window_lengths(&all), self.batch_size, |rows| {
+            let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
+            let batch = WindowBatch::new(&windows, true, self.model)?;
+            let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
+                let hidden = self.model.encode(&batch.inputs, false)?;
+                self.model.span_logits(&hidden, false)
+            })?;
+            let lengths = window_lengths(windows);
+            Ok(lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?).collect())
         })?;
-        let rows = |logits: &Tensor| -> Result<Vec<Vec<f32>>> {
-            Ok(Vec::<Vec<f32>>::try_from(&logits.f_to_kind(Kind::Float)?.f_to(Device::Cpu)?)?)
-        };
-        let rows = rows(&starts)?.into_iter().zip(rows(&ends)?);
-        Ok(rows.map(|(start, end)| (Array1::from(start), Array1::from(end))).collect())
+        Ok((all, logits))
     }
 }
 

@@ -13,9 +13,9 @@ use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, T
 use super::augmentation::{EmbeddingNoise, noisy_embeddings, replace_question_tokens};
 use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
-use super::window_batch::{fingerprint_windows, window_lengths};
+use super::window_batch::{fingerprint_windows, position_labels, window_lengths};
 use super::{QaAugmentation, QuestionEntitySpans, WindowBatch};
-use crate::micro_batches::{Reduction, in_parts};
+use crate::micro_batches::{Reduction, losses};
 use crate::{Encoder, Error, Result};
 
 /// Options of [`QaTask`]. The default is plain fine-tuning, as `run_qa` of transformers does it.
@@ -192,20 +192,12 @@ impl<'a> QaTask<'a> {
         Ok(span(
             &start_logits,
             &end_logits,
-            &labels(&windows, |window| window.start_position)?,
-            &labels(&windows, |window| window.end_position)?,
+            &position_labels(&windows, |window| window.start_position)?,
+            &position_labels(&windows, |window| window.end_position)?,
             Some(&batch.answerable),
             &self.config.span_loss,
         )?)
     }
-}
-
-/// `[B]` i64: the gold position in each window; -1, which carries no loss, where there is none.
-/// A window that is labelled as having no answer has 0, the position of `<s>`.
-fn labels(windows: &[&Window], position: fn(&Window) -> Option<usize>) -> Result<Tensor> {
-    let label = |window: &&Window| position(window).and_then(|k| i64::try_from(k).ok());
-    let labels: Vec<i64> = windows.iter().map(|window| label(window).unwrap_or(-1)).collect();
-    Ok(Tensor::f_from_slice(&labels)?)
 }
 
 /// The tokens of the entity that question number `index` marks.
@@ -252,16 +244,8 @@ impl Task for QaTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let Step { batch, micro_batch, rng, .. } = step;
         let rows = self.augmented(batch, rng);
-        match *micro_batch {
-            Some(size) if size < rows.len() => {
-                let answers =
-                    |row: &AugmentedRow<'_>| usize::from(row.row.window.start_position.is_some());
-                in_parts("span", &rows, size, Reduction::Mean, answers, |rows| {
-                    self.span_loss(rows).map(Some)
-                })
-            }
-            _ => Ok(StepLosses::single("span", self.span_loss(&rows)?)),
-        }
+        let answers = |row: &AugmentedRow<'_>| usize::from(row.row.window.start_position.is_some());
+        losses("span", &rows, *micro_batch, Reduction::Mean, answers, |rows| self.span_loss(rows))
     }
 
     fn takes_micro_batches(&self) -> bool {

@@ -33,8 +33,8 @@ impl TrainingQuestions {
         QaData { questions: &self.questions, question_entity_spans, windows }
     }
 
-    /// Reads a file; for `head_start` and `head_length` see
-    /// [`read_question_entity_spans`](super::read_question_entity_spans).
+    /// Reads a file; `head_start` and `head_length` beside a question say where its entity stands,
+    /// both in code points of the question.
     ///
     /// # Errors
     /// [`Error::Eval`] naming the file that is not SQuAD-style JSON, or the question whose answer

@@ -9,14 +9,14 @@ use crate::{Encoder, Error, Result};
 
 /// B windows padded to L tokens, on the CPU.
 #[derive(Debug)]
-pub struct WindowBatch {
-    /// Token ids, mask and, where the model tells segments apart, segment ids: `[B, L]` each.
-    pub inputs: Inputs,
+pub(crate) struct WindowBatch {
+    /// Token ids, mask and, where the model has segments, segment ids: `[B, L]` each.
+    pub(crate) inputs: Inputs,
     /// `[B, L]` bool: where an answer may start or end; false for padding.
-    pub answerable: Tensor,
+    pub(crate) answerable: Tensor,
     /// `[B, L]` float: 1 for the first token, the question and all separators after it but the
     /// last, else 0.
-    pub question: Tensor,
+    pub(crate) question: Tensor,
 }
 
 impl WindowBatch {
@@ -27,32 +27,11 @@ impl WindowBatch {
     ///
     /// # Errors
     /// [`Error::Torch`] or [`Error::Model`] if a tensor cannot be made.
-    ///
-    /// # Example
-    /// ```
-    /// use mlqa_eval::{Purpose, Question, WindowConfig, windows};
-    /// use tasks::question_answering::WindowBatch;
-    /// use xlmr_model::{Config, Head, Model, read_tokenizer};
-    ///
-    /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
-    /// let tokenizer = read_tokenizer("../../data/base")?;
-    /// let question = Question {
-    ///     id: "q1".into(),
-    ///     question: "Which colour?".into(),
-    ///     context: "It is a red house.".into(),
-    ///     answers: Vec::new(),
-    ///     title: "".into(),
-    /// };
-    /// let windows = windows(&[question], &tokenizer, &WindowConfig::default(), Purpose::Eval)?;
-    /// let batch = WindowBatch::new(&[&windows[0]], true, &model)?;
-    /// let context = windows[0].context_start..windows[0].context_end;
-    /// let answerable = Vec::<Vec<bool>>::try_from(&batch.answerable).unwrap();
-    /// for (position, answerable) in answerable[0].iter().enumerate() {
-    ///     assert_eq!(*answerable, context.contains(&position));
-    /// }
-    /// # Ok::<(), tasks::Error>(())
-    /// ```
-    pub fn new(windows: &[&Window], context_only: bool, model: &dyn Encoder) -> Result<Self> {
+    pub(crate) fn new(
+        windows: &[&Window],
+        context_only: bool,
+        model: &dyn Encoder,
+    ) -> Result<Self> {
         let ids: Vec<&[u32]> = windows.iter().map(|window| window.input_ids.as_slice()).collect();
         Self::with_ids(&ids, windows, context_only, model)
     }
@@ -62,7 +41,7 @@ impl WindowBatch {
     /// # Errors
     /// [`Error::Data`] if the rows are not as many or not as long as the windows; as
     /// [`new`](Self::new).
-    pub fn with_ids(
+    pub(crate) fn with_ids(
         ids: &[&[u32]],
         windows: &[&Window],
         context_only: bool,
@@ -133,6 +112,16 @@ pub(crate) fn context_mask(windows: &[&Window]) -> Result<Tensor> {
 /// `[B, L]` bool on the CPU: the question's tokens.
 pub(crate) fn question_mask(windows: &[&Window]) -> Result<Tensor> {
     position_mask(windows, |window, k| (1..window.question_end).contains(&k))
+}
+
+/// `[B]` i64 on the CPU: `position` in each window; -1, which carries no loss, where it gives none.
+pub(crate) fn position_labels(
+    windows: &[&Window],
+    position: impl Fn(&Window) -> Option<usize>,
+) -> Result<Tensor> {
+    let label = |window: &&Window| position(window).and_then(|k| i64::try_from(k).ok());
+    let labels: Vec<i64> = windows.iter().map(|window| label(window).unwrap_or(-1)).collect();
+    Ok(Tensor::f_from_slice(&labels)?)
 }
 
 /// Adds all that a training step reads of windows.

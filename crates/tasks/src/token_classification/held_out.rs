@@ -1,10 +1,8 @@
 //! A development set from the training sentences.
-use std::collections::BTreeSet;
-
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use transfer_eval::ner::Sentence;
 
+use crate::held_out::held_out_groups;
 use crate::{Error, Result};
 
 /// Documents that are kept from training.
@@ -50,19 +48,7 @@ impl HeldOut {
             return Err(Error::config("held_out.share", self.share, "above 0 and below 1"));
         }
         let documents: Vec<String> = sentences.iter().enumerate().map(document).collect();
-        let mut names: Vec<&String> =
-            documents.iter().collect::<BTreeSet<_>>().into_iter().collect();
-        names.shuffle(&mut trainer::rng_for(self.seed, "held out", 0));
-        let wanted = self.share * sentences.len() as f64;
-        let mut chosen: BTreeSet<&String> = BTreeSet::new();
-        let mut count = 0;
-        for name in names {
-            if count as f64 >= wanted {
-                break;
-            }
-            count += documents.iter().filter(|document| *document == name).count();
-            chosen.insert(name);
-        }
+        let chosen = held_out_groups(&documents, self.share, self.seed);
         let (mut rest, mut held_out) = (Vec::new(), Vec::new());
         for (sentence, document) in sentences.into_iter().zip(&documents) {
             let part = if chosen.contains(document) { &mut held_out } else { &mut rest };
@@ -83,6 +69,8 @@ fn document((index, sentence): (usize, &Sentence)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn sentences(ids: &[Option<&str>]) -> Vec<Sentence> {

@@ -7,7 +7,7 @@ use transfer_eval::ner::NerInput;
 use xlmr_model::Inputs;
 
 use crate::masked_lm::target_positions;
-use crate::micro_batches::{self, in_parts};
+use crate::micro_batches;
 use crate::{Encoder, Error, Result};
 
 // The labels of encoded sentences are those that the loss leaves out.
@@ -88,14 +88,10 @@ impl Task for TokenClassificationTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
-        match step.micro_batch {
-            Some(size) if size < rows.len() => {
-                in_parts(LOSS, &rows, size, micro_batches::Reduction::Mean, labelled, |rows| {
-                    self.loss(rows).map(Some)
-                })
-            }
-            _ => Ok(StepLosses::single(LOSS, self.loss(&rows)?)),
-        }
+        let mean = micro_batches::Reduction::Mean;
+        micro_batches::losses("tagging", &rows, step.micro_batch, mean, labelled, |rows| {
+            self.loss(rows)
+        })
     }
 
     fn takes_micro_batches(&self) -> bool {
@@ -112,9 +108,6 @@ impl Task for TokenClassificationTask<'_> {
         ExampleRecord { id: None, input_ids: ids.unwrap_or_default() }
     }
 }
-
-/// As the log names it.
-const LOSS: &str = "tagging";
 
 /// Tokens of a row that carry loss.
 fn labelled(row: &&Row) -> usize {

@@ -15,4 +15,4 @@ mod tests;
 
 pub use candidates::{CandidateMiner, CandidateReport, Candidates};
 pub use config::{BoundaryConfig, BoundaryTerms, CandidateConfig};
-pub use task::{BoundaryTask, WEIGHTS};
+pub use task::BoundaryTask;

@@ -23,7 +23,7 @@ use crate::question_answering::{
 use crate::{Encoder, Error, Result};
 
 /// The name of the learned weights θ among the parameters.
-pub const WEIGHTS: &str = "hard_learning.weights";
+pub(super) const WEIGHTS: &str = "hard_learning.weights";
 
 /// Training windows, each with its gold span, and the losses of *From Good to Best* (Eq. 9) over
 /// them: `hard` or `span`, and `contrastive`.
@@ -204,7 +204,7 @@ impl<'a> BoundaryTask<'a> {
         let rows: Vec<i64> =
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
-        // On the CPU, where the losses look at them without waiting for a GPU.
+        // On the CPU, where the losses check them without waiting for a GPU.
         let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use trainer::{Step, StepLosses, Task};
 use xlmr_model::{Model, read_tokenizer};
 
+use super::task::WEIGHTS;
 use super::*;
 use crate::testing::{assert_bf16_is_near_f32, model};
 

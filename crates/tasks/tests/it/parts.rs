@@ -2,9 +2,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kg_triples::Language;
+use kg_triples::phrases::PassageExample;
 use mlqa_eval::{Answer, Question, WindowConfig};
+use objectives::masking::MlmMaskingConfig;
 use objectives::tch::{Device, Tensor};
-use tasks::masked_lm::{MlmConfig, MlmTask};
+use tasks::masked_lm::{PassageMasking, PhraseMaskingTask, PhraseTaskConfig};
 use tasks::question_answering::{QaAugmentation, QaConfig, QaData, QaTask};
 use tasks::sequence_classification::SequenceClassificationTask;
 use tasks::token_classification::TokenClassificationTask;
@@ -71,7 +74,12 @@ fn where_a_batch_is_cut_changes_no_draw() {
     for width in [16, 256] {
         let model = model(40, width);
         let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
-        let mut mlm = MlmTask::new(&model, specials, rows(), &MlmConfig::default()).unwrap();
+        let passage =
+            |input_ids| PassageExample { language: Language::EN, input_ids, phrases: Vec::new() };
+        let passages = rows().into_iter().map(passage).collect();
+        let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
+        let config = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
+        let mut mlm = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
         expect_alike("masked LM", &model, &mut mlm);
 
         let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {

@@ -1,6 +1,5 @@
 //! Predictions of a model over encoded inputs: batches change nothing, padding is not read.
 use tasks::cloze_ranking::rank_clozes;
-use tasks::pooling::to_array;
 use tasks::sequence_classification::{best_classes, classify};
 use tasks::token_classification::best_labels;
 use tch::{Device, Tensor};
@@ -117,13 +116,4 @@ fn ranks_of_clozes() {
     clozes[7].mask = 99;
     let text = rank_clozes(&model, &clozes, None, Ties::Pessimistic, 4).unwrap_err().to_string();
     assert!(text.starts_with("cloze 8: mask at 99, but the input has"), "{text}");
-}
-
-#[test]
-fn tensors_as_arrays() {
-    let tensor = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]);
-    let array = to_array("x", &tensor.transpose(0, 1)).unwrap();
-    assert_eq!(array, ndarray::array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);
-    let text = to_array("x", &tensor.view([-1])).unwrap_err().to_string();
-    assert_eq!(text, "x: expected shape [rows, D], got [6]");
 }

@@ -1,7 +1,7 @@
 //! Dropout drawn for each row of a batch.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{PartSeeds, dropout_factors, dropout_factors_like, first_row, token_places};
+use torch_ext::{MicroBatchSeeds, dropout_factors, dropout_factors_like, first_row, token_places};
 
 use crate::alone;
 
@@ -43,7 +43,7 @@ fn a_part_has_its_rows_draws_and_leaves_nothing_behind() {
     tch::manual_seed(2);
     let draw =
         |rows, length| dropout_factors(&token_places(rows, length).unwrap(), 6, 0.5).unwrap();
-    let seeds = PartSeeds::new().unwrap();
+    let seeds = MicroBatchSeeds::new().unwrap();
     let (whole, next) = (draw(4, 3), draw(4, 3));
     assert_ne!(whole, next);
     seeds.enter(3).unwrap();

@@ -1,7 +1,7 @@
 //! Packed attention and the fused norm against libtorch's own operations.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Attention, PartSeeds, rng_state, set_rng_state, token_places};
+use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_places};
 
 use crate::alone;
 
@@ -369,7 +369,7 @@ fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
         out.square().sum(Kind::Float).backward();
         [out.detach(), q.grad(), k.grad(), v.grad()]
     };
-    let seeds = PartSeeds::new().unwrap();
+    let seeds = MicroBatchSeeds::new().unwrap();
     let whole = run(0, &[5, 3, 4], &places(&[5, 3, 4], 5));
     seeds.enter(1).unwrap();
     let part = run(5, &[3, 4], &places(&[3, 4], 4));

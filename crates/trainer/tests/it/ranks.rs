@@ -10,7 +10,7 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous, TensorMap, read_tensors, write_tensors};
 use trainer::{
-    Environment, ExampleStream, Examples, Fingerprint, Part, ShardedJsonl, Shards, Share,
+    Environment, ExampleStream, Examples, Fingerprint, MicroBatch, ShardedJsonl, Shards, Share,
     ShuffleConfig, Stage, Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit,
     pad_mask, pad_rows,
 };
@@ -89,7 +89,7 @@ impl Task for Guess<'_> {
         };
         let rows: Vec<(Vec<i64>, Vec<i64>)> = step.batch.iter().map(&mut mask).collect();
         let count = rows.len() as f64;
-        let parts = Part::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
+        let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
             let loss = self.sum(rows)? / count;
             Ok(vec![Share { name: "mlm", weight: 1.0, loss }])

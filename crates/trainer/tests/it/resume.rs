@@ -322,7 +322,7 @@ fn accumulated_gradients_equal_those_of_one_large_batch() {
     let want_grad = weight.grad().copy();
     let _ = weight.grad().zero_();
     let parts = [(0, 3), (3, 1), (4, 3)]
-        .map(|(first, count)| trainer::Part { first, rows: (first as i64, count) });
+        .map(|(first, count)| trainer::MicroBatch { first, rows: (first as i64, count) });
     let got = trainer::accumulate(&parts, |&(first, count)| {
         let (all, some) = losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
         Ok(vec![

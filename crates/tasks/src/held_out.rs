@@ -1,0 +1,34 @@
+//! Examples that are kept from training, in groups that stay together.
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::seq::SliceRandom;
+use trainer::rng_for;
+
+/// What the examples are called, and the name of the draw that chooses them.
+pub(crate) const HELD_OUT: &str = "held out";
+
+/// Groups, drawn with `seed`, that together have at least `share` of all examples. `groups` yields
+/// the group of each example.
+pub(crate) fn held_out_groups<G: Ord>(
+    groups: impl IntoIterator<Item = G>,
+    share: f64,
+    seed: u64,
+) -> BTreeSet<G> {
+    let mut sizes: BTreeMap<G, usize> = BTreeMap::new();
+    for group in groups {
+        *sizes.entry(group).or_default() += 1;
+    }
+    let wanted = share * sizes.values().sum::<usize>() as f64;
+    let mut order: Vec<(G, usize)> = sizes.into_iter().collect();
+    order.shuffle(&mut rng_for(seed, HELD_OUT, 0));
+    let mut chosen = BTreeSet::new();
+    let mut count = 0;
+    for (group, size) in order {
+        if count as f64 >= wanted {
+            break;
+        }
+        count += size;
+        chosen.insert(group);
+    }
+    chosen
+}
