@@ -98,7 +98,8 @@ impl KnowledgeData {
     /// Gives masked language modelling documents of its own, if there are `files`.
     ///
     /// # Errors
-    /// As [`open_text`].
+    /// As [`Shards::open_with`]; a line without text is named, and the first file where no document
+    /// has a token that can be masked.
     pub fn with_text<P: AsRef<Path>>(
         self,
         files: &[P],

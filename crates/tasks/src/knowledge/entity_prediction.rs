@@ -45,7 +45,8 @@ impl<'a> EntityPredictionTask<'a> {
     ///
     /// # Errors
     /// [`Error::Config`] for options that mean nothing; [`Error::Data`] naming the line that the
-    /// model cannot read; [`Error::Loss`] if a queue cannot be made; as [`masking_vocab`].
+    /// model cannot read; [`Error::Loss`] if a queue cannot be made; [`Error::Masking`] if every id
+    /// of the vocabulary is a special token.
     pub fn new(
         model: &'a dyn Encoder,
         specials: SpecialTokens,

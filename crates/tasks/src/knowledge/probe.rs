@@ -75,7 +75,7 @@ impl<'a> KnowledgeProbe<'a> {
     /// masked, how descriptions are pooled and which heads were trained.
     ///
     /// # Errors
-    /// As [`masking_vocab`].
+    /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
     pub fn new(
         model: &'a dyn Encoder,
         specials: SpecialTokens,
