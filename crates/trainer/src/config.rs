@@ -270,10 +270,11 @@ impl TrainConfig {
         self.steps.unwrap_or(batches * self.epochs)
     }
 
-    /// The stage for [`Alternating`](crate::Alternating) tasks of which some are counted together and the others come on top: `steps`, or passes over `examples`, is the
-    /// number of batches of the counted tasks, of which a round has `counted`, beside `others` of
-    /// the others. The last round is complete. `evaluation_steps` counts batches of the counted
-    /// tasks too, to the end of a round.
+    /// The stage for [`Alternating`](crate::Alternating) tasks of which some are counted together
+    /// and the others come on top: `steps`, or passes over `examples`, is the number of batches of
+    /// the counted tasks, of which a round has `counted`, beside `others` of the others. The last
+    /// round is complete. `evaluation_steps` counts batches of the counted tasks too, to the end of
+    /// a round.
     ///
     /// So stages that divide the counted batches between tasks in different ways make equally many
     /// of them, with as many evaluations.
