@@ -116,6 +116,7 @@ impl Setting {
 }
 
 type Gradients = Vec<(String, Tensor)>;
+type Make<'f> = &'f dyn Fn(&Setting) -> Box<dyn Task + '_>;
 
 /// Losses, gradients and state of one step of 11 examples, from the same weights each time.
 fn run(
@@ -144,7 +145,7 @@ fn run(
 #[test]
 fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
     let by = [ObjectEntailment::Contrastive, ObjectEntailment::Classification];
-    let tasks: [&dyn Fn(&Setting) -> Box<dyn Task + '_>; 3] = [
+    let tasks: [Make<'_>; 3] = [
         &|setting| Box::new(setting.entity_prediction(&losses_config())),
         &|setting| Box::new(setting.object_entailment(by[0])),
         &|setting| Box::new(setting.object_entailment(by[1])),
