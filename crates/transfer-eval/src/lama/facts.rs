@@ -58,6 +58,30 @@ pub struct Relation {
 }
 
 impl Relation {
+    /// Reads `relations.jsonl`.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no relation, or its template lacks
+    /// `[X]` or has not exactly one `[Y]`; [`Error::Content`] if there is none or one occurs twice.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let path = path.as_ref();
+        let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
+        let rows: Vec<(usize, Self)> = json_lines(path, expected)?;
+        let mut seen = HashSet::new();
+        for (line, relation) in &rows {
+            if !seen.insert(&relation.id) {
+                let message = format!("relation `{}` occurs twice", relation.id);
+                return Err(Error::line(path, *line, message));
+            }
+            let template = relation.template.as_deref().unwrap_or_default();
+            holes(template).map_err(|message| Error::line(path, *line, message))?;
+        }
+        if rows.is_empty() {
+            return Err(Error::content(path, "no relation"));
+        }
+        Ok(rows.into_iter().map(|(_, relation)| relation).collect())
+    }
+
     fn google_re() -> Vec<Self> {
         [
             ("place_of_birth", "[X] was born in [Y] ."),
@@ -123,30 +147,6 @@ struct Judgment {
     judgment: String,
 }
 
-/// Reads `relations.jsonl`.
-///
-/// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line if it is no relation, or its template lacks
-/// `[X]` or has not exactly one `[Y]`; [`Error::Content`] if there is none or one occurs twice.
-pub fn read_relations(path: impl AsRef<Path>) -> Result<Vec<Relation>> {
-    let path = path.as_ref();
-    let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
-    let rows: Vec<(usize, Relation)> = json_lines(path, expected)?;
-    let mut seen = HashSet::new();
-    for (line, relation) in &rows {
-        if !seen.insert(&relation.id) {
-            let message = format!("relation `{}` occurs twice", relation.id);
-            return Err(Error::line(path, *line, message));
-        }
-        let template = relation.template.as_deref().unwrap_or_default();
-        holes(template).map_err(|message| Error::line(path, *line, message))?;
-    }
-    if rows.is_empty() {
-        return Err(Error::content(path, "no relation"));
-    }
-    Ok(rows.into_iter().map(|(_, relation)| relation).collect())
-}
-
 /// The template before and behind its `[Y]`.
 fn holes(template: &str) -> Result<(&str, &str), String> {
     match template.split_once("[Y]") {
@@ -168,7 +168,7 @@ pub(crate) fn parts(template: &str) -> Result<(&str, &str)> {
 /// [`Error::Read`]; [`Error::Line`] naming the line if it is no fact, or has no `[MASK]` where the
 /// relation has no template; [`Error::Content`] if no line is a fact; [`Error::Config`] if the
 /// template is not one.
-pub fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
+pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
     let path = path.as_ref();
     let template = relation.template.as_deref().map(parts).transpose()?;
     let expected =
@@ -222,12 +222,13 @@ pub fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> 
 /// of T-REx without a file is left out, as in the released scorer.
 ///
 /// # Errors
-/// As for [`read_relations`] and [`read_facts`]; [`Error::Content`] if no relation has a file.
+/// As for [`Relation::read`]; [`Error::Line`] naming the line that is no fact; [`Error::Content`]
+/// if no relation has a file, or a file no fact.
 pub fn read_corpus(folder: impl AsRef<Path>, corpus: Corpus) -> Result<Vec<(Relation, Facts)>> {
     let folder = folder.as_ref();
     let (relations, subfolder, ending) = match corpus {
         Corpus::GoogleRe => (Relation::google_re(), "Google_RE", "_test.jsonl"),
-        Corpus::TRex => (read_relations(folder.join("relations.jsonl"))?, "TREx", ".jsonl"),
+        Corpus::TRex => (Relation::read(folder.join("relations.jsonl"))?, "TREx", ".jsonl"),
         Corpus::ConceptNet => (vec![Relation::sentences()], "ConceptNet", ".jsonl"),
         Corpus::Squad => (vec![Relation::sentences()], "Squad", ".jsonl"),
     };

@@ -49,6 +49,24 @@ pub struct LamaScore {
     pub facts: usize,
 }
 
+impl Cloze {
+    /// The rank of the gold piece, from 1, among the best pieces, best first; `None` where it is
+    /// not among them. Ten pieces are enough for [`score_lama`].
+    ///
+    /// ```
+    /// use transfer_eval::lama::Cloze;
+    ///
+    /// let input_ids = vec![0, 4, 2];
+    /// let (id, relation) = ("1".to_owned(), "P36".to_owned());
+    /// let cloze = Cloze { id, relation, input_ids, mask: 1, gold: Some(7), spaced: true };
+    /// assert_eq!(cloze.rank_among(&[9, 7, 3]), Some(2));
+    /// ```
+    pub fn rank_among(&self, best: &[u32]) -> Option<usize> {
+        let gold = self.gold?;
+        best.iter().position(|&id| id == gold).map(|index| index + 1)
+    }
+}
+
 impl LamaScore {
     /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx,
     /// and the total, which is the mean over relations for these two and over all facts for the
@@ -134,30 +152,6 @@ pub fn rank_golds(
         Ok(Some(rank))
     };
     logits.outer_iter().zip(clozes).enumerate().map(rank).collect()
-}
-
-/// Ranks from the best pieces of each cloze, best first: the position of the gold piece, from 1;
-/// `None` where it is not among them. Ten pieces are enough for [`score_lama`].
-///
-/// ```
-/// use transfer_eval::lama::{Cloze, ranks_of_best};
-///
-/// let input_ids = vec![0, 4, 2];
-/// let (id, relation) = ("1".to_owned(), "P36".to_owned());
-/// let cloze = Cloze { id, relation, input_ids, mask: 1, gold: Some(7), spaced: true };
-/// assert_eq!(ranks_of_best(&[cloze], &[vec![9, 7, 3]])?, [Some(2)]);
-/// # Ok::<(), transfer_eval::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Count`] unless there is one list per cloze.
-pub fn ranks_of_best(clozes: &[Cloze], best: &[Vec<u32>]) -> Result<Vec<Option<usize>>> {
-    check_count(clozes, best.len())?;
-    let rank = |(cloze, best): (&Cloze, &Vec<u32>)| {
-        let gold = cloze.gold?;
-        best.iter().position(|&id| id == gold).map(|index| index + 1)
-    };
-    Ok(clozes.iter().zip(best).map(rank).collect())
 }
 
 fn check_count(clozes: &[Cloze], got: usize) -> Result<()> {

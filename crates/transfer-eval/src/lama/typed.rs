@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 
 use crate::error::check_partners;
 use crate::files::json_lines;
-use crate::lama::facts::{Relation, parts, read_relations};
+use crate::lama::facts::{Relation, parts};
 use crate::lama::score::{LamaScore, score_ranks};
 use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
@@ -42,13 +42,13 @@ pub struct TypedFacts {
 /// Relations without a file are left out.
 ///
 /// # Errors
-/// As for [`read_relations`]; [`Error::Line`] naming a line that is no fact; [`Error::Content`] if
+/// As for [`Relation::read`]; [`Error::Line`] naming a line that is no fact; [`Error::Content`] if
 /// no relation has a fact.
 pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
     let folder = folder.as_ref();
     let expected = "a fact of mLAMA, with sub_uri, obj_uri, sub_label and obj_label";
     let mut all = Vec::new();
-    for relation in read_relations(folder.join("templates.jsonl"))? {
+    for relation in Relation::read(folder.join("templates.jsonl"))? {
         let path = folder.join(format!("{}.jsonl", relation.id));
         if !path.exists() {
             continue;

@@ -6,9 +6,15 @@ mod labels;
 mod read;
 mod score;
 mod tag;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+mod tests_files;
 
 pub use encode::{IGNORE_INDEX, NerConfig, NerInput, Overflow, encode_ner, sentence_tags};
 pub use entity::{Entity, Scheme, entities};
 pub use labels::Labels;
-pub use read::{NerFormat, Sentence, parse_ner, read_ner, write_ner};
-pub use score::{EntityScore, LostWords, NerScore, score_ner, score_tags};
+pub use read::{NerFormat, Sentence, read_ner, write_ner};
+pub use score::{EntityScore, LostWords, NerScore, score_ner};

@@ -110,20 +110,11 @@ pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec
 }
 
 /// Parses sentences; `path` is for error messages.
-///
-/// ```
-/// use transfer_eval::ner::{NerFormat, parse_ner};
-///
-/// let text = "U.N. NNP I-NP I-ORG\nofficial NN I-NP O\n\nBaghdad NNP I-NP I-LOC\n";
-/// let sentences = parse_ner(text, NerFormat::Conll, "eng.testa")?;
-/// assert_eq!(sentences.len(), 2);
-/// assert_eq!(sentences[0].tags, ["I-ORG", "O"]);
-/// # Ok::<(), transfer_eval::Error>(())
-/// ```
-///
-/// # Errors
-/// As for [`read_ner`].
-pub fn parse_ner(text: &str, format: NerFormat, path: impl AsRef<Path>) -> Result<Vec<Sentence>> {
+pub(super) fn parse_ner(
+    text: &str,
+    format: NerFormat,
+    path: impl AsRef<Path>,
+) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
     let mut reader = Reader { path, format, columns: None, done: Vec::new(), open: None };
     for (number, line) in numbered(text) {

@@ -66,21 +66,7 @@ impl Counts {
 }
 
 /// Scores sequences of tags, one slice of tags a sentence.
-///
-/// ```
-/// use transfer_eval::ner::{Scheme, score_tags};
-///
-/// let gold = [vec!["O", "O", "B-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
-/// let predicted = [vec!["O", "B-MISC", "I-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
-/// let score = score_tags(&gold, &predicted, Scheme::Lenient)?;
-/// assert_eq!(score.micro.f1, 0.5); // PER is right, MISC begins a word early
-/// # Ok::<(), transfer_eval::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first
-/// sentence where the numbers of tags do, [`Error::Nothing`] without any sentence.
-pub fn score_tags<G: AsRef<str>, P: AsRef<str>>(
+pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     gold: &[Vec<G>],
     predicted: &[Vec<P>],
     scheme: Scheme,
@@ -149,7 +135,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 /// ```
 ///
 /// # Errors
-/// As for [`score_tags`]; [`Error::Mismatch`] names the sentence's line in its file.
+/// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first
+/// sentence, with its line, where the numbers of tags do, [`Error::Nothing`] without any sentence.
 pub fn score_ner(
     sentences: &[Sentence],
     predicted: &[Vec<Option<String>>],

@@ -21,6 +21,18 @@ pub struct Description {
     pub language: String,
 }
 
+impl Description {
+    /// Reads descriptions, one `{"entity": "Q64", "language": "de"}` a line.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let expected = "a description: {\"entity\": \"Q64\", \"language\": \"de\"}";
+        let rows = json_lines(path.as_ref(), expected)?;
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+}
+
 /// A masked mention (XEP), or a subject and a relation (XOR).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +43,18 @@ pub struct Query {
     pub entity: String,
     /// Language of the query's text.
     pub language: String,
+}
+
+impl Query {
+    /// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` a line.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Line`] naming the line.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
+        let expected = "a query: {\"id\": \"a\", \"entity\": \"Q64\", \"language\": \"en\"}";
+        let rows = json_lines(path.as_ref(), expected)?;
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
 }
 
 /// The language of the right candidate.
@@ -314,24 +338,4 @@ fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
     hash.update(purpose.as_bytes());
     hash.update(item.as_bytes());
     ChaCha8Rng::from_seed(hash.finalize().into())
-}
-
-/// Reads descriptions, one `{"entity": "Q64", "language": "de"}` a line.
-///
-/// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line.
-pub fn read_descriptions(path: impl AsRef<Path>) -> Result<Vec<Description>> {
-    let expected = "a description: {\"entity\": \"Q64\", \"language\": \"de\"}";
-    let rows = json_lines(path.as_ref(), expected)?;
-    Ok(rows.into_iter().map(|(_, row)| row).collect())
-}
-
-/// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` a line.
-///
-/// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line.
-pub fn read_queries(path: impl AsRef<Path>) -> Result<Vec<Query>> {
-    let expected = "a query: {\"id\": \"a\", \"entity\": \"Q64\", \"language\": \"en\"}";
-    let rows = json_lines(path.as_ref(), expected)?;
-    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }

@@ -9,7 +9,6 @@ mod vectors;
 
 pub use list::{
     CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, PlacedQuery, Query, Reason,
-    read_descriptions, read_queries,
 };
 pub use rank::{RankConfig, Similarity, rank_candidates};
 pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};

@@ -34,12 +34,17 @@ pub struct NliInput {
 /// Encodes pairs, in order.
 ///
 /// ```
-/// use transfer_eval::xnli::{NliConfig, encode_nli, parse_nli};
+/// use transfer_eval::xnli::{NliConfig, NliExample, NliLabel, encode_nli};
 ///
-/// let text = "language\tgold_label\tsentence1\tsentence2\nen\tneutral\tIt rains.\tIt is cold.\n";
-/// let data = parse_nli(text, "xnli.dev.tsv")?;
+/// let example = NliExample {
+///     language: "en".into(),
+///     premise: "It rains.".into(),
+///     hypothesis: "It is cold.".into(),
+///     label: NliLabel::Neutral,
+///     line: 2,
+/// };
 /// let tokenizer = tokenizers::Tokenizer::from_file("../testkit/fixtures/tokenizer.json").unwrap();
-/// let inputs = encode_nli(&data.examples, &tokenizer, &NliConfig::default())?;
+/// let inputs = encode_nli(&[example], &tokenizer, &NliConfig::default())?;
 /// assert_eq!(inputs[0].label, 1);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```

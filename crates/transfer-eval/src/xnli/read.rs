@@ -108,19 +108,7 @@ pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
 
 /// Parses what [`read_nli`] reads: JSON lines if the first character is `{`, else a table with a
 /// header. `path` is for messages.
-///
-/// ```
-/// use transfer_eval::xnli::{NliLabel, parse_nli};
-///
-/// let text = "language\tgold_label\tsentence1\tsentence2\nsw\tneutral\tJe?\tNdiyo.\n";
-/// let data = parse_nli(text, "xnli.dev.tsv")?;
-/// assert_eq!(data.examples[0].label, NliLabel::Neutral);
-/// # Ok::<(), transfer_eval::Error>(())
-/// ```
-///
-/// # Errors
-/// As for [`read_nli`].
-pub fn parse_nli(text: &str, path: impl AsRef<Path>) -> Result<NliData> {
+pub(super) fn parse_nli(text: &str, path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     let data = if is_json(text) { json_lines(text, path)? } else { table(text, path)? };
     if data.examples.is_empty() {

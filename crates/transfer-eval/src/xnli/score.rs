@@ -38,12 +38,18 @@ impl NliScore {
 /// Scores one prediction per pair, in the order of the pairs.
 ///
 /// ```
-/// use transfer_eval::xnli::{NliLabel, parse_nli, score_nli};
+/// use transfer_eval::xnli::{NliExample, NliLabel, score_nli};
 ///
-/// let text = "language\tgold_label\tsentence1\tsentence2\n\
-///             en\tneutral\ta\tb\nen\tentailment\ta\tb\nsw\tneutral\ta\tb\n";
-/// let data = parse_nli(text, "xnli.dev.tsv")?;
-/// let score = score_nli(&data.examples, &[NliLabel::Neutral; 3])?;
+/// let example = |language: &str, label| NliExample {
+///     language: language.into(),
+///     premise: "a".into(),
+///     hypothesis: "b".into(),
+///     label,
+///     line: 1,
+/// };
+/// let (neutral, entailment) = (NliLabel::Neutral, NliLabel::Entailment);
+/// let examples = [example("en", neutral), example("en", entailment), example("sw", neutral)];
+/// let score = score_nli(&examples, &[NliLabel::Neutral; 3])?;
 /// assert_eq!((score.languages["en"].accuracy, score.languages["sw"].accuracy), (50.0, 100.0));
 /// assert_eq!(score.mean, 75.0);
 /// # Ok::<(), transfer_eval::Error>(())

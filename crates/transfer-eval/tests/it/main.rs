@@ -4,11 +4,6 @@
 mod cli;
 mod cli_examples;
 mod families;
-mod lama;
-mod map;
 mod map_files;
 mod mlama;
-mod ner;
-mod ner_files;
 mod retrieval;
-mod xnli;

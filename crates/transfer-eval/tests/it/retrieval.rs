@@ -5,7 +5,7 @@ use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 use transfer_eval::retrieval::{
     CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, Query, RankConfig, Reason,
-    Similarity, rank_candidates, read_descriptions, read_queries, read_vectors, score_retrieval,
+    Similarity, rank_candidates, read_vectors, score_retrieval,
 };
 use transfer_eval::{Error, Ties};
 
@@ -123,10 +123,10 @@ fn lists_are_stored() {
     let rows = folder.path().join("rows.jsonl");
     std::fs::write(&rows, "{\"entity\": \"Q1\", \"language\": \"de\"}\n\n{\"entity\": \"Q2\"}\n")
         .unwrap();
-    let text = read_descriptions(&rows).unwrap_err().to_string();
+    let text = Description::read(&rows).unwrap_err().to_string();
     assert!(text.contains("rows.jsonl:3: ") && text.contains("language"), "{text}");
     std::fs::write(&rows, "{\"id\": \"a\", \"entity\": \"Q1\", \"language\": \"de\"}\n").unwrap();
-    assert_eq!(read_queries(&rows).unwrap(), [query("a", "Q1", "de")]);
+    assert_eq!(Query::read(&rows).unwrap(), [query("a", "Q1", "de")]);
     assert_eq!(toml::from_str::<CandidateConfig>("").unwrap(), CandidateConfig::default());
     assert_eq!(toml::from_str::<RankConfig>("").unwrap(), RankConfig::default());
 }

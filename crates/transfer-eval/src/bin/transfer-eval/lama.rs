@@ -7,7 +7,7 @@ use serde::Deserialize;
 use transfer_eval::Error;
 use transfer_eval::lama::{
     Cloze, ClozeConfig, CommonVocabulary, Corpus, MultiPiece, Relation, SpaceBeforeMask,
-    build_clozes, ranks_of_best, read_corpus, read_relations, score_lama,
+    build_clozes, read_corpus, score_lama,
 };
 
 use crate::{Done, print_json, say};
@@ -141,7 +141,7 @@ struct Answer {
 fn score(args: &ScoreArgs) -> Done {
     let clozes = Cloze::read(&args.clozes)?;
     let relations = match &args.relations {
-        Some(path) => read_relations(path)?,
+        Some(path) => Relation::read(path)?,
         None => {
             let ids: BTreeSet<&str> = clozes.iter().map(|cloze| cloze.relation.as_str()).collect();
             let relation = |id: &str| Relation { id: id.to_owned(), ..Relation::default() };
@@ -179,9 +179,7 @@ fn ranks(path: &Path, clozes: &[Cloze]) -> Done<Vec<Option<usize>>> {
             (Some(_), Some(_)) => return Err(wrong("both best and rank; give one".into()).into()),
             (None, Some(0)) => return Err(wrong("rank 0; ranks count from 1".into()).into()),
             (None, rank) => rank,
-            (Some(best), None) => {
-                ranks_of_best(std::slice::from_ref(cloze), &[best])?.into_iter().flatten().next()
-            }
+            (Some(best), None) => cloze.rank_among(&best),
         });
     }
     Ok(ranks)

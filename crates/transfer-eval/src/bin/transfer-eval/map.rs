@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use transfer_eval::Error;
 use transfer_eval::retrieval::map::{
-    Dictionary, Direction, LinearMap, MapConfig, OutOfVocabulary, RefineConfig, Round,
-    TranslationConfig, WordVectors, read_labels, read_steps, read_texts, read_word_embeddings,
-    score_translations, text_vectors,
+    Dictionary, Direction, LinearMap, MapConfig, OutOfVocabulary, RefineConfig, Round, Step,
+    TranslationConfig, WordVectors, read_labels, read_texts, score_translations,
 };
 
 use crate::{Done, print_json, say};
@@ -191,8 +190,7 @@ fn vectors(args: &VectorsArgs) -> Done {
         _ => return Err("name --labels with --language, or --texts".into()),
     };
     let tokenizer = tokenizer_file::read(args.model.join("tokenizer.json"))?;
-    let embeddings = read_word_embeddings(&args.model)?;
-    let vectors = text_vectors(&texts, embeddings.view(), &tokenizer)?;
+    let vectors = WordVectors::of_texts(&texts, &args.model, &tokenizer)?;
     vectors.write(&args.out)?;
     report(&args.out, &vectors);
     Ok(())
@@ -244,11 +242,11 @@ fn fit(args: &FitArgs) -> Done {
         words: args.refine_words,
         neighbours: args.neighbours,
     });
-    let config = MapConfig { normalize: read_steps(&args.normalize)?, refine };
+    let config = MapConfig { normalize: Step::list(&args.normalize)?, refine };
     let (source, target, dictionary) = read_sides(&args.sides)?;
     let found = dictionary.rows(&source, &target);
     let (mut source, mut target) = (source.into_vectors(), target.into_vectors());
-    let (map, refined) = LinearMap::fit(&mut source, &mut target, &found.pairs, &config)?;
+    let (map, rounds) = LinearMap::fit(&mut source, &mut target, &found.pairs, &config)?;
     map.write(&args.out)?;
     let (pairs, width) = (found.pairs.len(), map.matrix().nrows());
     if pairs < width {
@@ -260,7 +258,7 @@ fn fit(args: &FitArgs) -> Done {
         pairs,
         without_source: found.without_source,
         without_target: found.without_target,
-        rounds: refined.map_or(Vec::new(), |refined| refined.rounds),
+        rounds,
     })
 }
 
@@ -289,7 +287,7 @@ fn fitting<T>(path: &std::path::Path, result: transfer_eval::Result<T>) -> Done<
 }
 
 fn score(args: &ScoreArgs) -> Done {
-    let steps = read_steps(&args.normalize)?;
+    let steps = Step::list(&args.normalize)?;
     let map = args.map.as_ref().map(LinearMap::read).transpose()?;
     let (source, target, dictionary) = read_sides(&args.sides)?;
     let (source, target) = match &map {

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use results::Measured;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, GoldLanguage, RankConfig, Reason, Similarity, rank_candidates,
-    read_descriptions, read_queries, read_vectors, score_retrieval,
+    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, Reason,
+    Similarity, rank_candidates, read_vectors, score_retrieval,
 };
 use transfer_eval::{Error, Ties};
 
@@ -94,8 +94,8 @@ pub fn run(command: &Command) -> Done {
 fn list(args: &ListArgs) -> Done {
     let gold_language = if args.any_language { GoldLanguage::Any } else { GoldLanguage::Different };
     let config = CandidateConfig { size: args.size, gold_language, seed: args.seed };
-    let descriptions = read_descriptions(&args.descriptions)?;
-    let list = CandidateList::draw(&descriptions, &read_queries(&args.queries)?, &config)?;
+    let descriptions = Description::read(&args.descriptions)?;
+    let list = CandidateList::draw(&descriptions, &Query::read(&args.queries)?, &config)?;
     list.write(&args.out)?;
     let missing = list.left_out.iter().filter(|one| one.reason == Reason::NoDescription).count();
     say(&format!(

@@ -19,33 +19,35 @@ pub enum Step {
     Center,
 }
 
-/// Reads steps from their names, such as `unit,center,unit`.
-///
-/// # Errors
-/// [`Error::Config`] for another name, or if the last step is not `unit`: neighbours are compared
-/// by cosine.
-pub fn read_steps(text: &str) -> Result<Vec<Step>> {
-    let rule = "a list of `unit` and `center` that ends with `unit`";
-    let wrong = || Error::config("normalize", text, rule);
-    let step = |name: &str| match name.trim() {
-        "unit" => Ok(Step::Unit),
-        "center" => Ok(Step::Center),
-        _ => Err(wrong()),
-    };
-    let steps: Vec<Step> = text.split(',').map(step).collect::<Result<_>>()?;
-    match steps.last() {
-        Some(Step::Unit) => Ok(steps),
-        _ => Err(wrong()),
+impl Step {
+    /// Reads steps from their names, such as `unit,center,unit`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another name, or if the last step is not `unit`: neighbours are
+    /// compared by cosine.
+    pub fn list(text: &str) -> Result<Vec<Self>> {
+        let rule = "a list of `unit` and `center` that ends with `unit`";
+        let wrong = || Error::config("normalize", text, rule);
+        let step = |name: &str| match name.trim() {
+            "unit" => Ok(Self::Unit),
+            "center" => Ok(Self::Center),
+            _ => Err(wrong()),
+        };
+        let steps: Vec<Self> = text.split(',').map(step).collect::<Result<_>>()?;
+        match steps.last() {
+            Some(Self::Unit) => Ok(steps),
+            _ => Err(wrong()),
+        }
     }
 }
 
 /// How the vectors of one language are normalised: the steps, with the means of the vocabulary they
 /// were taken from, so that vectors that come later are treated alike.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frame {
-    pub(super) steps: Vec<Step>,
+pub(super) struct Frame {
+    pub steps: Vec<Step>,
     /// `[centers, D]`: a mean for each step that centers.
-    pub(super) means: Array2<f64>,
+    pub means: Array2<f64>,
 }
 
 impl Frame {
@@ -72,11 +74,11 @@ impl Frame {
     }
 
     /// The same frame, if its parts agree.
-    pub(super) fn checked(self) -> Result<Self> {
+    pub fn checked(self) -> Result<Self> {
         let centers = self.steps.iter().filter(|step| **step == Step::Center).count();
         let names: Vec<String> =
             self.steps.iter().map(|step| format!("{step:?}").to_lowercase()).collect();
-        read_steps(&names.join(","))?;
+        Step::list(&names.join(","))?;
         if self.means.nrows() != centers || self.means.iter().any(|value| !value.is_finite()) {
             let message = format!("{} finite means for {centers} steps", self.means.nrows());
             return Err(Error::array("means", message));

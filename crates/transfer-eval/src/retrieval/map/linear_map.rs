@@ -7,7 +7,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, RefineConfig, Refined, Step, procrustes, read_steps, refine, turned};
+use super::refine::refine;
+use super::{Frame, RefineConfig, Round, Step, procrustes, turned};
 use crate::files::write_whole;
 use crate::{Error, Result};
 
@@ -40,17 +41,19 @@ const FORMAT: &str = "transfer-eval map 1";
 
 impl LinearMap {
     /// Fits a map to pairs of rows of `source` `[N, D]` and `target` `[M, D]`; both are normalised
-    /// in place, so that they need no room twice. Also returns what refinement did, where it is
-    /// configured.
+    /// in place, so that they need no room twice. Also returns the rounds of refinement, none where
+    /// it is not configured.
     ///
     /// # Errors
-    /// As [`Frame::fit`], [`procrustes`] and [`refine`].
+    /// [`Error::Config`] for steps that do not end with [`Step::Unit`], or a refinement of 0 words
+    /// or neighbours; [`Error::Array`] without a vector, if the numbers of dimensions differ, a row
+    /// does not exist, or a value is not finite; [`Error::Nothing`] without a pair.
     pub fn fit(
         source: &mut Array2<f32>,
         target: &mut Array2<f32>,
         pairs: &[(usize, usize)],
         config: &MapConfig,
-    ) -> Result<(Self, Option<Refined>)> {
+    ) -> Result<(Self, Vec<Round>)> {
         let frame = |vectors: &mut Array2<f32>| {
             let frame = Frame::fit(vectors.view(), &config.normalize)?;
             frame.apply(vectors)?;
@@ -59,13 +62,13 @@ impl LinearMap {
         let (source_frame, target_frame) = (frame(source)?, frame(target)?);
         let (source, target) = (source.view(), target.view());
         let mut matrix = procrustes(source, target, pairs)?;
-        let mut refined = None;
+        let mut rounds = Vec::new();
         if let Some(config) = &config.refine {
-            let done = refine(source, target, pairs, matrix, config)?;
-            matrix = done.matrix.clone();
-            refined = Some(done);
+            let refined = refine(source, target, pairs, matrix, config)?;
+            matrix = refined.matrix;
+            rounds = refined.rounds;
         }
-        Ok((Self { source: source_frame, target: target_frame, matrix }, refined))
+        Ok((Self { source: source_frame, target: target_frame, matrix }, rounds))
     }
 
     /// The map, `[D, D]`: rows of the source are multiplied from the left.
@@ -142,7 +145,7 @@ impl LinearMap {
             return Err(not_one(&format!("its metadata lack `format` = `{FORMAT}`")));
         }
         let steps = metadata.get("normalize").map_or("", String::as_str);
-        let steps = read_steps(steps).map_err(|error| not_one(&error))?;
+        let steps = Step::list(steps).map_err(|error| not_one(&error))?;
         let array = |name: &str| {
             let tensor = file.tensor(name).map_err(|_| wrong(format!("no tensor `{name}`")))?;
             let (&[rows, columns], Dtype::F64) = (tensor.shape(), tensor.dtype()) else {

@@ -24,7 +24,7 @@ const STEPS_PER_DIMENSION: usize = 100;
 /// # Errors
 /// [`Error::Array`] if the numbers of dimensions differ, a row does not exist, or a value is not
 /// finite; [`Error::Nothing`] without a pair.
-pub fn procrustes(
+pub(super) fn procrustes(
     source: ArrayView2<'_, f32>,
     target: ArrayView2<'_, f32>,
     pairs: &[(usize, usize)],
@@ -76,7 +76,10 @@ pub fn procrustes(
 ///
 /// # Errors
 /// [`Error::Array`] if D differs.
-pub fn turned(vectors: ArrayView2<'_, f32>, map: ArrayView2<'_, f64>) -> Result<Array2<f32>> {
+pub(super) fn turned(
+    vectors: ArrayView2<'_, f32>,
+    map: ArrayView2<'_, f64>,
+) -> Result<Array2<f32>> {
     if vectors.ncols() != map.nrows() {
         let message = format!("{} dimensions; the map takes {}", vectors.ncols(), map.nrows());
         return Err(Error::array("vectors", message));

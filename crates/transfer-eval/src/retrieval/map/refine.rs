@@ -36,7 +36,7 @@ pub struct Round {
 
 /// A refined map.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Refined {
+pub(super) struct Refined {
     /// `[D, D]` float64, orthogonal.
     pub matrix: Array2<f64>,
     /// The map that was given, then that of each round, as they were measured.
@@ -57,7 +57,7 @@ pub struct Refined {
 ///
 /// # Errors
 /// As [`procrustes`] and [`nearest`]; [`Error::Config`] if `words` or `neighbours` is 0.
-pub fn refine(
+pub(super) fn refine(
     source: ArrayView2<'_, f32>,
     target: ArrayView2<'_, f32>,
     pairs: &[(usize, usize)],

@@ -1,7 +1,7 @@
 //! Vectors of texts from a model's word embeddings alone, to have vectors without running a model.
 use std::path::Path;
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2};
 use tokenizers::Tokenizer;
 
 use super::{WordVectors, arrays};
@@ -14,15 +14,6 @@ const EMBEDDINGS: [&str; 3] = [
     "bert.embeddings.word_embeddings.weight",
     "model.embeddings.tok_embeddings.weight",
 ];
-
-/// The word embeddings of the model in `folder`, `[V, H]`.
-///
-/// # Errors
-/// [`Error::Read`]; [`Error::Content`] naming file and tensor.
-pub fn read_word_embeddings(folder: impl AsRef<Path>) -> Result<Array2<f32>> {
-    let path = folder.as_ref().join("model.safetensors");
-    arrays::read_tensor(&path, &EMBEDDINGS, usize::MAX)
-}
 
 /// Texts with their names: `name<TAB>text` a line.
 ///
@@ -72,44 +63,45 @@ fn named(path: &Path, texts: Vec<(String, String)>) -> Result<Vec<(String, Strin
     }
 }
 
-/// The mean word embedding of each text's tokens, special tokens left out: how the label retrieval
-/// of the recipes sees labels before it centers them.
-///
-/// # Shapes
-/// - `embeddings`: `[V, H]` float32
-/// - result: `[texts, H]`
-///
-/// # Errors
-/// [`Error::Tokenizer`] naming the text, also where it has no token or one that has no embedding;
-/// [`Error::Array`] without a text.
-pub fn text_vectors(
-    texts: &[(String, String)],
-    embeddings: ArrayView2<'_, f32>,
-    tokenizer: &Tokenizer,
-) -> Result<WordVectors> {
-    let mut values = Vec::with_capacity(texts.len() * embeddings.ncols());
-    for (name, text) in texts {
-        let wrong = |message: String| Error::Tokenizer(format!("`{name}`: {message}"));
-        let encoding = tokenizer
-            .encode_fast(text.as_str(), false)
-            .map_err(|error| wrong(error.to_string()))?;
-        let ids = encoding.get_ids();
-        if ids.is_empty() {
-            return Err(wrong("no token".into()));
-        }
-        let mut sum = Array1::<f64>::zeros(embeddings.ncols());
-        for &id in ids {
-            let row = usize::try_from(id).unwrap_or(usize::MAX);
-            if row >= embeddings.nrows() {
-                let message =
-                    format!("token {id}, but there are {} embeddings", embeddings.nrows());
-                return Err(wrong(message + "; is it the model's tokenizer?"));
+impl WordVectors {
+    /// The mean word embedding of each text's tokens, special tokens left out: how the label
+    /// retrieval of the recipes sees labels before it centers them. `folder` holds the model.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Content`] naming the model's file and tensor; [`Error::Tokenizer`]
+    /// naming the text, also where it has no token or one that has no embedding; [`Error::Array`]
+    /// without a text.
+    pub fn of_texts(
+        texts: &[(String, String)],
+        folder: &Path,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self> {
+        let path = folder.join("model.safetensors");
+        let embeddings = arrays::read_tensor(&path, &EMBEDDINGS, usize::MAX)?;
+        let mut values = Vec::with_capacity(texts.len() * embeddings.ncols());
+        for (name, text) in texts {
+            let wrong = |message: String| Error::Tokenizer(format!("`{name}`: {message}"));
+            let encoding = tokenizer
+                .encode_fast(text.as_str(), false)
+                .map_err(|error| wrong(error.to_string()))?;
+            let ids = encoding.get_ids();
+            if ids.is_empty() {
+                return Err(wrong("no token".into()));
             }
-            sum.zip_mut_with(&embeddings.row(row), |sum, &value| *sum += f64::from(value));
+            let mut sum = Array1::<f64>::zeros(embeddings.ncols());
+            for &id in ids {
+                let row = usize::try_from(id).unwrap_or(usize::MAX);
+                if row >= embeddings.nrows() {
+                    let message =
+                        format!("token {id}, but there are {} embeddings", embeddings.nrows());
+                    return Err(wrong(message + "; is it the model's tokenizer?"));
+                }
+                sum.zip_mut_with(&embeddings.row(row), |sum, &value| *sum += f64::from(value));
+            }
+            values.extend(sum.iter().map(|sum| (sum / ids.len() as f64) as f32));
         }
-        values.extend(sum.iter().map(|sum| (sum / ids.len() as f64) as f32));
+        let vectors = Array2::from_shape_vec((texts.len(), embeddings.ncols()), values)
+            .map_err(|error| Error::array("texts", error.to_string()))?;
+        Self::new(texts.iter().map(|(name, _)| name.clone()).collect(), vectors)
     }
-    let vectors = Array2::from_shape_vec((texts.len(), embeddings.ncols()), values)
-        .map_err(|error| Error::array("texts", error.to_string()))?;
-    WordVectors::new(texts.iter().map(|(name, _)| name.clone()).collect(), vectors)
 }

@@ -143,7 +143,7 @@ impl WordVectors {
     /// The same words with their vectors normalised by `steps`, in place.
     ///
     /// # Errors
-    /// As [`Frame::fit`].
+    /// [`Error::Config`] if the last step is not [`Step::Unit`].
     pub fn normalized(self, steps: &[Step]) -> Result<Self> {
         self.try_map(|mut vectors| {
             Frame::fit(vectors.view(), steps)?.apply(&mut vectors)?;

@@ -2,15 +2,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::facts::read_facts;
+use crate::lama::{
+    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, MultiPiece,
+    Precision, Relation, RelationScore, SpaceBeforeMask, build_clozes, rank_golds, read_corpus,
+    score_lama,
+};
+use crate::{Error, Ties};
 use ndarray::Array2;
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
-use transfer_eval::lama::{
-    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, MultiPiece,
-    Precision, Relation, RelationScore, SpaceBeforeMask, build_clozes, rank_golds, ranks_of_best,
-    read_corpus, read_facts, read_relations, score_lama,
-};
-use transfer_eval::{Error, Ties};
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
@@ -122,7 +123,7 @@ fn faults_are_named() {
         ("[]", "relations.jsonl:1: "),
     ] {
         let path = write(folder.path(), "relations.jsonl", text);
-        let got = read_relations(path).unwrap_err().to_string();
+        let got = Relation::read(path).unwrap_err().to_string();
         assert!(got.contains(word), "{got}");
     }
     let text = read_corpus(folder.path().join("none"), Corpus::Squad).unwrap_err().to_string();
@@ -250,7 +251,7 @@ fn macro_and_micro_worked_by_hand() {
     let ranks = [Some(1), Some(2), Some(10), Some(11), Some(1), None, Some(4)];
     let score = score_lama(&relations, &clozes, &ranks).unwrap();
     // a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
-    let both = |one: transfer_eval::lama::Precision| (one.p_at_1, one.p_at_10);
+    let both = |one: crate::lama::Precision| (one.p_at_1, one.p_at_10);
     assert_eq!(
         score.relations.iter().map(|one| both(one.precision)).collect::<Vec<_>>(),
         [(25.0, 75.0), (100.0, 100.0), (0.0, 50.0)]
@@ -260,8 +261,8 @@ fn macro_and_micro_worked_by_hand() {
     assert_eq!(both(score.kinds["N-1"]), (50.0, 75.0));
     assert_eq!((score.kinds.len(), score.facts), (2, 7));
     let best = vec![vec![3, 1], vec![1, 3], vec![], vec![9], vec![3], vec![1], vec![1, 2, 4, 3]];
-    let places = ranks_of_best(&clozes, &best).unwrap();
-    assert_eq!(places, [Some(1), Some(2), None, None, Some(1), None, Some(4)]);
+    let places = clozes.iter().zip(&best).map(|(cloze, best)| cloze.rank_among(best));
+    assert_eq!(places.collect::<Vec<_>>(), [Some(1), Some(2), None, None, Some(1), None, Some(4)]);
 }
 
 #[test]

@@ -3,14 +3,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
 
+use super::score::score_tags;
+use crate::Error;
+use crate::ner::{
+    EntityScore, Labels, LostWords, NerConfig, NerScore, Overflow, Scheme, Sentence, encode_ner,
+    entities, read_ner, score_ner, sentence_tags,
+};
 use proptest::prelude::*;
 use serde::Deserialize;
 use tokenizers::Tokenizer;
-use transfer_eval::Error;
-use transfer_eval::ner::{
-    EntityScore, Labels, LostWords, NerConfig, NerScore, Overflow, Scheme, Sentence, encode_ner,
-    entities, read_ner, score_ner, score_tags, sentence_tags,
-};
 
 type Row = (f64, f64, f64, usize);
 
@@ -51,7 +52,7 @@ fn same(name: &str, score: &NerScore, expected: &Expected) {
 
 #[test]
 fn every_digit_of_seqeval() {
-    let text = include_str!("../golden/seqeval.json");
+    let text = include_str!("../../tests/golden/seqeval.json");
     let cases: Vec<Case> = serde_json::from_str(text).unwrap();
     assert_eq!(cases.len(), 26);
     for case in cases {
@@ -204,7 +205,7 @@ fn lost_words_are_missed_or_ignored() {
     let sentences = [Sentence { words, tags, ..Sentence::default() }];
     let labels = Labels::of(&sentences);
     let tokenizer = tokenizer();
-    let gold_of = |inputs: &[transfer_eval::ner::NerInput]| -> Vec<Vec<usize>> {
+    let gold_of = |inputs: &[crate::ner::NerInput]| -> Vec<Vec<usize>> {
         let as_label = |&label: &i64| usize::try_from(label).unwrap_or(0);
         inputs.iter().map(|input| input.labels.iter().map(as_label).collect()).collect()
     };
@@ -325,4 +326,12 @@ fn defaults_are_the_empty_file() {
     assert!(toml::from_str::<NerConfig>("max_len = 3").is_err());
     let config: NerConfig = toml::from_str("overflow = { windows = { overlap = 8 } }").unwrap();
     assert_eq!(config.overflow, Overflow::Windows { overlap: 8 });
+}
+
+#[test]
+fn an_entity_that_begins_a_word_early_is_wrong() {
+    let gold = [vec!["O", "O", "B-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
+    let predicted = [vec!["O", "B-MISC", "I-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
+    let score = score_tags(&gold, &predicted, Scheme::Lenient).unwrap();
+    assert_eq!(score.micro.f1, 0.5); // PER is right
 }

@@ -1,12 +1,11 @@
 //! XNLI and MultiNLI files, pair inputs, accuracy.
 use std::sync::LazyLock;
 
+use super::read::parse_nli;
+use crate::Error;
+use crate::xnli::{NliConfig, NliExample, NliLabel, encode_nli, read_nli, score_nli};
 use proptest::prelude::*;
 use tokenizers::{Tokenizer, TruncationParams};
-use transfer_eval::Error;
-use transfer_eval::xnli::{
-    NliConfig, NliExample, NliLabel, encode_nli, parse_nli, read_nli, score_nli,
-};
 
 const HEADER: &str = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse\tsentence1\tsentence2\tpromptID\tpairID\tgenre\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tsentence1_tokenized\tsentence2_tokenized\tmatch";
 
@@ -150,4 +149,11 @@ fn too_short_inputs_are_refused() {
     let error = encode_nli(&[], tokenizer(), &config).unwrap_err();
     assert_eq!(error.to_string(), "max_length = 5: must be at least 6");
     assert_eq!(toml::from_str::<NliConfig>("").unwrap(), NliConfig::default());
+}
+
+#[test]
+fn a_table_of_the_four_columns_alone() {
+    let text = "language\tgold_label\tsentence1\tsentence2\nsw\tneutral\tJe?\tNdiyo.\n";
+    let data = parse_nli(text, "xnli.dev.tsv").unwrap();
+    assert_eq!(data.examples[0].label, NliLabel::Neutral);
 }

@@ -1,9 +1,10 @@
 //! NER files as they come, well formed or not.
 use std::io::Write;
 
+use super::read::parse_ner;
+use crate::Error;
+use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
 use proptest::prelude::*;
-use transfer_eval::Error;
-use transfer_eval::ner::{NerFormat, Sentence, parse_ner, read_ner, write_ner};
 
 fn parse(text: &str) -> Result<Vec<Sentence>, Error> {
     parse_ner(text, NerFormat::detect(text), "file.txt")
@@ -148,4 +149,12 @@ fn a_sentence_without_its_tags_is_not_written() {
     let got = write_ner(&path, &[Sentence::default()]).unwrap_err().to_string();
     assert_eq!(got, "sentence 1: no word");
     assert!(!path.exists());
+}
+
+#[test]
+fn the_last_column_of_conll_is_the_tag() {
+    let text = "U.N. NNP I-NP I-ORG\nofficial NN I-NP O\n\nBaghdad NNP I-NP I-LOC\n";
+    let sentences = parse_ner(text, NerFormat::Conll, "eng.testa").unwrap();
+    assert_eq!(sentences.len(), 2);
+    assert_eq!(sentences[0].tags, ["I-ORG", "O"]);
 }

@@ -1,18 +1,19 @@
 //! Maps between vectors: known answers, naive loops, and numpy's digits.
 use std::path::Path;
 
+use super::refine::refine;
+use super::{
+    Dictionary, Direction, Frame, LinearMap, MapConfig, OutOfVocabulary, Precision, RefineConfig,
+    Step, TranslationConfig, WordVectors, mean_similarity, nearest, procrustes, read_labels,
+    read_texts, score_translations, turned,
+};
+use crate::Error;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
-use transfer_eval::Error;
-use transfer_eval::retrieval::map::{
-    Dictionary, Direction, Frame, LinearMap, MapConfig, OutOfVocabulary, Precision, RefineConfig,
-    Step, TranslationConfig, WordVectors, mean_similarity, nearest, procrustes, read_labels,
-    read_steps, read_texts, read_word_embeddings, refine, score_translations, text_vectors, turned,
-};
 
 const STEPS: [Step; 3] = [Step::Unit, Step::Center, Step::Unit];
 
@@ -127,7 +128,7 @@ fn neighbours_are_those_of_naive_loops_on_any_number_of_threads() {
     };
     let (plain, csls) = (find(None, 1), find(Some(&means), 1));
     for query in 0..300 {
-        let pairs = |found: &[transfer_eval::retrieval::map::Neighbour]| {
+        let pairs = |found: &[crate::retrieval::map::Neighbour]| {
             found.iter().map(|one| (one.index, one.score)).collect::<Vec<_>>()
         };
         assert_eq!(pairs(&plain[query]), sorted(&|candidate| cosine(query, candidate), 5));
@@ -264,8 +265,8 @@ fn a_map_is_read_as_it_was_written() {
     let raw = source.clone();
     let pairs: Vec<_> = (0..20).map(|row| (row, row)).collect();
     let config = MapConfig::default();
-    let (map, refined) = LinearMap::fit(&mut source, &mut target, &pairs, &config).unwrap();
-    assert!(refined.is_none());
+    let (map, rounds) = LinearMap::fit(&mut source, &mut target, &pairs, &config).unwrap();
+    assert!(rounds.is_empty());
     map.write(&path).unwrap();
     let read = LinearMap::read(&path).unwrap();
     assert_eq!(read, map);
@@ -297,7 +298,7 @@ fn array<T: Clone + serde::de::DeserializeOwned>(value: &Value) -> Array2<T> {
 
 /// A score with the digits that numpy has.
 #[track_caller]
-fn same_digits(score: &transfer_eval::retrieval::map::TranslationScore, expected: &Value) {
+fn same_digits(score: &crate::retrieval::map::TranslationScore, expected: &Value) {
     assert_eq!(score.cosine, take(&expected["cosine"]));
     assert_eq!(score.csls, take(&expected["csls"]));
 }
@@ -313,7 +314,7 @@ fn digits_are_those_of_numpy() {
     let results = golden["results"].as_array().unwrap();
     assert_eq!(results.len(), 3);
     for expected in results {
-        let normalize = read_steps(expected["normalize"].as_str().unwrap()).unwrap();
+        let normalize = Step::list(expected["normalize"].as_str().unwrap()).unwrap();
         let config = MapConfig { normalize, refine: None };
         let (mut source, mut target) = (array(&golden["source"]), array(&golden["target"]));
         let (map, _) = LinearMap::fit(&mut source, &mut target, &pairs, &config).unwrap();
@@ -349,9 +350,8 @@ fn embedded(
 ) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
     let tokenizer = tokenizer_file::read(root.join("tokenizer.json")).unwrap();
-    let embeddings = read_word_embeddings(&root).unwrap();
     let vectors =
-        |language: &str| text_vectors(&read(language), embeddings.view(), &tokenizer).unwrap();
+        |language: &str| WordVectors::of_texts(&read(language), &root, &tokenizer).unwrap();
     let english = vectors("en");
     let golden = golden.as_object().unwrap();
     assert!(golden.len() >= 5);
@@ -420,6 +420,6 @@ fn what_does_not_fit_is_an_error() {
     assert_eq!(nearest(source.view(), source.view(), 0, None).unwrap(), vec![vec![]; 4]);
     assert_eq!(nearest(source.view(), source.view(), 9, None).unwrap()[0].len(), 4);
     for steps in ["", "center", "unit,center", "unit,mean,unit"] {
-        assert!(matches!(read_steps(steps), Err(Error::Config { .. })), "{steps}");
+        assert!(matches!(Step::list(steps), Err(Error::Config { .. })), "{steps}");
     }
 }
