@@ -241,10 +241,10 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
         let cell = |out: &Path| out.join("seed-0/xlm-k");
         let checkpoint = cell(&broken).join("pretrain/checkpoints/step-00000004");
         kill_at(command(&broken), &checkpoint);
-        // In the middle of a shard: the mentions' first epoch, the first block and 24 of its lines.
+        // Text, mentions, triples. In the middle of a shard: the mentions' first epoch, the first block and 24 of its lines.
         let state = std::fs::read_to_string(checkpoint.join("state.json")).unwrap();
         let state: Value = serde_json::from_str(&state).unwrap();
-        let mentions = &state["streams"][0]["position"][0];
+        let mentions = &state["streams"][1]["position"];
         assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
         succeed(command(&broken));
         expect_equal_runs(&whole, &broken, "xlm-k");
@@ -269,6 +269,8 @@ fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
             // At the demo's own rate a rounding is a thousandth of the loss within four steps.
             "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
+            // Batch norm over a row or two divides by a variance that is all rounding.
+            "losses.norm_by_language=false",
         ] {
             command.args(["--set", set]);
         }
@@ -287,7 +289,7 @@ fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
         serde_json::from_str::<Value>(&state).unwrap()["streams"].take()
     };
     assert_eq!(places(&one), places(&two));
-    assert_eq!(places(&two)[0]["position"][0]["position"]["given"], json!(24));
+    assert_eq!(places(&two)[1]["position"]["position"]["given"], json!(24));
     succeed(command(&one));
     on_two(|| command(&two));
     let one = losses(&one);
