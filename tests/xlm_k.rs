@@ -241,8 +241,8 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
         let cell = |out: &Path| out.join("seed-0/xlm-k");
         let checkpoint = cell(&broken).join("pretrain/checkpoints/step-00000004");
         kill_at(command(&broken), &checkpoint);
-        // Text, mentions, triples. The mentions are in the middle of a shard: their first epoch, the
-        // first block and 24 of its lines.
+        // Text, mentions, triples. The mentions are in the middle of a shard: in their first epoch,
+        // its first block and 24 of its lines.
         let state = std::fs::read_to_string(checkpoint.join("state.json")).unwrap();
         let state: Value = serde_json::from_str(&state).unwrap();
         let mentions = &state["streams"][1]["position"];
