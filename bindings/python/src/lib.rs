@@ -29,9 +29,7 @@ mod module {
 fn py_error(error: mlqa_eval::Error) -> PyErr {
     let message = whole_file::one_line(&error.to_string()).into_owned();
     match error {
-        mlqa_eval::Error::Read { source, .. } => {
-            std::io::Error::new(source.kind(), message).into()
-        }
+        mlqa_eval::Error::Read { source, .. } => std::io::Error::new(source.kind(), message).into(),
         _ => pyo3::exceptions::PyValueError::new_err(message),
     }
 }
