@@ -270,8 +270,6 @@ fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
             // At the demo's own rate a rounding is a thousandth of the loss within four steps.
             "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
-            // Batch norm over a row or two divides by a variance that is all rounding.
-            "losses.norm_by_language=false",
         ] {
             command.args(["--set", set]);
         }

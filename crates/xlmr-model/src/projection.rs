@@ -45,8 +45,11 @@ struct BatchNorm {
 
 /// How much a batch moves the running statistics; torch's default.
 const MOMENTUM: f64 = 0.1;
-/// As in the released code.
+/// As in the released code, for statistics of a whole batch.
 const EPS: f64 = 1e-12;
+/// torch's default, for statistics of a domain. Two rows of a domain may say the same: the released
+/// 1e-12 would multiply their gradient by a million.
+const DOMAIN_EPS: f64 = 1e-5;
 
 impl BatchNorm {
     fn apply(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
@@ -56,14 +59,21 @@ impl BatchNorm {
             if train && x.size().first().is_some_and(|&rows| rows < 2) {
                 return Err(Error::input("x", "at least 2 rows for batch norm in training", "1"));
             }
-            self.normalise(&x, &self.mean, &self.variance, train)?
+            self.normalise(&x, &self.mean, &self.variance, EPS, train)?
         } else {
             self.each_domain(&x, domain_ids, train)?
         };
         Ok(out.f_to_kind(kind)?)
     }
 
-    fn normalise(&self, x: &Tensor, mean: &Tensor, var: &Tensor, train: bool) -> Result<Tensor> {
+    fn normalise(
+        &self,
+        x: &Tensor,
+        mean: &Tensor,
+        var: &Tensor,
+        eps: f64,
+        train: bool,
+    ) -> Result<Tensor> {
         let (weight, bias) = match &self.affine {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
@@ -72,7 +82,7 @@ impl BatchNorm {
         let moved = [mean.f_detach_copy()?, var.f_detach_copy()?];
         let [new_mean, new_var] = &moved;
         let (new_mean, new_var) = (Some(new_mean), Some(new_var));
-        let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, EPS, false)?;
+        let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, eps, false)?;
         let kept = [mean.shallow_clone(), var.shallow_clone()];
         for (mut kept, moved) in kept.into_iter().zip(&moved).filter(|_| train) {
             // A step in float16 that is skipped, since it is not finite, must not spoil the next.
@@ -82,8 +92,9 @@ impl BatchNorm {
         Ok(out)
     }
 
-    /// The rows of each domain by themselves. A single row has no variance, so it is normalised by
-    /// the running statistics in training too.
+    /// The rows of each domain by themselves. One row has no variance, and two are -1 and 1 whatever
+    /// their states, without a gradient but for rounding: both are normalised by the running
+    /// statistics in training too.
     fn each_domain(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let count = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -100,10 +111,11 @@ impl BatchNorm {
         let mut parts = Vec::with_capacity(rows_by_domain.len());
         let mut order = Vec::with_capacity(domain_ids.len());
         for (domain, domain_rows) in rows_by_domain {
-            let train = train && domain_rows.len() > 1;
+            let train = train && domain_rows.len() > 2;
             let index = torch_ext::upload(&Tensor::f_from_slice(&domain_rows)?, x.device())?;
             let (mean, var) = (self.mean.f_select(0, domain)?, self.variance.f_select(0, domain)?);
-            parts.push(self.normalise(&x.f_index_select(0, &index)?, &mean, &var, train)?);
+            let x = x.f_index_select(0, &index)?;
+            parts.push(self.normalise(&x, &mean, &var, DOMAIN_EPS, train)?);
             order.extend(domain_rows);
         }
         if parts.is_empty() {
