@@ -1,0 +1,243 @@
+//! `polyqa answer`.
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use experiment::{RunConfig, Runtime};
+use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
+use polyqa::{Answers, Documents, FirstPass, Reader};
+use serde::Deserialize;
+use whole_file::{Lines, cli};
+
+use crate::show;
+
+/// Answer questions over documents, or over a question file's own contexts
+///
+/// A document is a file, or a row of a .jsonl file: {"id": "…", "text": "…"}. A question is given
+/// as it is, or as a row {"id": "…", "question": "…"}; without documents --questions is a file
+/// whose questions have contexts, as SQuAD has them. Documents may be of any length.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A reader: a Hugging Face folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A question; several with --question each
+    #[arg(short, long, value_name = "TEXT", required_unless_present = "questions")]
+    question: Vec<String>,
+    /// Questions, one on each line of a .jsonl file; or with contexts, where no documents are named
+    #[arg(long, value_name = "FILE")]
+    questions: Option<PathBuf>,
+    /// Documents, each a text file or a .jsonl file of them; - is a text on standard input
+    #[arg(value_name = "DOCUMENT")]
+    texts: Vec<PathBuf>,
+    /// More documents, one on each line of a file: {"id": "…", "text": "…"}
+    #[arg(long, value_name = "FILE")]
+    documents: Vec<PathBuf>,
+    /// Answers of a question
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
+    answers: usize,
+    /// Read only the N documents that share most with a question's words (BM25), which serves
+    /// questions in the documents' language; 0 reads all [default: 50 from 20 documents on, else 0]
+    #[arg(long, value_name = "N")]
+    candidates: Option<usize>,
+    /// One JSON line for each question
+    #[arg(long)]
+    json: bool,
+    /// Say "no answer" where it scores more than this above the best answer [default: the model's
+    /// own threshold, where it was trained with one; else never]
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    null_threshold: Option<f64>,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    max_answer_length: usize,
+    /// Tokens of a window [default: 384, or the model's positions]
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+    /// Tokens that neighbouring windows share [default: 128, or a third]
+    #[arg(long, value_name = "N")]
+    doc_stride: Option<usize>,
+    /// Windows in a batch
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    batch_size: usize,
+    /// Cut and choose as another program does
+    #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"])]
+    compatible: Option<String>,
+    /// Also write the best answers as a map from id to text, for `polyqa score`; of a question file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
+    predictions: Option<PathBuf>,
+    /// Also write the n best answers of each question; of a question file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
+    n_best: Option<PathBuf>,
+    /// Also write how sure "no answer" is, by id, for `polyqa score --squad2`; of a question file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
+    null_odds: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.txt notes/*.md
+  polyqa answer --model runs/mine/model -q 'Wo liegt Lima?' --documents docs.jsonl --json
+  polyqa answer --model runs/mine/model --questions dev.json --predictions predictions.json
+  curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
+
+JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
+end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document,
+probability, score. Each line is complete when it is written, so an interrupted program leaves
+what is answered.";
+
+/// From how many documents on the first pass chooses by itself, and how many it leaves.
+const MANY: usize = 20;
+const CANDIDATES: usize = 50;
+
+/// Questions of a file that are read together.
+const TOGETHER: usize = 256;
+
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(args.answers > 0, "--answers must be at least 1");
+    ensure!(args.batch_size > 0, "--batch-size must be at least 1");
+    // Inputs are read before the model, which takes longer.
+    let mut documents = Documents::of_files(args.texts.iter().cloned())?;
+    for path in &args.documents {
+        documents = documents.with_rows(path.clone())?;
+    }
+    if documents.is_empty() {
+        let Some(path) = args.questions.as_deref().filter(|_| args.question.is_empty()) else {
+            bail!("no document is named: give files, --documents FILE, or - for standard input");
+        };
+        let dataset = Dataset::read(path)?;
+        return over_own_contexts(args, &load(args)?, &dataset);
+    }
+    let questions = questions(args)?;
+    let reader = load(args)?;
+    let count = documents.count()?;
+    let most = match args.candidates {
+        Some(most) => most,
+        None if count >= MANY => CANDIDATES,
+        None => 0,
+    };
+    let first_pass = match most > 0 && most < count {
+        true => Some(FirstPass::over(&documents)?),
+        false => None,
+    };
+    let bar = cli::progress(count, "documents");
+    let done = |answers: Vec<Answers>, read: usize| -> Result<()> {
+        bar.set_position(read.try_into().unwrap_or(u64::MAX));
+        bar.suspend(|| answers.iter().try_for_each(|one| print(args, one)))
+    };
+    reader.answer_all(
+        &questions,
+        &documents,
+        first_pass.as_ref().map(|pass| (pass, most)),
+        &mut { done },
+    )?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn load(args: &Args) -> Result<Reader> {
+    let run = RunConfig { device: args.device.clone(), ..RunConfig::default() };
+    let runtime = Runtime::set_up(&run)?;
+    let mut reader = Reader::load(&args.model, runtime.device)?;
+    reader.set_precision(runtime.precision);
+    let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
+    let mut windows = reader.windows().clone();
+    windows.max_length = args.max_length.unwrap_or(windows.max_length);
+    windows.doc_stride = args.doc_stride.unwrap_or(windows.doc_stride);
+    windows.compatible = compatible;
+    let mut decoding = reader.decoding().clone();
+    decoding.max_answer_length = args.max_answer_length;
+    decoding.n_best = decoding.n_best.max(args.answers);
+    decoding.compatible = compatible;
+    Ok(reader
+        .with_windows(windows)?
+        .with_decoding(decoding)?
+        .with_sizes(args.batch_size, args.answers)
+        .with_null_threshold(args.null_threshold))
+}
+
+/// Every question over its own context.
+fn over_own_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()> {
+    let bar = cli::progress(dataset.questions.len(), "questions");
+    let mut n_best = Vec::new();
+    let mut texts = Vec::new();
+    for part in dataset.questions.chunks(TOGETHER) {
+        for (answers, found) in reader.answer_own(part)? {
+            bar.suspend(|| print(args, &answers))?;
+            bar.inc(1);
+            let best = answers.answers.first().filter(|_| !answers.no_answer);
+            texts.push((found.id.clone(), best.map(|best| best.text.clone()).unwrap_or_default()));
+            n_best.push(found);
+        }
+    }
+    bar.finish_and_clear();
+    if let Some(path) = &args.predictions {
+        Predictions(texts.into_iter().collect()).write(path)?;
+    }
+    if let Some(path) = &args.n_best {
+        write_n_best(path, &n_best)?;
+    }
+    if let Some(path) = &args.null_odds {
+        NullOdds::of(&n_best).write(path)?;
+    }
+    Ok(())
+}
+
+/// Prints a question's answers and hands them out at once.
+fn print(args: &Args, answers: &Answers) -> Result<()> {
+    let text = match args.json {
+        true => serde_json::to_string(answers)? + "\n",
+        false => show::answers(answers),
+    };
+    cli::print(&text).context("cannot write to standard output")
+}
+
+/// A row of --questions.
+#[derive(Deserialize)]
+struct Row {
+    #[serde(default)]
+    id: Option<serde_json::Value>,
+    question: String,
+}
+
+/// The questions with their ids, each once.
+fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
+    let mut all: Vec<(Option<String>, String)> =
+        args.question.iter().map(|text| (None, text.trim().to_owned())).collect();
+    if let Some(path) = &args.questions {
+        all.extend(rows(path)?);
+    }
+    ensure!(all.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
+    ensure!(!all.is_empty(), "there is no question");
+    Ok(all)
+}
+
+fn rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
+    let reading = || format!("cannot read {}", path.display());
+    let mut lines = Lines::open(path).with_context(reading)?;
+    let (mut all, mut ids) = (Vec::new(), BTreeSet::new());
+    while lines.advance().with_context(reading)? {
+        if lines.bytes().trim_ascii().is_empty() {
+            continue;
+        }
+        let place = || format!("{}: line {}", path.display(), lines.number());
+        let row: Row = serde_json::from_slice(lines.bytes()).with_context(|| {
+            format!("{}: expected {{\"id\": \"…\", \"question\": \"…\"}} on each line", place())
+        })?;
+        let id = match row.id {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::String(id)) => Some(id),
+            Some(other) => Some(other.to_string()),
+        };
+        if let Some(id) = &id {
+            ensure!(ids.insert(id.clone()), "{}: the id {id:?} is there twice", place());
+        }
+        let question = row.question.trim().to_owned();
+        ensure!(!question.is_empty(), "{}: the question is empty", place());
+        all.push((id, question));
+    }
+    Ok(all)
+}

@@ -1,0 +1,64 @@
+//! Answers for people.
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use polyqa::{Answer, Answers};
+use whole_file::one_line;
+
+/// The question, its best answer marked in its sentence, and the others below it.
+pub fn answers(found: &Answers) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{}", one_line(&found.question));
+    let none = match found.answers.first() {
+        None => Some("no document has a word that may be an answer".to_owned()),
+        Some(_) if found.no_answer => {
+            Some(format!("no answer ({:.0} %)", 100.0 * found.null_probability))
+        }
+        Some(_) => None,
+    };
+    if let Some(none) = &none {
+        let _ = writeln!(text, "  {none}");
+    }
+    for (rank, answer) in found.answers.iter().enumerate() {
+        let lead = match (rank, &none) {
+            (0, None) => " ",
+            (0, Some(_)) => "  perhaps",
+            _ => "  or",
+        };
+        let Answer { probability, document, .. } = answer;
+        let _ = writeln!(
+            text,
+            "{lead} {}  ({:.0} %, {})",
+            marked(&answer.text),
+            100.0 * probability,
+            one_line(document)
+        );
+        if rank == 0 {
+            let _ = writeln!(text, "    {}", in_sentence(answer));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// The sentence with the answer marked.
+fn in_sentence(answer: &Answer) -> String {
+    let at = |code_point: usize| {
+        let mut starts = answer.sentence.char_indices().map(|(byte, _)| byte);
+        starts.nth(code_point).unwrap_or(answer.sentence.len())
+    };
+    let start = at(answer.start_in_sentence);
+    let end = (start + answer.text.len()).min(answer.sentence.len());
+    let part = |from: usize, to: usize| {
+        one_line(answer.sentence.get(from..to).unwrap_or_default()).into_owned()
+    };
+    let (before, after) = (part(0, start), part(end, answer.sentence.len()));
+    format!("{before}{}{after}", marked(&part(start, end)))
+}
+
+/// Bold on a terminal, in brackets elsewhere.
+fn marked(text: &str) -> String {
+    let text = one_line(text);
+    let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if bold { format!("\u{1b}[1m{text}\u{1b}[0m") } else { format!("[{text}]") }
+}

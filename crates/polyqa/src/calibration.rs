@@ -1,0 +1,249 @@
+//! What a score means: the temperature and the null threshold of a reader, fitted on questions
+//! with gold answers.
+use std::path::Path;
+
+use mlqa_eval::{Dataset, Language, NBest, Normalization, NullOdds, Predictions};
+use mlqa_eval::{score, score_squad2};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The file beside a model; transformers does not read it.
+const FILE: &str = "calibration.json";
+
+/// How a reader's scores become probabilities, and when it says that there is no answer.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Scores are divided by it before their softmax (Guo et al. 2017).
+    pub temperature: f64,
+    /// A question has no answer where its null score exceeds the best answer's by more than this;
+    /// absent where every question of the fit has an answer.
+    pub null_threshold: Option<f64>,
+    /// Questions that it was fitted on.
+    pub questions: usize,
+    /// Expected calibration error of the best answers' probabilities (ten bins of equal width), 0
+    /// to 1, with a temperature of 1.
+    pub calibration_error_before: f64,
+    /// The same with the fitted temperature.
+    pub calibration_error_after: f64,
+}
+
+impl Default for Calibration {
+    /// A temperature of 1, and no threshold.
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            null_threshold: None,
+            questions: 0,
+            calibration_error_before: 0.0,
+            calibration_error_after: 0.0,
+        }
+    }
+}
+
+/// Probability and truth of a best answer.
+type Judged = (f64, bool);
+
+impl Calibration {
+    /// Fits both on the answers to questions with gold answers, or none for those that have none.
+    ///
+    /// The temperature has the least negative log-likelihood of "the best answer is an exact
+    /// match"; the threshold is that of the best F1, as the official script of SQuAD 2.0 finds it.
+    /// `language` decides how answers are compared (MLQA's rules).
+    ///
+    /// # Errors
+    /// As [`score`] and [`score_squad2`].
+    pub fn fit(dataset: &Dataset, answers: &[NBest], language: Language) -> Result<Self> {
+        let best = |one: &NBest| one.candidates.first().map(|best| best.text.clone());
+        let texts = answers.iter().map(|one| (one.id.clone(), best(one).unwrap_or_default()));
+        let predictions = Predictions(texts.collect());
+        let mut answered = dataset.clone();
+        answered.questions.retain(|question| !question.answers.is_empty());
+        let null_threshold = match answered.questions.len() < dataset.questions.len() {
+            true => {
+                let odds = NullOdds::of(answers);
+                let scored = score_squad2(dataset, &predictions, Some(&odds), 1.0)?;
+                scored.best.map(|[_, f1]| f1.threshold)
+            }
+            false => None,
+        };
+        let right: std::collections::HashSet<String> = match answered.questions.is_empty() {
+            true => Default::default(),
+            false => score(&answered, &predictions, Normalization::Mlqa(language))?
+                .per_question
+                .into_iter()
+                .filter(|one| one.exact_match)
+                .map(|one| one.id)
+                .collect(),
+        };
+        let judged = |temperature: f64| -> Vec<Judged> {
+            let of = |one: &NBest| {
+                let best = probabilities(one, temperature).0.first().copied()?;
+                Some((best, right.contains(&one.id)))
+            };
+            answers.iter().filter_map(of).collect()
+        };
+        let temperature = least(|temperature| log_loss(&judged(temperature)));
+        Ok(Self {
+            temperature,
+            null_threshold,
+            questions: answers.len(),
+            calibration_error_before: calibration_error(&judged(1.0)),
+            calibration_error_after: calibration_error(&judged(temperature)),
+        })
+    }
+
+    /// Reads it beside a model; the default where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Content`] naming the file if it is anything else.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
+        let path = folder.as_ref().join(FILE);
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let read: Self = mlqa_eval::read_json(&path, "a calibration, as `polyqa train` writes it")?;
+        let threshold = read.null_threshold.is_none_or(f64::is_finite);
+        if !(read.temperature > 0.0 && read.temperature.is_finite() && threshold) {
+            let problem = format!(
+                "temperature {} and null_threshold {:?} must be numbers, the first above 0",
+                read.temperature, read.null_threshold
+            );
+            return Err(Error::Content { path, problem });
+        }
+        Ok(read)
+    }
+
+    /// Writes it beside a model, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Eval`] naming the file.
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let path = folder.as_ref().join(FILE);
+        let bytes = mlqa_eval::json_bytes(&path, self)?;
+        Ok(mlqa_eval::write_together(&[(path, bytes)])?)
+    }
+}
+
+/// The probabilities of a question's candidates, in their order, and that of no answer: a softmax
+/// over both. Without windows there is surely no answer.
+pub(crate) fn probabilities(one: &NBest, temperature: f64) -> (Vec<f64>, f64) {
+    let score = |score: f32| f64::from(score) / temperature;
+    let candidates: Vec<f64> = one.candidates.iter().map(|one| score(one.score)).collect();
+    let Some(null) = one.null_score.map(score) else { return (Vec::new(), 1.0) };
+    let highest = candidates.iter().copied().fold(null, f64::max);
+    let share = |score: f64| (score - highest).exp();
+    let total = candidates.iter().map(|&score| share(score)).sum::<f64>() + share(null);
+    (candidates.iter().map(|&score| share(score) / total).collect(), share(null) / total)
+}
+
+/// Mean negative log-likelihood of the truths.
+fn log_loss(judged: &[Judged]) -> f64 {
+    let loss = |&(probability, right): &Judged| {
+        let of_truth = if right { probability } else { 1.0 - probability };
+        -of_truth.max(1e-12).ln()
+    };
+    judged.iter().map(loss).sum::<f64>() / judged.len().max(1) as f64
+}
+
+/// The temperature of the least loss: on a grid of powers of two from 1/8 to 64, then between the
+/// neighbours of the best.
+fn least(loss: impl Fn(f64) -> f64) -> f64 {
+    let (mut best, mut width) = (0.0f64, 3.0);
+    let mut lowest = loss(1.0);
+    for start in (-3..=6).map(f64::from) {
+        let found = loss(start.exp2());
+        if found < lowest {
+            (best, lowest) = (start, found);
+        }
+    }
+    while width > 0.01 {
+        width /= 2.0;
+        for at in [best - width, best + width] {
+            let found = loss(at.exp2());
+            if found < lowest {
+                (best, lowest) = (at, found);
+            }
+        }
+    }
+    best.exp2()
+}
+
+/// Expected calibration error over ten bins of equal width.
+fn calibration_error(judged: &[Judged]) -> f64 {
+    let mut bins = [(0.0f64, 0.0f64); 10];
+    for &(probability, right) in judged {
+        let upper = (1..10).find(|&bin| probability < f64::from(bin) / 10.0).unwrap_or(10);
+        if let Some((sum, rights)) = bins.get_mut(usize::try_from(upper - 1).unwrap_or(0)) {
+            *sum += probability;
+            *rights += f64::from(u8::from(right));
+        }
+    }
+    // The shares cancel the bins' sizes.
+    bins.iter().map(|(sum, rights)| (sum - rights).abs()).sum::<f64>() / judged.len().max(1) as f64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use mlqa_eval::Candidate;
+
+    use super::*;
+
+    fn n_best(id: usize, scores: &[f32], null: f32) -> NBest {
+        let candidate = |&score: &f32| Candidate { score, text: "a".into(), ..Default::default() };
+        NBest {
+            id: id.to_string(),
+            candidates: scores.iter().map(candidate).collect(),
+            null_score: Some(null),
+            null: false,
+        }
+    }
+
+    #[test]
+    fn probabilities_are_a_softmax_with_the_null_score() {
+        let (all, null) = probabilities(&n_best(0, &[2.0, 1.0], 0.5), 2.0);
+        let share = |score: f64| (score / 2.0).exp();
+        let total = share(2.0) + share(1.0) + share(0.5);
+        for (got, want) in all.iter().chain([&null]).zip([2.0, 1.0, 0.5]) {
+            assert!((got - share(want) / total).abs() < 1e-12);
+        }
+        let without = NBest { null_score: None, ..n_best(0, &[], 0.0) };
+        assert_eq!(probabilities(&without, 1.0), (vec![], 1.0));
+        let far = n_best(0, &[3e38, -3e38], 0.0);
+        assert_eq!(probabilities(&far, 0.1).0, [1.0, 0.0]);
+    }
+
+    #[test]
+    fn the_fitted_temperature_makes_surer_what_is_right_and_less_sure_what_is_not() {
+        // Said with 98 %, right in three of four.
+        let file = |count: usize| {
+            let gold = |k: usize| if k.is_multiple_of(4) { "b" } else { "a" };
+            let qa = |k: usize| {
+                serde_json::json!({ "id": k.to_string(), "question": "?",
+                    "answers": [{ "text": gold(k), "answer_start": usize::from(gold(k) == "b") * 2 }] })
+            };
+            let qas: Vec<_> = (0..count).map(qa).collect();
+            let text = serde_json::json!({ "data": [{ "paragraphs": [{ "context": "a b", "qas": qas }] }] });
+            let file = mlqa_eval::squad::File::parse(&text.to_string(), "dev.json").unwrap();
+            Dataset::from_squad(file, "dev.json").unwrap()
+        };
+        let answers: Vec<NBest> = (0..400).map(|k| n_best(k, &[4.0], 0.0)).collect();
+        let fitted = Calibration::fit(&file(400), &answers, Language::EN).unwrap();
+        // σ(4 / T) = 3/4.
+        let want = 4.0 / 3.0f64.ln();
+        assert!((fitted.temperature / want - 1.0).abs() < 0.02, "{fitted:?}");
+        assert!(fitted.calibration_error_before > 0.2 && fitted.calibration_error_after < 0.01);
+        assert_eq!((fitted.null_threshold, fitted.questions), (None, 400));
+
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Calibration::read(folder.path()).unwrap(), Calibration::default());
+        fitted.write(folder.path()).unwrap();
+        assert_eq!(Calibration::read(folder.path()).unwrap(), fitted);
+        let path = folder.path().join(FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"temperature\": ", "\"temperature\": -")).unwrap();
+        assert!(Calibration::read(folder.path()).unwrap_err().to_string().contains("above 0"));
+    }
+}

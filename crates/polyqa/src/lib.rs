@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod calibration;
+mod document;
+mod error;
+mod first_pass;
+mod reader;
+mod sentence;
+
+pub use answer::{Answer, Answers};
+pub use calibration::Calibration;
+pub use document::{Document, Documents};
+pub use error::{Error, Result};
+pub use first_pass::FirstPass;
+pub use reader::Reader;

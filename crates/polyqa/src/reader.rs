@@ -1,0 +1,243 @@
+//! A model that answers questions over documents.
+use std::collections::HashSet;
+use std::path::Path;
+
+use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
+use tasks::question_answering::QaPredictor;
+use tch::Device;
+use torch_ext::Precision;
+use xlmr_model::{Head, Pretrained};
+
+use crate::answer::Gathered;
+use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
+
+/// Bytes of contexts that are cut into windows at once.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// Questions that are answered in one pass over the documents.
+const QUESTIONS_AT_ONCE: usize = 64;
+
+/// An extractive reader: a model with a span head, and how its answers are chosen.
+///
+/// Answers do not depend on which questions and documents are read together, up to the rounding of
+/// padded batches.
+///
+/// # Example
+/// ```no_run
+/// use polyqa::{Document, Reader};
+///
+/// let reader = Reader::load("runs/mine/model", tch::Device::Cpu)?;
+/// let text = Document { id: "peru".into(), text: "The capital of Peru is Lima.".into() };
+/// let found = reader.answer("Was ist die Hauptstadt von Peru?", vec![text])?;
+/// println!("{} ({:.0} %)", found.answers[0].text, 100.0 * found.answers[0].probability);
+/// # Ok::<(), polyqa::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    pretrained: Pretrained,
+    windows: WindowConfig,
+    decoding: DecodeConfig,
+    calibration: Calibration,
+    batch_size: usize,
+    most: usize,
+}
+
+impl Reader {
+    /// Loads a Hugging Face folder of a model with a span head, and its calibration where it has
+    /// one.
+    ///
+    /// Windows have the usual 384 tokens, or as many as the model has positions; five answers are
+    /// kept of a question.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load_trained`] and [`Calibration::read`].
+    pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
+        let folder = folder.as_ref();
+        let pretrained = Pretrained::load_trained(folder, Head::Span, device)?;
+        let config = pretrained.model.config();
+        let positions = usize::try_from(config.max_length()).unwrap_or(0);
+        let segments = usize::try_from(config.type_vocab_size).unwrap_or(1);
+        Ok(Self {
+            windows: WindowConfig::fitting(positions, segments),
+            decoding: DecodeConfig::default(),
+            calibration: Calibration::read(folder)?,
+            batch_size: 32,
+            most: 5,
+            pretrained,
+        })
+    }
+
+    /// Sets what the model computes in.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.pretrained.model.set_precision(precision);
+    }
+
+    /// Sets how documents are cut.
+    ///
+    /// # Errors
+    /// [`Error::Eval`](crate::Error::Eval) naming a length that does not fit the model.
+    pub fn with_windows(self, windows: WindowConfig) -> Result<Self> {
+        let config = self.pretrained.model.config();
+        let positions = usize::try_from(config.max_length()).unwrap_or(0);
+        windows.validate(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))?;
+        Ok(Self { windows, ..self })
+    }
+
+    /// Sets how answers are chosen.
+    ///
+    /// # Errors
+    /// [`Error::Eval`](crate::Error::Eval) naming a value that cannot be.
+    pub fn with_decoding(self, decoding: DecodeConfig) -> Result<Self> {
+        decoding.validate()?;
+        Ok(Self { decoding, ..self })
+    }
+
+    /// Sets the number of windows in a batch, and how many answers of a question are kept.
+    #[must_use]
+    pub fn with_sizes(self, batch_size: usize, answers: usize) -> Self {
+        Self { batch_size, most: answers, ..self }
+    }
+
+    /// Sets the null threshold in place of that of the calibration.
+    #[must_use]
+    pub fn with_null_threshold(mut self, threshold: Option<f64>) -> Self {
+        self.calibration.null_threshold = threshold.or(self.calibration.null_threshold);
+        self
+    }
+
+    /// How documents are cut.
+    pub fn windows(&self) -> &WindowConfig {
+        &self.windows
+    }
+
+    /// How answers are chosen.
+    pub fn decoding(&self) -> &DecodeConfig {
+        &self.decoding
+    }
+
+    /// The best answers in a few documents.
+    ///
+    /// # Errors
+    /// As [`answer_all`](Self::answer_all).
+    pub fn answer(&self, question: &str, documents: Vec<Document>) -> Result<Answers> {
+        let asked = [(None, question.to_owned())];
+        let mut found = Vec::new();
+        self.answer_all(&asked, &documents.into(), None, &mut |answers, _| -> Result<()> {
+            found.extend(answers);
+            Ok(())
+        })?;
+        Ok(found.pop().unwrap_or_else(|| {
+            Gathered::new().finish(None, question.to_owned(), self.calibration.null_threshold)
+        }))
+    }
+
+    /// Reads every document for every question, or the `most` that fit it best by a first pass, and
+    /// hands out the answers of some questions after the other, in order, with the number of
+    /// documents read. Between answers it hands out none, as a sign of progress.
+    ///
+    /// A question is its id, where it has one, and its text. Memory holds a document and the
+    /// windows of about a megabyte of text at a time.
+    ///
+    /// # Errors
+    /// What `done` returns; as [`Documents::iter`] and [`QaPredictor::predict`].
+    pub fn answer_all<E: From<crate::Error>>(
+        &self,
+        questions: &[(Option<String>, String)],
+        documents: &Documents,
+        first_pass: Option<(&FirstPass, usize)>,
+        done: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        for asked in questions.chunks(QUESTIONS_AT_ONCE) {
+            let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
+            let wanted: Option<Vec<HashSet<usize>>> = first_pass.map(|(pass, most)| {
+                asked.iter().map(|(_, question)| pass.candidates(question, most)).collect()
+            });
+            let mut pairs = Pairs::default();
+            for (index, document) in documents.iter().enumerate() {
+                let document = document?;
+                for (at, (_, question)) in asked.iter().enumerate() {
+                    let of_this = wanted.as_ref().and_then(|wanted| wanted.get(at));
+                    if of_this.is_some_and(|wanted| !wanted.contains(&index)) {
+                        continue;
+                    }
+                    pairs.push(at, question, &document);
+                    if pairs.bytes >= BYTES_AT_ONCE {
+                        self.read(std::mem::take(&mut pairs), &mut gathered)?;
+                    }
+                }
+                done(Vec::new(), index + 1)?;
+            }
+            self.read(pairs, &mut gathered)?;
+            let threshold = self.calibration.null_threshold;
+            let finished = asked
+                .iter()
+                .zip(gathered)
+                .map(|((id, question), one)| one.finish(id.clone(), question.clone(), threshold));
+            done(finished.collect(), 0)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, pairs: Pairs, gathered: &mut [Gathered]) -> Result<()> {
+        let found = self.predict(&pairs.questions)?;
+        for ((at, document), one) in pairs.of.iter().zip(&found) {
+            if let Some(gathered) = gathered.get_mut(*at) {
+                gathered.add(document, one, &self.calibration, self.most);
+            }
+        }
+        Ok(())
+    }
+
+    /// The n-best lists of questions over their own contexts, see [`QaPredictor::predict`].
+    ///
+    /// # Errors
+    /// As [`QaPredictor::predict`].
+    pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
+        let Pretrained { model, tokenizer, .. } = &self.pretrained;
+        let predictor = QaPredictor::new(model, tokenizer, &self.windows)
+            .with_decoding(&self.decoding)
+            .with_batch_size(self.batch_size);
+        Ok(predictor.predict(questions)?)
+    }
+
+    /// The answers to questions over their own contexts, in order.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn answer_own(&self, questions: &[Question]) -> Result<Vec<(Answers, NBest)>> {
+        let found = self.predict(questions)?;
+        let answers = questions.iter().zip(found).map(|(question, one)| {
+            let document = Document { id: question.title.clone(), text: question.context.clone() };
+            let mut gathered = Gathered::new();
+            gathered.add(&document, &one, &self.calibration, self.most);
+            let id = Some(question.id.clone());
+            let threshold = self.calibration.null_threshold;
+            (gathered.finish(id, question.question.clone(), threshold), one)
+        });
+        Ok(answers.collect())
+    }
+}
+
+/// Questions with documents, to be read together.
+#[derive(Default)]
+struct Pairs {
+    questions: Vec<Question>,
+    /// The number of the question, and the document.
+    of: Vec<(usize, Document)>,
+    bytes: usize,
+}
+
+impl Pairs {
+    fn push(&mut self, at: usize, question: &str, document: &Document) {
+        self.questions.push(Question {
+            id: format!("{} about {}", at + 1, document.id),
+            question: question.to_owned(),
+            context: document.text.clone(),
+            answers: Vec::new(),
+            title: document.id.clone(),
+        });
+        self.of.push((at, document.clone()));
+        // An empty document takes a little, too.
+        self.bytes = self.bytes.saturating_add(document.text.len().max(256));
+    }
+}

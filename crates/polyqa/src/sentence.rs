@@ -1,0 +1,78 @@
+//! The sentence around an answer.
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Bytes on each side that are looked at; a longer sentence is cut.
+const AROUND: usize = 2000;
+
+/// The bytes of the sentence, or sentences, that hold these bytes of a text: from one sentence
+/// boundary (UAX #29) or end of a line to another, without surrounding white space.
+pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
+    let before = text.get(..span.start).unwrap_or_default();
+    let after = text.get(span.end..).unwrap_or_default();
+    let from = before.len() - tail(before).len();
+    let to = span.end + head(after).len();
+    let part = text.get(from..to).unwrap_or_default();
+    let (mut start, mut end) = (from, to);
+    for (at, _) in part.split_sentence_bound_indices() {
+        let at = from + at;
+        if at <= span.start {
+            start = at;
+        } else if at >= span.end {
+            end = at;
+            break;
+        }
+    }
+    let sentence = text.get(start..end).unwrap_or_default();
+    let leading = sentence.len() - sentence.trim_start().len();
+    // White space at the span's own ends stays.
+    let start = (start + leading).min(span.start);
+    start..(start + text.get(start..end).unwrap_or_default().trim_end().len()).max(span.end)
+}
+
+/// The last line of a text, or its end.
+fn tail(text: &str) -> &str {
+    let line = text.rsplit('\n').next().unwrap_or_default();
+    let from =
+        (line.len().saturating_sub(AROUND)..=line.len()).find(|&at| line.is_char_boundary(at));
+    line.get(from.unwrap_or_default()..).unwrap_or_default()
+}
+
+/// The first line of a text, or its beginning.
+fn head(text: &str) -> &str {
+    let line = text.split('\n').next().unwrap_or_default();
+    let to = (0..=line.len().min(AROUND)).rev().find(|&at| line.is_char_boundary(at));
+    line.get(..to.unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::*;
+
+    fn around<'a>(text: &'a str, answer: &str) -> &'a str {
+        let start = text.find(answer).unwrap();
+        text.get(sentence_around(text, start..start + answer.len())).unwrap()
+    }
+
+    #[test]
+    fn a_sentence_ends_at_its_boundary_in_any_script() {
+        let text = "Lima is old. It is in Peru, by the sea.  And Quito?\nA line\r\nmore";
+        assert_eq!(around(text, "Peru"), "It is in Peru, by the sea.");
+        assert_eq!(around(text, "Lima"), "Lima is old.");
+        assert_eq!(around(text, "old. It"), "Lima is old. It is in Peru, by the sea.");
+        assert_eq!(around(text, "A line"), "A line");
+        assert_eq!(around("它很大。它在秘鲁。它很老。", "秘鲁"), "它在秘鲁。");
+        assert_eq!(around("यह बड़ा है। यह पेरू में है।", "पेरू"), "यह पेरू में है।");
+        assert_eq!(around("هل هو كبير؟ هو في بيرو.", "بيرو"), "هو في بيرو.");
+    }
+
+    #[test]
+    fn a_text_without_end_is_cut_between_characters() {
+        let text = format!("{}answer{}", "é".repeat(3000), "日".repeat(3000));
+        let start = text.find("answer").unwrap();
+        let found = sentence_around(&text, start..start + 6);
+        assert!(found.len() <= 2 * AROUND + 6 && text.get(found).unwrap().contains("answer"));
+    }
+}

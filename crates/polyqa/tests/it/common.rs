@@ -1,0 +1,18 @@
+//! A reader that says anything.
+use std::path::Path;
+
+use tempfile::TempDir;
+use xlmr_model::{Config, Head, Model};
+
+pub const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
+
+/// A folder with a small reader of random weights.
+pub fn random_reader() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config { max_position_embeddings: 130, ..Config::tiny(4000) };
+    let model = Model::new(&config, &[Head::Span], tch::Device::Cpu, 5).unwrap();
+    model.save(folder.path(), Head::Span).unwrap();
+    let tokenizer = Path::new(DATA).join("base/tokenizer.json");
+    std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
+    folder
+}

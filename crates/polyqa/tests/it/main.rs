@@ -1,0 +1,6 @@
+//! Tests of the reader and of the program.
+#![allow(clippy::unwrap_used, clippy::panic)] // tests
+
+mod cli;
+mod common;
+mod reader;

@@ -1,0 +1,140 @@
+//! The library.
+use std::path::Path;
+
+use mlqa_eval::{Compatible, Dataset, DecodeConfig, Predictions};
+use polyqa::{Answer, Document, Documents, FirstPass, Reader, Result};
+use proptest::prelude::*;
+use tasks::question_answering::QaPredictor;
+use tch::Device;
+use xlmr_model::{Head, Pretrained};
+
+use crate::common::{DATA, random_reader};
+
+fn document(id: &str, text: &str) -> Document {
+    Document { id: id.into(), text: text.into() }
+}
+
+/// All answers of a question over documents, with their probabilities.
+fn places(answers: &[Answer]) -> Vec<(String, usize, usize)> {
+    answers.iter().map(|one| (one.document.to_string(), one.start, one.end)).collect()
+}
+
+fn check_places(text: &str, answers: &[Answer]) {
+    let characters: Vec<char> = text.chars().collect();
+    for one in answers {
+        let by_code_points: String = characters[one.start..one.end].iter().collect();
+        assert_eq!(by_code_points, one.text);
+        assert_eq!(&text[one.start_byte..one.end_byte], one.text);
+        let sentence: Vec<char> = one.sentence.chars().collect();
+        let length = one.end - one.start;
+        let within: String = sentence[one.start_in_sentence..][..length].iter().collect();
+        assert_eq!(within, one.text);
+        assert!(text.contains(&one.sentence) && one.probability <= 1.0);
+    }
+    for (k, one) in answers.iter().enumerate() {
+        for other in &answers[..k] {
+            assert!(one.end <= other.start || other.end <= one.start);
+            assert!(one.probability <= other.probability);
+        }
+    }
+}
+
+#[test]
+fn answers_are_where_they_say_in_every_language() {
+    let folder = random_reader();
+    let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+    for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
+        let file = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
+        let questions = Dataset::read(file).unwrap().questions;
+        let first = &questions[0];
+        // Windows of 130 tokens: several for each document.
+        let text = first.context.replace(". ", ".\r\n");
+        let text = format!("👩‍🚀 e\u{301}\u{323} {text} 🇵🇪\n");
+        let found = reader.answer(&first.question, vec![document("d", &text)]).unwrap();
+        assert_eq!(found.answers.len(), 5, "{language}");
+        check_places(&text, &found.answers);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn answers_are_where_they_say_in_any_text(text in "[a-zé́🇵🇪日ह्न ا.\\r\\n\\u{0}-\\u{2ff}]{0,200}") {
+        let folder = random_reader();
+        let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+        check_places(&text, &reader.answer("Where?", vec![document("d", &text)]).unwrap().answers);
+    }
+}
+
+#[test]
+fn documents_read_together_answer_as_each_alone() {
+    let folder = random_reader();
+    let reader = Reader::load(folder.path(), Device::Cpu).unwrap().with_sizes(7, 4);
+    let questions = Dataset::read(Path::new(DATA).join("xquad/xquad.en.json")).unwrap().questions;
+    let mut documents: Vec<Document> = Vec::new();
+    for question in &questions[..60] {
+        if documents.last().is_none_or(|last| last.text != question.context) {
+            documents
+                .push(Document { id: question.id.as_str().into(), text: question.context.clone() });
+        }
+    }
+    let asked = "Where is it?";
+    let mut each: Vec<Answer> = documents
+        .iter()
+        .flat_map(|one| reader.answer(asked, vec![one.clone()]).unwrap().answers)
+        .collect();
+    each.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    each.truncate(4);
+    let together = reader.answer(asked, documents.clone()).unwrap();
+    assert_eq!(places(&together.answers), places(&each));
+
+    // Two questions in one pass, of which the second has words of one document alone.
+    let name: String = documents[3].text.chars().take(60).collect();
+    let all: Documents = documents.clone().into();
+    let pass = FirstPass::over(&all).unwrap();
+    let asked = [(None, asked.to_owned()), (Some("b".to_owned()), name)];
+    let mut found = Vec::new();
+    reader
+        .answer_all(&asked, &all, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
+            found.extend(answers);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[1].id.as_deref(), Some("b"));
+    assert!(found[1].answers.iter().all(|one| one.document == documents[3].id));
+}
+
+#[test]
+fn compatible_answers_are_those_of_run_qa() {
+    let folder = random_reader();
+    let decoding = DecodeConfig { compatible: Some(Compatible::RunQa), ..DecodeConfig::default() };
+    let mut reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+    let windows =
+        mlqa_eval::WindowConfig { compatible: Some(Compatible::RunQa), ..reader.windows().clone() };
+    reader = reader.with_windows(windows.clone()).unwrap().with_decoding(decoding.clone()).unwrap();
+    let questions = Dataset::read(Path::new(DATA).join("xquad/xquad.zh.json")).unwrap().questions;
+    let questions = &questions[..20];
+    let trained = Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu).unwrap();
+    let predictor =
+        QaPredictor::new(&trained.model, &trained.tokenizer, &windows).with_decoding(&decoding);
+    let expected = Predictions::from(predictor.predict(questions).unwrap().as_slice());
+    for (answers, _) in reader.answer_own(questions).unwrap() {
+        let id = answers.id.as_deref().unwrap();
+        assert_eq!(Some(answers.answers[0].text.as_str()), expected.get(id));
+    }
+}
+
+#[test]
+fn empty_documents_have_no_answer() {
+    let folder = random_reader();
+    let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+    for documents in [vec![], vec![document("d", "")], vec![document("d", " \n")]] {
+        let found = reader.answer("Where?", documents).unwrap();
+        assert!(found.answers.is_empty() && found.no_answer);
+    }
+    // The threshold decides, whatever the answers are.
+    let sure = reader.with_null_threshold(Some(-1e9));
+    let found = sure.answer("Where?", vec![document("d", "It is here.")]).unwrap();
+    assert!(!found.answers.is_empty() && found.no_answer);
+}
