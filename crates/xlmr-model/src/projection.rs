@@ -184,7 +184,8 @@ impl Projection {
     }
 
     /// The projected rows. Domain-specific batch norm normalises each row by the statistics of its
-    /// domain; every other projection ignores `domain_ids`.
+    /// domain, in training those of the batch where it has three rows or more; every other
+    /// projection ignores `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; returns the same
