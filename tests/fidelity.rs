@@ -76,7 +76,7 @@ fn recipe_values_are_those_that_the_papers_print() {
 const RECIPES: [&str; 5] =
     ["bridging-gap", "xlm-k", "transfer-suite", "mixmrc-lakm", "good-to-best"];
 const TOOLS: [&str; 6] =
-    ["question-answering", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
+    ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
 
 /// The lines with the commands of one paper's tables and figures.
 fn section(paper: &str) -> String {
@@ -143,7 +143,7 @@ fn run_all(paper: &str, least: usize) {
 
 /// A shell for one command, with the programs on its path.
 fn shell(command: &str) -> Command {
-    let examples = program("ask").get_program().to_owned();
+    let examples = program("bridging-gap").get_program().to_owned();
     let examples = Path::new(&examples).parent().unwrap().to_owned();
     let binaries = examples.parent().unwrap().to_owned();
     let path = std::env::join_paths(
@@ -151,7 +151,8 @@ fn shell(command: &str) -> Command {
             .into_iter()
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     );
-    for name in ["demo-data", "kg-triples", "mlqa-eval", "qa-translate", "transfer-eval"] {
+    for name in ["demo-data", "kg-triples", "mlqa-eval", "polyqa", "qa-translate", "transfer-eval"]
+    {
         drop(tool(name));
     }
     let mut shell = Command::new("sh");

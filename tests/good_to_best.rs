@@ -8,7 +8,7 @@ use mlqa_eval::{Dataset, Language, Matrix};
 use serde_json::json;
 use trainer::selection::Best;
 
-use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary};
+use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary, tool};
 
 /// The small recipe, six steps of a few rows, two languages.
 fn small(out: &Path) -> Command {
@@ -243,15 +243,15 @@ fn recipe_good_to_best_keeps_the_models_of_its_checkpoints() {
     assert!(!arm(&whole).join("train/checkpoints").exists());
     assert!(!whole.join("seed-0/stage-one/train/models").exists(), "this stage was not asked to");
     // Another program answers with such a model.
-    let answers = folder.path().join("answers");
-    let mut command = program("question-answering");
-    command.arg("--model").arg(models(&whole).join("step-00000004"));
+    let answers = folder.path().join("n-best.json");
+    let mut command = tool("polyqa");
+    command.args(["answer", "--model"]).arg(models(&whole).join("step-00000004"));
     let sets = small_data("good-to-best");
     let asked = sets.iter().find_map(|set| set.strip_prefix("data.mlqa=")).unwrap();
-    command.arg("--predict").arg(Path::new(asked).join("test-context-zh-question-zh.json"));
-    command.args(["--device", "cpu", "--out"]).arg(&answers);
+    command.arg("--questions").arg(Path::new(asked).join("test-context-zh-question-zh.json"));
+    command.args(["--device", "cpu", "--n-best"]).arg(&answers);
     succeed(command);
-    assert!(answers.join("n-best.json").exists());
+    assert!(answers.exists());
 }
 
 #[test]

@@ -184,8 +184,8 @@ fn recipe_questions_are_answered_by_either() {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
         let out = folder.path().join(format!("{architecture}-run"));
-        let mut command = program("question-answering");
-        command.arg("--model").arg(&model).arg("--out").arg(&out);
+        let mut command = tool("polyqa");
+        command.args(["train", "--model"]).arg(&model).arg("--out").arg(&out);
         command.args(["--train", "data/xquad/xquad.en.json", "--batch-size", "2"]);
         command.args(["--dev", "data/xquad/xquad.zh.json"]);
         for set in ["run.threads=1", "training.steps=2", "run.device=cpu"] {

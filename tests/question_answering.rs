@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, succeed, summary, tool};
+use crate::common::{kill_at, refuse, root, succeed, summary, tool};
 
 /// Questions about colours, `without` of which have no answer; answers begin at `start`.
 fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
@@ -26,8 +26,8 @@ fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
 }
 
 fn with_model(model: &Path, out: &Path) -> Command {
-    let mut command = program("question-answering");
-    command.arg("--model").arg(model).arg("--out").arg(out).args(["--device", "cpu"]);
+    let mut command = tool("polyqa");
+    command.args(["train", "--model"]).arg(model).arg("--out").arg(out).args(["--device", "cpu"]);
     command.args(["--set", "run.threads=1", "--set", "run.float32_matmul=highest"]);
     command
 }
@@ -46,13 +46,6 @@ fn start_with(model: &Path, folder: &Path, out: &str) -> Command {
     command
 }
 
-/// Prediction only; the questions follow.
-fn predict(folder: &Path, model: &Path, out: &str) -> Command {
-    let mut command = with_model(model, &folder.join(out));
-    command.arg("--predict");
-    command
-}
-
 fn train(folder: &Path, out: &str) -> Command {
     train_with(Path::new("data/base"), folder, out)
 }
@@ -62,7 +55,7 @@ fn train_with(model: &Path, folder: &Path, out: &str) -> Command {
     write_questions(&train, 12, 2, 6);
     write_questions(&dev, 5, 1, 6);
     let mut command = start_with(model, folder, out);
-    command.arg("--train").arg(train).arg("--dev").arg(dev);
+    command.arg("--train").arg(train).arg("--dev").arg(dev).args(["--unanswerable", "drop"]);
     command
 }
 
@@ -98,17 +91,19 @@ fn recipe_question_answering_trains_predicts_and_scores() {
         "windows of 158 tokens (usual: 384)",
         "| test-context-de-question-en.json, 4 questions | F1 | EM |",
         "| MLQA's rules for de |",
-        "1 questions without an answer are not scored.",
+        "| SQuAD 2.0's rules, all 5 questions |",
+        "Calibrated on 5 questions: temperature ",
     ] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let out = folder.join("run");
     let found = summary(&out);
     assert_eq!(
-        (&found["training"]["steps"], &found["scores"]["language"]),
+        (&found["training"]["steps"], &found["scores"][0]["language"]),
         (&json!(6), &json!("de"))
     );
-    assert!(found["scores"]["f1"].is_f64() && found["scores"]["exact_match"].is_f64());
+    let score = &found["scores"][0]["score"];
+    assert!(score["f1"].is_f64() && score["exact_match"].is_f64());
     let predictions = read(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
@@ -118,16 +113,20 @@ fn recipe_question_answering_trains_predicts_and_scores() {
         page.contains("4 questions · 1 without a gold answer") && page.contains("\"n_best\":[[")
     );
 
-    // The trained model alone, on questions without answers: the same predictions, no score.
-    let questions = folder.join("questions.json");
-    write_questions(&questions, 5, 5, 6);
-    let mut command = predict(folder, &out.join("model"), "answers");
-    command.arg(&questions);
-    let text = succeed(command);
-    assert!(text.contains("questions.json has no answers, so nothing is scored."), "{text}");
-    assert_eq!(read(&folder.join("answers/predictions.json")), predictions);
-    assert_eq!(read(&folder.join("answers/summary.json"))["scores"], Value::Null);
-    assert!(!folder.join("answers/model").exists() && !folder.join("answers/report.html").exists());
+    // The trained model alone gives the same answers, and knows its threshold.
+    let mut command = tool("polyqa");
+    command.args(["answer", "--json", "--device", "cpu", "--null-threshold", "1e9", "--model"]);
+    command
+        .arg(out.join("model"))
+        .arg("--questions")
+        .arg(&found["scores"][0]["file"].as_str().map(|file| folder.join(file)).unwrap());
+    command.arg("--predictions").arg(folder.join("again.json"));
+    let lines = succeed(command);
+    assert_eq!(lines.lines().count(), 5);
+    assert_eq!(read(&folder.join("again.json")), predictions);
+    let calibration = read(&out.join("model/calibration.json"));
+    assert_eq!(calibration, found["calibration"]);
+    assert!(calibration["null_threshold"].is_f64());
 
     // Other questions do not train again; other training is refused.
     let mut command = train(folder, "run");
@@ -255,16 +254,6 @@ fn recipe_question_answering_refuses_bad_input_before_it_writes() {
     refused(&typo, &["--set training.epoch=3: unknown key `epoch`", "`epochs`"]);
     refused(&["--train", &good, "--epochs", "0", "--set", "training.batch_size=0"], &["training"]);
 
-    // A model without a trained head is found out when it is loaded.
-    let headless = folder.join("headless");
-    fs::create_dir(&headless).unwrap();
-    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
-        fs::copy(root().join("data/base").join(file), headless.join(file)).unwrap();
-    }
-    let mut command = predict(folder, &headless, "untrained");
-    let error = refuse(&command.arg(&good).output().unwrap());
-    assert!(error.contains("headless: has no trained"), "{error}");
-    assert!(!folder.join("untrained/predictions.json").exists());
     // A seed that no recipe can hold.
     let seed = ["--train", &good, "--seed", "18446744073709551615"];
     let output = start(folder, "run").args(seed).output().unwrap();

@@ -4,7 +4,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, root, sequences, small_data, succeed, summary};
+use crate::common::{
+    kill_at, program, refuse, root, sequences, small_data, succeed, summary, tool,
+};
 
 /// The demo's recipe, a few steps of everything.
 fn small(out: &Path) -> Command {
@@ -88,8 +90,14 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     std::fs::write(&model, whole).unwrap();
 
     // Its model answers a question.
-    let mut ask = program("ask");
-    ask.args(["--question", "Was ist die Amtssprache von Peru ?", "--model"]);
+    let mut ask = tool("polyqa");
+    ask.args([
+        "answer",
+        "-q",
+        "Was ist die Amtssprache von Peru ?",
+        "data/demo/ask.txt",
+        "--model",
+    ]);
     ask.arg(out.join("seed-0/injected/all/model"));
     let answer = succeed(ask);
     assert!(answer.contains('[') && answer.contains('%'), "{answer}");

@@ -29,7 +29,7 @@ pub fn program(name: &str) -> Command {
 
 /// A program of the crates, which cargo builds with their tests.
 pub fn tool(name: &str) -> Command {
-    let examples = program("ask").get_program().to_owned();
+    let examples = program("bridging-gap").get_program().to_owned();
     let path = Path::new(&examples).parent().unwrap().parent().unwrap().join(name);
     assert!(path.exists(), "{} is not built: `cargo test --workspace` does", path.display());
     let mut command = Command::new(path);

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 const LIMIT: u64 = 30 << 20;
 
 /// Programs of other packages that the checks start.
-const BINARIES: [&str; 5] = ["demo-data", "kg-triples", "xlmr-model", "encoder", "losses"];
+const BINARIES: [&str; 6] =
+    ["demo-data", "kg-triples", "polyqa", "xlmr-model", "encoder", "losses"];
 
 /// Programs of `examples` that the checks start, where the workspace has them.
-const PROGRAMS: [&str; 5] =
-    ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best", "question-answering"];
+const PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
 /// What the programs read, beside their recipes.
 const DATA: [&str; 7] = [

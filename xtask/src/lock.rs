@@ -155,8 +155,9 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "question-answering",
-        program: "question-answering",
+        program: "polyqa",
         arguments: &[
+            "train",
             "--model",
             "data/base",
             "--train",
@@ -216,9 +217,11 @@ const MOST_SHOWN: usize = 100;
 impl Case {
     fn run(&self, root: &Path, out: &Path) -> Result<()> {
         let target = crate::process::target_folder()?;
-        let mut command = command(target.join("debug/examples").join(self.program), root);
+        let recipe = self.program != "polyqa";
+        let folder = target.join(if recipe { "debug/examples" } else { "debug" });
+        let mut command = command(folder.join(self.program), root);
         command.args(self.arguments).arg("--out").arg(out);
-        if self.program != "question-answering" {
+        if recipe {
             command.arg("--prepare");
         }
         for set in self.set {

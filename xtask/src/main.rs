@@ -180,8 +180,11 @@ enum Task {
     /// List public names of the libraries that nothing outside their crate uses
     PublicNames,
     /// Ask the demo's model a question about an English text
-    #[command(after_help = "Options go to the program as they are; `cargo xtask ask -- --help` \
-        lists them.\n\nExample:\n  cargo xtask ask")]
+    #[command(
+        after_help = "It is `polyqa answer` with the demo's model and text; options go to it as \
+        they are.\n\nExamples:\n  cargo xtask ask\n  \
+        cargo xtask ask -- --question 'Was ist die Amtssprache von Peru ?'"
+    )]
     Ask {
         /// Passed on to the program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -271,7 +274,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             recipes::run(root, Path::new(recipes::DEMO), &demo_arguments(&arguments))
         }
         Task::Run { recipe, arguments } => recipes::run(root, &recipe, &arguments),
-        Task::Ask { arguments } => example(root, "ask", &arguments),
+        Task::Ask { arguments } => ask(root, &arguments),
         Task::PretrainBase { arguments } => {
             recipes::run(root, Path::new("examples/pretrain-base/recipe.toml"), &arguments)
         }
@@ -334,10 +337,17 @@ fn leaves_times(arguments: &[String]) -> bool {
 }
 
 /// Set-up, then one program of `examples/`, optimised.
-fn example(root: &Path, name: &str, arguments: &[String]) -> Result<u8> {
+/// What the demo trained last.
+const DEMO_MODEL: &str = "runs/demo/seed-0/injected/all/model";
+
+fn ask(root: &Path, arguments: &[String]) -> Result<u8> {
     ensure(root, Options::default())?;
+    if !root.join(DEMO_MODEL).is_dir() {
+        anyhow::bail!("{DEMO_MODEL}: no such folder; `cargo xtask demo` makes it");
+    }
     let mut command = cargo(root);
-    command.args(["run", "--release", "-p", "examples", "--example", name, "--"]).args(arguments);
+    command.args(["run", "--release", "-p", "polyqa", "--", "answer", "data/demo/ask.txt"]);
+    command.args(["--model", DEMO_MODEL, "--max-answer-length", "8"]).args(arguments);
     run(&mut command)
 }
 

@@ -1,8 +1,9 @@
 //! What a score means: the temperature and the null threshold of a reader, fitted on questions
 //! with gold answers.
+use std::collections::HashSet;
 use std::path::Path;
 
-use mlqa_eval::{Dataset, Language, NBest, Normalization, NullOdds, Predictions};
+use mlqa_eval::{Dataset, Language, NBest, Normalization, NullOdds, Predictions, Question};
 use mlqa_eval::{score, score_squad2};
 use serde::{Deserialize, Serialize};
 
@@ -46,52 +47,69 @@ impl Default for Calibration {
 type Judged = (f64, bool);
 
 impl Calibration {
-    /// Fits both on the answers to questions with gold answers, or none for those that have none.
+    /// Fits both on the answers to the questions of some files, each with the language whose rules
+    /// (MLQA's) compare its answers; `None` where no question has a gold answer.
     ///
     /// The temperature has the least negative log-likelihood of "the best answer is an exact
     /// match"; the threshold is that of the best F1, as the official script of SQuAD 2.0 finds it.
-    /// `language` decides how answers are compared (MLQA's rules).
     ///
     /// # Errors
     /// As [`score`] and [`score_squad2`].
-    pub fn fit(dataset: &Dataset, answers: &[NBest], language: Language) -> Result<Self> {
-        let best = |one: &NBest| one.candidates.first().map(|best| best.text.clone());
-        let texts = answers.iter().map(|one| (one.id.clone(), best(one).unwrap_or_default()));
-        let predictions = Predictions(texts.collect());
-        let mut answered = dataset.clone();
-        answered.questions.retain(|question| !question.answers.is_empty());
-        let null_threshold = match answered.questions.len() < dataset.questions.len() {
-            true => {
-                let odds = NullOdds::of(answers);
-                let scored = score_squad2(dataset, &predictions, Some(&odds), 1.0)?;
+    pub fn fit(files: &[(&Dataset, &[NBest], Language)]) -> Result<Option<Self>> {
+        let path = "development questions".into();
+        let mut pooled = Dataset { path, version: None, questions: Vec::new() };
+        let (mut judged, mut texts, mut odds) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, (dataset, answers, language)) in files.iter().enumerate() {
+            let mut gold = (*dataset).clone();
+            gold.questions.retain(|question| !question.answers.is_empty());
+            let best = |one: &NBest| one.candidates.first().map(|best| best.text.clone());
+            let of = |one: &NBest| (one.id.clone(), best(one).unwrap_or_default());
+            let predictions = Predictions(answers.iter().map(of).collect());
+            let mut right = HashSet::new();
+            if !gold.questions.is_empty() {
+                let scored = score(&gold, &predictions, Normalization::Mlqa(*language))?;
+                let exact = scored.per_question.into_iter().filter(|one| one.exact_match);
+                right.extend(exact.map(|one| one.id));
+            }
+            judged.extend(answers.iter().map(|one| (one, right.contains(&one.id))));
+            // Files may have questions of the same id.
+            let named = |id: &str| format!("{number} {id}");
+            pooled.questions.extend(
+                dataset
+                    .questions
+                    .iter()
+                    .map(|question| Question { id: named(&question.id), ..question.clone() }),
+            );
+            texts.extend(predictions.0.into_iter().map(|(id, text)| (named(&id), text)));
+            let of = NullOdds::of(answers).0;
+            odds.extend(of.into_iter().map(|(id, odds)| (named(&id), odds)));
+        }
+        let without = pooled.questions.iter().filter(|one| one.answers.is_empty()).count();
+        if without == pooled.questions.len() {
+            return Ok(None);
+        }
+        let null_threshold = match without {
+            0 => None,
+            _ => {
+                let predictions = Predictions(texts.into_iter().collect());
+                let scored = score_squad2(&pooled, &predictions, Some(&NullOdds(odds)), 1.0)?;
                 scored.best.map(|[_, f1]| f1.threshold)
             }
-            false => None,
         };
-        let right: std::collections::HashSet<String> = match answered.questions.is_empty() {
-            true => Default::default(),
-            false => score(&answered, &predictions, Normalization::Mlqa(language))?
-                .per_question
-                .into_iter()
-                .filter(|one| one.exact_match)
-                .map(|one| one.id)
-                .collect(),
-        };
-        let judged = |temperature: f64| -> Vec<Judged> {
-            let of = |one: &NBest| {
-                let best = probabilities(one, temperature).0.first().copied()?;
-                Some((best, right.contains(&one.id)))
+        let at = |temperature: f64| -> Vec<Judged> {
+            let of = |&(one, right): &(&NBest, bool)| {
+                Some((probabilities(one, temperature).0.first().copied()?, right))
             };
-            answers.iter().filter_map(of).collect()
+            judged.iter().filter_map(of).collect()
         };
-        let temperature = least(|temperature| log_loss(&judged(temperature)));
-        Ok(Self {
+        let temperature = least(|temperature| log_loss(&at(temperature)));
+        Ok(Some(Self {
             temperature,
             null_threshold,
-            questions: answers.len(),
-            calibration_error_before: calibration_error(&judged(1.0)),
-            calibration_error_after: calibration_error(&judged(temperature)),
-        })
+            questions: judged.len(),
+            calibration_error_before: calibration_error(&at(1.0)),
+            calibration_error_after: calibration_error(&at(temperature)),
+        }))
     }
 
     /// Reads it beside a model; the default where there is none.
@@ -230,7 +248,8 @@ mod tests {
             Dataset::from_squad(file, "dev.json").unwrap()
         };
         let answers: Vec<NBest> = (0..400).map(|k| n_best(k, &[4.0], 0.0)).collect();
-        let fitted = Calibration::fit(&file(400), &answers, Language::EN).unwrap();
+        let fitted =
+            Calibration::fit(&[(&file(400), answers.as_slice(), Language::EN)]).unwrap().unwrap();
         // σ(4 / T) = 3/4.
         let want = 4.0 / 3.0f64.ln();
         assert!((fitted.temperature / want - 1.0).abs() < 0.02, "{fitted:?}");

@@ -387,8 +387,6 @@ def check_half_xlm_k(bundle):
 
 def check_against_cpu(bundle):
     """Losses and norms of gradients of the same steps on the CPU, and with layers recomputed and batches in parts."""
-    if not bundle.has("question-answering"):
-        return "not in this bundle"
     steps = COMPARED[bundle.size]
     more = ["--set", f"training.steps={steps}", "--set", "training.log_steps=1"]
     parts = ["--set", "run.activation_checkpointing=true", "--set", "training.micro_batch=1"]
@@ -436,16 +434,12 @@ def check_good_to_best(bundle):
 
 
 def check_question_answering(bundle):
-    if not bundle.has("question-answering"):
-        return "not in this bundle"
-    scores = summary(answer_questions(bundle, "f32"))["scores"]
+    scores = summary(answer_questions(bundle, "f32"))["scores"][0]["score"]
     return f"XQuAD en to de: F1 {scores['f1']:.1f}, exact match {scores['exact_match']:.1f}"
 
 
 def check_precision(bundle):
     """The losses of float32, bfloat16 and, on a GPU, float16, which has a loss scale."""
-    if not bundle.has("question-answering"):
-        return "not in this bundle"
     texts = []
     one = ["--set", "training.steps=1"]
     (whole,) = steps_of(answer_questions(bundle, "f32", "first", one))
@@ -461,7 +455,7 @@ def check_precision(bundle):
         need(lines[-1].get("loss_scale", 2) > 1, f"{text}: the scale sank to 1")
         if bundle.size == "full":
             need(last < first, f"the loss does not fall: {text}")
-        texts.append(f"{text}, F1 {summary(folder)['scores']['f1']:.1f}")
+        texts.append(f"{text}, F1 {summary(folder)['scores'][0]['score']['f1']:.1f}")
     return "; ".join(texts)
 
 
@@ -474,12 +468,13 @@ def steps_of(folder):
 
 
 def answer_questions(bundle, precision, name="", more=()):
-    """The folder of a run of `question-answering`; one with a name only trains, and `cpu` runs there."""
+    """The folder of a run of `polyqa train`; one with a name only trains, and `cpu` runs there."""
     answered = [] if name else ["--dev", "data/xquad/xquad.de.json", "--language", "de"]
     folder = bundle.out / "-".join(filter(None, ["question-answering", name, precision]))
     bundle.run(
         [
-            "bin/question-answering",
+            "bin/polyqa",
+            "train",
             "--model",
             "data/base",
             "--train",
@@ -595,8 +590,8 @@ CHECKS = [
     ("training steps beside the CPU's", check_against_cpu),
     ("`mixmrc-lakm`", check_mixmrc),
     ("`good-to-best`", check_good_to_best),
-    ("`question-answering`", check_question_answering),
-    ("`question-answering` in half precision", check_precision),
+    ("`polyqa train`", check_question_answering),
+    ("`polyqa train` in half precision", check_precision),
 ]
 
 

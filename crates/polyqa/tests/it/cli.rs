@@ -1,173 +1,134 @@
 //! The program.
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
 use serde_json::Value;
+use std::path::Path;
+use testkit::Program;
 
-use crate::common::{DATA, random_reader};
+use crate::common::random_reader;
 
-fn polyqa(arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_polyqa"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+/// The program beside a reader in the folder `model`.
+fn polyqa() -> Program {
+    let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
+    let model = random_reader();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        program.write(&format!("model/{file}"), std::fs::read(model.path().join(file)).unwrap());
+    }
+    program
 }
 
-fn good(arguments: &[&str], input: &str) -> String {
-    let done = polyqa(arguments, input);
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
-}
-
-/// The one line of an error.
-fn bad(arguments: &[&str], input: &str) -> String {
-    let done = polyqa(arguments, input);
-    let error = String::from_utf8(done.stderr).unwrap();
-    assert_eq!(done.status.code(), Some(2), "{error}");
-    assert_eq!(error.lines().count(), 1, "{error}");
-    error
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
 fn answers_come_for_people_and_for_programs() {
-    let model = random_reader();
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (model, peru, rows, questions) =
-        (model.path().to_str().unwrap(), path("peru.txt"), path("rows.jsonl"), path("q.jsonl"));
-    std::fs::write(&peru, "Lima liegt in Peru.\u{1b}[31m Quito nicht.").unwrap();
-    std::fs::write(
-        &rows,
+    let program = polyqa();
+    program.write("peru.txt", "Lima liegt in Peru.\u{1b}[31m Quito nicht.");
+    program.write(
+        "rows.jsonl",
         "{\"id\": 7, \"text\": \"Quito est en Équateur.\"}\n\n{\"text\": \"\"}\n",
-    )
-    .unwrap();
-    std::fs::write(
-        &questions,
-        "{\"id\": \"a\", \"question\": \"Wo?\"}\n{\"question\": \"Qui?\"}\n",
-    )
-    .unwrap();
-
-    let shown = good(&["answer", "--model", model, "-q", "Wo?", &peru, &rows], "");
+    );
+    program.write("q.jsonl", "{\"id\": \"a\", \"question\": \"Wo?\"}\n{\"question\": \"Qui?\"}\n");
+    let shown = program.done("answer --model model -q Wo? peru.txt rows.jsonl").out;
     assert!(shown.starts_with("Wo?\n  [") && !shown.contains('\u{1b}'), "{shown}");
-    let lines = good(
-        &[
-            "answer",
-            "--model",
-            model,
-            "--questions",
-            &questions,
-            "--json",
-            "-n",
-            "2",
-            "--documents",
-            &rows,
-            "-",
-        ],
+
+    program.write("text.txt", "A text has words.");
+    let told = |arguments: &str, input: &str| {
+        let mut command = program.command(arguments);
+        program.write("input", input);
+        command.stdin(std::fs::File::open(program.at("input")).unwrap());
+        testkit::ended(&mut command)
+    };
+    let ended = told(
+        "answer --model model --questions q.jsonl --json -n 2 --documents rows.jsonl -",
         "Standard input has a text.",
     );
-    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2);
-    assert_eq!((&lines[0]["id"], &lines[1]["id"]), (&Value::from("a"), &Value::Null));
-    for line in &lines {
+    let found = lines(&ended.out);
+    assert_eq!(found.len(), 2, "{}", ended.err);
+    assert_eq!((&found[0]["id"], &found[1]["id"]), (&Value::from("a"), &Value::Null));
+    for line in &found {
         let answers = line["answers"].as_array().unwrap();
         assert_eq!(answers.len(), 2);
         for answer in answers {
             assert!(["7", "-"].contains(&answer["document"].as_str().unwrap()), "{answer}");
         }
     }
+    // Questions line by line; a line that is no text does not end it.
+    program.write("input", b"\xff\nWhere?\n\nWho?");
+    let mut command = program.command("answer --model model --json text.txt");
+    command.stdin(std::fs::File::open(program.at("input")).unwrap());
+    let ended = testkit::ended(&mut command);
+    assert!(ended.err.starts_with("this line is not UTF-8"), "{}", ended.err);
+    let asked: Vec<Value> = lines(&ended.out).iter().map(|one| one["question"].clone()).collect();
+    assert_eq!(asked, ["Where?", "Who?"]);
 }
 
 #[test]
-fn a_question_file_is_answered_over_its_contexts_and_scored() {
-    let model = random_reader();
-    let folder = tempfile::tempdir().unwrap();
-    let data = Path::new(DATA).join("xquad/xquad.de.json");
-    let mut file: Value = serde_json::from_slice(&std::fs::read(data).unwrap()).unwrap();
+fn a_question_file_is_answered_over_its_contexts() {
+    let program = polyqa();
+    let file = std::fs::read(Path::new(crate::common::DATA).join("xquad/xquad.de.json")).unwrap();
+    let mut file: Value = serde_json::from_slice(&file).unwrap();
     let articles = file["data"].as_array_mut().unwrap();
     articles.truncate(1);
     articles[0]["paragraphs"].as_array_mut().unwrap().truncate(2);
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (dev, predictions, odds) = (path("dev.json"), path("predictions.json"), path("odds.json"));
-    std::fs::write(&dev, file.to_string()).unwrap();
-    let shown = good(
-        &[
-            "answer",
-            "--model",
-            model.path().to_str().unwrap(),
-            "--questions",
-            &dev,
-            "--json",
-            "--predictions",
-            &predictions,
-            "--null-odds",
-            &odds,
-            "--n-best",
-            &path("n.json"),
-        ],
-        "",
+    program.write("dev.json", file.to_string());
+    let shown = program.done(
+        "answer --model model --questions dev.json --json --predictions predictions.json \
+         --null-odds odds.json --n-best n-best.json",
     );
-    let read =
-        |path: &str| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    let (predictions, odds) = (read(&predictions), read(&odds));
-    assert_eq!(shown.lines().count(), predictions.as_object().unwrap().len());
-    for line in shown.lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
+    let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
+    let (predictions, odds, n_best) =
+        (read("predictions.json"), read("odds.json"), read("n-best.json"));
+    let found = lines(&shown.out);
+    assert_eq!(found.len(), predictions.as_object().unwrap().len());
+    for line in &found {
         let id = line["id"].as_str().unwrap();
         assert_eq!(line["answers"][0]["text"], predictions[id]);
-        assert!(odds[id].is_number());
+        assert!(odds[id].is_number() && n_best[id]["candidates"].is_array());
     }
 }
 
 #[test]
 fn bad_input_is_one_line_that_names_it() {
-    let model = random_reader();
-    let folder = tempfile::tempdir().unwrap();
-    let model = model.path().to_str().unwrap();
-    let path = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let text = path("text.txt", "A text.");
-    let cut = path("cut.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
-    let questions =
-        path("q.jsonl", "{\"id\": 1, \"question\": \"a\"}\n{\"id\": \"1\", \"question\": \"b\"}\n");
-    let latin = folder.path().join("latin.txt");
-    std::fs::write(&latin, b"caf\xe9").unwrap();
-    let none = folder.path().join("none");
-    let ask =
-        |more: &[&str]| bad(&[&["answer", "--model", model, "-q", "Where?"], more].concat(), "");
-    assert!(ask(&[none.to_str().unwrap()]).contains("none"));
-    assert!(ask(&[folder.path().to_str().unwrap()]).contains("it is a folder"));
-    assert!(ask(&[latin.to_str().unwrap()]).contains("latin.txt"));
-    assert!(ask(&[&cut]).contains("cut.jsonl: line 2"));
-    assert!(ask(&[]).contains("no document is named"));
-    assert!(ask(&[&text, "--max-length", "9"]).contains("max_length"));
-    assert!(ask(&[&text, "-n", "0"]).contains("--answers"));
-    assert!(ask(&[&text, "--device", "tpu"]).contains("tpu"));
-    let twice = bad(&["answer", "--model", model, "--questions", &questions, &text], "");
-    assert!(twice.contains("line 2") && twice.contains("twice"), "{twice}");
-    let empty = bad(&["answer", "--model", model, "-q", " ", &text], "");
-    assert!(empty.contains("a question is empty"));
-    let base = format!("{DATA}/base");
-    let untrained = bad(&["answer", "--model", &base, "-q", "Where?", &text], "");
-    assert!(untrained.contains("XLMRobertaForMaskedLM"), "{untrained}");
+    let program = polyqa();
+    program.write("text.txt", "A text.");
+    program.write("cut.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
+    program.write(
+        "q.jsonl",
+        "{\"id\": 1, \"question\": \"a\"}\n{\"id\": \"1\", \"question\": \"b\"}\n",
+    );
+    program.write("latin.txt", b"caf\xe9");
+    program.write("bad/config.json", program.bytes("model/config.json"));
+    program.write("bad/calibration.json", "{\"temperature\": 0}");
+    for file in ["model.safetensors", "tokenizer.json"] {
+        program.copy(&format!("model/{file}"), &format!("bad/{file}"));
+    }
+    program.refuses(&[
+        ("answer --model model -q Where? none", &["none"]),
+        ("answer --model model -q Where? model", &["model", "it is a folder"]),
+        ("answer --model model -q Where? latin.txt", &["latin.txt"]),
+        ("answer --model model -q Where? cut.jsonl", &["cut.jsonl: line 2"]),
+        ("answer --model model -q Where?", &["no document is named"]),
+        ("answer --model model -q Where? - -", &["standard input once"]),
+        ("answer --model model -q Where? text.txt --max-length 9", &["max_length"]),
+        ("answer --model model -q Where? text.txt -n 0", &["--answers"]),
+        ("answer --model model -q Where? text.txt --device tpu", &["tpu"]),
+        ("answer --model model --questions q.jsonl text.txt", &["line 2", "twice"]),
+        ("answer --model nowhere -q Where? text.txt", &["nowhere"]),
+        ("answer --model bad -q Where? text.txt", &["calibration.json"]),
+        ("answer --model data/base -q Where? text.txt", &["XLMRobertaForMaskedLM"]),
+        ("train --model data/base", &["--train"]),
+    ]);
+    program
+        .refused(&["answer", "--model", "model", "-q", " ", "text.txt"], &["a question is empty"]);
+    program.failed("doctor --model nowhere", &["nowhere"]);
 }
 
 #[test]
 fn the_doctor_says_what_is_there() {
-    let model = random_reader();
-    let shown = good(&["doctor", "--model", model.path().to_str().unwrap()], "");
+    let program = polyqa();
+    let shown = program.done("doctor --model model").out;
     for part in ["polyqa", "GPUs", "threads", "windows    128 tokens", "calibrated none"] {
         assert!(shown.contains(part), "{shown}");
     }
-    let done = polyqa(&["doctor", "--model", "nowhere"], "");
-    assert_eq!(done.status.code(), Some(2));
-    assert!(good(&["completions", "bash"], "").contains("polyqa"));
+    assert!(program.done("completions bash").out.contains("polyqa"));
 }

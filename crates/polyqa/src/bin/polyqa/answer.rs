@@ -1,5 +1,6 @@
 //! `polyqa answer`.
 use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,8 +23,9 @@ pub struct Args {
     /// A reader: a Hugging Face folder
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// A question; several with --question each
-    #[arg(short, long, value_name = "TEXT", required_unless_present = "questions")]
+    /// A question; several with --question each. Without one they are read from standard input,
+    /// line by line
+    #[arg(short, long, value_name = "TEXT")]
     question: Vec<String>,
     /// Questions, one on each line of a .jsonl file; or with contexts, where no documents are named
     #[arg(long, value_name = "FILE")]
@@ -100,6 +102,9 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(args.answers > 0, "--answers must be at least 1");
     ensure!(args.batch_size > 0, "--batch-size must be at least 1");
     // Inputs are read before the model, which takes longer.
+    let standard = |path: &&PathBuf| path.as_path() == Path::new("-");
+    let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
+    ensure!(inputs.filter(standard).count() < 2, "- stands for standard input once");
     let mut documents = Documents::of_files(args.texts.iter().cloned())?;
     for path in &args.documents {
         documents = documents.with_rows(path.clone())?;
@@ -110,6 +115,9 @@ pub fn run(args: &Args) -> Result<()> {
         };
         let dataset = Dataset::read(path)?;
         return over_own_contexts(args, &load(args)?, &dataset);
+    }
+    if args.question.is_empty() && args.questions.is_none() {
+        return converse(args, &documents);
     }
     let questions = questions(args)?;
     let reader = load(args)?;
@@ -136,6 +144,27 @@ pub fn run(args: &Args) -> Result<()> {
     )?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Answers questions from standard input, one on each line, until it ends.
+fn converse(args: &Args, documents: &Documents) -> Result<()> {
+    let documents = documents.iter().collect::<Result<Vec<_>, _>>()?;
+    let reader = load(args)?;
+    let (input, terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
+    loop {
+        if terminal {
+            cli::print("question> ").context("cannot write to standard output")?;
+        }
+        let mut line = Vec::new();
+        if input.lock().read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        match std::str::from_utf8(&line).map(str::trim) {
+            Ok("") => {}
+            Ok(question) => print(args, &reader.answer(question, documents.clone())?)?,
+            Err(_) => cli::say("this line is not UTF-8 and has no answer; convert it first"),
+        }
+    }
 }
 
 fn load(args: &Args) -> Result<Reader> {

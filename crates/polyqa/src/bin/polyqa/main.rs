@@ -7,6 +7,7 @@ use whole_file::cli;
 mod answer;
 mod doctor;
 mod show;
+mod train;
 
 /// Answers questions over your documents with any extractive reader, in any language; trains and
 /// scores readers.
@@ -20,6 +21,7 @@ struct Args {
 const EXAMPLES: &str = "\
 Examples:
   polyqa answer --model runs/mine/model --question 'Where is Lima?' peru.txt
+  polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
   polyqa doctor --model runs/mine/model
   polyqa completions bash > ~/.local/share/bash-completion/completions/polyqa
 
@@ -28,6 +30,7 @@ Exit code: 0, or 2 with one line on standard error.";
 #[derive(Subcommand)]
 enum Command {
     Answer(Box<answer::Args>),
+    Train(Box<train::Args>),
     Doctor(doctor::Args),
     /// Print completions for a shell
     Completions {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Answer(args) => answer::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "polyqa", &mut cli::output());

@@ -1,0 +1,113 @@
+//! The command line.
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::value_parser;
+use experiment::{BaseModel, RunConfig};
+use mlqa_eval::{Language, WindowConfig};
+
+use super::recipe::{Data, Recipe, Unanswerable};
+
+/// Fine-tune an encoder on questions with answers, and score it on others
+///
+/// An interrupted run goes on where it was when it is started again with the same --out.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An encoder as a Hugging Face folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Training questions with answers, as SQuAD has them; several files are one after the other
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    train: Vec<PathBuf>,
+    /// Questions to answer when it is trained, or a folder of such files; scored where they have
+    /// answers, and the calibration is fitted on them
+    #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
+    dev: Vec<PathBuf>,
+    /// Gets model/, predictions.json, n-best.json, null-odds.json, table.md and summary.json
+    #[arg(long, value_name = "DIR", default_value = "runs/reader")]
+    pub out: PathBuf,
+    /// What becomes of training questions without an answer
+    #[arg(long, value_enum, default_value = "train")]
+    unanswerable: Unanswerable,
+    /// Passes over the training questions
+    #[arg(long, default_value_t = 2)]
+    epochs: u64,
+    /// Peak learning rate, which then falls to 0
+    #[arg(long, default_value_t = 3e-5)]
+    learning_rate: f64,
+    /// Windows in a training step
+    #[arg(long, default_value_t = 12)]
+    batch_size: usize,
+    /// Decides the fresh head, the order of questions and dropout
+    #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MOST_SEED))]
+    seed: u64,
+    /// Language of the contexts of --dev, whose rules the score follows; else that of a file's name
+    /// (test-context-de-question-en.json, xquad.de.json), else en
+    #[arg(long, value_name = "CODE")]
+    language: Option<Language>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Sets any key of the run's recipe.toml, such as windows.max_length=256
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// The largest number that a recipe's file can hold.
+const MOST_SEED: u64 = i64::MAX.unsigned_abs();
+
+pub const EXAMPLES: &str = "\
+Examples:
+  polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
+  polyqa train --model xlm-roberta-base --train train-v2.0.json --dev dev-v2.0.json
+  polyqa train --model xlm-roberta-base --train train.json --dev MLQA_V1/test
+  polyqa train --model data/base --train data/xquad/xquad.en.json \\
+      --dev data/xquad/xquad.de.json --learning-rate 5e-4";
+
+impl Args {
+    /// All keys of the run. What is not on the command line is as in `run_qa` of transformers.
+    pub fn recipe(&self) -> Result<Recipe> {
+        let mut dev = Vec::new();
+        for path in &self.dev {
+            dev.extend(files(path)?);
+        }
+        let mut recipe = Recipe {
+            run: RunConfig { device: self.device.clone(), ..RunConfig::default() },
+            model: BaseModel { path: self.model.clone().into(), ..BaseModel::default() },
+            data: Data {
+                train: self.train.iter().map(|path| path.clone().into()).collect(),
+                dev: dev.into_iter().map(Into::into).collect(),
+                language: self.language,
+                unanswerable: self.unanswerable,
+            },
+            ..Recipe::default()
+        };
+        let limits = recipe.model.limits()?;
+        recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
+        recipe.training.epochs = self.epochs;
+        recipe.training.learning_rate = self.learning_rate;
+        recipe.training.batch_size = self.batch_size;
+        recipe.training.seed = self.seed;
+        Ok(experiment::with_overrides(&recipe, &self.set)?)
+    }
+}
+
+/// A file, or the question files of a folder by name.
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in path.read_dir().with_context(|| path.display().to_string())? {
+        let file = entry?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        if [".json", ".jsonl", ".parquet"].iter().any(|end| name.ends_with(end)) {
+            files.push(file);
+        }
+    }
+    ensure!(!files.is_empty(), "{}: there is no question file (.json)", path.display());
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,159 @@
+//! `polyqa train`.
+mod args;
+mod recipe;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use experiment::{Experiment, Trial};
+use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
+use mlqa_eval::{QuestionSource, QuestionSources, write_n_best};
+use polyqa::Calibration;
+use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
+use xlmr_model::{Head, Pretrained};
+
+pub use args::Args;
+use recipe::{Recipe, Unanswerable};
+use report::{Scores, Summary, Trained};
+
+/// Questions of a development file.
+pub struct Dev {
+    /// In the run folder, before `.json`.
+    name: String,
+    /// The file is named so, if as MLQA's.
+    cell: Option<DatasetName>,
+    language: Language,
+    dataset: Dataset,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let recipe = args.recipe()?;
+    // Every file is read before anything is trained or written.
+    let train = questions(&recipe)?;
+    let dev = recipe.data.dev.iter().map(|path| read_dev(path, &recipe));
+    let dev = dev.collect::<Result<Vec<_>>>()?;
+
+    let experiment = Experiment::open(recipe, &args.out)?;
+    report::announce(&experiment.recipe, &train);
+    let results = experiment.each(|trial| fine_tune(trial, &train), |_, _| Ok(()))?;
+    let training = results.first().map(|result| result.trained.clone());
+    let (scores, calibration) = evaluate(&experiment, &dev)?;
+    let (table, remark) = report::table(&scores, calibration.as_ref());
+    let windows = experiment.recipe.windows.clone();
+    let summary = Summary { windows, training, scores, calibration };
+    Ok(experiment.finish(&summary, &table, &remark)?)
+}
+
+/// The questions to train on, and how many are left out as they have no answer.
+fn questions(recipe: &Recipe) -> Result<(TrainingQuestions, usize)> {
+    let names = || {
+        let names = recipe.data.train.iter().map(|path| path.display().to_string());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let all = TrainingQuestions::read_all(recipe.data.train.iter().map(|path| path.as_ref()))?;
+    let answered = all.clone().answered().with_context(names)?;
+    Ok(match recipe.data.unanswerable {
+        Unanswerable::Drop => answered,
+        Unanswerable::Train => (all, 0),
+    })
+}
+
+fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let cell: Option<DatasetName> = file.parse().ok();
+    let stem = file.split(".json").next().unwrap_or_default();
+    // As in xquad.de.json.
+    let suffix = stem.rsplit_once('.').and_then(|(_, code)| code.parse::<Language>().ok());
+    let named = cell.as_ref().map(|name| name.context).or(suffix);
+    let language = recipe.data.language.or(named).unwrap_or(Language::EN);
+    let name = match recipe.data.dev.len() {
+        1 => "predictions".to_owned(),
+        _ => format!("predictions/{stem}"),
+    };
+    Ok(Dev { name, cell, language, dataset: Dataset::read(path)? })
+}
+
+/// Trains the encoder and a span head on the questions' windows, and saves both.
+fn fine_tune(
+    trial: &Trial<Recipe>,
+    (train, without_answer): &(TrainingQuestions, usize),
+) -> Result<Trained> {
+    let recipe = trial.recipe;
+    let base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let windows = &recipe.windows;
+    let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
+    let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &QaConfig::default())?;
+    let parameters = base.model.named_parameters();
+    let fitted = trial.fit("fine-tune", &recipe.training, &parameters, &mut task)?;
+    base.save(trial.run_dir("model"), Head::Span)?;
+    Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
+}
+
+/// Answers every file's questions, writes the answers, scores those that have gold answers, and
+/// fits the calibration on them.
+fn evaluate(
+    experiment: &Experiment<Recipe>,
+    dev: &[Dev],
+) -> Result<(Vec<Scores>, Option<Calibration>)> {
+    if dev.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    let (recipe, model) = (&experiment.recipe, experiment.dir("model"));
+    let mut trained = Pretrained::load_trained(&model, Head::Span, experiment.runtime.device)?;
+    trained.model.set_precision(experiment.runtime.precision);
+    let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
+        .with_decoding(&recipe.decoding);
+    let mut sources = QuestionSources::default();
+    let mut all: Vec<Vec<NBest>> = Vec::new();
+    for one in dev {
+        let answers = predictor.predict(&one.dataset.questions)?;
+        let file = |name: &str| -> PathBuf {
+            experiment.dir(format!("{}.json", one.name.replacen("predictions", name, 1)))
+        };
+        Predictions::from(answers.as_slice()).write(file("predictions"))?;
+        write_n_best(file("n-best"), &answers)?;
+        NullOdds::of(&answers).write(file("null-odds"))?;
+        sources.insert(
+            format!("{}.json", one.name),
+            QuestionSource {
+                path: one.dataset.path.clone(),
+                context: one.language,
+                question: one.cell.as_ref().map_or(one.language, |name| name.question),
+                squad_rules: false,
+            },
+        );
+        all.push(answers);
+    }
+    sources.write(&experiment.folder)?;
+    let judged: Vec<_> = dev
+        .iter()
+        .zip(&all)
+        .map(|(one, answers)| (&one.dataset, answers.as_slice(), one.language))
+        .collect();
+    let calibration = Calibration::fit(&judged)?;
+    if let Some(calibration) = &calibration {
+        calibration.write(&model)?;
+    }
+    let scores = dev.iter().zip(&all).map(|(one, answers)| {
+        Scores::of(one, answers, calibration.as_ref().and_then(|fit| fit.null_threshold))
+    });
+    let scores = scores.collect::<Result<Vec<_>>>()?;
+    write_matrix(&experiment.folder, dev, &scores)?;
+    Ok((scores, calibration))
+}
+
+/// The matrix of contexts and questions, where all files are named as MLQA's.
+fn write_matrix(folder: &Path, dev: &[Dev], scores: &[Scores]) -> Result<()> {
+    let mut matrix = Matrix::new("Development files");
+    for (one, scores) in dev.iter().zip(scores) {
+        let (Some(name), Some(score)) = (&one.cell, &scores.score) else { return Ok(()) };
+        let (f1, em, questions) = (score.f1, score.exact_match, score.questions);
+        let cell = Cell { f1, em, questions, f1_sd: None, em_sd: None };
+        matrix.insert(name.context, name.question, cell);
+    }
+    if matrix.len() > 1 {
+        matrix.write(folder)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The keys that decide a run.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use experiment::{BaseModel, InputPath, RunConfig};
+use mlqa_eval::{DecodeConfig, Language, WindowConfig};
+use serde::{Deserialize, Serialize};
+use trainer::TrainConfig;
+
+use super::args::EXAMPLES;
+
+/// The keys of a run, as its recipe.toml has them.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    pub run: RunConfig,
+    pub model: BaseModel,
+    pub data: Data,
+    pub windows: WindowConfig,
+    pub training: TrainConfig,
+    pub decoding: DecodeConfig,
+    /// There is one model, so one arm.
+    pub arms: BTreeMap<String, Arm>,
+}
+
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {}
+
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    pub train: Vec<InputPath>,
+    pub dev: Vec<InputPath>,
+    /// Language of the contexts of `dev`.
+    pub language: Option<Language>,
+    pub unanswerable: Unanswerable,
+}
+
+/// What becomes of training questions without an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Unanswerable {
+    /// Their windows train start and end at the first token, as SQuAD 2.0 asks
+    #[default]
+    Train,
+    /// They are left out
+    Drop,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            run: RunConfig::default(),
+            model: BaseModel::default(),
+            data: Data::default(),
+            windows: WindowConfig::default(),
+            training: TrainConfig {
+                weight_decay: 0.0,
+                checkpoint_steps: Some(500),
+                ..TrainConfig::default()
+            },
+            decoding: DecodeConfig::default(),
+            arms: BTreeMap::from([("reader".to_owned(), Arm {})]),
+        }
+    }
+}
+
+impl experiment::Recipe for Recipe {
+    const NAME: &'static str = "train";
+    const ABOUT: &'static str = "Fine-tunes an encoder on questions and answers others";
+    const EXAMPLES: &'static str = EXAMPLES;
+    const EVALUATION: &'static [&'static str] = &["data.dev", "data.language", "decoding"];
+    experiment::recipe_fields!(Arm);
+
+    fn complete(&mut self) -> Result<()> {
+        // The seed is a key of the model: another one needs another folder.
+        self.run.seeds = vec![self.training.seed];
+        Ok(())
+    }
+
+    fn validate(&self) -> Result<()> {
+        let limits = self.model.limits()?;
+        self.windows.validate(limits.positions, limits.segments).context("windows")?;
+        self.training.validate().context("training")?;
+        self.decoding.validate().context("decoding")
+    }
+}

@@ -1,0 +1,180 @@
+//! What is logged before a run, and the scores after it.
+use anyhow::Result;
+use experiment::log;
+use mlqa_eval::{
+    Language, NBest, Normalization, NullOdds, Predictions, Squad2Score, WindowConfig, score,
+    score_squad2,
+};
+use polyqa::Calibration;
+use results::Table;
+use serde::{Deserialize, Serialize};
+use tasks::question_answering::TrainingQuestions;
+use trainer::FitReport;
+
+use super::Dev;
+use super::recipe::Recipe;
+
+/// What training alone knows.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct Trained {
+    questions: usize,
+    without_answer: usize,
+    steps: u64,
+    final_loss: f64,
+    seconds: f64,
+}
+
+impl Trained {
+    pub fn new(questions: usize, without_answer: usize, fitted: &FitReport) -> Self {
+        let FitReport { steps, final_loss, seconds, .. } = *fitted;
+        Self { questions, without_answer, steps, final_loss, seconds }
+    }
+}
+
+/// The scores of a file.
+#[derive(Serialize)]
+pub struct Scores {
+    file: String,
+    questions: usize,
+    without_answer: usize,
+    language: Language,
+    /// Of the questions that have gold answers; absent if none has.
+    pub score: Option<Answered>,
+    /// Of all questions by SQuAD 2.0's rules, where some have no answer.
+    squad2: Option<WithNull>,
+}
+
+/// F1 and exact match in percent, under MLQA's rules for the language and under SQuAD's.
+#[derive(Serialize)]
+pub struct Answered {
+    pub questions: usize,
+    pub f1: f64,
+    pub exact_match: f64,
+    squad_f1: f64,
+    squad_exact_match: f64,
+}
+
+/// F1 and exact match in percent with the null threshold.
+#[derive(Serialize)]
+struct WithNull {
+    f1: f64,
+    exact_match: f64,
+    f1_without_answer: f64,
+    null_threshold: f64,
+}
+
+impl Scores {
+    pub fn of(dev: &Dev, answers: &[NBest], null_threshold: Option<f64>) -> Result<Self> {
+        let predictions = Predictions::from(answers);
+        let mut gold = dev.dataset.clone();
+        gold.questions.retain(|question| !question.answers.is_empty());
+        let answered = match gold.questions.is_empty() {
+            true => None,
+            false => {
+                let mlqa = score(&gold, &predictions, Normalization::Mlqa(dev.language))?;
+                let squad = score(&gold, &predictions, Normalization::SquadEn)?;
+                Some(Answered {
+                    questions: mlqa.questions,
+                    f1: mlqa.f1,
+                    exact_match: mlqa.exact_match,
+                    squad_f1: squad.f1,
+                    squad_exact_match: squad.exact_match,
+                })
+            }
+        };
+        let without_answer = dev.dataset.questions.len() - gold.questions.len();
+        let squad2 = match null_threshold {
+            Some(threshold) if without_answer > 0 => {
+                let odds = NullOdds::of(answers);
+                let scored = score_squad2(&dev.dataset, &predictions, Some(&odds), threshold)?;
+                Some(with_null(&scored, threshold))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            file: dev.dataset.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            questions: dev.dataset.questions.len(),
+            without_answer,
+            language: dev.language,
+            score: answered,
+            squad2,
+        })
+    }
+}
+
+fn with_null(scored: &Squad2Score, null_threshold: f64) -> WithNull {
+    WithNull {
+        f1: scored.all.f1,
+        exact_match: scored.all.exact,
+        f1_without_answer: scored.no_answer.map_or(0.0, |part| part.f1),
+        null_threshold,
+    }
+}
+
+/// `summary.json`.
+#[derive(Serialize)]
+pub struct Summary {
+    pub windows: WindowConfig,
+    pub training: Option<Trained>,
+    pub scores: Vec<Scores>,
+    pub calibration: Option<Calibration>,
+}
+
+/// Logs what is trained on, and in which windows.
+pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, usize)) {
+    let left_out = match without_answer {
+        0 => String::new(),
+        count => format!("; {count} without an answer are left out"),
+    };
+    log(format!("{} training questions{left_out}", train.questions.len()));
+    let (windows, usual) = (&recipe.windows, WindowConfig::default().max_length);
+    if windows.max_length < usual {
+        let WindowConfig { max_length, doc_stride, max_question_length, .. } = windows;
+        log(format!(
+            "windows of {max_length} tokens (usual: {usual}), {doc_stride} of them shared, questions \
+             of up to {max_question_length}; --set windows.max_length=N changes that, up to the \
+             model's positions"
+        ));
+    }
+}
+
+/// The scores as a table, and what they leave out.
+pub fn table(scores: &[Scores], calibration: Option<&Calibration>) -> (String, String) {
+    let (mut tables, mut remarks) = (Vec::new(), Vec::new());
+    for one in scores {
+        let file = &one.file;
+        let Some(score) = &one.score else {
+            remarks.push(format!("{file} has no answers, so nothing is scored."));
+            continue;
+        };
+        let title = format!("{file}, {} questions", score.questions);
+        let mut table = Table::new(title, ["F1", "EM"]);
+        let percent = |value: f64| format!("{value:.2}");
+        let rules = format!("MLQA's rules for {}", one.language);
+        table.row(rules, [score.f1, score.exact_match].map(percent));
+        table.row("SQuAD's rules", [score.squad_f1, score.squad_exact_match].map(percent));
+        if let Some(squad2) = &one.squad2 {
+            let rules = format!("SQuAD 2.0's rules, all {} questions", one.questions);
+            table.row(rules, [squad2.f1, squad2.exact_match].map(percent));
+        }
+        tables.push(table.to_string());
+        if let (count @ 1.., None) = (one.without_answer, &one.squad2) {
+            remarks.push(format!("{count} questions without an answer are not scored."));
+        }
+    }
+    if let Some(fit) = calibration {
+        let threshold = match fit.null_threshold {
+            Some(threshold) => format!(", null threshold {threshold:.2}"),
+            None => String::new(),
+        };
+        remarks.push(format!(
+            "Calibrated on {} questions: temperature {:.2}{threshold}; expected calibration error \
+             {:.3} before, {:.3} after, on the same questions.",
+            fit.questions,
+            fit.temperature,
+            fit.calibration_error_before,
+            fit.calibration_error_after
+        ));
+    }
+    (tables.join("\n"), remarks.join("\n"))
+}
