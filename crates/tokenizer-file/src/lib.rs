@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+mod charsmap;
 mod growth;
 mod kept_text;
 mod layout;
