@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod charsmap;
+mod folder;
 mod layout;
 mod read;
+mod sentencepiece;
