@@ -1,14 +1,17 @@
 //! Normalisers that make texts longer.
 use serde_json::Value;
 
+use crate::charsmap;
+
 /// How many characters a normaliser may make of one, and put before a text.
 pub(crate) const MAX_GROWTH: usize = 1000;
 
 /// Refuses a `normalizer` of `tokenizer.json` whose replacements, one after the other, can make
-/// more than [`MAX_GROWTH`] characters of one, or that puts more than that before a text.
+/// more than [`MAX_GROWTH`] characters of one, or that puts more than that before a text, and a
+/// damaged table of characters.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
     let mut growth = Growth { factor: 1, before: 0 };
-    growth.add(normalizer);
+    growth.add(normalizer)?;
     if growth.factor > MAX_GROWTH || growth.before > MAX_GROWTH {
         return Err(format!(
             "its normalizer can make {} characters of one and puts {} before a text; expected at \
@@ -25,12 +28,15 @@ struct Growth {
 }
 
 impl Growth {
-    fn add(&mut self, normalizer: &Value) {
+    fn add(&mut self, normalizer: &Value) -> Result<(), String> {
         // By their keys: files of old name no types.
         let length = |key: &str| normalizer[key].as_str().map_or(0, |text| text.chars().count());
         let parts = normalizer["normalizers"].as_array();
-        parts.into_iter().flatten().for_each(|part| self.add(part));
+        parts.into_iter().flatten().try_for_each(|part| self.add(part))?;
         self.before = self.before.saturating_add(length("prepend"));
+        if let Some(packed) = normalizer["precompiled_charsmap"].as_str() {
+            self.factor = self.factor.saturating_mul(charsmap::longest(packed)?);
+        }
         if normalizer["pattern"].is_object() {
             let factor = match shortest_match(&normalizer["pattern"]) {
                 // Beside every character, since nothing is enough for a match.
@@ -39,6 +45,7 @@ impl Growth {
             };
             self.factor = self.factor.saturating_mul(factor);
         }
+        Ok(())
     }
 }
 

@@ -9,11 +9,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+mod charsmap;
+mod folder;
 mod growth;
 mod kept_text;
 mod layout;
+mod sentencepiece;
 mod spacing;
 
+pub use folder::find;
 pub use kept_text::kept_text;
 pub use layout::{Layout, LayoutError};
 pub use spacing::Spacing;
@@ -29,8 +33,9 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// It is not what `tokenizers` writes.
-    #[error("{}: not a Hugging Face tokenizer.json: {problem}", path.display())]
+    /// It is not what `tokenizers` writes or, where its name ends with `.model`, no SentencePiece
+    /// model laid out as XLM-R's.
+    #[error("{}: not {}: {problem}", path.display(), expected(path))]
     Content {
         /// The file.
         path: PathBuf,
@@ -44,36 +49,60 @@ impl Error {
     pub fn problem(&self) -> String {
         match self {
             Self::Read { source, .. } => format!("cannot be read: {source}"),
-            Self::Content { problem, .. } => {
-                format!("not a Hugging Face tokenizer.json: {problem}")
-            }
+            Self::Content { path, problem } => format!("not {}: {problem}", expected(path)),
         }
     }
+}
+
+/// What a file of this name should be.
+fn expected(path: &Path) -> &'static str {
+    if is_model(path) {
+        "a SentencePiece model laid out as XLM-R's"
+    } else {
+        "a Hugging Face tokenizer.json"
+    }
+}
+
+/// Whether a file is a SentencePiece model by its name.
+fn is_model(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "model")
 }
 
 /// Bytes of the longest `tokenizer.json` that is read: seven times the longest in use (Gemma and
 /// mmBERT, 35 MB).
 const LONGEST: u64 = 256 << 20;
 
-/// Reads a `tokenizer.json`, or that of a model folder, plain or gzip-compressed, with the
-/// truncation and padding that it sets.
+/// Reads a `tokenizer.json` or a SentencePiece model laid out as XLM-R's (`*.model`), or that of a
+/// model folder, see [`find`]; plain or gzip-compressed, with the truncation and padding that it
+/// sets.
 ///
 /// # Errors
 /// [`Error`] naming the file; also for a normaliser that can make more than 1,000
 /// characters of one, or puts more than that before a text.
 pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
-    let path = path.as_ref();
-    let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
+    let path = find(path)?;
     parse(&read_text(&path)?, &path)
 }
 
-/// The text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB.
+/// The text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB. Of a SentencePiece
+/// model (`*.model`, of at most 32 MiB) it is the `tokenizer.json` that transformers makes of it
+/// for `XLMRobertaTokenizer`.
+///
+/// Accepted are Unigram models without `byte_fallback` whose first pieces are `<unk>`, `<s>` and
+/// `</s>`. Their ids are fairseq's: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the other pieces, and
+/// `<mask>` last.
 ///
 /// # Errors
-/// [`Error::Read`] naming the file.
+/// [`Error::Read`] naming the file; [`Error::Content`] for another SentencePiece model or a damaged
+/// one.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    whole_file::read_to_string_limited(path, LONGEST)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    if !is_model(path) {
+        return whole_file::read_to_string_limited(path, LONGEST).map_err(read);
+    }
+    let bytes = whole_file::read_limited(path, sentencepiece::LONGEST).map_err(read)?;
+    sentencepiece::to_json(&bytes)
+        .map_err(|problem| Error::Content { path: path.to_owned(), problem })
 }
 
 /// The tokenizer of a `tokenizer.json` that was read; `path` is its name in errors.

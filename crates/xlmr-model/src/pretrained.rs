@@ -4,7 +4,7 @@ use std::path::Path;
 use tch::Device;
 use tokenizers::Tokenizer;
 
-use crate::tokenizer_files::TOKENIZER;
+use crate::tokenizer_files::tokenizer_in;
 use crate::{
     Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
     check_tokenizer,
@@ -83,10 +83,11 @@ impl Pretrained {
     }
 }
 
-/// Reads `tokenizer.json` of a model folder, without truncation or padding.
+/// Reads `tokenizer.json` of a model folder or, where it has none, its `sentencepiece.bpe.model`,
+/// without truncation or padding.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] naming the file.
 pub fn read_tokenizer(folder: impl AsRef<Path>) -> Result<Tokenizer> {
-    Ok(TokenizerFiles::of_file(folder.as_ref().join(TOKENIZER))?.0)
+    Ok(TokenizerFiles::of_file(tokenizer_in(folder.as_ref())?)?.0)
 }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
@@ -10,7 +10,7 @@ use tokenizers::normalizers::NormalizerWrapper;
 
 use crate::{Config, Error, Result, SpecialTokens};
 
-pub(crate) const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
@@ -26,7 +26,8 @@ const CODE: &str = "auto_map";
 
 /// A tokenizer's files in memory: `tokenizer.json` and, from a model folder,
 /// `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `vocab.txt` and
-/// `sentencepiece.bpe.model`, those that there are.
+/// `sentencepiece.bpe.model`, those that there are. Where a folder has the last of them and no
+/// `tokenizer.json`, that is made of it.
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
     json: String,
@@ -34,14 +35,14 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads a single `tokenizer.json`, whatever its name, and its tokenizer, without truncation or
+    /// Reads a single `tokenizer.json`, whatever its name, or a SentencePiece model of XLM-R
+    /// (`*.model`, see [`tokenizer_file::read_text`]), and its tokenizer, without truncation or
     /// padding.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the file.
     pub fn of_file(path: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let path = path.as_ref();
-        let refuse = |error: tokenizer_file::Error| Error::Tokenizer(error.to_string());
         let json = tokenizer_file::read_text(path).map_err(refuse)?;
         let mut tokenizer = tokenizer_file::parse(&json, path).map_err(refuse)?;
         tokenizer.with_padding(None);
@@ -59,7 +60,7 @@ impl TokenizerFiles {
     /// of the other files that cannot be read, is no file, or is longer than 32 MB.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
-        let (tokenizer, mut files) = Self::of_file(folder.join(TOKENIZER))?;
+        let (tokenizer, mut files) = Self::of_file(tokenizer_in(folder)?)?;
         for name in BESIDE {
             let path = folder.join(name);
             if let Some(mut bytes) = read(&path)? {
@@ -118,6 +119,20 @@ impl TokenizerFiles {
         }
         Ok(())
     }
+}
+
+/// The file of a model folder that its tokenizer is read from.
+pub(crate) fn tokenizer_in(folder: &Path) -> Result<PathBuf> {
+    // A folder that is not there has the file's name in its error, as the other files of a model.
+    if folder.is_dir() {
+        tokenizer_file::find(folder).map_err(refuse)
+    } else {
+        Ok(folder.join(TOKENIZER))
+    }
+}
+
+fn refuse(error: tokenizer_file::Error) -> Error {
+    Error::Tokenizer(error.to_string())
 }
 
 /// Special tokens by the keys of transformers.

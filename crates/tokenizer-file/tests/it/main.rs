@@ -1,5 +1,8 @@
 //! The tests of the crate from outside, in one program.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+mod charsmap;
+mod folder;
 mod layout;
 mod read;
+mod sentencepiece;

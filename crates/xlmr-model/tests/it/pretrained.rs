@@ -91,6 +91,33 @@ fn json_of(path: &std::path::Path) -> serde_json::Value {
 }
 
 #[test]
+fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write_folder(&from);
+    std::fs::remove_file(from.join("tokenizer.json")).unwrap();
+    let error = load(&from).unwrap_err().to_string();
+    assert!(error.contains("neither tokenizer.json nor sentencepiece.bpe.model"), "{error}");
+    let model = "sentencepiece.bpe.model";
+    std::fs::copy(testkit::fixture(model), from.join(model)).unwrap();
+    let own = r#"{"model_max_length": 510}"#;
+    std::fs::write(from.join("tokenizer_config.json"), own).unwrap();
+    load(&from).unwrap().save(&to, Head::Span).unwrap();
+    assert_eq!(json_of(&to.join("tokenizer.json")), json_of(&testkit::fixture("tokenizer.json")));
+    for name in [model, "tokenizer_config.json"] {
+        let [before, after] = [&from, &to].map(|folder| std::fs::read(folder.join(name)).unwrap());
+        assert_eq!(before, after, "{name}");
+    }
+    // Both are there now, and nothing changes any more.
+    let before = std::fs::read(to.join("tokenizer.json")).unwrap();
+    load(&to).unwrap().save(&to, Head::Span).unwrap();
+    assert_eq!(before, std::fs::read(to.join("tokenizer.json")).unwrap());
+    let text = "Ein  Text <mask>.";
+    let ids = |folder| xlmr_model::read_tokenizer(folder).unwrap().encode(text, true).unwrap();
+    assert_eq!(ids(&from).get_ids(), ids(&to).get_ids());
+}
+
+#[test]
 fn the_files_beside_a_tokenizer_travel_with_it() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));

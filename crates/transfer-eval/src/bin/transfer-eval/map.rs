@@ -28,7 +28,7 @@ Examples:
   transfer-eval map vectors --model data/base --texts data/pud/de.tsv \\
     --out pud-de.vec")]
 pub struct VectorsArgs {
-    /// A folder of XLM-R with model.safetensors and tokenizer.json
+    /// A folder of XLM-R with model.safetensors and its tokenizer
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// Labels of entities (id, lang, label, kind); the words of the output are their ids
@@ -189,7 +189,7 @@ fn vectors(args: &VectorsArgs) -> Done {
         (_, _, Some(path)) => read_texts(path)?,
         _ => return Err("name --labels with --language, or --texts".into()),
     };
-    let tokenizer = tokenizer_file::read(args.model.join("tokenizer.json"))?;
+    let tokenizer = tokenizer_file::read(&args.model)?;
     let vectors = WordVectors::of_texts(&texts, &args.model, &tokenizer)?;
     vectors.write(&args.out)?;
     report(&args.out, &vectors);

@@ -1,0 +1,271 @@
+//! SentencePiece models against transformers' conversion of them.
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokenizer_file::{Error, Layout, read, read_text};
+use tokenizers::{EncodeInput, NormalizedString, Tokenizer};
+
+use crate::folder::folder;
+
+const MODEL: &str = "sentencepiece.bpe.model";
+
+/// `pieces { piece: "[X]" score: 0 type: … }` of types 4 and 3, as the golden script has them: a
+/// message goes on where it is appended to.
+const APPENDED: &[u8] =
+    b"\x0a\x0c\x0a\x03[U]\x15\0\0\0\0\x18\x04\x0a\x0c\x0a\x03[C]\x15\0\0\0\0\x18\x03";
+
+fn fixture() -> Vec<u8> {
+    fs::read(testkit::fixture(MODEL)).unwrap()
+}
+
+fn read_model(bytes: &[u8]) -> Result<Tokenizer, Error> {
+    read(folder(&[(MODEL, bytes)]).path())
+}
+
+/// Contexts and questions of XQuAD in seven languages, in the order of the golden script.
+fn sources() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/xquad");
+    let mut all = Vec::new();
+    for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
+        let text = fs::read_to_string(root.join(format!("xquad.{language}.json"))).unwrap();
+        let file: Value = serde_json::from_str(&text).unwrap();
+        let list = |value: &Value| value.as_array().unwrap().clone();
+        for paragraph in list(&file["data"]).iter().flat_map(|one| list(&one["paragraphs"])) {
+            all.push(paragraph["context"].as_str().unwrap().to_owned());
+            let questions = list(&paragraph["qas"]);
+            all.extend(questions.iter().map(|qa| qa["question"].as_str().unwrap().to_owned()));
+        }
+    }
+    all
+}
+
+/// The same changes as `changed` of the golden script.
+fn changed(text: &str, way: usize) -> String {
+    match way {
+        1 => NormalizedString::from(text).nfd().get().to_owned(),
+        2 => format!("  {}  ", text.replace(' ', "  ")),
+        3 => text.replace(". ", ".\r\n").replace(", ", ",\t") + "\r\n",
+        4 => text.replacen(' ', " \u{1f600}\u{200d}\u{1f525}\u{1f1e9}\u{1f1ea} ", 3),
+        5 => {
+            let text = text.replace('e', "e\0").replacen(' ', "\u{200b}", 2);
+            format!("\u{1}{text}\u{7f}\u{9f}")
+        }
+        6 => {
+            let text = text.replacen(' ', "\u{3000}", 4);
+            format!("\u{feff}\u{a0}{text}\u{2028}\u{2029}\u{1680}\u{85}")
+        }
+        7 => {
+            let text = text.replacen(' ', " <mask> ", 1).replacen(' ', "<mask>", 1);
+            text + " </s><s> <pad><unk>"
+        }
+        8 => text.chars().rev().collect(),
+        9 => {
+            let wide = |c: char| char::from_u32(u32::from(c) + 0xfee0).unwrap();
+            text.chars().map(|c| if ('!'..='~').contains(&c) { wide(c) } else { c }).collect()
+        }
+        10 => {
+            let rare = " \u{fdfa}\u{fb01}\u{2460}\u{33a1}\u{1d400}\u{1e9b}\u{323}\u{3392}";
+            text.replace(' ', "") + rare
+        }
+        11 => text.replacen(' ', "\u{2581}", 5).replacen(' ', " [U]", 2) + "[C] [U",
+        _ => text.to_owned(),
+    }
+}
+
+fn texts() -> Vec<String> {
+    let last = ["", " ", "  ", "\n", "\u{200b}", "\u{3000}\u{3000}", "<mask>", " <mask> ", "▁"];
+    let numbered = sources().into_iter().enumerate();
+    let changed = numbered.map(|(number, text)| changed(&text, number % 12));
+    changed.chain(last.map(str::to_owned)).collect()
+}
+
+/// Ids of every text, and of every tenth with the one after it.
+fn encoded(tokenizer: &Tokenizer, texts: &[String]) -> Vec<Vec<u32>> {
+    let mut inputs: Vec<EncodeInput> = texts.iter().map(|text| text.as_str().into()).collect();
+    let pairs = texts.windows(2).step_by(10).map(|pair| (&*pair[0], &*pair[1]).into());
+    inputs.extend(pairs);
+    let encode = |input| tokenizer.encode_fast(input, true).unwrap().get_ids().to_vec();
+    inputs.into_iter().map(encode).collect()
+}
+
+fn digest<'r, T: Copy + Into<u32> + 'r>(rows: impl IntoIterator<Item = &'r [T]>) -> String {
+    let mut sha = Sha256::new();
+    for row in rows {
+        sha.update(u32::try_from(row.len()).unwrap().to_le_bytes());
+        row.iter().for_each(|&number| sha.update(number.into().to_le_bytes()));
+    }
+    format!("{:x}", sha.finalize())
+}
+
+#[test]
+fn ids_are_those_of_transformers() {
+    let golden = include_str!("../golden/sentencepiece.json");
+    let golden: Value = serde_json::from_str(golden).unwrap();
+    let texts = texts();
+    assert_eq!(golden["texts"], texts.len());
+    let same = digest(texts.iter().map(|text| text.as_bytes()));
+    assert_eq!(golden["texts_sha256"], same, "other texts than the script's");
+    for (key, more) in [("ids_sha256", &b""[..]), ("appended_ids_sha256", APPENDED)] {
+        let rows = encoded(&read_model(&[&fixture(), more].concat()).unwrap(), &texts);
+        assert_eq!(golden[key], digest(rows.iter().map(Vec::as_slice)), "{key}");
+        if more.is_empty() {
+            let unknown = rows.iter().flatten().filter(|&&id| id == 3).count();
+            assert_eq!(golden["unknown"], unknown);
+        }
+    }
+}
+
+#[test]
+fn the_file_is_what_transformers_writes() {
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let expected = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
+    let made = read_text(&testkit::fixture(MODEL)).unwrap();
+    assert!(json(&made) == json(&expected), "another tokenizer.json");
+    // It is a file that can be read again.
+    let again = folder(&[("tokenizer.json", made.as_bytes())]);
+    let layout = Layout::of(&read(again.path()).unwrap()).unwrap();
+    assert_eq!((layout.before(), layout.after(), layout.mask()), (0, 2, Ok(8191)));
+    // Without a table of characters, which is field 2 of the last message.
+    let bare = [&Pieces::default().bytes()[..], b"\x1a\x00"].concat();
+    let bare = folder(&[(MODEL, &bare)]);
+    let made = json(&read_text(&bare.path().join(MODEL)).unwrap());
+    assert_eq!(made["normalizer"]["normalizers"].as_array().unwrap().len(), 1);
+    assert_eq!(read(bare.path()).unwrap().encode("a  b", false).unwrap().get_ids(), [4, 3]);
+}
+
+/// A model of few pieces, without its last message.
+struct Pieces {
+    pieces: Vec<(String, f32, u8)>,
+    trainer: &'static [u8],
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        let pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("▁a", -1.5, 1)];
+        let pieces = pieces.map(|(name, score, kind)| (name.to_owned(), score, kind));
+        // `model_type: UNIGRAM`
+        Self { pieces: pieces.to_vec(), trainer: b"\x18\x01" }
+    }
+}
+
+impl Pieces {
+    fn and(mut self, name: &str, score: f32, kind: u8) -> Self {
+        self.pieces.push((name.to_owned(), score, kind));
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        // Lengths are base-128 numbers.
+        let length = |n: usize| {
+            let [low, high] = [n % 128, n / 128].map(|part| u8::try_from(part).unwrap());
+            vec![low | 128, high]
+        };
+        let mut all = Vec::new();
+        for (name, score, kind) in &self.pieces {
+            let mut piece = vec![0x0a];
+            piece.extend(length(name.len()));
+            piece.extend(name.bytes());
+            piece.push(0x15);
+            piece.extend(score.to_le_bytes());
+            piece.extend([0x18, *kind]);
+            all.push(0x0a);
+            all.extend(length(piece.len()));
+            all.extend(piece);
+        }
+        all.push(0x12);
+        all.extend(length(self.trainer.len()));
+        all.extend(self.trainer);
+        all
+    }
+}
+
+#[test]
+fn other_models_and_damaged_ones_are_errors_of_one_line() {
+    let refused = |bytes: &[u8], expected: &str| {
+        let error = read_model(bytes).unwrap_err();
+        assert!(matches!(error, Error::Content { .. }), "{error}");
+        let problem = error.problem();
+        let error = error.to_string();
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains(MODEL) && error.ends_with(&problem), "{error}");
+        assert!(problem.starts_with("not a SentencePiece model laid out as XLM-R's: "), "{error}");
+        assert!(error.contains(expected), "{error} lacks {expected}");
+    };
+    let whole = |pieces: Pieces| [&pieces.bytes()[..], b"\x1a\x00"].concat();
+    let with = |trainer| whole(Pieces { trainer, ..Pieces::default() });
+    assert!(read_model(&with(b"\x18\x01")).is_ok() && read_model(&with(b"")).is_ok());
+    refused(&with(b"\x18\x02"), "it is a BPE model; expected a Unigram model");
+    refused(&with(b"\x18\x04"), "a model of type 4");
+    refused(&with(b"\x98\x02\x01"), "byte_fallback");
+    refused(&whole(Pieces::default().and("<0x0A>", 0.0, 6)), "byte_fallback");
+    let none = Pieces { pieces: Vec::new(), ..Pieces::default() };
+    refused(&whole(none), "its pieces begin with []; expected [\"<unk>\", \"<s>\", \"</s>\"]");
+    let mut few = Pieces::default();
+    few.pieces.truncate(3);
+    refused(&whole(few), "it has no pieces but");
+    let mut llama = Pieces::default();
+    llama.pieces.swap(1, 2);
+    refused(&whole(llama), "its pieces begin with [\"<unk>\", \"</s>\", \"<s>\"]");
+    for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        refused(&whole(Pieces::default().and("b", score, 1)), "its piece 4 (\"b\") has the score");
+    }
+    refused(&whole(Pieces::default().and("", -1.0, 1)), "its piece 4 is empty");
+    refused(&whole(Pieces::default().and("▁a", -1.0, 1)), "(\"▁a\") is there twice");
+    for name in ["<pad>", "<mask>", "<s>"] {
+        refused(&whole(Pieces::default().and(name, 0.0, 4)), "is a special token of XLM-R");
+    }
+    let long = |length| whole(Pieces::default().and(&"😀".repeat(length), -1.0, 1));
+    assert!(read_model(&long(512)).is_ok());
+    refused(&long(513), "its piece 4 is longer than 512 characters");
+    // Bytes that are no message, and fields that say they are longer than all memory.
+    refused(b"", "cut off");
+    refused(b"{\"version\": \"1.0\"}", "it is damaged: ");
+    refused(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f<unk>", "it is damaged: ");
+    refused(b"\x0a\x0a\x0a\xff\xff\xff\xff\x0f<un", "it is damaged: ");
+    refused(&[&Pieces::default().bytes()[..], b"\x1a\xff\xff\xff\xff\x07"].concat(), "damaged: ");
+    let latin = whole(Pieces::default().and("é", -1.0, 1));
+    let at = latin.windows(2).position(|bytes| bytes == "é".as_bytes()).unwrap();
+    refused(&[&latin[..at], b"\xe9e", &latin[at + 2..]].concat(), "UTF-8");
+}
+
+#[test]
+fn a_cut_model_is_an_error_wherever_it_is_cut() {
+    // In the messages at its end, between them, and in and between pieces.
+    let small = whole_with_table();
+    for end in 0..small.len() {
+        assert!(matches!(read_model(&small[..end]), Err(Error::Content { .. })), "{end}");
+    }
+    assert!(read_model(&small).is_ok());
+    let large = fixture();
+    for part in [1, 10, 40, 50, 60, 90, 99] {
+        let error = read_model(&large[..large.len() * part / 100]).unwrap_err();
+        assert!(matches!(error, Error::Content { .. }), "{part} %: {error}");
+    }
+}
+
+/// Few pieces, with a table of characters that changes nothing.
+fn whole_with_table() -> Vec<u8> {
+    let mut table = 1024u32.to_le_bytes().to_vec();
+    table.resize(4 + 1024, 0);
+    // `precompiled_charsmap`, 1,028 bytes, in a message of 1,031.
+    [&Pieces::default().bytes()[..], b"\x1a\x87\x08\x12\x84\x08", &table].concat()
+}
+
+#[test]
+fn any_byte_of_a_small_model_may_be_wrong() {
+    let small = whole_with_table();
+    // Most of it is the table, whose units are alike.
+    for place in (0..small.len()).filter(|place| testkit::long() || *place < 100 || place % 16 == 0)
+    {
+        for wrong in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bytes = small.clone();
+            bytes[place] = wrong;
+            // Some are models all the same; then they encode.
+            if let Ok(tokenizer) = read_model(&bytes) {
+                assert!(tokenizer.encode("a b\u{fdfa}😀", true).is_ok(), "{place}: {wrong}");
+            }
+        }
+    }
+}
