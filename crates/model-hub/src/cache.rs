@@ -90,10 +90,9 @@ impl Cache {
         }
         let bytes =
             read_limited(&index, LONGEST_JSON).map_err(Error::io(&index, "read the file"))?;
-        let named = shards(&bytes).map_err(|reason| Error::Answer {
-            repository: repository.to_string(),
-            file: INDEX.to_owned(),
-            reason: format!("{reason}; it lies in {}", snapshot.display()),
+        let named = shards(&bytes).map_err(|reason| {
+            let place = snapshot.display();
+            repository.answer(INDEX, format!("{reason}; if this lasts, delete {place}"))
         })?;
         Ok(Some(named.into_iter().collect()))
     }

@@ -14,24 +14,12 @@ pub enum Error {
         rule: &'static str,
     },
     /// A variable of the environment cannot be used.
-    #[error("{name}: {rule}")]
-    Variable {
+    #[error("{variable}: {rule}")]
+    Setting {
         /// The variable.
-        name: &'static str,
+        variable: &'static str,
         /// What it must be.
         rule: String,
-    },
-    /// The cache lacks something and nothing may be fetched.
-    #[error("{repository}: {} lacks {lacking}, and {advice}", cache.display())]
-    Absent {
-        /// The repository.
-        repository: String,
-        /// Its folder in the cache.
-        cache: PathBuf,
-        /// What is not there.
-        lacking: String,
-        /// Why it is not fetched and what to do.
-        advice: String,
     },
     /// A file or folder of the cache cannot be read or written.
     #[error("{}: cannot {action}: {source}", path.display())]
@@ -43,9 +31,18 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// The cache lacks the model and nothing may be fetched, or the repository lacks what a model
+    /// needs.
+    #[error("{repository}: {reason}")]
+    Missing {
+        /// The repository.
+        repository: String,
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// The server answered with a status that is not success.
     #[error("{repository}, {file}: the server answered with status {status}; {advice}")]
-    Status {
+    Refused {
         /// The repository.
         repository: String,
         /// The file, or "the list of files".
@@ -55,7 +52,7 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
-    /// The server cannot be reached, or the connection broke off.
+    /// The server cannot be reached, or the connection broke off. What came is kept.
     #[error(
         "{repository}, {file}: {problem}; check the connection and run the command again, which \
          goes on where this one stopped"
@@ -68,7 +65,8 @@ pub enum Error {
         /// What failed.
         problem: String,
     },
-    /// An answer, or a file that was fetched, is not what it must be.
+    /// An answer is not what it must be, or a file's content not what its digest says. What came of
+    /// the file is deleted.
     #[error("{repository}, {file}: {reason}")]
     Answer {
         /// The repository.
@@ -76,29 +74,6 @@ pub enum Error {
         /// The file, or "the list of files".
         file: String,
         /// What was expected and what came.
-        reason: String,
-    },
-    /// The content of a file is not what its digest says. What came is deleted.
-    #[error(
-        "{repository}, {file}: expected content of SHA-256 {expected}, got {got}; what came is \
-         deleted, run the command again"
-    )]
-    Digest {
-        /// The repository.
-        repository: String,
-        /// The file.
-        file: String,
-        /// What the server announced, in hex digits.
-        expected: String,
-        /// What its content has.
-        got: String,
-    },
-    /// The repository lacks what a model needs.
-    #[error("{repository}: {reason}")]
-    Content {
-        /// The repository.
-        repository: String,
-        /// What is missing, and what to do.
         reason: String,
     },
 }

@@ -3,10 +3,11 @@ use std::io::Read;
 use std::time::Duration;
 
 use serde::Deserialize;
-use ureq::http::{Response, Uri};
+use ureq::http::header::{CONTENT_LENGTH, ETAG};
+use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
-use crate::names::{LONGEST_JSON, Repository, is_blob};
+use crate::names::{LONGEST_JSON, Repository, is_blob, quoted};
 use crate::settings::Settings;
 use crate::{Error, Result};
 
@@ -41,23 +42,14 @@ pub(crate) struct Announced {
     pub(crate) size: u64,
 }
 
-#[derive(Clone, Copy)]
-enum Method {
-    Head,
-    /// From this byte on.
-    Get(u64),
-}
-
 impl<'a> Client<'a> {
     pub(crate) fn new(settings: &'a Settings, repository: &'a Repository) -> Result<Self> {
-        let refuse = || Error::Variable {
-            name: "HF_ENDPOINT",
+        let endpoint: Option<Uri> = settings.endpoint.parse().ok();
+        let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+        let endpoint = endpoint.filter(is_http).ok_or_else(|| Error::Setting {
+            variable: "HF_ENDPOINT",
             rule: format!("expected https://huggingface.co or its like, got {}", settings.endpoint),
-        };
-        let endpoint: Uri = settings.endpoint.parse().map_err(|_| refuse())?;
-        if !matches!(endpoint.scheme_str(), Some("http" | "https")) {
-            return Err(refuse());
-        }
+        })?;
         // Redirects are followed here, so that the token stays with its server.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -73,54 +65,38 @@ impl<'a> Client<'a> {
 
     /// Asks for the commit and the files of the revision.
     pub(crate) fn listing(&self) -> Result<Listing> {
-        let revision = self.repository.revision.replace('/', "%2F");
-        let api = format!("{}/api/models", self.settings.endpoint);
-        let address = format!("{api}/{}/revision/{revision}", self.repository.name);
-        let mut response = self.follow(Method::Get(0), &address, LIST)?;
+        let Repository { name, revision } = self.repository;
+        let revision = revision.replace('/', "%2F");
+        let path = format!("api/models/{name}/revision/{revision}");
+        let (mut response, _) = self.follow(Some(0), &path, LIST)?;
         let limited = response.body_mut().with_config().limit(LONGEST_JSON);
         let bytes = limited.read_to_vec().map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(limit) => {
                 self.answer(LIST, format!("expected JSON of at most {limit} bytes"))
             }
-            error => self.network(LIST, error),
+            error => self.network(LIST, error.to_string()),
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
             self.answer(LIST, format!("expected JSON with `sha` and `siblings`: {error}"))
         })
     }
 
-    /// Asks what a file of a commit holds, as far as the hub itself knows: what another server
-    /// behind it says names nothing in the cache.
+    /// Asks what a file of a commit holds.
     pub(crate) fn announced(&self, commit: &str, file: &str) -> Result<Announced> {
-        let mut address = self.address(commit, file);
-        let mut etag = None;
-        let mut size = None;
-        for _ in 0..HOPS {
-            let response = self.send(Method::Head, &address, file)?;
-            if let Some(got) = header(&response, "x-repo-commit").filter(|got| *got != commit) {
-                let got: String = got.chars().take(80).collect();
-                return Err(self.answer(file, format!("expected commit {commit}, got {got:?}")));
+        let (_, told) = self.follow(None, &self.path(commit, file), file)?;
+        let text = |name| header(&told, name);
+        let etag = text("x-linked-etag").or(text("etag")).unwrap_or_default();
+        let etag = etag.trim_start_matches("W/").trim_matches('"');
+        let size = text("x-linked-size").or(text("content-length")).unwrap_or_default();
+        let came = text("x-repo-commit").unwrap_or(commit);
+        match size.parse() {
+            Ok(size) if is_blob(etag) && came == commit => {
+                Ok(Announced { etag: etag.into(), size })
             }
-            etag = etag.or_else(|| header(&response, "x-linked-etag").map(str::to_owned));
-            size = size.or_else(|| header(&response, "x-linked-size")?.parse::<u64>().ok());
-            match self.next(&response, &address, file)? {
-                Some(next) if self.is_own(&next) => address = next,
-                Some(_) => break,
-                None => {
-                    etag = etag.or_else(|| header(&response, "etag").map(str::to_owned));
-                    size = size.or_else(|| header(&response, "content-length")?.parse().ok());
-                    break;
-                }
-            }
-        }
-        let etag = etag.unwrap_or_default();
-        let etag = etag.strip_prefix("W/").unwrap_or(&etag).trim_matches('"').to_owned();
-        match size {
-            Some(size) if is_blob(&etag) => Ok(Announced { etag, size }),
             _ => {
-                let etag: String = etag.chars().take(80).collect();
-                let got = format!("got ETag {etag:?} and size {size:?}");
-                Err(self.answer(file, format!("expected a file's ETag and size, {got}")))
+                let got = [etag, size, came].map(quoted).join(", ");
+                Err(self
+                    .answer(file, format!("expected ETag, size and commit {commit}, got {got}")))
             }
         }
     }
@@ -134,61 +110,76 @@ impl<'a> Client<'a> {
         start: u64,
         size: u64,
     ) -> Result<(impl Read + use<>, u64)> {
-        let response = self.follow(Method::Get(start), &self.address(commit, file), file)?;
-        let from = match response.status().as_u16() {
-            206 => start,
-            _ => 0,
-        };
-        if from > 0 && !continues(&response, start, size) {
-            let got = header(&response, "content-range").unwrap_or("no Content-Range").to_owned();
-            let wanted = format!("expected bytes {start}-{}/{size}", size.saturating_sub(1));
-            return Err(self.answer(file, format!("{wanted}, got {got:?}")));
+        let (response, _) = self.follow(Some(start), &self.path(commit, file), file)?;
+        let from = if response.status() == 206 { start } else { 0 };
+        let range = header(response.headers(), "content-range").unwrap_or_default();
+        if response.status() == 206 && !continues(range, start, size) {
+            let reason =
+                format!("expected the part from byte {start} of {size} on, got {}", quoted(range));
+            return Err(self.answer(file, reason));
         }
         Ok((response.into_body().into_reader(), from))
     }
 
-    fn address(&self, commit: &str, file: &str) -> String {
-        format!("{}/{}/resolve/{commit}/{file}", self.settings.endpoint, self.repository.name)
+    fn path(&self, commit: &str, file: &str) -> String {
+        format!("{}/resolve/{commit}/{file}", self.repository.name)
     }
 
-    fn follow(&self, method: Method, address: &str, file: &str) -> Result<Response<Body>> {
-        let mut address = address.to_owned();
+    /// Follows redirects to the content from byte `start` on, or for headers alone those that stay
+    /// with the endpoint. What another server says names nothing in the cache: the headers are the
+    /// endpoint's own, each as it first came.
+    fn follow(
+        &self,
+        start: Option<u64>,
+        path: &str,
+        file: &str,
+    ) -> Result<(Response<Body>, HeaderMap)> {
+        let mut address = format!("{}/{path}", self.settings.endpoint);
+        let mut told = HeaderMap::new();
         for _ in 0..HOPS {
-            let response = self.send(method, &address, file)?;
-            match self.next(&response, &address, file)? {
-                Some(next) => address = next,
-                None => return Ok(response),
+            let response = self.send(start, &address, file)?;
+            let next = self.next(&response, &address, file)?;
+            for (name, value) in response.headers() {
+                if self.is_own(&address)
+                    && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name))
+                {
+                    told.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+            match next {
+                Some(next) if start.is_some() || self.is_own(&next) => address = next,
+                _ => return Ok((response, told)),
             }
         }
         Err(self.answer(file, format!("the server redirects more than {HOPS} times")))
     }
 
     /// Sends one request, with the token where it goes to the endpoint.
-    fn send(&self, method: Method, address: &str, file: &str) -> Result<Response<Body>> {
-        let mut request = match method {
-            Method::Head => self.agent.head(address),
-            Method::Get(_) => self.agent.get(address),
+    fn send(&self, start: Option<u64>, address: &str, file: &str) -> Result<Response<Body>> {
+        let mut request = match start {
+            None => self.agent.head(address),
+            Some(_) => self.agent.get(address),
         };
         request = request.header("accept-encoding", "identity");
-        if let Method::Get(start @ 1..) = method {
+        if let Some(start @ 1..) = start {
             request = request.header("range", format!("bytes={start}-"));
         }
         let own = self.is_own(address);
         if let Some(token) = self.settings.token.as_ref().filter(|_| own) {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let response = request.call().map_err(|error| self.network(file, error))?;
+        let response = request.call().map_err(|error| self.network(file, error.to_string()))?;
         let status = response.status().as_u16();
         if matches!(status, 200 | 206 | 300..=399) {
             return Ok(response);
         }
-        let code = header(&response, "x-error-code").unwrap_or_default();
-        Err(Error::Status {
-            repository: self.repository.to_string(),
-            file: file.to_owned(),
-            status,
-            advice: self.advice(status, code, own),
-        })
+        let is_gated = header(response.headers(), "x-error-code") == Some("GatedRepo");
+        let advice = match own {
+            true => self.advice(status, is_gated),
+            false => "another server has the content; run the command again".to_owned(),
+        };
+        let repository = self.repository.to_string();
+        Err(Error::Refused { repository, file: file.to_owned(), status, advice })
     }
 
     /// Where a response redirects to.
@@ -196,48 +187,39 @@ impl<'a> Client<'a> {
         if !response.status().is_redirection() {
             return Ok(None);
         }
-        let to = header(response, "location").unwrap_or_default();
-        let uri: Option<Uri> = from.parse().ok();
-        let scheme = uri.as_ref().and_then(Uri::scheme_str).unwrap_or_default();
-        let host = uri.as_ref().and_then(Uri::authority).map_or("", |host| host.as_str());
-        let next = if to.starts_with("//") {
-            format!("{scheme}:{to}")
-        } else if to.starts_with('/') {
-            format!("{scheme}://{host}{to}")
-        } else {
-            to.to_owned()
+        let to = header(response.headers(), "location").unwrap_or_default();
+        let (scheme, rest) = from.split_once("://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        let next = match to.starts_with('/') && !to.starts_with("//") {
+            true => format!("{scheme}://{host}{to}"),
+            false => to.to_owned(),
         };
-        let is_safe = next.starts_with("https://")
-            || (next.starts_with("http://") && scheme.eq_ignore_ascii_case("http"));
-        if is_safe {
+        if next.starts_with("https://") || (scheme == "http" && next.starts_with("http://")) {
             return Ok(Some(next));
         }
-        let to: String = to.chars().take(80).collect();
-        Err(self.answer(file, format!("expected a redirect to https://, got {to:?}")))
+        Err(self.answer(file, format!("expected a redirect to https://, got {}", quoted(to))))
     }
 
     /// Whether an address is the endpoint's: what it answers is the hub's word, and the token may
     /// go there.
     fn is_own(&self, address: &str) -> bool {
-        let same = |uri: Uri| {
+        address.parse().is_ok_and(|uri: Uri| {
             uri.scheme() == self.endpoint.scheme() && uri.authority() == self.endpoint.authority()
-        };
-        address.parse().is_ok_and(same)
+        })
     }
 
-    fn advice(&self, status: u16, code: &str, own: bool) -> String {
+    fn advice(&self, status: u16, is_gated: bool) -> String {
         let page = format!("{}/{}", self.settings.endpoint, self.repository.name);
         let names = "check the name and the revision; no folder of this name is here either";
         match status {
-            401 | 403 if !own => "run the command again".to_owned(),
-            401 | 403 if status == 403 || code == "GatedRepo" => format!(
+            401 if !is_gated && self.settings.token.is_some() => {
+                format!("{names}; the token was not accepted, set HF_TOKEN to another")
+            }
+            401 if !is_gated => format!("{names}; for a private repository set HF_TOKEN"),
+            401 | 403 => format!(
                 "accept the terms at {page} in a browser, and set HF_TOKEN to a token of that \
                  account that may read the repository"
             ),
-            401 if self.settings.token.is_some() => {
-                format!("{names}; the token was not accepted, set HF_TOKEN to another")
-            }
-            401 => format!("{names}; for a private repository set HF_TOKEN"),
             404 => format!("{names}; the repository would be {page}"),
             429 => "too many requests; wait some minutes, or set HF_TOKEN".to_owned(),
             500.. => "try again later".to_owned(),
@@ -245,31 +227,23 @@ impl<'a> Client<'a> {
         }
     }
 
-    pub(crate) fn repository(&self) -> &Repository {
-        self.repository
-    }
-
     pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
-        Error::Answer { repository: self.repository.to_string(), file: file.to_owned(), reason }
+        self.repository.answer(file, reason)
     }
 
-    pub(crate) fn network(&self, file: &str, problem: impl std::fmt::Display) -> Error {
-        Error::Network {
-            repository: self.repository.to_string(),
-            file: file.to_owned(),
-            problem: problem.to_string(),
-        }
+    pub(crate) fn network(&self, file: &str, problem: String) -> Error {
+        let repository = self.repository.to_string();
+        Error::Network { repository, file: file.to_owned(), problem }
     }
 }
 
-fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
-    response.headers().get(name)?.to_str().ok()
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
-/// Whether a part begins at `start` of a file of `size` bytes.
-fn continues(response: &Response<Body>, start: u64, size: u64) -> bool {
-    let range = header(response, "content-range").and_then(|range| range.strip_prefix("bytes "));
-    let Some((span, total)) = range.and_then(|range| range.split_once('/')) else { return false };
-    let first = span.split_once('-').and_then(|(first, _)| first.parse::<u64>().ok());
-    first == Some(start) && (total == "*" || total.parse() == Ok(size))
+/// Whether a Content-Range begins at `start` of a file of `size` bytes.
+fn continues(range: &str, start: u64, size: u64) -> bool {
+    let rest = range.strip_prefix(&format!("bytes {start}-"));
+    let total = rest.and_then(|rest| rest.split_once('/')).map(|(_, total)| total);
+    total.is_some_and(|total| total == "*" || total.parse() == Ok(size))
 }

@@ -125,11 +125,9 @@ impl Hub {
             true => "HF_HUB_OFFLINE forbids to fetch it; unset it, or",
             false => "this program was built without the feature `fetch`;",
         };
-        Err(Error::Absent {
-            repository: repository.to_string(),
-            cache: cache.folder().to_owned(),
-            lacking: lacking.to_owned(),
-            advice: format!("{why} run `{}`", repository.command()),
-        })
+        let place = cache.folder().display();
+        let command = repository.command();
+        let reason = format!("{place} lacks {lacking}, and {why} run `{command}`");
+        Err(Error::Missing { repository: repository.to_string(), reason })
     }
 }

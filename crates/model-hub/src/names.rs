@@ -62,12 +62,14 @@ impl Repository {
         format!("models--{}", self.name.replace('/', "--"))
     }
 
+    /// What is wrong with a file or an answer.
+    pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
+        Error::Answer { repository: self.to_string(), file: file.to_owned(), reason }
+    }
+
     /// What fetches it with Hugging Face's own program.
     pub(crate) fn command(&self) -> String {
-        match self.revision.as_str() {
-            "main" => format!("hf download {}", self.name),
-            revision => format!("hf download {} --revision {revision}", self.name),
-        }
+        format!("hf download {}", self.to_string().replace('@', " --revision "))
     }
 }
 
@@ -120,11 +122,18 @@ pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, Stri
     if shards.is_empty() {
         return Err("weight_map is empty".to_owned());
     }
-    match shards.iter().find(|shard| !is_plain(shard) || !shard.ends_with(".safetensors")) {
-        Some(shard) => {
-            let shard: String = shard.chars().take(80).collect();
-            Err(format!("expected names such as model-00001-of-00002.safetensors, got {shard:?}"))
-        }
+    let is_shard = |name: &String| is_plain(name) && name.ends_with(".safetensors");
+    match shards.iter().find(|name| !is_shard(name)) {
         None => Ok(shards),
+        Some(name) => {
+            let name = quoted(name);
+            Err(format!("expected names as model-00001-of-00002.safetensors, got {name}"))
+        }
     }
+}
+
+/// Someone else's text in an error.
+pub(crate) fn quoted(text: &str) -> String {
+    let text: String = text.chars().take(80).collect();
+    format!("{text:?}")
 }

@@ -60,10 +60,10 @@ impl Settings {
     /// The folder that holds all repositories' folders.
     ///
     /// # Errors
-    /// [`Error::Variable`] if nothing says where it is.
+    /// [`Error::Setting`] if nothing says where it is.
     pub(crate) fn cache(&self) -> Result<&Path> {
-        self.cache.as_deref().ok_or_else(|| Error::Variable {
-            name: "HF_HUB_CACHE",
+        self.cache.as_deref().ok_or_else(|| Error::Setting {
+            variable: "HF_HUB_CACHE",
             rule: "is not set, and neither is HOME; set it to the folder for models".to_owned(),
         })
     }
