@@ -22,6 +22,7 @@ pub(crate) enum Found {
 }
 
 pub(crate) struct Cache {
+    pub(crate) repository: Repository,
     /// `models--owner--name`.
     folder: PathBuf,
     /// Where huggingface_hub locks what it writes there.
@@ -30,9 +31,10 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub(crate) fn new(cache: &Path, repository: &Repository) -> Self {
+    pub(crate) fn new(cache: &Path, repository: Repository) -> Self {
         let name = repository.folder_name();
         Self {
+            repository,
             folder: cache.join(&name),
             #[cfg(feature = "fetch")]
             locks: cache.join(".locks").join(&name),
@@ -48,16 +50,13 @@ impl Cache {
     }
 
     /// What is there of the revision that is wanted.
-    pub(crate) fn find(&self, repository: &Repository) -> Result<Found> {
-        let Some(commit) = self.commit(&repository.revision) else {
+    pub(crate) fn find(&self) -> Result<Found> {
+        let Some(commit) = self.commit(&self.repository.revision) else {
             return Ok(Found::Lacks("the model".to_owned()));
         };
         let snapshot = self.snapshot(&commit);
-        let mut needed = vec![CONFIG.to_owned()];
-        match self.shards(repository, &commit)? {
-            Some(shards) => needed.extend(shards),
-            None => needed.push(WEIGHTS.to_owned()),
-        }
+        let mut needed = self.weights(&commit)?;
+        needed.insert(0, CONFIG.to_owned());
         if let Some(file) = needed.into_iter().find(|file| !snapshot.join(file).is_file()) {
             return Ok(Found::Lacks(file));
         }
@@ -77,41 +76,27 @@ impl Cache {
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 
-    /// The parts of a snapshot's weights, if an index and no whole file is there.
-    pub(crate) fn shards(
-        &self,
-        repository: &Repository,
-        commit: &str,
-    ) -> Result<Option<Vec<String>>> {
+    /// The files that hold a snapshot's weights, there or not: one, or what its index names.
+    pub(crate) fn weights(&self, commit: &str) -> Result<Vec<String>> {
         let snapshot = self.snapshot(commit);
         let index = snapshot.join(INDEX);
         if snapshot.join(WEIGHTS).is_file() || !index.is_file() {
-            return Ok(None);
+            return Ok(vec![WEIGHTS.to_owned()]);
         }
         let bytes =
             read_limited(&index, LONGEST_JSON).map_err(Error::io(&index, "read the file"))?;
-        let named = shards(&bytes).map_err(|reason| {
+        let shards = shards(&bytes).map_err(|reason| {
             let place = snapshot.display();
-            repository.answer(INDEX, format!("{reason}; if this lasts, delete {place}"))
+            self.repository.answer(INDEX, format!("{reason}; if this lasts, delete {place}"))
         })?;
-        Ok(Some(named.into_iter().collect()))
+        Ok([INDEX.to_owned()].into_iter().chain(shards).collect())
     }
 
     /// The files of a snapshot and what identifies them.
-    pub(crate) fn files(
-        &self,
-        repository: &Repository,
-        commit: &str,
-    ) -> Result<BTreeMap<String, String>> {
-        let snapshot = self.snapshot(commit);
-        let mut names: Vec<String> = SMALL.map(str::to_owned).into();
-        match self.shards(repository, commit)? {
-            Some(shards) => names.extend(shards.into_iter().chain([INDEX.to_owned()])),
-            None => names.push(WEIGHTS.to_owned()),
-        }
+    pub(crate) fn files(&self, commit: &str) -> Result<BTreeMap<String, String>> {
         let mut files = BTreeMap::new();
-        for name in names {
-            let path = snapshot.join(&name);
+        for name in SMALL.map(str::to_owned).into_iter().chain(self.weights(commit)?) {
+            let path = self.snapshot(commit).join(&name);
             if path.is_file() {
                 let content = identity(&path).map_err(Error::io(&path, "read the file"))?;
                 files.insert(name, content);
@@ -129,6 +114,7 @@ impl Cache {
 /// The name of the blob behind a link, or the SHA-256 of a copy.
 fn identity(path: &Path) -> io::Result<String> {
     if let Ok(target) = fs::read_link(path)
+        && target.parent().is_some_and(|folder| folder.ends_with("blobs"))
         && let Some(blob) = target.file_name().and_then(|name| name.to_str())
     {
         return Ok(blob.to_owned());

@@ -17,10 +17,10 @@ use crate::{Error, Progress, Result};
 /// Fetches what is not there of the wanted revision, and returns its commit.
 pub(crate) fn fetch(
     settings: &Settings,
-    repository: &Repository,
     cache: &Cache,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<String> {
+    let repository = &cache.repository;
     let client = Client::new(settings, repository)?;
     let listing = client.listing()?;
     let commit = listing.sha;
@@ -38,8 +38,8 @@ pub(crate) fn fetch(
     for name in SMALL.into_iter().filter(|name| listed.contains(*name)).chain([weights]) {
         fetch.file(name)?;
     }
-    for shard in cache.shards(repository, &commit)?.unwrap_or_default() {
-        fetch.file(&shard)?;
+    for name in cache.weights(&commit)? {
+        fetch.file(&name)?;
     }
     if !listed.contains(TOKENIZER) {
         cache.note_absent(&commit, TOKENIZER)?;

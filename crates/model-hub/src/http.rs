@@ -44,12 +44,19 @@ pub(crate) struct Announced {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(settings: &'a Settings, repository: &'a Repository) -> Result<Self> {
+        let refuse = |variable, rule| Err(Error::Setting { variable, rule });
         let endpoint: Option<Uri> = settings.endpoint.parse().ok();
         let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-        let endpoint = endpoint.filter(is_http).ok_or_else(|| Error::Setting {
-            variable: "HF_ENDPOINT",
-            rule: format!("expected https://huggingface.co or its like, got {}", settings.endpoint),
-        })?;
+        let Some(endpoint) = endpoint.filter(is_http) else {
+            let got = &settings.endpoint;
+            let rule = format!("expected https://huggingface.co or its like, got {got}");
+            return refuse("HF_ENDPOINT", rule);
+        };
+        let token = settings.token.as_deref().unwrap_or_default();
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let rule = "expected one word of ASCII, here or in the stored file".to_owned();
+            return refuse("HF_TOKEN", rule);
+        }
         // Redirects are followed here, so that the token stays with its server.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -139,12 +146,11 @@ impl<'a> Client<'a> {
         for _ in 0..HOPS {
             let response = self.send(start, &address, file)?;
             let next = self.next(&response, &address, file)?;
-            for (name, value) in response.headers() {
-                if self.is_own(&address)
-                    && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name))
-                {
-                    told.entry(name).or_insert_with(|| value.clone());
-                }
+            let own = self.is_own(&address);
+            // Of a redirect these two are about its own text.
+            let tells = |name| own && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
+            for (name, value) in response.headers().iter().filter(|(name, _)| tells(name)) {
+                told.entry(name).or_insert_with(|| value.clone());
             }
             match next {
                 Some(next) if start.is_some() || self.is_own(&next) => address = next,

@@ -92,42 +92,39 @@ impl Hub {
             return Err(Error::Name { model: model.to_owned(), rule });
         }
         let repository = Repository::parse(model)?;
-        let cache = Cache::new(self.settings.cache()?, &repository);
-        let commit = match cache.find(&repository)? {
+        let cache = Cache::new(self.settings.cache()?, repository);
+        let commit = match cache.find()? {
             Found::Whole(commit) => commit,
             // Whoever reads the tokenizer says what is missing.
             Found::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
-            Found::WithoutTokenizer(_) => {
-                self.fetch(&repository, &cache, "a tokenizer", progress)?
-            }
-            Found::Lacks(what) => self.fetch(&repository, &cache, &what, progress)?,
+            Found::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
+            Found::Lacks(what) => self.fetch(&cache, &what, progress)?,
         };
-        let files = cache.files(&repository, &commit)?;
         let folder = cache.snapshot(&commit);
-        let origin = Some(Origin { repository: repository.name, commit, files });
+        let files = cache.files(&commit)?;
+        let origin = Some(Origin { repository: cache.repository.name, commit, files });
         Ok(Resolved { folder, origin })
     }
 
     /// Fetches into the cache what a snapshot lacks, and returns the commit.
+    #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "nothing is fetched"))]
     fn fetch(
         &self,
-        repository: &Repository,
         cache: &Cache,
         lacking: &str,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<String> {
         #[cfg(feature = "fetch")]
         if self.settings.may_fetch() {
-            return fetch::fetch(&self.settings, repository, cache, progress);
+            return fetch::fetch(&self.settings, cache, progress);
         }
-        let _ = progress;
         let why = match self.settings.offline {
             true => "HF_HUB_OFFLINE forbids to fetch it; unset it, or",
             false => "this program was built without the feature `fetch`;",
         };
         let place = cache.folder().display();
-        let command = repository.command();
+        let command = cache.repository.command();
         let reason = format!("{place} lacks {lacking}, and {why} run `{command}`");
-        Err(Error::Missing { repository: repository.to_string(), reason })
+        Err(Error::Missing { repository: cache.repository.to_string(), reason })
     }
 }

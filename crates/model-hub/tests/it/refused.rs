@@ -66,6 +66,9 @@ fn a_server_that_is_not_there_or_silent() {
     for endpoint in ["huggingface.co", "ftp://huggingface.co", "file:///etc"] {
         assert_holds(&Home::new(endpoint).refusal(NAME), &["HF_ENDPOINT: expected https://"]);
     }
+    let line = Home::new(&url).with("HF_TOKEN", "hf_secret\nhf_other").refusal(NAME);
+    assert_holds(&line, &["HF_TOKEN: expected one word"]);
+    assert!(!line.contains("secret"), "{line}");
 }
 
 #[test]
