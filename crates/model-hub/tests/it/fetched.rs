@@ -171,7 +171,7 @@ fn an_index_brings_its_shards() {
         (
             "model.safetensors.index.json",
             r#"{"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors",
-                "b": "model-00002-of-00002.safetensors", "c": "model-00001-of-00002.safetensors"}}"#,
+               "b": "model-00002-of-00002.safetensors", "c": "model-00001-of-00002.safetensors"}}"#,
         ),
         ("model-00001-of-00002.safetensors", "first"),
         ("model-00002-of-00002.safetensors", "second"),
