@@ -35,7 +35,7 @@ macro_rules! libtorch_tests {
         &[
             "test", "--workspace",
             "--exclude", "bzip2-blocks", "--exclude", "demo-data", "--exclude", "kg-triples",
-            "--exclude", "polyqa-language", "--exclude", "mlqa-eval",
+            "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-hub",
             "--exclude", "polyqa-results", "--exclude", "polyqa-shards",
             "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",
             "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "whole-file",

@@ -1,0 +1,229 @@
+//! A repository's folder in the cache, in the layout of huggingface_hub.
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::names::{
+    CONFIG, INDEX, LONGEST_JSON, Repository, SMALL, TOKENIZER, WEIGHTS, is_commit, shards,
+};
+use crate::{Error, Result};
+
+/// What the cache has of a model.
+pub(crate) enum Found {
+    /// All that its commit holds.
+    Whole(String),
+    /// All but `tokenizer.json`, which the commit may or may not hold.
+    WithoutTokenizer(String),
+    /// Something is missing.
+    Lacks(String),
+}
+
+pub(crate) struct Cache {
+    pub(crate) repository: Repository,
+    /// `models--owner--name`.
+    folder: PathBuf,
+    /// Where huggingface_hub locks what it writes there.
+    #[cfg(feature = "fetch")]
+    locks: PathBuf,
+}
+
+impl Cache {
+    pub(crate) fn new(cache: &Path, repository: Repository) -> Self {
+        let name = repository.folder_name();
+        Self {
+            repository,
+            folder: cache.join(&name),
+            #[cfg(feature = "fetch")]
+            locks: cache.join(".locks").join(&name),
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    /// What is there of the revision that is wanted.
+    pub(crate) fn find(&self) -> Result<Found> {
+        let Some(commit) = self.commit(&self.repository.revision) else {
+            return Ok(Found::Lacks("the model".to_owned()));
+        };
+        let snapshot = self.snapshot(&commit);
+        let mut needed = self.weights(&commit)?;
+        needed.insert(0, CONFIG.to_owned());
+        if let Some(file) = needed.into_iter().find(|file| !snapshot.join(file).is_file()) {
+            return Ok(Found::Lacks(file));
+        }
+        match snapshot.join(TOKENIZER).is_file() || self.absent(&commit, TOKENIZER).exists() {
+            true => Ok(Found::Whole(commit)),
+            false => Ok(Found::WithoutTokenizer(commit)),
+        }
+    }
+
+    /// The commit of a revision, if it is known.
+    fn commit(&self, revision: &str) -> Option<String> {
+        if is_commit(revision) {
+            return Some(revision.to_owned());
+        }
+        let commit = read_limited(&self.folder.join("refs").join(revision), 1024).ok()?;
+        let commit = String::from_utf8(commit).ok()?;
+        Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
+    }
+
+    /// The files that hold a snapshot's weights, there or not: one, or what its index names.
+    pub(crate) fn weights(&self, commit: &str) -> Result<Vec<String>> {
+        let snapshot = self.snapshot(commit);
+        let index = snapshot.join(INDEX);
+        if snapshot.join(WEIGHTS).is_file() || !index.is_file() {
+            return Ok(vec![WEIGHTS.to_owned()]);
+        }
+        let bytes =
+            read_limited(&index, LONGEST_JSON).map_err(Error::io(&index, "read the file"))?;
+        let shards = shards(&bytes).map_err(|reason| {
+            let place = snapshot.display();
+            self.repository.answer(INDEX, format!("{reason}; if this lasts, delete {place}"))
+        })?;
+        Ok([INDEX.to_owned()].into_iter().chain(shards).collect())
+    }
+
+    /// The files of a snapshot and what identifies them.
+    pub(crate) fn files(&self, commit: &str) -> Result<BTreeMap<String, String>> {
+        let mut files = BTreeMap::new();
+        for name in SMALL.map(str::to_owned).into_iter().chain(self.weights(commit)?) {
+            let path = self.snapshot(commit).join(&name);
+            if path.is_file() {
+                let content = identity(&path).map_err(Error::io(&path, "read the file"))?;
+                files.insert(name, content);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The empty file by which the cache knows that a commit lacks a file.
+    fn absent(&self, commit: &str, file: &str) -> PathBuf {
+        self.folder.join(".no_exist").join(commit).join(file)
+    }
+}
+
+/// The name of the blob behind a link, or the SHA-256 of a copy.
+fn identity(path: &Path) -> io::Result<String> {
+    if let Ok(target) = fs::read_link(path)
+        && target.parent().is_some_and(|folder| folder.ends_with("blobs"))
+        && let Some(blob) = target.file_name().and_then(|name| name.to_str())
+    {
+        return Ok(blob.to_owned());
+    }
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+/// A file of at most `limit` bytes.
+fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(read).is_ok_and(|read| read <= limit) {
+        return Ok(bytes);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("has more than {limit} bytes")))
+}
+
+#[cfg(feature = "fetch")]
+mod write {
+    use super::*;
+
+    impl Cache {
+        pub(crate) fn blob(&self, etag: &str) -> PathBuf {
+            self.folder.join("blobs").join(etag)
+        }
+
+        /// Waits until no other process writes this blob; the lock ends with what is returned.
+        /// Where the file system has no locks, nobody else is expected.
+        pub(crate) fn lock(&self, etag: &str) -> Result<File> {
+            let path = self.locks.join(format!("{etag}.lock"));
+            make_folder_of(&path)?;
+            loop {
+                let options = File::options().create(true).truncate(false).write(true).open(&path);
+                let file = options.map_err(Error::io(&path, "lock the file"))?;
+                if lock(&file) {
+                    return Ok(file);
+                }
+            }
+        }
+
+        /// Gives a blob its name in a snapshot.
+        pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
+            let path = self.snapshot(commit).join(file);
+            make_folder_of(&path)?;
+            let linked = link(&path, etag).or_else(|_| {
+                let mut copy = whole_file::WholeFile::create(&path)?;
+                io::copy(&mut File::open(self.blob(etag))?, &mut copy)?;
+                copy.finish()
+            });
+            linked.map_err(Error::io(&path, "make the link"))
+        }
+
+        /// Notes that a commit lacks a file.
+        pub(crate) fn note_absent(&self, commit: &str, file: &str) -> Result<()> {
+            let path = self.absent(commit, file);
+            make_folder_of(&path)?;
+            File::create(&path).map(drop).map_err(Error::io(&path, "write the file"))
+        }
+
+        /// Stores the commit that a branch or tag stands for.
+        pub(crate) fn note_commit(&self, revision: &str, commit: &str) -> Result<()> {
+            if revision == commit || self.commit(revision).as_deref() == Some(commit) {
+                return Ok(());
+            }
+            let path = self.folder.join("refs").join(revision);
+            make_folder_of(&path)?;
+            whole_file::write(&path, commit).map_err(Error::io(&path, "write the file"))
+        }
+    }
+
+    pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))
+    }
+
+    /// Whether the lock is of a file that still has its name: whoever is done may remove it.
+    #[cfg(unix)]
+    fn lock(file: &File) -> bool {
+        use rustix::fs::{FlockOperation, flock};
+        use std::os::unix::fs::MetadataExt;
+        let _ = rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive));
+        file.metadata().map_or(true, |data| data.nlink() > 0)
+    }
+
+    #[cfg(not(unix))]
+    fn lock(_file: &File) -> bool {
+        true
+    }
+
+    /// Links are relative, so that a cache can be moved. A link that leads nowhere gives way.
+    #[cfg(unix)]
+    fn link(path: &Path, etag: &str) -> io::Result<()> {
+        let target = Path::new("../../blobs").join(etag);
+        match std::os::unix::fs::symlink(&target, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path)?;
+                std::os::unix::fs::symlink(&target, path)
+            }
+            made => made,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn link(_path: &Path, _etag: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(feature = "fetch")]
+pub(crate) use write::make_folder_of;

@@ -1,0 +1,255 @@
+//! The requests: the only code here that speaks to a network.
+use std::io::Read;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::http::header::{CONTENT_LENGTH, ETAG};
+use ureq::http::{HeaderMap, Response, Uri};
+use ureq::{Agent, Body};
+
+use crate::names::{LONGEST_JSON, Repository, is_blob, quoted};
+use crate::settings::Settings;
+use crate::{Error, Result};
+
+/// What errors name where no file is meant.
+pub(crate) const LIST: &str = "the list of files";
+
+/// Redirects that are followed at most.
+const HOPS: usize = 10;
+
+pub(crate) struct Client<'a> {
+    agent: Agent,
+    settings: &'a Settings,
+    repository: &'a Repository,
+    endpoint: Uri,
+}
+
+/// A revision's commit and its files.
+#[derive(Deserialize)]
+pub(crate) struct Listing {
+    pub(crate) sha: String,
+    pub(crate) siblings: Vec<Sibling>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Sibling {
+    pub(crate) rfilename: String,
+}
+
+/// What the server announces of a file.
+pub(crate) struct Announced {
+    pub(crate) etag: String,
+    pub(crate) size: u64,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(settings: &'a Settings, repository: &'a Repository) -> Result<Self> {
+        let refuse = |variable, rule| Err(Error::Setting { variable, rule });
+        let endpoint: Option<Uri> = settings.endpoint.parse().ok();
+        let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+        let Some(endpoint) = endpoint.filter(is_http) else {
+            let got = &settings.endpoint;
+            let rule = format!("expected https://huggingface.co or its like, got {got}");
+            return refuse("HF_ENDPOINT", rule);
+        };
+        let token = settings.token.as_deref().unwrap_or_default();
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let rule = "expected one word of ASCII, here or in the stored file".to_owned();
+            return refuse("HF_TOKEN", rule);
+        }
+        // Redirects are followed here, so that the token stays with its server.
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_resolve(Some(Duration::from_secs(30)))
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(settings.timeout))
+            .timeout_per_read(Some(settings.timeout))
+            .user_agent(concat!("polyqa-hub/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: agent.into(), settings, repository, endpoint })
+    }
+
+    /// Asks for the commit and the files of the revision.
+    pub(crate) fn listing(&self) -> Result<Listing> {
+        let Repository { name, revision } = self.repository;
+        let revision = revision.replace('/', "%2F");
+        let path = format!("api/models/{name}/revision/{revision}");
+        let (mut response, _) = self.follow(Some(0), &path, LIST)?;
+        let limited = response.body_mut().with_config().limit(LONGEST_JSON);
+        let bytes = limited.read_to_vec().map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(limit) => {
+                self.answer(LIST, format!("expected JSON of at most {limit} bytes"))
+            }
+            error => self.network(LIST, error.to_string()),
+        })?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            self.answer(LIST, format!("expected JSON with `sha` and `siblings`: {error}"))
+        })
+    }
+
+    /// Asks what a file of a commit holds.
+    pub(crate) fn announced(&self, commit: &str, file: &str) -> Result<Announced> {
+        let (_, told) = self.follow(None, &self.path(commit, file), file)?;
+        let text = |name| header(&told, name);
+        let etag = text("x-linked-etag").or(text("etag")).unwrap_or_default();
+        let etag = etag.trim_start_matches("W/").trim_matches('"');
+        let size = text("x-linked-size").or(text("content-length")).unwrap_or_default();
+        let came = text("x-repo-commit").unwrap_or(commit);
+        match size.parse() {
+            Ok(size) if is_blob(etag) && came == commit => {
+                Ok(Announced { etag: etag.into(), size })
+            }
+            _ => {
+                let got = [etag, size, came].map(quoted).join(", ");
+                Err(self
+                    .answer(file, format!("expected ETag, size and commit {commit}, got {got}")))
+            }
+        }
+    }
+
+    /// A file's content from byte `start` on, or from its beginning where the server gives no
+    /// parts: the second value is the first byte that comes.
+    pub(crate) fn content(
+        &self,
+        commit: &str,
+        file: &str,
+        start: u64,
+        size: u64,
+    ) -> Result<(impl Read + use<>, u64)> {
+        let (response, _) = self.follow(Some(start), &self.path(commit, file), file)?;
+        let from = if response.status() == 206 { start } else { 0 };
+        let range = header(response.headers(), "content-range").unwrap_or_default();
+        if response.status() == 206 && !continues(range, start, size) {
+            let reason =
+                format!("expected the part from byte {start} of {size} on, got {}", quoted(range));
+            return Err(self.answer(file, reason));
+        }
+        Ok((response.into_body().into_reader(), from))
+    }
+
+    fn path(&self, commit: &str, file: &str) -> String {
+        format!("{}/resolve/{commit}/{file}", self.repository.name)
+    }
+
+    /// Follows redirects to the content from byte `start` on, or for headers alone those that stay
+    /// with the endpoint. What another server says names nothing in the cache: the headers are the
+    /// endpoint's own, each as it first came.
+    fn follow(
+        &self,
+        start: Option<u64>,
+        path: &str,
+        file: &str,
+    ) -> Result<(Response<Body>, HeaderMap)> {
+        let mut address = format!("{}/{path}", self.settings.endpoint);
+        let mut told = HeaderMap::new();
+        for _ in 0..HOPS {
+            let response = self.send(start, &address, file)?;
+            let next = self.next(&response, &address, file)?;
+            let own = self.is_own(&address);
+            // Of a redirect these two are about its own text.
+            let tells = |name| own && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
+            for (name, value) in response.headers().iter().filter(|(name, _)| tells(name)) {
+                told.entry(name).or_insert_with(|| value.clone());
+            }
+            match next {
+                Some(next) if start.is_some() || self.is_own(&next) => address = next,
+                _ => return Ok((response, told)),
+            }
+        }
+        Err(self.answer(file, format!("the server redirects more than {HOPS} times")))
+    }
+
+    /// Sends one request, with the token where it goes to the endpoint.
+    fn send(&self, start: Option<u64>, address: &str, file: &str) -> Result<Response<Body>> {
+        let mut request = match start {
+            None => self.agent.head(address),
+            Some(_) => self.agent.get(address),
+        };
+        request = request.header("accept-encoding", "identity");
+        if let Some(start @ 1..) = start {
+            request = request.header("range", format!("bytes={start}-"));
+        }
+        let own = self.is_own(address);
+        if let Some(token) = self.settings.token.as_ref().filter(|_| own) {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let response = request.call().map_err(|error| self.network(file, error.to_string()))?;
+        let status = response.status().as_u16();
+        if matches!(status, 200 | 206 | 300..=399) {
+            return Ok(response);
+        }
+        let is_gated = header(response.headers(), "x-error-code") == Some("GatedRepo");
+        let advice = match own {
+            true => self.advice(status, is_gated),
+            false => "another server has the content; run the command again".to_owned(),
+        };
+        let repository = self.repository.to_string();
+        Err(Error::Refused { repository, file: file.to_owned(), status, advice })
+    }
+
+    /// Where a response redirects to.
+    fn next(&self, response: &Response<Body>, from: &str, file: &str) -> Result<Option<String>> {
+        if !response.status().is_redirection() {
+            return Ok(None);
+        }
+        let to = header(response.headers(), "location").unwrap_or_default();
+        let (scheme, rest) = from.split_once("://").unwrap_or_default();
+        let host = rest.split('/').next().unwrap_or_default();
+        let next = match to.starts_with('/') && !to.starts_with("//") {
+            true => format!("{scheme}://{host}{to}"),
+            false => to.to_owned(),
+        };
+        if next.starts_with("https://") || (scheme == "http" && next.starts_with("http://")) {
+            return Ok(Some(next));
+        }
+        Err(self.answer(file, format!("expected a redirect to https://, got {}", quoted(to))))
+    }
+
+    /// Whether an address is the endpoint's: what it answers is the hub's word, and the token may
+    /// go there.
+    fn is_own(&self, address: &str) -> bool {
+        address.parse().is_ok_and(|uri: Uri| {
+            uri.scheme() == self.endpoint.scheme() && uri.authority() == self.endpoint.authority()
+        })
+    }
+
+    fn advice(&self, status: u16, is_gated: bool) -> String {
+        let page = format!("{}/{}", self.settings.endpoint, self.repository.name);
+        let names = "check the name and the revision; no folder of this name is here either";
+        match status {
+            401 if !is_gated && self.settings.token.is_some() => {
+                format!("{names}; the token was not accepted, set HF_TOKEN to another")
+            }
+            401 if !is_gated => format!("{names}; for a private repository set HF_TOKEN"),
+            401 | 403 => format!(
+                "accept the terms at {page} in a browser, and set HF_TOKEN to a token of that \
+                 account that may read the repository"
+            ),
+            404 => format!("{names}; the repository would be {page}"),
+            429 => "too many requests; wait some minutes, or set HF_TOKEN".to_owned(),
+            500.. => "try again later".to_owned(),
+            _ => format!("check HF_ENDPOINT, which is {}", self.settings.endpoint),
+        }
+    }
+
+    pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
+        self.repository.answer(file, reason)
+    }
+
+    pub(crate) fn network(&self, file: &str, problem: String) -> Error {
+        let repository = self.repository.to_string();
+        Error::Network { repository, file: file.to_owned(), problem }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether a Content-Range begins at `start` of a file of `size` bytes.
+fn continues(range: &str, start: u64, size: u64) -> bool {
+    let rest = range.strip_prefix(&format!("bytes {start}-"));
+    let total = rest.and_then(|rest| rest.split_once('/')).map(|(_, total)| total);
+    total.is_some_and(|total| total == "*" || total.parse() == Ok(size))
+}

@@ -1,0 +1,130 @@
+#![doc = include_str!("../README.md")]
+
+mod cache;
+mod error;
+#[cfg(feature = "fetch")]
+mod fetch;
+#[cfg(feature = "fetch")]
+mod http;
+mod names;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cache::{Cache, Found};
+use crate::names::Repository;
+use crate::settings::Settings;
+
+pub use error::Error;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Where models are looked for and fetched from.
+pub struct Hub {
+    settings: Settings,
+}
+
+/// A model's folder and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resolved {
+    /// The folder with `config.json`, the weights and the tokenizer's files.
+    pub folder: PathBuf,
+    /// What it was fetched as; `None` where the user named a folder.
+    pub origin: Option<Origin>,
+}
+
+/// What identifies the files of a repository, for a run to record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The repository as the user named it, as in `deepset/xlm-roberta-base-squad2`.
+    pub repository: String,
+    /// The commit: 40 hex digits.
+    pub commit: String,
+    /// Names of files, and what the cache knows their content by: the SHA-256 in hex digits of
+    /// large files, as of weights, and git's blob id of the others. Both come from the server;
+    /// the first was compared with the content by whoever fetched it.
+    pub files: BTreeMap<String, String>,
+}
+
+/// How far a file has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The file's name in the repository.
+    pub file: &'a str,
+    /// Bytes that are on the disk.
+    pub done: u64,
+    /// Bytes of the whole file.
+    pub total: u64,
+}
+
+impl Hub {
+    /// Takes the settings from the environment: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`,
+    /// `HF_TOKEN`, `HF_HUB_OFFLINE` and what else the table of this crate's first page lists.
+    pub fn from_env() -> Self {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    /// The same with another environment: `variable` gives the value of each name that is set.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        Self { settings: Settings::read(variable) }
+    }
+
+    /// The folder of a model: `model` itself where it is a folder, else the snapshot of the
+    /// repository `owner/name`, `name` or either with `@revision`. A snapshot in the cache is taken
+    /// without a request; otherwise what it lacks is fetched, and `progress` is called for every
+    /// piece of a file.
+    ///
+    /// # Errors
+    /// [`Error`]: `model` is neither, the cache cannot be read or written, the network is needed
+    /// and forbidden or fails, the server refuses, what it sends is not what it announced, or the
+    /// repository has no safetensors weights.
+    pub fn resolve(&self, model: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved> {
+        let path = Path::new(model);
+        if path.is_dir() {
+            return Ok(Resolved { folder: path.to_owned(), origin: None });
+        }
+        if path.exists() {
+            let rule = "is a file; give the folder that holds it";
+            return Err(Error::Name { model: model.to_owned(), rule });
+        }
+        let repository = Repository::parse(model)?;
+        let cache = Cache::new(self.settings.cache()?, repository);
+        let commit = match cache.find()? {
+            Found::Whole(commit) => commit,
+            // Whoever reads the tokenizer says what is missing.
+            Found::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
+            Found::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
+            Found::Lacks(what) => self.fetch(&cache, &what, progress)?,
+        };
+        let folder = cache.snapshot(&commit);
+        let files = cache.files(&commit)?;
+        let origin = Some(Origin { repository: cache.repository.name, commit, files });
+        Ok(Resolved { folder, origin })
+    }
+
+    /// Fetches into the cache what a snapshot lacks, and returns the commit.
+    #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "nothing is fetched"))]
+    fn fetch(
+        &self,
+        cache: &Cache,
+        lacking: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<String> {
+        #[cfg(feature = "fetch")]
+        if self.settings.may_fetch() {
+            return fetch::fetch(&self.settings, cache, progress);
+        }
+        let why = match self.settings.offline {
+            true => "HF_HUB_OFFLINE forbids to fetch it; unset it, or",
+            false => "this program was built without the feature `fetch`;",
+        };
+        let place = cache.folder().display();
+        let command = cache.repository.command();
+        let reason = format!("{place} lacks {lacking}, and {why} run `{command}`");
+        Err(Error::Missing { repository: cache.repository.to_string(), reason })
+    }
+}

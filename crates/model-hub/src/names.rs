@@ -1,0 +1,139 @@
+//! Names that come from a user or a server, checked before they become parts of paths.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+
+/// What belongs to a model besides its weights. With those above and the index's shards these are
+/// all the names that are ever written.
+pub(crate) const SMALL: [&str; 7] = [
+    CONFIG,
+    TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
+];
+
+/// Bytes of a JSON answer or an index that are read at most.
+pub(crate) const LONGEST_JSON: u64 = 16 << 20;
+
+/// A repository's name and the revision that is wanted.
+pub(crate) struct Repository {
+    /// `owner/name`, or `name`.
+    pub(crate) name: String,
+    /// A branch, a tag or a commit.
+    pub(crate) revision: String,
+}
+
+impl Repository {
+    pub(crate) fn parse(model: &str) -> Result<Self> {
+        let refuse = |rule| Err(Error::Name { model: model.to_owned(), rule });
+        let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
+        let segments: Vec<&str> = name.split('/').collect();
+        // What huggingface_hub takes too; `--` stands for `/` in names of folders.
+        let good = segments.len() <= 2
+            && name.len() <= 96
+            && segments.iter().all(|segment| is_plain(segment) && !segment.ends_with(['.', '-']))
+            && !["..", "--"].iter().any(|part| name.contains(part))
+            && !name.ends_with(".git");
+        if !good {
+            return refuse(
+                "is neither an existing folder nor a repository's name, `owner/name` of letters, \
+                 digits, `.`, `_` and `-`",
+            );
+        }
+        if revision.len() > 128 || !revision.split('/').all(is_plain) || revision.contains("..") {
+            return refuse("what follows `@` must be a branch, a tag or a commit");
+        }
+        Ok(Self { name: name.to_owned(), revision: revision.to_owned() })
+    }
+
+    /// The name of its folder in the cache.
+    pub(crate) fn folder_name(&self) -> String {
+        format!("models--{}", self.name.replace('/', "--"))
+    }
+
+    /// What is wrong with a file or an answer.
+    pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
+        Error::Answer { repository: self.to_string(), file: file.to_owned(), reason }
+    }
+
+    /// What fetches it with Hugging Face's own program.
+    pub(crate) fn command(&self) -> String {
+        format!("hf download {}", self.to_string().replace('@', " --revision "))
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.revision.as_str() {
+            "main" => f.write_str(&self.name),
+            revision => write!(f, "{}@{revision}", self.name),
+        }
+    }
+}
+
+/// Letters, digits, `.`, `_` and `-`, beginning with none of `.` and `-`.
+fn is_plain(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !text.is_empty() && !text.starts_with(['.', '-']) && text.bytes().all(allowed)
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether this is a whole commit.
+pub(crate) fn is_commit(text: &str) -> bool {
+    is_hex(text, 40)
+}
+
+/// Whether an ETag is the SHA-256 of the content.
+#[cfg(feature = "fetch")]
+pub(crate) fn is_sha256(etag: &str) -> bool {
+    is_hex(etag, 64)
+}
+
+/// Whether an ETag can be the name of a blob; `.lock` and `.incomplete` are put behind it.
+#[cfg(feature = "fetch")]
+pub(crate) fn is_blob(etag: &str) -> bool {
+    is_plain(etag) && !etag.contains('.') && etag.len() <= 128
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The files that an index of weights names, or what is wrong with it.
+pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, String> {
+    let index: Index = serde_json::from_slice(index)
+        .map_err(|error| format!("expected an index of weights with `weight_map`: {error}"))?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    if shards.is_empty() {
+        return Err("weight_map is empty".to_owned());
+    }
+    let is_shard = |name: &String| is_plain(name) && name.ends_with(".safetensors");
+    match shards.iter().find(|name| !is_shard(name)) {
+        None => Ok(shards),
+        Some(name) => {
+            let name = quoted(name);
+            Err(format!("expected names as model-00001-of-00002.safetensors, got {name}"))
+        }
+    }
+}
+
+/// Someone else's text in an error.
+pub(crate) fn quoted(text: &str) -> String {
+    let text: String = text.chars().take(80).collect();
+    format!("{text:?}")
+}

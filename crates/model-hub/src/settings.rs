@@ -1,0 +1,80 @@
+//! What the environment says, as huggingface_hub reads it.
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// Everything that the environment decides.
+#[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "some is for fetching alone"))]
+pub(crate) struct Settings {
+    cache: Option<PathBuf>,
+    /// Without a slash at its end.
+    pub(crate) endpoint: String,
+    pub(crate) token: Option<String>,
+    pub(crate) offline: bool,
+    /// The longest wait for an answer or a piece of one.
+    pub(crate) timeout: Duration,
+}
+
+impl Settings {
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &str| {
+            let value = variable(name)?.into_string().ok()?;
+            Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+        };
+        let user = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
+        let path = |name: &str| {
+            let path = PathBuf::from(variable(name)?);
+            match (path.strip_prefix("~"), &user) {
+                (Ok(below), Some(user)) => Some(user.join(below)),
+                _ => Some(path),
+            }
+        };
+        let home = path("HF_HOME")
+            .or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface")))
+            .or_else(|| Some(user.as_ref()?.join(".cache/huggingface")));
+        let below = |name: &str| home.as_ref().map(|home| home.join(name));
+        let token_file = path("HF_TOKEN_PATH").or_else(|| below("token"));
+        let stored = || first_line(&token_file?);
+        let is_true = |value: String| {
+            matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
+        };
+        let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
+        Self {
+            cache: path("HF_HUB_CACHE").or_else(|| below("hub")),
+            endpoint: text("HF_ENDPOINT")
+                .unwrap_or_else(|| "https://huggingface.co".to_owned())
+                .trim_end_matches('/')
+                .to_owned(),
+            token: text("HF_TOKEN").or_else(stored),
+            offline: text("HF_HUB_OFFLINE")
+                .or_else(|| text("TRANSFORMERS_OFFLINE"))
+                .is_some_and(is_true),
+            timeout: Duration::from_secs(seconds.filter(|&seconds| seconds > 0).unwrap_or(30)),
+        }
+    }
+
+    /// The folder that holds all repositories' folders.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if nothing says where it is.
+    pub(crate) fn cache(&self) -> Result<&Path> {
+        self.cache.as_deref().ok_or_else(|| Error::Setting {
+            variable: "HF_HUB_CACHE",
+            rule: "is not set, and neither is HOME; set it to the folder for models".to_owned(),
+        })
+    }
+
+    pub(crate) fn may_fetch(&self) -> bool {
+        cfg!(feature = "fetch") && !self.offline
+    }
+}
+
+/// The token that `hf auth login` stored, if there is one.
+fn first_line(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())
+}

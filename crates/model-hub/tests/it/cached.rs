@@ -1,0 +1,163 @@
+//! Folders, names and caches, without a server.
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use model_hub::{Hub, Resolved};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn hub(variables: &[(&str, &Path)]) -> Hub {
+    Hub::from_variables(|name| {
+        let offline = (name == "HF_HUB_OFFLINE").then(|| OsString::from("1"));
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_os_str().to_owned()).or(offline)
+    })
+}
+
+fn resolve(hub: &Hub, model: &str) -> Result<Resolved, String> {
+    hub.resolve(model, &mut |_| ()).map_err(|error| error.to_string())
+}
+
+/// A snapshot of plain files, as Python makes it where there are no links.
+fn snapshot(cache: &Path, name: &str, files: &[&str]) {
+    let folder = cache.join(format!("models--{name}"));
+    let snapshot = folder.join("snapshots").join(COMMIT);
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::create_dir_all(folder.join("refs")).unwrap();
+    fs::write(folder.join("refs/main"), COMMIT).unwrap();
+    for file in files {
+        fs::write(snapshot.join(file), "{}").unwrap();
+    }
+}
+
+#[test]
+fn a_folder_wins() {
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&[("HF_HUB_CACHE", cache.path())]);
+    let folder = cache.path().join("model");
+    fs::create_dir(&folder).unwrap();
+    let model = folder.to_str().unwrap();
+    let expected = Resolved { folder: folder.clone(), origin: None };
+    assert_eq!(resolve(&hub, model).unwrap(), expected);
+
+    // Also one whose name could be a repository's.
+    snapshot(cache.path(), "src", &["config.json", "model.safetensors", "tokenizer.json"]);
+    assert_eq!(resolve(&hub, "src").unwrap().folder, Path::new("src"));
+
+    fs::write(folder.join("model.safetensors"), "").unwrap();
+    let line = resolve(&hub, folder.join("model.safetensors").to_str().unwrap()).unwrap_err();
+    assert!(line.contains("is a file; give the folder"), "{line}");
+}
+
+#[test]
+fn names_are_checked() {
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&[("HF_HUB_CACHE", cache.path())]);
+    let long = "a".repeat(97);
+    for model in [
+        "",
+        ".",
+        "..",
+        "/",
+        "a/b/c",
+        "a/",
+        "/a",
+        "../a",
+        "a/..",
+        "a--b",
+        "a..b",
+        "-a",
+        ".a",
+        "a-",
+        "a.",
+        "a b",
+        "a\\b",
+        "ä",
+        "a\0",
+        "a.git",
+        "./runs/model",
+        "a/b/",
+        "a?b",
+        "a%2fb",
+        &long,
+    ] {
+        let line = resolve(&hub, model).map(|found| found.folder);
+        // Folders that are there.
+        if Path::new(model).is_dir() {
+            assert_eq!(line.unwrap(), Path::new(model));
+            continue;
+        }
+        let line = line.unwrap_err();
+        assert!(line.contains("neither an existing folder nor"), "{model:?}: {line}");
+    }
+    for revision in ["", "..", "a/../b", "a//b", "/a", "a/", "a b", ".a", "a@b", "a\\b"] {
+        let line = resolve(&hub, &format!("a/b@{revision}")).unwrap_err();
+        assert!(line.contains("must be a branch, a tag or a commit"), "{revision:?}: {line}");
+    }
+}
+
+#[test]
+fn offline_needs_the_cache() {
+    let home = tempfile::tempdir().unwrap();
+    let cache = home.path().join("hub");
+    let hub = hub(&[("HF_HOME", home.path())]);
+    let line = resolve(&hub, "a/b@v1").unwrap_err();
+    for part in ["a/b@v1: ", "models--a--b lacks the model", "hf download a/b --revision v1"] {
+        assert!(line.contains(part), "{line}");
+    }
+    #[cfg(feature = "fetch")]
+    assert!(line.contains("HF_HUB_OFFLINE"), "{line}");
+
+    snapshot(&cache, "a--b", &["config.json", "pytorch_model.bin"]);
+    let line = resolve(&hub, "a/b").unwrap_err();
+    assert!(line.contains("lacks model.safetensors"), "{line}");
+    assert!(line.contains("`hf download a/b`"), "{line}");
+
+    // Whoever reads it says that there is no tokenizer.
+    snapshot(&cache, "a--b", &["model.safetensors"]);
+    let resolved = resolve(&hub, "a/b").unwrap();
+    assert_eq!(resolved.folder, cache.join("models--a--b/snapshots").join(COMMIT));
+    let files = resolved.origin.unwrap().files;
+    assert!(files.keys().eq(["config.json", "model.safetensors"]));
+    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert!(files.values().all(|value| value == digest), "{files:?}");
+
+    // Parts are needed all.
+    snapshot(&cache, "c", &["config.json", "tokenizer.json"]);
+    let index = cache.join("models--c/snapshots").join(COMMIT).join("model.safetensors.index.json");
+    fs::write(index, r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#).unwrap();
+    snapshot(&cache, "c", &["1.safetensors"]);
+    assert!(resolve(&hub, "c").unwrap_err().contains("lacks 2.safetensors"));
+    snapshot(&cache, "c", &["2.safetensors"]);
+    assert_eq!(resolve(&hub, "c").unwrap().origin.unwrap().files.len(), 5);
+}
+
+#[test]
+fn the_cache_is_where_python_has_it() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |place: &str| {
+        let files = ["config.json", "model.safetensors", "tokenizer.json"];
+        snapshot(&home.path().join(place), "a--b", &files);
+        home.path().join(place)
+    };
+    let found = |variables: &[(&str, &Path)]| {
+        let folder = resolve(&hub(variables), "a/b").unwrap().folder;
+        folder.ancestors().nth(3).unwrap().to_owned()
+    };
+    let empty = Path::new("");
+    let user = ("HOME", home.path());
+    let standard = at(".cache/huggingface/hub");
+    assert_eq!(found(&[user]), standard);
+    assert_eq!(found(&[user, ("HF_HOME", empty), ("HF_HUB_CACHE", empty)]), standard);
+    let expected = at("xdg/huggingface/hub");
+    let xdg = ("XDG_CACHE_HOME", &*home.path().join("xdg"));
+    assert_eq!(found(&[user, xdg]), expected);
+    let expected = at("other/hub");
+    let other = ("HF_HOME", &*home.path().join("other"));
+    assert_eq!(found(&[user, xdg, other]), expected);
+    let cache = at("cache");
+    assert_eq!(found(&[other, ("HF_HUB_CACHE", &cache)]), cache);
+    assert_eq!(found(&[user, ("HF_HUB_CACHE", Path::new("~/cache"))]), cache);
+    assert!(resolve(&hub(&[]), "a/b").unwrap_err().contains("HF_HUB_CACHE"));
+}

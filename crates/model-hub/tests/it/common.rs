@@ -1,0 +1,287 @@
+//! A server with one repository, and hubs whose cache is a folder of the test's own.
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use model_hub::{Error, Hub, Resolved};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+pub const NAME: &str = "deepset/tiny";
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+/// Where `COMMIT` lies in the cache.
+pub const SNAPSHOT: &str =
+    "models--deepset--tiny/snapshots/0123456789abcdef0123456789abcdef01234567";
+pub const WEIGHTS: &str = "model.safetensors";
+
+/// A request as the server saw it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    /// Names in lower case.
+    pub headers: HashMap<String, String>,
+}
+
+impl Request {
+    /// The file that is asked for, if it is one.
+    pub fn file(&self) -> Option<&str> {
+        self.path.contains("/resolve/").then(|| self.path.rsplit('/').next())?
+    }
+}
+
+/// What the server answers.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Bytes of the body after which the connection is closed.
+    pub cut: Option<usize>,
+    /// Whether nothing comes after them and the connection stays.
+    pub hangs: bool,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, body: body.into(), ..Self::default() }
+    }
+
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.retain(|(old, _)| old != name);
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+}
+
+/// The files of a repository.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+pub fn files(files: &[(&str, &str)]) -> Files {
+    files.iter().map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).collect()
+}
+
+pub fn weights() -> Vec<u8> {
+    (0..300_000_u32).map(|number| (number % 251) as u8).collect()
+}
+
+/// A model's files and some that are nobody's business.
+pub fn model() -> Files {
+    let mut files = files(&[
+        ("config.json", "{}"),
+        ("tokenizer.json", "{\"a\": 1}"),
+        ("tokenizer_config.json", "{\"b\": 1}"),
+        ("pytorch_model.bin", "pickle"),
+        ("README.md", "# tiny"),
+        ("run.py", "import os"),
+    ]);
+    files.insert(WEIGHTS.into(), weights());
+    files
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// The ETag: SHA-256 of weights, else 40 digits as git's.
+pub fn etag(name: &str, bytes: &[u8]) -> String {
+    let mut digest = sha256(bytes);
+    if !name.ends_with(".safetensors") {
+        digest.truncate(40);
+    }
+    digest
+}
+
+pub fn listing(commit: &str, names: impl IntoIterator<Item = impl AsRef<str>>) -> Reply {
+    let names = names.into_iter();
+    let names: Vec<String> =
+        names.map(|name| format!("{{\"rfilename\": {:?}}}", name.as_ref())).collect();
+    Reply::new(
+        200,
+        format!("{{\"id\": {NAME:?}, \"sha\": {commit:?}, \"siblings\": [{}]}}", names.join(", ")),
+    )
+}
+
+/// What the hub would answer.
+pub fn answer(files: &Files, request: &Request) -> Reply {
+    if let Some(rest) = request.path.strip_prefix(&format!("/api/models/{NAME}/revision/")) {
+        return match rest {
+            "main" | "v1" | "refs%2Fpr%2F1" | COMMIT => listing(COMMIT, files.keys()),
+            _ => Reply::new(404, "").with("X-Error-Code", "RevisionNotFound"),
+        };
+    }
+    let file = [COMMIT, "main"]
+        .iter()
+        .find_map(|revision| request.path.strip_prefix(&format!("/{NAME}/resolve/{revision}/")));
+    let Some((name, bytes)) = file.and_then(|name| files.get_key_value(name)) else {
+        let reply = Reply::new(404, "").with("X-Error-Code", "EntryNotFound");
+        return reply.with("X-Repo-Commit", COMMIT);
+    };
+    let start = request
+        .headers
+        .get("range")
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let etag = etag(name, bytes);
+    let linked = match etag.len() {
+        64 => "X-Linked-ETag",
+        _ => "ETag",
+    };
+    let reply = match start {
+        None => Reply::new(200, bytes.clone()),
+        Some(start) => Reply::new(206, &bytes[start..])
+            .with("Content-Range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len())),
+    };
+    reply.with("X-Repo-Commit", COMMIT).with(linked, format!("\"{etag}\""))
+}
+
+pub struct Server {
+    pub url: String,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Server {
+    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let answer = Arc::new(answer);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let log = Arc::clone(&log);
+                let answer = Arc::clone(&answer);
+                thread::spawn(move || serve(stream, &log, &*answer));
+            }
+        });
+        Self { url, seen }
+    }
+
+    /// A server that holds these files.
+    pub fn of(files: Files) -> Self {
+        Self::start(move |request| answer(&files, request))
+    }
+
+    /// The same, but for what `change` makes of an answer.
+    pub fn changed(
+        files: Files,
+        change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(move |request| change(request, answer(&files, request)))
+    }
+
+    pub fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// How often the content of a file was asked for.
+    pub fn contents(&self, file: &str) -> usize {
+        let is_it = |request: &&Request| request.method == "GET" && request.file() == Some(file);
+        self.seen().iter().filter(is_it).count()
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    log: &Mutex<Vec<Request>>,
+    answer: &dyn Fn(&Request) -> Reply,
+) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let first = lines.next()?.ok()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let headers = lines
+        .map_while(|line| line.ok().filter(|line| !line.is_empty()))
+        .filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_ascii_lowercase(), value.to_owned()))
+        })
+        .collect();
+    let request = Request { method, path, headers };
+    log.lock().unwrap().push(request.clone());
+    let reply = answer(&request);
+    let mut head = format!("HTTP/1.1 {} .\r\nConnection: close\r\n", reply.status);
+    if !reply.headers.iter().any(|(name, _)| name == "Content-Length") {
+        head += &format!("Content-Length: {}\r\n", reply.body.len());
+    }
+    for (name, value) in &reply.headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
+    if request.method != "HEAD" {
+        let end = reply.cut.unwrap_or(reply.body.len());
+        stream.write_all(&reply.body[..end]).ok()?;
+        if reply.hangs {
+            // Until the other side gives up.
+            let _ = stream.read(&mut [0; 1]);
+        }
+    }
+    Some(())
+}
+
+/// A cache and the variables of a hub that uses it.
+pub struct Home {
+    folder: TempDir,
+    variables: HashMap<String, OsString>,
+}
+
+impl Home {
+    pub fn new(endpoint: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let home = Self { variables: HashMap::new(), folder };
+        let cache = home.cache();
+        home.with("HF_HUB_CACHE", cache)
+            .with("HF_ENDPOINT", endpoint)
+            .with("HF_HUB_DOWNLOAD_TIMEOUT", "10")
+    }
+
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn hub(&self) -> Hub {
+        Hub::from_variables(|name| self.variables.get(name).cloned())
+    }
+
+    pub fn resolve(&self, model: &str) -> Result<Resolved, Error> {
+        self.hub().resolve(model, &mut |_| ())
+    }
+
+    /// The error's line.
+    pub fn refusal(&self, model: &str) -> String {
+        let line = self.resolve(model).unwrap_err().to_string();
+        assert!(!line.contains('\n'), "{line}");
+        line
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.folder.path().join("hub")
+    }
+
+    pub fn blob(&self, name: &str) -> PathBuf {
+        self.cache().join("models--deepset--tiny/blobs").join(name)
+    }
+
+    /// All files and links below the home, sorted, locks aside.
+    pub fn tree(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        walk(self.folder.path(), self.folder.path(), &mut found);
+        found.retain(|path| !path.ends_with(".lock"));
+        found.sort();
+        found
+    }
+}
+
+fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() && !path.is_symlink() {
+            true => walk(root, &path, found),
+            false => found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
+        }
+    }
+}
