@@ -6,6 +6,7 @@ use whole_file::cli;
 
 mod answer;
 mod doctor;
+mod model;
 mod show;
 mod train;
 
