@@ -233,7 +233,8 @@ fn squad2(args: &Args) -> Result<(), Stop> {
         dataset.check_answers()?;
     }
     let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
-    let predictions = Predictions::read(&args.predictions)?;
+    let (predictions, own) = Predictions::read_with_odds(&args.predictions)?;
+    let odds = odds.or(own);
     let score = score_squad2(&dataset, &predictions, odds.as_ref(), args.null_threshold)?;
     for id in &score.unanswered {
         say(&format!("Missing prediction for {id}"));
