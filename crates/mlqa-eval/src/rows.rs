@@ -51,7 +51,7 @@ impl Form {
     /// # Errors
     /// [`Error::Json`]; [`Error::Content`] for rows that are not read.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let error = match parse_json(text, path, squad::EXPECTED) {
+        let error = match parse_json(text, path, EXPECTED) {
             Ok(file) => return Ok(Self::Squad(file)),
             Err(error) => error,
         };

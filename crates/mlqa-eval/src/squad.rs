@@ -27,10 +27,6 @@ use crate::Error;
 use crate::files::{in_order, write_whole};
 use crate::rows::Form;
 
-pub(crate) const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
-    \"paragraphs\": [{\"context\": \"…\", \"qas\": [{\"id\": \"…\", \"question\": \"…\", \
-    \"answers\": [{\"text\": \"…\", \"answer_start\": 0}]}]}]}]}";
-
 /// A file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct File {

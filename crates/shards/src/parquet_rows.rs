@@ -6,7 +6,9 @@ use std::path::Path;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
+use serde_json::{Map, Value};
 
 use crate::shards::LONGEST_LINE;
 
@@ -28,10 +30,13 @@ impl ParquetRows {
     }
 
     /// Appends the next row to `line`, its columns as members in their order by name, and a line
-    /// end; `false` where there is no row.
+    /// end; `false` where there is no row. Columns of bytes that are not marked as text are left
+    /// out: JSON has no form for them.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
         let Some(row) = guarded(|| self.next())? else { return Ok(false) };
-        let row = guarded(|| Ok(row.to_json_value()))?;
+        let known = || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
+        let member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
+        let row: Map<String, Value> = guarded(|| Ok(known().map(member).collect()))?;
         serde_json::to_writer(&mut *line, &row).map_err(|error| error.to_string())?;
         line.push(b'\n');
         Ok(true)
