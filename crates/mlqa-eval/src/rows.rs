@@ -284,6 +284,7 @@ impl TryFrom<squad::Extra> for Fields {
 
     fn try_from(mut all: squad::Extra) -> Result<Self, String> {
         let missing = |key| move || format!("missing field `{key}`");
+        all.drop_nulls();
         let id: Option<Id> = all.take("id")?;
         let title = all.take("title")?.unwrap_or_default();
         let question = all.take("question")?.ok_or_else(missing("question"))?;
@@ -379,7 +380,13 @@ fn parquet(path: &Path) -> Result<Rows, Error> {
             .ok_or("more than 4 GiB of rows to here, the most that is read; split the file")?;
         let text = str::from_utf8(line.text).map_err(|error| error.to_string())?;
         rows.add(parse_json(text, path, EXPECTED).map_err(|error| match error {
-            Error::Json { message, expected, .. } => format!("{message}; expected {expected}"),
+            Error::Json { message, expected, .. } => {
+                let hint = match message.starts_with("missing field") {
+                    true => " (no column, or bytes that are not marked as text)",
+                    false => "",
+                };
+                format!("{message}{hint}; expected {expected}")
+            }
             other => other.to_string(),
         })?);
         Ok(())

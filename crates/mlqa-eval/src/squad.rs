@@ -196,6 +196,10 @@ impl Extra {
         Option::deserialize(value).map_err(|error| format!("`{key}`: {error}"))
     }
 
+    pub(crate) fn drop_nulls(&mut self) {
+        self.0.retain(|(_, value)| !value.is_null());
+    }
+
     pub(crate) fn push(&mut self, key: &str, value: Value) {
         self.0.push((key.to_owned(), value));
     }

@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::shards::LONGEST_LINE;
 
+/// Characters of the longest message of the reader.
+const LONGEST_ERROR: usize = 200;
+
 /// Reads rows in their order, some pages of each column in memory at a time.
 pub(crate) struct ParquetRows {
     file: SerializedFileReader<File>,
@@ -103,7 +106,8 @@ pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
 /// that have no form as JSON.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|error| error.to_string()),
+        // Some messages hold a whole value.
+        Ok(read) => read.map_err(|error| error.to_string().chars().take(LONGEST_ERROR).collect()),
         Err(_) => Err("it is damaged, or a column has a type that JSON does not know".into()),
     }
 }

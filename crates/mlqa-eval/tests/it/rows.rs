@@ -207,6 +207,7 @@ fn rows_keep_their_keys_and_ids_may_be_numbers() {
         ("passage", json!("else")),
         ("answers", json!({"text": [], "answer_start": []})),
         ("head_start", json!(3)),
+        ("is_impossible", Value::Null),
     ] {
         other[key] = value;
     }
@@ -325,8 +326,14 @@ mod parquet {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.parquet");
         for (schema, words) in [
-            ("optional binary id (UTF8); optional binary context;", "missing field `question`"),
-            ("optional binary id (UTF8); optional binary question;", "missing field `question`"),
+            (
+                "optional binary id (UTF8); optional binary context;",
+                "missing field `question` (no column, or bytes",
+            ),
+            (
+                "optional binary id (UTF8); optional binary question;",
+                "missing field `question` (no column, or bytes",
+            ),
             (
                 "optional binary id (UTF8); optional binary question (UTF8);",
                 "missing field `context`",
