@@ -97,7 +97,8 @@ enum Task {
         after_help = "Tests and benches use .peers where it is, and print a skip where it is \
         not.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
         cargo xtask peers --torch    torch too (4.5 GB)\n  \
-        cargo xtask peers --spark    PySpark too (800 MB; needs Java 17 to run)"
+        cargo xtask peers --spark    PySpark too (800 MB; needs Java 17 to run)\n  \
+        cargo xtask peers --older    transformers 4 instead, into .peers-4 (250 MB)"
     )]
     Peers {
         /// torch, torchrun and transformers too
@@ -106,6 +107,9 @@ enum Task {
         /// PySpark too
         #[arg(long)]
         spark: bool,
+        /// Instead: the last transformers 4, into .peers-4
+        #[arg(long, conflicts_with_all = ["torch", "spark"])]
+        older: bool,
     },
     /// Train and evaluate the embedded demo
     #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
@@ -241,8 +245,11 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
-        Task::Peers { torch, spark } => {
-            let python = peers::peers(root, peers::Options { torch, spark })?;
+        Task::Peers { torch, spark, older } => {
+            let python = match older {
+                true => peers::older(root)?,
+                false => peers::peers(root, peers::Options { torch, spark })?,
+            };
             println!("the programs to compare with are there: {}", python.display());
             Ok(0)
         }
