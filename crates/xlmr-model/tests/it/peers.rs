@@ -92,6 +92,12 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         }
         folders.push(saved_again(&folder));
     }
+    let pieces = root.path().join("pieces");
+    let model = Model::new(&small(Config::base()), &[Head::MaskedLm], Device::Cpu, 1).unwrap();
+    model.save(&pieces, Head::MaskedLm).unwrap();
+    let file = "sentencepiece.bpe.model";
+    fs::copy(fixture(file), pieces.join(file)).unwrap();
+    folders.push(saved_again(&pieces));
     let base = fixture("../../../data/base");
     let copy = root.path().join("base");
     fs::create_dir(&copy).unwrap();
