@@ -43,6 +43,17 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     found
 }
 
+/// A folder for `PYTHONPATH` that puts transformers 4 before the version of the Python that has
+/// torch; `None`, and a line on standard error, where it is not installed.
+pub fn older_peers_packages() -> Option<PathBuf> {
+    let python = peers_python(Peers::OlderTokenizers)?;
+    let versions = python.parent()?.with_file_name("lib").read_dir().ok()?;
+    versions
+        .flatten()
+        .map(|version| version.path().join("site-packages"))
+        .find(|path| path.is_dir())
+}
+
 /// The list of installed packages is written last: without it the installation is not complete.
 fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
     let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;

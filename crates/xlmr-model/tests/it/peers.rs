@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::Device;
-use testkit::{Peers, fixture, peers_python};
+use testkit::{Peers, fixture, older_peers_packages, peers_python};
 use xlmr_model::{Architecture, Config, Head, LoadOptions, Model, ModernBert, Pretrained};
 
 #[path = "common/opened.rs"]
@@ -24,16 +24,23 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert_eq!(folders.len(), 21);
-    let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
-        .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")])
-        .args(&folders)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{errors}");
-    assert_eq!(text.matches(": ok, largest difference").count(), 21, "{text}");
+    let mut versions = vec![None];
+    versions.extend(older_peers_packages().map(Some));
+    for older in versions {
+        let mut command = Command::new(&python);
+        command
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
+            .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")])
+            .args(&folders);
+        if let Some(packages) = older {
+            command.env("PYTHONPATH", packages);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{errors}");
+        assert_eq!(text.matches(": ok, largest difference").count(), 21, "{text}");
+    }
 }
 
 /// A folder in another folder's place: loaded, as before training, and saved, as after it.
