@@ -1,8 +1,8 @@
 //! `cargo xtask peers`: pinned Python environments with other people's programs, to compare with.
 //!
-//! Tests and benches use `.peers` where it is, and print a skip where it is not; so with `.peers-4`,
-//! which has the transformers that most published models were written with. Every package is named
-//! with its version, dependencies too, and pip is told to install nothing else.
+//! Tests and benches use `.peers` where it is, and print a skip where it is not; `.peers-4` has the
+//! transformers that most published models were written with. Every package is named with its
+//! version, dependencies too, and pip is told to install nothing else.
 use crate::libtorch::Set;
 use crate::process::{command, output, run};
 use anyhow::{Context, Result, bail};
