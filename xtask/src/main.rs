@@ -207,6 +207,7 @@ enum Task {
         after_help = "Options go to criterion as they are; --quick also leaves out the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
+        cargo xtask bench answer         polyqa answer beside transformers' pipeline\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
         cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
@@ -295,18 +296,21 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
         Some((name, options)) => (name.as_str(), options),
         None => ("", arguments),
     };
-    let without_libtorch = match name {
+    let package = match name {
+        "answer" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "maps" => Some("transfer-eval"),
         "programs" => Some("mlqa-eval"),
         _ => None,
     };
     let mut bench = cargo(root);
-    if let Some(package) = without_libtorch {
+    if name == "answer" || package.is_none() {
+        ensure(root, Options::default())?;
+    }
+    if let Some(package) = package {
         bench.args(["bench", "-p", package, "--bench", name, "--"]);
         return run(bench.args(options));
     }
-    ensure(root, Options::default())?;
     if ["encoder", "losses", "ranks", "streams"].contains(&name) {
         bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
         return run(bench.args(options));
