@@ -182,7 +182,7 @@ const CASES: &[Case] = &[
 /// Returns 1 where they differ.
 pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<u8> {
     let earlier = against.as_deref().map(read).transpose()?;
-    recipes::build(root, &["--quiet"], &["--examples"])?;
+    recipes::build(root, &["--quiet"], &["--examples", "-p", "polyqa", "--bin", "polyqa"])?;
     let folder = root.join("target/lock");
     let runs = folder.join("runs");
     if runs.exists() {

@@ -25,6 +25,9 @@ mod n_best;
 mod normalize;
 mod parts;
 mod predictions;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
 mod question_sources;
 mod questions;
 mod report;

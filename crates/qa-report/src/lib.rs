@@ -13,6 +13,9 @@ mod finding;
 mod heat;
 mod input;
 mod page;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
 mod svg;
 mod table;
 mod tables;

@@ -16,12 +16,22 @@ use crate::{one_line, stdout_is_taken, take_notes};
 /// # Errors
 /// The exit code.
 pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
-    A::try_parse().map_err(|error| {
-        if !error.use_stderr() {
-            error.exit();
-        }
-        end(Err(usage_error(&error.to_string())))
-    })
+    A::try_parse().map_err(|error| unusable(&error))
+}
+
+/// [`parse`] for a command line that was changed after it was derived.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_command(command: clap::Command) -> Result<clap::ArgMatches, ExitCode> {
+    command.try_get_matches().map_err(|error| unusable(&error))
+}
+
+fn unusable(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    end(Err(usage_error(&error.to_string())))
 }
 
 /// Prints the notes about files and, where a command failed, one `error:` line; gives the exit

@@ -124,6 +124,48 @@ fn bad_input_is_one_line_that_names_it() {
 }
 
 #[test]
+fn a_model_is_found_by_its_name_in_the_cache() {
+    let program = polyqa();
+    program.write("text.txt", "A text.");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let repository = "hub/models--someone--reader";
+    program.write(&format!("{repository}/refs/main"), commit);
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        program.copy(&format!("model/{file}"), &format!("{repository}/snapshots/{commit}/{file}"));
+    }
+    let answer = |name: &str| {
+        let line = format!("answer --model {name} -q Where? text.txt --json");
+        let mut command = program.command(&line);
+        command.env("HF_HUB_CACHE", program.at("hub")).env("HF_HUB_OFFLINE", "1");
+        testkit::ended(&mut command)
+    };
+    let by_folder = program.done("answer --model model -q Where? text.txt --json");
+    assert_eq!(answer("someone/reader").out, by_folder.out);
+    let absent = answer("someone/else");
+    assert_eq!(absent.code, Some(2));
+    assert!(absent.err.starts_with("error: ") && absent.err.contains("someone/else"));
+}
+
+#[test]
+fn scores_are_those_of_the_evaluator() {
+    let program = polyqa();
+    let of = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json zh";
+    let scored = lines(&program.done(&format!("score {of}")).out);
+    let shown = scored[0]["f1"].as_f64().unwrap();
+    let dataset = mlqa_eval::Dataset::read(program.at("fixtures/scorer/zh/dataset.json")).unwrap();
+    let predictions = program.at("fixtures/scorer/zh/predictions.json");
+    let predictions = mlqa_eval::Predictions::read(predictions).unwrap();
+    let rules = mlqa_eval::Normalization::Mlqa("zh".parse().unwrap());
+    assert_eq!(shown, mlqa_eval::score(&dataset, &predictions, rules).unwrap().f1);
+}
+
+#[test]
+fn examples_of_the_help_run() {
+    testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["score"], 3);
+    testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 2);
+}
+
+#[test]
 fn the_doctor_says_what_is_there() {
     let program = polyqa();
     let shown = program.done("doctor --model model").out;

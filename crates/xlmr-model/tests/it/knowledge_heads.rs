@@ -174,7 +174,7 @@ fn domains_are_normalised_each_by_itself() {
             testkit::assert_close(part, &got.get(domain as i64), &want, tolerance);
         }
     }
-    // Domain 1 had one row, which has no variance; nor have two a gradient: it was normalised by the running statistics and
+    // Domain 1 had one row, which has no variance: it was normalised by the running statistics and
     // did not change them.
     assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);

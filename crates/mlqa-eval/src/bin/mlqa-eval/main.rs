@@ -2,25 +2,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mlqa_eval::Error;
-use whole_file::cli::{self, say};
+use mlqa_eval::program;
+use whole_file::cli;
 
-mod boundary;
-mod check;
-#[cfg(feature = "windows")]
-mod coverage;
-#[cfg(feature = "windows")]
-mod decode;
-mod matrix;
 mod report;
-mod runs;
-mod score;
-mod tables;
-#[cfg(feature = "windows")]
-mod tensors;
-mod types;
-#[cfg(feature = "windows")]
-mod windows;
 
 /// Scores cross-lingual extractive question answering: MLQA, XQuAD, SQuAD v1.1.
 #[derive(Parser)]
@@ -50,67 +35,16 @@ Exit code: 0, or 2 with one line on standard error.";
 
 #[derive(Subcommand)]
 enum Command {
-    Score(score::Args),
-    Types(types::Args),
-    Check(check::Args),
-    Matrix(matrix::Args),
+    #[command(flatten)]
+    Program(Box<program::Command>),
     Report(report::Args),
-    Boundary(boundary::Args),
-    #[cfg(feature = "windows")]
-    Windows(windows::Args),
-    #[cfg(feature = "windows")]
-    Decode(decode::Args),
-    #[cfg(feature = "windows")]
-    Coverage(coverage::Args),
-    Tables(tables::Args),
-    Compare(tables::CompareArgs),
-}
-
-/// What stops a command.
-#[derive(Debug, thiserror::Error)]
-enum Stop {
-    #[error(transparent)]
-    Eval(#[from] Error),
-    #[error("{0}")]
-    Usage(String),
 }
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    let command = match cli::parse() {
-        Ok(Args { command }) => command,
-        Err(code) => return code,
-    };
-    let done = match command {
-        Command::Score(args) => score::run(&args),
-        Command::Types(args) => types::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Matrix(args) => matrix::run(&args),
-        Command::Report(_) => report::run(),
-        Command::Boundary(args) => boundary::run(&args),
-        #[cfg(feature = "windows")]
-        Command::Windows(args) => windows::run(&args),
-        #[cfg(feature = "windows")]
-        Command::Decode(args) => decode::run(&args),
-        #[cfg(feature = "windows")]
-        Command::Coverage(args) => coverage::run(&args),
-        Command::Tables(args) => tables::run(&args),
-        Command::Compare(args) => tables::run_compare(&args),
-    };
-    cli::end(done)
-}
-
-/// Prints to standard output, or to standard error if a file goes to standard output; a closed
-/// reader (`| head`) is no error.
-fn print(text: &str) -> Result<(), Stop> {
-    cli::print(&whole_file::lines(text))
-        .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
-}
-
-/// Pretty JSON for standard output.
-fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => Ok(text + "\n"),
-        Err(error) => Err(Stop::Usage(format!("cannot write JSON: {error}"))),
+    match cli::parse() {
+        Ok(Args { command: Command::Program(command) }) => cli::end(command.run()),
+        Ok(Args { command: Command::Report(_) }) => cli::end(report::run()),
+        Err(code) => code,
     }
 }

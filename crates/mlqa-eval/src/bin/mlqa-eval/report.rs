@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::Stop;
+use mlqa_eval::program::Stop;
 
 /// Write one page about runs: scores, differences, errors, and the questions themselves.
 #[derive(clap::Args)]

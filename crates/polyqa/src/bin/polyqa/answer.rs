@@ -10,6 +10,7 @@ use polyqa::{Answers, Documents, FirstPass, Reader};
 use serde::Deserialize;
 use whole_file::{Lines, cli};
 
+use crate::model::ModelArg;
 use crate::show;
 
 /// Answer questions over documents, or over a question file's own contexts
@@ -20,9 +21,8 @@ use crate::show;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A reader: a Hugging Face folder
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelArg,
     /// A question; several with --question each. Without one they are read from standard input,
     /// line by line
     #[arg(short, long, value_name = "TEXT")]
@@ -82,7 +82,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.txt notes/*.md
-  polyqa answer --model runs/mine/model -q 'Wo liegt Lima?' --documents docs.jsonl --json
+  polyqa answer --model deepset/xlm-roberta-base-squad2 -q 'Wo liegt Lima?' --documents docs.jsonl --json
   polyqa answer --model runs/mine/model --questions dev.json --predictions predictions.json
   curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
 
@@ -170,7 +170,7 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
 fn load(args: &Args) -> Result<Reader> {
     let run = RunConfig { device: args.device.clone(), ..RunConfig::default() };
     let runtime = Runtime::set_up(&run)?;
-    let mut reader = Reader::load(&args.model, runtime.device)?;
+    let mut reader = Reader::load(args.model.resolve()?.folder, runtime.device)?;
     reader.set_precision(runtime.precision);
     let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
     let mut windows = reader.windows().clone();

@@ -1,11 +1,13 @@
 //! `polyqa doctor`.
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use model_hub::{Origin, Resolved};
 use polyqa::{Calibration, Reader};
 use tch::{Cuda, Device};
 use whole_file::cli;
+
+use crate::model::resolve;
 
 /// Say what is found and what is missing: libtorch, GPUs, threads, and a model
 #[derive(clap::Args)]
@@ -16,9 +18,9 @@ Examples:
 
 Exit code: 0, or 2 where the model cannot answer questions.")]
 pub struct Args {
-    /// A reader to load
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    /// A reader to load: a Hugging Face folder, or a repository of the hub
+    #[arg(long, value_name = "DIR|NAME")]
+    model: Option<String>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -36,16 +38,20 @@ pub fn run(args: &Args) -> Result<()> {
     line("GPUs", &gpus);
     line("threads", &format!("{} of {cores} cores", tch::get_num_threads()));
     let checked = match &args.model {
-        Some(folder) => model(folder, &mut line),
+        Some(name) => model(name, &mut line),
         None => Ok(()),
     };
     cli::print(&whole_file::lines(&text))?;
     checked
 }
 
-fn model(folder: &Path, line: &mut impl FnMut(&str, &str)) -> Result<()> {
+fn model(name: &str, line: &mut impl FnMut(&str, &str)) -> Result<()> {
+    let Resolved { folder, origin } = resolve(name)?;
+    if let Some(Origin { repository, commit, .. }) = origin {
+        line("origin", &format!("{repository} at {commit}"));
+    }
     line("model", &folder.display().to_string());
-    let reader = Reader::load(folder, Device::Cpu)?;
+    let reader = Reader::load(&folder, Device::Cpu)?;
     let windows = reader.windows();
     line("windows", &format!("{} tokens, {} shared", windows.max_length, windows.doc_stride));
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;

@@ -1,11 +1,14 @@
 //! The program `polyqa`; see `polyqa --help`.
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use anyhow::anyhow;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use mlqa_eval::program;
 use whole_file::cli;
 
 mod answer;
 mod doctor;
+mod model;
 mod show;
 mod train;
 
@@ -22,6 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   polyqa answer --model runs/mine/model --question 'Where is Lima?' peru.txt
   polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
+  polyqa score dev.json runs/mine/predictions.json de
+  polyqa report runs/mine --out report.html
   polyqa doctor --model runs/mine/model
   polyqa completions bash > ~/.local/share/bash-completion/completions/polyqa
 
@@ -31,29 +36,59 @@ Exit code: 0, or 2 with one line on standard error.";
 enum Command {
     Answer(Box<answer::Args>),
     Train(Box<train::Args>),
+    #[command(flatten)]
+    Evaluate(Box<program::Command>),
+    Report(Box<qa_report::program::Args>),
     Doctor(doctor::Args),
     /// Print completions for a shell
+    #[command(after_help = "Example:\n  polyqa completions zsh > ~/.zfunc/_polyqa")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
 }
 
+/// Commands of `mlqa-eval` that are seldom wanted; they work, and the help leaves them out.
+const HIDDEN: [&str; 6] = ["types", "boundary", "windows", "decode", "coverage", "tables"];
+
+/// The command line; the help of commands that other programs have, too, speaks of this one.
+fn command() -> clap::Command {
+    Args::command().mut_subcommands(|command| {
+        let hidden = HIDDEN.contains(&command.get_name());
+        let help = command.get_after_help().map(|help| {
+            let help = help.to_string().replace("mlqa-eval ", "polyqa ");
+            help.replace("  qa-report ", "  polyqa report ")
+        });
+        let command = command.hide(hidden);
+        match help {
+            Some(help) => command.after_help(help),
+            None => command,
+        }
+    })
+}
+
 fn main() -> ExitCode {
     whole_file::protect_inputs();
     torch_ext::passive_omp_wait();
-    let command = match cli::parse() {
+    let parsed = cli::parse_command(command())
+        .and_then(|found| Args::from_arg_matches(&found).map_err(|_| ExitCode::from(2)));
+    let command = match parsed {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };
     let done = match command {
         Command::Answer(args) => answer::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Evaluate(command) => return cli::end(command.run()),
+        Command::Report(args) => qa_report::program::run(&args).map_err(|error| anyhow!(error)),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "polyqa", &mut cli::output());
+            clap_complete::generate(shell, &mut self::command(), "polyqa", &mut cli::output());
             Ok(())
         }
     };
+    for note in whole_file::take_notes() {
+        cli::say(&format!("note: {note}"));
+    }
     experiment::exit(done)
 }

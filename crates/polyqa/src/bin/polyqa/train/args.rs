@@ -6,6 +6,8 @@ use clap::value_parser;
 use experiment::{BaseModel, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 
+use crate::model::ModelArg;
+
 use super::recipe::{Data, Recipe, Unanswerable};
 
 /// Fine-tune an encoder on questions with answers, and score it on others
@@ -14,9 +16,8 @@ use super::recipe::{Data, Recipe, Unanswerable};
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// An encoder as a Hugging Face folder
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArg,
     /// Training questions with answers, as SQuAD has them; several files are one after the other
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     train: Vec<PathBuf>,
@@ -67,14 +68,14 @@ Examples:
 
 impl Args {
     /// All keys of the run. What is not on the command line is as in `run_qa` of transformers.
-    pub fn recipe(&self) -> Result<Recipe> {
+    pub fn recipe(&self, model: PathBuf) -> Result<Recipe> {
         let mut dev = Vec::new();
         for path in &self.dev {
             dev.extend(files(path)?);
         }
         let mut recipe = Recipe {
             run: RunConfig { device: self.device.clone(), ..RunConfig::default() },
-            model: BaseModel { path: self.model.clone().into(), ..BaseModel::default() },
+            model: BaseModel { path: model.into(), ..BaseModel::default() },
             data: Data {
                 train: self.train.iter().map(|path| path.clone().into()).collect(),
                 dev: dev.into_iter().map(Into::into).collect(),

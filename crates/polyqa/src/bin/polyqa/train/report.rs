@@ -5,6 +5,7 @@ use mlqa_eval::{
     Language, NBest, Normalization, NullOdds, Predictions, Squad2Score, WindowConfig, score,
     score_squad2,
 };
+use model_hub::Origin;
 use polyqa::Calibration;
 use results::Table;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,8 @@ fn with_null(scored: &Squad2Score, null_threshold: f64) -> WithNull {
 /// `summary.json`.
 #[derive(Serialize)]
 pub struct Summary {
+    /// Where the model was fetched from, with the digests of its files.
+    pub model: Option<Origin>,
     pub windows: WindowConfig,
     pub training: Option<Trained>,
     pub scores: Vec<Scores>,

@@ -1,11 +1,11 @@
 //! `mlqa-eval types`: scores by type of answer.
 use std::path::{Path, PathBuf};
 
+use crate::{AnswerTypes, Predictions, TypedDataset, answer_types, exact_match_by_type, score};
 use clap::ValueEnum;
-use mlqa_eval::{AnswerTypes, Predictions, TypedDataset, answer_types, exact_match_by_type, score};
 
-use crate::score::NormArg;
-use crate::{Stop, json, print, say};
+use super::score::NormArg;
+use super::{Stop, json, print, say};
 
 /// Exact match and F1 by type of answer (`subtype`).
 ///

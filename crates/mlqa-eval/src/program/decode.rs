@@ -2,11 +2,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, DecodeConfig, Error, NBestFile, NullOdds, Predictions, decode};
+use crate::{Dataset, DecodeConfig, Error, NBestFile, NullOdds, Predictions, decode};
 
-use crate::tensors::Rows;
-use crate::windows::{Block, CutArgs};
-use crate::{Stop, print, say};
+use super::tensors::Rows;
+use super::windows::{Block, CutArgs};
+use super::{Stop, print, say};
 
 /// Choose answers by the logits that a model gave for the rows of `mlqa-eval windows`.
 ///

@@ -1,15 +1,15 @@
 //! `mlqa-eval windows`: the rows that a model reads.
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use mlqa_eval::{
+use crate::{
     Compatible, Dataset, Error, Purpose, Question, Window, WindowConfig, WindowCutter,
     load_tokenizer,
 };
+use clap::ValueEnum;
 use tokenizers::Tokenizer;
 
-use crate::tensors::{IntTensor, write_ints};
-use crate::{Stop, print};
+use super::tensors::{IntTensor, write_ints};
+use super::{Stop, print};
 
 /// Cut questions and contexts into the rows of token ids that a model reads.
 ///

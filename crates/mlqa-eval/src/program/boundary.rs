@@ -2,12 +2,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use mlqa_eval::{
+use crate::{
     BoundaryCounts, Dataset, Error, Language, Predictions, boundary_classes, boundary_table,
 };
 
-use crate::score::NormArg;
-use crate::{Stop, print};
+use super::score::NormArg;
+use super::{Stop, print};
 
 /// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or
 /// miss it.

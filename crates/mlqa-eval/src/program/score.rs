@@ -1,14 +1,14 @@
 //! `mlqa-eval score`: the official scripts' output.
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use mlqa_eval::{
+use crate::{
     Dataset, Error, Interval, Language, LanguageScores, MLQA_LANGUAGES, Normalization, NullOdds,
     Predictions, QuestionScore, Resampling, Score, ScoredFile, bootstrap, score_by_language,
     score_files, score_files_in_total, score_squad2,
 };
+use clap::ValueEnum;
 
-use crate::{Stop, json, print, say};
+use super::{Stop, json, print, say};
 
 /// Print exact match and F1 as the official script does.
 ///

@@ -1,16 +1,16 @@
 //! `mlqa-eval compare --data`: two runs, question by question.
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{
+use crate::{
     Dataset, Error, PairedTest, Predictions, QuestionScore, Resampling, Spread, holm,
     language_file, paired_test, score,
 };
 use results::Table;
 use serde::Serialize;
 
-use crate::Stop;
-use crate::matrix::names;
-use crate::score::{NormArg, ResamplingArgs};
+use super::Stop;
+use super::matrix::names;
+use super::score::{NormArg, ResamplingArgs};
 
 /// Two runs and the questions that they answer.
 #[derive(clap::Args)]
@@ -110,7 +110,7 @@ impl RunsArgs {
 fn compare(
     data: &str,
     dataset: &Dataset,
-    rules: mlqa_eval::Normalization,
+    rules: crate::Normalization,
     runs: [&[PathBuf]; 2],
     config: Resampling,
 ) -> Result<Vec<Row>, Stop> {

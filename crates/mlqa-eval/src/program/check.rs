@@ -1,9 +1,9 @@
 //! `mlqa-eval check`: are the files what they should be?
 use std::path::PathBuf;
 
-use mlqa_eval::{FileCheck, Finding, check_file};
+use crate::{FileCheck, Finding, check_file};
 
-use crate::{Stop, json, print, say};
+use super::{Stop, json, print, say};
 
 /// Check question files of MLQA, XQuAD, SQuAD and MTQA.
 ///

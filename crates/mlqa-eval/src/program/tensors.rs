@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::Error;
+use crate::Error;
 use ndarray::Array2;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata, TensorView};

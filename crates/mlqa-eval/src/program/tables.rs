@@ -2,13 +2,13 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::{Compared, Error, Matrix, compare, compared_markdown};
 use clap::ValueEnum;
-use mlqa_eval::{Compared, Error, Matrix, compare, compared_markdown};
 use results::{Published, select, tables};
 use serde::Serialize;
 
-use crate::runs::{self, RunsArgs};
-use crate::{Stop, json, print};
+use super::runs::{self, RunsArgs};
+use super::{Stop, json, print};
 
 /// Print the papers' result tables as data.
 #[derive(clap::Args)]

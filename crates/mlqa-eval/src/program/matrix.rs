@@ -1,13 +1,13 @@
 //! `mlqa-eval matrix`: every pair of languages at once.
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{
+use crate::{
     Cell, Dataset, DatasetName, Error, Matrix, Predictions, TableOrder, language_file, score,
 };
 use whole_file::cli::progress;
 
-use crate::score::NormArg;
-use crate::{Stop, print};
+use super::score::NormArg;
+use super::{Stop, print};
 
 /// Score all language pairs of a folder and write matrix.md, matrix.json and matrix.html.
 ///

@@ -2,13 +2,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{
+use crate::{
     Coverage, CoverageConfig, Dataset, DatasetName, Error, Language, TableOrder, coverage,
     language_file, load_tokenizer,
 };
 
-use crate::matrix::names;
-use crate::{Stop, json, print};
+use super::matrix::names;
+use super::{Stop, json, print};
 
 /// Print the share of the questions' tokens that a text has shown.
 ///

@@ -1,0 +1,90 @@
+//! The commands of the program `mlqa-eval`, which `polyqa` has, too.
+use clap::Subcommand;
+use whole_file::cli::{self, say};
+
+use crate::Error;
+
+mod boundary;
+mod check;
+#[cfg(feature = "windows")]
+mod coverage;
+#[cfg(feature = "windows")]
+mod decode;
+mod matrix;
+mod runs;
+mod score;
+mod tables;
+#[cfg(feature = "windows")]
+mod tensors;
+mod types;
+#[cfg(feature = "windows")]
+mod windows;
+
+/// The commands of the program.
+#[derive(Subcommand)]
+#[allow(missing_docs)] // the help has them
+pub enum Command {
+    Score(score::Args),
+    Types(types::Args),
+    Check(check::Args),
+    Matrix(matrix::Args),
+    Boundary(boundary::Args),
+    #[cfg(feature = "windows")]
+    Windows(windows::Args),
+    #[cfg(feature = "windows")]
+    Decode(decode::Args),
+    #[cfg(feature = "windows")]
+    Coverage(coverage::Args),
+    Tables(tables::Args),
+    Compare(tables::CompareArgs),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// [`Stop`], which is one line.
+    pub fn run(&self) -> Result<(), Stop> {
+        match self {
+            Self::Score(args) => score::run(args),
+            Self::Types(args) => types::run(args),
+            Self::Check(args) => check::run(args),
+            Self::Matrix(args) => matrix::run(args),
+            Self::Boundary(args) => boundary::run(args),
+            #[cfg(feature = "windows")]
+            Self::Windows(args) => windows::run(args),
+            #[cfg(feature = "windows")]
+            Self::Decode(args) => decode::run(args),
+            #[cfg(feature = "windows")]
+            Self::Coverage(args) => coverage::run(args),
+            Self::Tables(args) => tables::run(args),
+            Self::Compare(args) => tables::run_compare(args),
+        }
+    }
+}
+
+/// What stops a command.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// A file or a value.
+    #[error(transparent)]
+    Eval(#[from] Error),
+    /// The command line, or what it leads to.
+    #[error("{0}")]
+    Usage(String),
+}
+
+/// Prints to standard output, or to standard error if a file goes to standard output; a closed
+/// reader (`| head`) is no error.
+fn print(text: &str) -> Result<(), Stop> {
+    cli::print(&whole_file::lines(text))
+        .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
+}
+
+/// Pretty JSON for standard output.
+fn json(value: &impl serde::Serialize) -> Result<String, Stop> {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => Ok(text + "\n"),
+        Err(error) => Err(Stop::Usage(format!("cannot write JSON: {error}"))),
+    }
+}
