@@ -97,7 +97,8 @@ enum Task {
         after_help = "Tests and benches use .peers where it is, and print a skip where it is \
         not.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
         cargo xtask peers --torch    torch too (4.5 GB)\n  \
-        cargo xtask peers --spark    PySpark too (800 MB; needs Java 17 to run)"
+        cargo xtask peers --spark    PySpark too (800 MB; needs Java 17 to run)\n  \
+        cargo xtask peers --older    transformers 4 instead, into .peers-4 (250 MB)"
     )]
     Peers {
         /// torch, torchrun and transformers too
@@ -106,6 +107,9 @@ enum Task {
         /// PySpark too
         #[arg(long)]
         spark: bool,
+        /// Instead: the last transformers 4, into .peers-4
+        #[arg(long, conflicts_with_all = ["torch", "spark"])]
+        older: bool,
     },
     /// Train and evaluate the embedded demo
     #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
@@ -203,6 +207,7 @@ enum Task {
         after_help = "Options go to criterion as they are; --quick also leaves out the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
+        cargo xtask bench answer         polyqa answer beside transformers' pipeline\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
         cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
@@ -241,8 +246,11 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
-        Task::Peers { torch, spark } => {
-            let python = peers::peers(root, peers::Options { torch, spark })?;
+        Task::Peers { torch, spark, older } => {
+            let python = match older {
+                true => peers::older(root)?,
+                false => peers::peers(root, peers::Options { torch, spark })?,
+            };
             println!("the programs to compare with are there: {}", python.display());
             Ok(0)
         }
@@ -288,18 +296,21 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
         Some((name, options)) => (name.as_str(), options),
         None => ("", arguments),
     };
-    let without_libtorch = match name {
+    let package = match name {
+        "answer" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "maps" => Some("transfer-eval"),
         "programs" => Some("mlqa-eval"),
         _ => None,
     };
     let mut bench = cargo(root);
-    if let Some(package) = without_libtorch {
+    if name == "answer" || package.is_none() {
+        ensure(root, Options::default())?;
+    }
+    if let Some(package) = package {
         bench.args(["bench", "-p", package, "--bench", name, "--"]);
         return run(bench.args(options));
     }
-    ensure(root, Options::default())?;
     if ["encoder", "losses", "ranks", "streams"].contains(&name) {
         bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
         return run(bench.args(options));

@@ -1,7 +1,8 @@
-//! `cargo xtask peers`: a pinned Python environment with other people's programs, to compare with.
+//! `cargo xtask peers`: pinned Python environments with other people's programs, to compare with.
 //!
-//! Tests and benches use `.peers` where it is, and print a skip where it is not. Every package is
-//! named with its version, dependencies too, and pip is told to install nothing else.
+//! Tests and benches use `.peers` where it is, and print a skip where it is not; `.peers-4` has the
+//! transformers that most published models were written with. Every package is named with its
+//! version, dependencies too, and pip is told to install nothing else.
 use crate::libtorch::Set;
 use crate::process::{command, output, run};
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// The environment's folder, under the workspace root.
 pub const FOLDER: &str = ".peers";
+
+/// That of transformers 4, beside it.
+const OLDER_FOLDER: &str = ".peers-4";
 
 /// Lists what was installed; written last, so that a broken installation counts as none.
 const STAMP: &str = "pinned.txt";
@@ -23,6 +27,8 @@ const LIGHT: &str = include_str!("peers/light.txt");
 const TORCH: &str = include_str!("peers/torch.txt");
 /// Packages that `--spark` adds.
 const SPARK: &str = include_str!("peers/spark.txt");
+/// All packages of the older environment.
+const HUB4: &str = include_str!("peers/hub4.txt");
 
 /// What is installed besides the packages that are there in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,11 +39,13 @@ pub struct Options {
     pub spark: bool,
 }
 
+/// The packages of a list, `name==version`.
+fn lines(text: &str) -> Vec<String> {
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
 /// `name==version`, one for each package of the set.
 fn pinned(Options { torch, spark }: Options) -> Vec<String> {
-    let lines = |text: &str| -> Vec<String> {
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
-    };
     let mut all = lines(LIGHT);
     if spark {
         all.extend(lines(SPARK));
@@ -74,29 +82,37 @@ fn python(folder: &Path) -> PathBuf {
 
 /// Makes the environment, or leaves it where it is complete. Returns its Python.
 pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
-    let folder = root.join(FOLDER);
-    let wanted = pinned(options);
-    if holds(&folder, &wanted) {
-        return Ok(python(&folder));
-    }
-    check_python(root)?;
     let size = match options {
         Options { torch: true, .. } => "4.5 GB with torch and its CUDA libraries",
         Options { spark: true, .. } => "800 MB with Spark",
         Options { .. } => "about 360 MB",
     };
-    eprintln!("installing {} packages into {FOLDER} ({size})", wanted.len());
+    install(root, FOLDER, &pinned(options), size)
+}
+
+/// Makes the environment of transformers 4, or leaves it where it is complete. Returns its Python.
+pub fn older(root: &Path) -> Result<PathBuf> {
+    install(root, OLDER_FOLDER, &lines(HUB4), "about 250 MB")
+}
+
+fn install(root: &Path, name: &str, wanted: &[String], size: &str) -> Result<PathBuf> {
+    let folder = root.join(name);
+    if holds(&folder, wanted) {
+        return Ok(python(&folder));
+    }
+    check_python(root)?;
+    eprintln!("installing {} packages into {name} ({size})", wanted.len());
     let stamp = folder.join(STAMP);
     let before = fs::read_to_string(&stamp).unwrap_or_default();
     if stamp.exists() {
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
-    succeed(command("python3", root).args(["-m", "venv", FOLDER]))?;
+    succeed(command("python3", root).args(["-m", "venv", name]))?;
     // In one call, so that pip sees contradictions; without dependencies, since all are listed.
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
-    succeed(install.args(&wanted))?;
-    let installed = installed_after(&before, &wanted).join("\n") + "\n";
+    succeed(install.args(wanted))?;
+    let installed = installed_after(&before, wanted).join("\n") + "\n";
     fs::write(&stamp, installed).with_context(|| format!("{}", stamp.display()))?;
     Ok(python(&folder))
 }
@@ -140,8 +156,9 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_once() {
-        for options in [LIGHT, TORCH, SPARK, Options { torch: true, spark: true }] {
-            let all = pinned(options);
+        let both = Options { torch: true, spark: true };
+        let sets = [LIGHT, TORCH, SPARK, both].map(pinned);
+        for all in sets.into_iter().chain([lines(HUB4)]) {
             let mut names = Vec::new();
             for line in &all {
                 let (name, version) = line.split_once("==").unwrap();
@@ -156,6 +173,7 @@ mod tests {
         for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
             assert!(pinned(LIGHT).contains(&line.to_owned()), "{line}");
         }
+        assert!(lines(HUB4).contains(&"transformers==4.57.6".to_owned()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use examples::run_examples;
 pub use golden::Golden;
 pub use long::{cases, long};
 pub use outside::run_outside;
-pub use peers::{Peers, peers_python};
+pub use peers::{Peers, older_peers_packages, peers_python};
 pub use program::{Arguments, Ended, Program, ended};
 
 /// The path of a file or folder below `crates/testkit/fixtures`.

@@ -11,6 +11,8 @@ pub enum Peers {
     DuckDb,
     /// transformers and tokenizers without torch, which `cargo xtask peers` installs, too.
     Tokenizers,
+    /// transformers 4 without torch, in an environment of its own: `cargo xtask peers --older`.
+    OlderTokenizers,
     /// pyspark besides: `cargo xtask peers --spark`.
     Spark,
     /// torch besides, for the models of transformers: `cargo xtask peers --torch`.
@@ -19,11 +21,16 @@ pub enum Peers {
 
 /// The Python that has these packages; `None`, and a line on standard error, where it is not there.
 pub fn peers_python(needed: Peers) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.peers");
+    let name = match needed {
+        Peers::OlderTokenizers => ".peers-4",
+        _ => ".peers",
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
     let found = python_in(&folder, needed);
     if found.is_none() {
         let option = match needed {
             Peers::Light | Peers::DuckDb | Peers::Tokenizers => "",
+            Peers::OlderTokenizers => " --older",
             Peers::Spark => " --spark",
             Peers::Torch => " --torch",
         };
@@ -36,6 +43,17 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     found
 }
 
+/// A folder for `PYTHONPATH` that puts transformers 4 before the version of the Python that has
+/// torch; `None`, and a line on standard error, where it is not installed.
+pub fn older_peers_packages() -> Option<PathBuf> {
+    let python = peers_python(Peers::OlderTokenizers)?;
+    let versions = python.parent()?.with_file_name("lib").read_dir().ok()?;
+    versions
+        .flatten()
+        .map(|version| version.path().join("site-packages"))
+        .find(|path| path.is_dir())
+}
+
 /// The list of installed packages is written last: without it the installation is not complete.
 fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
     let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;
@@ -43,6 +61,7 @@ fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
         Peers::Light => "numpy==",
         Peers::DuckDb => "duckdb==",
         Peers::Tokenizers => "transformers==",
+        Peers::OlderTokenizers => "transformers==4.",
         Peers::Spark => "pyspark==",
         Peers::Torch => "torch==",
     };
@@ -73,5 +92,6 @@ mod tests {
         for there in [Peers::DuckDb, Peers::Spark, Peers::Tokenizers] {
             assert!(python_in(folder.path(), there).is_some());
         }
+        assert_eq!(python_in(folder.path(), Peers::OlderTokenizers), None);
     }
 }

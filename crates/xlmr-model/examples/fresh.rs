@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
-use xlmr_model::{Architecture, Config, Head, Model, ModernBert, Pooling, Result};
+use xlmr_model::{Architecture, Config, Head, LayerType, Model, ModernBert, Pooling, Result};
 
 fn main() -> Result<()> {
     let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -35,8 +35,10 @@ pub fn write(out: &Path) -> Result<()> {
         eos_token_id: None,
         ..two_segments.clone()
     };
-    let modern = ModernBert { local_attention: 10, ..ModernBert::new(4) };
+    let modern =
+        ModernBert { local_attention: 10, local_rope_theta: 160_000.0, ..ModernBert::new(4) };
     let rich = ModernBert {
+        layer_types: LayerType::pattern(4, 2),
         attention_bias: true,
         mlp_bias: true,
         norm_bias: true,

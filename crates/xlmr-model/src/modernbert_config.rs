@@ -202,7 +202,8 @@ impl ModernBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`.
+    /// Writes the keys of `config.json`, those of models of 2024 too: transformers 4 and servers
+    /// know no others, and would take their own defaults.
     pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
         self.keys(all);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
@@ -212,6 +213,13 @@ impl ModernBert {
         });
         all.insert("layer_types".into(), json!(self.layer_types));
         all.insert("rope_parameters".into(), rotary);
+        all.insert("global_rope_theta".into(), json!(self.global_rope_theta));
+        all.insert("local_rope_theta".into(), json!(self.local_rope_theta));
+        let layers = i64::try_from(self.layer_types.len()).unwrap_or(0);
+        let fits = |every: &i64| LayerType::pattern(layers, *every) == self.layer_types;
+        if let Some(every) = (1..=layers).find(fits) {
+            all.insert("global_attn_every_n_layers".into(), json!(every));
+        }
         all.insert("initializer_cutoff_factor".into(), json!(self.initializer_cutoff_factor));
     }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::roberta::RobertaProcessing;
 
 use crate::{Config, Error, Result, SpecialTokens};
 
@@ -20,6 +23,9 @@ const BESIDE: [&str; 5] =
 
 /// Bytes of the longest of them that is read.
 const LONGEST: u64 = 32 << 20;
+
+/// What BERT puts before a text.
+const BERTS_FIRST: &str = "[CLS]";
 
 /// The key of classes that transformers loads as code of somebody else.
 const CODE: &str = "auto_map";
@@ -78,7 +84,8 @@ impl TokenizerFiles {
     ///
     /// `tokenizer_config.json` and `special_tokens_map.json` are made where they were not read:
     /// with the class that takes `tokenizer.json` as it is, the special tokens, the model's longest
-    /// input and the names of its inputs.
+    /// input and the names of its inputs. A `tokenizer.json` without a post-processor gets the one
+    /// that its tokens' names stand for: other programs put nothing around a text without it.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
@@ -90,6 +97,10 @@ impl TokenizerFiles {
     ) -> Result<()> {
         let folder = folder.as_ref();
         let special = crate::check_tokenizer(tokenizer, config)?;
+        let json = match tokenizer.get_post_processor() {
+            Some(_) => self.json.clone(),
+            None => with_post_processor(tokenizer, special)?,
+        };
         let mut special = special_tokens(tokenizer, special);
         let mut files = self.beside.clone();
         match files.get(CONFIG) {
@@ -109,7 +120,7 @@ impl TokenizerFiles {
             }
         }
         files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
-        whole(&folder.join(TOKENIZER), self.json.as_bytes())?;
+        whole(&folder.join(TOKENIZER), json.as_bytes())?;
         for name in BESIDE {
             let path = folder.join(name);
             match files.get(name) {
@@ -135,6 +146,20 @@ fn refuse(error: tokenizer_file::Error) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
+/// `tokenizer.json` with the post-processor of XLM-R or BERT, whichever the tokens are named for.
+fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<String> {
+    let named = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
+    let before = named(special.bos);
+    let after = named(special.eos);
+    let processor: PostProcessorWrapper = match before.0.as_str() {
+        BERTS_FIRST => BertProcessing::new(after, before).into(),
+        _ => RobertaProcessing::new(after, before).trim_offsets(false).into(),
+    };
+    let mut tokenizer = tokenizer.clone();
+    tokenizer.with_post_processor(Some(processor));
+    tokenizer.to_string(true).map_err(|error| Error::Tokenizer(error.to_string()))
+}
+
 /// Special tokens by the keys of transformers.
 fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'static str, String> {
     let name = |id: u32| tokenizer.id_to_token(id).unwrap_or_default();
@@ -145,7 +170,7 @@ fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'s
         ("unk_token", name(special.unk)),
         ("mask_token", name(special.mask)),
     ]);
-    if name(special.bos) != "[CLS]" {
+    if name(special.bos) != BERTS_FIRST {
         // BERT's have no other names.
         tokens.extend([("bos_token", name(special.bos)), ("eos_token", name(special.eos))]);
     }
@@ -166,11 +191,8 @@ fn made_config(
         special.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
     all.insert("model_input_names".into(), json!(inputs));
     all.insert("model_max_length".into(), json!(config.max_length()));
-    if tokenizer.get_post_processor().is_some() {
-        // The class of an architecture builds its own parts in place of the file's. It is right
-        // only where the file does not say what stands around a text, as the class does.
-        all.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
-    }
+    // The class of an architecture builds its own parts in place of the file's.
+    all.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
     if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
         // For BERT's own class, where somebody names it.
         all.insert("do_lower_case".into(), json!(bert.lowercase));

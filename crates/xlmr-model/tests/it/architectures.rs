@@ -438,6 +438,10 @@ fn a_file_of_2025_is_understood() {
     let written = config.to_json();
     assert_eq!(written["cls_token_id"], 1);
     assert_eq!(written["rope_parameters"]["sliding_attention"]["rope_theta"], 160_000.0);
+    // Written again: transformers 4 knows no others.
+    assert_eq!(written["global_rope_theta"], 160_000.0);
+    assert_eq!(written["local_rope_theta"], 160_000.0);
+    assert_eq!(written["global_attn_every_n_layers"], 3);
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Folders that this crate writes, opened by transformers, where `.peers` holds it.
+//! Folders that this crate writes, opened by transformers, where it is installed.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::Device;
-use testkit::{Peers, fixture, peers_python};
+use testkit::{Peers, fixture, older_peers_packages, peers_python};
 use xlmr_model::{Architecture, Config, Head, LoadOptions, Model, ModernBert, Pretrained};
 
 #[path = "common/opened.rs"]
@@ -24,16 +24,23 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert_eq!(folders.len(), 21);
-    let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
-        .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")])
-        .args(&folders)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{errors}");
-    assert_eq!(text.matches(": ok, largest difference").count(), 21, "{text}");
+    let mut versions = vec![None];
+    versions.extend(older_peers_packages().map(Some));
+    for older in versions {
+        let mut command = Command::new(&python);
+        command
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
+            .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")])
+            .args(&folders);
+        if let Some(packages) = older {
+            command.env("PYTHONPATH", packages);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{errors}");
+        assert_eq!(text.matches(": ok, largest difference").count(), 21, "{text}");
+    }
 }
 
 /// A folder in another folder's place: loaded, as before training, and saved, as after it.
@@ -73,6 +80,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         ("xlm-r-hub", "tokenizer", &small(Config::base()), json!({"model_max_length": 512})),
         ("xlm-r-bare", "tokenizer", &small(Config::base()), Value::Null),
         ("cased", "wordpiece", &bert, Value::Null),
+        ("cased-bare", "wordpiece", &bert, Value::Null),
         ("cased-hub", "wordpiece", &bert, of_bert),
         ("mmbert", "byte_fallback", &modern, Value::Null),
         ("mmbert-hub", "byte_fallback", &modern, of_gemma),
@@ -82,7 +90,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         model.save(&folder, Head::MaskedLm).unwrap();
         let file = fs::read(fixture(&format!("{tokenizer}.json"))).unwrap();
         let mut tokenizer: Value = serde_json::from_slice(&file).unwrap();
-        if name == "xlm-r-bare" {
+        if name.ends_with("-bare") {
             tokenizer["post_processor"] = Value::Null;
         }
         fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
@@ -91,6 +99,12 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         }
         folders.push(saved_again(&folder));
     }
+    let pieces = root.path().join("pieces");
+    let model = Model::new(&small(Config::base()), &[Head::MaskedLm], Device::Cpu, 1).unwrap();
+    model.save(&pieces, Head::MaskedLm).unwrap();
+    let file = "sentencepiece.bpe.model";
+    fs::copy(fixture(file), pieces.join(file)).unwrap();
+    folders.push(saved_again(&pieces));
     let base = fixture("../../../data/base");
     let copy = root.path().join("base");
     fs::create_dir(&copy).unwrap();

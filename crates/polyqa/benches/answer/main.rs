@@ -1,0 +1,227 @@
+//! `polyqa answer` beside the question-answering pipeline of transformers 4, each as a program.
+//!
+//! Both have a model of XLM-R base's size with random weights, float32, the CPU, and the same
+//! windows. They run by turns; every row is the middle of the runs. The pipeline gives each window
+//! a softmax of its own, so answers are compared where a context is one window.
+#![allow(clippy::unwrap_used, missing_docs)] // a program for developers
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Parser;
+use mlqa_eval::{Dataset, Predictions, Purpose, Question, WindowConfig, windows};
+use serde_json::{Value, json};
+use tch::Device;
+use testkit::Peers;
+use testkit::process::{Cost, median, run};
+use xlmr_model::{Config, Head, Model, TokenizerFiles, read_tokenizer};
+
+/// `polyqa answer` beside transformers' pipeline.
+#[derive(Parser)]
+struct Options {
+    /// Encoder layers
+    #[arg(long, default_value_t = 12)]
+    layers: i64,
+    /// Hidden size; a head for each 64
+    #[arg(long, default_value_t = 768)]
+    hidden: i64,
+    /// Languages of XQuAD, a document of each
+    #[arg(long, value_delimiter = ',', default_value = "en,de,es")]
+    languages: Vec<String>,
+    /// Contexts that make a document; 16 are about 20 windows
+    #[arg(long, default_value_t = 16)]
+    contexts: usize,
+    /// Questions, each asked of every document
+    #[arg(long, default_value_t = 4)]
+    questions: usize,
+    /// Windows in a batch of the pipeline, by turns; the best one counts
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
+    batches: Vec<usize>,
+    /// Runs of each program
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+struct Bench {
+    options: Options,
+    root: PathBuf,
+    folder: PathBuf,
+    python: PathBuf,
+    packages: PathBuf,
+}
+
+impl Bench {
+    /// The model's folder, `xlmr-model init`'s for XLM-R base with a small vocabulary.
+    fn model(&self) -> xlmr_model::Result<()> {
+        let Options { layers, hidden, .. } = self.options;
+        let config = Config {
+            vocab_size: 4000,
+            num_hidden_layers: layers,
+            hidden_size: hidden,
+            num_attention_heads: hidden / 64,
+            intermediate_size: 4 * hidden,
+            ..Config::base()
+        };
+        let folder = self.folder.join("model");
+        Model::new(&config, &[Head::Span], Device::Cpu, 1)?.save(&folder, Head::Span)?;
+        let (tokenizer, files) =
+            TokenizerFiles::of_file(self.root.join("data/base/tokenizer.json"))?;
+        files.write(&folder, &tokenizer, &config)
+    }
+
+    fn ours(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
+        command.args(["answer", "--model", "model", "--device", "cpu", "--json"]).args(arguments);
+        command.current_dir(&self.folder).stderr(Stdio::null());
+        command
+    }
+
+    fn peer(&self, pairs: &str, batch: usize) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/answer/peer.py");
+        let threads = std::thread::available_parallelism().unwrap().to_string();
+        let mut command = Command::new(&self.python);
+        command.arg("-B").arg(script).args(["model", pairs, &batch.to_string(), &threads]);
+        command.env("PYTHONPATH", &self.packages).current_dir(&self.folder).stderr(Stdio::null());
+        command
+    }
+
+    fn write(&self, name: &str, text: String) -> io::Result<()> {
+        fs::write(self.folder.join(name), text)
+    }
+
+    fn run_peer(&self, pairs: &str, batch: usize) -> io::Result<(Cost, Value)> {
+        let printed = self.folder.join("peer.json");
+        let cost = run(&mut self.peer(pairs, batch), &printed)?;
+        Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
+    }
+
+    /// Stops where both do not give the same answers to questions over contexts of one window.
+    fn same_answers(&self, asked: &[Question]) -> io::Result<()> {
+        let short = |one: &Question| one.context.chars().take(300).collect::<String>();
+        let pairs: Vec<Value> = asked
+            .iter()
+            .map(|one| json!({"question": one.question, "context": short(one)}))
+            .collect();
+        let paragraphs: Vec<Value> = asked
+            .iter()
+            .map(|one| json!({"context": short(one), "qas": [{"id": one.id, "question": one.question}]}))
+            .collect();
+        self.write("short.json", json!(pairs).to_string())?;
+        self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
+        // As many starts and ends as a window has tokens, as the pipeline.
+        let own = ["--questions", "own.json", "--predictions", "own.answers.json"];
+        let mut ours = self.ours(&[&own[..], &["--answers", "384"]].concat());
+        run(&mut ours, &self.folder.join("ours.jsonl"))?;
+        let said = Predictions::read(self.folder.join("own.answers.json")).unwrap();
+        let (_, there) = self.run_peer("short.json", 8)?;
+        assert_eq!(there["windows"], asked.len(), "a context is more than one window");
+        let here: Vec<&String> = asked.iter().map(|one| &said.0[&one.id]).collect();
+        assert_eq!(json!(here), there["answers"], "the answers differ");
+        Ok(())
+    }
+
+    /// The documents with every question, for both; returns the number of windows.
+    fn inputs(&self, documents: &[String], asked: &[Question]) -> io::Result<usize> {
+        let lines = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect();
+        let texts = documents.iter().enumerate();
+        self.write(
+            "documents.jsonl",
+            lines(texts.map(|(id, text)| json!({"id": id.to_string(), "text": text})).collect()),
+        )?;
+        let questions = asked.iter().map(|one| json!({"id": one.id, "question": one.question}));
+        self.write("questions.jsonl", lines(questions.collect()))?;
+        let all: Vec<Question> = documents
+            .iter()
+            .flat_map(|text| {
+                asked.iter().map(|one| Question { context: text.as_str().into(), ..one.clone() })
+            })
+            .collect();
+        let pairs =
+            all.iter().map(|one| json!({"question": one.question, "context": &*one.context}));
+        self.write("pairs.json", json!(pairs.collect::<Vec<_>>()).to_string())?;
+        let tokenizer = read_tokenizer(self.folder.join("model")).map_err(io::Error::other)?;
+        let cut = windows(&all, &tokenizer, &WindowConfig::default(), Purpose::Eval);
+        Ok(cut.map_err(io::Error::other)?.len())
+    }
+
+    fn compare(&self, count: usize) -> io::Result<()> {
+        let Options { batches, rounds, .. } = &self.options;
+        let mut ours = Vec::new();
+        let mut peers = vec![(Vec::new(), Vec::new()); batches.len()];
+        for _ in 0..*rounds {
+            let asked = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
+            ours.push(run(&mut self.ours(&asked), &self.folder.join("ours.jsonl"))?);
+            for (&batch, (costs, alone)) in batches.iter().zip(&mut peers) {
+                let (cost, report) = self.run_peer("pairs.json", batch)?;
+                assert_eq!(report["windows"], count, "the windows differ");
+                costs.push(cost);
+                // In place of the wall time, for the same middle.
+                let wall = report["seconds"].as_f64().unwrap();
+                alone.push(Cost { wall, ..Cost::default() });
+            }
+        }
+        let rate = |wall: f64| count as f64 / wall;
+        println!(
+            "{count} windows\n\n\
+             | program | windows/s | without imports and loading | CPU s | MiB |\n\
+             |---|---:|---:|---:|---:|"
+        );
+        let row = |name: &str, cost: Cost, alone: Option<f64>| {
+            let Cost { wall, cpu, peak_mib } = cost;
+            let alone = alone.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
+            println!("| {name} | {:.2} | {alone} | {cpu:.1} | {peak_mib:.0} |", rate(wall));
+        };
+        let ours = median(&ours);
+        row("`polyqa answer`", ours, None);
+        let mut best: f64 = 0.0;
+        for (batch, (costs, alone)) in batches.iter().zip(&peers) {
+            let alone = rate(median(alone).wall);
+            row(&format!("pipeline, {batch} in a batch"), median(costs), Some(alone));
+            best = best.max(alone);
+        }
+        let times = rate(ours.wall) / best;
+        println!("\nour whole program beside the pipeline's best without imports: {times:.2}");
+        Ok(())
+    }
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    if !options.bench {
+        return Ok(());
+    }
+    let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
+    let Some(packages) = testkit::older_peers_packages() else { return Ok(()) };
+    let packages = packages.canonicalize()?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("answer");
+    fs::create_dir_all(&folder)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let bench = Bench { options, root, folder, python, packages };
+    let Options { languages, contexts, questions, .. } = &bench.options;
+    let mut documents = Vec::new();
+    let mut asked = Vec::new();
+    for language in languages {
+        let file = bench.root.join(format!("data/xquad/xquad.{language}.json"));
+        let mut all = Dataset::read(file).map_err(io::Error::other)?.questions;
+        // The questions of a context stand together: one of each.
+        all.dedup_by(|one, before| one.context == before.context);
+        all.truncate(*contexts);
+        documents.push(all.iter().map(|one| &*one.context).collect::<Vec<_>>().join("\n"));
+        asked.push(all);
+    }
+    bench.model().map_err(io::Error::other)?;
+    let mut mixed: Vec<Question> = Vec::new();
+    for number in 0..*questions {
+        let of = &asked[number % asked.len()];
+        let id = number.to_string();
+        mixed.push(Question { id, ..of[number % of.len()].clone() });
+    }
+    bench.same_answers(&mixed)?;
+    let count = bench.inputs(&documents, &mixed)?;
+    bench.compare(count)
+}
