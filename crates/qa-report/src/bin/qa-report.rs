@@ -7,14 +7,14 @@ use whole_file::cli;
 
 #[derive(Parser)]
 #[command(version)]
-struct Args {
+struct CommandLine {
     #[command(flatten)]
     program: program::Args,
 }
 
 fn main() -> ExitCode {
     whole_file::protect_inputs();
-    match cli::parse::<Args>() {
+    match cli::parse::<CommandLine>() {
         Ok(args) => cli::end(program::run(&args.program)),
         Err(code) => code,
     }
