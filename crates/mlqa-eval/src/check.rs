@@ -74,8 +74,8 @@ pub struct FileCheck {
 }
 
 /// Checks a file of MLQA, XQuAD, SQuAD v1.1 or 2.0, or of rows as
-/// [`Dataset::read`](crate::Dataset::read) takes them: format, ids, texts, answers and their places,
-/// and whether the languages that its name gives (`test-context-de-question-en`,
+/// [`Dataset::read`](crate::Dataset::read) takes them: format, ids, texts, answers and their
+/// places, and whether the languages that its name gives (`test-context-de-question-en`,
 /// `xquad.de`) can be those of its texts. Script decides that, and for languages in Latin script
 /// some frequent words.
 ///

@@ -33,8 +33,8 @@ impl TrainingQuestions {
         QaData { questions: &self.questions, question_entity_spans, windows }
     }
 
-    /// Reads a file of any form that [`Dataset::read`] takes; `head_start` and `head_length` beside a question say where its entity stands,
-    /// both in code points of the question.
+    /// Reads a file of any form that [`Dataset::read`] takes; `head_start` and `head_length` beside
+    /// a question say where its entity stands, both in code points of the question.
     ///
     /// # Errors
     /// [`Error::Eval`] naming the file that has no such form, or the question whose answer does not
