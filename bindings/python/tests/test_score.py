@@ -113,7 +113,7 @@ def nested(depth):
     (loaded(array=np.zeros(2)), "qas[0].array: ndarray"),
     (nested(100_000), "more than 127 levels"),
     (loaded(answers=None), "invalid type: null"),
-    ({"data": [{"id": "q", "context": "a", "question": "?"}]}, "data hubs have SQuAD"),
+    ({"data": [{"id": "q", "context": "a", "question": "?"}]}, "row 1: missing field `answers`"),
     (3, "dataset: expected a file or what json.load makes of one, got int"),
 ])
 def test_data_of_another_form_is_named(given, words):

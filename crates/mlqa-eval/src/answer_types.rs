@@ -7,9 +7,8 @@ use std::path::Path;
 use results::{Table, cell, select};
 use serde::Serialize;
 
-use crate::files::{read_text, write_json};
+use crate::files::write_json;
 use crate::metric::percent;
-use crate::rows::{from_rows, rows};
 use crate::{Dataset, Error, QuestionScore, Score, squad};
 
 /// Types with fewer questions than this are marked as too small.
@@ -30,11 +29,10 @@ impl TypedDataset {
     /// row may have an `id`; without, it is `row-` and its number from 1. Keys beyond these are
     /// ignored.
     ///
-    /// SQuAD-style JSON is read as well, where questions carry `subtype`.
+    /// All else that [`Dataset::read`] takes is read as well, where questions carry `subtype`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column;
-    /// [`Error::DuplicateQuestion`]; [`Error::AnswerMismatch`] if a row's answer is not at
+    /// As [`Dataset::read`]; [`Error::AnswerMismatch`] if the answer of an MTQA row is not at
     /// `start`; [`Error::Content`] if its `end` is not where the text ends, a type is blank, or
     /// no question has one.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
@@ -50,18 +48,13 @@ impl TypedDataset {
     /// As [`TypedDataset::read`], but for types that are missing or blank.
     pub fn read_any(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let text = &read_text(path)?;
-        match squad::File::parse(text, path) {
-            Ok(file) => {
-                let mut types = BTreeMap::new();
-                for question in file.questions() {
-                    let subtype: Option<String> = question.field("subtype", path)?;
-                    types.extend(subtype.map(|subtype| (question.id.clone(), subtype)));
-                }
-                Ok(Self { dataset: Dataset::from_squad(file, path)?, types })
-            }
-            Err(error) => from_rows(rows(text, path)?.ok_or(error)?, path),
+        let file = squad::File::read(path)?;
+        let mut types = BTreeMap::new();
+        for question in file.questions() {
+            let subtype: Option<String> = question.field("subtype", path)?;
+            types.extend(subtype.map(|subtype| (question.id.clone(), subtype)));
         }
+        Ok(Self { dataset: Dataset::from_squad(file, path)?, types })
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {

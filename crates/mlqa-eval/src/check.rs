@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::files::read_text;
 use crate::language_guess::{Sample, expected_languages};
-use crate::rows::{Row, rows};
+use crate::rows::{Form, Row};
 use crate::unicode::is_space;
 use crate::{Error, squad};
 
@@ -15,7 +14,7 @@ use crate::{Error, squad};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
-    /// The file is neither SQuAD-style JSON nor rows as MTQA's.
+    /// The file is neither SQuAD-style JSON nor rows that are read.
     Format,
     /// There is no question.
     NoQuestions,
@@ -74,8 +73,9 @@ pub struct FileCheck {
     pub findings: Vec<Finding>,
 }
 
-/// Checks a file of MLQA, XQuAD, SQuAD v1.1 or 2.0, or of MTQA's rows: format, ids, texts, answers
-/// and their places, and whether the languages that its name gives (`test-context-de-question-en`,
+/// Checks a file of MLQA, XQuAD, SQuAD v1.1 or 2.0, or of rows as
+/// [`Dataset::read`](crate::Dataset::read) takes them: format, ids, texts, answers and their
+/// places, and whether the languages that its name gives (`test-context-de-question-en`,
 /// `xquad.de`) can be those of its texts. Script decides that, and for languages in Latin script
 /// some frequent words.
 ///
@@ -90,14 +90,14 @@ pub struct FileCheck {
 /// [`Error::Read`] alone; all else is a finding.
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
-    let text = read_text(path)?;
     let mut check = Checker::default();
-    match squad::File::parse(&text, path) {
-        Ok(file) => check.squad(&file),
-        Err(error) => match rows(&text, path).and_then(|rows| rows.ok_or(error)) {
-            Ok(rows) => rows.iter().enumerate().for_each(|(k, row)| check.row(k, row)),
-            Err(error) => check.format(&error),
-        },
+    match Form::read(path) {
+        Ok(Form::Squad(file)) => check.squad(&file),
+        Ok(Form::Rows { rows, .. }) => {
+            rows.iter().enumerate().for_each(|(k, row)| check.row(k, row));
+        }
+        Err(error @ Error::Read { .. }) => return Err(error),
+        Err(error) => check.format(&error),
     }
     check.whole(path);
     let Checker { questions, answers, findings, .. } = check;
@@ -142,20 +142,30 @@ impl Checker {
         for (a, article) in file.data.iter().enumerate() {
             for (p, paragraph) in article.paragraphs.iter().enumerate() {
                 let place = format!("data[{a}].paragraphs[{p}]");
-                let context = Context::new(&paragraph.context);
-                self.contexts.add(&paragraph.context);
-                if context.is_blank() {
-                    let message = "the context has no text";
-                    self.add(FindingKind::Empty, None, &place, message);
-                }
+                let context = self.context(&paragraph.context, &place);
                 for (q, qa) in paragraph.qas.iter().enumerate() {
-                    self.question(&context, qa, &format!("{place}.qas[{q}]"));
+                    let place = format!("{place}.qas[{q}]");
+                    self.question(&context, qa, &place, |k| format!("{place}.answers[{k}]"));
                 }
             }
         }
     }
 
-    fn question(&mut self, context: &Context<'_>, qa: &squad::Qa, place: &str) {
+    fn context<'a>(&mut self, text: &'a str, place: &str) -> Context<'a> {
+        self.contexts.add(text);
+        if is_blank(text) {
+            self.add(FindingKind::Empty, None, place, "the context has no text");
+        }
+        Context::new(text)
+    }
+
+    fn question(
+        &mut self,
+        context: &Context<'_>,
+        qa: &squad::Qa,
+        place: &str,
+        answer_place: impl Fn(usize) -> String,
+    ) {
         self.wording(&qa.id, &qa.question, place);
         let impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
         match (impossible, qa.answers.is_empty()) {
@@ -173,30 +183,20 @@ impl Checker {
             self.subtype(&qa.id, subtype.as_str(), place);
         }
         for (k, answer) in qa.answers.iter().enumerate() {
-            let place = format!("{place}.answers[{k}]");
-            self.answer(&qa.id, context, &answer.text, answer.answer_start, &place);
+            self.answer(&qa.id, context, &answer.text, answer.answer_start, &answer_place(k));
         }
     }
 
     fn row(&mut self, index: usize, row: &Row) {
         let place = format!("row {}", index + 1);
-        let id = row.id.clone().unwrap_or_else(|| format!("row-{}", index + 1));
-        let context = Context::new(&row.passage);
-        self.contexts.add(&row.passage);
-        self.wording(&id, &row.question, &place);
-        if let Some(subtype) = &row.subtype {
-            self.subtype(&id, Some(subtype), &place);
-        }
-        let answer = &row.answer;
-        self.answer(&id, &context, &answer.text, answer.start, &format!("{place}, answer"));
-        let length = answer.text.chars().count();
-        if answer.start.checked_add(length) != Some(answer.end) {
-            let (start, end) = (answer.start, answer.end);
-            let message = format!(
-                "end {end}, but {length} code points from {start} end elsewhere; `end` is one past \
-                 the last"
-            );
-            self.add(FindingKind::AnswerEnd, Some(&id), &format!("{place}, answer"), message);
+        let context = self.context(&row.context, &place);
+        let answer_place = |k| match row.end {
+            Some(_) => format!("{place}, answer"),
+            None => format!("{place}, answers[{k}]"),
+        };
+        self.question(&context, &row.qa, &place, answer_place);
+        if let Some(message) = row.wrong_end() {
+            self.add(FindingKind::AnswerEnd, Some(&row.qa.id), &answer_place(0), message);
         }
     }
 
@@ -273,10 +273,6 @@ impl<'a> Context<'a> {
     fn new(text: &'a str) -> Self {
         let ends = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
         Self { text, bytes: ends.collect() }
-    }
-
-    fn is_blank(&self) -> bool {
-        is_blank(self.text)
     }
 
     /// Whether `text` is at a byte position.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::read_text;
 use crate::questions::Questions;
-use crate::rows::{from_rows, rows};
+use crate::rows::is_parquet;
 use crate::{Error, squad};
 
 /// One gold answer.
@@ -64,20 +64,30 @@ impl Question {
     /// # Errors
     /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
     pub fn check_answers(&self, path: &Path) -> Result<(), Error> {
-        for answer in &self.answers {
-            let rest = self.context.chars().skip(answer.answer_start);
-            let found: String = rest.take(answer.text.chars().count()).collect();
-            if found != answer.text {
-                return Err(Error::AnswerMismatch {
-                    path: path.to_path_buf(),
-                    id: self.id.clone(),
-                    offset: answer.answer_start,
-                    expected: answer.text.clone(),
-                    found,
-                });
-            }
-        }
-        Ok(())
+        self.answers.iter().try_for_each(|answer| {
+            check_answer(path, &self.id, &self.context, &answer.text, answer.answer_start)
+        })
+    }
+}
+
+/// [`Error::AnswerMismatch`] unless `text` is in `context` from code point `start` on.
+pub(crate) fn check_answer(
+    path: &Path,
+    id: &str,
+    context: &str,
+    text: &str,
+    start: usize,
+) -> Result<(), Error> {
+    let found: String = context.chars().skip(start).take(text.chars().count()).collect();
+    match found == text {
+        true => Ok(()),
+        false => Err(Error::AnswerMismatch {
+            path: path.to_path_buf(),
+            id: id.to_owned(),
+            offset: start,
+            expected: text.to_owned(),
+            found,
+        }),
     }
 }
 
@@ -93,10 +103,17 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file: SQuAD-style JSON, or MTQA's rows (a JSON array or one a line, see
-    /// [`TypedDataset::read`](crate::TypedDataset::read)). Keys that SQuAD v1.1 does not have are
-    /// ignored; [`squad::File`] keeps them, and for `subtype` see
-    /// [`TypedDataset`](crate::TypedDataset).
+    /// Reads a file: SQuAD-style JSON, or rows. These are a JSON array, the list `data` of an
+    /// object (`run_qa`'s custom file), one a line, or with the feature `parquet` a file
+    /// `*.parquet`; a row is
+    ///
+    /// - as data hubs have SQuAD: `id` (text or a whole number), `title` (may be missing),
+    ///   `context`, `question` and `answers`, which are `text` and `answer_start`, lists of one
+    ///   length, empty where there is no answer, or a list of objects with both; or
+    /// - MTQA's, see [`TypedDataset::read`](crate::TypedDataset::read).
+    ///
+    /// Rows of equal contexts share one. Keys beyond these are ignored; [`squad::File`] keeps them,
+    /// and for `subtype` see [`TypedDataset`](crate::TypedDataset).
     ///
     /// ```
     /// use mlqa_eval::Dataset;
@@ -108,28 +125,26 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is neither;
-    /// [`Error::Content`] where it is rows of another form, which are not read;
-    /// [`Error::DuplicateQuestion`]; for rows as `TypedDataset::read`.
+    /// [`Error::Read`]; [`Error::Json`] with line and column where it is neither, with the number
+    /// of a row in an array and the key that is missing or of another type; [`Error::Content`]
+    /// with the same for Parquet, where that is damaged or the feature is off, and for rows of
+    /// another form; [`Error::DuplicateQuestion`]; for MTQA's rows as `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::parse(&read_text(path)?, path)
+        match is_parquet(path) {
+            true => Self::from_squad(squad::File::read(path)?, path),
+            false => Self::parse(&read_text(path)?, path),
+        }
     }
 
-    /// The same of a file's text; `path` is for messages.
+    /// The same of a file's text, which is no Parquet; `path` is for messages.
     ///
     /// # Errors
     /// As [`Dataset::read`] without [`Error::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let Some(questions) = Questions::all(text) else {
-            return match squad::File::parse(text, path) {
-                Ok(file) => Self::from_squad(file, path),
-                Err(error) => match rows(text, path)? {
-                    Some(rows) if !rows.is_empty() => Ok(from_rows(rows, path)?.dataset),
-                    _ => Err(error),
-                },
-            };
+            return Self::from_squad(squad::File::parse(text, path)?, path);
         };
         let all = questions.to_questions();
         let dataset = Self { path: path.to_path_buf(), version: questions.version, questions: all };

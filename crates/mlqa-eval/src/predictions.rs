@@ -2,37 +2,60 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::files::{parse_json, read_text, write_json};
-use crate::rows::first_row;
-use crate::{Error, NBest};
+use serde::Deserialize;
 
-const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}";
+use crate::files::{parse_json, read_text, write_json};
+use crate::rows::{Id, rows_with};
+use crate::{Error, NBest, NullOdds};
+
+const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}, or rows (a JSON \
+    array, or one a line) as {\"id\": \"…\", \"prediction_text\": \"…\"}";
 
 /// Answers by question id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Predictions(pub BTreeMap<String, String>);
 
+/// A prediction as `evaluate` has them.
+#[derive(Deserialize)]
+struct Row {
+    id: Id,
+    prediction_text: String,
+    no_answer_probability: Option<f64>,
+}
+
 impl Predictions {
-    /// Reads `{"<id>": "<answer>", …}`.
+    /// Reads `{"<id>": "<answer>", …}`, or rows (a JSON array or one a line) as
+    /// `{"id": "<id>", "prediction_text": "<answer>"}`; of two for one question, the last counts.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else;
-    /// [`Error::Content`] where it is rows with a `prediction_text`.
+    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self::read_with_odds(path)?.0)
+    }
+
+    /// The same with the `no_answer_probability` of rows, if any has one: odds for
+    /// [`score_squad2`](crate::score_squad2).
+    ///
+    /// # Errors
+    /// As [`Predictions::read`].
+    pub fn read_with_odds(path: impl AsRef<Path>) -> Result<(Self, Option<NullOdds>), Error> {
         let path = path.as_ref();
         Self::parse(&read_text(path)?, path)
     }
 
     /// The same of a file's text; `path` is for messages.
-    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let rows = || first_row(text).filter(|(row, _)| row.contains_key("prediction_text"));
-        parse_json(text, path, EXPECTED).map(Self).map_err(|error| match rows() {
-            None => error,
-            Some((_, form)) => {
-                let message = format!("holds predictions as rows, {form}; expected {EXPECTED}");
-                Error::Content { path: path.to_path_buf(), message }
-            }
-        })
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<(Self, Option<NullOdds>), Error> {
+        let rows: Option<Vec<Row>> = rows_with("prediction_text", text, path, EXPECTED)?;
+        let Some(rows) = rows else {
+            return Ok((Self(parse_json(text, path, EXPECTED)?), None));
+        };
+        let (mut answers, mut odds) = (BTreeMap::new(), Vec::new());
+        for Row { id, prediction_text, no_answer_probability } in rows {
+            let id = String::from(id);
+            odds.extend(no_answer_probability.map(|own| (id.clone(), own)));
+            answers.insert(id, prediction_text);
+        }
+        Ok((Self(answers), Some(NullOdds(odds)).filter(|odds| !odds.0.is_empty())))
     }
 
     /// Writes the same form, ids sorted, atomically.

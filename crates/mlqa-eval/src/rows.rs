@@ -1,124 +1,407 @@
-//! Question files that are lists of rows: MTQA's are read, others are named in the error.
-use std::collections::{BTreeMap, HashMap};
+//! Question files that are lists of rows: a question, its context and its answers each.
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, mem};
 
-use serde::Deserialize;
-use serde_json::{Deserializer, Map, Value};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use crate::files::parse_json;
-use crate::{Answer, Dataset, Error, Question, TypedDataset};
+use crate::dataset::check_answer;
+use crate::files::{parse_json, read_text};
+use crate::{Error, squad};
 
-const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, or one a line) as \
-    {\"question\": \"…\", \"passage\": \"…\", \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \
-    \"subtype\": \"…\"}";
+const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
+    also as `data` of an object, one a line, or Parquet) as {\"id\": \"…\", \"title\": \"…\", \
+    \"context\": \"…\", \"question\": \"…\", \"answers\": {\"text\": [\"…\"], \
+    \"answer_start\": [0]}} or {\"question\": \"…\", \"passage\": \"…\", \
+    \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \"subtype\": \"…\"}";
 
-/// The rows of a text that is no SQuAD-style file: a JSON array or one row a line; `None` where it
-/// seems to have none.
-///
-/// # Errors
-/// What is wrong with a row, or what rows of another form are.
-pub(crate) fn rows(text: &str, path: &Path) -> Result<Option<Vec<Row>>, Error> {
-    if let Some(message) = other_rows(text) {
-        return Err(Error::Content { path: path.to_path_buf(), message });
+/// A question file, as it is written.
+pub(crate) enum Form {
+    Squad(squad::File),
+    Rows { version: Option<String>, rows: Vec<Row> },
+}
+
+/// A row.
+pub(crate) struct Row {
+    pub title: Arc<str>,
+    pub context: Arc<str>,
+    pub qa: squad::Qa,
+    /// In MTQA's rows, which have one answer, where that should end.
+    pub end: Option<usize>,
+}
+
+impl Form {
+    /// Reads a file of any form.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; of [`Form::parse`]; [`Error::Content`] for Parquet.
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        match is_parquet(path) {
+            true => Ok(Self::Rows { version: None, rows: parquet(path)?.all }),
+            false => Self::parse(&read_text(path)?, path),
+        }
     }
-    match text.contains("\"passage\"") {
-        _ if text.trim_start().starts_with('[') => parse_json(text, path, EXPECTED).map(Some),
-        true => lines(text, path).map(Some),
-        false => Ok(None),
-    }
-}
 
-fn lines(text: &str, path: &Path) -> Result<Vec<Row>, Error> {
-    let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    numbered
-        .map(|(index, line)| {
-            parse_json(line, path, EXPECTED).map_err(|error| match error {
-                Error::Json { path, column, message, expected, .. } => {
-                    Error::Json { path, line: index + 1, column, message, expected }
-                }
-                other => other,
-            })
-        })
-        .collect()
-}
-
-/// What rows are that are not read, and what is.
-fn other_rows(text: &str) -> Option<String> {
-    let (row, form) = first_row(text)?;
-    let has = |key| row.contains_key(key);
-    let what = match (has("passage"), has("context") && has("question")) {
-        _ if has("paragraphs") => return None,
-        (true, _) if form == IN_DATA => "MTQA's rows",
-        (true, _) => return None,
-        (false, true) => "rows with a question and its context each, as data hubs have SQuAD",
-        (false, false) if has("question_text") => "rows of TyDi's primary task",
-        (false, false) => return None,
-    };
-    Some(format!("holds {what}, {form}, and they are not read like this; expected {EXPECTED}"))
-}
-
-const IN_DATA: &str = "in a list `data`";
-
-/// The first row of a list of objects, and how the list is written.
-pub(crate) fn first_row(text: &str) -> Option<(Map<String, Value>, &'static str)> {
-    let text = text.trim_start();
-    let (list, form) = match text.strip_prefix('[') {
-        Some(list) => (list, "in a JSON array"),
-        None => (text, "one a line"),
-    };
-    let object = |value| if let Value::Object(object) = value { Some(object) } else { None };
-    let mut row = object(Deserializer::from_str(list).into_iter().next()?.ok()?)?;
-    match row.remove("data") {
-        Some(Value::Array(rows)) => Some((object(rows.into_iter().next()?)?, IN_DATA)),
-        Some(_) => None,
-        None => Some((row, form)),
-    }
-}
-
-/// The questions of rows and their types, of which there may be none.
-pub(crate) fn from_rows(rows: Vec<Row>, path: &Path) -> Result<TypedDataset, Error> {
-    let mut types = BTreeMap::new();
-    let mut questions = Vec::with_capacity(rows.len());
-    let mut passages: HashMap<String, Arc<str>> = HashMap::new();
-    for (index, row) in rows.into_iter().enumerate() {
-        let id = row.id.unwrap_or_else(|| format!("row-{}", index + 1));
-        let RowAnswer { start, end, text } = row.answer;
-        let length = text.chars().count();
-        let context =
-            passages.entry(row.passage).or_insert_with_key(|passage| Arc::from(passage.as_str()));
-        let answers = vec![Answer { text, answer_start: start }];
-        let (context, title) = (Arc::clone(context), Arc::from(""));
-        let question = Question { id: id.clone(), question: row.question, context, answers, title };
-        question.check_answers(path)?;
-        if start.checked_add(length) != Some(end) {
-            let message = format!(
-                "question `{id}`: answer.end is {end}, but {length} code points from {start} end \
-                 elsewhere; `end` is one past the answer's last"
-            );
+    /// The same of a file's text; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Json`]; [`Error::Content`] for rows that are not read.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let error = match parse_json(text, path, EXPECTED) {
+            Ok(file) => return Ok(Self::Squad(file)),
+            Err(error) => error,
+        };
+        let first = First::of(text);
+        let has = |key| first.keys.contains_key(key);
+        if has("question_text") {
+            let message = format!("holds rows of TyDi's primary task; expected {EXPECTED}");
             return Err(Error::Content { path: path.to_path_buf(), message });
         }
-        questions.push(question);
-        types.extend(row.subtype.map(|subtype| (id, subtype)));
+        let questions = ["context", "passage", "question"].into_iter().any(has);
+        let (version, rows) = match first.list {
+            List::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
+            List::Data if questions => {
+                let file: RowsFile = parse_json(text, path, EXPECTED)?;
+                (file.version.and_then(|version| Some(version.as_str()?.to_owned())), file.data)
+            }
+            List::Lines if questions => {
+                let mut rows = Rows::default();
+                lines(text, path, EXPECTED, |row| rows.add(row))?;
+                (None, rows)
+            }
+            List::Data | List::Lines => return Err(error),
+        };
+        match rows.all.is_empty() {
+            true => Err(error),
+            false => Ok(Self::Rows { version, rows: rows.all }),
+        }
     }
-    let dataset = Dataset { path: path.to_path_buf(), version: None, questions };
-    dataset.check_ids()?;
-    Ok(TypedDataset { dataset, types })
+
+    /// The file in SQuAD's form: neighbouring rows of one title and context share a paragraph.
+    ///
+    /// # Errors
+    /// [`Error::AnswerMismatch`] and [`Error::Content`] for an MTQA row whose answer does not
+    /// begin and end where it says.
+    pub(crate) fn into_squad(self, path: &Path) -> Result<squad::File, Error> {
+        let (version, mut rows) = match self {
+            Self::Squad(file) => return Ok(file),
+            Self::Rows { version, rows } => (version, rows),
+        };
+        rows.iter().try_for_each(|row| row.check_end(path))?;
+        let first = |rows: &[Row], text: fn(&Row) -> &Arc<str>| {
+            rows.first().map(|row| Arc::clone(text(row))).unwrap_or_default()
+        };
+        let paragraph = |rows: &mut [Row]| squad::Paragraph {
+            context: first(rows, |row| &row.context),
+            qas: rows.iter_mut().map(|row| mem::take(&mut row.qa)).collect(),
+            extra: squad::Extra::default(),
+        };
+        let article = |rows: &mut [Row]| squad::Article {
+            title: first(rows, |row| &row.title),
+            paragraphs: rows.chunk_by_mut(|a, b| a.context == b.context).map(paragraph).collect(),
+            extra: squad::Extra::default(),
+        };
+        let data = rows.chunk_by_mut(|a, b| a.title == b.title).map(article).collect();
+        Ok(squad::File { version, data, extra: squad::Extra::default() })
+    }
 }
 
-/// A row of MTQA.
-#[derive(Deserialize)]
-pub(crate) struct Row {
-    pub id: Option<String>,
-    pub question: String,
-    pub passage: String,
-    pub answer: RowAnswer,
-    pub subtype: Option<String>,
+impl Row {
+    /// Checks where the answer of an MTQA row begins and ends; `path` is for the error.
+    fn check_end(&self, path: &Path) -> Result<(), Error> {
+        let (Some(_), [answer]) = (self.end, self.qa.answers.as_slice()) else { return Ok(()) };
+        let squad::Qa { id, .. } = &self.qa;
+        check_answer(path, id, &self.context, &answer.text, answer.answer_start)?;
+        self.wrong_end().map_or(Ok(()), |fault| {
+            let message = format!("question `{id}`: answer.{fault}");
+            Err(Error::Content { path: path.to_path_buf(), message })
+        })
+    }
+
+    /// What is wrong if the answer does not end where an MTQA row says.
+    pub(crate) fn wrong_end(&self) -> Option<String> {
+        let (end, answer) = (self.end?, self.qa.answers.first()?);
+        let (start, length) = (answer.answer_start, answer.text.chars().count());
+        (start.checked_add(length) != Some(end)).then(|| {
+            format!(
+                "end is {end}, but {length} code points from {start} end elsewhere; `end` is one \
+                 past the answer's last"
+            )
+        })
+    }
 }
 
+/// How rows are listed.
+enum List {
+    Array,
+    /// As `data` of an object.
+    Data,
+    Lines,
+}
+
+/// The first row of a text, as far as it tells what the text holds.
+struct First {
+    list: List,
+    /// Its keys; none where it is no object.
+    keys: HashMap<String, IgnoredAny>,
+}
+
+impl First {
+    fn of(text: &str) -> Self {
+        let text = text.trim_start();
+        // A quote within a text has a backslash before it.
+        let data = || {
+            let (_, after) = text.split_once("\"data\"")?;
+            after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')
+        };
+        let (list, rows) = match text.strip_prefix('[') {
+            Some(rows) => (List::Array, rows),
+            None => data().map_or((List::Lines, text), |rows| (List::Data, rows)),
+        };
+        let first = serde_json::Deserializer::from_str(rows).into_iter().next();
+        Self { list, keys: first.and_then(Result::ok).unwrap_or_default() }
+    }
+}
+
+/// The rows of a text that is a JSON array of them or has one a line; `None` where the first one
+/// lacks `key`.
+///
+/// # Errors
+/// [`Error::Json`].
+pub(crate) fn rows_with<T: DeserializeOwned>(
+    key: &str,
+    text: &str,
+    path: &Path,
+    expected: &'static str,
+) -> Result<Option<Vec<T>>, Error> {
+    match First::of(text) {
+        First { keys, .. } if !keys.contains_key(key) => Ok(None),
+        First { list: List::Array, .. } => parse_json(text, path, expected).map(Some),
+        First { list: List::Data, .. } => Ok(None),
+        First { list: List::Lines, .. } => {
+            let mut rows = Vec::new();
+            lines(text, path, expected, |row| rows.push(row))?;
+            Ok(Some(rows))
+        }
+    }
+}
+
+/// Reads a JSON value of each line that is not blank.
+fn lines<T: DeserializeOwned>(
+    text: &str,
+    path: &Path,
+    expected: &'static str,
+    mut each: impl FnMut(T),
+) -> Result<(), Error> {
+    let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    for (index, line) in numbered {
+        each(parse_json(line, path, expected).map_err(|error| match error {
+            Error::Json { path, column, message, expected, .. } => {
+                Error::Json { path, line: index + 1, column: column.max(1), message, expected }
+            }
+            other => other,
+        })?);
+    }
+    Ok(())
+}
+
+/// The custom file of `run_qa`.
 #[derive(Deserialize)]
-pub(crate) struct RowAnswer {
-    pub start: usize,
-    pub end: usize,
-    pub text: String,
+struct RowsFile {
+    version: Option<Value>,
+    data: Rows,
+}
+
+/// Rows that share their titles and contexts.
+#[derive(Default)]
+struct Rows {
+    all: Vec<Row>,
+    shared: HashSet<Arc<str>>,
+}
+
+impl Rows {
+    fn add(&mut self, fields: Fields) {
+        let Fields { id, title, context, question, answers, end, extra } = fields;
+        let id = id.map_or_else(|| format!("row-{}", self.all.len() + 1), String::from);
+        let (title, context) = (self.share(title), self.share(context));
+        self.all.push(Row { title, context, qa: squad::Qa { id, question, answers, extra }, end });
+    }
+
+    fn share(&mut self, text: String) -> Arc<str> {
+        self.shared.get(text.as_str()).cloned().unwrap_or_else(|| {
+            let text: Arc<str> = text.into();
+            self.shared.insert(Arc::clone(&text));
+            text
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Rows;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of rows")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rows, A::Error> {
+                let mut rows = Rows::default();
+                let number = |rows: &Rows| rows.all.len() + 1;
+                while let Some(row) = list.next_element().map_err(|error| {
+                    A::Error::custom(format_args!("row {}: {error}", number(&rows)))
+                })? {
+                    rows.add(row);
+                }
+                Ok(rows)
+            }
+        }
+        from.deserialize_seq(All)
+    }
+}
+
+/// What a row holds.
+#[derive(Deserialize)]
+#[serde(try_from = "squad::Extra")]
+struct Fields {
+    /// Absent in MTQA's rows alone.
+    id: Option<Id>,
+    title: String,
+    context: String,
+    question: String,
+    answers: Vec<squad::Answer>,
+    end: Option<usize>,
+    extra: squad::Extra,
+}
+
+impl TryFrom<squad::Extra> for Fields {
+    type Error = String;
+
+    fn try_from(mut all: squad::Extra) -> Result<Self, String> {
+        let missing = |key| move || format!("missing field `{key}`");
+        all.drop_nulls();
+        let id: Option<Id> = all.take("id")?;
+        let title = all.take("title")?.unwrap_or_default();
+        let question = all.take("question")?.ok_or_else(missing("question"))?;
+        if all.get("context").is_none()
+            && let Some(context) = all.take("passage")?
+        {
+            let answer = all.take("answer")?.ok_or_else(missing("answer"))?;
+            let MtqaAnswer { start: answer_start, end, text } = answer;
+            let answer = squad::Answer { text, answer_start, extra: squad::Extra::default() };
+            let (answers, end) = (vec![answer], Some(end));
+            return Ok(Self { id, title, context, question, answers, end, extra: all });
+        }
+        let id = Some(id.ok_or_else(missing("id"))?);
+        let context = all.take("context")?.ok_or_else(missing("context"))?;
+        let answers = match all.get("answers") {
+            Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
+            _ => all.take::<Lists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
+        };
+        // Lists without an answer say that there is none, which SQuAD 2.0 says by a key.
+        if answers.is_empty() && all.get("is_impossible").is_none() {
+            all.push("is_impossible", true.into());
+        }
+        Ok(Self { id, title, context, question, answers, end: None, extra: all })
+    }
+}
+
+/// An id; whole numbers are taken as text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a whole number")]
+pub(crate) enum Id {
+    Text(String),
+    Positive(u64),
+    Negative(i64),
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        match id {
+            Id::Text(text) => text,
+            Id::Positive(number) => number.to_string(),
+            Id::Negative(number) => number.to_string(),
+        }
+    }
+}
+
+/// The answers of a row as data hubs have them.
+#[derive(Deserialize)]
+#[serde(expecting = "lists `text` and `answer_start`, or a list of objects with both")]
+struct Lists {
+    text: Vec<String>,
+    answer_start: Vec<usize>,
+}
+
+impl Lists {
+    fn answers(self) -> Result<Vec<squad::Answer>, String> {
+        let (texts, starts) = (self.text.len(), self.answer_start.len());
+        if texts != starts {
+            return Err(format!("`answers`: {texts} in `text`, {starts} in `answer_start`"));
+        }
+        let answer = |(text, answer_start)| squad::Answer {
+            text,
+            answer_start,
+            extra: squad::Extra::default(),
+        };
+        Ok(self.text.into_iter().zip(self.answer_start).map(answer).collect())
+    }
+}
+
+/// The answer of an MTQA row.
+#[derive(Deserialize)]
+struct MtqaAnswer {
+    start: usize,
+    end: usize,
+    text: String,
+}
+
+/// Whether a file is Parquet by its name.
+pub(crate) fn is_parquet(path: &Path) -> bool {
+    let named = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
+    path.extension().is_some_and(named) && path.is_file()
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(path: &Path) -> Result<Rows, Error> {
+    whole_file::remember_input(path);
+    let mut rows = Rows::default();
+    // As many bytes as of a text file.
+    let mut left = whole_file::LONGEST_FILE;
+    let read = shards::Shards::open_with([path], |line| {
+        left = u64::try_from(line.text.len())
+            .ok()
+            .and_then(|length| left.checked_sub(length))
+            .ok_or("more than 4 GiB of rows to here, the most that is read; split the file")?;
+        let text = str::from_utf8(line.text).map_err(|error| error.to_string())?;
+        rows.add(parse_json(text, path, EXPECTED).map_err(|error| match error {
+            Error::Json { message, expected, .. } => {
+                let hint = match message.starts_with("missing field") {
+                    true => " (no column, or bytes that are not marked as text)",
+                    false => "",
+                };
+                format!("{message}{hint}; expected {expected}")
+            }
+            other => other.to_string(),
+        })?);
+        Ok(())
+    });
+    let message = match read {
+        Ok(_) => return Ok(rows),
+        Err(shards::Error::File { reason, .. }) => reason,
+        Err(other) => other.to_string(),
+    };
+    Err(Error::Content { path: path.to_path_buf(), message })
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(path: &Path) -> Result<Rows, Error> {
+    let message = "is Parquet, which this build does not read: build with the feature `parquet`, \
+                   or give its rows as JSON lines";
+    Err(Error::Content { path: path.to_path_buf(), message: message.into() })
 }

@@ -87,9 +87,15 @@ fn scored(
     let (parts, by_id) = rayon::join(|| parse(path, whole.as_deref()), by_id);
     let parts = parts?;
     let (Some(parts), Some(by_id)) = (parts, by_id) else {
-        let questions = whole.map_or_else(|| read_text(path), Ok)?;
-        let answers = text.into_inner().unwrap_or_else(|| read_text(predictions));
-        return score_slowly(&questions, path, answers, predictions, rules);
+        // The same with all that the files hold, for rows and for errors.
+        let dataset = match whole {
+            Some(text) => Dataset::parse(&text, path)?,
+            None => Dataset::read(path)?,
+        };
+        let answers = text.into_inner().unwrap_or_else(|| read_text(predictions))?;
+        let (given, _) = Predictions::parse(&answers, predictions)?;
+        let (score, languages) = score_by_language(&dataset, &given, rules)?;
+        return Ok(ScoredFile { version: dataset.version, score, languages });
     };
     let steps = rules.map(Normalization::steps);
     let twice = AtomicBool::new(false);
@@ -185,7 +191,9 @@ impl PredictionFile {
                 tokens.require(b'}').ok()?;
             }
         }
-        tokens.peek().ok()?.is_none().then_some(given)
+        // A single row of predictions is an object of texts, too.
+        let row = entries.iter().any(|[id, _]| text.get(id.clone()) == Some("prediction_text"));
+        (tokens.peek().ok()?.is_none() && !row).then_some(given)
     }
 
     /// By their ids; of two for one, the last.
@@ -195,20 +203,6 @@ impl PredictionFile {
         let prediction = |answer| Prediction { answer: text(answer), used: used() };
         self.entries.iter().map(|[id, answer]| (text(id), prediction(answer))).collect()
     }
-}
-
-/// The same with all that the files hold, for rows and for errors.
-fn score_slowly(
-    questions: &str,
-    path: &Path,
-    answers: Result<String, Error>,
-    predictions: &Path,
-    rules: Option<Normalization>,
-) -> Result<ScoredFile, Error> {
-    let dataset = Dataset::parse(questions, path)?;
-    let predictions = Predictions::parse(&answers?, predictions)?;
-    let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
-    Ok(ScoredFile { version: dataset.version, score, languages })
 }
 
 #[cfg(test)]

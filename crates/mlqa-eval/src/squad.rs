@@ -24,11 +24,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::Error;
-use crate::files::{in_order, parse_json, read_text, write_whole};
-
-pub(crate) const EXPECTED: &str = "a SQuAD-style file: {\"version\": \"…\", \"data\": [{\"title\": \"…\", \
-    \"paragraphs\": [{\"context\": \"…\", \"qas\": [{\"id\": \"…\", \"question\": \"…\", \
-    \"answers\": [{\"text\": \"…\", \"answer_start\": 0}]}]}]}]}";
+use crate::files::{in_order, write_whole};
+use crate::rows::Form;
 
 /// A file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -69,7 +66,7 @@ pub struct Paragraph {
 }
 
 /// A question with its gold answers.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Qa {
     /// The id.
     pub id: String,
@@ -96,21 +93,24 @@ pub struct Answer {
 }
 
 impl File {
-    /// Reads a file.
+    /// Reads a file, or rows of any form that [`Dataset::read`](crate::Dataset::read) takes:
+    /// neighbours of one title and context share a paragraph, and further keys of a row are its
+    /// question's. A row without an answer has `is_impossible`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is no SQuAD file.
+    /// As [`Dataset::read`](crate::Dataset::read), but for ids that occur twice.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Self::parse(&read_text(path)?, path)
+        Form::read(path)?.into_squad(path)
     }
 
-    /// Parses a file's text; `path` is for messages.
+    /// The same of a file's text, which is no Parquet; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::Json`] with line and column where it is no SQuAD file.
+    /// As [`File::read`] without [`Error::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
-        parse_json(text, path.as_ref(), EXPECTED)
+        let path = path.as_ref();
+        Form::parse(text, path)?.into_squad(path)
     }
 
     /// Writes compact JSON, atomically.
@@ -180,6 +180,28 @@ impl Extra {
     /// The value of a key; of a key that occurs twice, the last.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// Takes out a key; `None` where it is absent or null.
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
+        let mut last = None;
+        self.0.retain_mut(|(name, value)| {
+            let other = name != key;
+            if !other {
+                last = Some(value.take());
+            }
+            other
+        });
+        let value = last.unwrap_or_default();
+        Option::deserialize(value).map_err(|error| format!("`{key}`: {error}"))
+    }
+
+    pub(crate) fn drop_nulls(&mut self) {
+        self.0.retain(|(_, value)| !value.is_null());
+    }
+
+    pub(crate) fn push(&mut self, key: &str, value: Value) {
+        self.0.push((key.to_owned(), value));
     }
 }
 

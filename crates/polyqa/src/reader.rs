@@ -1,5 +1,6 @@
 //! A model that answers questions over documents.
 use std::collections::HashSet;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
@@ -11,8 +12,8 @@ use xlmr_model::{Head, Pretrained};
 use crate::answer::Gathered;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
-/// Bytes of contexts that are cut into windows at once.
-const BYTES_AT_ONCE: usize = 1 << 20;
+/// Bytes of contexts that are cut into windows at once, at least a document.
+const BYTES_AT_ONCE: usize = 1 << 18;
 
 /// Questions that are answered in one pass over the documents.
 const QUESTIONS_AT_ONCE: usize = 64;
@@ -135,8 +136,8 @@ impl Reader {
     /// hands out the answers of some questions after the other, in order, with the number of
     /// documents read. Between answers it hands out none, as a sign of progress.
     ///
-    /// A question is its id, where it has one, and its text. Memory holds a document and the
-    /// windows of about a megabyte of text at a time.
+    /// A question is its id, where it has one, and its text. Memory holds a document at a time and
+    /// its windows, or those of about 256 kB of smaller ones.
     ///
     /// # Errors
     /// What `done` returns; as [`Documents::iter`] and [`QaPredictor::predict`].
@@ -196,7 +197,8 @@ impl Reader {
         let Pretrained { model, tokenizer, .. } = &self.pretrained;
         let predictor = QaPredictor::new(model, tokenizer, &self.windows)
             .with_decoding(&self.decoding)
-            .with_batch_size(self.batch_size);
+            .with_batch_size(self.batch_size)
+            .with_notes(std::io::stderr().is_terminal());
         Ok(predictor.predict(questions)?)
     }
 

@@ -6,9 +6,14 @@ use std::path::Path;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
+use serde_json::{Map, Value};
 
 use crate::shards::LONGEST_LINE;
+
+/// Characters of the longest message of the reader.
+const LONGEST_ERROR: usize = 200;
 
 /// Reads rows in their order, some pages of each column in memory at a time.
 pub(crate) struct ParquetRows {
@@ -28,10 +33,13 @@ impl ParquetRows {
     }
 
     /// Appends the next row to `line`, its columns as members in their order by name, and a line
-    /// end; `false` where there is no row.
+    /// end; `false` where there is no row. Columns of bytes that are not marked as text are left
+    /// out: JSON has no form for them.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
         let Some(row) = guarded(|| self.next())? else { return Ok(false) };
-        let row = guarded(|| Ok(row.to_json_value()))?;
+        let known = || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
+        let member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
+        let row: Map<String, Value> = guarded(|| Ok(known().map(member).collect()))?;
         serde_json::to_writer(&mut *line, &row).map_err(|error| error.to_string())?;
         line.push(b'\n');
         Ok(true)
@@ -98,7 +106,8 @@ pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
 /// that have no form as JSON.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(read) => read.map_err(|error| error.to_string()),
+        // Some messages hold a whole value.
+        Ok(read) => read.map_err(|error| error.to_string().chars().take(LONGEST_ERROR).collect()),
         Err(_) => Err("it is damaged, or a column has a type that JSON does not know".into()),
     }
 }

@@ -20,6 +20,16 @@ use crate::{Encoder, Error, Result};
 pub(crate) fn by_length<T>(
     lengths: &[usize],
     batch_size: usize,
+    read: impl FnMut(&[usize]) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    by_length_saying(true, lengths, batch_size, read)
+}
+
+/// [`by_length`], which says how far it is on standard error only where `notes` is set.
+pub(crate) fn by_length_saying<T>(
+    notes: bool,
+    lengths: &[usize],
+    batch_size: usize,
     mut read: impl FnMut(&[usize]) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
     if batch_size == 0 {
@@ -35,7 +45,7 @@ pub(crate) fn by_length<T>(
             return Err(Error::data("batch", format!("{} results", batch.len()), read.len()));
         }
         results.extend(batch.iter().copied().zip(read));
-        if let Some(text) = progress.add(batch, lengths, FIRST_NOTE) {
+        if let Some(text) = progress.add(batch, lengths, FIRST_NOTE).filter(|_| notes) {
             // Nobody may be listening.
             let _ = writeln!(std::io::stderr(), "{text}");
         }

@@ -23,7 +23,7 @@ Examples:
 With two runs:
   mlqa-eval boundary test-context-de-question-de.json de before.json after.json")]
 pub struct Args {
-    /// Questions with gold answers, SQuAD-style JSON
+    /// Questions with gold answers, SQuAD-style JSON or rows
     dataset: PathBuf,
     /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
     /// code

@@ -5,7 +5,7 @@ use crate::{FileCheck, Finding, check_file};
 
 use super::{Stop, json, print, say};
 
-/// Check question files of MLQA, XQuAD, SQuAD and MTQA.
+/// Check question files of MLQA, XQuAD, SQuAD and MTQA, and rows as data hubs have them.
 ///
 /// A line for each finding on standard error: file, question's id, place, kind, and what is wrong.
 /// It checks the format, ids, texts, whether every gold answer is in its context at its
@@ -19,7 +19,7 @@ Examples:
 
 Exit code: 0 without findings, otherwise 2.")]
 pub struct Args {
-    /// SQuAD-style JSON, or MTQA's rows
+    /// SQuAD-style JSON, or rows in JSON, JSON lines or Parquet
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print everything as JSON on standard output

@@ -28,7 +28,7 @@ The numbers of transformers' run_qa.py:
     --out predictions.json --compatible run_qa
   mlqa-eval score --norm squad xquad.de.json predictions.json")]
 pub struct Args {
-    /// Questions, SQuAD-style JSON
+    /// Questions, SQuAD-style JSON or rows
     dataset: PathBuf,
     #[command(flatten)]
     cut: CutArgs,

@@ -1,4 +1,6 @@
 //! The commands of the program `mlqa-eval`, which `polyqa` has, too.
+#![allow(rustdoc::invalid_html_tags)] // help for a terminal
+
 use clap::Subcommand;
 use whole_file::cli::{self, say};
 

@@ -27,6 +27,7 @@ With data of your own:
   mlqa-eval score test-context-zh-question-en.json predictions.json zh
   mlqa-eval score --norm squad xquad.ru.json predictions.json
   mlqa-eval score --norm squad tydiqa-goldp-v1.1-dev.json predictions.json
+  mlqa-eval score validation-00000-of-00001.parquet predictions.jsonl zh
   mlqa-eval score --squad2 dev-v2.0.json predictions.json \\
     --null-odds null_odds.json --null-threshold 0
 
@@ -36,9 +37,10 @@ have a score each, and means over languages, the second without English, as
 TyDi's are reported; exact_match and f1 are those of all questions. Intervals are
 percentiles of samples of the questions, with replacement.")]
 pub struct Args {
-    /// Questions with gold answers, SQuAD-style JSON
+    /// Questions with gold answers: SQuAD-style JSON, or rows (id, context, question, answers) in
+    /// JSON, JSON lines or Parquet
     dataset: PathBuf,
-    /// {"<question id>": "<answer>", …}
+    /// {"<question id>": "<answer>", …}, or rows {"id": "…", "prediction_text": "…"}
     predictions: PathBuf,
     /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
     /// code (not used by --norm squad). Where the ids of the questions tell languages as TyDi's do,
@@ -54,7 +56,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["norm", "language", "per_question", "intervals"])]
     squad2: bool,
     /// {"<question id>": 0.25, …}: how sure it is that a question has no answer; also gives the
-    /// best thresholds
+    /// best thresholds [default: no_answer_probability of predictions that are rows]
     #[arg(long, value_name = "FILE", requires = "squad2")]
     null_odds: Option<PathBuf>,
     /// Questions with larger odds count as having no answer
@@ -233,7 +235,8 @@ fn squad2(args: &Args) -> Result<(), Stop> {
         dataset.check_answers()?;
     }
     let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
-    let predictions = Predictions::read(&args.predictions)?;
+    let (predictions, own) = Predictions::read_with_odds(&args.predictions)?;
+    let odds = odds.or(own);
     let score = score_squad2(&dataset, &predictions, odds.as_ref(), args.null_threshold)?;
     for id in &score.unanswered {
         say(&format!("Missing prediction for {id}"));

@@ -10,8 +10,8 @@ use super::{Stop, json, print, say};
 /// Exact match and F1 by type of answer (`subtype`).
 ///
 /// Types with fewer than ten questions are flagged. Reads MTQA's rows (question, passage, answer
-/// with start, end and text, subtype; a JSON array or one a line), and SQuAD-style JSON with
-/// `subtype` beside each question.
+/// with start, end and text, subtype; a JSON array or one a line), and SQuAD-style JSON or other
+/// rows with `subtype` beside each question.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

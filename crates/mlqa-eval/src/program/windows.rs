@@ -29,7 +29,7 @@ With a model:
   mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
     --out predictions.json")]
 pub struct Args {
-    /// Questions, SQuAD-style JSON
+    /// Questions, SQuAD-style JSON or rows
     dataset: PathBuf,
     #[command(flatten)]
     cut: CutArgs,

@@ -113,7 +113,7 @@ fn rows_of_mtqa() {
     assert_eq!(found("x.jsonl", &rows.join("\n")), expected);
     assert_eq!(found("x.json", &format!("[{}]", rows.join(","))), expected);
     let wrong = found("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
-    assert_eq!(wrong, [(FindingKind::Format, String::new(), "line 2 column 13".into())]);
+    assert_eq!(wrong, [(FindingKind::Format, String::new(), "line 2 column 1".into())]);
 }
 
 #[test]

@@ -43,31 +43,14 @@ fn refusals(program: &Program, data: &str) -> Vec<String> {
 }
 
 #[test]
-fn rows_of_another_form_are_named() {
+fn faults_of_rows_are_one_line_with_their_place() {
     let program = program();
     program.write("said.json", "{}");
-    let answers = json!({"text": ["a"], "answer_start": [0]});
-    let squad =
-        json!({"id": "q", "title": "T", "context": "a", "question": "?", "answers": answers});
     let tydi = json!({"question_text": "?", "document_plaintext": "a", "language": "thai"});
-    let mtqa =
-        json!({"question": "?", "passage": "a", "answer": {"start": 0, "end": 1, "text": "a"}});
-    let [array, data] = ["in a JSON array", "in a list `data`"];
-    let many = vec![squad.clone(), squad.clone()];
-    for (text, words) in [
-        (lines(&many), ["data hubs have SQuAD", "one a line"]),
-        (lines(&many[..1]), ["data hubs have SQuAD", "one a line"]),
-        (Value::Array(many.clone()).to_string(), ["data hubs have SQuAD", array]),
-        (json!({"version": "0.1.0", "data": many}).to_string(), ["data hubs have SQuAD", data]),
-        (lines(&[tydi.clone(), tydi]), ["TyDi's primary task", "one a line"]),
-        (json!({"data": [mtqa]}).to_string(), ["MTQA's rows", data]),
-    ] {
-        program.write("rows.json", text);
-        for line in refusals(&program, "rows.json") {
-            for word in words.iter().chain(&["rows.json", "expected a SQuAD-style file", "passage"])
-            {
-                assert!(line.contains(word), "`{word}` is not in: {line}");
-            }
+    program.write("rows.json", lines(&[tydi.clone(), tydi]));
+    for line in refusals(&program, "rows.json") {
+        for word in ["rows.json", "TyDi's primary task", "expected a SQuAD-style file", "passage"] {
+            assert!(line.contains(word), "`{word}` is not in: {line}");
         }
     }
     // A fault in a question file is told as before, with its place.
@@ -75,26 +58,60 @@ fn rows_of_another_form_are_named() {
     for line in refusals(&program, "fault.json") {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");
     }
+    let row = json!({"id": 3, "context": "a", "question": "?"});
+    program.write("rows.jsonl", lines(&[row]));
+    for line in refusals(&program, "rows.jsonl") {
+        assert!(line.contains("missing field `answers`") && line.contains('1'), "{line}");
+    }
 }
 
 #[test]
-fn predictions_as_rows_are_named() {
+fn predictions_as_rows_score_as_a_map() {
     let program = program();
     let data = "fixtures/scorer/en/dataset.json";
-    let row = json!({"id": "q1", "prediction_text": "a", "no_answer_probability": 0.0});
-    for (text, form) in [
-        (json!([row, row]).to_string(), "rows, in a JSON array"),
-        (lines(&[row.clone(), row]), "rows, one a line"),
-    ] {
+    let map = "fixtures/scorer/en/predictions.json";
+    let given: Value = serde_json::from_str(&program.read(map)).unwrap();
+    let row = |(id, text): (&String, &Value)| json!({"id": id, "prediction_text": text, "no_answer_probability": 0.0});
+    let rows: Vec<Value> = given.as_object().unwrap().iter().map(row).collect();
+    let expected = program.done(&format!("score {data} {map} en")).out;
+    for text in [Value::Array(rows.clone()).to_string(), lines(&rows)] {
         program.write("said.json", text);
-        for arguments in
-            [format!("score {data} said.json en"), format!("boundary {data} en said.json")]
-        {
-            let words = ["said.json", form, "{\"<question id>\": \"<answer>\", …}"];
-            let error = program.failed(&arguments, &words).err;
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
+        assert_eq!(program.done(&format!("score {data} said.json en")).out, expected);
     }
+    let id = rows[0]["id"].clone();
+    program.write("one.json", json!({"id": id, "prediction_text": "a"}).to_string());
+    program.write("map.json", format!("{{{id}: \"a\"}}"));
+    let score = |said: &str| program.done(&format!("score {data} {said} en")).out;
+    assert_eq!(score("one.json"), score("map.json"));
+    program.write("said.json", lines(&[json!({"id": "q", "prediction_text": 3})]));
+    let words = ["said.json:1:", "expected a string", "{\"<question id>\": \"<answer>\", …}"];
+    program.failed(&format!("score {data} said.json en"), &words);
+}
+
+#[test]
+fn probabilities_of_rows_are_the_odds_of_squad2() {
+    let program = program();
+    let row = |id: &str, texts: &[&str]| {
+        let starts = vec![0; texts.len()];
+        let answers = json!({"text": texts, "answer_start": starts});
+        json!({"id": id, "context": "a b", "question": "?", "answers": answers})
+    };
+    program.write("data.jsonl", lines(&[row("x", &["a"]), row("y", &[]), row("z", &[])]));
+    let said = |id: &str, text: &str, odds: f64| json!({"id": id, "prediction_text": text, "no_answer_probability": odds});
+    program
+        .write("rows.json", lines(&[said("x", "a", 0.1), said("y", "b", 0.9), said("z", "", 0.5)]));
+    program.write("map.json", json!({"x": "a", "y": "b", "z": ""}).to_string());
+    program.write("odds.json", "{\"x\": 0.1, \"y\": 0.9, \"z\": 0.5}");
+    for threshold in ["1", "0.7", "0"] {
+        let score = |said: &str| {
+            let end = format!("--null-threshold {threshold}");
+            program.done(&format!("score --squad2 data.jsonl {said} {end}")).out
+        };
+        let expected = score("map.json --null-odds odds.json");
+        assert_eq!(score("rows.json"), expected);
+        assert_eq!(score("rows.json --null-odds odds.json"), expected);
+    }
+    program.done("check data.jsonl");
 }
 
 #[test]

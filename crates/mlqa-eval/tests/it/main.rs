@@ -23,6 +23,7 @@ mod metric;
 mod peers;
 #[cfg(unix)]
 mod report;
+mod rows;
 #[cfg(feature = "windows")]
 mod run_qa;
 mod squad;

@@ -200,10 +200,25 @@ fn a_column_that_json_does_not_know_is_an_error() {
     assert!(error.contains("a.parquet: after row 0: it is damaged, or a column has"), "{error}");
 }
 
+#[test]
+fn a_column_of_bytes_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    write_texts(&path, "required binary text;", &["a".into()]);
+    let mut lines = Vec::new();
+    let add = |line: shards::ShardLine<'_>| {
+        lines.push(String::from_utf8(line.text.to_vec()).unwrap());
+        Ok(())
+    };
+    Shards::open_with([&path], add).unwrap();
+    assert_eq!(lines, ["{}"]);
+}
+
+const TEXT: &str = "required binary text (UTF8);";
+
 /// Writes one column of text, packed.
-fn write_texts(path: &Path, texts: &[ByteArray]) {
-    let schema =
-        Arc::new(parse_message_type("message m { required binary text (UTF8); }").unwrap());
+fn write_texts(path: &Path, column: &str, texts: &[ByteArray]) {
+    let schema = Arc::new(parse_message_type(&format!("message m {{ {column} }}")).unwrap());
     let zstd = Compression::ZSTD(ZstdLevel::default());
     let properties = WriterProperties::builder().set_compression(zstd);
     let properties = Arc::new(properties.set_dictionary_enabled(false).build());
@@ -225,7 +240,7 @@ fn a_small_file_of_huge_values_is_refused_before_they_are_unpacked() {
     let one = vec![long((1 << 26) + 1)];
     let many = [vec![long(1 << 26)], vec![long(1); 99]].concat();
     for texts in [one, many] {
-        write_texts(&path, &texts);
+        write_texts(&path, TEXT, &texts);
         assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
         let error = Shards::open([&path]).unwrap_err().to_string();
         assert!(
@@ -234,6 +249,6 @@ fn a_small_file_of_huge_values_is_refused_before_they_are_unpacked() {
         );
         assert!(error.contains(&format!("for {} values", texts.len())), "{error}");
     }
-    write_texts(&path, &[long(1 << 20)]);
+    write_texts(&path, TEXT, &[long(1 << 20)]);
     Shards::open([&path]).unwrap();
 }

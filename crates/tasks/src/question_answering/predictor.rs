@@ -51,6 +51,7 @@ pub struct QaPredictor<'a> {
     decoding: DecodeConfig,
     batch_size: usize,
     second: Option<SecondReading<'a>>,
+    notes: bool,
 }
 
 impl<'a> QaPredictor<'a> {
@@ -58,7 +59,7 @@ impl<'a> QaPredictor<'a> {
     /// are cut, as in training.
     pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         let (windows, decoding) = (windows.clone(), DecodeConfig::default());
-        Self { model, tokenizer, windows, decoding, batch_size: 64, second: None }
+        Self { model, tokenizer, windows, decoding, batch_size: 64, second: None, notes: true }
     }
 
     /// Sets how answers are chosen.
@@ -71,6 +72,12 @@ impl<'a> QaPredictor<'a> {
     #[must_use]
     pub fn with_batch_size(self, batch_size: usize) -> Self {
         Self { batch_size, ..self }
+    }
+
+    /// Whether long readings say how far they are on standard error, as they do by default.
+    #[must_use]
+    pub fn with_notes(self, notes: bool) -> Self {
+        Self { notes, ..self }
     }
 
     /// Reads a second text beside each question, as a model was trained with
@@ -137,16 +144,17 @@ impl<'a> QaPredictor<'a> {
     /// The windows of questions that are read alone, with the start and end logits of each.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
         let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
-        let logits = batch::by_length(&window_lengths(&all), self.batch_size, |rows| {
-            let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
-            let batch = WindowBatch::new(&windows, true, self.model)?;
-            let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
-                let hidden = self.model.encode(&batch.inputs, false)?;
-                self.model.span_logits(&hidden, false)
+        let logits =
+            batch::by_length_saying(self.notes, &window_lengths(&all), self.batch_size, |rows| {
+                let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
+                let batch = WindowBatch::new(&windows, true, self.model)?;
+                let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
+                    let hidden = self.model.encode(&batch.inputs, false)?;
+                    self.model.span_logits(&hidden, false)
+                })?;
+                let lengths = window_lengths(windows);
+                Ok(lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?).collect())
             })?;
-            let lengths = window_lengths(windows);
-            Ok(lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?).collect())
-        })?;
         Ok((all, logits))
     }
 }

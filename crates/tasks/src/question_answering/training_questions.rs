@@ -6,7 +6,7 @@ use mlqa_eval::{Dataset, Question, WindowConfig, squad};
 use super::{QaData, QuestionEntitySpans, entity_spans};
 use crate::{Error, Result};
 
-/// Questions of SQuAD-style files whose answers stand where the files say.
+/// Questions of files whose answers stand where the files say.
 ///
 /// # Example
 /// ```
@@ -33,12 +33,12 @@ impl TrainingQuestions {
         QaData { questions: &self.questions, question_entity_spans, windows }
     }
 
-    /// Reads a file; `head_start` and `head_length` beside a question say where its entity stands,
-    /// both in code points of the question.
+    /// Reads a file of any form that [`Dataset::read`] takes; `head_start` and `head_length` beside
+    /// a question say where its entity stands, both in code points of the question.
     ///
     /// # Errors
-    /// [`Error::Eval`] naming the file that is not SQuAD-style JSON, or the question whose answer
-    /// does not stand at its offset.
+    /// [`Error::Eval`] naming the file that has no such form, or the question whose answer does not
+    /// stand at its offset.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = squad::File::read(path)?;

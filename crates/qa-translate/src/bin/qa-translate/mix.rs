@@ -27,7 +27,7 @@ names its files, and how they were made in manifest.json;
 --one-file writes all rows, shuffled, with question_language and context_language
 beside each question.")]
 pub struct Args {
-    /// The questions that were translated, SQuAD-style JSON
+    /// The questions that were translated, SQuAD-style JSON or rows
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Their language

@@ -33,7 +33,7 @@ With a server that speaks as LibreTranslate does, or translations in a file:
 What a server translates is kept in --cache after each batch; the same command
 goes on where it was stopped.")]
 pub struct Args {
-    /// Questions to translate, SQuAD-style JSON
+    /// Questions to translate, SQuAD-style JSON or rows
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
     /// Their language

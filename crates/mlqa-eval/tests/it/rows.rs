@@ -1,0 +1,397 @@
+//! Rows of every form are the questions of SQuAD's form.
+use std::path::Path;
+use std::sync::Arc;
+
+use mlqa_eval::{
+    Dataset, Error, FindingKind, Normalization, Predictions, Question, check_file, score_files,
+    score_squad2, squad,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// The questions as rows of a data hub.
+fn hub_rows(questions: &[Question]) -> Vec<Value> {
+    let row = |one: &Question| {
+        let texts: Vec<&str> = one.answers.iter().map(|answer| answer.text.as_str()).collect();
+        let starts: Vec<usize> = one.answers.iter().map(|answer| answer.answer_start).collect();
+        let answers = json!({"text": texts, "answer_start": starts});
+        json!({"id": one.id, "title": &*one.title, "context": &*one.context,
+            "question": one.question, "answers": answers})
+    };
+    questions.iter().map(row).collect()
+}
+
+fn lines(rows: &[Value], end: &str) -> String {
+    rows.iter().map(|row| format!("{row}{end}")).collect()
+}
+
+/// The text of every form but Parquet, by a name.
+fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
+    let listed = |row: &Value| {
+        let mut row = row.clone();
+        let list = |key: &str| row["answers"][key].as_array().unwrap().clone();
+        let pairs = list("text").into_iter().zip(list("answer_start"));
+        let pair = |(text, start)| json!({"text": text, "answer_start": start});
+        row["answers"] = pairs.map(pair).collect();
+        row
+    };
+    let objects: Vec<Value> = rows.iter().map(listed).collect();
+    vec![
+        ("array.json", json!(rows).to_string()),
+        ("pretty.json", serde_json::to_string_pretty(rows).unwrap()),
+        ("data.json", json!({"version": "0.1.0", "data": rows}).to_string()),
+        ("lines.jsonl", lines(rows, "\n")),
+        ("crlf.jsonl", format!("\u{feff}\r\n{}", lines(rows, "\r\n"))),
+        ("objects.jsonl", lines(&objects, "\n")),
+    ]
+}
+
+/// Writes the questions in every form, SQuAD's first.
+fn write_all(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
+    let rows = hub_rows(questions);
+    let squad = folder.join("squad.json");
+    let all = Dataset { path: squad.clone(), version: None, questions: questions.to_vec() };
+    all.write(&squad).unwrap();
+    let mut paths = vec![squad];
+    for (name, text) in forms(&rows) {
+        paths.push(folder.join(name));
+        std::fs::write(paths.last().unwrap(), text).unwrap();
+    }
+    #[cfg(feature = "parquet")]
+    for column in ["int32", "int64"] {
+        paths.push(folder.join(format!("{column}.parquet")));
+        parquet::write(paths.last().unwrap(), questions, column, 3);
+    }
+    paths
+}
+
+const TEXTS: &str = "[a-z ]{0,8}|[äßé ]{1,8}|(مرحبا|بك| ){1,4}|[नमस्ते ]{1,8}|[数据い]{1,8}|(😀|👩‍👧|\r\n|\"|\\\\|\u{2028}){1,4}";
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(24)) })]
+
+    #[test]
+    fn every_form_has_the_same_questions_and_score(
+        made in prop::collection::vec((0..2_u8, TEXTS, TEXTS, 0..3_usize, 0..9_usize, any::<bool>()), 1..8),
+    ) {
+        let (mut questions, mut said) = (Vec::<Question>::new(), serde_json::Map::new());
+        for (k, (title, context, question, answers, start, right)) in made.into_iter().enumerate() {
+            // Neighbours often share a context.
+            let context = match questions.last() {
+                Some(last) if k % 3 > 0 => last.context.clone(),
+                _ => Arc::from(context),
+            };
+            let answer = |n: usize| {
+                let answer_start = (start + n).min(context.chars().count());
+                let text: String = context.chars().skip(answer_start).take(3).collect();
+                mlqa_eval::Answer { text, answer_start }
+            };
+            let answers: Vec<_> = (0..answers).map(answer).collect();
+            let answer = answers.first().filter(|_| right).map_or(&*question, |one| &one.text);
+            said.insert(k.to_string(), answer.into());
+            let title = Arc::from(format!("{title}"));
+            questions.push(Question { id: k.to_string(), question, context, answers, title });
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let predictions = folder.path().join("said.json");
+        std::fs::write(&predictions, Value::from(said).to_string()).unwrap();
+        let given = Predictions::read(&predictions).unwrap();
+        let paths = write_all(folder.path(), &questions);
+        let score = |path: &Path| {
+            let read = Dataset::read(path).unwrap();
+            let files = score_files(path, &predictions, Normalization::SquadEn);
+            let files = files.map(|scored| scored.score).map_err(|error| match error {
+                Error::NoGold { id, .. } => id,
+                other => panic!("{other}"),
+            });
+            (files, score_squad2(&read, &given, None, 1.0).unwrap())
+        };
+        for path in &paths {
+            let read = Dataset::read(path).unwrap();
+            prop_assert_eq!(&read.questions, &questions, "{}", path.display());
+            read.check_answers().unwrap();
+            for pair in read.questions.windows(2) {
+                let [a, b] = pair else { unreachable!() };
+                prop_assert_eq!(a.context == b.context && a.title == b.title,
+                    Arc::ptr_eq(&a.context, &b.context) && a.title == b.title);
+            }
+            prop_assert_eq!(score(path), score(&paths[0]), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn published_questions_are_the_same_in_every_form() {
+    for language in ["en", "ar", "hi", "zh"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = format!("../../data/xquad/xquad.{language}.json");
+        let questions = Dataset::read(path).unwrap().questions;
+        for path in write_all(folder.path(), &questions) {
+            let read = Dataset::read(&path).unwrap();
+            assert_eq!(read.questions, questions, "{}", path.display());
+            let checked = check_file(&path).unwrap();
+            assert_eq!(checked.questions, questions.len());
+            assert!(checked.findings.is_empty(), "{}: {:?}", path.display(), checked.findings);
+        }
+    }
+}
+
+fn read(name: &str, text: &str) -> Result<Dataset, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    Dataset::read(path)
+}
+
+fn row() -> Value {
+    json!({"id": "q", "title": "T", "context": "a b", "question": "?",
+        "answers": {"text": ["b"], "answer_start": [2]}})
+}
+
+#[test]
+fn faults_name_the_row_and_the_key() {
+    let cases = [
+        ("id", None, "missing field `id`"),
+        ("id", Some(json!(1.5)), "`id`: expected a text or a whole number"),
+        ("title", Some(json!(3)), "`title`: invalid type: integer `3`"),
+        ("context", None, "missing field `context`"),
+        ("context", Some(json!(["a"])), "`context`: invalid type: sequence"),
+        ("question", Some(Value::Null), "missing field `question`"),
+        ("answers", None, "missing field `answers`"),
+        ("answers", Some(json!("b")), "`answers`: invalid type: string \"b\", expected lists"),
+        ("answers", Some(json!({"text": ["b"]})), "`answers`: missing field `answer_start`"),
+        ("answers", Some(json!([{"text": "b"}])), "`answers`: missing field `answer_start`"),
+        (
+            "answers",
+            Some(json!({"text": ["b"], "answer_start": [-1]})),
+            "`answers`: invalid value: integer `-1`",
+        ),
+        (
+            "answers",
+            Some(json!({"text": ["b"], "answer_start": []})),
+            "`answers`: 1 in `text`, 0 in `answer_start`",
+        ),
+    ];
+    for (key, value, words) in cases {
+        let mut bad = row();
+        bad["id"] = "bad".into();
+        match value {
+            Some(value) => bad[key] = value,
+            None => drop(bad.as_object_mut().unwrap().remove(key)),
+        }
+        let rows = [row(), bad];
+        for (name, text, place) in [
+            ("x.jsonl", lines(&rows, "\n\n"), "x.jsonl:3:1: "),
+            ("x.json", json!(rows).to_string(), "row 2: "),
+            ("x.json", json!({"data": rows}).to_string(), "row 2: "),
+        ] {
+            let error = read(name, &text).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(&format!("{place}{words}")), "{error}");
+        }
+    }
+    let error = read("x.jsonl", &format!("{}\n{{\"id\": ", row())).unwrap_err();
+    assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
+    let error = read("x.jsonl", &lines(&[row(), row()], "\n")).unwrap_err();
+    assert!(matches!(error, Error::DuplicateQuestion { .. }), "{error}");
+    let cut = json!({"data": [row(), row()]}).to_string();
+    let error = read("x.json", &cut[..cut.len() - 9]).unwrap_err().to_string();
+    assert!(error.contains("EOF"), "{error}");
+}
+
+#[test]
+fn rows_keep_their_keys_and_ids_may_be_numbers() {
+    let mut other = row();
+    for (key, value) in [
+        ("id", json!(18_446_744_073_709_551_615_u64)),
+        ("title", Value::Null),
+        ("passage", json!("else")),
+        ("answers", json!({"text": [], "answer_start": []})),
+        ("head_start", json!(3)),
+        ("is_impossible", Value::Null),
+    ] {
+        other[key] = value;
+    }
+    let text = lines(&[row(), other], "\n");
+    let file = squad::File::parse(&text, "x.jsonl").unwrap();
+    let [first, second] = [0, 1].map(|k| file.questions().nth(k).unwrap());
+    assert_eq!((first.id.as_str(), second.id.as_str()), ("q", "18446744073709551615"));
+    assert_eq!(second.field::<usize>("head_start", "x").unwrap(), Some(3));
+    assert_eq!(second.field::<bool>("is_impossible", "x").unwrap(), Some(true));
+    assert_eq!(first.field::<bool>("is_impossible", "x").unwrap(), None);
+    let dataset = Dataset::from_squad(file, "x.jsonl").unwrap();
+    assert!(Arc::ptr_eq(&dataset.questions[0].context, &dataset.questions[1].context));
+}
+
+#[test]
+fn misplaced_answers_are_read_and_found_as_in_squad_files() {
+    let mut off = row();
+    off["answers"]["answer_start"] = json!([1]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.jsonl");
+    std::fs::write(&path, off.to_string()).unwrap();
+    let error = Dataset::read(&path).unwrap().check_answers().unwrap_err();
+    assert!(matches!(error, Error::AnswerMismatch { offset: 1, .. }), "{error}");
+    let checked = check_file(&path).unwrap();
+    let found: Vec<_> = checked.findings.iter().map(|one| (one.kind, &*one.place)).collect();
+    assert_eq!(found, [(FindingKind::AnswerElsewhere, "row 1, answers[0]")]);
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn parquet_names_the_feature() {
+    let error = read("x.parquet", "PAR1").unwrap_err().to_string();
+    assert!(error.contains("x.parquet: ") && error.contains("feature `parquet`"), "{error}");
+}
+
+#[cfg(feature = "parquet")]
+mod parquet {
+    //! Files with the schema of data hubs.
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use mlqa_eval::{Dataset, Error, FindingKind, Question, check_file};
+    use parquet::basic::{Compression, ZstdLevel};
+    use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+    use parquet::schema::parser::parse_message_type;
+
+    type Group<'a> = SerializedRowGroupWriter<'a, File>;
+
+    /// One column: values, and where they are, as definition and repetition levels.
+    fn column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i16, i16)]) {
+        let mut column = group.next_column().unwrap().unwrap();
+        let (definition, repetition): (Vec<_>, Vec<_>) = levels.iter().copied().unzip();
+        let typed = column.typed::<T>();
+        typed.write_batch(values, Some(&definition), Some(&repetition)).unwrap();
+        column.close().unwrap();
+    }
+
+    fn texts<'a>(group: &mut Group<'_>, values: impl Iterator<Item = &'a str>) {
+        let values: Vec<ByteArray> = values.map(ByteArray::from).collect();
+        column::<ByteArrayType>(group, &values, &vec![(1, 0); values.len()]);
+    }
+
+    /// Writes questions, `rows` to a group, with answers that start at numbers of the type
+    /// `number`.
+    pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
+        let text = |name: &str| format!("optional binary {name} (UTF8);");
+        let list = |name: &str, of: &str| {
+            format!("optional group {name} (LIST) {{ repeated group list {{ optional {of}; }} }}")
+        };
+        let schema = format!(
+            "message schema {{ {} optional group answers {{ {} {} }} }}",
+            ["id", "title", "context", "question"].map(text).concat(),
+            list("text", "binary element (UTF8)"),
+            list("answer_start", &format!("{number} element")),
+        );
+        let mut writer = writer(path, &schema);
+        for questions in questions.chunks(rows) {
+            let mut group = writer.next_row_group().unwrap();
+            texts(&mut group, questions.iter().map(|one| one.id.as_str()));
+            texts(&mut group, questions.iter().map(|one| &*one.title));
+            texts(&mut group, questions.iter().map(|one| &*one.context));
+            texts(&mut group, questions.iter().map(|one| one.question.as_str()));
+            let levels = |one: &Question| match one.answers.len() {
+                0 => vec![(2, 0)],
+                count => (0..count).map(|k| (4, i16::from(k > 0))).collect(),
+            };
+            let levels: Vec<_> = questions.iter().flat_map(levels).collect();
+            let answers = || questions.iter().flat_map(|one| &one.answers);
+            let found: Vec<_> = answers().map(|one| ByteArray::from(one.text.as_str())).collect();
+            column::<ByteArrayType>(&mut group, &found, &levels);
+            let starts = || answers().map(|one| i32::try_from(one.answer_start).unwrap());
+            match number {
+                "int32" => column::<Int32Type>(&mut group, &starts().collect::<Vec<_>>(), &levels),
+                _ => {
+                    let starts: Vec<i64> = starts().map(i64::from).collect();
+                    column::<Int64Type>(&mut group, &starts, &levels);
+                }
+            }
+            group.close().unwrap();
+        }
+        writer.close().unwrap();
+    }
+
+    fn writer(path: &Path, schema: &str) -> SerializedFileWriter<File> {
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        let properties = Arc::new(WriterProperties::builder().set_compression(zstd).build());
+        SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_schema_names_the_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.parquet");
+        for (schema, words) in [
+            (
+                "optional binary id (UTF8); optional binary context;",
+                "missing field `question` (no column, or bytes",
+            ),
+            (
+                "optional binary id (UTF8); optional binary question;",
+                "missing field `question` (no column, or bytes",
+            ),
+            (
+                "optional binary id (UTF8); optional binary question (UTF8);",
+                "missing field `context`",
+            ),
+        ] {
+            let mut file = writer(&path, &format!("message schema {{ {schema} }}"));
+            let mut group = file.next_row_group().unwrap();
+            texts(&mut group, ["q"].into_iter());
+            texts(&mut group, ["a"].into_iter());
+            group.close().unwrap();
+            file.close().unwrap();
+            let error = Dataset::read(&path).unwrap_err();
+            assert!(matches!(error, Error::Content { .. }));
+            let error = error.to_string();
+            assert!(error.contains(&format!("x.parquet: row 1, {words}")), "{error}");
+        }
+        let mut file = writer(
+            &path,
+            "message schema { optional int64 id; optional int64 context; \
+             optional binary question (UTF8); }",
+        );
+        let mut group = file.next_row_group().unwrap();
+        column::<Int64Type>(&mut group, &[7], &[(1, 0)]);
+        column::<Int64Type>(&mut group, &[3], &[(1, 0)]);
+        texts(&mut group, ["?"].into_iter());
+        group.close().unwrap();
+        file.close().unwrap();
+        let error = Dataset::read(&path).unwrap_err().to_string();
+        let words = "x.parquet: row 1, `context`: invalid type: integer `3`, expected a string";
+        assert!(error.contains(words), "{error}");
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.parquet");
+        let questions = Dataset::read("../../data/xquad/xquad.vi.json").unwrap().questions;
+        write(&path, &questions[..40], "int32", 20);
+        let bytes = fs::read(&path).unwrap();
+        for length in [0, 3, 4, bytes.len() / 2, bytes.len() - 1] {
+            fs::write(&path, &bytes[..length]).unwrap();
+            let error = Dataset::read(&path).unwrap_err();
+            assert!(matches!(error, Error::Content { .. }), "{error}");
+            assert!(error.to_string().contains("x.parquet: "), "{error}");
+            let kinds: Vec<_> =
+                check_file(&path).unwrap().findings.iter().map(|one| one.kind).collect();
+            assert_eq!(kinds, [FindingKind::Format]);
+        }
+        // What is changed inside is an error, or other values.
+        for at in (0..bytes.len()).step_by(bytes.len() / 60) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x55;
+            fs::write(&path, changed).unwrap();
+            if let Err(error) = Dataset::read(&path) {
+                assert!(error.to_string().contains("x.parquet: "), "{error}");
+            }
+        }
+        let missing = Dataset::read(folder.path().join("none.parquet")).unwrap_err();
+        assert!(matches!(missing, Error::Read { .. }), "{missing}");
+    }
+}
