@@ -118,6 +118,24 @@ fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
 }
 
 #[test]
+fn a_saved_tokenizer_json_says_what_stands_around_a_text() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write_folder(&from);
+    let ids = |folder| {
+        let tokenizer = xlmr_model::read_tokenizer(folder).unwrap();
+        tokenizer.encode(("Ein  Text <mask>.", "Noch einer."), true).unwrap().get_ids().to_vec()
+    };
+    let whole = ids(&from);
+    let mut json = json_of(&from.join("tokenizer.json"));
+    json["post_processor"] = serde_json::Value::Null;
+    std::fs::write(from.join("tokenizer.json"), json.to_string()).unwrap();
+    assert_ne!(ids(&from), whole);
+    load(&from).unwrap().save(&to, Head::Span).unwrap();
+    assert_eq!(ids(&to), whole);
+}
+
+#[test]
 fn the_files_beside_a_tokenizer_travel_with_it() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));

@@ -68,7 +68,6 @@ fn command() -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
     torch_ext::passive_omp_wait();
     let parsed = cli::parse_command(command())
         .and_then(|found| Args::from_arg_matches(&found).map_err(|_| ExitCode::from(2)));
@@ -76,6 +75,10 @@ fn main() -> ExitCode {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };
+    // A run folder's own files are read and written anew, as by the recipes.
+    if !matches!(command, Command::Train(_)) {
+        whole_file::protect_inputs();
+    }
     let done = match command {
         Command::Answer(args) => answer::run(&args),
         Command::Train(args) => train::run(&args),
