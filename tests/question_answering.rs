@@ -3,9 +3,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 
 use crate::common::{kill_at, refuse, root, succeed, summary, tool};
+
+#[allow(dead_code)] // the same files are written for the evaluator's tests
+#[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
+mod parquet_file;
 
 /// Questions about colours, `without` of which have no answer; answers begin at `start`.
 fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
@@ -135,6 +140,52 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let mut command = train(folder, "run");
     let error = refuse(&command.args(["--seed", "7"]).output().unwrap());
     assert!(error.contains("training.seed = 42 there, 7 now"), "{error}");
+}
+
+#[test]
+fn recipe_question_answering_reads_rows_and_parquet_as_it_reads_squad() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = |form: &str, end: &str| {
+        let file = |name: &str| folder.join(format!("{name}-{form}.{end}"));
+        let mut command = start(folder, form);
+        command.arg("--train").arg(file("train")).arg("--dev").arg(file("dev"));
+        succeed(command);
+        let mut answer = tool("polyqa");
+        answer.args(["answer", "--json", "--device", "cpu", "--model"]);
+        answer.arg(folder.join(form).join("model")).arg("--questions").arg(file("dev"));
+        let answers = succeed(answer);
+        let mut score = tool("polyqa");
+        score.args(["score", "--squad2"]).arg(file("dev"));
+        let scores = succeed({
+            score.arg(folder.join(form).join("predictions.json"));
+            score
+        });
+        let bytes = |name: &str| fs::read(folder.join(form).join(name)).unwrap();
+        (bytes("model/model.safetensors"), bytes("predictions.json"), answers, scores)
+    };
+    let mut questions = Vec::new();
+    for (name, count, without) in [("train", 12, 3), ("dev", 5, 1)] {
+        let path = |form: &str, end: &str| folder.join(format!("{name}-{form}.{end}"));
+        write_questions(&path("squad", "json"), count, without, 6);
+        questions = Dataset::read(path("squad", "json")).unwrap().questions;
+        let row = |one: &mlqa_eval::Question| {
+            let texts: Vec<&str> = one.answers.iter().map(|answer| &*answer.text).collect();
+            let starts: Vec<usize> = one.answers.iter().map(|one| one.answer_start).collect();
+            json!({ "id": one.id, "title": &*one.title, "context": &*one.context,
+                "question": one.question, "answers": { "text": texts, "answer_start": starts } })
+        };
+        let rows: Vec<Value> = questions.iter().map(row).collect();
+        let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        fs::write(path("lines", "jsonl"), lines).unwrap();
+        fs::write(path("data", "json"), json!({ "data": rows }).to_string()).unwrap();
+        parquet_file::write(&path("hub", "parquet"), &questions, "int32", 4);
+    }
+    assert_eq!(questions.len(), 5);
+    let squad = run("squad", "json");
+    for (form, end) in [("lines", "jsonl"), ("data", "json"), ("hub", "parquet")] {
+        assert!(run(form, end) == squad, "{form}");
+    }
 }
 
 #[test]

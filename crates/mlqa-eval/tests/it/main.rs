@@ -20,6 +20,8 @@ mod decode;
 mod evidence;
 mod matrix;
 mod metric;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 mod peers;
 #[cfg(unix)]
 mod report;

@@ -1,0 +1,75 @@
+//! Parquet files with the schema of data hubs.
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use mlqa_eval::Question;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+
+pub type Group<'a> = SerializedRowGroupWriter<'a, File>;
+
+/// One column: values, and where they are, as definition and repetition levels.
+pub fn column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i16, i16)]) {
+    let mut column = group.next_column().unwrap().unwrap();
+    let (definition, repetition): (Vec<_>, Vec<_>) = levels.iter().copied().unzip();
+    let typed = column.typed::<T>();
+    typed.write_batch(values, Some(&definition), Some(&repetition)).unwrap();
+    column.close().unwrap();
+}
+
+pub fn texts<'a>(group: &mut Group<'_>, values: impl Iterator<Item = &'a str>) {
+    let values: Vec<ByteArray> = values.map(ByteArray::from).collect();
+    column::<ByteArrayType>(group, &values, &vec![(1, 0); values.len()]);
+}
+
+/// Writes questions, `rows` to a group, with answers that start at numbers of the type
+/// `number`.
+pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
+    let text = |name: &str| format!("optional binary {name} (UTF8);");
+    let list = |name: &str, of: &str| {
+        format!("optional group {name} (LIST) {{ repeated group list {{ optional {of}; }} }}")
+    };
+    let schema = format!(
+        "message schema {{ {} optional group answers {{ {} {} }} }}",
+        ["id", "title", "context", "question"].map(text).concat(),
+        list("text", "binary element (UTF8)"),
+        list("answer_start", &format!("{number} element")),
+    );
+    let mut writer = writer(path, &schema);
+    for questions in questions.chunks(rows) {
+        let mut group = writer.next_row_group().unwrap();
+        texts(&mut group, questions.iter().map(|one| one.id.as_str()));
+        texts(&mut group, questions.iter().map(|one| &*one.title));
+        texts(&mut group, questions.iter().map(|one| &*one.context));
+        texts(&mut group, questions.iter().map(|one| one.question.as_str()));
+        let levels = |one: &Question| match one.answers.len() {
+            0 => vec![(2, 0)],
+            count => (0..count).map(|k| (4, i16::from(k > 0))).collect(),
+        };
+        let levels: Vec<_> = questions.iter().flat_map(levels).collect();
+        let answers = || questions.iter().flat_map(|one| &one.answers);
+        let found: Vec<_> = answers().map(|one| ByteArray::from(one.text.as_str())).collect();
+        column::<ByteArrayType>(&mut group, &found, &levels);
+        let starts = || answers().map(|one| i32::try_from(one.answer_start).unwrap());
+        match number {
+            "int32" => column::<Int32Type>(&mut group, &starts().collect::<Vec<_>>(), &levels),
+            _ => {
+                let starts: Vec<i64> = starts().map(i64::from).collect();
+                column::<Int64Type>(&mut group, &starts, &levels);
+            }
+        }
+        group.close().unwrap();
+    }
+    writer.close().unwrap();
+}
+
+pub fn writer(path: &Path, schema: &str) -> SerializedFileWriter<File> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = Arc::new(WriterProperties::builder().set_compression(zstd).build());
+    SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap()
+}
