@@ -247,7 +247,6 @@ fn parquet_names_the_feature() {
 mod parquet {
     //! Files with the schema of data hubs.
     use std::fs;
-    use std::path::Path;
 
     use mlqa_eval::{Dataset, Error, FindingKind, check_file};
     use parquet::data_type::Int64Type;
