@@ -2,9 +2,10 @@
 use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, Dataset, Error, MLQA_LANGUAGES, Purpose, Question, Separator, UnanswerableWindow,
-    Window, WindowConfig, WindowCounts, load_tokenizer, windows,
+    Answer, Dataset, DecodeConfig, Error, MLQA_LANGUAGES, Purpose, Question, Separator,
+    UnanswerableWindow, Window, WindowConfig, WindowCounts, decode, load_tokenizer, windows,
 };
+use ndarray::Array1;
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
 
@@ -398,5 +399,56 @@ fn what_cannot_be_learned_from_is_counted() {
         let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
         let counts = WindowCounts::of(&questions, &all, &tokenizer, &config).unwrap();
         assert_eq!(counts, want, "{unanswerable_window:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(64)) })]
+
+    /// Logits that depend on the place in the document alone: the answer does not depend on where
+    /// the document is cut, as long as a window holds it with its surroundings.
+    #[test]
+    fn a_document_cut_anywhere_has_the_same_best_answer(
+        words in prop::collection::vec(
+            prop::sample::select(vec!["house", "Hà", "308分", "黑豹", "दिल्ली", "🙂", "U.S.", "\r\n"]), 40..120),
+        at in 0.0..1.0_f64, cuts in prop::collection::vec((24usize..60, 8usize..14), 4),
+    ) {
+        let context = words.join(" ");
+        let question = Question {
+            id: "q".into(),
+            question: "Where?".into(),
+            context: context.as_str().into(),
+            answers: Vec::new(),
+            title: "".into(),
+        };
+        let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
+        let whole = WindowConfig { max_length: 100_000, ..WindowConfig::default() };
+        let questions = [question];
+        let best = |config: &WindowConfig| {
+            let all = windows(&questions, &tokenizer, config, Purpose::Eval).unwrap();
+            let length = context.chars().count() as f64;
+            let logits = |all: &[Window], end: bool| -> Vec<Array1<f32>> {
+                let of = |window: &Window| {
+                    let mut row = Array1::zeros(window.input_ids.len());
+                    for (token, &(from, to)) in window.offsets.iter().enumerate() {
+                        // The nearer to the place, the higher, of tokens with a text.
+                        let edge = if end { to } else { from } as f64;
+                        let far = (edge - at * length).abs() / length;
+                        row[window.context_start + token] = 10.0 - 100.0 * far as f32;
+                    }
+                    row
+                };
+                all.iter().map(of).collect()
+            };
+            let (starts, ends) = (logits(&all, false), logits(&all, true));
+            let found = decode(&questions, &all, &starts, &ends, &DecodeConfig::default()).unwrap();
+            let best = found[0].candidates.first().cloned().unwrap_or_default();
+            (best.text, best.answer_start, best.score)
+        };
+        let uncut = best(&whole);
+        for (max_length, doc_stride) in cuts {
+            let config = WindowConfig { max_length, doc_stride, max_question_length: 8, ..whole.clone() };
+            prop_assert_eq!(&best(&config), &uncut);
+        }
     }
 }
