@@ -141,21 +141,23 @@ fn domains_are_normalised_each_by_itself() {
         let name = format!("knowledge.mep_key.{part}");
         heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
-    // As the paper's heads with batch norm in between, by the mean and the variance of the rows.
+    // As the paper's heads with batch norm in between, by the mean and the variance of the rows:
+    // what reaches the second norm, and what leaves it.
     let by_hand = |rows: &Tensor| {
         let parameters = both.named_parameters();
         let find = |part: &str| {
             let name = format!("knowledge.mep_key.{part}");
             parameters.iter().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
         };
-        let norm = |x: Tensor| {
-            let centred = &x - x.mean_dim([0i64].as_slice(), true, Kind::Float);
+        let norm = |x: &Tensor| {
+            let centred = x - x.mean_dim([0i64].as_slice(), true, Kind::Float);
             let variance = centred.square().mean_dim([0i64].as_slice(), true, Kind::Float);
             centred / (variance + 1e-5).sqrt()
         };
-        let inner = norm(x.index_select(0, rows).matmul(&find("0.weight").tr()));
+        let inner = norm(&x.index_select(0, rows).matmul(&find("0.weight").tr()));
         let inner = (inner * find("norm_0.weight") + find("norm_0.bias")).relu();
-        norm(inner.matmul(&find("1.weight").tr()))
+        let second = inner.matmul(&find("1.weight").tr());
+        (norm(&second), second)
     };
     for domain in [0usize, 2] {
         let rows: Vec<i64> = (0..9).filter(|&row| domain_ids[row as usize] == domain).collect();
@@ -163,16 +165,18 @@ fn domains_are_normalised_each_by_itself() {
         // The same weights with statistics of one domain: the seed and the names decide them.
         let alone = knowledge(ProjectionKind::BatchNorm, 3);
         let _ = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
-        testkit::assert_close("rows", &together.index_select(0, &rows), &by_hand(&rows), 1e-5);
-        // What reaches the second norm has gone through the first one's epsilon.
-        for (part, tolerance) in [
-            ("norm_0.running_mean", 1e-6),
-            ("norm_0.running_var", 1e-6),
-            ("norm_1.running_mean", 1e-4),
-        ] {
+        let (want, second) = by_hand(&rows);
+        testkit::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
+        for part in ["norm_0.running_mean", "norm_0.running_var"] {
             let (got, want) = (buffer(&both, part), buffer(&alone, part));
-            testkit::assert_close(part, &got.get(domain as i64), &want, tolerance);
+            testkit::assert_close(part, &got.get(domain as i64), &want, 1e-6);
         }
+        // A tenth of the batch's: the running mean began at 0.
+        let (got, want) = (
+            buffer(&both, "norm_1.running_mean").get(domain as i64),
+            second.mean_dim([0i64].as_slice(), false, Kind::Float) * 0.1,
+        );
+        testkit::assert_close("norm_1.running_mean", &got, &want, 1e-6);
     }
     // Domain 1 had one row, which has no variance: it was normalised by the running statistics and
     // did not change them.
@@ -185,7 +189,8 @@ fn domains_are_normalised_each_by_itself() {
     let _ = heads.mep_key(&x, &domain_ids, true).unwrap();
     first.square().sum(Kind::Float).backward();
 
-    // Rows that say the same have no variance; their gradient stays in the order of the others'.
+    // Rows that say the same have no variance; the epsilon keeps their gradient within three orders
+    // of the others'.
     let gradient_norm = |x: &Tensor| {
         let x = x.detach().set_requires_grad(true);
         let projected = new().mep_key(&x, &[0, 0, 0, 1, 1, 1, 1, 1, 1], true).unwrap();
@@ -197,7 +202,7 @@ fn domains_are_normalised_each_by_itself() {
         same.get(row).copy_(&same.get(0));
     }
     let (ordinary, same) = (gradient_norm(&x), gradient_norm(&same));
-    assert!(same < 1e4 * ordinary, "{same} beside {ordinary}");
+    assert!(same < 1e3 * ordinary, "{same} beside {ordinary}");
 
     let folder = tempfile::tempdir().unwrap();
     both.save(folder.path()).unwrap();
