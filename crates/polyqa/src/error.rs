@@ -23,6 +23,9 @@ pub enum Error {
         /// What is wrong, with the line.
         problem: String,
     },
+    /// A model's name.
+    #[error(transparent)]
+    Hub(#[from] model_hub::Error),
     /// The model.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),

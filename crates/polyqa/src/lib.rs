@@ -5,6 +5,7 @@ mod calibration;
 mod document;
 mod error;
 mod first_pass;
+pub mod program;
 mod reader;
 mod sentence;
 

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
+use model_hub::Hub;
 use tasks::question_answering::QaPredictor;
 use tch::Device;
 use torch_ext::Precision;
@@ -66,6 +67,15 @@ impl Reader {
             most: 5,
             pretrained,
         })
+    }
+
+    /// Loads a model by its folder or its name on the hub, which is looked up in the cache and
+    /// fetched where it is not there.
+    ///
+    /// # Errors
+    /// As [`Hub::resolve`] and [`load`](Self::load).
+    pub fn open(model: &str, device: Device) -> Result<Self> {
+        Self::load(Hub::from_env().resolve(model, &mut |_| {})?.folder, device)
     }
 
     /// Sets what the model computes in.

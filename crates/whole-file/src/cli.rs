@@ -1,6 +1,7 @@
 //! What a program begins and ends with, and how it shows its progress (feature `cli`). Bars and
 //! spinners are hidden where standard error is no terminal.
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -19,12 +20,16 @@ pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| unusable(&error))
 }
 
-/// [`parse`] for a command line that was changed after it was derived.
+/// [`parse`] for a command line that was changed after it was derived, and arguments that may be
+/// another program's.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_command(command: clap::Command) -> Result<clap::ArgMatches, ExitCode> {
-    command.try_get_matches().map_err(|error| unusable(&error))
+pub fn parse_command(
+    command: clap::Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<clap::ArgMatches, ExitCode> {
+    command.try_get_matches_from(arguments).map_err(|error| unusable(&error))
 }
 
 fn unusable(error: &clap::Error) -> ExitCode {

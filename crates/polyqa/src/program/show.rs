@@ -2,7 +2,7 @@
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-use polyqa::{Answer, Answers};
+use crate::{Answer, Answers};
 use whole_file::one_line;
 
 /// The question, its best answer marked in its sentence, and the others below it.

@@ -1,4 +1,5 @@
 //! What is logged before a run, and the scores after it.
+use crate::Calibration;
 use anyhow::Result;
 use experiment::log;
 use mlqa_eval::{
@@ -6,7 +7,6 @@ use mlqa_eval::{
     score_squad2,
 };
 use model_hub::Origin;
-use polyqa::Calibration;
 use results::Table;
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::TrainingQuestions;

@@ -5,12 +5,12 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
+use crate::Calibration;
 use anyhow::{Context, Result};
 use experiment::{Experiment, Trial};
 use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
 use mlqa_eval::{QuestionSource, QuestionSources, write_n_best};
 use model_hub::Resolved;
-use polyqa::Calibration;
 use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
 use xlmr_model::{Head, Pretrained};
 

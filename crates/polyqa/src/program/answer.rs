@@ -3,15 +3,15 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use crate::{Answers, Documents, FirstPass, Reader};
 use anyhow::{Context, Result, bail, ensure};
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
-use polyqa::{Answers, Documents, FirstPass, Reader};
 use serde::Deserialize;
 use whole_file::{Lines, cli};
 
-use crate::model::ModelArg;
-use crate::show;
+use crate::program::model::ModelArg;
+use crate::program::show;
 
 /// Answer questions over documents, or over a question file's own contexts
 ///

@@ -1,13 +1,13 @@
 //! `polyqa doctor`.
 use std::fmt::Write;
 
+use crate::{Calibration, Reader};
 use anyhow::Result;
 use model_hub::{Origin, Resolved};
-use polyqa::{Calibration, Reader};
 use tch::{Cuda, Device};
 use whole_file::cli;
 
-use crate::model::resolve;
+use crate::program::model::resolve;
 
 /// Say what is found and what is missing: libtorch, GPUs, threads, and a model
 #[derive(clap::Args)]

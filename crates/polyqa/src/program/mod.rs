@@ -1,4 +1,5 @@
 //! The program `polyqa`; see `polyqa --help`.
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
@@ -67,9 +68,12 @@ fn command() -> clap::Command {
     })
 }
 
-fn main() -> ExitCode {
+/// Runs the program with its arguments, of which the first is its name, and returns its exit code:
+/// 0, 2 after one line on standard error, or 128 and a signal's number. `--help` and `--version`
+/// end the process.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     torch_ext::passive_omp_wait();
-    let parsed = cli::parse_command(command())
+    let parsed = cli::parse_command(command(), arguments)
         .and_then(|found| Args::from_arg_matches(&found).map_err(|_| ExitCode::from(2)));
     let command = match parsed {
         Ok(Args { command }) => command,

@@ -6,7 +6,7 @@ use clap::value_parser;
 use experiment::{BaseModel, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 
-use crate::model::ModelArg;
+use crate::program::model::ModelArg;
 
 use super::recipe::{Data, Recipe, Unanswerable};
 
