@@ -7,6 +7,8 @@ mod error;
 mod first_pass;
 pub mod program;
 mod reader;
+#[cfg(feature = "serve")]
+mod reading;
 mod sentence;
 
 pub use answer::{Answer, Answers};

@@ -36,11 +36,11 @@ const QUESTIONS_AT_ONCE: usize = 64;
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    pretrained: Pretrained,
+    pub(crate) pretrained: Pretrained,
     windows: WindowConfig,
     decoding: DecodeConfig,
-    calibration: Calibration,
-    batch_size: usize,
+    pub(crate) calibration: Calibration,
+    pub(crate) batch_size: usize,
     most: usize,
 }
 
@@ -199,17 +199,20 @@ impl Reader {
         Ok(())
     }
 
+    pub(crate) fn predictor(&self) -> QaPredictor<'_> {
+        let Pretrained { model, tokenizer, .. } = &self.pretrained;
+        QaPredictor::new(model, tokenizer, &self.windows)
+            .with_decoding(&self.decoding)
+            .with_batch_size(self.batch_size)
+            .with_notes(std::io::stderr().is_terminal())
+    }
+
     /// The n-best lists of questions over their own contexts, see [`QaPredictor::predict`].
     ///
     /// # Errors
     /// As [`QaPredictor::predict`].
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
-        let Pretrained { model, tokenizer, .. } = &self.pretrained;
-        let predictor = QaPredictor::new(model, tokenizer, &self.windows)
-            .with_decoding(&self.decoding)
-            .with_batch_size(self.batch_size)
-            .with_notes(std::io::stderr().is_terminal());
-        Ok(predictor.predict(questions)?)
+        Ok(self.predictor().predict(questions)?)
     }
 
     /// The answers to questions over their own contexts, in order.
@@ -232,15 +235,15 @@ impl Reader {
 
 /// Questions with documents, to be read together.
 #[derive(Default)]
-struct Pairs {
-    questions: Vec<Question>,
+pub(crate) struct Pairs {
+    pub questions: Vec<Question>,
     /// The number of the question, and the document.
-    of: Vec<(usize, Document)>,
-    bytes: usize,
+    pub of: Vec<(usize, Document)>,
+    pub bytes: usize,
 }
 
 impl Pairs {
-    fn push(&mut self, at: usize, question: &str, document: &Document) {
+    pub fn push(&mut self, at: usize, question: &str, document: &Document) {
         self.questions.push(Question {
             id: format!("{} about {}", at + 1, document.id),
             question: question.to_owned(),

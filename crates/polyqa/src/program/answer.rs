@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::{Answers, Documents, FirstPass, Reader};
 use anyhow::{Context, Result, bail, ensure};
-use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
 use serde::Deserialize;
 use whole_file::{Lines, cli};
 
-use crate::program::model::ModelArg;
+use crate::program::model::ReaderArgs;
 use crate::program::show;
 
 /// Answer questions over documents, or over a question file's own contexts
@@ -22,7 +21,7 @@ use crate::program::show;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArg,
+    reader: ReaderArgs,
     /// A question; several with --question each. Without one they are read from standard input,
     /// line by line
     #[arg(short, long, value_name = "TEXT")]
@@ -36,9 +35,6 @@ pub struct Args {
     /// More documents, one on each line of a file: {"id": "…", "text": "…"}
     #[arg(long, value_name = "FILE")]
     documents: Vec<PathBuf>,
-    /// Answers of a question
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
-    answers: usize,
     /// Read only the N documents that share most with a question's words (BM25), which serves
     /// questions in the documents' language; 0 reads all [default: 50 from 20 documents on, else 0]
     #[arg(long, value_name = "N")]
@@ -46,22 +42,6 @@ pub struct Args {
     /// One JSON line for each question
     #[arg(long)]
     json: bool,
-    /// Say "no answer" where it scores more than this above the best answer [default: the model's
-    /// own threshold, where it was trained with one; else never]
-    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
-    null_threshold: Option<f64>,
-    /// Longest answer, in tokens
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    max_answer_length: usize,
-    /// Tokens of a window [default: 384, or the model's positions]
-    #[arg(long, value_name = "N")]
-    max_length: Option<usize>,
-    /// Tokens that neighbouring windows share [default: 128, or a third]
-    #[arg(long, value_name = "N")]
-    doc_stride: Option<usize>,
-    /// Windows in a batch
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    batch_size: usize,
     /// Cut and choose as another program does
     #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"])]
     compatible: Option<String>,
@@ -74,9 +54,6 @@ pub struct Args {
     /// Also write how sure "no answer" is, by id, for `polyqa score --squad2`; of a question file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
     null_odds: Option<PathBuf>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    device: String,
 }
 
 const EXAMPLES: &str = "\
@@ -99,8 +76,7 @@ const CANDIDATES: usize = 50;
 const TOGETHER: usize = 256;
 
 pub fn run(args: &Args) -> Result<()> {
-    ensure!(args.answers > 0, "--answers must be at least 1");
-    ensure!(args.batch_size > 0, "--batch-size must be at least 1");
+    args.reader.check()?;
     // Inputs are read before the model, which takes longer.
     let standard = |path: &&PathBuf| path.as_path() == Path::new("-");
     let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
@@ -168,24 +144,8 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
 }
 
 fn load(args: &Args) -> Result<Reader> {
-    let run = RunConfig { device: args.device.clone(), ..RunConfig::default() };
-    let runtime = Runtime::set_up(&run)?;
-    let mut reader = Reader::load(args.model.resolve()?.folder, runtime.device)?;
-    reader.set_precision(runtime.precision);
     let compatible = args.compatible.is_some().then_some(Compatible::RunQa);
-    let mut windows = reader.windows().clone();
-    windows.max_length = args.max_length.unwrap_or(windows.max_length);
-    windows.doc_stride = args.doc_stride.unwrap_or(windows.doc_stride);
-    windows.compatible = compatible;
-    let mut decoding = reader.decoding().clone();
-    decoding.max_answer_length = args.max_answer_length;
-    decoding.n_best = decoding.n_best.max(args.answers);
-    decoding.compatible = compatible;
-    Ok(reader
-        .with_windows(windows)?
-        .with_decoding(decoding)?
-        .with_sizes(args.batch_size, args.answers)
-        .with_null_threshold(args.null_threshold))
+    Ok(args.reader.load(compatible)?.0)
 }
 
 /// Every question over its own context.

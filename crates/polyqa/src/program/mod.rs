@@ -10,6 +10,8 @@ use whole_file::cli;
 mod answer;
 mod doctor;
 mod model;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod train;
 
@@ -26,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   polyqa answer --model runs/mine/model --question 'Where is Lima?' peru.txt
   polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
+  polyqa serve --model runs/mine/model
   polyqa score dev.json runs/mine/predictions.json de
   polyqa report runs/mine --out report.html
   polyqa doctor --model runs/mine/model
@@ -37,6 +40,8 @@ Exit code: 0, or 2 with one line on standard error.";
 enum Command {
     Answer(Box<answer::Args>),
     Train(Box<train::Args>),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Args>),
     #[command(flatten)]
     Evaluate(Box<program::Command>),
     Report(Box<qa_report::program::Args>),
@@ -86,6 +91,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match command {
         Command::Answer(args) => answer::run(&args),
         Command::Train(args) => train::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args),
         Command::Evaluate(command) => return cli::end(command.run()),
         Command::Report(args) => qa_report::program::run(&args).map_err(|error| anyhow!(error)),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,7 +1,11 @@
-//! The model that a user names.
-use anyhow::Result;
+//! The model that a user names, and how it reads.
+use anyhow::{Result, ensure};
+use experiment::{RunConfig, Runtime};
+use mlqa_eval::Compatible;
 use model_hub::{Hub, Resolved};
 use whole_file::cli;
+
+use crate::Reader;
 
 /// What `--model` says everywhere.
 #[derive(clap::Args)]
@@ -36,4 +40,69 @@ pub fn resolve(model: &str) -> Result<Resolved> {
         bar.finish_and_clear();
     }
     Ok(resolved?)
+}
+
+/// How a reader cuts, chooses and computes.
+#[derive(clap::Args)]
+pub struct ReaderArgs {
+    #[command(flatten)]
+    model: ModelArg,
+    /// Answers of a question
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
+    pub answers: usize,
+    /// Say "no answer" where it scores more than this above the best answer [default: the model's
+    /// own threshold, where it was trained with one; else never]
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    null_threshold: Option<f64>,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    max_answer_length: usize,
+    /// Tokens of a window [default: 384, or the model's positions]
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+    /// Tokens that neighbouring windows share [default: 128, or a third]
+    #[arg(long, value_name = "N")]
+    doc_stride: Option<usize>,
+    /// Windows in a batch
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub batch_size: usize,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+impl ReaderArgs {
+    /// Refuses numbers that cannot be, before anything is read.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.answers > 0, "--answers must be at least 1");
+        ensure!(self.batch_size > 0, "--batch-size must be at least 1");
+        Ok(())
+    }
+
+    /// The reader, and the model's name: that of its repository, or the folder's last part.
+    pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
+        let run = RunConfig { device: self.device.clone(), ..RunConfig::default() };
+        let runtime = Runtime::set_up(&run)?;
+        let Resolved { folder, origin } = self.model.resolve()?;
+        let mut reader = Reader::load(&folder, runtime.device)?;
+        reader.set_precision(runtime.precision);
+        let mut windows = reader.windows().clone();
+        windows.max_length = self.max_length.unwrap_or(windows.max_length);
+        windows.doc_stride = self.doc_stride.unwrap_or(windows.doc_stride);
+        windows.compatible = compatible;
+        let mut decoding = reader.decoding().clone();
+        decoding.max_answer_length = self.max_answer_length;
+        decoding.n_best = decoding.n_best.max(self.answers);
+        decoding.compatible = compatible;
+        let reader = reader
+            .with_windows(windows)?
+            .with_decoding(decoding)?
+            .with_sizes(self.batch_size, self.answers)
+            .with_null_threshold(self.null_threshold);
+        let name = match origin {
+            Some(origin) => origin.repository,
+            None => folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        Ok((reader, name))
+    }
 }

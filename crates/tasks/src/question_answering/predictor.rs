@@ -105,9 +105,23 @@ impl<'a> QaPredictor<'a> {
             Some(paired) => paired,
             None => self.logits(questions)?,
         };
+        self.best_answers(questions, &all, logits)
+    }
+
+    /// The best answers to each question, from the logits of its windows, see
+    /// [`window_logits`](Self::window_logits).
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub fn best_answers(
+        &self,
+        questions: &[Question],
+        windows: &[Window],
+        logits: Vec<(Vec<f32>, Vec<f32>)>,
+    ) -> Result<Vec<NBest>> {
         let (starts, ends): (Vec<_>, Vec<_>) =
             logits.into_iter().map(|(start, end)| (Array1::from(start), Array1::from(end))).unzip();
-        Ok(decode(questions, &all, &starts, &ends, &self.decoding)?)
+        Ok(decode(questions, windows, &starts, &ends, &self.decoding)?)
     }
 
     /// The best answers to the questions of a SQuAD-style file, in the order of the file. Gold
@@ -147,15 +161,24 @@ impl<'a> QaPredictor<'a> {
         let logits =
             batch::by_length_saying(self.notes, &window_lengths(&all), self.batch_size, |rows| {
                 let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
-                let batch = WindowBatch::new(&windows, true, self.model)?;
-                let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
-                    let hidden = self.model.encode(&batch.inputs, false)?;
-                    self.model.span_logits(&hidden, false)
-                })?;
-                let lengths = window_lengths(windows);
-                Ok(lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?).collect())
+                self.window_logits(&windows)
             })?;
         Ok((all, logits))
+    }
+
+    /// The start and end logits of some windows, read as one batch: for each window two lists of its
+    /// length.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the model has no span head or refuses an input.
+    pub fn window_logits(&self, windows: &[&Window]) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
+        let batch = WindowBatch::new(windows, true, self.model)?;
+        let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {
+            let hidden = self.model.encode(&batch.inputs, false)?;
+            self.model.span_logits(&hidden, false)
+        })?;
+        let lengths = window_lengths(windows.iter().copied());
+        Ok(lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?).collect())
     }
 }
 

@@ -1,0 +1,106 @@
+//! The model's side of the service: windows of all requests in turn.
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use mlqa_eval::Window;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use whole_file::cli;
+
+use crate::reading::Reading;
+use crate::{Answers, Reader, Result};
+
+/// What one request wants read.
+pub struct Job {
+    pub reading: Reading,
+    /// Answers of a question.
+    pub answers: usize,
+    /// Closed once nobody waits any more.
+    pub reply: oneshot::Sender<Result<Vec<Answers>>>,
+    /// What the request counts for, as long as it is here.
+    pub permits: [OwnedSemaphorePermit; 2],
+}
+
+/// Reads and answers until no more can come.
+///
+/// A batch takes the next window of each request in turn, so that each goes on whatever the length
+/// of the others; a request that nobody waits for any more is left.
+pub fn run(reader: &Reader, jobs: &Receiver<Job>, batch_size: usize, gather: Duration) {
+    let mut active: Vec<Job> = Vec::new();
+    loop {
+        if active.is_empty() {
+            match jobs.recv() {
+                Ok(job) => active.push(job),
+                Err(_) => return,
+            }
+            let until = Instant::now() + gather;
+            while active.iter().map(|job| job.reading.windows()).sum::<usize>() < batch_size {
+                match jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(job) => active.push(job),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                }
+            }
+        }
+        active.extend(jobs.try_iter());
+        active.retain(|job| !job.reply.is_closed());
+        let shares = shares(&active, batch_size);
+        if read(reader, &mut active, &shares).is_err() {
+            // One of them is not readable: each alone, so that the others are.
+            for (at, &share) in shares.iter().enumerate() {
+                let Some(job) = active.get_mut(at) else { continue };
+                if let Err(error) = read(reader, std::slice::from_mut(job), &[share]) {
+                    // The receiver is told by the sender that is dropped with the old one.
+                    let (closed, _) = oneshot::channel();
+                    let _ = std::mem::replace(&mut job.reply, closed).send(Err(error));
+                }
+            }
+        }
+        let (done, left): (Vec<Job>, Vec<Job>) =
+            active.into_iter().partition(|job| job.reading.unread().is_empty());
+        active = left;
+        // The first of more requests than a batch has windows is the last next time.
+        let several = active.len() > 1;
+        active.rotate_left(usize::from(several));
+        for Job { reading, answers, reply, permits } in done {
+            let _ = reply.send(reading.finish(reader, answers));
+            drop(permits);
+        }
+    }
+}
+
+/// How many windows each request has in the next batch.
+fn shares(active: &[Job], batch_size: usize) -> Vec<usize> {
+    let unread: Vec<usize> = active.iter().map(|job| job.reading.unread().len()).collect();
+    let mut shares = vec![0; unread.len()];
+    let mut left = batch_size;
+    while left > 0 {
+        let before = left;
+        for (share, &unread) in shares.iter_mut().zip(&unread) {
+            if left > 0 && *share < unread {
+                *share += 1;
+                left -= 1;
+            }
+        }
+        if left == before {
+            break;
+        }
+    }
+    shares
+}
+
+/// Reads the next windows of each request as one batch.
+fn read(reader: &Reader, jobs: &mut [Job], shares: &[usize]) -> Result<()> {
+    let windows: Vec<&Window> = jobs
+        .iter()
+        .zip(shares)
+        .flat_map(|(job, &share)| job.reading.unread().iter().take(share))
+        .collect();
+    if windows.is_empty() {
+        return Ok(());
+    }
+    let read = reader.predictor().window_logits(&windows);
+    let mut logits = read.inspect_err(|error| cli::say(&format!("error: {error}")))?.into_iter();
+    for (job, &share) in jobs.iter_mut().zip(shares) {
+        job.reading.take(logits.by_ref().take(share));
+    }
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! The network's side of the service: connections, limits, and what is said in JSON.
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+use whole_file::one_line;
+
+use super::Limits;
+use super::engine::Job;
+use super::request::{self, Refusal, Request};
+use crate::Error;
+use crate::reading::Cutter;
+
+/// How long a client may take to send a request's head or its body, or to take in a part of an
+/// answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests that are made into windows at once.
+const CUTTING: usize = 4;
+
+/// What all requests share.
+pub struct Service {
+    limits: Limits,
+    jobs: Sender<Job>,
+    cutter: Arc<Cutter>,
+    model: String,
+    /// Answers of a question, by default and at most.
+    answers: (usize, usize),
+    requests: Arc<Semaphore>,
+    windows: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl Service {
+    pub fn new(
+        limits: Limits,
+        jobs: Sender<Job>,
+        cutter: Cutter,
+        model: String,
+        answers: (usize, usize),
+    ) -> Self {
+        let requests = Arc::new(Semaphore::new(limits.max_requests));
+        let windows = Arc::new(Semaphore::new(limits.max_windows));
+        let (cutter, draining) = (Arc::new(cutter), AtomicBool::new(false));
+        Self { limits, jobs, cutter, model, answers, requests, windows, draining }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, and then what was taken in.
+pub fn serve(listener: TcpListener, service: Service) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(CUTTING)
+        .thread_name("cut")
+        .build()?;
+    runtime.block_on(accept(tokio::net::TcpListener::from_std(listener)?, Arc::new(service)))
+}
+
+async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>) -> io::Result<()> {
+    let router = Router::new()
+        .route("/", get(|| page("text/html; charset=utf-8", include_str!("page.html"))))
+        .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page.css"))))
+        .route("/page.js", get(|| page("text/javascript; charset=utf-8", include_str!("page.js"))))
+        .route("/health", get(health))
+        .route("/answer", post(answer))
+        .fallback(|| async { Refusal::new(404, "not_found", "there is / , /answer and /health") })
+        .method_not_allowed_fallback(|| async {
+            Refusal::new(405, "method_not_allowed", "/answer takes POST, the others take GET")
+        })
+        .with_state(service.clone());
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 16);
+    let connections = Arc::new(Semaphore::new(service.limits.max_connections));
+    let graceful = GracefulShutdown::new();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        let connection = async {
+            let permit = connections.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, stream) = tokio::select! {
+            connection = connection => connection,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        let Ok((stream, _)) = stream else {
+            // Too many open files, or the client has gone already.
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(PATIENCE));
+        let served = http.serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router.clone()),
+        );
+        let served = graceful.watch(served);
+        tokio::spawn(async move {
+            // A client that has gone is no error of the service.
+            let _ = served.await;
+            drop(permit);
+        });
+    }
+    service.draining.store(true, Ordering::Relaxed);
+    drop(listener);
+    let longest = Duration::from_secs(service.limits.timeout).saturating_add(PATIENCE);
+    tokio::select! {
+        _ = timeout(longest, graceful.shutdown()) => Ok(()),
+        _ = terminate.recv() => std::process::exit(143),
+        _ = interrupt.recv() => std::process::exit(130),
+    }
+}
+
+/// A part of the page, which loads nothing from elsewhere and is shown in no other page.
+async fn page(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
+
+fn said(status: u16, value: &impl serde::Serialize) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn health(State(service): State<Arc<Service>>) -> Response {
+    let Service { limits, requests, windows, .. } = &*service;
+    let draining = service.draining.load(Ordering::Relaxed);
+    let health = json!({
+        "status": if draining { "draining" } else { "ok" },
+        "model": service.model,
+        "version": env!("CARGO_PKG_VERSION"),
+        "requests": limits.max_requests.saturating_sub(requests.available_permits()),
+        "windows": limits.max_windows.saturating_sub(windows.available_permits()),
+    });
+    said(if draining { 503 } else { 200 }, &health)
+}
+
+async fn answer(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let seconds = service.limits.timeout;
+    let answered = timeout(Duration::from_secs(seconds), answered(&service, &headers, body)).await;
+    answered.unwrap_or_else(|_| {
+        let message = format!("not answered within {seconds} seconds");
+        Err(Refusal::new(504, "timeout", message))
+    })
+}
+
+async fn answered(
+    service: &Arc<Service>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    if service.draining.load(Ordering::Relaxed) {
+        return Err(Refusal::new(503, "draining", "the service is about to end"));
+    }
+    // A page of another origin cannot send this type without being asked for its origin first.
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    if !kind.eq_ignore_ascii_case(b"application/json") {
+        let message = "the content type must be application/json";
+        return Err(Refusal::new(415, "unsupported_media_type", message));
+    }
+    let most = service.limits.max_body;
+    let too_long = || Refusal::new(413, "too_large", format!("a body has at most {most} bytes"));
+    let busy = |_| Refusal::new(429, "too_many_requests", "too much is asked at once; come again");
+    let request = service.requests.clone().try_acquire_owned().map_err(busy)?;
+    let body = timeout(PATIENCE, Limited::new(body, most).collect()).await;
+    let body = match body {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_long()),
+        Ok(Err(_)) => return Err(Refusal::new(400, "bad_request", "the body is not whole")),
+        Err(_) => return Err(Refusal::new(408, "slow", "the body did not come in time")),
+    };
+    let here = service.clone();
+    // It counts until it is cut, even where nobody waits any more.
+    let cut = tokio::task::spawn_blocking(move || {
+        let Request { asked, documents, answers } =
+            Request::read(&body, &here.limits, here.answers)?;
+        let most = here.limits.max_windows;
+        match here.cutter.cut(asked, &documents, most) {
+            Ok(Some(reading)) => Ok((reading, answers, request)),
+            Ok(None) => {
+                let message = format!("more than {most} windows; ask for less at once");
+                Err(Refusal::new(413, "too_large", message))
+            }
+            Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),
+        }
+    });
+    let (reading, answers, request) = cut.await.map_err(|_| broken())??;
+    let count = u32::try_from(reading.windows()).unwrap_or(u32::MAX);
+    let windows = service.windows.clone().try_acquire_many_owned(count).map_err(busy)?;
+    let (reply, answered) = oneshot::channel();
+    let job = Job { reading, answers, reply, permits: [request, windows] };
+    service.jobs.send(job).map_err(|_| broken())?;
+    match answered.await {
+        Ok(Ok(results)) => Ok(said(200, &request::Response { results })),
+        // A logit that is no number names its question; what else stops a model names no more
+        // than itself.
+        Ok(Err(Error::Tasks(tasks::Error::Eval(error)))) => {
+            Err(Refusal::new(422, "unreadable", one_line(&error.to_string())))
+        }
+        Ok(Err(_)) | Err(_) => Err(broken()),
+    }
+}
+
+fn broken() -> Refusal {
+    Refusal::new(500, "internal", "the model could not read this; the service's log says why")
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self { status, code, message } = self;
+        let mut response = said(status, &json!({"error": {"code": code, "message": message}}));
+        if [429, 503].contains(&status) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

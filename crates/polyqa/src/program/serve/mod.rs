@@ -1,0 +1,120 @@
+//! `polyqa serve`.
+mod engine;
+mod http;
+mod request;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use whole_file::cli;
+
+use crate::program::model::ReaderArgs;
+use crate::reading::Cutter;
+
+/// Serve answers over HTTP, with a page to try it
+///
+/// One model is loaded once. What several clients ask is read together, window by window, so that
+/// a short text does not wait for a long one.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    reader: ReaderArgs,
+    /// Address to listen on; every other than a loopback address opens the service to a network
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    port: u16,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// What a client, and all of them together, may ask for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Limits {
+    /// Longest body of a request, in bytes
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    max_body: usize,
+    /// Most documents of a request
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    max_documents: usize,
+    /// Most questions of a request
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_questions: usize,
+    /// Requests that are taken in at once; more are told to come again (429)
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    max_requests: usize,
+    /// Windows of all these requests, and of any one of them
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    max_windows: usize,
+    /// Open connections; others wait
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_connections: usize,
+    /// Longest time for a request, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+    /// How long the first request waits for others to be read with it, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2)]
+    gather: u64,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  polyqa serve --model runs/mine/model
+  polyqa serve --model deepset/xlm-roberta-base-squad2 --port 9000 --device cuda
+
+  curl -s 127.0.0.1:8080/answer -H 'content-type: application/json' \\
+    -d '{\"question\": \"Wo liegt Lima?\", \"text\": \"Lima is the capital of Peru.\"}'
+
+POST /answer takes a question or questions, and a text or documents:
+  {\"questions\": [\"Where?\", {\"id\": \"b\", \"question\": \"Who?\"}],
+   \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
+and gives {\"results\": [...]}, one for each question, each as a line of `polyqa answer --json`.
+GET /health says whether it serves. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
+SIGTERM or SIGINT lets it answer what it has taken in, and ends it; a second one ends it at once.";
+
+pub fn run(args: &Args) -> Result<()> {
+    args.reader.check()?;
+    let limits = args.limits.clone();
+    let counts = [
+        ("--max-body", limits.max_body),
+        ("--max-documents", limits.max_documents),
+        ("--max-questions", limits.max_questions),
+        ("--max-requests", limits.max_requests),
+        ("--max-windows", limits.max_windows),
+        ("--max-connections", limits.max_connections),
+        ("--timeout", usize::try_from(limits.timeout).unwrap_or(usize::MAX)),
+    ];
+    for (name, count) in counts {
+        // The bound of what counts them.
+        let most = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        ensure!((1..=most).contains(&count), "{name} must be 1 to {most}");
+    }
+    // A port that is taken is found before the model, which takes longer.
+    let address = SocketAddr::new(args.host, args.port);
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok((listener.local_addr()?, listener))
+    });
+    let (address, listener) = bound.with_context(|| format!("cannot listen on {address}"))?;
+    let (reader, model) = args.reader.load(None)?;
+    let (jobs, taken) = mpsc::channel();
+    let most = reader.decoding().n_best;
+    let gather = Duration::from_millis(limits.gather);
+    let service =
+        http::Service::new(limits, jobs, Cutter::of(&reader), model, (args.reader.answers, most));
+    // The model stays in this thread, whose threads libtorch has set up; the network has another.
+    let network = std::thread::Builder::new()
+        .name("http".into())
+        .spawn(move || http::serve(listener, service))
+        .context("cannot start a thread")?;
+    cli::say(&format!("serving on http://{address}"));
+    engine::run(&reader, &taken, args.reader.batch_size, gather);
+    match network.join() {
+        Ok(ended) => ended.context("the service"),
+        Err(_) => anyhow::bail!("the service ended by itself"),
+    }
+}

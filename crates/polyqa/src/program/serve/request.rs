@@ -1,0 +1,198 @@
+//! What a client asks, and what it is told.
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Limits;
+use crate::reading::Asked;
+use crate::{Answers, Document};
+
+/// A body of `POST /answer`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    question: Option<String>,
+    questions: Option<Vec<OneQuestion>>,
+    text: Option<String>,
+    documents: Option<Vec<OneDocument>>,
+    answers: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a string or {\"id\": …, \"question\": …}")]
+enum OneQuestion {
+    Text(String),
+    Row { id: Option<Value>, question: String },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a string or {\"id\": …, \"text\": …}")]
+enum OneDocument {
+    Text(String),
+    Row {
+        id: Option<Value>,
+        #[serde(alias = "context")]
+        text: String,
+    },
+}
+
+/// What is to be read.
+#[derive(Debug)]
+pub struct Request {
+    pub asked: Vec<Asked>,
+    pub documents: Vec<Document>,
+    /// Answers of a question.
+    pub answers: usize,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    /// In the order of the questions.
+    pub results: Vec<Answers>,
+}
+
+impl Request {
+    /// Reads a body; `answers` are how many answers a question has by default and at most.
+    pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
+        let bad = |message: String| Refusal::new(400, "bad_request", message);
+        let body: Body = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
+        let asked = match (body.question, body.questions) {
+            (Some(question), None) => vec![OneQuestion::Text(question)],
+            (None, Some(questions)) => questions,
+            _ => return Err(bad("give one of question and questions".into())),
+        };
+        let documents = match (body.text, body.documents) {
+            (Some(text), None) => vec![OneDocument::Text(text)],
+            (None, Some(documents)) => documents,
+            _ => return Err(bad("give one of text and documents".into())),
+        };
+        let (usual, most) = answers;
+        let answers = body.answers.unwrap_or(usual);
+        if !(1..=most).contains(&answers) {
+            return Err(bad(format!("answers must be 1 to {most}")));
+        }
+        let counts = [
+            ("questions", asked.len(), limits.max_questions),
+            ("documents", documents.len(), limits.max_documents),
+        ];
+        for (name, count, most) in counts {
+            if count == 0 {
+                return Err(bad(format!("{name} is empty")));
+            }
+            if count > most {
+                let message = format!("{count} {name}, and at most {most} may be asked at once");
+                return Err(Refusal::new(413, "too_large", message));
+            }
+        }
+        let asked: Vec<Asked> = asked
+            .into_iter()
+            .map(|one| match one {
+                OneQuestion::Text(question) => Ok((None, question)),
+                OneQuestion::Row { id, question } => Ok((id.map(name).transpose()?, question)),
+            })
+            .collect::<Result<_, String>>()
+            .map_err(bad)?;
+        if asked.iter().any(|(_, question)| question.trim().is_empty()) {
+            return Err(bad("a question is empty".into()));
+        }
+        let documents = documents
+            .into_iter()
+            .enumerate()
+            .map(|(at, one)| {
+                let (id, text) = match one {
+                    OneDocument::Text(text) => (None, text),
+                    OneDocument::Row { id, text } => (id, text),
+                };
+                let id = id.map_or_else(|| Ok((at + 1).to_string()), name)?;
+                Ok(Document { id: Arc::from(id), text: Arc::from(text) })
+            })
+            .collect::<Result<_, String>>()
+            .map_err(bad)?;
+        Ok(Self { asked, documents, answers })
+    }
+}
+
+/// An id as text.
+fn name(id: Value) -> Result<String, String> {
+    match id {
+        Value::String(id) => Ok(id),
+        Value::Number(id) => Ok(id.to_string()),
+        _ => Err("an id is neither a string nor a number".into()),
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        limits: Limits,
+    }
+
+    fn read(body: &str) -> Result<Request, Refusal> {
+        let line = Line::parse_from(["", "--max-questions", "2", "--max-documents", "2"]);
+        Request::read(body.as_bytes(), &line.limits, (3, 20))
+    }
+
+    #[test]
+    fn questions_and_documents_come_in_several_forms() {
+        let one = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
+        assert_eq!((one.asked, one.answers), (vec![(None, "Where?".into())], 1));
+        assert_eq!((&*one.documents[0].id, &*one.documents[0].text), ("1", "Here."));
+        let several = read(
+            r#"{"questions": ["Where?", {"id": 7, "question": "Who?"}],
+                "documents": ["Here.", {"id": "b", "context": "There."}]}"#,
+        );
+        let several = several.unwrap();
+        assert_eq!(several.asked[1], (Some("7".into()), "Who?".into()));
+        assert_eq!((&*several.documents[1].id, several.answers), ("b", 3));
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_refused_with_its_reason() {
+        let deep = format!(r#"{{"question": {}"#, "[".repeat(100_000));
+        let refused = [
+            ("", 400, "EOF"),
+            ("[]", 400, "invalid length"),
+            (r#"{"question": "a"}"#, 400, "text and documents"),
+            (r#"{"question": "a", "text": "b", "documents": []}"#, 400, "text and documents"),
+            (r#"{"question": "a", "questions": [], "text": "b"}"#, 400, "question and questions"),
+            (r#"{"question": " ", "text": "b"}"#, 400, "a question is empty"),
+            (r#"{"question": "a", "question": "a", "text": "b"}"#, 400, "duplicate field"),
+            (r#"{"question": "a", "text": "b", "colour": 1}"#, 400, "colour"),
+            (r#"{"question": "a", "text": "b", "answers": 21}"#, 400, "1 to 20"),
+            (r#"{"question": "a", "text": "b", "answers": 0}"#, 400, "1 to 20"),
+            (r#"{"question": "a", "text": "\ud800"}"#, 400, "surrogate"),
+            (r#"{"question": "a", "documents": []}"#, 400, "documents is empty"),
+            (r#"{"question": "a", "documents": [{"text": 1}]}"#, 400, "a string or"),
+            (r#"{"question": "a", "documents": [{"id": [], "text": "b"}]}"#, 400, "an id"),
+            (r#"{"questions": ["a", "b", "c"], "text": "b"}"#, 413, "3 questions"),
+            (r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "3 documents"),
+            (&deep, 400, "invalid type"),
+        ];
+        for (body, status, reason) in refused {
+            let refusal = read(body).unwrap_err();
+            assert_eq!(refusal.status, status, "{body:.80}");
+            assert!(refusal.message.contains(reason), "{body:.80}: {}", refusal.message);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Questions about documents that are read window by window, beside those of others.
+use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
+use tokenizers::Tokenizer;
+
+use crate::answer::Gathered;
+use crate::reader::Pairs;
+use crate::{Answers, Document, Reader, Result};
+
+/// Bytes of contexts that are cut at once, so that what is too long is found before it is cut whole.
+const BYTES_AT_ONCE: usize = 1 << 18;
+
+/// A question's id, where it has one, and its text.
+pub type Asked = (Option<String>, String);
+
+/// Cuts documents into a reader's windows, in any thread.
+#[derive(Debug)]
+pub struct Cutter {
+    tokenizer: Tokenizer,
+    config: WindowConfig,
+}
+
+impl Cutter {
+    pub fn of(reader: &Reader) -> Self {
+        let tokenizer = reader.pretrained.tokenizer.clone();
+        Self { tokenizer, config: reader.windows().clone() }
+    }
+
+    /// Every question about every document; `None` where that is more than `most` windows.
+    ///
+    /// # Errors
+    /// As [`windows`].
+    pub fn cut(
+        &self,
+        asked: Vec<Asked>,
+        documents: &[Document],
+        most: usize,
+    ) -> Result<Option<Reading>> {
+        let mut reading = Reading { asked, ..Reading::default() };
+        let mut pairs = Pairs::default();
+        for document in documents {
+            for (at, (_, question)) in reading.asked.iter().enumerate() {
+                pairs.push(at, question, document);
+                if pairs.bytes >= BYTES_AT_ONCE {
+                    let part = std::mem::take(&mut pairs);
+                    reading.parts.push(self.part(part, &mut reading.windows)?);
+                }
+                if reading.windows.len() > most {
+                    return Ok(None);
+                }
+            }
+        }
+        reading.parts.push(self.part(pairs, &mut reading.windows)?);
+        Ok(Some(reading).filter(|reading| reading.windows.len() <= most))
+    }
+
+    fn part(&self, pairs: Pairs, all: &mut Vec<Window>) -> Result<Part> {
+        let cut = windows(&pairs.questions, &self.tokenizer, &self.config, Purpose::Eval)?;
+        let windows = cut.len();
+        all.extend(cut);
+        Ok(Part { questions: pairs.questions, of: pairs.of, windows })
+    }
+}
+
+/// Questions about documents, cut into windows, with the logits of those that were read.
+#[derive(Debug, Default)]
+pub struct Reading {
+    asked: Vec<Asked>,
+    parts: Vec<Part>,
+    windows: Vec<Window>,
+    logits: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+/// Pairs that were cut together, and how many windows they have.
+#[derive(Debug)]
+struct Part {
+    questions: Vec<Question>,
+    of: Vec<(usize, Document)>,
+    windows: usize,
+}
+
+impl Reading {
+    /// All its windows.
+    pub fn windows(&self) -> usize {
+        self.windows.len()
+    }
+
+    /// The windows that were not read yet, in order.
+    pub fn unread(&self) -> &[Window] {
+        self.windows.get(self.logits.len()..).unwrap_or_default()
+    }
+
+    /// Takes the logits of the next unread windows.
+    pub fn take(&mut self, logits: impl IntoIterator<Item = (Vec<f32>, Vec<f32>)>) {
+        self.logits.extend(logits);
+    }
+
+    /// The `most` best answers to each question, once all is read.
+    ///
+    /// # Errors
+    /// As [`decode`](mlqa_eval::decode).
+    pub fn finish(self, reader: &Reader, most: usize) -> Result<Vec<Answers>> {
+        let Self { asked, parts, windows, logits } = self;
+        let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
+        let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
+        for Part { questions, of, windows: count } in parts {
+            let windows: Vec<Window> = windows.by_ref().take(count).collect();
+            let logits = logits.by_ref().take(count).collect();
+            let found = reader.predictor().best_answers(&questions, &windows, logits)?;
+            for ((at, document), one) in of.iter().zip(&found) {
+                if let Some(gathered) = gathered.get_mut(*at) {
+                    gathered.add(document, one, &reader.calibration, most);
+                }
+            }
+        }
+        let threshold = reader.calibration.null_threshold;
+        let finished = asked.into_iter().zip(gathered);
+        Ok(finished.map(|((id, question), one)| one.finish(id, question, threshold)).collect())
+    }
+}
