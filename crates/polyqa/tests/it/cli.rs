@@ -1,19 +1,8 @@
 //! The program.
 use serde_json::Value;
 use std::path::Path;
-use testkit::Program;
 
-use crate::common::random_reader;
-
-/// The program beside a reader in the folder `model`.
-fn polyqa() -> Program {
-    let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
-    let model = random_reader();
-    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
-        program.write(&format!("model/{file}"), std::fs::read(model.path().join(file)).unwrap());
-    }
-    program
-}
+use crate::common::polyqa;
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use tempfile::TempDir;
+use testkit::Program;
 use xlmr_model::{Config, Head, Model};
 
 pub const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
@@ -15,4 +16,14 @@ pub fn random_reader() -> TempDir {
     let tokenizer = Path::new(DATA).join("base/tokenizer.json");
     std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
     folder
+}
+
+/// The program beside a reader in the folder `model`.
+pub fn polyqa() -> Program {
+    let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
+    let model = random_reader();
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        program.write(&format!("model/{file}"), std::fs::read(model.path().join(file)).unwrap());
+    }
+    program
 }

@@ -4,3 +4,5 @@
 mod cli;
 mod common;
 mod reader;
+#[cfg(feature = "serve")]
+mod serve;

@@ -61,8 +61,10 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, batch_size: usize, gather: Dur
         let several = active.len() > 1;
         active.rotate_left(usize::from(several));
         for Job { reading, answers, reply, permits } in done {
-            let _ = reply.send(reading.finish(reader, answers));
+            let answered = reading.finish(reader, answers);
+            // Before the client hears of it, which may ask for more at once.
             drop(permits);
+            let _ = reply.send(answered);
         }
     }
 }

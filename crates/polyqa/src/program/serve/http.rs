@@ -73,10 +73,11 @@ pub fn serve(listener: TcpListener, service: Service) -> io::Result<()> {
         .max_blocking_threads(CUTTING)
         .thread_name("cut")
         .build()?;
-    runtime.block_on(accept(tokio::net::TcpListener::from_std(listener)?, Arc::new(service)))
+    runtime.block_on(accept(listener, Arc::new(service)))
 }
 
-async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>) -> io::Result<()> {
+async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = Router::new()
         .route("/", get(|| page("text/html; charset=utf-8", include_str!("page.html"))))
         .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page.css"))))
@@ -127,8 +128,9 @@ async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>) -> io:
     let longest = Duration::from_secs(service.limits.timeout).saturating_add(PATIENCE);
     tokio::select! {
         _ = timeout(longest, graceful.shutdown()) => Ok(()),
-        _ = terminate.recv() => std::process::exit(143),
-        _ = interrupt.recv() => std::process::exit(130),
+        // Not `std::process::exit`, which takes down libtorch while it computes.
+        _ = terminate.recv() => signal_hook::low_level::exit(143),
+        _ = interrupt.recv() => signal_hook::low_level::exit(130),
     }
 }
 
@@ -151,7 +153,13 @@ async fn page(kind: &'static str, text: &'static str) -> Response {
 fn said(status: u16, value: &impl serde::Serialize) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match serde_json::to_vec(value) {
-        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Ok(body) => {
+            let headers = [
+                (header::CONTENT_TYPE, "application/json"),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            ];
+            (status, headers, body).into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -1,0 +1,398 @@
+//! The service, as its clients meet it.
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::Program;
+
+use crate::common::polyqa;
+
+const JSON: &str = "application/json";
+
+/// A service of a reader that says anything, on a port of its own.
+struct Service {
+    child: Child,
+    address: String,
+    program: Program,
+}
+
+impl Service {
+    fn start(options: &str) -> Self {
+        let program = polyqa();
+        let line = format!("serve --model model --port 0 {options}");
+        let mut child = program.command(&line).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("serving on http://").expect(&line).to_owned();
+        // Nothing is lost where the service says more than a pipe holds.
+        thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
+        Self { child, address, program }
+    }
+
+    fn client(&self) -> Client {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Client { agent, address: self.address.clone() }
+    }
+
+    fn connect(&self) -> TcpStream {
+        connect(&self.address)
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    fn ended_code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Pages in memory, in MiB.
+    fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+struct Client {
+    agent: ureq::Agent,
+    address: String,
+}
+
+struct Told {
+    status: u16,
+    retry_after: Option<String>,
+    body: Value,
+}
+
+impl Client {
+    fn send(&self, kind: &str, body: &[u8]) -> Told {
+        let url = format!("http://{}/answer", self.address);
+        let mut response = self.agent.post(url).content_type(kind).send(body).unwrap();
+        let retry_after = response.headers().get("retry-after");
+        let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+        let text = response.body_mut().read_to_string().unwrap();
+        assert!(!text.contains("/tmp"), "{text}");
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        Told { status: response.status().as_u16(), retry_after, body }
+    }
+
+    fn ask(&self, body: &Value) -> Told {
+        self.send(JSON, body.to_string().as_bytes())
+    }
+
+    fn get(&self, path: &str) -> ureq::http::Response<ureq::Body> {
+        self.agent.get(format!("http://{}{path}", self.address)).call().unwrap()
+    }
+
+    fn health(&self) -> Value {
+        serde_json::from_str(&self.get("/health").body_mut().read_to_string().unwrap()).unwrap()
+    }
+}
+
+/// The head of a request and a part of its body.
+fn head(length: usize, part: &str) -> String {
+    format!(
+        "POST /answer HTTP/1.1\r\nhost: here\r\ncontent-type: {JSON}\r\n\
+         content-length: {length}\r\n\r\n{part}"
+    )
+}
+
+/// A text of this many words.
+fn words(count: usize) -> String {
+    "Lima liegt in Peru und nicht in Ecuador. ".repeat(count / 8)
+}
+
+#[test]
+fn answers_are_those_of_the_command_line() {
+    let service = Service::start("");
+    let documents = [
+        json!({"id": "peru", "text": words(900)}),
+        json!({"id": "emoji", "text": "👩‍👩‍👧 e\u{301}tudie à Lima.\r\nリマはペルーの首都です。"}),
+        json!({"id": "empty", "text": ""}),
+    ];
+    let questions = [json!({"id": "a", "question": "Wo?"}), json!({"id": "b", "question": "Qui?"})];
+    let rows = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    service.program.write("d.jsonl", rows(&documents));
+    service.program.write("q.jsonl", rows(&questions));
+    let told = service
+        .program
+        .done("answer --model model --questions q.jsonl --documents d.jsonl --json -n 2");
+    let expected: Vec<Value> =
+        told.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asked = json!({"questions": questions, "documents": documents, "answers": 2});
+    let found = service.client().ask(&asked);
+    assert_eq!(found.status, 200, "{}", found.body);
+    same_answers(&found.body["results"], &Value::from(expected));
+    // One of each in the short form.
+    let one = json!({"question": "Wo?", "text": "Lima liegt in Peru."});
+    let found = service.client().ask(&one);
+    let first = &found.body["results"][0];
+    assert_eq!(
+        (&first["question"], &first["answers"][0]["document"]),
+        (&"Wo?".into(), &"1".into())
+    );
+}
+
+/// Equal but for the rounding of batches.
+fn same_answers(found: &Value, expected: &Value) {
+    match (found, expected) {
+        (Value::Array(found), Value::Array(expected)) => {
+            assert_eq!(found.len(), expected.len());
+            found.iter().zip(expected).for_each(|(found, expected)| same_answers(found, expected));
+        }
+        (Value::Object(found), Value::Object(expected)) => {
+            assert!(found.keys().eq(expected.keys()));
+            found.iter().for_each(|(key, value)| same_answers(value, &expected[key]));
+        }
+        (Value::Number(found), Value::Number(expected)) => {
+            let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+        _ => assert_eq!(found, expected),
+    }
+}
+
+#[test]
+fn what_cannot_be_answered_is_said_in_json() {
+    let service = Service::start(
+        "--max-body 9000 --max-documents 2 --max-questions 2 --max-windows 20 --max-length 56 \
+         --doc-stride 8",
+    );
+    let client = service.client();
+    let ok = json!({"question": "Wo?", "text": "Hier."}).to_string();
+    let padded = |length: usize| format!("{ok:length$}");
+    let long = json!({"question": "Wo?", "text": words(1000)}).to_string();
+    let question = json!({"question": words(60), "text": "Hier."}).to_string();
+    let asked: [(&str, &str, u16, &str); 10] = [
+        (JSON, &padded(9000), 200, ""),
+        ("application/json; charset=utf-8", &ok, 200, ""),
+        (JSON, &padded(9001), 413, "too_large"),
+        (JSON, &long, 413, "too_large"),
+        (JSON, &question, 200, ""),
+        ("text/plain", &ok, 415, "unsupported_media_type"),
+        (JSON, "{", 400, "bad_request"),
+        (JSON, "", 400, "bad_request"),
+        (JSON, "\u{0}", 400, "bad_request"),
+        (JSON, r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "too_large"),
+    ];
+    for (kind, body, status, code) in asked {
+        let told = client.send(kind, body.as_bytes());
+        assert_eq!(told.status, status, "{body:.60}: {}", told.body);
+        assert_eq!(told.body["error"]["code"].as_str().unwrap_or_default(), code);
+    }
+    // A body whose length is not said beforehand.
+    let mut stream = service.connect();
+    write!(stream, "POST /answer HTTP/1.1\r\nhost: a\r\ncontent-type: {JSON}\r\n").unwrap();
+    write!(stream, "transfer-encoding: chunked\r\nconnection: close\r\n\r\n").unwrap();
+    let _ = write!(stream, "2711\r\n{}\r\n0\r\n\r\n", " ".repeat(10_001));
+    let mut told = String::new();
+    let _ = stream.read_to_string(&mut told);
+    assert!(told.starts_with("HTTP/1.1 413"), "{told}");
+    // Other ways, and other paths.
+    for (path, status) in [("/nowhere", 404), ("/../etc/passwd", 404), ("/answer", 405)] {
+        let mut response = client.get(path);
+        assert_eq!(response.status(), status);
+        let body: Value =
+            serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap();
+        assert!(body["error"]["message"].is_string());
+    }
+    let health = client.health();
+    assert_eq!((&health["model"], &health["requests"]), (&"model".into(), &0.into()));
+}
+
+#[test]
+fn what_is_too_much_comes_again_later() {
+    let service = Service::start("--max-requests 1 --max-windows 50");
+    let body = json!({"question": "Wo?", "text": "Hier."}).to_string();
+    // One that does not go on takes the only place; and leaves it when its client goes.
+    let mut slow = service.connect();
+    slow.write_all(head(body.len(), "{").as_bytes()).unwrap();
+    let client = service.client();
+    until(|| client.health()["requests"] == 1);
+    let told = client.send(JSON, body.as_bytes());
+    assert_eq!((told.status, told.retry_after.as_deref()), (429, Some("1")));
+    assert_eq!(told.body["error"]["code"], "too_many_requests");
+    slow.write_all(&body.as_bytes()[1..]).unwrap();
+    let mut line = String::new();
+    BufReader::new(&slow).read_line(&mut line).unwrap();
+    assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+    let mut gone = service.connect();
+    gone.write_all(head(body.len(), "{").as_bytes()).unwrap();
+    until(|| client.health()["requests"] == 1);
+    drop(gone);
+    until(|| client.health()["requests"] == 0);
+    assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
+    // What comes too slowly is let go: a head, a body.
+    let mut heads = service.connect();
+    heads.write_all(b"POST /answer HTT").unwrap();
+    let mut bodies = service.connect();
+    bodies.write_all(head(body.len(), "{").as_bytes()).unwrap();
+    let mut told = String::new();
+    BufReader::new(bodies).read_line(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
+    let _ = heads.read_to_string(&mut told);
+    assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
+}
+
+fn until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "it never held");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A short text does not wait for a long one; one that nobody waits for is not read to its end; the
+/// service answers what it has taken in before it ends.
+#[test]
+fn requests_go_on_side_by_side_and_are_answered_before_the_end() {
+    let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 4");
+    let long = json!({"question": "Wo?", "text": words(12_000)}).to_string();
+    let post = head(long.len(), &long);
+    let client = service.client();
+    let mut left = service.connect();
+    left.write_all(post.as_bytes()).unwrap();
+    until(|| client.health()["windows"].as_u64() > Some(200));
+    let short = client.ask(&json!({"question": "Wo?", "text": "Hier."}));
+    assert_eq!(short.status, 200);
+    assert!(client.health()["windows"].as_u64() > Some(200), "the long one was first");
+    drop(left);
+    until(|| client.health()["windows"] == 0);
+
+    let mut stays = service.connect();
+    stays.write_all(post.as_bytes()).unwrap();
+    until(|| client.health()["windows"].as_u64() > Some(200));
+    service.signal("-TERM");
+    until(|| TcpStream::connect(&service.address).is_err());
+    let mut told = String::new();
+    stays.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("}"), "{told:.100}");
+    assert_eq!(service.ended_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 1");
+    let long = json!({"question": "Wo?", "text": words(80_000)}).to_string();
+    let mut stays = service.connect();
+    stays.write_all(head(long.len(), &long).as_bytes()).unwrap();
+    let client = service.client();
+    until(|| client.health()["windows"].as_u64() > Some(200));
+    service.signal("-INT");
+    until(|| TcpStream::connect(&service.address).is_err());
+    service.signal("-INT");
+    assert_eq!(service.ended_code(), Some(130));
+}
+
+#[test]
+fn the_page_loads_nothing_from_elsewhere() {
+    let service = Service::start("");
+    let client = service.client();
+    for (path, kind) in
+        [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")]
+    {
+        let mut response = client.get(path);
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-type").starts_with(kind));
+        assert!(header("content-security-policy").starts_with("default-src 'none'"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert!(response.headers().get("access-control-allow-origin").is_none());
+        let text = response.body_mut().read_to_string().unwrap();
+        assert!(!text.contains("://") && !text.contains("innerHTML"), "{path}");
+    }
+}
+
+/// Clients that ask, that go away in the middle, that do not read what they asked for: whoever waits
+/// gets the answer to its own question, once.
+#[test]
+fn nothing_is_lost_among_clients_that_come_and_go() {
+    const CLIENTS: usize = 8;
+    let requests = if testkit::long() { 100_000 } else { 2000 };
+    let service = Service::start("");
+    let before = service.memory();
+    let (answered, again) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for of in 0..CLIENTS {
+            let (service, answered, again) = (&service, &answered, &again);
+            scope.spawn(move || {
+                let client = service.client();
+                for at in (of..requests).step_by(CLIENTS) {
+                    let body = json!({
+                        "questions": [{"id": at, "question": format!("Who is number {at}?")}],
+                        "documents": [{"id": format!("d{at}"), "text": words(8 + at % 64)}],
+                    });
+                    let text = body.to_string();
+                    match at % 20 {
+                        // Goes before its body is whole, before its answer, or reads none of it.
+                        7 => drop(service.connect().write_all(head(text.len(), "{").as_bytes())),
+                        11 => drop(service.connect().write_all(head(text.len(), &text).as_bytes())),
+                        13 => {
+                            let mut deaf = service.connect();
+                            let post = head(text.len(), &text);
+                            (0..8).for_each(|_| drop(deaf.write_all(post.as_bytes())));
+                        }
+                        17 => {
+                            drop(service.connect().write_all(b"\x16\x03\x01\0\xff GET / \r\n\r\n"))
+                        }
+                        _ => loop {
+                            let told = client.ask(&body);
+                            if told.status == 429 {
+                                again.fetch_add(1, Ordering::Relaxed);
+                                thread::sleep(Duration::from_millis(20));
+                                continue;
+                            }
+                            assert_eq!(told.status, 200, "{}", told.body);
+                            let results = told.body["results"].as_array().unwrap();
+                            assert_eq!(results.len(), 1);
+                            assert_eq!(results[0]["id"], at.to_string());
+                            assert_eq!(results[0]["answers"][0]["document"], format!("d{at}"));
+                            answered.fetch_add(1, Ordering::Relaxed);
+                            break;
+                        },
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(answered.load(Ordering::Relaxed), requests / 20 * 16);
+    let client = service.client();
+    until(|| client.health()["requests"] == 0 && client.health()["windows"] == 0);
+    let after = service.memory();
+    eprintln!("{before} MiB before, {after} MiB after; told to come again: {again:?}");
+    assert!(after < before + 200, "{before} MiB grew to {after} MiB");
+    service.signal("-TERM");
+    assert_eq!(service.ended_code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_served_is_one_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let line = format!("serve --model model --port {port}");
+    polyqa().refuses(&[
+        (&line, &["cannot listen on", &port.to_string()]),
+        ("serve --model nowhere", &["nowhere"]),
+        ("serve --model model --max-windows 0", &["--max-windows must be 1 to"]),
+        ("serve --model model --host here", &["--host"]),
+    ]);
+}
