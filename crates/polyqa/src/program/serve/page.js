@@ -22,7 +22,6 @@ function marked(text, spans) {
 function element(name, className, ...parts) {
   const made = document.createElement(name);
   made.className = className;
-  made.dir = "auto";
   made.append(...parts);
   return made;
 }
@@ -38,10 +37,12 @@ function show(text, result) {
   at("answers").replaceChildren(...result.answers.map((one, rank) => {
     const length = one.end - one.start;
     const span = { start: one.start_in_sentence, end: one.start_in_sentence + length, best: best(rank) };
-    return element("li", "",
+    const item = element("li", "",
       element("div", "answer", one.text),
       element("div", "place", percent(one.probability)),
       element("p", "sentence", ...marked(one.sentence, [span])));
+    item.dir = "auto";
+    return item;
   }));
   at("marked").replaceChildren(
     ...marked(text, result.answers.map((one, rank) => ({ ...one, best: best(rank) }))));
