@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -13,6 +14,11 @@ use crate::names::{
 };
 use crate::settings::Settings;
 use crate::{Error, Progress, Result};
+
+/// How often a file's download goes on by itself after a cut, and how long it waits for that, longer
+/// each time.
+const RETRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Fetches what is not there of the wanted revision, and returns its commit.
 pub(crate) fn fetch(
@@ -91,7 +97,7 @@ impl Fetch<'_> {
         if !fs::metadata(&blob).is_ok_and(|data| data.is_file() && data.len() == total) {
             make_folder_of(&blob)?;
             let partial = self.cache.blob(&format!("{}.incomplete", announced.etag));
-            self.download(name, &announced, &partial).inspect_err(|error| {
+            self.persist(name, &announced, &partial).inspect_err(|error| {
                 if matches!(error, Error::Answer { .. }) {
                     // This error says more than one about the file would.
                     let _ = fs::remove_file(&partial);
@@ -103,6 +109,21 @@ impl Fetch<'_> {
         }
         (self.progress)(Progress { file: name, done: total, total });
         self.cache.link(self.commit, name, &announced.etag)
+    }
+
+    /// [`download`](Self::download), again where the connection was cut after some bytes.
+    fn persist(&mut self, name: &str, announced: &Announced, partial: &Path) -> Result<()> {
+        let came = || fs::metadata(partial).map_or(0, |data| data.len());
+        for again in 1..=RETRIES {
+            let before = came();
+            match self.download(name, announced, partial) {
+                Err(Error::Network { .. }) if came() > before => {
+                    std::thread::sleep(PAUSE.saturating_mul(again));
+                }
+                done => return done,
+            }
+        }
+        self.download(name, announced, partial)
     }
 
     /// Writes the content to `partial`, after what an earlier try left there if a digest can tell

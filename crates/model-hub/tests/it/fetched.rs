@@ -1,7 +1,9 @@
 //! What is fetched, and how it lies in the cache.
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -74,14 +76,18 @@ fn a_revision_is_a_branch_a_tag_or_a_commit() {
 
 #[test]
 fn an_interrupted_download_goes_on() {
-    let server = Server::changed(model(), |request, reply| match request.file() {
-        Some(WEIGHTS) if !request.headers.contains_key("range") => {
-            Reply { cut: Some(100_000), ..reply }
+    let back = Arc::new(AtomicBool::new(false));
+    let is_back = Arc::clone(&back);
+    let server = Server::changed(model(), move |request, reply| match request.file() {
+        Some(WEIGHTS) if !is_back.load(Ordering::Relaxed) => {
+            let whole = !request.headers.contains_key("range");
+            Reply { cut: Some(if whole { 100_000 } else { 0 }), ..reply }
         }
         _ => reply,
     });
     let home = Home::new(&server.url);
     let line = home.refusal(NAME);
+    back.store(true, Ordering::Relaxed);
     for part in ["deepset/tiny, model.safetensors: 100000 of 300000 bytes", "run the command again"]
     {
         assert!(line.contains(part), "{line}");
@@ -96,6 +102,18 @@ fn an_interrupted_download_goes_on() {
     let last = server.seen().pop().unwrap();
     assert_eq!(last.headers["range"], "bytes=100000-");
     assert_eq!(server.contents("config.json"), 1);
+}
+
+#[test]
+fn a_download_goes_on_by_itself_after_a_cut() {
+    let server = Server::changed(model(), |request, reply| match request.file() {
+        Some(WEIGHTS) if reply.body.len() > 80_000 => Reply { cut: Some(80_000), ..reply },
+        _ => reply,
+    });
+    let home = Home::new(&server.url);
+    let resolved = home.resolve(NAME).unwrap();
+    assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
+    assert_eq!(server.contents(WEIGHTS), 4);
 }
 
 /// Writes what an earlier download would have left.
@@ -157,6 +175,42 @@ fn two_at_once_fetch_once() {
         let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
         assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
     });
+    for file in ["config.json", "tokenizer.json", WEIGHTS] {
+        assert_eq!(server.contents(file), 1, "{file}");
+    }
+    assert_eq!(fs::read(home.cache().join(SNAPSHOT).join(WEIGHTS)).unwrap(), weights());
+}
+
+/// A process of its own, where it is started by the test below.
+#[test]
+fn another_process_fetches() {
+    let [Some(endpoint), Some(cache)] = ["TEST_ENDPOINT", "TEST_CACHE"].map(std::env::var_os)
+    else {
+        return;
+    };
+    let home = Home::new(endpoint.to_str().unwrap()).with("HF_HUB_CACHE", cache);
+    home.resolve(NAME).unwrap();
+}
+
+#[test]
+fn two_processes_fetch_once() {
+    let server = Server::changed(model(), |_, reply| {
+        thread::sleep(Duration::from_millis(20));
+        reply
+    });
+    let home = Home::new(&server.url);
+    let start = || {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "fetched::another_process_fetches"])
+            .env("TEST_ENDPOINT", &server.url)
+            .env("TEST_CACHE", home.cache())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    for mut process in [start(), start(), start()] {
+        assert!(process.wait().unwrap().success());
+    }
     for file in ["config.json", "tokenizer.json", WEIGHTS] {
         assert_eq!(server.contents(file), 1, "{file}");
     }

@@ -61,7 +61,7 @@ fn a_server_that_is_not_there_or_silent() {
     });
     let home = Home::new(&server.url).with("HF_HUB_DOWNLOAD_TIMEOUT", "1");
     let line = home.refusal(NAME);
-    assert_holds(&line, &["deepset/tiny, model.safetensors: 10 of 300000 bytes", "timeout"]);
+    assert_holds(&line, &["deepset/tiny, model.safetensors: 40 of 300000 bytes", "timeout"]);
 
     for endpoint in ["huggingface.co", "ftp://huggingface.co", "file:///etc"] {
         assert_holds(&Home::new(endpoint).refusal(NAME), &["HF_ENDPOINT: expected https://"]);
