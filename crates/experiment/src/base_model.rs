@@ -19,6 +19,9 @@ pub struct BaseModel {
     pub path: ModelFolder,
     /// Segment embeddings.
     pub segments: Segments,
+    /// `owner/name@commit`, where the folder was fetched from a hub; kept with the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
 }
 
 /// What the texts of a recipe must fit.

@@ -122,17 +122,38 @@ fn a_model_is_found_by_its_name_in_the_cache() {
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {
         program.copy(&format!("model/{file}"), &format!("{repository}/snapshots/{commit}/{file}"));
     }
-    let answer = |name: &str| {
-        let line = format!("answer --model {name} -q Where? text.txt --json");
-        let mut command = program.command(&line);
+    let offline = |line: &str| {
+        let mut command = program.command(line);
         command.env("HF_HUB_CACHE", program.at("hub")).env("HF_HUB_OFFLINE", "1");
         testkit::ended(&mut command)
     };
+    let answer = |name: &str| offline(&format!("answer --model {name} -q Where? text.txt --json"));
     let by_folder = program.done("answer --model model -q Where? text.txt --json");
     assert_eq!(answer("someone/reader").out, by_folder.out);
     let absent = answer("someone/else");
     assert_eq!(absent.code, Some(2));
     assert!(absent.err.starts_with("error: ") && absent.err.contains("someone/else"));
+
+    // A run says what it began with: the commit, and a digest of each file.
+    program.write(
+        "train.jsonl",
+        "{\"id\": \"1\", \"question\": \"Where?\", \"context\": \"It is in Lima.\", \
+         \"answers\": {\"text\": [\"Lima\"], \"answer_start\": [9]}}\n",
+    );
+    let trained = offline(
+        "train --model someone/reader --train train.jsonl --out run --set training.steps=1",
+    );
+    assert_eq!(trained.code, Some(0), "{}", trained.err);
+    let run: Value = serde_json::from_slice(&program.bytes("run/run.json")).unwrap();
+    let identity = &run["identity"];
+    assert_eq!(identity["keys"]["model.revision"], format!("someone/reader@{commit}"));
+    let digest = sha256(&program.bytes("model/model.safetensors"));
+    assert!(identity["files"].to_string().contains(&digest), "{identity}");
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    format!("{:x}", sha2::Sha256::digest(bytes))
 }
 
 #[test]

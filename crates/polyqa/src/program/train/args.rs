@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use clap::value_parser;
 use experiment::{BaseModel, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
+use model_hub::{Origin, Resolved};
 
 use crate::program::model::ModelArg;
 
@@ -68,14 +69,21 @@ Examples:
 
 impl Args {
     /// All keys of the run. What is not on the command line is as in `run_qa` of transformers.
-    pub fn recipe(&self, model: PathBuf) -> Result<Recipe> {
+    pub fn recipe(&self, model: &Resolved) -> Result<Recipe> {
         let mut dev = Vec::new();
         for path in &self.dev {
             dev.extend(files(path)?);
         }
         let mut recipe = Recipe {
             run: RunConfig { device: self.device.clone(), ..RunConfig::default() },
-            model: BaseModel { path: model.into(), ..BaseModel::default() },
+            model: BaseModel {
+                path: model.folder.clone().into(),
+                revision: model
+                    .origin
+                    .as_ref()
+                    .map(|Origin { repository, commit, .. }| format!("{repository}@{commit}")),
+                ..BaseModel::default()
+            },
             data: Data {
                 train: self.train.iter().map(|path| path.clone().into()).collect(),
                 dev: dev.into_iter().map(Into::into).collect(),

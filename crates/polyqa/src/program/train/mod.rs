@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use experiment::{Experiment, Trial};
 use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
 use mlqa_eval::{QuestionSource, QuestionSources, write_n_best};
-use model_hub::Resolved;
 use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
 use xlmr_model::{Head, Pretrained};
 
@@ -29,8 +28,8 @@ pub struct Dev {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let Resolved { folder, origin } = args.model.resolve()?;
-    let recipe = args.recipe(folder)?;
+    let model = args.model.resolve()?;
+    let recipe = args.recipe(&model)?;
     // Every file is read before anything is trained or written.
     let train = questions(&recipe)?;
     let dev = recipe.data.dev.iter().map(|path| read_dev(path, &recipe));
@@ -43,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (scores, calibration) = evaluate(&experiment, &dev)?;
     let (table, remark) = report::table(&scores, calibration.as_ref());
     let windows = experiment.recipe.windows.clone();
-    let summary = Summary { model: origin, windows, training, scores, calibration };
+    let summary = Summary { model: model.origin, windows, training, scores, calibration };
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
