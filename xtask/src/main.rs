@@ -208,6 +208,7 @@ enum Task {
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
         cargo xtask bench answer         polyqa answer beside transformers' pipeline\n  \
+        cargo xtask bench serve          polyqa serve beside FastAPI over that pipeline\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
         cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
@@ -297,14 +298,14 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
         None => ("", arguments),
     };
     let package = match name {
-        "answer" => Some("polyqa"),
+        "answer" | "serve" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "maps" => Some("transfer-eval"),
         "programs" => Some("mlqa-eval"),
         _ => None,
     };
     let mut bench = cargo(root);
-    if name == "answer" || package.is_none() {
+    if package.is_none_or(|package| package == "polyqa") {
         ensure(root, Options::default())?;
     }
     if let Some(package) = package {

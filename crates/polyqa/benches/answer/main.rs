@@ -13,10 +13,12 @@ use std::process::{Command, Stdio};
 use clap::Parser;
 use mlqa_eval::{Dataset, Predictions, Purpose, Question, WindowConfig, windows};
 use serde_json::{Value, json};
-use tch::Device;
 use testkit::Peers;
 use testkit::process::{Cost, median, run};
-use xlmr_model::{Config, Head, Model, TokenizerFiles, read_tokenizer};
+use xlmr_model::read_tokenizer;
+
+#[path = "../common/mod.rs"]
+mod common;
 
 /// `polyqa answer` beside transformers' pipeline.
 #[derive(Parser)]
@@ -56,24 +58,6 @@ struct Bench {
 }
 
 impl Bench {
-    /// The model's folder, `xlmr-model init`'s for XLM-R base with a small vocabulary.
-    fn model(&self) -> xlmr_model::Result<()> {
-        let Options { layers, hidden, .. } = self.options;
-        let config = Config {
-            vocab_size: 4000,
-            num_hidden_layers: layers,
-            hidden_size: hidden,
-            num_attention_heads: hidden / 64,
-            intermediate_size: 4 * hidden,
-            ..Config::base()
-        };
-        let folder = self.folder.join("model");
-        Model::new(&config, &[Head::Span], Device::Cpu, 1)?.save(&folder, Head::Span)?;
-        let (tokenizer, files) =
-            TokenizerFiles::of_file(self.root.join("data/base/tokenizer.json"))?;
-        files.write(&folder, &tokenizer, &config)
-    }
-
     fn ours(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
         command.args(["answer", "--model", "model", "--device", "cpu", "--json"]).args(arguments);
@@ -214,7 +198,8 @@ fn main() -> io::Result<()> {
         documents.push(all.iter().map(|one| &*one.context).collect::<Vec<_>>().join("\n"));
         asked.push(all);
     }
-    bench.model().map_err(io::Error::other)?;
+    let Options { layers, hidden, .. } = bench.options;
+    common::model(&bench.root, &bench.folder.join("model"), layers, hidden)?;
     let mut mixed: Vec<Question> = Vec::new();
     for number in 0..*questions {
         let of = &asked[number % asked.len()];

@@ -28,7 +28,8 @@ impl Service {
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("serving on http://").expect(&line).to_owned();
+        let address = line.trim().strip_prefix("serving on http://");
+        let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
         // Nothing is lost where the service says more than a pipe holds.
         thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
         Self { child, address, program }

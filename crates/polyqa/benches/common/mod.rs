@@ -1,0 +1,24 @@
+//! What the benches beside transformers share.
+use std::io;
+use std::path::Path;
+
+use tch::Device;
+use xlmr_model::{Config, Head, Model, TokenizerFiles};
+
+/// A reader of random weights with XLM-R's shape and the embedded tokenizer.
+pub fn model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result<()> {
+    let config = Config {
+        vocab_size: 4000,
+        num_hidden_layers: layers,
+        hidden_size: hidden,
+        num_attention_heads: hidden / 64,
+        intermediate_size: 4 * hidden,
+        ..Config::base()
+    };
+    let written = || -> xlmr_model::Result<()> {
+        Model::new(&config, &[Head::Span], Device::Cpu, 1)?.save(folder, Head::Span)?;
+        let (tokenizer, files) = TokenizerFiles::of_file(root.join("data/base/tokenizer.json"))?;
+        files.write(folder, &tokenizer, &config)
+    };
+    written().map_err(io::Error::other)
+}

@@ -1,0 +1,177 @@
+//! `polyqa serve` beside a service in FastAPI over the pipeline of transformers 4, each as a
+//! program: how long clients wait that ask one thing after the other.
+//!
+//! Both have a model of XLM-R base's size with random weights, float32, the CPU, the same windows
+//! and the same requests, a question about a paragraph of XQuAD each.
+#![allow(clippy::unwrap_used, missing_docs)] // a program for developers
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use mlqa_eval::{Dataset, Question};
+use serde_json::{Value, json};
+use testkit::Peers;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+/// `polyqa serve` beside FastAPI over transformers' pipeline.
+#[derive(Parser)]
+struct Options {
+    /// Encoder layers
+    #[arg(long, default_value_t = 12)]
+    layers: i64,
+    /// Hidden size; a head for each 64
+    #[arg(long, default_value_t = 768)]
+    hidden: i64,
+    /// Languages of XQuAD, by turns
+    #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,zh")]
+    languages: Vec<String>,
+    /// Requests of a run
+    #[arg(long, default_value_t = 200)]
+    requests: usize,
+    /// Clients that ask at once, a run of each number
+    #[arg(long, value_delimiter = ',', default_value = "1,8")]
+    clients: Vec<usize>,
+    /// Options of `polyqa serve`
+    #[arg(long, default_value = "")]
+    options: String,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A service that has said where it listens.
+struct Service(Child, String);
+
+impl Service {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.strip_prefix("serving on ")?.to_owned()))
+            .unwrap();
+        thread::spawn(move || lines.for_each(drop));
+        Self(child, address)
+    }
+
+    fn peak_mib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// What each request took, in seconds, and what all of them took.
+    fn ask(&self, requests: &[String], clients: usize) -> (Vec<f64>, f64) {
+        let (next, begin) = (AtomicUsize::new(0), Instant::now());
+        let client = || {
+            let agent = ureq::Agent::new_with_defaults();
+            let mut took = Vec::new();
+            while let Some(body) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let begin = Instant::now();
+                let request = agent.post(format!("{}/answer", self.1));
+                let mut response = request.content_type("application/json").send(body).unwrap();
+                let answer = response.body_mut().read_to_string().unwrap();
+                took.push(begin.elapsed().as_secs_f64());
+                let answer: Value = serde_json::from_str(&answer).unwrap();
+                assert!(!answer["results"].as_array().unwrap().is_empty());
+            }
+            took
+        };
+        let mut took: Vec<f64> = thread::scope(|scope| {
+            let all: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+            all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+        });
+        took.sort_by(f64::total_cmp);
+        (took, begin.elapsed().as_secs_f64())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A question of each context, languages by turns.
+fn requests(root: &Path, options: &Options) -> io::Result<Vec<String>> {
+    let mut all: Vec<Vec<Question>> = Vec::new();
+    for language in &options.languages {
+        let file = root.join(format!("data/xquad/xquad.{language}.json"));
+        let mut questions = Dataset::read(file).map_err(io::Error::other)?.questions;
+        questions.dedup_by(|one, before| one.context == before.context);
+        all.push(questions);
+    }
+    let one = |number: usize| {
+        let of = &all[number % all.len()];
+        let Question { question, context, .. } = &of[number / all.len() % of.len()];
+        json!({"question": question, "text": &**context}).to_string()
+    };
+    Ok((0..options.requests).map(one).collect())
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    if !options.bench {
+        return Ok(());
+    }
+    let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
+    let Some(packages) = testkit::older_peers_packages() else { return Ok(()) };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serve");
+    fs::create_dir_all(&folder)?;
+    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    common::model(&root, &folder.join("model"), options.layers, options.hidden)?;
+    let requests = requests(&root, &options)?;
+    let threads = thread::available_parallelism()?.to_string();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/serve/peer.py");
+    let peer = |order: &str| {
+        let mut command = Command::new(&python);
+        command.arg("-B").arg(&script).args(["model", &threads, order]);
+        command.env("PYTHONPATH", packages.canonicalize().unwrap()).current_dir(&folder);
+        Service::start(command)
+    };
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_polyqa"));
+    ours.args(["serve", "--model", "model", "--port", "0", "--device", "cpu"]).current_dir(&folder);
+    ours.args(options.options.split_whitespace());
+    let services = [
+        ("`polyqa serve`", Service::start(ours)),
+        ("FastAPI, one request after the other", peer("turns")),
+        ("FastAPI, requests together", peer("together")),
+    ];
+    println!(
+        "{} requests\n\n| clients | service | p50, ms | p99, ms | requests/s | MiB |\n\
+         |---:|---|---:|---:|---:|---:|",
+        requests.len()
+    );
+    for &clients in &options.clients {
+        let mut rows = Vec::new();
+        for (name, service) in &services {
+            service.ask(&requests[..requests.len().min(2 * clients)], clients);
+            // Those who wait do not spin.
+            thread::sleep(Duration::from_secs(1));
+            let (took, wall) = service.ask(&requests, clients);
+            let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize] * 1e3;
+            let (p50, p99, rate) = (at(0.5), at(0.99), took.len() as f64 / wall);
+            println!(
+                "| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {:.0} |",
+                service.peak_mib()
+            );
+            rows.push((p50, p99));
+        }
+        if let [ours, peers @ ..] = rows.as_slice() {
+            let best = |of: fn(&(f64, f64)) -> f64| peers.iter().map(of).fold(f64::MAX, f64::min);
+            let (p50, p99) = (ours.0 / best(|row| row.0), ours.1 / best(|row| row.1));
+            println!("\n{clients} clients, beside the better: p50 {p50:.2}, p99 {p99:.2}\n");
+        }
+    }
+    Ok(())
+}
