@@ -2,8 +2,3 @@
 //! paper's method section.
 
 pub mod inference_modes;
-
-/// The programs of the cookbook.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/cookbook.md")]
-struct Cookbook;

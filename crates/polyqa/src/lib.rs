@@ -17,3 +17,8 @@ pub use document::{Document, Documents};
 pub use error::{Error, Result};
 pub use first_pass::FirstPass;
 pub use reader::Reader;
+
+/// The programs of the cookbook.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cookbook.md")]
+struct Cookbook;
