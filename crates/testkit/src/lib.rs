@@ -6,6 +6,7 @@
 //! even an optional one, `cargo test --workspace` would link every test here with libtorch.
 use std::path::PathBuf;
 
+pub mod browser;
 mod compare;
 #[cfg(unix)]
 mod examples;

@@ -343,6 +343,43 @@ fn the_page_loads_nothing_from_elsewhere() {
     }
 }
 
+/// A question and a text after the page's address, as a browser writes them.
+fn after_hash(question: &str, text: &str) -> String {
+    let escaped = |text: &str| -> String {
+        text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
+    };
+    format!("#question={}&text={}", escaped(question), escaped(text))
+}
+
+#[test]
+fn the_page_marks_answers_and_lets_nothing_through_as_markup() {
+    let service = Service::start("");
+    let texts = [
+        "Lima liegt in Peru.",
+        "👩‍👩‍👧 ليما هي عاصمة بيرو 🇵🇪 وأكبر مدنها.",
+        "リマはペルーの首都です。👨‍👩‍👧‍👦 e\u{301}tudie",
+        "</textarea><script>document.title='taken'</script><img src=x onerror=alert(1)> & 𝒳",
+    ];
+    for text in texts {
+        let found = service.client().ask(&json!({"question": "Wo?", "text": text}));
+        let best = &found.body["results"][0]["answers"][0];
+        let place = |key: &str| usize::try_from(best[key].as_u64().unwrap()).unwrap();
+        let (start, end) = (place("start_byte"), place("end_byte"));
+        let url = format!("http://{}/{}", service.address, after_hash("Wo?", text));
+        let Some(dom) = testkit::browser::dom(&url, 390) else { return };
+        let escaped =
+            |part: &str| part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        // Other marks lie around it.
+        let marked = format!("<mark class=\"best\">{}</mark>", escaped(&text[start..end]));
+        let (_, dom) = dom.split_once("id=\"marked\"").unwrap();
+        let (dom, _) = dom.split_once("</div>").unwrap();
+        let (_, dom) = dom.split_once('>').unwrap();
+        assert!(dom.contains(&marked), "{dom}");
+        let plain = dom.replace("<mark class=\"best\">", "").replace("<mark class=\"\">", "");
+        assert_eq!(plain.replace("</mark>", ""), escaped(text));
+    }
+}
+
 /// Clients that ask, that go away in the middle, that do not read what they asked for: whoever waits
 /// gets the answer to its own question, once.
 #[test]

@@ -52,8 +52,7 @@ function show(text, result) {
   say(none ? `No answer (${percent(result.null_probability)}).` : "");
 }
 
-at("ask").addEventListener("submit", async (event) => {
-  event.preventDefault();
+async function ask() {
   const [text, question] = [at("text").value, at("question").value];
   at("go").disabled = true;
   say("Reading …");
@@ -74,7 +73,21 @@ at("ask").addEventListener("submit", async (event) => {
   } finally {
     at("go").disabled = false;
   }
+}
+
+at("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
 });
+
+// What an address asks after its #, which stays in the browser: #question=…&text=…
+const given = new URLSearchParams(location.hash.slice(1));
+for (const id of ["text", "question"]) {
+  at(id).value = given.get(id) ?? "";
+}
+if (at("ask").checkValidity()) {
+  ask();
+}
 
 fetch("health").then((response) => response.json()).then((health) => {
   at("model").append(` Model: ${health.model}.`);
