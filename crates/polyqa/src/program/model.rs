@@ -1,4 +1,6 @@
 //! The model that a user names, and how it reads.
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::Compatible;
@@ -79,7 +81,8 @@ impl ReaderArgs {
         Ok(())
     }
 
-    /// The reader, and the model's name: that of its repository, or the folder's last part.
+    /// The reader, and the model's name: that of its repository, or of its folder, which is the run's
+    /// where it is a run's `model`.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let run = RunConfig { device: self.device.clone(), ..RunConfig::default() };
         let runtime = Runtime::set_up(&run)?;
@@ -101,7 +104,11 @@ impl ReaderArgs {
             .with_null_threshold(self.null_threshold);
         let name = match origin {
             Some(origin) => origin.repository,
-            None => folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            None => {
+                let run = folder.parent().filter(|_| folder.ends_with("model"));
+                let name = run.and_then(Path::file_name).or(folder.file_name());
+                name.unwrap_or_default().to_string_lossy().into_owned()
+            }
         };
         Ok((reader, name))
     }
