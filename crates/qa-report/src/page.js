@@ -97,7 +97,7 @@
   ];
   const noSpan = (answer) => (answer.text || "").trim() !== "" && answer.at === null;
   if (data.items.some((item) => item.answers.some((answer) => answer && noSpan(answer))))
-    outcomes.push(["no-span", "not a span of the context", noSpan]);
+    outcomes.push(["no-span", "not a span", noSpan]);
   if (data.runs.length > 1) {
     const first = (item) => item.answers[0];
     const than = " than " + data.runs[0];
@@ -181,7 +181,6 @@
         cell.append(make("span", { class: "soft" }, " (the same letters in another Unicode form)"));
       if (answer.length)
         cell.append(make("span", { class: "soft" }, `… (${answer.length.toLocaleString("en")} characters in all)`));
-      if (noSpan(answer)) cell.append(make("span", { class: "soft" }, " (not a span of the context)"));
       if (answer.n_best) {
         const others = answer.n_best.map(([other, p]) =>
           make("li", {}, bdi(other, pair.context, dir), ` ${(100 * p).toFixed(1)}\u00a0%`));
@@ -190,7 +189,8 @@
       }
       rows.append(make("tr", {},
         make("th", { scope: "row" }, make("bdi", {}, ...texts(data.runs[run]))), cell,
-        make("td", { class: "class" }, answer.class === null ? "" : data.classes[answer.class]),
+        make("td", { class: "class" },
+          noSpan(answer) ? "not a span" : answer.class === null ? "" : data.classes[answer.class]),
         make("td", { class: "number " + (answer.em ? "exact" : "wrong") }, "F1 " + answer.f1.toFixed(1))));
     });
     return make("article", { "data-id": item.id }, header,

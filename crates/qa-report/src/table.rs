@@ -101,10 +101,11 @@ impl Table {
         self
     }
 
-    /// Whether all cells of a column are text.
+    /// Whether all cells of a column that have a value are text.
     fn is_text(&self, column: usize) -> bool {
-        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
-        cells.all(|cell| matches!(cell, Value::Text(_)))
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        let mut known = cells.filter(|cell| **cell != Value::Missing).peekable();
+        known.peek().is_some() && known.all(|cell| matches!(cell, Value::Text(_)))
     }
 
     /// As an element of a page; nothing without rows.
@@ -121,6 +122,7 @@ impl Table {
             match (at, cell) {
                 (0, _) => format!("<th scope=\"row\"><bdi>{shown}</bdi></th>"),
                 (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{shown}</bdi></td>"),
+                _ if self.is_text(at) => format!("<td class=\"text\">{shown}</td>"),
                 _ => format!("<td>{shown}</td>"),
             }
         };
