@@ -113,8 +113,10 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
+        let text: Vec<bool> = (0..self.columns.len()).map(|at| self.is_text(at)).collect();
+        let is_text = |at: usize| text.get(at).copied().unwrap_or(false);
         let column = |(at, column): (usize, &String)| {
-            let class = if self.is_text(at) { " class=\"text\"" } else { "" };
+            let class = if is_text(at) { " class=\"text\"" } else { "" };
             format!("<th scope=\"col\"{class}>{}</th>", escape(column))
         };
         let cell = |(at, cell): (usize, &Value)| {
@@ -122,7 +124,7 @@ impl Table {
             match (at, cell) {
                 (0, _) => format!("<th scope=\"row\"><bdi>{shown}</bdi></th>"),
                 (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{shown}</bdi></td>"),
-                _ if self.is_text(at) => format!("<td class=\"text\">{shown}</td>"),
+                _ if is_text(at) => format!("<td class=\"text\">{shown}</td>"),
                 _ => format!("<td>{shown}</td>"),
             }
         };
