@@ -1,13 +1,14 @@
 //! The questions of a pair of languages, and which of them a file of answers was asked.
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Dataset, Error, Language, Predictions, TypedDataset};
+use mlqa_eval::{Dataset, Error, Predictions, TypedDataset};
 
 use crate::ReportRun;
 use crate::collect::OfPair;
-use crate::input::AnswerFile;
+use crate::input::{AnswerFile, Pair};
 use crate::samples::{Places, Sample, Samples, same_words};
 
 /// The questions of a pair that have a gold answer.
@@ -146,39 +147,70 @@ impl Questions {
     }
 }
 
-/// Gives a set of samples the name of the set that other runs call it, known by its questions, so
-/// that both are compared.
+/// Checks that the seeds of a run answer something in common.
+pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
+    let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
+    let mut all = run.seeds.iter().map(pairs);
+    let Some(first) = all.next() else { return Ok(()) };
+    let common = all.fold(first, |common: BTreeSet<Pair>, own| &common & &own);
+    let files: Vec<&AnswerFile> = run.seeds.iter().filter_map(|seed| seed.first()).collect();
+    match (common.is_empty(), files.as_slice()) {
+        (true, [one, other, ..]) => Err(Error::Content {
+            path: other.predictions.clone(),
+            message: format!(
+                "answers {}, and {} {}; what commas part are seeds of one run, which answer the \
+                 same",
+                other.pair.label(),
+                one.predictions.display(),
+                one.pair.label()
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a set of samples the name that other runs have for it, known by its questions, so that
+/// both are compared.
 pub(crate) fn align_sets(runs: &mut [ReportRun]) -> Result<(), Error> {
-    let files = || runs.iter().flat_map(|run| run.seeds.iter().flatten());
+    let languages = |file: &AnswerFile| (file.pair.context.0, file.pair.question.0);
+    let files = |run: &ReportRun| run.seeds.clone().into_iter().flatten();
+    let others: Vec<AnswerFile> =
+        runs.iter().flat_map(files).filter(|file| file.samples.is_none()).collect();
     let mut read: HashMap<&Path, Places> = HashMap::new();
-    // By the name in a run of samples, and the other way round.
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
-    for file in files() {
+    // By run and own name.
+    let mut names: BTreeMap<(usize, String), String> = BTreeMap::new();
+    for (run, file) in
+        runs.iter().enumerate().flat_map(|(run, one)| files(one).map(move |file| (run, file)))
+    {
         let Some(samples) = &file.samples else { continue };
-        for other in files().filter(|other| other.samples.is_none()) {
-            let languages = |file: &AnswerFile| -> (Language, Language) {
-                (file.pair.context.0, file.pair.question.0)
-            };
-            let is_taken = names.values().any(|name| *name == other.pair.set);
-            if languages(file) != languages(other) || is_taken || names.contains_key(&file.pair.set)
-            {
+        let own = (run, file.pair.set.clone());
+        for other in others.iter().filter(|other| languages(other) == languages(&file)) {
+            let set = &other.pair.set;
+            if names.iter().any(|(known, name)| *known == own || known.0 == run && name == set) {
                 continue;
             }
-            if !read.contains_key(other.questions.as_path()) {
-                let places = Places::of(&TypedDataset::read_any(&other.questions)?.dataset);
-                read.insert(&other.questions, places);
-            }
-            let places = read.get(other.questions.as_path());
-            if places.is_some_and(|places| samples.all.iter().any(|one| places.find(one).is_some()))
-            {
-                names.insert(file.pair.set.clone(), other.pair.set.clone());
+            let places = match read.entry(&other.questions) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    new.insert(Places::of(&TypedDataset::read_any(&other.questions)?.dataset))
+                }
+            };
+            if samples.all.iter().any(|one| places.find(one).is_some()) {
+                names.insert(own.clone(), set.clone());
             }
         }
     }
-    let answers = runs.iter_mut().flat_map(|run| run.seeds.iter_mut().flatten());
-    for file in answers.filter(|file| file.samples.is_some()) {
-        if let Some(name) = names.get(&file.pair.set) {
-            file.pair.set.clone_from(name);
+    for (number, run) in runs.iter_mut().enumerate() {
+        let all = run.seeds.iter_mut().flatten();
+        for file in all.filter(|file| file.samples.is_some()) {
+            // One that shares no question is called as in another run of samples.
+            let set = &mut file.pair.set;
+            let own = names.get(&(number, set.clone()));
+            let elsewhere =
+                || names.iter().find(|((_, name), _)| name == set).map(|(_, name)| name);
+            if let Some(name) = own.or_else(elsewhere).cloned() {
+                *set = name;
+            }
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use mlqa_eval::{
 };
 use serde_json::Value as Json;
 
+use crate::QuestionFiles;
 use crate::curves::{CurveFile, METRICS};
 use crate::others;
 use crate::samples::Samples;
@@ -84,55 +85,6 @@ impl RunFiles {
     }
 }
 
-/// Where questions are, for predictions without a `questions.json`.
-#[derive(Clone, Debug)]
-pub struct QuestionFiles {
-    /// A question file, or a folder of MLQA-named ones.
-    pub data: Option<PathBuf>,
-    /// Language of context and answer of a question file.
-    pub language: Option<Language>,
-    /// The first word of the names in a folder.
-    pub split: String,
-    /// `n-best.json` of a prediction file.
-    pub n_best: Option<PathBuf>,
-}
-
-impl Default for QuestionFiles {
-    fn default() -> Self {
-        Self { data: None, language: None, split: "test".into(), n_best: None }
-    }
-}
-
-impl QuestionFiles {
-    /// The languages of context and question of a question file, as far as it is known.
-    pub(crate) fn languages(&self) -> Option<(Language, Language)> {
-        let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
-        let named = name.and_then(|name| name.parse().ok());
-        let named = named.map(|name: DatasetName| (name.context, name.question));
-        let given = |language| (language, named.map_or(language, |(_, question)| question));
-        self.language.map(given).or(named)
-    }
-
-    /// The question file of a set and two languages in the folder that was given.
-    pub(crate) fn in_folder(
-        &self,
-        set: &str,
-        context: Language,
-        question: Language,
-    ) -> Option<PathBuf> {
-        let data = self.data.as_ref().filter(|data| data.is_dir())?;
-        let mlqa = DatasetName { split: self.split.clone(), context, question }.to_string();
-        let mut names = vec![mlqa];
-        if context == question && set != "mlqa" {
-            names.push(format!("xquad.{context}.json"));
-        }
-        let folders = [data.join(set), data.clone()];
-        let mut places =
-            folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
-        places.find(|place| place.is_file())
-    }
-}
-
 impl ReportRun {
     /// The runs at `path`:
     ///
@@ -140,8 +92,9 @@ impl ReportRun {
     ///   that its `questions.json` files name, unless `files` gives others;
     /// - of a folder of MLQA-named prediction files, one, with questions of the same names in
     ///   `files.data`;
-    /// - of a folder of lm-evaluation-harness with `samples_<task>_<time>.jsonl`, one for each model,
-    ///   and of such a file, one; questions are those of the samples, unless `files` has them;
+    /// - of a folder of lm-evaluation-harness with `samples_<task>_<time>.jsonl`, one for each
+    ///   model, and of such a file, one; questions are those of the samples, unless `files` has
+    ///   them;
     /// - of an output folder of `run_qa`, one, with `files.data` and `files.language`;
     /// - of a prediction file, or one that `mlqa-eval score --per-question` wrote, one, with
     ///   `files.data` and `files.language`;
@@ -156,6 +109,10 @@ impl ReportRun {
         files: &QuestionFiles,
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let path = path.as_ref();
+        if path != Path::new("-") {
+            let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
+            path.metadata().map_err(failed)?;
+        }
         if path.is_dir() && path.join("run.json").exists() {
             let runs = Self::in_run_folder(path, files, |_, _| true)?;
             return match runs.is_empty() {
@@ -211,28 +168,6 @@ impl ReportRun {
     pub fn pairs(&self) -> usize {
         let pairs: BTreeSet<&Pair> = self.seeds.iter().flatten().map(|file| &file.pair).collect();
         pairs.len()
-    }
-
-    /// Whether its seeds answer something in common.
-    pub(crate) fn check_seeds(&self) -> Result<(), mlqa_eval::Error> {
-        let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
-        let mut all = self.seeds.iter().map(pairs);
-        let Some(first) = all.next() else { return Ok(()) };
-        let common = all.fold(first, |common: BTreeSet<Pair>, own| &common & &own);
-        let files: Vec<&AnswerFile> = self.seeds.iter().filter_map(|seed| seed.first()).collect();
-        match (common.is_empty(), files.as_slice()) {
-            (true, [one, other, ..]) => Err(mlqa_eval::Error::Content {
-                path: other.predictions.clone(),
-                message: format!(
-                    "answers {}, and {} {}; what commas part are seeds of one run, which answer the \
-                     same",
-                    other.pair.label(),
-                    one.predictions.display(),
-                    one.pair.label()
-                ),
-            }),
-            _ => Ok(()),
-        }
     }
 
     /// The run with other seeds of it.
@@ -513,7 +448,7 @@ impl AnswerFile {
 }
 
 impl Pair {
-    /// The rules that all answers to its questions are scored by: SQuAD's where a file of it says so.
+    /// The rules that all answers to its questions are scored by: SQuAD's where a file says so.
     pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
         let of_set = || files.iter().flatten().any(|file| file.squad_rules);
         match squad.unwrap_or_else(of_set) {

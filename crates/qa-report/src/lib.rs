@@ -18,6 +18,7 @@ mod page;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
+mod question_files;
 mod samples;
 mod svg;
 mod table;
@@ -35,7 +36,8 @@ use crate::curves::Curve;
 use crate::effects::Effect;
 use crate::evidence::{Difference, RunMean};
 use crate::heat::HeatMap;
-pub use crate::input::{QuestionFiles, ReportRun};
+pub use crate::input::ReportRun;
+pub use crate::question_files::QuestionFiles;
 use crate::svg::Svg;
 use crate::table::Table;
 pub use crate::tables::CoveredTokens;
@@ -138,7 +140,7 @@ impl Report {
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
-        runs.iter().try_for_each(ReportRun::check_seeds)?;
+        runs.iter().try_for_each(asked::check_seeds)?;
         asked::align_sets(&mut runs)?;
         let all = collect(&runs, config)?;
         if all.pairs.is_empty() {

@@ -7,8 +7,9 @@ use mlqa_eval::{Error, Language};
 use serde_json::Value as Json;
 
 use crate::about::json;
-use crate::input::{AnswerFile, Pair, QuestionFiles, ReportRun, RunFiles, names, of_file};
+use crate::input::{AnswerFile, Pair, RunFiles, names, of_file};
 use crate::samples::{Samples, SamplesName};
+use crate::{QuestionFiles, ReportRun};
 
 /// What a folder of answers holds, for the error where one holds nothing of it.
 pub(crate) const LOOKED_FOR: &str = "predictions: neither run.json, nor predictions named as MLQA's files \

@@ -1,5 +1,5 @@
-//! What lm-evaluation-harness writes with `--log_samples`: `samples_<task>_<time>.jsonl`, a line for
-//! each question of a task with the question itself and the model's response.
+//! What lm-evaluation-harness writes with `--log_samples`: `samples_<task>_<time>.jsonl`, a line
+//! for each question of a task with the question itself and the model's response.
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -123,29 +123,21 @@ impl Samples {
         let content = |message| Error::Content { path: path.to_path_buf(), message };
         let mut samples =
             Self { path: path.to_path_buf(), all: Vec::new(), other_filters: BTreeSet::new() };
-        let (mut lines, mut docs, mut filter) = (HashMap::new(), HashMap::new(), None);
+        let (mut ids, mut docs, mut filter) = (HashMap::new(), HashMap::new(), None);
         let numbered = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         for (index, json) in numbered {
-            let number = index + 1;
+            let line = index + 1;
             let wrong = |message: String, column| Error::Json {
                 path: path.to_path_buf(),
-                line: number,
+                line,
                 column,
                 message,
                 expected: EXPECTED,
             };
-            let line: Line = serde_json::from_str(json).map_err(|error| {
-                let message = error.to_string();
-                let place = format!(" at line {} column {}", error.line(), error.column());
-                let message = message.strip_suffix(&place).unwrap_or(&message);
-                let is_cut = error.is_eof() && !text.ends_with('\n') && text.ends_with(json);
-                let cut = match is_cut {
-                    true => "; the file ends within its last line, so what wrote it was stopped",
-                    false => "",
-                };
-                wrong(format!("{message}{cut}"), error.column().max(1))
-            })?;
-            let Some(doc) = line.doc else { return Err(wrong("no `doc`".into(), 1)) };
+            let is_cut = !text.ends_with('\n') && text.ends_with(json);
+            let Line { doc_id, doc, resps, filtered_resps, filter: own } =
+                parse(json, is_cut).map_err(|(message, column)| wrong(message, column))?;
+            let Some(doc) = doc else { return Err(wrong("no `doc`".into(), 1)) };
             if let Some(key) = KEYS.into_iter().find(|key| !doc.contains_key(*key)) {
                 if samples.all.is_empty() {
                     return Ok(None);
@@ -154,43 +146,50 @@ impl Samples {
                     format!("no `{key}` in `doc`, which lines above have; one task a file");
                 return Err(wrong(message, 1));
             }
-            let own = line.filter.as_str().unwrap_or_default().to_owned();
+            let own = own.as_str().unwrap_or_default().to_owned();
             if *filter.get_or_insert_with(|| own.clone()) != own {
                 samples.other_filters.insert(own);
                 continue;
             }
-            let response = first_text(&line.filtered_resps).or_else(|| first_text(&line.resps));
-            let Some(response) = response else {
+            let Some(response) = first_text(&filtered_resps).or_else(|| first_text(&resps)) else {
                 let message = "no text in `filtered_resps` and none in `resps`";
                 return Err(wrong(message.into(), 1));
             };
             let response = response.trim().to_owned();
             let (question, has_id) = question(doc).map_err(|message| wrong(message, 1))?;
-            let id = question.id.clone();
-            if let Some(first) = lines.insert(id.clone(), number) {
-                let message = format!(
-                    "line {number}: question `{id}` is in line {first}, too; a file holds one task of \
-                     one run"
-                );
-                return Err(content(message));
+            let twice = |what: String, first, more| {
+                let rule = "a file holds one task of one run";
+                content(format!("line {line}: {what} is in line {first}, too{more}; {rule}"))
+            };
+            if let Some(first) = ids.insert(question.id.clone(), line) {
+                return Err(twice(format!("question `{}`", question.id), first, ""));
             }
-            if let Some(first) = docs.insert(line.doc_id.to_string(), number)
-                && !line.doc_id.is_null()
-            {
-                let message = format!(
-                    "line {number}: doc_id {} is in line {first}, too, with another question; a file \
-                     holds one task of one run",
-                    line.doc_id
-                );
-                return Err(content(message));
+            let known = docs.insert(doc_id.to_string(), line).filter(|_| !doc_id.is_null());
+            if let Some(first) = known {
+                return Err(twice(format!("doc_id {doc_id}"), first, ", with another question"));
             }
-            samples.all.push(Sample { line: number, question, has_id, response });
+            samples.all.push(Sample { line, question, has_id, response });
         }
         match samples.all.is_empty() {
             true => Err(content(format!("is empty; expected {EXPECTED}"))),
             false => Ok(Some(samples)),
         }
     }
+}
+
+/// A line, or what is wrong with it and in which column; `is_last` of the file's last line where
+/// that has no end.
+fn parse(json: &str, is_last: bool) -> Result<Line, (String, usize)> {
+    serde_json::from_str(json).map_err(|error| {
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        let cut = match error.is_eof() && is_last {
+            true => "; the file ends within its last line, so what wrote it was stopped",
+            false => "",
+        };
+        (format!("{message}{cut}"), error.column().max(1))
+    })
 }
 
 /// The first text of lists in lists.

@@ -303,6 +303,7 @@ fn a_file_that_is_not_understood_is_named_with_its_line() {
     let other = folder.text("samples.jsonl", &a);
     refused(&[&other, "--out", "/dev/null"], "give --language LANG");
     report(&[&other, "--language", "en", "--out", &folder.at("report.html")]);
+    refused(&[&folder.at(&names("gone")), "--out", "/dev/null"], "cannot read");
     fs::create_dir(folder.at("none")).unwrap();
     let looked = "no predictions: neither run.json, nor predictions named as MLQA's";
     refused(&[&folder.at("none"), "--out", "/dev/null"], looked);
