@@ -25,6 +25,8 @@ struct Records(Vec<Json>);
 pub(crate) struct About {
     /// Names with what is known, in the order of the page.
     pub facts: Vec<(&'static str, String)>,
+    /// What to know about the files that were read.
+    pub notes: Vec<String>,
     /// Run folders' recipes with every key in force.
     pub recipes: Vec<String>,
     /// What differs between the runs.
@@ -49,7 +51,7 @@ impl About {
 }
 
 /// The JSON of a file; null where there is none that can be read.
-fn json(path: &Path) -> Json {
+pub(crate) fn json(path: &Path) -> Json {
     let text = whole_file::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
@@ -160,8 +162,10 @@ pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, mlqa_ev
         runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
     let folders: Vec<Folder> = places.into_iter().map(|path| Folder::read(path)).collect();
     let records: Vec<Records> = runs.iter().map(Records::of).collect();
+    let notes = distinct(runs.iter().flat_map(|run| run.about.notes.clone()));
     Ok(About {
-        facts: facts(runs, &folders, &records),
+        facts: facts(runs, &folders, &records, &notes),
+        notes,
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
         differing: differing(runs, &records)?,
         data: data(runs, all)?,
@@ -173,6 +177,7 @@ fn facts(
     runs: &[ReportRun],
     folders: &[Folder],
     records: &[Records],
+    notes: &[String],
 ) -> Vec<(&'static str, String)> {
     let machine = |key: &'static str| folders.iter().map(move |folder| &folder.machine[key]);
     let environment = |key: &'static str| records.iter().flat_map(move |one| one.environment(key));
@@ -230,6 +235,7 @@ fn facts(
         ("Hardware", joined(hardware, ", ")),
         ("Time", time.join(", ")),
         ("Peak memory", joined(memory, ", ")),
+        ("Files", notes.join("\n")),
     ];
     facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
 }
@@ -239,7 +245,12 @@ fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval
     let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
     let mut table = Table::new("differing", title, "key");
     table.columns.extend(runs.iter().map(|run| run.name.clone()));
-    let keys: Vec<BTreeMap<String, Json>> = records.iter().map(Records::keys).collect();
+    let of_run = |(records, run): (&Records, &ReportRun)| {
+        let mut keys = records.keys();
+        keys.extend(run.about.keys.clone());
+        keys
+    };
+    let keys: Vec<BTreeMap<String, Json>> = records.iter().zip(runs).map(of_run).collect();
     let names: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
         let values: Vec<Option<&Json>> = keys.iter().map(|own| own.get(name)).collect();

@@ -1,13 +1,15 @@
 //! A run's answers to the questions of a file, or the scores that `mlqa-eval score --per-question`
 //! wrote.
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use mlqa_eval::{
-    BoundaryClass, Dataset, Normalization, Predictions, QuestionScore, Score, boundary_classes,
-    read_json, score,
+    BoundaryClass, Dataset, Normalization, Predictions, Question, QuestionScore, Score,
+    boundary_classes, read_json, score,
 };
 use serde::Deserialize;
+
+use crate::asked::Questions;
+use crate::input::AnswerFile;
 
 /// One file, scored.
 pub(crate) struct Answers {
@@ -16,6 +18,10 @@ pub(crate) struct Answers {
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
     /// `None` where the file has scores alone.
     pub texts: Option<Predictions>,
+    /// Answers that do not stand in their contexts.
+    pub no_span: usize,
+    /// By question of the pair, its place in `score` and `classes`; `None` where it was not asked.
+    places: Vec<Option<usize>>,
 }
 
 /// A question's entry in a file.
@@ -27,44 +33,86 @@ enum Entry {
 }
 
 impl Answers {
-    /// Reads predictions and scores them, or reads every question's score.
+    /// Reads answers and scores them, or reads every question's score.
     pub fn read(
-        path: &Path,
-        dataset: &Dataset,
+        file: &AnswerFile,
+        questions: &Questions,
         rules: Normalization,
     ) -> Result<Self, mlqa_eval::Error> {
-        let expected = "predictions: one object {\"<question id>\": \"<answer>\", …}, or the scores \
-                        of `mlqa-eval score --per-question`";
-        let entries: BTreeMap<String, Entry> = read_json(path, expected)?;
-        let mut texts = BTreeMap::new();
+        let (dataset, places) = questions.asked_of(file);
+        let path = &file.predictions;
         let mut scores = BTreeMap::new();
-        for (id, entry) in entries {
-            match entry {
-                Entry::Text(text) => {
-                    texts.insert(id, text);
-                }
-                Entry::Score { exact_match, f1, answered } => {
-                    let exact_match = exact_match > 0.0;
-                    let one = QuestionScore { id: id.clone(), exact_match, f1, answered };
-                    scores.insert(id, one);
-                }
+        let texts = match &file.samples {
+            Some(samples) => questions.responses(samples),
+            None => {
+                let (texts, found) = read_entries(file)?;
+                scores = found;
+                texts
             }
-        }
-        if let (false, Some(id)) = (scores.is_empty(), texts.keys().next()) {
-            let message = format!("question `{id}` has an answer, others have scores; keep one");
-            return Err(mlqa_eval::Error::Content { path: path.to_path_buf(), message });
-        }
-        let is_known = |id: &String| texts.contains_key(id) || scores.contains_key(id);
+        };
+        let is_known = |id: &String| texts.0.contains_key(id) || scores.contains_key(id);
         if !dataset.questions.iter().any(|question| is_known(&question.id)) {
             let message = format!("answers no question of {}", dataset.path.display());
-            return Err(mlqa_eval::Error::Content { path: path.to_path_buf(), message });
+            return Err(mlqa_eval::Error::Content { path: path.clone(), message });
         }
-        if scores.is_empty() {
-            let texts = Predictions(texts);
-            let classes = boundary_classes(dataset, &texts, rules)?;
-            return Ok(Self { score: score(dataset, &texts, rules)?, classes, texts: Some(texts) });
+        if !scores.is_empty() {
+            let score = of_scores(&dataset, &mut scores);
+            return Ok(Self { score, classes: Vec::new(), texts: None, no_span: 0, places });
         }
-        Ok(Self { score: of_scores(dataset, &mut scores), classes: Vec::new(), texts: None })
+        let is_elsewhere = |question: &&Question| {
+            let text = texts.get(&question.id).unwrap_or_default().trim();
+            !question.context.contains(text)
+        };
+        let no_span = dataset.questions.iter().filter(is_elsewhere).count();
+        let classes = boundary_classes(&dataset, &texts, rules)?;
+        let score = score(&dataset, &texts, rules)?;
+        Ok(Self { score, classes, texts: Some(texts), no_span, places })
+    }
+
+    /// The score of a question of the pair; `None` where it was not asked.
+    pub fn of(&self, at: usize) -> Option<&QuestionScore> {
+        self.score.per_question.get((*self.places.get(at)?)?)
+    }
+
+    /// F1 and exact match, 0 to 1.
+    pub fn values(&self, at: usize) -> Option<[f64; 2]> {
+        self.of(at).map(|one| [one.f1, f64::from(u8::from(one.exact_match))])
+    }
+
+    /// The class of an answer.
+    pub fn class(&self, at: usize) -> Option<BoundaryClass> {
+        self.classes.get((*self.places.get(at)?)?)?.0
+    }
+}
+
+/// The texts, or the scores, of a file of answers.
+fn read_entries(
+    file: &AnswerFile,
+) -> Result<(Predictions, BTreeMap<String, QuestionScore>), mlqa_eval::Error> {
+    let path = &file.predictions;
+    let expected = "predictions: one object {\"<question id>\": \"<answer>\", …}, or the scores \
+                    of `mlqa-eval score --per-question`";
+    let entries: BTreeMap<String, Entry> = read_json(path, expected)?;
+    let mut texts = BTreeMap::new();
+    let mut scores = BTreeMap::new();
+    for (id, entry) in entries {
+        match entry {
+            Entry::Text(text) => {
+                texts.insert(id, text);
+            }
+            Entry::Score { exact_match, f1, answered } => {
+                let exact_match = exact_match > 0.0;
+                let one = QuestionScore { id: id.clone(), exact_match, f1, answered };
+                scores.insert(id, one);
+            }
+        }
+    }
+    match (scores.is_empty(), texts.keys().next()) {
+        (false, Some(id)) => {
+            let message = format!("question `{id}` has an answer, others have scores; keep one");
+            Err(mlqa_eval::Error::Content { path: path.clone(), message })
+        }
+        _ => Ok((Predictions(texts), scores)),
     }
 }
 

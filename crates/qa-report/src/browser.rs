@@ -11,6 +11,8 @@ use crate::input::Pair;
 
 /// Candidates beside the answer that are kept for each question.
 const CANDIDATES: usize = 5;
+/// Characters of an answer that are shown; models that write may write much.
+const SHOWN: usize = 1000;
 
 /// What the first seed of a run answered.
 pub(crate) struct SeenAnswers {
@@ -88,6 +90,9 @@ struct Item {
 struct Shown {
     /// Missing where there was no prediction, or its text was not kept.
     text: Option<String>,
+    /// How many characters the answer has, where `text` is cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    length: Option<usize>,
     answered: bool,
     at: Option<(usize, usize)>,
     f1: f64,
@@ -127,8 +132,7 @@ impl Browser {
             question: pair.question.to_string(),
         });
         let is_wrong = |at: &usize| {
-            let of_question =
-                |one: &SeenAnswers| one.answers.score.per_question.get(*at).map(|q| q.exact_match);
+            let of_question = |one: &SeenAnswers| one.answers.of(*at).map(|q| q.exact_match);
             seen.iter().flatten().any(|one| of_question(one) == Some(false))
         };
         let (wrong, right): (Vec<usize>, Vec<usize>) =
@@ -143,7 +147,7 @@ impl Browser {
             if context == next {
                 self.contexts.push(Arc::clone(&question.context));
             }
-            let answers = seen.iter().map(|one| Some(shown(question, at, one.as_ref()?)));
+            let answers = seen.iter().map(|one| shown(question, at, one.as_ref()?));
             self.items.push(Item {
                 pair: number,
                 context,
@@ -185,15 +189,16 @@ fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     all
 }
 
-fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Shown {
-    let Answers { score, classes, texts } = &seen.answers;
-    let text = texts.as_ref().and_then(|texts| texts.get(&question.id));
-    let scored = score.per_question.get(at);
-    let class = classes.get(at).and_then(|(class, _)| *class);
+/// `None` where the run was not asked.
+fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Option<Shown> {
+    let answers = &seen.answers;
+    let scored = answers.of(at)?;
+    let text = answers.texts.as_ref().and_then(|texts| texts.get(&question.id));
+    let class = answers.class(at);
     let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
     // Of several places the one nearest to the gold answer.
     let near = question.answers.first().map_or(0, |answer| answer.answer_start);
-    let place = text.filter(|text| !text.is_empty()).and_then(|text| {
+    let place = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let places = question.context.char_indices().enumerate();
         let is_here =
             |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
@@ -201,15 +206,19 @@ fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Shown {
         let start = places.min_by_key(|start| start.abs_diff(near))?;
         in_utf16(&question.context, start, text)
     });
-    Shown {
-        text: text.map(str::to_owned),
-        answered: scored.is_some_and(|one| one.answered),
+    let cut = |text: &str| text.char_indices().nth(SHOWN).map(|(end, _)| end);
+    let length = text.filter(|text| cut(text).is_some()).map(|text| text.chars().count());
+    let first = |text: &str| text.get(..cut(text)?).map(str::to_owned);
+    Some(Shown {
+        text: text.map(|text| first(text).unwrap_or_else(|| text.to_owned())),
+        length,
+        answered: scored.answered,
         at: place,
-        f1: scored.map_or(0.0, |one| (10_000.0 * one.f1).round() / 100.0),
-        em: scored.is_some_and(|one| one.exact_match),
+        f1: (10_000.0 * scored.f1).round() / 100.0,
+        em: scored.exact_match,
         class: class.and_then(|class| BoundaryClass::ALL.iter().position(|one| *one == class)),
         n_best: n_best.cloned().unwrap_or_default(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! Answers scored question by question, one pair of languages at a time.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
 
-use mlqa_eval::{
-    BoundaryCounts, Cell, Dataset, Language, Matrix, Normalization, Question, Score, Spread,
-    TypedDataset,
-};
+use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Question, Score, Spread};
 
 use crate::answers::Answers;
+use crate::asked::Questions;
 use crate::browser::{Browser, SeenAnswers, read_n_best};
 use crate::input::{AnswerFile, Pair};
 use crate::{ReportConfig, ReportRun};
@@ -28,7 +25,8 @@ pub(crate) struct Row {
     pub kind: Option<usize>,
     /// [`FEATURES`]: code points, code points, normalised tokens, share of the context.
     pub features: [f64; 4],
-    /// F1 and exact match in percent, the mean over seeds, run by run.
+    /// F1 and exact match in percent, the mean over seeds, run by run; `None` where a run was not
+    /// asked.
     pub values: Vec<Option<[f64; 2]>>,
 }
 
@@ -41,6 +39,8 @@ pub(crate) struct PairRun {
     pub boundary: BoundaryCounts,
     /// Questions without an answer, the sum over seeds.
     pub unanswered: usize,
+    /// Answers that do not stand in their contexts, the sum over seeds.
+    pub no_span: usize,
 }
 
 /// What all runs showed on one pair.
@@ -92,7 +92,7 @@ impl Collected {
 }
 
 /// The files of each run that answer one pair: one for each seed, or none.
-type OfPair<'a> = Vec<Vec<&'a AnswerFile>>;
+pub(crate) type OfPair<'a> = Vec<Vec<&'a AnswerFile>>;
 
 /// By pair; of several files of one seed, such as those of models of several pairs of languages,
 /// the first counts. A run is left out of a pair that one of its seeds lacks.
@@ -129,7 +129,7 @@ pub(crate) fn collect(
     config: &ReportConfig,
 ) -> Result<Collected, mlqa_eval::Error> {
     let pairs = by_pair(runs);
-    let sizes = pairs.values().map(|files| Ok(questions(files)?.dataset.questions.len()));
+    let sizes = pairs.values().map(|files| Ok(Questions::of(files)?.dataset.questions.len()));
     let quotas = shares(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
     let mut all = Collected {
         names: runs.iter().map(|run| run.name.clone()).collect(),
@@ -138,7 +138,7 @@ pub(crate) fn collect(
     };
     let mut ids = HashMap::new();
     for ((pair, files), quota) in pairs.into_iter().zip(quotas) {
-        let data = questions(&files)?;
+        let data = Questions::of(&files)?;
         add_pair(&mut all, pair, &data, &files, config, quota, &mut ids)?;
     }
     for (number, run) in runs.iter().enumerate() {
@@ -185,49 +185,8 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
     };
     if let Some(slot) = all.pairs.get_mut(place).and_then(|one| one.runs.get_mut(run)) {
         let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
-        *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0 });
+        *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0, no_span: 0 });
     }
-}
-
-/// The questions of a pair that have a gold answer.
-struct Questions {
-    dataset: Dataset,
-    types: BTreeMap<String, String>,
-    without_gold: usize,
-}
-
-/// The questions that all files of a pair answer.
-fn questions(files: &OfPair<'_>) -> Result<Questions, mlqa_eval::Error> {
-    let mut found: Option<(PathBuf, Dataset, BTreeMap<String, String>)> = None;
-    for file in files.iter().flatten() {
-        let path = &file.questions;
-        if found.as_ref().is_some_and(|(known, ..)| known == path) {
-            continue;
-        }
-        let TypedDataset { dataset, types } = TypedDataset::read_any(path)?;
-        match &found {
-            // Every run folder may have questions of its own; they must be the same.
-            Some((known, first, _)) if first.questions != dataset.questions => {
-                let message = format!(
-                    "its questions are not those of {}; runs are compared on the same questions",
-                    known.display()
-                );
-                return Err(mlqa_eval::Error::Content { path: path.clone(), message });
-            }
-            Some(_) => {}
-            None => found = Some((path.clone(), dataset, types)),
-        }
-    }
-    let Some((path, mut dataset, types)) = found else {
-        return Err(mlqa_eval::Error::NoQuestions { path: PathBuf::new() });
-    };
-    let all = dataset.questions.len();
-    dataset.questions.retain(|question| !question.answers.is_empty());
-    if dataset.questions.is_empty() {
-        return Err(mlqa_eval::Error::NoQuestions { path });
-    }
-    let without_gold = all - dataset.questions.len();
-    Ok(Questions { dataset, types, without_gold })
 }
 
 /// The place of a type of answers among all.
@@ -248,26 +207,28 @@ fn add_pair(
     ids: &mut HashMap<(String, String), usize>,
 ) -> Result<(), mlqa_eval::Error> {
     let (Questions { dataset, types, .. }, number) = (data, all.pairs.len());
-    let mut scored: Vec<Vec<Score>> = Vec::new();
+    let rules = pair.rules(files, config.squad);
+    let mut scored: Vec<Vec<Vec<Option<[f64; 2]>>>> = Vec::new();
     let mut found: Vec<Option<PairRun>> = Vec::new();
     let mut seen: Vec<Option<SeenAnswers>> = Vec::new();
     for of_run in files {
         let (mut scores, mut boundary, mut first) = (vec![], BoundaryCounts::default(), None);
+        let (mut values, mut no_span) = (Vec::new(), 0);
         for file in of_run {
-            let answers = Answers::read(&file.predictions, dataset, file.rules(config.squad))?;
+            let answers = Answers::read(file, data, rules)?;
             boundary = boundary.plus(&BoundaryCounts::of(&answers.classes));
+            no_span += answers.no_span;
+            values.push((0..dataset.questions.len()).map(|at| answers.values(at)).collect());
             scores.push(answers.score.clone());
             if first.is_none() {
                 let n_best = file.n_best.as_deref().map(read_n_best).transpose()?;
                 first = Some(SeenAnswers { answers, n_best });
             }
         }
-        found.push((!scores.is_empty()).then(|| pair_run(&scores, boundary)));
-        scored.push(scores);
+        found.push((!scores.is_empty()).then(|| pair_run(&scores, boundary, no_span)));
+        scored.push(values);
         seen.push(first);
     }
-    let Some(first) = files.iter().flatten().next() else { return Ok(()) };
-    let rules = first.rules(config.squad);
     let mut kinds = Vec::with_capacity(dataset.questions.len());
     for (at, question) in dataset.questions.iter().enumerate() {
         let next_id = ids.len();
@@ -289,24 +250,25 @@ fn add_pair(
     Ok(())
 }
 
-fn pair_run(scores: &[Score], boundary: BoundaryCounts) -> PairRun {
+fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairRun {
     let f1 = Spread::of(scores.iter().map(|score| score.f1));
     let em = Spread::of(scores.iter().map(|score| score.exact_match));
     let questions = scores.first().map_or(0, |score| score.questions);
     let cell = Cell { f1: f1.mean, em: em.mean, questions, f1_sd: f1.sd, em_sd: em.sd };
     let unanswered = scores.iter().map(|score| score.unanswered.len()).sum();
     let by_seed = scores.iter().map(|score| [score.f1, score.exact_match]).collect();
-    PairRun { cell, by_seed, boundary, unanswered }
+    PairRun { cell, by_seed, boundary, unanswered, no_span }
 }
 
-/// One question's mean over seeds.
-fn mean_of(seeds: &[Score], at: usize) -> Option<[f64; 2]> {
-    let found: Vec<_> = seeds.iter().filter_map(|score| score.per_question.get(at)).collect();
+/// One question's mean over seeds, in percent.
+fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
+    let found: Vec<[f64; 2]> =
+        seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();
     let count = found.len();
+    let mean = |sum: f64| 100.0 * sum / count as f64;
     (count > 0).then(|| {
-        let f1 = found.iter().fold(0.0, |sum, one| sum + one.f1);
-        let matches = found.iter().filter(|one| one.exact_match).count();
-        [100.0 * f1 / count as f64, 100.0 * matches as f64 / count as f64]
+        let add = |sum: [f64; 2], one: &[f64; 2]| [sum[0] + one[0], sum[1] + one[1]];
+        found.iter().fold([0.0; 2], add).map(mean)
     })
 }
 

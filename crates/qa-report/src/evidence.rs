@@ -1,9 +1,9 @@
 //! How sure the scores of runs and their differences are.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use mlqa_eval::{Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
 
-use crate::collect::Collected;
+use crate::collect::{Collected, PairRun};
 
 /// The metrics, as [`Row::values`](crate::collect::Row::values) has them.
 pub(crate) const METRICS: [&str; 2] = ["F1", "EM"];
@@ -15,6 +15,9 @@ pub(crate) struct RunMean {
     pub pairs: usize,
     pub questions: usize,
     pub unanswered: usize,
+    /// Answers that do not stand in their contexts, in percent of the questions; `None` of scores
+    /// alone.
+    pub no_span: Option<f64>,
     /// [`METRICS`].
     pub scores: [MeanScore; 2],
 }
@@ -55,24 +58,40 @@ fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
 }
 
 /// A value of each question id, whose mean is the mean over `pairs` of their means: what a question
-/// shows in several languages stays together when ids are resampled.
+/// shows in several languages stays together when ids are resampled. Beside them is how many
+/// questions have a value.
 fn by_id<const N: usize>(
     all: &Collected,
     pairs: &[usize],
     value: impl Fn(&[Option<[f64; 2]>]) -> Option<[f64; N]>,
-) -> Vec<[f64; N]> {
-    let kept: BTreeSet<usize> = pairs.iter().copied().collect();
+) -> (Vec<[f64; N]>, usize) {
+    let mut counts: BTreeMap<usize, usize> = pairs.iter().map(|&pair| (pair, 0)).collect();
+    let mut found = Vec::new();
+    for row in &all.rows {
+        if let (Some(count), Some(values)) = (counts.get_mut(&row.pair), value(&row.values)) {
+            *count += 1;
+            found.push((row, values));
+        }
+    }
     let mut sums: Vec<Option<[f64; N]>> = vec![None; all.ids];
-    for row in all.rows.iter().filter(|row| kept.contains(&row.pair)) {
-        let questions = all.pairs.get(row.pair).map_or(1, |one| one.questions) as f64;
-        if let (Some(values), Some(sum)) = (value(&row.values), sums.get_mut(row.id)) {
+    for (row, values) in &found {
+        let questions = counts.get(&row.pair).map_or(1, |&count| count) as f64;
+        if let Some(sum) = sums.get_mut(row.id) {
             let sum = sum.get_or_insert([0.0; N]);
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / questions);
         }
     }
     let sums: Vec<[f64; N]> = sums.into_iter().flatten().collect();
     let scale = sums.len() as f64 / pairs.len().max(1) as f64;
-    sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect()
+    (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), found.len())
+}
+
+/// The share of answers that do not stand in their contexts, in percent of the questions; `None` of
+/// scores alone.
+pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64> {
+    let add = |(count, of), one: &PairRun| (count + one.no_span, of + one.boundary.questions());
+    let (count, of) = runs.fold((0, 0), add);
+    (of > 0).then(|| 100.0 * count as f64 / of as f64)
 }
 
 /// The mean of every run on every set.
@@ -87,7 +106,7 @@ pub(crate) fn run_means(
             if pairs.is_empty() {
                 continue;
             }
-            let values = by_id(all, &pairs, |values| *values.get(run)?);
+            let (values, _) = by_id(all, &pairs, |values| *values.get(run)?);
             let found = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
             let of_run = || found().filter_map(|one| one.runs.get(run)?.as_ref());
             let seeds = all.seeds.get(run).copied().unwrap_or_default();
@@ -111,8 +130,9 @@ pub(crate) fn run_means(
                 set: set.to_owned(),
                 run,
                 pairs: pairs.len(),
-                questions: found().map(|one| one.questions).sum(),
+                questions: of_run().map(|one| one.cell.questions).sum(),
                 unanswered: of_run().map(|one| one.unanswered).sum(),
+                no_span: no_span(of_run()),
                 scores: [score(0)?, score(1)?],
             });
         }
@@ -128,20 +148,16 @@ pub(crate) fn differences(
     let mut found = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
-            let pairs = pairs_of(all, set, &[0, run]);
+            let both = |values: &[Option<[f64; 2]>]| {
+                let (first, own) = ((*values.first()?)?, (*values.get(run)?)?);
+                Some([first[0], own[0], first[1], own[1]])
+            };
+            let mut pairs = pairs_of(all, set, &[0, run]);
+            pairs.retain(|&pair| !by_id(all, &[pair], both).0.is_empty());
             let parts = pairs.iter().map(std::slice::from_ref);
             let whole = (pairs.len() > 1).then_some(pairs.as_slice());
             for part in parts.chain(whole) {
-                let both = |values: &[Option<[f64; 2]>]| {
-                    let (first, own) = ((*values.first()?)?, (*values.get(run)?)?);
-                    Some([first[0], own[0], first[1], own[1]])
-                };
-                let values = by_id(all, part, both);
-                if values.is_empty() {
-                    continue;
-                }
-                let questions = part.iter().filter_map(|&pair| all.pairs.get(pair));
-                let questions = questions.map(|one| one.questions).sum();
+                let (values, questions) = by_id(all, part, both);
                 let label = match part {
                     [pair] => all.pairs.get(*pair).map(|one| one.pair.label()),
                     _ => None,
@@ -174,6 +190,38 @@ pub(crate) fn differences(
     }
     correct(&mut found);
     Ok(found)
+}
+
+/// How many questions a run shares with the first one.
+pub(crate) struct Shared {
+    pub set: String,
+    pub run: usize,
+    /// Of the first run, of this one, of both.
+    pub counts: [usize; 3],
+}
+
+/// The runs that answer other questions than the first.
+pub(crate) fn shared(all: &Collected) -> Vec<Shared> {
+    let mut found = Vec::new();
+    for set in all.sets() {
+        for run in 1..all.names.len() {
+            let mut counts = [0; 3];
+            let is_of_set =
+                |pair: usize| all.pairs.get(pair).is_some_and(|one| one.pair.set == set);
+            for row in all.rows.iter().filter(|row| is_of_set(row.pair)) {
+                let has = |run: usize| matches!(row.values.get(run), Some(Some(_)));
+                let (first, own) = (has(0), has(run));
+                for (count, one) in counts.iter_mut().zip([first, own, first && own]) {
+                    *count += usize::from(one);
+                }
+            }
+            let [first, own, both] = counts;
+            if first.min(own) > 0 && (first > both || own > both) {
+                found.push(Shared { set: set.to_owned(), run, counts });
+            }
+        }
+    }
+    found
 }
 
 /// Holm's correction: for each metric over pairs, and apart from that over means.

@@ -82,7 +82,8 @@ impl Report {
             };
             format!(" ({}{doubt})", interval(level, found, true))
         });
-        let over = match best.of.pairs == first.pairs {
+        let counts = [first.questions, best.of.questions];
+        let over = match best.interval.is_none() || counts == [best.questions; 2] {
             true => self.over(best.of),
             false => format!(", over the {} questions that both answer", thousands(best.questions)),
         };

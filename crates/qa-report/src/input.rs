@@ -1,6 +1,7 @@
 //! What a report is about: runs, their prediction files and the questions these answer.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mlqa_eval::{
     AVERAGE, Cell, DatasetName, Language, Matrix, Normalization, QuestionSource, QuestionSources,
@@ -8,7 +9,10 @@ use mlqa_eval::{
 };
 use serde_json::Value as Json;
 
+use crate::QuestionFiles;
 use crate::curves::{CurveFile, METRICS};
+use crate::others;
+use crate::samples::Samples;
 
 /// A set of questions in a language about texts in a language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +42,8 @@ pub(crate) struct AnswerFile {
     pub questions: PathBuf,
     /// Whether SQuAD's English rules are the set's.
     pub squad_rules: bool,
+    /// What `predictions` holds where that is a file of samples, which may be `questions`, too.
+    pub samples: Option<Arc<Samples>>,
 }
 
 /// One run: what each of its seeds answered, and how its training went.
@@ -51,7 +57,7 @@ pub struct ReportRun {
     pub(crate) about: RunFiles,
 }
 
-/// What a run folder holds of a run beside its answers.
+/// What a folder holds of a run beside its answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
@@ -60,6 +66,10 @@ pub(crate) struct RunFiles {
     /// What its seeds are called.
     pub seeds: Vec<String>,
     pub curves: Vec<CurveFile>,
+    /// What another program's records say of it.
+    pub keys: BTreeMap<String, Json>,
+    /// What to know about the files that were read.
+    pub notes: Vec<String>,
 }
 
 impl RunFiles {
@@ -68,25 +78,10 @@ impl RunFiles {
         self.cells.extend(other.cells);
         self.seeds.extend(other.seeds);
         self.curves.extend(other.curves);
-    }
-}
-
-/// Where questions are, for predictions without a `questions.json`.
-#[derive(Clone, Debug)]
-pub struct QuestionFiles {
-    /// A question file, or a folder of MLQA-named ones.
-    pub data: Option<PathBuf>,
-    /// Language of context and answer of a question file.
-    pub language: Option<Language>,
-    /// The first word of the names in a folder.
-    pub split: String,
-    /// `n-best.json` of a prediction file.
-    pub n_best: Option<PathBuf>,
-}
-
-impl Default for QuestionFiles {
-    fn default() -> Self {
-        Self { data: None, language: None, split: "test".into(), n_best: None }
+        for (key, value) in other.keys {
+            self.keys.entry(key).or_insert(value);
+        }
+        self.notes.extend(other.notes);
     }
 }
 
@@ -97,6 +92,10 @@ impl ReportRun {
     ///   that its `questions.json` files name, unless `files` gives others;
     /// - of a folder of MLQA-named prediction files, one, with questions of the same names in
     ///   `files.data`;
+    /// - of a folder of lm-evaluation-harness with `samples_<task>_<time>.jsonl`, one for each
+    ///   model, and of such a file, one; questions are those of the samples, unless `files` has
+    ///   them;
+    /// - of an output folder of `run_qa`, one, with `files.data` and `files.language`;
     /// - of a prediction file, or one that `mlqa-eval score --per-question` wrote, one, with
     ///   `files.data` and `files.language`;
     /// - of a `matrix.json`, one, and of a recipe's `summary.json` with English contexts, one for
@@ -110,12 +109,19 @@ impl ReportRun {
         files: &QuestionFiles,
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let path = path.as_ref();
+        if path != Path::new("-") {
+            let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
+            path.metadata().map_err(failed)?;
+        }
         if path.is_dir() && path.join("run.json").exists() {
             let runs = Self::in_run_folder(path, files, |_, _| true)?;
             return match runs.is_empty() {
                 true => Err(nothing("predictions that a report can show", path)),
                 false => Ok(runs),
             };
+        }
+        if path.is_file() && is_samples(path) {
+            return Ok(vec![others::of_samples_file(path, files)?]);
         }
         if path.is_file()
             && let Some(runs) = of_scores(path)?
@@ -135,7 +141,11 @@ impl ReportRun {
             false => vec![of_file(path, files)?],
         };
         if answers.is_empty() {
-            return Err(nothing("predictions (….json)", path));
+            let runs = others::of_folder(path, files)?;
+            return match runs.is_empty() {
+                true => Err(nothing(others::LOOKED_FOR, path)),
+                false => Ok(runs),
+            };
         }
         let about = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
         Ok(vec![Self { name, seeds: vec![answers], about, ..Self::default() }])
@@ -175,12 +185,18 @@ fn nothing(what: &str, path: &Path) -> mlqa_eval::Error {
     mlqa_eval::Error::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
 }
 
+/// Whether a file is one of samples, by its name.
+fn is_samples(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.strip_suffix(".gz").unwrap_or(&name).ends_with(".jsonl")
+}
+
 fn unknown(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
 /// The names in a folder, sorted; numbers by value, so that `seed-10` comes after `seed-9`.
-fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let failed = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -327,6 +343,7 @@ fn of_predictions(
             n_best: Some(n_best).filter(|path| path.exists()),
             questions,
             squad_rules: source.is_some_and(|source| source.squad_rules),
+            samples: None,
         });
     }
     Ok(answers)
@@ -386,12 +403,12 @@ fn of_source(run: &Path, path: &Path) -> Vec<PathBuf> {
 }
 
 /// A prediction file that the user names.
-fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
+pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
     let source = sources.0.get(name.as_ref());
-    let named = languages(source, name.parse().ok().as_ref());
+    let named = languages(source, name.parse().ok().as_ref()).or_else(|| files.languages());
     let given = files.language.map(|language| (language, named.map_or(language, |named| named.1)));
     let Some((context, question)) = given.or(named) else {
         return Err(unknown(
@@ -401,7 +418,12 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::
     };
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
     let questions = match (&files.data, source) {
-        (Some(data), _) if data.is_dir() => data.join(name.as_ref()),
+        (Some(data), _) if data.is_dir() => {
+            let own = Some(data.join(name.as_ref())).filter(|own| own.exists());
+            let found = own.or_else(|| files.in_folder("", context, question));
+            let what = || format!("questions for {name} in {context} and {question}");
+            found.ok_or_else(|| nothing(&what(), data))?
+        }
         (Some(data), _) => data.clone(),
         (None, Some(source)) => source.path.clone(),
         (None, None) => {
@@ -414,15 +436,24 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::
         n_best: files.n_best.clone(),
         questions,
         squad_rules: source.is_some_and(|source| source.squad_rules),
+        samples: None,
     })
 }
 
 impl AnswerFile {
-    /// The rules that the answers are scored by.
-    pub fn rules(&self, squad: Option<bool>) -> Normalization {
-        match squad.unwrap_or(self.squad_rules) {
+    /// Whether its questions are those of its samples.
+    pub fn brings_questions(&self) -> bool {
+        self.samples.is_some() && self.questions == self.predictions
+    }
+}
+
+impl Pair {
+    /// The rules that all answers to its questions are scored by: SQuAD's where a file says so.
+    pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
+        let of_set = || files.iter().flatten().any(|file| file.squad_rules);
+        match squad.unwrap_or_else(of_set) {
             true => Normalization::SquadEn,
-            false => Normalization::Mlqa(self.pair.context.0),
+            false => Normalization::Mlqa(self.context.0),
         }
     }
 }

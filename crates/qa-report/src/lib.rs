@@ -2,6 +2,7 @@
 
 mod about;
 mod answers;
+mod asked;
 mod browser;
 mod collect;
 mod curves;
@@ -12,10 +13,13 @@ mod evidence;
 mod finding;
 mod heat;
 mod input;
+mod others;
 mod page;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
+mod question_files;
+mod samples;
 mod svg;
 mod table;
 mod tables;
@@ -32,7 +36,8 @@ use crate::curves::Curve;
 use crate::effects::Effect;
 use crate::evidence::{Difference, RunMean};
 use crate::heat::HeatMap;
-pub use crate::input::{QuestionFiles, ReportRun};
+pub use crate::input::ReportRun;
+pub use crate::question_files::QuestionFiles;
 use crate::svg::Svg;
 use crate::table::Table;
 pub use crate::tables::CoveredTokens;
@@ -135,6 +140,8 @@ impl Report {
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
+        runs.iter().try_for_each(asked::check_seeds)?;
+        asked::align_sets(&mut runs)?;
         let all = collect(&runs, config)?;
         if all.pairs.is_empty() {
             let what = "runs with scores".to_owned();
@@ -198,6 +205,11 @@ impl Report {
 
     fn curve_drawings(&self) -> Vec<Svg> {
         self.curves.iter().map(|curve| curves::draw(curve, &self.all)).collect()
+    }
+
+    /// What to know about the files that were read, such as which of several was taken.
+    pub fn notes(&self) -> &[String] {
+        &self.about.notes
     }
 
     /// The page: one file that needs nothing else, readable in light and dark and on a phone. The

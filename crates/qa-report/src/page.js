@@ -95,6 +95,9 @@
     ["right", "exact", (answer) => answer.em],
     ["unanswered", "without an answer", (answer) => !answer.text && !(answer.text === null && answer.answered)],
   ];
+  const noSpan = (answer) => (answer.text || "").trim() !== "" && answer.at === null;
+  if (data.items.some((item) => item.answers.some((answer) => answer && noSpan(answer))))
+    outcomes.push(["no-span", "not a span", noSpan]);
   if (data.runs.length > 1) {
     const first = (item) => item.answers[0];
     const than = " than " + data.runs[0];
@@ -176,6 +179,8 @@
       const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
       if (!answer.em && same((form) => form.normalize("NFC")) && !same((form) => form))
         cell.append(make("span", { class: "soft" }, " (the same letters in another Unicode form)"));
+      if (answer.length)
+        cell.append(make("span", { class: "soft" }, `… (${answer.length.toLocaleString("en")} characters in all)`));
       if (answer.n_best) {
         const others = answer.n_best.map(([other, p]) =>
           make("li", {}, bdi(other, pair.context, dir), ` ${(100 * p).toFixed(1)}\u00a0%`));
@@ -184,7 +189,8 @@
       }
       rows.append(make("tr", {},
         make("th", { scope: "row" }, make("bdi", {}, ...texts(data.runs[run]))), cell,
-        make("td", { class: "class" }, answer.class === null ? "" : data.classes[answer.class]),
+        make("td", { class: "class" },
+          noSpan(answer) ? "not a span" : answer.class === null ? "" : data.classes[answer.class]),
         make("td", { class: "number " + (answer.em ? "exact" : "wrong") }, "F1 " + answer.f1.toFixed(1))));
     });
     return make("article", { "data-id": item.id }, header,

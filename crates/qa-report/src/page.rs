@@ -13,7 +13,7 @@ use crate::{Report, draw, tables};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of [`SCRIPT`]: the page's policy lets no other script run, and nothing be loaded.
-const SCRIPT_HASH: &str = "5ncSYPr93SwrMHOXkW6QFqkyMJcyY61sC9yqSJA1noU=";
+const SCRIPT_HASH: &str = "O/lRfsX7pB1F+bhDHzhSfzzekCx2lf8J2SJG1z28cuc=";
 
 /// A part of the page: its anchor, its heading and what it holds.
 struct Section {
@@ -123,7 +123,12 @@ fn sections(report: &Report) -> Vec<Section> {
     add("differences", "Differences", explained(&title, body));
     add("types", "Answer types", tables::answer_types(all).html());
     let drawing = figures(draw::boundaries(all).as_slice());
-    add("boundaries", "Boundaries", drawing + &folded(&tables::boundaries(all)));
+    let body = drawing + &folded(&tables::boundaries(all));
+    let body = match report.means.iter().any(|mean| mean.no_span > Some(0.0)) {
+        true => explained("Answers that do not stand in their contexts are disjoint.", body),
+        false => body,
+    };
+    add("boundaries", "Boundaries", body);
     let effects = folded(&tables::effects(all, &report.effects));
     let whiskers = "Whiskers: 1.96 standard errors, every question taken for independent.";
     let body = explained(whiskers, figures(&report.effect_drawings()) + &effects);

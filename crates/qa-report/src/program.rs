@@ -12,8 +12,9 @@ use crate::{QuestionFiles, Report, ReportConfig, ReportForm, ReportRun};
 ///
 /// The page is one HTML file that needs nothing else. A RUN is a run folder of a recipe (one run
 /// for each arm), a folder of prediction files named as MLQA's, a prediction file, or what `score
-/// --per-question` wrote; for scores alone, a matrix.json or a recipe's summary.json. Others are
-/// compared with the first.
+/// --per-question` wrote; a folder or file of lm-evaluation-harness's samples (`--log_samples`), an
+/// output folder of transformers' `run_qa`; for scores alone, a matrix.json or a recipe's
+/// summary.json. Others are compared with the first, on the questions that both were asked.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,10 +24,15 @@ Examples:
   qa-report crates/testkit/fixtures/scorer/ar/predictions.json \\
     --data crates/testkit/fixtures/scorer/ar/dataset.json --language ar \\
     --out arabic.html --beside md,csv,json,svg
+  qa-report reader=crates/testkit/fixtures/harness/reader \\
+    chat=crates/testkit/fixtures/harness/samples \\
+    --data crates/testkit/fixtures/harness/data --out chat.html
 With runs of your own:
   qa-report runs/demo --arms base,injected --out report.html
   qa-report --data MLQA_V1/test before=a1,a2,a3 after=b1,b2,b3 \\
     --out report.html
+  qa-report reader=runs/mine chat=results/my__chat-model other=run_qa_out \\
+    --data test-context-de-question-de.json --out report.html
 
 NAME=RUN gives a run another name; several folders or files, with commas
 between them, are its seeds. The same runs give the same bytes.")]
@@ -102,6 +108,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     }
     let report = args.report()?;
     report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
+    report.notes().iter().for_each(|note| cli::say(&format!("note: {note}")));
     let summary = report.summary();
     cli::print(&whole_file::lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))

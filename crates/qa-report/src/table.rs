@@ -101,10 +101,11 @@ impl Table {
         self
     }
 
-    /// Whether all cells of a column are text.
+    /// Whether all cells of a column that have a value are text.
     fn is_text(&self, column: usize) -> bool {
-        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
-        cells.all(|cell| matches!(cell, Value::Text(_)))
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        let mut known = cells.filter(|cell| **cell != Value::Missing).peekable();
+        known.peek().is_some() && known.all(|cell| matches!(cell, Value::Text(_)))
     }
 
     /// As an element of a page; nothing without rows.
@@ -112,8 +113,10 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
+        let text: Vec<bool> = (0..self.columns.len()).map(|at| self.is_text(at)).collect();
+        let is_text = |at: usize| text.get(at).copied().unwrap_or(false);
         let column = |(at, column): (usize, &String)| {
-            let class = if self.is_text(at) { " class=\"text\"" } else { "" };
+            let class = if is_text(at) { " class=\"text\"" } else { "" };
             format!("<th scope=\"col\"{class}>{}</th>", escape(column))
         };
         let cell = |(at, cell): (usize, &Value)| {
@@ -121,6 +124,7 @@ impl Table {
             match (at, cell) {
                 (0, _) => format!("<th scope=\"row\"><bdi>{shown}</bdi></th>"),
                 (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{shown}</bdi></td>"),
+                _ if is_text(at) => format!("<td class=\"text\">{shown}</td>"),
                 _ => format!("<td>{shown}</td>"),
             }
         };

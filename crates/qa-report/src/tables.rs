@@ -1,12 +1,14 @@
 //! The tables of a report.
 use std::collections::BTreeMap;
+use std::iter;
 
 use mlqa_eval::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Resampling, Spread};
 
 use crate::collect::Collected;
 use crate::effects::Effect;
-use crate::evidence::{Difference, METRICS, RunMean};
+use crate::evidence::{Difference, METRICS, RunMean, Shared, no_span, shared};
 use crate::table::{Table, Value};
+use crate::text::thousands;
 
 /// The column of a set's name, which is left out where no set has one.
 fn set_cell(set: &str) -> Value {
@@ -25,7 +27,8 @@ fn count(number: usize) -> Value {
 pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
     // What a narrow screen shows comes first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
-                   language pairs, seeds, unanswered";
+                   language pairs, seeds, unanswered, not a span %";
+    let some_no_span = means.iter().any(|mean| mean.no_span > Some(0.0));
     let mut table = Table::new("summary", "Runs", columns);
     for mean in means {
         let seeds = all.seeds.get(mean.run).copied().unwrap_or_default();
@@ -38,9 +41,24 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
         }
         let counts = [mean.questions, mean.pairs, seeds, mean.unanswered];
         row.extend(counts.map(count));
+        row.push(mean.no_span.filter(|_| some_no_span).into());
         table.rows.push(row);
     }
     table.note = "Means over pairs of languages, each counting once.".into();
+    if some_no_span {
+        table
+            .note
+            .push_str(" Not a span: answers that do not stand in their contexts, word for word.");
+    }
+    for Shared { set, run, counts: [first, own, both] } in shared(all) {
+        let set = if set.is_empty() { String::new() } else { format!("{set}: ") };
+        let (other, run) = (all.name(0), all.name(run));
+        let [first, own, both] = [first, own, both].map(thousands);
+        table.note.push_str(&format!(
+            " {set}{run} answers {own} questions and {other} {first}; differences are over the {both} that \
+             both answer."
+        ));
+    }
     if means.iter().any(|mean| mean.scores.iter().any(|score| score.interval.is_some())) {
         table.note.push_str(&format!(
             " Low and high: {:.0} % bootstrap interval ({} samples) over question ids, which \
@@ -57,7 +75,9 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
 
 /// Every cell with its number of questions.
 pub(crate) fn scores(all: &Collected) -> Table {
-    let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±";
+    let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
+    let runs = || all.pairs.iter().flat_map(|one| one.runs.iter().flatten());
+    let some_no_span = runs().any(|one| one.no_span > 0);
     let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
         for one in &all.pairs {
@@ -73,6 +93,7 @@ pub(crate) fn scores(all: &Collected) -> Table {
                 cell.f1_sd.into(),
                 Value::Number(cell.em),
                 cell.em_sd.into(),
+                no_span(iter::once(found)).filter(|_| some_no_span).into(),
             ]);
         }
     }
@@ -205,7 +226,7 @@ pub(crate) fn boundaries(all: &Collected) -> Table {
     }
     table.note = "The predicted span against the nearest gold answer, after white space, \
                   punctuation and articles at its ends are gone; the sum over seeds. Of several \
-                  places with the predicted words the best counts."
+                  places with the predicted words the best counts; what stands nowhere is disjoint."
         .into();
     table.without_empty_columns()
 }

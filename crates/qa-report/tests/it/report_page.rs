@@ -91,6 +91,30 @@ fn page(folder: &Path) -> PathBuf {
     made(folder, &rows, &[first, second])
 }
 
+/// A page with a reader and a model that writes its answers.
+fn page_with_chat(folder: &Path) -> PathBuf {
+    let fixture = |name: &str| testkit::fixture(&format!("harness/{name}")).display().to_string();
+    let long = format!("</script><b>{}\u{202e}", "so ".repeat(90_000));
+    let samples = folder.join("samples_mlqa_de_de_2026-11-20T14-03-27.318840.jsonl");
+    let context = "Die Mühle am Fluss mahlt seit 1904 Roggen. Ihre Müllerin heißt Ada Winter und \
+                   wohnt im Dachgeschoss.";
+    let doc = json!({ "id": "mill-4", "context": context, "question": "Was mahlt die Mühle?",
+                      "answers": ["Roggen"] });
+    let line = json!({ "doc_id": 3, "doc": doc, "filtered_resps": [long] });
+    fs::write(&samples, format!("{line}\n")).unwrap();
+    let out = folder.join("report.html");
+    let program = Command::new(env!("CARGO_BIN_EXE_qa-report"))
+        .arg(format!("reader={}", fixture("reader")))
+        .arg(format!("chat={}", fixture("samples")))
+        .arg(format!("long={}", samples.display()))
+        .args(["--data", &fixture("data"), "--samples", "50", "--out"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    out
+}
+
 /// What an expression is in a frame of this width that shows the page, once it stands.
 fn measured(browser: &Path, page: &Path, width: u32, expression: &str) -> Value {
     // A copy without the policy, which would let nothing else run.
@@ -148,13 +172,32 @@ fn the_questions_are_found_and_marked() {
 }
 
 #[test]
-fn a_phone_need_not_scroll_sideways() {
+fn answers_that_a_model_wrote_stand_beside_those_of_a_reader() {
     let Some(browser) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let page = page(folder.path());
-    let page_is = "document.documentElement";
-    let wide = format!("{page_is}.scrollWidth-{page_is}.clientWidth");
-    assert_eq!(measured(&browser, &page, 390, &wide), 0);
+    let page = page_with_chat(folder.path());
+    let found = |hash: &str| dom(&browser, &page, hash, 1280);
+    let chat = found("#browse?run=1&outcome=no-span");
+    assert!(chat.contains("data-found=\"4\""), "{chat}");
+    assert!(chat.contains(">Die Müllerin heißt Ada Winter.</bdi>"), "{chat}");
+    assert!(chat.contains("<td class=\"class\">not a span</td>"), "{chat}");
+    // A run is shown where it was asked.
+    let long = found("#browse?run=2&outcome=all");
+    assert!(long.contains("data-found=\"1\"") && !long.contains("<b>so"), "{long}");
+    assert!(long.contains("… (270,013 characters in all)"), "{long}");
+    assert!(found("#browse?run=0&outcome=no-span").contains("data-found=\"0\""));
+}
+
+#[test]
+fn a_phone_need_not_scroll_sideways() {
+    let Some(browser) = chromium() else { return };
+    for make in [page, page_with_chat] {
+        let folder = tempfile::tempdir().unwrap();
+        let page = make(folder.path());
+        let page_is = "document.documentElement";
+        let wide = format!("{page_is}.scrollWidth-{page_is}.clientWidth");
+        assert_eq!(measured(&browser, &page, 390, &wide), 0);
+    }
 }
 
 #[test]

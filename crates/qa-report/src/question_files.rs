@@ -1,0 +1,53 @@
+//! Where the questions of predictions are.
+use std::path::PathBuf;
+
+use mlqa_eval::{DatasetName, Language};
+
+/// Where questions are, for predictions without a `questions.json`.
+#[derive(Clone, Debug)]
+pub struct QuestionFiles {
+    /// A question file, or a folder of MLQA-named ones.
+    pub data: Option<PathBuf>,
+    /// Language of context and answer of a question file.
+    pub language: Option<Language>,
+    /// The first word of the names in a folder.
+    pub split: String,
+    /// `n-best.json` of a prediction file.
+    pub n_best: Option<PathBuf>,
+}
+
+impl Default for QuestionFiles {
+    fn default() -> Self {
+        Self { data: None, language: None, split: "test".into(), n_best: None }
+    }
+}
+
+impl QuestionFiles {
+    /// The languages of context and question of a question file, as far as it is known.
+    pub(crate) fn languages(&self) -> Option<(Language, Language)> {
+        let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
+        let named = name.and_then(|name| name.parse().ok());
+        let named = named.map(|name: DatasetName| (name.context, name.question));
+        let given = |language| (language, named.map_or(language, |(_, question)| question));
+        self.language.map(given).or(named)
+    }
+
+    /// The question file of a set and two languages in the folder that was given.
+    pub(crate) fn in_folder(
+        &self,
+        set: &str,
+        context: Language,
+        question: Language,
+    ) -> Option<PathBuf> {
+        let data = self.data.as_ref().filter(|data| data.is_dir())?;
+        let mlqa = DatasetName { split: self.split.clone(), context, question }.to_string();
+        let mut names = vec![mlqa];
+        if context == question && set != "mlqa" {
+            names.push(format!("xquad.{context}.json"));
+        }
+        let folders = [data.join(set), data.clone()];
+        let mut places =
+            folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+        places.find(|place| place.is_file())
+    }
+}
