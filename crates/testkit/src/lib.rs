@@ -6,7 +6,7 @@
 //! even an optional one, `cargo test --workspace` would link every test here with libtorch.
 use std::path::PathBuf;
 
-pub mod browser;
+mod browser;
 mod compare;
 #[cfg(unix)]
 mod examples;
@@ -17,6 +17,7 @@ mod peers;
 pub mod process;
 mod program;
 
+pub use browser::Browser;
 pub use compare::{assert_close, max_abs_error};
 #[cfg(unix)]
 pub use examples::run_examples;

@@ -7,35 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-
-/// Debian's name, and others'.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
-
-/// The browser, or a line that says that the test is skipped.
-fn chromium() -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&paths).collect();
-    let mut places = NAMES.iter().flat_map(|name| folders.iter().map(move |at| at.join(name)));
-    let found = places.find(|place| place.is_file());
-    if found.is_none() {
-        eprintln!("skipped: there is no chromium in PATH, so no page was looked at");
-    }
-    found
-}
+use testkit::Browser;
 
 /// A page after its script has run, as HTML.
-fn dom(browser: &Path, page: &Path, hash: &str, width: u32) -> String {
-    let profile = tempfile::tempdir().unwrap();
-    let mut command = Command::new(browser);
-    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
-    command.arg("--disable-dev-shm-usage");
-    command.arg(format!("--user-data-dir={}", profile.path().display()));
-    command.arg(format!("--window-size={width},900"));
-    command.args(["--virtual-time-budget=5000", "--dump-dom"]);
-    command.arg(format!("file://{}{hash}", page.display()));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
+    browser.dom(&format!("file://{}{hash}", page.display()), width)
 }
 
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \
@@ -116,7 +92,7 @@ fn page_with_chat(folder: &Path) -> PathBuf {
 }
 
 /// What an expression is in a frame of this width that shows the page, once it stands.
-fn measured(browser: &Path, page: &Path, width: u32, expression: &str) -> Value {
+fn measured(browser: &Browser, page: &Path, width: u32, expression: &str) -> Value {
     // A copy without the policy, which would let nothing else run.
     let html = fs::read_to_string(page).unwrap();
     let (before, rest) = html.split_once("<meta http-equiv").unwrap();
@@ -144,7 +120,7 @@ fn measured(browser: &Path, page: &Path, width: u32, expression: &str) -> Value 
 
 #[test]
 fn the_questions_are_found_and_marked() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
     let all = dom(&browser, &page, "#browse?outcome=all", 1280);
@@ -173,7 +149,7 @@ fn the_questions_are_found_and_marked() {
 
 #[test]
 fn answers_that_a_model_wrote_stand_beside_those_of_a_reader() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page_with_chat(folder.path());
     let found = |hash: &str| dom(&browser, &page, hash, 1280);
@@ -190,7 +166,7 @@ fn answers_that_a_model_wrote_stand_beside_those_of_a_reader() {
 
 #[test]
 fn a_phone_need_not_scroll_sideways() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     for make in [page, page_with_chat] {
         let folder = tempfile::tempdir().unwrap();
         let page = make(folder.path());
@@ -202,7 +178,7 @@ fn a_phone_need_not_scroll_sideways() {
 
 #[test]
 fn an_answer_reads_as_in_its_context() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     // A foreign name begins the text, which is Arabic all the same.
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
@@ -220,7 +196,7 @@ fn an_answer_reads_as_in_its_context() {
 
 #[test]
 fn a_context_shows_the_answer_and_that_more_follows() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let filler = "Nothing of this is asked for here. ".repeat(80);
     let context = format!("{filler}It is in Lima. {filler}");
@@ -246,7 +222,7 @@ fn a_context_shows_the_answer_and_that_more_follows() {
 
 #[test]
 fn long_names_and_types_do_not_widen_what_holds_them() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let rows = [("typed", "Where?", "It is in Lima.", "Lima", 9)];
     let page = made(folder.path(), &rows, &[json!({ "typed": "Lima" }), json!({ "typed": "It" })]);
@@ -263,7 +239,7 @@ fn long_names_and_types_do_not_widen_what_holds_them() {
 
 #[test]
 fn what_scrolls_on_a_phone_says_so_and_what_matters_is_seen() {
-    let Some(browser) = chromium() else { return };
+    let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
     let boxes = "[...document.querySelectorAll('.wide')].filter((one)=>one.checkVisibility())";
