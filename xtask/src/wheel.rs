@@ -84,7 +84,9 @@ impl Wheel {
             let host = output(cargo(root).arg("-vV")).unwrap_or_default();
             let host = host.lines().find_map(|line| line.strip_prefix("host: "));
             let host = host.context("`cargo -vV` names no host")?;
-            build.args(["--config", &format!("target.{host}.{SHIM}={shim}")]);
+            for key in shim {
+                build.args(["--config", &format!("target.{host}.{SHIM}.{key}")]);
+            }
         }
         let code = run(&mut self.within(build, root, target))?;
         if code != 0 {
@@ -120,15 +122,15 @@ impl Wheel {
     }
 }
 
-/// What cargo's messages say of torch-ext's C++, as a package elsewhere is told to link it instead
+/// What cargo's messages say of torch-ext's C++, as keys that let another workspace link it instead
 /// of compiling it again; `None` where it was not built.
-fn shim(messages: &str) -> Option<String> {
+fn shim(messages: &str) -> Option<[String; 2]> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ran = messages.filter(|message| message["reason"] == "build-script-executed");
     let (libs, paths) = ran
         .map(|message| (message["linked_libs"].to_string(), message["linked_paths"].to_string()))
         .find(|(libs, _)| libs.contains(SHIM))?;
-    Some(format!("{{rustc-link-lib={libs},rustc-link-search={paths}}}"))
+    Some([format!("rustc-link-lib={libs}"), format!("rustc-link-search={paths}")])
 }
 
 /// Makes the folder, without what an earlier build left there.
@@ -168,9 +170,9 @@ mod tests {
             )
         };
         let text = format!("no JSON\n{}{}", of("\"c10\""), of("\"static=polyqa_torch_ext\""));
-        let expected =
-            "{rustc-link-lib=[\"static=polyqa_torch_ext\"],rustc-link-search=[\"native=/o\"]}";
-        assert_eq!(shim(&text).as_deref(), Some(expected));
+        let [libs, paths] = shim(&text).unwrap();
+        assert_eq!(libs, "rustc-link-lib=[\"static=polyqa_torch_ext\"]");
+        assert_eq!(paths, "rustc-link-search=[\"native=/o\"]");
         assert_eq!(shim(&of("\"c10\"")), None);
     }
 }

@@ -2,7 +2,7 @@
 //! `polyqa`.
 //!
 //! Nothing is computed here: arguments become the crate's types, the crate is called without the
-//! interpreter's lock, and results become Python's. `polyqa/__init__.py` loads torch first, whose
+//! interpreter's lock, and results become Python's. `python/polyqa/__init__.py` loads torch first, whose
 //! libtorch this module is linked to.
 mod arguments;
 mod reader;
