@@ -2,6 +2,7 @@
 //! target folder, and tested beside the command line.
 use crate::peers::FOLDER as PEERS;
 use crate::process::{cargo, command, output, run, target_folder};
+use crate::setup::{Options, ensure};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
@@ -46,6 +47,7 @@ pub fn wheel(root: &Path) -> Result<u8> {
     if let Some(reason) = lacks(root) {
         bail!("{reason}");
     }
+    ensure(root, Options::default())?;
     for wheel in &WHEELS {
         let code = wheel.check(root, &target_folder()?)?;
         if code != 0 {

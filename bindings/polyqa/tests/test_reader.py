@@ -153,7 +153,10 @@ def test_options_are_checked(model, options, words):
 def test_a_folder_that_is_no_reader_is_named(model, tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         polyqa.Reader("nowhere")
-    with pytest.raises(OSError, match="config.json") as raised:
+    with pytest.raises(ValueError, match="tokenizer"):
+        polyqa.Reader(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="config.json") as raised:
         polyqa.Reader(tmp_path)
     assert "\n" not in str(raised.value)
     (tmp_path / "config.json").write_text("{")
