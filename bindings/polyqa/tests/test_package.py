@@ -1,6 +1,7 @@
 """The stubs, the page and the files beside the module."""
 
 import ast
+import importlib.metadata
 import inspect
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import polyqa
 import pytest
+import torch
 from polyqa import _polyqa
 
 HERE = Path(__file__).resolve().parents[1]
@@ -39,6 +41,8 @@ def test_everything_says_what_it_does():
         assert len(one.__doc__) > 60, one
     assert set(polyqa.__all__) == {"Reader", "__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", polyqa.__version__)
+    major, minor, _ = torch.__version__.split(".", 2)
+    assert importlib.metadata.requires("polyqa") == [f"torch=={major}.{minor}.*"]
 
 
 def test_the_page_runs(capsys, model, monkeypatch, tmp_path):
