@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 _folder = Path(os.environ["LIBTORCH"])
-_version = {}
-exec((_folder / "version.py").read_text(), _version)
-__version__ = _version["__version__"]
+if (_folder / "build-version").exists():
+    __version__ = (_folder / "build-version").read_text().strip()
+else:
+    exec((_folder / "version.py").read_text())
 ctypes.CDLL(str(_folder / "lib/libtorch_global_deps.so"), mode=ctypes.RTLD_GLOBAL)
 _libraries = ctypes.CDLL(str(_folder / "lib/libtorch_cpu.so"))
