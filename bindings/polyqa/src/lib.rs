@@ -2,8 +2,8 @@
 //! `polyqa`.
 //!
 //! Nothing is computed here: arguments become the crate's types, the crate is called without the
-//! interpreter's lock, and results become Python's. `python/polyqa/__init__.py` loads torch first, whose
-//! libtorch this module is linked to.
+//! interpreter's lock, and results become Python's. `python/polyqa/__init__.py` loads torch first,
+//! whose libtorch this module is linked to.
 mod arguments;
 mod reader;
 
