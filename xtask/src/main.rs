@@ -15,7 +15,7 @@
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
 //! | `package` | the libraries as the registry gets them, built from there |
 //! | `peers` | a Python environment with other people's programs, to compare with |
-//! | `wheel` | the Python module, built and tested |
+//! | `wheel` | the Python packages, built and tested |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
@@ -177,7 +177,7 @@ enum Task {
     },
     /// Pack every library as the registry gets it, and build the packages and the templates
     Package,
-    /// Build the Python module of bindings/python and run its tests with .peers
+    /// Build the Python packages of bindings and run their tests with .peers
     Wheel,
     /// Check that comments keep to 100 columns
     Widths,

@@ -17,7 +17,7 @@ struct Step {
 
 /// The names by which steps are told apart whose tools may not be installed.
 const LICENCES: &str = "licences and bans";
-const WHEEL: &str = "Python module";
+const WHEEL: &str = "Python packages";
 
 /// Tests that run a whole recipe have this in their names.
 const RECIPE: &str = "recipe_";
@@ -184,7 +184,7 @@ mod tests {
                 "licences and bans",
                 "packages",
                 "libtorch-free tests",
-                "Python module",
+                "Python packages",
                 "libtorch tests",
                 "recipes at a few steps each",
                 "the GPU's checks on the CPU"

@@ -1,75 +1,138 @@
-//! `cargo xtask wheel`: the Python module of `bindings/python`, built, installed into a folder of
-//! the target folder, and tested beside the command line.
+//! `cargo xtask wheel`: the Python packages of `bindings`, built, installed into folders of the
+//! target folder, and tested beside the command line.
 use crate::peers::FOLDER as PEERS;
-use crate::process::{cargo, command, run, target_folder};
+use crate::process::{cargo, command, output, run, target_folder};
+use crate::setup::{Options, ensure};
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-/// The package, a workspace of its own.
-const FOLDER: &str = "bindings/python";
+/// A package, a workspace of its own.
+struct Wheel {
+    folder: &'static str,
+    /// Of clippy.
+    features: &'static str,
+    /// Words of `cargo build` for the programs that its tests start.
+    programs: &'static [&'static str],
+}
 
-/// What `.peers` has for it, as paths there.
+const WHEELS: [Wheel; 2] = [
+    Wheel { folder: "bindings/python", features: "", programs: &["--package", "mlqa-eval"] },
+    Wheel {
+        folder: "bindings/polyqa",
+        // No C++ is compiled for it.
+        features: "doc-only",
+        // The whole workspace: another choice of packages would build libtorch's bindings again.
+        programs: &["--workspace", "--bin", "polyqa", "--bin", "xlmr-model"],
+    },
+];
+
+/// What `.peers` has for them, as paths there.
 const PROGRAMS: [&str; 3] = ["bin/python", "bin/maturin", "bin/pytest"];
 
-/// Why it cannot be built here, if so.
+/// The `links` of torch-ext, whose C++ the workspace has compiled.
+const SHIM: &str = "polyqa_torch_ext";
+
+/// Why they cannot be built here, if so.
 pub fn lacks(root: &Path) -> Option<String> {
     let peers = root.join(PEERS);
     let missing = PROGRAMS.into_iter().find(|program| !peers.join(program).exists())?;
     Some(format!("{PEERS}/{missing} is not there (`cargo xtask peers`)"))
 }
 
-/// Checks, builds and tests the module; returns the exit code of what fails.
+/// Checks, builds and tests the packages; returns the exit code of what fails.
 pub fn wheel(root: &Path) -> Result<u8> {
     if let Some(reason) = lacks(root) {
         bail!("{reason}");
     }
-    let target = target_folder()?;
-    let wheels = empty(target.join("wheels"))?;
-    let mut build = within(command(root.join(PEERS).join("bin/maturin"), root), root, &target);
-    // Unoptimised, as the tests are; a wheel for this machine.
-    build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
-    build.arg(&wheels).arg("--interpreter").arg(root.join(PEERS).join("bin/python"));
-    let mut program = cargo(root);
-    program.args(["build", "--quiet", "--package", "mlqa-eval", "--target-dir"]).arg(&target);
-    let mut format = within(cargo(root), root, &target);
-    format.args(["fmt", "--check"]);
-    let mut clippy = within(cargo(root), root, &target);
-    clippy.args(["clippy", "--quiet", "--", "-D", "warnings"]);
-    for mut step in [format, clippy, build, program] {
-        let code = run(&mut step)?;
+    ensure(root, Options::default())?;
+    for wheel in &WHEELS {
+        let code = wheel.check(root, &target_folder()?)?;
         if code != 0 {
             return Ok(code);
         }
     }
-    test(root, &target, &wheels)
+    Ok(0)
 }
 
-/// Installs the one wheel and runs pytest with it.
-fn test(root: &Path, target: &Path, wheels: &Path) -> Result<u8> {
-    let entries = fs::read_dir(wheels).with_context(|| format!("{}", wheels.display()))?;
-    let built: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    let [wheel] = built.as_slice() else { bail!("not one wheel in {}", wheels.display()) };
-    let installed = empty(target.join("wheel-installed"))?;
-    let python = root.join(PEERS).join("bin/python");
-    let mut install = command(&python, root);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
-    let code = run(install.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
-    if code != 0 {
-        return Ok(code);
+impl Wheel {
+    fn check(&self, root: &Path, target: &Path) -> Result<u8> {
+        let wheels = empty(target.join("wheels"))?;
+        let mut format = self.within(cargo(root), root, target);
+        format.args(["fmt", "--check"]);
+        let mut clippy = self.within(cargo(root), root, target);
+        clippy.args(["clippy", "--quiet", "--features", self.features, "--", "-D", "warnings"]);
+        for mut step in [format, clippy] {
+            let code = run(&mut step)?;
+            if code != 0 {
+                return Ok(code);
+            }
+        }
+        let mut programs = cargo(root);
+        programs.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+        programs.args(self.programs).arg("--target-dir").arg(target);
+        let programs = programs.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+        if !programs.status.success() {
+            return Ok(1);
+        }
+        let python = root.join(PEERS).join("bin/python");
+        let mut build = command(root.join(PEERS).join("bin/maturin"), root);
+        // Unoptimised, as the tests are; a wheel for this machine.
+        build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
+        build.arg(&wheels).arg("--interpreter").arg(&python);
+        if let Some(shim) = shim(&String::from_utf8_lossy(&programs.stdout)) {
+            let host = output(cargo(root).arg("-vV")).unwrap_or_default();
+            let host = host.lines().find_map(|line| line.strip_prefix("host: "));
+            let host = host.context("`cargo -vV` names no host")?;
+            for key in shim {
+                build.args(["--config", &format!("target.{host}.{SHIM}.{key}")]);
+            }
+        }
+        let code = run(&mut self.within(build, root, target))?;
+        if code != 0 {
+            return Ok(code);
+        }
+        self.test(root, target, &wheels)
     }
-    let mut pytest = within(command(&python, root), root, target);
-    // Nothing is written beside the sources.
-    pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
-    pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
-    run(pytest.env("MLQA_EVAL", target.join("debug/mlqa-eval")))
+
+    /// Installs the one wheel and runs pytest with it.
+    fn test(&self, root: &Path, target: &Path, wheels: &Path) -> Result<u8> {
+        let entries = fs::read_dir(wheels).with_context(|| format!("{}", wheels.display()))?;
+        let built: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let [wheel] = built.as_slice() else { bail!("not one wheel in {}", wheels.display()) };
+        let installed = empty(target.join("wheel-installed"))?;
+        let python = root.join(PEERS).join("bin/python");
+        let mut pip = command(&python, root);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
+        let code = run(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
+        if code != 0 {
+            return Ok(code);
+        }
+        let mut pytest = self.within(command(&python, root), root, target);
+        // Nothing is written beside the sources.
+        pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
+        pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
+        run(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
+    }
+
+    /// The command in the package's folder, with the target folder of this workspace.
+    fn within(&self, mut command: Command, root: &Path, target: &Path) -> Command {
+        command.current_dir(root.join(self.folder)).env("CARGO_TARGET_DIR", target);
+        command
+    }
 }
 
-/// The command in the package's folder, with the target folder of this workspace.
-fn within(mut command: Command, root: &Path, target: &Path) -> Command {
-    command.current_dir(root.join(FOLDER)).env("CARGO_TARGET_DIR", target);
-    command
+/// What cargo's messages say of torch-ext's C++, as keys that let another workspace link it instead
+/// of compiling it again; `None` where it was not built.
+fn shim(messages: &str) -> Option<[String; 2]> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ran = messages.filter(|message| message["reason"] == "build-script-executed");
+    let (libs, paths) = ran
+        .map(|message| (message["linked_libs"].to_string(), message["linked_paths"].to_string()))
+        .find(|(libs, _)| libs.contains(SHIM))?;
+    Some([format!("rustc-link-lib={libs}"), format!("rustc-link-search={paths}")])
 }
 
 /// Makes the folder, without what an earlier build left there.
@@ -98,5 +161,20 @@ mod tests {
         assert_eq!(wheel(root.path()).unwrap_err().to_string(), reason);
         fs::write(folder.join("maturin"), "").unwrap();
         assert_eq!(lacks(root.path()), None);
+    }
+
+    #[test]
+    fn what_is_compiled_is_taken() {
+        let of = |libs: &str| {
+            format!(
+                "{{\"reason\":\"build-script-executed\",\"linked_libs\":[{libs}],\
+                 \"linked_paths\":[\"native=/o\"]}}\n"
+            )
+        };
+        let text = format!("no JSON\n{}{}", of("\"c10\""), of("\"static=polyqa_torch_ext\""));
+        let [libs, paths] = shim(&text).unwrap();
+        assert_eq!(libs, "rustc-link-lib=[\"static=polyqa_torch_ext\"]");
+        assert_eq!(paths, "rustc-link-search=[\"native=/o\"]");
+        assert_eq!(shim(&of("\"c10\"")), None);
     }
 }

@@ -17,9 +17,10 @@ def fixtures() -> Path:
 
 @pytest.fixture(scope="session")
 def command_line():
-    """Runs `mlqa-eval` and returns the finished process; MLQA_EVAL names the program."""
-    given = os.environ.get("MLQA_EVAL")
-    program = [given] if given else ["cargo", "run", "--quiet", "--package", "mlqa-eval", "--"]
+    """Runs `mlqa-eval` and returns the finished process; POLYQA_PROGRAMS is its folder."""
+    folder = os.environ.get("POLYQA_PROGRAMS")
+    cargo = ["cargo", "run", "--quiet", "--package", "mlqa-eval", "--"]
+    program = [f"{folder}/mlqa-eval"] if folder else cargo
 
     def run(*arguments):
         line = [*program, *map(str, arguments)]

@@ -1,0 +1,19 @@
+"""The program: `polyqa` and `python -m polyqa`."""
+
+import signal
+import sys
+
+from polyqa._polyqa import program
+
+
+def main() -> int:
+    """Runs the program with this process's arguments; returns its exit code."""
+    # SIGINT ends it at once, as it does without Python; one that is ignored stays so. SIGPIPE is
+    # ignored by both.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return program(["polyqa", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+from os import PathLike
+from typing import Any, Dict, Iterable, List, Literal, Optional, Sequence, Tuple, TypedDict, Union
+from typing import overload
+
+__version__: str
+
+class Answer(TypedDict):
+    text: str
+    start: int
+    end: int
+    start_byte: int
+    end_byte: int
+    sentence: str
+    start_in_sentence: int
+    document: str
+    probability: float
+    score: float
+
+class _Answers(TypedDict):
+    question: str
+    answers: List[Answer]
+    null_probability: float
+    no_answer: bool
+
+class Answers(_Answers, total=False):
+    id: str
+
+class Reader:
+    def __new__(
+        cls,
+        model: Union[str, PathLike[str]],
+        *,
+        device: str = "auto",
+        precision: Literal["f32", "bf16", "f16"] = "f32",
+        batch_size: int = 32,
+        max_length: Optional[int] = None,
+        doc_stride: Optional[int] = None,
+        max_answer_length: int = 30,
+        answers: int = 3,
+        null_threshold: Optional[float] = None,
+    ) -> Reader: ...
+    @overload
+    def answer(
+        self, question: str, documents: Union[str, Iterable[Union[str, Dict[str, Any]]]]
+    ) -> Answers: ...
+    @overload
+    def answer(
+        self, question: Iterable[Dict[str, Any]], documents: None = None
+    ) -> List[Answers]: ...
+    def __getnewargs_ex__(self) -> Tuple[Tuple[str], Dict[str, Any]]: ...
+
+def program(arguments: Sequence[str]) -> int: ...

@@ -1,0 +1,120 @@
+//! Questions, documents and numbers that Python gives.
+use mlqa_eval::Question;
+use polyqa::Document;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyString};
+
+/// A `ValueError` of one line.
+pub fn refused(message: &str) -> PyErr {
+    PyValueError::new_err(whole_file::one_line(message).into_owned())
+}
+
+/// An argument that counts something.
+pub fn count(name: &str, value: i64, least: u32) -> PyResult<usize> {
+    let count = u32::try_from(value).ok().filter(|&count| count >= least);
+    count
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or_else(|| refused(&format!("{name}={value}: must be from {least} to {}", u32::MAX)))
+}
+
+/// A question without the spaces around it.
+pub fn question(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
+    let question = text(value, place)?.trim().to_owned();
+    match question.is_empty() {
+        true => Err(refused(&format!("{place}: it is empty"))),
+        false => Ok(question),
+    }
+}
+
+/// One text, or several as texts or `{"id": …, "text": …}`; without an id, a document has its
+/// number from 0.
+pub fn documents(given: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
+    let items = match given.is_instance_of::<PyString>() {
+        true => vec![given.clone()],
+        false => items(given, "documents", "a str or a list")?,
+    };
+    let read = |(number, item): (usize, &Bound<'_, PyAny>)| {
+        let place = format!("documents[{number}]");
+        let Ok(row) = item.cast::<PyDict>() else {
+            return Ok(Document {
+                id: number.to_string().into(),
+                text: text(item, &place)?.into(),
+            });
+        };
+        let id = id(row, &place)?.unwrap_or_else(|| number.to_string());
+        Ok(Document { text: field(row, "text", &place)?.into(), id: id.into() })
+    };
+    items.iter().enumerate().map(read).collect()
+}
+
+/// Questions with their own contexts, `{"question": …, "context": …}`, and whether each has an id.
+pub fn questions(given: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
+    let items = items(given, "question", "a str, or a list without documents")?;
+    let read = |(number, item): (usize, &Bound<'_, PyAny>)| {
+        let place = format!("question[{number}]");
+        let row = item.cast::<PyDict>().map_err(|_| {
+            let form = "{\"question\": …, \"context\": …}";
+            refused(&format!("{place}: expected {form}, got {}", kind(item)))
+        })?;
+        let own = id(row, &place)?;
+        let place = own.as_ref().map_or(place, |id| format!("question `{id}`"));
+        let title = row.get_item("title")?.map(|title| text(&title, &place)).transpose()?;
+        let given = own.is_some();
+        let asked = Question {
+            question: question(&required(row, "question", &place)?, &place)?,
+            context: field(row, "context", &place)?.into(),
+            answers: Vec::new(),
+            title: title.unwrap_or_default().into(),
+            id: own.unwrap_or_else(|| number.to_string()),
+        };
+        Ok((asked, given))
+    };
+    items.iter().enumerate().map(read).collect()
+}
+
+fn items<'py>(
+    given: &Bound<'py, PyAny>,
+    name: &str,
+    expected: &str,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let several = given.try_iter().ok().filter(|_| !given.is_instance_of::<PyDict>());
+    let Some(several) = several else {
+        return Err(refused(&format!("{name}: expected {expected}, got {}", kind(given))));
+    };
+    let items = several.collect::<PyResult<Vec<_>>>()?;
+    match items.is_empty() {
+        true => Err(refused(&format!("{name}: it is empty"))),
+        false => Ok(items),
+    }
+}
+
+/// The field `id`, a text or a whole number, where it is there.
+fn id(row: &Bound<'_, PyDict>, place: &str) -> PyResult<Option<String>> {
+    match row.get_item("id")?.filter(|id| !id.is_none()) {
+        Some(id) if id.is_instance_of::<PyInt>() => Ok(Some(id.to_string())),
+        Some(id) => text(&id, &format!("{place}: id")).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn field(row: &Bound<'_, PyDict>, name: &str, place: &str) -> PyResult<String> {
+    text(&required(row, name, place)?, &format!("{place}: {name}"))
+}
+
+fn required<'py>(row: &Bound<'py, PyDict>, name: &str, place: &str) -> PyResult<Bound<'py, PyAny>> {
+    row.get_item(name)?.ok_or_else(|| refused(&format!("{place}: {name} is missing")))
+}
+
+fn text(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
+    let Ok(text) = value.cast::<PyString>() else {
+        return Err(refused(&format!("{place}: expected a str, got {}", kind(value))));
+    };
+    let half = |_| refused(&format!("{place}: half of a surrogate pair, which no text has"));
+    text.to_cow().map(|text| text.into_owned()).map_err(half)
+}
+
+/// What a value is, as messages name it.
+fn kind(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
+}

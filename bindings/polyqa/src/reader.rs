@@ -1,0 +1,202 @@
+//! The class `Reader`.
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use polyqa::Answers;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use torch_ext::{DeviceChoice, Precision, resolve_device};
+
+use crate::arguments::{self, count, refused};
+use crate::py_error;
+
+/// Questions with their own contexts that are read together.
+const TOGETHER: usize = 256;
+
+/// How often a long reading looks for signals, which waits for the interpreter's lock.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// An extractive reader: a model with a span head, and how its answers are chosen.
+///
+/// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
+/// `owner/name@revision`, which is looked up in the cache and fetched where it is not there. The
+/// options are those of `polyqa answer`, with the same defaults. A reader is pickled as its
+/// arguments: the other process loads the model anew.
+#[pyclass(module = "polyqa", frozen)]
+pub struct Reader {
+    /// One call after the other: tensors are not shared between threads.
+    reader: Mutex<polyqa::Reader>,
+    model: String,
+    /// The keyword arguments that were given or are defaults.
+    options: Py<PyDict>,
+}
+
+#[pymethods]
+impl Reader {
+    #[new]
+    #[pyo3(signature = (
+        model, *, device="auto", precision="f32", batch_size=32, max_length=None, doc_stride=None,
+        max_answer_length=30, answers=3, null_threshold=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
+    fn new(
+        py: Python<'_>,
+        model: PathBuf,
+        device: &str,
+        precision: &str,
+        batch_size: i64,
+        max_length: Option<i64>,
+        doc_stride: Option<i64>,
+        max_answer_length: i64,
+        answers: i64,
+        null_threshold: Option<f64>,
+    ) -> PyResult<Self> {
+        let options = PyDict::new(py);
+        options.set_item("device", device)?;
+        options.set_item("precision", precision)?;
+        options.set_item("batch_size", batch_size)?;
+        options.set_item("max_length", max_length)?;
+        options.set_item("doc_stride", doc_stride)?;
+        options.set_item("max_answer_length", max_answer_length)?;
+        options.set_item("answers", answers)?;
+        options.set_item("null_threshold", null_threshold)?;
+
+        let most = count("answers", answers, 1)?;
+        let batch_size = count("batch_size", batch_size, 1)?;
+        let max_answer_length = count("max_answer_length", max_answer_length, 1)?;
+        let max_length = max_length.map(|given| count("max_length", given, 1)).transpose()?;
+        let doc_stride = doc_stride.map(|given| count("doc_stride", given, 0)).transpose()?;
+        let precision: Precision = precision.parse().map_err(|_| {
+            refused(&format!("precision={precision:?}: must be \"f32\", \"bf16\" or \"f16\""))
+        })?;
+        let model = model.into_os_string().into_string().map_err(|model| {
+            refused(&format!("model {}: must be UTF-8", model.to_string_lossy()))
+        })?;
+        let choice: DeviceChoice = device.parse().map_err(|error| py_error(&error))?;
+        let reader = py.detach(|| {
+            let device = resolve_device(choice).map_err(|error| py_error(&error))?;
+            if precision == Precision::F16 && !device.is_cuda() {
+                return Err(refused(
+                    "precision=\"f16\": needs a CUDA device; \"bf16\" works on the CPU",
+                ));
+            }
+            let configured = || -> polyqa::Result<polyqa::Reader> {
+                let mut reader = polyqa::Reader::open(&model, device)?;
+                reader.set_precision(precision);
+                let mut windows = reader.windows().clone();
+                windows.max_length = max_length.unwrap_or(windows.max_length);
+                windows.doc_stride = doc_stride.unwrap_or(windows.doc_stride);
+                let mut decoding = reader.decoding().clone();
+                decoding.max_answer_length = max_answer_length;
+                decoding.n_best = decoding.n_best.max(most);
+                let reader = reader.with_windows(windows)?.with_decoding(decoding)?;
+                Ok(reader.with_sizes(batch_size, most).with_null_threshold(null_threshold))
+            };
+            configured().map_err(|error| py_error(&error))
+        })?;
+        Ok(Self { reader: Mutex::new(reader), model, options: options.unbind() })
+    }
+
+    /// The best answers to a question in documents, as a dict; or those to questions
+    /// `{"question": …, "context": …}` over their own contexts, as a list of dicts in their order.
+    ///
+    /// Documents are a text, or a list of texts or of `{"id": …, "text": …}`; every one is read.
+    /// The dicts are the JSON lines of `polyqa answer --json`: `text[one["start"]:one["end"]]` is
+    /// `one["text"]` for each of `["answers"]`.
+    #[pyo3(signature = (question, documents=None))]
+    fn answer<'py>(
+        &self,
+        py: Python<'py>,
+        question: &Bound<'py, PyAny>,
+        documents: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let found = match (question.is_instance_of::<PyString>(), documents) {
+            (true, Some(documents)) => {
+                let asked = [(None, arguments::question(question, "question")?)];
+                let documents = arguments::documents(documents)?.into();
+                let mut answers = Vec::new();
+                self.reading(py, |reader, signals| {
+                    let mut done = |found: Vec<Answers>, _| {
+                        answers.extend(found);
+                        signals.check()
+                    };
+                    reader.answer_all(&asked, &documents, None, &mut done)
+                })?;
+                let answers = answers.pop();
+                serde_json::to_string(&answers)
+            }
+            (true, None) => return Err(refused("a question that is a str needs documents")),
+            (false, Some(_)) => {
+                return Err(refused("documents go with one question, a str; ask one by one"));
+            }
+            (false, None) => {
+                let (asked, named) = arguments::questions(question)?;
+                let mut answers = Vec::with_capacity(asked.len());
+                self.reading(py, |reader, signals| {
+                    asked.chunks(TOGETHER).try_for_each(|part| {
+                        let found = reader.answer_own(part)?;
+                        answers.extend(found.into_iter().map(|(answers, _)| answers));
+                        signals.check()
+                    })
+                })?;
+                for (one, named) in answers.iter_mut().zip(named) {
+                    one.id = one.id.take().filter(|_| named);
+                }
+                serde_json::to_string(&answers)
+            }
+        };
+        let text = found.map_err(|error| py_error(&error))?;
+        // So that they are what a program reads from the JSON lines, to the last digit.
+        py.import("json")?.call_method1("loads", (text,))
+    }
+
+    /// What pickle calls the class with.
+    fn __getnewargs_ex__(&self, py: Python<'_>) -> ((String,), Py<PyDict>) {
+        ((self.model.clone(),), self.options.clone_ref(py))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let option = |name| self.options.bind(py).as_any().get_item(name);
+        Ok(format!("<Reader: {}, {}, {}>", self.model, option("device")?, option("precision")?))
+    }
+}
+
+impl Reader {
+    /// Calls `read` without the interpreter's lock.
+    fn reading(
+        &self,
+        py: Python<'_>,
+        read: impl FnOnce(&polyqa::Reader, &mut Signals) -> Result<(), Stopped> + Send,
+    ) -> PyResult<()> {
+        let read = || {
+            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            read(&reader, &mut Signals { checked: Instant::now() })
+        };
+        py.detach(read).map_err(|Stopped(error)| error)
+    }
+}
+
+/// Lets Ctrl-C end a long reading.
+struct Signals {
+    checked: Instant,
+}
+
+impl Signals {
+    fn check(&mut self) -> Result<(), Stopped> {
+        if self.checked.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        Python::attach(|py| py.check_signals()).map_err(Stopped)
+    }
+}
+
+/// What ends a reading early.
+struct Stopped(PyErr);
+
+impl From<polyqa::Error> for Stopped {
+    fn from(error: polyqa::Error) -> Self {
+        Self(py_error(&error))
+    }
+}

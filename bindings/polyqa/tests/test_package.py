@@ -1,0 +1,65 @@
+"""The stubs, the page and the files beside the module."""
+
+import ast
+import importlib.metadata
+import inspect
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import polyqa
+import pytest
+import torch
+from polyqa import _polyqa
+
+HERE = Path(__file__).resolve().parents[1]
+
+
+def test_the_stubs_say_what_is_there():
+    folder = Path(polyqa.__file__).parent
+    assert (folder / "py.typed").exists()
+    stub = ast.parse((folder / "_polyqa.pyi").read_text())
+    (function,) = [one for one in stub.body if isinstance(one, ast.FunctionDef)]
+    assert [one.arg for one in function.args.args] == list(
+        inspect.signature(_polyqa.program).parameters
+    )
+    (stubbed,) = [one for one in stub.body if getattr(one, "name", "") == "Reader"]
+    methods = {one.name: one for one in stubbed.body}
+    public = {name for name in dir(polyqa.Reader) if not name.startswith("_")}
+    assert public == {name for name in methods if not name.startswith("_")} == {"answer"}
+    new, given = methods["__new__"].args, inspect.signature(polyqa.Reader).parameters
+    assert [one.arg for one in new.args[1:] + new.kwonlyargs] == list(given)
+    defaults = [one.default for one in given.values() if one.kind is one.KEYWORD_ONLY]
+    assert [ast.literal_eval(one) for one in new.kw_defaults] == defaults
+    answer = inspect.signature(polyqa.Reader.answer).parameters
+    assert [one.arg for one in methods["answer"].args.args] == list(answer)
+
+
+def test_everything_says_what_it_does():
+    for one in (polyqa.Reader, polyqa.Reader.answer, polyqa):
+        assert len(one.__doc__) > 60, one
+    assert set(polyqa.__all__) == {"Reader", "__version__"}
+    assert re.fullmatch(r"\d+\.\d+\.\d+", polyqa.__version__)
+    major, minor, _ = torch.__version__.split(".", 2)
+    assert importlib.metadata.requires("polyqa") == [f"torch=={major}.{minor}.*"]
+
+
+def test_the_page_runs(capsys, model, monkeypatch, tmp_path):
+    shutil.copytree(model, tmp_path / "runs/mine/model")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.DOTALL)
+    exec(block, {})
+    text, probability = capsys.readouterr().out.rsplit(maxsplit=1)
+    assert text and 0 < float(probability) <= 1
+
+
+def test_the_extension_finds_libtorch_by_its_name_alone():
+    if shutil.which("readelf") is None:
+        pytest.skip("readelf is not there")
+    line = ["readelf", "--dynamic", "--wide", _polyqa.__file__]
+    shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert "RPATH" not in shown and "RUNPATH" not in shown
+    needed = re.findall(r"NEEDED.*\[(.*)\]", shown)
+    torch = {name for name in needed if re.match(r"lib(torch|c10)", name)}
+    assert torch == {"libtorch_cpu.so", "libc10.so"}

@@ -1,0 +1,95 @@
+"""The installed program beside that of the workspace."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import polyqa
+import pytest
+
+
+def test_the_version_and_the_help_are_the_programs(installed, command_line):
+    for line in (["--version"], ["--help"], ["answer", "--help"]):
+        ours, theirs = installed(*line), command_line("polyqa", *line)
+        assert (ours.returncode, ours.stdout) == (0, theirs.stdout)
+    assert installed("--version").stdout.split()[1] == polyqa.__version__
+
+
+def test_answers_are_the_programs_to_the_last_byte(installed, command_line, model, tmp_path):
+    (tmp_path / "peru.txt").write_text("👩‍🚀 Lima liegt in Peru. Quito nicht.")
+    line = ["answer", "--model", model, "-q", "Wo?", "--json", tmp_path / "peru.txt"]
+    ours, theirs = installed(*line), command_line("polyqa", *line)
+    assert (ours.returncode, ours.stdout) == (0, theirs.stdout)
+    assert json.loads(ours.stdout)["answers"]
+
+
+@pytest.mark.parametrize("line", [
+    ["answer", "--model", "nowhere", "-q", "Wo?", "none.txt"],
+    ["answer"],
+    ["nothing"],
+    [],
+    [b"caf\xe9"],
+])
+def test_errors_are_the_programs(installed, command_line, line, tmp_path):
+    line = [os.fsdecode(word) for word in line]
+    ours, theirs = installed(*line), command_line("polyqa", *line)
+    assert (ours.returncode, ours.stdout) == (2, "")
+    assert ours.stderr == theirs.stderr and ours.stderr.count("\n") == 1
+
+
+def test_the_console_script_is_the_module(installed):
+    (script,) = entry_points(group="console_scripts", name="polyqa")
+    assert script.value == "polyqa.__main__:main"
+    # Where `pip install --target` puts it, else where it is found.
+    beside = Path(polyqa.__file__).parents[1] / "bin/polyqa"
+    done = subprocess.run(
+        [beside if beside.exists() else "polyqa", "x"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (2, installed("x").stderr)
+
+
+def conversation(model, tmp_path):
+    """The program with a question answered, waiting for the next one."""
+    (tmp_path / "peru.txt").write_text("Lima liegt in Peru.")
+    line = ["-m", "polyqa", "answer", "--model", model, "--json", tmp_path / "peru.txt"]
+    return subprocess.Popen(
+        [sys.executable, *line], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, bufsize=1,
+    )
+
+
+def test_an_interrupt_ends_it_at_once(model, tmp_path):
+    running = conversation(model, tmp_path)
+    running.stdin.write("Wo?\n")
+    assert running.stdout.readline().startswith("{")
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=30) == -signal.SIGINT
+    assert running.stderr.read() == ""
+    for stream in (running.stdin, running.stdout, running.stderr):
+        stream.close()
+
+
+def test_a_reader_that_has_gone_is_no_error(model, tmp_path):
+    running = conversation(model, tmp_path)
+    running.stdout.close()
+    _, told = running.communicate("Wo?\nWo?\n", timeout=60)
+    assert (running.returncode, told) == (0, "")
+
+
+def test_another_torch_is_refused_in_one_line(tmp_path):
+    (tmp_path / "torch.py").write_text("__version__ = '2.10.1+cpu'")
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-c", "import polyqa"], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: polyqa needs torch 2.11 and found 2.10.1+cpu: pip install 'torch==2.11.*'"
+    )

@@ -1,0 +1,240 @@
+"""The reader beside the program's JSON lines, and what it takes and refuses."""
+
+import copy
+import json
+import multiprocessing
+import pickle
+import signal
+import sys
+import threading
+import time
+
+import polyqa
+import pytest
+
+TEXTS = [
+    "👩‍🚀 e\u0301\u0323 Lima is the capital of Peru.\r\nIt lies on the coast. 🇵🇪",
+    "Quito est la capitale de l'Équateur.",
+    "利马是秘鲁的首都。",
+]
+FLOATS = {"probability", "score", "null_probability"}
+
+
+def alike(ours, theirs):
+    """Equal but for the last digits, since the program chooses faster products."""
+    if isinstance(ours, dict):
+        assert list(ours) == list(theirs)
+        for key, value in ours.items():
+            if key in FLOATS:
+                assert value == pytest.approx(theirs[key], rel=1e-4, abs=1e-5), key
+            else:
+                alike(value, theirs[key])
+    elif isinstance(ours, list):
+        assert len(ours) == len(theirs)
+        for pair in zip(ours, theirs):
+            alike(*pair)
+    else:
+        assert ours == theirs and type(ours) is type(theirs)
+
+
+def squad(questions):
+    return {"data": [
+        {"title": one["title"], "paragraphs": [{"context": one["context"], "qas": [
+            {"id": one["id"], "question": one["question"]}
+        ]}]}
+        for one in questions
+    ]}
+
+
+@pytest.fixture(scope="module")
+def questions():
+    texts = [text * 20 for text in TEXTS]
+    return [
+        {"id": f"q{k}", "title": f"t{k}", "question": f"Where {k}?", "context": texts[k % 3]}
+        for k in range(7)
+    ]
+
+
+def test_answers_are_those_of_the_command_line(reader, model, command_line, tmp_path):
+    rows = [{"id": f"d{k}", "text": text} for k, text in enumerate(TEXTS)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for options in [{}, {"answers": 1, "max_length": 64, "doc_stride": 8, "max_answer_length": 3,
+                         "null_threshold": -1e9, "batch_size": 2}]:
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        done = command_line("polyqa", "answer", "--model", model, "-q", "Wo liegt Lima?", "--json",
+                            "--device", "cpu", *words, tmp_path / "rows.jsonl")
+        assert done.returncode == 0, done.stderr
+        own = polyqa.Reader(model, device="cpu", **options) if options else reader
+        found = own.answer(" Wo liegt Lima?", rows)
+        alike(found, json.loads(done.stdout))
+        assert len(found["answers"]) == options.get("answers", 3)
+        assert found["no_answer"] is bool(options)
+
+
+def test_questions_with_contexts_are_read_together(
+    reader, model, command_line, tmp_path, questions
+):
+    (tmp_path / "dev.json").write_text(json.dumps(squad(questions)))
+    done = command_line("polyqa", "answer", "--model", model, "--json", "--device", "cpu",
+                        "--questions", tmp_path / "dev.json")
+    assert done.returncode == 0, done.stderr
+    found = reader.answer(questions)
+    alike(found, [json.loads(line) for line in done.stdout.splitlines()])
+    assert [one["id"] for one in found] == [one["id"] for one in questions]
+    bare = [{key: one[key] for key in ("question", "context")} for one in questions]
+    nameless = reader.answer(bare)
+    assert all("id" not in one for one in nameless)
+    assert [one["answers"][0]["text"] for one in nameless] == [
+        one["answers"][0]["text"] for one in found
+    ]
+    assert reader.answer([bare[0] | {"id": 7}])[0]["id"] == "7"
+
+
+def test_places_are_those_of_the_text(reader):
+    found = reader.answer("Where?", TEXTS)
+    assert found["question"] == "Where?" and "id" not in found
+    for one in found["answers"]:
+        text = TEXTS[int(one["document"])]
+        assert text[one["start"]:one["end"]] == one["text"]
+        assert text.encode()[one["start_byte"]:one["end_byte"]].decode() == one["text"]
+        within = one["start_in_sentence"]
+        length = len(one["text"])
+        assert one["sentence"][within:within + length] == one["text"]
+    only = reader.answer("Where?", TEXTS[0])
+    assert only["answers"] and {one["document"] for one in only["answers"]} == {"0"}
+    assert only == reader.answer("Where?", [TEXTS[0]])
+
+
+def test_an_empty_document_has_no_answer(reader):
+    found = reader.answer("Where?", [{"id": "void", "text": ""}, " \n"])
+    assert found["answers"] == [] and found["no_answer"] is True
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ((" ", "a"), "question: it is empty"),
+    (("a",), "a question that is a str needs documents"),
+    (("a", []), "documents: it is empty"),
+    (("a", 3), "documents: expected a str or a list, got int"),
+    (("a", {"id": "1", "text": "b"}), "documents: expected a str or a list, got dict"),
+    (("a", ["b", 3]), "documents[1]: expected a str, got int"),
+    (("a", [{"id": "b"}]), "documents[0]: text is missing"),
+    (("a", [{"id": [], "text": "b"}]), "documents[0]: id: expected a str, got list"),
+    (("a", ["\udc00"]), "documents[0]: half of a surrogate pair"),
+    ((3, "a"), "documents go with one question"),
+    ((3,), "question: expected a str, or a list without documents, got int"),
+    (([],), "question: it is empty"),
+    ((["a"],), 'question[0]: expected {"question": …, "context": …}, got str'),
+    (([{"id": "x\ny", "question": "a"}],), "question `x\\ny`: context is missing"),
+    (([{"question": "a", "context": "b"}, {"context": "b"}],), "question[1]: question is missing"),
+    (([{"id": "x", "question": "", "context": "b"}],), "question `x`: it is empty"),
+])
+def test_what_cannot_be_asked_is_named(reader, arguments, words):
+    with pytest.raises(ValueError) as raised:
+        reader.answer(*arguments)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"batch_size": 0}, "batch_size=0: must be from 1 to"),
+    ({"answers": -1}, "answers=-1: must be from 1 to"),
+    ({"max_length": 9}, "max_length"),
+    ({"max_answer_length": 2**40}, "max_answer_length=1099511627776: must be from 1"),
+    ({"device": "tpu"}, "tpu"),
+    ({"device": "cuda:99"}, "cuda:99"),
+    ({"precision": "fp8"}, 'precision="fp8": must be "f32", "bf16" or "f16"'),
+    ({"precision": "f16"}, 'precision="f16": needs a CUDA device'),
+])
+def test_options_are_checked(model, options, words):
+    with pytest.raises(ValueError) as raised:
+        polyqa.Reader(model, **{"device": "cpu"} | options)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_no_reader_is_named(model, tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        polyqa.Reader("nowhere")
+    with pytest.raises(ValueError, match="tokenizer"):
+        polyqa.Reader(tmp_path)
+    (tmp_path / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match="config.json") as raised:
+        polyqa.Reader(tmp_path)
+    assert "\n" not in str(raised.value)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json: not valid JSON"):
+        polyqa.Reader(tmp_path)
+
+
+def test_bfloat16_answers_nearly_the_same(reader, model, questions):
+    half = polyqa.Reader(model, device="cpu", precision="bf16")
+    for ours, theirs in zip(half.answer(questions), reader.answer(questions)):
+        assert ours["null_probability"] == pytest.approx(theirs["null_probability"], abs=0.1)
+
+
+def answers(reader):
+    """In another process, too."""
+    return reader.answer("Where?", TEXTS)
+
+
+@pytest.mark.parametrize("again", [
+    copy.copy,
+    copy.deepcopy,
+    *(lambda reader, p=p: pickle.loads(pickle.dumps(reader, p)) for p in range(2, 6)),
+])
+def test_a_reader_is_the_same_after_pickle_and_copy(model, again):
+    given = polyqa.Reader(str(model), device="cpu", answers=2, null_threshold=-1e9)
+    same = again(given)
+    assert same is not given and answers(same) == answers(given)
+    assert repr(same) == repr(given) == f"<Reader: {model}, cpu, f32>"
+
+
+def test_a_reader_goes_to_other_processes(reader):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        alike(pool.map(answers, [reader])[0], answers(reader))
+
+
+def test_threads_take_turns(reader, questions):
+    expected, found = reader.answer(questions), []
+    threads = [
+        threading.Thread(target=lambda: found.append(reader.answer(questions))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected, expected]
+
+
+def test_other_threads_run_meanwhile(reader, questions):
+    """Threads take turns only where one lets go of the interpreter's lock: none is made to."""
+    turns, seen = [0], []
+
+    def work():
+        seen.append(turns[0])
+        reader.answer(questions)
+        seen.append(turns[0])
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        worker = threading.Thread(target=work)
+        worker.start()
+        while worker.is_alive():
+            turns[0] += 1
+            time.sleep(0)
+        worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    before, after = seen
+    assert after > before
+
+
+def test_an_interrupt_ends_a_long_reading(reader):
+    """Enough for minutes."""
+    texts = (f"{number} {TEXTS[0] * 50}" for number in range(20_000))
+    documents = list(texts)
+    threading.Timer(1, signal.raise_signal, [signal.SIGINT]).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        reader.answer("Where?", documents)
+    assert time.monotonic() - started < 60
+    assert reader.answer("Where?", TEXTS)["answers"]
