@@ -151,7 +151,7 @@ fn answers_are_those_of_the_command_line() {
     let first = &found.body["results"][0];
     assert_eq!(
         (&first["question"], &first["answers"][0]["document"]),
-        (&"Wo?".into(), &"1".into())
+        (&"Wo?".into(), &"0".into())
     );
 }
 

@@ -105,7 +105,7 @@ impl Request {
                     OneDocument::Text(text) => (None, text),
                     OneDocument::Row { id, text } => (id, text),
                 };
-                let id = id.map_or_else(|| Ok((at + 1).to_string()), name)?;
+                let id = id.map_or_else(|| Ok(at.to_string()), name)?;
                 Ok(Document { id: Arc::from(id), text: Arc::from(text) })
             })
             .collect::<Result<_, String>>()
@@ -157,7 +157,7 @@ mod tests {
     fn questions_and_documents_come_in_several_forms() {
         let one = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
         assert_eq!((one.asked, one.answers), (vec![(None, "Where?".into())], 1));
-        assert_eq!((&*one.documents[0].id, &*one.documents[0].text), ("1", "Here."));
+        assert_eq!((&*one.documents[0].id, &*one.documents[0].text), ("0", "Here."));
         let several = read(
             r#"{"questions": ["Where?", {"id": 7, "question": "Who?"}],
                 "documents": ["Here.", {"id": "b", "context": "There."}]}"#,
