@@ -36,7 +36,7 @@ pub struct Reader {
 impl Reader {
     #[new]
     #[pyo3(signature = (
-        model, *, device="auto", precision="f32", batch_size=32, max_length=None, doc_stride=None,
+        model, *, device="auto", precision="f32", batch_size=None, max_length=None, doc_stride=None,
         max_answer_length=30, answers=3, null_threshold=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
@@ -45,7 +45,7 @@ impl Reader {
         model: PathBuf,
         device: &str,
         precision: &str,
-        batch_size: i64,
+        batch_size: Option<i64>,
         max_length: Option<i64>,
         doc_stride: Option<i64>,
         max_answer_length: i64,
@@ -63,7 +63,7 @@ impl Reader {
         options.set_item("null_threshold", null_threshold)?;
 
         let most = count("answers", answers, 1)?;
-        let batch_size = count("batch_size", batch_size, 1)?;
+        let batch_size = batch_size.map(|given| count("batch_size", given, 1)).transpose()?;
         let max_answer_length = count("max_answer_length", max_answer_length, 1)?;
         let max_length = max_length.map(|given| count("max_length", given, 1)).transpose()?;
         let doc_stride = doc_stride.map(|given| count("doc_stride", given, 0)).transpose()?;
@@ -91,7 +91,11 @@ impl Reader {
                 decoding.max_answer_length = max_answer_length;
                 decoding.n_best = decoding.n_best.max(most);
                 let reader = reader.with_windows(windows)?.with_decoding(decoding)?;
-                Ok(reader.with_sizes(batch_size, most).with_null_threshold(null_threshold))
+                let reader = match batch_size {
+                    Some(batch_size) => reader.with_batch_size(batch_size),
+                    None => reader,
+                };
+                Ok(reader.with_answers(most).with_null_threshold(null_threshold))
             };
             configured().map_err(|error| py_error(&error))
         })?;

@@ -16,6 +16,9 @@ use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 /// Bytes of contexts that are cut into windows at once, at least a document.
 const BYTES_AT_ONCE: usize = 1 << 18;
 
+/// Hidden size from which a few windows keep a processor busy.
+const LARGE: i64 = 512;
+
 /// Questions that are answered in one pass over the documents.
 const QUESTIONS_AT_ONCE: usize = 64;
 
@@ -63,7 +66,7 @@ impl Reader {
             windows: WindowConfig::fitting(positions, segments),
             decoding: DecodeConfig::default(),
             calibration: Calibration::read(folder)?,
-            batch_size: 32,
+            batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },
             most: 5,
             pretrained,
         })
@@ -103,10 +106,17 @@ impl Reader {
         Ok(Self { decoding, ..self })
     }
 
-    /// Sets the number of windows in a batch, and how many answers of a question are kept.
+    /// Sets the number of windows in a batch: 32, or 8 of a large model on the CPU, where more take
+    /// memory and no less time.
     #[must_use]
-    pub fn with_sizes(self, batch_size: usize, answers: usize) -> Self {
-        Self { batch_size, most: answers, ..self }
+    pub fn with_batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// Sets how many answers of a question are kept.
+    #[must_use]
+    pub fn with_answers(self, answers: usize) -> Self {
+        Self { most: answers, ..self }
     }
 
     /// Sets the null threshold in place of that of the calibration.

@@ -32,7 +32,7 @@ class Reader:
         *,
         device: str = "auto",
         precision: Literal["f32", "bf16", "f16"] = "f32",
-        batch_size: int = 32,
+        batch_size: Optional[int] = None,
         max_length: Optional[int] = None,
         doc_stride: Optional[int] = None,
         max_answer_length: int = 30,

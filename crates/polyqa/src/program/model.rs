@@ -65,9 +65,12 @@ pub struct ReaderArgs {
     /// Tokens that neighbouring windows share [default: 128, or a third]
     #[arg(long, value_name = "N")]
     doc_stride: Option<usize>,
-    /// Windows in a batch
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    pub batch_size: usize,
+    /// Windows in a batch [default: 32, or 8 of a large model on the CPU]
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// What products are computed in: f32, bf16, or f16 on a GPU
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: String,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
@@ -77,15 +80,15 @@ impl ReaderArgs {
     /// Refuses numbers that cannot be, before anything is read.
     pub fn check(&self) -> Result<()> {
         ensure!(self.answers > 0, "--answers must be at least 1");
-        ensure!(self.batch_size > 0, "--batch-size must be at least 1");
+        ensure!(self.batch_size != Some(0), "--batch-size must be at least 1");
         Ok(())
     }
 
     /// The reader, and the model's name: that of its repository, or of its folder, which is the run's
     /// where it is a run's `model`.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
-        let run = RunConfig { device: self.device.clone(), ..RunConfig::default() };
-        let runtime = Runtime::set_up(&run)?;
+        let (device, precision) = (self.device.clone(), self.precision.clone());
+        let runtime = Runtime::set_up(&RunConfig { device, precision, ..RunConfig::default() })?;
         let Resolved { folder, origin } = self.model.resolve()?;
         let mut reader = Reader::load(&folder, runtime.device)?;
         reader.set_precision(runtime.precision);
@@ -97,10 +100,12 @@ impl ReaderArgs {
         decoding.max_answer_length = self.max_answer_length;
         decoding.n_best = decoding.n_best.max(self.answers);
         decoding.compatible = compatible;
+        let batch_size = self.batch_size.unwrap_or(reader.batch_size);
         let reader = reader
             .with_windows(windows)?
             .with_decoding(decoding)?
-            .with_sizes(self.batch_size, self.answers)
+            .with_batch_size(batch_size)
+            .with_answers(self.answers)
             .with_null_threshold(self.null_threshold);
         let name = match origin {
             Some(origin) => origin.repository,

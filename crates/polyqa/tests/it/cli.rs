@@ -101,6 +101,7 @@ fn bad_input_is_one_line_that_names_it() {
         ("answer --model model -q Where? text.txt --max-length 9", &["max_length"]),
         ("answer --model model -q Where? text.txt -n 0", &["--answers"]),
         ("answer --model model -q Where? text.txt --device tpu", &["tpu"]),
+        ("answer --model model -q Where? text.txt --precision f64", &["f64"]),
         ("answer --model model --questions q.jsonl text.txt", &["line 2", "twice"]),
         ("answer --model nowhere -q Where? text.txt", &["nowhere"]),
         ("answer --model bad -q Where? text.txt", &["calibration.json"]),

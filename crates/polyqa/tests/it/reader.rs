@@ -69,7 +69,8 @@ proptest! {
 #[test]
 fn documents_read_together_answer_as_each_alone() {
     let folder = random_reader();
-    let reader = Reader::load(folder.path(), Device::Cpu).unwrap().with_sizes(7, 4);
+    let reader =
+        Reader::load(folder.path(), Device::Cpu).unwrap().with_batch_size(7).with_answers(4);
     let questions = Dataset::read(Path::new(DATA).join("xquad/xquad.en.json")).unwrap().questions;
     let mut documents: Vec<Document> = Vec::new();
     for question in &questions[..60] {

@@ -24,7 +24,8 @@ pub struct Job {
 ///
 /// A batch takes the next window of each request in turn, so that each goes on whatever the length
 /// of the others; a request that nobody waits for any more is left.
-pub fn run(reader: &Reader, jobs: &Receiver<Job>, batch_size: usize, gather: Duration) {
+pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
+    let batch_size = reader.batch_size;
     let mut active: Vec<Job> = Vec::new();
     loop {
         if active.is_empty() {

@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
         .spawn(move || http::serve(listener, service))
         .context("cannot start a thread")?;
     cli::say(&format!("serving on http://{address}"));
-    engine::run(&reader, &taken, args.reader.batch_size, gather);
+    engine::run(&reader, &taken, gather);
     match network.join() {
         Ok(ended) => ended.context("the service"),
         Err(_) => anyhow::bail!("the service ended by itself"),
