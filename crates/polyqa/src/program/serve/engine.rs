@@ -3,6 +3,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use mlqa_eval::Window;
+use tch::Device;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use whole_file::cli;
 
@@ -22,10 +23,11 @@ pub struct Job {
 
 /// Reads and answers until no more can come.
 ///
-/// A batch takes the next window of each request in turn, so that each goes on whatever the length
-/// of the others; a request that nobody waits for any more is left.
+/// A batch takes the next window of each request in turn, the first of which changes, so that each
+/// goes on whatever the length of the others; a request that nobody waits for any more is left.
 pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
     let batch_size = reader.batch_size;
+    let alike = reader.pretrained.model.device() == Device::Cpu;
     let mut active: Vec<Job> = Vec::new();
     loop {
         if active.is_empty() {
@@ -43,7 +45,7 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         }
         active.extend(jobs.try_iter());
         active.retain(|job| !job.reply.is_closed());
-        let shares = shares(&active, batch_size);
+        let shares = shares(&active, batch_size, alike);
         if read(reader, &mut active, &shares).is_err() {
             // One of them is not readable: each alone, so that the others are.
             for (at, &share) in shares.iter().enumerate() {
@@ -58,7 +60,6 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         let (done, left): (Vec<Job>, Vec<Job>) =
             active.into_iter().partition(|job| job.reading.unread().is_empty());
         active = left;
-        // The first of more requests than a batch has windows is the last next time.
         let several = active.len() > 1;
         active.rotate_left(usize::from(several));
         for Job { reading, answers, reply, permits } in done {
@@ -70,15 +71,22 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
     }
 }
 
-/// How many windows each request has in the next batch.
-fn shares(active: &[Job], batch_size: usize) -> Vec<usize> {
-    let unread: Vec<usize> = active.iter().map(|job| job.reading.unread().len()).collect();
+/// How many windows each request has in the next batch. The first has one at least; on the CPU,
+/// where padding costs what it is long, the others are of about its length.
+fn shares(active: &[Job], batch_size: usize, alike: bool) -> Vec<usize> {
+    let unread: Vec<&[Window]> = active.iter().map(|job| job.reading.unread()).collect();
+    let first = unread.first().and_then(|windows| windows.first());
+    let first = first.map_or(0, |window| window.input_ids.len());
+    let fits = |window: &Window| {
+        let length = window.input_ids.len();
+        !alike || (5 * length >= 4 * first && 5 * first >= 4 * length)
+    };
     let mut shares = vec![0; unread.len()];
     let mut left = batch_size;
     while left > 0 {
         let before = left;
-        for (share, &unread) in shares.iter_mut().zip(&unread) {
-            if left > 0 && *share < unread {
+        for (share, windows) in shares.iter_mut().zip(&unread) {
+            if left > 0 && windows.get(*share).is_some_and(fits) {
                 *share += 1;
                 left -= 1;
             }
