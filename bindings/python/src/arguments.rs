@@ -3,77 +3,19 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, Language, MLQA_LANGUAGES, Normalization, Predictions};
+use mlqa_eval::{Language, MLQA_LANGUAGES, Normalization, NullOdds, Predictions, Resampling};
 use pyo3::exceptions::{PyOverflowError, PyUserWarning, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::PyDict;
+use serde::Serialize;
 
 use crate::py_error;
+use crate::questions::{Refused, Taken, field, id, text};
 
-/// Reads the questions of a file, or of what `json.load` makes of one; what the file has that is
-/// odd becomes a warning.
-pub fn dataset(given: &Bound<'_, PyAny>) -> PyResult<Dataset> {
-    let py = given.py();
-    if given.is_instance_of::<PyDict>() || given.is_instance_of::<PyList>() {
-        let text = py.import("json")?.call_method1("dumps", (given,));
-        let text = text.and_then(|text| text.extract::<String>());
-        let read = |text: String| py.detach(|| Dataset::parse(&text, "dataset")).map_err(py_error);
-        return text.and_then(read).map_err(|error| match no_json(given, 0) {
-            Some((place, what)) => {
-                let place = place.trim_start_matches('.');
-                refused(&format!("dataset: {place}: {what}, which JSON does not have"))
-            }
-            None if error.is_instance_of::<PyValueError>(py) => error,
-            None => refused(&format!("dataset: {}", error.value(py))),
-        });
-    }
-    let Ok(path) = given.extract::<PathBuf>() else {
-        let kind = kind(given);
-        return Err(refused(&format!(
-            "dataset: expected a file or what json.load makes of one, got {kind}"
-        )));
-    };
-    let dataset = py.detach(|| Dataset::read(path));
-    whole_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
-    dataset.map_err(py_error)
-}
-
-/// How deep JSON may be.
-const DEEPEST: usize = 127;
-
-/// Where a value is that JSON does not have, and what it is.
-fn no_json(value: &Bound<'_, PyAny>, depth: usize) -> Option<(String, String)> {
-    if depth > DEEPEST {
-        return Some((String::new(), format!("more than {DEEPEST} levels")));
-    }
-    if let Ok(object) = value.cast::<PyDict>() {
-        return object.iter().find_map(|(key, value)| {
-            let found = no_json(&value, depth + 1);
-            found.map(|(place, what)| (format!(".{key}{place}"), what))
-        });
-    }
-    let list = value.cast::<PyList>().map(|list| list.as_any());
-    if let Ok(list) = list.or_else(|_| value.cast::<PyTuple>().map(|list| list.as_any())) {
-        let mut items = list.try_iter().ok()?.flatten().enumerate();
-        return items.find_map(|(k, item)| {
-            let found = no_json(&item, depth + 1);
-            found.map(|(place, what)| (format!("[{k}]{place}"), what))
-        });
-    }
-    let what = if let Ok(number) = value.cast::<PyFloat>() {
-        (!number.value().is_finite()).then(|| number.to_string())
-    } else if let Ok(text) = value.cast::<PyString>() {
-        text.to_cow().is_err().then(|| "half of a surrogate pair".to_owned())
-    } else {
-        let known =
-            value.is_none() || value.is_instance_of::<PyBool>() || value.is_instance_of::<PyInt>();
-        (!known).then(|| kind(value))
-    };
-    what.map(|what| (String::new(), what))
-}
-
-/// Answers by question id, or a file of them.
-pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<Predictions> {
+/// Answers by question id, rows as `evaluate` has them, or a file of either; of rows also the odds
+/// that there is no answer.
+pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
     if let Ok(answers) = given.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
             let Ok(id) = id.extract::<String>() else {
@@ -88,26 +30,60 @@ pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<Predictions> {
                 ))
             })
         });
-        return answers.collect::<PyResult<BTreeMap<String, String>>>().map(Predictions);
+        let answers = answers.collect::<PyResult<BTreeMap<String, String>>>()?;
+        return Ok((Predictions(answers), None));
     }
     if let Ok(path) = given.extract::<PathBuf>() {
-        return given.py().detach(|| Predictions::read(path)).map_err(py_error);
+        return given.py().detach(|| Predictions::read_with_odds(path)).map_err(py_error);
     }
-    let first = given.get_item(0).and_then(|row| row.get_item("id"));
-    let first = first.map_or(String::new(), |id| format!(", the first for question `{id}`"));
-    Err(refused(&format!(
-        "predictions: expected {{\"<question id>\": \"<answer>\", …}} or a file of that, got {}{first}",
-        kind(given)
-    )))
+    let Ok(rows) = given.try_iter() else {
+        return Err(refused(&format!(
+            "predictions: expected {{\"<question id>\": \"<answer>\", …}}, rows {{\"id\": …, \
+             \"prediction_text\": …}} or a file of either, got {}",
+            kind(given)
+        )));
+    };
+    let (mut answers, mut odds) = (BTreeMap::new(), Vec::new());
+    for (k, row) in rows.enumerate() {
+        let row = row?;
+        let place = format!("predictions: row {}", k + 1);
+        let (id, answer, own) = prediction(&row).map_err(|error| error.of(&row, &place))?;
+        odds.extend(own.map(|own| (id.clone(), own)));
+        if answers.insert(id.clone(), answer).is_some() {
+            return Err(refused(&format!("{place}: question `{id}` has two predictions")));
+        }
+    }
+    Ok((Predictions(answers), Some(NullOdds(odds)).filter(|odds| !odds.0.is_empty())))
+}
+
+fn prediction(row: &Bound<'_, PyAny>) -> Taken<(String, String, Option<f64>)> {
+    let py = row.py();
+    let answer = text(row, intern!(py, "prediction_text"), true)?;
+    let id = id(row)?.ok_or_else(|| Refused::Form("missing field `id`".into()))?;
+    let key = intern!(py, "no_answer_probability");
+    let odds = field(row, key)?.map(|odds| {
+        let other = |_| Refused::Form(format!("`{key}`: expected a number, got {}", kind(&odds)));
+        odds.extract().map_err(other)
+    });
+    Ok((id, answer, odds.transpose()?))
 }
 
 /// What a value is, as messages name it.
-fn kind(value: &Bound<'_, PyAny>) -> String {
+pub fn kind(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
 }
 
-fn refused(message: &str) -> PyErr {
+pub fn refused(message: &str) -> PyErr {
     PyValueError::new_err(whole_file::one_line(message).into_owned())
+}
+
+impl From<Refused> for PyErr {
+    fn from(error: Refused) -> Self {
+        match error {
+            Refused::Form(message) => refused(&message),
+            Refused::Python(error) => error,
+        }
+    }
 }
 
 /// Counts that arguments give; one that is negative or too large is a `ValueError` that names it.
@@ -126,7 +102,20 @@ macro_rules! counts {
     )*};
 }
 
-counts!(n_best, max_answer_length, max_length, doc_stride, max_question_length);
+counts!(n_best, max_answer_length, max_length, doc_stride, max_question_length, resamples);
+
+/// How questions are drawn, where `interval` or a number of samples asks for it.
+pub fn resampling(
+    interval: bool,
+    resamples: Option<&Bound<'_, PyAny>>,
+    level: f64,
+    seed: u64,
+) -> PyResult<Option<Resampling>> {
+    let samples = resamples.map(self::resamples).transpose()?;
+    let wanted = interval || samples.is_some();
+    let samples = samples.unwrap_or(Resampling::default().samples);
+    Ok(wanted.then_some(Resampling { samples, level, seed }))
+}
 
 /// The rules for `norm` and the language `lang`, `None` for those of each question's own; a
 /// language that is not MLQA's gets a warning, since it may be a typing error.
@@ -135,8 +124,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
         ("squad", _) => Ok(Some(Normalization::SquadEn)),
         ("mlqa", None) => Ok(None),
         ("mlqa", Some(code)) => {
-            let language: Language =
-                code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))?;
+            let language = language(code)?;
             if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
                 let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
                 let note = "its articles are not removed";
@@ -144,11 +132,40 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
             }
             Ok(Some(Normalization::Mlqa(language)))
         }
-        _ => Err(refused(&format!("norm={norm:?}: must be \"mlqa\" or \"squad\""))),
+        _ => Err(refused(&format!(
+            "norm={norm:?}: must be \"mlqa\", \"squad\" or, of `score` and \
+             `compute`, \"squad2\""
+        ))),
     }
 }
 
-fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
+/// The rules for answers in one language.
+pub fn rules_of(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
+    match norm {
+        "mlqa" => Ok(Normalization::Mlqa(lang)),
+        _ => Ok(rules(py, None, norm)?.unwrap_or(Normalization::Mlqa(lang))),
+    }
+}
+
+pub fn no_language() -> PyErr {
+    refused("norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"")
+}
+
+pub fn language(code: &str) -> PyResult<Language> {
+    code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))
+}
+
+pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
     let message = CString::new(whole_file::one_line(message).as_ref())?;
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)
+}
+
+/// A value as `json.loads` has it, with the digits of the command line.
+pub fn plain<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(value).map_err(|error| refused(&error.to_string()))?;
+    loads(py, &text)
+}
+
+pub fn loads<'py>(py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("json")?.call_method1("loads", (json,))
 }

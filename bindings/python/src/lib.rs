@@ -3,8 +3,12 @@
 //!
 //! Nothing is computed here. Each function turns its arguments into the crate's types, calls the
 //! crate without the interpreter's lock, and turns the result into Python's.
+mod answers;
 mod arguments;
+mod questions;
+mod runs;
 mod score;
+mod tokenizer;
 mod windows;
 
 use pyo3::prelude::*;
@@ -13,9 +17,13 @@ use pyo3::prelude::*;
 #[pymodule(name = "mlqa_eval")]
 mod module {
     #[pymodule_export]
-    use crate::score::score;
+    use crate::answers::{decode, n_best, n_best_arrays};
     #[pymodule_export]
-    use crate::windows::{Windows, decode, n_best, windows};
+    use crate::runs::{compare, matrix};
+    #[pymodule_export]
+    use crate::score::{compute, score};
+    #[pymodule_export]
+    use crate::windows::{Windows, windows};
     use pyo3::prelude::*;
 
     #[pymodule_init]

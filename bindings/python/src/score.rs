@@ -1,83 +1,152 @@
 //! Official scores.
-use mlqa_eval::{LanguageScores, MeanScore, QuestionScore, score_by_language};
-use pyo3::exceptions::PyValueError;
+use mlqa_eval::{
+    LanguageScores, QuestionScore, Resampling, ScoreIntervals, score_by_language, score_squad2,
+};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use serde::{Serialize, Serializer};
 
-use crate::arguments::{self, rules};
+use crate::arguments::{self, loads, no_language, plain, refused, resampling, rules};
 use crate::py_error;
+use crate::questions::questions;
 
 /// Exact match and F1 with the digits of the official MLQA script.
 ///
 /// `norm="squad"` scores by SQuAD v1.1's English rules, as XQuAD prescribes for all its languages;
-/// `lang` is then not used. `per_question=True` adds every question's result. Where the ids of the
+/// `norm="squad2"` as the official script of SQuAD 2.0, with its keys, where a question whose
+/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. `lang` is then
+/// not used. `per_question=True` adds every question's result, `interval=True` or a number of
+/// `resamples` the bootstrap intervals of `mlqa-eval score --intervals`. Where the ids of the
 /// questions tell several languages as TyDi's do, `lang` is left out; the result has `languages`,
 /// `mean` and `mean_without_en` then, each language by its own rules.
 #[pyfunction]
-#[pyo3(signature = (dataset, predictions, lang=None, *, norm="mlqa", per_question=false))]
+#[pyo3(signature = (
+    dataset, predictions, lang=None, *, norm="mlqa", per_question=false, no_answer_threshold=1.0,
+    interval=false, resamples=None, level=0.95, seed=42
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments")]
 pub fn score<'py>(
-    py: Python<'py>,
     dataset: &Bound<'py, PyAny>,
     predictions: &Bound<'py, PyAny>,
     lang: Option<&str>,
     norm: &str,
     per_question: bool,
-) -> PyResult<Bound<'py, PyDict>> {
-    let rules = rules(py, lang, norm)?;
-    let dataset = arguments::dataset(dataset)?;
-    let predictions = arguments::predictions(predictions)?;
-    let scored = py.detach(|| score_by_language(&dataset, &predictions, rules));
-    let (score, languages) = scored.map_err(|error| match error {
-        mlqa_eval::Error::NoLanguage { .. } => PyValueError::new_err(
-            "norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"",
-        ),
-        error => py_error(error),
-    })?;
-    let result = PyDict::new(py);
-    result.set_item("exact_match", score.exact_match)?;
-    result.set_item("f1", score.f1)?;
-    result.set_item("questions", score.questions)?;
-    result.set_item("unanswered", score.unanswered)?;
-    let shown = |by: &LanguageScores| by.languages.len() > 1 || rules.is_none();
-    if let Some(by) = languages.filter(shown) {
-        add_languages(&result, &by)?;
-    }
-    if per_question {
-        let questions = PyDict::new(py);
-        for one in &score.per_question {
-            questions.set_item(&one.id, entry(py, one)?)?;
-        }
-        result.set_item("per_question", questions)?;
-    }
+    no_answer_threshold: f64,
+    interval: bool,
+    resamples: Option<&Bound<'py, PyAny>>,
+    level: f64,
+    seed: u64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let resampling = resampling(interval, resamples, level, seed)?;
+    let wanted = Wanted { lang, norm, per_question, no_answer_threshold, resampling };
+    let (result, unanswered) = wanted.score(dataset, "dataset", predictions)?;
+    result.set_item("unanswered", unanswered)?;
     Ok(result)
 }
 
-fn add_languages(result: &Bound<'_, PyDict>, by: &LanguageScores) -> PyResult<()> {
-    let py = result.py();
-    let mean = |mean: &MeanScore| entry_of(py, mean.exact_match, mean.f1);
-    result.set_item("mean", mean(&by.mean)?)?;
-    result.set_item("mean_without_en", by.mean_without_en.as_ref().map(mean).transpose()?)?;
-    let languages = PyDict::new(py);
-    for (language, own) in &by.languages {
-        let entry = entry_of(py, own.exact_match, own.f1)?;
-        entry.set_item("questions", own.questions)?;
-        languages.set_item(language.to_string(), entry)?;
+/// Scores as `evaluate`'s metrics `squad` and `squad_v2` do: rows in, a dict of scores out.
+///
+/// `predictions` are rows `{"id": …, "prediction_text": …}`, for `norm="squad2"` with
+/// `no_answer_probability`, or a dict of ids and texts; `references` rows `{"id": …, "answers":
+/// {"text": […], "answer_start": […]}}`, which may have more keys, such as those of a
+/// `datasets.Dataset`. Each reference needs a prediction. Results are those of `score`.
+#[pyfunction]
+#[pyo3(signature = (
+    predictions, references, *, lang=None, norm="mlqa", per_question=false,
+    no_answer_threshold=1.0, interval=false, resamples=None, level=0.95, seed=42
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+pub fn compute<'py>(
+    predictions: &Bound<'py, PyAny>,
+    references: &Bound<'py, PyAny>,
+    lang: Option<&str>,
+    norm: &str,
+    per_question: bool,
+    no_answer_threshold: f64,
+    interval: bool,
+    resamples: Option<&Bound<'py, PyAny>>,
+    level: f64,
+    seed: u64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let resampling = resampling(interval, resamples, level, seed)?;
+    let wanted = Wanted { lang, norm, per_question, no_answer_threshold, resampling };
+    let (result, unanswered) = wanted.score(references, "references", predictions)?;
+    match unanswered.first() {
+        None => Ok(result),
+        Some(id) => Err(refused(&format!("references: question `{id}` has no prediction"))),
     }
-    result.set_item("languages", languages)
 }
 
-fn entry_of(py: Python<'_>, exact_match: f64, f1: f64) -> PyResult<Bound<'_, PyDict>> {
-    let entry = PyDict::new(py);
-    entry.set_item("exact_match", exact_match)?;
-    entry.set_item("f1", f1)?;
-    Ok(entry)
+/// What is to be scored, and how.
+struct Wanted<'a> {
+    lang: Option<&'a str>,
+    norm: &'a str,
+    per_question: bool,
+    no_answer_threshold: f64,
+    resampling: Option<Resampling>,
 }
 
-/// A question's result, as `mlqa-eval score --per-question` writes it.
-fn entry<'py>(py: Python<'py>, one: &QuestionScore) -> PyResult<Bound<'py, PyDict>> {
-    let entry = PyDict::new(py);
-    entry.set_item("exact_match", u8::from(one.exact_match))?;
-    entry.set_item("f1", one.f1)?;
-    entry.set_item("answered", one.answered)?;
-    Ok(entry)
+/// What the result holds, with the keys of `mlqa-eval score`.
+#[derive(Serialize)]
+struct Scores<'a> {
+    exact_match: f64,
+    f1: f64,
+    questions: usize,
+    #[serde(flatten)]
+    intervals: Option<ScoreIntervals>,
+    #[serde(flatten)]
+    languages: Option<LanguageScores>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "by_id")]
+    per_question: Option<&'a [QuestionScore]>,
+}
+
+/// In the order of the file.
+fn by_id<S: Serializer>(all: &Option<&[QuestionScore]>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(all.iter().copied().flatten().map(|one| (&one.id, one)))
+}
+
+impl Wanted<'_> {
+    /// The scores, and the questions without a prediction.
+    fn score<'py>(
+        &self,
+        dataset: &Bound<'py, PyAny>,
+        name: &str,
+        predictions: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyAny>, Vec<String>)> {
+        let py = dataset.py();
+        if self.norm == "squad2" {
+            if self.per_question || self.resampling.is_some() {
+                let rule = "goes with neither per_question nor intervals";
+                return Err(refused(&format!("norm=\"squad2\" {rule}")));
+            }
+            let dataset = questions(dataset, name, false)?;
+            let (predictions, odds) = arguments::predictions(predictions)?;
+            let threshold = self.no_answer_threshold;
+            let score =
+                py.detach(|| score_squad2(&dataset, &predictions, odds.as_ref(), threshold));
+            let score = score.map_err(py_error)?;
+            return Ok((loads(py, &score.official_json())?, score.unanswered));
+        }
+        let rules = rules(py, self.lang, self.norm)?;
+        let dataset = questions(dataset, name, false)?;
+        let (predictions, _) = arguments::predictions(predictions)?;
+        let scored = py.detach(|| {
+            let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
+            let intervals = self.resampling.map(|config| score.intervals(&config)).transpose()?;
+            Ok((score, languages, intervals))
+        });
+        let (score, languages, intervals) = scored.map_err(|error| match error {
+            mlqa_eval::Error::NoLanguage { .. } => no_language(),
+            error => py_error(error),
+        })?;
+        let languages = languages.filter(|by| by.languages.len() > 1 || rules.is_none());
+        let only_english = languages.as_ref().is_some_and(|by| by.mean_without_en.is_none());
+        let per_question = self.per_question.then_some(&*score.per_question);
+        let (exact_match, f1, questions) = (score.exact_match, score.f1, score.questions);
+        let scores = Scores { exact_match, f1, questions, intervals, languages, per_question };
+        let result = plain(py, &scores)?;
+        if only_english {
+            result.set_item("mean_without_en", py.None())?;
+        }
+        Ok((result, score.unanswered))
+    }
 }

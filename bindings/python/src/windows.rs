@@ -2,25 +2,27 @@
 use std::path::PathBuf;
 
 use mlqa_eval::{
-    Candidate, Compatible, Dataset, DecodeConfig, NBest, Purpose, Question, Separator,
-    UnanswerableWindow, Window, WindowConfig, WindowCutter, load_tokenizer,
+    Compatible, Dataset, Purpose, Question, Separator, UnanswerableWindow, Window, WindowConfig,
+    WindowCutter,
 };
-use ndarray::{Array1, Array2, ArrayView1};
-use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike2, PyArrayMethods};
+use ndarray::{Array1, Array2};
+use numpy::{AllowTypeChange, IntoPyArray, PyArray1, PyArray2, PyArrayLike1, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
+use rayon::prelude::*;
 
-use crate::arguments;
+use crate::arguments::{self, refused};
 use crate::py_error;
+use crate::questions::questions;
 
 /// Model inputs: one row for each window, padded at the end to the longest; to `max_length` with
 /// `compatible`, which decoding then follows, too.
 #[pyclass(frozen, module = "mlqa_eval")]
 pub struct Windows {
-    questions: Vec<Question>,
-    windows: Vec<Window>,
-    compatible: Option<Compatible>,
+    pub questions: Vec<Question>,
+    pub windows: Vec<Window>,
+    pub compatible: Option<Compatible>,
     /// Token ids, int64 `[windows, length]`.
     #[pyo3(get)]
     input_ids: Py<PyArray2<i64>>,
@@ -110,6 +112,42 @@ impl Windows {
     fn ids(&self) -> Vec<&str> {
         self.questions.iter().map(|question| question.id.as_str()).collect()
     }
+
+    /// Parts of contexts, as `n_best_arrays` tells them: of each question's context the code points
+    /// from `answer_start` up to `answer_end`. All three are integers `[texts]`.
+    fn texts<'py>(
+        &self,
+        question: Numbers<'py>,
+        answer_start: Numbers<'py>,
+        answer_end: Numbers<'py>,
+    ) -> PyResult<Vec<&str>> {
+        let [question, start, end] =
+            [&question, &answer_start, &answer_end].map(|all| all.as_array());
+        if question.len() != start.len() || start.len() != end.len() {
+            return Err(refused("question, answer_start and answer_end differ in length"));
+        }
+        let text = |((&question, &start), &end): ((&i64, &i64), &i64)| {
+            let context = &*self.questions.get(usize::try_from(question).ok()?)?.context;
+            let count = usize::try_from(end.checked_sub(start)?).ok()?;
+            let rest = context.get(byte(context, usize::try_from(start).ok()?)?..)?;
+            rest.get(..byte(rest, count)?)
+        };
+        let all = question.iter().zip(&start).zip(&end).enumerate();
+        let texts = all.map(|(k, place)| {
+            text(place).ok_or_else(|| {
+                let ((question, start), end) = place;
+                refused(&format!("texts: {k}: question {question} has no text {start} to {end}"))
+            })
+        });
+        texts.collect()
+    }
+}
+
+type Numbers<'py> = PyArrayLike1<'py, i64, AllowTypeChange>;
+
+/// Where a code point begins, or the text ends.
+fn byte(text: &str, at: usize) -> Option<usize> {
+    text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(at)
 }
 
 /// What messages call the questions of saved windows.
@@ -179,29 +217,38 @@ pub fn windows<'py>(
     let config =
         WindowConfig { separator, segment_ids, unanswerable_window, compatible, ..lengths };
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
-    let questions = arguments::dataset(dataset)?.questions;
-    let (windows, pad) = py
-        .detach(|| {
-            let tokenizer = load_tokenizer(tokenizer)?;
-            let cutter = WindowCutter::new(&tokenizer, &config)?;
-            Ok((cutter.windows(&questions, purpose)?, cutter.pad_id()))
-        })
-        .map_err(py_error)?;
-    // run_qa pads every row to the full length, and its decoding looks at padding, too.
-    let longest = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
-    let length = if compatible.is_some() { max_length } else { longest };
-    let rows = |value: fn(&Window, usize) -> i64, padding: u32| {
-        py.detach(|| padded(&windows, length, value, padding)).into_pyarray(py).unbind()
-    };
+    let questions = questions(dataset, "dataset", true)?.questions;
+    let made = py.detach(|| -> Result<_, mlqa_eval::Error> {
+        let cutter = WindowCutter::with(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
+        let windows = cutter.windows(&questions, purpose)?;
+        // run_qa pads every row to the full length, and its decoding looks at padding, too.
+        let longest = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+        let length = if compatible.is_some() { max_length } else { longest };
+        let pad = cutter.pad_id();
+        let ids = padded(&windows, length, |window, row| {
+            row.fill(pad.into());
+            row.iter_mut().zip(&window.input_ids).for_each(|(to, &id)| *to = id.into());
+        });
+        let mask = padded(&windows, length, |window, row| {
+            row.iter_mut().zip(&window.input_ids).for_each(|(to, _)| *to = 1);
+        });
+        // Zeros that nothing touches take no memory.
+        let types = padded(&windows, length, |window, row| {
+            let ones = row.iter_mut().zip(&window.token_type_ids).filter(|(_, of)| **of != 0);
+            ones.for_each(|(to, &of)| *to = of.into());
+        });
+        Ok((windows, ids, mask, types))
+    });
+    let (windows, ids, mask, types) = made.map_err(py_error)?;
     let positions = |of: fn(&Window) -> Option<usize>| {
         let all: Option<Array1<i64>> = windows.iter().map(|one| of(one).map(index)).collect();
         all.filter(|_| train).map(|all| all.into_pyarray(py).unbind())
     };
     let question: Array1<i64> = windows.iter().map(|window| index(window.question)).collect();
     Ok(Windows {
-        input_ids: rows(|window, k| window.input_ids.get(k).map_or(0, |&id| id.into()), pad),
-        attention_mask: rows(|_, _| 1, 0),
-        token_type_ids: rows(|one, k| one.token_type_ids.get(k).map_or(0, |&id| id.into()), 0),
+        input_ids: ids.into_pyarray(py).unbind(),
+        attention_mask: mask.into_pyarray(py).unbind(),
+        token_type_ids: types.into_pyarray(py).unbind(),
         question: question.into_pyarray(py).unbind(),
         start_positions: positions(|window| window.start_position),
         end_positions: positions(|window| window.end_position),
@@ -217,110 +264,20 @@ fn not_one_of(name: &str, value: &str, rule: &str) -> PyErr {
     PyValueError::new_err(format!("{name}={value:?}: must be {rule}"))
 }
 
-/// A matrix of `length` columns with `value` of each window's tokens, and `padding` after them.
+/// A row of `length` values for each window, zeros but for what `fill` writes.
 fn padded(
     windows: &[Window],
     length: usize,
-    value: fn(&Window, usize) -> i64,
-    padding: u32,
+    fill: impl Fn(&Window, &mut [i64]) + Sync,
 ) -> Array2<i64> {
-    Array2::from_shape_fn((windows.len(), length), |(row, column)| {
-        let window = windows.get(row).filter(|window| column < window.input_ids.len());
-        window.map_or(padding.into(), |window| value(window, column))
-    })
+    let mut rows = Array2::zeros((windows.len(), length));
+    if let Some(all) = rows.as_slice_mut().filter(|all| !all.is_empty()) {
+        all.par_chunks_mut(length).zip(windows).for_each(|(row, window)| fill(window, row));
+    }
+    rows
 }
 
 /// Numbers of tokens and questions are far below 2⁶³.
-fn index(value: usize) -> i64 {
+pub fn index(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// The best answer to each question, `{id: answer}`, as `score` takes it.
-///
-/// Logits are `[windows, length]`, float32 or what numpy turns into it; rows may be longer than
-/// `input_ids`. Nothing else may write to them meanwhile.
-#[pyfunction]
-#[pyo3(signature = (
-    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
-))]
-pub fn decode<'py>(
-    py: Python<'py>,
-    windows: &Windows,
-    start_logits: Logits<'py>,
-    end_logits: Logits<'py>,
-    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
-    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
-    allow_null: Option<f32>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
-    let config = DecodeConfig { allow_null, compatible: windows.compatible, ..lengths };
-    let answers = PyDict::new(py);
-    for one in &best(py, windows, &start_logits, &end_logits, &config)? {
-        answers.set_item(&one.id, one.answer())?;
-    }
-    Ok(answers)
-}
-
-/// The best answers to each question, with the keys that the crate's `write_n_best` has.
-///
-/// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; arguments as for `decode`.
-#[pyfunction]
-#[pyo3(signature = (
-    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
-))]
-pub fn n_best<'py>(
-    py: Python<'py>,
-    windows: &Windows,
-    start_logits: Logits<'py>,
-    end_logits: Logits<'py>,
-    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
-    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
-    allow_null: Option<f32>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let lengths = DecodeConfig { n_best, max_answer_length, ..DecodeConfig::default() };
-    let config = DecodeConfig { allow_null, compatible: windows.compatible, ..lengths };
-    let lists = PyDict::new(py);
-    for one in &best(py, windows, &start_logits, &end_logits, &config)? {
-        let entry = PyDict::new(py);
-        let candidates = one.candidates.iter().map(|candidate| entry_of(py, candidate));
-        entry.set_item("candidates", candidates.collect::<PyResult<Vec<_>>>()?)?;
-        entry.set_item("null_score", one.null_score)?;
-        entry.set_item("null", one.null)?;
-        lists.set_item(&one.id, entry)?;
-    }
-    Ok(lists)
-}
-
-type Logits<'py> = PyArrayLike2<'py, f32, AllowTypeChange>;
-
-/// Decodes without the interpreter's lock.
-fn best(
-    py: Python<'_>,
-    windows: &Windows,
-    start_logits: &Logits<'_>,
-    end_logits: &Logits<'_>,
-    config: &DecodeConfig,
-) -> PyResult<Vec<NBest>> {
-    let [start, end] = [start_logits, end_logits].map(|logits| logits.as_array());
-    let Windows { questions, windows, .. } = windows;
-    py.detach(|| {
-        let start: Vec<ArrayView1<'_, f32>> = start.rows().into_iter().collect();
-        let end: Vec<ArrayView1<'_, f32>> = end.rows().into_iter().collect();
-        mlqa_eval::decode(questions, windows, &start, &end, config)
-    })
-    .map_err(py_error)
-}
-
-fn entry_of<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py, PyDict>> {
-    let entry = PyDict::new(py);
-    entry.set_item("text", &candidate.text)?;
-    entry.set_item("score", candidate.score)?;
-    entry.set_item("probability", candidate.probability)?;
-    entry.set_item("start_logit", candidate.start_logit)?;
-    entry.set_item("end_logit", candidate.end_logit)?;
-    entry.set_item("window", candidate.window)?;
-    entry.set_item("start", candidate.start)?;
-    entry.set_item("end", candidate.end)?;
-    entry.set_item("answer_start", candidate.answer_start)?;
-    Ok(entry)
 }

@@ -82,8 +82,13 @@ def test_what_the_command_line_notes_is_a_warning(fixtures, tmp_path):
     ({"q\n1": float("nan")}, r"question `q\n1`: expected its answer, a str, got float"),
     ({"q1": "\ud800"}, "question `q1`"),
     ({3: "a"}, "predictions: 3: expected a question's id, a str"),
-    ([{"id": "q7", "prediction_text": "a"}], "got list, the first for question `q7`"),
-    ([], "got list"),
+    ([{"id": "q7"}], "row 1: question `q7`: missing field `prediction_text`"),
+    ([{"id": "q7", "prediction_text": 1}], "question `q7`: `prediction_text`: expected a str, got int"),
+    ([{"id": "q7", "prediction_text": "a"}] * 2, "row 2: question `q7` has two predictions"),
+    ([{"prediction_text": "a"}], "row 1: missing field `id`"),
+    ([{"id": "q7", "prediction_text": "", "no_answer_probability": "x"}],
+     "question `q7`: `no_answer_probability`: expected a number, got str"),
+    (["a"], "row 1: expected a mapping, got str"),
     (3, "got int"),
     (None, "got NoneType"),
 ])
@@ -106,20 +111,48 @@ def nested(depth):
     return data
 
 
+def row(**more):
+    answers = {"text": ["a"], "answer_start": [0]}
+    return {"id": "q", "question": "?", "context": "a", "answers": answers, **more}
+
+
 @pytest.mark.parametrize("given, words", [
-    (loaded(odds=float("nan")), "dataset: data[0].paragraphs[0].qas[0].odds: nan"),
-    (loaded(odds=(1, float("inf"))), "qas[0].odds[1]: inf"),
-    (loaded(question="\udc00"), "qas[0].question: half of a surrogate pair"),
-    (loaded(array=np.zeros(2)), "qas[0].array: ndarray"),
-    (nested(100_000), "more than 127 levels"),
-    (loaded(answers=None), "invalid type: null"),
-    ({"data": [{"id": "q", "context": "a", "question": "?"}]}, "row 1: missing field `answers`"),
-    (3, "dataset: expected a file or what json.load makes of one, got int"),
+    (loaded(question="\udc00"), "data[0]: paragraphs[0].qas[0]: question `q`: `question`: half of a"),
+    (loaded(answers=3), "question `q`: `answers`: expected lists `text` and `answer_start`, or a list"),
+    (loaded(answers=[{"text": "a"}]), "question `q`: `answers`: missing field `answer_start`"),
+    (loaded(answers=["a"]), "question `q`: `answers`: expected a mapping, got str"),
+    (loaded(id=None), "data[0]: paragraphs[0].qas[0]: missing field `id`"),
+    (nested(100_000), "row 1: expected a mapping, got list"),
+    ({"data": [{"id": "q", "context": "a", "question": "?"}]},
+     "row 1: question `q`: missing field `answers`"),
+    ({"data": 3}, "expected a file, what json.load makes of one, or rows, got int"),
+    ({"q": "a"}, "expected a file, what json.load makes of one, or rows, got dict"),
+    ([row(), row(id=3, answers={"text": ["a"], "answer_start": []})],
+     "row 2: question `3`: `answers`: 1 in `text`, 0 in `answer_start`"),
+    ([row(answers={"text": ["a"], "answer_start": [-1]})],
+     "question `q`: `answers`: expected a number of code points, got -1"),
+    ([row(answers={"text": "a", "answer_start": [0]})], "question `q`: `answers`: expected lists"),
+    ([row(context=b"a")], "row 1: question `q`: `context`: expected a str, got bytes"),
+    ([row(), row()], "question id `q` occurs twice"),
+    ([{"passage": "a b", "question": "?", "answer": {"text": "b", "start": 1, "end": 2}}],
+     "row 1: `answer`: `b` does not stand from code point 1 to 2"),
+    (3, "expected a file, what json.load makes of one, or rows, got int"),
 ])
 def test_data_of_another_form_is_named(given, words):
     with pytest.raises(ValueError) as raised:
         mlqa_eval.score(given, {}, "de")
-    assert words in str(raised.value) and "\n" not in str(raised.value)
+    message = str(raised.value)
+    assert words in message and message.startswith("dataset: ") and "\n" not in message
+
+
+def test_what_is_not_read_may_be_anything():
+    expected = mlqa_eval.score([row()], {"q": "a"}, "de")
+    assert expected["f1"] == 100
+    for odd in (float("nan"), np.zeros(2), object(), "\udc00"):
+        assert mlqa_eval.score([row(odd=odd)], {"q": "a"}, "de") == expected
+        assert mlqa_eval.score(loaded(odd=odd), {"q": "a"}, "de") == expected
+    with pytest.raises(ZeroDivisionError):
+        mlqa_eval.score((row(k=1 / k) for k in (1, 0)), {"q": "a"}, "de")
 
 
 def test_data_in_itself_is_refused():
@@ -136,6 +169,7 @@ def test_rows_are_questions_in_a_file_and_loaded(fixtures):
     result = mlqa_eval.score(folder / "questions.jsonl", predictions, "en")
     assert result["questions"] == len(rows)
     assert mlqa_eval.score(rows, predictions, "en") == result
+    assert mlqa_eval.score(iter(rows), predictions, "en") == result
 
 
 def test_upper_case_is_no_other_language(fixtures):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 PAD = 1  # of the fixture's tokenizer
+LENGTHS = {"max_question_length": 24}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,87 @@ def test_the_best_of_n_is_the_answer(trained):
             assert candidate["score"] == np.float32(
                 start[row, candidate["start"]] + end[row, candidate["end"]]
             )
+
+
+@pytest.mark.parametrize("options", [{}, {"compatible": "run_qa", "max_length": 160}])
+@pytest.mark.parametrize("allow_null", [None, 0.5])
+def test_arrays_hold_what_lists_do(dataset, tokenizer, options, allow_null):
+    inputs = mlqa_eval.windows(dataset, tokenizer, **{"max_length": 64, "doc_stride": 16, **LENGTHS, **options})
+    random = np.random.default_rng(1)
+    logits = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
+    given = {"n_best": 7, "allow_null": allow_null}
+    lists = mlqa_eval.n_best(inputs, *logits, **given)
+    candidates, questions = mlqa_eval.n_best_arrays(inputs, *logits, **given)
+    assert {len(own) for own in candidates.values()} == {questions["last"][-1]}
+    places = (candidates[key] for key in ("question", "answer_start", "answer_end"))
+    texts = inputs.texts(*places)
+    for k, (id, one) in enumerate(lists.items()):
+        assert id == inputs.ids[k] and one["null"] == questions["null"][k]
+        assert one["null_score"] == questions["null_score"][k]
+        first, last = questions["first"][k], questions["last"][k]
+        assert last - first == len(one["candidates"])
+        for at, candidate in zip(range(first, last), one["candidates"]):
+            assert candidates["question"][at] == k
+            text = candidate.pop("text")
+            assert texts[at] == ("" if candidate["end"] == 0 else text)
+            assert {key: candidates[key][at] for key in candidate} == candidate
+    types = {key: str(own.dtype) for key, own in {**candidates, **questions}.items()}
+    floats = ("score", "start_logit", "end_logit", "null_score")
+    assert {key for key, kind in types.items() if kind == "float32"} == set(floats)
+    assert types["probability"] == "float64" and types["null"] == "bool"
+    assert {kind for key, kind in types.items() if key not in (*floats, "probability", "null")} == {"int64"}
+    # The answers alone are chosen in another way.
+    assert mlqa_eval.decode(inputs, *logits, **given) == {
+        id: "" if one["null"] else next((text for text in texts[first:last] if text), "empty")
+        for (id, one), first, last in zip(lists.items(), questions["first"], questions["last"])
+    }
+
+
+def test_texts_are_parts_of_contexts(tokenizer):
+    rows = [{"id": "a", "question": "?", "context": "Ein Haus 家 屋", "answers": []}]
+    inputs = mlqa_eval.windows(rows, tokenizer)
+    assert inputs.texts([0, 0, 0], [4, 9, 0], [8, 12, 0]) == ["Haus", "家 屋", ""]
+    for place in ([1], [0], [1]), ([0], [11], [13]), ([0], [3], [2]), ([-1], [0], [1]):
+        with pytest.raises(ValueError, match="has no text"):
+            inputs.texts(*place)
+    with pytest.raises(ValueError, match="differ in length"):
+        inputs.texts([0], [0, 1], [1])
+
+
+def test_rows_are_questions(dataset, tokenizer):
+    data = json.loads(dataset.read_text(encoding="utf-8"))
+    rows = [
+        {**qa, "context": paragraph["context"], "title": article["title"]}
+        for article in data["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]
+    ]
+    expected = mlqa_eval.windows(dataset, tokenizer)
+    for given in (data, rows, iter(rows)):
+        inputs = mlqa_eval.windows(given, tokenizer)
+        assert inputs.ids == expected.ids and (inputs.input_ids == expected.input_ids).all()
+    for lacking in ("context", "question"):
+        row = {key: own for key, own in rows[0].items() if key != lacking}
+        with pytest.raises(ValueError, match=f"question `{row['id']}`: missing field `{lacking}`"):
+            mlqa_eval.windows([row], tokenizer)
+    moved = {**rows[0], "answers": [{"text": rows[0]["context"][3:9], "answer_start": 4}]}
+    with pytest.raises(ValueError, match=f"question `{moved['id']}`: answer_start 4 should hold"):
+        mlqa_eval.windows([moved], tokenizer, train=True)
+
+
+def test_another_tokenizer_in_the_same_file_is_seen(dataset, tokenizer, tmp_path):
+    other = tmp_path / "tokenizer.json"
+    text = tokenizer.read_text(encoding="utf-8")
+    other.write_text(text, encoding="utf-8")
+    first = mlqa_eval.windows(dataset, tmp_path)
+    assert (mlqa_eval.windows(dataset, other).input_ids == first.input_ids).all()
+    given = json.loads(text)
+    vocabulary = given["model"]["vocab"]
+    vocabulary[10], vocabulary[11] = vocabulary[11], vocabulary[10]
+    other.write_text(json.dumps(given, ensure_ascii=False), encoding="utf-8")
+    second = mlqa_eval.windows(dataset, tmp_path)
+    assert not (second.input_ids == first.input_ids).all()
+    other.write_text("{}")
+    with pytest.raises(ValueError, match="tokenizer.json"):
+        mlqa_eval.windows(dataset, tmp_path)
 
 
 def test_other_floats_and_orders_are_taken(trained):

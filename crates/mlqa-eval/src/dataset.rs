@@ -147,7 +147,19 @@ impl Dataset {
             return Self::from_squad(squad::File::parse(text, path)?, path);
         };
         let all = questions.to_questions();
-        let dataset = Self { path: path.to_path_buf(), version: questions.version, questions: all };
+        Self::new(path, questions.version, all)
+    }
+
+    /// Of questions that are in memory; `path` is their name in messages.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateQuestion`].
+    pub fn new(
+        path: impl AsRef<Path>,
+        version: Option<String>,
+        questions: Vec<Question>,
+    ) -> Result<Self, Error> {
+        let dataset = Self { path: path.as_ref().to_path_buf(), version, questions };
         dataset.check_ids()?;
         Ok(dataset)
     }
@@ -169,10 +181,7 @@ impl Dataset {
                 }));
             }
         }
-        let path = path.as_ref().to_path_buf();
-        let dataset = Self { path, version: file.version, questions };
-        dataset.check_ids()?;
-        Ok(dataset)
+        Self::new(path, file.version, questions)
     }
 
     /// The questions of each article: neighbours of one title, in file order.

@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::{Error, Language, LanguageError};
+use crate::{Error, Language, LanguageError, TableOrder};
 
 /// `{split}-context-{context}-question-{question}.json`, as `test-context-en-question-de.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,32 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
     let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     let same = files.filter(|file| file.eq_ignore_ascii_case(name)).min();
     same.map_or(path, |file| folder.join(file))
+}
+
+/// The question files of a folder whose names begin with `split`, contexts and then questions in
+/// [`TableOrder`].
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::NothingFound`] if there is none; [`Error::Content`] if two names
+/// differ in case alone.
+pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
+    let failed = |source| Error::Read { path: folder.to_path_buf(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let file = entry.map_err(failed)?.file_name();
+        let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
+        names.extend(name.filter(|name| name.split == split));
+    }
+    names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
+    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+        let message = format!("{twice} is there twice, in upper and in lower case; remove one");
+        return Err(Error::Content { path: folder.to_path_buf(), message });
+    }
+    if names.is_empty() {
+        let what = format!("{split}-context-…-question-….json");
+        return Err(Error::NothingFound { what, path: folder.to_path_buf() });
+    }
+    Ok(names)
 }
 
 impl fmt::Display for DatasetName {

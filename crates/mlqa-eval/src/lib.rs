@@ -32,6 +32,7 @@ mod question_sources;
 mod questions;
 mod report;
 mod rows;
+mod runs;
 mod score_files;
 mod set_summary;
 mod set_tables;
@@ -53,20 +54,21 @@ pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_languag
 pub use check::{FileCheck, Finding, FindingKind, check_file};
 pub use compare::{Compared, compare, compared_markdown};
 pub use dataset::{Answer, Dataset, Question, pair};
-pub use dataset_name::{DatasetName, language_file};
+pub use dataset_name::{DatasetName, dataset_names, language_file};
 pub use error::Error;
 pub use evidence::{Interval, PairedTest, Resampling, bootstrap, holm, paired_test};
 pub use files::{json_bytes, read_json, write_together};
 pub use language::{Language, LanguageError};
 pub use languages::{MLQA_LANGUAGES, TableOrder};
 pub use matrix::{Average, Cell, Matrix};
-pub use metric::{QuestionScore, Score, score};
+pub use metric::{QuestionScore, Score, ScoreIntervals, score};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};
 pub use normalize::Normalization;
 pub use predictions::Predictions;
 pub use question_sources::{QuestionSource, QuestionSources};
 pub use report::{Metric, TABLE_ONE_LANGUAGES, table_one};
 pub use results::{AVERAGE, Spread};
+pub use runs::{RunDifference, compare_runs};
 pub use score_files::{ScoredFile, score_files, score_files_in_total};
 pub use set_summary::{FileScore, SetScores, SetSummary};
 pub use set_tables::set_tables;
@@ -75,5 +77,6 @@ pub use top_k::{TopKUnique, top_k_exact_match};
 #[cfg(feature = "windows")]
 pub use windows::{
     Compatible, Coverage, CoverageConfig, DecodeConfig, Purpose, Separator, UnanswerableWindow,
-    Window, WindowConfig, WindowCounts, WindowCutter, coverage, decode, load_tokenizer, windows,
+    Window, WindowConfig, WindowCounts, WindowCutter, WindowTokenizer, coverage, decode,
+    decode_answers, load_tokenizer, windows,
 };

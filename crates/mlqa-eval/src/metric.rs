@@ -9,7 +9,7 @@ use crate::by_language::steps_of;
 use crate::files::write_json;
 use crate::normalize::Steps;
 use crate::token_buffer::TokenBuffer;
-use crate::{Dataset, Error, Normalization, Predictions};
+use crate::{Dataset, Error, Interval, Normalization, Predictions, Resampling, bootstrap};
 
 /// One question's result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,7 +42,34 @@ pub struct Score {
     pub per_question: Vec<QuestionScore>,
 }
 
+/// Bootstrap intervals of a score, in percent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ScoreIntervals {
+    /// [`Resampling::level`].
+    pub level: f64,
+    /// Lower and upper end of exact match.
+    pub exact_match_interval: [f64; 2],
+    /// Those of F1.
+    pub f1_interval: [f64; 2],
+}
+
 impl Score {
+    /// How sure the scores are: [`bootstrap`] over [`Score::per_question`].
+    ///
+    /// # Errors
+    /// As [`bootstrap`].
+    pub fn intervals(&self, config: &Resampling) -> Result<ScoreIntervals, Error> {
+        let interval = |value: fn(&QuestionScore) -> f64| {
+            bootstrap(&self.per_question.iter().map(value).collect::<Vec<_>>(), config)
+                .map(|Interval { low, high, .. }| [low, high])
+        };
+        Ok(ScoreIntervals {
+            level: config.level,
+            exact_match_interval: interval(|one| f64::from(u8::from(one.exact_match)) * 100.0)?,
+            f1_interval: interval(|one| one.f1 * 100.0)?,
+        })
+    }
+
     /// The score of questions from the result of each.
     pub fn of(per_question: Vec<QuestionScore>) -> Self {
         let (exact_match, f1, questions) = percent(&per_question);

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Coverage, CoverageConfig, Dataset, DatasetName, Error, Language, TableOrder, coverage,
-    language_file, load_tokenizer,
+    dataset_names, language_file, load_tokenizer,
 };
 
-use super::matrix::names;
 use super::{Stop, json, print};
 
 /// Print the share of the questions' tokens that a text has shown.
@@ -77,7 +76,7 @@ fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
         let text = language_file(&args.text, &format!("triples.{}.txt", name.question));
         text.exists().then_some((name, text))
     };
-    let names = names(&args.questions, &args.split)?.into_iter().filter(of_context);
+    let names = dataset_names(&args.questions, &args.split)?.into_iter().filter(of_context);
     let pairs: Vec<_> = names.filter_map(with_text).collect();
     if pairs.is_empty() {
         let files = format!("{}-context-{}-question-….json", args.split, args.context);

@@ -1,9 +1,7 @@
 //! `mlqa-eval matrix`: every pair of languages at once.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::{
-    Cell, Dataset, DatasetName, Error, Matrix, Predictions, TableOrder, language_file, score,
-};
+use crate::{Cell, Dataset, Error, Matrix, Predictions, dataset_names, language_file, score};
 use whole_file::cli::progress;
 
 use super::score::NormArg;
@@ -42,7 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    let names = names(&args.data, &args.split)?;
+    let names = dataset_names(&args.data, &args.split)?;
     let bar = progress(names.len(), "");
     let mut matrix = Matrix::new(&args.title);
     for name in &names {
@@ -64,24 +62,4 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
     matrix.write(&args.out)?;
     print(&matrix.to_markdown())
-}
-
-pub fn names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Stop> {
-    let failed = |source| Error::Read { path: folder.to_path_buf(), source };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let file = entry.map_err(failed)?.file_name();
-        let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
-        names.extend(name.filter(|name| name.split == split));
-    }
-    names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
-    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
-        let message = format!("{twice} is there twice, in upper and in lower case; remove one");
-        return Err(Error::Content { path: folder.to_path_buf(), message }.into());
-    }
-    if names.is_empty() {
-        let what = format!("{split}-context-…-question-….json");
-        return Err(Error::NothingFound { what, path: folder.to_path_buf() }.into());
-    }
-    Ok(names)
 }

@@ -2,14 +2,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Dataset, Error, PairedTest, Predictions, QuestionScore, Resampling, Spread, holm,
-    language_file, paired_test, score,
+    Dataset, Error, Predictions, RunDifference, Spread, compare_runs, dataset_names, language_file,
 };
 use results::Table;
-use serde::Serialize;
 
 use super::Stop;
-use super::matrix::names;
 use super::score::{NormArg, ResamplingArgs};
 
 /// Two runs and the questions that they answer.
@@ -36,38 +33,14 @@ pub struct RunsArgs {
     resampling: ResamplingArgs,
 }
 
-/// One metric of one question file, in percent.
-#[derive(Serialize)]
-pub struct Row {
-    data: String,
-    metric: &'static str,
-    questions: usize,
-    baseline: f64,
-    baseline_sd: Option<f64>,
-    predictions: f64,
-    predictions_sd: Option<f64>,
-    difference: f64,
-    low: f64,
-    high: f64,
-    p_randomisation: f64,
-    p_bootstrap: f64,
-    p_holm: f64,
-}
-
-/// A metric of one question, in percent.
-type Value = fn(&QuestionScore) -> f64;
-
-const METRICS: [(&str, Value); 2] =
-    [("f1", |one| 100.0 * one.f1), ("em", |one| 100.0 * f64::from(u8::from(one.exact_match)))];
-
 impl RunsArgs {
     /// Compares every question file that both runs have predictions for.
-    pub fn compare(&self) -> Result<Vec<Row>, Stop> {
+    pub fn compare(&self) -> Result<Vec<RunDifference>, Stop> {
         let data = self.data.as_deref().unwrap_or(Path::new("-"));
         let config = self.resampling.config();
         let mut rows = Vec::new();
         if data.is_dir() {
-            for name in names(data, &self.split)? {
+            for name in dataset_names(data, &self.split)? {
                 let file = name.to_string();
                 let of = |run: &[PathBuf]| -> Vec<PathBuf> {
                     run.iter().map(|folder| language_file(folder, &file)).collect()
@@ -77,13 +50,9 @@ impl RunsArgs {
                     let rules = self.norm.rules(name.context);
                     let dataset = Dataset::read(language_file(data, &file))?;
                     let label = format!("context {}, question {}", name.context, name.question);
-                    rows.extend(compare(
-                        &label,
-                        &dataset,
-                        rules,
-                        [&baseline, &predictions],
-                        config,
-                    )?);
+                    let runs = [read(&baseline)?, read(&predictions)?];
+                    let runs = [&runs[0][..], &runs[1]];
+                    rows.extend(compare_runs(&label, &dataset, runs, rules, &config)?);
                 }
             }
             if rows.is_empty() {
@@ -93,69 +62,22 @@ impl RunsArgs {
         } else {
             let rules = self.norm.rules_for(self.language.as_deref())?;
             let (dataset, label) = (Dataset::read(data)?, data.display().to_string());
-            let runs = [&self.baseline[..], &self.predictions[..]];
-            rows.extend(compare(&label, &dataset, rules, runs, config)?);
+            let runs = [read(&self.baseline)?, read(&self.predictions)?];
+            let runs = [&runs[0][..], &runs[1]];
+            rows.extend(compare_runs(&label, &dataset, runs, rules, &config)?);
         }
-        for (metric, _) in METRICS {
-            let mut own: Vec<&mut Row> =
-                rows.iter_mut().filter(|row| row.metric == metric).collect();
-            let p: Vec<f64> = own.iter().map(|row| row.p_randomisation).collect();
-            own.iter_mut().zip(holm(&p)).for_each(|(row, p)| row.p_holm = p);
-        }
+        RunDifference::correct(&mut rows);
         Ok(rows)
     }
 }
 
-/// A row for each metric.
-fn compare(
-    data: &str,
-    dataset: &Dataset,
-    rules: crate::Normalization,
-    runs: [&[PathBuf]; 2],
-    config: Resampling,
-) -> Result<Vec<Row>, Stop> {
-    dataset.check_scorable()?;
-    let scores = |paths: &[PathBuf]| -> Result<Vec<Vec<QuestionScore>>, Error> {
-        let seed = |path| Ok(score(dataset, &Predictions::read(path)?, rules)?.per_question);
-        paths.iter().map(seed).collect()
-    };
-    let [first, second] = [scores(runs[0])?, scores(runs[1])?];
-    let mut rows = Vec::new();
-    for (metric, value) in METRICS {
-        // The mean of each question over seeds, and of each seed over questions.
-        let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
-            let of =
-                |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;
-            (0..dataset.questions.len()).map(of).collect()
-        };
-        let by_seed = |seeds: &[Vec<QuestionScore>]| {
-            Spread::of(seeds.iter().map(|seed| Spread::of(seed.iter().map(value)).mean))
-        };
-        let pairs: Vec<(f64, f64)> =
-            by_question(&first).into_iter().zip(by_question(&second)).collect();
-        let PairedTest { difference, p_randomisation, p_bootstrap } = paired_test(&pairs, &config)?;
-        let [baseline, predictions] = [by_seed(&first), by_seed(&second)];
-        rows.push(Row {
-            data: data.to_owned(),
-            metric,
-            questions: pairs.len(),
-            baseline: baseline.mean,
-            baseline_sd: baseline.sd,
-            predictions: predictions.mean,
-            predictions_sd: predictions.sd,
-            difference: difference.mean,
-            low: difference.low,
-            high: difference.high,
-            p_randomisation,
-            p_bootstrap,
-            p_holm: p_randomisation,
-        });
-    }
-    Ok(rows)
+/// The predictions of a run, seed by seed.
+fn read(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
+    seeds.iter().map(Predictions::read).collect()
 }
 
 /// The rows as a table.
-pub fn markdown(rows: &[Row]) -> String {
+pub fn markdown(rows: &[RunDifference]) -> String {
     let columns = ["metric", "questions", "baseline", "predictions", "difference", "interval"];
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("data", columns.into_iter().chain(p)).with_text(&["metric"]);

@@ -2,9 +2,9 @@
 use std::path::PathBuf;
 
 use crate::{
-    Dataset, Error, Interval, Language, LanguageScores, MLQA_LANGUAGES, Normalization, NullOdds,
-    Predictions, QuestionScore, Resampling, Score, ScoredFile, bootstrap, score_by_language,
-    score_files, score_files_in_total, score_squad2,
+    Dataset, Error, Language, LanguageScores, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
+    Resampling, ScoreIntervals, ScoredFile, score_by_language, score_files, score_files_in_total,
+    score_squad2,
 };
 use clap::ValueEnum;
 
@@ -187,7 +187,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if !args.intervals && languages.is_none() {
         return print(&format!("{}\n", score.official_json()));
     }
-    let intervals = args.intervals.then(|| Intervals::of(&score, &args.resampling.config()));
+    let intervals = args.intervals.then(|| score.intervals(&args.resampling.config()));
     let (exact_match, f1, questions) = (score.exact_match, score.f1, score.questions);
     let intervals = intervals.transpose()?;
     print(&json(&Scores { exact_match, f1, questions, intervals, languages })?)
@@ -200,33 +200,9 @@ struct Scores {
     f1: f64,
     questions: usize,
     #[serde(flatten)]
-    intervals: Option<Intervals>,
+    intervals: Option<ScoreIntervals>,
     #[serde(flatten)]
     languages: Option<LanguageScores>,
-}
-
-#[derive(serde::Serialize)]
-struct Intervals {
-    level: f64,
-    exact_match_interval: [f64; 2],
-    f1_interval: [f64; 2],
-}
-
-impl Intervals {
-    fn of(score: &Score, config: &Resampling) -> Result<Self, Error> {
-        let interval = |value: fn(&QuestionScore) -> f64| {
-            bootstrap(&score.per_question.iter().map(value).collect::<Vec<_>>(), config).map(ends)
-        };
-        Ok(Self {
-            level: config.level,
-            exact_match_interval: interval(|one| f64::from(u8::from(one.exact_match)) * 100.0)?,
-            f1_interval: interval(|one| one.f1 * 100.0)?,
-        })
-    }
-}
-
-fn ends(interval: Interval) -> [f64; 2] {
-    [interval.low, interval.high]
 }
 
 fn squad2(args: &Args) -> Result<(), Stop> {

@@ -1,5 +1,4 @@
 //! Windows and decoding as another program has them, so that its numbers can be reproduced.
-use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
 
 use super::decode::{ByteIndex, Row, Span, pairs, softmax};
@@ -34,11 +33,13 @@ pub enum Compatible {
     RunQa,
 }
 
-/// The answers to one question, as `postprocess_qa_predictions` has them.
+/// The answers to one question, as `postprocess_qa_predictions` has them; of fewer than
+/// `n_best` only the one that is taken is sure to be there.
 pub(crate) fn run_qa_answers(
     question: &Question,
     rows: &[Row<'_>],
     config: &DecodeConfig,
+    kept: usize,
 ) -> Result<NBest, Error> {
     let mut spans = Vec::new();
     let mut null: Option<Span> = None;
@@ -55,42 +56,52 @@ pub(crate) fn run_qa_answers(
     let null_score = null.as_ref().map(Span::score);
     let lowest = null.filter(|_| config.allow_null.is_some());
     spans.extend(lowest);
-    keep_best(&mut spans, config.n_best);
+    let of = |candidates: Vec<Candidate>| {
+        let null = says_nothing(&candidates, null_score, config);
+        NBest { id: question.id.clone(), candidates, null_score, null }
+    };
+    let bytes = ByteIndex::new(&question.context, kept);
+    let candidate = |span: &Span| {
+        let (from, to) = span.offsets(rows).unwrap_or((0, 0));
+        span.candidate(rows, bytes.slice(&question.context, from, to), from)
+    };
+    if kept < config.n_best
+        && let Some(first) = keep_best(&spans, 1).first().map(candidate)
+        && !first.text.is_empty()
+    {
+        return Ok(of(vec![first]));
+    }
+    let mut spans = keep_best(&spans, config.n_best);
     let says_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
     if !spans.iter().any(says_null) {
         spans.extend(lowest);
     }
-    let candidates = candidates(question, rows, &spans);
-    let null = says_nothing(&candidates, null_score, config);
-    Ok(NBest { id: question.id.clone(), candidates, null_score, null })
+    let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
+    add_empty(&mut candidates, rows);
+    softmax(&mut candidates);
+    Ok(of(candidates))
 }
 
 /// The `n` highest scores, the highest first; of equals the pair that was made first, as Python's
 /// stable sort has it.
-fn keep_best(spans: &mut Vec<Span>, n: usize) {
-    let scores = spans.iter().map(Span::score).enumerate();
-    let best = highest(scores, n, |later, earlier| later > earlier);
-    *spans = best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect();
+fn keep_best(spans: &[Span], n: usize) -> Vec<Span> {
+    let scores: Vec<f32> = spans.iter().map(Span::score).collect();
+    let best = highest(&scores, n, |later, earlier| later > earlier);
+    best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect()
 }
 
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
     // Of equals the last comes first.
-    let best = |logits: &ArrayView1<'_, f32>| {
-        let values = logits.iter().copied().enumerate();
-        let mut best = highest(values, config.n_best, |later, earlier| later >= earlier);
+    let best = |logits: &[f32]| {
+        let mut best = highest(logits, config.n_best, |later, earlier| later >= earlier);
         best.retain(|&(at, _)| row.offsets(at).is_some());
         best
     };
     spans.extend(pairs(k, &best(&row.start), &best(&row.end), config.max_answer_length));
 }
 
-fn candidates(question: &Question, rows: &[Row<'_>], spans: &[Span]) -> Vec<Candidate> {
-    let bytes = ByteIndex::new(&question.context);
-    let candidate = |span: &Span| {
-        let (from, to) = span.offsets(rows).unwrap_or((0, 0));
-        span.candidate(rows, bytes.slice(&question.context, from, to), from)
-    };
-    let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
+/// `empty` where there is no other answer.
+fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     let nothing = match candidates.as_slice() {
         [] => true,
         [only] => only.text.is_empty(),
@@ -100,8 +111,6 @@ fn candidates(question: &Question, rows: &[Row<'_>], spans: &[Span]) -> Vec<Cand
         let window = rows.first().map_or(0, |row| row.index);
         candidates.insert(0, Candidate { text: "empty".into(), window, ..Candidate::default() });
     }
-    softmax(&mut candidates);
-    candidates
 }
 
 /// Whether the answer is "": by the threshold, or without one because the first span has no text.

@@ -1,4 +1,6 @@
 //! What training on windows cannot learn from, counted.
+use std::borrow::Cow;
+
 use tokenizers::Tokenizer;
 
 use super::tokens::{tokenize, untruncated};
@@ -55,7 +57,7 @@ impl WindowCounts {
     ) -> Result<Self, Error> {
         let mut counts = Self { questions: questions.len(), ..Self::default() };
         let mut reached = vec![false; questions.len()];
-        let tokenizer = untruncated(tokenizer)?;
+        let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
         let full = 1 + config.max_question_length;
         for of_question in windows.chunk_by(|one, next| one.question == next.question) {
             let Some(window) = of_question.first() else { continue };

@@ -1,4 +1,5 @@
 //! How much of the questions' vocabulary a text covers (first paper, Fig. 5).
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
@@ -58,7 +59,7 @@ where
     Q: AsRef<str> + Sync,
     T: AsRef<str> + Sync,
 {
-    let tokenizer = untruncated(tokenizer)?;
+    let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
     let ignored = ignored(&tokenizer);
     let questions = count(questions, &tokenizer, &ignored, "a question")?;
     let text = count(text, &tokenizer, &ignored, "the text")?;

@@ -2,6 +2,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -267,12 +268,51 @@ pub fn windows(
     WindowCutter::new(tokenizer, config)?.windows(questions, purpose)
 }
 
+/// A tokenizer with the tokens of the words that it has seen, for any number of [`WindowCutter`]s.
+///
+/// ```
+/// use std::borrow::Cow;
+/// use std::sync::Arc;
+///
+/// use mlqa_eval::{
+///     Dataset, Purpose, WindowConfig, WindowCutter, WindowTokenizer, load_tokenizer, windows,
+/// };
+///
+/// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
+/// let kept = Arc::new(WindowTokenizer::new(Cow::Borrowed(&tokenizer))?);
+/// for (language, max_length) in [("de", 384), ("en", 256)] {
+///     let questions = Dataset::read(format!("../../data/xquad/xquad.{language}.json"))?.questions;
+///     let config = WindowConfig { max_length, ..WindowConfig::default() };
+///     let cutter = WindowCutter::with(Arc::clone(&kept), &config)?;
+///     let all = cutter.windows(&questions[..9], Purpose::Eval)?;
+///     assert_eq!(all, windows(&questions[..9], &tokenizer, &config, Purpose::Eval)?);
+/// }
+/// # Ok::<(), mlqa_eval::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct WindowTokenizer<'a> {
+    tokenizer: Cow<'a, Tokenizer>,
+    words: Option<Words>,
+    layout: Layout,
+}
+
+impl<'a> WindowTokenizer<'a> {
+    /// Of a tokenizer that has seen nothing.
+    ///
+    /// # Errors
+    /// As [`windows`], as far as the tokenizer goes.
+    pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
+        let layout = layout(&tokenizer)?;
+        let tokenizer = untruncated(tokenizer)?;
+        Ok(Self { words: Words::of(&tokenizer), tokenizer, layout })
+    }
+}
+
 /// Cuts windows for some questions after the other, as [`windows`] does for all of them at once,
 /// and remembers how words were tokenised.
 #[derive(Debug)]
 pub struct WindowCutter<'a> {
-    tokenizer: Cow<'a, Tokenizer>,
-    words: Option<Words>,
+    tokenizer: Arc<WindowTokenizer<'a>>,
     specials: Specials,
     pad: u32,
     config: &'a WindowConfig,
@@ -285,13 +325,23 @@ impl<'a> WindowCutter<'a> {
     /// As [`windows`], as far as tokenizer and lengths go.
     pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, Error> {
         config.check_lengths()?;
-        let layout = layout(tokenizer)?;
-        let between = config.separator.ids(&layout)?;
+        Self::with(Arc::new(WindowTokenizer::new(Cow::Borrowed(tokenizer))?), config)
+    }
+
+    /// With a tokenizer that keeps the tokens of words from one cutter to the next.
+    ///
+    /// # Errors
+    /// As [`WindowCutter::new`].
+    pub fn with(
+        tokenizer: Arc<WindowTokenizer<'a>>,
+        config: &'a WindowConfig,
+    ) -> Result<Self, Error> {
+        config.check_lengths()?;
+        let layout = &tokenizer.layout;
+        let between = config.separator.ids(layout)?;
         let specials = Specials { before: layout.before(), between, after: layout.after() };
         let pad = layout.pad().map_err(special_token)?;
-        let tokenizer = untruncated(tokenizer)?;
-        let words = Words::of(&tokenizer);
-        Ok(Self { tokenizer, words, specials, pad, config })
+        Ok(Self { tokenizer, specials, pad, config })
     }
 
     /// The tokenizer's padding token, for windows of different lengths in one array.
@@ -305,12 +355,13 @@ impl<'a> WindowCutter<'a> {
     /// As [`windows`].
     pub fn windows(&self, questions: &[Question], purpose: Purpose) -> Result<Vec<Window>, Error> {
         let Self { tokenizer, specials, config, .. } = self;
-        let words = self.words.as_ref();
+        let WindowTokenizer { tokenizer, words, .. } = &**tokenizer;
+        let words = words.as_ref();
         let as_is = purpose == Purpose::Eval && config.compatible == Some(Compatible::RunQa);
         let tokenize = if as_is { tokenize_as_is } else { tokenize };
 
         // Many questions share a context: tokenise each text once.
-        let mut index: HashMap<&str, usize> = HashMap::new();
+        let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
         let mut first: Vec<&Question> = Vec::new();
         let context_of: Vec<usize> = questions
             .iter()

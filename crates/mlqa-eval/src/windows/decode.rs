@@ -1,8 +1,9 @@
 //! From start and end logits to answers.
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use ndarray::{ArrayBase, ArrayView1, Data, Ix1};
+use ndarray::{ArrayBase, Data, Ix1};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,43 @@ where
     S: Data<Elem = f32>,
     E: Data<Elem = f32>,
 {
+    by_question(questions, windows, start_logits, end_logits, config, config.n_best, |best| best)
+}
+
+/// The [`NBest::answer`] of each question as [`decode`] chooses it, in less time: other answers are
+/// not put together.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_answers<S, E>(
+    questions: &[Question],
+    windows: &[Window],
+    start_logits: &[ArrayBase<S, Ix1>],
+    end_logits: &[ArrayBase<E, Ix1>],
+    config: &DecodeConfig,
+) -> Result<Vec<String>, Error>
+where
+    S: Data<Elem = f32>,
+    E: Data<Elem = f32>,
+{
+    let answer = |best: NBest| best.answer().to_owned();
+    by_question(questions, windows, start_logits, end_logits, config, 1, answer)
+}
+
+/// What `result` makes of each question's best answers, `kept` of them.
+fn by_question<S, E, T: Send>(
+    questions: &[Question],
+    windows: &[Window],
+    start_logits: &[ArrayBase<S, Ix1>],
+    end_logits: &[ArrayBase<E, Ix1>],
+    config: &DecodeConfig,
+    kept: usize,
+    result: impl Fn(NBest) -> T + Sync,
+) -> Result<Vec<T>, Error>
+where
+    S: Data<Elem = f32>,
+    E: Data<Elem = f32>,
+{
     config.validate()?;
     for (tensor, got) in [("start_logits", start_logits.len()), ("end_logits", end_logits.len())] {
         if got != windows.len() {
@@ -97,7 +135,7 @@ where
         let (Some(start), Some(end)) = (start_logits.get(index), end_logits.get(index)) else {
             continue;
         };
-        let row = Row { index, window, start: start.view(), end: end.view() };
+        let row = Row { index, window, start: values(start), end: values(end) };
         match rows.get_mut(window.question) {
             Some(question_rows) => question_rows.push(row),
             None => {
@@ -110,14 +148,16 @@ where
             }
         }
     }
-    questions
-        .par_iter()
-        .zip(rows)
-        .map(|(question, rows)| match config.compatible {
-            None => decode_question(question, &rows, config),
-            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config),
-        })
-        .collect()
+    let best = |(question, rows): (&Question, Vec<Row<'_>>)| match config.compatible {
+        None => decode_question(question, &rows, config, kept),
+        Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, kept),
+    };
+    questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
+}
+
+/// The values of a row, copied where they do not lie side by side.
+fn values<S: Data<Elem = f32>>(row: &ArrayBase<S, Ix1>) -> Cow<'_, [f32]> {
+    row.as_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }
 
 /// The logits of a window.
@@ -126,8 +166,8 @@ pub(crate) struct Row<'a> {
     /// The window's index.
     pub index: usize,
     pub window: &'a Window,
-    pub start: ArrayView1<'a, f32>,
-    pub end: ArrayView1<'a, f32>,
+    pub start: Cow<'a, [f32]>,
+    pub end: Cow<'a, [f32]>,
 }
 
 /// A pair of positions; the text is looked up only for those that are kept.
@@ -202,26 +242,28 @@ impl Row<'_> {
     }
 
     /// The `n` context positions with the highest logits, ties to the left.
-    fn top(
-        &self,
-        logits: &ArrayView1<f32>,
-        n: usize,
-        allowed: impl Fn(usize) -> bool,
-    ) -> Vec<(usize, f32)> {
-        let context = self.window.context_start..self.window.context_end;
-        let found = context
-            .filter(|&at| allowed(at))
-            .filter_map(|at| Some((at, *logits.get(at)?)))
-            .filter(|&(_, logit)| logit > f32::NEG_INFINITY);
-        highest(found, n, |later, earlier| later.total_cmp(&earlier) == Ordering::Greater)
+    fn top(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
+        let mut found = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
+        found.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
+        found.iter_mut().for_each(|(at, _)| *at += self.window.context_start);
+        found
     }
 
     fn spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
-        let context_start = self.window.context_start;
-        let has_context =
-            |at: usize| self.window.max_context.get(at - context_start).copied().unwrap_or(false);
-        let starts = self.top(&self.start, config.n_best, has_context);
-        let ends = self.top(&self.end, config.n_best, |_| true);
+        let Window { context_start, context_end, max_context, .. } = self.window;
+        let context = *context_start..*context_end;
+        let start = self.start.get(context.clone()).unwrap_or_default();
+        // A start is allowed where its token has its maximum context.
+        let start: Vec<f32> = start
+            .iter()
+            .enumerate()
+            .map(|(at, &logit)| match max_context.get(at) {
+                Some(true) => logit,
+                _ => f32::NEG_INFINITY,
+            })
+            .collect();
+        let starts = self.top(&start, config.n_best);
+        let ends = self.top(self.end.get(context).unwrap_or_default(), config.n_best);
         spans.extend(pairs(row, &starts, &ends, config.max_answer_length));
     }
 }
@@ -242,10 +284,12 @@ pub(crate) fn pairs(
     })
 }
 
+/// The best answers, `kept` of them.
 fn decode_question(
     question: &Question,
     rows: &[Row],
     config: &DecodeConfig,
+    kept: usize,
 ) -> Result<NBest, Error> {
     let mut spans = Vec::new();
     let mut null_score: Option<f32> = None;
@@ -258,7 +302,7 @@ fn decode_question(
         }
     }
     // Nearly always the answers are among the first.
-    let few = spans.len().min(config.n_best.saturating_mul(4));
+    let few = spans.len().min(kept.saturating_mul(4));
     if few < spans.len() {
         spans.select_nth_unstable_by(few, best_first);
     }
@@ -266,8 +310,8 @@ fn decode_question(
     for count in [few, spans.len()] {
         let Some(best) = spans.get_mut(..count) else { continue };
         best.sort_unstable_by(best_first);
-        candidates = distinct(question, rows, best, config.n_best);
-        if candidates.len() == config.n_best {
+        candidates = distinct(question, rows, best, kept);
+        if candidates.len() == kept {
             break;
         }
     }
@@ -290,7 +334,7 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
 
 /// The first `n` spans with different texts.
 fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
-    let bytes = ByteIndex::new(&question.context);
+    let bytes = ByteIndex::new(&question.context, n);
     let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();
     for span in spans {
@@ -319,24 +363,40 @@ pub(crate) fn softmax(candidates: &mut [Candidate]) {
     }
 }
 
-/// Byte positions of a text's code points; none where they are bytes.
-pub(crate) struct ByteIndex(Option<Vec<usize>>);
+/// Where the code points of a text begin, in bytes.
+pub(crate) enum ByteIndex {
+    /// Each is a byte.
+    Bytes,
+    Starts(Vec<usize>),
+    /// Counted each time.
+    Counted,
+}
 
 impl ByteIndex {
-    pub fn new(text: &str) -> Self {
-        let starts = || text.char_indices().map(|(byte, _)| byte);
-        Self((!text.is_ascii()).then(|| starts().chain(std::iter::once(text.len())).collect()))
+    /// For about as many parts of the text.
+    pub fn new(text: &str, parts: usize) -> Self {
+        match parts {
+            _ if text.is_ascii() => Self::Bytes,
+            0 | 1 => Self::Counted,
+            _ => Self::Starts(starts(text).collect()),
+        }
     }
 
     /// Code points `from..to`; empty if out of range.
     pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
-        let byte = |at: usize| match &self.0 {
-            Some(starts) => starts.get(at).copied(),
-            None => Some(at),
+        let byte = |at: usize| match self {
+            Self::Bytes => Some(at),
+            Self::Starts(starts) => starts.get(at).copied(),
+            Self::Counted => starts(text).nth(at),
         };
         match (byte(from), byte(to)) {
             (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
             _ => "",
         }
     }
+}
+
+/// Where each code point begins, and the text ends.
+fn starts(text: &str) -> impl Iterator<Item = usize> {
+    text.char_indices().map(|(byte, _)| byte).chain([text.len()])
 }

@@ -8,15 +8,17 @@ const MAX_SORTED: usize = 64;
 /// earlier)` decides whether a value precedes one at an earlier position, and so the order of equal
 /// values.
 pub(crate) fn highest(
-    values: impl Iterator<Item = (usize, f32)>,
+    values: &[f32],
     n: usize,
     outranks: impl Fn(f32, f32) -> bool,
 ) -> Vec<(usize, f32)> {
+    let numbered = || values.iter().copied().enumerate();
     if n > MAX_SORTED {
-        return sorted(values.collect(), n, outranks);
+        return sorted(numbered().collect(), n, outranks);
     }
+    let bound = lower_bound(values, n);
     let mut best: Vec<(usize, f32)> = Vec::with_capacity(n);
-    for (at, value) in values {
+    for (at, value) in numbered().filter(|&(_, value)| value >= bound) {
         if best.len() == n {
             if best.last().is_none_or(|&(_, lowest)| !outranks(value, lowest)) {
                 continue;
@@ -27,6 +29,19 @@ pub(crate) fn highest(
         best.insert(before.map_or(0, |before| before + 1), (at, value));
     }
     best
+}
+
+/// A value that `n` or more reach, and of many not many more: the `n`-th highest of maxima over
+/// parts of them.
+fn lower_bound(values: &[f32], n: usize) -> f32 {
+    let mut maxima = [f32::NEG_INFINITY; MAX_SORTED];
+    for part in values.as_chunks::<MAX_SORTED>().0 {
+        for (highest, &value) in maxima.iter_mut().zip(part) {
+            *highest = if value > *highest { value } else { *highest };
+        }
+    }
+    let order = |a: &f32, b: &f32| b.total_cmp(a);
+    *maxima.select_nth_unstable_by(n.clamp(1, MAX_SORTED) - 1, order).1
 }
 
 /// The same of values in any order.
@@ -57,27 +72,28 @@ mod tests {
 
     #[test]
     fn equals_come_as_they_stand_or_the_other_way_round() {
-        let values = || [1.0, 3.0, 3.0, 2.0, 3.0_f32].into_iter().enumerate();
-        assert_eq!(highest(values(), 2, |new, old| new > old), [(1, 3.0), (2, 3.0)]);
-        assert_eq!(highest(values(), 2, |new, old| new >= old), [(4, 3.0), (2, 3.0)]);
-        assert_eq!(highest(values(), 9, |new, old| new > old).len(), 5);
+        let values = [1.0, 3.0, 3.0, 2.0, 3.0_f32];
+        assert_eq!(highest(&values, 2, |new, old| new > old), [(1, 3.0), (2, 3.0)]);
+        assert_eq!(highest(&values, 2, |new, old| new >= old), [(4, 3.0), (2, 3.0)]);
+        assert_eq!(highest(&values, 9, |new, old| new > old).len(), 5);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
 
         #[test]
-        fn equals_the_front_of_a_stable_sort(values in prop::collection::vec(-4..4_i8, 0..150), n in 1_usize..100) {
-            let values: Vec<(usize, f32)> = values.into_iter().map(f32::from).enumerate().collect();
+        fn equals_the_front_of_a_stable_sort(values in prop::collection::vec(-9..9_i8, 0..400), n in 1_usize..100) {
+            let plain: Vec<f32> = values.into_iter().map(f32::from).collect();
+            let values: Vec<(usize, f32)> = plain.iter().copied().enumerate().collect();
             let mut expected = values.clone();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1));
             expected.truncate(n);
-            prop_assert_eq!(highest(values.iter().copied(), n, |new, old| new > old), &*expected);
+            prop_assert_eq!(highest(&plain, n, |new, old| new > old), &*expected);
             prop_assert_eq!(sorted(values.clone(), n, |new, old| new > old), expected);
             let mut expected: Vec<(usize, f32)> = values.iter().rev().copied().collect();
             expected.sort_by(|a, b| b.1.total_cmp(&a.1));
             expected.truncate(n);
-            prop_assert_eq!(highest(values.iter().copied(), n, |new, old| new >= old), &*expected);
+            prop_assert_eq!(highest(&plain, n, |new, old| new >= old), &*expected);
             prop_assert_eq!(sorted(values, n, |new, old| new >= old), expected);
         }
     }

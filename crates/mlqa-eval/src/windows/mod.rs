@@ -12,7 +12,8 @@ pub use compatible::Compatible;
 pub use counts::WindowCounts;
 pub use coverage::{Coverage, CoverageConfig, coverage};
 pub use cut::{
-    Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, windows,
+    Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, WindowTokenizer,
+    windows,
 };
-pub use decode::{DecodeConfig, decode};
+pub use decode::{DecodeConfig, decode, decode_answers};
 pub use tokens::load_tokenizer;

@@ -41,11 +41,11 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 
 /// One that neither truncates nor pads, whatever the file configures. A copy, which is large and
 /// has no cached words, only where it must be.
-pub(crate) fn untruncated(tokenizer: &Tokenizer) -> Result<Cow<'_, Tokenizer>, Error> {
+pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
-        return Ok(Cow::Borrowed(tokenizer));
+        return Ok(tokenizer);
     }
-    let mut tokenizer = tokenizer.clone();
+    let mut tokenizer = tokenizer.into_owned();
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(|error| Error::Tokenizer {
         name: "truncation".into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlqa_eval::{
     Compatible, DecodeConfig, Error, NBest, NullOdds, Purpose, Question, Window, WindowConfig,
-    decode, load_tokenizer, windows,
+    decode, decode_answers, load_tokenizer, windows,
 };
 use ndarray::Array1;
 use serde_json::Value;
@@ -136,9 +136,21 @@ fn answers_are_those_of_transformers() {
         all.iter().for_each(|one| check(one, run, &odds));
         nothing += all.iter().filter(|one| one.answer().is_empty()).count();
         // Our own way is another.
-        let own = DecodeConfig { compatible: None, ..config };
-        let own = decode(&questions, &windows, &start, &end, &own).unwrap();
+        let own_way = DecodeConfig { compatible: None, ..config };
+        let own = decode(&questions, &windows, &start, &end, &own_way).unwrap();
         assert!(own.iter().zip(&all).any(|(own, one)| own.candidates != one.candidates));
+        for config in [&config, &own_way] {
+            for n_best in [config.n_best, 1] {
+                let config = DecodeConfig { n_best, ..config.clone() };
+                let all = decode(&questions, &windows, &start, &end, &config).unwrap();
+                for one in all.iter().filter(|one| !one.candidates.is_empty()) {
+                    let total: f64 = one.candidates.iter().map(|one| one.probability).sum();
+                    assert!((total - 1.0).abs() < 1e-9, "{one:?}");
+                }
+                let answers = decode_answers(&questions, &windows, &start, &end, &config).unwrap();
+                assert!(answers.iter().eq(all.iter().map(NBest::answer)));
+            }
+        }
     }
     assert!(nothing > 0, "no question without an answer");
 }

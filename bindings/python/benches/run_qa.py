@@ -1,0 +1,133 @@
+"""The module beside the work that transformers' run_qa does before and after its model.
+
+    python run_qa.py UTILS_QA.py [TOKENIZER] [--rounds N] [--languages en,ar,zh]
+
+Both read the same rows and take turns in one process; features and answers have to agree. Prints
+the first call with the tokenizer's loading, and the least of the rounds, in which both tokenizers
+know the words. UTILS_QA.py is that of transformers' examples/pytorch/question-answering.
+"""
+
+import argparse
+import importlib.util
+import json
+import logging
+import os
+import time
+from pathlib import Path
+
+import mlqa_eval
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+ROOT = Path(__file__).resolve().parents[3]
+NAMES = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+NAMES |= {"unk_token": "<unk>", "pad_token": "<pad>"}
+
+
+class Examples(list):
+    """A list of rows that also gives the column of ids."""
+
+    def __getitem__(self, key):
+        return [row["id"] for row in self] if key == "id" else super().__getitem__(key)
+
+
+def rows_of(language):
+    data = json.loads((ROOT / f"data/xquad/xquad.{language}.json").read_text(encoding="utf-8"))
+    for article in data["data"]:
+        for paragraph in article["paragraphs"]:
+            for qa in paragraph["qas"]:
+                answers = {key: [one[key] for one in qa["answers"]] for key in ("text", "answer_start")}
+                row = {"id": f"{language}-{qa['id']}", "question": qa["question"], "answers": answers}
+                yield row | {"context": paragraph["context"]}
+
+
+def features(rows, tokenizer):
+    """run_qa's prepare_validation_features, on batches of 1,000."""
+    for begin in range(0, len(rows), 1000):
+        batch = rows[begin : begin + 1000]
+        made = tokenizer(
+            [row["question"].lstrip() for row in batch],
+            [row["context"] for row in batch],
+            truncation="only_second",
+            max_length=384,
+            stride=128,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            padding="max_length",
+        )
+        for i, sample in enumerate(made["overflow_to_sample_mapping"]):
+            sequence = made.sequence_ids(i)
+            offsets = made["offset_mapping"][i]
+            yield {
+                "example_id": batch[sample]["id"],
+                "input_ids": made["input_ids"][i],
+                "attention_mask": made["attention_mask"][i],
+                "offset_mapping": [o if sequence[k] == 1 else None for k, o in enumerate(offsets)],
+            }
+
+
+def timed(function):
+    begin = time.perf_counter()
+    result = function()
+    return time.perf_counter() - begin, result
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("utils_qa")
+    arguments.add_argument("tokenizer", nargs="?", default=str(ROOT / "data/base/tokenizer.json"))
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--languages", default="en,ar,zh")
+    arguments = arguments.parse_args()
+    spec = importlib.util.spec_from_file_location("utils_qa", arguments.utils_qa)
+    utils_qa = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(utils_qa)
+    utils_qa.tqdm = lambda all: all  # no progress bar
+    rows = Examples(row for one in arguments.languages.split(",") for row in rows_of(one))
+
+    def load():
+        return PreTrainedTokenizerFast(tokenizer_file=arguments.tokenizer, **NAMES)
+
+    def theirs():
+        return list(features(rows, tokenizer))
+
+    def ours(**more):
+        return mlqa_eval.windows(rows, arguments.tokenizer, **more)
+
+    loading, tokenizer = timed(load)
+    peer, made = timed(theirs)
+    first, inputs = timed(lambda: ours(compatible="run_qa"))
+    print(f"features, first call: {1e3 * first:.1f} ms, run_qa {1e3 * (loading + peer):.1f} ms, "
+          f"{(loading + peer) / first:.2f}x")
+    assert [one["input_ids"] for one in made] == inputs.input_ids.tolist()
+    random = np.random.default_rng(3)
+    logits = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
+
+    def their_answers():
+        return utils_qa.postprocess_qa_predictions(
+            rows, made, tuple(logits), log_level=logging.WARNING
+        )
+
+    assert their_answers() == mlqa_eval.decode(inputs, *logits)
+    programs = {
+        "features, run_qa": theirs,
+        "features, ours": lambda: ours(compatible="run_qa"),
+        "features, ours, own rules": ours,
+        "decoding, run_qa": their_answers,
+        "decoding, ours": lambda: mlqa_eval.decode(inputs, *logits),
+        "decoding, ours, n-best arrays": lambda: mlqa_eval.n_best_arrays(inputs, *logits),
+        "decoding, ours, n-best dicts": lambda: mlqa_eval.n_best(inputs, *logits),
+    }
+    times = {name: [] for name in programs}
+    for _ in range(arguments.rounds):
+        for name, program in programs.items():
+            seconds, result = timed(program)
+            times[name].append(seconds)
+            del result
+    print(f"{len(rows)} questions, {len(made)} rows, load {os.getloadavg()[0]:.1f}")
+    for name, all in times.items():
+        peer = min(times[f"{name.split(',')[0]}, run_qa"])
+        print(f"{name}: {1e3 * min(all):.1f} ms, {len(made) / min(all):,.0f}/s, {peer / min(all):.2f}x")
+
+
+main()

@@ -1,0 +1,190 @@
+//! Answers from logits.
+use mlqa_eval::{Candidate, DecodeConfig, Error, NBest};
+use ndarray::{Array1, ArrayView1};
+use numpy::{AllowTypeChange, Element, IntoPyArray, PyArrayLike2};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::arguments;
+use crate::py_error;
+use crate::windows::{Windows, index};
+
+/// The best answer to each question, `{id: answer}`, as `score` takes it.
+///
+/// Logits are `[windows, length]`, float32 or what numpy turns into it; rows may be longer than
+/// `input_ids`. Nothing else may write to them meanwhile.
+#[pyfunction]
+#[pyo3(signature = (
+    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
+))]
+pub fn decode<'py>(
+    py: Python<'py>,
+    windows: &Windows,
+    start_logits: Logits<'py>,
+    end_logits: Logits<'py>,
+    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
+    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
+    allow_null: Option<f32>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let config = config(windows, n_best, max_answer_length, allow_null);
+    let all = with_rows(py, &start_logits, &end_logits, |start, end| {
+        mlqa_eval::decode_answers(&windows.questions, &windows.windows, start, end, &config)
+    })?;
+    let answers = PyDict::new(py);
+    for (question, answer) in windows.questions.iter().zip(all) {
+        answers.set_item(&question.id, answer)?;
+    }
+    Ok(answers)
+}
+
+/// The best answers to each question, with the keys that the crate's `write_n_best` has.
+///
+/// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; arguments as for `decode`.
+/// `n_best_arrays` has the same in half the time.
+#[pyfunction]
+#[pyo3(signature = (
+    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
+))]
+pub fn n_best<'py>(
+    py: Python<'py>,
+    windows: &Windows,
+    start_logits: Logits<'py>,
+    end_logits: Logits<'py>,
+    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
+    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
+    allow_null: Option<f32>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let config = config(windows, n_best, max_answer_length, allow_null);
+    let lists = PyDict::new(py);
+    for one in &best(py, windows, &start_logits, &end_logits, &config)? {
+        let entry = PyDict::new(py);
+        let candidates = one.candidates.iter().map(|candidate| entry_of(py, candidate));
+        let candidates = PyList::new(py, candidates.collect::<PyResult<Vec<_>>>()?)?;
+        entry.set_item(intern!(py, "candidates"), candidates)?;
+        entry.set_item(intern!(py, "null_score"), one.null_score)?;
+        entry.set_item(intern!(py, "null"), one.null)?;
+        lists.set_item(&one.id, entry)?;
+    }
+    Ok(lists)
+}
+
+/// The best answers to each question as arrays: a dict with one of each field of a candidate, all
+/// questions' after each other, and one with one of each question's.
+///
+/// Of a candidate: `question`, its index in `windows.ids`; `window`, `start` and `end` as in
+/// `n_best`; `answer_start` and `answer_end`, its code points in the context, of which
+/// `windows.texts` makes texts (none where `run_qa` has "empty"); `score`, `probability`,
+/// `start_logit` and `end_logit`. Of a question: `first` and `last`, the range of its candidates,
+/// best first; `null_score`, NaN without windows, and `null`. Arguments as for `decode`.
+#[pyfunction]
+#[pyo3(signature = (
+    windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
+))]
+pub fn n_best_arrays<'py>(
+    py: Python<'py>,
+    windows: &Windows,
+    start_logits: Logits<'py>,
+    end_logits: Logits<'py>,
+    #[pyo3(from_py_with = arguments::n_best)] n_best: usize,
+    #[pyo3(from_py_with = arguments::max_answer_length)] max_answer_length: usize,
+    allow_null: Option<f32>,
+) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+    let config = config(windows, n_best, max_answer_length, allow_null);
+    let all = best(py, windows, &start_logits, &end_logits, &config)?;
+    let (candidates, questions) = (PyDict::new(py), PyDict::new(py));
+    let of = |value: fn(&Candidate) -> usize| {
+        all.iter().flat_map(|one| &one.candidates).map(move |one| index(value(one)))
+    };
+    let numbers =
+        |value: fn(&Candidate) -> f32| all.iter().flat_map(|one| &one.candidates).map(value);
+    let of_question = |(k, one): (usize, &NBest)| vec![index(k); one.candidates.len()];
+    add(&candidates, "question", all.iter().enumerate().flat_map(of_question))?;
+    add(&candidates, "window", of(|one| one.window))?;
+    add(&candidates, "start", of(|one| one.start))?;
+    add(&candidates, "end", of(|one| one.end))?;
+    add(&candidates, "answer_start", of(|one| one.answer_start))?;
+    // Position 0 is in no context: that is no answer, whatever its text.
+    let length = |one: &Candidate| if one.end == 0 { 0 } else { one.text.chars().count() };
+    let ends = all.iter().flat_map(|one| &one.candidates);
+    add(&candidates, "answer_end", ends.map(|one| index(one.answer_start + length(one))))?;
+    add(&candidates, "score", numbers(|one| one.score))?;
+    let probabilities = all.iter().flat_map(|one| &one.candidates);
+    add(&candidates, "probability", probabilities.map(|one| one.probability))?;
+    add(&candidates, "start_logit", numbers(|one| one.start_logit))?;
+    add(&candidates, "end_logit", numbers(|one| one.end_logit))?;
+    let ends = || {
+        all.iter().scan(0, |end, one| {
+            *end += one.candidates.len();
+            Some((*end - one.candidates.len(), *end))
+        })
+    };
+    add(&questions, "first", ends().map(|(first, _)| index(first)))?;
+    add(&questions, "last", ends().map(|(_, last)| index(last)))?;
+    add(&questions, "null_score", all.iter().map(|one| one.null_score.unwrap_or(f32::NAN)))?;
+    add(&questions, "null", all.iter().map(|one| one.null))?;
+    Ok((candidates, questions))
+}
+
+fn add<T: Element>(
+    to: &Bound<'_, PyDict>,
+    name: &str,
+    values: impl Iterator<Item = T>,
+) -> PyResult<()> {
+    to.set_item(name, values.collect::<Array1<T>>().into_pyarray(to.py()))
+}
+
+type Logits<'py> = PyArrayLike2<'py, f32, AllowTypeChange>;
+
+fn config(
+    windows: &Windows,
+    n_best: usize,
+    max_answer_length: usize,
+    allow_null: Option<f32>,
+) -> DecodeConfig {
+    DecodeConfig { n_best, max_answer_length, allow_null, compatible: windows.compatible }
+}
+
+fn best(
+    py: Python<'_>,
+    windows: &Windows,
+    start_logits: &Logits<'_>,
+    end_logits: &Logits<'_>,
+    config: &DecodeConfig,
+) -> PyResult<Vec<NBest>> {
+    with_rows(py, start_logits, end_logits, |start, end| {
+        mlqa_eval::decode(&windows.questions, &windows.windows, start, end, config)
+    })
+}
+
+type Row<'a> = ArrayView1<'a, f32>;
+
+/// Decodes the rows without the interpreter's lock.
+fn with_rows<T: Send>(
+    py: Python<'_>,
+    start_logits: &Logits<'_>,
+    end_logits: &Logits<'_>,
+    decode: impl Fn(&[Row<'_>], &[Row<'_>]) -> Result<T, Error> + Sync,
+) -> PyResult<T> {
+    let [start, end] = [start_logits, end_logits].map(|logits| logits.as_array());
+    py.detach(|| {
+        let start: Vec<Row<'_>> = start.rows().into_iter().collect();
+        let end: Vec<Row<'_>> = end.rows().into_iter().collect();
+        decode(&start, &end)
+    })
+    .map_err(py_error)
+}
+
+fn entry_of<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py, PyDict>> {
+    let entry = PyDict::new(py);
+    entry.set_item(intern!(py, "text"), &candidate.text)?;
+    entry.set_item(intern!(py, "score"), candidate.score)?;
+    entry.set_item(intern!(py, "probability"), candidate.probability)?;
+    entry.set_item(intern!(py, "start_logit"), candidate.start_logit)?;
+    entry.set_item(intern!(py, "end_logit"), candidate.end_logit)?;
+    entry.set_item(intern!(py, "window"), candidate.window)?;
+    entry.set_item(intern!(py, "start"), candidate.start)?;
+    entry.set_item(intern!(py, "end"), candidate.end)?;
+    entry.set_item(intern!(py, "answer_start"), candidate.answer_start)?;
+    Ok(entry)
+}

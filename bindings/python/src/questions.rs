@@ -1,0 +1,284 @@
+//! Questions out of files and of Python's objects.
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mlqa_eval::{Answer, Dataset, Question};
+use pyo3::exceptions::PyKeyError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyIterator, PyString};
+
+use crate::arguments::{kind, warn};
+use crate::py_error;
+
+/// Reads the questions of a file, of what `json.load` makes of one, or of rows, called `name` in
+/// messages; with `texts` each must have a context and a wording. What a file has that is odd
+/// becomes a warning.
+pub fn questions(given: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<Dataset> {
+    let py = given.py();
+    if let Ok(path) = given.extract::<PathBuf>() {
+        let dataset = py.detach(|| Dataset::read(path));
+        whole_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
+        return dataset.map_err(py_error);
+    }
+    let mut reader = Reader { texts, shared: HashSet::new(), questions: Vec::new() };
+    let version = reader.file(given).map_err(|error| error.at(name))?;
+    py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
+}
+
+/// Why objects are not taken.
+pub enum Refused {
+    /// They are of another form.
+    Form(String),
+    /// What one of them raised.
+    Python(PyErr),
+}
+
+impl From<PyErr> for Refused {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+pub type Taken<T> = Result<T, Refused>;
+
+impl Refused {
+    fn expected(expected: &str, got: &Bound<'_, PyAny>) -> Self {
+        Self::Form(format!("expected {expected}, got {}", kind(got)))
+    }
+
+    /// The same with the place before it.
+    pub fn at(self, place: &str) -> Self {
+        match self {
+            Self::Form(message) => Self::Form(format!("{place}: {message}")),
+            error => error,
+        }
+    }
+
+    /// The same with the place and the question's id before it.
+    pub fn of(self, row: &Bound<'_, PyAny>, place: &str) -> Self {
+        match id(row) {
+            Ok(Some(id)) => self.at(&format!("{place}: question `{id}`")),
+            _ => self.at(place),
+        }
+    }
+}
+
+struct Reader {
+    texts: bool,
+    shared: HashSet<Arc<str>>,
+    questions: Vec<Question>,
+}
+
+impl Reader {
+    /// Reads everything, and gives the version of a file.
+    fn file(&mut self, given: &Bound<'_, PyAny>) -> Taken<Option<String>> {
+        let py = given.py();
+        let expected = "a file, what json.load makes of one, or rows";
+        let (list, version) = match given.cast::<PyDict>() {
+            Err(_) => (given.clone(), None),
+            Ok(file) => {
+                let data = file.get_item(intern!(py, "data"))?;
+                let data = data.ok_or_else(|| Refused::expected(expected, given))?;
+                let version = file.get_item(intern!(py, "version"))?;
+                (data, version.and_then(|version| version.extract().ok()))
+            }
+        };
+        for (k, item) in items(&list, expected)?.enumerate() {
+            let item = item?;
+            let row = format!("row {}", k + 1);
+            match field(&item, intern!(py, "paragraphs")).map_err(|error| error.at(&row))? {
+                None => self.row(&item, k + 1).map_err(|error| error.of(&item, &row))?,
+                Some(paragraphs) => self
+                    .article(&item, &paragraphs)
+                    .map_err(|error| error.at(&format!("data[{k}]")))?,
+            }
+        }
+        Ok(version)
+    }
+
+    fn article(&mut self, article: &Bound<'_, PyAny>, all: &Bound<'_, PyAny>) -> Taken<()> {
+        let py = article.py();
+        let title = self.text(article, intern!(py, "title"), false)?;
+        for (k, paragraph) in items(all, "a list of paragraphs")?.enumerate() {
+            let paragraph = paragraph?;
+            let place = format!("paragraphs[{k}]");
+            let mut fields = || {
+                Ok((
+                    self.text(&paragraph, intern!(py, "context"), self.texts)?,
+                    required(&paragraph, intern!(py, "qas"))?,
+                ))
+            };
+            let (context, qas) = fields().map_err(|error: Refused| error.at(&place))?;
+            for (j, qa) in items(&qas, "a list").map_err(|error| error.at(&place))?.enumerate() {
+                let qa = qa?;
+                let answers = || match field(&qa, intern!(py, "answers"))? {
+                    Some(answers) => answers_of(&answers),
+                    None => Ok(Vec::new()),
+                };
+                let question = answers().and_then(|answers| {
+                    self.question(&qa, None, Arc::clone(&context), answers, Arc::clone(&title))
+                });
+                question.map_err(|error| error.of(&qa, &format!("{place}.qas[{j}]")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A row as data hubs have SQuAD, or MTQA's.
+    fn row(&mut self, row: &Bound<'_, PyAny>, number: usize) -> Taken<()> {
+        let py = row.py();
+        let title = self.text(row, intern!(py, "title"), false)?;
+        let (context, passage) = (intern!(py, "context"), intern!(py, "passage"));
+        if field(row, context)?.is_none() && field(row, passage)?.is_some() {
+            let context = self.text(row, passage, true)?;
+            let answer = mtqa_answer(&required(row, intern!(py, "answer"))?, &context)?;
+            let id = format!("row-{number}");
+            return self.question(row, Some(id), context, vec![answer], title);
+        }
+        let context = self.text(row, context, self.texts)?;
+        let answers = answers_of(&required(row, intern!(py, "answers"))?)?;
+        self.question(row, None, context, answers, title)
+    }
+
+    /// Adds a question, with `name` where it has no id.
+    fn question(
+        &mut self,
+        row: &Bound<'_, PyAny>,
+        name: Option<String>,
+        context: Arc<str>,
+        answers: Vec<Answer>,
+        title: Arc<str>,
+    ) -> Taken<()> {
+        let question = text(row, intern!(row.py(), "question"), self.texts)?;
+        let id = id(row)?.or(name).ok_or_else(|| missing("id"))?;
+        self.questions.push(Question { id, question, context, answers, title });
+        Ok(())
+    }
+
+    /// A text that questions may share.
+    fn text(
+        &mut self,
+        map: &Bound<'_, PyAny>,
+        key: &Bound<'_, PyString>,
+        needed: bool,
+    ) -> Taken<Arc<str>> {
+        let text = text(map, key, needed)?;
+        Ok(self.shared.get(text.as_str()).cloned().unwrap_or_else(|| {
+            let text: Arc<str> = text.into();
+            self.shared.insert(Arc::clone(&text));
+            text
+        }))
+    }
+}
+
+/// A question's id: a text or a whole number.
+pub fn id(map: &Bound<'_, PyAny>) -> Taken<Option<String>> {
+    let Some(id) = field(map, intern!(map.py(), "id"))? else { return Ok(None) };
+    match id.cast::<PyInt>() {
+        Ok(number) => Ok(Some(number.to_string())),
+        Err(_) => text_of(&id).map(Some).map_err(|error| error.at("`id`")),
+    }
+}
+
+/// The text of a key; empty where it may be missing.
+pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> Taken<String> {
+    match field(map, key)? {
+        Some(text) => text_of(&text).map_err(|error| error.at(&format!("`{key}`"))),
+        None if needed => Err(missing(&key.to_string())),
+        None => Ok(String::new()),
+    }
+}
+
+fn text_of(value: &Bound<'_, PyAny>) -> Taken<String> {
+    let text = value.cast::<PyString>().map_err(|_| Refused::expected("a str", value))?;
+    let half = |_| Refused::Form("half of a surrogate pair, which is no text".into());
+    Ok(text.to_cow().map_err(half)?.into_owned())
+}
+
+/// The value of a key; `None` where it is missing or None.
+pub fn field<'py>(
+    map: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+) -> Taken<Option<Bound<'py, PyAny>>> {
+    let value = match map.cast::<PyDict>() {
+        Ok(dict) => dict.get_item(key)?,
+        Err(_) => match map.get_item(key) {
+            Ok(value) => Some(value),
+            Err(error) if error.is_instance_of::<PyKeyError>(map.py()) => None,
+            Err(_) => return Err(Refused::expected("a mapping", map)),
+        },
+    };
+    Ok(value.filter(|value| !value.is_none()))
+}
+
+fn required<'py>(map: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> Taken<Bound<'py, PyAny>> {
+    field(map, key)?.ok_or_else(|| missing(&key.to_string()))
+}
+
+fn missing(key: &str) -> Refused {
+    Refused::Form(format!("missing field `{key}`"))
+}
+
+fn items<'py>(list: &Bound<'py, PyAny>, expected: &str) -> Taken<Bound<'py, PyIterator>> {
+    let other = list.is_instance_of::<PyString>();
+    list.try_iter().ok().filter(|_| !other).ok_or_else(|| Refused::expected(expected, list))
+}
+
+/// Lists `text` and `answer_start`, or a list of objects with both.
+fn answers_of(given: &Bound<'_, PyAny>) -> Taken<Vec<Answer>> {
+    let py = given.py();
+    let (text_key, start_key) = (intern!(py, "text"), intern!(py, "answer_start"));
+    let expected = "lists `text` and `answer_start`, or a list of objects with both";
+    let at = |error: Refused| error.at("`answers`");
+    if let Ok(Some(texts)) = field(given, text_key) {
+        let starts = required(given, start_key).map_err(at)?;
+        let texts: Vec<_> = items(&texts, expected).map_err(at)?.collect::<PyResult<_>>()?;
+        let starts: Vec<_> = items(&starts, expected).map_err(at)?.collect::<PyResult<_>>()?;
+        if texts.len() != starts.len() {
+            let (texts, starts) = (texts.len(), starts.len());
+            let message = format!("`answers`: {texts} in `text`, {starts} in `answer_start`");
+            return Err(Refused::Form(message));
+        }
+        let answer = |(text, start)| -> Taken<Answer> {
+            Ok(Answer { text: text_of(text)?, answer_start: count(start)? })
+        };
+        return texts.iter().zip(&starts).map(answer).collect::<Taken<_>>().map_err(at);
+    }
+    let answer = |one: PyResult<Bound<'_, PyAny>>| -> Taken<Answer> {
+        let one = one?;
+        let start = required(&one, start_key)?;
+        Ok(Answer { text: text(&one, text_key, true)?, answer_start: count(&start)? })
+    };
+    let list = match given.is_instance_of::<PyDict>() {
+        true => Err(Refused::expected(expected, given)),
+        false => items(given, expected),
+    };
+    list.and_then(|list| list.map(answer).collect()).map_err(at)
+}
+
+fn count(value: &Bound<'_, PyAny>) -> Taken<usize> {
+    value.extract().map_err(|_| {
+        let got = value.repr().map_or_else(|_| kind(value), |repr| repr.to_string());
+        Refused::Form(format!("expected a number of code points, got {got}"))
+    })
+}
+
+/// The answer of an MTQA row, which has to be where it says.
+fn mtqa_answer(given: &Bound<'_, PyAny>, context: &Arc<str>) -> Taken<Answer> {
+    let py = given.py();
+    let read = || -> Taken<Answer> {
+        let text = text(given, intern!(py, "text"), true)?;
+        let answer_start = count(&required(given, intern!(py, "start"))?)?;
+        let end = count(&required(given, intern!(py, "end"))?)?;
+        let there = context.chars().skip(answer_start).take(text.chars().count());
+        if !there.eq(text.chars()) || answer_start.checked_add(text.chars().count()) != Some(end) {
+            let message =
+                format!("`{text}` does not stand from code point {answer_start} to {end}");
+            return Err(Refused::Form(message));
+        }
+        Ok(Answer { text, answer_start })
+    };
+    read().map_err(|error| error.at("`answer`"))
+}

@@ -1,0 +1,198 @@
+//! Pairs of languages, and two runs beside each other.
+use std::path::PathBuf;
+
+use mlqa_eval::{
+    Cell, DatasetName, Matrix, Predictions, RunDifference, compare_runs, dataset_names,
+    language_file, score,
+};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::arguments::{
+    self, language, no_language, plain, predictions, refused, resampling, rules, rules_of,
+};
+use crate::py_error;
+use crate::questions::{field, questions};
+
+/// Scores each pair of languages, those of the context and of the question, as `mlqa-eval matrix`.
+///
+/// `data` and `predictions` are folders with files `{split}-context-{c}-question-{q}.json`, or
+/// dicts `{("<context>", "<question>"): …}` of what `score` takes. A pair without predictions has
+/// no cell. The result is what the command writes as `matrix.json`.
+#[pyfunction]
+#[pyo3(signature = (
+    data, predictions, *, norm="mlqa", split="test", title="Generalised cross-lingual transfer"
+))]
+pub fn matrix<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
+    predictions: &Bound<'py, PyAny>,
+    norm: &str,
+    split: &str,
+    title: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (data, given) =
+        (Pairs::required(data, "data")?, Pairs::required(predictions, "predictions")?);
+    let mut matrix = Matrix::new(title);
+    for (name, dataset) in data.all(split)? {
+        let Some(predictions) = given.get(&name)? else { continue };
+        let rules = rules_of(py, name.context, norm)?;
+        let dataset = questions(&dataset, &name.to_string(), false)?;
+        let (predictions, _) = arguments::predictions(&predictions)?;
+        let result = py.detach(|| score(&dataset, &predictions, rules)).map_err(py_error)?;
+        matrix.insert(name.context, name.question, Cell::from(&result));
+    }
+    match matrix.is_empty() {
+        true => Err(refused("predictions: none for a pair of languages that data has, too")),
+        false => plain(py, &matrix),
+    }
+}
+
+/// Compares two runs question by question, as `mlqa-eval compare --data`.
+///
+/// `dataset` is what `score` takes, or holds pairs of languages as for `matrix`; `baseline` and
+/// `predictions` are what `score` or `matrix` takes, or a list of that, one for each seed. The
+/// result has a dict for each metric (`f1` and `em`) and pair: both scores, their difference, its
+/// interval from `low` to `high`, and p by randomisation, bootstrap and with Holm's correction.
+#[pyfunction]
+#[pyo3(signature = (
+    dataset, baseline, predictions, lang=None, *, norm="mlqa", split="test", resamples=None,
+    level=0.95, seed=42
+))]
+#[expect(clippy::too_many_arguments, reason = "keyword arguments")]
+pub fn compare<'py>(
+    py: Python<'py>,
+    dataset: &Bound<'py, PyAny>,
+    baseline: &Bound<'py, PyAny>,
+    predictions: &Bound<'py, PyAny>,
+    lang: Option<&str>,
+    norm: &str,
+    split: &str,
+    resamples: Option<&Bound<'py, PyAny>>,
+    level: f64,
+    seed: u64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let config = resampling(true, resamples, level, seed)?.unwrap_or_default();
+    let runs = [seeds(baseline)?, seeds(predictions)?];
+    let mut rows = Vec::new();
+    let Some(data) = Pairs::of(dataset) else {
+        let rules = rules(py, lang, norm)?.ok_or_else(no_language)?;
+        let dataset = questions(dataset, "dataset", false)?;
+        let runs = [read(&runs[0])?, read(&runs[1])?];
+        let label = dataset.path.display().to_string();
+        let compared =
+            py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
+        return plain(py, &compared.map_err(py_error)?);
+    };
+    let pairs = |run: &[Bound<'py, PyAny>]| {
+        run.iter().map(|seed| Pairs::required(seed, "predictions")).collect::<PyResult<Vec<_>>>()
+    };
+    let runs = [pairs(&runs[0])?, pairs(&runs[1])?];
+    for (name, dataset) in data.all(split)? {
+        let of = |run: &[Pairs<'py>]| -> PyResult<Option<Vec<_>>> {
+            run.iter().map(|seed| seed.get(&name)).collect()
+        };
+        let (Some(first), Some(second)) = (of(&runs[0])?, of(&runs[1])?) else { continue };
+        let rules = rules_of(py, name.context, norm)?;
+        let label = format!("context {}, question {}", name.context, name.question);
+        let dataset = questions(&dataset, &name.to_string(), false)?;
+        let runs = [read(&first)?, read(&second)?];
+        let compared =
+            py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
+        rows.extend(compared.map_err(py_error)?);
+    }
+    if rows.is_empty() {
+        return Err(refused(
+            "predictions: both runs have none for a pair of languages of the data",
+        ));
+    }
+    RunDifference::correct(&mut rows);
+    plain(py, &rows)
+}
+
+fn read(seeds: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
+    seeds.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
+}
+
+/// The seeds of a run: a list of them, or the only one, which may be a list of rows.
+fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let list = run.is_instance_of::<PyList>() || run.is_instance_of::<PyTuple>();
+    let seeds: Vec<_> = match list {
+        true => run.try_iter()?.collect::<PyResult<_>>()?,
+        false => return Ok(vec![run.clone()]),
+    };
+    let rows = |first: &Bound<'py, PyAny>| {
+        field(first, intern!(run.py(), "prediction_text")).is_ok_and(|text| text.is_some())
+    };
+    match seeds.first() {
+        None => Err(refused("predictions: an empty list; expected one run or more")),
+        Some(first) if rows(first) => Ok(vec![run.clone()]),
+        Some(_) => Ok(seeds),
+    }
+}
+
+/// What there is for each pair of languages.
+enum Pairs<'py> {
+    Folder(PathBuf, Python<'py>),
+    Given(Bound<'py, PyDict>),
+}
+
+impl<'py> Pairs<'py> {
+    /// `None` for a file, rows or a loaded file.
+    fn of(given: &Bound<'py, PyAny>) -> Option<Self> {
+        if let Ok(folder) = given.extract::<PathBuf>() {
+            return folder.is_dir().then(|| Self::Folder(folder, given.py()));
+        }
+        let pairs = given.cast::<PyDict>().ok()?;
+        let (first, _) = pairs.iter().next()?;
+        first.is_instance_of::<PyTuple>().then(|| Self::Given(pairs.clone()))
+    }
+
+    fn required(given: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
+        Self::of(given).ok_or_else(|| {
+            refused(&format!(
+                "{name}: expected a folder or {{(\"<context>\", \"<question>\"): …}}, got {}",
+                arguments::kind(given)
+            ))
+        })
+    }
+
+    /// All pairs with what there is for them.
+    fn all(&self, split: &str) -> PyResult<Vec<(DatasetName, Bound<'py, PyAny>)>> {
+        match self {
+            Self::Folder(folder, py) => {
+                let names = dataset_names(folder, split).map_err(py_error)?.into_iter();
+                let file = |name: DatasetName| {
+                    let file = language_file(folder, &name.to_string()).into_pyobject(*py)?;
+                    Ok((name, file.into_any()))
+                };
+                names.map(file).collect()
+            }
+            Self::Given(pairs) => {
+                let pair = |(key, value): (Bound<'py, PyAny>, _)| {
+                    let other = |_| {
+                        refused(&format!("data: {key}: expected (\"<context>\", \"<question>\")"))
+                    };
+                    let (context, question): (String, String) = key.extract().map_err(other)?;
+                    let (context, question) = (language(&context)?, language(&question)?);
+                    Ok((DatasetName { split: split.into(), context, question }, value))
+                };
+                pairs.iter().map(pair).collect()
+            }
+        }
+    }
+
+    fn get(&self, name: &DatasetName) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self {
+            Self::Folder(folder, py) => {
+                let file = language_file(folder, &name.to_string());
+                let file = file.exists().then(|| file.into_pyobject(*py)).transpose()?;
+                Ok(file.map(Bound::into_any))
+            }
+            Self::Given(pairs) => {
+                pairs.get_item((name.context.to_string(), name.question.to_string()))
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The tokenizer that was used last, which is kept with the tokens of the words that it has seen.
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use mlqa_eval::{Error, WindowTokenizer, load_tokenizer};
+
+/// Which file was read, and what of it would change if it were another.
+#[derive(Debug, PartialEq)]
+struct Version {
+    file: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+impl Version {
+    /// `None` for what is no plain file.
+    fn of(path: &Path) -> Option<Self> {
+        let file = std::path::absolute(tokenizer_file::find(path).ok()?).ok()?;
+        let about = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self { file, bytes: about.len(), modified: about.modified().ok()? })
+    }
+}
+
+type Kept = (Version, Arc<WindowTokenizer<'static>>);
+
+static LAST: Mutex<Option<Kept>> = Mutex::new(None);
+
+/// The tokenizer of a file or folder, read where it is not the one that was used last.
+pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
+    let version = Version::of(path);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (Some((kept, tokenizer)), Some(version)) = (&*last(), &version)
+        && kept == version
+    {
+        return Ok(Arc::clone(tokenizer));
+    }
+    let read = Arc::new(WindowTokenizer::new(Cow::Owned(load_tokenizer(path)?))?);
+    *last() = version.map(|version| (version, Arc::clone(&read)));
+    Ok(read)
+}

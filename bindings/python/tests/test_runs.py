@@ -1,0 +1,86 @@
+"""Pairs of languages and two runs, beside `mlqa-eval matrix` and `mlqa-eval compare`."""
+
+import json
+
+import mlqa_eval
+import pytest
+
+PAIRS = [("en", "en"), ("fr", "en")]
+
+
+@pytest.fixture(scope="module")
+def folders(fixtures):
+    return [fixtures / "matrix" / name for name in ("data", "predictions", "better")]
+
+
+def loaded(folder, rows=False):
+    """A folder's files by their languages."""
+    files = {}
+    for context, question in PAIRS:
+        file = folder / f"test-context-{context}-question-{question}.json"
+        files[context, question] = json.loads(file.read_text(encoding="utf-8"))
+    if rows:
+        items = {pair: own.items() for pair, own in files.items()}
+        return {pair: [{"id": id, "prediction_text": text} for id, text in own]
+                for pair, own in items.items()}
+    return files
+
+
+def test_the_matrix_is_that_of_the_command_line(command_line, folders, tmp_path):
+    data, predictions, _ = folders
+    line = ["--data", data, "--predictions", predictions, "--out", tmp_path]
+    assert command_line("matrix", *line).returncode == 0
+    expected = json.loads((tmp_path / "matrix.json").read_text())
+    assert mlqa_eval.matrix(data, str(predictions)) == expected
+    assert mlqa_eval.matrix(loaded(data), loaded(predictions)) == expected
+    assert mlqa_eval.matrix(data, loaded(predictions, rows=True)) == expected
+    one = mlqa_eval.matrix(loaded(data), {PAIRS[0]: loaded(predictions)[PAIRS[0]]}, title="one")
+    assert [cell["context"] for cell in one["cells"]] == ["en"] and one["title"] == "one"
+    assert one["averages"]["xlt"] == one["averages"]["gxlt"]
+
+
+def test_what_is_no_pair_is_named(folders, tmp_path):
+    data, predictions, _ = folders
+    with pytest.raises(ValueError, match="predictions: none for a pair"):
+        mlqa_eval.matrix(data, tmp_path)
+    with pytest.raises(ValueError, match="no dev-context"):
+        mlqa_eval.matrix(data, predictions, split="dev")
+    with pytest.raises(ValueError, match="data: expected a folder or .*, got list"):
+        mlqa_eval.matrix([], predictions)
+    with pytest.raises(ValueError, match=r'data: .*expected \("<context>", "<question>"\)'):
+        mlqa_eval.matrix({("en", "de", "fr"): []}, predictions)
+    with pytest.raises(ValueError, match="norm=\"f1\""):
+        mlqa_eval.matrix(data, predictions, norm="f1")
+    bad = {PAIRS[0]: {"q": 1}}
+    with pytest.raises(ValueError, match="predictions: question `q`: expected its answer"):
+        mlqa_eval.matrix(data, bad)
+
+
+def test_two_runs_are_compared_as_the_command_line_does(command_line, folders):
+    def run(*arguments):
+        done = command_line("compare", "--format", "json", *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    data, predictions, better = folders
+    line = ["--data", data, "--baseline", predictions, "--predictions", better]
+    expected = run(*line)
+    assert mlqa_eval.compare(data, predictions, better) == expected
+    assert mlqa_eval.compare(*(loaded(folder) for folder in folders)) == expected
+    assert {row["metric"] for row in expected} == {"f1", "em"}
+    several = run("--data", data, "--baseline", f"{predictions},{better}", "--predictions", better,
+                  "--samples", 200, "--level", 0.9, "--seed", 3, "--norm", "squad")
+    assert mlqa_eval.compare(
+        data, [predictions, loaded(better)], better, resamples=200, level=0.9, seed=3, norm="squad"
+    ) == several
+    files = [folder / "test-context-en-question-en.json" for folder in folders]
+    line = ["--data", files[0], "--language", "en", "--baseline", files[1], "--predictions", files[2]]
+    expected = run(*line)
+    assert mlqa_eval.compare(*files, "en") == expected
+    given = [loaded(folder, rows=k > 0)[PAIRS[0]] for k, folder in enumerate(folders)]
+    ours = mlqa_eval.compare(*given, "en")
+    assert [{**row, "data": expected[0]["data"]} for row in ours] == expected
+    with pytest.raises(ValueError, match="needs lang"):
+        mlqa_eval.compare(*files)
+    with pytest.raises(ValueError, match="predictions: an empty list"):
+        mlqa_eval.compare(files[0], [], files[2], "en")

@@ -1,0 +1,121 @@
+//! Two runs beside each other, question by question.
+use serde::Serialize;
+
+use crate::{
+    Dataset, Error, Normalization, PairedTest, Predictions, QuestionScore, Resampling, Spread,
+    holm, paired_test, score,
+};
+
+/// How two runs differ in one metric on one question file, in percent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunDifference {
+    /// What the questions are called.
+    pub data: String,
+    /// `f1` or `em`.
+    pub metric: &'static str,
+    /// Questions.
+    pub questions: usize,
+    /// The first run's score, the mean over its seeds.
+    pub baseline: f64,
+    /// Its standard deviation over seeds, if there are several.
+    pub baseline_sd: Option<f64>,
+    /// The second run's score.
+    pub predictions: f64,
+    /// Its standard deviation over seeds.
+    pub predictions_sd: Option<f64>,
+    /// Second less first, the mean over questions.
+    pub difference: f64,
+    /// Lower end of the difference's bootstrap interval.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// [`PairedTest::p_randomisation`].
+    pub p_randomisation: f64,
+    /// [`PairedTest::p_bootstrap`].
+    pub p_bootstrap: f64,
+    /// `p_randomisation`, corrected by [`RunDifference::correct`].
+    pub p_holm: f64,
+}
+
+/// A metric of one question, in percent.
+type Value = fn(&QuestionScore) -> f64;
+
+const METRICS: [(&str, Value); 2] =
+    [("f1", |one| 100.0 * one.f1), ("em", |one| 100.0 * f64::from(u8::from(one.exact_match)))];
+
+impl RunDifference {
+    /// Sets [`RunDifference::p_holm`] where several question files were compared: [`holm`] of each
+    /// metric.
+    pub fn correct(rows: &mut [Self]) {
+        for (metric, _) in METRICS {
+            let mut own: Vec<&mut Self> =
+                rows.iter_mut().filter(|row| row.metric == metric).collect();
+            let p: Vec<f64> = own.iter().map(|row| row.p_randomisation).collect();
+            own.iter_mut().zip(holm(&p)).for_each(|(row, p)| row.p_holm = p);
+        }
+    }
+}
+
+/// Compares two runs, each of one seed or more, on the questions of `dataset`, called `data`: by F1
+/// and by exact match. A question counts with its mean over seeds.
+///
+/// ```
+/// use mlqa_eval::{Dataset, Normalization, Predictions, Resampling, compare_runs};
+///
+/// let folder = "../testkit/fixtures/scorer/de";
+/// let dataset = Dataset::read(format!("{folder}/dataset.json"))?;
+/// let run = Predictions::read(format!("{folder}/predictions.json"))?;
+/// let none = Predictions::default();
+/// let (rules, config) = (Normalization::SquadEn, Resampling::default());
+/// let [f1, em] = compare_runs("de", &dataset, [&[none], &[run]], rules, &config)?;
+/// assert!(f1.low > 0.0 && f1.p_holm < 0.05 && em.baseline == 0.0);
+/// # Ok::<(), mlqa_eval::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::NoQuestions`]; [`Error::NoGold`]; as [`paired_test`].
+pub fn compare_runs(
+    data: &str,
+    dataset: &Dataset,
+    runs: [&[Predictions]; 2],
+    rules: Normalization,
+    config: &Resampling,
+) -> Result<[RunDifference; 2], Error> {
+    dataset.check_scorable()?;
+    let scores = |seeds: &[Predictions]| -> Result<Vec<Vec<QuestionScore>>, Error> {
+        seeds.iter().map(|seed| Ok(score(dataset, seed, rules)?.per_question)).collect()
+    };
+    let [first, second] = [scores(runs[0])?, scores(runs[1])?];
+    let row = |(metric, value): (&'static str, Value)| -> Result<RunDifference, Error> {
+        // The mean of each question over seeds, and of each seed over questions.
+        let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
+            let of =
+                |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;
+            (0..dataset.questions.len()).map(of).collect()
+        };
+        let by_seed = |seeds: &[Vec<QuestionScore>]| {
+            Spread::of(seeds.iter().map(|seed| Spread::of(seed.iter().map(value)).mean))
+        };
+        let pairs: Vec<(f64, f64)> =
+            by_question(&first).into_iter().zip(by_question(&second)).collect();
+        let PairedTest { difference, p_randomisation, p_bootstrap } = paired_test(&pairs, config)?;
+        let [baseline, predictions] = [by_seed(&first), by_seed(&second)];
+        Ok(RunDifference {
+            data: data.to_owned(),
+            metric,
+            questions: pairs.len(),
+            baseline: baseline.mean,
+            baseline_sd: baseline.sd,
+            predictions: predictions.mean,
+            predictions_sd: predictions.sd,
+            difference: difference.mean,
+            low: difference.low,
+            high: difference.high,
+            p_randomisation,
+            p_bootstrap,
+            p_holm: p_randomisation,
+        })
+    };
+    let [f1, em] = METRICS;
+    Ok([row(f1)?, row(em)?])
+}
