@@ -172,6 +172,15 @@ def test_rows_are_questions_in_a_file_and_loaded(fixtures):
     assert mlqa_eval.score(iter(rows), predictions, "en") == result
 
 
+def test_parquet_files_are_question_files(tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    path = tmp_path / "questions.parquet"
+    answers = "{'text': ['Lima'], 'answer_start': [0]}"
+    row = f"'q' AS id, '' AS title, 'Lima is there.' AS context, 'Where?' AS question, {answers} AS answers"
+    duckdb.sql(f"COPY (SELECT {row}) TO '{path}' (FORMAT parquet)")
+    assert official(mlqa_eval.score(path, {"q": "Lima"}, "en")) == {"exact_match": 100.0, "f1": 100.0}
+
+
 def test_upper_case_is_no_other_language(fixtures):
     folder = fixtures / "scorer/en"
     files = folder / "dataset.json", folder / "predictions.json"

@@ -15,8 +15,8 @@ use crate::names::{
 use crate::settings::Settings;
 use crate::{Error, Progress, Result};
 
-/// How often a file's download goes on by itself after a cut, and how long it waits for that, longer
-/// each time.
+/// How often a file's download goes on by itself after a cut, and how long it waits for that,
+/// longer each time.
 const RETRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -6,7 +6,7 @@ use crate::answer::Gathered;
 use crate::reader::Pairs;
 use crate::{Answers, Document, Reader, Result};
 
-/// Bytes of contexts that are cut at once, so that what is too long is found before it is cut whole.
+/// Bytes of contexts that are cut at once, so that what is too long is found before all is cut.
 const BYTES_AT_ONCE: usize = 1 << 18;
 
 /// A question's id, where it has one, and its text.

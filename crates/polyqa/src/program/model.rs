@@ -84,8 +84,8 @@ impl ReaderArgs {
         Ok(())
     }
 
-    /// The reader, and the model's name: that of its repository, or of its folder, which is the run's
-    /// where it is a run's `model`.
+    /// The reader, and the model's name: that of its repository, or of its folder, which is the
+    /// run's where it is a run's `model`.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let (device, precision) = (self.device.clone(), self.precision.clone());
         let runtime = Runtime::set_up(&RunConfig { device, precision, ..RunConfig::default() })?;

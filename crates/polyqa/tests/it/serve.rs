@@ -381,8 +381,8 @@ fn the_page_marks_answers_and_lets_nothing_through_as_markup() {
     }
 }
 
-/// Clients that ask, that go away in the middle, that do not read what they asked for: whoever waits
-/// gets the answer to its own question, once.
+/// Clients that ask, that go away in the middle, that do not read what they asked for: whoever
+/// waits gets the answer to its own question, once.
 #[test]
 fn nothing_is_lost_among_clients_that_come_and_go() {
     const CLIENTS: usize = 8;

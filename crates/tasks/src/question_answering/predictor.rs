@@ -166,8 +166,8 @@ impl<'a> QaPredictor<'a> {
         Ok((all, logits))
     }
 
-    /// The start and end logits of some windows, read as one batch: for each window two lists of its
-    /// length.
+    /// The start and end logits of some windows, read as one batch: for each window two lists of
+    /// its length.
     ///
     /// # Errors
     /// [`Error::Model`] if the model has no span head or refuses an input.
