@@ -181,7 +181,7 @@ mod tests {
             (r#"{"question": "a", "text": "b", "colour": 1}"#, 400, "colour"),
             (r#"{"question": "a", "text": "b", "answers": 21}"#, 400, "1 to 20"),
             (r#"{"question": "a", "text": "b", "answers": 0}"#, 400, "1 to 20"),
-            (r#"{"question": "a", "text": "\ud800"}"#, 400, "surrogate"),
+            (r#"{"question": "a", "text": "\ud800"}"#, 400, "hex escape"),
             (r#"{"question": "a", "documents": []}"#, 400, "documents is empty"),
             (r#"{"question": "a", "documents": [{"text": 1}]}"#, 400, "a string or"),
             (r#"{"question": "a", "documents": [{"id": [], "text": "b"}]}"#, 400, "an id"),
