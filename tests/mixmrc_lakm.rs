@@ -369,7 +369,7 @@ fn recipe_mixmrc_takes_more_arms_and_another_evaluation() {
     let before = written("english");
     let both = run(&["--arms", "english,mixmrc", "--seeds", "2"]);
     assert_eq!(both["seeds"], json!([0, 1]));
-    assert!(both["arms"]["mixmrc"]["gxlt"]["f1_sd"].is_f64());
+    assert!(both["arms"]["mixmrc"]["gxlt"]["f1_half_width"].is_f64());
     // Contexts in another order: the model answers again and is not trained again.
     let reordered = run(&["--arms", "english", "--set", "evaluation.contexts=[\"de\", \"en\"]"]);
     assert_eq!(reordered["arms"]["english"]["gxlt"], first["arms"]["english"]["gxlt"]);

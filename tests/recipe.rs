@@ -60,7 +60,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
         for language in ["en", "de", "es", "ar", "hi", "vi", "zh", "average"] {
             let scores = &summary["arms"][arm][language];
             assert!(scores["f1"].is_f64() && scores["em"].is_f64(), "{arm} {language}: {scores}");
-            assert!(scores["f1_sd"].is_null());
+            assert!(scores["f1_half_width"].is_null());
         }
         assert!(out.join(format!("matrix/{arm}/matrix.html")).exists());
         let model = out.join(format!("seed-0/{arm}/all/model"));

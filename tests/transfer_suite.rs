@@ -167,7 +167,10 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
         for language in ["en", "de", "zh", "average"] {
             for metric in ["f1", "precision", "recall"] {
                 let one = &own[metric][language];
-                assert!(one["mean"].is_f64() && one["sd"].is_f64(), "{model} {language}: {one}");
+                assert!(
+                    one["mean"].is_f64() && one["half_width"].is_f64(),
+                    "{model} {language}: {one}"
+                );
             }
         }
         for epoch in own["epochs"].as_array().unwrap() {

@@ -218,7 +218,7 @@ fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
     let both = summary(&out);
     assert_eq!(both["seeds"], json!([0, 1]));
     assert_eq!(both["guesses"], first["guesses"]);
-    assert!(both["arms"]["xlm-k"]["xor"]["accuracy"]["sd"].is_f64());
+    assert!(both["arms"]["xlm-k"]["xor"]["accuracy"]["half_width"].is_f64());
     // The candidates are a key of the evaluation alone.
     start(&["--arms", "mlm", "--set", "probe.candidates=95"]);
     assert_eq!(records(&out), all);

@@ -2,7 +2,7 @@
 //!
 //! Everything random is drawn from the seed and the number of the sample, so results do not depend
 //! on the number of threads.
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -40,36 +40,21 @@ impl Resampling {
         }
     }
 
-    /// The generator of one sample for one purpose.
-    fn draws(&self, purpose: u64, sample: usize) -> ChaCha8Rng {
-        let mut draws = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(purpose << 32));
+    /// What one sample of the randomisation draws.
+    fn draws(&self, sample: usize) -> ChaCha8Rng {
+        let mut draws = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1 << 32));
         draws.set_stream(sample as u64);
         draws
     }
 
     /// The means of all bootstrap samples of `values`, sorted.
     fn means(&self, values: &[f64]) -> Vec<f64> {
-        let count = values.len();
-        let mean = |sample| {
-            let mut draws = self.draws(0, sample);
-            let picks = (0..count).map(|_| draws.random_range(0..count));
-            let sum: f64 = picks.filter_map(|pick| values.get(pick)).sum();
-            sum / count as f64
-        };
-        let mut means: Vec<f64> = (0..self.samples).into_par_iter().map(mean).collect();
-        means.sort_by(f64::total_cmp);
-        means
+        results::bootstrap_means(values, self.samples, self.seed)
     }
 
     /// The ends of what lies in the middle of sorted values.
     fn middle(&self, sorted: &[f64]) -> (f64, f64) {
-        let tail = (1.0 - self.level) / 2.0;
-        let at = |share: f64| {
-            // The value that `share` of all lie at or below.
-            let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
-            sorted.get(rank.min(sorted.len()) - 1).copied().unwrap_or_default()
-        };
-        (at(tail), at(1.0 - tail))
+        results::middle(sorted, self.level)
     }
 }
 
@@ -157,7 +142,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
 
     let unequal: Vec<f64> = differences.into_iter().filter(|&one| one != 0.0).collect();
     let swapped = |sample: &usize| {
-        let mut draws = config.draws(1, *sample);
+        let mut draws = config.draws(*sample);
         let mut total = 0.0;
         for block in unequal.chunks(64) {
             let swaps = draws.next_u64();

@@ -62,11 +62,12 @@ impl Matrix {
         let Some(cell) = self.get(context, question) else {
             return format!("<td class=\"none\" title=\"{pair}: no data\">–</td>");
         };
-        let Spread { mean: score, sd } = metric.of(cell);
+        let Spread { mean: score, half_width } = metric.of(cell);
         // At most 0.5, so that the ink keeps its contrast in both colour schemes.
         let heat = if high > low { 0.04 + 0.46 * (score - low) / (high - low) } else { 0.25 };
         let class = if context == question { " class=\"same\"" } else { "" };
-        let spread = sd.map(|sd| format!("<small>± {sd:.2}</small>")).unwrap_or_default();
+        let spread =
+            half_width.map(|half| format!("<small>± {half:.2}</small>")).unwrap_or_default();
         let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
         let about = format!("{pair}: F1 {f1}, EM {em}, {} questions", cell.questions);
         format!(

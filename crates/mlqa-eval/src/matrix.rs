@@ -17,24 +17,29 @@ pub struct Cell {
     pub em: f64,
     /// Questions scored.
     pub questions: usize,
-    /// Standard deviation of `f1` over seeds (n − 1 in the denominator), if there were several.
+    /// Half of the 95 % interval of `f1` over seeds, if there were several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub f1_sd: Option<f64>,
-    /// Standard deviation of `em` over seeds, if there were several.
+    pub f1_half_width: Option<f64>,
+    /// The same of `em`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub em_sd: Option<f64>,
+    pub em_half_width: Option<f64>,
 }
 
 impl Cell {
     /// F1 and exact match.
     pub(crate) fn scores(&self) -> ScoreSpread {
-        ScoreSpread { f1: self.f1, em: self.em, f1_sd: self.f1_sd, em_sd: self.em_sd }
+        ScoreSpread {
+            f1: self.f1,
+            em: self.em,
+            f1_half_width: self.f1_half_width,
+            em_half_width: self.em_half_width,
+        }
     }
 
     /// A cell of these scores.
     pub(crate) fn of(scores: ScoreSpread, questions: usize) -> Self {
-        let ScoreSpread { f1, em, f1_sd, em_sd } = scores;
-        Self { f1, em, questions, f1_sd, em_sd }
+        let ScoreSpread { f1, em, f1_half_width, em_half_width } = scores;
+        Self { f1, em, questions, f1_half_width, em_half_width }
     }
 }
 
@@ -68,7 +73,7 @@ impl Average {
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix};
 ///
-/// let cell = |f1, em| Cell { f1, em, questions: 100, f1_sd: None, em_sd: None };
+/// let cell = |f1, em| Cell { f1, em, questions: 100, f1_half_width: None, em_half_width: None };
 /// let mut matrix = Matrix::new("a run");
 /// matrix.insert(Language::EN, Language::EN, cell(80.0, 70.0));
 /// matrix.insert(Language::EN, Language::DE, cell(60.0, 50.0));
@@ -131,7 +136,7 @@ impl Matrix {
     /// use mlqa_eval::{Cell, Language, Matrix};
     ///
     /// let mut matrix = Matrix::new("MTQA");
-    /// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_sd: None, em_sd: None };
+    /// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_half_width: None, em_half_width: None };
     /// for code in ["fr", "de"] {
     ///     matrix.insert(Language::EN, code.parse()?, cell.clone());
     /// }
@@ -165,7 +170,7 @@ impl Matrix {
     ///
     /// let seed = |f1| {
     ///     let mut matrix = Matrix::new("a seed");
-    ///     let cell = |f1| Cell { f1, em: f1, questions: 9, f1_sd: None, em_sd: None };
+    ///     let cell = |f1| Cell { f1, em: f1, questions: 9, f1_half_width: None, em_half_width: None };
     ///     matrix.insert(Language::EN, Language::EN, cell(f1));
     ///     matrix.insert(Language::EN, Language::DE, cell(f1 - 10.0));
     ///     matrix

@@ -55,7 +55,7 @@ pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] 
 impl Matrix {
     /// Two tables, F1 and EM, row = context, column = question, and the averages; languages as
     /// [`Matrix::contexts`] and [`Matrix::questions`] have them. Scores have two decimals, with
-    /// `± sd` where there are several seeds; `–` marks a missing cell.
+    /// half of the 95 % interval after `±` where there are several seeds; `–` marks a missing cell.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", self.title);
         let (contexts, questions) = (self.contexts(), self.questions());
@@ -100,14 +100,14 @@ impl Matrix {
 }
 
 /// A table in the shape of the first paper's Table I: English contexts, one column for each other
-/// question language and their mean, one row per arm, `F1 / EM` in the cells, with `± sd` where
+/// question language and their mean, one row per arm, `F1 / EM` in the cells, with `±` where
 /// a cell has a spread. The mean is over the six languages; `–` where one is missing.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, table_one};
 ///
 /// let mut matrix = Matrix::new("");
-/// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_sd: Some(0.5), em_sd: Some(0.25) };
+/// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_half_width: Some(0.5), em_half_width: Some(0.25) };
 /// matrix.insert(Language::EN, Language::DE, cell);
 /// let table = table_one(&[("ours", &matrix)]);
 /// assert!(table.contains("| ours | 60.00 ± 0.50 / 50.00 ± 0.25 | – |"));

@@ -17,12 +17,12 @@ pub struct RunDifference {
     pub questions: usize,
     /// The first run's score, the mean over its seeds.
     pub baseline: f64,
-    /// Its standard deviation over seeds, if there are several.
-    pub baseline_sd: Option<f64>,
+    /// Its half of the 95 % interval over seeds, if there are several.
+    pub baseline_half_width: Option<f64>,
     /// The second run's score.
     pub predictions: f64,
-    /// Its standard deviation over seeds.
-    pub predictions_sd: Option<f64>,
+    /// Its half of the 95 % interval over seeds.
+    pub predictions_half_width: Option<f64>,
     /// Second less first, the mean over questions.
     pub difference: f64,
     /// Lower end of the difference's bootstrap interval.
@@ -105,9 +105,9 @@ pub fn compare_runs(
             metric,
             questions: pairs.len(),
             baseline: baseline.mean,
-            baseline_sd: baseline.sd,
+            baseline_half_width: baseline.half_width,
             predictions: predictions.mean,
-            predictions_sd: predictions.sd,
+            predictions_half_width: predictions.half_width,
             difference: difference.mean,
             low: difference.low,
             high: difference.high,

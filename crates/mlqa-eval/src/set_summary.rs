@@ -1,7 +1,7 @@
 //! What one or several seeds scored on the files of an evaluation set, such as MLQA.
 use std::collections::BTreeMap;
 
-use results::{AVERAGE, OverSeeds, PairedDifference, ScoreSpread, Spread, over_seeds};
+use results::{AVERAGE, OverSeeds, ScoreSpread, Spread, over_seeds};
 use serde::{Deserialize, Serialize};
 
 use crate::{BoundaryCounts, Cell, Language, Matrix};
@@ -135,7 +135,7 @@ impl Matrix {
 ///     vec![file(Language::EN, 62.0), file(Language::DE, 40.0)],
 /// ];
 /// let set = SetSummary::over_seeds(&seeds);
-/// assert_eq!((set.scores["en"].em, set.scores["de"].em_sd), (61.0, Some(0.0)));
+/// assert_eq!((set.scores["en"].em, set.scores["de"].em_half_width), (61.0, Some(0.0)));
 /// assert_eq!(set.scores["average"].f1, 60.5);
 /// assert_eq!(set.top_k["average"]["1"], 50.5);
 /// assert!(set.squad.is_empty());
@@ -151,7 +151,7 @@ pub struct SetSummary {
     /// Predictions by their boundaries: the sum over seeds. No average.
     pub boundary: BTreeMap<String, BoundaryCounts>,
     /// Exact match, averaged over files, minus that of a control: see [`SetSummary::compared`].
-    pub difference: Option<PairedDifference>,
+    pub difference: Option<Spread>,
 }
 
 impl SetSummary {
@@ -195,7 +195,8 @@ impl SetSummary {
             .map(|(own, base)| average(own).zip(average(base)))
             .collect();
         let pairs = pairs.filter(|pairs| !pairs.is_empty());
-        Self { difference: pairs.map(PairedDifference::of), ..self }
+        let less = |pairs: Vec<(f64, f64)>| pairs.into_iter().map(|(own, base)| own - base);
+        Self { difference: pairs.map(|pairs| Spread::of(less(pairs))), ..self }
     }
 }
 
@@ -259,8 +260,8 @@ mod tests {
     fn means_are_taken_over_files_first_and_then_over_seeds() {
         let set = SetSummary::over_seeds(&[seed(10.0, 20.0, None), seed(14.0, 20.0, None)]);
         let average = set.scores[AVERAGE];
-        assert_eq!((average.em, average.em_sd), (16.0, Some(2f64.sqrt()))); // of 15 and 17
-        assert_eq!((set.scores["en"].f1, set.scores["de"].em_sd), (24.0, Some(0.0)));
+        assert_eq!((average.em, average.em_half_width), (16.0, Some(12.706))); // of 15 and 17
+        assert_eq!((set.scores["en"].f1, set.scores["de"].em_half_width), (24.0, Some(0.0)));
         assert_eq!(set.top_k["en"]["3"], 13.0);
         assert_eq!(set.boundary["en"].questions(), 6);
         assert!(!set.boundary.contains_key(AVERAGE));
@@ -275,7 +276,7 @@ mod tests {
         let better = [seed(12.0, 20.0, None), seed(26.0, 30.0, None)];
         let set = SetSummary::over_seeds(&better).compared(&better, &control);
         let difference = set.difference.unwrap();
-        assert_eq!((difference.mean, difference.sd), (2.0, Some(2f64.sqrt()))); // of 1 and 3
+        assert_eq!((difference.mean, difference.half_width), (2.0, Some(12.706))); // of 1 and 3
         assert_eq!(SetSummary::over_seeds(&better).compared(&better, &[]).difference, None);
     }
 
@@ -302,9 +303,10 @@ mod tests {
         let set = |files| SetScores::from([("xquad".to_owned(), files)]);
         let (one, two) = (seed(10.0, 20.0, Some(7.0)), seed(12.0, 20.0, Some(9.0)));
         let matrices = Matrix::by_set("a run", &[&set(one), &set(two)]);
-        let em =
-            |name: &str, code| matrices[name].get(code, code).map(|cell| (cell.em, cell.em_sd));
-        let spread = Some(2f64.sqrt());
+        let em = |name: &str, code| {
+            matrices[name].get(code, code).map(|cell| (cell.em, cell.em_half_width))
+        };
+        let spread = Some(12.706);
         assert_eq!(em("xquad", Language::EN), Some((8.0, spread)));
         assert_eq!(em("xquad", Language::DE), Some((5.0, Some(0.0))));
         assert_eq!(em("xquad-mlqa-rules", Language::EN), Some((11.0, spread)));

@@ -28,7 +28,7 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
     for (title, run) in runs {
         if let Some(difference) = &run.difference {
             let what = "minus the control, EM averaged over languages";
-            let _ = writeln!(text, "\n{set}: {title} {what}: {}.", difference.text(2));
+            let _ = writeln!(text, "\n{set}: {title} {what}: {difference:+.2}.");
         }
     }
     if runs.iter().any(|(_, run)| !run.top_k.is_empty()) {
@@ -115,9 +115,9 @@ mod tests {
         let better = SetSummary::over_seeds(&seeds(30.0)).compared(&seeds(30.0), &seeds(20.0));
         let text = set_tables("xquad", &[("plain", &control), ("a|b", &better)]);
         for piece in [
-            "\n### xquad, F1 / EM\n\n| | en | es | average |\n|---|---:|---:|---:|\n| plain | 31.0 ± 1.4 / 21.0 ± 1.4 |",
+            "\n### xquad, F1 / EM\n\n| | en | es | average |\n|---|---:|---:|---:|\n| plain | 31.0 ± 12.7 / 21.0 ± 12.7 |",
             "\n### xquad, F1 / EM under SQuAD's English normalisation\n\n| | en |\n|---|---:|\n",
-            "\nxquad: a|b minus the control, EM averaged over languages: +10.00 ± 0.00 over seeds, ",
+            "\nxquad: a|b minus the control, EM averaged over languages: +10.00 ± 0.00.\n",
             "| | k | en | es | average |\n|---|---:|---:|---:|---:|\n| plain | 1 | 21.0 | 21.0 | 21.0 |\n| plain | 3 |",
             "| a\\|b | 10 | 90.0 |",
             "\n### xquad, boundaries, all seeds\n\n| language | run |",

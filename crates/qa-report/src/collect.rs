@@ -254,7 +254,13 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairR
     let f1 = Spread::of(scores.iter().map(|score| score.f1));
     let em = Spread::of(scores.iter().map(|score| score.exact_match));
     let questions = scores.first().map_or(0, |score| score.questions);
-    let cell = Cell { f1: f1.mean, em: em.mean, questions, f1_sd: f1.sd, em_sd: em.sd };
+    let cell = Cell {
+        f1: f1.mean,
+        em: em.mean,
+        questions,
+        f1_half_width: f1.half_width,
+        em_half_width: em.half_width,
+    };
     let unanswered = scores.iter().map(|score| score.unanswered.len()).sum();
     let by_seed = scores.iter().map(|score| [score.f1, score.exact_match]).collect();
     PairRun { cell, by_seed, boundary, unanswered, no_span }

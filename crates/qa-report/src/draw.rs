@@ -85,8 +85,8 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
     if cell.same {
         svg.frame(place, false);
     }
-    let small = match cell.sd {
-        Some(sd) => format!("± {sd:.2}"),
+    let small = match cell.half_width {
+        Some(half) => format!("± {half:.2}"),
         None if map.questions().is_none() && cell.questions > 0 => {
             format!("n {}", thousands(cell.questions))
         }

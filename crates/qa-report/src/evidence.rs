@@ -29,7 +29,7 @@ pub(crate) struct MeanScore {
     /// Where there are answers, and not scores alone.
     pub interval: Option<Interval>,
     /// Over seeds.
-    pub sd: Option<f64>,
+    pub half_width: Option<f64>,
 }
 
 /// A run against the first one.
@@ -124,7 +124,11 @@ pub(crate) fn run_means(
                         of_run().filter_map(|one| one.by_seed.get(seed)?.get(metric).copied());
                     Spread::of(values).mean
                 };
-                Ok(MeanScore { mean, interval, sd: Spread::of((0..seeds).map(of_seed)).sd })
+                Ok(MeanScore {
+                    mean,
+                    interval,
+                    half_width: Spread::of((0..seeds).map(of_seed)).half_width,
+                })
             };
             means.push(RunMean {
                 set: set.to_owned(),

@@ -8,7 +8,7 @@ use crate::table::{Table, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Heat {
     pub score: f64,
-    pub sd: Option<f64>,
+    pub half_width: Option<f64>,
     pub questions: usize,
     /// Whether context and question have one language.
     pub same: bool,
@@ -115,14 +115,14 @@ fn range(runs: &[(&str, Matrix)], metric: Metric) -> (f64, f64) {
 }
 
 fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run: &str) -> Heat {
-    let Spread { mean: score, sd } = metric.of(cell);
+    let Spread { mean: score, half_width } = metric.of(cell);
     let [f1, em] = Metric::ALL.map(|metric| metric.of(cell).text(2));
     let pair = format!("{run}: {} context, {} question", context.name(), question.name());
     let mut tip = format!("{pair}: F1 {f1}, EM {em}");
     if cell.questions > 0 {
         tip.push_str(&format!(", {} questions", cell.questions));
     }
-    Heat { score, sd, questions: cell.questions, same: context == question, tip }
+    Heat { score, half_width, questions: cell.questions, same: context == question, tip }
 }
 
 fn mean<'a>(cells: impl Iterator<Item = &'a Heat>) -> Option<f64> {

@@ -377,8 +377,13 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
                 continue;
             }
             if let (Ok(question), Some((f1, em))) = (code.parse::<Language>(), both) {
-                let (f1_sd, em_sd) = (number(scores, "f1_sd"), number(scores, "em_sd"));
-                matrix.insert(Language::EN, question, Cell { f1, em, questions: 0, f1_sd, em_sd });
+                let (f1_half_width, em_half_width) =
+                    (number(scores, "f1_half_width"), number(scores, "em_half_width"));
+                matrix.insert(
+                    Language::EN,
+                    question,
+                    Cell { f1, em, questions: 0, f1_half_width, em_half_width },
+                );
             }
         }
         if !matrix.is_empty() {

@@ -35,7 +35,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
         let mut row = vec![name(all, mean.run), set_cell(&mean.set)];
         row.extend(mean.scores.iter().map(|score| Value::Number(score.mean)));
         for score in mean.scores {
-            row.push(score.sd.into());
+            row.push(score.half_width.into());
             row.push(score.interval.map(|interval| interval.low).into());
             row.push(score.interval.map(|interval| interval.high).into());
         }
@@ -67,8 +67,8 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
             of.samples
         ));
     }
-    if means.iter().any(|mean| mean.scores.iter().any(|score| score.sd.is_some())) {
-        table.note.push_str(" ±: standard deviation over seeds.");
+    if means.iter().any(|mean| mean.scores.iter().any(|score| score.half_width.is_some())) {
+        table.note.push_str(" ±: half of the 95 % interval over seeds (Student).");
     }
     table.without_empty_columns()
 }
@@ -90,9 +90,9 @@ pub(crate) fn scores(all: &Collected) -> Table {
                 Value::Text(one.pair.question.to_string()),
                 count(cell.questions),
                 Value::Number(cell.f1),
-                cell.f1_sd.into(),
+                cell.f1_half_width.into(),
                 Value::Number(cell.em),
-                cell.em_sd.into(),
+                cell.em_half_width.into(),
                 no_span(iter::once(found)).filter(|_| some_no_span).into(),
             ]);
         }

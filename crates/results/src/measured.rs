@@ -23,9 +23,16 @@ pub struct Measured {
     pub metric: String,
     /// In percent.
     pub value: f64,
-    /// Standard deviation over seeds, if there were several.
+    /// Half of the 95 % interval over seeds, if there were several; see [`Spread`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sd: Option<f64>,
+    pub half_width: Option<f64>,
+    /// The number of each seed, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<f64>,
+    /// The mean over seeds of each item of the test, whose mean is the number; translations of each
+    /// other are one item. In the same order for every model of a run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<f64>,
 }
 
 impl Measured {
@@ -35,8 +42,8 @@ impl Measured {
     /// use results::{Measured, Spread};
     ///
     /// let number = Measured::new("ours", "NER", "de", "f1", Spread::of([72.0, 74.0]));
-    /// assert_eq!((number.value, number.sd), (73.0, Some(2f64.sqrt())));
-    /// assert_eq!(Measured::new("ours", "NER", "de", "f1", 72.9).sd, None);
+    /// assert_eq!((number.value, number.spread().text(1)), (73.0, "73.0 ± 12.7".to_owned()));
+    /// assert_eq!(Measured::new("ours", "NER", "de", "f1", 72.9).half_width, None);
     /// ```
     pub fn new(
         model: &str,
@@ -45,20 +52,35 @@ impl Measured {
         metric: &str,
         value: impl Into<Spread>,
     ) -> Self {
-        let Spread { mean, sd } = value.into();
+        let Spread { mean, half_width } = value.into();
         Self {
             model: model.to_owned(),
             setting: setting.to_owned(),
             language: language.to_owned(),
             metric: metric.to_owned(),
             value: mean,
-            sd,
+            half_width,
+            seeds: Vec::new(),
+            items: Vec::new(),
         }
     }
 
-    /// Value and standard deviation.
+    /// The mean of what the seeds of a run have each, which it keeps.
+    pub fn of_seeds(
+        model: &str,
+        setting: &str,
+        language: &str,
+        metric: &str,
+        seeds: impl IntoIterator<Item = f64>,
+    ) -> Self {
+        let seeds: Vec<f64> = seeds.into_iter().collect();
+        let spread = Spread::of(seeds.iter().copied());
+        Self { seeds, ..Self::new(model, setting, language, metric, spread) }
+    }
+
+    /// Mean and interval.
     pub fn spread(&self) -> Spread {
-        Spread { mean: self.value, sd: self.sd }
+        Spread { mean: self.value, half_width: self.half_width }
     }
 
     /// Reads numbers, one JSON object per line; blank lines are passed over.

@@ -31,6 +31,9 @@ struct Cell {
     source: Source,
     #[serde(flatten)]
     number: Measured,
+    /// The standard deviation that the paper prints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sd: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,13 +83,13 @@ impl PrintedTable {
                 return wrong(format!("no `{metric}` of `{setting}`; it has {}", names.join(", ")));
             }
         }
-        let cell = |source, number| Cell { table: id.to_owned(), source, number };
+        let cell = |source, (number, sd)| Cell { table: id.to_owned(), source, number, sd };
         let paper = printed.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
-        let run = run.iter().map(|number| cell(Source::Run, number.clone()));
+        let run = run.iter().map(|number| cell(Source::Run, (number.clone(), None)));
         Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
     }
 
-    /// The table as Markdown; metrics of one cell are joined by ` / `, spreads follow `±`, `–`
+    /// The table as Markdown; metrics of one cell are joined by ` / `, intervals follow `±`, `–`
     /// marks what there is not. Rows (in Table 5 columns) of the run are bold.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_new);
@@ -182,23 +185,18 @@ impl PrintedTable {
             _ if self.id == "001-7" => 2,
             _ => 1,
         };
-        format!("{:.digits$}", cell.number.spread())
+        let sd = cell.sd.map(|sd| format!(" (sd {sd:.digits$})")).unwrap_or_default();
+        format!("{:.digits$}{sd}", cell.number.spread())
     }
 }
 
-/// A printed number; the spread is in its note, `sd 0.3/0.2` for F1 and EM.
-fn from_paper(row: &Published) -> Measured {
+/// A printed number; the standard deviation is in its note, `sd 0.3/0.2` for F1 and EM.
+fn from_paper(row: &Published) -> (Measured, Option<f64>) {
     let mut spreads =
         row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();
     let spread = if row.metric == "em" { spreads.nth(1) } else { spreads.next() };
-    Measured {
-        model: row.model.clone(),
-        setting: row.setting.clone(),
-        language: row.language.clone(),
-        metric: row.metric.clone(),
-        value: row.value,
-        sd: spread.and_then(|text| text.parse().ok()),
-    }
+    let number = Measured::new(&row.model, &row.setting, &row.language, &row.metric, row.value);
+    (number, spread.and_then(|text| text.parse().ok()))
 }
 
 fn push_new<T: PartialEq>(mut all: Vec<T>, one: T) -> Vec<T> {

@@ -1,28 +1,50 @@
-//! A mean with its spread.
+//! A mean with its interval.
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-/// Mean and sample standard deviation of several values, such as the scores of several seeds.
+/// Mean of several values, such as the scores of several seeds, or the differences of two methods
+/// run with the same seeds, and Student's 95 % interval around it.
 ///
-/// It prints as `22.1 ± 0.4`, with one digit after the point unless the format says otherwise.
+/// It prints as `62.0 ± 5.0`, half the interval's width after the sign, with one digit after the
+/// point unless the format says otherwise.
 ///
 /// ```
 /// use results::Spread;
 ///
 /// let scores = Spread::of([60.0, 62.0, 64.0]);
-/// assert_eq!(scores, Spread { mean: 62.0, sd: Some(2.0) });
-/// assert_eq!(scores.to_string(), "62.0 ± 2.0");
+/// assert_eq!(scores.to_string(), "62.0 ± 5.0");
 /// assert_eq!(Spread::of([60.0]).to_string(), "60.0");
-/// assert_eq!(format!("{:.2}", Spread::of([21.0, 23.0])), "22.00 ± 1.41");
-/// assert_eq!(format!("{:+}", Spread::of([21.0, 23.0])), "+22.0 ± 1.4");
+/// assert_eq!(format!("{:.2}", Spread::of([21.0, 23.0])), "22.00 ± 12.71");
+/// assert_eq!(format!("{:+}", Spread::of([21.0, 23.0])), "+22.0 ± 12.7");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Spread {
     /// The plain mean; 0 without values.
     pub mean: f64,
-    /// Standard deviation with n − 1 in the denominator, where there are two values or more.
-    pub sd: Option<f64>,
+    /// Half the width of the 95 % interval, t · sd / √n, where there are two values or more.
+    pub half_width: Option<f64>,
+}
+
+/// What a table with intervals says of them.
+pub const INTERVALS: &str = "± is half of Student's 95 % interval over seeds";
+
+/// Two-sided 97.5 % points of Student's t by degrees of freedom, from 1 to 30.
+const STUDENT: [f64; 30] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+];
+
+/// The same for any number of degrees of freedom; beyond 30 by the first terms of its expansion
+/// around the normal's (Cornish and Fisher 1938), right to three digits after the point.
+fn student(degrees: usize) -> f64 {
+    let tabled = degrees.checked_sub(1).and_then(|index| STUDENT.get(index));
+    tabled.copied().unwrap_or_else(|| {
+        let (z, degrees) = (1.959_964f64, degrees as f64);
+        z + (z.powi(3) + z) / (4.0 * degrees)
+            + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees * degrees)
+    })
 }
 
 impl Spread {
@@ -32,8 +54,16 @@ impl Spread {
         let count = values.len() as f64;
         // `Iterator::sum` for f64 starts at -0.0; without values the mean is 0.
         let mean = if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count };
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Self { mean, sd: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()) }
+        let half_width = (values.len() > 1).then(|| {
+            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+            student(values.len() - 1) * (squares / (count - 1.0) / count).sqrt()
+        });
+        Self { mean, half_width }
+    }
+
+    /// The ends of the interval.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.half_width.map(|half| (self.mean - half, self.mean + half))
     }
 
     /// What it prints as with `decimals` digits after the point.
@@ -44,7 +74,7 @@ impl Spread {
 
 impl From<f64> for Spread {
     fn from(mean: f64) -> Self {
-        Self { mean, sd: None }
+        Self { mean, half_width: None }
     }
 }
 
@@ -55,8 +85,8 @@ impl Display for Spread {
             true => write!(f, "{:+.digits$}", self.mean)?,
             false => write!(f, "{:.digits$}", self.mean)?,
         }
-        match self.sd {
-            Some(sd) => write!(f, " ± {sd:.digits$}"),
+        match self.half_width {
+            Some(half) => write!(f, " ± {half:.digits$}"),
             None => Ok(()),
         }
     }
@@ -70,8 +100,8 @@ impl Display for Spread {
 ///
 /// let scores = ScoreSpread::of([(60.0, 50.0), (64.0, 52.0)]);
 /// assert_eq!((scores.f1, scores.em), (62.0, 51.0));
-/// assert_eq!(scores.to_string(), "62.0 ± 2.8 / 51.0 ± 1.4");
-/// assert_eq!(ScoreSpread::of([(60.0, 50.0)]).f1_sd, None);
+/// assert_eq!(scores.to_string(), "62.0 ± 25.4 / 51.0 ± 12.7");
+/// assert_eq!(ScoreSpread::of([(60.0, 50.0)]).f1_half_width, None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ScoreSpread {
@@ -79,10 +109,10 @@ pub struct ScoreSpread {
     pub f1: f64,
     /// Mean exact match.
     pub em: f64,
-    /// Sample standard deviation of F1, where there are two seeds or more.
-    pub f1_sd: Option<f64>,
-    /// Sample standard deviation of exact match, where there are two seeds or more.
-    pub em_sd: Option<f64>,
+    /// Half of the 95 % interval of F1, where there are two seeds or more.
+    pub f1_half_width: Option<f64>,
+    /// Half of the 95 % interval of exact match, where there are two seeds or more.
+    pub em_half_width: Option<f64>,
 }
 
 impl ScoreSpread {
@@ -90,17 +120,22 @@ impl ScoreSpread {
     pub fn of(seeds: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (f1, em): (Vec<f64>, Vec<f64>) = seeds.into_iter().unzip();
         let (f1, em) = (Spread::of(f1), Spread::of(em));
-        Self { f1: f1.mean, em: em.mean, f1_sd: f1.sd, em_sd: em.sd }
+        Self {
+            f1: f1.mean,
+            em: em.mean,
+            f1_half_width: f1.half_width,
+            em_half_width: em.half_width,
+        }
     }
 
     /// F1 alone.
     pub fn f1(&self) -> Spread {
-        Spread { mean: self.f1, sd: self.f1_sd }
+        Spread { mean: self.f1, half_width: self.f1_half_width }
     }
 
     /// Exact match alone.
     pub fn em(&self) -> Spread {
-        Spread { mean: self.em, sd: self.em_sd }
+        Spread { mean: self.em, half_width: self.em_half_width }
     }
 }
 
@@ -114,19 +149,31 @@ impl Display for ScoreSpread {
 
 #[cfg(test)]
 mod tests {
-    use super::Spread;
+    use super::{Spread, student};
 
     #[test]
-    fn the_spread_is_that_of_a_sample() {
-        assert_eq!(Spread::of([1.0, 3.0]), Spread { mean: 2.0, sd: Some(2f64.sqrt()) });
-        assert_eq!(Spread::of([5.0]), Spread { mean: 5.0, sd: None });
+    fn the_interval_is_students() {
+        // By hand: 1 and 3, mean 2, sd √2, half 12.706 · √2 / √2.
+        let two = Spread::of([1.0, 3.0]);
+        assert!((two.half_width.unwrap() - 12.706).abs() < 1e-12);
+        assert_eq!(two.interval(), Some((2.0 - two.half_width.unwrap(), 2.0 + 12.706)));
+        // Of the differences 1, 3, 2: mean 2, sd 1.
+        assert!(
+            (Spread::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs() < 1e-12
+        );
+        assert_eq!(Spread::of([5.0]), Spread { mean: 5.0, half_width: None });
         assert_eq!(Spread::of([]), Spread::default());
+        // Tables of the distribution: 31, 60 and 120 degrees of freedom.
+        for (degrees, tabled) in [(31, 2.040), (60, 2.000), (120, 1.980)] {
+            assert!((student(degrees) - tabled).abs() < 6e-4, "{degrees}");
+        }
     }
 
     #[test]
     fn text_and_json() {
         let spread = Spread::of([1.0, 3.0]);
-        assert_eq!(format!("{spread:.2}, {spread:.0}"), "2.00 ± 1.41, 2 ± 1");
-        assert_eq!(serde_json::to_string(&Spread::of([5.0])).unwrap(), r#"{"mean":5.0,"sd":null}"#);
+        assert_eq!(format!("{spread:.2}, {spread:.0}"), "2.00 ± 12.71, 2 ± 13");
+        let json = serde_json::to_string(&Spread::of([5.0])).unwrap();
+        assert_eq!(json, r#"{"mean":5.0,"half_width":null}"#);
     }
 }

@@ -82,12 +82,12 @@ pub fn markdown(rows: &[RunDifference]) -> String {
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];
     let mut table = Table::new("data", columns.into_iter().chain(p)).with_text(&["metric"]);
     for row in rows {
-        let score = |mean, sd| Spread { mean, sd }.text(2);
+        let score = |mean, half_width| Spread { mean, half_width }.text(2);
         let cells = [
             row.metric.to_owned(),
             row.questions.to_string(),
-            score(row.baseline, row.baseline_sd),
-            score(row.predictions, row.predictions_sd),
+            score(row.baseline, row.baseline_half_width),
+            score(row.predictions, row.predictions_half_width),
             format!("{:+.2}", row.difference),
             format!("{:+.2} to {:+.2}", row.low, row.high),
         ];

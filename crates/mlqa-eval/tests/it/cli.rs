@@ -268,7 +268,8 @@ fn two_runs_are_compared_question_by_question() {
     let seeds = rows(&format!("{good},bad.json"));
     assert_eq!(seeds[1]["baseline"].as_f64(), Some(16.25));
     assert!(
-        seeds[1]["baseline_sd"].as_f64().unwrap() > 22.0 && seeds[1]["predictions_sd"].is_null()
+        seeds[1]["baseline_half_width"].as_f64().unwrap() > 22.0
+            && seeds[1]["predictions_half_width"].is_null()
     );
     program.refuses(&[
         (&format!("{data} --baseline bad.json --predictions {good}"), &["language"]),

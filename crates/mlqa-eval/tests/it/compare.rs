@@ -6,7 +6,8 @@ const MLQA_XQUAD: [&str; 2] = ["MLQA", "XQuAD"];
 #[test]
 fn a_run_beside_the_numbers_on_other_data() {
     let mut run = Matrix::new("run");
-    let cell = Cell { f1: 80.0, em: 60.0, questions: 120, f1_sd: None, em_sd: None };
+    let cell =
+        Cell { f1: 80.0, em: 60.0, questions: 120, f1_half_width: None, em_half_width: None };
     let french = "fr".parse::<Language>().unwrap();
     run.insert(french, french, cell);
     run.insert(Language::DE, Language::DE, cell);
@@ -29,7 +30,7 @@ fn a_run_beside_the_numbers_on_other_data() {
 #[test]
 fn a_run_beside_table_one() {
     let mut run = Matrix::new("run");
-    let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_sd: None, em_sd: None };
+    let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_half_width: None, em_half_width: None };
     run.insert(Language::EN, Language::DE, cell);
     let rows = compare("000-1", &MLQA_XQUAD, &run).unwrap();
     assert_eq!(rows.len(), 24);

@@ -6,7 +6,7 @@ const EN: Language = Language::EN;
 const ZH: Language = Language::ZH;
 
 fn cell(f1: f64, em: f64) -> Cell {
-    Cell { f1, em, questions: 10, f1_sd: None, em_sd: None }
+    Cell { f1, em, questions: 10, f1_half_width: None, em_half_width: None }
 }
 
 fn matrix(cells: &[(Language, Language, f64, f64)]) -> Matrix {
@@ -37,7 +37,11 @@ fn averages_are_plain_means() {
 fn files_hold_every_digit() {
     let folder = tempfile::tempdir().unwrap();
     let mut matrix = sample();
-    matrix.insert(ZH, ZH, Cell { f1_sd: Some(0.1), ..cell(100.0 / 3.0, 50.142_623_716_153_13) });
+    matrix.insert(
+        ZH,
+        ZH,
+        Cell { f1_half_width: Some(0.1), ..cell(100.0 / 3.0, 50.142_623_716_153_13) },
+    );
     matrix.write(folder.path()).unwrap();
     assert_eq!(Matrix::read_json(folder.path().join("matrix.json")).unwrap(), matrix);
     let mut names: Vec<_> = std::fs::read_dir(folder.path())
@@ -113,9 +117,9 @@ fn seeds_give_mean_and_spread() {
     let over = Matrix::over_seeds("three", &seeds);
     assert_eq!(over.len(), 1);
     let cell = over.get(EN, DE).unwrap();
-    assert_eq!((cell.f1, cell.f1_sd, cell.em), (62.0, Some(2.0), 51.0));
-    assert!((cell.em_sd.unwrap() - 3.0_f64.sqrt()).abs() < 1e-12);
-    assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(EN, DE).unwrap().f1_sd, None);
+    assert_eq!((cell.f1, cell.f1_half_width, cell.em), (62.0, Some(2.0), 51.0));
+    assert!((cell.em_half_width.unwrap() - 3.0_f64.sqrt()).abs() < 1e-12);
+    assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(EN, DE).unwrap().f1_half_width, None);
 }
 
 #[test]
@@ -125,7 +129,11 @@ fn table_one_has_the_papers_shape() {
         complete.insert(EN, language, cell(10.0 * (k + 1) as f64, k as f64));
     }
     let mut spread = complete.clone();
-    spread.insert(EN, DE, Cell { f1_sd: Some(0.5), em_sd: Some(0.25), ..cell(11.0, 1.0) });
+    spread.insert(
+        EN,
+        DE,
+        Cell { f1_half_width: Some(0.5), em_half_width: Some(0.25), ..cell(11.0, 1.0) },
+    );
     let sparse = sample();
     let text = table_one(&[("base", &complete), ("a|b", &spread), ("sparse", &sparse)]);
     let lines: Vec<&str> = text.lines().collect();
@@ -146,7 +154,13 @@ fn means_of_several_seeds_have_their_spread() {
         for context in [Language::EN, Language::DE] {
             for question in [Language::EN, Language::DE] {
                 let f1 = f1 + if context == question { 10.0 } else { 0.0 };
-                let cell = Cell { f1, em: f1 / 2.0, questions: 9, f1_sd: None, em_sd: None };
+                let cell = Cell {
+                    f1,
+                    em: f1 / 2.0,
+                    questions: 9,
+                    f1_half_width: None,
+                    em_half_width: None,
+                };
                 matrix.insert(context, question, cell);
             }
         }
@@ -174,6 +188,6 @@ fn means_of_several_seeds_have_their_spread() {
         }
     }
     let scores = Matrix::spread(&[alone.clone()], |_, _| true).unwrap();
-    assert_eq!((scores.em, scores.f1, scores.f1_sd), (15.0, 30.0, None));
+    assert_eq!((scores.em, scores.f1, scores.f1_half_width), (15.0, 30.0, None));
     assert!(Matrix::spread(&[alone], |context, question| context != question).is_none());
 }

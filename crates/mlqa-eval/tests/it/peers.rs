@@ -110,9 +110,11 @@ fn drawn_answers_score_as_in_python() {
         let matches = got.per_question.iter().filter(|one| one.exact_match).count();
         assert!(matches > 0, "{name}: no case tells exact match");
         let spread = Spread::of(got.per_question.iter().map(|one| one.f1));
-        for (got, want) in [(spread.mean, "mean"), (spread.sd.unwrap(), "sd")] {
-            let want = expected[want].as_f64().unwrap();
-            assert!((got - want).abs() < 1e-12, "{name}: {got} {want}");
-        }
+        let want = expected["mean"].as_f64().unwrap();
+        assert!((spread.mean - want).abs() < 1e-12, "{name}: {} {want}", spread.mean);
+        // Student's t of many degrees of freedom is a little above 1.96.
+        let error = expected["sd"].as_f64().unwrap() / (drawn.len() as f64).sqrt();
+        let t = spread.half_width.unwrap() / error;
+        assert!(t > 1.959 && t < 2.05, "{name}: {t}");
     }
 }

@@ -1,8 +1,8 @@
 //! A run's numbers in the paper's tables.
 use results::{Measured, PrintedTable};
 
-fn number(setting: &str, language: &str, metric: &str, value: f64, sd: Option<f64>) -> Measured {
-    Measured { sd, ..Measured::new("ours", setting, language, metric, value) }
+fn number(setting: &str, language: &str, metric: &str, value: f64, half: Option<f64>) -> Measured {
+    Measured { half_width: half, ..Measured::new("ours", setting, language, metric, value) }
 }
 
 /// The table without padding, as lines of cells.
@@ -22,7 +22,9 @@ fn table_2_with_a_run() {
     assert_eq!(lines[0], "| model (F1) | en | es | de | nl | zh | avg |");
     assert!(lines.contains(&"| XLM-R base | 90.9 | 75.2 | 70.4 | 79.5 | – | 79.0 |".to_owned()));
     assert!(
-        lines.contains(&"| XLM-K (avg) | 90.7 | 75.2 | 72.9 | 80.3 | – | 79.8 ± 0.2 |".to_owned())
+        lines.contains(
+            &"| XLM-K (avg) | 90.7 | 75.2 | 72.9 | 80.3 | – | 79.8 (sd 0.2) |".to_owned()
+        )
     );
     assert_eq!(lines[8], "| **ours** | 91.0 ± 0.2 | – | – | 80.0 | – | 85.5 ± 0.1 |");
     assert_eq!(lines[9], "| **ours** (Universal NER) | – | – | – | – | 55.0 | – |");
@@ -34,7 +36,7 @@ fn the_other_tables_have_the_papers_shape() {
     assert_eq!(one[0], "| model (F1 / EM) | en | es | de | ar | hi | vi | zh | avg |");
     assert!(one.iter().any(|line| line.starts_with("| mBERT | 77.7 / 65.2 | 64.3 / 46.6 |")));
     assert!(one.iter().any(|line| line.starts_with("| Unicoder | 80.6 / – |")));
-    assert!(one.iter().any(|line| line.ends_with("| 67.1 ± 0.3 / 48.9 ± 0.2 |")), "{one:?}");
+    assert!(one.iter().any(|line| line.ends_with("| 67.1 (sd 0.3) / 48.9 (sd 0.2) |")), "{one:?}");
     assert!(one.last().unwrap().starts_with("| **ours** | 80.0 / – | – |"));
 
     let three = lines("001-3", &[]);

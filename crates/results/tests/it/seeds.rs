@@ -18,10 +18,12 @@ fn seeds_worked_by_hand() {
         seed(3, [81.0, 62.0], [73.0, 52.0]),
     ];
     let all = SeedSummary::of(seeds.clone(), "f1").unwrap();
-    // en 80, 82, 81: mean 81, sd 1. Averages 70, 73, 71.5: mean 71.5, sd 1.5.
-    assert_eq!(all.scores["f1"]["en"], Spread { mean: 81.0, sd: Some(1.0) });
-    assert_eq!(all.scores["f1"]["de"], Spread { mean: 62.0, sd: Some(2.0) });
-    assert_eq!(all.scores["f1"]["average"], Spread { mean: 71.5, sd: Some(1.5) });
+    // en 80, 82, 81: mean 81, sd 1. Averages 70, 73, 71.5: mean 71.5, sd 1.5. t is 4.303.
+    for (code, mean, sd) in [("en", 81.0, 1.0), ("de", 62.0, 2.0), ("average", 71.5, 1.5)] {
+        let Spread { mean: found, half_width } = all.scores["f1"][code];
+        assert_eq!(found, mean);
+        assert!((half_width.unwrap() - 4.303 * sd / 3f64.sqrt()).abs() < 1e-12, "{code}");
+    }
     // The best seed by F1 is the second, though others have better EM.
     assert_eq!((all.best_seed, all.seeds), (2, 3));
     assert_eq!(SeedSummary::of(seeds.clone(), "em").unwrap().best_seed, 3);
@@ -34,17 +36,21 @@ fn seeds_worked_by_hand() {
     };
     assert_eq!(rows.len(), 12);
     let avg = find("ours (avg)", "avg", "f1");
-    assert_eq!((avg.value, avg.sd), (71.5, Some(1.5)));
+    assert_eq!(avg.spread(), all.scores["f1"]["average"]);
     let max = find("ours (max)", "avg", "em");
-    assert_eq!((max.value, max.sd), (59.0, None));
+    assert_eq!((max.value, max.half_width), (59.0, None));
     assert_eq!(find("ours (max)", "de", "f1").value, 64.0);
     // Languages by their codes, then the average.
     let order: Vec<&str> = rows.iter().take(3).map(|row| row.language.as_str()).collect();
     assert_eq!(order, ["de", "en", "avg"]);
 
     let one = SeedSummary::of(seeds.into_iter().take(1), "f1").unwrap();
-    assert_eq!(one.scores["f1"]["average"], Spread { mean: 70.0, sd: None });
-    assert!(one.measured("ours", "MLQA").iter().all(|row| row.model == "ours" && row.sd.is_none()));
+    assert_eq!(one.scores["f1"]["average"], Spread { mean: 70.0, half_width: None });
+    assert!(
+        one.measured("ours", "MLQA")
+            .iter()
+            .all(|row| row.model == "ours" && row.half_width.is_none())
+    );
 }
 
 #[test]

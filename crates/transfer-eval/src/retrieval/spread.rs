@@ -44,7 +44,7 @@ impl RetrievalSpread {
     ///
     /// let seeds = [Some(score_retrieval(&list, &[1])?), Some(score_retrieval(&list, &[1])?)];
     /// let spread = RetrievalSpread::over_seeds(seeds.iter().map(Option::as_ref)).unwrap();
-    /// assert_eq!((spread.accuracy.mean, spread.accuracy.sd), (100.0, Some(0.0)));
+    /// assert_eq!((spread.accuracy.mean, spread.accuracy.half_width), (100.0, Some(0.0)));
     /// assert!(RetrievalSpread::over_seeds([seeds[0].as_ref(), None]).is_none());
     /// # Ok::<(), transfer_eval::Error>(())
     /// ```

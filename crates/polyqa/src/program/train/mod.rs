@@ -150,7 +150,7 @@ fn write_matrix(folder: &Path, dev: &[Dev], scores: &[Scores]) -> Result<()> {
     for (one, scores) in dev.iter().zip(scores) {
         let (Some(name), Some(score)) = (&one.cell, &scores.score) else { return Ok(()) };
         let (f1, em, questions) = (score.f1, score.exact_match, score.questions);
-        let cell = Cell { f1, em, questions, f1_sd: None, em_sd: None };
+        let cell = Cell { f1, em, questions, f1_half_width: None, em_half_width: None };
         matrix.insert(name.context, name.question, cell);
     }
     if matrix.len() > 1 {

@@ -1,0 +1,41 @@
+//! Samples with replacement.
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+/// The means of `samples` bootstrap samples of `values`, sorted: as many values are drawn with
+/// replacement for each (Efron and Tibshirani 1993). A sample is drawn from `seed` and its number,
+/// so results do not depend on the number of threads. Without values there are no means.
+///
+/// ```
+/// use results::{bootstrap_means, middle};
+///
+/// // Exact match of ten questions, in percent.
+/// let values = [100.0, 0.0, 100.0, 100.0, 0.0, 100.0, 0.0, 100.0, 100.0, 100.0];
+/// assert_eq!(middle(&bootstrap_means(&values, 10_000, 42), 0.95), (40.0, 100.0));
+/// ```
+pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
+    let count = values.len();
+    let mean = |sample: usize| {
+        let mut draws = ChaCha8Rng::seed_from_u64(seed);
+        draws.set_stream(sample as u64);
+        let picks = (0..count).map(|_| draws.random_range(0..count));
+        let sum: f64 = picks.filter_map(|pick| values.get(pick)).sum();
+        sum / count as f64
+    };
+    let samples = if values.is_empty() { 0 } else { samples };
+    let mut means: Vec<f64> = (0..samples).into_par_iter().map(mean).collect();
+    means.sort_by(f64::total_cmp);
+    means
+}
+
+/// The ends of what lies in the middle of sorted values, a share `level` of them; 0 without values.
+pub fn middle(sorted: &[f64], level: f64) -> (f64, f64) {
+    let tail = (1.0 - level) / 2.0;
+    let at = |share: f64| {
+        // The value that `share` of all lie at or below.
+        let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
+        sorted.get(rank.min(sorted.len()).saturating_sub(1)).copied().unwrap_or_default()
+    };
+    (at(tail), at(1.0 - tail))
+}
