@@ -94,9 +94,9 @@ class RunDifference(TypedDict):
     metric: Literal["f1", "em"]
     questions: int
     baseline: float
-    baseline_sd: Optional[float]
+    baseline_half_width: Optional[float]
     predictions: float
-    predictions_sd: Optional[float]
+    predictions_half_width: Optional[float]
     difference: float
     low: float
     high: float

@@ -2,9 +2,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use examples::numbers::{Item, of_answers};
 use experiment::{Experiment, Results};
 use mlqa_eval::{Language, Matrix, table_one};
-use results::{ScoreSpread, Spread, Table, cell};
+use results::{Measured, ScoreSpread, Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::FileScore;
 
@@ -39,7 +40,7 @@ pub fn write(
 ) -> Result<()> {
     let mut arms = BTreeMap::new();
     let mut retrieval = BTreeMap::new();
-    let mut matrices = Vec::new();
+    let (mut matrices, mut numbers) = (Vec::new(), Vec::new());
     let languages = experiment.recipe.languages.get(1..).unwrap_or_default();
     let columns = languages.iter().map(|code| code.as_str().to_uppercase());
     let mut table = Table::new("label retrieval P@1", columns);
@@ -62,6 +63,10 @@ pub fn write(
             seconds: results.over_seeds(arm, |model| model.seconds).mean,
         };
         arms.insert(arm.clone(), of_arm);
+        let of_run = (experiment, results);
+        let (gxlt, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
+        let english = |context, question| context == Language::EN && question != Language::EN;
+        numbers.extend(of_answers(of_run, names, gxlt, Item::Question, english)?);
         let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // The model of a pair of languages has these two alone.
             let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
@@ -81,6 +86,7 @@ pub fn write(
         matrix.write(experiment.dir("matrix").join(arm))?;
         matrices.push((arm.as_str(), matrix));
     }
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let text = format!("{}\n{table}", table_one(&matrices));
     let remark = conclusion(&arms).unwrap_or_default();
     let summary = serde_json::json!({

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use experiment::{Experiment, Results};
 use kg_triples::Language;
-use results::{Spread, Table, cell, over_seeds};
+use results::{Measured, Spread, Table, cell, over_seeds};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tasks::label_retrieval::FoundShare;
@@ -29,18 +29,21 @@ fn shares(of: &BTreeMap<Language, FoundShare>) -> BTreeMap<String, f64> {
     of.iter().map(|(code, share)| (format!("{code} ({})", share.labels), share.percent)).collect()
 }
 
-const TABLES: [(&str, Columns, usize); 3] = [
-    ("label retrieval P@1, switched", |scores| shares(&scores.switched), 1),
-    ("label retrieval P@1, held out", |scores| shares(&scores.held_out), 1),
-    ("masked-LM loss, sentences", |scores| scores.loss.clone(), 3),
+/// A table: its setting and metric as a number, its name, values and digits.
+type Shown = ([&'static str; 2], &'static str, Columns, usize);
+
+const TABLES: [Shown; 3] = [
+    (["switched", "p@1"], "label retrieval P@1, switched", |scores| shares(&scores.switched), 1),
+    (["held out", "p@1"], "label retrieval P@1, held out", |scores| shares(&scores.held_out), 1),
+    (["sentences", "loss"], "masked-LM loss, sentences", |scores| scores.loss.clone(), 3),
 ];
 
 /// Writes `table.md` and `summary.json`, and prints the first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) -> Result<()> {
-    let mut text = String::new();
+    let (mut text, mut numbers) = (String::new(), Vec::new());
     // By table, arm and column.
     let mut scores: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, Spread>>> = BTreeMap::new();
-    for (name, values, digits) in TABLES {
+    for ([setting, metric], name, values, digits) in TABLES {
         let first = results.first().map(|trial| values(&trial.evaluated)).unwrap_or_default();
         if first.is_empty() {
             continue;
@@ -53,14 +56,19 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
                 all
             };
             let seeds = results.of_arm(arm).map(|trial| of_seed(values(&trial.evaluated)));
-            let of_arm = over_seeds(&seeds.collect::<Vec<_>>());
+            let seeds: Vec<BTreeMap<String, f64>> = seeds.collect();
+            let of_arm = over_seeds(&seeds);
             let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_deref());
+            let title = title.unwrap_or(arm);
             let shown = |column| of_arm.get(column).map(|score| format!("{score:.digits$}"));
-            table.row(title.unwrap_or(arm), columns.iter().map(shown).map(cell));
+            table.row(title, columns.iter().map(shown).map(cell));
+            let means = seeds.iter().filter_map(|seed| seed.get("average").copied());
+            numbers.push(Measured::of_seeds(title, setting, "avg", metric, means));
             scores.entry(name).or_default().insert(arm, of_arm);
         }
         text += &format!("{table}\n");
     }
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     // Tokens that each arm trained on, padding left out.
     let tokens = |arm| results.over_seeds(arm, |trial| trial.trained as f64).mean;
     let tokens = experiment.arms().iter().map(|arm| (arm.as_str(), tokens(arm)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use experiment::{Experiment, Results, TrialResult};
 use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
-use results::{AVERAGE, Spread, Table, cell};
+use results::{AVERAGE, Measured, Spread, Table, cell};
 use serde::{Deserialize, Serialize};
 use tasks::two_stage::CandidateReport;
 
@@ -45,7 +45,29 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
         let control = if name == CONTROL { &[] } else { control.as_slice() };
         arms.push((name, summary(experiment, name, results.of_arm(name), control)?));
     }
+    let mut found = Vec::new();
+    for (name, arm) in &arms {
+        let models = if *name == BEFORE { readers } else { results };
+        let own = models.iter().filter(|model| *name == BEFORE || model.arm == *name);
+        found.extend(numbers(&arm.title, &own.map(|model| &model.evaluated).collect::<Vec<_>>()));
+    }
+    Measured::write(experiment.dir("numbers.jsonl"), &found)?;
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
+}
+
+/// The means over the files of each set.
+fn numbers(title: &str, seeds: &[&SetScores]) -> Vec<Measured> {
+    let sets = seeds.first().into_iter().flat_map(|sets| sets.keys());
+    let of_set = sets.flat_map(|set| {
+        let means =
+            || seeds.iter().filter_map(|sets| Matrix::of_files(title, sets.get(set)?).gxlt());
+        let (f1, em) = (means().map(|mean| mean.f1), means().map(|mean| mean.em));
+        [
+            Measured::of_seeds(title, set, "avg", "f1", f1),
+            Measured::of_seeds(title, set, "avg", "em", em),
+        ]
+    });
+    of_set.collect()
 }
 
 fn summary<'a>(

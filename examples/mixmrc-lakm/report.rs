@@ -2,9 +2,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use examples::numbers::{Item, of_answers};
 use experiment::{Experiment, Results};
 use mlqa_eval::{FileScore, Language, Matrix};
-use results::{ScoreSpread, Table, cell};
+use results::{Measured, ScoreSpread, Table, cell};
 use serde::Serialize;
 
 use crate::recipe::Recipe;
@@ -29,6 +30,10 @@ struct ArmSummary {
     seconds: f64,
 }
 
+/// Pairs of languages that a mean is taken over.
+const KEPT: [fn(Language, Language) -> bool; 3] =
+    [|context, question| context == question, |context, question| context != question, |_, _| true];
+
 /// Writes `summary.json`, `table.md` and a matrix for each arm.
 pub fn write(
     experiment: &Experiment<Recipe>,
@@ -36,8 +41,9 @@ pub fn write(
 ) -> Result<()> {
     let Recipe { arms: all, languages, .. } = &experiment.recipe;
     let means = ["same language", "two languages", "all pairs"].map(str::to_owned);
-    let mut table = Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means));
-    let mut arms = Vec::new();
+    let mut table =
+        Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means.clone()));
+    let (mut arms, mut numbers) = (Vec::new(), Vec::new());
     for name in experiment.arms() {
         let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
         let seeds = results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated));
@@ -51,9 +57,17 @@ pub fn write(
         };
         let scored = languages.iter().map(of_language).collect::<Option<Vec<_>>>();
         let scored = scored.context("no pair was scored")?;
-        let xlt = Matrix::spread(&seeds, |context, question| context == question);
-        let off_diagonal = Matrix::spread(&seeds, |context, question| context != question);
-        let gxlt = Matrix::spread(&seeds, |_, _| true);
+        let [xlt, off_diagonal, gxlt] = KEPT.map(|keep| Matrix::spread(&seeds, keep));
+        for (setting, keep) in means.iter().zip(KEPT) {
+            let (setting, names) = ((setting.as_str(), "avg"), (name.as_str(), title.as_str()));
+            numbers.extend(of_answers(
+                (experiment, results),
+                names,
+                setting,
+                Item::Question,
+                keep,
+            )?);
+        }
         let plain = |(_, one): &(String, ScoreSpread)| format!("{:.1} / {:.1}", one.em, one.f1);
         let spread = |mean: Option<ScoreSpread>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
@@ -72,6 +86,7 @@ pub fn write(
         };
         arms.push((name.as_str(), arm));
     }
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let questions = arms.first().map_or(0, |(_, arm)| arm.questions);
     let below = "questions in each pair of languages; columns of one language: passage and \
                  question in it.";

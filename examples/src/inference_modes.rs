@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use experiment::{Experiment, Recipe, Results};
 use mlqa_eval::Language;
-use results::{Spread, Table, cell, over_seeds};
+use results::{Measured, Spread, Table, cell, over_seeds};
 use serde::Serialize;
 
 /// Values by inference mode, measure and language.
@@ -51,7 +51,7 @@ impl InferenceModes<'_> {
         let (measure, corner) = self.measure;
         let columns = self.languages.iter().map(ToString::to_string);
         let mut table = Table::new(corner, columns.chain(["average".into(), "− control".into()]));
-        let mut arms = Vec::new();
+        let (mut arms, mut numbers) = (Vec::new(), Vec::new());
         let mut remarks = String::new();
         let seeds = || experiment.seeds().iter().copied();
         let mean = |seed: u64, (arm, mode): (&str, &str)| {
@@ -73,7 +73,10 @@ impl InferenceModes<'_> {
                 let against_control = compared.then(|| Spread::of(against));
                 let of_measure = scores.get(measure);
                 let value = |language| cell(of_measure.and_then(|scores| scores.get(language)));
-                let average = Spread::of(seeds().filter_map(of_seed)).to_string();
+                let of_seeds = seeds().filter_map(of_seed);
+                let number = Measured::of_seeds(title, &mode, "avg", measure, of_seeds);
+                let average = number.spread().to_string();
+                numbers.push(number);
                 let difference = cell(against_control.map(|value| format!("{value:+}")));
                 let numbers = self.languages.iter().map(value).chain([average, difference]);
                 table.row(format!("{title}, {mode}"), numbers);
@@ -83,6 +86,7 @@ impl InferenceModes<'_> {
             let trained = first.map(|trial| &trial.trained);
             arms.push((arm.as_str(), ArmSummary { title, trained, readings, seconds }));
         }
+        Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
         Ok(experiment.finish_arms(&arms, &format!("{table}{remarks}"), "")?)
     }
 }

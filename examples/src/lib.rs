@@ -2,3 +2,4 @@
 //! paper's method section.
 
 pub mod inference_modes;
+pub mod numbers;

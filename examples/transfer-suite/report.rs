@@ -142,7 +142,7 @@ fn languages(row: &Row, models: &[Judged]) -> String {
         for Judged { model, summary, .. } in models {
             let spreads = summary.scores.get(metric);
             table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|of| of.get(code)))));
-            if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds > 1) {
+            if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
                 let value = |&code: &&String| cell(best.get(code).copied().map(Spread::from));
                 table.row(format!("{model} (max)"), codes.iter().map(value));
             }

@@ -3,6 +3,7 @@ use std::cell::Cell as Flag;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use results::INTERVALS;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -199,10 +200,11 @@ impl<R: Recipe> Experiment<R> {
         }
         // Titles come from recipes, which others may have written.
         let table = &whole_file::lines(table);
-        write_text(self.dir("table.md"), table)?;
+        let note = if table.contains(" ± ") { format!("\n{INTERVALS}.\n") } else { String::new() };
+        write_text(self.dir("table.md"), &format!("{table}{note}"))?;
         write_json(self.dir("summary.json"), summary)?;
         let first = first_table(table);
-        self.log(format!("\n{}", first.trim_end()));
+        self.log(format!("\n{}\n{note}", first.trim_end()).trim_end());
         if first.len() < table.len() {
             self.log("\nAll tables are in table.md.");
         }

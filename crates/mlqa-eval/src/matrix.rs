@@ -177,7 +177,7 @@ impl Matrix {
     /// };
     /// let seeds = [seed(30.0), seed(32.0)];
     /// let scores = Matrix::spread(&seeds, |_, question| question == Language::DE).unwrap();
-    /// assert_eq!(scores.f1().to_string(), "21.0 ± 1.4");
+    /// assert_eq!(scores.f1().to_string(), "21.0 ± 12.7");
     /// assert!(Matrix::spread(&seeds, |context, _| context == Language::DE).is_none());
     /// ```
     pub fn spread(

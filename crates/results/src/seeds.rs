@@ -22,7 +22,7 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 /// };
 /// let seeds = [(0, scores(80.0, 60.0)), (1, scores(82.0, 64.0))];
 /// let summary = SeedSummary::of(seeds, "f1").unwrap();
-/// assert_eq!(summary.scores["f1"]["de"].to_string(), "62.0 ± 2.8");
+/// assert_eq!(summary.scores["f1"]["de"].to_string(), "62.0 ± 25.4");
 /// assert_eq!(summary.scores["f1"]["average"].mean, 71.5);
 /// assert_eq!((summary.best_seed, summary.best["f1"]["average"]), (1, 73.0));
 /// ```
@@ -35,8 +35,8 @@ pub struct SeedSummary {
     pub best_seed: u64,
     /// The papers' "(max)" row: the numbers of this one seed.
     pub best: Numbers<f64>,
-    /// How many there are.
-    pub seeds: usize,
+    /// The numbers of every seed, in their order; [`AVERAGE`] included.
+    pub seeds: Vec<Numbers<f64>>,
 }
 
 impl SeedSummary {
@@ -62,7 +62,7 @@ impl SeedSummary {
             scores: over_seeds(seeds.iter().map(|(_, metrics)| metrics)),
             best_seed: best.0,
             best: best.1.clone(),
-            seeds: seeds.len(),
+            seeds: seeds.into_iter().map(|(_, metrics)| metrics).collect(),
         })
     }
 
@@ -70,22 +70,26 @@ impl SeedSummary {
     /// several seeds, `model (max)`. A single seed is plain `model`. The average is called `avg`,
     /// as in the papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
-        if self.seeds < 2 {
-            return rows(model, setting, &self.scores);
+        if self.seeds.len() < 2 {
+            return rows(model, setting, &self.seeds);
         }
-        let mut numbers = rows(&format!("{model} (avg)"), setting, &self.scores);
-        numbers.extend(rows(&format!("{model} (max)"), setting, &self.best));
+        let mut numbers = rows(&format!("{model} (avg)"), setting, &self.seeds);
+        numbers.extend(rows(&format!("{model} (max)"), setting, std::slice::from_ref(&self.best)));
         numbers
     }
 }
 
-fn rows<T: Copy + Into<Spread>>(model: &str, setting: &str, all: &Numbers<T>) -> Vec<Measured> {
+/// Languages by their codes, then the average.
+fn rows(model: &str, setting: &str, seeds: &[Numbers<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for (metric, of) in all {
-        let number = |code: &str, value: &T| Measured::new(model, setting, code, metric, *value);
-        let languages = of.iter().filter(|(code, _)| *code != AVERAGE);
-        numbers.extend(languages.map(|(code, value)| number(code, value)));
-        numbers.extend(of.get(AVERAGE).map(|value| number("avg", value)));
+    for (metric, of) in seeds.first().into_iter().flatten() {
+        let number = |code: &str, name: &str| {
+            let of_seed = |seed: &Numbers<f64>| seed.get(metric)?.get(code).copied();
+            Measured::of_seeds(model, setting, name, metric, seeds.iter().filter_map(of_seed))
+        };
+        let languages = of.keys().filter(|code| *code != AVERAGE);
+        numbers.extend(languages.map(|code| number(code, code)));
+        numbers.extend(of.contains_key(AVERAGE).then(|| number(AVERAGE, "avg")));
     }
     numbers
 }

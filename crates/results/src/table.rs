@@ -9,7 +9,7 @@ pub const MISSING: &str = "–";
 /// ```
 /// use results::{Spread, cell};
 ///
-/// assert_eq!(cell(Some(Spread { mean: 22.04, sd: Some(0.36) })), "22.0 ± 0.4");
+/// assert_eq!(cell(Some(Spread { mean: 22.04, half_width: Some(0.36) })), "22.0 ± 0.4");
 /// assert_eq!(cell(None::<Spread>), "–");
 /// ```
 pub fn cell(value: Option<impl Display>) -> String {
@@ -23,7 +23,7 @@ pub fn cell(value: Option<impl Display>) -> String {
 ///
 /// let mut table = Table::new("F1", ["en", "de"]);
 /// table.row("base", [cell(Some(Spread::of([22.0]))), cell(None::<Spread>)]);
-/// table.row("injected", [cell(Some(Spread { mean: 25.0, sd: Some(0.5) }))]);
+/// table.row("injected", [cell(Some(Spread { mean: 25.0, half_width: Some(0.5) }))]);
 /// assert_eq!(
 ///     table.to_string(),
 ///     "| F1 | en | de |\n|---|---:|---:|\n| base | 22.0 | – |\n| injected | 25.0 ± 0.5 | – |\n"

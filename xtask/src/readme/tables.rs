@@ -1,4 +1,5 @@
-//! Tables that a recipe wrote into its run folder, shown on its page as they are.
+//! Tables that a recipe wrote into its run folder, shown on its page as they are, and the numbers
+//! beside them.
 //!
 //! `<!-- results: FILE | TABLE | ROWS -->` … `<!-- end -->` on `examples/NAME/README.md` shows a
 //! table of `examples/NAME/results/FILE`, a stored `table.md`: the one under the heading TABLE, or
@@ -10,7 +11,8 @@ use anyhow::{Context, Result, bail};
 
 use super::{CLOSE, OPEN};
 
-/// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, for `RECIPE/NAME=RUN`.
+/// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, and `RUN/numbers.jsonl` as
+/// `NAME.jsonl`, for `RECIPE/NAME=RUN`.
 pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
@@ -23,13 +25,13 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     if !page.is_file() {
         bail!("--table {assignment}: there is no {}", page.display());
     }
-    let from = Path::new(run).join("table.md");
-    let text = fs::read_to_string(&from).with_context(|| format!("{}", from.display()))?;
     let folder = root.join("examples").join(recipe).join("results");
     fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    let path = folder.join(format!("{name}.md"));
-    fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
-    println!("stored examples/{recipe}/results/{name}.md");
+    for (file, ending) in [("table.md", "md"), ("numbers.jsonl", "jsonl")] {
+        let (from, path) = (Path::new(run).join(file), folder.join(format!("{name}.{ending}")));
+        fs::copy(&from, &path).with_context(|| format!("{}", from.display()))?;
+        println!("stored examples/{recipe}/results/{name}.{ending}");
+    }
     Ok(())
 }
 

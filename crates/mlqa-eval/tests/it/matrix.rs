@@ -117,8 +117,10 @@ fn seeds_give_mean_and_spread() {
     let over = Matrix::over_seeds("three", &seeds);
     assert_eq!(over.len(), 1);
     let cell = over.get(EN, DE).unwrap();
-    assert_eq!((cell.f1, cell.f1_half_width, cell.em), (62.0, Some(2.0), 51.0));
-    assert!((cell.em_half_width.unwrap() - 3.0_f64.sqrt()).abs() < 1e-12);
+    assert_eq!((cell.f1, cell.em), (62.0, 51.0));
+    // Student's t of two degrees of freedom, sd 2.
+    assert!((cell.f1_half_width.unwrap() - 4.303 * 2.0 / 3f64.sqrt()).abs() < 1e-12);
+    assert!((cell.em_half_width.unwrap() - 4.303).abs() < 1e-12); // sd √3
     assert_eq!(Matrix::over_seeds("one", &seeds[..1]).get(EN, DE).unwrap().f1_half_width, None);
 }
 
@@ -172,12 +174,12 @@ fn means_of_several_seeds_have_their_spread() {
         Some(format!("{} / {}", scores.em(), scores.f1()))
     };
     let english = text(|context, question| context == Language::EN && question == Language::EN);
-    assert_eq!(english.as_deref(), Some("16.0 ± 1.4 / 32.0 ± 2.8"));
+    assert_eq!(english.as_deref(), Some("16.0 ± 12.7 / 32.0 ± 25.4"));
     let same = text(|context, question| context == question);
-    assert_eq!(same.as_deref(), Some("16.0 ± 1.4 / 32.0 ± 2.8"));
+    assert_eq!(same.as_deref(), Some("16.0 ± 12.7 / 32.0 ± 25.4"));
     let two = text(|context, question| context != question);
-    assert_eq!(two.as_deref(), Some("11.0 ± 1.4 / 22.0 ± 2.8"));
-    assert_eq!(text(|_, _| true).as_deref(), Some("13.5 ± 1.4 / 27.0 ± 2.8"));
+    assert_eq!(two.as_deref(), Some("11.0 ± 12.7 / 22.0 ± 25.4"));
+    assert_eq!(text(|_, _| true).as_deref(), Some("13.5 ± 12.7 / 27.0 ± 25.4"));
     assert!(Matrix::spread(&[], |_, _| true).is_none());
 
     // Without questions in another language than the text.

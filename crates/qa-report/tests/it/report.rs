@@ -514,11 +514,11 @@ fn the_drawing_of_the_readme_is_what_the_program_draws() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("demo.html").display().to_string();
-    let summary = root.join("examples/bridging-gap/results/demo.json").display().to_string();
+    let summary = root.join("examples/bridging-gap/results/demo-seeds.json").display().to_string();
     report(&[&summary, "--out", &page, "--beside", "svg"]);
     let drawn = fs::read_to_string(folder.path().join("demo-f1.svg")).unwrap();
     let kept = fs::read_to_string(root.join("docs/demo-f1.svg")).unwrap();
-    assert_eq!(drawn, kept, "qa-report …/results/demo.json --out demo.html --beside svg");
+    assert_eq!(drawn, kept, "qa-report …/results/demo-seeds.json --out demo.html --beside svg");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     assert!(readme.contains("](docs/demo-f1.svg)"));
 }

@@ -1,0 +1,90 @@
+//! `numbers.jsonl`: what each seed of an arm scored, and each item of the test, for the pages that
+//! lay arms beside each other.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use experiment::{Experiment, Recipe, Results};
+use mlqa_eval::{
+    Dataset, FileScore, Language, Matrix, Normalization, Predictions, QuestionSources, score,
+};
+use results::Measured;
+
+/// What is resampled together, since one knows of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A question in all its languages.
+    Question,
+    /// An article with all its questions.
+    Article,
+}
+
+/// F1 and exact match of answers in one setting, the mean over the pairs of languages that `keep`
+/// selects: mean, seeds, and items of `by`, as the answers in the run folder have them.
+pub fn of_answers<R: Recipe, T>(
+    (experiment, results): (&Experiment<R>, &Results<T, Vec<FileScore>>),
+    (arm, title): (&str, &str),
+    (setting, language): (&str, &str),
+    by: Item,
+    keep: impl Fn(Language, Language) -> bool,
+) -> Result<Vec<Measured>> {
+    let mut seeds = Vec::new();
+    let mut items = BTreeMap::<String, Sums>::new();
+    for &seed in experiment.seeds() {
+        let files = results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated);
+        let Some(mean) = Matrix::of_files(title, files).mean(&keep) else { return Ok(Vec::new()) };
+        seeds.push([mean.f1, mean.em]);
+        for trial in results.of_trial(seed, arm) {
+            let folder = experiment.dir(format!("seed-{seed}")).join(arm);
+            let folder = folder.join(trial.variant.as_deref().unwrap_or_default());
+            add_items(&folder.join("predictions"), by, &keep, &mut items)?;
+        }
+    }
+    let numbers = [("f1", 0), ("em", 1)].map(|(metric, at)| {
+        let of_seed = seeds.iter().filter_map(|seed| seed.get(at).copied());
+        let number = Measured::of_seeds(title, setting, language, metric, of_seed);
+        Measured { items: items.values().map(|sums| sums.mean(at)).collect(), ..number }
+    });
+    Ok(numbers.into())
+}
+
+/// F1 and exact match of an item's answers, in percent, and how many there are.
+#[derive(Default)]
+struct Sums([f64; 2], f64);
+
+impl Sums {
+    fn mean(&self, at: usize) -> f64 {
+        let mean = self.0.get(at).map_or(0.0, |sum| sum / self.1.max(1.0));
+        (mean * 100.0).round() / 100.0
+    }
+}
+
+/// Adds the answers of a trial's predictions to their items.
+fn add_items(
+    predictions: &Path,
+    by: Item,
+    keep: impl Fn(Language, Language) -> bool,
+    items: &mut BTreeMap<String, Sums>,
+) -> Result<()> {
+    let sources = QuestionSources::read(predictions)?;
+    let sources = sources.with_context(|| format!("{}: no questions", predictions.display()))?;
+    for (name, source) in sources.0 {
+        if !keep(source.context, source.question) {
+            continue;
+        }
+        let dataset = Dataset::read(&source.path)?;
+        let answers = Predictions::read(predictions.join(name))?;
+        let scored = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
+        for (question, own) in dataset.questions.iter().zip(&scored.per_question) {
+            let item = match by {
+                Item::Question => question.id.clone(),
+                Item::Article => question.title.to_string(),
+            };
+            let Sums(sums, count) = items.entry(item).or_default();
+            let values = [100.0 * own.f1, f64::from(u8::from(own.exact_match)) * 100.0];
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            *count += 1.0;
+        }
+    }
+    Ok(())
+}
