@@ -5,6 +5,8 @@
 //! reads a table can look up all digits. What a recipe's page takes from a run's `table.md` as it
 //! is stands in [`tables`].
 mod evidence;
+#[cfg(test)]
+mod prose;
 mod tables;
 
 use anyhow::{Context, Result, bail};
@@ -23,31 +25,41 @@ const OPEN: &str = "<!-- results: ";
 /// Closes a block.
 const CLOSE: &str = "<!-- end -->";
 
-/// A block: its name, the page that holds it, the summary it shows and how.
+/// A block: its name, the page that holds it, and what belongs in it.
 struct Block {
-    name: &'static str,
-    page: &'static str,
-    write: fn(&Path) -> Result<String>,
+    name: String,
+    page: String,
+    text: String,
 }
 
-const BLOCKS: [Block; 4] = [
-    Block {
-        name: "demo",
-        page: "README.md",
-        write: |root| demo(&read(&root.join(DEMO))?, &read(&root.join(DEMO_SEEDS))?),
-    },
-    Block {
-        name: "demo-seeds",
-        page: "examples/bridging-gap/README.md",
-        write: |root| demo_seeds(&read(&root.join(DEMO_SEEDS))?),
-    },
-    Block {
-        name: "demo-retrieval",
-        page: "examples/bridging-gap/README.md",
-        write: |root| retrieval(&read(&root.join(DEMO_SEEDS))?, ""),
-    },
-    Block { name: "evidence", page: evidence::PAGE, write: evidence::table },
+/// The pages of the papers, with what `claims.toml` calls them.
+const PAPERS: [(&str, &str); 6] = [
+    ("Bridging the Language Gap", "bridging-gap"),
+    ("XLM-K", "xlm-k"),
+    ("mixMRC + LAKM", "mixmrc-lakm"),
+    ("From Good to Best", "good-to-best"),
+    ("EntityCS", "entity-cs"),
+    ("FILTER", "filter"),
 ];
+
+/// All blocks with what they hold.
+fn blocks(root: &Path) -> Result<Vec<Block>> {
+    let (one, seeds) = (read(&root.join(DEMO))?, read(&root.join(DEMO_SEEDS))?);
+    let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
+    let recipe = "examples/bridging-gap/README.md";
+    let mut blocks = vec![
+        block("demo", "README.md", demo(&one, &seeds)?),
+        block("demo-seeds", recipe, demo_seeds(&seeds)?),
+        block("demo-retrieval", recipe, retrieval(&seeds, "")?),
+        block("evidence", "examples/README.md", evidence::table(root, None)?),
+    ];
+    for (paper, page) in PAPERS {
+        let page = format!("docs/papers/{page}.md");
+        let text = evidence::table(root, Some(paper))?;
+        blocks.push(Block { name: format!("evidence, {paper}"), page, text });
+    }
+    Ok(blocks)
+}
 
 /// Fills all blocks; before that, stores the summaries of the runs that are named.
 pub fn readme(
@@ -72,11 +84,10 @@ pub fn readme(
             println!("stored {stored}");
         }
     }
-    for block in &BLOCKS {
-        let path = root.join(block.page);
+    for block in blocks(root)? {
+        let path = root.join(&block.page);
         let page = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-        let filled = fill(&page, block.name, &(block.write)(root)?)
-            .with_context(|| block.page.to_owned())?;
+        let filled = fill(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
         if filled != page {
             fs::write(&path, filled).with_context(|| format!("{}", path.display()))?;
             println!("{}: {} written", block.page, block.name);
@@ -219,10 +230,9 @@ mod tests {
 
     #[test]
     fn every_page_shows_the_stored_summary() {
-        for block in &BLOCKS {
-            let page = fs::read_to_string(root().join(block.page)).unwrap();
-            let text = (block.write)(root()).unwrap();
-            let filled = fill(&page, block.name, &text).unwrap();
+        for block in blocks(root()).unwrap() {
+            let page = fs::read_to_string(root().join(&block.page)).unwrap();
+            let filled = fill(&page, &block.name, &block.text).unwrap();
             assert!(
                 filled == page,
                 "{}: {} is not what is stored; `cargo xtask readme` writes it",

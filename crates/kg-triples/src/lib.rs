@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod controls;
 mod each_once;
 mod error;
 mod folder;
@@ -23,6 +24,7 @@ pub mod sample;
 pub mod sequence;
 pub mod switch;
 
+pub use controls::Control;
 pub use each_once::each_once;
 pub use error::Error;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};

@@ -1,4 +1,4 @@
-//! The table of claims on `examples/README.md`: what `examples/claims.toml` names, with the numbers
+//! The table of claims on `examples/README.md` and the papers' pages: what `examples/claims.toml` names, with the numbers
 //! that runs stored beside their recipes, and the verdict by the rules of that file.
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,8 +7,6 @@ use anyhow::{Context, Result, ensure};
 use results::{MISSING, Measured, Spread, Table, bootstrap_means, middle};
 use serde::Deserialize;
 
-/// The page with the table.
-pub const PAGE: &str = "examples/README.md";
 /// What is claimed.
 const CLAIMS: &str = "examples/claims.toml";
 /// Of the bootstrap over items.
@@ -123,16 +121,17 @@ impl Pair<'_> {
     }
 }
 
-/// The table.
-pub fn table(root: &Path) -> Result<String> {
+/// The table of all claims, or of one paper's.
+pub fn table(root: &Path, only: Option<&str>) -> Result<String> {
     let path = root.join(CLAIMS);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
     let columns =
         ["claim", "control", "measured", "effect", "95 %, seeds", "95 %, items", "n", "verdict"];
-    let mut table = Table::new("paper", columns);
-    for claim in &claims {
+    let columns = columns.into_iter().skip(usize::from(only.is_some()));
+    let mut table = Table::new(if only.is_some() { "claim" } else { "paper" }, columns);
+    for claim in claims.iter().filter(|claim| only.is_none_or(|paper| claim.paper == paper)) {
         let (recipe, name) = claim.run.split_once('/').context("run: RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
         if !runs.contains_key(&claim.run) {
@@ -160,8 +159,10 @@ pub fn table(root: &Path) -> Result<String> {
         };
         let Claim { paper, claim, control, data, .. } = claim;
         let measured_on = format!("{metric}, {setting}; {data}");
+        let first = if only.is_some() { claim } else { paper };
         let named = [claim, control, &measured_on].map(String::clone);
-        table.row(paper, named.into_iter().chain(measured));
+        let named = named.into_iter().skip(usize::from(only.is_some()));
+        table.row(first, named.chain(measured));
     }
     Ok(table.to_string())
 }
@@ -205,7 +206,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let text = std::fs::read_to_string(root.join(CLAIMS)).unwrap();
         let Claims { claims } = toml::from_str(&text).unwrap();
-        let rows = table(root).unwrap();
+        let rows = table(root, None).unwrap();
         let rows: Vec<&str> = rows.lines().skip(2).collect();
         assert_eq!(rows.len(), claims.len());
         for (claim, row) in claims.iter().zip(rows) {

@@ -5,7 +5,9 @@ use kg_triples::jsonl::JsonlWriter;
 use kg_triples::sequence::{
     ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle, visit_sequences,
 };
-use kg_triples::{BuildReport, Error, KnowledgeGraph, SequenceConfig, SequenceKind, each_once};
+use kg_triples::{
+    BuildReport, Control, Error, KnowledgeGraph, SequenceConfig, SequenceKind, each_once,
+};
 
 use crate::out::Out;
 use crate::table::Table;
@@ -17,6 +19,8 @@ use crate::{Done, choice, load_tokenizer, spinner};
     --out en-de.jsonl.gz
   kg-triples mix --in data/demo/kg --tokenizer data/base --kinds monolingual \\
     --out monolingual.jsonl
+  kg-triples mix --in data/demo/kg --tokenizer data/base --kinds mixed \\
+    --control label_pairs --out pairs
   kg-triples mix --in data/demo/kg --tokenizer data/base \\
     --mixed-target native_entity --mix-weights 1,1,1 --out mixed
 With a sample of Wikidata and the tokenizer of XLM-R:
@@ -66,6 +70,11 @@ pub struct Args {
     /// Leave out triples about these heads, an entity's id a line
     #[arg(long, value_name = "FILE")]
     without_heads: Option<PathBuf>,
+    /// In place of the facts, to see what they are worth: label_pairs (with --kinds mixed: each
+    /// entity's label in one language beside that in the other) or false_facts (other tails of
+    /// the same relation, drawn by --seed)
+    #[arg(long, value_parser = choice::<Control>)]
+    control: Option<Control>,
     /// Build the sequences of each pair by themselves, into a file of the folder --out each
     #[arg(long)]
     by_pair: bool,
@@ -102,6 +111,9 @@ pub fn run(args: Args) -> Done {
     if let Some(path) = &args.without_heads {
         let heads = read_ids(path)?;
         graph = graph.filter(|triple| !heads.contains(triple.head));
+    }
+    if let Some(control) = args.control {
+        graph = graph.control(control, config.seed)?;
     }
     let tokenizer = load_tokenizer(&tokenizer)?;
     let pairs = match args.pairs {

@@ -1,0 +1,131 @@
+//! Graphs that tell what knowledge does from what comes with it.
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::seq::IndexedRandom;
+use serde::Deserialize;
+
+use crate::seed::stream_rng;
+use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
+
+/// What a graph says in place of its facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// That each entity is itself: of mixed sequences a dictionary remains.
+    LabelPairs,
+    /// Facts of the same heads and relations, none of them true.
+    FalseFacts,
+}
+
+/// The relation of an entity to itself, and its label in every language.
+const SAME: &str = "=";
+
+impl KnowledgeGraph {
+    /// This graph's control, with the labels of its entities.
+    ///
+    /// A false fact has a tail that is drawn from those of its relation, as often as they occur, but
+    /// for the true ones of its head and those that the head was given already; where none is left
+    /// there is no fact. The draw depends on `seed` and the graph.
+    ///
+    /// # Errors
+    /// None for a graph that was read: what [`GraphBuilder`] refuses is not in one.
+    ///
+    /// ```
+    /// use kg_triples::{Control, GraphBuilder};
+    ///
+    /// let mut builder = GraphBuilder::default();
+    /// for (head, tail) in [("Germany", "Berlin"), ("Peru", "Lima")] {
+    ///     builder.add_triple(head, "capital", tail)?;
+    /// }
+    /// let graph = builder.build();
+    /// let facts = |control| -> Result<Vec<String>, kg_triples::Error> {
+    ///     let control = graph.control(control, 1)?;
+    ///     let facts = control.triples();
+    ///     Ok(facts.map(|fact| format!("{} {}", fact.head, fact.tail)).collect())
+    /// };
+    /// assert_eq!(facts(Control::FalseFacts)?, ["Germany Lima", "Peru Berlin"]);
+    /// assert_eq!(facts(Control::LabelPairs)?.len(), 4);
+    /// # Ok::<(), kg_triples::Error>(())
+    /// ```
+    pub fn control(&self, control: Control, seed: u64) -> Result<Self, Error> {
+        let mut builder = GraphBuilder::default();
+        match control {
+            Control::LabelPairs => {
+                for entity in self.entities() {
+                    builder.add_triple(entity, SAME, entity)?;
+                }
+                for language in self.languages() {
+                    builder.add_label(SAME, language.as_str(), SAME, LabelKind::Relation)?;
+                }
+            }
+            Control::FalseFacts => {
+                let mut tails: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+                let mut taken = BTreeSet::new();
+                for fact in self.triples() {
+                    tails.entry(fact.relation).or_default().push(fact.tail);
+                    taken.insert((fact.head, fact.relation, fact.tail));
+                }
+                let mut draws = stream_rng(seed, "false facts", 0);
+                for fact in self.triples() {
+                    let (head, relation) = (fact.head, fact.relation);
+                    let all = tails.get(relation).into_iter().flatten();
+                    let free = all.filter(|tail| !taken.contains(&(head, relation, **tail)));
+                    if let Some(tail) = free.collect::<Vec<_>>().choose(&mut draws) {
+                        builder.add_triple(head, relation, tail)?;
+                        taken.insert((head, relation, tail));
+                    }
+                }
+            }
+        }
+        let kinds = [LabelKind::Entity, LabelKind::Relation];
+        let ids = [self.entities().collect::<Vec<_>>(), self.relations().collect()];
+        for (kind, ids) in kinds.into_iter().zip(ids) {
+            for id in ids {
+                for language in self.languages() {
+                    if let Some(label) = self.label(id, language.as_str()) {
+                        builder.add_label(id, language.as_str(), label, kind)?;
+                    }
+                }
+            }
+        }
+        Ok(builder.build())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_false_fact_is_true_and_each_relation_keeps_its_tails() {
+        let mut builder = GraphBuilder::default();
+        let facts = (0..40).map(|k| (format!("h{}", k % 20), format!("r{}", k / 20), k % 7));
+        let facts: Vec<_> = facts.collect();
+        for (head, relation, tail) in &facts {
+            builder.add_triple(head, relation, &format!("t{tail}")).unwrap();
+        }
+        // A relation with one tail has no false fact.
+        builder.add_triple("h0", "only", "t0").unwrap();
+        builder.add_label("t0", "en", "zero", LabelKind::Entity).unwrap();
+        let graph = builder.build();
+        let wrong = graph.control(Control::FalseFacts, 7).unwrap();
+        assert_eq!((wrong.len(), graph.len()), (40, 41));
+        let known: BTreeSet<_> = graph.triples().collect();
+        assert!(wrong.triples().all(|fact| !known.contains(&fact) && fact.tail.starts_with('t')));
+        assert_eq!(wrong.label("t0", "en"), Some("zero"));
+        assert_eq!(wrong, graph.control(Control::FalseFacts, 7).unwrap());
+        assert_ne!(wrong, graph.control(Control::FalseFacts, 8).unwrap());
+    }
+
+    #[test]
+    fn a_label_pair_has_one_entity_on_both_sides() {
+        let mut builder = GraphBuilder::default();
+        builder.add_triple("Q183", "P36", "Q64").unwrap();
+        for (language, label) in [("en", "Germany"), ("de", "Deutschland")] {
+            builder.add_label("Q183", language, label, LabelKind::Entity).unwrap();
+        }
+        let pairs = builder.build().control(Control::LabelPairs, 0).unwrap();
+        assert!(pairs.triples().all(|fact| fact.head == fact.tail) && pairs.len() == 2);
+        assert_eq!(pairs.label("=", "de"), Some("="));
+    }
+}
