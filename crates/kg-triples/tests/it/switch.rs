@@ -364,6 +364,14 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
     assert_eq!(piped.lines().count(), 2);
     assert!(piped.starts_with(r#"{"id":0,"language":"de","en_sentence":"<en>Bern</en>."#));
 
+    // Drawn from both languages, and nothing is written in that of the pool.
+    let drawn = |seed: &u64| {
+        let pool = "--languages zh --pool de,zh --count 1";
+        let command = format!("switch --texts t.jsonl --labels l.tsv {pool} --seed {seed}");
+        run(dir, &format!("{command} --out pool.jsonl")).status.success()
+    };
+    assert!((1..12).contains(&(0..12).filter(drawn).count()));
+
     for (arguments, why) in [
         ("switch --texts t.jsonl --labels l.tsv --out t.jsonl", "one of the inputs"),
         ("switch --texts t.jsonl --labels l.tsv --languages fr --out o.jsonl", "nothing is left"),
