@@ -3,11 +3,12 @@ use std::path::Path;
 use std::process::Command;
 
 use experiment::read_json;
+use mlqa_eval::Dataset;
 use serde_json::Value;
 use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
-use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary, tool};
+use crate::common::{kill_at, prepared, program, refuse, root, small_data, succeed, summary, tool};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn filter(out: &Path) -> Command {
@@ -128,6 +129,29 @@ fn recipe_filter_compares_readings_with_the_control() {
         check.arg(root().join("crates/xlmr-model/scripts/check_with_transformers.py"));
         check.arg("--program").arg(tool("xlmr-model").get_program()).arg(&model);
         assert!(succeed(check).contains("model: ok, largest difference"));
+    }
+}
+
+#[test]
+fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared("demo-data xquad-split --xquad data/xquad --languages en,de,zh --first 46");
+    let mut command = filter(folder.path());
+    command.args(["--arms", "filter", "--set", "tested=[\"zh\", \"en\"]"]);
+    for key in ["translated", "evaluation", "second"] {
+        let below = if key == "second" { "/second" } else { "" };
+        command.args(["--set", &format!("data.{key}={data}{below}")]);
+    }
+    let text = succeed(command);
+    // Pairs of the two languages that are trained on.
+    let train = format!("{data}/train-context-en-question-en.json");
+    let count = Dataset::read(train).unwrap().questions.len();
+    let pairs = format!("{} training questions beside their translations", 2 * count);
+    assert!(text.contains(&pairs), "no {pairs:?} in:\n{text}");
+    let readings = &summary(folder.path())["arms"]["filter"]["readings"];
+    for reading in ["translation", "alone"] {
+        let f1 = readings[reading]["scores"]["f1"].as_object().unwrap();
+        assert_eq!(f1.keys().collect::<Vec<_>>(), ["en", "zh"]);
     }
 }
 

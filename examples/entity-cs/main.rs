@@ -81,8 +81,8 @@ fn ask(trial: &Trial<Recipe>, asked: &Asked) -> Result<Scores> {
     for (&language, sentences) in &asked.plain {
         let (length, config) = (recipe.max_length, recipe.plain());
         let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
-        let perplexity = task.perplexity(MASKS, recipe.pretraining.batch_size)?;
-        scores.loss.insert(language.to_string(), perplexity.ln());
+        let loss = task.mean_loss(MASKS, recipe.pretraining.batch_size)?;
+        scores.loss.insert(language.to_string(), loss);
     }
     Ok(scores)
 }

@@ -33,7 +33,7 @@ pub struct Recipe {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// Switched texts and their sources, a folder of `kg-triples switch`. The model with the lowest
-    /// mean perplexity on its validation is kept, without one the last; the labels of its probe are
+    /// perplexity on its validation is kept, without one the last; the labels of its probe are
     /// asked for.
     pub switched: ShardPaths,
     /// Folder with `<lang>.tsv`, sentences that nothing switches: how well each model still

@@ -23,7 +23,7 @@ impl Input {
         let read = read_translations(&data.translated, "train", source, others, false)?;
         train.extend(read.into_iter().map(|own| (own.language, own.dataset)));
         let pairs = PairedQuestions::of(&train)?;
-        let files = PairedFile::all(&data.evaluation, &data.second, languages)?;
+        let files = PairedFile::all(&data.evaluation, &data.second, source, recipe.tested())?;
         Ok(Self { unrelated: pairs.unrelated()?, pairs, files })
     }
 }

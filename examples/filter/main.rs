@@ -27,7 +27,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
     let modes = InferenceModes {
         measure: ("f1", "F1"),
-        languages: &recipe.languages,
+        languages: recipe.tested(),
         control: ("translate-train", PairedText::None.name()),
         titles: titles.collect(),
     };

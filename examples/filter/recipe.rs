@@ -12,8 +12,11 @@ use xlmr_model::Config;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The source language, and those that are translated into it.
+    /// The source language, and those of its translations that are trained on.
     pub languages: Vec<Language>,
+    /// Languages of the questions that are answered; empty: `languages`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tested: Vec<Language>,
     /// Where the second model of arms with `soft` starts.
     pub student: StudentStart,
     pub run: RunConfig,
@@ -78,8 +81,14 @@ filter examples/filter/small.toml --seeds 3
 filter examples/filter/small.toml --arms 'filter*' --set qa.pairing=all_pairs
 filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=train-v1.1.json \
 --set data.translated=translated --set data.evaluation=xquad --set data.second=xquad-to-english";
-    const EVALUATION: &'static [&'static str] =
-        &["evaluation", "data.evaluation", "data.second", "arms.*.title", "arms.*.projected"];
+    const EVALUATION: &'static [&'static str] = &[
+        "evaluation",
+        "tested",
+        "data.evaluation",
+        "data.second",
+        "arms.*.title",
+        "arms.*.projected",
+    ];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
@@ -101,6 +110,11 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
 }
 
 impl Recipe {
+    /// The languages of the questions that are answered.
+    pub fn tested(&self) -> &[Language] {
+        if self.tested.is_empty() { &self.languages } else { &self.tested }
+    }
+
     /// The task of an arm.
     pub fn qa(&self, arm: &Arm) -> FusedQaConfig {
         let mut config = self.qa.clone();

@@ -45,6 +45,9 @@ pub enum SoftmaxOver {
     /// Each row has a distribution of its own; the loss is the mean over rows.
     #[default]
     Row,
+    /// Each row has a distribution of its own; the loss is the mean over all positions, of C
+    /// classes a C-th of [`Row`](Self::Row): what FILTER's released classification code computes.
+    RowPositions,
     /// The positions of all rows have one, and the loss is divided by their number: what FILTER's
     /// released question-answering code computes. A row's loss then depends on the rows beside it,
     /// and falls with the batch's size.
@@ -56,7 +59,8 @@ pub enum SoftmaxOver {
 ///
 /// Reading: the paper takes the divergence of each example's distribution; its released
 /// question-answering code that of one distribution over the whole batch, which is
-/// [`SoftmaxOver::Batch`]. The factor T² keeps the gradient's size as T grows.
+/// [`SoftmaxOver::Batch`], and its classification code the mean over rows and classes,
+/// [`SoftmaxOver::RowPositions`]. The factor T² keeps the gradient's size as T grows.
 ///
 /// Of a span head take the mean of both losses, of starts and of ends.
 ///
@@ -128,18 +132,17 @@ pub fn soft_labels(
         let reason = "no row has a position that the mask keeps";
         return Err(Error::Empty { tensor: "student", reason });
     }
-    let (student, teacher, count) = match (config.over, mask) {
-        (SoftmaxOver::Batch, _) => {
-            (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, positions)
-        }
-        (SoftmaxOver::Row, None) => (student, teacher, batch),
-        (SoftmaxOver::Row, Some(mask)) => {
+    let (student, teacher, rows) = match (config.over, mask) {
+        (SoftmaxOver::Batch, _) => (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, 1),
+        (_, None) => (student, teacher, batch),
+        (_, Some(mask)) => {
             let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows
             let there = upload(&kept, device)?;
-            let rows = |logits: Tensor| logits.f_index_select(0, &there);
-            (rows(student)?, rows(teacher)?, kept.size1()?)
+            let select = |logits: Tensor| logits.f_index_select(0, &there);
+            (select(student)?, select(teacher)?, kept.size1()?)
         }
     };
+    let count = if config.over == SoftmaxOver::Row { rows } else { positions };
     let (log_p, log_q) =
         (teacher.f_log_softmax(1, None::<Kind>)?, student.f_log_softmax(1, None::<Kind>)?);
     let p = log_p.f_exp()?;

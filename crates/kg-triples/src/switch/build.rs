@@ -16,8 +16,8 @@ pub struct SwitchedText {
 
 /// Switches sentence number `number`, whose mentions do not overlap and are in order, as
 /// [`sentences`](super::sentences) makes them. Into each language that is drawn, in the order of
-/// their codes; into none, if no mention can be switched or, by [`LanguageRule::Shared`], no
-/// language has all the labels.
+/// their codes, those of the [pool](SwitchConfig::pool) left out; into none, if no mention can be
+/// switched or, by [`LanguageRule::Shared`], no language has all the labels.
 pub fn switch_sentence(
     sentence: &LinkedText,
     number: u64,
@@ -30,28 +30,26 @@ pub fn switch_sentence(
         languages = languages.choose_multiple(&mut rng, config.count).copied().collect();
         languages.sort_unstable();
     }
+    languages.retain(|language| config.languages.contains(language));
     languages.into_iter().map(|language| switch(sentence, language, labels)).collect()
 }
 
-/// The languages into which the sentence can be switched.
+/// The languages that are drawn from.
 fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig) -> Vec<Language> {
-    let mut wanted: Vec<Language> =
-        config.languages.iter().copied().filter(|language| *language != config.source).collect();
+    let all = config.languages.iter().chain(&config.pool).copied();
+    let mut wanted: Vec<Language> = all.filter(|language| *language != config.source).collect();
     wanted.sort_unstable();
     wanted.dedup();
     let has =
         |mention: &Mention, language: &Language| labels.label(&mention.entity, *language).is_some();
-    let switchable: Vec<&Mention> = sentence
-        .mentions
-        .iter()
-        .filter(|mention| wanted.iter().any(|language| has(mention, language)))
-        .collect();
-    if switchable.is_empty() {
-        return Vec::new();
-    }
+    let mentions = &sentence.mentions;
+    let known: Vec<&Mention> =
+        mentions.iter().filter(|mention| labels.knows(&mention.entity)).collect();
     wanted.retain(|language| match config.rule {
-        LanguageRule::Shared => switchable.iter().all(|mention| has(mention, language)),
-        LanguageRule::PerMention => switchable.iter().any(|mention| has(mention, language)),
+        LanguageRule::Shared => {
+            !known.is_empty() && known.iter().all(|mention| has(mention, language))
+        }
+        LanguageRule::PerMention => mentions.iter().any(|mention| has(mention, language)),
     });
     wanted
 }

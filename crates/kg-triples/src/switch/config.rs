@@ -6,7 +6,8 @@ use crate::{Error, Language, each_once};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageRule {
-    /// Those in which every mention that can be switched has a label, as in the released code.
+    /// Those in which every mention has a label, as in the released code; mentions of entities
+    /// without any label, in the texts' language neither, do not count.
     #[default]
     Shared,
     /// Those in which at least one mention has a label; the others keep their text. Ours, for small
@@ -32,6 +33,9 @@ pub struct SwitchConfig {
     pub source: Language,
     /// Languages to switch into; the source is left out.
     pub languages: Vec<Language>,
+    /// Languages that are drawn from beside them, but not switched into: the released corpus draws
+    /// from XLM-R's, of which training takes some.
+    pub pool: Vec<Language>,
     /// Into which of them a sentence is switched.
     pub rule: LanguageRule,
     /// Languages a sentence is switched into at most; of more, as many are drawn evenly.
@@ -49,6 +53,7 @@ impl Default for SwitchConfig {
         Self {
             source: Language::EN,
             languages: Vec::new(),
+            pool: Vec::new(),
             rule: LanguageRule::Shared,
             count: 5,
             unit: TextUnit::Sentence,
@@ -72,6 +77,7 @@ impl SwitchConfig {
             return wrong("max_words", "0".into(), "at least 1");
         }
         each_once("languages", &self.languages)?;
+        each_once("pool", &self.pool)?;
         if self.languages.iter().all(|language| *language == self.source) {
             let languages: Vec<&str> = self.languages.iter().map(Language::as_str).collect();
             let rule = "at least one language that is not the texts'";

@@ -121,6 +121,11 @@ impl EntityLabels {
         labels.get(at).map(|(_, label)| &**label)
     }
 
+    /// Whether an entity has a label in any language.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.labels.contains_key(id)
+    }
+
     /// Takes out the fraction of the entities that `seed` draws, each by its id alone: their
     /// mentions then keep their text.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {

@@ -4,10 +4,10 @@
 //! with linked mentions and any labels:
 //!
 //! 1. a text is cut into sentences; those of more than 128 words are left out;
-//! 2. a mention can be switched if its entity has a label in a requested language; others
-//!    keep their text;
-//! 3. a sentence is switched into languages in which all of these mentions have a label
-//!    ([`LanguageRule::Shared`]), at most five of them, drawn evenly;
+//! 2. a mention of an entity without any label keeps its text, and does not count;
+//! 3. a sentence is switched into languages in which all the other mentions have a label
+//!    ([`LanguageRule::Shared`]), at most five of them, drawn evenly, a
+//!    [pool](SwitchConfig::pool) taking part in the draw; it stays as it is if there is none;
 //! 4. in each of these languages, all of these mentions are switched. No inflection is adapted.
 //!
 //! Draws depend on the seed and the sentence's number, so that the result does not depend on

@@ -270,6 +270,7 @@ fn a_language_that_is_named_twice_is_refused() {
         format!("mentions --entities pages {tokenizer} --languages en,en"),
         format!("entailment --kg kg --labels {tokenizer} --languages en,en"),
         "switch --texts linked.jsonl --labels kg/labels.tsv --languages de,de".to_owned(),
+        "switch --texts linked.jsonl --labels kg/labels.tsv --languages de --pool zh,zh".to_owned(),
         "phrases --queries queries.jsonl --characters zh,zh".to_owned(),
     ] {
         let error = failure(&run(dir.path(), &format!("{command} --out out")));

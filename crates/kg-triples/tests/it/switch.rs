@@ -81,8 +81,8 @@ fn languages_are_those_of_all_mentions() {
     assert_eq!(kept[1].text.id, "t@bb");
     assert_eq!(kept[1].text.switched_from.as_deref(), Some("t"));
     assert!(forms(&["Nowhere"], &all).is_empty() && forms(&[], &all).is_empty());
-    // An entity with labels in other languages alone is not switchable either.
-    assert_eq!(codes(&forms(&["Aare", "Rome"], &config(&["cc", "dd"]))), ["cc", "dd"]);
+    // An entity with labels in other languages alone leaves the sentence as it is.
+    assert!(forms(&["Aare", "Rome"], &config(&["cc", "dd"])).is_empty());
     assert!(forms(&["Aare", "Rome"], &config(&["aa", "cc"])).is_empty());
     // The source is never a target.
     assert_eq!(codes(&forms(&["Rome"], &config(&["en", "aa"]))), ["aa"]);
@@ -117,6 +117,15 @@ fn five_languages_are_drawn_evenly_and_again_the_same() {
     let expected = draws as f64 * 5.0 / 7.0;
     let sum: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
     assert!(counts.len() == 7 && sum * 6.0 / 2.0 < 22.5, "{counts:?}");
+
+    // As many are drawn with a pool, of which some are kept.
+    for seed in 0..50 {
+        let some = SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
+        let all = SwitchConfig { seed, ..config(&ALL) };
+        let mut want = codes(&switch_sentence(&sentence, 3, &labels, &all));
+        want.retain(|code| ["aa", "cc"].contains(&code.as_str()));
+        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &some)), want);
+    }
 
     let drawn = |number: u64, seed: u64| {
         let config = SwitchConfig { seed, ..config(&ALL) };
@@ -354,6 +363,14 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
     let piped = String::from_utf8(piped.stdout).unwrap();
     assert_eq!(piped.lines().count(), 2);
     assert!(piped.starts_with(r#"{"id":0,"language":"de","en_sentence":"<en>Bern</en>."#));
+
+    // Drawn from both languages, and nothing is written in that of the pool.
+    let drawn = |seed: &u64| {
+        let pool = "--languages zh --pool de,zh --count 1";
+        let command = format!("switch --texts t.jsonl --labels l.tsv {pool} --seed {seed}");
+        run(dir, &format!("{command} --out pool.jsonl")).status.success()
+    };
+    assert!((1..12).contains(&(0..12).filter(drawn).count()));
 
     for (arguments, why) in [
         ("switch --texts t.jsonl --labels l.tsv --out t.jsonl", "one of the inputs"),

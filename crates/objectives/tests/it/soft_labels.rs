@@ -11,6 +11,8 @@ fn row(temperature: f64) -> SoftLabelConfig {
     config(temperature, SoftmaxOver::Row)
 }
 
+const ALL: [SoftmaxOver; 3] = [SoftmaxOver::Row, SoftmaxOver::RowPositions, SoftmaxOver::Batch];
+
 fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = logits.iter().map(|x| ((x - largest) / temperature).exp()).collect();
@@ -58,6 +60,7 @@ fn naive(
     }
     Some(match config.over {
         SoftmaxOver::Row => total / rows as f64,
+        SoftmaxOver::RowPositions => total / students.len() as f64,
         SoftmaxOver::Batch => {
             naive_divergence(&students, &teachers, config.temperature) / students.len() as f64
         }
@@ -80,7 +83,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     for mask in [None, Some(&mask)] {
         let as_tensor = mask.map(mask_tensor);
         for temperature in [0.5, 1.0, 6.0] {
-            for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+            for over in ALL {
                 let config = config(temperature, over);
                 let run = |x: &Tensor| {
                     soft_labels(x, &tensor(&teacher), as_tensor.as_ref(), &config).unwrap()
@@ -104,6 +107,16 @@ fn values_worked_by_hand() {
     let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
     let two = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
     assert_near(scalar(&soft_labels(&even, &odds, None, &row(2.0)).unwrap()), two / 2.0, 1e-14);
+    // The mean over rows and classes is libtorch's.
+    let libtorch = even.log_softmax(1, None::<Kind>).kl_div(
+        &odds.softmax(1, None::<Kind>),
+        objectives::tch::Reduction::Mean,
+        false,
+    );
+    let over = config(1.0, SoftmaxOver::RowPositions);
+    let four = scalar(&soft_labels(&even, &odds, None, &over).unwrap());
+    assert_near(four, one / 4.0, 1e-14);
+    assert_near(four, scalar(&libtorch), 1e-14);
     // All four in one softmax: 3 : 1 : 1 : 1 against even ones, over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
     let over = config(1.0, SoftmaxOver::Batch);
@@ -118,7 +131,7 @@ fn values_worked_by_hand() {
 
 #[test]
 fn who_agrees_with_the_teacher_learns_nothing() {
-    for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+    for over in ALL {
         let logits = ramp(3, 5, 0.9, 4.0);
         let x = leaf(&logits);
         let loss = soft_labels(&x, &tensor(&logits), None, &config(6.0, over)).unwrap();
@@ -181,7 +194,7 @@ fn a_transposed_batch_is_its_values() {
     let (student, teacher) = (scores(1), scores(2));
     let mask = student.lt(1.0);
     for mask in [None, Some(&mask)] {
-        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+        for over in ALL {
             let run = |student: &Tensor, teacher: &Tensor| {
                 scalar(&soft_labels(student, teacher, mask, &config(2.0, over)).unwrap())
             };
@@ -201,7 +214,7 @@ fn masked_positions_receive_exactly_zero_whatever_they_hold() {
             hostile[index] = f64::NAN;
         }
     }
-    for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+    for over in ALL {
         let (x, mask) = (leaf(&hostile), mask_tensor(&mask));
         let teacher = tensor(&hostile) * 0.3;
         let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
@@ -230,7 +243,7 @@ fn the_teacher_receives_no_gradient() {
 fn nothing_kept_is_an_error() {
     let zeros = |rows, columns| Tensor::zeros([rows, columns], FLOAT);
     let none = zeros(2, 3).to_kind(Kind::Bool);
-    for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+    for over in ALL {
         for (rows, columns, mask) in [(0, 3, None), (2, 0, None), (0, 0, None), (2, 3, Some(&none))]
         {
             let x = zeros(rows, columns);
@@ -312,7 +325,7 @@ proptest! {
 
     #[test]
     fn agrees_with_the_loops((student, teacher, mask) in batches(), temperature in 0.5..8.0) {
-        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+        for over in ALL {
             let config = config(temperature, over);
             for mask in [None, Some(&mask)] {
                 let as_tensor = mask.map(mask_tensor);
@@ -331,7 +344,7 @@ proptest! {
     #[test]
     fn keeps_its_value((student, teacher, mask) in batches()) {
         let (x, t, mask) = (tensor(&student), tensor(&teacher), mask_tensor(&mask));
-        for over in [SoftmaxOver::Row, SoftmaxOver::Batch] {
+        for over in ALL {
             let config = config(2.0, over);
             let run = |x: &Tensor, t: &Tensor, mask: &Tensor| {
                 soft_labels(x, t, Some(mask), &config).map(|loss| scalar(&loss))

@@ -96,22 +96,27 @@ pub struct PairedFile {
 }
 
 impl PairedFile {
-    /// `xquad.<lang>.json` of `folder` for each of `languages`, the source language first, and of
-    /// `second` for each other one, with its questions in the source language.
+    /// `xquad.<lang>.json` of `folder` for each of `languages`, and of `second` for each but the
+    /// source language, with its questions in that.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.
-    pub fn all(folder: &Path, second: &Path, languages: &[Language]) -> Result<Vec<Self>> {
+    pub fn all(
+        folder: &Path,
+        second: &Path,
+        source: Language,
+        languages: &[Language],
+    ) -> Result<Vec<Self>> {
         let files = xquad_files(folder, languages);
         check_files(&files)?;
-        let paired = |(number, file): (usize, &QuestionFile)| {
-            let second = match (number, file.path.file_name()) {
-                (1.., Some(name)) => second.join(name),
+        let paired = |file: &QuestionFile| {
+            let second = match file.path.file_name() {
+                Some(name) if file.context != source => second.join(name),
                 _ => file.path.clone(),
             };
             let translations = by_id(Dataset::read(second)?.questions);
             Ok(Self { language: file.context, path: file.path.clone(), translations })
         };
-        files.iter().enumerate().map(paired).collect()
+        files.iter().map(paired).collect()
     }
 }

@@ -228,9 +228,15 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         }
     }
 
-    /// One softmax over the batch cannot be cut.
+    /// One softmax over the batch cannot be cut, nor a mean over positions of rows of any length.
     fn takes_micro_batches(&self) -> bool {
-        self.teacher.is_none() || self.soft.loss.over == SoftmaxOver::Row
+        let rows_are_alike = self.head.score_count(0).is_none();
+        self.teacher.is_none()
+            || match self.soft.loss.over {
+                SoftmaxOver::Row => true,
+                SoftmaxOver::RowPositions => rows_are_alike,
+                SoftmaxOver::Batch => false,
+            }
     }
 
     fn left_out(&self) -> Vec<LeftOut> {

@@ -330,13 +330,15 @@ fn a_batch_in_parts_is_the_whole_and_bfloat16_is_near() {
     assert_parts_are_the_whole(&parameters, || task(&student, &config, &dropping), &batch);
     assert_parts_are_the_whole(&parameters, taught, &batch);
     assert_bf16_is_near_f32(&parameters, taught, &batch);
-    // One softmax over the batch cannot be cut.
-    let mut over_batch = config.clone();
-    over_batch.soft.loss.over = SoftmaxOver::Batch;
-    let task = task(&student, &over_batch, &dropping);
-    assert!(task.takes_micro_batches());
-    let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
-    assert!(!task.with_teacher(scores).unwrap().takes_micro_batches());
+    // One softmax over the batch cannot be cut, nor a mean over positions of rows of any length.
+    for over in [SoftmaxOver::Batch, SoftmaxOver::RowPositions] {
+        let mut config = config.clone();
+        config.soft.loss.over = over;
+        let task = task(&student, &config, &dropping);
+        assert!(task.takes_micro_batches());
+        let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
+        assert!(!task.with_teacher(scores).unwrap().takes_micro_batches());
+    }
 }
 
 fn answers(predictor: &QaPredictor<'_>, questions: &[Question]) -> Vec<(String, Vec<f32>)> {
@@ -458,11 +460,14 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("classes.safetensors");
     let plain = || FusedClassificationTask::new(&student, class_pairs(), fusion, &soft).unwrap();
-    let taught = || {
-        let task = plain();
+    let taught_over = |over| {
+        let mut soft = soft.clone();
+        soft.loss.over = over;
+        let task = FusedClassificationTask::new(&student, class_pairs(), fusion, &soft).unwrap();
         let (scores, _) = task.teacher_logits(&path, &teacher, 4).unwrap();
         task.with_teacher(scores).unwrap()
     };
+    let taught = || taught_over(SoftmaxOver::Row);
     let batch = [0, 1, 2, 3, 4, 5];
     let (mut own, mut other, mut divergences) = (0.0, 0.0, 0.0);
     for ClassPair { target, source, class } in class_pairs() {
@@ -495,6 +500,9 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let parameters = student.named_parameters();
     assert_parts_are_the_whole(&parameters, plain, &batch);
     assert_parts_are_the_whole(&parameters, taught, &batch);
+    // The mean over classes, too.
+    let by_class = || taught_over(SoftmaxOver::RowPositions);
+    assert_parts_are_the_whole(&parameters, by_class, &batch);
 
     let error = plain().teacher_logits(&path, &student, 4).unwrap_err().to_string();
     assert!(error.contains("the scores of another teacher"), "{error}");

@@ -17,8 +17,9 @@ pub struct LanguageTask<'a> {
     pub task: PhraseMaskingTask<'a>,
 }
 
-/// Chooses the model with the lowest mean perplexity over languages, on sentences in memory (see
-/// [`PhraseMaskingTask::perplexity`]); `None` without any.
+/// Chooses the model with the lowest perplexity, e to the mean of the languages' mean losses in
+/// nats, which are the scores, on sentences in memory (see [`PhraseMaskingTask::mean_loss`]);
+/// `None` without any.
 pub fn lowest_perplexity<'a>(
     sentences: &'a [LanguageTask<'_>],
     seed: u64,
@@ -26,12 +27,14 @@ pub fn lowest_perplexity<'a>(
 ) -> Option<CheckpointSelection<'a>> {
     let names = sentences.iter().map(|one| one.language.to_string());
     let score = move || {
-        let perplexity = |one: &LanguageTask<'_>| {
-            Ok((one.language.to_string(), one.task.perplexity(seed, batch_size)?))
+        let loss = |one: &LanguageTask<'_>| {
+            Ok((one.language.to_string(), one.task.mean_loss(seed, batch_size)?))
         };
-        sentences.iter().map(perplexity).collect::<std::result::Result<Scores, TaskError>>()
+        sentences.iter().map(loss).collect::<std::result::Result<Scores, TaskError>>()
     };
-    (!sentences.is_empty()).then(|| CheckpointSelection::lowest_mean(names, score))
+    let rule = "lowest mean loss".to_owned();
+    (!sentences.is_empty())
+        .then(|| CheckpointSelection { rule, ..CheckpointSelection::lowest_mean(names, score) })
 }
 
 /// How languages share the batches, each of one language.

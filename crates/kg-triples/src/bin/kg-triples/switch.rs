@@ -31,9 +31,9 @@ With sentences that hold links as [[title|text]]:
   kg-triples switch --marked sentences.txt --sitelinks kg/sitelinks.tsv \\
     --labels kg/labels.tsv --out switched.jsonl.gz
 
-A mention is switched if its entity has a label in one of --languages; a sentence is switched into
-languages that have labels of all of these mentions, at most --count of them. The released corpus of
-EntityCS is read with --tagged.
+A sentence is switched into --languages that have labels of all its mentions, at most --count of
+them; an entity without any label keeps its text and does not count. Languages of --pool are drawn
+from as well, and nothing is written in them. The released corpus of EntityCS is read with --tagged.
 
 A prepared folder has texts to train on in train/, those of --validation in validation/, and with
 --hold-out in probe/ the labels of entities that were switched and of those that never were.")]
@@ -62,6 +62,9 @@ pub struct Args {
     /// Languages to switch into [default: all that have labels]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
+    /// Languages that are drawn from as well, and not written
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…", requires = "languages")]
+    pool: Vec<Language>,
     /// Languages of a sentence: shared (by all its mentions) or per_mention
     #[arg(long, default_value = "shared", value_parser = choice::<LanguageRule>)]
     rule: LanguageRule,
@@ -130,7 +133,7 @@ pub fn run(args: Args) -> Done {
     }
     let bar = spinner("reading labels");
     let wanted = args.languages.clone().map(|mut languages| {
-        languages.push(args.source);
+        languages.extend(args.pool.iter().chain([&args.source]));
         languages
     });
     let mut labels = match (&args.labels, &args.entities) {
@@ -144,6 +147,7 @@ pub fn run(args: Args) -> Done {
     let config = SwitchConfig {
         source: args.source,
         languages,
+        pool: args.pool.clone(),
         rule: args.rule,
         count: args.count,
         unit: args.unit,
