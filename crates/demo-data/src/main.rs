@@ -4,6 +4,7 @@
 //! folders that it prepares.
 mod cloze_questions;
 mod corpus;
+mod documents;
 mod facts;
 mod probes;
 mod questions;
@@ -21,6 +22,7 @@ use whole_file::cli;
 
 use crate::cloze_questions::ClozeQuestions;
 use crate::corpus::CorpusConfig;
+use crate::documents::Documents;
 use crate::probes::cloze::Clozes;
 use crate::probes::inference::Inference;
 use crate::questions::fact_questions::FactQuestions;
@@ -102,6 +104,11 @@ enum Command {
     /// Leads of encyclopedia pages, sentences of news, and XQuAD's paragraphs, but for those of the
     /// articles that are held out.
     Text(Prepared<CorpusConfig>),
+    /// Paragraphs of handbooks and their translations, from Debian packages
+    ///
+    /// Real text: LibreOffice's and GNOME's help and the Debian handbook. There is no help of
+    /// LibreOffice in Arabic, and in Hindi little more than the names of its menus.
+    Documents(Prepared<Documents>),
     /// Queries with documents, in place of a search engine's log, for `kg-triples phrases`
     ///
     /// Synthetic: the queries are reading-comprehension questions, the documents a few thousand
@@ -119,6 +126,7 @@ fn main() -> ExitCode {
             Command::Inference(args) => prepare(&args),
             Command::Clozes(args) => prepare(&args),
             Command::Text(args) => prepare(&args),
+            Command::Documents(args) => prepare(&args),
             Command::Search(args) => prepare(&args),
         },
         Err(code) => return code,

@@ -1,0 +1,197 @@
+//! Text and its translations from the pages of Debian packages: LibreOffice's help, GNOME's help
+//! and the Debian handbook.
+mod layout;
+mod markup;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::stand_in::{Files, StandIn, line};
+
+use layout::Layout;
+pub use markup::MarkedSpan;
+
+/// A paragraph of a page, a line of `<lang>.jsonl.gz`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paragraph {
+    /// The page, `#`, and the paragraph in it: translations have the same id.
+    pub id: String,
+    /// The language's code.
+    pub language: String,
+    /// The package and its version.
+    pub source: String,
+    /// The SPDX name of the text's licence.
+    pub licence: String,
+    /// Without markup.
+    pub text: String,
+    /// What is marked in the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<MarkedSpan>,
+}
+
+/// Where the packages lie.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Documents {
+    /// Folder with what is in each package, <package>_<version>.tar
+    #[arg(long, value_name = "DIR")]
+    pub packages: PathBuf,
+}
+
+/// Of one kind of package in one language.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Counts {
+    /// Pages with a paragraph.
+    documents: usize,
+    paragraphs: usize,
+    characters: usize,
+    /// Paragraphs that are left out: most of them stands there in English.
+    untranslated: usize,
+}
+
+/// Paragraphs by page and language.
+type Pages = BTreeMap<String, BTreeMap<&'static str, Vec<markup::Paragraph>>>;
+
+/// The lines of a language's file.
+type Lines = BTreeMap<&'static str, String>;
+
+impl StandIn for Documents {
+    const COMMAND: &'static str = "demo-data documents";
+
+    fn seed(&self) -> Option<u64> {
+        None
+    }
+
+    /// `<lang>.jsonl.gz`: a [`Paragraph`] a line, by kind of package, page and place in it.
+    fn make(&self) -> Result<(Files, Value)> {
+        let mut lines = Lines::new();
+        let mut counts = BTreeMap::new();
+        for (layout, tars) in self.tars()?.into_values() {
+            let mut pages = Pages::new();
+            let mut sources = BTreeMap::new();
+            for (path, source) in &tars {
+                let read = read(path, &layout, &mut pages);
+                let languages = read.with_context(|| path.display().to_string())?;
+                ensure!(!languages.is_empty(), "{}: no page in it", path.display());
+                sources.extend(languages.into_iter().map(|language| (language, source.as_str())));
+            }
+            let tells = "which tells what is translated";
+            let folder = self.packages.display();
+            let name = layout.name;
+            ensure!(sources.contains_key("en"), "{folder}: no English page of {name}, {tells}");
+            counts.insert(name, write(&layout, &pages, &sources, &mut lines)?);
+        }
+        let file = |(language, lines)| (format!("{language}.jsonl.gz"), lines);
+        Ok((lines.into_iter().map(file).collect(), serde_json::to_value(counts)?))
+    }
+}
+
+impl Documents {
+    /// The packages of each layout, each with its name and version.
+    fn tars(&self) -> Result<BTreeMap<usize, (Layout, Vec<(PathBuf, String)>)>> {
+        let folder = || self.packages.display().to_string();
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&self.packages).with_context(folder)? {
+            paths.push(entry.with_context(folder)?.path());
+        }
+        paths.sort();
+        let mut all = BTreeMap::new();
+        for path in
+            paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "tar"))
+        {
+            let name = path.file_stem().and_then(|stem| stem.to_str()?.split_once('_'));
+            let (package, version) = name.with_context(|| {
+                format!("{}: not called <package>_<version>.tar", path.display())
+            })?;
+            let (place, layout) = Layout::of(package).with_context(|| {
+                format!("{}: pages of a kind that is not known", path.display())
+            })?;
+            let source = format!("{package} {version}");
+            all.entry(place).or_insert((layout, Vec::new())).1.push((path, source));
+        }
+        ensure!(!all.is_empty(), "{}: no <package>_<version>.tar in it", folder());
+        Ok(all)
+    }
+}
+
+/// Adds the pages of a package; returns their languages.
+fn read(path: &Path, layout: &Layout, pages: &mut Pages) -> Result<BTreeSet<&'static str>> {
+    let mut archive = tar::Archive::new(whole_file::open(path)?);
+    let mut languages = BTreeSet::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.into_owned();
+        let found = name.to_str().and_then(|name| layout.page(name));
+        let Some((language, page)) = found.filter(|_| entry.header().entry_type().is_file()) else {
+            continue;
+        };
+        let mut text = String::new();
+        entry.read_to_string(&mut text).with_context(|| name.display().to_string())?;
+        let paragraphs = markup::paragraphs(&text, layout.role);
+        let paragraphs = paragraphs.with_context(|| name.display().to_string())?;
+        pages.entry(page.to_owned()).or_default().insert(language, paragraphs);
+        languages.insert(language);
+    }
+    Ok(languages)
+}
+
+/// Adds the lines of what is translated.
+fn write(
+    layout: &Layout,
+    pages: &Pages,
+    sources: &BTreeMap<&str, &str>,
+    lines: &mut Lines,
+) -> Result<BTreeMap<&'static str, Counts>> {
+    let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
+    let mut met = BTreeSet::new();
+    for (page, translations) in pages {
+        // Of a paragraph that several pages have, the first stays.
+        let english = translations.get("en").into_iter().flatten();
+        let english = english.map(|one| (one.id.as_str(), one.text.as_str()));
+        let english: BTreeMap<&str, &str> =
+            english.filter(|one| !layout.repeats || met.insert(*one)).collect();
+        for (&language, paragraphs) in translations {
+            let count = counts.entry(language).or_default();
+            let before = count.paragraphs;
+            for paragraph in paragraphs {
+                let markup::Paragraph { id, text, spans } = paragraph;
+                let Some(original) = english.get(id.as_str()) else { continue };
+                if language != "en" && untranslated(original, text) {
+                    count.untranslated += 1;
+                    continue;
+                }
+                count.paragraphs += 1;
+                count.characters += text.chars().count();
+                let row = Paragraph {
+                    id: format!("{}/{page}#{id}", layout.name),
+                    language: language.to_owned(),
+                    source: sources.get(language).copied().unwrap_or_default().to_owned(),
+                    licence: layout.licence.to_owned(),
+                    text: text.clone(),
+                    spans: spans.clone(),
+                };
+                *lines.entry(language).or_default() += &line(&row)?;
+            }
+            count.documents += usize::from(count.paragraphs > before);
+        }
+    }
+    Ok(counts)
+}
+
+/// Whether the words that the English original has too are more than half of the text, counted in
+/// code points without white space.
+fn untranslated(original: &str, text: &str) -> bool {
+    let known: BTreeSet<&str> = original.split_whitespace().collect();
+    let (mut all, mut english) = (0, 0);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        all += length;
+        english += if known.contains(word) { length } else { 0 };
+    }
+    2 * english > all
+}
