@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use kg_triples::jsonl::{JsonlReader, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +34,36 @@ pub struct Paragraph {
     /// What is marked in the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<MarkedSpan>,
+}
+
+impl Paragraph {
+    /// The page that it stands on.
+    pub fn page(&self) -> &str {
+        self.id.split_once('#').map_or(&self.id, |(page, _)| page)
+    }
+}
+
+impl Record for Paragraph {
+    const NAME: &'static str = "paragraph";
+
+    /// Spans that leave the text.
+    fn fault(&self) -> Option<String> {
+        let length = self.text.chars().count();
+        let wrong = |span: &&MarkedSpan| span.start >= span.end || span.end > length;
+        self.spans.iter().find(wrong).map(|span| format!("{span:?} in {length} code points"))
+    }
+}
+
+/// The paragraphs of a language in a prepared folder; none where it has no file.
+///
+/// # Errors
+/// Naming the file and the line that cannot be read.
+pub fn read(folder: &Path, language: &str) -> Result<Vec<Paragraph>> {
+    let path = folder.join(format!("{language}.jsonl.gz"));
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(JsonlReader::open(&path)?.collect::<Result<_, _>>()?)
 }
 
 /// Where the packages lie.
@@ -75,7 +106,7 @@ impl StandIn for Documents {
             let mut pages = Pages::new();
             let mut sources = BTreeMap::new();
             for (path, source) in &tars {
-                let read = read(path, &layout, &mut pages);
+                let read = read_package(path, &layout, &mut pages);
                 let languages = read.with_context(|| path.display().to_string())?;
                 ensure!(!languages.is_empty(), "{}: no page in it", path.display());
                 sources.extend(languages.into_iter().map(|language| (language, source.as_str())));
@@ -120,7 +151,7 @@ impl Documents {
 }
 
 /// Adds the pages of a package; returns their languages.
-fn read(path: &Path, layout: &Layout, pages: &mut Pages) -> Result<BTreeSet<&'static str>> {
+fn read_package(path: &Path, layout: &Layout, pages: &mut Pages) -> Result<BTreeSet<&'static str>> {
     let mut archive = tar::Archive::new(whole_file::open(path)?);
     let mut languages = BTreeSet::new();
     for entry in archive.entries()? {
