@@ -70,6 +70,11 @@ impl StandIn for CorpusConfig {
     }
 }
 
+/// Whether a document is one in `n` that are kept from training, by a hash of its id.
+pub(crate) fn is_held_out(id: &str, n: u64) -> bool {
+    hash_of(&["held out", id]).is_multiple_of(n)
+}
+
 /// Paragraphs by language.
 pub(crate) type Corpus = BTreeMap<String, Vec<String>>;
 
@@ -94,9 +99,7 @@ impl CorpusConfig {
         }
         let (mut text, mut held_out) = (Corpus::new(), Corpus::new());
         for language in LANGUAGES {
-            let out = |id: &str| {
-                self.held_out_one_in.is_some_and(|n| hash_of(&["held out", id]).is_multiple_of(n))
-            };
+            let out = |id: &str| self.held_out_one_in.is_some_and(|n| is_held_out(id, n));
             let (kept, rest): (Vec<_>, Vec<_>) =
                 self.texts(language)?.into_iter().partition(|(id, _)| !out(id));
             let texts =

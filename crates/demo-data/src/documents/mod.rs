@@ -181,17 +181,19 @@ fn write(
     let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
     let mut met = BTreeSet::new();
     for (page, translations) in pages {
-        // Of a paragraph that several pages have, the first stays.
-        let english = translations.get("en").into_iter().flatten();
-        let english = english.map(|one| (one.id.as_str(), one.text.as_str()));
-        let english: BTreeMap<&str, &str> =
-            english.filter(|one| !layout.repeats || met.insert(*one)).collect();
+        // Of a paragraph that comes again, on this page or another, the first stays.
+        let mut english = BTreeMap::new();
+        for markup::Paragraph { id, text, .. } in translations.get("en").into_iter().flatten() {
+            if !layout.repeats || met.insert((id, text)) {
+                english.entry(id).or_insert(text);
+            }
+        }
         for (&language, paragraphs) in translations {
             let count = counts.entry(language).or_default();
             let before = count.paragraphs;
-            for paragraph in paragraphs {
-                let markup::Paragraph { id, text, spans } = paragraph;
-                let Some(original) = english.get(id.as_str()) else { continue };
+            let mut seen = BTreeSet::new();
+            for markup::Paragraph { id, text, spans } in paragraphs {
+                let Some(original) = english.get(id).filter(|_| seen.insert(id)) else { continue };
                 if language != "en" && untranslated(original, text) {
                     count.untranslated += 1;
                     continue;
@@ -225,4 +227,101 @@ fn untranslated(original: &str, text: &str) -> bool {
         english += if known.contains(word) { length } else { 0 };
     }
     2 * english > all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELP: &str = "./usr/share/libreoffice/help";
+
+    /// Writes the tar of a package.
+    fn package(folder: &Path, name: &str, pages: &[(String, &str)]) -> PathBuf {
+        let path = folder.join(name);
+        let mut tar = tar::Builder::new(std::fs::File::create(&path).unwrap());
+        for (page, text) in pages {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            tar.append_data(&mut header, page, text.as_bytes()).unwrap();
+        }
+        tar.finish().unwrap();
+        path
+    }
+
+    fn help(folder: &Path) -> [PathBuf; 2] {
+        let english = "<p id=\"par_id1\">Choose <span class=\"emph\">Edit</span> now.</p>\
+                       <p id=\"par_id2\">Only here.</p><p class=\"code\" id=\"par_id3\">x = 1</p>";
+        let german = "<h1 id=\"par_id1\">W\u{e4}hlen Sie <span hidden=\"true\" class=\"MAC\">nie</span>\
+                      <span class=\"emph\">Bearbeiten</span>.</h1><p id=\"par_id2\">Only here.</p>\
+                      <p id=\"par_id9\">Nur hier.</p>";
+        [("en-us", "en-US", english), ("de", "de", german)].map(|(package_of, code, text)| {
+            let name = format!("libreoffice-help-{package_of}_7.4.tar");
+            // Both pages are put together from one text.
+            let pages = ["a", "b"].map(|page| (format!("{HELP}/{code}/text/{page}.html"), text));
+            package(folder, &name, &pages)
+        })
+    }
+
+    fn make(folder: &Path) -> Result<(Files, Value)> {
+        Documents { packages: folder.to_owned() }.make()
+    }
+
+    #[test]
+    fn translations_have_the_ids_of_the_original() {
+        let folder = tempfile::tempdir().unwrap();
+        help(folder.path());
+        let (files, counts) = make(folder.path()).unwrap();
+        let of_german = &counts["libreoffice-help"]["de"];
+        let expected = serde_json::json!(
+            { "documents": 1, "paragraphs": 1, "characters": 22, "untranslated": 1 }
+        );
+        assert_eq!(of_german, &expected);
+        let rows = |name: &str| -> Vec<Paragraph> {
+            let (_, lines) = files.iter().find(|(file, _)| file == name).unwrap();
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let [english, german] = ["en.jsonl.gz", "de.jsonl.gz"].map(rows);
+        assert_eq!(english.len(), 2);
+        assert_eq!(
+            (english[0].id.as_str(), &english[0].id),
+            ("libreoffice-help/a#par_id1", &german[0].id)
+        );
+        assert_eq!(
+            (german[0].page(), german[0].text.as_str()),
+            ("libreoffice-help/a", "W\u{e4}hlen Sie Bearbeiten.")
+        );
+        assert_eq!((german[0].spans[0].start, german[0].spans[0].end), (11, 21));
+        assert_eq!(
+            (german[0].source.as_str(), german[0].licence.as_str()),
+            ("libreoffice-help-de 7.4", "MPL-2.0")
+        );
+    }
+
+    #[test]
+    fn packages_that_cannot_be_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refuse = || format!("{:#}", make(folder.path()).unwrap_err());
+        assert!(refuse().contains("no <package>_<version>.tar"));
+        let [_, german] = help(folder.path());
+        let whole = std::fs::read(&german).unwrap();
+        std::fs::write(&german, &whole[..700]).unwrap();
+        assert!(refuse().contains("libreoffice-help-de_7.4.tar: "), "{}", refuse());
+        let broken = [(format!("{HELP}/de/text/a.html"), "<p id=\"par_id1\">Bear")];
+        package(folder.path(), "libreoffice-help-de_7.4.tar", &broken);
+        let error = refuse();
+        let place = "libreoffice-help-de_7.4.tar: usr/share/libreoffice/help/de/text/a.html: ";
+        assert!(
+            error.contains(place) || error.contains(&place.replace(": usr", ": ./usr")),
+            "{error}"
+        );
+        package(folder.path(), "libreoffice-help-de_7.4.tar", &[]);
+        assert!(refuse().contains("libreoffice-help-de_7.4.tar: no page in it"));
+        package(folder.path(), "other_1.tar", &[]);
+        assert!(refuse().contains("other_1.tar: pages of a kind that is not known"));
+        std::fs::remove_file(folder.path().join("other_1.tar")).unwrap();
+        std::fs::remove_file(folder.path().join("libreoffice-help-en-us_7.4.tar")).unwrap();
+        help(folder.path());
+        std::fs::remove_file(folder.path().join("libreoffice-help-en-us_7.4.tar")).unwrap();
+        assert!(refuse().contains("no English page of libreoffice-help"));
+    }
 }
