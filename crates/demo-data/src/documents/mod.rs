@@ -88,6 +88,9 @@ struct Counts {
 /// Paragraphs by page and language.
 type Pages = BTreeMap<String, BTreeMap<&'static str, Vec<markup::Paragraph>>>;
 
+/// The file of a package, and its name and version.
+type Package = (PathBuf, String);
+
 /// The lines of a language's file.
 type Lines = BTreeMap<&'static str, String>;
 
@@ -124,7 +127,7 @@ impl StandIn for Documents {
 
 impl Documents {
     /// The packages of each layout, each with its name and version.
-    fn tars(&self) -> Result<BTreeMap<usize, (Layout, Vec<(PathBuf, String)>)>> {
+    fn tars(&self) -> Result<BTreeMap<usize, (Layout, Vec<Package>)>> {
         let folder = || self.packages.display().to_string();
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(&self.packages).with_context(folder)? {
