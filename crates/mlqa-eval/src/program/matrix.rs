@@ -11,8 +11,9 @@ use super::{Stop, print};
 /// Score all language pairs of a folder and write matrix.md, matrix.json and matrix.html.
 ///
 /// Data and prediction files are named `{split}-context-{c}-question-{q}.json`; a pair without
-/// predictions leaves its cell empty. The Markdown goes to standard output as well. Several folders,
-/// such as the folds of a cross-validation, are scored as one: --data and --predictions as often.
+/// predictions leaves its cell empty. The Markdown goes to standard output as well. Several
+/// folders, such as the folds of a cross-validation, are scored as one: --data and --predictions as
+/// often.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
