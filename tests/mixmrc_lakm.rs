@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use trainer::selection::Best;
 
 use crate::common::{
-    kill_at, phrases, prepared, program, refuse, root, small_data, succeed, summary,
+    kill_at, phrases, prepared, program, refuse, root, small_data, succeed, summary, tool,
 };
 
 /// The small recipe, six steps of a few rows in two languages.
@@ -88,6 +88,47 @@ fn recipe_mixmrc_killed_and_resumed_equals_a_whole_run() {
         let read = |out: &Path| std::fs::read(out.join("seed-0/mixmrc-lakm").join(file)).unwrap();
         assert!(read(&whole) == read(&broken), "{file} differs");
     }
+}
+
+#[test]
+fn recipe_mixmrc_tests_folds_of_xquad_that_are_scored_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut joined = tool("mlqa-eval");
+    joined.arg("matrix").arg("--out").arg(folder.path());
+    let mut questions = 0;
+    for fold in 1..=2 {
+        let command =
+            format!("demo-data xquad-split --xquad data/xquad --languages en,de --fold {fold}/24");
+        let data = prepared(&command);
+        let out = folder.path().join(format!("fold-{fold}"));
+        let mut command = program("mixmrc-lakm");
+        command
+            .args(["examples/mixmrc-lakm/xquad.toml", "--model", "data/base", "--out"])
+            .arg(&out);
+        for set in [
+            format!("data.train={data}/train-context-en-question-en.json"),
+            format!("data.translated={data}"),
+            format!("data.evaluation={data}"),
+            "languages=[\"en\", \"de\"]".into(),
+            "evaluation.contexts=[\"en\", \"de\"]".into(),
+            "windows.max_length=158".into(),
+            "windows.doc_stride=32".into(),
+            "run.arms=[\"mixmrc\"]".into(),
+            "training.steps=2".into(),
+            "training.batch_size=4".into(),
+        ] {
+            command.args(["--set", &set]);
+        }
+        succeed(command);
+        let matrix = Matrix::read_json(out.join("matrix/mixmrc/matrix.json")).unwrap();
+        assert_eq!(matrix.len(), 4);
+        questions += matrix.cells().next().unwrap().2.questions;
+        let predictions = out.join("seed-0/mixmrc/predictions");
+        joined.args(["--data", &data]).arg("--predictions").arg(predictions);
+    }
+    succeed(joined);
+    let matrix = Matrix::read_json(folder.path().join("matrix.json")).unwrap();
+    assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
 }
 
 /// Questions in English and German, and their translations, as a user has them.

@@ -14,7 +14,7 @@ use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 use self::cloze::{ClozeConfig, ClozeTask};
 use self::mimetic::mimetic_start;
-use crate::common::{prepared, program, refuse, succeed};
+use crate::common::{kill_at, prepared, program, refuse, succeed};
 
 const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
 
@@ -96,6 +96,40 @@ fn settings_that_cannot_be_used_are_named() {
     assert!(swapped.contains("cloze.neighbours"), "{swapped}");
     let more = refuse(ClozeConfig { masked: 1.5, ..Default::default() });
     assert!(more.contains("cloze.masked"), "{more}");
+}
+
+#[test]
+fn held_out_passages_are_scored_alike_each_time_and_scores_are_kept() {
+    let model = model(80);
+    let held_out = [vec![(5..65).collect()], Vec::new()];
+    let scored = |model| task(model).with_held_out(&held_out);
+    let mut first = scored(&model);
+    assert_eq!((first.evaluations_since_best(), first.scores().len()), (Some(0), 0));
+    let none = first.state().unwrap();
+    first.evaluate().unwrap();
+    first.epoch_ended(0).unwrap();
+    let [(_, one), (_, again)] = first.scores() else { panic!("{:?}", first.scores()) };
+    assert_eq!((one[0], one.len()), (again[0], 2));
+    assert!((3.0..6.0).contains(&one[0]) && one[1].is_nan(), "{one:?}");
+    let mut resumed = scored(&model);
+    resumed.restore(&none.into_iter().collect()).unwrap();
+    assert!(resumed.scores().is_empty());
+    resumed.restore(&first.state().unwrap().into_iter().collect()).unwrap();
+    assert_eq!(resumed.scores()[1].1[0], again[0]);
+    assert_eq!(task(&model).evaluations_since_best(), None);
+}
+
+#[test]
+fn passages_by_tokens_are_drawn_by_their_length() {
+    let model = model(80);
+    let passages = vec![vec![(5..25).collect(), (25..80).collect()]];
+    let config = ClozeConfig { by_tokens: true, ..ClozeConfig::default() };
+    let task = ClozeTask::new(&model, SPECIALS, passages, 4, &config).unwrap();
+    let mut rng = trainer::rng_for(4, "cloze", 0);
+    let drawn = (0..1000).map(|_| task.draw(40, &mut rng).unwrap());
+    let long = drawn.filter(|cloze| cloze.input_ids[cloze.passage_start..].len() > 21).count();
+    // 55 of 75 tokens.
+    assert!((680..790).contains(&long), "{long}");
 }
 
 #[test]
@@ -194,4 +228,59 @@ fn recipe_pretrain_base_refuses_the_folder_of_another_recipe() {
     succeed(again);
     let output = pretrain(folder.path(), 1).args(["--set", "threads=2"]).output().unwrap();
     assert!(refuse(&output).contains("unknown key `threads`"));
+}
+
+/// The form on more text, a small encoder of it, with the embedded pages in place of the corpus.
+fn pretrain_real(folder: &Path) -> Command {
+    let sources = "--extracts data/codex --sentences data/pud --documents data/libreoffice-help";
+    let choice = "--held-out-one-in 40 --shortest-extract 1000000";
+    let text = format!("data.text={}", prepared(&format!("demo-data text {sources} {choice}")));
+    let mut command = program("pretrain-base");
+    command.args(["examples/pretrain-base/real.toml", "--out"]).arg(folder);
+    for set in [
+        &text,
+        "run.threads=1",
+        "vocabulary.size=1500",
+        "vocabulary.bytes_per_language=40000",
+        "vocabulary.alphabet=1000",
+        "model.hidden_size=32",
+        "model.num_hidden_layers=2",
+        "model.intermediate_size=64",
+        "cloze.first_length=24",
+        "cloze.last_length=80",
+        "training.batch_size=4",
+        "training.steps=5",
+        "training.evaluation_steps=2",
+        "training.checkpoint_steps=3",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+#[test]
+fn recipe_pretrain_base_measures_documents_that_are_held_out() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [whole, broken] = folders.each_ref().map(|folder| folder.path().join("run"));
+    let text = succeed(pretrain_real(&whole));
+    assert!(text.contains("| seed | loss | held out, ar | held out, de |"), "{text}");
+    let curve = std::fs::read_to_string(whole.join("seed-0/base/held-out.json")).unwrap();
+    let curve: serde_json::Value = serde_json::from_str(&curve).unwrap();
+    let steps: Vec<&String> = curve.as_object().unwrap().keys().collect();
+    assert_eq!(steps, ["2", "4", "5"]);
+    // About the logarithm of the vocabulary's size, where little was learned.
+    for (language, loss) in curve["5"].as_object().unwrap() {
+        assert!((6.0..8.0).contains(&loss.as_f64().unwrap()), "{language}: {loss}");
+    }
+    assert_eq!(curve["5"].as_object().unwrap().len(), 7 + 1);
+
+    kill_at(pretrain_real(&broken), &broken.join("seed-0/base/pretrain/checkpoints/step-00000003"));
+    succeed(pretrain_real(&broken));
+    for file in ["held-out.json", "model/model.safetensors", "model/tokenizer.json"] {
+        let [first, again] = [&whole, &broken]
+            .map(|folder| std::fs::read(folder.join("seed-0/base").join(file)).unwrap());
+        assert!(first == again, "{file} of a run that was stopped is another");
+    }
+    let weights = torch_ext::TensorFile::open(whole.join(MODEL).join("model.safetensors")).unwrap();
+    assert!(weights.names().iter().all(|name| weights.dtype(name).as_deref() == Some("BF16")));
 }

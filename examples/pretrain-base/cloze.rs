@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tasks::{Encoder, masked_lm};
 use tch::{Kind, Tensor};
+use torch_ext::TensorMap;
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, SpecialTokens};
 
@@ -46,6 +47,10 @@ pub struct ClozeConfig {
     pub smoothing: f64,
     /// Weight of the span loss beside the masked-language-model loss.
     pub reading_weight: f64,
+    /// Passages are drawn in proportion to their tokens, and count by them where languages are
+    /// drawn; otherwise each passage counts as one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_tokens: bool,
 }
 
 impl Default for ClozeConfig {
@@ -63,6 +68,7 @@ impl Default for ClozeConfig {
             replaced: 0.85,
             smoothing: 0.3,
             reading_weight: 2.0,
+            by_tokens: false,
         }
     }
 }
@@ -113,10 +119,82 @@ pub struct ClozeTask<'a> {
     /// By language.
     passages: Vec<Vec<Vec<u32>>>,
     languages: WeightedIndex<f64>,
+    /// By language: draws passages in proportion to their tokens.
+    by_tokens: Vec<WeightedIndex<f64>>,
+    /// What the model is scored on.
+    held_out: Option<HeldOut>,
+    /// Updates made.
+    steps: u64,
     /// One entry per example of the run; examples are drawn in the step, so lengths are nominal.
     lengths: Vec<usize>,
     /// Token ids of the last batch, by their index in it.
     last: BTreeMap<usize, Vec<u32>>,
+}
+
+/// The state's name.
+const SCORES: &str = "held_out_scores";
+/// Share of the tokens of held-out passages that are masked.
+const HELD_OUT_MASKED: f64 = 0.15;
+/// Rows of a batch of held-out passages.
+const HELD_OUT_BATCH: usize = 32;
+
+/// Passages that are kept from training, masked once for all evaluations.
+struct HeldOut {
+    languages: usize,
+    /// Each with the number of its language; without a question.
+    rows: Vec<(usize, Cloze)>,
+    /// See [`ClozeTask::scores`].
+    scores: Vec<(u64, Vec<f64>)>,
+}
+
+impl HeldOut {
+    /// The masked-LM loss of each language.
+    fn losses(&self, model: &dyn Encoder, specials: SpecialTokens) -> Result<Vec<f64>, TaskError> {
+        let mut sums = vec![(0.0, 0.0); self.languages];
+        for batch in self.rows.chunk_by(|(one, _), (other, _)| one == other) {
+            for batch in batch.chunks(HELD_OUT_BATCH) {
+                let rows: Vec<&Cloze> = batch.iter().map(|(_, cloze)| cloze).collect();
+                let labels: Vec<&[i64]> =
+                    rows.iter().map(|cloze| cloze.labels.as_slice()).collect();
+                let (hidden, _) = encode(model, specials, &rows, false)?;
+                let config = MaskedLmConfig::default();
+                let loss = masked_lm::loss_from_hidden(model, &hidden, &labels, &config)?;
+                let masked =
+                    labels.iter().copied().flatten().filter(|label| **label != IGNORE_INDEX);
+                let masked = masked.count() as f64;
+                let language = batch.first().and_then(|(language, _)| sums.get_mut(*language));
+                if let (Some(loss), Some((sum, count))) = (loss, language) {
+                    *sum += loss.f_double_value(&[])? * masked;
+                    *count += masked;
+                }
+            }
+        }
+        Ok(sums.into_iter().map(|(sum, count)| sum / count).collect())
+    }
+}
+
+/// Hidden states of questions with their passages, `[B, L, H]`, and which tokens are the passage's,
+/// `[B, L]` bool, on the model's device.
+fn encode(
+    model: &dyn Encoder,
+    specials: SpecialTokens,
+    batch: &[&Cloze],
+    train: bool,
+) -> Result<(Tensor, Option<Tensor>), TaskError> {
+    let ids: Vec<&[u32]> = batch.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
+    let segments: Vec<Vec<u32>> = batch.iter().map(|cloze| segments(cloze)).collect();
+    let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
+    let mut inputs =
+        Inputs::from_rows(&ids, i64::from(specials.pad))?.with_token_type_ids(&segments)?;
+    let passage = inputs
+        .token_type_ids
+        .as_ref()
+        .map(|segments| segments.f_to_kind(Kind::Bool)?.f_to_device(model.device()))
+        .transpose()?;
+    if model.segments() < 2 {
+        inputs.token_type_ids = None;
+    }
+    Ok((model.encode(&inputs, train)?, passage))
 }
 
 /// One cloze question over a passage.
@@ -154,8 +232,19 @@ impl<'a> ClozeTask<'a> {
         config: &ClozeConfig,
     ) -> anyhow::Result<Self> {
         config.validate()?;
-        let weight = |passages: &Vec<Vec<u32>>| (passages.len() as f64).powf(config.smoothing);
+        let size = |passages: &Vec<Vec<u32>>| match config.by_tokens {
+            true => passages.iter().map(Vec::len).sum::<usize>(),
+            false => passages.len(),
+        };
+        let weight = |passages: &Vec<Vec<u32>>| (size(passages) as f64).powf(config.smoothing);
+        let lengths = |passages: &Vec<Vec<u32>>| {
+            WeightedIndex::new(passages.iter().map(|passage| passage.len() as f64))
+        };
+        let by_tokens = passages.iter().filter(|_| config.by_tokens).map(lengths);
         Ok(Self {
+            by_tokens: by_tokens.collect::<Result<_, _>>()?,
+            held_out: None,
+            steps: 0,
             model,
             config: config.clone(),
             specials,
@@ -166,11 +255,60 @@ impl<'a> ClozeTask<'a> {
         })
     }
 
+    /// Scores the model on these passages, by language, in every evaluation and at the end.
+    pub fn with_held_out(mut self, passages: &[Vec<Vec<u32>>]) -> Self {
+        let SpecialTokens { bos, eos, mask, .. } = self.specials;
+        let languages = passages.len();
+        let mut rows = Vec::new();
+        for (language, passages) in passages.iter().enumerate() {
+            for passage in passages {
+                let mut rng = trainer::rng_for(0, "held out", rows.len() as u64);
+                let kept = passage.iter().take(self.config.last_length);
+                let mut input_ids = vec![bos, eos, eos];
+                let mut labels = vec![IGNORE_INDEX; input_ids.len()];
+                for &token in kept {
+                    let masked = rng.random::<f64>() < HELD_OUT_MASKED;
+                    input_ids.push(if masked { mask } else { token });
+                    labels.push(if masked { i64::from(token) } else { IGNORE_INDEX });
+                }
+                input_ids.push(eos);
+                labels.push(IGNORE_INDEX);
+                let cloze = Cloze { input_ids, labels, passage_start: 3, start: 3, end: 3 };
+                rows.push((language, cloze));
+            }
+        }
+        // Rows of one length cost least.
+        rows.sort_by_key(|(language, cloze)| (*language, cloze.input_ids.len()));
+        self.held_out = (!rows.is_empty()).then(|| HeldOut { languages, rows, scores: Vec::new() });
+        self
+    }
+
+    /// Of every evaluation: updates made, and the masked-LM loss of each language in nats, NaN
+    /// where none of its passages is held out.
+    pub fn scores(&self) -> &[(u64, Vec<f64>)] {
+        self.held_out.as_ref().map_or(&[], |held_out| &held_out.scores)
+    }
+
+    /// Scores the model as it is.
+    fn score(&mut self) -> Result<(), TaskError> {
+        let Some(held_out) = &mut self.held_out else { return Ok(()) };
+        let losses = tch::no_grad(|| held_out.losses(self.model, self.specials))?;
+        let each: Vec<String> = losses.iter().map(|loss| format!("{loss:.3}")).collect();
+        experiment::log(format!("held out, step {}: {}", self.steps, each.join(" ")));
+        held_out.scores.push((self.steps, losses));
+        Ok(())
+    }
+
     /// Draws a language, `length` tokens of one of its passages, and an answer in them; nothing if
     /// they are too few.
     pub fn draw(&self, length: usize, rng: &mut ChaCha8Rng) -> Option<Cloze> {
-        let passages = self.passages.get(self.languages.sample(rng))?;
-        let all = passages.get(rng.random_range(0..passages.len().max(1)))?;
+        let language = self.languages.sample(rng);
+        let passages = self.passages.get(language)?;
+        let number = match self.by_tokens.get(language) {
+            Some(by_tokens) => by_tokens.sample(rng),
+            None => rng.random_range(0..passages.len().max(1)),
+        };
+        let all = passages.get(number)?;
         let first = rng.random_range(0..=all.len().saturating_sub(length));
         let passage = all.get(first..all.len().min(first + length))?;
         let size = rng.random_range(1..=self.config.longest_answer);
@@ -263,6 +401,9 @@ impl Task for ClozeTask<'_> {
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config).ids("specials", &self.specials.ids());
         fingerprint.number("examples", self.lengths.len() as u64);
+        for (_, cloze) in self.held_out.iter().flat_map(|held_out| &held_out.rows) {
+            fingerprint.ids("held out", &cloze.input_ids);
+        }
         for (language, passages) in (0..).zip(&self.passages) {
             fingerprint.number("language", language);
             for passage in passages {
@@ -274,22 +415,10 @@ impl Task for ClozeTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let batch = self.batch(step)?;
         self.last = step.batch.iter().copied().zip(batch.iter().map(Cloze::unmasked)).collect();
-        let device = self.model.device();
-        let ids: Vec<&[u32]> = batch.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
-        let labels: Vec<&[i64]> = batch.iter().map(|cloze| cloze.labels.as_slice()).collect();
-        let segments: Vec<Vec<u32>> = batch.iter().map(segments).collect();
-        let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
-        let mut inputs = Inputs::from_rows(&ids, i64::from(self.specials.pad))?
-            .with_token_type_ids(&segments)?;
-        let passage = inputs
-            .token_type_ids
-            .as_ref()
-            .map(|segments| segments.f_to_kind(Kind::Bool)?.f_to_device(device))
-            .transpose()?;
-        if self.model.segments() < 2 {
-            inputs.token_type_ids = None;
-        }
-        let hidden = self.model.encode(&inputs, true)?;
+        self.steps = step.number + 1;
+        let rows: Vec<&Cloze> = batch.iter().collect();
+        let labels: Vec<&[i64]> = rows.iter().map(|cloze| cloze.labels.as_slice()).collect();
+        let (hidden, passage) = encode(self.model, self.specials, &rows, true)?;
 
         let positions = |position: fn(&Cloze) -> usize| -> Result<Tensor, TaskError> {
             let positions = batch.iter().map(|cloze| i64::try_from(position(cloze)));
@@ -313,8 +442,40 @@ impl Task for ClozeTask<'_> {
             total = mlm.f_add(&total)?;
             parts.push(("mlm", mlm.detach()));
         }
-        let tokens = ids.iter().map(|row| row.len() as u64).sum();
+        let tokens = batch.iter().map(|cloze| cloze.input_ids.len() as u64).sum();
         Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
+    }
+
+    fn evaluations_since_best(&self) -> Option<u64> {
+        self.held_out.as_ref().map(|_| 0)
+    }
+
+    fn evaluate(&mut self) -> Result<(), TaskError> {
+        self.score()
+    }
+
+    fn epoch_ended(&mut self, _epoch: u64) -> Result<(), TaskError> {
+        self.score()
+    }
+
+    /// The scores so far: rows of updates made and the languages' losses.
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        let Some(held_out) = &self.held_out else { return Ok(Vec::new()) };
+        let row = |(step, losses): &(u64, Vec<f64>)| [&[*step as f64], losses.as_slice()].concat();
+        let values: Vec<f64> = held_out.scores.iter().flat_map(row).collect();
+        let shape = [held_out.scores.len(), held_out.languages + 1].map(i64::try_from);
+        let [rows, columns] = shape;
+        let scores = Tensor::f_from_slice(&values)?.f_reshape([rows?, columns?])?;
+        Ok(vec![(SCORES.to_owned(), scores)])
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        let Some(held_out) = &mut self.held_out else { return Ok(()) };
+        let scores = state.get(SCORES).ok_or("no scores of held-out passages")?;
+        let values = Vec::<f64>::try_from(scores.f_flatten(0, -1)?)?;
+        let row = |row: &[f64]| Some((*row.first()? as u64, row.get(1..)?.to_vec()));
+        held_out.scores = values.chunks(held_out.languages + 1).filter_map(row).collect();
+        Ok(())
     }
 
     /// Of the last batch, since examples are drawn.

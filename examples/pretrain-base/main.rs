@@ -10,12 +10,15 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use cloze::ClozeTask;
-use experiment::{Experiment, Trial, log};
+use experiment::{Experiment, Trial, log, write_json};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
 use recipe::{LANGUAGES, Recipe};
-use results::Table;
+use results::{Table, cell};
+use serde::{Deserialize, Serialize};
+use tch::Kind;
 use tokenizers::Tokenizer;
+use torch_ext::Precision;
 use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
 
 /// The vocabulary's file in the folder of a model.
@@ -31,22 +34,48 @@ fn main() -> ExitCode {
     experiment::main(run)
 }
 
-fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let corpus = experiment.recipe.corpus()?;
-    let results = experiment.each(|trial| train(trial, &corpus), |_, _| Ok(()))?;
-    let mut table = Table::new("seed", ["loss"]);
-    let mut losses = BTreeMap::new();
-    for result in results.iter() {
-        table.row(result.seed.to_string(), [format!("{:.3}", result.trained)]);
-        losses.insert(result.seed, result.trained);
-    }
-    Ok(experiment.finish(&losses, &table.to_string(), "")?)
+/// What a seed ends with.
+#[derive(Deserialize, Serialize)]
+struct Trained {
+    /// The mean loss of the last steps.
+    loss: f64,
+    /// The masked-LM loss of held-out documents by language, and the mean of these, in nats.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    held_out: BTreeMap<String, f64>,
 }
 
-/// Trains a vocabulary, and an encoder from scratch; the loss at the end.
-fn train(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<f64> {
+fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let corpus = experiment.recipe.corpus("")?;
+    let held_out = experiment.recipe.corpus("held-out-")?;
+    let precision = experiment.runtime.precision;
+    let train = |trial: &Trial<'_, Recipe>| train(trial, precision, &corpus, &held_out);
+    let results = experiment.each(train, |_, _| Ok(()))?;
+    let mut all = BTreeMap::new();
+    for result in results.iter() {
+        all.insert(result.seed, &result.trained);
+    }
+    let columns: Vec<&String> =
+        all.values().next().map_or(Vec::new(), |one| one.held_out.keys().collect());
+    let titles = columns.iter().map(|column| format!("held out, {column}"));
+    let mut table = Table::new("seed", std::iter::once("loss".to_owned()).chain(titles));
+    for (seed, Trained { loss, held_out }) in &all {
+        let held_out = columns.iter().map(|column| held_out.get(*column));
+        let cells = std::iter::once(Some(loss)).chain(held_out);
+        table.row(seed.to_string(), cells.map(|loss| cell(loss.map(|loss| format!("{loss:.3}")))));
+    }
+    Ok(experiment.finish(&all, &table.to_string(), "")?)
+}
+
+/// Trains a vocabulary, and an encoder from scratch; the losses at the end.
+fn train(
+    trial: &Trial<'_, Recipe>,
+    precision: Precision,
+    corpus: &Corpus,
+    held_out: &Corpus,
+) -> Result<Trained> {
     let recipe = trial.recipe;
     let (tokenizer, files) = vocabulary(trial, corpus)?;
+    let held_out = passages(&tokenizer, held_out)?;
     let passages = passages(&tokenizer, corpus)?;
     for (language, passages) in LANGUAGES.iter().zip(&passages) {
         let tokens: usize = passages.iter().map(Vec::len).sum();
@@ -56,16 +85,36 @@ fn train(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<f64> {
     let config = recipe.model.config(i64::try_from(tokenizer.get_vocab_size(true))?);
     let specials = check_tokenizer(&tokenizer, &config)?;
     let heads = [Head::MaskedLm, Head::Span];
-    let model = Model::new(&config, &heads, trial.device(), trial.seed)?;
+    let mut model = Model::new(&config, &heads, trial.device(), trial.seed)?;
+    model.set_precision(precision);
     mimetic_start(&model, trial.seed)?;
 
     let examples = recipe.examples()?;
-    let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
+    let task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
+    let mut task = task.with_held_out(&held_out);
     let parameters = model.named_parameters();
     let fitted = trial.fit("pretrain", &recipe.training, &parameters, &mut task)?;
-    model.save(trial.dir("model"), Head::MaskedLm)?;
+    let kind = if recipe.model.save_bfloat16 { Kind::BFloat16 } else { Kind::Float };
+    model.save_as(trial.dir("model"), Head::MaskedLm, kind)?;
     files.write(trial.dir("model"), &tokenizer, &config)?;
-    Ok(fitted.final_loss)
+
+    let named = |losses: &Vec<f64>| -> BTreeMap<String, f64> {
+        let each = LANGUAGES.iter().zip(losses).filter(|(_, loss)| loss.is_finite());
+        let mut named: BTreeMap<String, f64> =
+            each.map(|(language, loss)| ((*language).to_owned(), *loss)).collect();
+        if !named.is_empty() {
+            let mean = named.values().sum::<f64>() / named.len() as f64;
+            named.insert("mean".to_owned(), mean);
+        }
+        named
+    };
+    let curve: BTreeMap<u64, _> =
+        task.scores().iter().map(|(step, losses)| (*step, named(losses))).collect();
+    let held_out = curve.values().next_back().cloned().unwrap_or_default();
+    if !curve.is_empty() {
+        write_json(trial.dir("held-out.json"), &curve)?;
+    }
+    Ok(Trained { loss: fitted.final_loss, held_out })
 }
 
 /// The vocabulary, trained where training did not begin yet.

@@ -52,6 +52,8 @@ pub struct ModelSize {
     intermediate_size: i64,
     max_position_embeddings: i64,
     initializer_range: f64,
+    /// Writes the weights in bfloat16, which halves the folder.
+    pub save_bfloat16: bool,
     /// Of ModernBERT: what each layer attends to.
     layer_types: Vec<LayerType>,
     /// Of ModernBERT: the window of local layers.
@@ -101,10 +103,14 @@ impl ModelSize {
 }
 
 impl Recipe {
-    /// Paragraphs by language.
-    pub fn corpus(&self) -> Result<Corpus> {
-        let read =
-            |language| Ok((language, read_json(self.data.text.join(format!("{language}.json")))?));
+    /// Paragraphs by language, of the files whose names begin with `prefix`; only those without one
+    /// must be there.
+    pub fn corpus(&self, prefix: &str) -> Result<Corpus> {
+        let read = |language| {
+            let path = self.data.text.join(format!("{prefix}{language}.json"));
+            let none = !prefix.is_empty() && !path.exists();
+            Ok((language, if none { Vec::new() } else { read_json(path)? }))
+        };
         LANGUAGES.into_iter().map(read).collect()
     }
 

@@ -290,7 +290,7 @@ fn with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()>
 }
 
 /// The SHA-256 of a file.
-fn checksum(root: &Path, file: &Path) -> Result<String> {
+pub fn checksum(root: &Path, file: &Path) -> Result<String> {
     let output = helper(root, [OsStr::new("sha256"), file.as_os_str()]).output();
     let output = output.context("cannot start python3")?;
     if !output.status.success() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mlqa_eval::{Answer, Dataset, Question};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -119,6 +119,8 @@ impl ClozeQuestions {
     /// that is long enough.
     fn questions(&self) -> Result<ClozeData> {
         self.validate()?;
+        let paragraphs = self.corpus.paragraphs.as_ref();
+        let paragraphs = paragraphs.context("--paragraphs: is needed for what is held out")?;
         let corpus = self.corpus.read()?;
         let mut train = Vec::new();
         for language in &self.train_languages {
@@ -138,8 +140,7 @@ impl ClozeQuestions {
         let (mut dev, mut test) = (BTreeMap::new(), BTreeMap::new());
         let held_out = self.corpus.held_out_articles;
         for language in &self.languages {
-            let path = self.corpus.paragraphs.join(format!("xquad.{language}.json"));
-            let mut all = articles(&path)?;
+            let mut all = articles(&paragraphs.join(format!("xquad.{language}.json")))?;
             let mut first = all.split_off(all.len().saturating_sub(held_out));
             let last = first.split_off(self.dev_articles.min(first.len()));
             dev.insert(language.clone(), self.evaluation(&first, "dev", language));
@@ -289,7 +290,10 @@ mod tests {
         let corpus = CorpusConfig {
             extracts: root.join("codex"),
             sentences: root.join("pud"),
-            paragraphs: root.join("xquad"),
+            paragraphs: Some(root.join("xquad")),
+            documents: None,
+            page_part: 1200,
+            held_out_one_in: None,
             held_out_articles: 12,
             paragraph_copies: 1,
             shortest_extract: 40,

@@ -1,12 +1,15 @@
 //! XQuAD's questions, divided into some to train on and others to test.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, ensure};
 use mlqa_eval::{Dataset, Language};
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
+use crate::parallel::pairs;
 use crate::split::SplitIds;
 use crate::stand_in::{Files, StandIn, json_of};
 
@@ -22,6 +25,10 @@ pub struct XquadSplit {
     /// Train on the first N articles and test on the others; none is for development
     #[arg(long, value_name = "N", conflicts_with_all = ["train", "dev", "seed"])]
     pub first: Option<usize>,
+    /// Test on the K-th of N parts of the articles, in their order, and train on the others; tests
+    /// each pair of languages. After all N folds each question was tested once
+    #[arg(long, value_name = "K/N", conflicts_with_all = ["first", "train", "dev", "seed"])]
+    pub fold: Option<Fold>,
     /// Share of the articles to train on
     #[arg(long, default_value_t = 0.5)]
     pub train: f64,
@@ -31,6 +38,34 @@ pub struct XquadSplit {
     /// Decides which
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
+}
+
+/// The `number`-th of `folds`, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fold {
+    number: usize,
+    folds: usize,
+}
+
+impl FromStr for Fold {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').map(|(number, folds)| (number.parse(), folds.parse()));
+        match parts {
+            Some((Ok(number), Ok(folds))) if folds > 1 && (1..=folds).contains(&number) => {
+                Ok(Self { number, folds })
+            }
+            _ => Err("expected a number and how many folds there are, such as 1/4".to_owned()),
+        }
+    }
+}
+
+impl Fold {
+    /// The places of its articles among `all`.
+    fn places(self, all: usize) -> Range<usize> {
+        all * (self.number - 1) / self.folds..all * self.number / self.folds
+    }
 }
 
 impl XquadSplit {
@@ -46,14 +81,20 @@ impl XquadSplit {
         let articles: Vec<_> = all.articles().collect();
         let mut order: Vec<usize> = (0..articles.len()).collect();
         let total = articles.len() as f64;
-        let (train, dev) = match self.first {
-            Some(first) => {
+        let (train, dev) = match (self.first, self.fold) {
+            (_, Some(fold)) => {
+                let tested = fold.places(articles.len());
+                ensure!(!tested.is_empty(), "--fold: fewer articles than folds");
+                order.sort_by_key(|place| tested.contains(place));
+                (articles.len() - tested.len(), 0)
+            }
+            (Some(first), None) => {
                 let most = articles.len();
                 let fits = first > 0 && first < most;
                 ensure!(fits, "--first {first}: must be 1 or more, and fewer than {most}");
                 (first, 0)
             }
-            None => {
+            (None, None) => {
                 let Self { train, dev, .. } = self;
                 let fits = *train > 0.0 && *dev > 0.0 && train + dev < 1.0;
                 ensure!(fits, "--train {train}, --dev {dev}: each above 0, together below 1");
@@ -81,11 +122,12 @@ impl StandIn for XquadSplit {
     const COMMAND: &'static str = "demo-data xquad-split";
 
     fn seed(&self) -> Option<u64> {
-        self.first.is_none().then_some(self.seed)
+        (self.first.is_none() && self.fold.is_none()).then_some(self.seed)
     }
 
     /// `train-`, `dev-` and `test-context-xx-question-xx.json` for each language; the last as
     /// `xquad.xx.json` too, and `second/xquad.xx.json`, the same questions in the first language.
+    /// Of a fold no `xquad.xx.json`, but `test-context-xx-question-yy.json` for each two languages.
     fn make(&self) -> Result<(Files, Value)> {
         let first = self.languages.first().context("no language is given")?;
         let source = self.read(*first)?;
@@ -93,17 +135,22 @@ impl StandIn for XquadSplit {
         let only = |all: &Dataset, chosen: &BTreeSet<String>| {
             let mut part = all.clone();
             part.questions.retain(|question| chosen.contains(&question.id));
-            json_of(&part)
+            part
         };
-        let second = only(&source, &ids.test)?;
+        let second = json_of(&only(&source, &ids.test))?;
         let mut files = Files::new();
+        let mut tested = BTreeMap::new();
         for &language in &self.languages {
             let all = self.read(language)?;
-            for (split, chosen) in ids.each() {
-                if chosen.is_empty() {
+            for (split, chosen) in ids.each().into_iter().filter(|(_, ids)| !ids.is_empty()) {
+                let part = only(&all, chosen);
+                let all_there = part.questions.len() == chosen.len();
+                ensure!(all_there, "{}: not the questions of {first}", all.path.display());
+                if split == "test" && self.fold.is_some() {
+                    tested.insert(language, part);
                     continue;
                 }
-                let text = only(&all, chosen)?;
+                let text = json_of(&part)?;
                 if split == "test" {
                     files.push((format!("xquad.{language}.json"), text.clone()));
                     files.push((format!("second/xquad.{language}.json"), second.clone()));
@@ -111,6 +158,7 @@ impl StandIn for XquadSplit {
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }
         }
+        files.extend(pairs("test", &tested)?);
         let [train, dev, test] = ids.each().map(|(_, ids)| ids.len());
         Ok((files, json!({ "train": train, "dev": dev, "test": test })))
     }

@@ -25,7 +25,7 @@ fn failure(output: &Output) -> String {
 #[cfg(unix)]
 #[test]
 fn examples_of_the_program_run_and_leave_whole_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 8);
+    let folder = testkit::run_examples(PROGRAM, &[], 10);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -34,6 +34,8 @@ fn examples_of_the_program_run_and_leave_whole_folders() {
         ("pairs", "xnli.test.to-en.tsv"),
         ("clozes", "test/de/templates.jsonl"),
         ("divided", "second/xquad.de.json"),
+        ("fold-1", "test-context-zh-question-en.json"),
+        ("help", "test-context-de-question-en.json"),
         ("cloze", "dev-context-zh-question-zh.json"),
         ("text", "vi.json"),
         ("found", "queries.jsonl.gz"),
@@ -74,6 +76,7 @@ fn what_cannot_be_used_is_one_line_and_leaves_nothing() {
         (format!("{divided} --first 48"), "must be 1 or more, and fewer than 48"),
         (format!("{divided} --first 0"), "--first 0"),
         (format!("{divided} --first 3 --dev 0.2"), "cannot be used with"),
+        (format!("{divided} --fold 5/4"), "such as 1/4"),
         (format!("{divided} --train 1.0"), "together below 1"),
         (format!("{divided} --languages en,fr"), "xquad.fr.json"),
     ] {

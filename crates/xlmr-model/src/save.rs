@@ -21,6 +21,15 @@ impl Model {
     /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
     /// [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
+        self.save_as(folder, architecture, Kind::Float)
+    }
+
+    /// As [`save`](Self::save), with the weights in `kind` instead of float32: [`Kind::BFloat16`]
+    /// halves the files, and each weight keeps 8 bits of its fraction.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_as(&self, folder: impl AsRef<Path>, architecture: Head, kind: Kind) -> Result<()> {
         let folder = folder.as_ref();
         if architecture != Head::None && !self.heads().contains(&architecture) {
             return Err(Error::NoHead { head: architecture.name() });
@@ -53,10 +62,10 @@ impl Model {
             }
             file.insert(stored, tensor);
         }
-        write_weights(&folder.join(SINGLE), &mut main)?;
+        write_weights(&folder.join(SINGLE), &mut main, kind)?;
         let heads = folder.join(HEADS);
         if !others.is_empty() {
-            write_weights(&heads, &mut others)?;
+            write_weights(&heads, &mut others, kind)?;
         } else if heads.exists() {
             // Left by an earlier model of this folder; it would come back on loading.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
@@ -65,11 +74,11 @@ impl Model {
     }
 }
 
-/// Writes a safetensors file as transformers does: float32, marked as PyTorch's.
-fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
+/// Writes a safetensors file as transformers does, marked as PyTorch's.
+fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>, kind: Kind) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // The tensor itself where it is float32 already.
-        *tensor = tensor.f_to_kind(Kind::Float)?;
+        // The tensor itself where it is of this kind already.
+        *tensor = tensor.f_to_kind(kind)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     Ok(torch_ext::write_tensors(path, named, &[("format", "pt")])?)

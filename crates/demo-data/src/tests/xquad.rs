@@ -12,17 +12,22 @@ fn split(first: Option<usize>) -> XquadSplit {
         xquad: data("xquad"),
         languages: ["en", "de"].map(|code| code.parse().unwrap()).into(),
         first,
+        fold: None,
         train: 0.5,
         dev: 0.1,
         seed: 1234,
     }
 }
 
-fn contexts(text: &str) -> BTreeSet<String> {
+fn dataset(text: &str) -> Dataset {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("part.json");
     std::fs::write(&path, text).unwrap();
-    let questions = Dataset::read(&path).unwrap().questions;
+    Dataset::read(&path).unwrap()
+}
+
+fn contexts(text: &str) -> BTreeSet<String> {
+    let questions = dataset(text).questions;
     questions.iter().map(|question| question.context.to_string()).collect()
 }
 
@@ -51,4 +56,30 @@ fn no_article_is_in_two_splits_in_any_language() {
         assert_eq!(total, 1190);
     }
     assert_eq!(split(Some(36)).make().unwrap().1["train"], 925);
+}
+
+#[test]
+fn folds_test_each_question_once_in_each_pair_of_languages() {
+    let mut tested = Vec::new();
+    for fold in ["1/4", "2/4", "3/4", "4/4"] {
+        let split = XquadSplit { fold: Some(fold.parse().unwrap()), ..split(None) };
+        let (files, counts) = split.make().unwrap();
+        let files: BTreeMap<String, String> = files.into_iter().collect();
+        assert_eq!(files.len(), 2 + 4, "{:?}", files.keys());
+        let test = |pair: &str| dataset(&files[&format!("test-context-{pair}.json")]);
+        let train = contexts(&files["train-context-en-question-en.json"]);
+        let english = test("en-question-en").questions;
+        assert!(english.iter().all(|question| !train.contains(&*question.context)));
+        let mixed = test("de-question-en").questions;
+        let german = test("de-question-de").questions;
+        for ((mixed, english), german) in mixed.iter().zip(&english).zip(&german) {
+            assert_eq!((&mixed.id, &mixed.question), (&english.id, &english.question));
+            assert_eq!((&mixed.context, &mixed.answers), (&german.context, &german.answers));
+        }
+        assert_eq!(counts["test"], english.len());
+        assert_eq!(counts["train"], 1190 - english.len());
+        tested.extend(english.into_iter().map(|question| question.id));
+    }
+    assert_eq!(tested.len(), 1190);
+    assert_eq!(tested.iter().collect::<BTreeSet<_>>().len(), 1190);
 }

@@ -1,4 +1,5 @@
 //! `mlqa-eval matrix`: every pair of languages at once.
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::{Cell, Dataset, Error, Matrix, Predictions, dataset_names, language_file, score};
@@ -10,7 +11,9 @@ use super::{Stop, print};
 /// Score all language pairs of a folder and write matrix.md, matrix.json and matrix.html.
 ///
 /// Data and prediction files are named `{split}-context-{c}-question-{q}.json`; a pair without
-/// predictions leaves its cell empty. The Markdown goes to standard output as well.
+/// predictions leaves its cell empty. The Markdown goes to standard output as well. Several
+/// folders, such as the folds of a cross-validation, are scored as one: --data and --predictions as
+/// often.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -18,14 +21,17 @@ Examples:
     --predictions crates/testkit/fixtures/matrix/predictions --out tables
 With MLQA:
   mlqa-eval matrix --data MLQA_V1/test --predictions run/predictions \\
-    --out run/tables")]
+    --out run/tables
+Two folds:
+  mlqa-eval matrix --data fold-1 --predictions run-1/predictions \\
+    --data fold-2 --predictions run-2/predictions --out tables")]
 pub struct Args {
     /// Folder of question files
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    data: Vec<PathBuf>,
     /// Folder of prediction files of the same names
-    #[arg(long, value_name = "DIR")]
-    predictions: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    predictions: Vec<PathBuf>,
     /// The first word of the file names
     #[arg(long, default_value = "test")]
     split: String,
@@ -40,17 +46,20 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    let names = dataset_names(&args.data, &args.split)?;
+    let (Some(first), Some(last)) = (args.data.first(), args.predictions.last()) else {
+        return Err(Stop::Usage("--data and --predictions: give both".to_owned()));
+    };
+    if args.data.len() != args.predictions.len() {
+        return Err(Stop::Usage("--predictions: give as many as --data".to_owned()));
+    }
+    let names = dataset_names(first, &args.split)?;
     let bar = progress(names.len(), "");
     let mut matrix = Matrix::new(&args.title);
     for name in &names {
         let file = name.to_string();
         bar.set_message(file.clone());
-        let predictions = language_file(&args.predictions, &file);
-        if predictions.exists() {
-            let dataset = Dataset::read(language_file(&args.data, &file))?;
-            let rules = args.norm.rules(name.context);
-            let result = score(&dataset, &Predictions::read(predictions)?, rules)?;
+        if let Some((dataset, predictions)) = joined(args, &file)? {
+            let result = score(&dataset, &predictions, args.norm.rules(name.context))?;
             matrix.insert(name.context, name.question, Cell::from(&result));
         }
         bar.inc(1);
@@ -58,8 +67,34 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     bar.finish_and_clear();
     if matrix.is_empty() {
         let what = format!("{}-context-…-question-….json that --data has, too,", args.split);
-        return Err(Error::NothingFound { what, path: args.predictions.clone() }.into());
+        return Err(Error::NothingFound { what, path: last.clone() }.into());
     }
     matrix.write(&args.out)?;
     print(&matrix.to_markdown())
+}
+
+/// The questions and predictions of a pair of languages in all folders; `None` where the first has
+/// no predictions of it.
+fn joined(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Stop> {
+    let mut all: Option<(Dataset, Predictions)> = None;
+    for (data, predictions) in args.data.iter().zip(&args.predictions) {
+        let predictions = language_file(predictions, file);
+        if all.is_none() && !predictions.exists() {
+            return Ok(None);
+        }
+        let dataset = Dataset::read(language_file(data, file))?;
+        let predictions = Predictions::read(predictions)?;
+        let Some((questions, answers)) = &mut all else {
+            all = Some((dataset, predictions));
+            continue;
+        };
+        let known: BTreeSet<&str> = questions.questions.iter().map(|one| one.id.as_str()).collect();
+        if let Some(twice) = dataset.questions.iter().find(|one| known.contains(one.id.as_str())) {
+            let (id, path) = (&twice.id, dataset.path.display());
+            return Err(Stop::Usage(format!("{path}: question {id} is in another --data, too")));
+        }
+        questions.questions.extend(dataset.questions);
+        answers.0.extend(predictions.0);
+    }
+    Ok(all)
 }

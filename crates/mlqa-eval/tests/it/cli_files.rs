@@ -86,6 +86,38 @@ fn the_files_of_a_matrix_appear_together() {
     assert_eq!(files(), 3);
 }
 
+/// A question about a passage of its own, and its answer.
+fn one_question(program: &testkit::Program, fold: usize, said: &str) {
+    let question = serde_json::json!({"id": format!("q{fold}"), "question": "?",
+        "answers": [{"text": "right", "answer_start": 0}]});
+    let data = serde_json::json!({"data": [{"paragraphs": [
+        {"context": "right or wrong", "qas": [question]}]}]});
+    let name = "test-context-en-question-de.json";
+    program.write(&format!("fold-{fold}/{name}"), data.to_string());
+    let said = serde_json::json!({ format!("q{fold}"): said }).to_string();
+    program.write(&format!("run-{fold}/{name}"), said);
+}
+
+#[test]
+fn folds_are_scored_as_one() {
+    let program = program();
+    for (fold, said) in [(1, "right"), (2, "wrong"), (3, "right"), (4, "right")] {
+        one_question(&program, fold, said);
+    }
+    let fold = |fold: usize| format!(" --data fold-{fold} --predictions run-{fold}");
+    let all: String = (1..=4).map(fold).collect();
+    let table = program.done(&format!("matrix{all} --out to")).out;
+    assert!(table.contains("| en | 75.00 |"), "{table}");
+    let numbers: serde_json::Value =
+        serde_json::from_slice(&program.bytes("to/matrix.json")).unwrap();
+    assert!(numbers.to_string().contains("\"questions\":4"), "{numbers}");
+    let twice = format!("matrix{}{} --out to", fold(1), fold(1));
+    program.failed(&twice, &["question q1 is in another --data, too"]);
+    program.failed("matrix --data a --data b --predictions c", &["give as many as --data"]);
+    let missing = "matrix --data fold-1 --predictions run-1 --data fold-2 --predictions none";
+    program.failed(missing, &["none/test-context-en-question-de.json"]);
+}
+
 #[test]
 fn an_error_is_one_line_whatever_the_input_holds() {
     let program = program();
