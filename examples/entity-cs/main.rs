@@ -49,6 +49,9 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     if let Some(text) = trial.arm.text {
         let (config, length) = (recipe.task(trial.arm), recipe.max_length);
+        let own = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
+        let own = trial.arm.switched.is_set().then_some(own).transpose()?;
+        let texts = own.as_ref().unwrap_or(texts);
         let wanted = |language| text == SourceText::Switched || language == Language::EN;
         let tasks = texts.tasks(&base, wanted, length, &config)?;
         let validation = texts.validation(&base, wanted, length, &config)?;

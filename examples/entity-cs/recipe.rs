@@ -61,6 +61,9 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<SourceText>,
+    /// In place of `data.switched`, whose labels are asked for in any case.
+    #[serde(skip_serializing_if = "ShardPaths::is_unset")]
+    pub switched: ShardPaths,
     /// In place of `task.masking`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masking: Option<PassageMasking>,

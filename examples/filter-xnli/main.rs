@@ -79,23 +79,25 @@ fn test(trial: &Trial<Recipe>, input: &Input) -> Result<Scores> {
     let Pretrained { model, tokenizer, .. } =
         trial.load(trial.dir("model"), &[HEAD], recipe.model.segments)?;
     let pairs = input.test(&tokenizer, &recipe.encoding)?;
-    let rows: Vec<(&[u32], &[u32])> =
-        pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
-    let (alone, size) = ([PairedText::None], recipe.evaluation.batch_size);
+    let own: Vec<_> = pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
+    let translated: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.source)).collect();
+    let (alone, size) = (PairedText::None, recipe.evaluation.batch_size);
     let mut scores = Scores::new();
-    for &second in if fusion.cross == 0 { &alone } else { recipe.evaluation.second.as_slice() } {
-        let classes = best_fused_classes(&model, &rows, &fusion, second, size)?;
+    // A classifier whose texts never meet reads each alone, and in a second way its translation.
+    let modes: Vec<(PairedText, &str, _)> = match fusion.cross {
+        0 => vec![(alone, alone.name(), &own), (alone, "translate-test", &translated)],
+        _ => recipe.evaluation.second.iter().map(|&text| (text, text.name(), &own)).collect(),
+    };
+    for (second, mode, rows) in modes {
+        let classes = best_fused_classes(&model, rows, &fusion, second, size)?;
         let labels: Vec<NliLabel> = classes.into_iter().filter_map(NliLabel::from_class).collect();
         let names: Vec<&str> = labels.iter().map(|label| label.name()).collect();
-        let path = trial.dir("predictions").join(format!("{}.txt", second.name()));
+        let path = trial.dir("predictions").join(format!("{mode}.txt"));
         experiment::write_text(path, &(names.join("\n") + "\n"))?;
         let accuracy = score_nli(&input.test, &labels)?.by_language();
         let accuracy = accuracy.into_iter().map(|(code, value)| Ok((code.parse()?, value)));
         let of_measure = accuracy.collect::<Result<_>>()?;
-        scores
-            .entry(second.name().to_owned())
-            .or_default()
-            .insert("accuracy".to_owned(), of_measure);
+        scores.entry(mode.to_owned()).or_default().insert("accuracy".to_owned(), of_measure);
     }
     Ok(scores)
 }

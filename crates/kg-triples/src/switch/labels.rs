@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::entity_linking::{page_files, read_pages};
@@ -131,6 +132,24 @@ impl EntityLabels {
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
         let drawn = |id: &str| seed::hash_to_unit(seed, id) < fraction;
         Self { labels: self.labels.extract_if(|id, _| drawn(id)).collect() }
+    }
+
+    /// Gives the labels of each language but `source` to other entities that have one in it, in one
+    /// circle that `seed` draws: what a text then says of an entity is wrong, and the words are the
+    /// same. The only label of a language stays where it is.
+    pub fn exchange(&mut self, source: Language, seed: u64) {
+        let languages = self.languages().into_keys().filter(|language| *language != source);
+        for language in languages.collect::<Vec<_>>() {
+            let mut ids: Vec<Box<str>> = self.labels.keys().cloned().collect();
+            ids.retain(|id| self.label(id, language).is_some());
+            ids.sort_unstable();
+            ids.shuffle(&mut seed::stream_rng(seed, "wrong labels", 0));
+            let labels = ids.iter().map(|id| self.label(id, language).map(str::to_owned));
+            let labels: Vec<Option<String>> = labels.collect();
+            for (id, label) in ids.iter().zip(labels.iter().cycle().skip(1)) {
+                self.add(id, language, label.as_deref().unwrap_or_default());
+            }
+        }
     }
 
     /// The label of an entity beside that in `source`, where it has both.

@@ -537,3 +537,25 @@ fn a_killed_command_leaves_nothing_that_looks_complete() {
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
     shards_of(&folder.path().join("o"));
 }
+
+#[test]
+fn wrong_labels_are_those_of_other_entities() {
+    let [en, de] = ["en", "de"].map(|code| code.parse::<Language>().unwrap());
+    let mut labels = EntityLabels::default();
+    for (id, english, german) in
+        [("Q1", "one", "eins"), ("Q2", "two", "zwei"), ("Q3", "three", "drei")]
+    {
+        labels.add(id, en, english);
+        labels.add(id, de, german);
+    }
+    labels.add("Q4", en, "four");
+    let mut wrong = labels.clone();
+    wrong.exchange(en, 1);
+    let german = |labels: &EntityLabels, id| labels.label(id, de).map(str::to_owned);
+    let ids = ["Q1", "Q2", "Q3"];
+    assert!(ids.iter().all(|id| german(&wrong, id) != german(&labels, id)));
+    let mut all: Vec<_> = ids.iter().filter_map(|id| german(&wrong, id)).collect();
+    all.sort();
+    assert_eq!(all, ["drei", "eins", "zwei"]);
+    assert_eq!((wrong.label("Q1", en), wrong.label("Q4", de)), (Some("one"), None));
+}

@@ -92,6 +92,9 @@ pub struct Args {
     /// Seed of their choice
     #[arg(long, default_value_t = 0, requires = "hold_out")]
     hold_out_seed: u64,
+    /// As a control, switch into the labels of other entities; the seed draws whose
+    #[arg(long, value_name = "SEED", conflicts_with = "tagged")]
+    wrong_labels: Option<u64>,
     /// Texts of each language that are kept from training, drawn by their ids
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "format")]
     validation: usize,
@@ -144,6 +147,9 @@ pub fn run(args: Args) -> Done {
     let languages = args.languages.clone();
     let languages = languages.unwrap_or_else(|| labels.languages().into_keys().collect());
     let held_out = labels.hold_out(fraction, args.hold_out_seed);
+    if let Some(seed) = args.wrong_labels {
+        labels.exchange(args.source, seed);
+    }
     let config = SwitchConfig {
         source: args.source,
         languages,
