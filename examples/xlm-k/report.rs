@@ -3,10 +3,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use experiment::{Experiment, Results};
-use results::{Measured, Table, cell};
+use results::{Measured, Spread, Table, cell};
 use serde::Serialize;
 use tasks::knowledge::ProbeScores;
-use transfer_eval::retrieval::{RetrievalScore, RetrievalSpread};
+use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSpread};
 
 use crate::recipe::Recipe;
 
@@ -23,12 +23,19 @@ const PROBES: [(&str, &str, Probe); 4] = [
     ("xor", "XOR, held-out facts", |scores| &scores.xor),
 ];
 
+/// What the probes are called in `numbers.jsonl`.
+const SETTINGS: [&str; 4] = ["XEP", "XEP, new pairs", "XEP, new entities", "XOR"];
+
 /// An arm over all seeds, or a baseline.
 #[derive(Serialize)]
 struct Row {
     title: String,
     #[serde(flatten)]
     probes: BTreeMap<&'static str, Option<RetrievalSpread>>,
+    /// The mean over relations of XOR's accuracy.
+    xor_by_relation: Option<Spread>,
+    #[serde(skip)]
+    numbers: Vec<Measured>,
     tokens: u64,
     seconds: f64,
 }
@@ -39,7 +46,27 @@ impl Row {
             RetrievalSpread::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
         };
         let probes = PROBES.map(|(key, _, probe)| (key, over(probe))).into();
-        Self { title: title.to_owned(), probes, tokens, seconds }
+        let by_relation: Option<Vec<f64>> =
+            seeds.iter().map(|scores| scores.xor_by_relation).collect();
+        let number = |setting: &str, metric: &str, seeds: Option<Vec<f64>>| {
+            Some(Measured::of_seeds(title, setting, "all", metric, seeds?))
+        };
+        let mut numbers = vec![number("XOR", "macro accuracy", by_relation.clone())];
+        for (setting, (_, _, probe)) in SETTINGS.iter().zip(PROBES) {
+            let of_seeds = |value: fn(&RankSummary) -> f64| {
+                seeds.iter().map(|scores| Some(value(&probe(scores).as_ref()?.all))).collect()
+            };
+            numbers.push(number(setting, "accuracy", of_seeds(|ranks| ranks.accuracy)));
+            numbers.push(number(setting, "hits@10", of_seeds(|ranks| ranks.hits_at_10)));
+        }
+        Self {
+            title: title.to_owned(),
+            probes,
+            xor_by_relation: by_relation.map(Spread::of),
+            numbers: numbers.into_iter().flatten().collect(),
+            tokens,
+            seconds,
+        }
     }
 
     fn probe(&self, key: &str) -> Option<&RetrievalSpread> {
@@ -74,13 +101,9 @@ pub fn write(
         let row = Row::new(title, &scores, tokens / scores.len().max(1) as u64, seconds);
         summary.arms.insert(name, row);
     }
-    let numbers = summary.arms.values().flat_map(|row| {
-        [("XEP", "xep_seen"), ("XOR", "xor")].map(|(setting, key)| {
-            let accuracy = row.probe(key)?.accuracy;
-            Some(Measured::new(&row.title, setting, "all", "accuracy", accuracy))
-        })
-    });
-    Measured::write(experiment.dir("numbers.jsonl"), &numbers.flatten().collect::<Vec<_>>())?;
+    let rows = summary.guesses.iter().chain(summary.arms.values());
+    let numbers: Vec<Measured> = rows.flat_map(|row| row.numbers.clone()).collect();
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let arms = experiment.arms().iter().filter_map(|name| summary.arms.get(name.as_str()));
     let text = table(&summary.guesses.iter().chain(arms).collect::<Vec<_>>());
     Ok(experiment.finish(&summary, &text, "")?)
@@ -93,6 +116,7 @@ fn table(rows: &[&Row]) -> String {
     let mut columns = vec!["XEP"];
     columns.extend(&languages);
     columns.extend(["hits@10", "XEP, new pairs", "hits@10", "XEP, new entities", "XOR", "hits@10"]);
+    columns.push("XOR, by relation");
     let mut table = Table::new("accuracy, %", columns);
     for row in rows {
         let accuracy = |key| cell(row.probe(key).map(|probe| probe.accuracy));
@@ -103,6 +127,7 @@ fn table(rows: &[&Row]) -> String {
         cells.extend(languages.iter().map(of_language));
         cells.extend([hits("xep_seen"), accuracy("xep"), hits("xep")]);
         cells.extend([accuracy("xep_new"), accuracy("xor"), hits("xor")]);
+        cells.push(cell(row.xor_by_relation));
         table.row(&row.title, cells);
     }
     let notes = PROBES.iter().filter_map(|(key, name, _)| {

@@ -65,7 +65,7 @@ impl Measured {
         }
     }
 
-    /// The mean of what the seeds of a run have each, which it keeps.
+    /// The mean of what the seeds of a run have each, which it keeps if there are several.
     pub fn of_seeds(
         model: &str,
         setting: &str,
@@ -75,7 +75,8 @@ impl Measured {
     ) -> Self {
         let seeds: Vec<f64> = seeds.into_iter().collect();
         let spread = Spread::of(seeds.iter().copied());
-        Self { seeds, ..Self::new(model, setting, language, metric, spread) }
+        let number = Self::new(model, setting, language, metric, spread);
+        if seeds.len() > 1 { Self { seeds, ..number } } else { number }
     }
 
     /// Mean and interval.

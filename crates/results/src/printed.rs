@@ -63,7 +63,8 @@ impl PrintedTable {
     ///
     /// # Errors
     /// [`Error::Table`] if there is no such table, or a number's metric (for LAMA, XEP and XOR also
-    /// its data set) is not in it.
+    /// its data set) is not in it; of Tables 4 and 7, if none of the numbers is, and others are
+    /// passed over.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
         let wrong = |message: String| Err(Error::Table { given: id.to_owned(), message });
         let layout = match id {
@@ -73,19 +74,23 @@ impl PrintedTable {
             _ => return wrong(format!("there is none; expected one of {}", Self::IDS.join(", "))),
         };
         let printed = select(Some(id), None, None);
-        for number in run {
+        let fits = |number: &&Measured| {
             let of_setting =
                 |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;
-            if printed.iter().filter(of_setting).all(|row| row.metric != number.metric) {
-                let Measured { setting, metric, .. } = number;
-                let names: Vec<&str> =
-                    printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_new);
-                return wrong(format!("no `{metric}` of `{setting}`; it has {}", names.join(", ")));
-            }
+            printed.iter().filter(of_setting).any(|row| row.metric == number.metric)
+        };
+        // Runs have more settings than the tables that lay them side by side.
+        let skips = layout == Layout::Settings && run.iter().any(|number| fits(&number));
+        if let Some(number) = run.iter().find(|number| !skips && !fits(number)) {
+            let Measured { setting, metric, .. } = number;
+            let names: Vec<&str> =
+                printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_new);
+            return wrong(format!("no `{metric}` of `{setting}`; it has {}", names.join(", ")));
         }
+        let kept: Vec<Measured> = run.iter().filter(fits).cloned().collect();
         let cell = |source, (number, sd)| Cell { table: id.to_owned(), source, number, sd };
         let paper = printed.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
-        let run = run.iter().map(|number| cell(Source::Run, (number.clone(), None)));
+        let run = kept.into_iter().map(|number| cell(Source::Run, (number, None)));
         Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
     }
 

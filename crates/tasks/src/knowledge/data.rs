@@ -12,7 +12,7 @@ use trainer::{ShardedJsonl, Shards, ShuffleConfig};
 use xlmr_model::SpecialTokens;
 
 use super::prepared::{EntailmentShards, MentionShards};
-use super::{FrequencyBaseline, ProbeConfig, ProbeScores};
+use super::{FrequencyBaseline, ObjectBaseline, ProbeConfig, ProbeScores};
 use crate::masked_lm::{MlmTask, TextPassages, TextSource, open_text};
 use crate::{Encoder, Result};
 
@@ -172,20 +172,24 @@ impl KnowledgeData {
         MlmTask::new(model, specials, descriptions, masking)
     }
 
-    /// What counting the training examples is worth at XEP, with names for a table; nothing where
-    /// XEP is not asked.
+    /// What counting the training examples is worth at XEP and XOR, with names for a table; nothing
+    /// where XEP is not asked.
     ///
     /// # Errors
-    /// As [`FrequencyBaseline::all`].
+    /// As [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].
     pub fn baselines(&self, config: &ProbeConfig) -> Result<Vec<(&'static str, ProbeScores)>> {
         if self.mentions.probe.is_empty() {
             return Ok(Vec::new());
         }
         let entity = FrequencyBaseline::Entity.all(&self.mentions, config)?;
         let pair = FrequencyBaseline::LanguagePair.all(&self.mentions, config)?;
+        let object = ObjectBaseline::Relation.all(&self.triples, config)?;
+        let neighbours = ObjectBaseline::Neighbours.all(&self.triples, config)?;
         Ok(vec![
             ("Guess: the entity most trained in the language", entity),
             ("Guess: the same with the description's language", pair),
+            ("Guess: the relation's most frequent object", object),
+            ("Guess: the object of subjects with the same facts", neighbours),
         ])
     }
 }

@@ -8,7 +8,7 @@
 //! | object entailment (Eq. 3 to 5) | [`ObjectEntailmentTask`] |
 //! | masked LM beside them; their sum (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |
 //! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
-//! | what counting alone is worth there | [`FrequencyBaseline`] |
+//! | what counting alone is worth there | [`FrequencyBaseline`], [`ObjectBaseline`] |
 mod candidates;
 mod config;
 mod contrast;
@@ -16,6 +16,7 @@ mod data;
 mod domains;
 mod entity_prediction;
 mod frequency_baseline;
+mod object_baseline;
 mod object_entailment;
 mod prepared;
 mod probe;
@@ -33,6 +34,7 @@ pub use data::KnowledgeData;
 pub use domains::LanguageDomains;
 pub use entity_prediction::EntityPredictionTask;
 pub use frequency_baseline::FrequencyBaseline;
+pub use object_baseline::ObjectBaseline;
 pub use object_entailment::ObjectEntailmentTask;
 pub(crate) use prepared::parse;
 pub use prepared::{EntailmentShards, MentionProbe, MentionShards, TrainedPairs, TripleProbe};

@@ -8,6 +8,7 @@ use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::Manifest;
 use trainer::{ShardLine, Shards};
 
+use super::object_baseline::TrainedFacts;
 use crate::{Encoder, Error, Result};
 
 /// What a model must be able to read, with the line that asks for it.
@@ -186,6 +187,8 @@ pub struct EntailmentShards {
     pub probe: TripleProbe,
     /// The relations by number.
     pub(super) relations: Vec<String>,
+    /// What guesses know.
+    pub(super) facts: TrainedFacts,
     extremes: Extremes,
 }
 
@@ -210,14 +213,18 @@ impl EntailmentShards {
             known
                 .map_err(|fault| Error::data(path.display().to_string(), "its relations", fault))?;
         }
+        let mut facts = TrainedFacts::default();
         let shards = Shards::open_with([path], |line| {
             let example: EntailmentExample = parse(line)?;
+            if !unseen_triples.is_empty() {
+                facts.see(&example);
+            }
             extremes.see_line(line, &example.subject_ids);
             extremes.see_line(line, &example.object_ids);
             relations.see(&example)
         })?;
         let probe = TripleProbe { candidates, unseen_triples };
-        Ok(Self { shards, probe, relations: relations.names(), extremes })
+        Ok(Self { shards, probe, relations: relations.names(), facts, extremes })
     }
 
     pub(super) fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {

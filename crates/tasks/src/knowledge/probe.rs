@@ -17,6 +17,7 @@ use xlmr_model::{KnowledgeHeads, SpecialTokens};
 use super::candidates::{mention_candidates, object_candidates};
 use super::domains::{domain_ids, one_domain};
 use super::entity_prediction::mask_mention;
+use super::object_baseline::accuracy_by_relation;
 use super::{
     KnowledgeTaskConfig, LanguageDomains, MentionShards, ProbeConfig, Representation, TripleProbe,
 };
@@ -50,7 +51,7 @@ const ROWS: usize = 64;
 /// let entities = probe.entities(mentions, &mentions.probe.unseen_pairs, list)?;
 /// let list = Path::new("runs/xlm-k/candidates-xor.json");
 /// let objects = probe.objects(&data.triples.probe, list)?;
-/// println!("XEP {:.1}, XOR {:.1}", entities.all.accuracy, objects.all.accuracy);
+/// println!("XEP {:.1}, XOR {:.1}", entities.all.accuracy, objects.0.all.accuracy);
 /// # Ok(())
 /// # }
 /// ```
@@ -134,12 +135,17 @@ impl<'a> KnowledgeProbe<'a> {
 
     /// XOR: for the subject and the relation of each held-out triple its object. The list of
     /// candidates is written to `path`. Without trained heads a relation has no embedding, and the
-    /// subject stands alone.
+    /// subject stands alone. Beside the score is the mean over relations of the accuracy, in
+    /// percent.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written;
     /// [`Error::Knowledge`]; whatever the model refuses.
-    pub fn objects(&self, triples: &TripleProbe, path: &Path) -> Result<RetrievalScore> {
+    pub fn objects(
+        &self,
+        triples: &TripleProbe,
+        path: &Path,
+    ) -> Result<(RetrievalScore, Option<f64>)> {
         let TripleProbe { candidates, unseen_triples } = triples;
         let list = object_candidates(candidates, unseen_triples, &self.config)?;
         list.write(path)?;
@@ -172,7 +178,9 @@ impl<'a> KnowledgeProbe<'a> {
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
-        score(&list, &query_vectors, &candidate_vectors, representation)
+        let ranks = ranks(&list, &query_vectors, &candidate_vectors, representation)?;
+        let by_relation = accuracy_by_relation(unseen_triples, &list, &ranks);
+        Ok((score_retrieval(&list, &ranks)?, by_relation))
     }
 
     /// One vector for each row, `[N, H]` float32, in the order of the rows: `project` of the hidden
@@ -239,14 +247,23 @@ fn part(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
     domain_ids.get(rows).unwrap_or_default()
 }
 
-/// The score of vectors in the list's order: `[N, H]` of the queries, `[M, H]` of the candidates.
+/// The ranks of vectors in the list's order: `[N, H]` of the queries, `[M, H]` of the candidates.
+fn ranks(
+    list: &CandidateList,
+    queries: &Array2<f32>,
+    candidates: &Array2<f32>,
+    representation: Representation,
+) -> Result<Vec<usize>> {
+    let config = RankConfig { similarity: representation.similarity(), ..Default::default() };
+    Ok(rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?)
+}
+
+/// Their score.
 pub(super) fn score(
     list: &CandidateList,
     queries: &Array2<f32>,
     candidates: &Array2<f32>,
     representation: Representation,
 ) -> Result<RetrievalScore> {
-    let config = RankConfig { similarity: representation.similarity(), ..Default::default() };
-    let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
-    Ok(score_retrieval(list, &ranks)?)
+    Ok(score_retrieval(list, &ranks(list, queries, candidates, representation)?)?)
 }

@@ -20,6 +20,10 @@ pub struct ProbeScores {
     pub xep_new: Option<RetrievalScore>,
     /// XOR over triples that were not trained.
     pub xor: Option<RetrievalScore>,
+    /// The mean over relations of XOR's accuracy, in percent: frequent relations count no more than
+    /// rare ones.
+    #[serde(default)]
+    pub xor_by_relation: Option<f64>,
 }
 
 impl KnowledgeProbe<'_> {
@@ -47,12 +51,15 @@ impl KnowledgeProbe<'_> {
             (!queries.is_empty()).then(score).transpose()
         };
         let objects = || self.objects(&data.triples.probe, &list("xor"));
+        let asked = !data.triples.probe.unseen_triples.is_empty();
+        let (xor, xor_by_relation) = asked.then(objects).transpose()?.unzip();
         let probe = &data.mentions.probe;
         Ok(ProbeScores {
             xep_seen: entities(&probe.unseen_texts, "xep-seen")?,
             xep: entities(&probe.unseen_pairs, "xep")?,
             xep_new: entities(&probe.unseen_entities, "xep-new")?,
-            xor: (!data.triples.probe.unseen_triples.is_empty()).then(objects).transpose()?,
+            xor,
+            xor_by_relation: xor_by_relation.flatten(),
         })
     }
 }

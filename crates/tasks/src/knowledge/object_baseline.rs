@@ -1,0 +1,188 @@
+//! Object retrieval by the training triples, without reading.
+use std::collections::{BTreeMap, BTreeSet};
+
+use kg_triples::knowledge::EntailmentExample;
+use transfer_eval::retrieval::{CandidateList, score_retrieval};
+
+use super::candidates::object_candidates;
+use super::{EntailmentShards, ProbeConfig, ProbeScores};
+use crate::Result;
+
+/// Distinct training triples, subject, relation and object; of more than [`MOST_FACTS`] none are
+/// kept, and there is no guess.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrainedFacts(BTreeSet<[Box<str>; 3]>, bool);
+
+/// What guesses may hold in memory.
+const MOST_FACTS: usize = 1_000_000;
+
+impl TrainedFacts {
+    pub(super) fn see(&mut self, example: &EntailmentExample) {
+        let EntailmentExample { subject, relation_id, object, .. } = example;
+        self.1 |= self.0.len() >= MOST_FACTS;
+        if self.1 {
+            self.0.clear();
+        } else {
+            self.0.insert([subject, relation_id, object].map(|id| id.as_str().into()));
+        }
+    }
+}
+
+/// How objects are guessed from the training triples. What a model knows beyond it, it has from
+/// the subject's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectBaseline {
+    /// The object that most triples of the relation have.
+    Relation,
+    /// The object of the subjects that share facts with the subject, each by the number of these;
+    /// among equals the more frequent one.
+    Neighbours,
+}
+
+/// Votes and frequency of an object; the larger comes first.
+type Votes = (usize, usize);
+
+impl ObjectBaseline {
+    /// The guesses' scores at XOR, among the candidates that models have; nothing without queries
+    /// or with more than a million training triples. Candidates that are as likely as the right one
+    /// come before it.
+    ///
+    /// # Errors
+    /// As [`KnowledgeProbe::objects`](super::KnowledgeProbe::objects) for its list.
+    pub fn all(self, triples: &EntailmentShards, config: &ProbeConfig) -> Result<ProbeScores> {
+        let queries = &triples.probe.unseen_triples;
+        if queries.is_empty() || triples.facts.0.is_empty() {
+            return Ok(ProbeScores::default());
+        }
+        let list = object_candidates(&triples.probe.candidates, queries, config)?;
+        let ranks = self.ranks(&triples.facts, queries, &list);
+        Ok(ProbeScores {
+            xor: Some(score_retrieval(&list, &ranks)?),
+            xor_by_relation: accuracy_by_relation(queries, &list, &ranks),
+            ..ProbeScores::default()
+        })
+    }
+
+    /// The rank of the right object of each query of `list`, from 1, in the list's order.
+    fn ranks(
+        self,
+        TrainedFacts(facts, _): &TrainedFacts,
+        queries: &[EntailmentExample],
+        list: &CandidateList,
+    ) -> Vec<usize> {
+        let mut of_subject: BTreeMap<&str, BTreeSet<[&str; 2]>> = BTreeMap::new();
+        for [subject, relation, object] in facts {
+            of_subject.entry(subject).or_default().insert([relation, object]);
+        }
+        let rank = |query: &EntailmentExample| {
+            let none = BTreeSet::new();
+            let known = of_subject.get(query.subject.as_str()).unwrap_or(&none);
+            let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
+            for (subject, facts) in &of_subject {
+                let shared = match self {
+                    Self::Neighbours if *subject != query.subject => {
+                        facts.intersection(known).count()
+                    }
+                    _ => 0,
+                };
+                for [_, object] in facts.iter().filter(|[one, _]| *one == query.relation_id) {
+                    let (voted, frequency) = votes.entry(object).or_default();
+                    *voted += shared;
+                    *frequency += 1;
+                }
+            }
+            let of = |object: &str| votes.get(object).copied().unwrap_or_default();
+            let gold = of(&query.object);
+            list.candidates.iter().filter(|one| of(&one.entity) >= gold).count()
+        };
+        asked(queries, list).map(rank).collect()
+    }
+}
+
+/// The triples that a list asks for, in its order.
+fn asked<'q>(
+    queries: &'q [EntailmentExample],
+    list: &'q CandidateList,
+) -> impl Iterator<Item = &'q EntailmentExample> {
+    list.queries.iter().filter_map(|query| queries.get(query.id.parse::<usize>().ok()?))
+}
+
+/// The mean over relations of the share of a relation's queries with rank 1, in percent; `None`
+/// without a query.
+pub(super) fn accuracy_by_relation(
+    queries: &[EntailmentExample],
+    list: &CandidateList,
+    ranks: &[usize],
+) -> Option<f64> {
+    let mut relations: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (query, rank) in asked(queries, list).zip(ranks) {
+        let (right, all) = relations.entry(&query.relation_id).or_default();
+        *right += f64::from(u8::from(*rank == 1));
+        *all += 1.0;
+    }
+    let shares = relations.values().map(|(right, all)| 100.0 * right / all);
+    (!relations.is_empty()).then(|| shares.sum::<f64>() / relations.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use transfer_eval::retrieval::{CandidateConfig, Description, GoldLanguage, PlacedQuery};
+
+    use super::*;
+
+    fn example([subject, relation, object]: [&str; 3]) -> EntailmentExample {
+        EntailmentExample {
+            fact: 0,
+            subject: subject.into(),
+            relation_id: relation.into(),
+            relation: 0,
+            object: object.into(),
+            subject_language: "en".parse().unwrap(),
+            subject_ids: vec![0, 2],
+            object_language: "de".parse().unwrap(),
+            object_ids: vec![0, 2],
+        }
+    }
+
+    #[test]
+    fn guesses_are_those_of_counting_by_hand() {
+        let mut trained = TrainedFacts::default();
+        for fact in [
+            ["a", "script", "Latin"],
+            ["b", "script", "Latin"],
+            ["c", "script", "Arabic"],
+            ["c", "in", "Asia"],
+            ["d", "in", "Asia"],
+            ["a", "in", "Europe"],
+        ] {
+            trained.see(&example(fact));
+            trained.see(&example(fact));
+        }
+        let queries = [["d", "script", "Arabic"], ["e", "script", "Latin"], ["b", "in", "Africa"]];
+        let queries = queries.map(example);
+        let objects = ["Latin", "Arabic", "Asia", "Europe", "Africa"];
+        let list = CandidateList {
+            config: CandidateConfig { size: 5, gold_language: GoldLanguage::Any, seed: 0 },
+            candidates: objects
+                .map(|entity| Description { entity: entity.into(), language: "de".into() })
+                .to_vec(),
+            queries: (0..3)
+                .map(|id| PlacedQuery {
+                    id: id.to_string(),
+                    entity: queries[id].object.clone(),
+                    language: "en".into(),
+                    gold: objects.iter().position(|one| *one == queries[id].object).unwrap(),
+                })
+                .collect(),
+            left_out: Vec::new(),
+        };
+        // Latin has two triples, Arabic one; Africa has none, as three others here.
+        assert_eq!(ObjectBaseline::Relation.ranks(&trained, &queries, &list), [2, 1, 5]);
+        // d shares Asia with c; e and its neighbours share nothing, b its script with a.
+        let ranks = ObjectBaseline::Neighbours.ranks(&trained, &queries, &list);
+        assert_eq!(ranks, [1, 1, 5]);
+        // Of two scripts both, of one place none.
+        assert_eq!(accuracy_by_relation(&queries, &list, &ranks), Some(50.0));
+        assert_eq!(accuracy_by_relation(&[], &list, &[]), None);
+    }
+}
