@@ -161,10 +161,19 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     assert_eq!(found["seeds"], json!([0]));
     // Who counts pairs of languages knows nothing about pairs that were never trained.
     let guesses = found["guesses"].as_array().unwrap();
-    assert_eq!(guesses.len(), 2);
+    assert_eq!(guesses.len(), 4);
     let hits = |guess: usize, probe: &str| guesses[guess][probe]["hits_at_10"]["mean"].as_f64();
     assert_eq!(hits(1, "xep"), Some(0.0));
     assert!(hits(1, "xep_seen").is_some() && hits(0, "xep_seen") > Some(5.0), "{guesses:?}");
+    // Guesses at objects rank what the models rank; those at entities are not asked for objects.
+    for (guess, xor) in [(0, false), (1, false), (2, true), (3, true)] {
+        let by_relation = &guesses[guess]["xor_by_relation"]["mean"];
+        assert_eq!((guesses[guess]["xor"].is_object(), by_relation.is_f64()), (xor, xor));
+        assert_eq!(guesses[guess]["xep_seen"].is_object(), !xor);
+    }
+    let asked = |row: &Value| [row["xor"]["queries"].clone(), row["xor"]["candidates"].clone()];
+    assert_eq!(asked(&guesses[2]), asked(&found["arms"]["xlm-k"]));
+    assert!(found["arms"]["xlm-k"]["xor_by_relation"]["mean"].is_f64());
     for arm in ["mlm", "xlm-k"] {
         for probe in ["xep_seen", "xor"] {
             let score = &found["arms"][arm][probe];
@@ -191,7 +200,22 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     assert!(!String::from_utf8_lossy(&plain).contains("mep_query"));
     assert!(out.join("candidates-xor.json").exists());
     let numbers = std::fs::read_to_string(out.join("numbers.jsonl")).unwrap();
-    assert!(numbers.contains("\"model\":\"XLM-K\",\"setting\":\"XOR\""), "{numbers}");
+    for model in ["XLM-K", "Guess: the relation's most frequent object"] {
+        for metric in ["accuracy", "hits@10", "macro accuracy"] {
+            let number =
+                json!({ "model": model, "setting": "XOR", "language": "all", "metric": metric });
+            let number = number.as_object().unwrap();
+            let stored = numbers.lines().any(|line| {
+                let line: Value = serde_json::from_str(line).unwrap();
+                number.iter().all(|(key, value)| line[key] == *value)
+            });
+            assert!(stored, "no {number:?} in:\n{numbers}");
+        }
+    }
+    // The printed table passes over what it has not.
+    let mut table = tool("transfer-eval");
+    table.args(["table", "001-7", "--run"]).arg(out.join("numbers.jsonl"));
+    assert!(succeed(table).contains("| **Guess: the relation's most frequent object** |"));
 
     // Asked again, the finished run only prints its table.
     let before = records(&out);

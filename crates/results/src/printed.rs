@@ -63,8 +63,8 @@ impl PrintedTable {
     ///
     /// # Errors
     /// [`Error::Table`] if there is no such table, or a number's metric (for LAMA, XEP and XOR also
-    /// its data set) is not in it; of Tables 4 and 7, if none of the numbers is, and others are
-    /// passed over.
+    /// its data set) is not in it and neither is any other's; beside some that are, it is passed
+    /// over.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
         let wrong = |message: String| Err(Error::Table { given: id.to_owned(), message });
         let layout = match id {
@@ -79,8 +79,8 @@ impl PrintedTable {
                 |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;
             printed.iter().filter(of_setting).any(|row| row.metric == number.metric)
         };
-        // Runs have more settings than the tables that lay them side by side.
-        let skips = layout == Layout::Settings && run.iter().any(|number| fits(&number));
+        // Runs have more than one table shows.
+        let skips = run.iter().any(|number| fits(&number));
         if let Some(number) = run.iter().find(|number| !skips && !fits(number)) {
             let Measured { setting, metric, .. } = number;
             let names: Vec<&str> =
