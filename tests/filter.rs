@@ -185,6 +185,7 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
     let text = succeed(filter_xnli(&whole));
     for piece in [
         "| translate-train (control), alone |",
+        "| translate-train (control), translate-test |",
         "| FILTER, translation |",
         "| FILTER, unrelated text, alone |",
         "| FILTER, soft labels, translation |",
@@ -208,6 +209,11 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
     let predicted = std::fs::read_to_string(predicted).unwrap();
     let arms = &summary(&whole)["arms"];
     assert!(predicted.lines().count() > 10);
+    // The English pair alone is the same in every language's place.
+    let test = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
+    let alone = &arms["translate-train"]["readings"]["alone"]["scores"]["accuracy"];
+    assert!(test["de"]["mean"].is_f64() && test["en"] == alone["en"], "{test}");
+    assert_eq!(test["de"], test["en"]);
     assert!(arms["filter"]["readings"]["alone"]["scores"]["accuracy"]["de"]["mean"].is_f64());
 }
 
