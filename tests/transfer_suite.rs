@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary, write_encoder};
@@ -130,6 +131,18 @@ fn recipe_suite_judges_models_on_every_task() {
         let value = facts[metric]["de"]["mean"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&value), "{metric}: {value}");
     }
+    // Guesses stand in the tables of the models, once each, and so among the numbers.
+    let frequent = "Guess: the relation's most frequent object";
+    let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
+    for metric in ["p@1 train", "p@1 test"] {
+        let value = &facts[&format!("{metric}, most frequent")]["average"]["mean"];
+        let found: Vec<f64> = numbers
+            .iter()
+            .filter(|one| one.model == frequent && one.metric == metric && one.language == "avg")
+            .map(|one| one.value)
+            .collect();
+        assert_eq!(found, [value.as_f64().unwrap()]);
+    }
     for comparison in found["comparisons"].as_array().unwrap() {
         assert_eq!(comparison["baseline"], "base");
         assert_eq!(comparison["difference"]["mean"], 0.0);
@@ -137,6 +150,12 @@ fn recipe_suite_judges_models_on_every_task() {
     }
     assert_eq!(found["comparisons"].as_array().unwrap().len(), 4);
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
+    for heading in ["facts, p@1 train", "facts, p@1 test"] {
+        let (_, rows) = table.split_once(&format!("| {heading} |")).unwrap();
+        let rows = rows.split("\n\n").next().unwrap();
+        assert_eq!(rows.matches("| Guess: ").count(), 2, "{rows}");
+        assert_eq!(rows.matches(frequent).count(), 1, "{rows}");
+    }
     for piece in
         ["(001-1)", "(001-2)", "(001-3)", "XLM-R", "| NER, precision |", "less base, item by item"]
     {

@@ -34,6 +34,17 @@ pub const BENCHMARKS: [Row; 5] = [
     Row { name: "facts", title: "facts", metric: "p@1", printed: None, trains: false },
 ];
 
+/// Behind the name of a metric of facts: naming any object of the relation.
+pub const UNIFORM: &str = ", guessing";
+/// The same: naming the object that most facts of `seen` have in the relation.
+pub const FREQUENT: &str = ", most frequent";
+
+/// These metrics, and the rows that they are beside the models.
+pub const GUESSES: [(&str, &str); 2] = [
+    (UNIFORM, "Guess: any object of the relation"),
+    (FREQUENT, "Guess: the relation's most frequent object"),
+];
+
 impl Row {
     /// How many seeds count at most.
     pub fn seeds(&self) -> usize {

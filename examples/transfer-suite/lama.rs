@@ -16,7 +16,7 @@ use transfer_eval::lama::{
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Scorer, Split, Tested, check_length};
+use crate::benchmark::{Benchmark, FREQUENT, Scorer, Split, Tested, UNIFORM, check_length};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -139,13 +139,16 @@ pub struct FactsData {
     pub seen: BTreeMap<Language, JsonlFolder>,
 }
 
+/// The metric of `seen`.
+const SEEN: &str = "p@1 train";
+
 impl Facts {
     /// The metric of each set, and its folders by language.
     fn sets(&self) -> Vec<(&str, &BTreeMap<Language, JsonlFolder>)> {
         let FactsData { test, seen, .. } = &self.data;
         match seen.is_empty() {
             true => vec![("p@1", test)],
-            false => vec![("p@1 train", seen), ("p@1 test", test)],
+            false => vec![(SEEN, seen), ("p@1 test", test)],
         }
     }
 }
@@ -182,7 +185,12 @@ impl Benchmark for Facts {
             for (metric, language, clozes) in &sets {
                 let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
                 tested.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
-                tested.add(&format!("{metric}, guessing"), language, clozes.guessing());
+                tested.add(&format!("{metric}{UNIFORM}"), language, clozes.guessing());
+                let seen = sets.iter().find(|(metric, of, _)| *metric == SEEN && of == language);
+                if let Some((_, _, seen)) = seen {
+                    let percent = clozes.guessing_the_frequent(seen);
+                    tested.add(&format!("{metric}{FREQUENT}"), language, percent);
+                }
                 tested.add_items(language, ranks.iter().map(|&rank| rank == 1));
             }
             Ok(tested)

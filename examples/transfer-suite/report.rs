@@ -11,7 +11,7 @@ use results::{AVERAGE, Measured, PrintedTable, SeedSummary, Spread, Table, cell,
 use serde::Serialize;
 use serde_json::json;
 
-use crate::benchmark::{BENCHMARKS, Items, Row, Tested};
+use crate::benchmark::{BENCHMARKS, GUESSES, Items, Row, Tested};
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::{ITEMS, Trained};
 
@@ -130,10 +130,12 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Judged>)]) -> S
 }
 
 /// A table for each metric: a row for each model, one more with its best seed where there are
-/// several; English first, the average last.
+/// several, and the guesses; English first, the average last.
 fn languages(row: &Row, models: &[Judged]) -> String {
     let mut text = String::new();
-    for metric in models.iter().take(1).flat_map(|one| one.summary.scores.keys()) {
+    let Some(first) = models.first() else { return text };
+    let is_guess = |metric: &str| GUESSES.iter().any(|(ending, _)| metric.ends_with(ending));
+    for metric in first.summary.scores.keys().filter(|metric| !is_guess(metric)) {
         let codes = models.iter().filter_map(|one| one.summary.scores.get(metric));
         let mut codes: Vec<&String> = codes.flat_map(BTreeMap::keys).collect();
         codes.sort_by_key(|&code| (code == AVERAGE, code != "en", code));
@@ -145,6 +147,12 @@ fn languages(row: &Row, models: &[Judged]) -> String {
             if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
                 let value = |&code: &&String| cell(best.get(code).copied().map(Spread::from));
                 table.row(format!("{model} (max)"), codes.iter().map(value));
+            }
+        }
+        // The first model's: they depend on its tokenizer alone.
+        for (ending, title) in GUESSES {
+            if let Some(guess) = first.summary.scores.get(&format!("{metric}{ending}")) {
+                table.row(title, codes.iter().map(|&code| cell(guess.get(code))));
             }
         }
         text.push_str(&format!("\n{table}"));
@@ -160,7 +168,7 @@ fn measured(
     models: &[Judged],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for Judged { model, arm, summary, .. } in models {
+    for (at, Judged { model, arm, summary, .. }) in models.iter().enumerate() {
         if row.name == "lama" {
             let trials = results.of_arm(arm).take(row.seeds());
             let parts = over_seeds(trials.map(|one| &one.evaluated.parts));
@@ -172,11 +180,22 @@ fn measured(
         }
         let tasks = experiment.recipe.arms.get(*arm).map(|arm| &arm.tasks);
         let name = tasks.and_then(|tasks| tasks.data_name()).unwrap_or(row.title);
-        let mut of_model = summary.measured(model, name);
-        // What the papers' tables have.
-        of_model
-            .retain(|one| one.metric == row.metric || (row.name == "mlqa" && one.metric == "em"));
-        numbers.extend(of_model);
+        for one in summary.measured(model, name) {
+            let guess = GUESSES.iter().find_map(|(ending, title)| {
+                Some((one.metric.strip_suffix(ending)?.to_owned(), (*title).to_owned()))
+            });
+            // What the papers' tables have, and facts of every set.
+            let counts = one.metric == row.metric
+                || row.name == "facts"
+                || (row.name == "mlqa" && one.metric == "em");
+            match guess {
+                Some((metric, model)) if at == 0 => {
+                    numbers.push(Measured { model, metric, ..one });
+                }
+                None if counts => numbers.push(one),
+                _ => {}
+            }
+        }
     }
     numbers
 }

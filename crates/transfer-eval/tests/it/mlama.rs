@@ -86,6 +86,23 @@ fn scores_are_means_over_relations() {
 }
 
 #[test]
+fn the_most_frequent_object_is_counted_in_the_trained_facts_of_the_relation() {
+    let built = built();
+    let spoken = fact("Peru", "English") + &fact("Chile", "English") + &fact("Goa", "Hindi");
+    // Of another relation, or no candidate here: neither counts.
+    let capitals = fact("Goa", "French") + &fact("Italy", "Rome");
+    let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
+    let (_kept, path) = folder(&files);
+    let trained = build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap();
+    // India's Hindi (English is right, too), its English, not France's French; of two capitals,
+    // which were not trained, one is drawn.
+    let expected = (200.0 / 3.0 + 50.0) / 2.0;
+    assert!((built.guessing_the_frequent(&trained) - expected).abs() < 1e-9);
+    // Among its own facts each object has one.
+    assert!((built.guessing_the_frequent(&built) - built.guessing()).abs() < 1e-9);
+}
+
+#[test]
 fn damaged_files_and_long_inputs_are_named() {
     let (_kept, path) = folder(&[TEMPLATES, ("P36.jsonl", "{\"sub_uri\":\"x\"}\n")]);
     let error = read_mlama(&path).unwrap_err().to_string();
