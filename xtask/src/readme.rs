@@ -49,7 +49,7 @@ fn blocks(root: &Path) -> Result<Vec<Block>> {
     let recipe = "examples/bridging-gap/README.md";
     let mut blocks = vec![
         block("demo", "README.md", demo(&one, &seeds)?),
-        block("demo-seeds", recipe, demo_seeds(&seeds)?),
+        block("demo-seeds", recipe, demo_seeds(&seeds, &names(&seeds, "arms")?)?),
         block("demo-retrieval", recipe, retrieval(&seeds, "")?),
         block("evidence", "examples/README.md", evidence::table(root, None)?),
     ];
@@ -139,12 +139,18 @@ fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
     found.and_then(Value::as_f64).with_context(|| format!("no number {}", keys.join(".")))
 }
 
-/// The names of a table's rows: `base`, `control`, `injected`, `unseen`, in this order.
+/// The demo's arms, in the order of its tables.
+const ARMS: [&str; 6] = ["base", "control", "injected", "label-pairs", "false-facts", "unseen"];
+
+/// The names of a table's rows: those of [`ARMS`] come first.
 fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
     let map = summary.get(key).and_then(Value::as_object);
     let mut names: Vec<String> =
         map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
-    names.sort();
+    // Of `control, mapped` the arm is `control`.
+    let arm = |name: &str| name.split(", ").next().map(str::to_owned);
+    let place = |name: &str| ARMS.iter().position(|one| arm(name).as_deref() == Some(one));
+    names.sort_by_key(|name| (place(name).unwrap_or(ARMS.len()), name.clone()));
     Ok(names)
 }
 
@@ -184,23 +190,23 @@ fn demo(summary: &Value, seeds: &Value) -> Result<String> {
         mean("base")?,
         mean("injected")?,
         mean("control")?,
-        demo_seeds(seeds)?,
+        demo_seeds(seeds, &arms)?,
     ))
 }
 
-fn demo_seeds(summary: &Value) -> Result<String> {
+fn demo_seeds(summary: &Value, arms: &[String]) -> Result<String> {
     let mut rows = Vec::new();
-    for arm in names(summary, "arms")? {
+    for arm in arms {
         let spread = |column, mean, sd| -> Result<String> {
-            let value = number(summary, &["arms", &arm, column, mean])?;
-            Ok(format!("{value:.1} ± {:.1}", number(summary, &["arms", &arm, column, sd])?))
+            let value = number(summary, &["arms", arm, column, mean])?;
+            Ok(format!("{value:.1} ± {:.1}", number(summary, &["arms", arm, column, sd])?))
         };
         let mut row = vec![format!("`{arm}`")];
         for column in LANGUAGES.iter().chain(&["average"]) {
             row.push(spread(column, "f1", "f1_half_width")?);
         }
         row.push(spread("average", "em", "em_half_width")?);
-        row.push(format!("{:.1}", number(summary, &["arms", &arm, "en", "f1"])?));
+        row.push(format!("{:.1}", number(summary, &["arms", arm, "en", "f1"])?));
         rows.push(row);
     }
     let seeds = summary.get("seeds").and_then(Value::as_array).context("no list seeds")?.len();

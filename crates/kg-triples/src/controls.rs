@@ -23,9 +23,9 @@ const SAME: &str = "=";
 impl KnowledgeGraph {
     /// This graph's control, with the labels of its entities.
     ///
-    /// A false fact has a tail that is drawn from those of its relation, as often as they occur, but
-    /// for the true ones of its head and those that the head was given already; where none is left
-    /// there is no fact. The draw depends on `seed` and the graph.
+    /// A false fact has a tail that is drawn from those of its relation, as often as they occur,
+    /// but for the true ones of its head and those that the head was given already; where none is
+    /// left there is no fact. The draw depends on `seed` and the graph.
     ///
     /// # Errors
     /// None for a graph that was read: what [`GraphBuilder`] refuses is not in one.

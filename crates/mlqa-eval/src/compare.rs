@@ -32,7 +32,8 @@ impl Compared {
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
 ///
 /// let mut run = Matrix::new("a run");
-/// let cell = Cell { f1: 64.1, em: 50.0, questions: 1148, f1_half_width: None, em_half_width: None };
+/// let (f1_half_width, em_half_width) = (None, None);
+/// let cell = Cell { f1: 64.1, em: 50.0, questions: 1148, f1_half_width, em_half_width };
 /// run.insert(Language::EN, Language::DE, cell);
 /// let rows = compare("000-1", &["MLQA"], &run)?;
 /// let f1 = rows.iter().find(|row| row.published.model == "ours" && row.run.is_some()).unwrap();

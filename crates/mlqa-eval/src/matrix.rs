@@ -136,7 +136,8 @@ impl Matrix {
     /// use mlqa_eval::{Cell, Language, Matrix};
     ///
     /// let mut matrix = Matrix::new("MTQA");
-    /// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_half_width: None, em_half_width: None };
+    /// let (f1_half_width, em_half_width) = (None, None);
+    /// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_half_width, em_half_width };
     /// for code in ["fr", "de"] {
     ///     matrix.insert(Language::EN, code.parse()?, cell.clone());
     /// }
@@ -170,7 +171,8 @@ impl Matrix {
     ///
     /// let seed = |f1| {
     ///     let mut matrix = Matrix::new("a seed");
-    ///     let cell = |f1| Cell { f1, em: f1, questions: 9, f1_half_width: None, em_half_width: None };
+    ///     let (f1_half_width, em_half_width) = (None, None);
+    ///     let cell = |f1| Cell { f1, em: f1, questions: 9, f1_half_width, em_half_width };
     ///     matrix.insert(Language::EN, Language::EN, cell(f1));
     ///     matrix.insert(Language::EN, Language::DE, cell(f1 - 10.0));
     ///     matrix

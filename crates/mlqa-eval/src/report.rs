@@ -107,7 +107,8 @@ impl Matrix {
 /// use mlqa_eval::{Cell, Language, Matrix, table_one};
 ///
 /// let mut matrix = Matrix::new("");
-/// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_half_width: Some(0.5), em_half_width: Some(0.25) };
+/// let (f1_half_width, em_half_width) = (Some(0.5), Some(0.25));
+/// let cell = Cell { f1: 60.0, em: 50.0, questions: 10, f1_half_width, em_half_width };
 /// matrix.insert(Language::EN, Language::DE, cell);
 /// let table = table_one(&[("ours", &matrix)]);
 /// assert!(table.contains("| ours | 60.00 ± 0.50 / 50.00 ± 0.25 | – |"));

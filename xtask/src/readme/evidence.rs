@@ -1,5 +1,6 @@
-//! The table of claims on `examples/README.md` and the papers' pages: what `examples/claims.toml` names, with the numbers
-//! that runs stored beside their recipes, and the verdict by the rules of that file.
+//! The table of claims on `examples/README.md` and the papers' pages: what
+//! `examples/claims.toml` names, with the numbers that runs stored beside their recipes, and the
+//! verdict by the rules of that file.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -106,19 +107,26 @@ impl Pair<'_> {
         let effect = Spread::of(differences);
         let over_items = self.over_items();
         let interval = |interval: Option<(f64, f64)>| {
-            interval.map_or(MISSING.to_owned(), |(low, high)| format!("{low:+.1} to {high:+.1}"))
+            interval.map_or(MISSING.to_owned(), |(low, high)| {
+                format!("{} to {}", signed(low), signed(high))
+            })
         };
         let items = over_items.map_or(String::new(), |_| format!(", {} items", self.0.items.len()));
         let intervals: Vec<_> = effect.interval().into_iter().chain(over_items).collect();
         let Self(number, control) = self;
         Ok([
-            format!("{:.1} − {:.1} = {:+.1}", number.value, control.value, effect.mean),
+            format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             interval(effect.interval()),
             interval(over_items),
             format!("{seeds} seeds{items}"),
             Verdict::of(seeds, &intervals).name().to_owned(),
         ])
     }
+}
+
+/// With its sign, the minus as wide as the plus.
+fn signed(value: f64) -> String {
+    format!("{value:+.1}").replace('-', "−")
 }
 
 /// The table of all claims, or of one paper's.
@@ -130,7 +138,8 @@ pub fn table(root: &Path, only: Option<&str>) -> Result<String> {
     let columns =
         ["claim", "control", "measured", "effect", "95 %, seeds", "95 %, items", "n", "verdict"];
     let columns = columns.into_iter().skip(usize::from(only.is_some()));
-    let mut table = Table::new(if only.is_some() { "claim" } else { "paper" }, columns);
+    let mut table = Table::new(if only.is_some() { "claim" } else { "paper" }, columns)
+        .with_text(&["claim", "control", "measured", "effect", "verdict"]);
     for claim in claims.iter().filter(|claim| only.is_none_or(|paper| claim.paper == paper)) {
         let (recipe, name) = claim.run.split_once('/').context("run: RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
@@ -194,7 +203,7 @@ mod tests {
         // Differences 2, 3, 1: mean 2, sd 1, half 4.303 / √3; of items always 1.
         assert_eq!(
             cells,
-            ["14.0 − 12.0 = +2.0", "-0.5 to +4.5", "+1.0 to +1.0", "3 seeds, 2 items", "not shown"]
+            ["14.0 − 12.0 = +2.0", "−0.5 to +4.5", "+1.0 to +1.0", "3 seeds, 2 items", "not shown"]
         );
         let guess = Measured::new("guess", "NER", "avg", "f1", 10.0);
         assert_eq!(Pair(&own, &guess).by_seed().unwrap(), [2.0, 4.0, 6.0]);
