@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use examples::numbers::Item;
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardPaths, Trial, TsvFolder};
 use kg_triples::SequenceKind;
 use mlqa_eval::{Language, WindowConfig};
@@ -39,6 +40,9 @@ pub struct Recipe {
     pub keep_injected: bool,
     pub windows: WindowConfig,
     pub evaluation: EvaluationConfig,
+    /// What counts as one item where tests are resampled.
+    #[serde(skip_serializing_if = "Item::is_default")]
+    pub bootstrap_unit: Item,
 }
 
 /// Where the data lies.
@@ -74,7 +78,8 @@ impl experiment::Recipe for Recipe {
 bridging-gap examples/bridging-gap/small.toml --prepare --seeds 3
 bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepare \\
     --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
-    const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation"];
+    const EVALUATION: &'static [&'static str] =
+        &["evaluation", "data.evaluation", "bootstrap_unit"];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use examples::numbers::{Item, of_answers};
+use examples::numbers::of_answers;
 use experiment::{Experiment, Results};
 use mlqa_eval::{Language, Matrix, table_one};
 use results::{Measured, ScoreSpread, Spread, Table, cell};
@@ -66,7 +66,7 @@ pub fn write(
         let of_run = (experiment, results);
         let (gxlt, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
         let english = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(of_answers(of_run, names, gxlt, Item::Question, english)?);
+        numbers.extend(of_answers(of_run, names, gxlt, experiment.recipe.bootstrap_unit, english)?);
         let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // The model of a pair of languages has these two alone.
             let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();

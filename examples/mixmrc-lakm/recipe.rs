@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use examples::numbers::Item;
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::masking::NgramMaskingConfig;
@@ -40,6 +41,9 @@ pub struct Recipe {
     /// What arms with `lakm = "ngrams"` mask.
     pub ngrams: NgramMaskingConfig,
     pub evaluation: EvaluationConfig,
+    /// What counts as one item where tests are resampled.
+    #[serde(skip_serializing_if = "Item::is_default")]
+    pub bootstrap_unit: Item,
 }
 
 /// Where the data lies.
@@ -91,7 +95,8 @@ mixmrc-lakm examples/mixmrc-lakm/small.toml --arms 'baseline,lakm*' --seeds 3
 mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 --set data.train=train-v1.1.json --set data.translated=translated --set data.dev=MLQA_V1/dev \
 --set data.phrases=phrases.jsonl --set data.evaluation=MLQA_V1/test";
-    const EVALUATION: &'static [&'static str] = &["evaluation", "data.evaluation", "arms.*.title"];
+    const EVALUATION: &'static [&'static str] =
+        &["evaluation", "data.evaluation", "arms.*.title", "bootstrap_unit"];
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::{Item, of_answers};
+use examples::numbers::of_answers;
 use experiment::{Experiment, Results};
 use mlqa_eval::{FileScore, Language, Matrix};
 use results::{Measured, ScoreSpread, Table, cell};
@@ -64,7 +64,7 @@ pub fn write(
                 (experiment, results),
                 names,
                 setting,
-                Item::Question,
+                experiment.recipe.bootstrap_unit,
                 keep,
             )?);
         }

@@ -9,14 +9,24 @@ use mlqa_eval::{
     Dataset, FileScore, Language, Matrix, Normalization, Predictions, QuestionSources, score,
 };
 use results::Measured;
+use serde::{Deserialize, Serialize};
 
-/// What is resampled together, since one knows of the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is resampled together, since one knows of the other: an item of `numbers.jsonl`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Item {
     /// A question in all its languages.
+    #[default]
     Question,
     /// An article with all its questions.
     Article,
+}
+
+impl Item {
+    /// For `skip_serializing_if`.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// F1 and exact match of answers in one setting, the mean over the pairs of languages that `keep`

@@ -8,11 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use results::{INTERVALS, Measured, Table, cell};
 
 use super::{CLOSE, OPEN};
 
 /// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, and `RUN/numbers.jsonl` as
-/// `NAME.jsonl`, for `RECIPE/NAME=RUN`.
+/// `NAME.jsonl`, for `RECIPE/NAME=RUN`. Of several runs, `RUN,RUN`, each of which tested another
+/// part of the items, the numbers are put together, and the table is made of them.
 pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
@@ -27,12 +29,78 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     }
     let folder = root.join("examples").join(recipe).join("results");
     fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    for (file, ending) in [("table.md", "md"), ("numbers.jsonl", "jsonl")] {
-        let (from, path) = (Path::new(run).join(file), folder.join(format!("{name}.{ending}")));
-        fs::copy(&from, &path).with_context(|| format!("{}", from.display()))?;
-        println!("stored examples/{recipe}/results/{name}.{ending}");
-    }
+    let runs: Vec<&Path> = run.split(',').map(Path::new).collect();
+    let numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
+    let numbers = pooled(&numbers.collect::<Result<Vec<_>>>()?).with_context(|| run.to_owned())?;
+    let table = match runs.as_slice() {
+        [run] => {
+            let path = run.join("table.md");
+            fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?
+        }
+        _ => format!("{}\n{INTERVALS}\n", table_of(&numbers)),
+    };
+    Measured::write(folder.join(format!("{name}.jsonl")), &numbers)?;
+    fs::write(folder.join(format!("{name}.md")), table)?;
+    println!("stored examples/{recipe}/results/{name}.md and {name}.jsonl");
     Ok(())
+}
+
+/// Numbers of runs that tested parts of the items as if one had tested all: a run counts by its
+/// items.
+fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
+    let Some((first, others)) = runs.split_first() else { return Ok(Vec::new()) };
+    if others.is_empty() {
+        return Ok(first.clone());
+    }
+    let pool = |number: &Measured| {
+        let name = |one: &Measured| {
+            [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
+        };
+        let same = runs.iter().map(|run| {
+            let found = run.iter().find(|one| name(one) == name(number));
+            found.filter(|one| one.seeds.len() == number.seeds.len() && !one.items.is_empty())
+        });
+        let parts: Option<Vec<&Measured>> = same.collect();
+        let parts = parts.with_context(|| {
+            format!("{:?}: not in every run, for as many seeds, with its items", name(number))
+        })?;
+        let items: Vec<f64> = parts.iter().flat_map(|one| one.items.iter().copied()).collect();
+        let mean = |of: &dyn Fn(&Measured) -> f64| {
+            let sum: f64 = parts.iter().map(|&one| of(one) * one.items.len() as f64).sum();
+            sum / items.len() as f64
+        };
+        let seeds = match number.seeds.len() {
+            0 => vec![mean(&|one| one.value)],
+            seeds => (0..seeds)
+                .map(|at| mean(&|one| one.seeds.get(at).copied().unwrap_or(f64::NAN)))
+                .collect(),
+        };
+        let [model, setting, language, metric] = name(number);
+        let whole = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
+        Ok(Measured { items, ..whole })
+    };
+    first.iter().map(pool).collect()
+}
+
+/// A row for each model, a column for each setting and metric.
+fn table_of(numbers: &[Measured]) -> Table {
+    let (mut columns, mut models) = (Vec::new(), Vec::new());
+    let column = |one: &Measured| format!("{}, {}", one.setting, one.metric);
+    for number in numbers {
+        if !columns.contains(&column(number)) {
+            columns.push(column(number));
+        }
+        if !models.contains(&&number.model) {
+            models.push(&number.model);
+        }
+    }
+    let mut table = Table::new("mean over languages", &columns);
+    for model in models {
+        let find =
+            |name: &String| numbers.iter().find(|one| &one.model == model && column(one) == *name);
+        table.row(model, columns.iter().map(|name| cell(find(name).map(Measured::spread))));
+    }
+    table
 }
 
 /// The pages of all recipes.
@@ -116,6 +184,23 @@ fn first_cell(row: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_on_parts_of_a_test_are_one() {
+        let part = |seeds: [f64; 2], items: &[f64]| {
+            let number = Measured::of_seeds("a", "two languages", "avg", "f1", seeds);
+            vec![Measured { items: items.to_vec(), ..number }]
+        };
+        let runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
+        let whole = pooled(&runs).unwrap();
+        assert_eq!(whole[0].seeds, [17.5, 18.5]);
+        assert_eq!(whole[0].items, [12.0, 15.0, 18.0, 27.0]);
+        assert_eq!(whole[0].value, 18.0);
+        assert!(table_of(&whole).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
+        let error = pooled(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
+        assert!(error.contains("not in every run"), "{error}");
+        assert_eq!(pooled(&runs[..1]).unwrap(), runs[0]);
+    }
 
     const RUN: &str = "| F1 | en |\n|---|---:|\n| a | 1 |\n\n### by language\n\n| | k |\n|---|---|\n\
                        | en | 2 |\n| all | 3 |\n";
