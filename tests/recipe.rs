@@ -2,10 +2,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{
-    kill_at, program, refuse, root, sequences, small_data, succeed, summary, tool,
+    kill_at, prepared, program, refuse, root, sequences, small_data, succeed, summary, tool,
 };
 
 /// The demo's recipe, a few steps of everything.
@@ -101,6 +102,52 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     ask.arg(out.join("seed-0/injected/all/model"));
     let answer = succeed(ask);
     assert!(answer.contains('[') && answer.contains('%'), "{answer}");
+}
+
+#[test]
+fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let data = prepared("demo-data xquad-split --xquad data/xquad --languages en,de --fold 1/24");
+    let mut command = program("bridging-gap");
+    command.args(["examples/bridging-gap/xquad.toml", "--model", "data/base", "--out"]).arg(&out);
+    // As the recipe makes them, of fewer languages.
+    let recipe = std::fs::read_to_string(root().join("examples/bridging-gap/xquad.toml")).unwrap();
+    let recipe: toml::Table = recipe.parse().unwrap();
+    for (prepare, key) in [
+        ("sequences", "data.sequences"),
+        ("control", "arms.control.sequences"),
+        ("pairs", "arms.label-pairs.sequences"),
+        ("false", "arms.false-facts.sequences"),
+    ] {
+        let command_line = recipe["prepare"][prepare].as_str().unwrap();
+        let own = command_line
+            .replace("runs/base-real/seed-0/base/model", "data/base")
+            .replace(",en-es,en-ar,en-hi,en-vi,en-zh", "");
+        let folder = prepared(&own.split_whitespace().collect::<Vec<_>>().join(" "));
+        command.arg("--set").arg(format!("{key}={folder}"));
+    }
+    for set in [
+        format!("data.train={data}/train-context-en-question-en.json"),
+        format!("data.evaluation={data}"),
+        "languages=[\"en\", \"de\"]".into(),
+        "windows.max_length=158".into(),
+        "windows.doc_stride=32".into(),
+        "injection.steps=2".into(),
+        "injection.batch_size=4".into(),
+        "fine_tuning.steps=2".into(),
+        "fine_tuning.batch_size=4".into(),
+    ] {
+        command.args(["--set", &set]);
+    }
+    succeed(command);
+    // An item is an article, of which a fold of 24 tests two.
+    let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
+    let models: Vec<&str> = numbers.iter().step_by(2).map(|one| one.model.as_str()).collect();
+    assert_eq!(models, ["base", "control", "injected", "label-pairs", "false-facts"]);
+    for number in &numbers {
+        assert_eq!((number.items.len(), number.setting.as_str()), (2, "G-XLT"), "{number:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The suite of tasks at a few steps each: models side by side, an interrupted run, and what a user
 //! meets with bad input.
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -147,6 +148,14 @@ fn recipe_suite_judges_models_on_every_task() {
         assert_eq!(comparison["baseline"], "base");
         assert_eq!(comparison["difference"]["mean"], 0.0);
         assert_eq!(comparison["p_randomisation"], 1.0);
+        // Translations are one item, tests of other lengths are not translations.
+        let arm = format!("{}.base", comparison["task"].as_str().unwrap());
+        let items = std::fs::read_to_string(out.join("seed-0").join(arm).join("items.json"));
+        let items: BTreeMap<String, Vec<f64>> = serde_json::from_str(&items.unwrap()).unwrap();
+        let lengths: Vec<usize> = items.values().map(Vec::len).collect();
+        let parallel = lengths.windows(2).all(|pair| pair[0] == pair[1]);
+        let all = if parallel { lengths[0] } else { lengths.iter().sum() };
+        assert_eq!(comparison["items"], all, "{lengths:?}");
     }
     assert_eq!(found["comparisons"].as_array().unwrap().len(), 4);
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();

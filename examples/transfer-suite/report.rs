@@ -38,7 +38,7 @@ struct JudgedSummary<'a> {
     seconds: f64,
 }
 
-/// A model less the baseline, over all items of a task's languages and seeds.
+/// A model less the baseline, over the items of a task.
 #[derive(Serialize)]
 struct Comparison {
     task: String,
@@ -228,19 +228,17 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
         }
         let row = BENCHMARKS.iter().find(|row| row.name == task_of(arm));
         let seeds = row.map_or(usize::MAX, Row::seeds);
-        let mut pairs = Vec::new();
+        let mut pairs = ItemPairs::default();
         for seed in experiment.seeds().iter().take(seeds) {
             let items = |arm: &str| -> Result<Items> {
                 let path = experiment.dir(format!("seed-{seed}")).join(arm).join(ITEMS);
                 Ok(read_json(path)?)
             };
-            let (first, second) = (items(&other)?, items(arm)?);
-            for (language, values) in &first {
-                let compared = second.get(language).context("another test set")?;
-                ensure!(compared.len() == values.len(), "{arm} and {other} differ in items");
-                pairs.extend(values.iter().copied().zip(compared.iter().copied()));
-            }
+            pairs
+                .add(&items(&other)?, &items(arm)?)
+                .with_context(|| format!("{arm} and {other}"))?;
         }
+        let pairs = pairs.means();
         found.push(Comparison {
             task: task_of(arm).to_owned(),
             model: model_of(arm).to_owned(),
@@ -255,6 +253,35 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
         one.p_holm = p_holm;
     }
     Ok(found)
+}
+
+/// Two models' values of each item, summed over seeds and translations, and how many they are.
+#[derive(Default)]
+struct ItemPairs(BTreeMap<(Option<String>, usize), ([f64; 2], f64)>);
+
+impl ItemPairs {
+    /// Adds a seed's. Tests of all languages that are equally long are translations of each other
+    /// in the same order, so that what stands in the same place is one item.
+    fn add(&mut self, first: &Items, second: &Items) -> Result<()> {
+        let mut lengths = first.values().map(Vec::len);
+        let length = lengths.next();
+        let parallel = lengths.all(|other| Some(other) == length);
+        for (language, values) in first {
+            let compared = second.get(language).context("another test set")?;
+            ensure!(compared.len() == values.len(), "{language}: other items");
+            let of = (!parallel).then(|| language.clone());
+            for (at, values) in values.iter().zip(compared).enumerate() {
+                let (sums, count) = self.0.entry((of.clone(), at)).or_default();
+                sums.iter_mut().zip([values.0, values.1]).for_each(|(sum, value)| *sum += value);
+                *count += 1.0;
+            }
+        }
+        Ok(())
+    }
+
+    fn means(&self) -> Vec<(f64, f64)> {
+        self.0.values().map(|([first, second], count)| (first / count, second / count)).collect()
+    }
 }
 
 fn compared(all: &[Comparison]) -> String {
@@ -276,7 +303,7 @@ fn compared(all: &[Comparison]) -> String {
     }
     format!(
         "\n{table}\nAn item is a question's F1, a pair or a fact answered right, or a sentence \
-         tagged without an error, in percent. p is of approximate randomisation over items of all \
-         languages and seeds, taken for independent.\n"
+         tagged without an error, in percent: its mean over seeds, and over languages where \
+         the tests are translations of each other. p is of approximate randomisation over items.\n"
     )
 }
