@@ -342,6 +342,34 @@ fn recipe_xlm_k_runs_every_ablation() {
 }
 
 #[test]
+fn recipe_xlm_k_at_its_own_shape_asks_about_entities_that_it_never_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = program("xlm-k");
+    command.args(["examples/xlm-k/shape.toml", "--model", "data/base", "--out"]).arg(&out);
+    set(&mut command, "data.mentions", &FOLDERS.join("mentions"));
+    set(&mut command, "data.triples", &FOLDERS.join("triples"));
+    for set in [
+        "run.seeds=[0]",
+        "run.device=cpu",
+        "run.precision=f32",
+        "micro_batch=4",
+        "losses.queue.size=16",
+        "pretraining.steps=2",
+        "pretraining.batch_size=8",
+    ] {
+        command.args(["--set", set]);
+    }
+    succeed(command);
+    for arm in ["mlm", "xlm-k"] {
+        let found = &summary(&out)["arms"][arm];
+        for probe in ["xep", "xep_new", "xor"] {
+            assert!(found[probe]["hits_at_10"]["mean"].is_f64(), "{arm} {probe}: {found}");
+        }
+    }
+}
+
+#[test]
 fn recipe_xlm_k_asks_nothing_of_files_without_a_probe() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

@@ -30,9 +30,24 @@ struct ArmSummary {
     seconds: f64,
 }
 
-/// Pairs of languages that a mean is taken over.
-const KEPT: [fn(Language, Language) -> bool; 3] =
-    [|context, question| context == question, |context, question| context != question, |_, _| true];
+/// Pairs of languages that a mean is taken over, of context and question.
+type Pairs = (&'static str, fn(Language, Language) -> bool);
+
+const KEPT: [Pairs; 3] = [
+    ("same language", |context, question| context == question),
+    ("two languages", |context, question| context != question),
+    ("all pairs", |_, _| true),
+];
+
+/// Those of two languages, apart: mixed questions have English on one side.
+const MIXED: [Pairs; 2] = [
+    ("one of them English", |context, question| {
+        context != question && [context, question].contains(&Language::EN)
+    }),
+    ("neither English", |context, question| {
+        context != question && ![context, question].contains(&Language::EN)
+    }),
+];
 
 /// Writes `summary.json`, `table.md` and a matrix for each arm.
 pub fn write(
@@ -40,9 +55,9 @@ pub fn write(
     results: &Results<u64, Vec<FileScore>>,
 ) -> Result<()> {
     let Recipe { arms: all, languages, .. } = &experiment.recipe;
-    let means = ["same language", "two languages", "all pairs"].map(str::to_owned);
-    let mut table =
-        Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means.clone()));
+    let means = KEPT.map(|(setting, _)| setting.to_owned());
+    let mut table = Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means));
+    let mut mixed = Table::new("EM / F1, two languages", MIXED.map(|(setting, _)| setting));
     let (mut arms, mut numbers) = (Vec::new(), Vec::new());
     for name in experiment.arms() {
         let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
@@ -57,21 +72,18 @@ pub fn write(
         };
         let scored = languages.iter().map(of_language).collect::<Option<Vec<_>>>();
         let scored = scored.context("no pair was scored")?;
-        let [xlt, off_diagonal, gxlt] = KEPT.map(|keep| Matrix::spread(&seeds, keep));
-        for (setting, keep) in means.iter().zip(KEPT) {
-            let (setting, names) = ((setting.as_str(), "avg"), (name.as_str(), title.as_str()));
-            numbers.extend(of_answers(
-                (experiment, results),
-                names,
-                setting,
-                experiment.recipe.bootstrap_unit,
-                keep,
-            )?);
+        let [xlt, off_diagonal, gxlt] = KEPT.map(|(_, keep)| Matrix::spread(&seeds, keep));
+        for (setting, keep) in KEPT {
+            let names = (name.as_str(), title.as_str());
+            let unit = experiment.recipe.bootstrap_unit;
+            let of_run = (experiment, results);
+            numbers.extend(of_answers(of_run, names, (setting, "avg"), unit, keep)?);
         }
         let plain = |(_, one): &(String, ScoreSpread)| format!("{:.1} / {:.1}", one.em, one.f1);
         let spread = |mean: Option<ScoreSpread>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
+        mixed.row(title, MIXED.map(|(_, keep)| spread(Matrix::spread(&seeds, keep))));
         table.row(title, scored.iter().map(plain).chain([xlt, off_diagonal, gxlt].map(spread)));
         let arm = ArmSummary {
             title: title.clone(),
@@ -90,5 +102,7 @@ pub fn write(
     let questions = arms.first().map_or(0, |(_, arm)| arm.questions);
     let below = "questions in each pair of languages; columns of one language: passage and \
                  question in it.";
-    Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {below}\n"), "")?)
+    let two = arms.iter().any(|(_, arm)| arm.off_diagonal.is_some());
+    let mixed = if two { format!("\n{mixed}") } else { String::new() };
+    Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {below}\n{mixed}"), "")?)
 }
