@@ -212,6 +212,7 @@ mod tests {
         fs::create_dir_all(&recipe).unwrap();
         fs::create_dir_all(&run).unwrap();
         fs::write(run.join("table.md"), RUN).unwrap();
+        Measured::write(run.join("numbers.jsonl"), &[]).unwrap();
         let page = recipe.join("README.md");
         let text = "x\n<!-- results: small.md | F1 -->\nold\n<!-- end -->\ny\n\
                     <!-- results: other -->\nkept\n<!-- end -->\n\
