@@ -8,11 +8,12 @@ use crate::ffi::{self, call, make, owned};
 /// Queries and keys turned by their tokens' positions (rotary positions, Su et al. 2021), and the
 /// values as they are.
 ///
-/// Of each head `(a, b)` with halves a and b becomes `(a cos - b sin, b cos + a sin)`, in float32.
+/// Of each head `(a, b)` with halves a and b becomes `(a cos - b sin, b cos + a sin)`, in the
+/// precision of the cosines.
 ///
 /// # Shapes
-/// - `projected`: `[N, 3 * heads * D]`, float32 or bfloat16 on the CPU: queries, keys, values
-/// - `cos`, `sin`: `[N, D / 2]` float32 on the CPU
+/// - `projected`: `[N, 3 * heads * D]` float, on any device: queries, keys, values
+/// - `cos`, `sin`: `[N, D / 2]` on the same device, float64 if `projected` is, else float32
 /// - returns queries, keys and values, `[N, heads * D]` each, of the same dtype
 ///
 /// # Errors

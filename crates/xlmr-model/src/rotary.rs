@@ -1,5 +1,5 @@
 //! Rotary positions (Su et al. 2021), and the windows of local layers.
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::packing::Rows;
 use crate::{Config, ModernBert, Result};
@@ -36,30 +36,8 @@ impl Rotation {
     /// Queries and keys, rotated, and values, `[N, heads * D]` each, of `[.., 3 * heads * D]`.
     pub(crate) fn apply(&self, projected: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
         let width = projected.size().last().copied().unwrap_or(0);
-        let (rows, kind) = (projected.f_reshape([-1, width])?, projected.f_kind()?);
-        if rows.device() == Device::Cpu && matches!(kind, Kind::Float | Kind::BFloat16) {
-            return Ok(torch_ext::rotary(&rows, &self.cos, &self.sin, heads)?);
-        }
-        let part = |index: i64| rows.f_narrow(-1, index * width / 3, width / 3);
-        Ok([self.turn(&part(0)?, heads)?, self.turn(&part(1)?, heads)?, part(2)?])
-    }
-
-    /// The same of queries or keys `[N, heads * D]` in plain operations, in float32 at least.
-    fn turn(&self, x: &Tensor, heads: i64) -> Result<Tensor> {
-        let kind = x.f_kind()?;
-        let (cos, sin) = (self.cos.f_unsqueeze(1)?, self.sin.f_unsqueeze(1)?);
-        let split = x.f_to_kind(cos.f_kind()?)?.f_reshape([-1, heads, 2, self.depth()])?;
-        let (first, second) = (split.f_select(2, 0)?, split.f_select(2, 1)?);
-        let turned = [
-            first.f_mul(&cos)?.f_sub(&second.f_mul(&sin)?)?,
-            second.f_mul(&cos)?.f_add(&first.f_mul(&sin)?)?,
-        ];
-        Ok(Tensor::f_cat(&turned, -1)?.f_view(x.size().as_slice())?.f_to_kind(kind)?)
-    }
-
-    /// D / 2.
-    fn depth(&self) -> i64 {
-        self.cos.size().last().copied().unwrap_or(1)
+        let rows = projected.f_reshape([-1, width])?;
+        Ok(torch_ext::rotary(&rows, &self.cos, &self.sin, heads)?)
     }
 }
 

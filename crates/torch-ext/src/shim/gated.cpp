@@ -30,7 +30,7 @@ struct GatedGelu : torch::autograd::Function<GatedGelu> {
     auto out = at::empty_like(wide, at::MemoryFormat::Contiguous);
     auto of_input = out.narrow(-1, 0, half), of_gate = out.narrow(-1, half, half);
     at::mul_out(of_gate, at::gelu(input), grad);
-    of_input.copy_(at::gelu_backward(at::mul(grad, gate), input));
+    at::gelu_backward_out(of_input, at::mul(grad, gate), input);
     return {out};
   }
 };

@@ -1,7 +1,8 @@
-// Queries and keys turned by the positions of their tokens, as an autograd function over all of a layer's projections, on
-// the CPU.
+// Queries and keys turned by the positions of their tokens, as an autograd function over all of a layer's projections.
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/addcmul.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mul.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "attention_rows.h"
@@ -44,18 +45,37 @@ void turn_row(const Tensor& from, const Tensor& to, int64_t from_at, int64_t to_
 // Rows that one thread turns at a time.
 int64_t grain(int64_t width) { return std::max<int64_t>(1, 16384 / width); }
 
+bool has_kernel(const Tensor& x) { return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16); }
+
+// The same in libtorch's operations, [N, heads * D] each: a product with cosines has their precision, and what is written is
+// rounded once.
+void turn_all(const Tensor& from, const Tensor& to, const Tensor& cos, const Tensor& sin, double sign) {
+  const auto half = cos.size(1);
+  const auto c = cos.unsqueeze(1), s = sin.unsqueeze(1);
+  const auto heads = from.view({from.size(0), from.size(1) / (2 * half), 2, half});
+  auto turned = to.view(heads.sizes());
+  const auto a = heads.select(2, 0), b = heads.select(2, 1);
+  auto first = turned.select(2, 0), second = turned.select(2, 1);
+  at::addcmul_out(first, at::mul(a, c), b, s, -sign);
+  at::addcmul_out(second, at::mul(b, c), a, s, sign);
+}
+
 struct Rotary : torch::autograd::Function<Rotary> {
   static variable_list forward(AutogradContext* ctx, const Tensor& projected, const Tensor& cos, const Tensor& sin,
                                int64_t heads) {
     const auto rows = projected.size(0), width = projected.size(1) / 3, half = width / heads / 2;
     variable_list out;
     for (int part = 0; part < 3; ++part) out.push_back(at::empty({rows, width}, projected.options()));
-    const auto *c = cos.data_ptr<float>(), *s = sin.data_ptr<float>();
-    parallel_rows(rows, grain(width), [&](int64_t row) {
-      for (int part = 0; part < 2; ++part) {
-        turn_row(projected, out[part], (3 * row + part) * width, row * width, c + row * half, s + row * half, 1.0F, heads, half);
-      }
-    });
+    if (has_kernel(projected)) {
+      const auto *c = cos.data_ptr<float>(), *s = sin.data_ptr<float>();
+      parallel_rows(rows, grain(width), [&](int64_t row) {
+        for (int part = 0; part < 2; ++part) {
+          turn_row(projected, out[part], (3 * row + part) * width, row * width, c + row * half, s + row * half, 1.0F, heads, half);
+        }
+      });
+    } else {
+      for (int part = 0; part < 2; ++part) turn_all(projected.narrow(1, part * width, width), out[part], cos, sin, 1.0);
+    }
     out[2].copy_(projected.narrow(1, 2 * width, width));
     ctx->save_for_backward({cos, sin});
     ctx->saved_data["heads"] = heads;
@@ -74,12 +94,16 @@ struct Rotary : torch::autograd::Function<Rotary> {
     const auto rows = some.size(0), width = some.size(1), half = width / heads / 2;
     for (auto& grad : grads) grad = grad.defined() ? grad.contiguous() : some.new_zeros({rows, width});
     auto out = at::empty({rows, 3 * width}, some.options());
-    const auto *c = saved[0].data_ptr<float>(), *s = saved[1].data_ptr<float>();
-    parallel_rows(rows, grain(width), [&](int64_t row) {
-      for (int part = 0; part < 2; ++part) {
-        turn_row(grads[part], out, row * width, (3 * row + part) * width, c + row * half, s + row * half, -1.0F, heads, half);
-      }
-    });
+    if (has_kernel(some)) {
+      const auto *c = saved[0].data_ptr<float>(), *s = saved[1].data_ptr<float>();
+      parallel_rows(rows, grain(width), [&](int64_t row) {
+        for (int part = 0; part < 2; ++part) {
+          turn_row(grads[part], out, row * width, (3 * row + part) * width, c + row * half, s + row * half, -1.0F, heads, half);
+        }
+      });
+    } else {
+      for (int part = 0; part < 2; ++part) turn_all(grads[part], out.narrow(1, part * width, width), saved[0], saved[1], -1.0);
+    }
     out.narrow(1, 2 * width, width).copy_(grads[2]);
     return {out, Tensor(), Tensor(), Tensor()};
   }
@@ -87,19 +111,21 @@ struct Rotary : torch::autograd::Function<Rotary> {
 }  // namespace
 
 extern "C" {
-// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2] float32. out receives three tensors
-// [N, heads * D].
+// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2], float32, or float64 as it is. out
+// receives three tensors [N, heads * D].
 int polyqa_rotary(const at::Tensor* projected, const at::Tensor* cos, const at::Tensor* sin, int64_t heads,
                   at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(projected->dim() == 2 && heads > 0 && projected->size(1) > 0 && projected->size(1) % (6 * heads) == 0,
                 "projections are ", projected->sizes(), " and there are ", heads, " heads, of even size each");
-    TORCH_CHECK(projected->is_cpu() && (projected->scalar_type() == at::kFloat || projected->scalar_type() == at::kBFloat16),
-                "rotary positions are of float32 or bfloat16 on the CPU");
+    TORCH_CHECK(projected->is_floating_point(), "rotary positions are of floats, got ", projected->scalar_type());
+    const auto kind = projected->scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const auto rows = projected->size(0), half = projected->size(1) / (6 * heads);
     for (const auto* t : {cos, sin}) {
-      TORCH_CHECK(t->dim() == 2 && t->size(0) == rows && t->size(1) == half && t->scalar_type() == at::kFloat && t->is_cpu(),
-                  "cosines and sines must be [", rows, ", ", half, "] float32 on the CPU, got ", t->sizes());
+      TORCH_CHECK(t->dim() == 2 && t->size(0) == rows && t->size(1) == half && t->scalar_type() == kind &&
+                      t->device() == projected->device(),
+                  "cosines and sines must be [", rows, ", ", half, "] ", kind, " on ", projected->device(), ", got ",
+                  t->sizes(), " ", t->scalar_type(), " on ", t->device());
     }
     const auto parts = Rotary::apply(projected->contiguous(), cos->contiguous(), sin->contiguous(), heads);
     for (size_t part = 0; part < 3; ++part) out[part] = new at::Tensor(parts[part]);

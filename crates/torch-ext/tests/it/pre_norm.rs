@@ -26,12 +26,19 @@ fn turned(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
 
 #[test]
 fn projections_and_their_gradients_are_turned() {
+    // float64 has no kernel of its own: it is turned as on a GPU.
+    projections_of(Kind::Float);
+    projections_of(Kind::Double);
+}
+
+fn projections_of(kind: Kind) {
     for (rows, heads, half) in [(1, 1, 1), (7, 3, 4), (300, 12, 32), (0, 2, 4)] {
         tch::manual_seed(rows);
         let width = heads * 2 * half;
-        let projected = Tensor::randn([rows, 3 * width], FLOAT);
-        let angles = Tensor::rand([rows, half], FLOAT) * 40.0;
-        let weights = Tensor::randn([3, rows, width], FLOAT);
+        let projected = Tensor::randn([rows, 3 * width], (kind, Device::Cpu));
+        let angles = Tensor::rand([rows, half], (kind, Device::Cpu)) * 40.0;
+        let weights = Tensor::randn([3, rows, width], (kind, Device::Cpu));
+        let bound = if kind == Kind::Double { 1e-12 } else { 1e-5 };
         let (ours, theirs) = (leaf(&projected), leaf(&projected));
         let got = rotary(&ours, &angles.cos(), &angles.sin(), heads).unwrap();
         let part = |index: i64| theirs.narrow(1, index * width, width);
@@ -46,12 +53,12 @@ fn projections_and_their_gradients_are_turned() {
             each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
         };
         for (got, want) in got.iter().zip(&want) {
-            assert!(worst(got, want) < 1e-5, "{}", worst(got, want));
+            assert!(worst(got, want) < bound, "{}", worst(got, want));
         }
         sum(&got).backward();
         sum(&want).backward();
         let off = worst(&ours.grad(), &theirs.grad());
-        assert!(off < 1e-5, "{off}");
+        assert!(off < bound, "{off}");
         // Keys that nobody asks for have no gradient.
         let alone = leaf(&projected);
         let [query, ..] = rotary(&alone, &angles.cos(), &angles.sin(), heads).unwrap();
@@ -72,6 +79,12 @@ fn lower_precision_is_turned_in_float32() {
     assert_eq!(got[2], projected.narrow(1, 32, 16));
     got[1].sum(Kind::Float).backward();
     assert_eq!(low.grad().kind(), Kind::BFloat16);
+    // float16 has no kernel of its own.
+    let half = leaf(&projected.to_kind(Kind::Half));
+    let got = rotary(&half, &angles.cos(), &angles.sin(), 2).unwrap();
+    assert!(worst(&got[0], &turned(&projected.narrow(1, 0, 16), &angles, 2)) < 2e-3);
+    got[1].sum(Kind::Float).backward();
+    assert_eq!(half.grad().kind(), Kind::Half);
 }
 
 #[test]
@@ -108,6 +121,9 @@ fn what_does_not_fit_is_refused() {
     assert!(error(&[4, 12], &[3, 2], 1).contains("must be [4, 2]"));
     assert!(error(&[4, 12, 1], &[4, 2], 1).contains("projections are"));
     assert!(error(&[4, 12], &[4, 2], 0).contains("0 heads"));
+    let double = Tensor::ones([4, 12], (Kind::Double, Device::Cpu));
+    let error = rotary(&double, &ones(&[4, 2]), &ones(&[4, 2]), 1).unwrap_err().to_string();
+    assert!(error.contains("must be [4, 2] Double"), "{error}");
     assert!(gated_gelu(&ones(&[4, 3])).unwrap_err().to_string().contains("halves"));
     let whole = Tensor::ones([2, 2], (Kind::Int64, Device::Cpu));
     assert!(gated_gelu(&whole).is_err());
