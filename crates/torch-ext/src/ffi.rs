@@ -77,6 +77,7 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         eps: f64,
+        grad_scale: f64,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_total_norm(

@@ -17,6 +17,8 @@ pub struct AdamWStep {
     pub weight_decay: f64,
     /// Added to the root of the second moment.
     pub eps: f64,
+    /// Gradients are divided by it first, in place and in float32; 1 leaves them as they are.
+    pub grad_scale: f64,
 }
 
 /// One AdamW step (Loshchilov and Hutter 2019, Algorithm 2) in place over all lists, through
@@ -68,6 +70,7 @@ pub fn fused_adamw(
             step.beta2,
             step.weight_decay,
             step.eps,
+            step.grad_scale,
             error,
         )
     })
@@ -144,8 +147,14 @@ mod tests {
 
     use super::*;
 
-    const STEP: AdamWStep =
-        AdamWStep { lr: 1e-2, beta1: 0.9, beta2: 0.999, weight_decay: 0.1, eps: 1e-8 };
+    const STEP: AdamWStep = AdamWStep {
+        lr: 1e-2,
+        beta1: 0.9,
+        beta2: 0.999,
+        weight_decay: 0.1,
+        eps: 1e-8,
+        grad_scale: 1.0,
+    };
 
     #[test]
     fn three_steps_equal_the_algorithm_written_out() {
@@ -168,6 +177,29 @@ mod tests {
         }
         let worst = (&param - &x).abs().max().double_value(&[]);
         assert!(worst < 1e-12, "off by {worst:e}");
+    }
+
+    #[test]
+    fn a_scale_is_that_of_a_gradient_divided_before() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            tch::manual_seed(5);
+            let start = Tensor::randn([40, 16], (kind, Device::Cpu));
+            let grad = Tensor::randn([40, 16], (kind, Device::Cpu)) * 8.0;
+            let count = Tensor::from(1f32);
+            let step = |grad: &Tensor, grad_scale: f64| {
+                let (param, first, second) = (start.copy(), start.zeros_like(), start.zeros_like());
+                let step = AdamWStep { grad_scale, ..STEP };
+                fused_adamw(&[&param], &[grad], &[&first], &[&second], &[&count], &step).unwrap();
+                (param, first, second)
+            };
+            // A power of two is exact in every dtype.
+            let scaled = grad.copy();
+            assert_eq!(step(&scaled, 16.0), step(&(&grad / 16.0), 1.0));
+            assert_eq!(scaled, &grad / 16.0);
+            let (ours, divided) = (step(&grad.copy(), 1.7).0, step(&(&grad / 1.7), 1.0).0);
+            let off = (&ours - &divided).abs().max().double_value(&[]);
+            assert!(off <= if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{kind:?}: {off:e}");
+        }
     }
 
     #[test]

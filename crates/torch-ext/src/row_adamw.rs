@@ -155,7 +155,14 @@ mod tests {
     #[test]
     fn rows_never_touched_need_only_their_decay_bit_for_bit() {
         for weight_decay in [0.0, 0.01] {
-            let step = AdamWStep { lr: 1e-2, beta1: 0.9, beta2: 0.999, weight_decay, eps: 1e-8 };
+            let step = AdamWStep {
+                lr: 1e-2,
+                beta1: 0.9,
+                beta2: 0.999,
+                weight_decay,
+                eps: 1e-8,
+                grad_scale: 1.0,
+            };
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
             let (ours, theirs) = (state(), state());

@@ -259,7 +259,12 @@ impl AdamW {
         }
         // As `clip_grad_norm` has it.
         let clip = self.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
-        if clip < 1.0 || scale != 1.0 {
+        // A GPU's update reads every gradient anyway; on the CPU the pass of its own costs little,
+        // and its rounding is that of stored results.
+        let on_gpu = live.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
+        let fused = on_gpu && live.iter().all(|(_, grad)| !grad.is_sparse());
+        let grad_scale = if fused { scale / clip } else { 1.0 };
+        if !fused && (clip < 1.0 || scale != 1.0) {
             let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad.values()).collect();
             scale_all(&grads, clip / scale)?;
         }
@@ -281,6 +286,7 @@ impl AdamW {
                 beta2: self.betas.1,
                 weight_decay: group.weight_decay,
                 eps: self.eps,
+                grad_scale,
             };
             let mut counts: BTreeMap<u64, Tensor> = BTreeMap::new();
             for (slot, _) in live.iter().filter(|(slot, _)| slot.group == number) {

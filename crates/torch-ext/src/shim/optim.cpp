@@ -3,6 +3,7 @@
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/GradMode.h>
@@ -29,7 +30,7 @@ bool laid_out_alike(const at::Tensor& a, const at::Tensor& b) {
 extern "C" {
 int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::Tensor* const* exp_avgs,
                        at::Tensor* const* exp_avg_sqs, at::Tensor* const* steps, size_t count, double lr,
-                       double beta1, double beta2, double weight_decay, double eps, char** error) {
+                       double beta1, double beta2, double weight_decay, double eps, double grad_scale, char** error) {
   return guarded(error, [&] {
     at::NoGradGuard no_grad;
     // The CPU kernel checks no shapes: a short gradient would be read past its end.
@@ -45,9 +46,11 @@ int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::
                       steps[i]->device() == params[i]->device(),
                   "step ", i, " must be a float32 scalar on its parameter's device");
     }
+    std::optional<at::Tensor> scale;
+    if (grad_scale != 1.0 && count > 0) scale = at::full({}, grad_scale, steps[0]->options());
     at::_fused_adamw_(as_list(params, count), as_list(grads, count), as_list(exp_avgs, count),
                       as_list(exp_avg_sqs, count), {}, as_list(steps, count), lr, beta1, beta2, weight_decay,
-                      eps, /*amsgrad=*/false, /*maximize=*/false);
+                      eps, /*amsgrad=*/false, /*maximize=*/false, scale);
   });
 }
 
