@@ -27,7 +27,8 @@ fn examples_on_triples_run() {
     run("stats", 1);
     let folder = run("texts", 2);
     assert!(folder.path().join("texts/train/triples.de.txt").exists());
-    let folder = run("mix", 3);
+    let folder = run("mix", 4);
+    assert!(folder.path().join("pairs/train/sequences.jsonl.gz").exists());
     assert!(folder.path().join("en-de.jsonl.gz").exists());
     assert!(folder.path().join("mixed/train/sequences.jsonl.gz").exists());
 }

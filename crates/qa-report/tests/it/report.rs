@@ -231,7 +231,7 @@ fn a_run_folder_has_a_run_for_each_arm() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let place = folder.path().display().to_string();
     let printed = report(&[&place, "--out", &at("report.html")]);
-    let row = "| base | 75.00 | 75.00 | 35.36 |";
+    let row = "| base | 75.00 | 75.00 | 317.65 |";
     assert!(printed.contains(row), "{printed}");
     let html = fs::read_to_string(at("report.html")).unwrap();
     let data = data_of(&html);
