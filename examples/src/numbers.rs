@@ -38,6 +38,10 @@ pub fn of_answers<R: Recipe, T>(
     by: Item,
     keep: impl Fn(Language, Language) -> bool,
 ) -> Result<Vec<Measured>> {
+    // Only the first of several processes has the answers.
+    if !experiment.leads() {
+        return Ok(Vec::new());
+    }
     let mut seeds = Vec::new();
     let mut items = BTreeMap::<String, Sums>::new();
     for &seed in experiment.seeds() {

@@ -185,8 +185,8 @@ fn demo(summary: &Value, seeds: &Value) -> Result<String> {
     Ok(format!(
         "{scores}\nAfter learning each fact across languages, F1 on English text with questions in other \
          languages\nrose from {:.1} to {:.1} ({:.1} with as many tokens of knowledge in one language \
-         at a time).\n\nA seed says little. Over several of them, mean ± half of Student's 95 % \
-         interval:\n\n{}",
+         at a time).\n\nA seed says little, and this one is kind. Over several, mean ± half of Student's \
+         95 % interval:\n\n{}",
         mean("base")?,
         mean("injected")?,
         mean("control")?,

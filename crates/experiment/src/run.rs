@@ -187,6 +187,12 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
+    /// Whether this process works in the run folder: alone, or as the first of several. The others
+    /// work in folders of their own, in which there is no evaluation.
+    pub fn leads(&self) -> bool {
+        self.ranks.leads()
+    }
+
     /// Writes `table.md` and `summary.json`, and prints the first of the tables, `remarks` (empty:
     /// none) and where everything is. Where the run answered questions, `report.html` shows the
     /// answers and what they are worth, as `mlqa-eval report` does; an error in
