@@ -58,13 +58,14 @@ pub fn write(
     let means = KEPT.map(|(setting, _)| setting.to_owned());
     let mut table = Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means));
     let mut mixed = Table::new("EM / F1, two languages", MIXED.map(|(setting, _)| setting));
-    let (mut arms, mut numbers) = (Vec::new(), Vec::new());
+    let (mut arms, mut numbers, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for name in experiment.arms() {
         let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
         let seeds = results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated));
         let seeds: Vec<Matrix> = seeds.collect();
         let matrix = Matrix::over_seeds(title, &seeds);
         matrix.write(experiment.dir("matrix").join(name))?;
+        counts.extend(matrix.cells().map(|(_, _, cell)| cell.questions));
         let of_language = |code: &Language| {
             let scores =
                 Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
@@ -99,7 +100,10 @@ pub fn write(
         arms.push((name.as_str(), arm));
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
-    let questions = arms.first().map_or(0, |(_, arm)| arm.questions);
+    let questions = match (counts.iter().min(), counts.iter().max()) {
+        (Some(least), Some(most)) if least != most => format!("{least} to {most}"),
+        (least, _) => least.map_or(0, |all| *all).to_string(),
+    };
     let below = "questions in each pair of languages; columns of one language: passage and \
                  question in it.";
     let two = arms.iter().any(|(_, arm)| arm.off_diagonal.is_some());
