@@ -3,7 +3,7 @@
 //!
 //! In the family of cloze and recurring-span pre-training. Masked language modelling runs beside it
 //! on the same passage.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use objectives::{IGNORE_INDEX, MaskedLmConfig, SpanConfig, span};
@@ -287,6 +287,28 @@ impl<'a> ClozeTask<'a> {
     /// where none of its passages is held out.
     pub fn scores(&self) -> &[(u64, Vec<f64>)] {
         self.held_out.as_ref().map_or(&[], |held_out| &held_out.scores)
+    }
+
+    /// The loss of each language for who knows how often each of `vocab_size` tokens occurs in its
+    /// passages, one added to every count, in nats; NaN where none of its passages is held out.
+    pub fn unigrams(&self, vocab_size: i64) -> Vec<f64> {
+        let Some(held_out) = &self.held_out else { return Vec::new() };
+        let loss = |(language, passages): (usize, &Vec<Vec<u32>>)| {
+            let mut counts = HashMap::new();
+            for token in passages.iter().flatten() {
+                *counts.entry(i64::from(*token)).or_insert(1.0) += 1.0;
+            }
+            let added = vocab_size as f64 - counts.len() as f64;
+            let all = (counts.values().sum::<f64>() + added).ln();
+            let rows = held_out.rows.iter().filter(|(other, _)| *other == language);
+            let labels = rows.flat_map(|(_, cloze)| &cloze.labels);
+            let labels = labels.filter(|label| **label != IGNORE_INDEX);
+            let losses: Vec<f64> = labels
+                .map(|label| all - counts.get(label).map_or(0.0, |count: &f64| count.ln()))
+                .collect();
+            losses.iter().sum::<f64>() / losses.len() as f64
+        };
+        self.passages.iter().enumerate().map(loss).collect()
     }
 
     /// Scores the model as it is.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use cloze::ClozeTask;
-use experiment::{Experiment, Trial, log, write_json};
+use experiment::{Experiment, Trial, log};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
 use recipe::{LANGUAGES, Recipe};
@@ -34,14 +34,20 @@ fn main() -> ExitCode {
     experiment::main(run)
 }
 
+/// Losses of held-out documents by language, and the mean of these, in nats.
+type HeldOut = BTreeMap<String, f64>;
+
 /// What a seed ends with.
 #[derive(Deserialize, Serialize)]
 struct Trained {
     /// The mean loss of the last steps.
     loss: f64,
-    /// The masked-LM loss of held-out documents by language, and the mean of these, in nats.
+    /// The masked-LM loss by the updates made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    held_out: BTreeMap<String, f64>,
+    held_out: BTreeMap<u64, HeldOut>,
+    /// The same loss of who knows how often each token occurs in the language.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    unigrams: HeldOut,
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
@@ -54,16 +60,34 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     for result in results.iter() {
         all.insert(result.seed, &result.trained);
     }
-    let columns: Vec<&String> =
-        all.values().next().map_or(Vec::new(), |one| one.held_out.keys().collect());
-    let titles = columns.iter().map(|column| format!("held out, {column}"));
-    let mut table = Table::new("seed", std::iter::once("loss".to_owned()).chain(titles));
-    for (seed, Trained { loss, held_out }) in &all {
-        let held_out = columns.iter().map(|column| held_out.get(*column));
-        let cells = std::iter::once(Some(loss)).chain(held_out);
-        table.row(seed.to_string(), cells.map(|loss| cell(loss.map(|loss| format!("{loss:.3}")))));
+    let mut table = Table::new("seed", ["loss"]);
+    for (seed, trained) in &all {
+        table.row(seed.to_string(), [cell(Some(format!("{:.3}", trained.loss)))]);
     }
-    Ok(experiment.finish(&all, &table.to_string(), "")?)
+    let table = table.to_string() + &curves(&all);
+    Ok(experiment.finish(&all, &table, "")?)
+}
+
+/// The losses of held-out documents as a table, if there are any.
+fn curves(all: &BTreeMap<u64, &Trained>) -> String {
+    let Some(columns) = all.values().next().map(|trained| &trained.unigrams) else {
+        return String::new();
+    };
+    if columns.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new("held-out documents, nats", columns.keys());
+    let mut row = |name: String, losses: &HeldOut| {
+        let losses = columns.keys().map(|language| losses.get(language));
+        table.row(name, losses.map(|loss| cell(loss.map(|loss| format!("{loss:.2}")))));
+    };
+    row("token frequencies of the language".to_owned(), columns);
+    for (seed, trained) in all {
+        for (step, losses) in &trained.held_out {
+            row(format!("seed {seed}, {step} updates"), losses);
+        }
+    }
+    format!("\n{table}")
 }
 
 /// Trains a vocabulary, and an encoder from scratch; the losses at the end.
@@ -98,23 +122,23 @@ fn train(
     model.save_as(trial.dir("model"), Head::MaskedLm, kind)?;
     files.write(trial.dir("model"), &tokenizer, &config)?;
 
-    let named = |losses: &Vec<f64>| -> BTreeMap<String, f64> {
-        let each = LANGUAGES.iter().zip(losses).filter(|(_, loss)| loss.is_finite());
-        let mut named: BTreeMap<String, f64> =
-            each.map(|(language, loss)| ((*language).to_owned(), *loss)).collect();
-        if !named.is_empty() {
-            let mean = named.values().sum::<f64>() / named.len() as f64;
-            named.insert("mean".to_owned(), mean);
-        }
-        named
-    };
-    let curve: BTreeMap<u64, _> =
-        task.scores().iter().map(|(step, losses)| (*step, named(losses))).collect();
-    let held_out = curve.values().next_back().cloned().unwrap_or_default();
-    if !curve.is_empty() {
-        write_json(trial.dir("held-out.json"), &curve)?;
+    let held_out = task.scores().iter().map(|(step, losses)| (*step, named(losses)));
+    Ok(Trained {
+        loss: fitted.final_loss,
+        held_out: held_out.collect(),
+        unigrams: named(&task.unigrams(config.vocab_size)),
+    })
+}
+
+/// Losses by the names of their languages, with their mean.
+fn named(losses: &[f64]) -> HeldOut {
+    let each = LANGUAGES.iter().zip(losses).filter(|(_, loss)| loss.is_finite());
+    let mut named: HeldOut = each.map(|(language, loss)| ((*language).to_owned(), *loss)).collect();
+    if !named.is_empty() {
+        let mean = named.values().sum::<f64>() / named.len() as f64;
+        named.insert("mean".to_owned(), mean);
     }
-    Ok(Trained { loss: fitted.final_loss, held_out })
+    named
 }
 
 /// The vocabulary, trained where training did not begin yet.
