@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 # ---- What moves with the recipes: their keys and programs, in this one place.
@@ -520,45 +521,39 @@ def encoder(bundle, name, more):
     return [*command, "--out", str(bundle.out / name), *more]
 
 
-def measure_speed(bundle):
-    """A table for each entry of SPEED, alone on the GPU."""
+def measure_speed(bundle, length, batch):
+    """A table of one of SPEED, alone on the GPU."""
     peer = ["--peer", "encoder_peer.py", "--python", sys.executable]
     there = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
     if there.returncode != 0:
         peer = ["--except", "transformers"]
+    name = f"speed-{length}-{batch}"
     if bundle.device == "cpu":
-        bundle.run(encoder(bundle, "speed", [*peer, "--quick"]), "speed")
+        bundle.run(encoder(bundle, name, [*peer, "--quick"]), name)
         return "a step of a tiny model, not a measurement"
-    tables = []
-    for length, batch in SPEED:
-        name = f"speed-{length}-{batch}"
-        size = ["--length", str(length), "--batch", str(batch), "--steps", "20", "--rounds", "1"]
-        bundle.run(encoder(bundle, name, [*peer, *size, "--device", bundle.device]), name)
-        text = (bundle.out / f"{name}.log").read_text(encoding="utf-8")
-        table = [line for line in text.splitlines() if line.startswith("|")]
-        tables += ["", f"{batch} windows of up to {length} tokens:", "", *table]
-    return "\n".join(tables)
+    size = ["--length", str(length), "--batch", str(batch), "--steps", "20", "--rounds", "1"]
+    bundle.run(encoder(bundle, name, [*peer, *size, "--device", bundle.device]), name)
+    text = (bundle.out / f"{name}.log").read_text(encoding="utf-8")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    return "\n".join([f"{batch} windows of up to {length} tokens:", "", *table])
 
 
-def measure_profile(bundle):
-    """One page of where the time of our steps goes; libtorch's profiler may warn."""
-    pages = []
-    for length, batch in SPEED:
-        name = f"profile-{length}-{batch}"
-        size = ["--length", str(length), "--batch", str(batch), "--steps", "5", "--rounds", "1"]
-        more = [*size, "--device", bundle.device]
-        if bundle.device == "cpu":
-            more = ["--quick", "--only", "bfloat16"]
-        command = encoder(bundle, name, ["--profile", "--except", "transformers", *more])
-        bundle.run(command, name, unwanted=[])
-        for path in sorted((bundle.out / name).glob("encoder_*.md")):
+def measure_profile(bundle, length, batch):
+    """A page of where the time of our steps goes; libtorch's profiler may warn."""
+    name = f"profile-{length}-{batch}"
+    size = ["--length", str(length), "--batch", str(batch), "--steps", "5", "--rounds", "1"]
+    more = [*size, "--device", bundle.device]
+    if bundle.device == "cpu":
+        more = ["--quick", "--only", "bfloat16"]
+    command = encoder(bundle, name, ["--profile", "--except", "transformers", *more])
+    bundle.run(command, name, unwanted=[])
+    pages = sorted((bundle.out / name).glob("encoder_*.md"))
+    need(pages, "no profiles")
+    with open(bundle.out / "gpu-profile.md", "a", encoding="utf-8") as file:
+        for path in pages:
             page = path.read_text(encoding="utf-8").removeprefix("# ")
             what = f"{batch} windows of up to {length} tokens"
-            pages.append(f"# {what if bundle.device == 'cuda' else 'A tiny model'}, {page}")
-        if bundle.device == "cpu":
-            break
-    need(pages, "no profiles")
-    (bundle.out / "gpu-profile.md").write_text("\n".join(pages), encoding="utf-8")
+            print(f"# {what if bundle.device == 'cuda' else 'A tiny model'}, {page}", file=file)
     return f"gpu-profile.md, {len(pages)} steps"
 
 
@@ -599,12 +594,21 @@ def wanted(name, only):
     return only is None or any(words in name for words in only)
 
 
-# What is measured after all checks, one thing at a time.
-MEASURED = [
-    ("speed", measure_speed),
-    ("losses", measure_losses),
-    ("profile", measure_profile),
-]
+def measurements(bundle):
+    """What is measured after all checks, one thing at a time."""
+    sizes = SPEED[:1] if bundle.device == "cpu" else SPEED
+
+    def by_size(what, measure):
+        return [
+            (f"{what}, {batch} × {length}", partial(measure, length=length, batch=batch))
+            for length, batch in sizes
+        ]
+
+    return [
+        *by_size("speed", measure_speed),
+        ("losses", measure_losses),
+        *by_size("profile", measure_profile),
+    ]
 
 
 def timed(bundle, check):
@@ -625,6 +629,14 @@ def device_name(bundle):
         if line.startswith("model name"):
             return f"{os.cpu_count()} cores of {line.split(':')[1].strip()}"
     return platform.processor() or platform.machine()
+
+
+def report(bundle, lines):
+    """Adds to the report at once: a run that is cut off keeps what it has."""
+    text = "\n".join(lines) + "\n"
+    with open(bundle.out / "gpu-report.md", "a", encoding="utf-8") as file:
+        file.write(text)
+    print(text, end="", flush=True)
 
 
 def main():
@@ -648,12 +660,12 @@ def main():
     )
     arguments = parser.parse_args()
     checks = [*CHECKS[:1], *(entry for entry in CHECKS[1:] if wanted(entry[0], arguments.only))]
-    measured = [entry for entry in MEASURED if wanted(entry[0], arguments.only)]
+    bundle = Bundle(arguments.cpu, arguments.out)
+    measured = [entry for entry in measurements(bundle) if wanted(entry[0], arguments.only)]
     if len(checks) == 1 and not measured:
         parser.error(f"--only {' '.join(arguments.only)}: no such check")
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
-    bundle = Bundle(arguments.cpu, arguments.out)
     # One GPU serves them all; the processors are what they wait for.
     jobs = arguments.jobs or max(1, min(len(checks), (os.cpu_count() or 2) // 2))
     start = time.monotonic()
@@ -673,13 +685,12 @@ def main():
         lines.append(
             f"| {name} | {'passed' if passed else '**FAILED**'} | {seconds:.0f} | {detail} |"
         )
+    report(bundle, lines)
     for name, measure in measured:
         passed, detail, seconds = timed(bundle, measure)
         results.append((passed, detail, seconds))
-        lines += ["", f"{name.capitalize()}: {detail}" if passed else f"**FAILED**: {name}: {detail}"]
-    report = "\n".join(lines) + "\n"
-    (bundle.out / "gpu-report.md").write_text(report, encoding="utf-8")
-    print(report, end="")
+        lines = f"{name.capitalize()}: {detail}" if passed else f"**FAILED**: {name}: {detail}"
+        report(bundle, ["", lines])
     sys.exit(0 if all(passed for passed, _, _ in results) else 1)
 
 
