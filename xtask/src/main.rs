@@ -173,9 +173,9 @@ enum Task {
         /// Store this run's summary first: the demo with several seeds and all arms
         #[arg(long, value_name = "RUN")]
         seeds: Option<PathBuf>,
-        /// Store this run's table and numbers first, for the recipe's own page; of several
-        /// runs on parts of a test, such as folds, what they are together
-        #[arg(long = "table", value_name = "RECIPE/NAME=RUN[,RUN]")]
+        /// Store this run's table and numbers first, for the recipe's own page; of several runs
+        /// what they are together: `,` between parts of a test, such as folds, `+` between seeds
+        #[arg(long = "table", value_name = "RECIPE/NAME=RUN[,RUN][+RUN]")]
         tables: Vec<String>,
     },
     /// Pack every library as the registry gets it, and build the packages and the templates

@@ -12,9 +12,13 @@ use results::{INTERVALS, Measured, Table, cell};
 
 use super::{CLOSE, OPEN};
 
+/// What numbers call the mean over languages.
+const MEAN: &str = "avg";
+
 /// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, and `RUN/numbers.jsonl` as
-/// `NAME.jsonl`, for `RECIPE/NAME=RUN`. Of several runs, `RUN,RUN`, each of which tested another
-/// part of the items, the numbers are put together, and the table is made of them.
+/// `NAME.jsonl`, for `RECIPE/NAME=RUN`. Of several runs the numbers are put together, and the table
+/// is made of them: `RUN,RUN` where each tested another part of the items, `RUN+RUN` where each is
+/// of another seed.
 pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
@@ -29,9 +33,14 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     }
     let folder = root.join("examples").join(recipe).join("results");
     fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    let runs: Vec<&Path> = run.split(',').map(Path::new).collect();
+    let runs: Vec<&Path> = run.split([',', '+']).map(Path::new).collect();
     let numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
-    let numbers = pooled(&numbers.collect::<Result<Vec<_>>>()?).with_context(|| run.to_owned())?;
+    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    let numbers = match run.contains('+') {
+        true => side_by_side(&numbers),
+        false => pooled(&numbers),
+    };
+    let numbers = numbers.with_context(|| run.to_owned())?;
     let table = match runs.as_slice() {
         [run] => {
             let path = run.join("table.md");
@@ -45,6 +54,45 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     Ok(())
 }
 
+/// What tells numbers of a run apart.
+fn name(one: &Measured) -> [String; 4] {
+    [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
+}
+
+/// The number of this name in every run, which must have one that `fits`.
+fn same<'r>(
+    runs: &'r [Vec<Measured>],
+    number: &Measured,
+    fits: impl Fn(&Measured) -> bool,
+) -> Result<Vec<&'r Measured>> {
+    let found = runs.iter().map(|run| {
+        let found = run.iter().find(|one| name(one) == name(number));
+        found.filter(|one| fits(one))
+    });
+    let found: Option<Vec<&Measured>> = found.collect();
+    found.with_context(|| {
+        format!("{:?}: not in every run, for as many seeds, with its items", name(number))
+    })
+}
+
+/// Numbers of runs of one seed each as those of one run of all these seeds.
+fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
+    let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
+    let join = |number: &Measured| {
+        let alike = |one: &Measured| one.seeds.is_empty() && one.items.len() == number.items.len();
+        let each = same(runs, number, alike)?;
+        let [model, setting, language, metric] = name(number);
+        let seeds: Vec<f64> = each.iter().map(|one| one.value).collect();
+        let whole = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
+        let mean = |at: usize| {
+            let sum: f64 = each.iter().filter_map(|one| one.items.get(at)).sum();
+            sum / each.len() as f64
+        };
+        Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..whole })
+    };
+    first.iter().map(join).collect()
+}
+
 /// Numbers of runs that tested parts of the items as if one had tested all: a run counts by its
 /// items.
 fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
@@ -53,17 +101,8 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         return Ok(first.clone());
     }
     let pool = |number: &Measured| {
-        let name = |one: &Measured| {
-            [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
-        };
-        let same = runs.iter().map(|run| {
-            let found = run.iter().find(|one| name(one) == name(number));
-            found.filter(|one| one.seeds.len() == number.seeds.len() && !one.items.is_empty())
-        });
-        let parts: Option<Vec<&Measured>> = same.collect();
-        let parts = parts.with_context(|| {
-            format!("{:?}: not in every run, for as many seeds, with its items", name(number))
-        })?;
+        let alike = |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
+        let parts = same(runs, number, alike)?;
         let items: Vec<f64> = parts.iter().flat_map(|one| one.items.iter().copied()).collect();
         let mean = |of: &dyn Fn(&Measured) -> f64| {
             let sum: f64 = parts.iter().map(|&one| of(one) * one.items.len() as f64).sum();
@@ -86,7 +125,8 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
 fn table_of(numbers: &[Measured]) -> Table {
     let (mut columns, mut models) = (Vec::new(), Vec::new());
     let column = |one: &Measured| format!("{}, {}", one.setting, one.metric);
-    for number in numbers {
+    let means = || numbers.iter().filter(|number| number.language == MEAN);
+    for number in means() {
         if !columns.contains(&column(number)) {
             columns.push(column(number));
         }
@@ -96,8 +136,7 @@ fn table_of(numbers: &[Measured]) -> Table {
     }
     let mut table = Table::new("mean over languages", &columns);
     for model in models {
-        let find =
-            |name: &String| numbers.iter().find(|one| &one.model == model && column(one) == *name);
+        let find = |name: &String| means().find(|one| &one.model == model && column(one) == *name);
         table.row(model, columns.iter().map(|name| cell(find(name).map(Measured::spread))));
     }
     table
@@ -197,6 +236,14 @@ mod tests {
         assert_eq!(whole[0].items, [12.0, 15.0, 18.0, 27.0]);
         assert_eq!(whole[0].value, 18.0);
         assert!(table_of(&whole).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
+        let seed = |value: f64, items: &[f64]| {
+            let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
+            vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
+        };
+        let seeds = side_by_side(&[seed(10.0, &[0.0, 1.0]), seed(14.0, &[1.0, 1.0])]).unwrap();
+        assert_eq!((seeds[0].value, seeds[0].seeds.as_slice()), (12.0, [10.0, 14.0].as_slice()));
+        assert_eq!(seeds[0].items, [0.5, 1.0]);
+        assert!(side_by_side(&[seed(10.0, &[0.0]), seed(14.0, &[])]).is_err());
         let error = pooled(&[runs[0].clone(), part([1.0, 2.0], &[])]).unwrap_err().to_string();
         assert!(error.contains("not in every run"), "{error}");
         assert_eq!(pooled(&runs[..1]).unwrap(), runs[0]);
