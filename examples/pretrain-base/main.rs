@@ -3,6 +3,7 @@
 mod cloze;
 mod mimetic;
 mod recipe;
+mod report;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,7 @@ use experiment::{Experiment, Trial, log};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
 use recipe::{LANGUAGES, Recipe};
-use results::{Table, cell};
-use serde::{Deserialize, Serialize};
+use report::{Trained, named};
 use tch::Kind;
 use tokenizers::Tokenizer;
 use torch_ext::Precision;
@@ -34,22 +34,6 @@ fn main() -> ExitCode {
     experiment::main(run)
 }
 
-/// Losses of held-out documents by language, and the mean of these, in nats.
-type HeldOut = BTreeMap<String, f64>;
-
-/// What a seed ends with.
-#[derive(Deserialize, Serialize)]
-struct Trained {
-    /// The mean loss of the last steps.
-    loss: f64,
-    /// The masked-LM loss by the updates made.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    held_out: BTreeMap<u64, HeldOut>,
-    /// The same loss of who knows how often each token occurs in the language.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    unigrams: HeldOut,
-}
-
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let corpus = experiment.recipe.corpus("")?;
     let held_out = experiment.recipe.corpus("held-out-")?;
@@ -60,34 +44,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     for result in results.iter() {
         all.insert(result.seed, &result.trained);
     }
-    let mut table = Table::new("seed", ["loss"]);
-    for (seed, trained) in &all {
-        table.row(seed.to_string(), [cell(Some(format!("{:.3}", trained.loss)))]);
-    }
-    let table = table.to_string() + &curves(&all);
-    Ok(experiment.finish(&all, &table, "")?)
-}
-
-/// The losses of held-out documents as a table, if there are any.
-fn curves(all: &BTreeMap<u64, &Trained>) -> String {
-    let Some(columns) = all.values().next().map(|trained| &trained.unigrams) else {
-        return String::new();
-    };
-    if columns.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new("held-out documents, nats", columns.keys());
-    let mut row = |name: String, losses: &HeldOut| {
-        let losses = columns.keys().map(|language| losses.get(language));
-        table.row(name, losses.map(|loss| cell(loss.map(|loss| format!("{loss:.2}")))));
-    };
-    row("token frequencies of the language".to_owned(), columns);
-    for (seed, trained) in all {
-        for (step, losses) in &trained.held_out {
-            row(format!("seed {seed}, {step} updates"), losses);
-        }
-    }
-    format!("\n{table}")
+    Ok(experiment.finish(&all, &report::table(&all), "")?)
 }
 
 /// Trains a vocabulary, and an encoder from scratch; the losses at the end.
@@ -128,17 +85,6 @@ fn train(
         held_out: held_out.collect(),
         unigrams: named(&task.unigrams(config.vocab_size)),
     })
-}
-
-/// Losses by the names of their languages, with their mean.
-fn named(losses: &[f64]) -> HeldOut {
-    let each = LANGUAGES.iter().zip(losses).filter(|(_, loss)| loss.is_finite());
-    let mut named: HeldOut = each.map(|(language, loss)| ((*language).to_owned(), *loss)).collect();
-    if !named.is_empty() {
-        let mean = named.values().sum::<f64>() / named.len() as f64;
-        named.insert("mean".to_owned(), mean);
-    }
-    named
 }
 
 /// The vocabulary, trained where training did not begin yet.
