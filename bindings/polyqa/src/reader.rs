@@ -68,7 +68,8 @@ impl Reader {
         let max_length = max_length.map(|given| count("max_length", given, 1)).transpose()?;
         let doc_stride = doc_stride.map(|given| count("doc_stride", given, 0)).transpose()?;
         let precision: Precision = precision.parse().map_err(|_| {
-            refused(&format!("precision={precision:?}: must be \"f32\", \"bf16\" or \"f16\""))
+            let known = Precision::ALL.map(Precision::name).join(", ");
+            refused(&format!("precision={precision:?}: must be one of {known}"))
         })?;
         let model = model.into_os_string().into_string().map_err(|model| {
             refused(&format!("model {}: must be UTF-8", model.to_string_lossy()))

@@ -120,9 +120,9 @@ fn connect(place: &Rendezvous, device: Device) -> Result<ProcessGroup> {
 /// The key `run.precision`, for a device that has its kernels.
 fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
     let key = format!("run.precision = {:?}", run.precision);
+    let known = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));
     let precision = run.precision.parse::<Precision>();
-    let precision =
-        precision.map_err(|_| Error::setting(&key, "must be \"f32\", \"bf16\" or \"f16\""))?;
+    let precision = precision.map_err(|_| Error::setting(&key, known()))?;
     if precision == Precision::F16 && !matches!(device, Device::Cuda(_)) {
         let reason = format!(
             "needs a CUDA device, and run.device = {:?} is {device:?}; \"bf16\" works there",
@@ -163,7 +163,7 @@ mod tests {
         };
         let f16 = error("f16");
         assert!(f16.contains("run.precision") && f16.contains("run.device = \"auto\" is Cpu"));
-        assert!(error("fp8").contains("must be"), "{}", error("fp8"));
+        assert!(error("fp8").contains("must be one of f32, bf16, "), "{}", error("fp8"));
         let bf16 = RunConfig { precision: "bf16".into(), ..RunConfig::default() };
         assert_eq!(precision(&bf16, Device::Cpu).unwrap(), Precision::Bf16);
         let f16 = RunConfig { precision: "f16".into(), ..RunConfig::default() };

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, call};
+use crate::ffi::{self, call, owned, raw};
 use crate::{Error, Result};
 
 /// What a model's forward pass and its loss run in; parameters and optimiser stay float32.
@@ -23,17 +23,33 @@ pub enum Precision {
     F32,
     /// Products in bfloat16.
     Bf16,
+    /// Products in bfloat16, and what an encoder's layers hand on: residuals, what norms and
+    /// dropout read and write. Sums within a norm are float32.
+    Bf16States,
     /// Products in float16, whose gradients need a scaled loss; CUDA only.
     F16,
 }
 
 impl Precision {
-    /// `f32`, `bf16` or `f16`.
+    /// All of them, as [`name`](Self::name) calls them.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::Bf16States, Self::F16];
+
+    /// `f32`, `bf16`, `bf16-states` or `f16`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::Bf16States => "bf16-states",
             Self::F16 => "f16",
+        }
+    }
+
+    /// The dtype of products; `None`: that of the parameters.
+    pub fn half(self) -> Option<Kind> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 | Self::Bf16States => Some(Kind::BFloat16),
+            Self::F16 => Some(Kind::Half),
         }
     }
 
@@ -42,10 +58,9 @@ impl Precision {
     /// # Errors
     /// As [`autocast`].
     pub fn run<T>(self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
-        match self {
-            Self::F32 => Ok(body()),
-            Self::Bf16 => autocast(device, Kind::BFloat16, body),
-            Self::F16 => autocast(device, Kind::Half, body),
+        match self.half() {
+            None => Ok(body()),
+            Some(half) => autocast(device, half, body),
         }
     }
 }
@@ -54,10 +69,9 @@ impl std::str::FromStr for Precision {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::F32, Self::Bf16, Self::F16]
-            .into_iter()
-            .find(|one| one.name() == text)
-            .ok_or_else(|| Error::Libtorch(format!("unknown precision {text:?}: f32, bf16 or f16")))
+        let known = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|one| one.name() == text);
+        found.ok_or_else(|| Error::Libtorch(format!("{text:?} is none of {}", known())))
     }
 }
 
@@ -123,21 +137,54 @@ impl Drop for Guard {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Result<T> {
-    let code = match dtype {
-        Kind::Half => HALF,
-        Kind::BFloat16 => BFLOAT16,
-        other => {
-            let message = format!("autocast to {other:?}: only BFloat16 and Half are possible");
-            return Err(Error::Libtorch(message));
-        }
-    };
-    let _guard = Guard::enter(matches!(device, Device::Cuda(_)), true, code)?;
+    let _guard = Guard::enter(matches!(device, Device::Cuda(_)), true, half(dtype)?)?;
     Ok(body())
 }
 
 // libtorch's numbers of the two dtypes; tch keeps them private.
 const HALF: c_int = 5;
 const BFLOAT16: c_int = 15;
+
+fn half(dtype: Kind) -> Result<c_int> {
+    match dtype {
+        Kind::Half => Ok(HALF),
+        Kind::BFloat16 => Ok(BFLOAT16),
+        other => {
+            let message = format!("a cast to {other:?}: only BFloat16 and Half are possible");
+            Err(Error::Libtorch(message))
+        }
+    }
+}
+
+/// The tensors in `dtype`, with gradients in their own: what [`autocast`] makes of each where it is
+/// used, made of all at once, on a GPU by one kernel each way. The way back waits for the gradients
+/// of all of them.
+///
+/// # Shapes
+/// Any, float of one dtype, on one device.
+///
+/// # Errors
+/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if the tensors differ in dtype.
+///
+/// # Example
+/// ```
+/// use tch::{Kind, Tensor};
+///
+/// let (a, b) = (Tensor::from_slice(&[1f32, 2.0]), Tensor::from_slice(&[3f32]));
+/// let cast = torch_ext::cast_all(&[&a, &b], Kind::BFloat16)?;
+/// assert!(cast.iter().all(|tensor| tensor.kind() == Kind::BFloat16));
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn cast_all(tensors: &[&Tensor], dtype: Kind) -> Result<Vec<Tensor>> {
+    let (list, dtype) = (raw(tensors), half(dtype)?);
+    let mut out = vec![std::ptr::null_mut(); list.len()];
+    // SAFETY: live tensors and room for as many; the shim checks their dtypes and, on success,
+    // hands over tensors that we own.
+    call(|error| unsafe {
+        ffi::polyqa_cast_all(list.as_ptr(), list.len(), dtype, out.as_mut_ptr(), error)
+    })?;
+    out.into_iter().map(owned).collect()
+}
 
 /// The dtype of products on tensors of `device`'s type here, inside [`autocast`]; `None` outside.
 ///
@@ -232,6 +279,35 @@ mod tests {
     }
 
     #[test]
+    fn a_cast_of_all_is_each_tensor_s_own() {
+        let leaves: Vec<Tensor> = (1..5)
+            .map(|n| crate::seeded_randn(&[n, 3], n).unwrap().set_requires_grad(true))
+            .collect();
+        let list: Vec<&Tensor> = leaves.iter().collect();
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let each: Vec<Tensor> = list.iter().map(|leaf| leaf.to_kind(kind)).collect();
+            let all = cast_all(&list, kind).unwrap();
+            assert_eq!(all, each);
+            // The second takes no part.
+            let gradients = |cast: &[Tensor]| {
+                let some = [0, 2, 3].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
+                Tensor::run_backward(
+                    &[some.iter().sum::<Tensor>()],
+                    &[0, 2, 3].map(|n| list[n]),
+                    false,
+                    false,
+                )
+            };
+            assert_eq!(gradients(&all), gradients(&each));
+        }
+        assert!(cast_all(&[], Kind::BFloat16).unwrap().is_empty());
+        let error = |tensors: &[&Tensor], kind| cast_all(tensors, kind).unwrap_err().to_string();
+        assert!(error(&list, Kind::Int64).contains("only BFloat16 and Half"));
+        let double = leaves[0].to_kind(Kind::Double);
+        assert!(error(&[list[0], &double], Kind::Half).contains("tensor 1 is Double"));
+    }
+
+    #[test]
     fn a_panic_inside_leaves_autocast() {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         let caught = std::panic::catch_unwind(|| {
@@ -277,7 +353,7 @@ mod tests {
             assert_eq!(one.name().parse::<Precision>().unwrap(), one);
         }
         let error = "fp8".parse::<Precision>().unwrap_err().to_string();
-        assert!(error.contains("f32, bf16 or f16"), "{error}");
+        assert!(error.contains("f32, bf16, bf16-states, f16"), "{error}");
         let x = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
         let kind = |precision: Precision| precision.run(Device::Cpu, || x.matmul(&x).kind());
         assert_eq!(kind(Precision::F32).unwrap(), Kind::Float);

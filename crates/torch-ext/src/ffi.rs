@@ -238,6 +238,13 @@ unsafe extern "C" {
         was_cached: *mut bool,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_cast_all(
+        tensors: *const RawTensor,
+        count: usize,
+        dtype: c_int,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_autocast_dtype(
         cuda: bool,
         dtype: *mut c_int,

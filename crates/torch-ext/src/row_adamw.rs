@@ -167,14 +167,13 @@ mod tests {
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
             let (ours, theirs) = (state(), state());
             let mut live = TouchedRows::none(&start).unwrap();
-            // The fourth touches more than half of the rows.
-            let many: Vec<i64> = (0..90).chain([3, 4]).collect();
-            for (k, ids) in [&[7i64, 1, 89, 7, 7], &[2, 7, 2, 2, 2], &many[..], &[0, 1, 2, 3, 4]]
-                .into_iter()
-                .enumerate()
-            {
+            // Of the first steps with few rows each; then one with all of them, and what follows.
+            let few = (0..46).map(|k: i64| vec![k % 7, 40 + k % 3, 89, k % 5, k % 7]);
+            let many = (0..90).chain([3, 4]).collect();
+            let batches = few.chain([many, vec![0, 1, 2, 3, 4], vec![2, 7, 2, 2, 2], vec![88]]);
+            for (k, ids) in batches.enumerate() {
                 let weight = crate::seeded_randn(&[ids.len() as i64, 48], k as i64).unwrap();
-                let (sparse, dense) = gradients(&theirs.0, ids, &weight);
+                let (sparse, dense) = gradients(&theirs.0, &ids, &weight);
                 let count = Tensor::from(k as f32 + 1.0);
                 let gradient = Gradient::new(sparse).unwrap();
                 assert_eq!(gradient.to_dense(&ours.0).unwrap(), dense);

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use tch::{Kind, Tensor, no_grad};
 use torch_ext::{
     AdamWStep, Gradient, TensorMap, TouchedRows, clear_grads, fused_adamw, norm_of_all, scale_all,
+    set_grad,
 };
 
 use crate::{Error, Result, TrainConfig};
@@ -196,13 +197,20 @@ impl AdamW {
     }
 
     /// The total norm of the gradients, `[]`, where they lie; `None` where there is no gradient.
+    ///
+    /// Repeated rows of a sparse gradient are summed here once, for the update as well.
     pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
         let mut grads = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values() {
-            let grad = slot.parameter.f_grad()?;
-            if grad.defined() {
-                grads.push(Gradient::new(grad)?);
+            let mut grad = slot.parameter.f_grad()?;
+            if !grad.defined() {
+                continue;
             }
+            if grad.is_sparse() {
+                grad = grad.f_coalesce()?;
+                set_grad(&slot.parameter, &grad)?;
+            }
+            grads.push(Gradient::new(grad)?);
         }
         let grads: Vec<&Tensor> = grads.iter().map(Gradient::values).collect();
         if grads.is_empty() { Ok(None) } else { Ok(Some(norm_of_all(&grads)?)) }
@@ -262,9 +270,8 @@ impl AdamW {
         // A GPU's update reads every gradient anyway; on the CPU the pass of its own costs little,
         // and its rounding is that of stored results.
         let on_gpu = live.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
-        let fused = on_gpu && live.iter().all(|(_, grad)| !grad.is_sparse());
-        let grad_scale = if fused { scale / clip } else { 1.0 };
-        if !fused && (clip < 1.0 || scale != 1.0) {
+        let grad_scale = if on_gpu { scale / clip } else { 1.0 };
+        if !on_gpu && (clip < 1.0 || scale != 1.0) {
             let grads: Vec<&Tensor> = live.iter().map(|(_, grad)| grad.values()).collect();
             scale_all(&grads, clip / scale)?;
         }

@@ -2,13 +2,13 @@
 //! `XLMRobertaModel` and `BertModel`).
 use std::rc::Rc;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
 use crate::dropout::DropoutSeeds;
 use crate::inputs::Ids;
-use crate::layers::{LayerNorm, Linear, Lookup};
+use crate::layers::{LayerNorm, Linear, Lookup, Parameter, cast_all};
 use crate::modernbert::ModernLayer;
 use crate::packing::{Packing, Rows};
 use crate::{Activation, Architecture, Config, Result};
@@ -25,11 +25,11 @@ pub(crate) struct Embeddings {
     /// The position that learns nothing; below 0: none.
     unused_position: i64,
     dropout: f64,
-    /// Whether the gradient of packed words is kept by rows.
+    /// Whether the gradient of words in training is kept by rows.
     many_words: bool,
 }
 
-/// From this many numbers on, the gradient of packed word embeddings holds the rows that occur
+/// From this many numbers on, the gradient of word embeddings in training holds the rows that occur
 /// alone (libtorch's sparse form): 64 MiB in float32.
 const MANY_WORDS: i64 = 1 << 24;
 
@@ -71,14 +71,11 @@ impl Embeddings {
         embeds: Option<&Tensor>,
         batch: &Batch,
     ) -> Result<Tensor> {
-        let packing = batch.packing.as_ref();
         let mut sum = match embeds {
             Some(embeds) => batch.laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
-                let on_cpu = packing.is_some_and(|packing| packing.flash.is_none());
                 let ids = batch.laid_out(&inputs.words)?;
-                // The sparse form is for training: nothing else asks for a gradient of packed rows.
-                let sparse = on_cpu && self.many_words;
+                let sparse = batch.seeds.train && self.many_words;
                 Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
             }
         };
@@ -115,6 +112,17 @@ impl Layer {
                 Self::Modern(ModernLayer::new(get, config, modern, index)?)
             }
         })
+    }
+
+    /// Layers with the weights of `layers` in `kind`, those of norms as they are unless `norms`.
+    pub(crate) fn cast_all(layers: &[Self], kind: Kind, norms: bool) -> Result<Vec<Self>> {
+        let mut layers = layers.to_vec();
+        let parameters = layers.iter_mut().flat_map(|layer| match layer {
+            Self::PostNorm(layer) => layer.parameters(norms),
+            Self::Modern(layer) => layer.parameters(norms),
+        });
+        cast_all(parameters.collect(), kind)?;
+        Ok(layers)
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
@@ -175,6 +183,19 @@ impl PostNormLayer {
         })
     }
 
+    /// The parameters of its products, with `norms` those of its norms, too.
+    fn parameters(&mut self, norms: bool) -> Vec<&mut Parameter> {
+        let attention =
+            [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_dense];
+        let linear = attention.into_iter().chain([&mut self.intermediate, &mut self.output_dense]);
+        let mut all: Vec<_> = linear.flat_map(Linear::parameters).collect();
+        if norms {
+            let norms = [&mut self.attention_norm, &mut self.output_norm];
+            all.extend(norms.into_iter().flat_map(LayerNorm::parameters));
+        }
+        all
+    }
+
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
             None => self.apply(hidden, &batch.rows, &batch.seeds),
@@ -193,10 +214,10 @@ impl PostNormLayer {
         let attended = attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?;
         let attended =
             seeds.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
-        let hidden = self.attention_norm.apply(&attended.f_add(hidden)?)?;
+        let hidden = self.attention_norm.apply_to_states(&attended.f_add(hidden)?)?;
         let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
         let output = seeds.dropout(self.output_dense.apply(&wide)?, self.hidden_dropout)?;
-        self.output_norm.apply(&output.f_add(&hidden)?)
+        self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.

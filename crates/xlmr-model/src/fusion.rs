@@ -159,7 +159,8 @@ impl Seam {
     fn join(&self, target: &States, source: &States) -> Result<States> {
         let (first, second) = (flat(target)?, flat(source)?);
         let hidden = laid_out(&first, Some(&second), &self.join, &self.batch)?;
-        Ok(States { hidden, batch: Rc::clone(&self.batch), train: target.train })
+        let (batch, outside) = (Rc::clone(&self.batch), target.outside);
+        Ok(States { hidden, outside, batch, train: target.train })
     }
 
     /// `g_t` and `g_s`, laid out as `halves` are.
@@ -167,7 +168,8 @@ impl Seam {
         let hidden = flat(joined)?;
         let part = |index: &Tensor, half: &States| -> Result<States> {
             let hidden = laid_out(&hidden, None, index, &half.batch)?;
-            Ok(States { hidden, batch: Rc::clone(&half.batch), train: half.train })
+            let (batch, outside) = (Rc::clone(&half.batch), half.outside);
+            Ok(States { hidden, outside, batch, train: half.train })
         };
         let ([first, second], [target, source]) = (&self.split, halves);
         Ok([part(first, target)?, part(second, source)?])

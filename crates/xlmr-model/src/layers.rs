@@ -1,7 +1,7 @@
 //! The two layers everything is made of.
 use std::ops::Deref;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::dropout::DropoutSeeds;
 use crate::{Error, Result};
@@ -12,6 +12,16 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
 /// Values that train; a clone is another handle to the same ones.
 #[derive(Debug)]
 pub(crate) struct Parameter(Tensor);
+
+/// Puts the parameters into `kind`, all at once.
+pub(crate) fn cast_all(parameters: Vec<&mut Parameter>, kind: Kind) -> Result<()> {
+    let tensors: Vec<&Tensor> = parameters.iter().map(|parameter| &parameter.0).collect();
+    let cast = torch_ext::cast_all(&tensors, kind)?;
+    for (parameter, cast) in parameters.into_iter().zip(cast) {
+        parameter.0 = cast;
+    }
+    Ok(())
+}
 
 impl Parameter {
     /// `name.weight` and, where there is one, `name.bias`.
@@ -51,6 +61,10 @@ impl Linear {
     pub(crate) fn with_bias(get: Lookup, name: &str, bias: bool) -> Result<Self> {
         let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
         Ok(Self { weight, bias })
+    }
+
+    pub(crate) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
@@ -108,8 +122,24 @@ impl LayerNorm {
         Ok(Self { weight, bias, width: [width], eps })
     }
 
+    pub(crate) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias)
+    }
+
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_layer_norm(self.width, Some(&*self.weight), self.bias.as_deref(), self.eps, true)?)
+    }
+
+    /// Of what layers hand on: bfloat16 stays so, with sums in float32.
+    pub(crate) fn apply_to_states(&self, x: &Tensor) -> Result<Tensor> {
+        let kind = x.f_kind()?;
+        if kind != Kind::BFloat16 {
+            return self.apply(x);
+        }
+        let weight = self.weight.f_to_kind(kind)?;
+        let bias = self.bias.as_ref().map(|bias| bias.f_to_kind(kind)).transpose()?;
+        let norm = || x.f_layer_norm(self.width, Some(&weight), bias.as_ref(), self.eps, true);
+        Ok(torch_ext::without_autocast(norm)??)
     }
 
     /// Of `x`, after dropout, plus `residual`: `[N, H]` each, while training.
@@ -122,19 +152,17 @@ impl LayerNorm {
     ) -> Result<Tensor> {
         let weight = &self.weight;
         match &self.bias {
-            Some(bias) if x.device() == Device::Cpu => {
+            Some(bias) if x.device() == Device::Cpu && residual.kind() == Kind::Float => {
                 let (places, eps) = (&seeds.places, self.eps);
                 Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, places, eps, p)?)
             }
-            _ => self.apply(&seeds.dropout(x.shallow_clone(), p)?.f_add(residual)?),
+            _ => self.apply_to_states(&seeds.dropout(x.shallow_clone(), p)?.f_add(residual)?),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::*;
 
     #[test]

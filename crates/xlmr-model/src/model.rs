@@ -170,7 +170,11 @@ impl Model {
         let batch = Batch::new(rows, &self.config, kind, train, false)?;
         let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
-        Ok(States { hidden, batch: Rc::new(batch), train })
+        let outside = hidden.f_kind()?;
+        let narrow = self.precision == Precision::Bf16States
+            && torch_ext::autocast_kind(self.device())?.is_some();
+        let hidden = if narrow { hidden.f_to_kind(Kind::BFloat16)? } else { hidden };
+        Ok(States { hidden, outside, batch: Rc::new(batch), train })
     }
 
     /// States after the layers of a range, counted from 0: an empty range gives `states` back.
@@ -195,9 +199,17 @@ impl Model {
             let expected = format!("a range within 0..{}", self.layers.len());
             return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
-        let States { mut hidden, batch, train } = states;
-        for layer in some {
-            hidden = match train && self.recompute {
+        let States { mut hidden, outside, batch, train } = states;
+        // Weights of layers that are made again stay theirs: what is made again ends at them.
+        let recomputed = train && self.recompute;
+        let half = match train && !recomputed && self.kind()? == Kind::Float {
+            true => torch_ext::autocast_kind(self.device())?,
+            false => None,
+        };
+        let norms = hidden.f_kind()? == Kind::BFloat16;
+        let cast = half.map(|half| Layer::cast_all(some, half, norms)).transpose()?;
+        for layer in cast.as_deref().unwrap_or(some) {
+            hidden = match recomputed {
                 true => layer.recomputed_step(&hidden, &batch)?,
                 false => layer.step(&hidden, &batch)?,
             };
@@ -205,9 +217,9 @@ impl Model {
         if let (Some(norm), false) = (&self.final_norm, some.is_empty())
             && layers.end == self.layers.len()
         {
-            hidden = norm.apply(&hidden)?;
+            hidden = norm.apply_to_states(&hidden)?;
         }
-        Ok(States { hidden, batch, train })
+        Ok(States { hidden, outside, batch, train })
     }
 
     pub(crate) fn layer_count(&self) -> usize {
@@ -342,11 +354,7 @@ impl Model {
     /// Why training in half precision on a GPU computes padding as well, if it does: libtorch's
     /// attention of packed rows is absent or was found wrong there.
     pub fn padding_fault(&self) -> Option<String> {
-        let kind = match self.precision {
-            Precision::F32 => return None,
-            Precision::Bf16 => Kind::BFloat16,
-            Precision::F16 => Kind::Half,
-        };
+        let kind = self.precision.half()?;
         let device = self.device();
         if device == Device::Cpu {
             return None;

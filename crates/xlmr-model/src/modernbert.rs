@@ -5,7 +5,7 @@ use torch_ext::Attention;
 
 use crate::batch::Batch;
 use crate::dropout::DropoutSeeds;
-use crate::layers::{LayerNorm, Linear, Lookup};
+use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
 use crate::packing::Packing;
 use crate::{Activation, Config, ModernBert, Result};
 
@@ -55,18 +55,34 @@ impl ModernLayer {
         })
     }
 
+    /// The parameters of its products, with `norms` those of its norms, too.
+    pub(crate) fn parameters(&mut self, norms: bool) -> Vec<&mut Parameter> {
+        let linear = [
+            &mut self.query_key_value,
+            &mut self.attention_out,
+            &mut self.mlp_in,
+            &mut self.mlp_out,
+        ];
+        let mut all: Vec<_> = linear.into_iter().flat_map(Linear::parameters).collect();
+        if norms {
+            let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
+            all.extend(norms.flat_map(LayerNorm::parameters));
+        }
+        all
+    }
+
     /// Hidden states to hidden states, packed or padded as `batch` says.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = match &self.attention_norm {
-            Some(norm) => norm.apply(hidden)?,
+            Some(norm) => norm.apply_to_states(hidden)?,
             None => hidden.shallow_clone(),
         };
         let attended = self.attend(&self.query_key_value.apply(&normed)?, batch)?;
         let attended =
             seeds.dropout(self.attention_out.apply(&attended)?, self.attention_dropout)?;
         let hidden = attended.f_add(hidden)?;
-        let wide = self.mlp_in.apply(&self.mlp_norm.apply(&hidden)?)?;
+        let wide = self.mlp_in.apply(&self.mlp_norm.apply_to_states(&hidden)?)?;
         let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
         Ok(self.mlp_out.apply(&gated)?.f_add(&hidden)?)
     }

@@ -1,7 +1,7 @@
 //! A batch between two layers.
 use std::rc::Rc;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::Result;
 use crate::batch::Batch;
@@ -13,20 +13,24 @@ use crate::batch::Batch;
 pub struct States {
     /// `[B, L, H]`, or `[N, H]` where the batch is packed.
     pub(crate) hidden: Tensor,
+    /// What they are outside of the layers.
+    pub(crate) outside: Kind,
     pub(crate) batch: Rc<Batch>,
     pub(crate) train: bool,
 }
 
 impl States {
-    /// `[B, L, H]` float. In a packed batch, see [`Model::encode`](crate::Model::encode), padding
+    /// `[B, L, H]`, float32 also where layers hand on bfloat16
+    /// ([`Bf16States`](torch_ext::Precision::Bf16States)). In a packed batch, see [`Model::encode`](crate::Model::encode), padding
     /// holds zeros.
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
     pub fn padded(&self) -> Result<Tensor> {
+        let hidden = self.hidden.f_to_kind(self.outside)?;
         match &self.batch.packing {
-            None => Ok(self.hidden.shallow_clone()),
-            Some(packing) => packing.unpack(&self.hidden),
+            None => Ok(hidden),
+            Some(packing) => packing.unpack(&hidden),
         }
     }
 }

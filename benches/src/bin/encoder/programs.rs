@@ -57,8 +57,9 @@ const PROGRAMS: [(&str, Kind); 6] = [
     ("transformers, float32, padded", Kind::Peer(&[])),
 ];
 
-const GPU_PROGRAMS: [(&str, Kind); 6] = [
+const GPU_PROGRAMS: [(&str, Kind); 7] = [
     ("bfloat16", Kind::Ours("bf16")),
+    ("bfloat16 states", Kind::Ours("bf16-states")),
     ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
     ("float32", Kind::Ours("f32")),
     ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),

@@ -7,7 +7,7 @@ use benches::{cpu_seconds, resident_mib};
 use objectives::{SpanConfig, span};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{
-    MatmulPrecision, Profile, TraceSummary, autocast, peak_device_memory, region, resolve_device,
+    MatmulPrecision, Profile, TraceSummary, peak_device_memory, region, resolve_device,
     set_float32_matmul_precision, tune_float32_matmul,
 };
 use trainer::{AdamW, TrainConfig};
@@ -30,20 +30,18 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
     let mut model = Model::new(&config, &[Head::Span], device, 1)?;
-    model.set_recompute(options.program.ends_with("recompute"));
+    let precision = options.program.trim_end_matches("-recompute");
+    model.set_recompute(precision != options.program);
+    model.set_precision(precision.parse()?);
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
     let mut optimizer = AdamW::new(&model.named_parameters(), &train)?;
     tch::manual_seed(1);
     let mut train_on = |batch: &[Row]| -> Result<Tensor> {
         optimizer.clear_grads()?;
-        let losses = || {
+        let loss = model.in_precision(|| {
             let _region = region(c"forward");
             loss(&model, batch)
-        };
-        let loss = match options.program.starts_with("bf16") {
-            true => autocast(device, Kind::BFloat16, losses)??,
-            false => losses()?,
-        };
+        })??;
         {
             let _region = region(c"backward");
             loss.f_backward()?;

@@ -68,7 +68,7 @@ pub struct ReaderArgs {
     /// Windows in a batch [default: 32, or 8 of a large model on the CPU]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// What products are computed in: f32, bf16, or f16 on a GPU
+    /// What products are computed in: f32, bf16, or f16 on a GPU; bf16-states: hidden states, too
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     precision: String,
     /// auto, cpu, cuda or cuda:N

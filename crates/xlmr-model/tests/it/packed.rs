@@ -2,13 +2,13 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
-use xlmr_model::{Config, Head, Inputs, Model};
+use xlmr_model::{Architecture, Config, Head, Inputs, Model, ModernBert};
 
 use crate::common::alone;
 
 /// Just wide enough to be packed while training.
-fn model(dropout: f64, segments: i64) -> Model {
-    let config = Config {
+fn config(dropout: f64, segments: i64) -> Config {
+    Config {
         vocab_size: 60,
         hidden_size: 256,
         num_hidden_layers: 2,
@@ -20,8 +20,11 @@ fn model(dropout: f64, segments: i64) -> Model {
         attention_probs_dropout_prob: dropout,
         initializer_range: 0.1,
         ..Config::base()
-    };
-    Model::new(&config, &HEADS, Device::Cpu, 3).unwrap()
+    }
+}
+
+fn model(dropout: f64, segments: i64) -> Model {
+    Model::new(&config(dropout, segments), &HEADS, Device::Cpu, 3).unwrap()
 }
 
 const HEADS: [Head; 4] = [
@@ -142,25 +145,71 @@ fn embeddings_segments_and_holes_in_the_mask_are_kept() {
 fn bfloat16_packed_is_as_near_to_float32_as_bfloat16_padded() {
     let _alone = alone();
     let mut model = model(0.0, 1);
-    model.set_precision(Precision::Bf16);
     let inputs = inputs(&[7, 31, 2, 16]);
     let mask = mask(&inputs);
     let exact = model.encode(&inputs, false).unwrap() * mask.unsqueeze(-1);
-    let states = |train| {
-        let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
-        hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)
-    };
-    let (packed, padded) = (worst(&states(true), &exact), worst(&states(false), &exact));
-    assert!(padded > 1e-3, "float32 everywhere: {padded:e}");
-    // States are near 1, and bfloat16 has 8 bits.
-    assert!(packed < 0.06 && packed < 2.0 * padded, "packed {packed:e}, padded {padded:e}");
+    for precision in [Precision::Bf16, Precision::Bf16States] {
+        model.set_precision(precision);
+        let states = |train| {
+            let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
+            hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)
+        };
+        let (packed, padded) = (worst(&states(true), &exact), worst(&states(false), &exact));
+        assert!(padded > 1e-3, "float32 everywhere: {padded:e}");
+        // States are near 1, and bfloat16 has 8 bits.
+        assert!(packed < 0.06 && packed < 2.0 * padded, "packed {packed:e}, padded {padded:e}");
+    }
+}
+
+/// A rounding to bfloat16 is off by 2^-9 at most. A layer makes about eight of them on a state's way
+/// (queries to attended values, sums, norms, the wide states), so that the two layers here and the
+/// embeddings add to less than 17 times that, if all went one way.
+const STATES_BOUND: f64 = 17.0 / 512.0;
+
+#[test]
+fn states_in_bfloat16_are_near_float64() {
+    let _alone = alone();
+    let modern =
+        Config { architecture: Architecture::ModernBert(ModernBert::new(2)), ..config(0.0, 1) };
+    for config in [config(0.0, 1), modern] {
+        let build = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
+        let (mut exact, mut model) = (build(), build());
+        exact.set_kind(Kind::Double).unwrap();
+        model.set_precision(Precision::Bf16States);
+        for inputs in [inputs(&[5, 12]), inputs(&[7])] {
+            let mask = mask(&inputs);
+            let pass = |model: &Model| {
+                let hidden = model.in_precision(|| model.encode(&inputs, true)).unwrap().unwrap();
+                let loss = loss(model, &hidden, &mask);
+                (hidden * mask.unsqueeze(-1), gradients(model, &loss))
+            };
+            let ((want, exact), (got, low)) = (pass(&exact), pass(&model));
+            assert_eq!(got.kind(), Kind::Float);
+            let off = apart([(&got, &want)]);
+            assert!(off > 1e-3 && off < STATES_BOUND, "{off}");
+            for (name, gradient) in &low {
+                assert_eq!(gradient.kind(), Kind::Float, "{name}");
+            }
+            // The way back doubles the roundings.
+            let off = apart(low.iter().zip(&exact).map(|((_, low), (_, exact))| (low, exact)));
+            assert!(off < 2.0 * STATES_BOUND, "gradients: {off}");
+        }
+    }
+}
+
+/// The length of the differences over that of the seconds.
+fn apart<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
+    let square = |x: Tensor| x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
+    let sums = pairs.into_iter().map(|(a, b)| (square(a - b), square(b.shallow_clone())));
+    let (difference, whole) = sums.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+    (difference / whole).sqrt()
 }
 
 #[test]
 fn recomputed_layers_train_alike_with_the_same_dropout() {
     let _alone = alone();
     let mut model = model(0.2, 1);
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Bf16States] {
         model.set_precision(precision);
         for inputs in [inputs(&[5, 12]), inputs(&[4])] {
             let mask = mask(&inputs);
