@@ -122,7 +122,7 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
     ] {
         let command_line = recipe["prepare"][prepare].as_str().unwrap();
         let own = command_line
-            .replace("runs/base-real/seed-0/base/model", "data/base")
+            .replace("data/base-real", "data/base")
             .replace(",en-es,en-ar,en-hi,en-vi,en-zh", "");
         let folder = prepared(&own.split_whitespace().collect::<Vec<_>>().join(" "));
         command.arg("--set").arg(format!("{key}={folder}"));
