@@ -138,6 +138,19 @@ fn large_commands(paper: &str) -> Vec<String> {
     commands
 }
 
+/// The tools' commands at the paper's scale, outside the last column: those that are given whole.
+fn large_tool_commands(paper: &str) -> Vec<String> {
+    let section = section(paper);
+    let lines = section.lines().map(|line| {
+        let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
+        row.map_or(line, |(row, _)| row)
+    });
+    let spans = lines.flat_map(code).filter(|span| starts(span, &TOOLS).is_some());
+    let filled = spans.map(|span| span.replace("--run …", "--run file").replace("=…", "=file"));
+    let whole = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
+    filled.filter(whole).collect()
+}
+
 /// Runs the commands one after the other, as a shell would, with `$OUT` an empty folder.
 fn run_all(paper: &str, least: usize) {
     let commands = commands(paper);
@@ -177,6 +190,24 @@ fn recipe_commands_at_the_papers_scale_are_understood() {
     understood("good-to-best", large_commands("good-to-best"), 8);
     understood("entity-cs", large_commands("entity-cs"), 2);
     understood("filter", large_commands("filter"), 2);
+}
+
+/// A tool reads its arguments before its files: in an empty folder it misses a file, and complains of
+/// no argument.
+#[test]
+fn recipe_tools_at_the_papers_scale_are_understood() {
+    let mut count = 0;
+    for paper in ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best", "entity-cs", "filter"] {
+        for command in large_tool_commands(paper) {
+            let folder = tempfile::tempdir().unwrap();
+            let output = shell(&command).current_dir(folder.path()).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            let understood = output.status.success() || error.contains("No such file");
+            assert!(understood, "{command}: {error}");
+            count += 1;
+        }
+    }
+    assert!(count >= 14, "{count} commands");
 }
 
 #[test]

@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
-use xlmr_model::{Architecture, Config, Head, LayerType, Model, ModernBert, Pooling, Result};
+use xlmr_model::{
+    Activation, Architecture, Config, EuroBert, EuroPooling, Head, LayerType, Model, ModernBert,
+    Pooling, Result,
+};
 
 fn main() -> Result<()> {
     let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -54,6 +57,21 @@ pub fn write(out: &Path) -> Result<()> {
         ..tied.clone()
     };
     let (modern, rich) = (of_modern(modern), of_modern(rich));
+    let of_euro = |euro| Config {
+        architecture: Architecture::EuroBert(euro),
+        hidden_act: Activation::Silu,
+        initializer_range: 0.2,
+        ..untied.clone()
+    };
+    let euro = of_euro(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() });
+    let rich_euro = of_euro(EuroBert {
+        rope_theta: 900.0,
+        attention_bias: true,
+        mlp_bias: true,
+        classifier_pooling: EuroPooling::Bos,
+        ..EuroBert::default()
+    });
+    let tied_euro = Config { tie_word_embeddings: true, ..euro.clone() };
     let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
     let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
     let (token, sequence) =
@@ -80,6 +98,13 @@ pub fn write(out: &Path) -> Result<()> {
         (19, "modernbert_token_classification", &rich, token),
         (20, "modernbert_sequence_classification", &modern, sequence),
         (21, "modernbert_sequence_mean", &rich, sequence),
+        (22, "eurobert_encoder", &euro, Head::None),
+        (23, "eurobert_mlm", &euro, Head::MaskedLm),
+        (24, "eurobert_mlm_tied", &tied_euro, Head::MaskedLm),
+        (25, "eurobert_mlm_rich", &rich_euro, Head::MaskedLm),
+        (26, "eurobert_token_classification", &rich_euro, token),
+        (27, "eurobert_sequence_classification", &euro, sequence),
+        (28, "eurobert_sequence_bos", &rich_euro, sequence),
     ] {
         let model = Model::new(config, &[head], Device::Cpu, seed)?;
         for (_, parameter) in model.named_parameters() {

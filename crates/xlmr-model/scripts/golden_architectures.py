@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/hf/{bert,modernbert}_*: small random models of transformers with what they compute.
+"""Writes crates/testkit/fixtures/hf/{bert,modernbert,eurobert}_*: small random models of transformers with what they compute.
 
     .peers/bin/python crates/xlmr-model/scripts/golden_architectures.py
 
@@ -26,6 +26,10 @@ BERT = dict(SIZES, num_hidden_layers=2, intermediate_size=64, hidden_dropout_pro
 MODERN = dict(
     SIZES, num_hidden_layers=4, intermediate_size=48, pad_token_id=0, bos_token_id=2, eos_token_id=1, cls_token_id=2,
     sep_token_id=1,
+)  # fmt: skip
+EURO = dict(
+    SIZES, num_hidden_layers=3, intermediate_size=48, num_key_value_heads=2, pad_token_id=0, bos_token_id=2, eos_token_id=1,
+    mask_token_id=3,
 )  # fmt: skip
 BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True)
 ROTARY = {
@@ -62,6 +66,31 @@ CASES = {
         # As models of 2024 have it.
         {"global_attn_every_n_layers": 2, "global_rope_theta": 900.0, "local_rope_theta": 70.0},
     ),
+    "eurobert_mlm": ("EuroBertForMaskedLM", EURO, "float32", True, {}),
+    "eurobert_seqcls": ("EuroBertForSequenceClassification", dict(EURO, num_labels=3), "float32", True, {}),
+    "eurobert_seqcls_mean": (
+        "EuroBertForSequenceClassification",
+        dict(
+            EURO, num_labels=3, classifier_pooling="mean", attention_bias=True, mlp_bias=True, num_key_value_heads=None,
+            rope_parameters=ROTARY["sliding_attention"],
+        ),
+        "float32",
+        True,
+        {},
+    ),  # fmt: skip
+    "eurobert_tokcls": (
+        "EuroBertForTokenClassification",
+        dict(EURO, num_labels=5, num_key_value_heads=1, hidden_act="gelu"),
+        "bfloat16",
+        False,
+        # As the models' own code of 2025 has it.
+        {"rope_theta": 900.0, "rope_scaling": None, "clf_pooling": "late"},
+    ),
+}
+CONFIGURATIONS = {
+    "bert": transformers.BertConfig,
+    "modernbert": transformers.ModernBertConfig,
+    "eurobert": transformers.EuroBertConfig,
 }
 
 
@@ -101,21 +130,22 @@ def write(name, number):
     generator = torch.Generator().manual_seed(200 + number)
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
-    config_class = transformers.BertConfig if name.startswith("bert") else transformers.ModernBertConfig
-    model_class = getattr(transformers, kind)
+    family = name.split("_")[0]
+    config_class, model_class = CONFIGURATIONS[family], getattr(transformers, kind)
     model = model_class(config_class(**keys))
     with torch.no_grad():
         for parameter in model.parameters():
             near = 1.0 if parameter.dim() == 1 and bool((parameter == 1).all()) else 0.0
-            # What layers add is not normalised in ModernBERT: rounding grows with it.
-            spread = 0.08 if parameter.dim() == 2 and name.startswith("modern") else 0.3
+            # What layers add is not normalised in these: rounding grows with it.
+            spread = 0.08 if parameter.dim() == 2 and family != "bert" else 0.3
             parameter.copy_(near + torch.randn(parameter.shape) * spread)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     path = folder / "config.json"
     if older:
         stored = json.loads(path.read_text())
-        for key in ("layer_types", "rope_parameters"):
-            stored.pop(key)
+        for key in ("layer_types", "rope_parameters", "classifier_pooling"):
+            if family == "eurobert" or key in ("layer_types", "rope_parameters"):
+                stored.pop(key, None)
         path.write_text(json.dumps({**stored, **older}, indent=2) + "\n")
     model, report = model_class.from_pretrained(
         folder, dtype=torch.float64, attn_implementation="sdpa", output_loading_info=True

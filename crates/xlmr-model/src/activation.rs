@@ -17,11 +17,13 @@ pub enum Activation {
     GeluPytorchTanh,
     /// `max(0, x)`.
     Relu,
+    /// `x sigmoid(x)`.
+    Silu,
 }
 
 impl Activation {
     /// What a key may name, for messages.
-    pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu";
+    pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu";
 
     /// The name in `config.json`.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Activation {
             Self::GeluNew => "gelu_new",
             Self::GeluPytorchTanh => "gelu_pytorch_tanh",
             Self::Relu => "relu",
+            Self::Silu => "silu",
         }
     }
 
@@ -39,6 +42,7 @@ impl Activation {
             Self::Gelu => x.f_gelu("none")?,
             Self::GeluNew | Self::GeluPytorchTanh => x.f_gelu("tanh")?,
             Self::Relu => x.f_relu()?,
+            Self::Silu => x.f_silu()?,
         })
     }
 }

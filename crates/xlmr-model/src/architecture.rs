@@ -1,5 +1,5 @@
 //! The architectures that a model may have, and what each calls its parts.
-use crate::ModernBert;
+use crate::{EuroBert, ModernBert};
 
 /// The kind of encoder, which `model_type` of `config.json` names.
 ///
@@ -16,10 +16,12 @@ pub enum Architecture {
     /// ModernBERT (Warner et al. 2024), also mmBERT (Marone et al. 2025): `model_type`
     /// "modernbert".
     ModernBert(ModernBert),
+    /// EuroBERT (Boizard et al. 2025): `model_type` "eurobert".
+    EuroBert(EuroBert),
 }
 
 /// The values of `model_type` that are read and written.
-pub(crate) const MODEL_TYPES: [&str; 3] = ["xlm-roberta", "bert", "modernbert"];
+pub(crate) const MODEL_TYPES: [&str; 4] = ["xlm-roberta", "bert", "modernbert", "eurobert"];
 
 /// What an architecture calls the parameters that are spoken of one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +83,20 @@ const MODERN_BERT: Names = Names {
     decoder_bias: "decoder.bias",
 };
 
+const EURO_BERT: Names = Names {
+    prefix: "model.",
+    parts: &["embed_tokens.", "layers.", "norm."],
+    unused: &[],
+    words: "model.embed_tokens.weight",
+    types: None,
+    layer: "model.layers.",
+    decoder: "lm_head.weight",
+    lm_bias: "lm_head.bias",
+    decoder_bias: "lm_head.bias",
+};
+
 /// Those of every architecture.
-pub(crate) const NAMES: [Names; 3] = [XLM_ROBERTA, BERT, MODERN_BERT];
+pub(crate) const NAMES: [Names; 4] = [XLM_ROBERTA, BERT, MODERN_BERT, EURO_BERT];
 
 impl Architecture {
     /// The value of `model_type` in `config.json`.
@@ -94,11 +108,12 @@ impl Architecture {
     /// assert_eq!(Architecture::Bert.model_type(), "bert");
     /// ```
     pub fn model_type(&self) -> &'static str {
-        let [xlm_roberta, bert, modern_bert] = MODEL_TYPES;
+        let [xlm_roberta, bert, modern_bert, euro_bert] = MODEL_TYPES;
         match self {
             Self::XlmRoberta => xlm_roberta,
             Self::Bert => bert,
             Self::ModernBert(_) => modern_bert,
+            Self::EuroBert(_) => euro_bert,
         }
     }
 
@@ -108,6 +123,19 @@ impl Architecture {
             Self::XlmRoberta => "XLMRoberta",
             Self::Bert => "Bert",
             Self::ModernBert(_) => "ModernBert",
+            Self::EuroBert(_) => "EuroBert",
+        }
+    }
+
+    /// Rotary positions, of the architectures that have them.
+    pub(crate) fn rotary(&self) -> Option<Rotary> {
+        match self {
+            Self::XlmRoberta | Self::Bert => None,
+            Self::ModernBert(modern) => Some(Rotary {
+                theta: modern.global_rope_theta,
+                local: Some((modern.local_rope_theta, modern.local_attention / 2)),
+            }),
+            Self::EuroBert(euro) => Some(Rotary { theta: euro.rope_theta, local: None }),
         }
     }
 
@@ -116,8 +144,18 @@ impl Architecture {
             Self::XlmRoberta => XLM_ROBERTA,
             Self::Bert => BERT,
             Self::ModernBert(_) => MODERN_BERT,
+            Self::EuroBert(_) => EURO_BERT,
         }
     }
+}
+
+/// Angles of rotary positions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rotary {
+    /// θ of the layers that see the whole row.
+    pub(crate) theta: f64,
+    /// θ of the others, and how far they see to either side.
+    pub(crate) local: Option<(f64, i64)>,
 }
 
 impl Names {

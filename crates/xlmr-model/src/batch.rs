@@ -27,7 +27,7 @@ impl Batch {
         joined: bool,
     ) -> Result<Self> {
         let pack = match config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => train,
+            Architecture::XlmRoberta | Architecture::Bert | Architecture::EuroBert(_) => train,
             Architecture::ModernBert(_) => !joined && packs(&rows, train),
         };
         let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
@@ -44,9 +44,9 @@ impl Batch {
         config: &Config,
         kind: Kind,
     ) -> Result<Self> {
-        let Architecture::ModernBert(modern) = &config.architecture else { return Ok(self) };
+        let Some(rotary) = config.architecture.rotary() else { return Ok(self) };
         let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
-        let positions = Positions::new(tokens, joined, &self.rows, packed, config, modern, kind)?;
+        let positions = Positions::new(tokens, joined, &self.rows, packed, config, rotary, kind)?;
         Ok(Self { positions: Some(positions), ..self })
     }
 

@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::architecture::MODEL_TYPES;
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
-use crate::{Activation, Architecture, Error, Head, ModernBert, Result};
+use crate::{Activation, Architecture, Error, EuroBert, Head, ModernBert, Result};
 
 /// Sizes, rates and ids of a model; the fields carry the names of `config.json` as XLM-R and BERT
-/// have it ([`ModernBert`] says how its own map to them).
+/// have it ([`ModernBert`] and [`EuroBert`] say how their own map to them).
 ///
-/// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig` or
-/// `ModernBertConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
+/// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig`,
+/// `ModernBertConfig` or `EuroBertConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
 /// back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -38,13 +38,13 @@ pub struct Config {
     /// Dropout in the classification heads; `hidden_dropout_prob` where absent.
     pub classifier_dropout: Option<f64>,
     /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; of
-    /// ModernBERT, which has none, the longest input.
+    /// ModernBERT and EuroBERT, which have none, the longest input.
     pub max_position_embeddings: i64,
     /// Rows of the token type embeddings; 1 where there are none.
     pub type_vocab_size: i64,
     /// Standard deviation of new weights.
     pub initializer_range: f64,
-    /// ε of every LayerNorm.
+    /// ε of every norm.
     pub layer_norm_eps: f64,
     /// Id of the token that fills short rows; XLM-R's position ids start at the next number.
     pub pad_token_id: i64,
@@ -143,6 +143,23 @@ impl Config {
         }
     }
 
+    /// EuroBERT 210m (Boizard et al. 2025): 12 layers of 768, 128,256 pieces.
+    pub fn eurobert_210m() -> Self {
+        Self {
+            architecture: Architecture::EuroBert(EuroBert::default()),
+            vocab_size: 128_256,
+            hidden_act: Activation::Silu,
+            hidden_dropout_prob: 0.0,
+            attention_probs_dropout_prob: 0.0,
+            max_position_embeddings: 8192,
+            pad_token_id: 128_001,
+            bos_token_id: Some(128_000),
+            eos_token_id: Some(128_001),
+            tie_word_embeddings: false,
+            ..Self::base()
+        }
+    }
+
     /// A model for small machines: 3 layers of 128, 4 heads, feed-forward 256, else as
     /// [`Config::base`].
     pub fn tiny(vocab_size: i64) -> Self {
@@ -197,14 +214,19 @@ impl Config {
                 eos_token_id: Some(50_282),
                 ..Self::mmbert_base()
             },
+            Some("eurobert") => Self::eurobert_210m(),
             other => {
                 let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
                 return Err(fields.refuse("model_type", &known(), got));
             }
         };
         config.keys(&mut fields);
-        if let Architecture::ModernBert(modern) = &mut config.architecture {
-            *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
+        match &mut config.architecture {
+            Architecture::XlmRoberta | Architecture::Bert => {}
+            Architecture::ModernBert(modern) => {
+                *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
+            }
+            Architecture::EuroBert(euro) => *euro = EuroBert::read(&mut fields)?,
         }
         let names: Option<Vec<String>> =
             fields.take("architectures", "a list of class names", None)?;
@@ -218,6 +240,7 @@ impl Config {
     /// The keys that stand for one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let modern = matches!(self.architecture, Architecture::ModernBert(_));
+        let euro = matches!(self.architecture, Architecture::EuroBert(_));
         let name = |usual, of_modern| if modern { of_modern } else { usual };
         keys.key("vocab_size", COUNT, &mut self.vocab_size);
         keys.key("hidden_size", COUNT, &mut self.hidden_size);
@@ -226,20 +249,25 @@ impl Config {
         keys.key("intermediate_size", COUNT, &mut self.intermediate_size);
         let activation = name("hidden_act", "hidden_activation");
         keys.key(activation, Activation::NAMES, &mut self.hidden_act);
-        let dropout = name("hidden_dropout_prob", "mlp_dropout");
-        keys.key(dropout, RATE, &mut self.hidden_dropout_prob);
-        let dropout = name("attention_probs_dropout_prob", "attention_dropout");
+        if !euro {
+            let dropout = name("hidden_dropout_prob", "mlp_dropout");
+            keys.key(dropout, RATE, &mut self.hidden_dropout_prob);
+        }
+        let of_attention = if euro { "attention_dropout" } else { "attention_probs_dropout_prob" };
+        let dropout = name(of_attention, "attention_dropout");
         keys.key(dropout, RATE, &mut self.attention_probs_dropout_prob);
         match &mut self.classifier_dropout {
+            _ if euro => {}
             Some(dropout) if modern => keys.key("classifier_dropout", RATE, dropout),
             dropout => keys.key("classifier_dropout", "a number or null", dropout),
         }
         keys.key("max_position_embeddings", COUNT, &mut self.max_position_embeddings);
-        if !modern {
+        if !modern && !euro {
             keys.key("type_vocab_size", COUNT, &mut self.type_vocab_size);
         }
         keys.key("initializer_range", RATE, &mut self.initializer_range);
-        keys.key(name("layer_norm_eps", "norm_eps"), RATE, &mut self.layer_norm_eps);
+        let eps = name(if euro { "rms_norm_eps" } else { "layer_norm_eps" }, "norm_eps");
+        keys.key(eps, RATE, &mut self.layer_norm_eps);
         keys.key("pad_token_id", COUNT, &mut self.pad_token_id);
         keys.key("bos_token_id", "an integer or null", &mut self.bos_token_id);
         keys.key("eos_token_id", "an integer or null", &mut self.eos_token_id);
@@ -310,11 +338,19 @@ impl Config {
             let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
             return refuse("max_position_embeddings", &expected, &self.max_position_embeddings);
         }
-        if let Architecture::ModernBert(modern) = &self.architecture {
+        if self.architecture.rotary().is_some() {
             let depth = self.hidden_size / self.num_attention_heads;
-            modern.check(file, self.num_hidden_layers, depth)?;
+            match &self.architecture {
+                Architecture::ModernBert(modern) => {
+                    modern.check(file, self.num_hidden_layers, depth)?;
+                }
+                Architecture::EuroBert(euro) => {
+                    euro.check(file, self.num_attention_heads, depth)?;
+                }
+                Architecture::XlmRoberta | Architecture::Bert => {}
+            }
             if self.type_vocab_size != 1 {
-                let expected = "1; ModernBERT has no segments";
+                let expected = "1; this architecture has no segments";
                 return refuse("type_vocab_size", expected, &self.type_vocab_size);
             }
             if let Some(value) =
@@ -341,7 +377,7 @@ impl Config {
             }
         }
         // ModernBERT's files may say so too (mmBERT's: "sans_pos"), where nothing reads it.
-        let embeds = !matches!(self.architecture, Architecture::ModernBert(_));
+        let embeds = self.architecture.rotary().is_none();
         if let Some(value) = self.extra.get("position_embedding_type")
             && embeds
             && value != "absolute"
@@ -360,7 +396,7 @@ impl Config {
     pub fn max_length(&self) -> i64 {
         match self.architecture {
             Architecture::XlmRoberta => self.max_position_embeddings - self.pad_token_id - 1,
-            Architecture::Bert | Architecture::ModernBert(_) => self.max_position_embeddings,
+            _ => self.max_position_embeddings,
         }
     }
 
@@ -423,6 +459,14 @@ impl Config {
         all.insert("model_type".into(), json!(self.architecture.model_type()));
         all.insert("architectures".into(), json!(self.architectures));
         let mut config = self.clone();
+        if let Architecture::EuroBert(euro) = &mut config.architecture {
+            euro.write(&mut all);
+            // transformers' own is that of the published models, whatever the vocabulary; nothing
+            // reads it.
+            if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
+                all.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
+            }
+        }
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);
             modern.write(&mut all);

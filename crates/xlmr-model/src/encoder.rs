@@ -7,6 +7,7 @@ use torch_ext::Attention;
 
 use crate::batch::Batch;
 use crate::dropout::DropoutSeeds;
+use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
 use crate::layers::{LayerNorm, Linear, Lookup, Parameter, cast_all};
 use crate::modernbert::ModernLayer;
@@ -20,7 +21,8 @@ pub(crate) struct Embeddings {
     pub(crate) words: Tensor,
     positions: Option<Tensor>,
     types: Option<Tensor>,
-    norm: LayerNorm,
+    /// Absent of EuroBERT.
+    norm: Option<LayerNorm>,
     pad: i64,
     /// The position that learns nothing; below 0: none.
     unused_position: i64,
@@ -42,13 +44,14 @@ impl Embeddings {
                 let name = |part: &str| format!("{}embeddings.{part}", names.prefix);
                 let norm = LayerNorm::new(get, &name("LayerNorm"), width, eps)?;
                 let positions = get(&name("position_embeddings.weight"))?;
-                (norm, config.hidden_dropout_prob, Some(positions))
+                (Some(norm), config.hidden_dropout_prob, Some(positions))
             }
             Architecture::ModernBert(modern) => {
                 let (name, bias) = ("model.embeddings.norm", modern.norm_bias);
                 let norm = LayerNorm::with_bias(get, name, width, eps, bias)?;
-                (norm, modern.embedding_dropout, None)
+                (Some(norm), modern.embedding_dropout, None)
             }
+            Architecture::EuroBert(_) => (None, 0.0, None),
         };
         let leaves_out = config.architecture == Architecture::XlmRoberta;
         Ok(Self {
@@ -91,7 +94,8 @@ impl Embeddings {
             let unused = self.unused_position;
             sum = sum.f_add(&Tensor::f_embedding(table, &ids, unused, false, false)?)?;
         }
-        batch.seeds.dropout(self.norm.apply(&sum)?, self.dropout)
+        let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
+        batch.seeds.dropout(sum, self.dropout)
     }
 }
 
@@ -100,6 +104,7 @@ impl Embeddings {
 pub(crate) enum Layer {
     PostNorm(PostNormLayer),
     Modern(ModernLayer),
+    Euro(EuroLayer),
 }
 
 impl Layer {
@@ -111,6 +116,7 @@ impl Layer {
             Architecture::ModernBert(modern) => {
                 Self::Modern(ModernLayer::new(get, config, modern, index)?)
             }
+            Architecture::EuroBert(euro) => Self::Euro(EuroLayer::new(get, config, euro, index)?),
         })
     }
 
@@ -120,6 +126,7 @@ impl Layer {
         let parameters = layers.iter_mut().flat_map(|layer| match layer {
             Self::PostNorm(layer) => layer.parameters(norms),
             Self::Modern(layer) => layer.parameters(norms),
+            Self::Euro(layer) => layer.parameters(norms),
         });
         cast_all(parameters.collect(), kind)?;
         Ok(layers)
@@ -130,6 +137,7 @@ impl Layer {
         match self {
             Self::PostNorm(layer) => layer.step(hidden, batch),
             Self::Modern(layer) => layer.step(hidden, batch),
+            Self::Euro(layer) => layer.step(hidden, batch),
         }
     }
 

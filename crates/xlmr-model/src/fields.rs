@@ -106,6 +106,32 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// θ of rotary positions: what the object `rotary` under `key` says, else `usual`. No scaling is
+/// known.
+pub(crate) fn theta(fields: &Fields, key: &str, rotary: Option<&Value>, usual: f64) -> Result<f64> {
+    let rotary = match rotary {
+        None | Some(Value::Null) => return Ok(usual),
+        Some(Value::Object(rotary)) => rotary,
+        Some(other) => return Err(fields.refuse(key, "an object", other.to_string())),
+    };
+    let refuse = |part: &str, expected: &str, got: &Value| {
+        fields.refuse(&format!("{key}.{part}"), expected, got.to_string())
+    };
+    let mut theta = usual;
+    for (part, value) in rotary {
+        match (part.as_str(), value) {
+            (_, Value::Null) => {}
+            ("rope_type" | "type", Value::String(name)) if name == "default" => {}
+            ("rope_theta", value) => {
+                theta = value.as_f64().ok_or_else(|| refuse(part, "a number", value))?;
+            }
+            ("rope_type" | "type", other) => return Err(refuse(part, "\"default\"", other)),
+            (_, other) => return Err(refuse(part, "nothing but rope_type and rope_theta", other)),
+        }
+    }
+    Ok(theta)
+}
+
 /// A value for a message, cut to 60 characters.
 pub(crate) fn brief(value: &Value) -> String {
     let text = value.to_string();

@@ -4,7 +4,7 @@ use crate::Architecture;
 /// What sits on top of the encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Head {
-    /// Nothing: the encoder alone (`XLMRobertaModel`, `BertModel`, `ModernBertModel`).
+    /// Nothing: the encoder alone (`XLMRobertaModel`, `BertModel`, …).
     #[default]
     None,
     /// Masked language model (`…ForMaskedLM`).

@@ -3,7 +3,7 @@ use tch::{Kind, Tensor};
 
 use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::{Activation, Architecture, Config, ModernBert, Pooling, Result};
+use crate::{Activation, Architecture, Config, EuroBert, EuroPooling, ModernBert, Pooling, Result};
 
 /// A dense layer, an activation and a LayerNorm: before the decoder of every masked-LM head, and in
 /// every head of ModernBERT.
@@ -15,7 +15,8 @@ struct PredictionHead {
 }
 
 impl PredictionHead {
-    fn of_lm(get: Lookup, config: &Config) -> Result<Self> {
+    /// `None` of EuroBERT, whose decoder reads the states.
+    fn of_lm(get: Lookup, config: &Config) -> Result<Option<Self>> {
         let (dense, norm, activation) = match &config.architecture {
             Architecture::XlmRoberta => ("lm_head.dense", "lm_head.layer_norm", Activation::Gelu),
             Architecture::Bert => (
@@ -24,12 +25,22 @@ impl PredictionHead {
                 config.hidden_act,
             ),
             Architecture::ModernBert(modern) => {
-                return Self::modern(get, config, modern, "lm_head");
+                return Ok(Some(Self::modern(get, config, modern, "lm_head")?));
             }
+            Architecture::EuroBert(_) => return Ok(None),
         };
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let norm = LayerNorm::new(get, norm, width, eps)?;
-        Ok(Self { dense: Linear::new(get, dense)?, activation, norm })
+        Ok(Some(Self { dense: Linear::new(get, dense)?, activation, norm }))
+    }
+
+    fn of_euro_spans(get: Lookup, config: &Config) -> Result<Self> {
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        Ok(Self {
+            dense: Linear::with_bias(get, "qa_head.dense", false)?,
+            activation: Activation::Gelu,
+            norm: LayerNorm::root_mean_square(get, "qa_head.norm", width, eps)?,
+        })
     }
 
     fn modern(get: Lookup, config: &Config, modern: &ModernBert, name: &str) -> Result<Self> {
@@ -47,10 +58,10 @@ impl PredictionHead {
     }
 }
 
-/// A prediction head, then the decoder `[V, H]` with its bias `[V]`.
+/// A prediction head, but of EuroBERT, then the decoder `[V, H]` with its bias `[V]`.
 #[derive(Debug)]
 pub(crate) struct LmHead {
-    head: PredictionHead,
+    head: Option<PredictionHead>,
     pub(crate) decoder: Tensor,
     /// Zeros that learn nothing where the configuration wants none.
     pub(crate) bias: Tensor,
@@ -61,7 +72,8 @@ impl LmHead {
         let names = config.architecture.names();
         let decoder = get(if config.tie_word_embeddings { names.words } else { names.decoder })?;
         let bias = match &config.architecture {
-            Architecture::ModernBert(ModernBert { decoder_bias: false, .. }) => {
+            Architecture::ModernBert(ModernBert { decoder_bias: false, .. })
+            | Architecture::EuroBert(EuroBert { mlp_bias: false, .. }) => {
                 let options = (decoder.f_kind()?, decoder.device());
                 Tensor::f_zeros(config.vocab_size, options)?
             }
@@ -71,7 +83,7 @@ impl LmHead {
     }
 
     pub(crate) fn transform(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.head.apply(hidden)
+        self.head.as_ref().map_or(Ok(hidden.shallow_clone()), |head| head.apply(hidden))
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
@@ -82,7 +94,7 @@ impl LmHead {
 /// Start and end of a span for each token.
 #[derive(Debug)]
 pub(crate) struct SpanHead {
-    /// Of ModernBERT alone, with dropout after it.
+    /// Of ModernBERT and EuroBERT, with dropout after it.
     head: Option<(PredictionHead, f64)>,
     output: Linear,
 }
@@ -100,6 +112,10 @@ impl SpanHead {
                     output: Linear::new(get, "qa_head.classifier")?,
                 }
             }
+            Architecture::EuroBert(_) => Self {
+                head: Some((PredictionHead::of_euro_spans(get, config)?, head_dropout(config))),
+                output: Linear::new(get, "qa_head.classifier")?,
+            },
         })
     }
 
@@ -124,7 +140,7 @@ impl TokenHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let (head, classifier) = match &config.architecture {
             Architecture::XlmRoberta => (None, "classifier"),
-            Architecture::Bert => (None, "token_head.classifier"),
+            Architecture::Bert | Architecture::EuroBert(_) => (None, "token_head.classifier"),
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "token_head")?;
                 (Some(head), "token_head.classifier")
@@ -161,6 +177,8 @@ enum SequenceInner {
     Pooler(Linear),
     /// A prediction head of the first token's state, or of the mean.
     Modern(PredictionHead, Pooling),
+    /// A dense layer and its activation, of one state or, late, of each token's.
+    Euro(Linear, EuroPooling),
 }
 
 impl SequenceHead {
@@ -179,6 +197,11 @@ impl SequenceHead {
                 let inner = SequenceInner::Modern(head, modern.classifier_pooling);
                 (inner, "sequence_head.classifier")
             }
+            Architecture::EuroBert(euro) => {
+                let dense = Linear::new(get, "sequence_head.dense")?;
+                let inner = SequenceInner::Euro(dense, euro.classifier_pooling);
+                (inner, "sequence_head.classifier")
+            }
         };
         Ok(Self { inner, output: Linear::new(get, output)?, dropout: head_dropout(config) })
     }
@@ -191,7 +214,13 @@ impl SequenceHead {
         train: bool,
     ) -> Result<Tensor> {
         let row = match &self.inner {
-            SequenceInner::Modern(_, Pooling::Mean) => mean(hidden, mask)?,
+            SequenceInner::Modern(_, Pooling::Mean) | SequenceInner::Euro(_, EuroPooling::Mean) => {
+                mean(hidden, mask)?
+            }
+            // The mean of logits is the logits of the mean.
+            SequenceInner::Euro(dense, EuroPooling::Late) => {
+                mean(&Activation::Gelu.apply(&dense.apply(hidden)?)?, mask)?
+            }
             _ => hidden.f_select(1, 0)?,
         };
         let seeds = DropoutSeeds::for_states(&row, train)?;
@@ -201,6 +230,8 @@ impl SequenceHead {
             }
             SequenceInner::Pooler(dense) => dense.apply(&row)?.f_tanh()?,
             SequenceInner::Modern(head, _) => head.apply(&row)?,
+            SequenceInner::Euro(_, EuroPooling::Late) => row,
+            SequenceInner::Euro(dense, _) => Activation::Gelu.apply(&dense.apply(&row)?)?,
         };
         self.output.apply(&seeds.dropout(inner, self.dropout)?)
     }

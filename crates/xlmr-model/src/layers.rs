@@ -97,13 +97,16 @@ impl Linear {
     }
 }
 
-/// LayerNorm over the last dimension.
+/// LayerNorm over the last dimension, or a norm by the root of the mean square (Zhang and Sennrich
+/// 2019).
 #[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
     weight: Parameter,
     bias: Option<Parameter>,
     width: [i64; 1],
     eps: f64,
+    /// Whether the mean is taken off first.
+    centred: bool,
 }
 
 impl LayerNorm {
@@ -119,7 +122,11 @@ impl LayerNorm {
         bias: bool,
     ) -> Result<Self> {
         let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
-        Ok(Self { weight, bias, width: [width], eps })
+        Ok(Self { weight, bias, width: [width], eps, centred: true })
+    }
+
+    pub(crate) fn root_mean_square(get: Lookup, name: &str, width: i64, eps: f64) -> Result<Self> {
+        Ok(Self { centred: false, ..Self::with_bias(get, name, width, eps, false)? })
     }
 
     pub(crate) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
@@ -127,7 +134,14 @@ impl LayerNorm {
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_layer_norm(self.width, Some(&*self.weight), self.bias.as_deref(), self.eps, true)?)
+        self.apply_with(x, &self.weight, self.bias.as_deref())
+    }
+
+    fn apply_with(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        Ok(match self.centred {
+            true => x.f_layer_norm(self.width, Some(weight), bias, self.eps, true)?,
+            false => x.f_rms_norm(self.width, Some(weight), self.eps)?,
+        })
     }
 
     /// Of what layers hand on: bfloat16 stays so, with sums in float32.
@@ -138,8 +152,7 @@ impl LayerNorm {
         }
         let weight = self.weight.f_to_kind(kind)?;
         let bias = self.bias.as_ref().map(|bias| bias.f_to_kind(kind)).transpose()?;
-        let norm = || x.f_layer_norm(self.width, Some(&weight), bias.as_ref(), self.eps, true);
-        Ok(torch_ext::without_autocast(norm)??)
+        torch_ext::without_autocast(|| self.apply_with(x, &weight, bias.as_ref()))?
     }
 
     /// Of `x`, after dropout, plus `residual`: `[N, H]` each, while training.

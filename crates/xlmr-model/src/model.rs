@@ -31,7 +31,7 @@ pub struct Model {
     precision: Precision,
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    /// After the last layer, of ModernBERT alone.
+    /// After the last layer, where residuals are not normalised.
     final_norm: Option<LayerNorm>,
     lm: Option<LmHead>,
     span: Option<SpanHead>,
@@ -100,6 +100,10 @@ impl Model {
                     let (width, eps) = (config.hidden_size, config.layer_norm_eps);
                     let (name, bias) = ("model.final_norm", modern.norm_bias);
                     Some(LayerNorm::with_bias(&get, name, width, eps, bias)?)
+                }
+                Architecture::EuroBert(_) => {
+                    let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+                    Some(LayerNorm::root_mean_square(&get, "model.norm", width, eps)?)
                 }
             },
             lm: None,
@@ -177,8 +181,8 @@ impl Model {
         Ok(States { hidden, outside, batch: Rc::new(batch), train })
     }
 
-    /// States after the layers of a range, counted from 0: an empty range gives `states` back.
-    /// ModernBERT's last norm belongs to its last layer.
+    /// States after the layers of a range, counted from 0: an empty range gives `states` back. The
+    /// last norm of ModernBERT and EuroBERT belongs to the last layer.
     ///
     /// # Errors
     /// [`Error::Input`] if the range ends beyond the last layer; [`Error::Torch`].

@@ -1,12 +1,10 @@
 //! Layers of ModernBERT (Warner et al. 2024; the layout of transformers'
 //! `ModernBertModel`).
 use tch::Tensor;
-use torch_ext::Attention;
 
 use crate::batch::Batch;
-use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
-use crate::packing::Packing;
+use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
 /// Self-attention and gated feed-forward layer, each on normalised states and added to them.
@@ -20,9 +18,7 @@ pub(crate) struct ModernLayer {
     mlp_in: Linear,
     mlp_out: Linear,
     activation: Activation,
-    heads: i64,
-    reach: Option<i64>,
-    attention_dropout: f64,
+    attention: RotaryAttention,
     mlp_dropout: f64,
 }
 
@@ -48,9 +44,11 @@ impl ModernLayer {
             mlp_in: linear("mlp.Wi", mlp)?,
             mlp_out: linear("mlp.Wo", mlp)?,
             activation: config.hidden_act,
-            heads: config.num_attention_heads,
-            reach: modern.reach(usize::try_from(index).unwrap_or(usize::MAX)),
-            attention_dropout: config.attention_probs_dropout_prob,
+            attention: RotaryAttention {
+                heads: config.num_attention_heads,
+                reach: modern.reach(usize::try_from(index).unwrap_or(usize::MAX)),
+                dropout: config.attention_probs_dropout_prob,
+            },
             mlp_dropout: config.hidden_dropout_prob,
         })
     }
@@ -78,9 +76,9 @@ impl ModernLayer {
             Some(norm) => norm.apply_to_states(hidden)?,
             None => hidden.shallow_clone(),
         };
-        let attended = self.attend(&self.query_key_value.apply(&normed)?, batch)?;
+        let attended = self.attention.apply(&self.query_key_value.apply(&normed)?, batch)?;
         let attended =
-            seeds.dropout(self.attention_out.apply(&attended)?, self.attention_dropout)?;
+            seeds.dropout(self.attention_out.apply(&attended)?, self.attention.dropout)?;
         let hidden = attended.f_add(hidden)?;
         let wide = self.mlp_in.apply(&self.mlp_norm.apply_to_states(&hidden)?)?;
         let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
@@ -95,36 +93,5 @@ impl ModernLayer {
         let half = wide.size().last().copied().unwrap_or(0) / 2;
         let (input, gate) = (wide.f_narrow(-1, 0, half)?, wide.f_narrow(-1, half, half)?);
         Ok(self.activation.apply(&input)?.f_mul(&gate)?)
-    }
-
-    /// `[.., 3 H]` to `[.., H]`.
-    fn attend(&self, query_key_value: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let positions = batch.positions()?;
-        let rotation = if self.reach.is_some() { &positions.local } else { &positions.global };
-        let [query, key, value] = rotation.apply(query_key_value, self.heads)?;
-        let rows = &batch.rows;
-        if let Some(packing) = &batch.packing {
-            return self.attend_packed([&query, &key, &value], packing, &batch.seeds);
-        }
-        let by_head = |x: &Tensor| -> Result<Tensor> {
-            Ok(x.f_view([rows.batch, rows.length, self.heads, -1])?.f_transpose(1, 2)?)
-        };
-        let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
-        let mask =
-            if self.reach.is_some() { positions.window.as_ref() } else { rows.mask.as_ref() };
-        let dropout = self.attention_dropout;
-        let attended = batch.seeds.attention(&query, &key, &value, mask, dropout)?;
-        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
-    }
-
-    fn attend_packed(
-        &self,
-        [query, key, value]: [&Tensor; 3],
-        packing: &Packing,
-        seeds: &DropoutSeeds,
-    ) -> Result<Tensor> {
-        let dropout = if seeds.train { self.attention_dropout } else { 0.0 };
-        let attention = Attention { heads: self.heads, reach: self.reach, dropout };
-        packing.attend(query, key, value, &seeds.places, &attention)
     }
 }

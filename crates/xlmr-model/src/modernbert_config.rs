@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::fields::{COUNT, FLAG, Fields, Keys, RATE};
+use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, theta};
 use crate::{Activation, Error, Result};
 
 /// Layers, positions and heads of ModernBERT (Warner et al. 2024, section 2), beside what
@@ -145,8 +145,12 @@ impl ModernBert {
         // Half a window, which in transformers sets the whole one.
         let half: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
         read.local_attention = half.map_or(read.local_attention, |half| half.saturating_mul(2));
-        read.global_rope_theta = theta(fields, &rotary, LayerType::Global, global)?;
-        read.local_rope_theta = theta(fields, &rotary, LayerType::Local, local)?;
+        let theta = |kind: LayerType, usual| {
+            let key = format!("rope_parameters.{}", kind.name());
+            theta(fields, &key, rotary.get(kind.name()), usual)
+        };
+        read.global_rope_theta = theta(LayerType::Global, global)?;
+        read.local_rope_theta = theta(LayerType::Local, local)?;
         let cutoff: Option<f64> = fields.take("initializer_cutoff_factor", RATE, Some(2.0))?;
         read.initializer_cutoff_factor = cutoff.unwrap_or(3.0);
         Ok(read)
@@ -222,33 +226,4 @@ impl ModernBert {
         }
         all.insert("initializer_cutoff_factor".into(), json!(self.initializer_cutoff_factor));
     }
-}
-
-/// θ of a layer type: `rope_parameters` where it says one, else `usual`. No scaling is known.
-fn theta(fields: &Fields, rotary: &Map<String, Value>, kind: LayerType, usual: f64) -> Result<f64> {
-    let refuse = |part: &str, expected: &str, got: &Value| -> Error {
-        let key = format!("rope_parameters.{}.{part}", kind.name());
-        fields.refuse(&key, expected, got.to_string())
-    };
-    let rotary = match rotary.get(kind.name()) {
-        None | Some(Value::Null) => return Ok(usual),
-        Some(Value::Object(rotary)) => rotary,
-        Some(other) => {
-            let key = format!("rope_parameters.{}", kind.name());
-            return Err(fields.refuse(&key, "an object", other.to_string()));
-        }
-    };
-    let mut theta = usual;
-    for (key, value) in rotary {
-        match (key.as_str(), value) {
-            (_, Value::Null) => {}
-            ("rope_type" | "type", Value::String(name)) if name == "default" => {}
-            ("rope_theta", value) => {
-                theta = value.as_f64().ok_or_else(|| refuse(key, "a number", value))?;
-            }
-            ("rope_type" | "type", other) => return Err(refuse(key, "\"default\"", other)),
-            (_, other) => return Err(refuse(key, "nothing but rope_type and rope_theta", other)),
-        }
-    }
-    Ok(theta)
 }

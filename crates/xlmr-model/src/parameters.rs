@@ -5,7 +5,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::Names;
-use crate::{Architecture, Config, Head, ModernBert, Result};
+use crate::{Architecture, Config, EuroBert, Head, ModernBert, Result};
 
 /// How a parameter starts where no checkpoint holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,6 +93,7 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
         Architecture::XlmRoberta => post_norm_specs(config, names, true),
         Architecture::Bert => post_norm_specs(config, names, false),
         Architecture::ModernBert(modern) => modern_specs(config, modern, names),
+        Architecture::EuroBert(euro) => euro_specs(config, euro, names),
     }
 }
 
@@ -149,12 +150,36 @@ fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec>
     specs.all
 }
 
+fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
+    let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+    let heads = config.num_attention_heads.max(1);
+    let shared = hidden / heads * euro.key_value_heads(heads);
+    let mut specs = Specs::default();
+    specs.add(names.words, &[config.vocab_size, hidden], Init::NormalButRow(config.pad_token_id));
+    for index in 0..config.num_hidden_layers {
+        let layer = names.layer(index);
+        specs.norm(&format!("{layer}.input_layernorm"), hidden, false);
+        for (part, outputs) in [("q", hidden), ("k", shared), ("v", shared), ("o", hidden)] {
+            let name = format!("{layer}.self_attn.{part}_proj");
+            specs.dense(&name, [outputs, hidden], Init::Normal, euro.attention_bias);
+        }
+        specs.norm(&format!("{layer}.post_attention_layernorm"), hidden, false);
+        let wide = [intermediate, hidden];
+        for (part, shape) in [("gate", wide), ("up", wide), ("down", [hidden, intermediate])] {
+            specs.dense(&format!("{layer}.mlp.{part}_proj"), shape, Init::Normal, euro.mlp_bias);
+        }
+    }
+    specs.norm("model.norm", hidden, false);
+    specs.all
+}
+
 /// The parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     match &config.architecture {
         Architecture::XlmRoberta => xlm_roberta_head(config, head),
         Architecture::Bert => bert_head(config, head),
         Architecture::ModernBert(modern) => modern_head(config, modern, head),
+        Architecture::EuroBert(euro) => euro_head(config, euro, head),
     }
 }
 
@@ -226,6 +251,34 @@ fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
             let init = Init::Truncated { std, cutoff: modern.initializer_cutoff_factor };
             last.dense(&format!("{here}classifier"), [labels, hidden], init, true);
             specs.all.extend(last.all);
+        }
+    }
+    specs.all
+}
+
+/// As transformers has them; that for spans, which it has not, in the form of ModernBERT's.
+fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
+    let hidden = config.hidden_size;
+    let mut specs = Specs::default();
+    match head {
+        Head::None => {}
+        Head::MaskedLm => decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
+        Head::Span => {
+            let mut inner = Specs::renamed("qa_head.", "head.");
+            inner.dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
+            inner.norm("qa_head.norm", hidden, false);
+            specs = Specs::renamed("qa_head.", "");
+            specs.linear("qa_head.classifier", 2, hidden);
+            specs.all.extend(inner.all);
+        }
+        Head::TokenClassification { labels } => {
+            specs = Specs::renamed("token_head.", "");
+            specs.linear("token_head.classifier", labels, hidden);
+        }
+        Head::SequenceClassification { labels } => {
+            specs = Specs::renamed("sequence_head.", "");
+            specs.linear("sequence_head.dense", hidden, hidden);
+            specs.linear("sequence_head.classifier", labels, hidden);
         }
     }
     specs.all

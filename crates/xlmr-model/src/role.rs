@@ -2,7 +2,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::architecture::NAMES;
+use crate::architecture::{NAMES, Names};
 use crate::{Error, Result};
 
 /// What some parameters do, for learning rates and frozen parts that do not depend on the
@@ -78,13 +78,17 @@ impl FromStr for Role {
 impl Role {
     /// Whether a parameter of any architecture has this role.
     pub fn holds(&self, name: &str) -> bool {
-        let encoder = NAMES.iter().find(|names| name.starts_with(names.prefix));
+        let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
+        let begins = |names: &&Names, part: &str| {
+            name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with(part))
+        };
+        // ModernBERT's and EuroBERT's begin alike.
+        let encoder =
+            architectures.find(|names| names.parts.iter().any(|part| begins(names, part)));
         let Some(names) = encoder else { return *self == Self::Head };
         match self {
             Self::WordEmbeddings => name == names.words,
-            Self::Embeddings => {
-                name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with("embeddings."))
-            }
+            Self::Embeddings => names.parts.first().is_some_and(|part| begins(&names, part)),
             Self::Layers(layers) => name
                 .strip_prefix(names.layer)
                 .and_then(|rest| rest.split('.').next()?.parse().ok())
@@ -103,7 +107,12 @@ mod tests {
 
     #[test]
     fn every_parameter_of_every_architecture_has_its_roles() {
-        for config in [Config::base(), Config::bert_base_multilingual(), Config::mmbert_base()] {
+        for config in [
+            Config::base(),
+            Config::bert_base_multilingual(),
+            Config::mmbert_base(),
+            Config::eurobert_210m(),
+        ] {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =
                 encoder_specs(&config).into_iter().map(|spec| spec.name).collect();

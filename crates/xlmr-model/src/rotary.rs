@@ -1,17 +1,21 @@
 //! Rotary positions (Su et al. 2021), and the windows of local layers.
 use tch::{Kind, Tensor};
+use torch_ext::Attention;
 
+use crate::architecture::Rotary;
+use crate::batch::Batch;
 use crate::packing::Rows;
-use crate::{Config, ModernBert, Result};
+use crate::{Config, Result};
 
 /// Where the tokens of a batch stand, for attention.
 pub(crate) struct Positions {
     /// Of each token, laid out as the batch is: `[N]` i64.
     pub(crate) of_tokens: Tensor,
     pub(crate) global: Rotation,
-    pub(crate) local: Rotation,
+    /// Absent where no layer is local.
+    pub(crate) local: Option<Rotation>,
     /// `[B or 1, 1, L, L]` bool, true where a token of a local layer sees another; absent where the
-    /// batch is packed.
+    /// batch is packed, or no layer is local.
     pub(crate) window: Option<Tensor>,
 }
 
@@ -41,6 +45,39 @@ impl Rotation {
     }
 }
 
+/// Self-attention with rotary positions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RotaryAttention {
+    pub(crate) heads: i64,
+    /// How far a token sees to either side; absent: to the ends of its row.
+    pub(crate) reach: Option<i64>,
+    pub(crate) dropout: f64,
+}
+
+impl RotaryAttention {
+    /// `[.., 3 H]`, queries, keys and values, to `[.., H]`, packed or padded as `batch` says.
+    pub(crate) fn apply(&self, query_key_value: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let Self { heads, reach, dropout } = *self;
+        let positions = batch.positions()?;
+        let local = positions.local.as_ref().filter(|_| reach.is_some());
+        let [query, key, value] =
+            local.unwrap_or(&positions.global).apply(query_key_value, heads)?;
+        let (rows, seeds) = (&batch.rows, &batch.seeds);
+        if let Some(packing) = &batch.packing {
+            let dropout = if seeds.train { dropout } else { 0.0 };
+            let attention = Attention { heads, reach, dropout };
+            return packing.attend(&query, &key, &value, &seeds.places, &attention);
+        }
+        let by_head = |x: &Tensor| -> Result<Tensor> {
+            Ok(x.f_view([rows.batch, rows.length, heads, -1])?.f_transpose(1, 2)?)
+        };
+        let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
+        let mask = if reach.is_some() { positions.window.as_ref() } else { rows.mask.as_ref() };
+        let attended = seeds.attention(&query, &key, &value, mask, dropout)?;
+        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
+    }
+}
+
 impl Positions {
     /// Tokens that stand where `of_tokens` says, `[N]` i64 laid out as the batch is. In a local
     /// layer they see what is near: `by_position` in these positions, else in their row.
@@ -50,17 +87,18 @@ impl Positions {
         rows: &Rows,
         packed: bool,
         config: &Config,
-        modern: &ModernBert,
+        rotary: Rotary,
         kind: Kind,
     ) -> Result<Self> {
         let depth = config.hidden_size / config.num_attention_heads.max(1);
         let kind = if kind == Kind::Double { kind } else { Kind::Float };
         let rotation = |theta| Rotation::new(&of_tokens, theta, depth, kind);
-        let (global, local) =
-            (rotation(modern.global_rope_theta)?, rotation(modern.local_rope_theta)?);
-        let window = match packed {
-            true => None,
-            false => {
+        let global = rotation(rotary.theta)?;
+        let local = rotary.local.map(|(theta, _)| rotation(theta)).transpose()?;
+        let window = match rotary.local {
+            None => None,
+            Some(_) if packed => None,
+            Some((_, reach)) => {
                 let places = match by_position {
                     true => of_tokens.f_view([rows.batch, rows.length])?,
                     false => {
@@ -68,7 +106,7 @@ impl Positions {
                         Tensor::f_arange(rows.length, options)?.f_unsqueeze(0)?
                     }
                 };
-                Some(window(&places, modern.local_attention / 2, rows)?)
+                Some(window(&places, reach, rows)?)
             }
         };
         Ok(Self { of_tokens, global, local, window })

@@ -1,18 +1,18 @@
-//! BERT and ModernBERT against transformers (see crates/testkit/fixtures/README.md), and what they
+//! BERT, ModernBERT and EuroBERT against transformers (see crates/testkit/fixtures/README.md), and what they
 //! promise beside it.
 
 use crate::common::{alone, batch, case, read};
 use tch::{Device, Kind, Reduction, Tensor};
 use testkit::{Golden, assert_close, max_abs_error};
 use xlmr_model::{
-    Architecture, Config, FusionConfig, Head, Inputs, LayerType, LoadOptions, Model, ModernBert,
-    Pooling, Segments, fused,
+    Architecture, Config, EuroBert, FusionConfig, Head, Inputs, LayerType, LoadOptions, Model,
+    ModernBert, Pooling, Segments, fused,
 };
 
 const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
-const CASES: [(&str, Head); 8] = [
+const CASES: [(&str, Head); 12] = [
     ("bert_mlm", Head::MaskedLm),
     ("bert_qa", Head::Span),
     ("bert_seqcls", SEQUENCE),
@@ -21,6 +21,10 @@ const CASES: [(&str, Head); 8] = [
     ("modernbert_qa", Head::Span),
     ("modernbert_seqcls", SEQUENCE),
     ("modernbert_tokcls", TOKEN),
+    ("eurobert_mlm", Head::MaskedLm),
+    ("eurobert_seqcls", SEQUENCE),
+    ("eurobert_seqcls_mean", SEQUENCE),
+    ("eurobert_tokcls", TOKEN),
 ];
 
 fn load(name: &str, heads: &[Head]) -> Model {
@@ -64,8 +68,11 @@ fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Ten
     }
 }
 
-/// What transformers calls a parameter.
-fn stored_name(name: &str) -> String {
+/// What transformers calls a parameter of a case.
+fn stored_name(case: &str, name: &str) -> String {
+    if case.starts_with("eurobert") {
+        return name.replace("sequence_head.", "");
+    }
     let name = name.replace("sequence_head.pooler.", "bert.pooler.");
     for head in ["lm_head.", "qa_head.", "token_head.", "sequence_head."] {
         if let Some(rest) = name.strip_prefix(head) {
@@ -127,11 +134,11 @@ fn gradients_match_transformers() {
         assert_eq!(parameters.len(), stored.names().count(), "{name}");
         for (parameter, tensor) in parameters {
             let title = format!("{name} gradient of {parameter}");
-            let want = &stored[stored_name(&parameter).as_str()];
+            let want = &stored[stored_name(name, &parameter).as_str()];
             assert_close(&title, &tensor.grad(), want, 1e-4);
         }
     }
-    assert_eq!(cases, 6);
+    assert_eq!(cases, 9);
 }
 
 #[test]
@@ -206,8 +213,10 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
     }
 }
 
-/// Three layers wide enough to be packed.
-fn wide(dropout: f64) -> Model {
+/// Models of three layers wide enough to be packed, with this dropout.
+const WIDE: [fn(f64) -> Model; 2] = [wide_modern, wide_euro];
+
+fn wide_modern(dropout: f64) -> Model {
     let modern = ModernBert {
         layer_types: vec![LayerType::Global, LayerType::Local, LayerType::Local],
         local_attention: 10,
@@ -215,8 +224,21 @@ fn wide(dropout: f64) -> Model {
         classifier_pooling: Pooling::Mean,
         ..ModernBert::new(3)
     };
+    wide(
+        Config { classifier_dropout: Some(dropout), ..Config::mmbert_base() },
+        Architecture::ModernBert(modern),
+        dropout,
+    )
+}
+
+fn wide_euro(dropout: f64) -> Model {
+    let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
+    wide(Config::eurobert_210m(), Architecture::EuroBert(euro), dropout)
+}
+
+fn wide(usual: Config, architecture: Architecture, dropout: f64) -> Model {
     let config = Config {
-        architecture: Architecture::ModernBert(modern),
+        architecture,
         vocab_size: 60,
         hidden_size: 256,
         num_hidden_layers: 3,
@@ -224,12 +246,14 @@ fn wide(dropout: f64) -> Model {
         intermediate_size: 96,
         hidden_dropout_prob: dropout,
         attention_probs_dropout_prob: dropout,
-        classifier_dropout: Some(dropout),
         max_position_embeddings: 100,
         initializer_range: 0.1,
-        ..Config::mmbert_base()
+        pad_token_id: 0,
+        bos_token_id: Some(2),
+        eos_token_id: Some(1),
+        ..usual
     };
-    Model::new(&config, &[Head::MaskedLm, SEQUENCE], Device::Cpu, 5).unwrap()
+    Model::new(&config, &[Head::MaskedLm, Head::Span, SEQUENCE], Device::Cpu, 5).unwrap()
 }
 
 /// Rows of these lengths, padded to `width`.
@@ -249,7 +273,7 @@ fn rows(lengths: &[usize], width: usize) -> Inputs {
 #[test]
 fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
     let _alone = alone();
-    for dropout in [0.0, 0.3] {
+    for (wide, dropout) in WIDE.into_iter().flat_map(|wide| [(wide, 0.0), (wide, 0.3)]) {
         let pass = |double: bool| {
             let mut model = wide(dropout);
             if double {
@@ -261,7 +285,9 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
             let mask = inputs.attention_mask.as_ref();
             let scores = model.sequence_logits(&hidden, mask, true).unwrap();
             let hidden = real(&hidden, &inputs);
-            (hidden.square().sum(Kind::Double) + scores.sum(Kind::Double)).backward();
+            let starts = real(&model.span_logits(&hidden, false).unwrap().0, &inputs);
+            let sum = |x: &Tensor| x.sum(Kind::Double);
+            (sum(&hidden.square()) + sum(&scores) + sum(&starts)).backward();
             (hidden, scores, model)
         };
         let ((states, scores, packed), (want, want_scores, padded)) = (pass(false), pass(true));
@@ -280,8 +306,8 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
 #[test]
 fn a_row_depends_neither_on_its_padding_nor_on_what_is_beside_it() {
     let _alone = alone();
-    let model = wide(0.3);
-    for train in [false, true] {
+    for (wide, train) in WIDE.into_iter().flat_map(|wide| [(wide, false), (wide, true)]) {
+        let model = wide(0.3);
         let pass = |lengths: &[usize], width: usize| {
             tch::manual_seed(3);
             model.encode(&rows(lengths, width), train).unwrap()
@@ -327,19 +353,24 @@ fn a_token_sees_half_a_window_in_a_local_layer() {
 
 #[test]
 fn two_texts_read_each_other_at_their_own_positions() {
-    let model = wide(0.0);
+    for wide in WIDE {
+        read_each_other(&wide(0.0));
+    }
+}
+
+fn read_each_other(model: &Model) {
     let (target, source) = (rows(&[20, 7], 20), rows(&[13, 22], 25));
     let never = FusionConfig { local: 1, cross: 0 };
-    let (own, _) = fused(&model, &target, &source, &never, false).unwrap();
+    let (own, _) = fused(model, &target, &source, &never, false).unwrap();
     assert_eq!(own, model.encode(&target, false).unwrap());
     let config = FusionConfig { local: 1, cross: 1 };
-    let (own, other) = fused(&model, &target, &source, &config, false).unwrap();
+    let (own, other) = fused(model, &target, &source, &config, false).unwrap();
     // Who reads whom is told by nothing but the sides.
-    let (swapped_other, swapped_own) = fused(&model, &source, &target, &config, false).unwrap();
+    let (swapped_other, swapped_own) = fused(model, &source, &target, &config, false).unwrap();
     assert_close("own", &real(&own, &target), &real(&swapped_own, &target), 1e-5);
     assert_close("other", &real(&other, &source), &real(&swapped_other, &source), 1e-5);
     // A text beside itself reads the same twice over: nothing changes.
-    let (beside, _) = fused(&model, &target, &target, &config, false).unwrap();
+    let (beside, _) = fused(model, &target, &target, &config, false).unwrap();
     let alone = model.encode(&target, false).unwrap();
     assert_close("beside itself", &real(&beside, &target), &real(&alone, &target), 1e-4);
     assert!(max_abs_error(&real(&own, &target), &real(&alone, &target)) > 1e-3);
@@ -348,7 +379,7 @@ fn two_texts_read_each_other_at_their_own_positions() {
 #[test]
 fn recomputed_layers_give_the_same() {
     let _alone = alone();
-    let pass = |recompute: bool| {
+    let pass = |wide: fn(f64) -> Model, recompute: bool| {
         let mut model = wide(0.2);
         model.set_recompute(recompute);
         tch::manual_seed(4);
@@ -357,8 +388,10 @@ fn recomputed_layers_give_the_same() {
         let grads = model.named_parameters().into_iter().filter(|(_, p)| p.grad().defined());
         grads.map(|(name, p)| (name, p.grad().to_dense(None, false))).collect::<Vec<_>>()
     };
-    for ((name, a), (_, b)) in pass(false).iter().zip(&pass(true)) {
-        assert_eq!(a, b, "{name}");
+    for wide in WIDE {
+        for ((name, a), (_, b)) in pass(wide, false).iter().zip(&pass(wide, true)) {
+            assert_eq!(a, b, "{name}");
+        }
     }
 }
 
@@ -374,7 +407,7 @@ fn what_does_not_fit_is_named() {
     let modern = |key, value| refuse("modernbert_qa", key, value);
     let unknown = modern("model_type", "gpt2".into());
     assert!(
-        unknown.contains(r#"one of "xlm-roberta", "bert", "modernbert", got "gpt2""#),
+        unknown.contains(r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", got "gpt2""#),
         "{unknown}"
     );
     for (key, value, part) in [
@@ -401,6 +434,19 @@ fn what_does_not_fit_is_named() {
         ("num_attention_heads", 32.into(), "even size"),
     ] {
         let error = modern(key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+    for (key, value, part) in [
+        ("num_key_value_heads", 3.into(), "a divisor of num_attention_heads = 4"),
+        ("num_key_value_heads", 0.into(), "a divisor"),
+        ("num_attention_heads", 32.into(), "even size"),
+        ("rope_parameters", serde_json::json!({"rope_type": "yarn"}), "rope_parameters.rope_type"),
+        ("rope_parameters", serde_json::json!({"rope_theta": -1.0}), "above 0"),
+        ("rope_scaling", serde_json::json!({"factor": 2}), "null"),
+        ("classifier_pooling", "cls".into(), "\"bos\", \"mean\" or \"late\""),
+        ("head_dim", 5.into(), "hidden_size / num_attention_heads = 8"),
+    ] {
+        let error = refuse("eurobert_mlm", key, value);
         assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
     }
 }
@@ -511,7 +557,7 @@ fn segments_are_told_apart_where_there_are_any() {
     let inputs =
         Inputs { token_type_ids: Some(ids.gt(5).to_kind(Kind::Int64)), ..Inputs::new(ids) };
     let error = model.encode(&inputs, false).unwrap_err().to_string();
-    assert!(error.contains("ModernBERT has no segments"), "{error}");
+    assert!(error.contains("architecture has no segments"), "{error}");
     let (bert, _) = Model::load(case("bert_qa"), &[], Device::Cpu, options).unwrap();
     assert_eq!(bert.config().type_vocab_size, 2);
     assert!(bert.encode(&inputs, false).is_ok());

@@ -23,23 +23,32 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert_eq!(folders.len(), 21);
+    assert_eq!(folders.len(), 28);
+    // transformers 4 has no EuroBERT.
+    let in_4 = |folder: &&PathBuf| !folder.to_string_lossy().contains("eurobert");
+    let older_folders: Vec<_> = folders.iter().filter(in_4).collect();
     let mut versions = vec![None];
     versions.extend(older_peers_packages().map(Some));
     for older in versions {
         let mut command = Command::new(&python);
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_transformers.py"))
-            .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")])
-            .args(&folders);
-        if let Some(packages) = older {
-            command.env("PYTHONPATH", packages);
-        }
+            .args(["--program", env!("CARGO_BIN_EXE_xlmr-model")]);
+        let count = match older {
+            Some(packages) => {
+                command.env("PYTHONPATH", packages).args(&older_folders);
+                older_folders.len()
+            }
+            None => {
+                command.args(&folders);
+                folders.len()
+            }
+        };
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}{errors}");
-        assert_eq!(text.matches(": ok, largest difference").count(), 21, "{text}");
+        assert_eq!(text.matches(": ok, largest difference").count(), count, "{text}");
     }
 }
 

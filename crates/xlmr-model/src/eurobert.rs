@@ -1,0 +1,92 @@
+//! Layers of EuroBERT (Boizard et al. 2025; the layout of transformers' `EuroBertModel`).
+use tch::Tensor;
+
+use crate::batch::Batch;
+use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
+use crate::rotary::RotaryAttention;
+use crate::{Activation, Config, EuroBert, Result};
+
+/// Self-attention with shared keys and values and a gated feed-forward layer, each on normalised
+/// states and added to them.
+#[derive(Clone, Debug)]
+pub(crate) struct EuroLayer {
+    attention_norm: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_out: Linear,
+    mlp_norm: LayerNorm,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+    activation: Activation,
+    attention: RotaryAttention,
+    key_value_heads: i64,
+}
+
+impl EuroLayer {
+    pub(crate) fn new(get: Lookup, config: &Config, euro: &EuroBert, index: i64) -> Result<Self> {
+        let name = config.architecture.names().layer(index);
+        let linear = |part: &str, bias| Linear::with_bias(get, &format!("{name}.{part}"), bias);
+        let norm = |part: &str| {
+            let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+            LayerNorm::root_mean_square(get, &format!("{name}.{part}"), width, eps)
+        };
+        let heads = config.num_attention_heads;
+        Ok(Self {
+            attention_norm: norm("input_layernorm")?,
+            query: linear("self_attn.q_proj", euro.attention_bias)?,
+            key: linear("self_attn.k_proj", euro.attention_bias)?,
+            value: linear("self_attn.v_proj", euro.attention_bias)?,
+            attention_out: linear("self_attn.o_proj", euro.attention_bias)?,
+            mlp_norm: norm("post_attention_layernorm")?,
+            gate: linear("mlp.gate_proj", euro.mlp_bias)?,
+            up: linear("mlp.up_proj", euro.mlp_bias)?,
+            down: linear("mlp.down_proj", euro.mlp_bias)?,
+            activation: config.hidden_act,
+            attention: RotaryAttention {
+                heads,
+                reach: None,
+                dropout: config.attention_probs_dropout_prob,
+            },
+            key_value_heads: euro.key_value_heads(heads),
+        })
+    }
+
+    /// The parameters of its products, with `norms` those of its norms, too.
+    pub(crate) fn parameters(&mut self, norms: bool) -> Vec<&mut Parameter> {
+        let attention = [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_out];
+        let linear = attention.into_iter().chain([&mut self.gate, &mut self.up, &mut self.down]);
+        let mut all: Vec<_> = linear.flat_map(Linear::parameters).collect();
+        if norms {
+            let norms = [&mut self.attention_norm, &mut self.mlp_norm];
+            all.extend(norms.into_iter().flat_map(LayerNorm::parameters));
+        }
+        all
+    }
+
+    /// Hidden states to hidden states, packed or padded as `batch` says.
+    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let normed = self.attention_norm.apply_to_states(hidden)?;
+        let [query, key, value] =
+            Linear::apply_all([&self.query, &self.key, &self.value], &normed)?;
+        let (key, value) = (self.for_each_query(key)?, self.for_each_query(value)?);
+        let projected = Tensor::f_cat(&[query, key, value], -1)?;
+        let attended = self.attention.apply(&projected, batch)?;
+        let hidden = self.attention_out.apply(&attended)?.f_add(hidden)?;
+        let normed = self.mlp_norm.apply_to_states(&hidden)?;
+        let [gate, up] = Linear::apply_all([&self.gate, &self.up], &normed)?;
+        let gated = self.activation.apply(&gate)?.f_mul(&up)?;
+        Ok(self.down.apply(&gated)?.f_add(&hidden)?)
+    }
+
+    /// Keys or values, `[.., key_value_heads * D]`, once for each head of queries.
+    fn for_each_query(&self, shared: Tensor) -> Result<Tensor> {
+        let queries = self.attention.heads / self.key_value_heads;
+        if queries == 1 {
+            return Ok(shared);
+        }
+        let by_head = shared.f_unflatten(-1, [self.key_value_heads, -1])?;
+        Ok(by_head.f_repeat_interleave_self_int(queries, -2, None)?.f_flatten(-2, -1)?)
+    }
+}

@@ -1,0 +1,117 @@
+//! What only EuroBERT's configuration says.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::fields::{FLAG, Fields, Keys, RATE, theta};
+use crate::{Error, Result};
+
+/// Layers, positions and heads of EuroBERT (Boizard et al. 2025, section 2), beside what
+/// [`Config`](crate::Config) says of every architecture.
+///
+/// There, `layer_norm_eps` is `rms_norm_eps` of the file and `attention_probs_dropout_prob` is
+/// `attention_dropout`; there is no other dropout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EuroBert {
+    /// Heads of keys and values, each shared by as many of queries; absent: as many as those.
+    pub num_key_value_heads: Option<i64>,
+    /// θ of the rotary positions.
+    pub rope_theta: f64,
+    /// Whether the linear layers of attention have biases.
+    pub attention_bias: bool,
+    /// Whether the feed-forward layers and the masked-LM decoder have biases.
+    pub mlp_bias: bool,
+    /// Which states the sequence classification head reads.
+    pub classifier_pooling: EuroPooling,
+}
+
+/// What EuroBERT's sequence classification head reads of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EuroPooling {
+    /// The first token's state.
+    Bos,
+    /// The mean of all tokens' states.
+    Mean,
+    /// Each token's state through the head; the mean of their logits.
+    #[default]
+    Late,
+}
+
+impl Default for EuroBert {
+    /// The published models'.
+    fn default() -> Self {
+        Self {
+            num_key_value_heads: None,
+            rope_theta: 250_000.0,
+            attention_bias: false,
+            mlp_bias: false,
+            classifier_pooling: EuroPooling::Late,
+        }
+    }
+}
+
+impl EuroBert {
+    /// The id of `<|mask|>` in the published models' vocabulary.
+    pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
+
+    /// Takes its keys out of a `config.json`, also as the models' own code of 2025 has them.
+    pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
+        let mut read = Self::default();
+        fields.key("clf_pooling", POOLING, &mut read.classifier_pooling);
+        read.keys(fields);
+        read.rope_theta = fields.take("rope_theta", RATE, read.rope_theta)?;
+        let rotary: Option<Value> = fields.take("rope_parameters", "an object", None)?;
+        read.rope_theta = theta(fields, "rope_parameters", rotary.as_ref(), read.rope_theta)?;
+        let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
+        match scaling {
+            None => Ok(read),
+            Some(scaling) => Err(fields.refuse("rope_scaling", "null", scaling.to_string())),
+        }
+    }
+
+    /// The keys that stand for one field each.
+    fn keys(&mut self, keys: &mut impl Keys) {
+        let key_heads = &mut self.num_key_value_heads;
+        keys.key("num_key_value_heads", "an integer or null", key_heads);
+        keys.key("attention_bias", FLAG, &mut self.attention_bias);
+        keys.key("mlp_bias", FLAG, &mut self.mlp_bias);
+        keys.key("classifier_pooling", POOLING, &mut self.classifier_pooling);
+    }
+
+    /// Heads of keys and values, where queries have `heads`.
+    pub(crate) fn key_value_heads(&self, heads: i64) -> i64 {
+        self.num_key_value_heads.unwrap_or(heads)
+    }
+
+    /// Refuses the first value out of its range; queries have `heads` heads, `depth` wide.
+    pub(crate) fn check(&self, file: &str, heads: i64, depth: i64) -> Result<()> {
+        let key_heads = self.key_value_heads(heads);
+        if key_heads < 1 || heads % key_heads != 0 {
+            let expected = format!("a divisor of num_attention_heads = {heads}");
+            return Err(Error::config(file, "num_key_value_heads", expected, key_heads));
+        }
+        if depth % 2 != 0 {
+            let expected = "heads of even size, for rotary positions";
+            let got = format!("heads of {depth}");
+            return Err(Error::config(file, "num_attention_heads", expected, got));
+        }
+        if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
+            let expected = "a number above 0";
+            return Err(Error::config(file, "rope_theta", expected, self.rope_theta));
+        }
+        Ok(())
+    }
+
+    /// Writes the keys of `config.json`, with the angles as transformers 4 and 5 have them.
+    pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
+        self.keys(all);
+        let theta = self.rope_theta;
+        all.insert("rope_theta".into(), json!(theta));
+        let rotary = json!({"rope_type": "default", "rope_theta": theta});
+        all.insert("rope_parameters".into(), rotary);
+    }
+}
+
+const POOLING: &str = "\"bos\", \"mean\" or \"late\"";
