@@ -1,4 +1,4 @@
-//! Every recipe on BERT and on ModernBERT, a few steps each.
+//! Every recipe on BERT, on ModernBERT and on EuroBERT, a few steps each.
 #[path = "../crates/xlmr-model/tests/it/common/opened.rs"]
 mod opened;
 
@@ -177,10 +177,15 @@ fn recipe_every_recipe_runs_on_modernbert() {
 }
 
 #[test]
-fn recipe_questions_are_answered_by_either() {
+fn recipe_every_recipe_runs_on_eurobert() {
+    run_all("eurobert", "EuroBert");
+}
+
+#[test]
+fn recipe_questions_are_answered_by_each() {
     let folder = tempfile::tempdir().unwrap();
     let mut trained = Vec::new();
-    for architecture in ["bert", "modernbert"] {
+    for architecture in ["bert", "modernbert", "eurobert"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
         let out = folder.path().join(format!("{architecture}-run"));
@@ -223,7 +228,7 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
             command.args(["--set", &set]);
         }
         let error = refuse(&command.output().unwrap());
-        let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\", got \"gpt2\"";
+        let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\", \"eurobert\", got \"gpt2\"";
         assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");
     }
 }

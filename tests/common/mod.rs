@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tch::Device;
-use xlmr_model::{Architecture, Config, Head, LayerType, Model, ModernBert};
+use xlmr_model::{Architecture, Config, EuroBert, Head, LayerType, Model, ModernBert};
 
 /// A program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {
@@ -269,6 +269,16 @@ pub fn summary(folder: &Path) -> Value {
 pub fn write_encoder(architecture: &str, folder: &Path) {
     let (tokenizer, usual, layers) = match architecture {
         "bert" => ("wordpiece", Config::bert_base_multilingual(), Architecture::Bert),
+        "eurobert" => {
+            let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
+            let ids = Config {
+                pad_token_id: 2998,
+                bos_token_id: Some(2997),
+                eos_token_id: Some(2998),
+                ..Config::eurobert_210m()
+            };
+            ("byte_level", ids, Architecture::EuroBert(euro))
+        }
         _ => {
             let layer_types = vec![LayerType::Global, LayerType::Local];
             let modern = ModernBert { layer_types, local_attention: 16, ..ModernBert::new(2) };

@@ -4,8 +4,10 @@
 
 `wordpiece.json` is laid out as multilingual BERT's: cased WordPiece, `[CLS] A [SEP] B [SEP]`.
 `byte_fallback.json` is laid out as Gemma's: BPE over text whose spaces are `▁`, characters that are
-no piece as their bytes, `<bos> A <eos> B <eos>`. Each has 3,000 pieces; the alphabets are kept so
-small that many characters of Arabic, Chinese and Hindi are no piece. The same every time.
+no piece as their bytes, `<bos> A <eos> B <eos>`; the alphabets of both are kept so small that many
+characters of Arabic, Chinese and Hindi are no piece. `byte_level.json` is laid out as EuroBERT's: BPE
+over bytes, words with the space before them, no unknown token, padding with the token after a text.
+Each has 3,000 pieces. The same every time.
 Made with tokenizers 0.23.3.
 """
 import json
@@ -13,8 +15,8 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from tokenizers import trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import processors, trainers
 
 ROOT = Path(__file__).resolve().parents[3]
 FIXTURES = ROOT / "crates/testkit/fixtures"
@@ -119,9 +121,42 @@ def byte_fallback(lines):
     return json.loads(tokenizer.to_str())
 
 
+def byte_level(lines):
+    before, after, mask = names = ["<|begin_of_text|>", "<|end_of_text|>", "<|mask|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(r" ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+"), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    options = trainers.BpeTrainer(
+        vocab_size=SIZE - len(names),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, options)
+    made = json.loads(tokenizer.to_str())
+    made["added_tokens"] = [special(name, SIZE - len(names) + n) for n, name in enumerate(names)]
+    tokenizer = Tokenizer.from_str(json.dumps(made))
+    around = [(name, tokenizer.token_to_id(name)) for name in (before, after)]
+    tokenizer.post_processor = processors.Sequence([
+        processors.ByteLevel(trim_offsets=True),
+        processors.TemplateProcessing(
+            single=f"{before} $A {after}",
+            pair=f"{before} $A {after} $B:1 {after}:1",
+            special_tokens=around,
+        ),
+    ])
+    return json.loads(tokenizer.to_str())
+
+
 def main():
     lines = list(texts())
-    for name, made in [("wordpiece", wordpiece(lines)), ("byte_fallback", byte_fallback(lines))]:
+    for name, made in [
+        ("wordpiece", wordpiece(lines)),
+        ("byte_fallback", byte_fallback(lines)),
+        ("byte_level", byte_level(lines)),
+    ]:
         text = json.dumps(made, ensure_ascii=False, indent=0) + "\n"
         (FIXTURES / f"{name}.json").write_text(text, "utf-8")
         print(f"{name}: {len(made['model']['vocab'])} pieces, {len(text.encode())} bytes")

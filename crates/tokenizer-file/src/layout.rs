@@ -4,10 +4,16 @@ use tokenizers::{Encoding, PostProcessor, Token, Tokenizer};
 
 use crate::quietly;
 
-/// Names of special tokens, XLM-R's first, then BERT's.
-const PAD: &[&str] = &["<pad>", "[PAD]"];
-const MASK: &[&str] = &["<mask>", "[MASK]"];
+/// Names of special tokens, XLM-R's first, then BERT's and EuroBERT's, which pads with the token
+/// after a text.
+const PAD: &[&str] = &["<pad>", "[PAD]", "<|pad|>", "<|end_of_text|>"];
+const MASK: &[&str] = &["<mask>", "[MASK]", "<|mask|>"];
 const UNKNOWN: &[&str] = &["<unk>", "[UNK]"];
+
+/// The tokens before and after a text in the families that are known by name, and how often the last
+/// stands between two.
+const FAMILIES: [(&str, &str, usize); 3] =
+    [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1), ("<|begin_of_text|>", "<|end_of_text|>", 1)];
 
 /// The two texts of a pair, as ids that no vocabulary reaches.
 const FIRST: u32 = u32::MAX;
@@ -28,9 +34,10 @@ pub enum LayoutError {
     },
     /// Neither a post-processor nor known tokens decide what stands around a text.
     #[error(
-        "it has no post-processor that puts tokens around a text, and neither <s> and </s> nor \
-         [CLS] and [SEP] among its tokens; understood are a post-processor that puts one token \
-         before a text and one after it, and these two pairs of names without one"
+        "it has no post-processor that puts tokens around a text, and none of {} among its tokens; \
+         understood are a post-processor that puts one token before a text and one after it, and \
+         these names without one",
+        FAMILIES.map(|(before, after, _)| format!("{before} and {after}")).join(", ")
     )]
     Nothing,
     /// Other than one token stands before a text, or after it.
@@ -65,9 +72,9 @@ pub enum LayoutError {
 ///
 /// What stands around texts is what the tokenizer's post-processor makes of them, whatever its
 /// kind. A tokenizer whose post-processor adds nothing, or that has none, is taken for XLM-R's,
-/// `<s> A </s></s> B </s>`, if it has these tokens, else for BERT's, `[CLS] A [SEP] B [SEP]`. The
-/// padding token, the mask and the unknown token go by the names that XLM-R or BERT have for them;
-/// of two, the one that is marked special.
+/// `<s> A </s></s> B </s>`, if it has these tokens, else for BERT's, `[CLS] A [SEP] B [SEP]`, else
+/// for EuroBERT's. The padding token, the mask and the unknown token go by the names that these have
+/// for them; of two, the one that is marked special.
 ///
 /// ```
 /// use tokenizer_file::Layout;
@@ -225,7 +232,7 @@ type Parts = (u32, u32, Result<Vec<u32>, LayoutError>);
 
 /// The layout of a known family, for a tokenizer without a post-processor.
 fn by_name(tokenizer: &Tokenizer) -> Result<Parts, LayoutError> {
-    for (before, after, separators) in [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1)] {
+    for (before, after, separators) in FAMILIES {
         let ids = tokenizer.token_to_id(before).zip(tokenizer.token_to_id(after));
         if let Some((before, after)) = ids {
             return Ok((before, after, Ok(vec![after; separators])));

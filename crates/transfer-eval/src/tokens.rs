@@ -53,11 +53,15 @@ impl Pieces {
     /// The one piece of a word that follows a space, or that follows other text directly; `None` if
     /// there is none such.
     pub fn single(&self, word: &str, spaced: bool) -> Result<Option<u32>> {
+        let one = |pieces: Vec<u32>| match pieces.as_slice() {
+            [id] => Some(*id),
+            _ => None,
+        };
         let id = if spaced {
-            match self.inside(word)?.as_slice() {
-                [id] => Some(*id),
-                _ => None,
-            }
+            one(self.inside(word)?)
+        } else if self.spacing.marks_spaces() {
+            // The name of a piece need not be its text.
+            one(self.text(word)?)
         } else {
             self.tokenizer.token_to_id(&self.spacing.continuing(word))
         };

@@ -17,7 +17,8 @@ pub struct SpecialTokens {
     pub pad: u32,
     /// After a text: `</s>`, `[SEP]`, `<eos>`.
     pub eos: u32,
-    /// What the vocabulary lacks: `<unk>`, `[UNK]`.
+    /// What the vocabulary lacks: `<unk>`, `[UNK]`. Of bytes, which lack nothing, there is none; the
+    /// token after a text, which no text holds, stands in.
     pub unk: u32,
     /// A hidden token: `<mask>`, `[MASK]`.
     pub mask: u32,
@@ -37,8 +38,8 @@ impl SpecialTokens {
 /// be the ids that the configuration names, where it names them: BERT's has none for the first two.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] naming the token, both ids and what to do; also where it lacks one of the
-/// five, or what it puts around a text is not understood.
+/// [`Error::Tokenizer`] naming the token, both ids and what to do; also where it has no padding
+/// token or mask, or what it puts around a text is not understood.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;
@@ -46,7 +47,7 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
         bos: layout.before(),
         pad: layout.pad().map_err(refuse)?,
         eos: layout.after(),
-        unk: layout.unknown().map_err(refuse)?,
+        unk: layout.unknown().unwrap_or(layout.after()),
         mask: layout.mask().map_err(refuse)?,
     };
     let vocabulary = tokenizer.get_vocab(true);

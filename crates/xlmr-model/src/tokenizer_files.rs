@@ -167,9 +167,11 @@ fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'s
         ("cls_token", name(special.bos)),
         ("sep_token", name(special.eos)),
         ("pad_token", name(special.pad)),
-        ("unk_token", name(special.unk)),
         ("mask_token", name(special.mask)),
     ]);
+    if special.unk != special.eos {
+        tokens.insert("unk_token", name(special.unk));
+    }
     if name(special.bos) != BERTS_FIRST {
         // BERT's have no other names.
         tokens.extend([("bos_token", name(special.bos)), ("eos_token", name(special.eos))]);

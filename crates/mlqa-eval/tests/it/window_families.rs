@@ -8,7 +8,7 @@ use mlqa_eval::{
 use testkit::fixture;
 use tokenizers::Tokenizer;
 
-const FAMILIES: [&str; 3] = ["tokenizer", "wordpiece", "byte_fallback"];
+const FAMILIES: [&str; 4] = ["tokenizer", "wordpiece", "byte_fallback", "byte_level"];
 
 fn tokenizer(family: &str) -> Tokenizer {
     load_tokenizer(fixture(&format!("{family}.json"))).unwrap()

@@ -35,9 +35,15 @@ fn template(single: &str, pair: &str) -> Value {
 }
 
 #[test]
-fn the_three_families() {
+fn the_families() {
     for (name, single, pair, others) in [
         ("tokenizer.json", "<s> A </s>", "<s> A </s> </s> B B </s>", ["<pad>", "<mask>", "<unk>"]),
+        (
+            "byte_level.json",
+            "<|begin_of_text|> A <|end_of_text|>",
+            "<|begin_of_text|> A <|end_of_text|> B B <|end_of_text|>",
+            ["<|end_of_text|>", "<|mask|>", ""],
+        ),
         (
             "wordpiece.json",
             "[CLS] A [SEP]",
@@ -57,8 +63,8 @@ fn the_three_families() {
         let (a, b) = (id("A"), id("B"));
         assert_eq!(spelled(&tokenizer, &layout.single(&[a])).join(" "), single);
         assert_eq!(spelled(&tokenizer, &layout.pair(&[a], &[b, b]).unwrap()).join(" "), pair);
-        let named = [layout.pad(), layout.mask(), layout.unknown()].map(Result::unwrap);
-        assert_eq!(named, others.map(id), "{name}");
+        let named = [layout.pad(), layout.mask(), layout.unknown()].map(Result::ok);
+        assert_eq!(named, others.map(|token| tokenizer.token_to_id(token)), "{name}");
         // As the tokenizer itself has it.
         let text = ("Who?", "Nobody knows, 12.");
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
@@ -66,9 +72,9 @@ fn the_three_families() {
         assert_eq!(layout.pair(&ids(text.0), &ids(text.1)).unwrap(), own.get_ids());
         let own = tokenizer.encode(text.0, true).unwrap();
         assert_eq!(layout.single(&ids(text.0)), own.get_ids());
-        let control = [layout.before(), layout.after(), named[0], named[1]];
-        assert!(control.iter().all(|&id| layout.is_control(id)));
-        assert!(!layout.is_control(named[2]) && !layout.is_control(a));
+        let control = [Some(layout.before()), Some(layout.after()), named[0], named[1]];
+        assert!(control.iter().all(|id| layout.is_control(id.unwrap())));
+        assert!(!named[2].is_some_and(|id| layout.is_control(id)) && !layout.is_control(a));
     }
 }
 
@@ -175,6 +181,7 @@ fn nothing_known_is_an_error_that_says_what_is() {
         "vocab": {"[UNK]": 0, "<s>": 1, "[SEP]": 2}, "unk_token": "[UNK]"}}"#;
     let error = Layout::of(&json.parse().unwrap()).unwrap_err();
     assert_eq!(error, LayoutError::Nothing);
+    assert!(error.to_string().contains("<|begin_of_text|> and <|end_of_text|>"), "{error}");
     let message = error.to_string();
     assert!(message.contains("<s> and </s>") && message.contains("[CLS] and [SEP]"), "{message}");
 
@@ -199,6 +206,7 @@ fn words_inside_a_text() {
         ("tokenizer.json", "house", "house"),
         ("wordpiece.json", "house", "##house"),
         ("byte_fallback.json", " house", "house"),
+        ("byte_level.json", " house", "house"),
     ] {
         let tokenizer = fixture(name);
         let spacing = Spacing::of(&tokenizer).unwrap();

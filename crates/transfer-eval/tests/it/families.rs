@@ -8,7 +8,7 @@ use transfer_eval::lama::{
 use transfer_eval::ner::{IGNORE_INDEX, Labels, NerConfig, Sentence, encode_ner};
 use transfer_eval::xnli::{NliConfig, NliExample, NliLabel, encode_nli};
 
-const FAMILIES: [&str; 3] = ["tokenizer", "wordpiece", "byte_fallback"];
+const FAMILIES: [&str; 4] = ["tokenizer", "wordpiece", "byte_fallback", "byte_level"];
 
 /// A sentence and one that follows, in the seven languages of MLQA.
 const PAIRS: [[&str; 3]; 7] = [
@@ -59,6 +59,14 @@ fn pairs_of_sentences_whole_and_cut() {
     }
 }
 
+fn mask_name(family: &str) -> &'static str {
+    match family {
+        "wordpiece" => "[MASK]",
+        "byte_level" => "<|mask|>",
+        _ => "<mask>",
+    }
+}
+
 #[test]
 fn words_are_those_of_a_sentence_and_labels_stand_at_their_beginnings() {
     for family in FAMILIES {
@@ -70,7 +78,7 @@ fn words_are_those_of_a_sentence_and_labels_stand_at_their_beginnings() {
             let labels = Labels::of(&sentences);
             let made = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
             // As all of the text is tokenised, after a space where these are marked.
-            let space = if family == "byte_fallback" { " " } else { "" };
+            let space = if family.starts_with("byte") { " " } else { "" };
             let whole = tokenizer.encode(format!("{space}{text}"), true).unwrap();
             assert_eq!(made[0].input_ids, whole.get_ids(), "{family} {language}");
             assert_eq!(made[0].words.len(), words.len());
@@ -78,7 +86,8 @@ fn words_are_those_of_a_sentence_and_labels_stand_at_their_beginnings() {
             for (&id, &label) in made[0].input_ids.iter().zip(&made[0].labels) {
                 if label != IGNORE_INDEX {
                     let piece = tokenizer.id_to_token(id).unwrap();
-                    assert_eq!(piece.starts_with('▁'), family != "wordpiece", "{piece}");
+                    let marked = piece.starts_with(['▁', 'Ġ']);
+                    assert_eq!(marked, family != "wordpiece", "{piece}");
                     assert!(!piece.starts_with("##"), "{piece}");
                     labelled += 1;
                 }
@@ -106,11 +115,11 @@ fn a_cloze_filled_in_is_the_sentence() {
         let tokenizer = tokenizer(family);
         let mut single = 0;
         for (before, after, spaced) in [
-            ("They went to ", " for years.", [true; 3]),
-            ("", " is a place.", [true, true, false]),
+            ("They went to ", " for years.", [true; 4]),
+            ("", " is a place.", [true, true, false, false]),
             // Words begin after punctuation for BERT, and after each Chinese character.
-            ("They went (", " for years.", [false, true, false]),
-            ("他们在", " 的", [false, true, false]),
+            ("They went (", " for years.", [false, true, false, false]),
+            ("他们在", " 的", [false, true, false, false]),
         ] {
             let spaced = spaced[FAMILIES.iter().position(|&one| one == family).unwrap()];
             for object in ["Newcastle", "Europe", "school", "war", "California"] {
@@ -121,7 +130,7 @@ fn a_cloze_filled_in_is_the_sentence() {
                 assert_eq!(cloze.spaced, spaced, "{family}: {before:?}");
                 let mut filled = cloze.input_ids.clone();
                 let mask = tokenizer.id_to_token(filled[cloze.mask]).unwrap();
-                assert_eq!(mask, if family == "wordpiece" { "[MASK]" } else { "<mask>" });
+                assert_eq!(mask, mask_name(family));
                 let whole = ids(&tokenizer, &format!("{before}{object}{after}"));
                 if let Some(gold) = cloze.gold {
                     filled[cloze.mask] = gold;
@@ -208,7 +217,7 @@ fn an_object_of_any_number_of_pieces_fills_its_place() {
                 assert_eq!(filled, ids(&tokenizer, &text), "{family}: {text}");
             }
             let mask = tokenizer.id_to_token(built.mask).unwrap();
-            assert_eq!(mask, if family == "wordpiece" { "[MASK]" } else { "<mask>" });
+            assert_eq!(mask, mask_name(family));
         }
     }
 }

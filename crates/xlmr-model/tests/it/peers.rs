@@ -75,6 +75,9 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     let modern = Architecture::ModernBert(ModernBert::new(2));
     let modern = Config { architecture: modern, ..small(Config::mmbert_base()) };
     let bert = small(Config::bert_base_multilingual());
+    let (bos_token_id, eos_token_id, pad_token_id) = (Some(2997), Some(2998), 2998);
+    let euro = Config::eurobert_210m();
+    let euro = small(Config { bos_token_id, eos_token_id, pad_token_id, ..euro });
     let of_gemma = json!({"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
         "cls_token": "<bos>", "sep_token": "<eos>", "unk_token": "<unk>",
         "mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": false,
@@ -93,6 +96,8 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         ("cased-hub", "wordpiece", &bert, of_bert),
         ("mmbert", "byte_fallback", &modern, Value::Null),
         ("mmbert-hub", "byte_fallback", &modern, of_gemma),
+        ("euro", "byte_level", &euro, Value::Null),
+        ("euro-bare", "byte_level", &euro, Value::Null),
     ] {
         let folder = root.path().join(name);
         let model = Model::new(config, &[Head::MaskedLm], Device::Cpu, 1).unwrap();

@@ -45,8 +45,16 @@ fn the_tokens_of_other_families_are_their_own() {
     let bytes = Tokenizer::from_file(fixture("byte_fallback.json")).unwrap();
     let special = check_tokenizer(&bytes, &gemma).unwrap();
     assert_eq!(special, SpecialTokens { bos: 2, pad: 0, eos: 1, unk: 3, mask: 4 });
-    let message = check_tokenizer(&bytes, &Config { eos_token_id: Some(2), ..gemma }).unwrap_err();
+    let message = check_tokenizer(&bytes, &Config { eos_token_id: Some(2), ..gemma.clone() });
+    let message = message.unwrap_err();
     assert!(message.to_string().contains("<eos> has id 1"), "{message}");
+
+    // Bytes lack nothing.
+    let (bos_token_id, eos_token_id, pad_token_id) = (Some(2997), Some(2998), 2998);
+    let euro = Config { bos_token_id, eos_token_id, pad_token_id, ..gemma };
+    let bytes = Tokenizer::from_file(fixture("byte_level.json")).unwrap();
+    let special = check_tokenizer(&bytes, &euro).unwrap();
+    assert_eq!(special, SpecialTokens { bos: 2997, pad: 2998, eos: 2998, unk: 2998, mask: 2999 });
 }
 
 #[test]
@@ -60,7 +68,7 @@ fn a_tokenizer_without_the_special_tokens_is_named() {
         check_tokenizer(&tokenizer, &Config::tiny(10)).unwrap_err().to_string()
     };
     let message = refusal(r#"{"<s>":0,"a":1}"#);
-    assert!(message.contains("neither <s> and </s>"), "{message}");
+    assert!(message.contains("none of <s> and </s>, "), "{message}");
     let message = refusal(r#"{"<s>":0,"a":1,"</s>":2}"#);
     assert!(message.contains("no padding token, none of <pad>, [PAD]"), "{message}");
     let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
