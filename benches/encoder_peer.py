@@ -7,9 +7,12 @@ import argparse
 import json
 import resource
 import time
+from types import SimpleNamespace
 
 import torch
 from transformers import (
+    EuroBertConfig,
+    EuroBertForTokenClassification,
     ModernBertConfig,
     ModernBertForQuestionAnswering,
     XLMRobertaConfig,
@@ -20,7 +23,7 @@ from transformers import (
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("batches")
-    parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert"], required=True)
+    parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert", "eurobert"], required=True)
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
@@ -40,6 +43,19 @@ def padded(batch, length, pad):
     return {"input_ids": ids, "attention_mask": mask, "start_positions": starts, "end_positions": ends}
 
 
+class Spans(torch.nn.Module):
+    """Starts and ends by a model with two labels a token."""
+
+    def __init__(self, tokens):
+        super().__init__()
+        self.tokens = tokens
+
+    def forward(self, input_ids, attention_mask, start_positions, end_positions):
+        starts, ends = self.tokens(input_ids, attention_mask=attention_mask).logits.float().unbind(-1)
+        loss = torch.nn.functional.cross_entropy
+        return SimpleNamespace(loss=(loss(starts, start_positions) + loss(ends, end_positions)) / 2)
+
+
 def main():
     given = arguments()
     torch.set_num_threads(given.threads)
@@ -55,6 +71,12 @@ def main():
             cls_token_id=2, sep_token_id=1,
         )
         model = ModernBertForQuestionAnswering(config).train()
+    elif given.architecture == "eurobert":
+        config = EuroBertConfig(
+            **sizes, intermediate_size=4 * given.hidden, pad_token_id=0, bos_token_id=2, eos_token_id=1, mask_token_id=3,
+            num_labels=2,
+        )
+        model = Spans(EuroBertForTokenClassification(config)).train()
     else:
         config = XLMRobertaConfig(
             **sizes, intermediate_size=4 * given.hidden, max_position_embeddings=514, type_vocab_size=1,

@@ -63,6 +63,7 @@ pub fn flop(batch: &[Row], options: &Options) -> f64 {
     let (weights, global) = match options.architecture {
         Architecture::XlmRoberta => (12.0, 1.0),
         Architecture::Modernbert => (8.5, 1.0 / 3.0),
+        Architecture::Eurobert => (16.0, 1.0),
     };
     let of_row = |row: &Row| {
         let tokens = row.ids.len() as f64;

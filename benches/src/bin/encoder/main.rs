@@ -19,7 +19,7 @@ pub struct Options {
     /// Two layers of 256 and two windows a batch: the program, not a measurement
     #[arg(long)]
     quick: bool,
-    /// xlm-roberta, or modernbert with mmBERT's proportions
+    /// xlm-roberta, modernbert with mmBERT's proportions, or eurobert
     #[arg(long, value_enum, default_value_t = Architecture::XlmRoberta)]
     architecture: Architecture,
     /// Encoder layers; absent: 12, or 22 of modernbert
@@ -28,7 +28,7 @@ pub struct Options {
     /// Hidden size; a head for each 64
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Rows of the word embeddings; absent: 250002, or 256000 of modernbert
+    /// Rows of the word embeddings; absent: 250002, 256000 of modernbert, 128256 of eurobert
     #[arg(long)]
     vocab: Option<i64>,
     /// Tokens of the longest window, to which the peer pads
@@ -102,6 +102,9 @@ pub enum Architecture {
     XlmRoberta,
     /// 22 layers, two of three local, gated feed-forward layers one and a half times as wide
     Modernbert,
+    /// 12 layers, gated feed-forward layers four times as wide; beside it transformers' layers with
+    /// two labels a token, as it has no class for answer spans
+    Eurobert,
 }
 
 impl Architecture {
@@ -110,6 +113,7 @@ impl Architecture {
         match self {
             Self::XlmRoberta => "xlm-roberta",
             Self::Modernbert => "modernbert",
+            Self::Eurobert => "eurobert",
         }
     }
 }
@@ -122,14 +126,17 @@ impl Options {
 
     /// Encoder layers.
     fn layers(&self) -> i64 {
-        let usual = if self.architecture == Architecture::XlmRoberta { 12 } else { 22 };
+        let usual = if self.architecture == Architecture::Modernbert { 22 } else { 12 };
         self.layers.unwrap_or(usual)
     }
 
     /// Rows of the word embeddings.
     fn vocab(&self) -> i64 {
-        let xlm_roberta = self.architecture == Architecture::XlmRoberta;
-        self.vocab.unwrap_or(if xlm_roberta { 250_002 } else { 256_000 })
+        self.vocab.unwrap_or(match self.architecture {
+            Architecture::XlmRoberta => 250_002,
+            Architecture::Modernbert => 256_000,
+            Architecture::Eurobert => 128_256,
+        })
     }
 }
 
@@ -170,6 +177,7 @@ fn compare(options: &Options) -> Result<()> {
     let name = match options.architecture {
         Architecture::XlmRoberta => "encoder",
         Architecture::Modernbert => "encoder_modernbert",
+        Architecture::Eurobert => "encoder_eurobert",
     };
     let device = if options.on_gpu() { "_gpu" } else { "" };
     let out = folder.join(format!("{name}{device}.json"));

@@ -93,6 +93,14 @@ fn config(options: &Options) -> Config {
             intermediate_size: hidden * 3 / 2,
             ..Config::mmbert_base()
         },
+        Architecture::Eurobert => Config {
+            intermediate_size: 4 * hidden,
+            // Below any vocabulary, as the tokenizer's own.
+            pad_token_id: 0,
+            bos_token_id: Some(2),
+            eos_token_id: Some(1),
+            ..Config::eurobert_210m()
+        },
     };
     Config {
         num_hidden_layers: layers,
