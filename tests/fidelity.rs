@@ -192,8 +192,8 @@ fn recipe_commands_at_the_papers_scale_are_understood() {
     understood("filter", large_commands("filter"), 2);
 }
 
-/// A tool reads its arguments before its files: in an empty folder it misses a file, and complains of
-/// no argument.
+/// A tool reads its arguments before its files: in an empty folder it misses a file, and complains
+/// of no argument.
 #[test]
 fn recipe_tools_at_the_papers_scale_are_understood() {
     let mut count = 0;

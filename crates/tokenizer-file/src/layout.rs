@@ -10,8 +10,8 @@ const PAD: &[&str] = &["<pad>", "[PAD]", "<|pad|>", "<|end_of_text|>"];
 const MASK: &[&str] = &["<mask>", "[MASK]", "<|mask|>"];
 const UNKNOWN: &[&str] = &["<unk>", "[UNK]"];
 
-/// The tokens before and after a text in the families that are known by name, and how often the last
-/// stands between two.
+/// The tokens before and after a text in the families that are known by name, and how often the
+/// last stands between two.
 const FAMILIES: [(&str, &str, usize); 3] =
     [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1), ("<|begin_of_text|>", "<|end_of_text|>", 1)];
 
@@ -73,8 +73,8 @@ pub enum LayoutError {
 /// What stands around texts is what the tokenizer's post-processor makes of them, whatever its
 /// kind. A tokenizer whose post-processor adds nothing, or that has none, is taken for XLM-R's,
 /// `<s> A </s></s> B </s>`, if it has these tokens, else for BERT's, `[CLS] A [SEP] B [SEP]`, else
-/// for EuroBERT's. The padding token, the mask and the unknown token go by the names that these have
-/// for them; of two, the one that is marked special.
+/// for EuroBERT's. The padding token, the mask and the unknown token go by the names that these
+/// have for them; of two, the one that is marked special.
 ///
 /// ```
 /// use tokenizer_file::Layout;

@@ -13,8 +13,8 @@ use crate::{Activation, Architecture, Error, EuroBert, Head, ModernBert, Result}
 /// have it ([`ModernBert`] and [`EuroBert`] say how their own map to them).
 ///
 /// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig`,
-/// `ModernBertConfig` or `EuroBertConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
-/// back.
+/// `ModernBertConfig` or `EuroBertConfig`. Keys that this crate does not use stay in
+/// [`Config::extra`] and are written back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The kind of encoder.

@@ -21,8 +21,8 @@ pub struct States {
 
 impl States {
     /// `[B, L, H]`, float32 also where layers hand on bfloat16
-    /// ([`Bf16States`](torch_ext::Precision::Bf16States)). In a packed batch, see [`Model::encode`](crate::Model::encode), padding
-    /// holds zeros.
+    /// ([`Bf16States`](torch_ext::Precision::Bf16States)). In a packed batch, see
+    /// [`Model::encode`](crate::Model::encode), padding holds zeros.
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.

@@ -17,8 +17,8 @@ pub struct SpecialTokens {
     pub pad: u32,
     /// After a text: `</s>`, `[SEP]`, `<eos>`.
     pub eos: u32,
-    /// What the vocabulary lacks: `<unk>`, `[UNK]`. Of bytes, which lack nothing, there is none; the
-    /// token after a text, which no text holds, stands in.
+    /// What the vocabulary lacks: `<unk>`, `[UNK]`. Of bytes, which lack nothing, there is none;
+    /// the token after a text, which no text holds, stands in.
     pub unk: u32,
     /// A hidden token: `<mask>`, `[MASK]`.
     pub mask: u32,

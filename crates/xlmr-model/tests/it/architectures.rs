@@ -1,5 +1,5 @@
-//! BERT, ModernBERT and EuroBERT against transformers (see crates/testkit/fixtures/README.md), and what they
-//! promise beside it.
+//! BERT, ModernBERT and EuroBERT against transformers (see crates/testkit/fixtures/README.md), and
+//! what they promise beside it.
 
 use crate::common::{alone, batch, case, read};
 use tch::{Device, Kind, Reduction, Tensor};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod architectures;
+mod bases;
 mod cli;
 mod common;
 mod config;

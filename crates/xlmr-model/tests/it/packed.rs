@@ -161,9 +161,9 @@ fn bfloat16_packed_is_as_near_to_float32_as_bfloat16_padded() {
     }
 }
 
-/// A rounding to bfloat16 is off by 2^-9 at most. A layer makes about eight of them on a state's way
-/// (queries to attended values, sums, norms, the wide states), so that the two layers here and the
-/// embeddings add to less than 17 times that, if all went one way.
+/// A rounding to bfloat16 is off by 2^-9 at most. A layer makes about eight of them on a state's
+/// way (queries to attended values, sums, norms, the wide states), so that the two layers here and
+/// the embeddings add to less than 17 times that, if all went one way.
 const STATES_BOUND: f64 = 17.0 / 512.0;
 
 #[test]
