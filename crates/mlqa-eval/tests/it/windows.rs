@@ -299,7 +299,7 @@ fn another_vocabulary_is_refused_by_name() {
     let other: Tokenizer = json.parse().unwrap();
     let error = windows(&[], &other, &WindowConfig::default(), Purpose::Eval).unwrap_err();
     assert!(matches!(error, Error::SpecialToken { .. }), "{error}");
-    assert!(error.to_string().contains("neither <s> and </s>"), "{error}");
+    assert!(error.to_string().contains("none of <s> and </s>, "), "{error}");
 }
 
 #[test]

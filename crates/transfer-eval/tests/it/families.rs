@@ -122,7 +122,7 @@ fn a_cloze_filled_in_is_the_sentence() {
             ("他们在", " 的", [false, true, false, false]),
         ] {
             let spaced = spaced[FAMILIES.iter().position(|&one| one == family).unwrap()];
-            for object in ["Newcastle", "Europe", "school", "war", "California"] {
+            for object in ["Newcastle", "Europe", "school", "war", "California", "first"] {
                 let facts = [fact(before, object, after)];
                 let built =
                     build_clozes(&facts, &tokenizer, None, &ClozeConfig::default()).unwrap();
