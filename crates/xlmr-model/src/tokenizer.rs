@@ -1,6 +1,7 @@
 //! Whether a tokenizer belongs to a model.
 use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
+use tokenizers::models::ModelWrapper;
 
 use crate::{Config, Error, Result};
 
@@ -38,8 +39,8 @@ impl SpecialTokens {
 /// be the ids that the configuration names, where it names them: BERT's has none for the first two.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] naming the token, both ids and what to do; also where it has no padding
-/// token or mask, or what it puts around a text is not understood.
+/// [`Error::Tokenizer`] naming the token, both ids and what to do; also where it lacks one of the
+/// others, or what it puts around a text is not understood.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;
@@ -47,7 +48,12 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
         bos: layout.before(),
         pad: layout.pad().map_err(refuse)?,
         eos: layout.after(),
-        unk: layout.unknown().unwrap_or(layout.after()),
+        unk: match tokenizer.get_model() {
+            ModelWrapper::BPE(model) if model.unk_token.is_none() => {
+                layout.unknown().unwrap_or(layout.after())
+            }
+            _ => layout.unknown().map_err(refuse)?,
+        },
         mask: layout.mask().map_err(refuse)?,
     };
     let vocabulary = tokenizer.get_vocab(true);

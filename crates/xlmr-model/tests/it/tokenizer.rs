@@ -73,4 +73,7 @@ fn a_tokenizer_without_the_special_tokens_is_named() {
     assert!(message.contains("no padding token, none of <pad>, [PAD]"), "{message}");
     let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
     assert!(message.contains("no mask token, none of <mask>, [MASK]"), "{message}");
+    // Of words alone something is always unknown.
+    let nameless = r#"{"<s>":0,"<pad>":1,"</s>":2,"<mask>":3}"#;
+    assert!(refusal(nameless).contains("no unknown token"), "{}", refusal(nameless));
 }
