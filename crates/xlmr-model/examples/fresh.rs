@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{
-    Activation, Architecture, Config, EuroBert, EuroPooling, Head, LayerType, Model, ModernBert,
-    Pooling, Result,
+    Activation, Architecture, Config, DebertaV2, EuroBert, EuroPooling, Head, LayerType, Model,
+    ModernBert, Pooling, Result,
 };
 
 fn main() -> Result<()> {
@@ -72,6 +72,25 @@ pub fn write(out: &Path) -> Result<()> {
         ..EuroBert::default()
     });
     let tied_euro = Config { tie_word_embeddings: true, ..euro.clone() };
+    let of_deberta = |deberta| Config {
+        architecture: Architecture::DebertaV2(deberta),
+        pad_token_id: 0,
+        bos_token_id: None,
+        eos_token_id: None,
+        initializer_range: 0.2,
+        ..tied.clone()
+    };
+    let deberta = of_deberta(DebertaV2 { position_buckets: 16, ..DebertaV2::v3() });
+    let older = DebertaV2 {
+        relative_attention: true,
+        content_to_position: true,
+        max_relative_positions: 20,
+        token_types: true,
+        pooler_hidden_act: Activation::Relu,
+        ..DebertaV2::default()
+    };
+    let older_deberta = Config { type_vocab_size: 2, ..of_deberta(older) };
+    let deberta_untied = Config { tie_word_embeddings: false, ..older_deberta.clone() };
     let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
     let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
     let (token, sequence) =
@@ -105,6 +124,13 @@ pub fn write(out: &Path) -> Result<()> {
         (26, "eurobert_token_classification", &rich_euro, token),
         (27, "eurobert_sequence_classification", &euro, sequence),
         (28, "eurobert_sequence_bos", &rich_euro, sequence),
+        (29, "deberta_encoder", &deberta, Head::None),
+        (30, "deberta_mlm", &deberta, Head::MaskedLm),
+        (31, "deberta_mlm_legacy", &older_deberta, Head::MaskedLm),
+        (32, "deberta_mlm_untied", &deberta_untied, Head::MaskedLm),
+        (33, "deberta_qa", &deberta, Head::Span),
+        (34, "deberta_token_classification", &older_deberta, token),
+        (35, "deberta_sequence_classification", &deberta, sequence),
     ] {
         let model = Model::new(config, &[head], Device::Cpu, seed)?;
         for (_, parameter) in model.named_parameters() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/hf/{bert,modernbert,eurobert}_*: small random models of transformers with what they compute.
+"""Writes crates/testkit/fixtures/hf/{bert,modernbert,eurobert,deberta}_*: small random models of transformers with what they compute.
 
     .peers/bin/python crates/xlmr-model/scripts/golden_architectures.py
 
@@ -31,6 +31,9 @@ EURO = dict(
     SIZES, num_hidden_layers=3, intermediate_size=48, num_key_value_heads=2, pad_token_id=0, bos_token_id=2, eos_token_id=1,
     mask_token_id=3,
 )  # fmt: skip
+DEBERTA = dict(
+    BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], norm_rel_ebd="layer_norm", position_biased_input=False,
+)
 BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True)
 ROTARY = {
     "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
@@ -86,8 +89,48 @@ CASES = {
         # As the models' own code of 2025 has it.
         {"rope_theta": 900.0, "rope_scaling": None, "clf_pooling": "late"},
     ),
+    "deberta_mlm": (
+        "DebertaV2ForMaskedLM",
+        dict(DEBERTA, share_att_key=True, position_buckets=8, legacy=False),
+        "float32",
+        True,
+        {},
+    ),
+    "deberta_mlm_legacy": (
+        "DebertaV2ForMaskedLM",
+        dict(
+            DEBERTA, pos_att_type=["c2p"], norm_rel_ebd="none", position_biased_input=True, type_vocab_size=2,
+            max_relative_positions=12, hidden_act="relu",
+        ),
+        "float32",
+        True,
+        {},
+    ),
+    "deberta_qa": (
+        "DebertaV2ForQuestionAnswering",
+        dict(DEBERTA, position_buckets=16, max_relative_positions=30, type_vocab_size=1),
+        "float32",
+        True,
+        {},
+    ),
+    "deberta_seqcls": (
+        "DebertaV2ForSequenceClassification",
+        dict(BERT, pos_att_type=["p2c"], relative_attention=False, num_labels=3, pooler_hidden_act="relu"),
+        "float32",
+        True,
+        {},
+    ),
+    "deberta_tokcls": (
+        "DebertaV2ForTokenClassification",
+        dict(DEBERTA, pos_att_type=["p2c"], position_buckets=6, max_relative_positions=20, num_labels=5),
+        "bfloat16",
+        False,
+        # As the published models have it.
+        {"pos_att_type": "P2C"},
+    ),
 }
 CONFIGURATIONS = {
+    "deberta": transformers.DebertaV2Config,
     "bert": transformers.BertConfig,
     "modernbert": transformers.ModernBertConfig,
     "eurobert": transformers.EuroBertConfig,
@@ -101,8 +144,12 @@ def batch(which, kind, config, rows, columns, generator):
         lengths[:] = columns  # the loss is over padding too, whose states mean nothing
     mask = (torch.arange(columns)[None] < lengths[:, None]).long()
     ids = torch.randint(5, VOCABULARY, (rows, columns), generator=generator)
+    if config.model_type == "deberta-v2" and not (kind.endswith("QuestionAnswering") and which == "b0"):
+        holes = torch.rand(rows, columns, generator=generator) < 0.15
+        holes[:, 0] = False
+        mask[holes] = 0
     inputs = {"input_ids": torch.where(mask == 1, ids, config.pad_token_id), "attention_mask": mask}
-    if config.model_type == "bert":
+    if getattr(config, "type_vocab_size", 0) == 2:
         switch = (lengths * 0.4).long()
         inputs["token_type_ids"] = ((torch.arange(columns)[None] >= switch[:, None]) & (mask == 1)).long()
     if kind.endswith("QuestionAnswering"):
@@ -137,7 +184,8 @@ def write(name, number):
         for parameter in model.parameters():
             near = 1.0 if parameter.dim() == 1 and bool((parameter == 1).all()) else 0.0
             # What layers add is not normalised in these: rounding grows with it.
-            spread = 0.08 if parameter.dim() == 2 and family != "bert" else 0.3
+            small = {"bert": 0.3, "deberta": 0.2}.get(family, 0.08)
+            spread = small if parameter.dim() == 2 else 0.3
             parameter.copy_(near + torch.randn(parameter.shape) * spread)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     path = folder / "config.json"
@@ -147,8 +195,9 @@ def write(name, number):
             if family == "eurobert" or key in ("layer_types", "rope_parameters"):
                 stored.pop(key, None)
         path.write_text(json.dumps({**stored, **older}, indent=2) + "\n")
+    attention = "eager" if family == "deberta" else "sdpa"
     model, report = model_class.from_pretrained(
-        folder, dtype=torch.float64, attn_implementation="sdpa", output_loading_info=True
+        folder, dtype=torch.float64, output_loading_info=True, attn_implementation=attention
     )
     assert not any(report.values()), report
     model.eval()

@@ -1,5 +1,5 @@
 //! The architectures that a model may have, and what each calls its parts.
-use crate::{EuroBert, ModernBert};
+use crate::{DebertaV2, EuroBert, ModernBert};
 
 /// The kind of encoder, which `model_type` of `config.json` names.
 ///
@@ -18,10 +18,13 @@ pub enum Architecture {
     ModernBert(ModernBert),
     /// EuroBERT (Boizard et al. 2025): `model_type` "eurobert".
     EuroBert(EuroBert),
+    /// DeBERTa v2 and v3 (He et al. 2021), also mDeBERTa: `model_type` "deberta-v2".
+    DebertaV2(DebertaV2),
 }
 
 /// The values of `model_type` that are read and written.
-pub(crate) const MODEL_TYPES: [&str; 4] = ["xlm-roberta", "bert", "modernbert", "eurobert"];
+pub(crate) const MODEL_TYPES: [&str; 5] =
+    ["xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2"];
 
 /// What an architecture calls the parameters that are spoken of one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +98,20 @@ const EURO_BERT: Names = Names {
     decoder_bias: "lm_head.bias",
 };
 
+/// With BERT's masked-LM head.
+const DEBERTA_V2: Names = Names {
+    prefix: "deberta.",
+    parts: &["embeddings.", "encoder."],
+    // The published models keep positions that are not added, and a head of their training.
+    unused: &["deberta.embeddings.position_embeddings.", "mask_predictions."],
+    words: "deberta.embeddings.word_embeddings.weight",
+    types: Some("deberta.embeddings.token_type_embeddings.weight"),
+    layer: "deberta.encoder.layer.",
+    ..BERT
+};
+
 /// Those of every architecture.
-pub(crate) const NAMES: [Names; 4] = [XLM_ROBERTA, BERT, MODERN_BERT, EURO_BERT];
+pub(crate) const NAMES: [Names; 5] = [XLM_ROBERTA, BERT, MODERN_BERT, EURO_BERT, DEBERTA_V2];
 
 impl Architecture {
     /// The value of `model_type` in `config.json`.
@@ -108,12 +123,13 @@ impl Architecture {
     /// assert_eq!(Architecture::Bert.model_type(), "bert");
     /// ```
     pub fn model_type(&self) -> &'static str {
-        let [xlm_roberta, bert, modern_bert, euro_bert] = MODEL_TYPES;
+        let [xlm_roberta, bert, modern_bert, euro_bert, deberta_v2] = MODEL_TYPES;
         match self {
             Self::XlmRoberta => xlm_roberta,
             Self::Bert => bert,
             Self::ModernBert(_) => modern_bert,
             Self::EuroBert(_) => euro_bert,
+            Self::DebertaV2(_) => deberta_v2,
         }
     }
 
@@ -124,13 +140,14 @@ impl Architecture {
             Self::Bert => "Bert",
             Self::ModernBert(_) => "ModernBert",
             Self::EuroBert(_) => "EuroBert",
+            Self::DebertaV2(_) => "DebertaV2",
         }
     }
 
     /// Rotary positions, of the architectures that have them.
     pub(crate) fn rotary(&self) -> Option<Rotary> {
         match self {
-            Self::XlmRoberta | Self::Bert => None,
+            Self::XlmRoberta | Self::Bert | Self::DebertaV2(_) => None,
             Self::ModernBert(modern) => Some(Rotary {
                 theta: modern.global_rope_theta,
                 local: Some((modern.local_rope_theta, modern.local_attention / 2)),
@@ -145,6 +162,19 @@ impl Architecture {
             Self::Bert => BERT,
             Self::ModernBert(_) => MODERN_BERT,
             Self::EuroBert(_) => EURO_BERT,
+            Self::DebertaV2(deberta) => {
+                let types = DEBERTA_V2.types.filter(|_| deberta.token_types);
+                match deberta.legacy {
+                    true => Names { types, ..DEBERTA_V2 },
+                    false => Names {
+                        types,
+                        decoder: "lm_predictions.lm_head.decoder.weight",
+                        lm_bias: "lm_predictions.lm_head.bias",
+                        decoder_bias: "lm_predictions.lm_head.bias",
+                        ..DEBERTA_V2
+                    },
+                }
+            }
         }
     }
 }

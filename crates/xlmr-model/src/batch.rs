@@ -1,6 +1,7 @@
 //! A batch on its way through the layers.
 use tch::{Device, Kind, Tensor};
 
+use crate::disentangled::Distances;
 use crate::dropout::DropoutSeeds;
 use crate::packing::{Packing, Rows};
 use crate::rotary::Positions;
@@ -12,12 +13,17 @@ pub(crate) struct Batch {
     /// Absent where it stays padded.
     pub(crate) packing: Option<Packing>,
     pub(crate) seeds: DropoutSeeds,
-    /// Of rotary positions; absent where positions are embedded.
-    pub(crate) positions: Option<Positions>,
+    /// Of rotary positions.
+    rotary: Option<Positions>,
+    /// Of relative positions.
+    distances: Option<Distances>,
+    /// `[N]` i64 of each token, laid out as the batch is; absent where embedded positions are all
+    /// there is.
+    of_tokens: Option<Tensor>,
 }
 
 impl Batch {
-    /// For a model of this configuration whose parameters are of `kind`, without rotary positions.
+    /// For a model of this configuration whose parameters are of `kind`, without positions.
     /// `joined`: rows are made of two texts each.
     pub(crate) fn new(
         rows: Rows,
@@ -27,16 +33,17 @@ impl Batch {
         joined: bool,
     ) -> Result<Self> {
         let pack = match config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert | Architecture::EuroBert(_) => train,
             Architecture::ModernBert(_) => !joined && packs(&rows, train),
+            _ => train,
         };
         let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
-        Ok(Self { rows, packing, seeds, positions: None })
+        Ok(Self { rows, packing, seeds, rotary: None, distances: None, of_tokens: None })
     }
 
     /// With the positions of its tokens, `[N]` i64 laid out as the batch is, where the architecture
-    /// has rotary ones.
+    /// has rotary or relative ones. `joined`: positions say how far tokens are apart, not their
+    /// place in the row.
     pub(crate) fn with_positions(
         self,
         of_tokens: impl FnOnce(&Self) -> Result<Tensor>,
@@ -44,15 +51,43 @@ impl Batch {
         config: &Config,
         kind: Kind,
     ) -> Result<Self> {
-        let Some(rotary) = config.architecture.rotary() else { return Ok(self) };
-        let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
-        let positions = Positions::new(tokens, joined, &self.rows, packed, config, rotary, kind)?;
-        Ok(Self { positions: Some(positions), ..self })
+        let (mut rotary, mut distances) = (None, None);
+        let tokens = if let Some(angles) = config.architecture.rotary() {
+            let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
+            let positions =
+                Positions::new(&tokens, joined, &self.rows, packed, config, angles, kind)?;
+            rotary = Some(positions);
+            tokens
+        } else if let Architecture::DebertaV2(deberta) = &config.architecture {
+            let tokens = of_tokens(&self)?;
+            let padded = match (&self.packing, joined) {
+                (_, false) => None,
+                (None, true) => Some(tokens.f_view([self.rows.batch, self.rows.length])?),
+                (Some(packing), true) => {
+                    Some(packing.unpack(&tokens.f_unsqueeze(1)?)?.f_squeeze_dim(-1)?)
+                }
+            };
+            distances = Distances::new(config, deberta, &self.rows, padded.as_ref())?;
+            tokens
+        } else {
+            return Ok(self);
+        };
+        Ok(Self { rotary, distances, of_tokens: Some(tokens), ..self })
     }
 
-    pub(crate) fn positions(&self) -> Result<&Positions> {
+    pub(crate) fn rotary(&self) -> Result<&Positions> {
         let absent = || Error::input("states", "of a model with rotary positions", "of another");
-        self.positions.as_ref().ok_or_else(absent)
+        self.rotary.as_ref().ok_or_else(absent)
+    }
+
+    pub(crate) fn distances(&self) -> Option<&Distances> {
+        self.distances.as_ref()
+    }
+
+    /// Where its tokens stand, `[N]` i64 laid out as the batch is.
+    pub(crate) fn of_tokens(&self) -> Result<&Tensor> {
+        let absent = || Error::input("states", "of a model whose layers read positions", "others");
+        self.of_tokens.as_ref().ok_or_else(absent)
     }
 
     /// `[B, L, …]` as the batch lies in memory.

@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use crate::architecture::MODEL_TYPES;
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
-use crate::{Activation, Architecture, Error, EuroBert, Head, ModernBert, Result};
+use crate::{Activation, Architecture, DebertaV2, Error, EuroBert, Head, ModernBert, Result};
 
 /// Sizes, rates and ids of a model; the fields carry the names of `config.json` as XLM-R and BERT
-/// have it ([`ModernBert`] and [`EuroBert`] say how their own map to them).
+/// have it ([`ModernBert`], [`EuroBert`] and [`DebertaV2`] say how their own map to them).
 ///
 /// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig`,
-/// `ModernBertConfig` or `EuroBertConfig`. Keys that this crate does not use stay in
+/// `ModernBertConfig`, `EuroBertConfig` or `DebertaV2Config`. Keys that this crate does not use stay in
 /// [`Config::extra`] and are written back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -37,8 +37,8 @@ pub struct Config {
     pub attention_probs_dropout_prob: f64,
     /// Dropout in the classification heads; `hidden_dropout_prob` where absent.
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; of
-    /// ModernBERT and EuroBERT, which have none, the longest input.
+    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; where
+    /// there are none, the longest input.
     pub max_position_embeddings: i64,
     /// Rows of the token type embeddings; 1 where there are none.
     pub type_vocab_size: i64,
@@ -160,6 +160,20 @@ impl Config {
         }
     }
 
+    /// mDeBERTa v3 base (He et al. 2023): 12 layers of 768, DeBERTa's architecture, 251,000 pieces.
+    pub fn mdeberta_v3_base() -> Self {
+        Self {
+            architecture: Architecture::DebertaV2(DebertaV2::v3()),
+            vocab_size: 251_000,
+            max_position_embeddings: 512,
+            layer_norm_eps: 1e-7,
+            pad_token_id: 0,
+            bos_token_id: None,
+            eos_token_id: None,
+            ..Self::base()
+        }
+    }
+
     /// A model for small machines: 3 layers of 128, 4 heads, feed-forward 256, else as
     /// [`Config::base`].
     pub fn tiny(vocab_size: i64) -> Self {
@@ -215,6 +229,15 @@ impl Config {
                 ..Self::mmbert_base()
             },
             Some("eurobert") => Self::eurobert_210m(),
+            Some("deberta-v2") => Self {
+                architecture: Architecture::DebertaV2(DebertaV2::default()),
+                vocab_size: 128_100,
+                hidden_size: 1536,
+                num_hidden_layers: 24,
+                num_attention_heads: 24,
+                intermediate_size: 6144,
+                ..Self::mdeberta_v3_base()
+            },
             other => {
                 let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
                 return Err(fields.refuse("model_type", &known(), got));
@@ -227,6 +250,7 @@ impl Config {
                 *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
             }
             Architecture::EuroBert(euro) => *euro = EuroBert::read(&mut fields)?,
+            Architecture::DebertaV2(deberta) => deberta.read(&mut fields)?,
         }
         let names: Option<Vec<String>> =
             fields.take("architectures", "a list of class names", None)?;
@@ -259,11 +283,20 @@ impl Config {
         match &mut self.classifier_dropout {
             _ if euro => {}
             Some(dropout) if modern => keys.key("classifier_dropout", RATE, dropout),
-            dropout => keys.key("classifier_dropout", "a number or null", dropout),
+            dropout => {
+                let deberta = matches!(self.architecture, Architecture::DebertaV2(_));
+                let key = if deberta { "cls_dropout" } else { "classifier_dropout" };
+                keys.key(key, "a number or null", dropout);
+            }
         }
         keys.key("max_position_embeddings", COUNT, &mut self.max_position_embeddings);
-        if !modern && !euro {
-            keys.key("type_vocab_size", COUNT, &mut self.type_vocab_size);
+        let rows = &mut self.type_vocab_size;
+        match &mut self.architecture {
+            Architecture::ModernBert(_) | Architecture::EuroBert(_) => {}
+            Architecture::DebertaV2(deberta) => deberta.type_vocab_size(keys, rows),
+            Architecture::XlmRoberta | Architecture::Bert => {
+                keys.key("type_vocab_size", COUNT, rows);
+            }
         }
         keys.key("initializer_range", RATE, &mut self.initializer_range);
         let eps = name(if euro { "rms_norm_eps" } else { "layer_norm_eps" }, "norm_eps");
@@ -338,8 +371,12 @@ impl Config {
             let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
             return refuse("max_position_embeddings", &expected, &self.max_position_embeddings);
         }
+        let depth = self.hidden_size / self.num_attention_heads;
+        if let Architecture::DebertaV2(deberta) = &self.architecture {
+            let sizes = (self.hidden_size, depth, self.max_position_embeddings);
+            deberta.check(file, sizes, self.tie_word_embeddings, &self.extra)?;
+        }
         if self.architecture.rotary().is_some() {
-            let depth = self.hidden_size / self.num_attention_heads;
             match &self.architecture {
                 Architecture::ModernBert(modern) => {
                     modern.check(file, self.num_hidden_layers, depth)?;
@@ -347,7 +384,7 @@ impl Config {
                 Architecture::EuroBert(euro) => {
                     euro.check(file, self.num_attention_heads, depth)?;
                 }
-                Architecture::XlmRoberta | Architecture::Bert => {}
+                Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {}
             }
             if self.type_vocab_size != 1 {
                 let expected = "1; this architecture has no segments";
@@ -466,6 +503,9 @@ impl Config {
             if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
                 all.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
             }
+        }
+        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
+            deberta.write(&mut all);
         }
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);

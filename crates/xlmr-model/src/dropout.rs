@@ -38,6 +38,15 @@ impl DropoutSeeds {
         }
     }
 
+    /// Those of a packed batch as its padding would have them.
+    pub(crate) fn padded(&self, packing: &Packing) -> Result<Self> {
+        let places = match self.places.size().contains(&0) {
+            true => self.places.shallow_clone(),
+            false => packing.unpack(&self.places.f_unsqueeze(1)?)?.f_flatten(0, -1)?,
+        };
+        Ok(Self { train: self.train, places })
+    }
+
     /// For states `[B, H]` or `[B, L, H]` that a head reads.
     pub(crate) fn for_states(states: &Tensor, train: bool) -> Result<Self> {
         let size = states.size();
@@ -59,8 +68,16 @@ impl DropoutSeeds {
         }
     }
 
+    /// Dropout of rows of a table, from `first` on, `[N, H]`, that all rows of the batch read, while
+    /// training.
+    pub(crate) fn dropout_of_table(&self, table: Tensor, first: i64, p: f64) -> Result<Tensor> {
+        let end = first + table.size().first().copied().unwrap_or(0);
+        let places = Tensor::f_arange_start(first, end, (Kind::Int64, Device::Cpu))?;
+        Self { train: self.train, places }.dropout(table, p)
+    }
+
     /// `dropout(softmax(Q Kᵀ / √D + mask)) V`, for `[B, heads, L, D]`; `mask` is true where a key
-    /// may be attended to.
+    /// may be attended to, or what is added to the scores.
     pub(crate) fn attention(
         &self,
         query: &Tensor,
@@ -79,7 +96,10 @@ impl DropoutSeeds {
         let query = query.f_mul_scalar((depth as f64).sqrt().recip())?;
         let mut scores = query.f_matmul(&key.f_transpose(2, 3)?)?; // [B, heads, L, L]
         if let Some(mask) = mask {
-            scores = scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
+            scores = match mask.f_kind()? {
+                Kind::Bool => scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
+                _ => scores.f_add(mask)?,
+            };
         }
         let probabilities = scores.f_softmax(-1, None::<Kind>)?;
         let (batch, _, length, _) = probabilities.size4()?;

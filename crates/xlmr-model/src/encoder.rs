@@ -1,17 +1,18 @@
-//! Embeddings and the layers of XLM-R and BERT (Conneau et al. 2020; the layout of transformers'
-//! `XLMRobertaModel` and `BertModel`).
+//! Embeddings and the layers of XLM-R, BERT and DeBERTa (Conneau et al. 2020; the layout of
+//! transformers' `XLMRobertaModel`, `BertModel` and `DebertaV2Model`).
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
+use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
 use crate::layers::{LayerNorm, Linear, Lookup, Parameter, cast_all};
 use crate::modernbert::ModernLayer;
-use crate::packing::{Packing, Rows};
+use crate::packing::Packing;
 use crate::{Activation, Architecture, Config, Result};
 
 /// Word embeddings with those of positions and token types where there are any, summed and
@@ -40,11 +41,14 @@ impl Embeddings {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let names = config.architecture.names();
         let (norm, dropout, positions) = match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => {
+            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {
                 let name = |part: &str| format!("{}embeddings.{part}", names.prefix);
                 let norm = LayerNorm::new(get, &name("LayerNorm"), width, eps)?;
-                let positions = get(&name("position_embeddings.weight"))?;
-                (Some(norm), config.hidden_dropout_prob, Some(positions))
+                let positions = match &config.architecture {
+                    Architecture::DebertaV2(deberta) if !deberta.position_biased_input => None,
+                    _ => Some(get(&name("position_embeddings.weight"))?),
+                };
+                (Some(norm), config.hidden_dropout_prob, positions)
             }
             Architecture::ModernBert(modern) => {
                 let (name, bias) = ("model.embeddings.norm", modern.norm_bias);
@@ -110,7 +114,7 @@ pub(crate) enum Layer {
 impl Layer {
     pub(crate) fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
         Ok(match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => {
+            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {
                 Self::PostNorm(PostNormLayer::new(get, config, index)?)
             }
             Architecture::ModernBert(modern) => {
@@ -164,6 +168,8 @@ pub(crate) struct PostNormLayer {
     activation: Activation,
     heads: i64,
     attention_dropout: f64,
+    /// DeBERTa's attention, in place of the plain one.
+    disentangled: Option<Disentangled>,
     hidden_dropout: f64,
 }
 
@@ -175,10 +181,16 @@ impl PostNormLayer {
             let name = format!("{name}.{part}.LayerNorm");
             LayerNorm::new(get, &name, config.hidden_size, config.layer_norm_eps)
         };
+        let (disentangled, end) = match &config.architecture {
+            Architecture::DebertaV2(deberta) => {
+                (Some(Disentangled::new(get, config, deberta, &name)?), "_proj")
+            }
+            _ => (None, ""),
+        };
         Ok(Self {
-            query: linear("attention.self.query")?,
-            key: linear("attention.self.key")?,
-            value: linear("attention.self.value")?,
+            query: linear(&format!("attention.self.query{end}"))?,
+            key: linear(&format!("attention.self.key{end}"))?,
+            value: linear(&format!("attention.self.value{end}"))?,
             attention_dense: linear("attention.output.dense")?,
             attention_norm: norm("attention.output")?,
             intermediate: linear("intermediate.dense")?,
@@ -188,6 +200,7 @@ impl PostNormLayer {
             heads: config.num_attention_heads,
             attention_dropout: config.attention_probs_dropout_prob,
             hidden_dropout: config.hidden_dropout_prob,
+            disentangled,
         })
     }
 
@@ -196,6 +209,7 @@ impl PostNormLayer {
         let attention =
             [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_dense];
         let linear = attention.into_iter().chain([&mut self.intermediate, &mut self.output_dense]);
+        let linear = linear.chain(self.disentangled.iter_mut().flat_map(Disentangled::linear));
         let mut all: Vec<_> = linear.flat_map(Linear::parameters).collect();
         if norms {
             let norms = [&mut self.attention_norm, &mut self.output_norm];
@@ -206,20 +220,37 @@ impl PostNormLayer {
 
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
-            None => self.apply(hidden, &batch.rows, &batch.seeds),
-            Some(packing) => self.apply_packed(hidden, packing, &batch.seeds),
+            None => self.apply(hidden, batch),
+            Some(packing) => self.apply_packed(hidden, packing, batch),
         }
     }
 
-    /// `[B, L, H]` to `[B, L, H]`.
-    fn apply(&self, hidden: &Tensor, rows: &Rows, seeds: &DropoutSeeds) -> Result<Tensor> {
+    /// `[B, L, H]` of queries, keys and values, to the same.
+    fn attend(
+        &self,
+        [query, key, value]: [&Tensor; 3],
+        batch: &Batch,
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
+        let rows = &batch.rows;
+        if let Some(disentangled) = &self.disentangled {
+            let (query_layer, key_layer) = (&self.query, &self.key);
+            let projected = Projected { query, key, value, query_layer, key_layer };
+            return disentangled.apply(&projected, batch.distances(), rows, seeds);
+        }
         let split = [rows.batch, rows.length, self.heads, -1];
         let by_head = |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(split)?.f_transpose(1, 2)?) };
-        let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
-        let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
+        let (query, key, value) = (by_head(query)?, by_head(key)?, by_head(value)?);
         let attended =
             seeds.attention(&query, &key, &value, rows.mask.as_ref(), self.attention_dropout)?;
-        let attended = attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?;
+        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
+    }
+
+    /// `[B, L, H]` to `[B, L, H]`.
+    fn apply(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let seeds = &batch.seeds;
+        let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
+        let attended = self.attend([&query, &key, &value], batch, seeds)?;
         let attended =
             seeds.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
         let hidden = self.attention_norm.apply_to_states(&attended.f_add(hidden)?)?;
@@ -229,16 +260,22 @@ impl PostNormLayer {
     }
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
-    fn apply_packed(
-        &self,
-        hidden: &Tensor,
-        packing: &Packing,
-        seeds: &DropoutSeeds,
-    ) -> Result<Tensor> {
+    fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
+        let seeds = &batch.seeds;
         let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
-        let (heads, dropout) = (self.heads, self.attention_dropout);
-        let attention = Attention { heads, reach: None, dropout };
-        let attended = packing.attend(&query, &key, &value, &seeds.places, &attention)?;
+        let attended = match &self.disentangled {
+            None => {
+                let (heads, dropout) = (self.heads, self.attention_dropout);
+                let attention = Attention { heads, reach: None, dropout };
+                packing.attend(&query, &key, &value, &seeds.places, &attention)?
+            }
+            // Only what stands between its products is computed without padding.
+            Some(_) => {
+                let [query, key, value] = [query, key, value].map(|x| packing.unpack(&x));
+                let seeds = seeds.padded(packing)?;
+                packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
+            }
+        };
         let attended = self.attention_dense.apply(&attended)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;

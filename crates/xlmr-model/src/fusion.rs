@@ -146,9 +146,9 @@ impl Seam {
         let join = upload(&join)?;
         // Of padding, as if it stood first.
         let of_tokens = |_: &Batch| -> Result<Tensor> {
-            let (first, second) = (target.batch.positions()?, source.batch.positions()?);
+            let (first, second) = (target.batch.of_tokens()?, source.batch.of_tokens()?);
             let zero = Tensor::f_zeros(1, (Kind::Int64, device))?;
-            let halves = [&first.of_tokens, &second.of_tokens, &zero];
+            let halves = [first, second, &zero];
             Ok(Tensor::f_cat(&halves, 0)?.f_index_select(0, &join)?)
         };
         let batch = batch.with_positions(of_tokens, true, config, kind)?;

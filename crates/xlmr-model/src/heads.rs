@@ -28,6 +28,15 @@ impl PredictionHead {
                 return Ok(Some(Self::modern(get, config, modern, "lm_head")?));
             }
             Architecture::EuroBert(_) => return Ok(None),
+            Architecture::DebertaV2(deberta) => {
+                let (dense, norm) = match deberta.legacy {
+                    true => {
+                        ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm")
+                    }
+                    false => ("lm_predictions.lm_head.dense", "lm_predictions.lm_head.LayerNorm"),
+                };
+                (dense, norm, config.hidden_act)
+            }
         };
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let norm = LayerNorm::new(get, norm, width, eps)?;
@@ -102,7 +111,7 @@ pub(crate) struct SpanHead {
 impl SpanHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         Ok(match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => {
+            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {
                 Self { head: None, output: Linear::new(get, "qa_outputs")? }
             }
             Architecture::ModernBert(modern) => {
@@ -140,14 +149,20 @@ impl TokenHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let (head, classifier) = match &config.architecture {
             Architecture::XlmRoberta => (None, "classifier"),
-            Architecture::Bert | Architecture::EuroBert(_) => (None, "token_head.classifier"),
+            Architecture::Bert | Architecture::EuroBert(_) | Architecture::DebertaV2(_) => {
+                (None, "token_head.classifier")
+            }
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "token_head")?;
                 (Some(head), "token_head.classifier")
             }
         };
         let classifier = Linear::new(get, classifier)?;
-        Ok(Self { head, classifier, dropout: head_dropout(config) })
+        let dropout = match &config.architecture {
+            Architecture::DebertaV2(_) => config.hidden_dropout_prob,
+            _ => head_dropout(config),
+        };
+        Ok(Self { head, classifier, dropout })
     }
 
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
@@ -179,6 +194,8 @@ enum SequenceInner {
     Modern(PredictionHead, Pooling),
     /// A dense layer and its activation, of one state or, late, of each token's.
     Euro(Linear, EuroPooling),
+    /// The same of the first token's state, with a dropout of its own before it.
+    Context(Linear, Activation, f64),
 }
 
 impl SequenceHead {
@@ -200,6 +217,12 @@ impl SequenceHead {
             Architecture::EuroBert(euro) => {
                 let dense = Linear::new(get, "sequence_head.dense")?;
                 let inner = SequenceInner::Euro(dense, euro.classifier_pooling);
+                (inner, "sequence_head.classifier")
+            }
+            Architecture::DebertaV2(deberta) => {
+                let dense = Linear::new(get, "sequence_head.pooler.dense")?;
+                let (activation, dropout) = (deberta.pooler_hidden_act, deberta.pooler_dropout);
+                let inner = SequenceInner::Context(dense, activation, dropout);
                 (inner, "sequence_head.classifier")
             }
         };
@@ -231,6 +254,9 @@ impl SequenceHead {
             SequenceInner::Pooler(dense) => dense.apply(&row)?.f_tanh()?,
             SequenceInner::Modern(head, _) => head.apply(&row)?,
             SequenceInner::Euro(_, EuroPooling::Late) => row,
+            SequenceInner::Context(dense, activation, dropout) => {
+                activation.apply(&dense.apply(&seeds.dropout(row, *dropout)?)?)?
+            }
             SequenceInner::Euro(dense, _) => Activation::Gelu.apply(&dense.apply(&row)?)?,
         };
         self.output.apply(&seeds.dropout(inner, self.dropout)?)

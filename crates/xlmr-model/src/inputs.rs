@@ -179,9 +179,7 @@ impl Prepared {
                     let length = usize::try_from(length).unwrap_or(1);
                     position_ids(&ids, length, config.pad_token_id)
                 }
-                Architecture::Bert | Architecture::ModernBert(_) | Architecture::EuroBert(_) => {
-                    (0..length).cycle().take(ids.len()).collect()
-                }
+                _ => (0..length).cycle().take(ids.len()).collect(),
             },
         };
         let limit = format!(
@@ -196,10 +194,8 @@ impl Prepared {
             None => None,
             Some(tensor) => {
                 let types = read("token_type_ids", tensor)?;
-                let hint = match (&config.architecture, config.type_vocab_size) {
-                    (Architecture::ModernBert(_) | Architecture::EuroBert(_), _) => {
-                        " (this architecture has no segments)"
-                    }
+                let hint = match (config.architecture.names().types, config.type_vocab_size) {
+                    (None, _) => " (this architecture has no segments)",
                     (_, 1) => " (load with `Segments::Learned2` for a second segment)",
                     _ => "",
                 };

@@ -24,6 +24,10 @@ pub(crate) fn cast_all(parameters: Vec<&mut Parameter>, kind: Kind) -> Result<()
 }
 
 impl Parameter {
+    pub(crate) fn new(get: Lookup, name: &str) -> Result<Self> {
+        get(name).map(Self)
+    }
+
     /// `name.weight` and, where there is one, `name.bias`.
     fn weight_and_bias(get: Lookup, name: &str, bias: bool) -> Result<(Self, Option<Self>)> {
         let weight = get(&format!("{name}.weight"))?;

@@ -9,7 +9,7 @@ use crate::architecture::Names;
 use crate::checkpoint::Checkpoint;
 use crate::model::distinct;
 use crate::parameters::{Spec, encoder_specs, head_specs};
-use crate::{Config, Error, Head, Model, Result};
+use crate::{Architecture, Config, Error, Head, Model, Result};
 
 /// What to do with token type ("segment") embeddings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -80,10 +80,16 @@ impl Model {
             let reason = "no such folder; a model folder holds config.json and model.safetensors";
             return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
         }
-        let config = Config::from_file(folder.join("config.json"))?;
+        let mut config = Config::from_file(folder.join("config.json"))?;
         let heads = distinct(heads)?;
+        let checkpoint = Checkpoint::open(folder, config.architecture.names())?;
+        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
+            // The published models do not say that their masked-LM head is of their own form.
+            deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
+                || checkpoint.contains("cls.predictions.bias");
+            config.validate()?;
+        }
         let names = config.architecture.names();
-        let checkpoint = Checkpoint::open(folder, names)?;
         let mut loader = Loader {
             folder,
             names,

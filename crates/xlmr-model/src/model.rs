@@ -95,7 +95,7 @@ impl Model {
                 .map(|index| Layer::new(&get, &config, index))
                 .collect::<Result<_>>()?,
             final_norm: match &config.architecture {
-                Architecture::XlmRoberta | Architecture::Bert => None,
+                Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => None,
                 Architecture::ModernBert(modern) => {
                     let (width, eps) = (config.hidden_size, config.layer_norm_eps);
                     let (name, bias) = ("model.final_norm", modern.norm_bias);

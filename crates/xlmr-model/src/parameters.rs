@@ -5,7 +5,7 @@ use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::Names;
-use crate::{Architecture, Config, EuroBert, Head, ModernBert, Result};
+use crate::{Architecture, Config, DebertaV2, EuroBert, Head, ModernBert, Result};
 
 /// How a parameter starts where no checkpoint holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,6 +94,7 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
         Architecture::Bert => post_norm_specs(config, names, false),
         Architecture::ModernBert(modern) => modern_specs(config, modern, names),
         Architecture::EuroBert(euro) => euro_specs(config, euro, names),
+        Architecture::DebertaV2(deberta) => deberta_specs(config, deberta, names),
     }
 }
 
@@ -173,6 +174,43 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     specs.all
 }
 
+/// Those of BERT, with projections under other names and, where positions are relative, the
+/// embeddings of distances.
+fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
+    let hidden = config.hidden_size;
+    let mut all = post_norm_specs(config, names, false);
+    all.retain(|spec| {
+        let absolute = spec.name.contains("embeddings.position_embeddings.");
+        let types = spec.name.contains("embeddings.token_type_embeddings.");
+        (deberta.position_biased_input || !absolute) && (deberta.token_types || !types)
+    });
+    for spec in &mut all {
+        for part in ["query", "key", "value"] {
+            let (name, longer) = (format!("self.{part}."), format!("self.{part}_proj."));
+            spec.name = spec.name.replace(&name, &longer);
+        }
+    }
+    let mut specs = Specs { all, ..Specs::default() };
+    if deberta.relative_attention {
+        let rows = 2 * deberta.span(config.max_position_embeddings);
+        specs.add("deberta.encoder.rel_embeddings.weight", &[rows, hidden], Init::Normal);
+    }
+    if deberta.norm_rel_ebd {
+        specs.norm("deberta.encoder.LayerNorm", hidden, true);
+    }
+    let own = deberta.relative_attention && !deberta.share_att_key;
+    for (part, wanted) in [
+        ("pos_key_proj", deberta.content_to_position),
+        ("pos_query_proj", deberta.position_to_content),
+    ] {
+        for index in (0..config.num_hidden_layers).filter(|_| own && wanted) {
+            let layer = names.layer(index);
+            specs.linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
+        }
+    }
+    specs.all
+}
+
 /// The parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     match &config.architecture {
@@ -180,6 +218,7 @@ pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
         Architecture::Bert => bert_head(config, head),
         Architecture::ModernBert(modern) => modern_head(config, modern, head),
         Architecture::EuroBert(euro) => euro_head(config, euro, head),
+        Architecture::DebertaV2(deberta) => deberta_head(config, deberta, head),
     }
 }
 
@@ -225,6 +264,26 @@ fn bert_head(config: &Config, head: Head) -> Vec<Spec> {
             specs.linear("sequence_head.classifier", labels, hidden);
             specs.all.extend(pooler.all);
         }
+    }
+    specs.all
+}
+
+/// BERT's, but for the pooler's place and, where it is not the older one, the masked-LM head.
+fn deberta_head(config: &Config, deberta: &DebertaV2, head: Head) -> Vec<Spec> {
+    let hidden = config.hidden_size;
+    let mut specs = Specs::default();
+    match head {
+        Head::MaskedLm if !deberta.legacy => {
+            specs.linear("lm_predictions.lm_head.dense", hidden, hidden);
+            specs.norm("lm_predictions.lm_head.LayerNorm", hidden, true);
+            decoder(&mut specs, config, true, Init::Normal);
+        }
+        Head::SequenceClassification { labels } => {
+            specs = Specs::renamed("sequence_head.", "");
+            specs.linear("sequence_head.classifier", labels, hidden);
+            specs.linear("sequence_head.pooler.dense", hidden, hidden);
+        }
+        other => return bert_head(config, other),
     }
     specs.all
 }

@@ -112,6 +112,7 @@ mod tests {
             Config::bert_base_multilingual(),
             Config::mmbert_base(),
             Config::eurobert_210m(),
+            Config::mdeberta_v3_base(),
         ] {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =

@@ -9,8 +9,6 @@ use crate::{Config, Result};
 
 /// Where the tokens of a batch stand, for attention.
 pub(crate) struct Positions {
-    /// Of each token, laid out as the batch is: `[N]` i64.
-    pub(crate) of_tokens: Tensor,
     pub(crate) global: Rotation,
     /// Absent where no layer is local.
     pub(crate) local: Option<Rotation>,
@@ -58,7 +56,7 @@ impl RotaryAttention {
     /// `[.., 3 H]`, queries, keys and values, to `[.., H]`, packed or padded as `batch` says.
     pub(crate) fn apply(&self, query_key_value: &Tensor, batch: &Batch) -> Result<Tensor> {
         let Self { heads, reach, dropout } = *self;
-        let positions = batch.positions()?;
+        let positions = batch.rotary()?;
         let local = positions.local.as_ref().filter(|_| reach.is_some());
         let [query, key, value] =
             local.unwrap_or(&positions.global).apply(query_key_value, heads)?;
@@ -82,7 +80,7 @@ impl Positions {
     /// Tokens that stand where `of_tokens` says, `[N]` i64 laid out as the batch is. In a local
     /// layer they see what is near: `by_position` in these positions, else in their row.
     pub(crate) fn new(
-        of_tokens: Tensor,
+        of_tokens: &Tensor,
         by_position: bool,
         rows: &Rows,
         packed: bool,
@@ -92,7 +90,7 @@ impl Positions {
     ) -> Result<Self> {
         let depth = config.hidden_size / config.num_attention_heads.max(1);
         let kind = if kind == Kind::Double { kind } else { Kind::Float };
-        let rotation = |theta| Rotation::new(&of_tokens, theta, depth, kind);
+        let rotation = |theta| Rotation::new(of_tokens, theta, depth, kind);
         let global = rotation(rotary.theta)?;
         let local = rotary.local.map(|(theta, _)| rotation(theta)).transpose()?;
         let window = match rotary.local {
@@ -109,7 +107,7 @@ impl Positions {
                 Some(window(&places, reach, rows)?)
             }
         };
-        Ok(Self { of_tokens, global, local, window })
+        Ok(Self { global, local, window })
     }
 }
 

@@ -5,14 +5,14 @@ use crate::common::{alone, batch, case, read};
 use tch::{Device, Kind, Reduction, Tensor};
 use testkit::{Golden, assert_close, max_abs_error};
 use xlmr_model::{
-    Architecture, Config, EuroBert, FusionConfig, Head, Inputs, LayerType, LoadOptions, Model,
-    ModernBert, Pooling, Segments, fused,
+    Architecture, Config, DebertaV2, EuroBert, FusionConfig, Head, Inputs, LayerType, LoadOptions,
+    Model, ModernBert, Pooling, Segments, fused,
 };
 
 const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
-const CASES: [(&str, Head); 12] = [
+const CASES: [(&str, Head); 17] = [
     ("bert_mlm", Head::MaskedLm),
     ("bert_qa", Head::Span),
     ("bert_seqcls", SEQUENCE),
@@ -25,6 +25,11 @@ const CASES: [(&str, Head); 12] = [
     ("eurobert_seqcls", SEQUENCE),
     ("eurobert_seqcls_mean", SEQUENCE),
     ("eurobert_tokcls", TOKEN),
+    ("deberta_mlm", Head::MaskedLm),
+    ("deberta_mlm_legacy", Head::MaskedLm),
+    ("deberta_qa", Head::Span),
+    ("deberta_seqcls", SEQUENCE),
+    ("deberta_tokcls", TOKEN),
 ];
 
 fn load(name: &str, heads: &[Head]) -> Model {
@@ -70,7 +75,7 @@ fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Ten
 
 /// What transformers calls a parameter of a case.
 fn stored_name(case: &str, name: &str) -> String {
-    if case.starts_with("eurobert") {
+    if case.starts_with("eurobert") || case.starts_with("deberta") {
         return name.replace("sequence_head.", "");
     }
     let name = name.replace("sequence_head.pooler.", "bert.pooler.");
@@ -138,7 +143,7 @@ fn gradients_match_transformers() {
             assert_close(&title, &tensor.grad(), want, 1e-4);
         }
     }
-    assert_eq!(cases, 9);
+    assert_eq!(cases, 13);
 }
 
 #[test]
@@ -214,7 +219,7 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
 }
 
 /// Models of three layers wide enough to be packed, with this dropout.
-const WIDE: [fn(f64) -> Model; 2] = [wide_modern, wide_euro];
+const WIDE: [fn(f64) -> Model; 3] = [wide_modern, wide_euro, wide_deberta];
 
 fn wide_modern(dropout: f64) -> Model {
     let modern = ModernBert {
@@ -234,6 +239,11 @@ fn wide_modern(dropout: f64) -> Model {
 fn wide_euro(dropout: f64) -> Model {
     let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
     wide(Config::eurobert_210m(), Architecture::EuroBert(euro), dropout)
+}
+
+fn wide_deberta(dropout: f64) -> Model {
+    let deberta = DebertaV2 { position_buckets: 16, ..DebertaV2::v3() };
+    wide(Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta), dropout)
 }
 
 fn wide(usual: Config, architecture: Architecture, dropout: f64) -> Model {
@@ -406,10 +416,7 @@ fn what_does_not_fit_is_named() {
     };
     let modern = |key, value| refuse("modernbert_qa", key, value);
     let unknown = modern("model_type", "gpt2".into());
-    assert!(
-        unknown.contains(r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", got "gpt2""#),
-        "{unknown}"
-    );
+    assert!(unknown.contains(r#""eurobert", "deberta-v2", got "gpt2""#), "{unknown}");
     for (key, value, part) in [
         ("layer_types", serde_json::json!(["full_attention"]), "num_hidden_layers = 4"),
         ("layer_types", serde_json::json!(["causal"]), "full_attention"),
@@ -448,6 +455,75 @@ fn what_does_not_fit_is_named() {
     ] {
         let error = refuse("eurobert_mlm", key, value);
         assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+    for (key, value, part) in [
+        ("conv_kernel_size", 3.into(), "the convolution"),
+        ("embedding_size", 16.into(), "32, as hidden_size says"),
+        ("attention_head_size", 16.into(), "8, as hidden_size says"),
+        ("pooler_hidden_size", 16.into(), "32, as hidden_size says"),
+        ("pos_att_type", "c2p|p2p".into(), "of c2p and p2c"),
+        ("pos_att_type", serde_json::json!(["c2p", 1]), "a list, or one text"),
+        ("norm_rel_ebd", "batch_norm".into(), "of layer_norm"),
+        ("position_buckets", 2.into(), "an integer from 4"),
+        ("max_relative_positions", 5.into(), "more than position_buckets / 2 + 1 = 5"),
+        ("max_relative_positions", i64::MAX.into(), "up to 16777216"),
+        ("type_vocab_size", (-1).into(), "an integer from 1"),
+        ("pooler_dropout", 2.into(), "a probability"),
+        ("tie_word_embeddings", false.into(), "no decoder of its own"),
+    ] {
+        let error = refuse("deberta_mlm", key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+}
+
+#[test]
+fn a_file_of_mdeberta_is_understood() {
+    // As the published model has it.
+    let text = r#"{"model_type": "deberta-v2", "attention_probs_dropout_prob": 0.1,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768,
+        "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 512,
+        "relative_attention": true, "position_buckets": 256, "norm_rel_ebd": "layer_norm",
+        "share_att_key": true, "pos_att_type": "p2c|c2p", "layer_norm_eps": 1e-7,
+        "max_relative_positions": -1, "position_biased_input": false, "num_attention_heads": 12,
+        "num_hidden_layers": 12, "type_vocab_size": 0, "vocab_size": 251000}"#;
+    let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
+    let legacy = DebertaV2 { legacy: true, ..DebertaV2::v3() };
+    let want =
+        Config { architecture: Architecture::DebertaV2(legacy), ..Config::mdeberta_v3_base() };
+    assert_eq!(config, want);
+    let written = config.to_json();
+    assert_eq!(written["type_vocab_size"], 0);
+    assert_eq!(written["pos_att_type"], serde_json::json!(["c2p", "p2c"]));
+    assert_eq!(Config::from_json(written, "config.json").unwrap().architecture, want.architecture);
+}
+
+#[test]
+fn the_published_masked_lm_head_of_deberta_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::common::copy_folder(&case("deberta_mlm"), folder.path());
+    let path = folder.path().join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config.as_object_mut().unwrap().remove("legacy");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let unused = ["deberta.embeddings.position_embeddings.weight", "mask_predictions.dense.weight"];
+    crate::common::edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+        for name in unused {
+            tensors.insert(name.into(), Tensor::ones([4, 32], (Kind::Float, Device::Cpu)));
+        }
+    });
+    let options = LoadOptions::default();
+    let (model, report) =
+        Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, options).unwrap();
+    assert_eq!(report.ignored, unused);
+    assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{report:?}");
+    assert_eq!(model.config().to_json()["legacy"], false);
+    for ((name, a), (_, b)) in model
+        .named_parameters()
+        .iter()
+        .zip(load("deberta_mlm", &[Head::MaskedLm]).named_parameters())
+    {
+        assert_eq!(*a, b, "{name}");
     }
 }
 

@@ -1,0 +1,217 @@
+//! What only DeBERTa's configuration says.
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
+use crate::{Activation, Error, Result};
+
+/// Relative positions, embeddings and heads of DeBERTa v2 and v3 (He et al. 2021, sections 3 and
+/// 4; mDeBERTa, He et al. 2023), beside what [`Config`](crate::Config) says of every architecture.
+///
+/// There, `classifier_dropout` is `cls_dropout` of the file and counts for the sequence
+/// classification head alone; `type_vocab_size` is 1 where the file has 0, see
+/// [`token_types`](Self::token_types).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DebertaV2 {
+    /// Whether attention scores depend on relative positions.
+    pub relative_attention: bool,
+    /// Whether they have a term of the query's content and the key's relative position
+    /// (`pos_att_type`: "c2p").
+    pub content_to_position: bool,
+    /// Whether they have a term of the query's relative position and the key's content
+    /// (`pos_att_type`: "p2c").
+    pub position_to_content: bool,
+    /// How many distances to either side have an embedding of their own, the farther ones in
+    /// buckets that grow with the distance; below 1: each up to `max_relative_positions`.
+    pub position_buckets: i64,
+    /// The farthest distance that is told from farther ones; below 1: `max_position_embeddings`.
+    pub max_relative_positions: i64,
+    /// Whether relative positions go through the layers' own projections of queries and keys.
+    pub share_att_key: bool,
+    /// Whether the embeddings of relative positions are normalised (`norm_rel_ebd`: "layer_norm").
+    pub norm_rel_ebd: bool,
+    /// Whether absolute positions are added to the word embeddings.
+    pub position_biased_input: bool,
+    /// Whether there are token type embeddings.
+    pub token_types: bool,
+    /// Dropout before the dense layer of the sequence classification head.
+    pub pooler_dropout: f64,
+    /// Activation after it.
+    pub pooler_hidden_act: Activation,
+    /// Whether the masked-LM head has BERT's form and names (`cls.predictions`), transformers'
+    /// default; else the form and names of the published models (`lm_predictions.lm_head`).
+    pub legacy: bool,
+}
+
+impl Default for DebertaV2 {
+    /// transformers' `DebertaV2Config`.
+    fn default() -> Self {
+        Self {
+            relative_attention: false,
+            content_to_position: false,
+            position_to_content: false,
+            position_buckets: -1,
+            max_relative_positions: -1,
+            share_att_key: false,
+            norm_rel_ebd: false,
+            position_biased_input: true,
+            token_types: false,
+            pooler_dropout: 0.0,
+            pooler_hidden_act: Activation::Gelu,
+            legacy: true,
+        }
+    }
+}
+
+/// Keys that name the parts of relative attention, and their words.
+const TERMS: (&str, [&str; 2]) = ("pos_att_type", ["c2p", "p2c"]);
+const NORM: (&str, [&str; 1]) = ("norm_rel_ebd", ["layer_norm"]);
+
+impl DebertaV2 {
+    /// That of DeBERTa v3, also mDeBERTa.
+    pub fn v3() -> Self {
+        Self {
+            relative_attention: true,
+            content_to_position: true,
+            position_to_content: true,
+            position_buckets: 256,
+            share_att_key: true,
+            norm_rel_ebd: true,
+            position_biased_input: false,
+            legacy: false,
+            ..Self::default()
+        }
+    }
+
+    /// Takes its keys out of a `config.json`.
+    pub(crate) fn read(&mut self, fields: &mut Fields) -> Result<()> {
+        self.keys(fields);
+        [self.content_to_position, self.position_to_content] = words(fields, TERMS)?;
+        [self.norm_rel_ebd] = words(fields, NORM)?;
+        Ok(())
+    }
+
+    /// The keys that stand for one field each.
+    fn keys(&mut self, keys: &mut impl Keys) {
+        keys.key("relative_attention", FLAG, &mut self.relative_attention);
+        keys.key("position_buckets", COUNT, &mut self.position_buckets);
+        keys.key("max_relative_positions", COUNT, &mut self.max_relative_positions);
+        keys.key("share_att_key", FLAG, &mut self.share_att_key);
+        keys.key("position_biased_input", FLAG, &mut self.position_biased_input);
+        keys.key("pooler_dropout", RATE, &mut self.pooler_dropout);
+        keys.key("pooler_hidden_act", Activation::NAMES, &mut self.pooler_hidden_act);
+        keys.key("legacy", FLAG, &mut self.legacy);
+    }
+
+    /// `type_vocab_size` is that of the file: 0 where there are no token types.
+    pub(crate) fn type_vocab_size(&mut self, keys: &mut impl Keys, rows: &mut i64) {
+        let mut stored = if self.token_types { *rows } else { 0 };
+        keys.key("type_vocab_size", COUNT, &mut stored);
+        self.token_types = stored != 0;
+        *rows = if self.token_types { stored } else { 1 };
+    }
+
+    /// The farthest distance that is told from farther ones.
+    pub(crate) fn farthest(&self, max_position_embeddings: i64) -> i64 {
+        match self.max_relative_positions {
+            ..1 => max_position_embeddings,
+            some => some,
+        }
+    }
+
+    /// Distances to either side that have an embedding: half the rows of their table.
+    pub(crate) fn span(&self, max_position_embeddings: i64) -> i64 {
+        match self.position_buckets {
+            ..1 => self.farthest(max_position_embeddings),
+            some => some,
+        }
+    }
+
+    /// Refuses the first value out of its range, of a file with `extra` keys.
+    pub(crate) fn check(
+        &self,
+        file: &str,
+        (hidden, depth, positions): (i64, i64, i64),
+        tied: bool,
+        extra: &BTreeMap<String, Value>,
+    ) -> Result<()> {
+        let refuse =
+            |key: &str, expected: &str, got: String| Err(Error::config(file, key, expected, got));
+        for (key, fine) in [
+            ("embedding_size", hidden),
+            ("pooler_hidden_size", hidden),
+            ("attention_head_size", depth),
+        ] {
+            if let Some(value) = extra.get(key).filter(|&value| *value != json!(fine)) {
+                return refuse(key, &format!("{fine}, as hidden_size says"), brief(value));
+            }
+        }
+        let convolution = extra.get("conv_kernel_size").filter(|&value| *value != json!(0));
+        if let Some(value) = convolution.filter(|value| !value.is_null()) {
+            let expected = "0; the convolution of DeBERTa v2's largest models is not read";
+            return refuse("conv_kernel_size", expected, brief(value));
+        }
+        let farthest = self.farthest(positions);
+        if farthest > 1 << 24 {
+            let expected = "an integer up to 16777216";
+            return refuse("max_relative_positions", expected, farthest.to_string());
+        }
+        let buckets = self.position_buckets;
+        if buckets > 0 && !(4..=1 << 20).contains(&buckets) {
+            let expected = "an integer from 4 to 1048576, or -1 for none";
+            return refuse("position_buckets", expected, buckets.to_string());
+        }
+        if buckets > 0 && farthest <= buckets / 2 + 1 {
+            let expected = format!("more than position_buckets / 2 + 1 = {}", buckets / 2 + 1);
+            return refuse("max_relative_positions", &expected, farthest.to_string());
+        }
+        if !(0.0..=1.0).contains(&self.pooler_dropout) {
+            let expected = "a probability from 0 to 1";
+            return refuse("pooler_dropout", expected, self.pooler_dropout.to_string());
+        }
+        if !self.legacy && !tied {
+            let expected =
+                "true; the masked-LM head of \"legacy\": false has no decoder of its own";
+            return refuse("tie_word_embeddings", expected, "false".into());
+        }
+        Ok(())
+    }
+
+    /// Writes the keys of `config.json`.
+    pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
+        self.keys(all);
+        let (key, [content, position]) = TERMS;
+        let mut terms = Vec::new();
+        terms.extend(self.content_to_position.then_some(content));
+        terms.extend(self.position_to_content.then_some(position));
+        all.insert(key.into(), json!(terms));
+        let (key, [norm]) = NORM;
+        all.insert(key.into(), json!(if self.norm_rel_ebd { norm } else { "none" }));
+    }
+}
+
+/// Which of the words of a key its value has: a list, or one string with `|` between them.
+fn words<const N: usize>(
+    fields: &mut Fields,
+    (key, known): (&str, [&str; N]),
+) -> Result<[bool; N]> {
+    let names = known.join(" and ");
+    let expected = format!("a list, or one text with | between them, of {names}, or null");
+    let value: Value = fields.take(key, &expected, Value::Null)?;
+    let refuse = || fields.refuse(key, &expected, brief(&value));
+    let text = match &value {
+        Value::Null => String::new(),
+        Value::String(text) => text.to_lowercase(),
+        Value::Array(list) => {
+            let words: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            words.ok_or_else(refuse)?.join("|").to_lowercase()
+        }
+        _ => return Err(refuse()),
+    };
+    let words: Vec<&str> = text.split('|').map(str::trim).collect();
+    match words.iter().all(|word| ["", "none"].contains(word) || known.contains(word)) {
+        true => Ok(known.map(|name| words.contains(&name))),
+        false => Err(refuse()),
+    }
+}

@@ -1,0 +1,287 @@
+//! Disentangled attention of DeBERTa (He et al. 2021, section 3.1; the layout of transformers'
+//! `DebertaV2Model`).
+use tch::{Device, Kind, Tensor};
+
+use crate::dropout::DropoutSeeds;
+use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
+use crate::packing::Rows;
+use crate::{Config, DebertaV2, Result};
+
+/// Self-attention whose scores are sums: of content to content and, where positions are relative,
+/// of content to position and of position to content.
+#[derive(Clone, Debug)]
+pub(crate) struct Disentangled {
+    /// Terms of a score; each is divided by √(terms · D).
+    terms: f64,
+    heads: i64,
+    dropout: f64,
+    relative: Option<Relative>,
+}
+
+#[derive(Clone, Debug)]
+struct Relative {
+    /// Of distances, `[2 * span, H]`: what is `span` before, and farther, first.
+    embeddings: Parameter,
+    norm: Option<LayerNorm>,
+    dropout: f64,
+    content_to_position: bool,
+    position_to_content: bool,
+    /// Absent where those of tokens serve.
+    key: Option<Linear>,
+    query: Option<Linear>,
+}
+
+/// A layer's queries, keys and values, `[B, L, H]`, with what made the first two.
+pub(crate) struct Projected<'a> {
+    pub(crate) query: &'a Tensor,
+    pub(crate) key: &'a Tensor,
+    pub(crate) value: &'a Tensor,
+    pub(crate) query_layer: &'a Linear,
+    pub(crate) key_layer: &'a Linear,
+}
+
+impl Disentangled {
+    /// Of the layer of this name.
+    pub(crate) fn new(
+        get: Lookup,
+        config: &Config,
+        deberta: &DebertaV2,
+        name: &str,
+    ) -> Result<Self> {
+        let relative =
+            deberta.relative_attention.then(|| Relative::new(get, config, deberta, name));
+        let extra = [deberta.content_to_position, deberta.position_to_content];
+        Ok(Self {
+            terms: extra.into_iter().fold(1.0, |terms, there| terms + f64::from(u8::from(there))),
+            heads: config.num_attention_heads,
+            dropout: config.attention_probs_dropout_prob,
+            relative: relative.transpose()?,
+        })
+    }
+
+    /// Projections of relative positions that a layer has beside those of tokens.
+    pub(crate) fn linear(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.relative
+            .iter_mut()
+            .flat_map(|relative| relative.key.iter_mut().chain(&mut relative.query))
+    }
+
+    /// `[B, L, H]`; `distances` where there are relative positions.
+    pub(crate) fn apply(
+        &self,
+        projected: &Projected,
+        distances: Option<&Distances>,
+        rows: &Rows,
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
+        let split = [rows.batch, rows.length, self.heads, -1];
+        let by_head = |x: &Tensor| -> Result<Tensor> { Ok(x.f_view(split)?.f_transpose(1, 2)?) };
+        // Attention divides by √D.
+        let query = by_head(projected.query)?.f_mul_scalar(self.terms.sqrt().recip())?;
+        let (key, value) = (by_head(projected.key)?, by_head(projected.value)?);
+        let bias = match (&self.relative, distances) {
+            (Some(relative), Some(distances)) => {
+                let scale = 1.0 / query.size().last().map_or(1.0, |&depth| depth as f64).sqrt();
+                let of_key = scale * self.terms.sqrt().recip();
+                let (query, key) = ((&query, scale), (&key, of_key));
+                relative.scores(projected, query, key, distances, seeds)?
+            }
+            _ => None,
+        };
+        let mask = match (bias, &rows.mask) {
+            (Some(bias), Some(mask)) => {
+                let options = (bias.f_kind()?, bias.device());
+                let hidden = Tensor::f_zeros(mask.size(), options)?
+                    .f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
+                Some(bias.f_add(&hidden)?)
+            }
+            (bias, mask) => bias.or_else(|| mask.as_ref().map(Tensor::shallow_clone)),
+        };
+        let attended = seeds.attention(&query, &key, &value, mask.as_ref(), self.dropout)?;
+        Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
+    }
+}
+
+impl Relative {
+    fn new(get: Lookup, config: &Config, deberta: &DebertaV2, name: &str) -> Result<Self> {
+        let linear = |part: &str, wanted: bool| {
+            let own = wanted && !deberta.share_att_key;
+            own.then(|| Linear::new(get, &format!("{name}.attention.self.{part}"))).transpose()
+        };
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let norm = || LayerNorm::new(get, "deberta.encoder.LayerNorm", width, eps);
+        Ok(Self {
+            embeddings: Parameter::new(get, "deberta.encoder.rel_embeddings.weight")?,
+            norm: deberta.norm_rel_ebd.then(norm).transpose()?,
+            dropout: config.hidden_dropout_prob,
+            content_to_position: deberta.content_to_position,
+            position_to_content: deberta.position_to_content,
+            key: linear("pos_key_proj", deberta.content_to_position)?,
+            query: linear("pos_query_proj", deberta.position_to_content)?,
+        })
+    }
+
+    /// The terms of relative positions, `[B, heads, L, L]`, if any; queries and keys `[B, heads, L,
+    /// D]`, each with what its products are multiplied by.
+    fn scores(
+        &self,
+        projected: &Projected,
+        (query, query_scale): (&Tensor, f64),
+        (key, key_scale): (&Tensor, f64),
+        distances: &Distances,
+        seeds: &DropoutSeeds,
+    ) -> Result<Option<Tensor>> {
+        let rows = self.embeddings.f_narrow(0, distances.first, distances.count)?;
+        let rows = self.norm.as_ref().map_or(Ok(rows.shallow_clone()), |norm| norm.apply(&rows))?;
+        let rows = seeds.dropout_of_table(rows, distances.first, self.dropout)?;
+        let heads = query.size().get(1).copied().unwrap_or(1);
+        // [heads, D, rows of distances]
+        let by_head = |layer: &Linear, scale: f64| -> Result<Tensor> {
+            let states = layer.apply(&rows)?.f_mul_scalar(scale)?;
+            Ok(states.f_view([distances.count, heads, -1])?.f_permute([1, 2, 0])?)
+        };
+        let mut sum = None;
+        if self.content_to_position {
+            let layer = self.key.as_ref().unwrap_or(projected.key_layer);
+            sum = Some(distances.of_queries(query, &by_head(layer, query_scale)?)?);
+        }
+        if self.position_to_content {
+            let layer = self.query.as_ref().unwrap_or(projected.query_layer);
+            let scores = distances.of_keys(key, &by_head(layer, key_scale)?)?;
+            sum = Some(match sum {
+                None => scores,
+                Some(sum) => sum.f_add(&scores)?,
+            });
+        }
+        Ok(sum)
+    }
+}
+
+/// How far the tokens of each row are apart, as rows of the embeddings of distances.
+pub(crate) struct Distances {
+    /// The rows that may occur: those before and after are left out.
+    first: i64,
+    count: i64,
+    index: Index,
+}
+
+/// Rows of distances, counted from the first that may occur, i64.
+enum Index {
+    /// `[2 L - 1]`: of a query that stands L - 1 after a key, down to L - 1 before it.
+    Shift(Tensor),
+    /// `[B, 1, L, L]`, of each query to each key.
+    Each(Tensor),
+}
+
+impl Distances {
+    /// Of tokens that stand one after the other in their row, or where `positions`, `[B, L]`, says;
+    /// absent where positions are not relative.
+    pub(crate) fn new(
+        config: &Config,
+        deberta: &DebertaV2,
+        rows: &Rows,
+        positions: Option<&Tensor>,
+    ) -> Result<Option<Self>> {
+        if !deberta.relative_attention {
+            return Ok(None);
+        }
+        let most = config.max_position_embeddings;
+        let span = deberta.span(most);
+        let reach = if positions.is_some() { most } else { rows.length } - 1;
+        let farthest = bucket(&Tensor::from(reach), deberta, most)?.int64_value(&[]);
+        let first = (span - farthest).max(0);
+        let count = (span + farthest + 1).min(2 * span) - first;
+        let row = |distances: &Tensor| -> Result<Tensor> {
+            let rows = bucket(distances, deberta, most)?.f_add_scalar(span - first)?;
+            Ok(rows.f_clamp(0, count - 1)?)
+        };
+        let index = match positions {
+            None => {
+                let options = (Kind::Int64, Device::Cpu);
+                let shifts = Tensor::f_arange_start_step(reach, -reach - 1, -1, options)?;
+                Index::Shift(torch_ext::upload(&row(&shifts)?, rows.device)?)
+            }
+            Some(at) => {
+                let apart = at.f_unsqueeze(2)?.f_sub(&at.f_unsqueeze(1)?)?;
+                Index::Each(row(&apart)?.f_unsqueeze(1)?)
+            }
+        };
+        Ok(Some(Self { first, count, index }))
+    }
+
+    /// `[B, heads, L, L]`: the product of each query, `[B, heads, L, D]`, with its key's distance,
+    /// of `[heads, D, rows]`.
+    fn of_queries(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
+        let (batch, heads, length, _) = states.size4()?;
+        // One product for each head, of all rows.
+        let states = states.f_transpose(0, 1)?.f_flatten(1, 2)?;
+        match &self.index {
+            Index::Each(index) => {
+                let scores = states.f_matmul(distances)?.f_view([heads, batch, length, -1])?;
+                let index = index.f_expand([-1, heads, -1, -1], false)?;
+                Ok(scores.f_transpose(0, 1)?.f_gather(-1, &index, false)?)
+            }
+            // A column for each shift, of which each query's keys begin one before the query's
+            // before: a view of what is there.
+            Index::Shift(index) => {
+                let scores = states.f_matmul(&distances.f_index_select(-1, index)?)?;
+                let width = 2 * length - 1;
+                let strides = [length * width, batch * length * width, width - 1, 1];
+                Ok(scores.f_as_strided([batch, heads, length, length], strides, length - 1)?)
+            }
+        }
+    }
+
+    /// The same of each key with its query's distance: `[B, heads, L, L]`, queries in rows.
+    fn of_keys(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
+        let backwards = match &self.index {
+            Index::Each(index) => Index::Each(index.f_transpose(-1, -2)?),
+            Index::Shift(index) => Index::Shift(index.f_flip([0])?),
+        };
+        let reversed = Self { index: backwards, ..*self };
+        Ok(reversed.of_queries(states, distances)?.f_transpose(-1, -2)?)
+    }
+}
+
+/// Distances, i64, in buckets: each near one by itself, farther ones by their logarithm.
+fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
+    let (buckets, farthest) = (deberta.position_buckets, deberta.farthest(max_positions));
+    if buckets < 1 {
+        return Ok(distances.shallow_clone());
+    }
+    // In float32 and in this order, as transformers has it: what stands at an edge is rounded so.
+    let middle = buckets / 2;
+    let far = distances.f_abs()?.f_clamp_min(middle)?;
+    let whole = ((farthest - 1) as f64 / middle as f64) as f32;
+    let whole = Tensor::from(whole).f_log()?.f_to_device(distances.device())?;
+    let steps = far.f_div_scalar(middle)?.f_log()?.f_div(&whole)?.f_mul_scalar(middle - 1)?;
+    let far_bucket = steps.f_ceil()?.f_add_scalar(middle)?.f_to_kind(Kind::Int64)?;
+    let signed = far_bucket.f_mul(&distances.f_sign()?)?;
+    Ok(distances.f_where_self(&distances.f_abs()?.f_le(middle)?, &signed)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sum of all buckets, and of their products with their distances, and buckets of some
+    /// distances, as transformers 5.23.0 computes them (`make_log_bucket_position`).
+    #[test]
+    fn buckets_are_those_of_transformers() {
+        for (position_buckets, farthest, sum, moment, some) in [
+            (256, 512, 87_297, 27_457_213, [128, 129, 192, 255, 255]),
+            (256, 4096, 892_752, 1_988_883_487, [128, 129, 230, 255, 255]),
+            (32, 128, 3074, 226_327, [16, 17, 27, 31, 31]),
+        ] {
+            let deberta = DebertaV2 { position_buckets, ..DebertaV2::v3() };
+            let distances = Tensor::arange(farthest, (Kind::Int64, Device::Cpu));
+            let buckets = bucket(&distances, &deberta, farthest).unwrap();
+            assert_eq!(buckets.sum(Kind::Int64).int64_value(&[]), sum);
+            assert_eq!((&buckets * &distances).sum(Kind::Int64).int64_value(&[]), moment);
+            let middle = position_buckets / 2;
+            let at = [middle, middle + 1, farthest / 2, farthest - 2, farthest - 1];
+            assert_eq!(at.map(|at| buckets.int64_value(&[at])), some);
+            assert_eq!(bucket(&-&distances, &deberta, farthest).unwrap(), -buckets);
+        }
+    }
+}
