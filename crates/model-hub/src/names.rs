@@ -13,13 +13,14 @@ pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// What belongs to a model besides its weights. With those above and the index's shards these are
 /// all the names that are ever written.
-pub(crate) const SMALL: [&str; 7] = [
+pub(crate) const SMALL: [&str; 8] = [
     CONFIG,
     TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
     "sentencepiece.bpe.model",
+    "spm.model",
     "vocab.txt",
 ];
 

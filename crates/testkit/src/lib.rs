@@ -14,6 +14,7 @@ mod golden;
 mod long;
 mod outside;
 mod peers;
+mod pieces;
 pub mod process;
 mod program;
 
@@ -25,6 +26,7 @@ pub use golden::Golden;
 pub use long::{cases, long};
 pub use outside::run_outside;
 pub use peers::{Peers, older_peers_packages, peers_python};
+pub use pieces::deberta_pieces;
 pub use program::{Arguments, Ended, Program, ended};
 
 /// The path of a file or folder below `crates/testkit/fixtures`.

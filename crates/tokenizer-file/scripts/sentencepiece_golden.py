@@ -1,4 +1,4 @@
-"""Stores what transformers encodes with a SentencePiece model of XLM-R's layout.
+"""Stores what transformers encodes with SentencePiece models of XLM-R's and DeBERTa's layouts.
 
     python3 -m venv spm && spm/bin/pip install transformers==5.23.0 tokenizers==0.23.3 \\
         sentencepiece==0.2.3 protobuf==7.36.2
@@ -11,6 +11,10 @@ the one after it. Digests of the texts and of the ids go to `tests/golden/senten
 of the ids for two models: the file as it is, and with two pieces appended that are found in a text
 before it is split. Made with Python 3.11.7; transformers 4.57.6 with tokenizers 0.22.2, whose
 conversion has other parts, gives the same digests.
+
+That of DeBERTa is the same file with its first pieces instead. Its ids are stored by transformers
+4.57.6 (`transformers==4.57.6 tokenizers==0.22.2` in place of the versions above), whose conversion
+the published tokenizer.json files have; 5.23.0 leaves out the model's table of characters.
 
 With `--compare FOLDER` it writes nothing, and says on how many of these texts the tokenizer.json of
 FOLDER gives other ids.
@@ -34,6 +38,14 @@ LANGUAGES = ["ar", "de", "en", "es", "hi", "vi", "zh"]
 # goes on where it is appended to.
 APPENDED = b"\x0a\x0c\x0a\x03[U]\x15\0\0\0\0\x18\x04"
 APPENDED += b"\x0a\x0c\x0a\x03[C]\x15\0\0\0\0\x18\x03"
+
+# The first pieces of DeBERTa's models, and what their trainer_spec says of them.
+DEBERTA = b"".join(
+    b"\x0a\x0e\x0a\x05" + name + b"\x15\0\0\0\0\x18" + kind
+    for name, kind in [(b"[PAD]", b"\3"), (b"[CLS]", b"\3"), (b"[SEP]", b"\3"), (b"[UNK]", b"\2")]
+)
+DEBERTA_TRAINER = b"\xc0\x02\x03\xc8\x02\x01\xd0\x02\x02\xd8\x02\x00"  # unk, bos, eos, pad
+DEBERTA_TRAINER += b"\xea\x02\x05[UNK]\xf2\x02\x05[CLS]\xfa\x02\x05[SEP]\x82\x03\x05[PAD]"
 
 
 def sources():
@@ -83,6 +95,23 @@ def converted(more=b""):
         return getattr(transformers, name).from_pretrained(folder)
 
 
+def deberta():
+    rest = MODEL.read_bytes()
+    for _ in range(3):
+        rest = rest[2 + rest[1] :]
+    trainer = b"\x12" + bytes([len(DEBERTA_TRAINER)]) + DEBERTA_TRAINER
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "spm.model").write_bytes(DEBERTA + rest + trainer)
+        return transformers.DebertaV2TokenizerFast.from_pretrained(folder)
+
+
+def debertas(text):
+    """A text with DeBERTa's special tokens in place of XLM-R's."""
+    for xlm_r, other in [("<mask>", "[MASK]"), ("</s>", "[SEP]"), ("<s>", "[CLS]"), ("<unk>", "[UNK]")]:
+        text = text.replace(xlm_r, other)
+    return text
+
+
 def encoded(tokenizer, all_texts):
     rows = [tokenizer(text)["input_ids"] for text in all_texts]
     pairs = list(zip(all_texts, all_texts[1:]))[::10]
@@ -111,7 +140,20 @@ def main():
         different = sum(ours != other for ours, other in zip(rows, others, strict=True))
         print(f"{different} of {len(rows)} rows of ids differ")
         return
-    golden = {
+    golden = json.loads(GOLDEN.read_text())
+    if transformers.__version__.startswith("4."):
+        assert golden["ids_sha256"] == digest(rows)
+        rows = encoded(deberta(), [debertas(text) for text in all_texts])
+        golden["deberta"] = {
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+            "ids_sha256": digest(rows),
+            "unknown": sum(row.count(3) for row in rows),
+        }
+        GOLDEN.write_text(json.dumps(golden, indent=2) + "\n")
+        print(GOLDEN.read_text())
+        return
+    golden |= {
         "transformers": transformers.__version__,
         "tokenizers": tokenizers.__version__,
         "texts": len(all_texts),

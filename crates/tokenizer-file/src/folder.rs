@@ -6,18 +6,18 @@ use crate::Error;
 use crate::sentencepiece::CONVERT;
 
 /// What is read, the first that is there.
-const FILES: [&str; 2] = ["tokenizer.json", "sentencepiece.bpe.model"];
+const FILES: [&str; 3] = ["tokenizer.json", "sentencepiece.bpe.model", "spm.model"];
 
 /// Files of tokenizers of other kinds.
-const OTHERS: [&str; 6] =
-    ["vocab.txt", "vocab.json", "spm.model", "spiece.model", "tokenizer.model", "tekken.json"];
+const OTHERS: [&str; 5] =
+    ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "tekken.json"];
 
 /// The file that [`read`](crate::read) takes: of a model folder `tokenizer.json` or, where it has
-/// none, `sentencepiece.bpe.model`; else `path` itself.
+/// none, `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa); else `path` itself.
 ///
 /// # Errors
-/// [`Error::Read`] naming the folder, both files and, where it has only a tokenizer of another kind
-/// (`vocab.txt`, `spm.model`), what converts it.
+/// [`Error::Read`] naming the folder, the files and, where it has only a tokenizer of another kind
+/// (`vocab.txt`, `spiece.model`), what converts it.
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = path.as_ref();
     if !path.is_dir() {
@@ -28,12 +28,10 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     if let Some(name) = FILES.into_iter().find(there) {
         return Ok(path.join(name));
     }
-    let [json, model] = FILES;
+    let none = format!("it has none of {}", FILES.join(", "));
     let reason = match OTHERS.into_iter().find(there) {
-        Some(other) => format!("it has neither {json} nor {model}, but {other}; {CONVERT}"),
-        None => {
-            format!("it has neither {json} nor {model}; copy one of them from the model's page")
-        }
+        Some(other) => format!("{none}, but {other}; {CONVERT}"),
+        None => format!("{none}; copy one of them from the model's page"),
     };
     Err(Error::Read { path: path.to_owned(), source: IoError::new(ErrorKind::NotFound, reason) })
 }

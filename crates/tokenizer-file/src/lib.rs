@@ -34,7 +34,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It is not what `tokenizers` writes or, where its name ends with `.model`, no SentencePiece
-    /// model laid out as XLM-R's.
+    /// model laid out as XLM-R's or DeBERTa's.
     #[error("{}: not {}: {problem}", path.display(), expected(path))]
     Content {
         /// The file.
@@ -57,7 +57,7 @@ impl Error {
 /// What a file of this name should be.
 fn expected(path: &Path) -> &'static str {
     if is_model(path) {
-        "a SentencePiece model laid out as XLM-R's"
+        "a SentencePiece model laid out as XLM-R's or DeBERTa's"
     } else {
         "a Hugging Face tokenizer.json"
     }
@@ -72,7 +72,7 @@ fn is_model(path: &Path) -> bool {
 /// mmBERT, 35 MB).
 const LONGEST: u64 = 256 << 20;
 
-/// Reads a `tokenizer.json` or a SentencePiece model laid out as XLM-R's (`*.model`), or that of a
+/// Reads a `tokenizer.json` or a SentencePiece model (`*.model`, see [`read_text`]), or that of a
 /// model folder, see [`find`]; plain or gzip-compressed, with the truncation and padding that it
 /// sets.
 ///
@@ -86,11 +86,12 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 
 /// The text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB. Of a SentencePiece
 /// model (`*.model`, of at most 32 MiB) it is the `tokenizer.json` that transformers makes of it
-/// for `XLMRobertaTokenizer`.
+/// for `XLMRobertaTokenizer` or `DebertaV2TokenizerFast`.
 ///
 /// Accepted are Unigram models without `byte_fallback` whose first pieces are `<unk>`, `<s>` and
-/// `</s>`. Their ids are fairseq's: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the other pieces, and
-/// `<mask>` last.
+/// `</s>` or, of DeBERTa, `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]`. The ids of the first are fairseq's:
+/// `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the other pieces, and `<mask>` last; those of DeBERTa
+/// are the pieces' numbers, and `[MASK]` last.
 ///
 /// # Errors
 /// [`Error::Read`] naming the file; [`Error::Content`] for another SentencePiece model or a damaged

@@ -1,11 +1,11 @@
-//! SentencePiece models laid out as XLM-R's, as the `tokenizer.json` that transformers makes of
-//! them.
+//! SentencePiece models laid out as XLM-R's or as DeBERTa's, as the `tokenizer.json` that
+//! transformers makes of them.
 use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Bytes of the longest model that is read: nearly twice the longest in use (XLM-V, 18 MB).
 pub(crate) const LONGEST: u64 = 32 << 20;
@@ -60,10 +60,54 @@ const BYTE: i32 = 6;
 const UNIGRAM: i32 = 1;
 const BPE: i32 = 2;
 
-/// The pieces that a model begins with, in fairseq's models `<s>`, `<pad>`, `</s>` and `<unk>`.
-const FIRST: [&str; 3] = ["<unk>", "<s>", "</s>"];
-const SPECIAL: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
-const MASK: &str = "<mask>";
+/// How the models of a family are laid out.
+struct Family {
+    name: &'static str,
+    /// The pieces that a model begins with.
+    first: &'static [&'static str],
+    /// The tokens that stand in their place, of which the last is the unknown one.
+    special: [&'static str; 4],
+    before: usize,
+    after: usize,
+    /// How often the token after a text stands between two.
+    separators: usize,
+    mask: &'static str,
+    /// Whether the second of two texts is of type 1.
+    types: bool,
+}
+
+impl Family {
+    /// The token before a text and the one after it.
+    fn around(&self) -> [(&'static str, usize); 2] {
+        [self.before, self.after].map(|id| (self.special.get(id).copied().unwrap_or(""), id))
+    }
+}
+
+/// In fairseq's models the special tokens have another order than in SentencePiece's.
+const XLM_R: Family = Family {
+    name: "XLM-R",
+    first: &["<unk>", "<s>", "</s>"],
+    special: ["<s>", "<pad>", "</s>", "<unk>"],
+    before: 0,
+    after: 2,
+    separators: 2,
+    mask: "<mask>",
+    types: false,
+};
+
+const DEBERTA: Family = Family {
+    name: "DeBERTa",
+    first: &DEBERTA_SPECIAL,
+    special: DEBERTA_SPECIAL,
+    before: 1,
+    after: 2,
+    separators: 1,
+    mask: "[MASK]",
+    types: true,
+};
+const DEBERTA_SPECIAL: [&str; 4] = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"];
+
+const FAMILIES: [&Family; 2] = [&XLM_R, &DEBERTA];
 
 /// The mark of a space.
 const SPACE: &str = "▁";
@@ -72,49 +116,77 @@ const SPACE: &str = "▁";
 pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     let model = Model::decode(bytes)
         .map_err(|error| format!("it is damaged: {error}; copy it from the model's page again"))?;
-    let pieces = checked(&model)?;
-    let special = SPECIAL.into_iter().map(|name| (name, 0.0));
+    let (family, pieces) = checked(&model)?;
+    let deberta = family.name == DEBERTA.name;
+    let special = family.special.into_iter().map(|name| (name, 0.0));
     let others = pieces.iter().map(|piece| (piece.piece.as_str(), f64::from(piece.score)));
-    let vocab: Vec<(&str, f64)> = special.chain(others).chain([(MASK, 0.0)]).collect();
+    let mut vocab: Vec<(&str, f64)> = special.chain(others).chain([(family.mask, 0.0)]).collect();
     let added: Vec<Value> = vocab
         .iter()
         .enumerate()
         .filter_map(|(id, &(name, _))| {
-            let place = id.checked_sub(SPECIAL.len());
+            let place = id.checked_sub(family.special.len());
             let kind = place.and_then(|place| pieces.get(place)).map(Piece::kind);
+            // The mask of XLM-R takes the space before it.
+            let lstrip = name == XLM_R.mask && kind.is_none();
+            // Of DeBERTa the unknown token alone is sought in normalised text.
+            let normalized = deberta && id + 1 == family.special.len();
+            let token = |special: bool| {
+                json!({
+                    "id": id, "content": name, "single_word": false, "lstrip": lstrip,
+                    "rstrip": false, "normalized": normalized, "special": special
+                })
+            };
             match kind {
-                None | Some(CONTROL) => Some(added_token(id, name, true)),
-                Some(USER_DEFINED) => Some(added_token(id, name, false)),
+                None | Some(CONTROL) => Some(token(true)),
+                Some(USER_DEFINED) => Some(token(false)),
                 Some(_) => None,
             }
         })
         .collect();
-    let mut normalizers =
-        vec![json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})];
-    let charsmap = model.normalizer_spec.as_ref().map(|spec| &spec.precompiled_charsmap);
-    if let Some(charsmap) = charsmap.filter(|charsmap| !charsmap.is_empty()) {
-        let packed = STANDARD.encode(charsmap);
-        normalizers.insert(0, json!({"type": "Precompiled", "precompiled_charsmap": packed}));
-    }
     let metaspace = json!({
         "type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always", "split": true
     });
-    let around = |name: &str, id: u32| json!({"id": name, "ids": [id], "tokens": [name]});
+    let mut normalizers = Vec::new();
+    let mut pre_tokenizers = vec![metaspace.clone()];
+    if deberta {
+        normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+        // Its mask is no piece.
+        vocab.pop();
+    } else {
+        pre_tokenizers.insert(0, json!({"type": "WhitespaceSplit"}));
+    }
+    let charsmap = model.normalizer_spec.as_ref().map(|spec| &spec.precompiled_charsmap);
+    if let Some(charsmap) = charsmap.filter(|charsmap| !charsmap.is_empty()) {
+        let packed = STANDARD.encode(charsmap);
+        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": packed}));
+    }
+    normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+    let around = family.around();
+    let [(before, _), (after, _)] = around;
+    let second = u8::from(family.types);
+    let token = |name: &str, kind: u8| json!({"SpecialToken": {"id": name, "type_id": kind}});
+    let text = |name: &str, kind: u8| json!({"Sequence": {"id": name, "type_id": kind}});
+    let single = [token(before, 0), text("A", 0), token(after, 0)];
+    let mut pair = single.to_vec();
+    pair.extend((1..family.separators).map(|_| token(after, 0)));
+    pair.extend([text("B", second), token(after, second)]);
+    let special: Map<String, Value> = around
+        .iter()
+        .map(|&(name, id)| (name.into(), json!({"id": name, "ids": [id], "tokens": [name]})))
+        .collect();
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
         "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace.clone()]
-        },
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre_tokenizers},
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": template(&["<s>", "A", "</s>"]),
-            "pair": template(&["<s>", "A", "</s>", "</s>", "B", "</s>"]),
-            "special_tokens": {"<s>": around("<s>", 0), "</s>": around("</s>", 2)}
+            "single": single,
+            "pair": pair,
+            "special_tokens": special
         },
         "decoder": metaspace,
         "model": {"type": "Unigram", "unk_id": 3, "vocab": vocab, "byte_fallback": false}
@@ -122,8 +194,8 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     Ok(format!("{tokenizer:#}\n"))
 }
 
-/// The pieces after the first three of a model that is laid out as XLM-R's.
-fn checked(model: &Model) -> Result<&[Piece], String> {
+/// The family of a model, and the pieces after its first ones.
+fn checked(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let (Some(trainer), Some(_)) = (&model.trainer_spec, &model.normalizer_spec) else {
         // They stand behind the pieces.
         return Err("it has no trainer_spec or no normalizer_spec, as where its end is cut off; \
@@ -132,7 +204,8 @@ fn checked(model: &Model) -> Result<&[Piece], String> {
     };
     let other = |what: String| {
         Err(format!(
-            "{what}; expected a Unigram model without byte_fallback, as XLM-R's; {CONVERT}"
+            "{what}; expected a Unigram model without byte_fallback, as XLM-R's and DeBERTa's; \
+             {CONVERT}"
         ))
     };
     match trainer.model_type {
@@ -143,18 +216,26 @@ fn checked(model: &Model) -> Result<&[Piece], String> {
     if trainer.byte_fallback || model.pieces.iter().any(|piece| piece.kind() == BYTE) {
         return other("it spells unknown characters as bytes (byte_fallback)".into());
     }
-    let names: Vec<&str> = model.pieces.iter().take(3).map(|piece| piece.piece.as_str()).collect();
-    let Some((_, pieces)) = model.pieces.split_at_checked(FIRST.len()).filter(|_| names == FIRST)
+    let names = |count: usize| -> Vec<&str> {
+        model.pieces.iter().take(count).map(|piece| piece.piece.as_str()).collect()
+    };
+    let Some(family) = FAMILIES.iter().find(|family| names(family.first.len()) == family.first)
     else {
+        let [xlm_r, deberta] = FAMILIES.map(|family| family.first);
         return Err(format!(
-            "its pieces begin with {names:?}; expected {FIRST:?}, as XLM-R's do; {CONVERT}"
+            "its pieces begin with {:?}; expected {xlm_r:?}, as XLM-R's do, or {deberta:?}, as \
+             DeBERTa's; {CONVERT}",
+            names(3)
         ));
     };
+    let first = family.first.len();
+    let pieces = model.pieces.get(first..).unwrap_or_default();
     if pieces.is_empty() {
-        return Err(format!("it has no pieces but {FIRST:?}; copy it from the model's page again"));
+        let first = family.first;
+        return Err(format!("it has no pieces but {first:?}; copy it from the model's page again"));
     }
-    let mut seen: HashSet<&str> = SPECIAL.into_iter().chain([MASK]).collect();
-    for (number, Piece { piece, score, .. }) in (FIRST.len()..).zip(pieces) {
+    let mut seen: HashSet<&str> = family.special.into_iter().chain([family.mask]).collect();
+    for (number, Piece { piece, score, .. }) in (first..).zip(pieces) {
         let problem = if piece.is_empty() {
             "is empty".into()
         } else if piece.chars().nth(LONGEST_PIECE).is_some() {
@@ -162,32 +243,15 @@ fn checked(model: &Model) -> Result<&[Piece], String> {
         } else if !score.is_finite() {
             format!("({piece:?}) has the score {score}; expected a finite number")
         } else if !seen.insert(piece) {
-            format!("({piece:?}) is there twice, or is a special token of XLM-R")
+            format!("({piece:?}) is there twice, or is a special token of {}", family.name)
         } else {
             continue;
         };
         return Err(format!("its piece {number} {problem}; take the file of the model's page"));
     }
-    Ok(pieces)
+    Ok((family, pieces))
 }
 
 /// What to do with a tokenizer of another kind.
 pub(crate) const CONVERT: &str = "transformers writes the tokenizer.json of others: \
      AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)";
-
-fn added_token(id: usize, content: &str, special: bool) -> Value {
-    // The mask takes the space before it.
-    json!({
-        "id": id, "content": content, "single_word": false, "lstrip": content == MASK,
-        "rstrip": false, "normalized": false, "special": special
-    })
-}
-
-/// A template of tokens and, as `A` and `B`, texts.
-fn template(parts: &[&str]) -> Value {
-    let part = |part: &&str| match *part {
-        text @ ("A" | "B") => json!({"Sequence": {"id": text, "type_id": 0}}),
-        token => json!({"SpecialToken": {"id": token, "type_id": 0}}),
-    };
-    parts.iter().map(part).collect()
-}

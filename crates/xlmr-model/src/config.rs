@@ -13,8 +13,8 @@ use crate::{Activation, Architecture, DebertaV2, Error, EuroBert, Head, ModernBe
 /// have it ([`ModernBert`], [`EuroBert`] and [`DebertaV2`] say how their own map to them).
 ///
 /// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig`,
-/// `ModernBertConfig`, `EuroBertConfig` or `DebertaV2Config`. Keys that this crate does not use stay in
-/// [`Config::extra`] and are written back.
+/// `ModernBertConfig`, `EuroBertConfig` or `DebertaV2Config`. Keys that this crate does not use
+/// stay in [`Config::extra`] and are written back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The kind of encoder.

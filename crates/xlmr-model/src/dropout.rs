@@ -68,8 +68,8 @@ impl DropoutSeeds {
         }
     }
 
-    /// Dropout of rows of a table, from `first` on, `[N, H]`, that all rows of the batch read, while
-    /// training.
+    /// Dropout, while training, of rows of a table that all rows of the batch read, `[N, H]` from
+    /// row `first` on.
     pub(crate) fn dropout_of_table(&self, table: Tensor, first: i64, p: f64) -> Result<Tensor> {
         let end = first + table.size().first().copied().unwrap_or(0);
         let places = Tensor::f_arange_start(first, end, (Kind::Int64, Device::Cpu))?;

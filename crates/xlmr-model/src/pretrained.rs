@@ -83,8 +83,8 @@ impl Pretrained {
     }
 }
 
-/// Reads `tokenizer.json` of a model folder or, where it has none, its `sentencepiece.bpe.model`,
-/// without truncation or padding.
+/// Reads `tokenizer.json` of a model folder or, where it has none, its `sentencepiece.bpe.model` or
+/// `spm.model`, without truncation or padding.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] naming the file.

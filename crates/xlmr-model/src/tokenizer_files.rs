@@ -11,15 +11,21 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
-use crate::{Config, Error, Result, SpecialTokens};
+use crate::{Architecture, Config, Error, Result, SpecialTokens};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
 /// What stands beside `tokenizer.json` and belongs to it.
-const BESIDE: [&str; 5] =
-    [CONFIG, SPECIAL_TOKENS, "added_tokens.json", "vocab.txt", "sentencepiece.bpe.model"];
+const BESIDE: [&str; 6] = [
+    CONFIG,
+    SPECIAL_TOKENS,
+    "added_tokens.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spm.model",
+];
 
 /// Bytes of the longest of them that is read.
 const LONGEST: u64 = 32 << 20;
@@ -27,13 +33,17 @@ const LONGEST: u64 = 32 << 20;
 /// What BERT puts before a text.
 const BERTS_FIRST: &str = "[CLS]";
 
+/// The class of transformers that builds no parts of its own in place of those of `tokenizer.json`,
+/// as the class of an architecture does.
+const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
+
 /// The key of classes that transformers loads as code of somebody else.
 const CODE: &str = "auto_map";
 
 /// A tokenizer's files in memory: `tokenizer.json` and, from a model folder,
-/// `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `vocab.txt` and
-/// `sentencepiece.bpe.model`, those that there are. Where a folder has the last of them and no
-/// `tokenizer.json`, that is made of it.
+/// `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `vocab.txt`,
+/// `sentencepiece.bpe.model` and `spm.model`, those that there are. Where a folder has one of the
+/// last two and no `tokenizer.json`, that is made of it.
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
     json: String,
@@ -41,8 +51,7 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads a single `tokenizer.json`, whatever its name, or a SentencePiece model of XLM-R
-    /// (`*.model`, see [`tokenizer_file::read_text`]), and its tokenizer, without truncation or
+    /// Reads a single `tokenizer.json`, whatever its name, or a SentencePiece model (`*.model`, see [`tokenizer_file::read_text`]), and its tokenizer, without truncation or
     /// padding.
     ///
     /// # Errors
@@ -84,7 +93,8 @@ impl TokenizerFiles {
     ///
     /// `tokenizer_config.json` and `special_tokens_map.json` are made where they were not read:
     /// with the class that takes `tokenizer.json` as it is, the special tokens, the model's longest
-    /// input and the names of its inputs. A `tokenizer.json` without a post-processor gets the one
+    /// input and the names of its inputs. DeBERTa's gets that class also where it was read: its own
+    /// does not keep what `tokenizer.json` says. A `tokenizer.json` without a post-processor gets the one
     /// that its tokens' names stand for: other programs put nothing around a text without it.
     ///
     /// # Errors
@@ -118,6 +128,11 @@ impl TokenizerFiles {
             None => {
                 files.insert(CONFIG, pretty(&made_config(tokenizer, config, &special)));
             }
+        }
+        if let (Architecture::DebertaV2(_), Some(bytes)) =
+            (&config.architecture, files.get_mut(CONFIG))
+        {
+            *bytes = as_the_file_says(bytes, &folder.join(CONFIG))?;
         }
         files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
         whole(&folder.join(TOKENIZER), json.as_bytes())?;
@@ -193,8 +208,7 @@ fn made_config(
         special.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
     all.insert("model_input_names".into(), json!(inputs));
     all.insert("model_max_length".into(), json!(config.max_length()));
-    // The class of an architecture builds its own parts in place of the file's.
-    all.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
+    all.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
     if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
         // For BERT's own class, where somebody names it.
         all.insert("do_lower_case".into(), json!(bert.lowercase));
@@ -235,6 +249,15 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
         Some(_) => pretty(&Value::Object(config)),
         None => bytes,
     })
+}
+
+/// The bytes of a `tokenizer_config.json` with the class that takes `tokenizer.json` as it is: that
+/// of DeBERTa in transformers 5 reads other characters alike than the model's pieces do.
+fn as_the_file_says(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
+    let mut config: Map<String, Value> = serde_json::from_slice(bytes)
+        .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
+    Ok(pretty(&Value::Object(config)))
 }
 
 fn whole(path: &Path, bytes: &[u8]) -> Result<()> {

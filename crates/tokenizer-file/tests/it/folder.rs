@@ -38,12 +38,12 @@ fn the_file_of_a_folder() {
         let error = error.to_string();
         let name = folder.path().display().to_string();
         assert!(error.contains(&name) && error.lines().count() == 1, "{error}");
-        assert!(error.contains(&format!("neither tokenizer.json nor {MODEL}")), "{error}");
+        assert!(error.contains(&format!("none of tokenizer.json, {MODEL}, spm.model")), "{error}");
         assert!(error.contains(expected), "{error} lacks {expected}");
     };
     neither(&[], "copy one of them");
     neither(&[("config.json", b"{}")], "copy one of them");
-    for other in ["vocab.txt", "vocab.json", "spm.model", "spiece.model", "tokenizer.model"] {
+    for other in ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model"] {
         neither(&[(other, b"")], &format!("but {other}; transformers writes the tokenizer.json"));
     }
     let error = read(Path::new("no-such").join(MODEL)).unwrap_err();

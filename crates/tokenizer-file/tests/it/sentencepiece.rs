@@ -118,6 +118,29 @@ fn ids_are_those_of_transformers() {
 }
 
 #[test]
+fn ids_of_deberta_are_those_of_transformers() {
+    let golden: Value = serde_json::from_str(include_str!("../golden/sentencepiece.json")).unwrap();
+    let texts: Vec<String> = texts()
+        .iter()
+        .map(|text| {
+            let text = text.replace("<mask>", "[MASK]").replace("</s>", "[SEP]");
+            text.replace("<s>", "[CLS]").replace("<unk>", "[UNK]")
+        })
+        .collect();
+    let folder = folder(&[("spm.model", &testkit::deberta_pieces())]);
+    let tokenizer = read(folder.path()).unwrap();
+    let rows = encoded(&tokenizer, &texts);
+    assert_eq!(golden["deberta"]["ids_sha256"], digest(rows.iter().map(Vec::as_slice)));
+    let unknown = rows.iter().flatten().filter(|&&id| id == 3).count();
+    assert_eq!(golden["deberta"]["unknown"], unknown);
+    let layout = Layout::of(&tokenizer).unwrap();
+    assert_eq!((layout.before(), layout.after(), layout.pad()), (1, 2, Ok(0)));
+    assert_eq!((layout.mask(), layout.unknown()), (Ok(8191), Ok(3)));
+    let pair = tokenizer.encode(("a", "b"), true).unwrap();
+    assert_eq!(pair.get_type_ids().last(), Some(&1));
+}
+
+#[test]
 fn the_file_is_what_transformers_writes() {
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let expected = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
@@ -190,7 +213,10 @@ fn other_models_and_damaged_ones_are_errors_of_one_line() {
         let error = error.to_string();
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains(MODEL) && error.ends_with(&problem), "{error}");
-        assert!(problem.starts_with("not a SentencePiece model laid out as XLM-R's: "), "{error}");
+        assert!(
+            problem.starts_with("not a SentencePiece model laid out as XLM-R's or DeBERTa's: "),
+            "{error}"
+        );
         assert!(error.contains(expected), "{error} lacks {expected}");
     };
     let whole = |pieces: Pieces| [&pieces.bytes()[..], b"\x1a\x00"].concat();

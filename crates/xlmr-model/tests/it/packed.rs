@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
-use xlmr_model::{Architecture, Config, Head, Inputs, Model, ModernBert};
+use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBert};
 
 use crate::common::alone;
 
@@ -171,7 +171,9 @@ fn states_in_bfloat16_are_near_float64() {
     let _alone = alone();
     let modern =
         Config { architecture: Architecture::ModernBert(ModernBert::new(2)), ..config(0.0, 1) };
-    for config in [config(0.0, 1), modern] {
+    let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
+    let deberta = Config { architecture: Architecture::DebertaV2(deberta), ..config(0.0, 1) };
+    for config in [config(0.0, 1), modern, deberta] {
         let build = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
         let (mut exact, mut model) = (build(), build());
         exact.set_kind(Kind::Double).unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::Device;
-use testkit::{Peers, fixture, older_peers_packages, peers_python};
+use testkit::{Peers, deberta_pieces, fixture, older_peers_packages, peers_python};
 use xlmr_model::{Architecture, Config, Head, LoadOptions, Model, ModernBert, Pretrained};
 
 #[path = "common/opened.rs"]
@@ -119,6 +119,22 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     let file = "sentencepiece.bpe.model";
     fs::copy(fixture(file), pieces.join(file)).unwrap();
     folders.push(saved_again(&pieces));
+    // As its page has it, and with its tokenizer_config.json.
+    let of_deberta = json!({"do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "tokenizer_class": "DebertaV2Tokenizer"});
+    for beside in [None, Some(of_deberta)] {
+        let name = if beside.is_some() { "deberta-hub" } else { "deberta" };
+        let folder = root.path().join(name);
+        let deberta = small(Config::mdeberta_v3_base());
+        let model = Model::new(&deberta, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
+        model.save(&folder, Head::MaskedLm).unwrap();
+        fs::write(folder.join("spm.model"), deberta_pieces()).unwrap();
+        if let Some(beside) = beside {
+            fs::write(folder.join("tokenizer_config.json"), beside.to_string()).unwrap();
+        }
+        folders.push(saved_again(&folder));
+    }
     let base = fixture("../../../data/base");
     let copy = root.path().join("base");
     fs::create_dir(&copy).unwrap();

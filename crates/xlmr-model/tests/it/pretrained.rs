@@ -97,7 +97,10 @@ fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
     write_folder(&from);
     std::fs::remove_file(from.join("tokenizer.json")).unwrap();
     let error = load(&from).unwrap_err().to_string();
-    assert!(error.contains("neither tokenizer.json nor sentencepiece.bpe.model"), "{error}");
+    assert!(
+        error.contains("none of tokenizer.json, sentencepiece.bpe.model, spm.model"),
+        "{error}"
+    );
     let model = "sentencepiece.bpe.model";
     std::fs::copy(testkit::fixture(model), from.join(model)).unwrap();
     let own = r#"{"model_max_length": 510}"#;

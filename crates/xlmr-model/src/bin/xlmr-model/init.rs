@@ -49,7 +49,7 @@ impl From<HeadName> for Head {
 }
 
 /// The files that make a model, whoever wrote them.
-const MODEL_FILES: [&str; 11] = [
+const MODEL_FILES: [&str; 12] = [
     "config.json",
     "model.safetensors",
     "model.safetensors.index.json",
@@ -61,6 +61,7 @@ const MODEL_FILES: [&str; 11] = [
     "added_tokens.json",
     "vocab.txt",
     "sentencepiece.bpe.model",
+    "spm.model",
 ];
 
 /// Checks everything, then writes the folder.

@@ -8,13 +8,14 @@ use testkit::{Peers, peers_python};
 use tokenizer_file::Layout;
 use xlmr_model::{Config, read_tokenizer};
 
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 8] = [
     "Wie viele Einwohner hat Köln?",
     "It is red, house 12 of 1.000.",
     "中文测试 字符。",
     "مرحبا بالعالم",
     "  two  spaces\tand\nlines ",
     "café Ünïcödé İstanbul",
+    "ﬁne ①Ａ　Ｂ",
     "",
 ];
 

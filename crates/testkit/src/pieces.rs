@@ -1,0 +1,28 @@
+//! A SentencePiece model laid out as DeBERTa's.
+
+/// The first pieces of DeBERTa's models, and their types.
+const FIRST: [(&[u8; 5], u8); 4] = [(b"[PAD]", 3), (b"[CLS]", 3), (b"[SEP]", 3), (b"[UNK]", 2)];
+
+/// What their `trainer_spec` says of these: a message goes on where it is appended to.
+const TRAINER: &[u8] = b"\x12\x2c\xc0\x02\x03\xc8\x02\x01\xd0\x02\x02\xd8\x02\x00\
+    \xea\x02\x05[UNK]\xf2\x02\x05[CLS]\xfa\x02\x05[SEP]\x82\x03\x05[PAD]";
+
+/// `sentencepiece.bpe.model` of the fixtures with DeBERTa's first pieces in place of XLM-R's: a
+/// `spm.model`.
+///
+/// # Panics
+/// If the fixture cannot be read.
+pub fn deberta_pieces() -> Vec<u8> {
+    let fixture = std::fs::read(crate::fixture("sentencepiece.bpe.model")).unwrap();
+    let mut all = Vec::new();
+    for (name, kind) in FIRST {
+        all.extend(b"\x0a\x0e\x0a\x05");
+        all.extend(name);
+        all.extend([0x15, 0, 0, 0, 0, 0x18, kind]);
+    }
+    let mut at = 0;
+    for _ in 0..3 {
+        at += 2 + usize::from(fixture[at + 1]);
+    }
+    [&all, &fixture[at..], TRAINER].concat()
+}
