@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import torch
 from transformers import (
+    DebertaV2Config,
+    DebertaV2ForQuestionAnswering,
     EuroBertConfig,
     EuroBertForTokenClassification,
     ModernBertConfig,
@@ -23,7 +25,7 @@ from transformers import (
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("batches")
-    parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert", "eurobert"], required=True)
+    parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert", "eurobert", "deberta-v2"], required=True)
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
@@ -77,6 +79,13 @@ def main():
             num_labels=2,
         )
         model = Spans(EuroBertForTokenClassification(config)).train()
+    elif given.architecture == "deberta-v2":
+        sizes["attn_implementation"] = "eager"  # the only one that it has
+        config = DebertaV2Config(
+            **sizes, intermediate_size=4 * given.hidden, relative_attention=True, position_buckets=256, share_att_key=True,
+            norm_rel_ebd="layer_norm", pos_att_type=["p2c", "c2p"], position_biased_input=False,
+        )
+        model = DebertaV2ForQuestionAnswering(config).train()
     else:
         config = XLMRobertaConfig(
             **sizes, intermediate_size=4 * given.hidden, max_position_embeddings=514, type_vocab_size=1,

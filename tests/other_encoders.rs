@@ -1,4 +1,4 @@
-//! Every recipe on BERT, on ModernBERT and on EuroBERT, a few steps each.
+//! Every recipe on BERT, on ModernBERT, on EuroBERT and on DeBERTa, a few steps each.
 #[path = "../crates/xlmr-model/tests/it/common/opened.rs"]
 mod opened;
 
@@ -182,10 +182,15 @@ fn recipe_every_recipe_runs_on_eurobert() {
 }
 
 #[test]
+fn recipe_every_recipe_runs_on_deberta() {
+    run_all("deberta", "DebertaV2");
+}
+
+#[test]
 fn recipe_questions_are_answered_by_each() {
     let folder = tempfile::tempdir().unwrap();
     let mut trained = Vec::new();
-    for architecture in ["bert", "modernbert", "eurobert"] {
+    for architecture in ["bert", "modernbert", "eurobert", "deberta"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
         let out = folder.path().join(format!("{architecture}-run"));
@@ -228,7 +233,7 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
             command.args(["--set", &set]);
         }
         let error = refuse(&command.output().unwrap());
-        let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\", \"eurobert\", got \"gpt2\"";
+        let known = "\"modernbert\", \"eurobert\", \"deberta-v2\", got \"gpt2\"";
         assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");
     }
 }

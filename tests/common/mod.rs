@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tch::Device;
-use xlmr_model::{Architecture, Config, EuroBert, Head, LayerType, Model, ModernBert};
+use xlmr_model::{Architecture, Config, DebertaV2, EuroBert, Head, LayerType, Model, ModernBert};
 
 /// A program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {
@@ -265,9 +265,14 @@ pub fn summary(folder: &Path) -> Value {
 }
 
 /// Writes a random model of two layers in another architecture than XLM-R's, with a tokenizer as
-/// such models have it: `bert` with pieces of words, `modernbert` with bytes for what is rare.
+/// such models have it: `bert` with pieces of words, `modernbert` with bytes for what is rare,
+/// `eurobert` with bytes alone, `deberta` with a SentencePiece model.
 pub fn write_encoder(architecture: &str, folder: &Path) {
     let (tokenizer, usual, layers) = match architecture {
+        "deberta" => {
+            let deberta = DebertaV2 { position_buckets: 64, ..DebertaV2::v3() };
+            ("spm.model", Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta))
+        }
         "bert" => ("wordpiece", Config::bert_base_multilingual(), Architecture::Bert),
         "eurobert" => {
             let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
@@ -287,7 +292,7 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
     };
     let config = Config {
         architecture: layers,
-        vocab_size: 3000,
+        vocab_size: if architecture == "deberta" { 8192 } else { 3000 },
         hidden_size: 32,
         num_hidden_layers: 2,
         num_attention_heads: 4,
@@ -297,6 +302,10 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
     };
     let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap();
     model.save(folder, Head::MaskedLm).unwrap();
+    if tokenizer == "spm.model" {
+        std::fs::write(folder.join(tokenizer), testkit::deberta_pieces()).unwrap();
+        return;
+    }
     let tokenizer = root().join(format!("crates/testkit/fixtures/{tokenizer}.json"));
     std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
 }

@@ -159,7 +159,7 @@ impl Encoder for Model {
     }
 
     fn pairs_have_segments(&self) -> bool {
-        self.config().architecture == Architecture::Bert && self.segments() > 1
+        self.config().architecture != Architecture::XlmRoberta && self.segments() > 1
     }
 
     fn layers(&self) -> usize {

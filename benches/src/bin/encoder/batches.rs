@@ -56,19 +56,22 @@ fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
 }
 
 /// Products of a step in FLOP: forward, and twice as much back, of tokens that are not padding.
-/// Counted are the layers' weights, and attention's two products with the tokens that each sees.
+/// Counted are the layers' weights, and attention's two products with the tokens that each sees; of
+/// DeBERTa those with distances too, as if each token had its own for each that it sees.
 pub fn flop(batch: &[Row], options: &Options) -> f64 {
     let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
-    // Weights of a layer in units of hidden²; the share of layers that see all of their row.
-    let (weights, global) = match options.architecture {
-        Architecture::XlmRoberta => (12.0, 1.0),
-        Architecture::Modernbert => (8.5, 1.0 / 3.0),
-        Architecture::Eurobert => (16.0, 1.0),
+    // Weights of a layer in units of hidden²; the share of layers that see all of their row; the
+    // products of a token with each that it sees.
+    let (weights, global, products) = match options.architecture {
+        Architecture::XlmRoberta => (12.0, 1.0, 2.0),
+        Architecture::Modernbert => (8.5, 1.0 / 3.0, 2.0),
+        Architecture::Eurobert => (16.0, 1.0, 2.0),
+        Architecture::DebertaV2 => (12.0, 1.0, 4.0),
     };
     let of_row = |row: &Row| {
         let tokens = row.ids.len() as f64;
         let seen = global * tokens + (1.0 - global) * tokens.min(WINDOW);
-        3.0 * layers * tokens * (2.0 * weights * hidden * hidden + 4.0 * hidden * seen)
+        3.0 * layers * tokens * (2.0 * weights * hidden * hidden + 2.0 * products * hidden * seen)
     };
     batch.iter().map(of_row).sum()
 }

@@ -19,7 +19,7 @@ pub struct Options {
     /// Two layers of 256 and two windows a batch: the program, not a measurement
     #[arg(long)]
     quick: bool,
-    /// xlm-roberta, modernbert with mmBERT's proportions, or eurobert
+    /// xlm-roberta, modernbert with mmBERT's proportions, eurobert, or deberta-v2 as mDeBERTa
     #[arg(long, value_enum, default_value_t = Architecture::XlmRoberta)]
     architecture: Architecture,
     /// Encoder layers; absent: 12, or 22 of modernbert
@@ -28,7 +28,7 @@ pub struct Options {
     /// Hidden size; a head for each 64
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Rows of the word embeddings; absent: 250002, 256000 of modernbert, 128256 of eurobert
+    /// Rows of the word embeddings; absent: as the published model has
     #[arg(long)]
     vocab: Option<i64>,
     /// Tokens of the longest window, to which the peer pads
@@ -105,6 +105,8 @@ pub enum Architecture {
     /// 12 layers, gated feed-forward layers four times as wide; beside it transformers' layers with
     /// two labels a token, as it has no class for answer spans
     Eurobert,
+    /// 12 layers, feed-forward layers four times as wide, 256 buckets of distances to either side
+    DebertaV2,
 }
 
 impl Architecture {
@@ -114,6 +116,7 @@ impl Architecture {
             Self::XlmRoberta => "xlm-roberta",
             Self::Modernbert => "modernbert",
             Self::Eurobert => "eurobert",
+            Self::DebertaV2 => "deberta-v2",
         }
     }
 }
@@ -136,6 +139,7 @@ impl Options {
             Architecture::XlmRoberta => 250_002,
             Architecture::Modernbert => 256_000,
             Architecture::Eurobert => 128_256,
+            Architecture::DebertaV2 => 251_000,
         })
     }
 }
@@ -178,6 +182,7 @@ fn compare(options: &Options) -> Result<()> {
         Architecture::XlmRoberta => "encoder",
         Architecture::Modernbert => "encoder_modernbert",
         Architecture::Eurobert => "encoder_eurobert",
+        Architecture::DebertaV2 => "encoder_deberta",
     };
     let device = if options.on_gpu() { "_gpu" } else { "" };
     let out = folder.join(format!("{name}{device}.json"));

@@ -101,6 +101,9 @@ fn config(options: &Options) -> Config {
             eos_token_id: Some(1),
             ..Config::eurobert_210m()
         },
+        Architecture::DebertaV2 => {
+            Config { intermediate_size: 4 * hidden, ..Config::mdeberta_v3_base() }
+        }
     };
     Config {
         num_hidden_layers: layers,

@@ -24,8 +24,10 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert_eq!(folders.len(), 35);
-    // transformers 4 has no EuroBERT.
-    let in_4 = |folder: &&PathBuf| !folder.to_string_lossy().contains("eurobert");
+    // transformers 4 has no EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
+    let in_4 = |folder: &&PathBuf| {
+        !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
+    };
     let older_folders: Vec<_> = folders.iter().filter(in_4).collect();
     let mut versions = vec![None];
     versions.extend(older_peers_packages().map(Some));
