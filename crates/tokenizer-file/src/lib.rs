@@ -89,9 +89,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 /// for `XLMRobertaTokenizer` or `DebertaV2TokenizerFast`.
 ///
 /// Accepted are Unigram models without `byte_fallback` whose first pieces are `<unk>`, `<s>` and
-/// `</s>` or, of DeBERTa, `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]`. The ids of the first are fairseq's:
-/// `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the other pieces, and `<mask>` last; those of DeBERTa
-/// are the pieces' numbers, and `[MASK]` last.
+/// `</s>` or, of DeBERTa, `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]`. The ids of the first are
+/// fairseq's: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the other pieces, and `<mask>` last; those
+/// of DeBERTa are the pieces' numbers, and `[MASK]` last.
 ///
 /// # Errors
 /// [`Error::Read`] naming the file; [`Error::Content`] for another SentencePiece model or a damaged

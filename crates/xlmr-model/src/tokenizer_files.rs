@@ -51,8 +51,8 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads a single `tokenizer.json`, whatever its name, or a SentencePiece model (`*.model`, see [`tokenizer_file::read_text`]), and its tokenizer, without truncation or
-    /// padding.
+    /// Reads a single `tokenizer.json`, whatever its name, or a SentencePiece model (`*.model`, see
+    /// [`tokenizer_file::read_text`]), and its tokenizer, without truncation or padding.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the file.
@@ -94,8 +94,9 @@ impl TokenizerFiles {
     /// `tokenizer_config.json` and `special_tokens_map.json` are made where they were not read:
     /// with the class that takes `tokenizer.json` as it is, the special tokens, the model's longest
     /// input and the names of its inputs. DeBERTa's gets that class also where it was read: its own
-    /// does not keep what `tokenizer.json` says. A `tokenizer.json` without a post-processor gets the one
-    /// that its tokens' names stand for: other programs put nothing around a text without it.
+    /// does not keep what `tokenizer.json` says. A `tokenizer.json` without a post-processor gets
+    /// the one that its tokens' names stand for: other programs put nothing around a text without
+    /// it.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
