@@ -40,6 +40,26 @@ pub enum Error {
         /// The text, at most 80 code points of it.
         text: String,
     },
+    /// A line of a JSONL file does not hold a score.
+    #[error("{}:{line}: expected {{\"from\": \"en\", \"to\": \"de\", \"source\": \"…\", \"target\": \"…\", \"total\": -3.2}}, got {got}", path.display())]
+    Score {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        got: String,
+    },
+    /// A file of scores lacks some.
+    #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), wanted.display())]
+    Unscored {
+        /// The file.
+        path: PathBuf,
+        /// How many are missing.
+        count: usize,
+        /// Where they are listed.
+        wanted: PathBuf,
+    },
     /// A translation server could not be reached or did not give translations.
     #[error("{url}: {problem} (tried {attempts} times)")]
     Server {
@@ -69,6 +89,14 @@ pub enum Error {
         end: usize,
         /// Code points of the passage.
         length: usize,
+    },
+    /// Spans that cannot be marked in one text.
+    #[error("the spans {first:?} and {second:?} overlap; mark each in a text of its own")]
+    Overlap {
+        /// In code points.
+        first: std::ops::Range<usize>,
+        /// The one that begins inside it.
+        second: std::ops::Range<usize>,
     },
     /// A similarity matrix or a span in it that cannot be projected.
     #[error("{what}: expected {expected}, got {got}")]

@@ -6,6 +6,7 @@ mod lines;
 mod markers;
 mod mix;
 mod parallel;
+mod place;
 mod project;
 mod provider;
 mod read;
@@ -13,9 +14,17 @@ mod search;
 mod translate;
 
 pub use error::Error;
-pub use markers::{Marked, MarkerFault, Recovered, mark, recover};
+pub use markers::{
+    Marked, MarkedSpans, MarkerFault, Recovered, RecoveredSpans, mark, mark_spans, recover,
+};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
+pub use place::{
+    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
+    Candidates, CodecConfig, FileScorer, FirstOf, Hypothesis, NextToken, PlaceFault, PlaceSpans,
+    Placed, ScoreRequest, ScoreText, Searched, SpanTask, TextScore, Windows, branch_and_bound,
+    ratio, translation_similarity, units,
+};
 pub use project::{Links, ProjectConfig, project};
 pub use provider::{
     Cached, FileTranslator, HttpConfig, HttpTranslator, Identity, MissingText, Translations,

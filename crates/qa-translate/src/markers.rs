@@ -6,6 +6,8 @@
 //! what is marked can be read back exactly. Full-width and Chinese brackets (`（［【〔`) count as
 //! brackets, and white space between those of one marker is skipped, since translation systems
 //! write both.
+use std::ops::Range;
+
 use mlqa_eval::Answer;
 
 use crate::Error;
@@ -57,25 +59,40 @@ pub enum MarkerFault {
 /// [`Error::Span`] if the span is outside the passage or blank.
 pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Error> {
     let characters: Vec<char> = passage.chars().collect();
-    let end = start.saturating_add(length);
-    let refuse = || Error::Span { start, end, length: characters.len() };
-    let answer = characters.get(start..end).ok_or_else(refuse)?;
-    let leading = answer.iter().take_while(|c| c.is_whitespace()).count();
-    let trailing = answer.iter().rev().take_while(|c| c.is_whitespace()).count();
-    let (from, to) = (start + leading, end.saturating_sub(trailing));
-    let answer = characters.get(from..to).filter(|answer| !answer.is_empty());
-    let answer = answer.ok_or_else(refuse)?;
     let level = 1 + longest_run(&characters);
-    let (before, after) = (characters.get(..from), characters.get(to..));
-    let mut text = String::with_capacity(passage.len() + 2 * level + 2);
-    text.extend(before.unwrap_or_default());
-    text.push('(');
-    text.extend(std::iter::repeat_n('[', level));
-    text.extend(answer);
-    text.extend(std::iter::repeat_n(']', level));
-    text.push(')');
-    text.extend(after.unwrap_or_default());
+    let span = inside(&characters, &(start..start.saturating_add(length)))?;
+    let text = with_markers(&characters, &[(span, String::new())], level);
     Ok(Marked { text, level })
+}
+
+/// The span without the white space at its ends.
+fn inside(text: &[char], span: &Range<usize>) -> Result<Range<usize>, Error> {
+    let &Range { start, end } = span;
+    let refuse = || Error::Span { start, end, length: text.len() };
+    let marked = text.get(start..end).ok_or_else(refuse)?;
+    let leading = marked.iter().take_while(|c| c.is_whitespace()).count();
+    let trailing = marked.iter().rev().take_while(|c| c.is_whitespace()).count();
+    let inner = start + leading..end.saturating_sub(trailing);
+    if inner.is_empty() { Err(refuse()) } else { Ok(inner) }
+}
+
+/// The text with markers around the spans, which stand in order, and each one's name after its
+/// opening marker.
+fn with_markers(text: &[char], spans: &[(Range<usize>, String)], level: usize) -> String {
+    let mut marked = String::new();
+    let mut at = 0;
+    for (span, name) in spans {
+        marked.extend(text.get(at..span.start).unwrap_or_default());
+        marked.push('(');
+        marked.extend(std::iter::repeat_n('[', level));
+        marked.push_str(name);
+        marked.extend(text.get(span.clone()).unwrap_or_default());
+        marked.extend(std::iter::repeat_n(']', level));
+        marked.push(')');
+        at = span.end;
+    }
+    marked.extend(text.get(at..).unwrap_or_default());
+    marked
 }
 
 impl Marked {
@@ -97,14 +114,19 @@ impl Marked {
     pub fn recover(&self, translated: &str) -> Result<Recovered, MarkerFault> {
         let found = recover(translated, self.level)?;
         let source = recover(&self.text, self.level)?.answer.text;
-        let answer = &found.answer.text;
-        let opened = |text: &str| run_length(text.chars(), is_square_open);
-        let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
-        if opened(answer) > opened(&source) || closed(answer) > closed(&source) {
-            return Err(MarkerFault::Duplicate);
+        match is_doubled(&found.answer.text, &source) {
+            true => Err(MarkerFault::Duplicate),
+            false => Ok(found),
         }
-        Ok(found)
     }
+}
+
+/// Whether a translated span has more brackets at its ends than the source's: a marker that the
+/// translation doubled.
+fn is_doubled(translated: &str, source: &str) -> bool {
+    let opened = |text: &str| run_length(text.chars(), is_square_open);
+    let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
+    opened(translated) > opened(source) || closed(translated) > closed(source)
 }
 
 /// Takes the markers of `level` (that of [`Marked`]) out of a translation and places the answer.
@@ -127,27 +149,172 @@ pub fn recover(translated: &str, level: usize) -> Result<Recovered, MarkerFault>
     if closing.end <= opening.start {
         return Err(MarkerFault::Reordered);
     }
-    let part = |from: usize, to: usize| characters.get(from..to).unwrap_or_default();
-    let (before, after) = (part(0, opening.start), part(closing.end, characters.len()));
-    let inner = part(opening.end, closing.start);
-    let leading = inner.iter().take_while(|c| c.is_whitespace()).count();
-    let trailing = inner.iter().rev().take_while(|c| c.is_whitespace()).count();
-    let answer = inner.get(leading..inner.len().saturating_sub(trailing)).unwrap_or_default();
-    if answer.is_empty() {
-        return Err(MarkerFault::Empty);
-    }
-    let mut passage: Vec<char> = before.to_vec();
-    if before.last().is_some_and(|c| !c.is_whitespace()) {
-        passage.extend(inner.iter().take(leading));
-    }
-    let answer_start = passage.len();
-    passage.extend(answer);
-    if after.first().is_some_and(|c| c.is_alphanumeric()) {
-        passage.extend(inner.iter().skip(inner.len() - trailing));
-    }
-    passage.extend(after);
-    let answer = Answer { text: answer.iter().collect(), answer_start };
+    let (passage, spans) = without_markers(&characters, &[(opening, closing)])?;
+    let span = spans.first().cloned().unwrap_or_default();
+    let text = passage.get(span.clone()).unwrap_or_default().iter().collect();
+    let answer = Answer { text, answer_start: span.start };
     Ok(Recovered { passage: passage.into_iter().collect(), answer })
+}
+
+/// The text without markers, which stand in order, and where what they enclose is then.
+fn without_markers(
+    text: &[char],
+    pairs: &[(Marker, Marker)],
+) -> Result<(Vec<char>, Vec<Range<usize>>), MarkerFault> {
+    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+    let (mut passage, mut spans, mut at): (Vec<char>, _, _) = (Vec::new(), Vec::new(), 0);
+    for (opening, closing) in pairs {
+        passage.extend(part(at, opening.start));
+        let inner = part(opening.end, closing.start);
+        let leading = inner.iter().take_while(|c| c.is_whitespace()).count();
+        let trailing = inner.iter().rev().take_while(|c| c.is_whitespace()).count();
+        let marked = inner.get(leading..inner.len().saturating_sub(trailing)).unwrap_or_default();
+        if marked.is_empty() {
+            return Err(MarkerFault::Empty);
+        }
+        if passage.last().is_some_and(|c| !c.is_whitespace()) {
+            passage.extend(inner.iter().take(leading));
+        }
+        let start = passage.len();
+        passage.extend(marked);
+        spans.push(start..passage.len());
+        if text.get(closing.end).is_some_and(|c| c.is_alphanumeric()) {
+            passage.extend(inner.iter().skip(inner.len() - trailing));
+        }
+        at = closing.end;
+    }
+    passage.extend(part(at, text.len()));
+    Ok((passage, spans))
+}
+
+/// A text with several spans marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkedSpans {
+    /// The text, with `([1:` before the first span that was given and `])` after it, and so on.
+    pub text: String,
+    /// Square brackets in each marker.
+    pub level: usize,
+    /// Number of spans.
+    pub count: usize,
+}
+
+/// A text and its spans, read back from a marked translation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredSpans {
+    /// The text without markers.
+    pub text: String,
+    /// The spans in it, in code points, in the order in which they were marked: as each keeps its
+    /// number, so each keeps its type, wherever the translation puts it.
+    pub spans: Vec<Range<usize>>,
+}
+
+/// Marks several spans of a text, in code points, each with its number. Spans that overlap need
+/// texts of their own.
+///
+/// ```
+/// let marked = qa_translate::mark_spans("Ada met Bo in Bern.", &[14..18, 0..3])?;
+/// assert_eq!(marked.text, "([2:Ada]) met Bo in ([1:Bern]).");
+/// let found = marked.recover("In ([ 1 : Bern ]) traf ([2:Ada]) Bo.").unwrap();
+/// assert_eq!(found.text, "In Bern traf Ada Bo.");
+/// assert_eq!(found.spans, [3..7, 13..16]);
+/// # Ok::<(), qa_translate::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Span`] if one is outside the text or blank; [`Error::Overlap`].
+pub fn mark_spans(text: &str, spans: &[Range<usize>]) -> Result<MarkedSpans, Error> {
+    let characters: Vec<char> = text.chars().collect();
+    let mut named = Vec::with_capacity(spans.len());
+    for (number, span) in (1..).zip(spans) {
+        named.push((inside(&characters, span)?, format!("{number}:")));
+    }
+    named.sort_by_key(|(span, _)| span.start);
+    for ((first, _), (second, _)) in named.iter().zip(named.iter().skip(1)) {
+        if second.start < first.end {
+            return Err(Error::Overlap { first: first.clone(), second: second.clone() });
+        }
+    }
+    let level = 1 + longest_run(&characters);
+    let text = with_markers(&characters, &named, level);
+    Ok(MarkedSpans { text, level, count: spans.len() })
+}
+
+impl MarkedSpans {
+    /// Takes the markers out of a translation of [`MarkedSpans::text`].
+    ///
+    /// # Errors
+    /// [`MarkerFault`], unless each span's pair is there once, with its number and with text in it.
+    pub fn recover(&self, translated: &str) -> Result<RecoveredSpans, MarkerFault> {
+        let found = self.read(translated)?;
+        let source = self.read(&self.text)?;
+        let text_of = |from: &RecoveredSpans, span: &Range<usize>| -> String {
+            from.text.chars().skip(span.start).take(span.len()).collect()
+        };
+        let mut pairs = found.spans.iter().zip(&source.spans);
+        match pairs.any(|(span, of)| is_doubled(&text_of(&found, span), &text_of(&source, of))) {
+            true => Err(MarkerFault::Duplicate),
+            false => Ok(found),
+        }
+    }
+
+    fn read(&self, text: &str) -> Result<RecoveredSpans, MarkerFault> {
+        let characters: Vec<char> = text.chars().collect();
+        let closings = closings(&characters, self.level);
+        let mut pairs = Vec::with_capacity(self.count);
+        let mut numbers = Vec::with_capacity(self.count);
+        let mut end = 0;
+        for opening in openings(&characters, self.level) {
+            let (number, length) = number(characters.get(opening.end..).unwrap_or_default())
+                .ok_or(MarkerFault::Missing)?;
+            let opening = Marker { start: opening.start, end: opening.end + length };
+            let mut after = closings.iter().filter(|closing| closing.start >= opening.end);
+            let closing = after.next().copied().ok_or(MarkerFault::Missing)?;
+            if opening.start < end {
+                return Err(MarkerFault::Reordered);
+            }
+            end = closing.end;
+            pairs.push((opening, closing));
+            numbers.push(number);
+        }
+        let duplicate =
+            numbers.iter().any(|one| numbers.iter().filter(|&other| other == one).count() > 1);
+        if duplicate || closings.len() > pairs.len() {
+            return Err(MarkerFault::Duplicate);
+        }
+        let mut order = numbers.clone();
+        order.sort_unstable();
+        if !order.into_iter().eq(1..=self.count) {
+            return Err(MarkerFault::Missing);
+        }
+        let (text, found) = without_markers(&characters, &pairs)?;
+        let mut spans = vec![0..0; self.count];
+        for (number, span) in numbers.into_iter().zip(found) {
+            if let Some(place) = spans.get_mut(number - 1) {
+                *place = span;
+            }
+        }
+        Ok(RecoveredSpans { text: text.into_iter().collect(), spans })
+    }
+}
+
+/// The number and colon that a text begins with, and how many code points they take; full-width
+/// ones count.
+fn number(text: &[char]) -> Option<(usize, usize)> {
+    let plain = |c: char| match c {
+        '\u{ff10}'..='\u{ff19}' => u32::from(c) - 0xff10,
+        c => c.to_digit(10).unwrap_or(10),
+    };
+    let blank = |from: usize| text.iter().skip(from).take_while(|c| c.is_whitespace()).count();
+    let mut at = blank(0);
+    let mut value: Option<usize> = None;
+    while let Some(digit) = text.get(at).map(|&c| plain(c)).filter(|&digit| digit < 10) {
+        let digit = usize::try_from(digit).ok()?;
+        value = Some(value.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
+        at += 1;
+    }
+    at += blank(at);
+    let colon = text.get(at).is_some_and(|c| matches!(c, ':' | '：'));
+    value.filter(|_| colon).map(|value| (value, at + 1))
 }
 
 /// Code points `[start, end)` of one marker.

@@ -8,6 +8,7 @@ mod config;
 mod http;
 mod markers;
 mod mix;
+mod place;
 mod project;
 mod provider;
 mod search;

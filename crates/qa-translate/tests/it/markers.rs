@@ -1,6 +1,8 @@
 //! Marking an answer and reading it back.
+use std::ops::Range;
+
 use proptest::prelude::*;
-use qa_translate::{Error, MarkerFault, mark, recover};
+use qa_translate::{Error, MarkerFault, mark, mark_spans, recover};
 
 fn fault(text: &str) -> MarkerFault {
     recover(text, 1).unwrap_err()
@@ -131,6 +133,69 @@ proptest! {
             prop_assert_eq!(&slice, &back.answer.text);
             prop_assert_eq!(back.answer.text.trim(), back.answer.text.as_str());
             prop_assert!(!back.answer.text.is_empty());
+        }
+    }
+}
+
+#[test]
+fn several_spans_keep_their_numbers_wherever_they_go() {
+    let marked = mark_spans("Ada met Bo in Bern.", &[14..18, 0..3, 8..10]).unwrap();
+    assert_eq!(marked.text, "([2:Ada]) met ([3:Bo]) in ([1:Bern]).");
+    let of = |text: &str| {
+        let found = marked.recover(text).map_err(|fault| format!("{fault:?}"))?;
+        let span = |span: &Range<usize>| -> String {
+            found.text.chars().skip(span.start).take(span.len()).collect()
+        };
+        Ok::<_, String>((found.text.clone(), found.spans.iter().map(span).collect::<Vec<_>>()))
+    };
+    let want = ("In Bern traf Bo Ada.".into(), vec!["Bern".into(), "Ada".into(), "Bo".into()]);
+    for text in [
+        "In ([1:Bern]) traf ([3:Bo]) ([2:Ada]).",
+        "In （【 １ ： Bern 】） traf ([ 3: Bo ]) ([2 :Ada]).",
+        "In ( [1: Bern] ) traf ([3: Bo ])([2: Ada]).",
+    ] {
+        assert_eq!(of(text), Ok(want.clone()), "{text}");
+    }
+    for (text, fault) in [
+        ("In Bern traf ([3:Bo]) ([2:Ada]).", "Missing"),
+        ("In ([1:Bern]) traf ([3:Bo]) ([2:Ada.", "Missing"),
+        ("In ([4:Bern]) traf ([3:Bo]) ([2:Ada]).", "Missing"),
+        ("In ([Bern]) traf ([3:Bo]) ([2:Ada]).", "Missing"),
+        ("In ([0:Bern]) traf ([3:Bo]) ([2:Ada]).", "Missing"),
+        ("In ([99999999999999999999:Bern]) traf ([3:Bo]) ([2:Ada]).", "Missing"),
+        ("In ([3:Bern]) traf ([3:Bo]) ([2:Ada]).", "Duplicate"),
+        ("In ([1:Bern]) traf ([3:Bo]) ([2:Ada])]).", "Duplicate"),
+        ("In ([1:[Bern]]) traf ([3:Bo]) ([2:Ada]).", "Duplicate"),
+        ("In ([1:Bern traf ([3:Bo]) ([2:Ada]).", "Reordered"),
+        ("In ([1: ]) traf ([3:Bo]) ([2:Ada]).", "Empty"),
+    ] {
+        assert_eq!(of(text), Err(fault.to_owned()), "{text}");
+    }
+    let error = mark_spans("Ada met Bo", &[0..5, 4..7]).unwrap_err();
+    assert!(matches!(error, Error::Overlap { .. }), "{error}");
+    assert!(matches!(mark_spans("Ada", &[0..9]), Err(Error::Span { .. })));
+    assert_eq!(mark_spans("Ada", &[]).unwrap().recover("Ada").unwrap().spans, []);
+}
+
+proptest! {
+    #[test]
+    fn spans_of_any_text_come_back(
+        text in "[a(\\[\\])：1: \u{301}北é]{1,30}",
+        cuts in proptest::collection::btree_set(0usize..30, 0..8),
+    ) {
+        let length = text.chars().count();
+        let cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut <= length).collect();
+        let part = |span: &Range<usize>| -> String {
+            text.chars().skip(span.start).take(span.len()).collect()
+        };
+        let mut spans: Vec<Range<usize>> = cuts.chunks_exact(2).map(|two| two[0]..two[1]).collect();
+        spans.retain(|span| !part(span).trim().is_empty());
+        spans.reverse();
+        let marked = mark_spans(&text, &spans).unwrap();
+        let found = marked.recover(&marked.text).unwrap();
+        prop_assert_eq!(&found.text, &text);
+        for (span, found) in spans.iter().zip(&found.spans) {
+            prop_assert_eq!(part(span).trim().to_owned(), part(found));
         }
     }
 }

@@ -1,0 +1,167 @@
+//! T-Projection (García-Ferrero et al. 2023): parts of the translation, ranked by how well they and
+//! the source span translate each other.
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::{cut, units};
+use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
+
+/// What could be a span's translation.
+pub trait Candidates {
+    /// Parts of the task's translation, in code points, the likeliest first.
+    ///
+    /// # Errors
+    /// If they cannot be read or made.
+    fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error>;
+}
+
+/// All parts of up to one and a half times the source span's words and two more: needs no model.
+/// Nearest to the source span in length and place first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Windows;
+
+impl Candidates for Windows {
+    fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error> {
+        let text = task.text()?;
+        let words = units(&task.target);
+        let most = units(&text).len() * 3 / 2 + 2;
+        let share = |at: usize, text: &str| at as f64 / text.chars().count().max(1) as f64;
+        let (length, place) = (text.chars().count() as f64, share(task.span.start, &task.source));
+        let mut all: Vec<(f64, Range<usize>)> = Vec::new();
+        for (number, first) in words.iter().enumerate() {
+            for last in words.iter().skip(number).take(most) {
+                let window = first.start..last.end;
+                let stretched = (window.len() as f64 / length).ln().abs();
+                let moved = (share(window.start, &task.target) - place).abs();
+                all.push((stretched + moved, window));
+            }
+        }
+        all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.start.cmp(&b.1.start)));
+        Ok(all.into_iter().map(|(_, window)| window).collect())
+    }
+}
+
+/// How many candidates are scored.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CandidateConfig {
+    /// The first so many different ones; four scores each.
+    pub most: usize,
+}
+
+impl Default for CandidateConfig {
+    fn default() -> Self {
+        Self { most: 30 }
+    }
+}
+
+/// Scores candidates, and takes the best one's first occurrence that is free: tasks of one source
+/// and translation that follow each other do not share words.
+#[derive(Clone, Debug)]
+pub struct ByCandidates<G, S> {
+    /// What could be it.
+    pub generator: G,
+    /// How probable texts are, given others.
+    pub scorer: S,
+    /// How many are scored.
+    pub config: CandidateConfig,
+}
+
+/// How well two texts translate each other (NMTScore, Vamvas and Sennrich 2022, normalised "direct"
+/// translation): `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` with `p = 2^-CE` and CE the mean over
+/// tokens of the negative natural logarithm, as the released code has it.
+///
+/// Each score comes with the number of its target's words, for scores without tokens.
+pub fn translation_similarity(
+    a_of_b: (&TextScore, usize),
+    a_of_a: (&TextScore, usize),
+    b_of_a: (&TextScore, usize),
+    b_of_b: (&TextScore, usize),
+) -> f64 {
+    let mean = |(score, words): (&TextScore, usize)| {
+        let count = if score.tokens.is_empty() { words } else { score.tokens.len() };
+        score.total / count.max(1) as f64
+    };
+    let share = |direct, itself| (mean(direct) - mean(itself)).exp2();
+    (share(a_of_b, a_of_a) + share(b_of_a, b_of_b)) / 2.0
+}
+
+impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
+    fn name(&self) -> &'static str {
+        "t-projection"
+    }
+
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+        let mut listed: Vec<Vec<String>> = Vec::with_capacity(tasks.len());
+        let mut requests = Vec::new();
+        for task in tasks {
+            let mut texts: Vec<String> = Vec::new();
+            for range in self.generator.candidates(task)? {
+                let Some(text) = cut(&task.target, &range) else { continue };
+                if !texts.contains(&text) && texts.len() < self.config.most {
+                    texts.push(text);
+                }
+            }
+            let span = task.text()?;
+            for text in &texts {
+                let (a, b) = ((task.from, &span), (task.to, text));
+                for ((from, source), (to, target)) in [(b, a), (a, a), (a, b), (b, b)] {
+                    let (source, target) = (source.clone(), target.clone());
+                    requests.push(ScoreRequest { from, to, source, target });
+                }
+            }
+            listed.push(texts);
+        }
+        let scores = super::score::all(&mut self.scorer, &requests)?;
+        let words: Vec<usize> =
+            requests.iter().map(|request| units(&request.target).len()).collect();
+        let scored: Vec<(&TextScore, usize)> = scores.iter().zip(words).collect();
+        let mut similarities = scored.chunks(4).map(|four| match four {
+            &[a_of_b, a_of_a, b_of_a, b_of_b] => {
+                translation_similarity(a_of_b, a_of_a, b_of_a, b_of_b)
+            }
+            _ => f64::NEG_INFINITY,
+        });
+
+        let mut all: Vec<Result<Placed, PlaceFault>> = Vec::with_capacity(tasks.len());
+        let mut taken: Vec<Range<usize>> = Vec::new();
+        let mut before: Option<&SpanTask> = None;
+        for (task, texts) in tasks.iter().zip(listed) {
+            let goes_on =
+                before.is_some_and(|one| one.source == task.source && one.target == task.target);
+            if !goes_on {
+                taken.clear();
+            }
+            before = Some(task);
+            let mut ranked: Vec<(f64, String)> =
+                similarities.by_ref().take(texts.len()).zip(texts).collect();
+            ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let mut free = ranked.into_iter().filter_map(|(score, text)| {
+                first_free(&task.target, &text, &taken).map(|span| (span, score))
+            });
+            let best = free.next();
+            let runners_up: Vec<(Range<usize>, f64)> = free.take(4).collect();
+            all.push(match best {
+                None => Err(PlaceFault::NoCandidate),
+                Some((span, score)) => {
+                    taken.push(span.clone());
+                    Ok(Placed { span, score, method: "t-projection", runners_up })
+                }
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// Where a text first occurs from word to word beside what is taken.
+fn first_free(target: &str, text: &str, taken: &[Range<usize>]) -> Option<Range<usize>> {
+    let words = units(target);
+    let length = text.chars().count();
+    words
+        .iter()
+        .map(|word| word.start..word.start + length)
+        .filter(|span| words.iter().any(|word| word.end == span.end))
+        .filter(|span| taken.iter().all(|one| one.end <= span.start || span.end <= one.start))
+        .find(|span| cut(target, span).is_some_and(|found| found == text))
+}

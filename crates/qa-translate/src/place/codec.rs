@@ -1,0 +1,392 @@
+//! CODEC (Le et al. 2024): the place of a marker pair in the translation that makes the marked
+//! translation most probable, given the marked source.
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::{cut, score, units};
+use crate::markers::mark;
+use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
+
+/// How markers are placed; the defaults are those of the released code.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CodecConfig {
+    /// A token whose logarithm moves by at least this when the source is marked opens a window.
+    pub strong: f64,
+    /// A token of a window whose logarithm moves by at least this may open the span.
+    pub weak: f64,
+    /// Tokens of a window to either side.
+    pub window: usize,
+    /// Hypotheses that are kept.
+    pub n_best: usize,
+    /// Words of the longest span.
+    pub max_words: usize,
+    /// Whether the hypotheses are ranked again by the reverse direction.
+    pub rerank: bool,
+}
+
+impl Default for CodecConfig {
+    fn default() -> Self {
+        Self { strong: 0.5, weak: 0.1, window: 5, n_best: 5, max_words: 16, rerank: true }
+    }
+}
+
+/// A span with the logarithm of its marked translation's probability.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// In code points.
+    pub span: Range<usize>,
+    /// `ln p(marked translation | marked source)`.
+    pub score: f64,
+}
+
+/// Places markers by the scores of whole texts: every pair of word boundaries from an opening that
+/// the scores allow to one at most `max_words` on, so that the best one is found exactly.
+///
+/// The scorer is asked in three rounds: for the openings, for the pairs, for the reverse direction.
+#[derive(Clone, Debug)]
+pub struct ByConstrainedDecoding<S> {
+    /// How probable texts are, given others.
+    pub scorer: S,
+    /// How.
+    pub config: CodecConfig,
+}
+
+impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
+    fn name(&self) -> &'static str {
+        "codec"
+    }
+
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+        let mut marked = Vec::with_capacity(tasks.len());
+        let mut requests = Vec::with_capacity(2 * tasks.len());
+        for task in tasks {
+            task.text()?;
+            let text = mark(&task.source, task.span.start, task.span.len())?.text;
+            requests.push(forward(task, task.source.clone(), task.target.clone()));
+            requests.push(forward(task, text.clone(), task.target.clone()));
+            marked.push(text);
+        }
+        let scores = score::all(&mut self.scorer, &requests)?;
+
+        let mut pairs = Vec::with_capacity(tasks.len());
+        requests.clear();
+        for ((task, marked), scores) in tasks.iter().zip(&marked).zip(scores.chunks(2)) {
+            let words = units(&task.target);
+            let open = match scores {
+                [plain, given] => openings(&words, plain, given, &self.config),
+                _ => vec![true; words.len()],
+            };
+            let mut spans = Vec::new();
+            for (first, word) in
+                words.iter().enumerate().filter(|&(at, _)| open.get(at) == Some(&true))
+            {
+                for last in words.iter().skip(first).take(self.config.max_words) {
+                    let span = word.start..last.end;
+                    let text = mark(&task.target, span.start, span.len())?.text;
+                    requests.push(forward(task, marked.clone(), text));
+                    spans.push(span);
+                }
+            }
+            pairs.push(spans);
+        }
+        let scores = score::all(&mut self.scorer, &requests)?;
+        let mut totals = scores.iter().map(|score| score.total);
+        let mut kept: Vec<Vec<Hypothesis>> = Vec::with_capacity(tasks.len());
+        for spans in pairs {
+            let totals = totals.by_ref().take(spans.len());
+            let mut all: Vec<Hypothesis> = spans
+                .into_iter()
+                .zip(totals)
+                .map(|(span, score)| Hypothesis { span, score })
+                .collect();
+            // Stable: of equals the first.
+            all.sort_by(|a, b| b.score.total_cmp(&a.score));
+            all.truncate(self.config.n_best.max(1));
+            kept.push(all);
+        }
+        if !self.config.rerank {
+            return Ok(kept.into_iter().map(|all| placed(all, 0)).collect());
+        }
+
+        requests.clear();
+        for (task, hypotheses) in tasks.iter().zip(&kept) {
+            let target = task.text()?;
+            for Hypothesis { span, .. } in hypotheses {
+                let source = cut(&task.target, span).unwrap_or_default();
+                let (from, to, target) = (task.to, task.from, target.clone());
+                requests.push(ScoreRequest { from, to, source, target });
+            }
+        }
+        let scores = score::all(&mut self.scorer, &requests)?;
+        let mut reverse = scores.iter().map(|score| -score.total);
+        let mut all = Vec::with_capacity(tasks.len());
+        for (task, hypotheses) in tasks.iter().zip(kept) {
+            let losses: Vec<f64> = reverse.by_ref().take(hypotheses.len()).collect();
+            all.push(match rerank(task, &hypotheses, &losses)? {
+                Some(chosen) => placed(hypotheses, chosen),
+                None if hypotheses.is_empty() => Err(PlaceFault::NoCandidate),
+                None => Err(PlaceFault::Rejected),
+            });
+        }
+        Ok(all)
+    }
+}
+
+fn forward(task: &SpanTask, source: String, target: String) -> ScoreRequest {
+    ScoreRequest { from: task.from, to: task.to, source, target }
+}
+
+fn placed(mut all: Vec<Hypothesis>, chosen: usize) -> Result<Placed, PlaceFault> {
+    if chosen >= all.len() {
+        return Err(PlaceFault::NoCandidate);
+    }
+    let Hypothesis { span, score } = all.remove(chosen);
+    let runners_up = all.into_iter().map(|one| (one.span, one.score)).collect();
+    Ok(Placed { span, score, method: "codec", runners_up })
+}
+
+/// Which words may open the span: those in a window around a token that the markers in the source
+/// disturb much, and themselves disturbed a little; all, where there is none, or tokens are not
+/// scored.
+fn openings(
+    words: &[Range<usize>],
+    plain: &TextScore,
+    marked: &TextScore,
+    config: &CodecConfig,
+) -> Vec<bool> {
+    let same = plain.tokens.len() == marked.tokens.len()
+        && plain.tokens.iter().zip(&marked.tokens).all(|(a, b)| a.0 == b.0);
+    let moved: Vec<f64> = match same {
+        true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
+        false => Vec::new(),
+    };
+    let near = |at: usize| {
+        let window =
+            moved.iter().take(at + config.window + 1).skip(at.saturating_sub(config.window));
+        window.into_iter().any(|&moved| moved >= config.strong)
+    };
+    let tokens: Vec<&Range<usize>> = (0..)
+        .zip(&moved)
+        .zip(&plain.tokens)
+        .filter(|&((at, &moved), _)| moved >= config.weak && near(at))
+        .map(|(_, (token, _))| token)
+        .collect();
+    if tokens.is_empty() {
+        return vec![true; words.len()];
+    }
+    let touches = |word: &Range<usize>| {
+        tokens.iter().any(|token| token.start < word.end && word.start < token.end)
+    };
+    words.iter().map(touches).collect()
+}
+
+/// Which hypothesis is taken, best first, given the losses of the source span under each; none
+/// where all are neither alike in spelling nor probable.
+fn rerank(
+    task: &SpanTask,
+    hypotheses: &[Hypothesis],
+    losses: &[f64],
+) -> Result<Option<usize>, Error> {
+    let source = task.text()?.to_lowercase();
+    let answer = task.answer.as_deref().map(str::to_lowercase);
+    let mut kept = Vec::new();
+    for (number, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
+        let text = cut(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
+        let spelling = answer.as_deref().map_or(0.0, |answer| ratio(&text, answer));
+        let spelling = spelling.max(ratio(&text, &source));
+        if spelling > 0.5 || loss < 5.0 {
+            kept.push((number, &hypothesis.span, spelling, loss));
+        }
+    }
+    let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {
+        a.3.total_cmp(&b.3)
+    };
+    let alike = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
+        // Of equally alike ones that of least loss, then the first.
+        a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)).then(b.0.cmp(&a.0))
+    });
+    if let Some(&(number, ..)) = alike {
+        return Ok(Some(number));
+    }
+    let Some(&(top, whole, _, most)) = kept.first() else { return Ok(None) };
+    let inside = |&&(_, span, _, loss): &&(usize, &Range<usize>, f64, f64)| {
+        span != whole && whole.start <= span.start && span.end <= whole.end && loss < most
+    };
+    Ok(Some(kept.iter().filter(inside).min_by(|a, b| by_loss(a, b)).map_or(top, |one| one.0)))
+}
+
+/// How alike two texts are, 0 to 1: twice the characters of their matching blocks over those of
+/// both (Ratcliff and Obershelp; Python's `difflib` without junk).
+///
+/// ```
+/// assert_eq!(qa_translate::ratio("abcd", "bcde"), 0.75);
+/// ```
+pub fn ratio(a: &str, b: &str) -> f64 {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.is_empty() && b.is_empty() {
+        return 1.0;
+    }
+    let mut places: HashMap<char, Vec<usize>> = HashMap::new();
+    for (at, &c) in b.iter().enumerate() {
+        places.entry(c).or_default().push(at);
+    }
+    let (mut matched, mut left) = (0, vec![(0..a.len(), 0..b.len())]);
+    while let Some((in_a, in_b)) = left.pop() {
+        let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
+        for at in in_a.clone() {
+            let mut next = HashMap::new();
+            let here = a.get(at).and_then(|c| places.get(c)).map_or(&[][..], Vec::as_slice);
+            for &other in here.iter().filter(|other| in_b.contains(other)) {
+                let before = other.checked_sub(1).and_then(|one| lengths.get(&one).copied());
+                let length: usize = before.unwrap_or(0) + 1;
+                next.insert(other, length);
+                if length > best.2 {
+                    best = (at + 1 - length, other + 1 - length, length);
+                }
+            }
+            lengths = next;
+        }
+        let (start_a, start_b, length) = best;
+        if length > 0 {
+            matched += length;
+            left.push((in_a.start..start_a, in_b.start..start_b));
+            left.push((start_a + length..in_a.end, start_b + length..in_b.end));
+        }
+    }
+    2.0 * matched as f64 / (a.len() + b.len()) as f64
+}
+
+/// A model that reads a text from left to right.
+pub trait NextToken {
+    /// What it knows of the text so far.
+    type State: Clone;
+
+    /// Before the first token.
+    fn start(&mut self) -> Self::State;
+
+    /// After one more token, with the token's `ln p`, at most 0.
+    fn next(&mut self, state: &Self::State, token: &str) -> (Self::State, f64);
+}
+
+/// What [`branch_and_bound`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Searched {
+    /// Spans of tokens, best first.
+    pub hypotheses: Vec<Hypothesis>,
+    /// Calls of [`NextToken::next`].
+    pub expanded: usize,
+}
+
+/// The `n_best` places of a marker pair in `tokens` under a model that reads from left to right:
+/// depth first, the more probable branch first, cut where it is no better than the worst that is
+/// kept.
+///
+/// With `future_steps` a branch is compared with what that one had accumulated so many tokens later,
+/// which cuts more and may miss the best; without, with its whole score, which is exact.
+pub fn branch_and_bound<M: NextToken>(
+    model: &mut M,
+    tokens: &[&str],
+    markers: [&str; 2],
+    n_best: usize,
+    future_steps: Option<usize>,
+) -> Searched {
+    let mut search = Search {
+        model,
+        tokens,
+        markers,
+        n_best: n_best.max(1),
+        future_steps,
+        kept: Vec::new(),
+        expanded: 0,
+    };
+    let state = search.model.start();
+    search.from(&Branch { state, read: 0, open: None, close: None, scores: Vec::new() });
+    let hypotheses = search
+        .kept
+        .into_iter()
+        .map(|(span, scores)| Hypothesis { span, score: scores.last().copied().unwrap_or(0.0) });
+    Searched { hypotheses: hypotheses.collect(), expanded: search.expanded }
+}
+
+struct Search<'a, M> {
+    model: &'a mut M,
+    tokens: &'a [&'a str],
+    markers: [&'a str; 2],
+    n_best: usize,
+    future_steps: Option<usize>,
+    /// With what each had accumulated after each token, best first.
+    kept: Vec<(Range<usize>, Vec<f64>)>,
+    expanded: usize,
+}
+
+#[derive(Clone)]
+struct Branch<S> {
+    state: S,
+    read: usize,
+    open: Option<usize>,
+    close: Option<usize>,
+    scores: Vec<f64>,
+}
+
+impl<M: NextToken> Search<'_, M> {
+    fn from(&mut self, branch: &Branch<M::State>) {
+        let &Branch { read, open, close, .. } = branch;
+        let ends = read == self.tokens.len();
+        if let (true, Some(start), Some(end)) = (ends, open, close) {
+            let at = self.kept.partition_point(|(_, kept)| kept.last() >= branch.scores.last());
+            self.kept.insert(at, (start..end, branch.scores.clone()));
+            self.kept.truncate(self.n_best);
+            return;
+        }
+        let [opening, closing] = self.markers;
+        let mut ways = Vec::new();
+        // A span has at least one token.
+        if let Some(token) =
+            self.tokens.get(read).filter(|_| open.is_some() || read + 1 < self.tokens.len())
+        {
+            ways.extend(self.step(branch, token, read + 1, open, close));
+        }
+        if open.is_none() && !ends {
+            ways.extend(self.step(branch, opening, read, Some(read), None));
+        }
+        if close.is_none() && open.is_some_and(|open| open < read) {
+            ways.extend(self.step(branch, closing, read, open, Some(read)));
+        }
+        ways.sort_by(|a, b| {
+            b.scores.last().partial_cmp(&a.scores.last()).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        for way in ways {
+            if !self.is_cut(&way) {
+                self.from(&way);
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        branch: &Branch<M::State>,
+        token: &str,
+        read: usize,
+        open: Option<usize>,
+        close: Option<usize>,
+    ) -> Option<Branch<M::State>> {
+        self.expanded += 1;
+        let (state, score) = self.model.next(&branch.state, token);
+        let mut scores = branch.scores.clone();
+        scores.push(scores.last().copied().unwrap_or(0.0) + score);
+        let next = Branch { state, read, open, close, scores };
+        (!self.is_cut(&next)).then_some(next)
+    }
+
+    fn is_cut(&self, branch: &Branch<M::State>) -> bool {
+        let Some((_, worst)) = self.kept.get(self.n_best - 1) else { return false };
+        let bound = match self.future_steps {
+            None => worst.last(),
+            Some(steps) => worst.get(branch.scores.len() - 1 + steps).or(worst.last()),
+        };
+        branch.scores.last() <= bound
+    }
+}

@@ -1,0 +1,149 @@
+//! How probable a text is, given another: from a file that any program can fill.
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use mlqa_eval::Language;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// A text whose probability is wanted, given another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreRequest {
+    /// The language of `source`.
+    pub from: Language,
+    /// The language of `target`.
+    pub to: Language,
+    /// What is given.
+    pub source: String,
+    /// What is scored.
+    pub target: String,
+}
+
+/// `ln p(target | source)`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TextScore {
+    /// Of the whole target, natural logarithm; finite.
+    pub total: f64,
+    /// Of each token, with its place in code points; may be empty where they are not known.
+    pub tokens: Vec<(Range<usize>, f64)>,
+}
+
+/// Anything that scores texts.
+pub trait ScoreText {
+    /// One score for each request, in order.
+    ///
+    /// # Errors
+    /// If it fails as a whole.
+    fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error>;
+}
+
+impl<S: ScoreText + ?Sized> ScoreText for &mut S {
+    fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
+        (**self).score(requests)
+    }
+}
+
+/// The form of a line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    from: Language,
+    to: Language,
+    source: String,
+    target: String,
+    total: f64,
+    #[serde(default)]
+    tokens: Vec<(usize, usize, f64)>,
+}
+
+/// Scores from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…", "total":
+/// -3.2, "tokens": [[0, 4, -1.1], …]}` a line, `tokens` where they are known.
+///
+/// What the file lacks is written to another one, as the same lines without scores, and the run
+/// ends: any program fills it, and the next run goes on. A way that scores in rounds needs as many
+/// runs.
+#[derive(Debug)]
+pub struct FileScorer {
+    path: PathBuf,
+    wanted: PathBuf,
+    scores: HashMap<ScoreRequest, TextScore>,
+}
+
+impl FileScorer {
+    /// Reads the file, plain or gzip-compressed; one that is not there holds nothing yet. `wanted`
+    /// gets what is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Score`] for the first line that is no score, has one that is not
+    /// finite, or contradicts an earlier one.
+    pub fn read(path: impl AsRef<Path>, wanted: impl AsRef<Path>) -> Result<Self, Error> {
+        let (path, wanted) = (path.as_ref(), wanted.as_ref().to_owned());
+        let bytes = match whole_file::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(Error::io(path, "read the file"))?,
+        };
+        let mut scores = HashMap::new();
+        for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let refuse = |got: String| Error::Score { path: path.to_owned(), line: number, got };
+            let line: Line =
+                serde_json::from_slice(line).map_err(|error| refuse(error.to_string()))?;
+            let length = line.target.chars().count();
+            let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
+            let finite = line.total.is_finite() && line.tokens.iter().all(|one| one.2.is_finite());
+            if !finite || !line.tokens.iter().all(within) {
+                return Err(refuse("a number that is not finite, or a token outside".into()));
+            }
+            let Line { from, to, source, target, total, tokens } = line;
+            let tokens =
+                tokens.into_iter().map(|(start, end, score)| (start..end, score)).collect();
+            let score = TextScore { total, tokens };
+            let known = scores.insert(ScoreRequest { from, to, source, target }, score.clone());
+            if known.is_some_and(|known| known != score) {
+                return Err(refuse("a second score of the same texts; keep one".into()));
+            }
+        }
+        Ok(Self { path: path.to_owned(), wanted, scores })
+    }
+}
+
+impl ScoreText for FileScorer {
+    fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
+        let missing: BTreeSet<&ScoreRequest> =
+            requests.iter().filter(|request| !self.scores.contains_key(request)).collect();
+        if missing.is_empty() {
+            let found = requests.iter().filter_map(|request| self.scores.get(request).cloned());
+            return Ok(found.collect());
+        }
+        let mut lines = String::new();
+        for request in &missing {
+            let line = serde_json::to_string(request)
+                .map_err(|error| Error::io(&self.wanted, "write the file")(error.into()))?;
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        let (wanted, count) = (self.wanted.clone(), missing.len());
+        whole_file::write(&wanted, lines).map_err(Error::io(&wanted, "write the file"))?;
+        Err(Error::Unscored { path: self.path.clone(), count, wanted })
+    }
+}
+
+/// The scores of all requests, one for each.
+pub(super) fn all(
+    scorer: &mut impl ScoreText,
+    requests: &[ScoreRequest],
+) -> Result<Vec<TextScore>, Error> {
+    if requests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scores = scorer.score(requests)?;
+    if scores.len() != requests.len() {
+        return Err(Error::Count { expected: requests.len(), got: scores.len() });
+    }
+    Ok(scores)
+}
