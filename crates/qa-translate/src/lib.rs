@@ -27,8 +27,9 @@ pub use place::{
 };
 pub use project::{Links, ProjectConfig, project};
 pub use provider::{
-    Cached, FileTranslator, HttpConfig, HttpTranslator, Identity, MissingText, Translations,
-    Translator,
+    Cached, Chat, ChatConfig, ChatMessage, ChatRequest, ChatTranslator, FileTranslator, HttpChat,
+    HttpConfig, HttpTranslator, Identity, MissingText, OnFault, Protect, ProtectConfig,
+    ProtectReport, Protected, RecordedChat, Translations, Translator,
 };
 pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};

@@ -284,7 +284,7 @@ pub struct Searched {
 /// depth first, the more probable branch first, cut where it is no better than the worst that is
 /// kept.
 ///
-/// With `future_steps` a branch is compared with what that one had accumulated so many tokens later,
+/// With `future_steps` a branch is compared with what that one had accumulated so many tokens on,
 /// which cuts more and may miss the best; without, with its whole score, which is exact.
 pub fn branch_and_bound<M: NextToken>(
     model: &mut M,

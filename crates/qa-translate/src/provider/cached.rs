@@ -1,11 +1,9 @@
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mlqa_eval::Language;
 
-use crate::error::create_folder_of;
+use super::journal::Journal;
 use crate::lines::{Line, Table, insert, is_lost, parse};
 use crate::{Error, Translations, Translator};
 
@@ -19,10 +17,12 @@ use crate::{Error, Translations, Translator};
 #[derive(Debug)]
 pub struct Cached<T> {
     inner: T,
-    path: PathBuf,
-    file: File,
+    journal: Journal,
     table: Table,
 }
+
+/// How every line of a cache begins.
+const BEGINNING: &[u8] = b"{\"from\":\"";
 
 impl<T: Translator> Cached<T> {
     /// Opens the cache at `path`, or begins one. A last line that was torn by a kill is cut off;
@@ -33,20 +33,11 @@ impl<T: Translator> Cached<T> {
     /// [`Error::Line`] for any other line that is no translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        create_folder_of(path)?;
-        whole_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
-        let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let mut file = opened.map_err(Error::io(path, "open the cache"))?;
-        lock(&file).map_err(Error::io(path, "lock the cache"))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
-        let (table, sound) = read_sound(&bytes, path)?;
-        if sound < bytes.len() {
-            // A slice's length is at most `isize::MAX`.
-            let cut = file.set_len(sound as u64).and_then(|()| file.sync_all());
-            cut.map_err(Error::io(path, "cut the torn line off the cache"))?;
-        }
-        Ok(Self { inner, path: path.to_owned(), file, table })
+        let mut table = Table::new();
+        let journal = Journal::open(path, BEGINNING, |line, number| {
+            insert(&mut table, parse(line, path, number)?, path, number)
+        })?;
+        Ok(Self { inner, journal, table })
     }
 
     /// Translations held.
@@ -65,69 +56,19 @@ impl<T: Translator> Cached<T> {
         if targets.len() != texts.len() {
             return Err(Error::Count { expected: texts.len(), got: targets.len() });
         }
-        let refuse = || Error::io(&self.path, "write the cache");
-        let mut bytes = Vec::new();
-        let mut lines = Vec::with_capacity(texts.len());
-        for (&source, target) in texts.iter().zip(targets) {
-            if let Some(target) = target.filter(|target| !is_lost(source, target)) {
-                let line = Line { from, to, source: source.to_owned(), target };
-                serde_json::to_writer(&mut bytes, &line).map_err(|error| refuse()(error.into()))?;
-                bytes.push(b'\n');
-                lines.push(line);
-            }
-        }
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(refuse())?;
+        let lines: Vec<Line> = texts
+            .iter()
+            .zip(targets)
+            .filter_map(|(&source, target)| {
+                let target = target.filter(|target| !is_lost(source, target))?;
+                Some(Line { from, to, source: source.to_owned(), target })
+            })
+            .collect();
+        self.journal.add(&lines)?;
         let known = lines.into_iter().map(|line| ((line.from, line.to, line.source), line.target));
         self.table.extend(known);
         Ok(())
     }
-}
-
-/// Keeps others from writing to the file. File systems without locks are not locked.
-fn lock(file: &File) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use rustix::fs::{FlockOperation, flock};
-        let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
-        if let Err(error) = locked.map_err(io::Error::from)
-            && error.kind() == io::ErrorKind::WouldBlock
-        {
-            let reason = "another run has it open; wait for that run, or give another file";
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
-}
-
-/// How every line of a cache begins.
-const BEGINNING: &[u8] = b"{\"from\":\"";
-
-/// The translations of a cache file and how many of its bytes are sound.
-fn read_sound(bytes: &[u8], path: &Path) -> Result<(Table, usize), Error> {
-    let mut table = Table::new();
-    let mut sound = 0;
-    for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let last = sound + line.len() == bytes.len();
-        if last && is_torn(line) {
-            break;
-        }
-        if !line.trim_ascii().is_empty() {
-            insert(&mut table, parse(line.trim_ascii_end(), path, index + 1)?, path, index + 1)?;
-        }
-        sound += line.len();
-    }
-    Ok((table, sound))
-}
-
-/// Whether a last line is what a kill or a power cut leaves of one that was written here: without
-/// its end, or with zeros. Anything else was written by others, and stays.
-fn is_torn(line: &[u8]) -> bool {
-    let written = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
-    let written = written.unwrap_or_default();
-    let ours = written.starts_with(BEGINNING) || BEGINNING.starts_with(written);
-    ours && (!line.ends_with(b"\n") || written.len() < line.len())
 }
 
 impl<T: Translator> Translator for Cached<T> {

@@ -4,16 +4,26 @@
 //! |---|---|
 //! | translations in a file | [`FileTranslator`] |
 //! | a LibreTranslate-compatible server | [`Cached`] around [`HttpTranslator`] |
+//! | a server with a language model | [`ChatTranslator`] over [`RecordedChat`] over [`HttpChat`] |
+//! | code, placeholders or names in the texts | [`Protected`] around any of these |
 //! | data that is translated already, as XQuAD | [`parallel`](crate::parallel()), no translator |
 mod cached;
+mod caller;
+mod chat;
 mod file;
 mod http;
 mod identity;
+mod journal;
+mod protected;
 
 pub use cached::Cached;
+pub use chat::{
+    Chat, ChatConfig, ChatMessage, ChatRequest, ChatTranslator, HttpChat, RecordedChat,
+};
 pub use file::{FileTranslator, MissingText};
 pub use http::{HttpConfig, HttpTranslator};
 pub use identity::Identity;
+pub use protected::{OnFault, Protect, ProtectConfig, ProtectReport, Protected};
 
 use mlqa_eval::Language;
 
@@ -35,5 +45,15 @@ pub trait Translator {
     /// each call.
     fn batch_size(&self) -> usize {
         32
+    }
+}
+
+impl<T: Translator + ?Sized> Translator for &mut T {
+    fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
+        (**self).translate(texts, from, to)
+    }
+
+    fn batch_size(&self) -> usize {
+        (**self).batch_size()
     }
 }

@@ -261,3 +261,36 @@ fn a_language_that_is_named_twice_is_refused() {
     let error = program.failed("translate --in x", &["--out <DIR>", "--help"]).err;
     assert_eq!(error.lines().count(), 1, "{error}");
 }
+
+#[test]
+fn a_chat_server_with_a_budget_is_gone_on_with_and_code_stays() {
+    let program = program(2);
+    let row = |id: &str, context: &str| question(id, "what `is` it?", context, "here");
+    let questions = vec![row("a", "`let x` is {n} here"), row("b", "it is %s here <b>now</b>")];
+    dataset(questions).write(program.at("en.json")).unwrap();
+    // A model that shouts, and breaks what it does not understand.
+    let server = Server::start(|_, body| {
+        let said = body["messages"][1]["content"].as_str().unwrap();
+        let message = json!({"content": said.to_uppercase().replace("([", "(")});
+        Reply::Say(200, json!({"choices": [{"message": message}]}).to_string())
+    });
+    let command = format!(
+        "translate --in en.json --to de --chat {} --model m --out out \
+         --protect code,placeholders,tags,markers --keep it",
+        server.url
+    );
+    program.failed(&format!("{command} --most-requests 2"), &["most_requests", "run again"]);
+    let said = program.done(&command).out;
+    assert!(said.contains("de: 2 of 2 kept (2 by markers"), "{said}");
+    assert!(said.contains("texts with protected parts, 0 came back without one"), "{said}");
+    let german = read(&program, "out/train-context-de-question-de.json");
+    let contexts: Vec<&str> = german.questions.iter().map(|one| &*one.context).collect();
+    assert_eq!(contexts, ["`let x` IS {n} HERE", "it IS %s HERE <b>NOW</b>"]);
+    assert_eq!(german.questions[0].question, "WHAT `is` it?");
+    // Three texts, one of them twice in the data, each asked once.
+    assert_eq!(server.count(), 3);
+    program.done(&command);
+    assert_eq!(server.count(), 3);
+    let bare = command.replace(" --model m", "");
+    program.failed(&bare, &["--model"]);
+}

@@ -1,6 +1,7 @@
 //! The tests of the crate from outside, in one program.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+mod chat;
 mod cli;
 mod cli_examples;
 mod common;
@@ -10,6 +11,7 @@ mod markers;
 mod mix;
 mod place;
 mod project;
+mod protected;
 mod provider;
 mod search;
 mod translate;

@@ -173,8 +173,9 @@ fn several_spans_keep_their_numbers_wherever_they_go() {
     }
     let error = mark_spans("Ada met Bo", &[0..5, 4..7]).unwrap_err();
     assert!(matches!(error, Error::Overlap { .. }), "{error}");
-    assert!(matches!(mark_spans("Ada", &[0..9]), Err(Error::Span { .. })));
-    assert_eq!(mark_spans("Ada", &[]).unwrap().recover("Ada").unwrap().spans, []);
+    let outside = mark_spans("Ada", std::slice::from_ref(&(0..9)));
+    assert!(matches!(outside, Err(Error::Span { .. })));
+    assert!(mark_spans("Ada", &[]).unwrap().recover("Ada").unwrap().spans.is_empty());
 }
 
 proptest! {

@@ -37,7 +37,7 @@ half-written.";
 
 #[derive(Subcommand)]
 enum Command {
-    Translate(translate::Args),
+    Translate(Box<translate::Args>),
     Mix(mix::Args),
 }
 

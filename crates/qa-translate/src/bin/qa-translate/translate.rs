@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use mlqa_eval::{Dataset, DatasetName, Language, LanguageError};
 use qa_translate::{
-    Cached, Error, FileTranslator, HttpConfig, HttpTranslator, MissingText, Occurrence,
+    Cached, ChatConfig, ChatTranslator, Error, FileTranslator, HttpChat, HttpConfig,
+    HttpTranslator, MissingText, Occurrence, Protect, ProtectConfig, ProtectReport, Protected,
     SearchConfig, Stage, TranslateConfig, TranslateReport, Translated, Translator, parallel,
     translate,
 };
@@ -29,6 +30,11 @@ With a server that speaks as LibreTranslate does, or translations in a file:
     --server http://localhost:5000 --split train --out translated
   qa-translate translate --in train-v1.1.json --to de --missing skip \\
     --file translations.jsonl --out translated
+With a language model behind an OpenAI-compatible server (llama.cpp, vLLM,
+Ollama), code and placeholders kept as they are:
+  qa-translate translate --in train-v1.1.json --to de --out translated \\
+    --chat http://localhost:8080 --model gemma \\
+    --protect code,placeholders,markers
 
 What a server translates is kept in --cache after each batch; the same command
 goes on where it was stopped.")]
@@ -50,14 +56,29 @@ pub struct Args {
     #[command(flatten)]
     provider: Provider,
     /// What a text that --file lacks means: error or skip
-    #[arg(long, default_value = "error", value_parser = missing, requires = "file")]
+    #[arg(long, default_value = "error", value_parser = word::<MissingText>, requires = "file")]
     missing: MissingText,
     /// JSONL file that keeps what the server translated [default: cache.<language>.jsonl in --out]
-    #[arg(long, value_name = "FILE.jsonl", requires = "server")]
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["file", "parallel"])]
     cache: Option<PathBuf>,
     /// Environment variable that holds the server's API key
-    #[arg(long, value_name = "NAME", requires = "server")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "parallel"])]
     api_key_env: Option<String>,
+    /// The model's name at the --chat server
+    #[arg(long, value_name = "NAME", requires = "chat")]
+    model: Option<String>,
+    /// Requests to the --chat server in a minute; 0: as fast as it answers
+    #[arg(long, default_value_t = 0.0, requires = "chat")]
+    requests_per_minute: f64,
+    /// Texts that the --chat server translates before the run ends, to be gone on with; 0: all
+    #[arg(long, default_value_t = 0, requires = "chat")]
+    most_requests: u64,
+    /// What a translator must leave as it is: code, math, addresses, placeholders, tags, markers
+    #[arg(long, value_delimiter = ',', value_name = "KIND,…", value_parser = word::<Protect>, conflicts_with = "parallel")]
+    protect: Vec<Protect>,
+    /// A name or term that stays as it is; may be given several times
+    #[arg(long, value_name = "TEXT", conflicts_with = "parallel")]
+    keep: Vec<String>,
     /// Languages that the server calls otherwise, as zh=zh-Hans
     #[arg(long, value_delimiter = ',', value_name = "LANG=CODE,…", value_parser = pair::<String>, requires = "server")]
     codes: Vec<(Language, String)>,
@@ -65,13 +86,13 @@ pub struct Args {
     #[arg(long, default_value_t = HttpConfig::default().batch_size, requires = "server")]
     batch_size: usize,
     /// Seconds that a request may take
-    #[arg(long, default_value_t = HttpConfig::default().timeout_seconds, requires = "server")]
+    #[arg(long, default_value_t = HttpConfig::default().timeout_seconds, conflicts_with_all = ["file", "parallel"])]
     timeout: f64,
     /// Requests for one batch before giving up
-    #[arg(long, default_value_t = HttpConfig::default().attempts, requires = "server")]
+    #[arg(long, default_value_t = HttpConfig::default().attempts, conflicts_with_all = ["file", "parallel"])]
     attempts: u32,
     /// Seconds before a request is repeated; doubled each time
-    #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, requires = "server")]
+    #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, conflicts_with_all = ["file", "parallel"])]
     first_wait: f64,
     /// Leave out answers whose markers are lost, without searching them
     #[arg(long)]
@@ -100,6 +121,9 @@ struct Provider {
     /// LibreTranslate-compatible server
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// OpenAI-compatible server with a language model, asked for one text at a time
+    #[arg(long, value_name = "URL", requires = "model")]
+    chat: Option<String>,
     /// The same data in other languages, with the same ids
     #[arg(long, value_delimiter = ',', value_name = "LANG=FILE,…", value_parser = pair::<PathBuf>)]
     parallel: Vec<(Language, PathBuf)>,
@@ -141,19 +165,33 @@ pub fn run(args: &Args) -> Done {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
-            let mut cached;
+            // A file for each language, so that several runs may work at once.
+            let of_language = || args.out.join(format!("cache.{to}.jsonl"));
+            let cache = args.cache.clone().unwrap_or_else(of_language);
+            let (mut cached, mut chat);
             let translator: &mut dyn Translator = match &mut origin {
                 Origin::File(file) => file,
                 Origin::Server(config, key) => {
                     let server = HttpTranslator::new(config.clone(), key.clone())?;
-                    // A file for each language, so that several runs may work at once.
-                    let of_language = || args.out.join(format!("cache.{to}.jsonl"));
-                    cached = Cached::open(server, args.cache.clone().unwrap_or_else(of_language))?;
+                    cached = Cached::open(server, cache)?;
                     &mut cached
                 }
+                Origin::Chat(config, model, key) => {
+                    let model = model.clone();
+                    let server = HttpChat::new(config, key.as_deref())?;
+                    chat = Cached::open(ChatTranslator { chat: server, model }, cache)?;
+                    &mut chat
+                }
             };
-            let translated = translate(&source, args.from, to, translator, &config, progress)?;
+            let protect = ProtectConfig {
+                kinds: args.protect.clone(),
+                names: args.keep.clone(),
+                ..ProtectConfig::default()
+            };
+            let mut translator = Protected::new(translator, protect);
+            let translated = translate(&source, args.from, to, &mut translator, &config, progress)?;
             bar.finish_and_clear();
+            print_protected(to, &translator.report);
             finish(translated)?;
         }
     } else {
@@ -215,12 +253,34 @@ fn write(args: &Args, translated: Translated) -> Done {
 enum Origin {
     File(FileTranslator),
     Server(HttpConfig, Option<String>),
+    /// With the model's name.
+    Chat(ChatConfig, String, Option<String>),
 }
 
 impl Origin {
     fn new(args: &Args) -> Result<Self, Error> {
         if let Some(path) = &args.provider.file {
             return Ok(Self::File(FileTranslator::read(path, args.missing)?));
+        }
+        let key = args.api_key_env.as_ref().map(|name| {
+            std::env::var(name).map_err(|_| Error::Config {
+                key: "api_key_env",
+                value: name.clone(),
+                rule: "the name of an environment variable that is set",
+            })
+        });
+        let key = key.transpose()?;
+        if let Some(url) = &args.provider.chat {
+            let config = ChatConfig {
+                url: url.clone(),
+                timeout_seconds: args.timeout,
+                attempts: args.attempts,
+                first_wait_seconds: args.first_wait,
+                requests_per_minute: args.requests_per_minute,
+                most_requests: args.most_requests,
+                ..ChatConfig::default()
+            };
+            return Ok(Self::Chat(config, args.model.clone().unwrap_or_default(), key));
         }
         let config = HttpConfig {
             url: args.provider.server.clone().unwrap_or_default(),
@@ -231,14 +291,7 @@ impl Origin {
             codes: args.codes.iter().cloned().collect(),
             ..HttpConfig::default()
         };
-        let key = args.api_key_env.as_ref().map(|name| {
-            std::env::var(name).map_err(|_| Error::Config {
-                key: "api_key_env",
-                value: name.clone(),
-                rule: "the name of an environment variable that is set",
-            })
-        });
-        Ok(Self::Server(config, key.transpose()?))
+        Ok(Self::Server(config, key))
     }
 }
 
@@ -260,6 +313,17 @@ fn print(to: Language, report: &TranslateReport) {
     say(&line);
 }
 
+fn print_protected(to: Language, report: &ProtectReport) {
+    if report.protected == 0 {
+        return;
+    }
+    let ProtectReport { protected, lost, doubled, by_segments, rejected, .. } = report;
+    say(&format!(
+        "{to}: {protected} texts with protected parts, {lost} came back without one, {doubled} \
+         with one twice; {by_segments} translated in pieces, {rejected} left out"
+    ));
+}
+
 fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Questions => "questions",
@@ -269,7 +333,8 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-fn missing(text: &str) -> Result<MissingText, String> {
+/// A value by its name.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 

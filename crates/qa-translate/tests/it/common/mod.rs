@@ -61,6 +61,8 @@ pub fn upper(request: &Value) -> Reply {
 pub struct Server {
     pub url: String,
     pub requests: Arc<Mutex<Vec<(String, Value)>>>,
+    /// Of each request what stands before its body, in lower case.
+    pub headers: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -70,10 +72,13 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
+        let headers = Arc::new(Mutex::new(Vec::new()));
+        let heads = Arc::clone(&headers);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let Some((line, body)) = request(&mut stream) else { continue };
+                let Some((head, line, body)) = request(&mut stream) else { continue };
+                heads.lock().unwrap().push(head);
                 let number = {
                     let mut log = log.lock().unwrap();
                     log.push((line, body.clone()));
@@ -98,7 +103,7 @@ impl Server {
                 let _ = stream.write_all(answer.as_bytes());
             }
         });
-        Self { url, requests }
+        Self { url, requests, headers }
     }
 
     pub fn count(&self) -> usize {
@@ -106,8 +111,8 @@ impl Server {
     }
 }
 
-/// The request line and the JSON body.
-fn request(stream: &mut TcpStream) -> Option<(String, Value)> {
+/// The headers, the request line and the JSON body.
+fn request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -123,7 +128,7 @@ fn request(stream: &mut TcpStream) -> Option<(String, Value)> {
         let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
         if body.len() >= length {
             let line = head.lines().next().unwrap().to_owned();
-            return Some((line, serde_json::from_str(body).unwrap()));
+            return Some((lower, line, serde_json::from_str(body).unwrap()));
         }
     }
 }

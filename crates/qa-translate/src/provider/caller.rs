@@ -1,0 +1,183 @@
+//! An address that is called until it answers.
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::{Response, Uri};
+
+use crate::Error;
+
+/// How patient to be with a server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) timeout_seconds: f64,
+    pub(super) attempts: u32,
+    pub(super) first_wait_seconds: f64,
+    pub(super) longest_wait_seconds: f64,
+}
+
+/// Refuses an address or a value that no call could use.
+pub(super) fn validate(url: &str, patience: Patience) -> Result<(), Error> {
+    let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
+    let parsed = url.parse::<Uri>().ok();
+    match parsed.as_ref().and_then(Uri::scheme_str) {
+        Some("http") => {}
+        Some("https") if cfg!(feature = "https") => {}
+        Some("https") => {
+            return refuse("url", url.to_owned(), "http://, or built with the feature `https`");
+        }
+        _ => return refuse("url", url.to_owned(), "an address as http://localhost:5000"),
+    }
+    if patience.attempts == 0 {
+        return refuse("attempts", "0".into(), "at least 1");
+    }
+    for (key, value, may_be_zero) in [
+        ("timeout_seconds", patience.timeout_seconds, false),
+        ("first_wait_seconds", patience.first_wait_seconds, true),
+        ("longest_wait_seconds", patience.longest_wait_seconds, true),
+    ] {
+        // A day is beyond any use and well within what `Duration` holds.
+        if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
+            return refuse(key, value.to_string(), "seconds up to 86400, a time-out above 0");
+        }
+    }
+    Ok(())
+}
+
+/// What one request came to.
+pub(super) enum Outcome<T> {
+    Answer(T),
+    /// Worth another try, perhaps after the wait that the server asks for.
+    Again(String, Option<Duration>),
+    Refused(String),
+}
+
+/// JSON to one address.
+///
+/// Connection errors, time-outs, answers that end early, 429 and 5xx are tried again after growing
+/// waits; anything else is an error at once, as is a redirection.
+pub(super) struct Caller {
+    pub(super) address: String,
+    patience: Patience,
+    authorization: Option<String>,
+    agent: Agent,
+}
+
+impl Caller {
+    /// `path` below `url`; both are as [`validate`] wants them.
+    pub(super) fn new(
+        url: &str,
+        path: &str,
+        authorization: Option<String>,
+        patience: Patience,
+    ) -> Self {
+        let agent = Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs_f64(patience.timeout_seconds)))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .build();
+        let address = format!("{}{path}", url.trim_end_matches('/'));
+        Self { address, patience, authorization, agent: agent.into() }
+    }
+
+    /// What `read` makes of the answer.
+    pub(super) fn call<T>(
+        &self,
+        body: &[u8],
+        read: impl Fn(&str) -> Outcome<T>,
+    ) -> Result<T, Error> {
+        let longest = Duration::from_secs_f64(self.patience.longest_wait_seconds);
+        let mut wait = Duration::from_secs_f64(self.patience.first_wait_seconds).min(longest);
+        let mut attempt = 1;
+        loop {
+            match self.send(body, &read) {
+                Outcome::Answer(answer) => return Ok(answer),
+                Outcome::Again(_, requested_wait) if attempt < self.patience.attempts => {
+                    std::thread::sleep(requested_wait.unwrap_or(wait).min(longest));
+                    wait = wait.saturating_mul(2).min(longest);
+                    attempt += 1;
+                }
+                Outcome::Again(problem, _) | Outcome::Refused(problem) => {
+                    let url = self.address.clone();
+                    return Err(Error::Server { url, problem, attempts: attempt });
+                }
+            }
+        }
+    }
+
+    fn send<T>(&self, body: &[u8], read: impl Fn(&str) -> Outcome<T>) -> Outcome<T> {
+        let mut call = self.agent.post(&self.address).header("content-type", "application/json");
+        if let Some(authorization) = &self.authorization {
+            call = call.header("authorization", authorization);
+        }
+        let mut response = match call.send(body) {
+            Ok(response) => response,
+            Err(error) if lasting(&error) => return Outcome::Refused(error.to_string()),
+            Err(error) => return Outcome::Again(error.to_string(), None),
+        };
+        let status = response.status().as_u16();
+        let requested_wait = retry_after(&response);
+        let limit = response.body_mut().with_config().limit(LARGEST_REPLY);
+        let text = match limit.read_to_string() {
+            Ok(text) => text,
+            Err(error) => return Outcome::Again(format!("reading the answer: {error}"), None),
+        };
+        if status != 200 {
+            let problem = format!("status {status}: {}", message(&text));
+            return match status {
+                429 | 500..=599 => Outcome::Again(problem, requested_wait),
+                _ => Outcome::Refused(problem),
+            };
+        }
+        read(&text)
+    }
+}
+
+/// An answer as JSON of this form, `expected` in words.
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) -> Outcome<T> {
+    match serde_json::from_str(text) {
+        Ok(read) => Outcome::Answer(read),
+        // Cut off on its way, or empty.
+        Err(error) if error.is_eof() => {
+            Outcome::Again(format!("the answer ends early: {:?}", cut(text)), None)
+        }
+        Err(error) => {
+            Outcome::Refused(format!("expected {expected}, got {:?} ({error})", cut(text)))
+        }
+    }
+}
+
+/// Bytes of an answer that are read at most.
+const LARGEST_REPLY: u64 = 64 << 20;
+
+/// Whether trying again cannot help.
+fn lasting(error: &ureq::Error) -> bool {
+    matches!(
+        error,
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RequireHttpsOnly(_)
+    )
+}
+
+fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+    let value = response.headers().get("retry-after")?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The message of an error's body: its `error` where it is LibreTranslate's JSON, or the message in
+/// that where it is OpenAI's.
+fn message(text: &str) -> String {
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    let error = &body["error"];
+    match error.as_str().or_else(|| error["message"].as_str()) {
+        Some(message) => cut(message),
+        None => cut(text),
+    }
+}
+
+/// One line of at most 200 code points.
+fn cut(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or("no text");
+    line.chars().take(200).collect()
+}

@@ -1,0 +1,89 @@
+//! A JSONL file that grows by whole lines and outlives a kill.
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::Error;
+use crate::error::create_folder_of;
+
+/// Lines on disk, synced after each addition. The file is locked while it is open.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Opens the file at `path`, or begins one, and hands each line with its number to `read`. A
+    /// last line that was torn by a kill is cut off, if it begins as all that are written here;
+    /// nothing else of the file is ever changed.
+    pub(super) fn open(
+        path: &Path,
+        beginning: &[u8],
+        mut read: impl FnMut(&[u8], usize) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        create_folder_of(path)?;
+        whole_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
+        let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
+        let mut file = opened.map_err(Error::io(path, "open the cache"))?;
+        lock(&file).map_err(Error::io(path, "lock the cache"))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
+        let mut sound = 0;
+        for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            if sound + line.len() == bytes.len() && is_torn(line, beginning) {
+                break;
+            }
+            if !line.trim_ascii().is_empty() {
+                read(line.trim_ascii_end(), index + 1)?;
+            }
+            sound += line.len();
+        }
+        if sound < bytes.len() {
+            // A slice's length is at most `isize::MAX`.
+            let cut = file.set_len(sound as u64).and_then(|()| file.sync_all());
+            cut.map_err(Error::io(path, "cut the torn line off the cache"))?;
+        }
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Adds lines, all or, where the disk is full, perhaps a torn one.
+    pub(super) fn add(&mut self, lines: &[impl Serialize]) -> Result<(), Error> {
+        let refuse = || Error::io(&self.path, "write the cache");
+        let mut bytes = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line).map_err(|error| refuse()(error.into()))?;
+            bytes.push(b'\n');
+        }
+        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(refuse())
+    }
+}
+
+/// Keeps others from writing to the file. File systems without locks are not locked.
+fn lock(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{FlockOperation, flock};
+        let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
+        if let Err(error) = locked.map_err(io::Error::from)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            let reason = "another run has it open; wait for that run, or give another file";
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
+/// Whether a last line is what a kill or a power cut leaves of one that was written here: without
+/// its end, or with zeros. Anything else was written by others, and stays.
+fn is_torn(line: &[u8], beginning: &[u8]) -> bool {
+    let written = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
+    let written = written.unwrap_or_default();
+    let ours = written.starts_with(beginning) || beginning.starts_with(written);
+    ours && (!line.ends_with(b"\n") || written.len() < line.len())
+}
