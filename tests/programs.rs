@@ -24,6 +24,15 @@ fn answer_alignment_measures_alignment_and_search() {
     assert!(text.contains(&table) && table.starts_with("| exact span / F1 | de | mean |"));
     let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
+    let placements = std::fs::read_to_string(out.join("placements.md")).unwrap();
+    let exact = |way: &str| -> f64 {
+        let row = placements.lines().find(|line| line.contains(way)).unwrap();
+        row.split('|').nth(2).unwrap().trim().parse().unwrap()
+    };
+    // What the oracle says is found, as far as the cuts leave it.
+    assert_eq!(exact("CODEC, oracle right in 1 "), exact("within words up to 16"));
+    assert!(exact("T-Projection, oracle right in 1 ") <= exact("within 30 candidates"));
+    assert!(exact("CODEC, oracle right in 0.5 ") < exact("CODEC, oracle right in 1 "));
     let methods = summary["languages"]["de"].as_object().unwrap();
     let names: Vec<&String> = methods.keys().collect();
     let expected =

@@ -1,6 +1,7 @@
 //! How well answers are found again in translations, without markers: XQuAD's gold answers in
 //! English against those in its other languages.
 mod measure;
+mod placements;
 mod report;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::Parser;
 use experiment::{RunConfig, Runtime, log, write_json, write_text};
 use measure::Measurement;
 use mlqa_eval::{Dataset, Language};
+use placements::Placements;
 use qa_translate::{Links, parallel};
 use report::Summary;
 use tasks::alignment::{AlignmentConfig, AnswerAligner, HiddenStates};
@@ -80,16 +82,21 @@ fn run(args: &Args) -> Result<()> {
     english.check_answers()?;
     let mut summary = Summary::new(&args.model, &config);
     let mut measurement = Measurement::new(&aligner, &english);
+    let mut placements = Placements::default();
     for &language in &args.languages {
         let translated = parallel(&english, &Dataset::read(file(language))?, language)?;
         let (left_out, target) = (translated.report.discarded.total(), translated.dataset);
         log(format!("{language}: {} questions, {left_out} left out", target.questions.len()));
         summary.add(language, measurement.scores(&target, language)?);
+        placements.add(&aligner, &config.project, &english, &target, language)?;
     }
     let table = summary.table(&args.languages);
     write_text(args.out.join("table.md"), &table)?;
+    let ways = placements.table(&args.languages);
+    write_text(args.out.join("placements.md"), &ways)?;
+    write_json(args.out.join("placements.json"), &placements)?;
     write_json(args.out.join("summary.json"), &summary)?;
-    log(format!("\n{table}\nEverything is in {}.", args.out.display()));
+    log(format!("\n{table}\n{ways}\nEverything is in {}.", args.out.display()));
     Ok(())
 }
 

@@ -97,6 +97,13 @@ pub struct EncodedText {
     states: Tensor,
 }
 
+impl EncodedText {
+    /// Where each token stands, in code points.
+    pub fn tokens(&self) -> Vec<Range<usize>> {
+        self.offsets.iter().map(|&(start, end)| start..end).collect()
+    }
+}
+
 /// Finds answers again in translations of their contexts.
 ///
 /// # Example
