@@ -221,8 +221,8 @@ impl Distances {
                 let index = index.f_expand([-1, heads, -1, -1], false)?;
                 Ok(scores.f_transpose(0, 1)?.f_gather(-1, &index, false)?)
             }
-            // A column for each shift, of which each query's keys begin one before the query's
-            // before: a view of what is there.
+            // A column for each shift: a query's keys begin one column before those of the query
+            // before it, so that they are a view.
             Index::Shift(index) => {
                 let scores = states.f_matmul(&distances.f_index_select(-1, index)?)?;
                 let width = 2 * length - 1;
