@@ -2,6 +2,7 @@
 
 mod checked;
 mod error;
+mod evidence;
 mod lines;
 mod markers;
 mod mix;
@@ -14,6 +15,7 @@ mod search;
 mod translate;
 
 pub use error::Error;
+pub use evidence::{EvidencePlace, TaggedEvidence, sentences, write_evidence};
 pub use markers::{
     Marked, MarkedSpans, MarkerFault, Recovered, RecoveredSpans, mark, mark_spans, recover,
 };

@@ -21,3 +21,9 @@ fn examples_mix_run() {
     let folder = run_examples(PROGRAM, &["mix"], 3);
     assert!(folder.path().join("mixed.json").exists());
 }
+
+#[test]
+fn examples_evidence_run() {
+    let folder = run_examples(PROGRAM, &["evidence"], 3);
+    assert!(folder.path().join("random.de.conll").exists());
+}

@@ -6,6 +6,7 @@ mod cli;
 mod cli_examples;
 mod common;
 mod config;
+mod evidence;
 mod http;
 mod markers;
 mod mix;

@@ -1,4 +1,5 @@
 //! `qa-translate`: translate question-answering data with its answers, mix its languages.
+mod evidence;
 mod mix;
 mod report;
 mod translate;
@@ -39,6 +40,7 @@ half-written.";
 enum Command {
     Translate(Box<translate::Args>),
     Mix(mix::Args),
+    Evidence(evidence::Args),
 }
 
 /// The result of a command.
@@ -53,8 +55,14 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Translate(args) => translate::run(&args),
         Command::Mix(args) => mix::run(&args),
+        Command::Evidence(args) => evidence::run(&args),
     };
     cli::end(done)
+}
+
+/// A value by its name.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// Prints a line; that it cannot be printed is no error.

@@ -10,7 +10,7 @@ use qa_translate::{
 };
 use whole_file::{Together, cli};
 
-use crate::{Done, report, say};
+use crate::{Done, report, say, word};
 
 /// Translate a data set and find its answers again.
 ///
@@ -331,11 +331,6 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Passages => "passages",
         Stage::Answers => "answers",
     }
-}
-
-/// A value by its name.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// `de=…`.
