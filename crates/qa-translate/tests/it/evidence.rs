@@ -59,21 +59,35 @@ fn xquad_has_a_sentence_for_each_answer_in_each_language() {
 }
 
 #[test]
-fn the_program_writes_conll() {
+fn the_program_writes_what_a_tagger_learns_and_is_tested_on() {
     let program = Program::new(env!("CARGO_BIN_EXE_qa-translate"));
-    let rows = vec![question("a", "Who?", "No. Ada did.", "Ada"), question("b", "x", "y z", "y")];
-    crate::common::dataset(rows).write(program.at("en.json")).unwrap();
-    let german = vec![question("a", "Wer?", "Nein. Ada\u{a0}war es.", "Nein")];
-    crate::common::dataset(german).write(program.at("de.json")).unwrap();
-    let said = program.done("evidence --in en.json --out en.conll").out;
-    assert_eq!(said, "2 of 2 questions tagged; 0 without evidence, 0 without translation\n");
-    let lines = program.read("en.conll");
+    let write = |split: &str, language: &str, rows: Vec<mlqa_eval::Question>| {
+        let name = format!("in/{split}-context-{language}-question-{language}.json");
+        crate::common::dataset(rows).write(program.at(&name)).unwrap();
+    };
+    std::fs::create_dir(program.at("in")).unwrap();
+    let english =
+        || vec![question("a", "Who?", "No. Ada did.", "Ada"), question("b", "x", "y z", "y")];
+    let german = || vec![question("a", "Wer?", "Nein. Ada\u{a0}war es.", "Nein")];
+    write("train", "en", english());
+    write("train", "de", german());
+    write("test", "de", german());
+    let said = program.done("evidence --questions in --to de --out found").out;
+    assert_eq!(said, "en: 2 of 2 questions tagged\nde: 1 of 2 questions tagged\n");
+    let lines = program.read("found/train.conll");
     assert!(lines.starts_with("Who\tO\n?\tO\nNo\tO\n.\tO\nAda\tB-EVIDENCE\ndid\tI-EVIDENCE\n"));
-    assert_eq!(lines.matches("\n\n").count(), 2);
-    let command = "evidence --in en.json --translated de.json --place search --out de.conll";
-    assert!(program.done(command).out.contains("1 of 2 questions tagged"));
-    assert!(program.read("de.conll").contains("Ada\tB-EVIDENCE\nwar\tI-EVIDENCE\n"));
-    program.failed("evidence --in en.json --place best --out x", &["--place", "gold"]);
+    assert!(lines.contains("Ada\tB-EVIDENCE\nwar\tI-EVIDENCE\n"));
+    assert_eq!(lines.matches("\n\n").count(), 3);
+    // Tests have what stands in the data.
+    assert!(program.read("found/test.de.conll").contains("Nein\tB-EVIDENCE\n"));
+    assert!(!program.at("found/dev.en.conll").exists());
+    write("dev", "en", english());
+    let said = program.done("evidence --questions in --out alone").out;
+    assert_eq!(said, "en: 2 of 2 questions tagged\n");
+    assert_eq!(program.read("alone/dev.en.conll"), program.read("alone/train.conll"));
+    program.failed("evidence --questions in --to de --place best --out x", &["--place", "gold"]);
+    program.failed("evidence --questions in --to zh --out x", &["no train-context-zh"]);
+    assert!(!program.at("x").exists());
     assert!(write_evidence(program.at("none.conll"), &[]).is_err());
     assert!(!program.at("none.conll").exists());
 }

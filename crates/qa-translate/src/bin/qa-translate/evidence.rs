@@ -1,72 +1,123 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use mlqa_eval::Dataset;
-use qa_translate::{EvidencePlace, TaggedEvidence, write_evidence};
+use mlqa_eval::{Dataset, DatasetName, Language, Question};
+use qa_translate::{Error, EvidencePlace, TaggedEvidence, write_evidence};
+use serde_json::json;
+use shards::{Preparation, Preparing};
 
 use crate::{Done, say};
 
 /// Tag the sentences that answer questions, for a tagger of evidence.
 ///
 /// Each row is a question and its passage, a word and its tag a line: B-EVIDENCE and I-EVIDENCE in
-/// the sentence that holds the answer. With --translated the rows are in that language, and their
-/// evidence is found from the source's.
+/// the sentence that holds the answer. Writes train.conll, the source's rows and those of other
+/// languages, whose evidence is found from the source's; test.<language>.conll with the evidence
+/// that stands in the data, and dev.<source>.conll where the folder has such questions.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  qa-translate evidence --in data/xquad/xquad.en.json --out evidence.en.conll
-  qa-translate evidence --in data/xquad/xquad.en.json --place search \\
-    --translated data/xquad/xquad.de.json --out evidence.de.conll
-  qa-translate evidence --in data/xquad/xquad.en.json --place random \\
-    --translated data/xquad/xquad.de.json --out random.de.conll
-
-Random places are labels that say nothing, to compare with.")]
+  qa-translate translate --in data/xquad/xquad.en.json --out translated \\
+    --parallel de=data/xquad/xquad.de.json,zh=data/xquad/xquad.zh.json
+  qa-translate evidence --in data/xquad/xquad.en.json --questions translated \\
+    --to de,zh --out evidence
+With tests (`demo-data xquad-split`), and labels that say nothing to compare with:
+  qa-translate evidence --questions split --to de,zh --out search
+  qa-translate evidence --questions split --to de,zh --place random --out random")]
 pub struct Args {
-    /// Questions with answers, SQuAD-style JSON or rows
+    /// Folder with questions in several languages, as `demo-data xquad-split` and
+    /// `qa-translate translate` write it
+    #[arg(long, value_name = "DIR")]
+    questions: PathBuf,
+    /// The questions whose answers say what is evidence [default: the folder's]
     #[arg(long = "in", value_name = "FILE")]
-    source: PathBuf,
-    /// The same questions in another language, by their ids
-    #[arg(long, value_name = "FILE")]
-    translated: Option<PathBuf>,
-    /// How evidence is found: gold, search, order or random
-    #[arg(long, default_value = "gold", value_parser = crate::word::<EvidencePlace>)]
+    source: Option<PathBuf>,
+    /// Their language
+    #[arg(long, default_value = "en", value_name = "LANG")]
+    from: Language,
+    /// Languages that are trained besides
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    to: Vec<Language>,
+    /// How their evidence is found: gold, search, order or random
+    #[arg(long, default_value = "search", value_parser = crate::word::<EvidencePlace>)]
     place: EvidencePlace,
     /// Seed of random places
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// The file that is written
-    #[arg(long, value_name = "FILE.conll")]
+    /// The folder that is written
+    #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
-pub fn run(args: &Args) -> Done {
-    let source = Dataset::read(&args.source)?;
-    let translated = args.translated.as_ref().map(Dataset::read).transpose()?;
-    let targets: HashMap<&str, _> = translated
-        .as_ref()
-        .unwrap_or(&source)
-        .questions
-        .iter()
-        .map(|one| (one.id.as_str(), one))
-        .collect();
-    let (mut rows, mut missing, mut lost) = (Vec::new(), 0, 0);
-    for question in &source.questions {
-        let Some(target) = targets.get(question.id.as_str()) else {
-            missing += 1;
-            continue;
-        };
-        match args.place.find(question, target, args.seed) {
-            Some(span) => {
-                rows.push(TaggedEvidence::new(&target.question, &target.context, &span));
-            }
-            None => lost += 1,
-        }
+impl Args {
+    /// The questions of a split in a language, in both parts; none where there is no file.
+    fn read(&self, split: &str, language: Language) -> Result<Option<Dataset>, Error> {
+        let (context, question) = (language, language);
+        let name = DatasetName { split: split.into(), context, question }.to_string();
+        let path = self.questions.join(name);
+        let there = path.try_exists().map_err(Error::io(&path, "read the file"))?;
+        Ok(if there { Some(Dataset::read(path)?) } else { None })
     }
-    write_evidence(&args.out, &rows)?;
-    let all = source.questions.len();
-    say(&format!(
-        "{} of {all} questions tagged; {lost} without evidence, {missing} without translation",
-        rows.len()
-    ));
+
+    fn required(&self, split: &str, language: Language) -> Result<Dataset, Error> {
+        let hint = || {
+            let folder = self.questions.display();
+            format!("no {split}-context-{language}-question-{language}.json in {folder}")
+        };
+        self.read(split, language)?.ok_or_else(|| Error::Empty { hint: hint() })
+    }
+}
+
+fn tagged(
+    place: EvidencePlace,
+    source: &Question,
+    target: &Question,
+    seed: u64,
+) -> Option<TaggedEvidence> {
+    let span = place.find(source, target, seed)?;
+    Some(TaggedEvidence::new(&target.question, &target.context, &span))
+}
+
+/// The rows of questions by their own evidence.
+fn own(data: &Dataset) -> Vec<TaggedEvidence> {
+    let gold = |one| tagged(EvidencePlace::Gold, one, one, 0);
+    data.questions.iter().filter_map(gold).collect()
+}
+
+pub fn run(args: &Args) -> Done {
+    let source = match &args.source {
+        Some(path) => Dataset::read(path)?,
+        None => args.required("train", args.from)?,
+    };
+    let mut rows = own(&source);
+    let mut counts = serde_json::Map::new();
+    counts.insert(args.from.to_string(), json!(rows.len()));
+    say(&format!("{}: {} of {} questions tagged", args.from, rows.len(), source.questions.len()));
+    for &to in args.to.iter().filter(|&&to| to != args.from) {
+        let target = args.required("train", to)?;
+        let by_id: HashMap<&str, &Question> =
+            target.questions.iter().map(|one| (one.id.as_str(), one)).collect();
+        let found = source
+            .questions
+            .iter()
+            .filter_map(|one| tagged(args.place, one, by_id.get(one.id.as_str())?, args.seed));
+        let before = rows.len();
+        rows.extend(found);
+        let count = rows.len() - before;
+        counts.insert(to.to_string(), json!(count));
+        say(&format!("{to}: {count} of {} questions tagged", source.questions.len()));
+    }
+    let folder = Preparing::start(&args.out)?;
+    write_evidence(folder.file("train.conll")?, &rows)?;
+    if let Some(dev) = args.read("dev", args.from)? {
+        write_evidence(folder.file(format!("dev.{}.conll", args.from))?, &own(&dev))?;
+    }
+    let names = mlqa_eval::dataset_names(&args.questions, "test").unwrap_or_default();
+    for language in names.iter().filter(|one| one.context == one.question).map(|one| one.context) {
+        let test = args.required("test", language)?;
+        write_evidence(folder.file(format!("test.{language}.conll"))?, &own(&test))?;
+    }
+    let program = "qa-translate evidence";
+    folder.finish(Preparation { program, seed: Some(args.seed), counts: counts.into() })?;
     Ok(())
 }
