@@ -233,7 +233,8 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
             command.args(["--set", &set]);
         }
         let error = refuse(&command.output().unwrap());
-        let known = "\"modernbert\", \"eurobert\", \"deberta-v2\", got \"gpt2\"";
+        let known =
+            r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
         assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");
     }
 }

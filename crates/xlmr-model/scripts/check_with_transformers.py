@@ -50,7 +50,7 @@ def load(folder):
     logger.addHandler(messages)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warnings.filterwarnings("ignore", ".*torch.jit.script")  # of transformers 4 with torch 2.11
+        warnings.filterwarnings("ignore", r".*`torch\.jit\.script(_method)?` is deprecated")  # of transformers 4 with torch 2.11
         model, info = getattr(transformers, name).from_pretrained(folder, **options)
     logger.removeHandler(messages)
     faults = [f"logged: {text}" for text in messages.texts]
