@@ -103,24 +103,40 @@ fn markers_survive_a_translator_that_damages_brackets() {
 
 proptest! {
     #[test]
-    fn parts_come_back_byte_for_byte(
+    fn nothing_changes_where_nothing_is_translated(
         text in "([ab.`{}<>$%⟦⟧0(\\[\\])/:@sé北]|\u{301}|https://a\\.b| \\{x\\} |`c`|\\$y\\$){0,12}",
-        drop in 0usize..4,
     ) {
         let unchanged = translate(&mut Protected::new(Identity, ProtectConfig::default()), &text);
         prop_assert_eq!(unchanged.as_deref(), Some(text.as_str()));
-        // Whatever a translator does to the tokens, what must stay is there as often, or nothing.
+    }
+
+    #[test]
+    fn parts_come_back_as_often_as_they_were(
+        words in proptest::collection::vec(0usize..7, 1..10),
+        rotate in 0usize..4,
+        broken in 0usize..4,
+        reject in any::<bool>(),
+    ) {
+        let all = ["`c d`", "https://a.b", "{x}", "$y$", "%s", "wort", "北"];
+        let words: Vec<&str> = words.iter().map(|&word| all[word]).collect();
+        let text = words.join(" ");
         let by = By(|text: &str| {
             let mut words: Vec<&str> = text.split(' ').collect();
-            let by = drop.min(words.len());
+            let by = rotate.min(words.len());
             words.rotate_left(by);
-            Some(words.join(" ").replacen('⟦', "", drop))
+            Some(words.join(" ").replacen('⟦', "", broken))
         });
-        let mut protected = Protected::new(by, ProtectConfig::default());
-        if let Some(got) = translate(&mut protected, &text) {
-            for part in ["`c`", "https://a.b"] {
-                prop_assert!(got.matches(part).count() >= text.matches(part).count().min(1));
+        let on_fault = if reject { OnFault::Reject } else { OnFault::Segments };
+        let config = ProtectConfig { on_fault, ..ProtectConfig::default() };
+        let parts = words.iter().filter(|word| all[..5].contains(word)).count();
+        match translate(&mut Protected::new(by, config), &text) {
+            Some(got) => {
+                for part in &all[..5] {
+                    prop_assert_eq!(got.matches(part).count(), text.matches(part).count(), "{}", got);
+                }
+                prop_assert!(!got.contains('⟦') && !got.contains('⟧'), "{}", got);
             }
+            None => prop_assert!(reject && broken > 0 && parts > 0),
         }
     }
 }
