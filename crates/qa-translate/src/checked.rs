@@ -1,4 +1,4 @@
-//! A question's one answer, checked against its passage.
+//! A question's answers, checked against its passage.
 use mlqa_eval::{Answer, Question};
 
 /// Why a question has no answer to work with.
@@ -13,10 +13,29 @@ pub(crate) enum NoAnswer {
 /// The first gold answer, if the passage holds it.
 pub(crate) fn first_answer(question: &Question) -> Result<&Answer, NoAnswer> {
     let answer = question.answers.first().ok_or(NoAnswer::None)?;
+    if is_placed(question, answer) { Ok(answer) } else { Err(NoAnswer::Misplaced) }
+}
+
+/// The different gold answers that the passage holds, in order, and how many it does not hold;
+/// an error where it holds none.
+pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
+    let mut all: Vec<&Answer> = Vec::with_capacity(question.answers.len());
+    for answer in &question.answers {
+        if !all.contains(&answer) {
+            all.push(answer);
+        }
+    }
+    let different = all.len();
+    all.retain(|answer| is_placed(question, answer));
+    match (all.len(), different) {
+        (_, 0) => Err(NoAnswer::None),
+        (0, _) => Err(NoAnswer::Misplaced),
+        (placed, _) => Ok((all, different - placed)),
+    }
+}
+
+fn is_placed(question: &Question, answer: &Answer) -> bool {
     let length = answer.text.chars().count();
     let found = question.context.chars().skip(answer.answer_start).take(length);
-    if answer.text.trim().is_empty() || !found.eq(answer.text.chars()) {
-        return Err(NoAnswer::Misplaced);
-    }
-    Ok(answer)
+    !answer.text.trim().is_empty() && found.eq(answer.text.chars())
 }

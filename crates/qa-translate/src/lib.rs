@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod carry;
 mod checked;
 mod error;
 mod evidence;
@@ -12,8 +13,10 @@ mod project;
 mod provider;
 mod read;
 mod search;
+mod spans;
 mod translate;
 
+pub use carry::SpanLoss;
 pub use error::Error;
 pub use evidence::{EvidencePlace, TaggedEvidence, sentences, write_evidence};
 pub use markers::{
@@ -35,6 +38,7 @@ pub use provider::{
 };
 pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};
+pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
 pub use translate::{
     Discarded, Faults, Stage, TranslateConfig, TranslateReport, Translated, translate,
 };

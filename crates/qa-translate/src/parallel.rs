@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use mlqa_eval::{Dataset, Language, Question};
 
-use crate::checked::{NoAnswer, first_answer};
+use crate::carry::SpanLoss;
+use crate::checked::{NoAnswer, answers};
+use crate::spans::count;
 use crate::{Error, TranslateReport, Translated};
 
 /// Takes `target`, in `language`, as the translation of `source`, aligned by id; what
@@ -43,11 +45,13 @@ pub fn parallel(
         }
         let wording = translated.question.clone();
         reworded.push(Question { question: wording, ..question.clone() });
-        match (first_answer(question), first_answer(translated)) {
-            (Ok(_), Ok(answer)) => {
+        match (answers(question), answers(translated)) {
+            (Ok(_), Ok((all, misplaced))) => {
                 report.given += 1;
-                report.further_answers += translated.answers.len() - 1;
-                kept.push(Question { answers: vec![answer.clone()], ..translated.clone() });
+                report.further_answers += all.len() - 1;
+                count(&mut report.dropped_answers, SpanLoss::Misplaced, misplaced);
+                let answers = all.into_iter().cloned().collect();
+                kept.push(Question { answers, ..translated.clone() });
             }
             (Err(NoAnswer::None), _) | (_, Err(NoAnswer::None)) => report.discarded.no_answer += 1,
             _ => report.discarded.misplaced_answer += 1,

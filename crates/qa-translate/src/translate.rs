@@ -1,13 +1,17 @@
 //! A data set in another language, every answer found again (mixMRC + LAKM, section 3.1).
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::checked::{NoAnswer, first_answer};
-use crate::markers::{Marked, MarkerFault, Recovered, mark};
-use crate::search::{SearchConfig, SearchFault, search};
-use crate::{Error, Translations, Translator};
+use crate::carry::{Carried, MARKERS, SpanLoss, Spanned, Work};
+use crate::checked::{NoAnswer, answers};
+use crate::markers::MarkerFault;
+use crate::place::cut;
+use crate::search::SearchConfig;
+use crate::spans::count;
+use crate::{BySearch, Error, PlaceFault, PlaceSpans, Translator};
 
 /// How a data set is translated.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -30,8 +34,8 @@ impl Default for TranslateConfig {
 pub struct Translated {
     /// The language.
     pub language: Language,
-    /// Question, passage and answer in the language, for the questions whose answer was found; ids,
-    /// titles and order are the source's.
+    /// Question, passage and answers in the language, for the questions of which one answer was
+    /// found at least; ids, titles and order are the source's.
     pub dataset: Dataset,
     /// Questions whose wording alone is in the language: passage and answers are the source's. At
     /// least those of `dataset`.
@@ -45,19 +49,22 @@ pub struct Translated {
 pub struct TranslateReport {
     /// Questions of the source.
     pub source: usize,
-    /// Answers found by their markers.
+    /// Questions whose first answer kept was found by its markers.
     pub by_markers: usize,
-    /// Answers found by searching them.
+    /// Those whose first answer kept was found by searching it.
     pub by_search: usize,
-    /// Answers that stood in data translated already; see [`parallel`](crate::parallel()).
+    /// Those whose answers stood in data translated already; see [`parallel`](crate::parallel()).
     pub given: usize,
     /// Questions left out, by reason.
     pub discarded: Discarded,
     /// Markers that could not be read back, by fault; the search may have found the answer all the
     /// same.
     pub faults: Faults,
-    /// Gold answers beyond a question's first, which are not translated.
+    /// Answers kept beyond a question's first.
     pub further_answers: usize,
+    /// Different answers of the questions kept that were dropped, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped_answers: BTreeMap<SpanLoss, usize>,
 }
 
 /// Questions left out, by reason.
@@ -84,6 +91,18 @@ pub struct Discarded {
 }
 
 impl Discarded {
+    /// Counts a question by what became of its first answer.
+    fn count(&mut self, loss: SpanLoss) {
+        *match loss {
+            SpanLoss::Misplaced => &mut self.misplaced_answer,
+            SpanLoss::UntranslatedText => &mut self.untranslated_passage,
+            SpanLoss::LostMarkers => &mut self.lost_markers,
+            SpanLoss::Unplaced(PlaceFault::NoAnswer) => &mut self.untranslated_answer,
+            SpanLoss::Unplaced(PlaceFault::Ambiguous) => &mut self.answer_ambiguous,
+            SpanLoss::Unplaced(_) | SpanLoss::Overlap => &mut self.answer_not_found,
+        } += 1;
+    }
+
     /// The sum of all reasons.
     pub fn total(&self) -> usize {
         self.by_reason().into_iter().map(|(_, count)| count).sum()
@@ -119,7 +138,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    fn count(&mut self, fault: MarkerFault) {
+    pub(crate) fn count(&mut self, fault: MarkerFault) {
         *match fault {
             MarkerFault::Missing => &mut self.missing,
             MarkerFault::Duplicate => &mut self.duplicate,
@@ -133,6 +152,42 @@ impl TranslateReport {
     /// Questions kept.
     pub fn kept(&self) -> usize {
         self.by_markers + self.by_search + self.given
+    }
+
+    /// The passage of a question and its answers that were found, each at a place of its own;
+    /// `None` without one. `misplaced` answers of the source were not looked for.
+    fn take(&mut self, carried: Carried, misplaced: usize) -> Option<(String, Vec<Answer>)> {
+        let passage = carried.text.unwrap_or_default();
+        let (mut kept, mut lost, mut way) = (Vec::new(), Vec::new(), None);
+        for one in carried.spans {
+            let placed = match one {
+                Ok(placed) => placed,
+                Err(loss) => {
+                    lost.push(loss);
+                    continue;
+                }
+            };
+            let text = cut(&passage, &placed.span).unwrap_or_default();
+            let answer = Answer { text, answer_start: placed.span.start };
+            if kept.contains(&answer) {
+                lost.push(SpanLoss::Overlap);
+            } else {
+                way.get_or_insert(placed.method);
+                kept.push(answer);
+            }
+        }
+        match way {
+            None => {
+                lost.first().into_iter().for_each(|&loss| self.discarded.count(loss));
+                return None;
+            }
+            Some(MARKERS) => self.by_markers += 1,
+            Some(_) => self.by_search += 1,
+        }
+        self.further_answers += kept.len() - 1;
+        count(&mut self.dropped_answers, SpanLoss::Misplaced, misplaced);
+        lost.into_iter().for_each(|loss| count(&mut self.dropped_answers, loss, 1));
+        Some((passage, kept))
     }
 
     /// 1 − kept / source, 0 to 1; 0 for an empty source. The paper's: de 0.0835, es 0.0053 (MLQA);
@@ -150,20 +205,22 @@ impl TranslateReport {
 pub enum Stage {
     /// Questions.
     Questions,
-    /// Passages with a marked answer.
+    /// Passages or sentences with what is marked in them.
     MarkedPassages,
-    /// Passages without markers, for answers that are searched.
+    /// Those without markers, where these were lost.
     Passages,
-    /// Answers alone.
+    /// Answers or other spans alone, which are then searched.
     Answers,
 }
 
 /// Translates `source`, in the language `from`, into `to`; `progress` is called with the stage,
 /// texts done and texts in all.
 ///
-/// Each question is translated, and its passage with the first answer marked ([`mark`]). Where the
-/// markers do not come back ([`Marked::recover`]), answer and passage are translated apart and the
-/// one is searched in the other ([`search`]). What cannot be aligned is left out and counted.
+/// Each question is translated, and its passage with its answer marked ([`mark`](crate::mark())),
+/// or with its different answers if it has several ([`mark_spans`](crate::mark_spans())). Where the
+/// markers do not come back, answers and passage are translated apart and the ones are searched in
+/// the other ([`search`](crate::search())); so is an answer that overlaps a marked one. What cannot
+/// be aligned is left out and counted: an answer, and a question without any left.
 /// Questions of one paragraph may end with passages that differ, since each was translated with a
 /// marker at another place.
 ///
@@ -188,26 +245,32 @@ pub fn translate(
     to: Language,
     translator: &mut dyn Translator,
     config: &TranslateConfig,
-    progress: impl FnMut(Stage, usize, usize),
+    mut progress: impl FnMut(Stage, usize, usize),
 ) -> Result<Translated, Error> {
-    if from == to {
-        let problem = "the data is in this language already".into();
-        return Err(Error::Language { language: to, problem });
+    let mut work = Work::new(translator, from, to, &mut progress)?;
+    let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
+    let reworded = translate_questions(&mut work, source, &mut report)?;
+    let (mut asked, mut passages) = (Vec::new(), Vec::new());
+    for question in &reworded {
+        match answers(question) {
+            Ok((all, misplaced)) => {
+                let span =
+                    |one: &&Answer| one.answer_start..one.answer_start + one.text.chars().count();
+                asked.push((question, misplaced));
+                let spans = all.iter().map(span).collect();
+                passages.push(Spanned { text: &question.context, spans });
+            }
+            Err(NoAnswer::None) => report.discarded.no_answer += 1,
+            Err(NoAnswer::Misplaced) => report.discarded.misplaced_answer += 1,
+        }
     }
-    let report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let mut work = Work { translator, from, to, progress, report };
-    let reworded = work.translate_questions(source)?;
-    let marked = work.mark_answers(&reworded)?;
-    let (mut aligned, lost) = work.translate_marked(&marked)?;
-    match config.fall_back {
-        true => aligned.extend(work.search_lost(&reworded, &lost, &config.search)?),
-        false => work.report.discarded.lost_markers += lost.len(),
-    }
-
-    aligned.sort_by_key(|one| one.question);
-    let kept = aligned.into_iter().filter_map(|Aligned { question, passage, answer }| {
-        let question = reworded.get(question)?.clone();
-        Some(Question { context: passage.into(), answers: vec![answer], ..question })
+    let mut search = BySearch { config: config.search.clone() };
+    let place = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
+    let carried = work.carry(&passages, place)?;
+    report.faults = work.faults;
+    let kept = asked.into_iter().zip(carried).filter_map(|((question, misplaced), carried)| {
+        let (passage, answers) = report.take(carried, misplaced)?;
+        Some(Question { context: passage.into(), answers, ..question.clone() })
     });
     let dataset = Dataset {
         path: PathBuf::from(format!("translation of {} into {to}", source.path.display())),
@@ -215,155 +278,24 @@ pub fn translate(
         questions: kept.collect(),
     };
     dataset.check_answers()?;
-    let report = work.report;
     let questions = Dataset { questions: reworded, ..source.clone() };
     Ok(Translated { language: to, dataset, questions, report })
 }
 
-/// A passage with its answer marked; `question` is its index among the reworded ones.
-struct MarkedAnswer<'a> {
-    question: usize,
-    answer: &'a Answer,
-    marked: Marked,
-}
-
-/// A translated passage with its answer.
-struct Aligned {
-    question: usize,
-    passage: String,
-    answer: Answer,
-}
-
-/// A translator with its languages, and the counts of what it has done.
-struct Work<'a, P> {
-    translator: &'a mut dyn Translator,
-    from: Language,
-    to: Language,
-    progress: P,
-    report: TranslateReport,
-}
-
-impl<P: FnMut(Stage, usize, usize)> Work<'_, P> {
-    /// The questions whose wording has a translation: new wording, the source's passage and
-    /// answers.
-    fn translate_questions(&mut self, source: &Dataset) -> Result<Vec<Question>, Error> {
-        let wordings: Vec<&str> =
-            source.questions.iter().map(|one| one.question.as_str()).collect();
-        let translations = self.run(Stage::Questions, &wordings)?;
-        let mut reworded = Vec::with_capacity(source.questions.len());
-        for (question, wording) in source.questions.iter().zip(translations) {
-            match wording {
-                Some(wording) => reworded.push(Question { question: wording, ..question.clone() }),
-                None => self.report.discarded.untranslated_question += 1,
-            }
+/// The questions whose wording has a translation: new wording, the source's passage and answers.
+fn translate_questions(
+    work: &mut Work<'_>,
+    source: &Dataset,
+    report: &mut TranslateReport,
+) -> Result<Vec<Question>, Error> {
+    let wordings: Vec<&str> = source.questions.iter().map(|one| one.question.as_str()).collect();
+    let translations = work.run(Stage::Questions, &wordings)?;
+    let mut reworded = Vec::with_capacity(source.questions.len());
+    for (question, wording) in source.questions.iter().zip(translations) {
+        match wording {
+            Some(wording) => reworded.push(Question { question: wording, ..question.clone() }),
+            None => report.discarded.untranslated_question += 1,
         }
-        Ok(reworded)
     }
-
-    /// Marks the first answer of each question in its passage.
-    fn mark_answers<'q>(
-        &mut self,
-        questions: &'q [Question],
-    ) -> Result<Vec<MarkedAnswer<'q>>, Error> {
-        let mut all = Vec::with_capacity(questions.len());
-        for (index, question) in questions.iter().enumerate() {
-            match first_answer(question) {
-                Ok(answer) => {
-                    let length = answer.text.chars().count();
-                    let marked = mark(&question.context, answer.answer_start, length)?;
-                    self.report.further_answers += question.answers.len() - 1;
-                    all.push(MarkedAnswer { question: index, answer, marked });
-                }
-                Err(NoAnswer::None) => self.report.discarded.no_answer += 1,
-                Err(NoAnswer::Misplaced) => self.report.discarded.misplaced_answer += 1,
-            }
-        }
-        Ok(all)
-    }
-
-    /// Translates marked passages and reads the markers back; also returns those that lost them.
-    fn translate_marked<'m, 'q>(
-        &mut self,
-        all: &'m [MarkedAnswer<'q>],
-    ) -> Result<(Vec<Aligned>, Vec<&'m MarkedAnswer<'q>>), Error> {
-        let texts: Vec<&str> = all.iter().map(|one| one.marked.text.as_str()).collect();
-        let translations = self.run(Stage::MarkedPassages, &texts)?;
-        let (mut aligned, mut lost) = (Vec::with_capacity(all.len()), Vec::new());
-        for (one, translation) in all.iter().zip(translations) {
-            let Some(translation) = translation else {
-                self.report.discarded.untranslated_passage += 1;
-                continue;
-            };
-            match one.marked.recover(&translation) {
-                Ok(Recovered { passage, answer }) => {
-                    self.report.by_markers += 1;
-                    aligned.push(Aligned { question: one.question, passage, answer });
-                }
-                Err(fault) => {
-                    self.report.faults.count(fault);
-                    lost.push(one);
-                }
-            }
-        }
-        Ok((aligned, lost))
-    }
-
-    /// Translates passages and answers apart and searches the one in the other.
-    fn search_lost(
-        &mut self,
-        questions: &[Question],
-        lost: &[&MarkedAnswer<'_>],
-        config: &SearchConfig,
-    ) -> Result<Vec<Aligned>, Error> {
-        let passage = |index: usize| questions.get(index).map_or("", |one| &one.context);
-        let passages: Vec<&str> = lost.iter().map(|one| passage(one.question)).collect();
-        let answers: Vec<&str> = lost.iter().map(|one| one.answer.text.as_str()).collect();
-        let translated_passages = self.run(Stage::Passages, &passages)?;
-        let translated_answers = self.run(Stage::Answers, &answers)?;
-        let translations = translated_passages.into_iter().zip(translated_answers);
-        let discarded = &mut self.report.discarded;
-        let mut aligned = Vec::with_capacity(lost.len());
-        for ((&&MarkedAnswer { question, answer, .. }, source), translation) in
-            lost.iter().zip(passages).zip(translations)
-        {
-            let (passage, wanted) = match translation {
-                (Some(passage), Some(wanted)) => (passage, wanted),
-                (None, _) => {
-                    discarded.untranslated_passage += 1;
-                    continue;
-                }
-                (Some(_), None) => {
-                    discarded.untranslated_answer += 1;
-                    continue;
-                }
-            };
-            let position = answer.answer_start as f64 / source.chars().count().max(1) as f64;
-            match search(&passage, &wanted, position, config) {
-                Ok(answer) => {
-                    self.report.by_search += 1;
-                    aligned.push(Aligned { question, passage, answer });
-                }
-                Err(SearchFault::NotFound) => discarded.answer_not_found += 1,
-                Err(SearchFault::Ambiguous) => discarded.answer_ambiguous += 1,
-            }
-        }
-        Ok(aligned)
-    }
-
-    /// Translates in batches; a blank translation is none.
-    fn run(&mut self, stage: Stage, texts: &[&str]) -> Translations {
-        let mut all = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(self.translator.batch_size().max(1)) {
-            (self.progress)(stage, all.len(), texts.len());
-            let translated = self.translator.translate(batch, self.from, self.to)?;
-            if translated.len() != batch.len() {
-                let (expected, got) = (batch.len(), translated.len());
-                return Err(Error::Count { expected, got });
-            }
-            let blank = |text: &String| !text.trim().is_empty();
-            all.extend(translated.into_iter().map(|text| text.filter(blank)));
-        }
-        (self.progress)(stage, texts.len(), texts.len());
-        Ok(all)
-    }
+    Ok(reworded)
 }

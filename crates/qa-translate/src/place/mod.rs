@@ -47,7 +47,7 @@ impl SpanTask {
     /// # Errors
     /// [`Error::Span`] if it is empty or leaves the source.
     pub fn text(&self) -> Result<String, Error> {
-        cut(&self.source, &self.span).filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+        cut(&self.source, &self.span).ok_or_else(|| {
             let Range { start, end } = self.span;
             Error::Span { start, end, length: self.source.chars().count() }
         })
@@ -99,9 +99,9 @@ pub trait PlaceSpans {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error>;
 }
 
-/// A part of a text, in code points.
-fn cut(text: &str, span: &Range<usize>) -> Option<String> {
-    let length = span.end.checked_sub(span.start).filter(|&length| length > 0)?;
+/// A part of a text, in code points; `None` if it is blank or leaves the text.
+pub(crate) fn cut(text: &str, span: &Range<usize>) -> Option<String> {
+    let length = span.end.checked_sub(span.start)?;
     let cut: String = text.chars().skip(span.start).take(length).collect();
-    (cut.chars().count() == length).then_some(cut)
+    (cut.chars().count() == length && !cut.trim().is_empty()).then_some(cut)
 }

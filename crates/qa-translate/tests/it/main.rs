@@ -15,4 +15,5 @@ mod project;
 mod protected;
 mod provider;
 mod search;
+mod spans;
 mod translate;

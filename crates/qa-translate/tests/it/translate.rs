@@ -3,8 +3,8 @@ use crate::common::{By, dataset, question};
 use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
-    Discarded, Error, Identity, Occurrence, SearchConfig, Stage, TranslateConfig, Translated,
-    Translations, parallel, translate,
+    Discarded, Error, Identity, Occurrence, PlaceFault, SearchConfig, SpanLoss, Stage,
+    TranslateConfig, Translated, Translations, parallel, translate,
 };
 
 const DE: Language = Language::DE;
@@ -136,13 +136,80 @@ fn what_has_no_translation_is_counted_where_it_fails() {
     assert_eq!(got.questions.questions.len(), 4);
 }
 
+fn answer(text: &str, answer_start: usize) -> Answer {
+    Answer { text: text.into(), answer_start }
+}
+
 #[test]
-fn only_the_first_answer_is_translated() {
+fn every_different_answer_is_kept() {
     let mut source = source();
-    source.questions[1].answers.push(Answer { text: "end".into(), answer_start: 4 });
-    let got = run(&source, &TranslateConfig::default(), |text| Some(text.to_owned()));
-    assert_eq!((got.report.further_answers, got.report.kept()), (1, 3));
-    assert_eq!(got.dataset.questions[1].answers.len(), 1);
+    // One more, the first again, one that overlaps the first, and one that is not there.
+    let more = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
+    source.questions[1].answers.extend(more.map(|(text, start)| answer(text, start)));
+    // The first answer is not there, the second is.
+    source.questions[2].answers.insert(0, answer("three", 0));
+    let mut asked = Vec::new();
+    let got = run(&source, &TranslateConfig::default(), |text| {
+        asked.push(text.to_owned());
+        Some(text.to_owned())
+    });
+    let passages = ["([rome]) is old", "the ([2:end]) is ([1:near])", "([two]) and two"];
+    assert_eq!(asked[3..], [&passages[..], &["is near"]].concat());
+    let expected = [answer("near", 11), answer("end", 4), answer("is near", 8)];
+    assert_eq!(got.dataset.questions[1].answers, expected);
+    assert_eq!(got.dataset.questions[2].answers, [answer("two", 0)]);
+    let report = got.report;
+    assert_eq!((report.by_markers, report.further_answers, report.kept()), (3, 2, 3));
+    assert_eq!(report.dropped_answers.into_iter().collect::<Vec<_>>(), [(SpanLoss::Misplaced, 2)]);
+}
+
+#[test]
+fn a_question_stays_with_one_answer_and_goes_with_none() {
+    let mut source = source();
+    source.questions[0].answers.push(answer("old", 8));
+    source.questions[1].answers.push(answer("end", 4));
+    source.questions[2].answers.push(answer("two", 8));
+    let by = |text: &str| {
+        Some(match text {
+            // Lost: the first answer is not in the passage, the second is.
+            "([1:rome]) is ([2:old])" => "ROM IST ALT".to_owned(),
+            "rome is old" => "ROM IST ALT".into(),
+            "rome" => "ROMA".into(),
+            "old" => "ALT".into(),
+            // Both answers are the same there.
+            "the ([2:end]) is ([1:near])" => "das ([1:Ende])".into(),
+            "the end is near" => "das Ende naht".into(),
+            "near" | "end" => "Ende".into(),
+            // Neither is in the passage once.
+            "([1:two]) and ([2:two])" => "zwei".into(),
+            other => other.to_owned(),
+        })
+    };
+    let got = run(&source, &TranslateConfig::default(), by);
+    let answers: Vec<_> =
+        got.dataset.questions.iter().map(|one| (one.id.as_str(), &one.answers[..])).collect();
+    assert_eq!(answers, [("1", &[answer("ALT", 8)][..]), ("2", &[answer("Ende", 4)])]);
+    let report = got.report;
+    assert_eq!((report.by_search, report.further_answers, report.kept()), (2, 0, 2));
+    assert_eq!(report.discarded, Discarded { answer_ambiguous: 1, ..Discarded::default() });
+    let dropped: Vec<_> = report.dropped_answers.into_iter().collect();
+    let not_found = SpanLoss::Unplaced(PlaceFault::NotFound);
+    assert_eq!(dropped, [(SpanLoss::Overlap, 1), (not_found, 1)]);
+    // Without a search the markers decide alone.
+    let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
+    let got = run(&source, &strict, by);
+    assert_eq!((got.report.kept(), got.report.discarded.lost_markers), (0, 3));
+}
+
+#[test]
+fn parallel_data_keeps_its_answers() {
+    let mut target = source();
+    let more = [("rome", 0), ("old", 8), ("new", 8)];
+    target.questions[0].answers.extend(more.map(|(text, start)| answer(text, start)));
+    let got = parallel(&source(), &target, DE).unwrap();
+    assert_eq!(got.dataset.questions[0].answers, [answer("rome", 0), answer("old", 8)]);
+    assert_eq!((got.report.given, got.report.further_answers), (3, 1));
+    assert_eq!(got.report.dropped_answers[&SpanLoss::Misplaced], 1);
 }
 
 #[test]
@@ -199,5 +266,45 @@ proptest! {
             translate(&source, EN, DE, &mut Identity, &TranslateConfig::default(), |_, _, _| {}).unwrap();
         prop_assert_eq!(&got.dataset.questions, &source.questions);
         prop_assert_eq!(got.report.by_markers, source.questions.len());
+    }
+
+    #[test]
+    fn several_answers_are_kept_or_counted(
+        passage in "[ab北e\u{301}\u{5e9}\u{644} (\\[\\])]{1,16}",
+        spans in prop::collection::vec((0usize..16, 1usize..6), 1..6),
+    ) {
+        let part = |&(start, length): &(usize, usize)| {
+            let text: String = passage.chars().skip(start).take(length).collect();
+            (!text.trim().is_empty()).then_some(Answer { text, answer_start: start })
+        };
+        let answers: Vec<Answer> = spans.iter().filter_map(part).collect();
+        prop_assume!(!answers.is_empty());
+        let mut different: Vec<&Answer> = Vec::new();
+        for one in &answers {
+            if !different.contains(&one) {
+                different.push(one);
+            }
+        }
+        let mut source = dataset(vec![question("1", "q", &passage, &passage)]);
+        source.questions[0].answers = answers.clone();
+        let got = run(&source, &TranslateConfig::default(), |text| Some(text.to_owned()));
+        // The first is marked, so the question stays.
+        let kept = &got.dataset.questions[0];
+        prop_assert_eq!(&*kept.context, &passage);
+        prop_assert_eq!(&kept.answers[0].text, answers[0].text.trim());
+        prop_assert_eq!(got.report.further_answers, kept.answers.len() - 1);
+        let dropped: usize = got.report.dropped_answers.values().sum();
+        prop_assert_eq!(kept.answers.len() + dropped, different.len());
+        prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|own| own.text.trim() == one.text)));
+        let apart = |k: usize| different[..k].iter().all(|one| {
+            one.answer_start + one.text.chars().count() <= different[k].answer_start
+                || different[k].answer_start + different[k].text.chars().count() <= one.answer_start
+        });
+        // What overlaps none is at its own place.
+        for k in (0..different.len()).filter(|&k| apart(k)) {
+            let blank = different[k].text.chars().take_while(|c| c.is_whitespace()).count();
+            let own = answer(different[k].text.trim(), different[k].answer_start + blank);
+            prop_assert!(kept.answers.contains(&own));
+        }
     }
 }

@@ -1,0 +1,259 @@
+//! Spans carried through a translator: between markers, and where these are lost, each found again
+//! in the finished translation.
+use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
+
+use mlqa_eval::Language;
+use serde::Serialize;
+
+use crate::markers::{Marked, MarkedSpans, MarkerFault, RecoveredSpans, mark, mark_spans};
+use crate::place::cut;
+use crate::translate::{Faults, Stage};
+use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask, Translations, Translator};
+
+/// [`Placed::method`] of a span that its markers brought back.
+pub(crate) const MARKERS: &str = "markers";
+
+/// Why a span of the source has no place in the translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpanLoss {
+    /// It is blank, or not in its source text.
+    Misplaced,
+    /// No translation of its text.
+    UntranslatedText,
+    /// Its markers were lost, or another's left it none, and it was not searched.
+    LostMarkers,
+    /// It shares text with a span that came before it in the source. Answers may; two at the same
+    /// place are one.
+    Overlap,
+    /// It was not found in the finished translation.
+    #[serde(untagged)]
+    Unplaced(PlaceFault),
+}
+
+impl Display for SpanLoss {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Misplaced => "not at its offset",
+            Self::UntranslatedText => "text without translation",
+            Self::LostMarkers => "markers lost",
+            Self::Overlap => "on the place of an earlier one",
+            Self::Unplaced(PlaceFault::NoAnswer) => "without translation of its own",
+            Self::Unplaced(PlaceFault::Ambiguous) => "more than once in the translation",
+            Self::Unplaced(_) => "not in the translation",
+        })
+    }
+}
+
+/// A text and its spans, in code points, none of them blank.
+pub(crate) struct Spanned<'t> {
+    pub text: &'t str,
+    pub spans: Vec<Range<usize>>,
+}
+
+/// A translation, and where each span of the source is in it.
+pub(crate) struct Carried {
+    /// Without markers; `None` where there is no translation.
+    pub text: Option<String>,
+    /// In the source's order. They may overlap.
+    pub spans: Vec<Result<Placed, SpanLoss>>,
+}
+
+/// A text with its spans marked: one without a number, several with theirs.
+enum Marks<'t> {
+    None(&'t str),
+    One(Marked),
+    Several(MarkedSpans),
+}
+
+impl<'t> Marks<'t> {
+    fn new(text: &'t str, spans: &[Range<usize>]) -> Result<Self, Error> {
+        Ok(match spans {
+            [] => Self::None(text),
+            [one] => Self::One(mark(text, one.start, one.len())?),
+            several => Self::Several(mark_spans(text, several)?),
+        })
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::None(text) => text,
+            Self::One(marked) => &marked.text,
+            Self::Several(marked) => &marked.text,
+        }
+    }
+
+    fn recover(&self, translation: String) -> Result<RecoveredSpans, MarkerFault> {
+        match self {
+            Self::None(_) => Ok(RecoveredSpans { text: translation, spans: Vec::new() }),
+            Self::One(marked) => {
+                let found = marked.recover(&translation)?;
+                let start = found.answer.answer_start;
+                let span = start..start + found.answer.text.chars().count();
+                Ok(RecoveredSpans { text: found.passage, spans: vec![span] })
+            }
+            Self::Several(marked) => marked.recover(&translation),
+        }
+    }
+}
+
+/// Which of the spans can be marked in one text: each that overlaps none before it.
+fn apart(spans: &[Range<usize>]) -> Vec<usize> {
+    let mut kept: Vec<(usize, &Range<usize>)> = Vec::new();
+    for (number, span) in spans.iter().enumerate() {
+        if kept.iter().all(|(_, one)| !overlap(one, span)) {
+            kept.push((number, span));
+        }
+    }
+    kept.into_iter().map(|(number, _)| number).collect()
+}
+
+/// Whether two ranges share an element.
+pub(crate) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+fn is_lost(span: &Result<Placed, SpanLoss>) -> bool {
+    *span == Err(SpanLoss::LostMarkers)
+}
+
+/// A translator with its languages, who is told how far it is, and the markers it lost.
+pub(crate) struct Work<'a> {
+    pub translator: &'a mut dyn Translator,
+    pub from: Language,
+    pub to: Language,
+    pub progress: &'a mut dyn FnMut(Stage, usize, usize),
+    pub faults: Faults,
+}
+
+impl<'a> Work<'a> {
+    /// Fails where the languages are the same.
+    pub fn new(
+        translator: &'a mut dyn Translator,
+        from: Language,
+        to: Language,
+        progress: &'a mut dyn FnMut(Stage, usize, usize),
+    ) -> Result<Self, Error> {
+        if from == to {
+            let problem = "the data is in this language already".into();
+            return Err(Error::Language { language: to, problem });
+        }
+        Ok(Self { translator, from, to, progress, faults: Faults::default() })
+    }
+
+    /// Translates in batches; a blank translation is none.
+    pub fn run(&mut self, stage: Stage, texts: &[&str]) -> Translations {
+        let mut all = Vec::with_capacity(texts.len());
+        for batch in texts.chunks(self.translator.batch_size().max(1)) {
+            (self.progress)(stage, all.len(), texts.len());
+            let translated = self.translator.translate(batch, self.from, self.to)?;
+            if translated.len() != batch.len() {
+                let (expected, got) = (batch.len(), translated.len());
+                return Err(Error::Count { expected, got });
+            }
+            let blank = |text: &String| !text.trim().is_empty();
+            all.extend(translated.into_iter().map(|text| text.filter(blank)));
+        }
+        (self.progress)(stage, texts.len(), texts.len());
+        Ok(all)
+    }
+
+    /// Translates texts with their spans marked and reads the markers back. What they do not bring
+    /// back `place` looks for, where there is one: spans that overlap a marked one in its
+    /// translation, and where markers were lost all in a translation of the text without any.
+    pub fn carry(
+        &mut self,
+        sources: &[Spanned<'_>],
+        place: Option<&mut dyn PlaceSpans>,
+    ) -> Result<Vec<Carried>, Error> {
+        let mut marked = Vec::with_capacity(sources.len());
+        for Spanned { text, spans } in sources {
+            let numbers = apart(spans);
+            let own: Vec<_> = numbers.iter().filter_map(|&k| spans.get(k).cloned()).collect();
+            marked.push((Marks::new(text, &own)?, numbers));
+        }
+        let texts: Vec<&str> = marked.iter().map(|(marks, _)| marks.text()).collect();
+        let translations = self.run(Stage::MarkedPassages, &texts)?;
+        let mut all = Vec::with_capacity(sources.len());
+        for (((marks, numbers), source), translation) in
+            marked.iter().zip(sources).zip(translations)
+        {
+            let mut spans = vec![Err(SpanLoss::LostMarkers); source.spans.len()];
+            let text = match translation.map(|translation| marks.recover(translation)) {
+                None => {
+                    spans.fill(Err(SpanLoss::UntranslatedText));
+                    None
+                }
+                Some(Err(fault)) => {
+                    self.faults.count(fault);
+                    None
+                }
+                Some(Ok(found)) => {
+                    for (&number, span) in numbers.iter().zip(found.spans) {
+                        if let Some(place) = spans.get_mut(number) {
+                            let (score, method, runners_up) = (1.0, MARKERS, Vec::new());
+                            *place = Ok(Placed { span, score, method, runners_up });
+                        }
+                    }
+                    Some(found.text)
+                }
+            };
+            all.push(Carried { text, spans });
+        }
+        if let Some(place) = place {
+            self.place_lost(sources, &mut all, place)?;
+        }
+        Ok(all)
+    }
+
+    fn place_lost(
+        &mut self,
+        sources: &[Spanned<'_>],
+        all: &mut [Carried],
+        place: &mut dyn PlaceSpans,
+    ) -> Result<(), Error> {
+        let bare = |one: &Carried| one.text.is_none() && one.spans.iter().any(is_lost);
+        let (texts, bare): (Vec<&str>, Vec<&mut Carried>) = sources
+            .iter()
+            .map(|source| source.text)
+            .zip(all.iter_mut())
+            .filter(|(_, one)| bare(one))
+            .unzip();
+        for (one, translation) in bare.into_iter().zip(self.run(Stage::Passages, &texts)?) {
+            one.text = translation;
+        }
+
+        let mut lost = Vec::new();
+        for (source, Carried { text, spans }) in sources.iter().zip(all) {
+            let spans = source.spans.iter().zip(spans).filter(|(_, result)| is_lost(result));
+            lost.extend(spans.map(|(span, result)| (source.text, span, text.as_ref(), result)));
+        }
+        let answers: Vec<String> =
+            lost.iter().map(|(text, span, ..)| cut(text, span).unwrap_or_default()).collect();
+        let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+        let answers = self.run(Stage::Answers, &answers)?;
+
+        let (mut tasks, mut results) = (Vec::new(), Vec::new());
+        for ((source, span, target, result), answer) in lost.into_iter().zip(answers) {
+            let Some(target) = target.cloned() else {
+                *result = Err(SpanLoss::UntranslatedText);
+                continue;
+            };
+            let (from, to, source, span) = (self.from, self.to, source.to_owned(), span.clone());
+            tasks.push(SpanTask { from, to, source, span, target, answer });
+            results.push(result);
+        }
+        let placed = place.place(&tasks)?;
+        for ((result, task), placed) in results.into_iter().zip(&tasks).zip(placed) {
+            // A way that is not this crate's may be wrong.
+            let is_there = |one: &Placed| cut(&task.target, &one.span).is_some();
+            *result = match placed {
+                Ok(one) if is_there(&one) => Ok(one),
+                Ok(_) => Err(SpanLoss::Unplaced(PlaceFault::NotFound)),
+                Err(fault) => Err(SpanLoss::Unplaced(fault)),
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Texts with typed spans in another language: sentences whose entities are tagged.
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use mlqa_eval::Language;
+use serde::Serialize;
+
+use crate::carry::{Carried, SpanLoss, Spanned, Work, overlap};
+use crate::place::{cut, units};
+use crate::translate::{Faults, Stage};
+use crate::{Error, PlaceSpans, Translator};
+
+/// Languages written without spaces between words.
+const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
+
+/// A part of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedSpan {
+    /// In code points.
+    pub span: Range<usize>,
+    /// Its type, as `PER`.
+    pub kind: String,
+}
+
+/// A text with typed spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypedText {
+    /// The text.
+    pub text: String,
+    /// Its spans, in any order.
+    pub spans: Vec<TypedSpan>,
+}
+
+impl TypedText {
+    /// Words as a text, with `spans` of words and their types. A space joins two words; in
+    /// Chinese, Japanese, Thai, Lao, Khmer and Burmese only two that meet with ASCII letters or
+    /// digits.
+    ///
+    /// ```
+    /// use mlqa_eval::Language;
+    /// use qa_translate::TypedText;
+    ///
+    /// let words = ["我", "用", "iPhone", "6"].map(String::from);
+    /// let text = TypedText::from_words(&words, [(2..4, "MISC")], Language::ZH)?;
+    /// assert_eq!((text.text.as_str(), text.spans[0].span.clone()), ("我用iPhone 6", 2..10));
+    /// # Ok::<(), qa_translate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Span`], in words, for a span that is empty or leaves them.
+    pub fn from_words<'k>(
+        words: &[String],
+        spans: impl IntoIterator<Item = (Range<usize>, &'k str)>,
+        language: Language,
+    ) -> Result<Self, Error> {
+        let unspaced = UNSPACED.contains(&language.base());
+        let (mut text, mut length, mut places) = (String::new(), 0, Vec::new());
+        for word in words {
+            let meet = text.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && word.starts_with(|c: char| c.is_ascii_alphanumeric());
+            if !places.is_empty() && (meet || !unspaced) {
+                text.push(' ');
+                length += 1;
+            }
+            let start = length;
+            length += word.chars().count();
+            text.push_str(word);
+            places.push(start..length);
+        }
+        let typed = |(words, kind): (Range<usize>, &str)| {
+            let Range { start, end } = words;
+            let span = match places.get(words) {
+                Some([first, .., last]) => first.start..last.end,
+                Some([one]) => one.clone(),
+                _ => return Err(Error::Span { start, end, length: places.len() }),
+            };
+            Ok(TypedSpan { span, kind: kind.to_owned() })
+        };
+        let spans = spans.into_iter().map(typed).collect::<Result<_, _>>()?;
+        Ok(Self { text, spans })
+    }
+
+    /// The words of the text and a tag for each: `O`, or `B-` and `I-` with the type (IOB2).
+    ///
+    /// Words are those of [`units`](crate::units()), cut where a span begins or ends inside one,
+    /// without white space. A word in several spans has the tag of the first.
+    ///
+    /// ```
+    /// use qa_translate::{TypedSpan, TypedText};
+    ///
+    /// let spans = vec![TypedSpan { span: 0..2, kind: "LOC".into() }];
+    /// let (words, tags) = TypedText { text: "北京's smog".into(), spans }.words();
+    /// assert_eq!(words, ["北", "京", "'", "s", "smog"]);
+    /// assert_eq!(tags, ["B-LOC", "I-LOC", "O", "O", "O"]);
+    /// ```
+    pub fn words(&self) -> (Vec<String>, Vec<String>) {
+        let characters: Vec<char> = self.text.chars().collect();
+        let mut ends: Vec<usize> =
+            self.spans.iter().flat_map(|one| [one.span.start, one.span.end]).collect();
+        ends.sort_unstable();
+        let (mut words, mut tags, mut before) = (Vec::new(), Vec::new(), None);
+        for Range { mut start, end } in units(&self.text) {
+            let inside = ends.iter().copied().filter(|at| (start + 1..end).contains(at));
+            for cut in inside.chain([end]).collect::<Vec<_>>() {
+                let piece = characters.get(start..cut).unwrap_or_default();
+                let word: String = piece.iter().filter(|c| !c.is_whitespace()).collect();
+                let within = |one: &TypedSpan| one.span.start <= start && cut <= one.span.end;
+                let owner = self.spans.iter().position(within);
+                start = cut;
+                if word.is_empty() {
+                    continue;
+                }
+                words.push(word);
+                tags.push(match owner.and_then(|owner| self.spans.get(owner)) {
+                    None => "O".to_owned(),
+                    Some(span) if owner == before => format!("I-{}", span.kind),
+                    Some(span) => format!("B-{}", span.kind),
+                });
+                before = owner;
+            }
+        }
+        (words, tags)
+    }
+}
+
+/// Texts in another language.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TranslatedSpans {
+    /// One for each of the source; `None` has no translation. The spans that were found stand in
+    /// the source's order and do not overlap.
+    pub texts: Vec<Option<TypedText>>,
+    /// What became of the spans.
+    pub report: SpanReport,
+}
+
+/// Counts of one language: `spans` are those of `found` and `dropped`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SpanReport {
+    /// Texts of the source.
+    pub texts: usize,
+    /// Texts without translation.
+    pub untranslated: usize,
+    /// Spans of the source.
+    pub spans: usize,
+    /// Spans found, by way: `markers`, or [`Placed::method`](crate::Placed::method).
+    pub found: BTreeMap<&'static str, usize>,
+    /// Spans dropped, by reason.
+    pub dropped: BTreeMap<SpanLoss, usize>,
+    /// Texts whose markers could not be read back, by fault.
+    pub faults: Faults,
+}
+
+/// Translates texts with their typed spans from one language into another; `progress` is called
+/// with the stage, texts done and texts in all.
+///
+/// Each text is translated with its spans marked: one as [`mark`](crate::mark()) does, several as
+/// [`mark_spans`](crate::mark_spans()). Where the markers do not come back, text and spans are
+/// translated apart, and `place` finds the ones in the other; so it does a span that overlaps a
+/// marked one. Every span that is found is a part of its translation. Of those that overlap there
+/// the first of the source stays, and the others are dropped.
+///
+/// ```
+/// use mlqa_eval::Language;
+/// use qa_translate::{BySearch, Identity, TypedText, translate_spans};
+///
+/// let words = ["Ada", "met", "Bo"].map(String::from);
+/// let source = [TypedText::from_words(&words, [(0..1, "PER"), (2..3, "PER")], Language::EN)?];
+/// let (mut translator, mut place) = (Identity, BySearch::default());
+/// let (from, to) = (Language::EN, Language::DE);
+/// let all = translate_spans(&source, from, to, &mut translator, &mut place, |_, _, _| {})?;
+/// assert_eq!(all.texts, [Some(source[0].clone())]);
+/// assert_eq!(all.report.found["markers"], 2);
+/// # Ok::<(), qa_translate::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Language`] if the languages are the same, and what translator and `place` fail with.
+pub fn translate_spans(
+    source: &[TypedText],
+    from: Language,
+    to: Language,
+    translator: &mut dyn Translator,
+    place: &mut dyn PlaceSpans,
+    mut progress: impl FnMut(Stage, usize, usize),
+) -> Result<TranslatedSpans, Error> {
+    let mut work = Work::new(translator, from, to, &mut progress)?;
+    let mut report = SpanReport { texts: source.len(), ..SpanReport::default() };
+    let (mut spanned, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
+    for TypedText { text, spans } in source {
+        report.spans += spans.len();
+        let is_there = |one: &&TypedSpan| cut(text, &one.span).is_some();
+        let there: Vec<&TypedSpan> = spans.iter().filter(is_there).collect();
+        count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - there.len());
+        let ranges = there.iter().map(|one| one.span.clone()).collect();
+        spanned.push(Spanned { text, spans: ranges });
+        kinds.push(there.into_iter().map(|one| &one.kind));
+    }
+    let mut texts = Vec::with_capacity(source.len());
+    for (Carried { text, spans }, kinds) in
+        work.carry(&spanned, Some(place))?.into_iter().zip(kinds)
+    {
+        let mut kept: Vec<TypedSpan> = Vec::with_capacity(spans.len());
+        for (one, kind) in spans.into_iter().zip(kinds) {
+            match one {
+                Ok(placed) if kept.iter().any(|other| overlap(&other.span, &placed.span)) => {
+                    count(&mut report.dropped, SpanLoss::Overlap, 1);
+                }
+                Ok(placed) => {
+                    *report.found.entry(placed.method).or_default() += 1;
+                    kept.push(TypedSpan { span: placed.span, kind: kind.clone() });
+                }
+                Err(loss) => count(&mut report.dropped, loss, 1),
+            }
+        }
+        report.untranslated += usize::from(text.is_none());
+        texts.push(text.map(|text| TypedText { text, spans: kept }));
+    }
+    report.faults = work.faults;
+    Ok(TranslatedSpans { texts, report })
+}
+
+/// Adds to a count; none is not listed.
+pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, more: usize) {
+    if more > 0 {
+        *counts.entry(loss).or_default() += more;
+    }
+}
