@@ -27,3 +27,9 @@ fn examples_evidence_run() {
     let folder = run_examples(PROGRAM, &["evidence"], 2);
     assert!(folder.path().join("evidence/train.conll").exists());
 }
+
+#[test]
+fn examples_ner_run() {
+    let folder = run_examples(PROGRAM, &["ner"], 1);
+    assert!(folder.path().join("french/en.fr.conll").exists());
+}

@@ -10,6 +10,7 @@ mod evidence;
 mod http;
 mod markers;
 mod mix;
+mod ner;
 mod place;
 mod project;
 mod protected;

@@ -1,13 +1,17 @@
-//! `qa-translate`: translate question-answering data with its answers, mix its languages.
+//! `qa-translate`: translate question-answering data with its answers and sentences with their
+//! entities, mix languages.
 mod evidence;
 mod mix;
+mod ner;
+mod provider;
 mod report;
 mod translate;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use qa_translate::Error;
+use qa_translate::{Error, SpanLoss};
 use whole_file::cli;
 
 /// Translated, re-aligned and mixed question-answering data.
@@ -39,6 +43,7 @@ half-written.";
 #[derive(Subcommand)]
 enum Command {
     Translate(Box<translate::Args>),
+    Ner(Box<ner::Args>),
     Mix(mix::Args),
     Evidence(evidence::Args),
 }
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         Command::Translate(args) => translate::run(&args),
+        Command::Ner(args) => return cli::end(ner::run(&args)),
         Command::Mix(args) => mix::run(&args),
         Command::Evidence(args) => evidence::run(&args),
     };
@@ -63,6 +69,11 @@ fn main() -> ExitCode {
 /// A value by its name.
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// Why `what` were dropped, with counts, as what follows on a line.
+fn dropped(what: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
+    counts.iter().map(|(loss, count)| format!("; {what} {loss}: {count}")).collect()
 }
 
 /// Prints a line; that it cannot be printed is no error.

@@ -1,16 +1,11 @@
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, DatasetName, Language, LanguageError};
-use qa_translate::{
-    Cached, ChatConfig, ChatTranslator, Error, FileTranslator, HttpChat, HttpConfig,
-    HttpTranslator, MissingText, Occurrence, Protect, ProtectConfig, ProtectReport, Protected,
-    SearchConfig, Stage, TranslateConfig, TranslateReport, Translated, Translator, parallel,
-    translate,
-};
-use whole_file::{Together, cli};
+use mlqa_eval::{Dataset, DatasetName, Language};
+use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, parallel, translate};
+use whole_file::Together;
 
-use crate::{Done, report, say, word};
+use crate::provider::{Options, each_once, pair};
+use crate::{Done, dropped, report, say};
 
 /// Translate a data set and find its answers again.
 ///
@@ -36,8 +31,8 @@ Ollama), code and placeholders kept as they are:
     --chat http://localhost:8080 --model gemma \\
     --protect code,placeholders,markers
 
-What a server translates is kept in --cache after each batch; the same command
-goes on where it was stopped.")]
+What a server translates is kept after each batch, in cache.<language>.jsonl in
+--out or in --cache; the same command goes on where it was stopped.")]
 pub struct Args {
     /// Questions to translate, SQuAD-style JSON or rows
     #[arg(long = "in", value_name = "FILE")]
@@ -54,56 +49,20 @@ pub struct Args {
     )]
     to: Vec<Language>,
     #[command(flatten)]
-    provider: Provider,
-    /// What a text that --file lacks means: error or skip
-    #[arg(long, default_value = "error", value_parser = word::<MissingText>, requires = "file")]
-    missing: MissingText,
-    /// JSONL file that keeps what the server translated [default: cache.<language>.jsonl in --out]
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["file", "parallel"])]
-    cache: Option<PathBuf>,
-    /// Environment variable that holds the server's API key
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "parallel"])]
-    api_key_env: Option<String>,
-    /// The model's name at the --chat server
-    #[arg(long, value_name = "NAME", requires = "chat")]
-    model: Option<String>,
-    /// Requests to the --chat server in a minute; 0: as fast as it answers
-    #[arg(long, default_value_t = 0.0, requires = "chat")]
-    requests_per_minute: f64,
-    /// Texts that the --chat server translates before the run ends, to be gone on with; 0: all
-    #[arg(long, default_value_t = 0, requires = "chat")]
-    most_requests: u64,
-    /// What a translator must leave as it is: code, math, addresses, placeholders, tags, markers
-    #[arg(long, value_delimiter = ',', value_name = "KIND,…", value_parser = word::<Protect>, conflicts_with = "parallel")]
-    protect: Vec<Protect>,
-    /// A name or term that stays as it is; may be given several times
-    #[arg(long, value_name = "TEXT", conflicts_with = "parallel")]
-    keep: Vec<String>,
-    /// Languages that the server calls otherwise, as zh=zh-Hans
-    #[arg(long, value_delimiter = ',', value_name = "LANG=CODE,…", value_parser = pair::<String>, requires = "server")]
-    codes: Vec<(Language, String)>,
-    /// Texts in a request
-    #[arg(long, default_value_t = HttpConfig::default().batch_size, requires = "server")]
-    batch_size: usize,
-    /// Seconds that a request may take
-    #[arg(long, default_value_t = HttpConfig::default().timeout_seconds, conflicts_with_all = ["file", "parallel"])]
-    timeout: f64,
-    /// Requests for one batch before giving up
-    #[arg(long, default_value_t = HttpConfig::default().attempts, conflicts_with_all = ["file", "parallel"])]
-    attempts: u32,
-    /// Seconds before a request is repeated; doubled each time
-    #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, conflicts_with_all = ["file", "parallel"])]
-    first_wait: f64,
+    options: Options,
+    /// The same data in other languages, with the same ids
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LANG=FILE,…",
+        value_parser = pair::<PathBuf>,
+        group = "provider",
+        conflicts_with_all = ["cache", "api_key_env", "protect", "keep", "timeout", "attempts", "first_wait"]
+    )]
+    parallel: Vec<(Language, PathBuf)>,
     /// Leave out answers whose markers are lost, without searching them
     #[arg(long)]
     no_search: bool,
-    /// Take the occurrence at the nearest relative position where a searched answer occurs more
-    /// than once
-    #[arg(long)]
-    nearest: bool,
-    /// Search answers without regard to case
-    #[arg(long)]
-    ignore_case: bool,
     /// The first word of the file names
     #[arg(long, default_value = "train")]
     split: String,
@@ -112,29 +71,12 @@ pub struct Args {
     out: PathBuf,
 }
 
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-struct Provider {
-    /// Translations, JSONL: {"from": "en", "to": "de", "source": "…", "target": "…"}
-    #[arg(long, value_name = "FILE.jsonl")]
-    file: Option<PathBuf>,
-    /// LibreTranslate-compatible server
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
-    /// OpenAI-compatible server with a language model, asked for one text at a time
-    #[arg(long, value_name = "URL", requires = "model")]
-    chat: Option<String>,
-    /// The same data in other languages, with the same ids
-    #[arg(long, value_delimiter = ',', value_name = "LANG=FILE,…", value_parser = pair::<PathBuf>)]
-    parallel: Vec<(Language, PathBuf)>,
-}
-
 pub fn run(args: &Args) -> Done {
-    let parallel_languages = args.provider.parallel.iter().map(|(to, _)| to);
+    let parallel_languages = args.parallel.iter().map(|(to, _)| to);
     each_once(&args.to)?;
     each_once(parallel_languages.clone())?;
     let wanted = |language| args.to.is_empty() || args.to.contains(language);
-    if !args.provider.parallel.is_empty() && !parallel_languages.clone().any(wanted) {
+    if !args.parallel.is_empty() && !parallel_languages.clone().any(wanted) {
         let hint = "--parallel has no file in a language of --to".to_owned();
         return Err(Error::Empty { hint });
     }
@@ -151,51 +93,19 @@ pub fn run(args: &Args) -> Done {
         empty.extend((translated.report.kept() == 0).then_some(translated.language));
         write(args, translated)
     };
-    if args.provider.parallel.is_empty() {
-        let mut origin = Origin::new(args)?;
-        let search = SearchConfig {
-            occurrence: if args.nearest { Occurrence::Nearest } else { Occurrence::Unique },
-            ignore_case: args.ignore_case,
-        };
-        let config = TranslateConfig { fall_back: !args.no_search, search };
-        for &to in &args.to {
-            let bar = cli::progress(0, "");
-            let progress = |stage, done: usize, total: usize| {
-                bar.set_message(format!("{to} {}", stage_name(stage)));
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
-            };
-            // A file for each language, so that several runs may work at once.
-            let of_language = || args.out.join(format!("cache.{to}.jsonl"));
-            let cache = args.cache.clone().unwrap_or_else(of_language);
-            let (mut cached, mut chat);
-            let translator: &mut dyn Translator = match &mut origin {
-                Origin::File(file) => file,
-                Origin::Server(config, key) => {
-                    let server = HttpTranslator::new(config.clone(), key.clone())?;
-                    cached = Cached::open(server, cache)?;
-                    &mut cached
-                }
-                Origin::Chat(config, model, key) => {
-                    let model = model.clone();
-                    let server = HttpChat::new(config, key.as_deref())?;
-                    chat = Cached::open(ChatTranslator { chat: server, model }, cache)?;
-                    &mut chat
-                }
-            };
-            let protect = ProtectConfig {
-                kinds: args.protect.clone(),
-                names: args.keep.clone(),
-                ..ProtectConfig::default()
-            };
-            let mut translator = Protected::new(translator, protect);
-            let translated = translate(&source, args.from, to, &mut translator, &config, progress)?;
-            bar.finish_and_clear();
-            print_protected(to, &translator.report);
-            finish(translated)?;
-        }
+    if args.parallel.is_empty() {
+        let config = TranslateConfig { fall_back: !args.no_search, search: args.options.search() };
+        let cache = |to: Language| args.out.join(format!("cache.{to}.jsonl"));
+        args.options.each(
+            &args.to,
+            cache,
+            |to, translator, progress| {
+                translate(&source, args.from, to, translator, &config, progress)
+            },
+            |_, translated| finish(translated),
+        )?;
     } else {
-        for (to, path) in args.provider.parallel.iter().filter(|(to, _)| wanted(to)) {
+        for (to, path) in args.parallel.iter().filter(|(to, _)| wanted(to)) {
             finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
@@ -210,18 +120,6 @@ pub fn run(args: &Args) -> Done {
         report.display()
     );
     Err(Error::Empty { hint })
-}
-
-/// Refuses a list that names a language twice.
-fn each_once<'l>(languages: impl IntoIterator<Item = &'l Language>) -> Done {
-    let mut seen = BTreeSet::new();
-    match languages.into_iter().find(|language| !seen.insert(**language)) {
-        Some(&language) => {
-            let problem = "is named twice; name each once".into();
-            Err(Error::Language { language, problem })
-        }
-        None => Ok(()),
-    }
 }
 
 impl Args {
@@ -249,52 +147,6 @@ fn write(args: &Args, translated: Translated) -> Done {
     report::publish(&args.out, language, report, together)
 }
 
-/// Where translations come from; a server's are kept in a file.
-enum Origin {
-    File(FileTranslator),
-    Server(HttpConfig, Option<String>),
-    /// With the model's name.
-    Chat(ChatConfig, String, Option<String>),
-}
-
-impl Origin {
-    fn new(args: &Args) -> Result<Self, Error> {
-        if let Some(path) = &args.provider.file {
-            return Ok(Self::File(FileTranslator::read(path, args.missing)?));
-        }
-        let key = args.api_key_env.as_ref().map(|name| {
-            std::env::var(name).map_err(|_| Error::Config {
-                key: "api_key_env",
-                value: name.clone(),
-                rule: "the name of an environment variable that is set",
-            })
-        });
-        let key = key.transpose()?;
-        if let Some(url) = &args.provider.chat {
-            let config = ChatConfig {
-                url: url.clone(),
-                timeout_seconds: args.timeout,
-                attempts: args.attempts,
-                first_wait_seconds: args.first_wait,
-                requests_per_minute: args.requests_per_minute,
-                most_requests: args.most_requests,
-                ..ChatConfig::default()
-            };
-            return Ok(Self::Chat(config, args.model.clone().unwrap_or_default(), key));
-        }
-        let config = HttpConfig {
-            url: args.provider.server.clone().unwrap_or_default(),
-            batch_size: args.batch_size,
-            timeout_seconds: args.timeout,
-            attempts: args.attempts,
-            first_wait_seconds: args.first_wait,
-            codes: args.codes.iter().cloned().collect(),
-            ..HttpConfig::default()
-        };
-        Ok(Self::Server(config, key))
-    }
-}
-
 fn print(to: Language, report: &TranslateReport) {
     let mut line = format!(
         "{to}: {} of {} kept ({} by markers, {} by search, {} given), skip ratio {:.4}",
@@ -310,32 +162,9 @@ fn print(to: Language, report: &TranslateReport) {
             line.push_str(&format!("; {reason}: {count}"));
         }
     }
+    if report.further_answers > 0 {
+        line.push_str(&format!("; further answers: {}", report.further_answers));
+    }
+    line.push_str(&dropped("dropped answer", &report.dropped_answers));
     say(&line);
-}
-
-fn print_protected(to: Language, report: &ProtectReport) {
-    if report.protected == 0 {
-        return;
-    }
-    let ProtectReport { protected, lost, doubled, by_segments, rejected, .. } = report;
-    say(&format!(
-        "{to}: {protected} texts with protected parts, {lost} came back without one, {doubled} \
-         with one twice; {by_segments} translated in pieces, {rejected} left out"
-    ));
-}
-
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Questions => "questions",
-        Stage::MarkedPassages => "marked passages",
-        Stage::Passages => "passages",
-        Stage::Answers => "answers",
-    }
-}
-
-/// `de=…`.
-fn pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
-    let (language, value) = text.split_once('=').ok_or("expected LANG=VALUE")?;
-    let language: Language = language.parse().map_err(|error: LanguageError| error.to_string())?;
-    Ok((language, value.to_owned().into()))
 }

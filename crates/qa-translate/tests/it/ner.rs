@@ -1,0 +1,137 @@
+//! Tagged sentences through the program.
+use crate::common::{Reply, Server};
+use serde_json::{Value, json};
+use testkit::Program;
+use transfer_eval::ner::{Scheme, Sentence, entities, read_ner};
+
+fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_qa-translate"))
+}
+
+/// Each text as it is.
+fn echo(request: &Value) -> Reply {
+    Reply::Say(200, json!({ "translatedText": request["q"] }).to_string())
+}
+
+/// The entities of a sentence in order, with their types, without spaces between words.
+fn parts(sentence: &Sentence) -> Vec<(usize, String, String)> {
+    let all = entities(&sentence.tags, Scheme::Lenient).into_iter();
+    let mut all: Vec<_> = all
+        .map(|one| (one.start, sentence.words[one.start..=one.end].concat(), one.kind.to_owned()))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_entity_comes_back_from_an_identical_translation() {
+    let program = program();
+    let server = Server::start(|_, body| echo(body));
+    for (name, from, expected) in [("en_pud", "en", 1075), ("zh_pud", "zh", 1139)] {
+        let file = format!("data/uner/{name}.test.iob2.gz");
+        let command =
+            format!("ner --in {file} --from {from} --to de --server {} --out {name}", server.url);
+        let said = program.done(&command).out;
+        let start = format!("de: 1000 of 1000 sentences kept, {expected} of {expected} entities");
+        assert!(said.starts_with(&start), "{said}");
+        let source =
+            read_ner(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")), None).unwrap();
+        let path = program.at(&format!("{name}/{name}.test.de.conll"));
+        let target = read_ner(path, None).unwrap();
+        let (mut count, mut sentences) = (0, 0);
+        for (source, target) in source.iter().zip(&target) {
+            let texts = |one: &Sentence| -> Vec<(String, String)> {
+                parts(one).into_iter().map(|(_, text, kind)| (text, kind)).collect()
+            };
+            assert_eq!(texts(target), texts(source));
+            assert_eq!(target.words.concat(), source.words.concat());
+            assert!(target.tags.iter().all(|tag| tag == "O" || tag[1..].starts_with('-')));
+            count += texts(target).len();
+            sentences += 1;
+        }
+        assert_eq!((sentences, count, target.len()), (1000, expected, source.len()));
+    }
+    let manifest: Value = serde_json::from_str(&program.read("en_pud/manifest.json")).unwrap();
+    assert_eq!(manifest["program"], "qa-translate ner");
+    assert_eq!(manifest["counts"]["de"]["kept"], 1000);
+    assert_eq!(manifest["counts"]["de"]["report"]["found"], json!({"markers": 1075}));
+}
+
+#[test]
+fn a_run_that_stopped_asks_nothing_twice() {
+    let program = program();
+    let words = (0..5).map(|k| format!("n{k}\tB-LOC\nis\tO\n\n"));
+    program.write("a.b.conll", words.collect::<String>());
+    let broken = Server::start(|number, body| match number {
+        0 => echo(body),
+        _ => Reply::Say(500, "down".into()),
+    });
+    let command = |url: &str| {
+        format!(
+            "ner --in a.b.conll --to de,zh --server {url} --out out --batch-size 2 --attempts 1"
+        )
+    };
+    program.failed(&command(&broken.url), &["status 500: down"]);
+    assert!(!program.at("out").exists());
+    let mended = Server::start(|_, body| echo(body));
+    program.done(&command(&mended.url));
+    let requests = mended.requests.lock().unwrap();
+    let asked: Vec<(&str, &str)> = requests
+        .iter()
+        .flat_map(|(_, body)| body["q"].as_array().unwrap().iter().map(|q| (&body["target"], q)))
+        .map(|(to, text)| (to.as_str().unwrap(), text.as_str().unwrap()))
+        .collect();
+    // Two sentences were translated by the first server.
+    assert_eq!(asked[0], ("de", "([n2]) is"));
+    assert_eq!(asked.len(), 3 + 5);
+    let first = program.bytes("out/a.b.zh.conll");
+    // A third run asks nobody, and replaces what is there by the same.
+    program.done(&command("http://127.0.0.1:9"));
+    assert_eq!(program.bytes("out/a.b.zh.conll"), first);
+    assert!(program.at("out.cache.de.jsonl").exists());
+}
+
+#[test]
+fn sentences_that_lost_an_entity_are_left_out() {
+    let program = program();
+    program.write("t.conll", "Ada\tB-PER\nmet\tO\nBo\tB-PER\n\nBern\tB-LOC\n\n");
+    let line = |source: &str, target: &str| {
+        json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
+    };
+    let lost = line("([1:Ada]) met ([2:Bo])", "lost")
+        + &line("Ada met Bo", "Ada traf ihn")
+        + &line("Ada", "Ada")
+        + &line("Bo", "Bo");
+    program.write("t.jsonl", lost.clone() + &line("([Bern])", "([Bärn])"));
+    let command = "ner --in t.conll --to de --file t.jsonl --out out";
+    assert_eq!(
+        program.done(command).out,
+        "de: 1 of 2 sentences kept, 2 of 3 entities found (1 by markers, 1 by search); entity not \
+         in the translation: 1\n"
+    );
+    assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
+    program.done(&format!("{command} --keep-partial"));
+    let partial = "Ada\tB-PER\ntraf\tO\nihn\tO\n\nBärn\tB-LOC\n\n";
+    assert_eq!(program.read("out/t.de.conll"), partial);
+
+    // What is wrong leaves what is there, and is said before anybody is asked.
+    program.write("t.jsonl", lost);
+    program.failed(command, &["([Bern])", "t.jsonl"]);
+    program.failed(&format!("{command} --missing skip"), &["no sentence was kept for de"]);
+    program.write("bad.conll", "Ada\tB-PER\nmet\n");
+    program.write("other/file", "mine");
+    let server = Server::start(|_, body| echo(body));
+    let ask = |rest: &str| format!("ner {rest} --server {}", server.url);
+    for (rest, words) in [
+        ("--in bad.conll --to de --out out", &["bad.conll:2", "1 column"][..]),
+        ("--in t.conll --to de --out other", &["other", "was not prepared"]),
+        ("--in t.conll --to de,de --out out", &["language de: is named twice"]),
+        ("--in t.conll --to en --out out", &["language en"]),
+        ("--in t.conll --out out", &["--to"]),
+    ] {
+        program.failed(&ask(rest), words);
+    }
+    program.failed("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
+    assert_eq!(server.count(), 0);
+    assert_eq!(program.read("out/t.de.conll"), partial);
+}
