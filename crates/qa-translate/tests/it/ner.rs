@@ -68,7 +68,7 @@ fn a_run_that_stopped_asks_nothing_twice() {
     });
     let command = |url: &str| {
         format!(
-            "ner --in a.b.conll --to de,zh --server {url} --out out --batch-size 2 --attempts 1"
+            "ner --in a.b.conll --to de,zh --server {url} --out out/ --batch-size 2 --attempts 1"
         )
     };
     program.failed(&command(&broken.url), &["status 500: down"]);

@@ -10,7 +10,7 @@ use shards::{Preparation, Preparing};
 use transfer_eval::ner::{Scheme, Sentence, entities, read_ner, write_ner};
 
 use crate::provider::{Options, Progress, each_once};
-use crate::{dropped, say};
+use crate::{Done, dropped, say};
 
 /// Translate tagged sentences and find their entities again.
 ///
@@ -86,15 +86,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     let source = read_ner(&args.source, None)?;
     let source = source.iter().map(|sentence| text(sentence, args.from));
     let source: Vec<TypedText> = source.collect::<Result<_, Error>>()?;
-    // Refused before hours of work.
-    let folder = Preparing::start(&args.out)?;
-    let cache = |to: Language| {
-        let mut name = args.out.as_os_str().to_owned();
-        name.push(format!(".cache.{to}.jsonl"));
-        PathBuf::from(name)
-    };
-    let mut counts = serde_json::Map::new();
-    let finish = |to: Language, translated: TranslatedSpans| -> Result<(), Box<dyn AnyError>> {
+    // Refused before hours of work; no part of it is left by a kill.
+    drop(Preparing::start(&args.out)?);
+    let name = args.out.file_name().unwrap_or_default().to_string_lossy();
+    let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));
+    let (mut files, mut counts) = (Vec::new(), serde_json::Map::new());
+    let finish = |to: Language, translated: TranslatedSpans| -> Done {
         let TranslatedSpans { texts, report } = translated;
         let kept = texts.into_iter().zip(&source).filter_map(|(text, source)| {
             let text = text?;
@@ -107,10 +104,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         let kept: Vec<Sentence> = kept.collect();
         print(to, kept.len(), &report);
         if kept.is_empty() {
-            return Err(Error::Empty { hint: format!("no sentence was kept for {to}") }.into());
+            return Err(Error::Empty { hint: format!("no sentence was kept for {to}") });
         }
-        write_ner(folder.file(format!("{}.{to}.conll", stem(&args.source)))?, &kept)?;
         counts.insert(to.to_string(), json!({"kept": kept.len(), "report": report}));
+        files.push((format!("{}.{to}.conll", stem(&args.source)), kept));
         Ok(())
     };
     let work = |to, translator: &mut dyn Translator, progress: Progress<'_>| {
@@ -118,6 +115,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         translate_spans(&source, args.from, to, translator, &mut place, progress)
     };
     args.options.each(&args.to, cache, work, finish)?;
+    let folder = Preparing::start(&args.out)?;
+    for (name, sentences) in files {
+        write_ner(folder.file(name)?, &sentences)?;
+    }
     folder.finish(Preparation {
         program: "qa-translate ner",
         seed: None,

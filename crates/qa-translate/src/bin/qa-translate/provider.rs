@@ -135,13 +135,13 @@ impl Options {
 
     /// Calls `work` for each language with a translator and a progress bar to tell, then `finish`
     /// with what it gives; `cache` names the file of a language where the options do not.
-    pub fn each<T, E: From<Error>>(
+    pub fn each<T>(
         &self,
         languages: &[Language],
         cache: impl Fn(Language) -> PathBuf,
         mut work: impl FnMut(Language, &mut dyn Translator, Progress<'_>) -> Result<T, Error>,
-        mut finish: impl FnMut(Language, T) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut finish: impl FnMut(Language, T) -> Done,
+    ) -> Done {
         let mut origin = self.origin()?;
         for &to in languages {
             let bar = cli::progress(0, "");
