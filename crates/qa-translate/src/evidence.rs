@@ -1,22 +1,14 @@
-//! Sentences that hold an answer, as tags of words: what a tagger of evidence learns from.
+//! Sentences that hold an answer: what a tagger of evidence learns from.
 use std::ops::Range;
-use std::path::Path;
 
-use mlqa_eval::Question;
+use mlqa_eval::{Answer, Question};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::Error;
 use crate::checked::first_answer;
-use crate::place::units;
 use crate::search::{Occurrence, SearchConfig, search};
-
-/// The tags of evidence, as CoNLL files have them.
-const FIRST: &str = "B-EVIDENCE";
-const NEXT: &str = "I-EVIDENCE";
-const NONE: &str = "O";
 
 /// The sentences of a text as Unicode divides it (UAX 29), in code points, without the white space
 /// around them.
@@ -54,6 +46,8 @@ pub enum EvidencePlace {
     Search,
     /// The sentence with the source's number, counted in proportion where there are more or fewer.
     Order,
+    /// As `Search`; where that finds nothing, as `Order`.
+    SearchOrOrder,
     /// Any sentence: what a tagger learns of labels that say nothing.
     Random,
 }
@@ -87,6 +81,10 @@ impl EvidencePlace {
                         }
                     }
                 }
+                Self::SearchOrOrder => {
+                    let find = |place: Self| place.find(source, target, seed);
+                    return find(Self::Search).or_else(|| find(Self::Order));
+                }
                 Self::Random => {
                     let mut rng = ChaCha8Rng::seed_from_u64(seed);
                     rng.set_stream(target.id.bytes().fold(0, |sum: u64, byte| {
@@ -97,67 +95,28 @@ impl EvidencePlace {
             };
         all.get(place).cloned()
     }
-}
 
-/// A question and a passage as words, with a tag for each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaggedEvidence {
-    /// Those of the question, then those of the passage, as [`units`] divides them.
-    pub words: Vec<String>,
-    /// `O`, or `B-EVIDENCE` and `I-EVIDENCE` in the evidence.
-    pub tags: Vec<&'static str>,
-}
-
-impl TaggedEvidence {
-    /// The words of a question and of a passage of which `evidence`, in code points, answers it.
+    /// `target` with that sentence as its one answer.
     ///
     /// ```
-    /// use qa_translate::TaggedEvidence;
+    /// use mlqa_eval::{Answer, Question};
+    /// use qa_translate::EvidencePlace;
     ///
-    /// let tagged = TaggedEvidence::new("Who?", "No. Ada did.", &(4..12));
-    /// assert_eq!(tagged.words, ["Who", "?", "No", ".", "Ada", "did", "."]);
-    /// assert_eq!(tagged.tags[3..5], ["O", "B-EVIDENCE"]);
+    /// let question = |context: &str, answer: &str, answer_start| Question {
+    ///     id: "1".into(),
+    ///     question: "Who?".into(),
+    ///     context: context.into(),
+    ///     answers: vec![Answer { text: answer.into(), answer_start }],
+    ///     title: "".into(),
+    /// };
+    /// let source = question("No. Ada did.", "Ada", 4);
+    /// let evidence = EvidencePlace::Search.mark(&source, &question("Nein. Ada war es.", "Nein", 0), 0);
+    /// assert_eq!(evidence.unwrap().answers[0].text, "Ada war es.");
     /// ```
-    pub fn new(question: &str, passage: &str, evidence: &Range<usize>) -> Self {
-        let mut tagged = Self::default();
-        for (text, evidence) in [(question, &(0..0)), (passage, evidence)] {
-            let characters: Vec<char> = text.chars().collect();
-            let mut inside = false;
-            for word in units(text) {
-                let here = evidence.start <= word.start && word.end <= evidence.end;
-                tagged.tags.push(match (here, inside) {
-                    (false, _) => NONE,
-                    (true, false) => FIRST,
-                    (true, true) => NEXT,
-                });
-                inside = here;
-                tagged.words.push(characters.get(word).unwrap_or_default().iter().collect());
-            }
-        }
-        tagged
+    pub fn mark(self, source: &Question, target: &Question, seed: u64) -> Option<Question> {
+        let Range { start, end } = self.find(source, target, seed)?;
+        let text = target.context.chars().skip(start).take(end - start).collect();
+        let answers = vec![Answer { text, answer_start: start }];
+        Some(Question { answers, ..target.clone() })
     }
-}
-
-/// Writes rows as CoNLL files have them: a word, a tab and its tag a line, a blank line after each
-/// row; whole or not at all.
-///
-/// # Errors
-/// [`Error::Io`]; [`Error::Empty`] without rows.
-pub fn write_evidence(path: impl AsRef<Path>, rows: &[TaggedEvidence]) -> Result<(), Error> {
-    let path = path.as_ref();
-    if rows.is_empty() {
-        return Err(Error::Empty { hint: "no question has evidence that was found".into() });
-    }
-    let mut text = String::new();
-    for TaggedEvidence { words, tags } in rows {
-        for (word, tag) in words.iter().zip(tags) {
-            // Other white space than the separators is none that a word may hold here.
-            text.extend(word.chars().filter(|c| !c.is_whitespace()));
-            text.push('\t');
-            text.push_str(tag);
-            text.push('\n');
-        }
-        text.push('\n');
-    }
-    whole_file::write(path, text).map_err(Error::io(path, "write the file"))
 }

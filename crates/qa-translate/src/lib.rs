@@ -18,7 +18,7 @@ mod translate;
 
 pub use carry::SpanLoss;
 pub use error::Error;
-pub use evidence::{EvidencePlace, TaggedEvidence, sentences, write_evidence};
+pub use evidence::{EvidencePlace, sentences};
 pub use markers::{
     Marked, MarkedSpans, MarkerFault, Recovered, RecoveredSpans, mark, mark_spans, recover,
 };

@@ -25,7 +25,7 @@ fn examples_mix_run() {
 #[test]
 fn examples_evidence_run() {
     let folder = run_examples(PROGRAM, &["evidence"], 2);
-    assert!(folder.path().join("evidence/train.conll").exists());
+    assert!(folder.path().join("evidence/train-context-zh-question-zh.json").exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sentences that hold an answer.
 use crate::common::question;
 use mlqa_eval::Dataset;
-use qa_translate::{EvidencePlace, TaggedEvidence, sentences, units, write_evidence};
+use qa_translate::{EvidencePlace, sentences};
 use testkit::Program;
 
 #[test]
@@ -20,6 +20,9 @@ fn each_place_of_a_translated_passage() {
     assert_eq!(find(EvidencePlace::Order, &of("Eins. Zwei.")).as_deref(), Some("Eins."));
     assert_eq!(find(EvidencePlace::Order, &of("Eins.")).as_deref(), Some("Eins."));
     assert_eq!(find(EvidencePlace::Search, &of("Eins. Zwei.")), None);
+    assert_eq!(find(EvidencePlace::SearchOrOrder, &of("Eins. Zwei.")).as_deref(), Some("Eins."));
+    let both = find(EvidencePlace::SearchOrOrder, &of("Eins. Zwei. Drei. Nur Ada."));
+    assert_eq!(both.as_deref(), Some("Nur Ada."));
     // Random places spread over all sentences, and are the same for a seed.
     let ids = (0..200).map(|k| {
         let target = mlqa_eval::Question { id: k.to_string(), ..target.clone() };
@@ -38,7 +41,7 @@ fn xquad_has_a_sentence_for_each_answer_in_each_language() {
     for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
         let path = format!("{}/../../data/xquad/xquad.{language}.json", env!("CARGO_MANIFEST_DIR"));
         let data = Dataset::read(path).unwrap();
-        let (mut several, mut shorter) = (0, 0);
+        let (mut several, mut shorter, mut whole) = (0, 0, 0);
         for one in &data.questions {
             let all = sentences(&one.context);
             several += usize::from(all.len() > 1);
@@ -47,14 +50,15 @@ fn xquad_has_a_sentence_for_each_answer_in_each_language() {
             let answer = &one.answers[0];
             assert!((span.start..span.end).contains(&answer.answer_start), "{}", one.id);
             shorter += usize::from(span.len() < one.context.chars().count());
-            let tagged = TaggedEvidence::new(&one.question, &one.context, &span);
-            let inside = tagged.tags.iter().filter(|&&tag| tag != "O").count();
-            assert_eq!(tagged.tags.iter().filter(|&&tag| tag == "B-EVIDENCE").count(), 1);
-            assert_eq!(tagged.tags.len(), units(&one.question).len() + units(&one.context).len());
-            assert!(inside > 0);
+            let marked = EvidencePlace::Gold.mark(one, one, 0).unwrap();
+            assert_eq!(marked.answers.len(), 1);
+            // A full stop within an answer, as of an abbreviation, is taken for a sentence's.
+            whole += usize::from(marked.answers[0].text.contains(&answer.text));
+            marked.check_answers("xquad".as_ref()).unwrap();
         }
         // Divided at all: Hindi's danda and Chinese stops, too.
         assert!(several > 1100 && shorter > 1100, "{language}: {several}, {shorter}");
+        assert!(whole > 1150, "{language}: {whole} of {}", data.questions.len());
     }
 }
 
@@ -72,22 +76,29 @@ fn the_program_writes_what_a_tagger_learns_and_is_tested_on() {
     write("train", "en", english());
     write("train", "de", german());
     write("test", "de", german());
-    let said = program.done("evidence --questions in --to de --out found").out;
-    assert_eq!(said, "en: 2 of 2 questions tagged\nde: 1 of 2 questions tagged\n");
-    let lines = program.read("found/train.conll");
-    assert!(lines.starts_with("Who\tO\n?\tO\nNo\tO\n.\tO\nAda\tB-EVIDENCE\ndid\tI-EVIDENCE\n"));
-    assert!(lines.contains("Ada\tB-EVIDENCE\nwar\tI-EVIDENCE\n"));
-    assert_eq!(lines.matches("\n\n").count(), 3);
-    // Tests have what stands in the data.
-    assert!(program.read("found/test.de.conll").contains("Nein\tB-EVIDENCE\n"));
-    assert!(!program.at("found/dev.en.conll").exists());
-    write("dev", "en", english());
-    let said = program.done("evidence --questions in --out alone").out;
-    assert_eq!(said, "en: 2 of 2 questions tagged\n");
-    assert_eq!(program.read("alone/dev.en.conll"), program.read("alone/train.conll"));
+    let said = program.done("evidence --questions in --to de --place search --out found").out;
+    let [train_en, train_de, test_de] = [("train", "en"), ("train", "de"), ("test", "de")]
+        .map(|(split, code)| format!("{split}-context-{code}-question-{code}.json"));
+    let lines = [(&train_en, 2, 2), (&train_de, 1, 2), (&test_de, 1, 1)]
+        .map(|(name, found, of)| format!("{name}: {found} of {of} questions\n"));
+    assert_eq!(said, lines.concat());
+    let answers = |name: &str| -> Vec<String> {
+        let data = Dataset::read(program.at(name)).unwrap();
+        data.questions.iter().map(|one| one.answers[0].text.clone()).collect()
+    };
+    assert_eq!(answers(&format!("found/{train_en}")), ["Ada did.", "y z"]);
+    assert_eq!(answers(&format!("found/{train_de}")), ["Ada\u{a0}war es."]);
+    // Tests have what stands in the data, in every pair of languages.
+    assert_eq!(answers(&format!("found/{test_de}")), ["Nein."]);
+    let mixed = crate::common::dataset(german());
+    mixed.write(program.at("in/dev-context-de-question-en.json")).unwrap();
+    program.done("evidence --questions in --out alone");
+    assert_eq!(answers("alone/dev-context-de-question-en.json"), ["Nein."]);
+    assert!(!program.at(&format!("alone/{train_de}")).exists());
     program.failed("evidence --questions in --to de --place best --out x", &["--place", "gold"]);
-    program.failed("evidence --questions in --to zh --out x", &["no train-context-zh"]);
-    assert!(!program.at("x").exists());
-    assert!(write_evidence(program.at("none.conll"), &[]).is_err());
-    assert!(!program.at("none.conll").exists());
+    program.failed("evidence --questions in --to zh --out x", &["train-context-zh"]);
+    // Nothing found is no data to train on.
+    write("train", "zh", vec![question("a", "x", "y", "y")]);
+    program.failed("evidence --questions in --to zh --place search --out x", &["train-context-zh"]);
+    assert!(!program.at("x").join("preparation.json").exists());
 }

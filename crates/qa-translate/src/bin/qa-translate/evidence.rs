@@ -1,19 +1,18 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, DatasetName, Language, Question};
-use qa_translate::{Error, EvidencePlace, TaggedEvidence, write_evidence};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, dataset_names};
+use qa_translate::{Error, EvidencePlace};
 use serde_json::json;
 use shards::{Preparation, Preparing};
 
 use crate::{Done, say};
 
-/// Tag the sentences that answer questions, for a tagger of evidence.
+/// Make the sentence that answers a question its answer, for a tagger of evidence.
 ///
-/// Each row is a question and its passage, a word and its tag a line: B-EVIDENCE and I-EVIDENCE in
-/// the sentence that holds the answer. Writes train.conll, the source's rows and those of other
-/// languages, whose evidence is found from the source's; test.<language>.conll with the evidence
-/// that stands in the data, and dev.<source>.conll where the folder has such questions.
+/// Writes train-context-xx-question-xx.json for the source and the other languages, whose evidence
+/// is found from the source's; questions without are left out. Files of the splits dev and test, in
+/// any pair of languages, get the sentences that hold their own answers.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,8 +37,8 @@ pub struct Args {
     /// Languages that are trained besides
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     to: Vec<Language>,
-    /// How their evidence is found: gold, search, order or random
-    #[arg(long, default_value = "search", value_parser = crate::word::<EvidencePlace>)]
+    /// How their evidence is found: gold, search, order, search_or_order or random
+    #[arg(long, default_value = "search_or_order", value_parser = crate::word::<EvidencePlace>)]
     place: EvidencePlace,
     /// Seed of random places
     #[arg(long, default_value_t = 42)]
@@ -49,73 +48,49 @@ pub struct Args {
     out: PathBuf,
 }
 
-impl Args {
-    /// The questions of a split in a language, in both parts; none where there is no file.
-    fn read(&self, split: &str, language: Language) -> Result<Option<Dataset>, Error> {
-        let (context, question) = (language, language);
-        let name = DatasetName { split: split.into(), context, question }.to_string();
-        let path = self.questions.join(name);
-        let there = path.try_exists().map_err(Error::io(&path, "read the file"))?;
-        Ok(if there { Some(Dataset::read(path)?) } else { None })
-    }
-
-    fn required(&self, split: &str, language: Language) -> Result<Dataset, Error> {
-        let hint = || {
-            let folder = self.questions.display();
-            format!("no {split}-context-{language}-question-{language}.json in {folder}")
-        };
-        self.read(split, language)?.ok_or_else(|| Error::Empty { hint: hint() })
-    }
-}
-
-fn tagged(
-    place: EvidencePlace,
-    source: &Question,
-    target: &Question,
-    seed: u64,
-) -> Option<TaggedEvidence> {
-    let span = place.find(source, target, seed)?;
-    Some(TaggedEvidence::new(&target.question, &target.context, &span))
-}
-
-/// The rows of questions by their own evidence.
-fn own(data: &Dataset) -> Vec<TaggedEvidence> {
-    let gold = |one| tagged(EvidencePlace::Gold, one, one, 0);
-    data.questions.iter().filter_map(gold).collect()
+fn name(split: &str, language: Language) -> DatasetName {
+    DatasetName { split: split.into(), context: language, question: language }
 }
 
 pub fn run(args: &Args) -> Done {
+    let read = |name: &DatasetName| Dataset::read(args.questions.join(name.to_string()));
     let source = match &args.source {
         Some(path) => Dataset::read(path)?,
-        None => args.required("train", args.from)?,
+        None => read(&name("train", args.from))?,
     };
-    let mut rows = own(&source);
-    let mut counts = serde_json::Map::new();
-    counts.insert(args.from.to_string(), json!(rows.len()));
-    say(&format!("{}: {} of {} questions tagged", args.from, rows.len(), source.questions.len()));
-    for &to in args.to.iter().filter(|&&to| to != args.from) {
-        let target = args.required("train", to)?;
-        let by_id: HashMap<&str, &Question> =
-            target.questions.iter().map(|one| (one.id.as_str(), one)).collect();
-        let found = source
-            .questions
-            .iter()
-            .filter_map(|one| tagged(args.place, one, by_id.get(one.id.as_str())?, args.seed));
-        let before = rows.len();
-        rows.extend(found);
-        let count = rows.len() - before;
-        counts.insert(to.to_string(), json!(count));
-        say(&format!("{to}: {count} of {} questions tagged", source.questions.len()));
-    }
+    let by_id: HashMap<&str, &Question> =
+        source.questions.iter().map(|one| (one.id.as_str(), one)).collect();
     let folder = Preparing::start(&args.out)?;
-    write_evidence(folder.file("train.conll")?, &rows)?;
-    if let Some(dev) = args.read("dev", args.from)? {
-        write_evidence(folder.file(format!("dev.{}.conll", args.from))?, &own(&dev))?;
+    let mut counts = serde_json::Map::new();
+    let mut write = |name: &DatasetName, questions: Vec<Question>, of: usize| -> Done {
+        say(&format!("{name}: {} of {of} questions", questions.len()));
+        if questions.is_empty() {
+            return Err(Error::Empty { hint: format!("{name}: no evidence was found") }.into());
+        }
+        counts.insert(name.to_string(), json!({ "found": questions.len(), "of": of }));
+        let file = folder.file(name.to_string())?;
+        Ok(Dataset { questions, path: file.clone(), version: None }.write(file)?)
+    };
+    let own = |data: &Dataset| {
+        let gold = |one| EvidencePlace::Gold.mark(one, one, 0);
+        data.questions.iter().filter_map(gold).collect::<Vec<_>>()
+    };
+    write(&name("train", args.from), own(&source), source.questions.len())?;
+    for &to in args.to.iter().filter(|&&to| to != args.from) {
+        let target = read(&name("train", to))?;
+        let mark = |one: &Question| args.place.mark(by_id.get(one.id.as_str())?, one, args.seed);
+        let found = target.questions.iter().filter_map(mark).collect();
+        write(&name("train", to), found, source.questions.len())?;
     }
-    let names = mlqa_eval::dataset_names(&args.questions, "test").unwrap_or_default();
-    for language in names.iter().filter(|one| one.context == one.question).map(|one| one.context) {
-        let test = args.required("test", language)?;
-        write_evidence(folder.file(format!("test.{language}.conll"))?, &own(&test))?;
+    for split in ["dev", "test"] {
+        let names = match dataset_names(&args.questions, split) {
+            Err(mlqa_eval::Error::NothingFound { .. }) => Vec::new(),
+            names => names?,
+        };
+        for name in names {
+            let data = read(&name)?;
+            write(&name, own(&data), data.questions.len())?;
+        }
     }
     let program = "qa-translate evidence";
     folder.finish(Preparation { program, seed: Some(args.seed), counts: counts.into() })?;
