@@ -5,6 +5,7 @@ mod batch;
 pub mod cloze_ranking;
 mod encoder;
 mod error;
+pub mod evidence;
 pub mod fusion;
 mod held_out;
 mod inference;

@@ -9,7 +9,7 @@ use mlqa_eval::{
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::QaPredictor;
+use super::{Predictor, QaPredictor};
 use crate::{Encoder, Error, Result};
 
 /// Which languages of questions a context is asked.
@@ -210,7 +210,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
 /// predictions file that cannot be written; [`Error::File`] if `out` cannot be made; as
-/// [`QaPredictor::predict`].
+/// [`Predictor::predict`].
 ///
 /// # Example
 /// ```
@@ -238,7 +238,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn evaluate(
-    predictor: &QaPredictor<'_>,
+    predictor: &dyn Predictor,
     files: &[QuestionFile],
     split: &str,
     top_k: &[usize],
@@ -258,7 +258,7 @@ pub fn evaluate(
 }
 
 fn score_file(
-    predictor: &QaPredictor<'_>,
+    predictor: &dyn Predictor,
     file: &QuestionFile,
     top_k: &[usize],
     predictions_path: &Path,

@@ -25,10 +25,11 @@ pub use evaluate::{
     question_file,
 };
 pub use mlqa_eval::FileScore;
-pub use predictor::QaPredictor;
 pub(crate) use predictor::check_window_length;
+pub use predictor::{Predictor, QaPredictor};
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
 pub(crate) use window_batch::{
-    WindowBatch, context_mask, fingerprint_windows, position_labels, question_mask, window_lengths,
+    WindowBatch, context_mask, fingerprint_windows, position_labels, question_mask, segments,
+    window_lengths,
 };

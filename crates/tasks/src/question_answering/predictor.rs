@@ -13,6 +13,21 @@ use crate::fusion::{SecondReading, WindowLogits, lists};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
+/// Anything that answers questions about passages.
+pub trait Predictor {
+    /// The best answers to each question, in the order of the questions.
+    ///
+    /// # Errors
+    /// Whatever keeps it from answering.
+    fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>>;
+}
+
+impl Predictor for QaPredictor<'_> {
+    fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
+        self.predict(questions)
+    }
+}
+
 /// A model with a span head, its tokenizer, and how answers are chosen.
 ///
 /// Answers do not depend on the batch size, up to the rounding of padded batches, nor on which

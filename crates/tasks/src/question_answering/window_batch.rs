@@ -78,7 +78,7 @@ impl WindowBatch {
 
 /// The segment of each token: those of the window or, in a model that has learned them, 0 up to the
 /// separator after the question and 1 from there.
-fn segments(window: &Window, learned: bool) -> Vec<u32> {
+pub(crate) fn segments(window: &Window, learned: bool) -> Vec<u32> {
     match learned {
         true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),
         false => window.token_type_ids.iter().map(|&id| u32::from(id)).collect(),
