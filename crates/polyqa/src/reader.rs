@@ -5,10 +5,12 @@ use std::path::Path;
 
 use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
 use model_hub::Hub;
-use tasks::question_answering::QaPredictor;
+use tasks::evidence::{self, EvidencePredictor};
+use tasks::question_answering::{Predictor, QaPredictor};
+use tasks::token_classification;
 use tch::Device;
 use torch_ext::Precision;
-use xlmr_model::{Head, Pretrained};
+use xlmr_model::{Config, Head, Pretrained};
 
 use crate::answer::Gathered;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
@@ -22,7 +24,8 @@ const LARGE: i64 = 512;
 /// Questions that are answered in one pass over the documents.
 const QUESTIONS_AT_ONCE: usize = 64;
 
-/// An extractive reader: a model with a span head, and how its answers are chosen.
+/// An extractive reader: a model with a span head, and how its answers are chosen. A tagger of
+/// evidence ([`tasks::evidence`]) is one whose answers are sentences.
 ///
 /// Answers do not depend on which questions and documents are read together, up to the rounding of
 /// padded batches.
@@ -40,6 +43,8 @@ const QUESTIONS_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct Reader {
     pub(crate) pretrained: Pretrained,
+    /// Whether it is a tagger.
+    pub(crate) marks_evidence: bool,
     windows: WindowConfig,
     decoding: DecodeConfig,
     pub(crate) calibration: Calibration,
@@ -48,8 +53,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Loads a Hugging Face folder of a model with a span head, and its calibration where it has
-    /// one.
+    /// Loads a Hugging Face folder of a model with a span head, or of a tagger of evidence, and its
+    /// calibration where it has one.
     ///
     /// Windows have the usual 384 tokens, or as many as the model has positions; five answers are
     /// kept of a question.
@@ -58,7 +63,11 @@ impl Reader {
     /// As [`Pretrained::load_trained`] and [`Calibration::read`].
     pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
-        let pretrained = Pretrained::load_trained(folder, Head::Span, device)?;
+        let labels = evidence::labels();
+        let named = Config::from_file(folder.join("config.json"))?.id2label.unwrap_or_default();
+        let marks_evidence = named.values().eq(labels.tags());
+        let head = if marks_evidence { token_classification::head(&labels) } else { Head::Span };
+        let pretrained = Pretrained::load_trained(folder, head, device)?;
         let config = pretrained.model.config();
         let positions = usize::try_from(config.max_length()).unwrap_or(0);
         let segments = usize::try_from(config.type_vocab_size).unwrap_or(1);
@@ -68,6 +77,7 @@ impl Reader {
             calibration: Calibration::read(folder)?,
             batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },
             most: 5,
+            marks_evidence,
             pretrained,
         })
     }
@@ -209,6 +219,7 @@ impl Reader {
         Ok(())
     }
 
+    /// Of a reader with a span head.
     pub(crate) fn predictor(&self) -> QaPredictor<'_> {
         let Pretrained { model, tokenizer, .. } = &self.pretrained;
         QaPredictor::new(model, tokenizer, &self.windows)
@@ -222,7 +233,13 @@ impl Reader {
     /// # Errors
     /// As [`QaPredictor::predict`].
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
-        Ok(self.predictor().predict(questions)?)
+        let Pretrained { model, tokenizer, .. } = &self.pretrained;
+        Ok(match self.marks_evidence {
+            true => EvidencePredictor::new(model, tokenizer, &self.windows)
+                .with_batch_size(self.batch_size)
+                .predict(questions)?,
+            false => self.predictor().predict(questions)?,
+        })
     }
 
     /// The answers to questions over their own contexts, in order.

@@ -88,8 +88,9 @@ pub fn task<'a>(
 
 /// A trained tagger that answers with sentences of the passage (UAX 29), best first.
 ///
-/// A sentence's score, and its probability, is the mean over its tokens of the probability that a
-/// token is not `O`, class 0 of the head; a token counts in the window that shows most around it.
+/// A sentence's probability is the mean over its tokens of the probability that a token is not `O`,
+/// class 0 of the head; a token counts in the window that shows most around it. Its score is the
+/// logit of that, and the null score is 0: none of the sentences is likelier than not.
 ///
 /// # Example
 /// ```
@@ -169,6 +170,9 @@ impl Predictor for EvidencePredictor<'_> {
     }
 }
 
+/// Keeps logits finite.
+const LEAST: f64 = 1e-12;
+
 /// The sentences of a question's passage by the probabilities of their tokens, which are given with
 /// their places.
 fn ranked(question: &Question, tokens: &[(usize, f32)]) -> Result<NBest> {
@@ -180,9 +184,10 @@ fn ranked(question: &Question, tokens: &[(usize, f32)]) -> Result<NBest> {
         let (sum, count) =
             own.fold((0.0, 0_u32), |(sum, count), (_, one)| (sum + f64::from(*one), count + 1));
         let probability = sum / f64::from(count.max(1));
+        let odds = probability.max(LEAST) / (1.0 - probability).max(LEAST);
         Candidate {
             text: question.context.chars().skip(span.start).take(span.len()).collect(),
-            score: probability as f32,
+            score: odds.ln() as f32,
             probability,
             answer_start: span.start,
             ..Candidate::default()
@@ -192,7 +197,7 @@ fn ranked(question: &Question, tokens: &[(usize, f32)]) -> Result<NBest> {
         sentences(&question.context).into_iter().map(candidate).collect();
     // Of equal ones the first.
     candidates.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    Ok(NBest { id: question.id.clone(), candidates, null_score: None, null: false })
+    Ok(NBest { id: question.id.clone(), candidates, null_score: Some(0.0), null: false })
 }
 
 #[cfg(test)]
@@ -339,6 +344,10 @@ mod tests {
             found.candidates.iter().map(|one| (one.text.as_str(), one.probability)).collect();
         // Of equal ones the first.
         assert_eq!(scores, [("Nein.", 0.75), ("Ja.", 0.375), ("Doch.", 0.375)]);
+        let logits: Vec<f32> = found.candidates.iter().map(|one| one.score).collect();
+        assert!((logits[0] - 3.0f32.ln()).abs() < 1e-6 && found.null_score == Some(0.0));
+        let sure = ranked(&question, &[(0, 1.0)]).unwrap();
+        assert!(sure.candidates.iter().all(|one| one.score.is_finite()));
         let error = ranked(&question, &[(0, f32::NAN)]).unwrap_err().to_string();
         assert!(error.contains("NaN in q"), "{error}");
     }

@@ -16,7 +16,8 @@ use crate::program::show;
 ///
 /// A document is a file, or a row of a .jsonl file: {"id": "…", "text": "…"}. A question is given
 /// as it is, or as a row {"id": "…", "question": "…"}; without documents --questions is a file
-/// whose questions have contexts, as SQuAD has them. Documents may be of any length.
+/// whose questions have contexts, as SQuAD has them. Documents may be of any length. The answers of
+/// a tagger of evidence are whole sentences.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -61,6 +62,7 @@ Examples:
   polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.txt notes/*.md
   polyqa answer --model deepset/xlm-roberta-base-squad2 -q 'Wo liegt Lima?' --documents docs.jsonl --json
   polyqa answer --model runs/mine/model --questions dev.json --predictions predictions.json
+  polyqa answer --model runs/evidence/seed-0/found/model -q 'Was wächst dort?' peru.txt
   curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and

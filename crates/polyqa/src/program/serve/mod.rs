@@ -101,6 +101,7 @@ pub fn run(args: &Args) -> Result<()> {
     });
     let (address, listener) = bound.with_context(|| format!("cannot listen on {address}"))?;
     let (reader, model) = args.reader.load(None)?;
+    ensure!(!reader.marks_evidence, "{model} marks evidence; serve a reader of answers");
     let (jobs, taken) = mpsc::channel();
     let most = reader.decoding().n_best;
     let gather = Duration::from_millis(limits.gather);
