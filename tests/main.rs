@@ -3,6 +3,7 @@
 
 mod common;
 mod entity_cs;
+mod evidence;
 mod fidelity;
 mod filter;
 mod good_to_best;

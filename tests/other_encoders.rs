@@ -21,7 +21,7 @@ struct Short {
 
 const WINDOWS: &[&str] = &["windows.segment_ids=false"];
 
-const RECIPES: [Short; 7] = [
+const RECIPES: [Short; 8] = [
     Short {
         recipe: "bridging-gap",
         arms: "[\"injected\"]",
@@ -67,6 +67,17 @@ const RECIPES: [Short; 7] = [
         arms: "[\"wep\"]",
         settings: &["pretraining.steps=3", "pretraining.batch_size=4"],
         segments: &["task.segment=0"],
+    },
+    Short {
+        recipe: "evidence",
+        arms: "[\"found\"]",
+        settings: &[
+            "languages=[\"en\",\"de\"]",
+            "evaluation.contexts=[\"en\",\"de\"]",
+            "training.steps=2",
+            "training.batch_size=4",
+        ],
+        segments: &[],
     },
     Short {
         recipe: "filter",

@@ -72,6 +72,12 @@ pub fn phrases(languages: &str) -> String {
     prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
 }
 
+/// Some questions whose answers are sentences, in two languages.
+pub fn evidence() -> String {
+    let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --fold 1/24";
+    prepared(&format!("qa-translate evidence --to de --questions {}", prepared(divided)))
+}
+
 /// Little data for a small recipe, in two languages but for those of [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
     let demo = |command: &str, rest: &str| {
@@ -90,6 +96,11 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             let mut sets = of_folder(&folder, &["translated", "dev", "evaluation"]);
             sets.push(format!("data.phrases={}", phrases("de")));
             sets
+        }
+        "evidence" => {
+            let folder = evidence();
+            let arms = ["english", "found"].map(|arm| format!("arms.{arm}.data={folder}"));
+            arms.into_iter().chain([format!("data.evaluation={folder}")]).collect()
         }
         "filter" => {
             let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --first 46";
