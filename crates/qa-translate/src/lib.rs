@@ -33,7 +33,7 @@ pub use place::{
 pub use project::{Links, ProjectConfig, project};
 pub use provider::{
     Cached, Chat, ChatConfig, ChatMessage, ChatRequest, ChatTranslator, FileTranslator, HttpChat,
-    HttpConfig, HttpTranslator, Identity, MissingText, OnFault, Protect, ProtectConfig,
+    HttpConfig, HttpScorer, HttpTranslator, Identity, MissingText, OnFault, Protect, ProtectConfig,
     ProtectReport, Protected, RecordedChat, Translations, Translator,
 };
 pub use read::{MixedTraining, read_translations};

@@ -20,6 +20,7 @@ pub use codec::{
     ByConstrainedDecoding, CodecConfig, Hypothesis, NextToken, Searched, branch_and_bound, ratio,
 };
 pub use first_of::FirstOf;
+pub(crate) use score::Line;
 pub use score::{FileScorer, ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
 pub use units::units;

@@ -47,9 +47,9 @@ impl<S: ScoreText + ?Sized> ScoreText for &mut S {
 }
 
 /// The form of a line.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub(crate) struct Line {
     from: Language,
     to: Language,
     source: String,
@@ -57,6 +57,26 @@ struct Line {
     total: f64,
     #[serde(default)]
     tokens: Vec<(usize, usize, f64)>,
+}
+
+impl Line {
+    pub(crate) fn new(request: ScoreRequest, total: f64, tokens: Vec<(usize, usize, f64)>) -> Self {
+        let ScoreRequest { from, to, source, target } = request;
+        Self { from, to, source, target, total, tokens }
+    }
+
+    /// Request and score, or what is wrong with the numbers.
+    pub(crate) fn checked(self) -> Result<(ScoreRequest, TextScore), String> {
+        let Self { from, to, source, target, total, tokens } = self;
+        let length = target.chars().count();
+        let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
+        let finite = total.is_finite() && tokens.iter().all(|one| one.2.is_finite());
+        if !finite || !tokens.iter().all(within) {
+            return Err("a number that is not finite, or a token outside".into());
+        }
+        let tokens = tokens.into_iter().map(|(start, end, score)| (start..end, score)).collect();
+        Ok((ScoreRequest { from, to, source, target }, TextScore { total, tokens }))
+    }
 }
 
 /// Scores from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…", "total":
@@ -93,17 +113,8 @@ impl FileScorer {
             let refuse = |got: String| Error::Score { path: path.to_owned(), line: number, got };
             let line: Line =
                 serde_json::from_slice(line).map_err(|error| refuse(error.to_string()))?;
-            let length = line.target.chars().count();
-            let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
-            let finite = line.total.is_finite() && line.tokens.iter().all(|one| one.2.is_finite());
-            if !finite || !line.tokens.iter().all(within) {
-                return Err(refuse("a number that is not finite, or a token outside".into()));
-            }
-            let Line { from, to, source, target, total, tokens } = line;
-            let tokens =
-                tokens.into_iter().map(|(start, end, score)| (start..end, score)).collect();
-            let score = TextScore { total, tokens };
-            let known = scores.insert(ScoreRequest { from, to, source, target }, score.clone());
+            let (request, score) = line.checked().map_err(refuse)?;
+            let known = scores.insert(request, score.clone());
             if known.is_some_and(|known| known != score) {
                 return Err(refuse("a second score of the same texts; keep one".into()));
             }

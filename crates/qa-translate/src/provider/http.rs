@@ -41,7 +41,7 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    fn validate(&self) -> Result<(), Error> {
+    pub(super) fn validate(&self) -> Result<(), Error> {
         super::caller::validate(&self.url, self.patience())?;
         if self.batch_size == 0 {
             let (value, rule) = ("0".into(), "at least 1");
@@ -50,7 +50,7 @@ impl HttpConfig {
         Ok(())
     }
 
-    fn patience(&self) -> Patience {
+    pub(super) fn patience(&self) -> Patience {
         Patience {
             timeout_seconds: self.timeout_seconds,
             attempts: self.attempts,

@@ -15,6 +15,7 @@ mod http;
 mod identity;
 mod journal;
 mod protected;
+mod scorer;
 
 pub use cached::Cached;
 pub use chat::{
@@ -24,6 +25,7 @@ pub use file::{FileTranslator, MissingText};
 pub use http::{HttpConfig, HttpTranslator};
 pub use identity::Identity;
 pub use protected::{OnFault, Protect, ProtectConfig, ProtectReport, Protected};
+pub use scorer::HttpScorer;
 
 use mlqa_eval::Language;
 

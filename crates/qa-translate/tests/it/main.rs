@@ -15,6 +15,7 @@ mod place;
 mod project;
 mod protected;
 mod provider;
+mod scorer;
 mod search;
 mod spans;
 mod translate;
