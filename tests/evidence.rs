@@ -42,7 +42,8 @@ fn recipe_evidence_marks_sentences_that_are_scored_beside_guesses() {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     // Of the labels that arms train on in other languages, how many are found and right.
-    let placed = text.split("training labels found").nth(1).unwrap();
+    let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
+    let placed = tables.split("training labels found").nth(1).unwrap();
     assert!(placed.contains("| Labels by search, else by order | 100, "), "{placed}");
     assert!(!placed.contains("English alone"), "{placed}");
     let found = summary(&out);

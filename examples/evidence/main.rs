@@ -11,7 +11,7 @@ use experiment::{Experiment, Trial};
 use mlqa_eval::FileScore;
 use recipe::Recipe;
 use tasks::evidence::{self, EvidencePredictor};
-use tasks::question_answering::{Predictor, TrainingQuestions, check_files, evaluate};
+use tasks::question_answering::{Predictor, TrainingQuestions, evaluate};
 use tasks::token_classification;
 
 fn main() -> ExitCode {
@@ -19,8 +19,6 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let Recipe { data, evaluation, languages, .. } = &experiment.recipe;
-    check_files(&evaluation.files(&data.evaluation, languages))?;
     let results = experiment.each(train, |trial, _| mark(trial))?;
     report::write(experiment, &results)
 }

@@ -7,7 +7,7 @@ use examples::numbers::Item;
 use experiment::{BaseModel, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use serde::{Deserialize, Serialize};
-use tasks::question_answering::{EvaluationConfig, question_file};
+use tasks::question_answering::{EvaluationConfig, TrainingQuestions, check_files, question_file};
 use trainer::TrainConfig;
 
 use crate::guess::Guess;
@@ -71,10 +71,7 @@ evidence examples/evidence/recipe.toml --model xlm-roberta-base --set arms.found
         let limits = self.model.limits()?;
         let what = "what `qa-translate evidence` wrote";
         self.data.evaluation.required("data.evaluation", what)?;
-        let trained = self.arms.iter().filter(|(name, arm)| {
-            arm.guess.is_none() && self.run.selected().iter().any(|selected| selected == *name)
-        });
-        for (name, arm) in trained {
+        for (name, arm) in self.trained() {
             arm.data.required(&format!("arms.{name}.data"), what)?;
         }
         ensure!(!self.languages.is_empty(), "languages = []: the source language comes first");
@@ -83,9 +80,25 @@ evidence examples/evidence/recipe.toml --model xlm-roberta-base --set arms.found
         ensure!(self.training.steps.is_some(), "training.steps: set it, not epochs");
         Ok(self.evaluation.validate()?)
     }
+
+    fn check_inputs(&self) -> Result<()> {
+        check_files(&self.evaluation.files(&self.data.evaluation, &self.languages))?;
+        for (_, arm) in self.trained() {
+            TrainingQuestions::read_all(self.training_files(arm))?;
+        }
+        Ok(())
+    }
 }
 
 impl Recipe {
+    /// The selected arms that are no guesses.
+    fn trained(&self) -> impl Iterator<Item = (&String, &Arm)> {
+        let names = self.run.selected().iter();
+        names
+            .filter_map(|name| self.arms.get_key_value(name))
+            .filter(|(_, arm)| arm.guess.is_none())
+    }
+
     /// The files that an arm trains on, the source language's first.
     pub fn training_files(&self, arm: &Arm) -> Vec<PathBuf> {
         let most = if arm.source_alone { 1 } else { self.languages.len() };
