@@ -60,6 +60,23 @@ pub enum Error {
         /// Where they are listed.
         wanted: PathBuf,
     },
+    /// Texts that a scorer does not take.
+    #[error(
+        "{count} of {of} pairs of texts are too long to be scored: up to {longest} tokens together, at most {most} are taken"
+    )]
+    TooLong {
+        /// Requests that are too long.
+        count: usize,
+        /// All requests.
+        of: usize,
+        /// Tokens of the longest one, both texts together.
+        longest: usize,
+        /// Most tokens.
+        most: usize,
+    },
+    /// A model that scores or aligns texts.
+    #[error(transparent)]
+    Model(Box<dyn std::error::Error + Send + Sync>),
     /// A translation server could not be reached or did not give translations.
     #[error("{url}: {problem} (tried {attempts} times)")]
     Server {

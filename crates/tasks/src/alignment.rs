@@ -153,22 +153,14 @@ impl<'a> AnswerAligner<'a> {
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
     /// model refuses an input.
     pub fn encode(&self, text: &str) -> Result<EncodedText> {
-        let body = kept_text(self.tokenizer, text);
-        let encoding = self.tokenizer.encode_char_offsets(body, false);
-        let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
-        let characters: Vec<char> = text.chars().collect();
-        let skipped = characters.len() - body.chars().count();
-        let spans = encoding.get_offsets().iter();
-        let offsets =
-            spans.map(|(start, end)| visible(&characters, (start + skipped, end + skipped)));
-        let offsets: Vec<Option<(usize, usize)>> = offsets.collect();
+        let (ids, offsets): (Vec<u32>, Vec<_>) = tokens(self.tokenizer, text)?.into_iter().unzip();
         if offsets.iter().all(Option::is_none) {
             return Err(Error::empty("token in a text to align"));
         }
         let visible = (0..).zip(&offsets).filter_map(|(token, span)| span.map(|_| token));
         let visible: Vec<i64> = visible.collect();
         let states = no_grad(|| -> Result<Tensor> {
-            let all = self.token_states(encoding.get_ids())?; // [tokens, H]
+            let all = self.token_states(&ids)?; // [tokens, H]
             let mut states = all.f_index_select(0, &Tensor::f_from_slice(&visible)?)?;
             if self.config.center {
                 states =
@@ -265,6 +257,25 @@ impl<'a> AnswerAligner<'a> {
             Some(start..end)
         }))
     }
+}
+
+/// Code points `[start, end)` of a token; `None` for one that is white space alone.
+type Place = Option<(usize, usize)>;
+
+/// The tokens of a text without special ones, each with its place without white space at the
+/// ends.
+///
+/// # Errors
+/// [`Error::Tokenizer`].
+pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Place)>> {
+    let body = kept_text(tokenizer, text);
+    let encoding = tokenizer.encode_char_offsets(body, false);
+    let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
+    let characters: Vec<char> = text.chars().collect();
+    let skipped = characters.len() - body.chars().count();
+    let spans = encoding.get_offsets().iter();
+    let places = spans.map(|(start, end)| visible(&characters, (start + skipped, end + skipped)));
+    Ok(encoding.get_ids().iter().copied().zip(places).collect())
 }
 
 /// The span without white space at its ends; `None` if nothing is left.

@@ -84,6 +84,16 @@ pub enum Error {
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl From<Error> for qa_translate::Error {
+    /// For ways to place spans and scorers that read a model.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Translate(error) => error,
+            error => Self::Model(Box::new(error)),
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn config(
         key: impl Into<String>,

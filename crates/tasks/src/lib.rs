@@ -21,6 +21,7 @@ pub mod sequence_classification;
 mod shard_examples;
 #[cfg(test)]
 mod testing;
+pub mod text_scores;
 pub mod token_classification;
 pub mod two_stage;
 pub mod word_embeddings;

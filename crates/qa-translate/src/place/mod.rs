@@ -83,6 +83,8 @@ pub enum PlaceFault {
     NoCandidate,
     /// What could be was judged to be something else.
     Rejected,
+    /// The texts are longer than the way's model takes.
+    TooLong,
 }
 
 /// Finds spans in translations.

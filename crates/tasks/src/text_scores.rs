@@ -1,0 +1,318 @@
+//! Scores of a masked language model for the ways to place spans that need them
+//! ([`qa_translate::PlaceSpans`]). An encoder is no translation model: the scores rank, they are
+//! not calibrated.
+use std::ops::Range;
+
+use qa_translate::{PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+use tokenizer_file::{Layout, LayoutError};
+use tokenizers::Tokenizer;
+use torch_ext::upload;
+
+use crate::{Encoder, Error, Result, alignment, inference, pooling};
+
+/// How texts are scored.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScorerConfig {
+    /// Tokens that source and target of a request may have together, special ones not counted: a
+    /// score costs one pass for each token of the target.
+    pub most_tokens: usize,
+    /// Rows of a batch.
+    pub batch_size: usize,
+}
+
+impl Default for ScorerConfig {
+    fn default() -> Self {
+        Self { most_tokens: 32, batch_size: 64 }
+    }
+}
+
+/// Scores short texts under a masked-LM head: [`pll`](Self::pll), as a [`ScoreText`].
+///
+/// # Example
+/// ```
+/// use mlqa_eval::Language;
+/// use qa_translate::{ScoreRequest, ScoreText};
+/// use tasks::text_scores::{EncoderScorer, ScorerConfig};
+/// use xlmr_model::{Head, LoadOptions, Pretrained};
+///
+/// let cpu = tch::Device::Cpu;
+/// let (base, _) =
+///     Pretrained::load("../../data/base", &[Head::MaskedLm], cpu, LoadOptions::default())?;
+/// let mut scorer = EncoderScorer::new(&base.model, &base.tokenizer, ScorerConfig::default())?;
+/// let (source, target) = ("the city of Bern".to_owned(), "die Stadt Bern".to_owned());
+/// let request = ScoreRequest { from: Language::EN, to: Language::DE, source, target };
+/// let score = scorer.score(&[request])?.remove(0);
+/// assert_eq!(score.total, score.tokens.iter().map(|(_, score)| score).sum::<f64>());
+/// # Ok::<(), tasks::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct EncoderScorer<'a> {
+    model: &'a dyn Encoder,
+    tokenizer: &'a Tokenizer,
+    layout: Layout,
+    mask: u32,
+    /// The most tokens of two texts together that the model's positions take.
+    room: usize,
+    config: ScorerConfig,
+}
+
+/// The tokens of a text: ids, and where each stands in code points, without white space.
+struct Tokens {
+    ids: Vec<u32>,
+    places: Vec<Range<usize>>,
+}
+
+/// Spans with their scores.
+type Scored = Vec<(Range<usize>, f64)>;
+
+/// A row of tokens of which the one at `at` is the mask and would be `id`.
+struct Masked {
+    row: Vec<u32>,
+    at: usize,
+    id: u32,
+}
+
+impl<'a> EncoderScorer<'a> {
+    /// Takes a model with the tokenizer that belongs to it, see [`xlmr_model::check_tokenizer`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if it has no mask, or no form for two texts; if the model has no
+    /// masked-LM head.
+    pub fn new(
+        model: &'a dyn Encoder,
+        tokenizer: &'a Tokenizer,
+        config: ScorerConfig,
+    ) -> Result<Self> {
+        model.mlm_decoder()?;
+        let layout = Layout::of(tokenizer).map_err(not_understood)?;
+        let mask = layout.mask().map_err(not_understood)?;
+        let specials = layout.pair(&[], &[]).map_err(not_understood)?.len();
+        let room = usize::try_from(model.max_length()).unwrap_or(0).saturating_sub(specials);
+        Ok(Self { model, tokenizer, layout, mask, room, config })
+    }
+
+    /// Pseudo-log-likelihoods of targets given their sources (Salazar et al. 2020, equation 1, of
+    /// the second of two texts): each token of the target alone is the mask in
+    /// `<s> source </s></s> target </s>`, and its score is the natural logarithm of the true
+    /// token's probability there. An empty target has a total of 0.
+    ///
+    /// A token that is white space alone has an empty place.
+    ///
+    /// # Errors
+    /// [`qa_translate::Error::TooLong`] before any pass if requests have more tokens than
+    /// [`ScorerConfig::most_tokens`] or the model's positions take; if the model refuses an input.
+    pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
+        let (mut masked, mut all) = (Vec::new(), Vec::with_capacity(requests.len()));
+        let most = self.config.most_tokens.min(self.room);
+        let (mut count, mut longest) = (0, 0);
+        for request in requests {
+            let (source, target) = (self.tokens(&request.source)?, self.tokens(&request.target)?);
+            let together = source.ids.len() + target.ids.len();
+            if together > most {
+                count += 1;
+                longest = longest.max(together);
+            } else if count == 0 {
+                let row = self.pair(&source.ids, &target.ids)?;
+                let ats = second(&row, &target.ids)..;
+                masked.extend(ats.zip(&target.ids).map(|(at, &id)| self.hidden(&row, at, id)));
+                all.push(target.places);
+            }
+        }
+        if count > 0 {
+            let of = requests.len();
+            return Err(qa_translate::Error::TooLong { count, of, longest, most }.into());
+        }
+        let mut scores = self.log_probabilities(&masked)?.into_iter();
+        let score = |places: Vec<Range<usize>>| {
+            let tokens: Vec<_> = places.into_iter().zip(scores.by_ref()).collect();
+            TextScore { total: tokens.iter().map(|(_, score)| score).sum(), tokens }
+        };
+        Ok(all.into_iter().map(score).collect())
+    }
+
+    fn tokens(&self, text: &str) -> Result<Tokens> {
+        let mut at = 0;
+        let tokens = alignment::tokens(self.tokenizer, text)?.into_iter().map(|(id, place)| {
+            let (start, end) = place.unwrap_or((at, at));
+            at = end;
+            (id, start..end)
+        });
+        let (ids, places) = tokens.unzip();
+        Ok(Tokens { ids, places })
+    }
+
+    fn pair(&self, source: &[u32], target: &[u32]) -> Result<Vec<u32>> {
+        self.layout.pair(source, target).map_err(not_understood)
+    }
+
+    fn hidden(&self, row: &[u32], at: usize, id: u32) -> Masked {
+        let mut row = row.to_vec();
+        if let Some(token) = row.get_mut(at) {
+            *token = self.mask;
+        }
+        Masked { row, at, id }
+    }
+
+    /// The natural logarithm of each hidden token's probability; scores over the vocabulary are
+    /// made at the masks alone.
+    fn log_probabilities(&self, masked: &[Masked]) -> Result<Vec<f64>> {
+        let rows: Vec<&[u32]> = masked.iter().map(|one| one.row.as_slice()).collect();
+        inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
+            let batch: Vec<&Masked> = indices.iter().filter_map(|&k| masked.get(k)).collect();
+            let ats: Vec<usize> = batch.iter().map(|one| one.at).collect();
+            let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &ats)?)?; // [B, V]
+            let ids: Vec<i64> = batch.iter().map(|one| i64::from(one.id)).collect();
+            let ids = upload(&Tensor::f_from_slice(&ids)?.f_view([-1, 1])?, logits.device())?;
+            let scores = inference::expect_finite(logits)?.f_log_softmax(-1, None::<Kind>)?;
+            let scores = scores.f_gather(1, &ids, false)?.f_view([-1])?;
+            Ok(Vec::<f64>::try_from(scores.f_to_kind(Kind::Double)?)?)
+        })
+    }
+}
+
+impl ScoreText for EncoderScorer<'_> {
+    fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, qa_translate::Error> {
+        Ok(self.pll(requests)?)
+    }
+}
+
+/// Places a span by the probability of two markers under a masked-LM head, in the manner of CODEC:
+/// for an opening before token i of the translation and a closing after token j,
+/// `ln p([ | source marked, <mask> at i) + ln p(] | source marked, [ at i and <mask> at j)`.
+///
+/// This is not CODEC's objective, which is the probability of the whole marked translation under a
+/// translation model; the way's name is `codec_mlm`. Markers are single tokens between those of the
+/// texts, so brackets that a text has of its own do no harm. Costs one pass for each opening, and
+/// one for each closing of the `n_best` openings. A pair of texts that does not fit the model's
+/// positions is [`PlaceFault::TooLong`].
+pub struct ByMaskedMarkers<'a> {
+    /// Model, tokenizer and batches; its most tokens do not matter here.
+    scorer: EncoderScorer<'a>,
+    /// Ids of `[` and `]`.
+    markers: [u32; 2],
+    /// Openings that closings are tried with, 5.
+    pub n_best: usize,
+    /// Words of the longest span, 16.
+    pub max_words: usize,
+}
+
+impl<'a> ByMaskedMarkers<'a> {
+    /// With the defaults.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a bracket is no single token.
+    pub fn new(scorer: EncoderScorer<'a>) -> Result<Self> {
+        let id = |marker: &str| {
+            let id = scorer.tokenizer.token_to_id(marker);
+            id.ok_or_else(|| Error::Tokenizer(format!("{marker:?} is no token; it marks spans")))
+        };
+        let markers = [id("[")?, id("]")?];
+        Ok(Self { scorer, markers, n_best: 5, max_words: 16 })
+    }
+
+    /// All spans that were scored, the best first; `None` where the texts do not fit.
+    fn marker_scores(&self, task: &SpanTask) -> Result<Option<Scored>> {
+        task.text()?;
+        let [open, close] = self.markers;
+        let (source, target) =
+            (self.scorer.tokens(&task.source)?, self.scorer.tokens(&task.target)?);
+        let covers = |place: &Range<usize>| {
+            !place.is_empty() && place.start < task.span.end && task.span.start < place.end
+        };
+        let first = source.places.iter().position(covers);
+        let last = source.places.iter().rposition(covers);
+        let (first, last) = first.zip(last).ok_or_else(|| {
+            Error::data("span", "code points of a token", format!("no token in {:?}", task.span))
+        })?;
+        let marked = with(&with(&source.ids, last + 1, close), first, open);
+        // The translation takes both markers, too.
+        if marked.len() + target.ids.len() + 2 > self.scorer.room {
+            return Ok(None);
+        }
+
+        let words = qa_translate::units(&task.target);
+        let starts = words.iter().enumerate().filter_map(|(number, word)| {
+            let starts = |place: &Range<usize>| !place.is_empty() && place.start == word.start;
+            Some((number, target.places.iter().position(starts)?))
+        });
+        let starts: Vec<(usize, usize)> = starts.collect();
+        let rows = starts.iter().map(|&(_, at)| self.marked(&marked, &target.ids, at, open));
+        let rows = rows.collect::<Result<Vec<Masked>>>()?;
+        let mut openings: Vec<_> =
+            starts.into_iter().zip(self.scorer.log_probabilities(&rows)?).collect();
+        // Stable: of equals the first.
+        openings.sort_by(|a, b| b.1.total_cmp(&a.1));
+        openings.truncate(self.n_best.max(1));
+
+        let (mut rows, mut spans) = (Vec::new(), Vec::new());
+        for ((number, start), score) in openings {
+            let opened = with(&target.ids, start, open);
+            let following = words.iter().skip(number).take(self.max_words);
+            let from = following.clone().next().map_or(0, |word| word.start);
+            for word in following {
+                let ends = |place: &Range<usize>| !place.is_empty() && place.end == word.end;
+                let Some(end) = target.places.iter().rposition(ends) else { continue };
+                // Behind the token and the opening.
+                rows.push(self.marked(&marked, &opened, end + 2, close)?);
+                spans.push((from..word.end, score));
+            }
+        }
+        let scores = self.scorer.log_probabilities(&rows)?;
+        let mut all: Scored =
+            spans.into_iter().zip(scores).map(|((span, one), other)| (span, one + other)).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(Some(all))
+    }
+
+    /// The two texts with the mask before token `at` of the second, where `marker` would be.
+    fn marked(&self, source: &[u32], target: &[u32], at: usize, marker: u32) -> Result<Masked> {
+        let target = with(target, at, marker);
+        let row = self.scorer.pair(source, &target)?;
+        let first = second(&row, &target);
+        Ok(self.scorer.hidden(&row, first + at, marker))
+    }
+}
+
+impl PlaceSpans for ByMaskedMarkers<'_> {
+    fn name(&self) -> &'static str {
+        "codec_mlm"
+    }
+
+    fn place(
+        &mut self,
+        tasks: &[SpanTask],
+    ) -> Result<Vec<Result<Placed, PlaceFault>>, qa_translate::Error> {
+        let mut all = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let scored = self.marker_scores(task)?.ok_or(PlaceFault::TooLong);
+            all.push(scored.and_then(|spans| {
+                let mut spans = spans.into_iter();
+                let (span, score) = spans.next().ok_or(PlaceFault::NoCandidate)?;
+                let runners_up = spans.take(4).collect();
+                Ok(Placed { span, score, method: "codec_mlm", runners_up })
+            }));
+        }
+        Ok(all)
+    }
+}
+
+/// Where the second text begins in a row.
+fn second(row: &[u32], ids: &[u32]) -> usize {
+    (row.len() - ids.len()).saturating_sub(1)
+}
+
+/// The tokens with one more before that at `at`.
+fn with(ids: &[u32], at: usize, id: u32) -> Vec<u32> {
+    let (before, after) = ids.split_at_checked(at).unwrap_or((ids, &[]));
+    [before, &[id], after].concat()
+}
+
+fn not_understood(error: LayoutError) -> Error {
+    Error::Tokenizer(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
