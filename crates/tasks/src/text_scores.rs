@@ -94,10 +94,10 @@ impl<'a> EncoderScorer<'a> {
         Ok(Self { model, tokenizer, layout, mask, room, config })
     }
 
-    /// Pseudo-log-likelihoods of targets given their sources (Salazar et al. 2020, equation 1, of
-    /// the second of two texts): each token of the target alone is the mask in
-    /// `<s> source </s></s> target </s>`, and its score is the natural logarithm of the true
-    /// token's probability there. An empty target has a total of 0.
+    /// Pseudo-log-likelihoods of targets given their sources (Salazar et al. 2020, of the second of
+    /// two texts): each token of the target alone is the mask in `<s> source </s></s> target </s>`,
+    /// and its score is the natural logarithm of the true token's probability there. An empty
+    /// target has a total of 0.
     ///
     /// A token that is white space alone has an empty place.
     ///
