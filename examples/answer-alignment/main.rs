@@ -1,9 +1,12 @@
 //! How well answers are found again in translations, without markers: XQuAD's gold answers in
-//! English against those in its other languages.
+//! English against those in its other languages, and the entities of Universal NER.
+mod cases;
 mod measure;
 mod placements;
 mod report;
+mod ways;
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,11 +15,16 @@ use clap::Parser;
 use experiment::{RunConfig, Runtime, log, write_json, write_text};
 use measure::Measurement;
 use mlqa_eval::{Dataset, Language};
-use placements::Placements;
+use placements::{Case, Placements, overlap};
 use qa_translate::{Links, parallel};
 use report::Summary;
 use tasks::alignment::{AlignmentConfig, AnswerAligner, HiddenStates};
-use xlmr_model::{LoadOptions, Pretrained};
+use tasks::text_scores::{EncoderScorer, ScorerConfig};
+use ways::Ways;
+use xlmr_model::{Head, LoadOptions, Pretrained};
+
+/// The languages of Universal NER's PUD beside English.
+const ENTITIES: [Language; 2] = [Language::DE, Language::ZH];
 
 /// Measures alignment of answers and search of answers on parallel data.
 #[derive(Parser)]
@@ -31,6 +39,12 @@ struct Args {
     /// Folder with xquad.<lang>.json.
     #[arg(long, default_value = "data/xquad")]
     data: PathBuf,
+    /// Folder with Universal NER's <lang>_pud.test.iob2.gz.
+    #[arg(long, default_value = "data/uner")]
+    entities: PathBuf,
+    /// Folder with PUD's sentences, <lang>.tsv, which tell what translates what.
+    #[arg(long, default_value = "data/pud")]
+    sentences: PathBuf,
     /// Languages beside English.
     #[arg(long, value_delimiter = ',', default_value = "es,de,ar,hi,vi,zh", value_name = "LANG,…")]
     languages: Vec<Language>,
@@ -73,30 +87,56 @@ fn run(args: &Args) -> Result<()> {
     ensure!(!args.languages.contains(&Language::EN), "--languages: English is the source");
     let (device, threads) = (args.device.clone(), args.threads);
     let runtime = Runtime::set_up(&RunConfig { device, threads, ..RunConfig::default() })?;
-    let (base, _) = Pretrained::load(&args.model, &[], runtime.device, LoadOptions::default())?;
+    let options = LoadOptions::default();
+    let heads = [Head::MaskedLm];
+    let (base, loaded) = Pretrained::load(&args.model, &heads, runtime.device, options)?;
     let config = args.config();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, config.clone())?;
+    let scorer = || EncoderScorer::new(&base.model, &base.tokenizer, ScorerConfig::default());
+    let scorer = loaded.missing.is_empty().then(scorer).transpose()?;
+    if scorer.is_none() {
+        log("The model has no masked-LM head: what needs its scores is left out.");
+    }
+    let ways = Ways { aligner: &aligner, project: &config.project, scorer };
 
     let file = |language| args.data.join(format!("xquad.{language}.json"));
     let english = Dataset::read(file(Language::EN))?;
     english.check_answers()?;
     let mut summary = Summary::new(&args.model, &config);
     let mut measurement = Measurement::new(&aligner, &english);
-    let mut placements = Placements::default();
+    let (mut placements, mut entities) = (Placements::default(), Placements::default());
     for &language in &args.languages {
         let translated = parallel(&english, &Dataset::read(file(language))?, language)?;
         let (left_out, target) = (translated.report.discarded.total(), translated.dataset);
         log(format!("{language}: {} questions, {left_out} left out", target.questions.len()));
         summary.add(language, measurement.scores(&target, language)?);
-        placements.add(&aligner, &config.project, &english, &target, language)?;
+        let cases = cases::answers(&english, &target, language)?;
+        let f1 = |case: &Case, span: &Range<usize>| cases::f1(&target, language, case, span);
+        placements.add(&ways, &cases, language, f1)?;
+    }
+    let both: Vec<Language> =
+        args.languages.iter().copied().filter(|one| ENTITIES.contains(one)).collect();
+    for &language in &both {
+        let cases = cases::pud_entities(&args.entities, &args.sentences, language)?;
+        log(format!("{language}: {} entities", cases.len()));
+        entities.add(&ways, &cases, language, |case, span| {
+            Ok(f64::from(u8::from(case.gold.iter().any(|gold| overlap(gold, span)))))
+        })?;
     }
     let table = summary.table(&args.languages);
     write_text(args.out.join("table.md"), &table)?;
-    let ways = placements.table(&args.languages);
-    write_text(args.out.join("placements.md"), &ways)?;
-    write_json(args.out.join("placements.json"), &placements)?;
+    let mut tables = table.clone();
+    for (name, measured, title, partial, languages) in [
+        ("placements", &placements, "exact spans, %", "F1", &args.languages),
+        ("entities", &entities, "exact entities, %", "overlap", &both),
+    ] {
+        let table = measured.table(title, partial, languages);
+        write_text(args.out.join(format!("{name}.md")), &table)?;
+        write_json(args.out.join(format!("{name}.json")), measured)?;
+        tables = format!("{tables}\n{table}");
+    }
     write_json(args.out.join("summary.json"), &summary)?;
-    log(format!("\n{table}\n{ways}\nEverything is in {}.", args.out.display()));
+    log(format!("\n{tables}\nEverything is in {}.", args.out.display()));
     Ok(())
 }
 

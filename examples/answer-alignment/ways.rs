@@ -1,0 +1,209 @@
+//! The ways to place a span, and what gives those that need scores theirs: an oracle that is right
+//! as often as it is told, or the encoder.
+use std::ops::Range;
+
+use anyhow::Result;
+use qa_translate::{
+    Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
+    CodecConfig, Error, Occurrence, PlaceFault, PlaceSpans, Placed, ProjectConfig, ScoreRequest,
+    ScoreText, SearchConfig, SpanTask, TextScore, Windows, mark, sentences, units,
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tasks::alignment::AnswerAligner;
+use tasks::text_scores::{ByMaskedMarkers, EncoderScorer};
+
+use crate::placements::{Case, overlap};
+
+/// How often the oracles are right.
+const SHARES: [f64; 3] = [1.0, 0.75, 0.5];
+
+/// What the ways read.
+pub struct Ways<'a> {
+    pub aligner: &'a AnswerAligner<'a>,
+    pub project: &'a ProjectConfig,
+    /// Absent where the model has no masked-LM head.
+    pub scorer: Option<EncoderScorer<'a>>,
+}
+
+type Way<'a> = (String, Box<dyn PlaceSpans + 'a>);
+
+impl<'a> Ways<'a> {
+    /// All ways for a case, by the titles of their rows.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot write markers.
+    pub fn of(&self, case: &Case) -> Result<Vec<Way<'a>>> {
+        let occurrence = Occurrence::Nearest;
+        let search = BySearch { config: SearchConfig { occurrence, ..SearchConfig::default() } };
+        let aligner = self.aligner;
+        let align = move |task: &SpanTask| -> Result<Alignment, Error> {
+            let source = aligner.encode(&task.source)?;
+            let target = aligner.encode(&task.target)?;
+            let similarity = aligner.similarity(&source, &target)?;
+            let (source_tokens, target_tokens) = (source.tokens(), target.tokens());
+            Ok(Alignment { similarity, source_tokens, target_tokens })
+        };
+        let aligned = ByAlignment { align, config: self.project.clone() };
+        let mut all: Vec<Way<'a>> = vec![
+            ("search, English string, nearest".into(), Box::new(search)),
+            ("alignment".into(), Box::new(aligned)),
+        ];
+        let equal = t_projection(Equal);
+        all.push(("T-Projection, all scores equal".into(), Box::new(equal)));
+        for share in SHARES {
+            let oracle = Oracle::new(case, share);
+            let config = CodecConfig::default();
+            let codec = ByConstrainedDecoding { scorer: oracle.clone(), config };
+            all.push((format!("CODEC, oracle right in {share}"), Box::new(codec)));
+            let candidates = t_projection(oracle);
+            all.push((format!("T-Projection, oracle right in {share}"), Box::new(candidates)));
+        }
+        if let Some(scorer) = self.scorer.as_ref().filter(|_| case.scored) {
+            let candidates = t_projection(scorer.clone());
+            all.push(("T-Projection, pll of the encoder".into(), Box::new(candidates)));
+            let markers = BySentence(ByMaskedMarkers::new(scorer.clone())?);
+            all.push(("CODEC by masked markers, the encoder".into(), Box::new(markers)));
+        }
+        Ok(all)
+    }
+}
+
+fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
+    ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
+}
+
+/// Places a span where the texts are too long in the sentence that has the number of its own; where
+/// they have not as many sentences, there is none that fits.
+struct BySentence<P>(P);
+
+impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
+        let mut all = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let whole = one(&mut self.0, task)?;
+            let too_long = whole == Err(PlaceFault::TooLong);
+            let Some((sentence, start)) = narrowed(task).filter(|_| too_long) else {
+                all.push(whole);
+                continue;
+            };
+            let placed = one(&mut self.0, &sentence)?;
+            let moved = |span: Range<usize>| span.start + start..span.end + start;
+            all.push(placed.map(|mut placed| {
+                placed.span = moved(placed.span);
+                placed.runners_up.iter_mut().for_each(|one| one.0 = moved(one.0.clone()));
+                placed
+            }));
+        }
+        Ok(all)
+    }
+}
+
+/// The result of a single task; of one whose texts the scorer does not take, too.
+///
+/// # Errors
+/// As [`PlaceSpans::place`].
+pub fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Result<Placed, PlaceFault>, Error> {
+    match way.place(std::slice::from_ref(task)) {
+        Err(Error::TooLong { .. }) => Ok(Err(PlaceFault::TooLong)),
+        placed => Ok(placed?.pop().unwrap_or(Err(PlaceFault::NoCandidate))),
+    }
+}
+
+/// The task with the span's sentence and the one of its number alone, and where that one begins.
+fn narrowed(task: &SpanTask) -> Option<(SpanTask, usize)> {
+    let (own, others) = (sentences(&task.source), sentences(&task.target));
+    let holds = |one: &Range<usize>| one.start <= task.span.start && task.span.end <= one.end;
+    let number = own.iter().position(holds).filter(|_| own.len() == others.len())?;
+    let (from, to) = (own.get(number)?, others.get(number)?);
+    let cut = |text: &str, range: &Range<usize>| -> String {
+        text.chars().skip(range.start).take(range.len()).collect()
+    };
+    let sentence = SpanTask {
+        source: cut(&task.source, from),
+        span: task.span.start - from.start..task.span.end - from.start,
+        target: cut(&task.target, to),
+        ..task.clone()
+    };
+    Some((sentence, to.start))
+}
+
+/// Scores that say nothing: the first candidate is taken.
+struct Equal;
+
+impl ScoreText for Equal {
+    fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
+        Ok(vec![TextScore::default(); requests.len()])
+    }
+}
+
+/// Scores under which one span is far more probable than any other: the gold one or, else, another
+/// of as many words.
+#[derive(Clone)]
+struct Oracle {
+    task: SpanTask,
+    span: Range<usize>,
+    text: String,
+    marked: String,
+}
+
+impl Oracle {
+    fn new(case: &Case, share: f64) -> Self {
+        let (task, gold) = (&case.task, &case.gold);
+        let nearest = gold.first().cloned().unwrap_or_default();
+        let seed =
+            case.id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let words = units(&task.target);
+        let inside = |word: &&Range<usize>| word.start < nearest.end && nearest.start < word.end;
+        let length = words.iter().filter(inside).count().max(1);
+        let mut others: Vec<Range<usize>> = words
+            .windows(length)
+            .filter_map(|window| Some(window.first()?.start..window.last()?.end))
+            .filter(|other| gold.iter().all(|gold| !overlap(gold, other)))
+            .collect();
+        let right = rng.random::<f64>() < share || others.is_empty();
+        let span = match right {
+            true => nearest,
+            false => others.swap_remove(rng.random_range(0..others.len())),
+        };
+        let text = task.target.chars().skip(span.start).take(span.len()).collect();
+        let marked =
+            mark(&task.target, span.start, span.len()).map_or(String::new(), |one| one.text);
+        Self { task: task.clone(), span, text, marked }
+    }
+
+    fn of(&self, request: &ScoreRequest) -> TextScore {
+        let sure = |is: bool| if is { -0.5 } else { -30.0 };
+        let reads_target = request.from == self.task.to;
+        if request.target == self.task.target {
+            // Markers in the source disturb what stands near the span.
+            let disturbed = request.source != self.task.source;
+            let near = |word: &Range<usize>| {
+                word.start <= self.span.end + 1 && self.span.start <= word.end + 1
+            };
+            let by = |word: &Range<usize>| if disturbed && near(word) { 1.0 } else { 0.0 };
+            let words = units(&request.target);
+            let tokens = words.into_iter().map(|word| (word.clone(), -1.0 - by(&word))).collect();
+            return TextScore { total: -1.0, tokens };
+        }
+        let total = if request.from == request.to {
+            0.0
+        } else if reads_target {
+            sure(request.source == self.text)
+        } else {
+            sure(request.target == self.marked || request.target == self.text)
+        };
+        TextScore { total, tokens: Vec::new() }
+    }
+}
+
+impl ScoreText for Oracle {
+    fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
+        Ok(requests.iter().map(|request| self.of(request)).collect())
+    }
+}
