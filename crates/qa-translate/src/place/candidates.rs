@@ -104,25 +104,24 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
                 }
             }
             let span = task.text()?;
-            for text in &texts {
-                let (a, b) = ((task.from, &span), (task.to, text));
-                for ((from, source), (to, target)) in [(b, a), (a, a), (a, b), (b, b)] {
-                    let (source, target) = (source.clone(), target.clone());
-                    requests.push(ScoreRequest { from, to, source, target });
-                }
-            }
+            let a = (task.from, &span);
+            // The span given itself, and three scores for each candidate.
+            let of_text = |text| {
+                [((task.to, text), a), (a, (task.to, text)), ((task.to, text), (task.to, text))]
+            };
+            let pairs = std::iter::once((a, a)).chain(texts.iter().flat_map(of_text));
+            requests.extend(pairs.map(|((from, source), (to, target))| ScoreRequest {
+                from,
+                to,
+                source: source.clone(),
+                target: target.clone(),
+            }));
             listed.push(texts);
         }
         let scores = super::score::all(&mut self.scorer, &requests)?;
         let words: Vec<usize> =
             requests.iter().map(|request| units(&request.target).len()).collect();
-        let scored: Vec<(&TextScore, usize)> = scores.iter().zip(words).collect();
-        let mut similarities = scored.chunks(4).map(|four| match four {
-            &[a_of_b, a_of_a, b_of_a, b_of_b] => {
-                translation_similarity(a_of_b, a_of_a, b_of_a, b_of_b)
-            }
-            _ => f64::NEG_INFINITY,
-        });
+        let mut scored = scores.iter().zip(words);
 
         let mut all: Vec<Result<Placed, PlaceFault>> = Vec::with_capacity(tasks.len());
         let mut taken: Vec<Range<usize>> = Vec::new();
@@ -134,8 +133,14 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
                 taken.clear();
             }
             before = Some(task);
-            let mut ranked: Vec<(f64, String)> =
-                similarities.by_ref().take(texts.len()).zip(texts).collect();
+            let mut next =
+                || scored.next().ok_or(Error::Count { expected: requests.len(), got: 0 });
+            let a_of_a = next()?;
+            let mut ranked: Vec<(f64, String)> = Vec::with_capacity(texts.len());
+            for text in texts {
+                let (a_of_b, b_of_a, b_of_b) = (next()?, next()?, next()?);
+                ranked.push((translation_similarity(a_of_b, a_of_a, b_of_a, b_of_b), text));
+            }
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
             let mut free = ranked.into_iter().filter_map(|(score, text)| {
                 first_free(&task.target, &text, &taken).map(|span| (span, score))

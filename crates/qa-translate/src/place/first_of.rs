@@ -3,18 +3,18 @@ use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask};
 
 /// The first way that finds a span. A span that none finds has the last one's fault.
 #[derive(Default)]
-pub struct FirstOf {
+pub struct FirstOf<'a> {
     /// In order.
-    pub ways: Vec<Box<dyn PlaceSpans>>,
+    pub ways: Vec<Box<dyn PlaceSpans + 'a>>,
 }
 
-impl std::fmt::Debug for FirstOf {
+impl std::fmt::Debug for FirstOf<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.ways.iter().map(|way| way.name())).finish()
     }
 }
 
-impl PlaceSpans for FirstOf {
+impl PlaceSpans for FirstOf<'_> {
     fn name(&self) -> &'static str {
         "first of"
     }
