@@ -79,9 +79,9 @@ fn the_program_writes_what_a_tagger_learns_and_is_tested_on() {
     let said = program.done("evidence --questions in --to de --place search --out found").out;
     let [train_en, train_de, test_de] = [("train", "en"), ("train", "de"), ("test", "de")]
         .map(|(split, code)| format!("{split}-context-{code}-question-{code}.json"));
-    let lines = [(&train_en, 2, 2), (&train_de, 1, 2), (&test_de, 1, 1)]
+    let lines = [(&train_en, 2, 2), (&train_de, 1, 2)]
         .map(|(name, found, of)| format!("{name}: {found} of {of} questions\n"));
-    assert_eq!(said, lines.concat());
+    assert_eq!(said, lines.concat() + "test: 1 files\n");
     let answers = |name: &str| -> Vec<String> {
         let data = Dataset::read(program.at(name)).unwrap();
         data.questions.iter().map(|one| one.answers[0].text.clone()).collect()

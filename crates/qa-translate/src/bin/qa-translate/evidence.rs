@@ -63,7 +63,9 @@ pub fn run(args: &Args) -> Done {
     let folder = Preparing::start(&args.out)?;
     let mut counts = serde_json::Map::new();
     let mut write = |name: &DatasetName, questions: Vec<Question>, of: usize| -> Done {
-        say(&format!("{name}: {} of {of} questions", questions.len()));
+        if name.split == "train" {
+            say(&format!("{name}: {} of {of} questions", questions.len()));
+        }
         if questions.is_empty() {
             return Err(Error::Empty { hint: format!("{name}: no evidence was found") }.into());
         }
@@ -87,9 +89,12 @@ pub fn run(args: &Args) -> Done {
             Err(mlqa_eval::Error::NothingFound { .. }) => Vec::new(),
             names => names?,
         };
-        for name in names {
-            let data = read(&name)?;
-            write(&name, own(&data), data.questions.len())?;
+        for name in &names {
+            let data = read(name)?;
+            write(name, own(&data), data.questions.len())?;
+        }
+        if !names.is_empty() {
+            say(&format!("{split}: {} files", names.len()));
         }
     }
     let program = "qa-translate evidence";
