@@ -4,6 +4,7 @@ use std::path::Path;
 
 use whole_file::Synced;
 
+use crate::entity_linking::{page_files, read_pages};
 use crate::sample::Redirects;
 use crate::table::{TableReader, each_row};
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, output};
@@ -120,6 +121,46 @@ impl KnowledgeGraph {
                 labels.iter().map(move |(language, label)| (&**id, *language, &**label, kind))
             })
         })
+    }
+
+    /// The same with the labels that it lacks and that the pages `entities.<lang>.jsonl[.gz]` of a
+    /// folder have, in the languages that `wanted` accepts; a blank one is none.
+    ///
+    /// # Errors
+    /// As [`page_files`] and [`read_pages`]; a label with a tab or line break, and a second one of
+    /// an entity in a language, are refused with file and line.
+    ///
+    /// ```
+    /// use kg_triples::KnowledgeGraph;
+    ///
+    /// let folder = tempfile::tempdir().unwrap();
+    /// let line = r#"{"id":"Q70","label":"Bern"}"#;
+    /// std::fs::write(folder.path().join("entities.de.jsonl"), line).unwrap();
+    /// let graph = KnowledgeGraph::read_dir("../../data/demo/kg")?;
+    /// let graph = graph.with_page_labels(folder.path(), |_| true)?;
+    /// assert_eq!(graph.label("Q70", "de"), Some("Bern"));
+    /// # Ok::<(), kg_triples::Error>(())
+    /// ```
+    pub fn with_page_labels(
+        self,
+        folder: impl AsRef<Path>,
+        wanted: impl Fn(Language) -> bool,
+    ) -> Result<Self, Error> {
+        let mut pages = page_files(folder)?;
+        pages.retain(|(language, _)| wanted(*language));
+        let mut added = GraphBuilder::default();
+        read_pages(&pages, |language, page| {
+            let label = page.label.as_deref().unwrap_or_default().trim();
+            if label.is_empty() || self.label(&page.id, language.as_str()).is_some() {
+                return Ok(());
+            }
+            added.add_label(&page.id, language.as_str(), label, LabelKind::Entity)
+        })?;
+        let mut builder = GraphBuilder::from(self);
+        for (id, language, label, kind) in added.build().all_labels() {
+            builder.add_label(id, language.as_str(), label, kind)?;
+        }
+        Ok(builder.build())
     }
 
     /// The same with every head and tail that the table `path` (header `id target_id`) redirects

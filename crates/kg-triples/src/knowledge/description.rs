@@ -159,6 +159,11 @@ impl Descriptions {
         self.texts.get(entity)?.get(&language).map(|text| &**text)
     }
 
+    /// The ids of all entities described, sorted.
+    pub fn entities(&self) -> impl Iterator<Item = &str> {
+        self.texts.keys().map(String::as_str)
+    }
+
     /// Entities described, by language.
     pub fn counts(&self) -> BTreeMap<Language, usize> {
         let mut counts = BTreeMap::new();

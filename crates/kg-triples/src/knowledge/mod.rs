@@ -1,6 +1,6 @@
 //! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and
 //! triples whose subject and object are described, across languages; and the queries and candidates
-//! of its probes.
+//! of its probes. Pairs of texts that mean one entity (Hou et al. 2022).
 mod candidate;
 mod described;
 mod description;
@@ -15,6 +15,8 @@ mod mention_passage;
 mod mention_queries;
 mod mention_split;
 mod mix;
+mod pair_sentence;
+mod pairs;
 
 pub use candidate::Candidate;
 pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
@@ -27,3 +29,4 @@ pub use mention::{
 };
 pub use mention_split::{HeldOut, Split};
 pub use mix::LanguageMix;
+pub use pairs::{PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs};

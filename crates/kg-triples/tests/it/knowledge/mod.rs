@@ -1,5 +1,5 @@
 //! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of
-//! languages.
+//! languages; pairs of texts.
 
 mod descriptions;
 mod entailment;
@@ -7,6 +7,7 @@ mod entailment_split;
 mod mention_hold_out;
 mod mentions;
 mod mix;
+mod pairs;
 
 use std::sync::LazyLock;
 

@@ -1,0 +1,388 @@
+//! Pairs of texts that mean one entity, for contrastive training of knowledge.
+use std::collections::{BTreeSet, HashSet};
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use serde::{Deserialize, Serialize};
+
+use super::Descriptions;
+use super::pair_sentence::without_object;
+use crate::entity_linking::LinkedText;
+use crate::jsonl::Record;
+use crate::switch::{TextUnit, sentences};
+use crate::{Error, KnowledgeGraph, Language, each_once, seed};
+
+/// What a pair is made of, as the adapter that it trains is named in *Adapters for Enhanced
+/// Modeling of Multilingual Knowledge and Text* (Hou et al. 2022).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairKind {
+    /// Entity, phrases: labels of an entity in two languages, for either end of each triple.
+    Ep,
+    /// Triple, phrases: the labels of subject and relation, each in a language of its own, with a
+    /// space between them; and the label of the object.
+    Tp,
+    /// Entity, sentences: a description of an entity, and its label.
+    Es,
+    /// Triple, sentences: a sentence with subject and object of a triple, less the object; and the
+    /// label of the object.
+    Ts,
+}
+
+impl PairKind {
+    /// Its name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ep => "ep",
+            Self::Tp => "tp",
+            Self::Es => "es",
+            Self::Ts => "ts",
+        }
+    }
+}
+
+/// A query and the key that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextPair {
+    /// What it is made of.
+    pub kind: PairKind,
+    /// The text that asks.
+    pub query: String,
+    /// Its language; of a triple, the subject's, and the relation may be in another.
+    pub query_language: Language,
+    /// The label that answers.
+    pub key: String,
+    /// Its language.
+    pub key_language: Language,
+    /// The entity that both mean: other rows of a batch that have it are no negatives.
+    pub entity: String,
+}
+
+impl Record for TextPair {
+    const NAME: &'static str = "pair of texts";
+
+    fn fault(&self) -> Option<String> {
+        let texts = [("query", &self.query), ("key", &self.key), ("entity", &self.entity)];
+        let blank = texts.into_iter().find(|(_, text)| text.trim().is_empty());
+        blank.map(|(name, _)| format!("a blank {name}"))
+    }
+}
+
+/// What is left of a linked object in the sentences of [`PairKind::Ts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoveObject {
+    /// Nothing.
+    #[default]
+    Whole,
+    /// Its last word (Unicode Annex 29), as in the released code, which takes the last position of
+    /// a mention for the one after it: an object of one word stays.
+    Released,
+}
+
+/// How pairs are drawn, and what is held out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairConfig {
+    /// Languages of all texts; empty: all in which the graph has labels.
+    pub languages: Vec<Language>,
+    /// What sentences lose.
+    pub remove_object: RemoveObject,
+    /// Fraction of the entities, drawn by their ids, that no training pair has as its
+    /// [`entity`](TextPair::entity), from 0 to below 1. They may be subjects in queries.
+    pub hold_out: f64,
+    /// Decides what is held out, and all draws.
+    pub seed: u64,
+}
+
+impl Default for PairConfig {
+    fn default() -> Self {
+        let (languages, remove_object) = (Vec::new(), RemoveObject::default());
+        Self { languages, remove_object, hold_out: 0.0, seed: 42 }
+    }
+}
+
+impl PairConfig {
+    /// Checks what can be checked without a graph.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for `hold_out` out of its range, or a language named twice.
+    pub fn validate(&self) -> Result<(), Error> {
+        if !(0.0..1.0).contains(&self.hold_out) {
+            let value = self.hold_out.to_string();
+            return Err(Error::Config { key: "hold_out", value, rule: "from 0 to below 1" });
+        }
+        each_once("languages", &self.languages)
+    }
+}
+
+/// What became of the sources of pairs. `sources` are ends of triples (EP), triples (TP), described
+/// entities (ES), or objects of sentences, and sentences without one (TS): the sum of the three
+/// reasons, `train` and `held_out`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PairCounts {
+    /// All.
+    pub sources: usize,
+    /// Left out: an entity has no label in the languages, or, of EP, not two.
+    pub without_label: usize,
+    /// Left out: sentences without linked subject and object of any triple.
+    pub without_triple: usize,
+    /// Left out: sentences of which nothing but the object is a word.
+    pub bare: usize,
+    /// To train on.
+    pub train: usize,
+    /// About an entity that is held out.
+    pub held_out: usize,
+    /// Of the last two, triples whose relation has no label in the languages: the query is the
+    /// subject's label alone, as in the released code.
+    pub without_relation: usize,
+}
+
+/// What a pair is made of, by interned ids.
+enum Source {
+    Entity(u32),
+    Triple([u32; 3]),
+    Sentence(Box<str>, Language, u32),
+}
+
+/// Pairs of one kind, divided by their entities into those to train on and those held out.
+///
+/// Languages are drawn uniformly among those in which there is a text, by the seed, the kind and
+/// the number of the pair alone.
+///
+/// ```
+/// use kg_triples::knowledge::{PairConfig, TextPairs};
+/// use kg_triples::{GraphBuilder, LabelKind};
+///
+/// let mut builder = GraphBuilder::default();
+/// builder.add_triple("Q183", "P36", "Q64")?;
+/// builder.add_label("Q183", "de", "Deutschland", LabelKind::Entity)?;
+/// builder.add_label("P36", "en", "capital", LabelKind::Relation)?;
+/// builder.add_label("Q64", "zh", "柏林", LabelKind::Entity)?;
+/// let graph = builder.build();
+/// let pairs = TextPairs::of_triples(&graph, &PairConfig::default())?;
+/// let pair = pairs.once().next().expect("one triple");
+/// assert_eq!((&*pair.query, &*pair.key), ("Deutschland capital", "柏林"));
+/// assert_eq!(pair.entity, "Q64");
+/// # Ok::<(), kg_triples::Error>(())
+/// ```
+pub struct TextPairs<'a> {
+    kind: PairKind,
+    graph: &'a KnowledgeGraph,
+    descriptions: Option<&'a Descriptions>,
+    languages: Vec<Language>,
+    config: PairConfig,
+    train: Vec<Source>,
+    held_out: Vec<Source>,
+    counts: PairCounts,
+}
+
+impl<'a> TextPairs<'a> {
+    /// [`PairKind::Ep`]: of each triple, the subject and then the object, as often as they come.
+    ///
+    /// # Errors
+    /// As [`PairConfig::validate`]; [`Error::UnknownLanguage`].
+    pub fn of_labels(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
+        let mut pairs = Self::new(PairKind::Ep, graph, config)?;
+        for &[head, _, tail] in &graph.triples {
+            for id in [head, tail] {
+                pairs.add(Source::Entity(id), &[(id, 2)]);
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// [`PairKind::Tp`]: each triple.
+    ///
+    /// # Errors
+    /// As [`Self::of_labels`].
+    pub fn of_triples(graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
+        let mut pairs = Self::new(PairKind::Tp, graph, config)?;
+        for &[head, relation, tail] in &graph.triples {
+            let used = pairs.add(Source::Triple([head, relation, tail]), &[(head, 1), (tail, 1)]);
+            let nameless = used && pairs.labels(relation).is_empty();
+            pairs.counts.without_relation += usize::from(nameless);
+        }
+        Ok(pairs)
+    }
+
+    /// [`PairKind::Es`]: each entity that is described in one of the languages, whether or not it
+    /// is a subject.
+    ///
+    /// # Errors
+    /// As [`Self::of_labels`].
+    pub fn of_descriptions(
+        graph: &'a KnowledgeGraph,
+        descriptions: &'a Descriptions,
+        config: &PairConfig,
+    ) -> Result<Self, Error> {
+        let mut pairs = Self::new(PairKind::Es, graph, config)?;
+        pairs.descriptions = Some(descriptions);
+        for entity in descriptions.entities() {
+            if pairs.described(entity).is_empty() {
+                continue;
+            }
+            match graph.position(entity).and_then(|at| u32::try_from(at).ok()) {
+                Some(id) => {
+                    pairs.add(Source::Entity(id), &[(id, 1)]);
+                }
+                None => {
+                    pairs.counts.sources += 1;
+                    pairs.counts.without_label += 1;
+                }
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// [`PairKind::Ts`]: each sentence of `texts` in one of the languages, once for each linked
+    /// entity that is the object of a triple whose subject is linked in the sentence, too. All
+    /// linked mentions of the object lose what [`RemoveObject`] says. The sentences are held in
+    /// memory.
+    ///
+    /// # Errors
+    /// As [`Self::of_labels`]; those of `texts`.
+    pub fn of_sentences(
+        graph: &'a KnowledgeGraph,
+        texts: impl Iterator<Item = Result<LinkedText, Error>>,
+        config: &PairConfig,
+    ) -> Result<Self, Error> {
+        let mut pairs = Self::new(PairKind::Ts, graph, config)?;
+        let ends: HashSet<[u32; 2]> =
+            graph.triples.iter().map(|[head, _, tail]| [*head, *tail]).collect();
+        for text in texts {
+            let text = text?;
+            if !pairs.languages.contains(&text.language) {
+                continue;
+            }
+            for sentence in sentences(&text, TextUnit::Sentence).0 {
+                let ids = sentence.mentions.iter().filter_map(|m| graph.position(&m.entity));
+                let ids: BTreeSet<u32> = ids.filter_map(|at| u32::try_from(at).ok()).collect();
+                let about = |object: &u32| {
+                    ids.iter().any(|head| head != object && ends.contains(&[*head, *object]))
+                };
+                let objects: Vec<u32> = ids.iter().copied().filter(about).collect();
+                pairs.counts.sources += usize::from(objects.is_empty());
+                pairs.counts.without_triple += usize::from(objects.is_empty());
+                for object in objects {
+                    let rest = without_object(&sentence, graph.id_at(object), config.remove_object);
+                    if rest.chars().any(char::is_alphanumeric) {
+                        let source = Source::Sentence(rest.into(), text.language, object);
+                        pairs.add(source, &[(object, 1)]);
+                    } else {
+                        pairs.counts.sources += 1;
+                        pairs.counts.bare += 1;
+                    }
+                }
+            }
+        }
+        Ok(pairs)
+    }
+
+    fn new(kind: PairKind, graph: &'a KnowledgeGraph, config: &PairConfig) -> Result<Self, Error> {
+        config.validate()?;
+        for language in &config.languages {
+            graph.known_language(language.as_str())?;
+        }
+        let all = config.languages.is_empty();
+        let languages = if all { graph.languages() } else { &config.languages }.to_vec();
+        let (config, counts) = (config.clone(), PairCounts::default());
+        let (train, held_out) = (Vec::new(), Vec::new());
+        Ok(Self { kind, graph, descriptions: None, languages, config, train, held_out, counts })
+    }
+
+    /// Counts a source, and keeps it where the entities have as many labels as they need; the last
+    /// one is the entity that the pair means.
+    fn add(&mut self, source: Source, labels: &[(u32, usize)]) -> bool {
+        self.counts.sources += 1;
+        if labels.iter().any(|(id, count)| self.labels(*id).len() < *count) {
+            self.counts.without_label += 1;
+            return false;
+        }
+        let entity = labels.last().map_or("", |(id, _)| self.graph.id_at(*id));
+        if seed::hash_to_unit(self.config.seed, &format!("entity {entity}")) < self.config.hold_out
+        {
+            self.counts.held_out += 1;
+            self.held_out.push(source);
+        } else {
+            self.counts.train += 1;
+            self.train.push(source);
+        }
+        true
+    }
+
+    fn labels(&self, id: u32) -> Vec<(Language, &str)> {
+        let label = |language: &Language| Some((*language, self.graph.label_at(id, *language)?));
+        self.languages.iter().filter_map(label).collect()
+    }
+
+    fn described(&self, entity: &str) -> Vec<(Language, &str)> {
+        let text =
+            |language: &Language| Some((*language, self.descriptions?.get(entity, *language)?));
+        self.languages.iter().filter_map(text).collect()
+    }
+
+    /// What was found.
+    pub fn counts(&self) -> PairCounts {
+        self.counts
+    }
+
+    /// Each training pair once, in the order of its sources.
+    pub fn once(&self) -> impl Iterator<Item = TextPair> + '_ {
+        self.all(&self.train, "once")
+    }
+
+    /// Each held-out pair once.
+    pub fn held_out(&self) -> impl Iterator<Item = TextPair> + '_ {
+        self.all(&self.held_out, "held out")
+    }
+
+    /// As many training pairs, each of a source drawn with replacement; none without any source.
+    pub fn drawn(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
+        (0..count).filter_map(|index| {
+            let mut rng = self.rng("drawn", index);
+            self.pair(self.train.choose(&mut rng)?, &mut rng)
+        })
+    }
+
+    fn all(&self, sources: &'a [Source], part: &'static str) -> impl Iterator<Item = TextPair> {
+        let numbered = (0u64..).zip(sources);
+        numbered.filter_map(move |(index, source)| self.pair(source, &mut self.rng(part, index)))
+    }
+
+    fn rng(&self, part: &str, index: u64) -> impl Rng + use<> {
+        let name = format!("pairs {} {part}", self.kind.name());
+        seed::use_rng(&name, self.config.seed, index)
+    }
+
+    /// A pair of this source; there is one for each that was kept.
+    fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
+        let (query, query_language, entity, except) = match source {
+            Source::Entity(id) => {
+                let (texts, except) = match self.kind {
+                    PairKind::Es => (self.described(self.graph.id_at(*id)), false),
+                    _ => (self.labels(*id), true),
+                };
+                let (language, text) = *texts.choose(rng)?;
+                (text.to_owned(), language, *id, except.then_some(language))
+            }
+            Source::Triple([head, relation, tail]) => {
+                let (language, subject) = *self.labels(*head).choose(rng)?;
+                let query = match self.labels(*relation).choose(rng) {
+                    Some((_, relation)) => format!("{subject} {relation}"),
+                    None => subject.to_owned(),
+                };
+                (query, language, *tail, None)
+            }
+            Source::Sentence(text, language, object) => {
+                (text.to_string(), *language, *object, None)
+            }
+        };
+        let mut keys = self.labels(entity);
+        keys.retain(|(language, _)| Some(*language) != except);
+        let (key_language, key) = *keys.choose(rng)?;
+        let (kind, key) = (self.kind, key.to_owned());
+        let entity = self.graph.id_at(entity).to_owned();
+        Some(TextPair { kind, query, query_language, key, key_language, entity })
+    }
+}

@@ -1,0 +1,291 @@
+use std::collections::BTreeSet;
+
+use kg_triples::entity_linking::{LinkedText, Mention};
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::knowledge::{
+    Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs,
+};
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind, jsonl};
+use tempfile::tempdir;
+
+use super::language;
+
+/// Two triples about A whose relations are `r` in two languages and without any label; X has none.
+fn graph() -> KnowledgeGraph {
+    let mut builder = GraphBuilder::default();
+    for [head, relation, tail] in [["A", "P1", "B"], ["B", "P2", "A"], ["A", "P1", "X"]] {
+        builder.add_triple(head, relation, tail).unwrap();
+    }
+    for (id, code, label) in
+        [("A", "en", "a"), ("A", "de", "ä"), ("B", "en", "b"), ("B", "zh", "乙"), ("A", "zh", "甲")]
+    {
+        builder.add_label(id, code, label, LabelKind::Entity).unwrap();
+    }
+    for (code, label) in [("en", "r"), ("de", "R")] {
+        builder.add_label("P1", code, label, LabelKind::Relation).unwrap();
+    }
+    builder.build()
+}
+
+fn config(languages: &[&str], seed: u64) -> PairConfig {
+    let languages = languages.iter().map(|code| language(code)).collect();
+    PairConfig { languages, seed, ..PairConfig::default() }
+}
+
+/// Query, its language, key, its language, entity.
+type Row = [String; 5];
+
+fn row(pair: TextPair) -> Row {
+    let [query, key] = [pair.query_language, pair.key_language].map(|code| code.to_string());
+    [pair.query, query, pair.key, key, pair.entity]
+}
+
+fn rows(rows: &[[&str; 5]]) -> BTreeSet<Row> {
+    rows.iter().map(|row| row.map(str::to_owned)).collect()
+}
+
+/// All pairs that 200 seeds give.
+fn all<'a>(make: impl Fn(u64) -> Result<TextPairs<'a>, Error>, kind: PairKind) -> BTreeSet<Row> {
+    let of_seed = |seed| make(seed).unwrap().once().collect::<Vec<_>>();
+    let pairs = (0..200).flat_map(of_seed);
+    pairs.inspect(|pair| assert_eq!(pair.kind, kind)).map(row).collect()
+}
+
+#[test]
+fn entities_are_paired_in_two_languages_once_for_each_end_of_a_triple() {
+    let graph = graph();
+    // B has one label in these languages, X none: of six ends, three are A.
+    let counts = PairCounts { sources: 6, without_label: 3, train: 3, ..PairCounts::default() };
+    let pairs = TextPairs::of_labels(&graph, &config(&["de", "en"], 0)).unwrap();
+    assert_eq!((pairs.counts(), pairs.once().count()), (counts, 3));
+    assert_eq!(
+        all(|seed| TextPairs::of_labels(&graph, &config(&["de", "en"], seed)), PairKind::Ep),
+        rows(&[["a", "en", "ä", "de", "A"], ["ä", "de", "a", "en", "A"]])
+    );
+    // In all languages A has three labels and B two: 6 and 2 ordered pairs.
+    let found = all(|seed| TextPairs::of_labels(&graph, &config(&[], seed)), PairKind::Ep);
+    assert_eq!(found.len(), 8);
+    assert!(found.iter().all(|[_, query, _, key, _]| query != key));
+}
+
+#[test]
+fn subject_and_relation_are_joined_each_in_a_language_of_its_own() {
+    let graph = graph();
+    let make = |seed| TextPairs::of_triples(&graph, &config(&["de", "en"], seed));
+    let counts = PairCounts {
+        sources: 3,
+        without_label: 1,
+        train: 2,
+        without_relation: 1,
+        ..PairCounts::default()
+    };
+    assert_eq!(make(0).unwrap().counts(), counts);
+    let expected = rows(&[
+        ["a r", "en", "b", "en", "B"],
+        ["a R", "en", "b", "en", "B"],
+        ["ä r", "de", "b", "en", "B"],
+        ["ä R", "de", "b", "en", "B"],
+        // P2 has no label: the subject stands alone.
+        ["b", "en", "a", "en", "A"],
+        ["b", "en", "ä", "de", "A"],
+    ]);
+    assert_eq!(all(make, PairKind::Tp), expected);
+    // In Chinese no relation has a label, and X none in any language.
+    let chinese = TextPairs::of_triples(&graph, &config(&["zh"], 1)).unwrap();
+    assert_eq!((chinese.counts().train, chinese.counts().without_relation), (2, 2));
+}
+
+#[test]
+fn a_description_is_paired_with_a_label_of_its_entity() {
+    let graph = graph();
+    let mut descriptions = Descriptions::default();
+    for (entity, code, text) in [
+        ("A", "en", "First letter."),
+        ("A", "de", "Erster Buchstabe."),
+        ("B", "zh", "第二。"),
+        ("X", "en", "No label."),
+        ("Y", "en", "Not in the graph."),
+    ] {
+        descriptions.add(entity, language(code), text).unwrap();
+    }
+    let make =
+        |seed| TextPairs::of_descriptions(&graph, &descriptions, &config(&["de", "en"], seed));
+    // B is described in no wanted language, and no source at all.
+    let counts = PairCounts { sources: 3, without_label: 2, train: 1, ..PairCounts::default() };
+    assert_eq!(make(0).unwrap().counts(), counts);
+    let expected = rows(&[
+        ["First letter.", "en", "a", "en", "A"],
+        ["First letter.", "en", "ä", "de", "A"],
+        ["Erster Buchstabe.", "de", "a", "en", "A"],
+        ["Erster Buchstabe.", "de", "ä", "de", "A"],
+    ]);
+    assert_eq!(all(make, PairKind::Es), expected);
+}
+
+/// A text in which `[entity|text]` is a mention.
+fn text(code: &str, marked: &str) -> LinkedText {
+    let mut text = String::new();
+    let mut mentions = Vec::new();
+    for (at, part) in marked.split(['[', ']']).enumerate() {
+        let (entity, shown) = part.split_once('|').unwrap_or(("", part));
+        let start = text.chars().count();
+        text.push_str(shown);
+        if at % 2 == 1 {
+            let end = text.chars().count();
+            mentions.push(Mention { start, end, entity: entity.to_owned() });
+        }
+    }
+    let (id, language) = ("1".to_owned(), language(code));
+    LinkedText { id, language, entity: None, text, mentions, switched_from: None }
+}
+
+fn of_texts<'a>(
+    graph: &'a KnowledgeGraph,
+    texts: &[LinkedText],
+    remove_object: RemoveObject,
+) -> TextPairs<'a> {
+    let config = PairConfig { remove_object, ..config(&["de", "en"], 0) };
+    TextPairs::of_sentences(graph, texts.iter().cloned().map(Ok), &config).unwrap()
+}
+
+#[test]
+fn sentences_lose_the_object_of_a_triple_that_they_link() {
+    let graph = graph();
+    let texts = [
+        // Triples lead both ways between A and B; ü is before the mentions.
+        text("de", "Über [A|Alpha] und [B|Beta zwei]. Nur [A|Alpha]. [B|Beta] und [C|Gamma]."),
+        // All mentions of an object go, and X has no label.
+        text("en", "[B|Two], [B|two] and [A|one]. [A|One] with [X|none]."),
+        // Of a language that is not asked for.
+        text("zh", "[A|甲]和[B|乙]。"),
+    ];
+    let pairs = of_texts(&graph, &texts, RemoveObject::Whole);
+    // Two sentences without a triple; of three others five objects, of which X has no label.
+    let counts = PairCounts {
+        sources: 7,
+        without_label: 1,
+        without_triple: 2,
+        train: 4,
+        ..PairCounts::default()
+    };
+    assert_eq!(pairs.counts(), counts);
+    let queries = |pairs: &TextPairs| -> Vec<(String, String)> {
+        pairs.once().map(|pair| (pair.entity, pair.query)).collect()
+    };
+    let expected = [
+        ("A", "Über und Beta zwei."),
+        ("B", "Über Alpha und ."),
+        ("A", "Two, two and ."),
+        ("B", ", and one."),
+    ]
+    .map(|(entity, query)| (entity.to_owned(), query.to_owned()));
+    assert_eq!(queries(&pairs), expected);
+    let keys = |pair: TextPair| ["a", "ä", "b"].contains(&&*pair.key);
+    assert!(pairs.drawn(50).all(keys));
+
+    // The last word stays, which may be all there is.
+    let released = of_texts(&graph, &texts, RemoveObject::Released);
+    let expected = [
+        ("A", "Über Alpha und Beta zwei."),
+        ("B", "Über Alpha und zwei."),
+        ("A", "Two, two and one."),
+        ("B", "Two, two and one."),
+    ]
+    .map(|(entity, query)| (entity.to_owned(), query.to_owned()));
+    assert_eq!(queries(&released), expected);
+
+    // The subject holds no letter, so nothing but the object is a word.
+    let bare = of_texts(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
+    let counts = PairCounts { sources: 2, bare: 1, train: 1, ..PairCounts::default() };
+    assert_eq!(bare.counts(), counts);
+    let error = || Error::Tokenizer("a broken text".into());
+    let broken = [Ok(texts[0].clone()), Err(error())].into_iter();
+    let result = TextPairs::of_sentences(&graph, broken, &config(&[], 0));
+    assert_eq!(result.err().unwrap().to_string(), error().to_string());
+}
+
+#[test]
+fn no_entity_is_both_trained_and_held_out() {
+    let graph = crate::common::grid(20, 30);
+    let mut descriptions = Descriptions::default();
+    for entity in graph.entities() {
+        descriptions.add(entity, language("en"), "Something.").unwrap();
+    }
+    let texts: Vec<_> = (0..600)
+        .map(|at| text("en", &format!("[H{}|it] is [T{}|that].", at % 20, at / 20)))
+        .collect();
+    for seed in 0..5 {
+        let config = PairConfig { hold_out: 0.3, seed, ..PairConfig::default() };
+        let texts = texts.iter().cloned().map(Ok);
+        let (mut trained, mut held_out) = (BTreeSet::new(), BTreeSet::new());
+        for pairs in [
+            TextPairs::of_labels(&graph, &config),
+            TextPairs::of_triples(&graph, &config),
+            TextPairs::of_descriptions(&graph, &descriptions, &config),
+            TextPairs::of_sentences(&graph, texts, &config),
+        ] {
+            let pairs = pairs.unwrap();
+            let counts = pairs.counts();
+            assert_eq!(counts.train + counts.held_out, counts.sources);
+            assert_eq!(pairs.once().count(), counts.train);
+            assert_eq!(pairs.held_out().count(), counts.held_out);
+            trained.extend(pairs.once().chain(pairs.drawn(1000)).map(|pair| pair.entity));
+            held_out.extend(pairs.held_out().map(|pair| pair.entity));
+        }
+        assert!(trained.is_disjoint(&held_out));
+        assert_eq!(trained.len() + held_out.len(), 50);
+        assert!((5..=26).contains(&held_out.len()), "{}", held_out.len());
+    }
+}
+
+#[test]
+fn only_the_seed_and_the_number_decide() {
+    let graph = crate::common::countries();
+    let make = |seed| TextPairs::of_triples(&graph, &config(&[], seed)).unwrap();
+    let drawn = |seed, count| make(seed).drawn(count).collect::<Vec<_>>();
+    assert_eq!(drawn(1, 300)[..100], drawn(1, 100));
+    assert_ne!(drawn(1, 100), drawn(2, 100));
+    let once = |seed| make(seed).once().collect::<Vec<_>>();
+    assert_eq!(once(1), once(1));
+    assert_ne!(once(1), once(2));
+    // Six triples, three languages of subject, of relation and of object: all of them come.
+    let distinct: BTreeSet<Row> = drawn(1, 4000).into_iter().map(row).collect();
+    // A row names the language of the subject and not that of the relation, but no two labels of a
+    // relation are alike.
+    assert_eq!(distinct.len(), 6 * 27);
+}
+
+#[test]
+fn bad_values_are_named() {
+    let graph = graph();
+    for (config, why) in [
+        (config(&["de", "fr"], 0), "language \"fr\" has no label in this knowledge graph"),
+        (config(&["de", "en", "de"], 0), "languages = de,en,de: must be a list that names each"),
+        (
+            PairConfig { hold_out: 1.0, ..PairConfig::default() },
+            "hold_out = 1: must be from 0 to below 1",
+        ),
+    ] {
+        let error = TextPairs::of_labels(&graph, &config).err().unwrap().to_string();
+        assert!(error.starts_with(why), "{error}");
+    }
+    let empty = GraphBuilder::default().build();
+    let none = TextPairs::of_triples(&empty, &PairConfig::default()).unwrap();
+    assert_eq!((none.counts(), none.drawn(9).count()), (PairCounts::default(), 0));
+}
+
+#[test]
+fn pairs_read_back_and_blank_ones_are_named() {
+    let graph = graph();
+    let pairs: Vec<_> = TextPairs::of_labels(&graph, &config(&[], 3)).unwrap().once().collect();
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("p.jsonl");
+    jsonl::write(&path, &pairs).unwrap();
+    let read: Result<Vec<TextPair>, _> = JsonlReader::open(&path).unwrap().collect();
+    assert_eq!(read.unwrap(), pairs);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let blank = TextPair { key: " ".into(), ..pairs[0].clone() };
+    std::fs::write(&path, lines + &serde_json::to_string(&blank).unwrap()).unwrap();
+    let error = JsonlReader::<TextPair>::open(&path).unwrap().last().unwrap().unwrap_err();
+    assert!(error.to_string().ends_with("got a blank key"), "{error}");
+}
