@@ -10,7 +10,7 @@ fn run(subcommand: &str, expected: usize) -> TempDir {
 
 #[test]
 fn examples_of_the_program_run() {
-    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 10);
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_kg-triples"), &[], 11);
     assert!(folder.path().join("passages.jsonl.gz").exists());
 }
 
@@ -48,6 +48,9 @@ fn examples_on_texts_run() {
     let folder = run("entailment", 2);
     assert!(folder.path().join("entailment.jsonl.gz").exists());
     assert!(folder.path().join("triples/probe/candidates.jsonl.gz").exists());
+    let folder = run("pairs", 2);
+    assert!(folder.path().join("pairs.jsonl").exists());
+    assert!(folder.path().join("pairs/probe/held-out.jsonl.gz").exists());
     let folder = run("mentions", 2);
     assert!(folder.path().join("mentions.jsonl.gz").exists());
     assert!(folder.path().join("mentions/probe/unseen-pairs.jsonl.gz").exists());

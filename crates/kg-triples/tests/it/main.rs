@@ -5,6 +5,7 @@ mod cli;
 mod cli_examples;
 mod cli_files;
 mod cli_knowledge;
+mod cli_pairs;
 mod cli_phrases;
 mod common;
 mod dump;

@@ -6,6 +6,7 @@ mod link;
 mod mentions;
 mod mix;
 mod out;
+mod pairs;
 mod phrases;
 mod sample;
 mod sources;
@@ -48,6 +49,7 @@ Examples:
     --tokenizer data/base --out mentions
   kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
     --out triples
+  kg-triples pairs --kg data/demo/kg --hold-out 0.2 --out pairs
   kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
     --min-chars 0 --unequal --out passages.jsonl.gz
 
@@ -71,6 +73,8 @@ enum Command {
     Mentions(mentions::Args),
     /// Join triples with descriptions of subject and object
     Entailment(entailment::Args),
+    /// Pair texts that mean one entity, for contrastive training
+    Pairs(pairs::Args),
     /// Mine knowledge phrases of queries, and the passages that hold them
     Phrases(phrases::Args),
     /// Put labels of other languages into sentences with linked mentions
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::Link(args) => link::run(args),
         Command::Mentions(args) => mentions::run(args),
         Command::Entailment(args) => entailment::run(args),
+        Command::Pairs(args) => pairs::run(args),
         Command::Phrases(args) => phrases::run(args),
         Command::Switch(args) => switch::run(args),
         Command::Stats(args) => stats::run(args),

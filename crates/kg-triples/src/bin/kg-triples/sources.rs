@@ -62,6 +62,15 @@ pub enum Links {
 }
 
 impl Sources {
+    /// These files with the language of each, if all of a file is in one.
+    pub fn new(
+        files: Vec<(Option<Language>, PathBuf)>,
+        languages: Option<Vec<Language>>,
+        links: Links,
+    ) -> Self {
+        Self { files, languages, links, linked: RefCell::default() }
+    }
+
     fn wants(&self, language: Language) -> bool {
         self.languages.as_ref().is_none_or(|wanted| wanted.contains(&language))
     }
@@ -144,7 +153,5 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
         let wiki = args.wiki.iter().map(|(language, path)| (Some(*language), path.clone()));
         (titles.unwrap_or(Ok(Links::InText))?, texts.chain(wiki).collect())
     };
-    let languages = args.languages.clone();
-    let sources = Sources { files, languages, links, linked: RefCell::default() };
-    Ok((sources, descriptions, label_reports))
+    Ok((Sources::new(files, args.languages.clone(), links), descriptions, label_reports))
 }

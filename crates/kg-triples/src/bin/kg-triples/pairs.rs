@@ -1,0 +1,212 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use kg_triples::entity_linking::{LabelConfig, LabelMatcher, PageText, page_files};
+use kg_triples::jsonl::JsonlWriter;
+use kg_triples::knowledge::{
+    Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs,
+};
+use kg_triples::{Error, KnowledgeGraph, Language};
+use serde_json::json;
+
+use crate::out::Out;
+use crate::sources::{Links, Sources};
+use crate::table::Table;
+use crate::{Done, at_least_one, choice, spinner};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  kg-triples pairs --kg data/demo/kg --languages en,de,zh --count 1000 \\
+    --out pairs.jsonl
+  kg-triples pairs --kg data/demo/kg --entities data/codex \\
+    --kinds ep,tp,es,ts --hold-out 0.2 --seed 1 --out pairs
+With an extract of Wikidata and linked texts:
+  kg-triples pairs --kg wikidata --entities pages --texts linked.jsonl.gz \\
+    --kinds ep,tp,es,ts --count 1000000 --hold-out 0.01 --out pairs
+
+Kinds: ep (labels of an entity in two languages), tp (subject and relation, object), es (description
+of an entity, its label), ts (sentence without the object of a triple whose ends are linked in it,
+object). es needs --entities; ts takes the sentences of --texts, or finds the labels of --kg in the
+pages of --entities. A relation without a label is left out of tp's query, and counted.
+
+A folder holds train/pairs.jsonl.gz and, with --hold-out, probe/held-out.jsonl.gz: all pairs of
+entities that no training pair has as its entity.")]
+pub struct Args {
+    /// Folder with triples.tsv and labels.tsv
+    #[arg(long, value_name = "DIR")]
+    kg: PathBuf,
+    /// Folder with entities.<lang>.jsonl[.gz]: descriptions, and labels that --kg lacks
+    #[arg(long, value_name = "DIR")]
+    entities: Option<PathBuf>,
+    /// Linked texts, JSONL: id, lang, text, mentions
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
+    texts: Vec<PathBuf>,
+    /// Which text of --entities describes: extract, description or either
+    #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
+    page_text: PageText,
+    /// What to pair: ep, tp, es, ts
+    #[arg(long, default_value = "ep,tp", value_delimiter = ',', value_parser = choice::<PairKind>)]
+    kinds: Vec<PairKind>,
+    /// Languages of all texts [default: all that have labels]
+    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
+    languages: Option<Vec<Language>>,
+    /// Training pairs of each kind, drawn with replacement [default: each source once]
+    #[arg(long)]
+    count: Option<u64>,
+    /// What ts removes of the object: whole, or released (all but its last word)
+    #[arg(long, default_value = "whole", value_parser = choice::<RemoveObject>)]
+    remove_object: RemoveObject,
+    /// Fraction of the entities that is kept from training
+    #[arg(long, default_value_t = PairConfig::default().hold_out, value_name = "FRACTION")]
+    hold_out: f64,
+    /// Seed of all draws
+    #[arg(long, default_value_t = PairConfig::default().seed)]
+    seed: u64,
+    /// Prepared folder to write, or FILE.jsonl[.gz] for training lines alone
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Done {
+    at_least_one(args.count)?;
+    let kinds: BTreeSet<PairKind> = args.kinds.iter().copied().collect();
+    let config = PairConfig {
+        languages: args.languages.clone().unwrap_or_default(),
+        remove_object: args.remove_object,
+        hold_out: args.hold_out,
+        seed: args.seed,
+    };
+    config.validate()?;
+    args.check(&kinds)?;
+    let holds_out = args.hold_out > 0.0;
+    let rule = "a folder where something is held out";
+    let out = Out::start(&args.out, holds_out.then_some(rule))?;
+    let bar = spinner("reading");
+    let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
+    // Of --kg alone: a page may name the same thing by another id.
+    let sources = kinds.contains(&PairKind::Ts).then(|| args.sources(&graph)).transpose()?;
+    let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
+    let mut descriptions = Descriptions::default();
+    if let Some(folder) = args.entities.as_ref().filter(|_| kinds.contains(&PairKind::Es)) {
+        descriptions = Descriptions::of_pages(folder, args.page_text, wants, |_| true)?;
+    }
+    if let Some(folder) = &args.entities {
+        graph = graph.with_page_labels(folder, wants)?;
+    }
+
+    let mut training = JsonlWriter::create(out.file("train/pairs.jsonl.gz")?)?;
+    let mut probe = match holds_out {
+        true => Some(JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?),
+        false => None,
+    };
+    let mut table = Table::default();
+    table.row([
+        "kind",
+        "sources",
+        "without a label",
+        "without a triple",
+        "nothing left",
+        "train",
+        "held out",
+        "without a relation",
+        "written",
+    ]);
+    let mut made = BTreeMap::new();
+    let mut written = BTreeMap::new();
+    for kind in kinds {
+        bar.set_message(format!("writing {}", kind.name()));
+        let pairs = match (kind, &sources) {
+            (PairKind::Ep, _) => TextPairs::of_labels(&graph, &config)?,
+            (PairKind::Tp, _) => TextPairs::of_triples(&graph, &config)?,
+            (PairKind::Es, _) => TextPairs::of_descriptions(&graph, &descriptions, &config)?,
+            (PairKind::Ts, Some(sources)) => {
+                TextPairs::of_sentences(&graph, sources.texts(None), &config)?
+            }
+            (PairKind::Ts, None) => continue,
+        };
+        let counts = pairs.counts();
+        if counts.train == 0 || (holds_out && counts.held_out == 0) {
+            return Err(nothing(kind, &counts));
+        }
+        let lines = match args.count {
+            Some(count) => write(&mut training, pairs.drawn(count))?,
+            None => write(&mut training, pairs.once())?,
+        };
+        if let Some(probe) = &mut probe {
+            write(probe, pairs.held_out())?;
+        }
+        let PairCounts { sources, without_label, without_triple, bare, .. } = counts;
+        let PairCounts { train, held_out, without_relation, .. } = counts;
+        let cells = [sources, without_label, without_triple, bare, train, held_out];
+        let cells = cells.into_iter().chain([without_relation, lines]).map(|n| n.to_string());
+        table.row(std::iter::once(kind.name().to_owned()).chain(cells));
+        made.insert(kind, counts);
+        written.insert(kind, lines);
+    }
+    JsonlWriter::finish_all(std::iter::once(training).chain(probe))?;
+    let counts = json!({ "train": written, "pairs": made });
+    out.finish("kg-triples pairs", Some(args.seed), counts)?;
+    bar.finish_and_clear();
+    table.print();
+    Ok(())
+}
+
+impl Args {
+    /// Refuses kinds whose texts are not given.
+    fn check(&self, kinds: &BTreeSet<PairKind>) -> Done {
+        let pages = self.entities.is_some();
+        let es =
+            (PairKind::Es, pages, "one of the others without --entities, whose pages describe");
+        let ts = pages || !self.texts.is_empty();
+        let ts = (PairKind::Ts, ts, "one of the others without --texts or --entities");
+        match [es, ts].into_iter().find(|(kind, given, _)| kinds.contains(kind) && !given) {
+            Some((kind, _, rule)) => {
+                Err(Error::Config { key: "kinds", value: kind.name().to_owned(), rule })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The texts of `ts`, in which the ids of `graph` are linked.
+    fn sources(&self, graph: &KnowledgeGraph) -> Result<Sources, Error> {
+        let languages = self.languages.clone();
+        let Some(folder) = self.entities.as_ref().filter(|_| self.texts.is_empty()) else {
+            let files = self.texts.iter().map(|path| (None, path.clone())).collect();
+            return Ok(Sources::new(files, languages, Links::InText));
+        };
+        let labels = graph.entities().flat_map(|id| {
+            let label = move |code: &Language| Some((*code, graph.label(id, code.as_str())?, id));
+            graph.languages().iter().filter_map(label)
+        });
+        // Subject and object may both be the page's.
+        let config = LabelConfig { own_page: true, ..LabelConfig::default() };
+        let (matcher, _) = LabelMatcher::new(labels, config)?;
+        let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
+        Ok(Sources::new(files.collect(), languages, Links::Labels(matcher, self.page_text)))
+    }
+}
+
+/// Writes these pairs; how many there are.
+fn write(
+    writer: &mut JsonlWriter<TextPair>,
+    pairs: impl Iterator<Item = TextPair>,
+) -> Result<usize, Error> {
+    let mut written = 0;
+    for pair in pairs {
+        writer.write(&pair)?;
+        written += 1;
+    }
+    Ok(written)
+}
+
+/// That one of the files would have no pair of a kind, and why.
+fn nothing(kind: PairKind, counts: &PairCounts) -> Error {
+    Error::Empty {
+        what: format!("{} of {} sources", kind.name(), counts.sources),
+        hint: format!(
+            "{} have no label in the languages, {} no triple, {} no word but the object, {} are \
+             to be trained and {} held out; give more, or change --languages or --hold-out",
+            counts.without_label, counts.without_triple, counts.bare, counts.train, counts.held_out
+        ),
+    }
+}
