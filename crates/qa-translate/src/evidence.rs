@@ -110,7 +110,8 @@ impl EvidencePlace {
     ///     title: "".into(),
     /// };
     /// let source = question("No. Ada did.", "Ada", 4);
-    /// let evidence = EvidencePlace::Search.mark(&source, &question("Nein. Ada war es.", "Nein", 0), 0);
+    /// let target = question("Nein. Ada war es.", "Nein", 0);
+    /// let evidence = EvidencePlace::Search.mark(&source, &target, 0);
     /// assert_eq!(evidence.unwrap().answers[0].text, "Ada war es.");
     /// ```
     pub fn mark(self, source: &Question, target: &Question, seed: u64) -> Option<Question> {

@@ -11,8 +11,8 @@ use crate::place::Line;
 use crate::{Error, ScoreRequest, ScoreText, TextScore};
 
 /// A server that answers `POST /score` of `[{"from": "en", "to": "de", "source": "…", "target":
-/// "…"}, …]` with as many scores, `[{"total": -3.2, "tokens": [[0, 4, -1.1], …]}, …]`, `tokens` where
-/// it knows them; called as [`HttpTranslator`](crate::HttpTranslator) calls.
+/// "…"}, …]` with as many scores, `[{"total": -3.2, "tokens": [[0, 4, -1.1], …]}, …]`, `tokens`
+/// where it knows them; called as [`HttpTranslator`](crate::HttpTranslator) calls.
 ///
 /// Scores are appended to a file in the form of [`FileScorer`](crate::FileScorer) and synced after
 /// each request, so that work that was killed asks nothing twice.

@@ -34,8 +34,8 @@ impl Sentence {
     }
 }
 
-/// How words and tags stand in a file. But for JSON lines one line is one word, and a blank line ends
-/// a sentence.
+/// How words and tags stand in a file. But for JSON lines one line is one word, and a blank line
+/// ends a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]

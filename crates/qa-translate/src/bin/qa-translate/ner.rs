@@ -16,8 +16,8 @@ use crate::{Done, dropped, say};
 ///
 /// Reads what `transfer-eval ner` reads: CoNLL columns, WikiAnn, Universal NER or JSON lines, plain
 /// or packed by gzip. Writes `<name>.<language>.conll` for each language into the prepared folder
-/// --out: a word, a tab and its tag (IOB2) a line; `.jsonl` for a source of that name. A sentence of
-/// which an entity was not found again is left out.
+/// --out: a word, a tab and its tag (IOB2) a line; `.jsonl` for a source of that name. A sentence
+/// of which an entity was not found again is left out.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
