@@ -194,6 +194,11 @@ impl Names {
         format!("{}{index}", self.layer)
     }
 
+    /// What stands after the layer's number and its dot in a parameter's name, if it is a layer's.
+    pub(crate) fn within_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(self.layer)?.split_once('.').map(|(_, rest)| rest)
+    }
+
     /// The name with the encoder's prefix, which a checkpoint of the bare encoder leaves out.
     pub(crate) fn prefixed(&self, name: &str) -> String {
         let bare = self.parts.iter().any(|part| name.starts_with(part));

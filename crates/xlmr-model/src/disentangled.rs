@@ -133,11 +133,12 @@ impl Relative {
     ) -> Result<Option<Tensor>> {
         let rows = self.embeddings.f_narrow(0, distances.first, distances.count)?;
         let rows = self.norm.as_ref().map_or(Ok(rows.shallow_clone()), |norm| norm.apply(&rows))?;
-        let rows = seeds.dropout_of_table(rows, distances.first, self.dropout)?;
+        let seeds = seeds.for_table(distances.first, distances.count)?;
+        let rows = seeds.dropout(rows, self.dropout)?;
         let heads = query.size().get(1).copied().unwrap_or(1);
         // [heads, D, rows of distances]
         let by_head = |layer: &Linear, scale: f64| -> Result<Tensor> {
-            let states = layer.apply(&rows)?.f_mul_scalar(scale)?;
+            let states = layer.apply_adapted(&rows, &seeds)?.f_mul_scalar(scale)?;
             Ok(states.f_view([distances.count, heads, -1])?.f_permute([1, 2, 0])?)
         };
         let mut sum = None;

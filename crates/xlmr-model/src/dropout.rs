@@ -68,12 +68,10 @@ impl DropoutSeeds {
         }
     }
 
-    /// Dropout, while training, of rows of a table that all rows of the batch read, `[N, H]` from
-    /// row `first` on.
-    pub(crate) fn dropout_of_table(&self, table: Tensor, first: i64, p: f64) -> Result<Tensor> {
-        let end = first + table.size().first().copied().unwrap_or(0);
-        let places = Tensor::f_arange_start(first, end, (Kind::Int64, Device::Cpu))?;
-        Self { train: self.train, places }.dropout(table, p)
+    /// For `count` rows, from `first` on, of a table that all rows of the batch read.
+    pub(crate) fn for_table(&self, first: i64, count: i64) -> Result<Self> {
+        let places = Tensor::f_arange_start(first, first + count, (Kind::Int64, Device::Cpu))?;
+        Ok(Self { train: self.train, places })
     }
 
     /// `dropout(softmax(Q Kᵀ / √D + mask)) V`, for `[B, heads, L, D]`; `mask` is true where a key

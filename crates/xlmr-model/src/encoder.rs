@@ -10,7 +10,7 @@ use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
-use crate::layers::{LayerNorm, Linear, Lookup, Parameter, cast_all};
+use crate::layers::{LayerNorm, Linear, Lookup, cast_all};
 use crate::modernbert::ModernLayer;
 use crate::packing::Packing;
 use crate::{Activation, Architecture, Config, Result};
@@ -103,6 +103,20 @@ impl Embeddings {
     }
 }
 
+/// What a layer is made of.
+pub(crate) struct Parts<'a> {
+    /// Its products, in the order of [`Architecture::products`]; those that no adapter changes
+    /// after them.
+    pub(crate) linear: Vec<&'a mut Linear>,
+    norms: Vec<&'a mut LayerNorm>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(linear: Vec<&'a mut Linear>, norms: Vec<&'a mut LayerNorm>) -> Self {
+        Self { linear, norms }
+    }
+}
+
 /// A layer of any architecture.
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
@@ -124,15 +138,24 @@ impl Layer {
         })
     }
 
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        match self {
+            Self::PostNorm(layer) => layer.parts(),
+            Self::Modern(layer) => layer.parts(),
+            Self::Euro(layer) => layer.parts(),
+        }
+    }
+
     /// Layers with the weights of `layers` in `kind`, those of norms as they are unless `norms`.
     pub(crate) fn cast_all(layers: &[Self], kind: Kind, norms: bool) -> Result<Vec<Self>> {
         let mut layers = layers.to_vec();
-        let parameters = layers.iter_mut().flat_map(|layer| match layer {
-            Self::PostNorm(layer) => layer.parameters(norms),
-            Self::Modern(layer) => layer.parameters(norms),
-            Self::Euro(layer) => layer.parameters(norms),
-        });
-        cast_all(parameters.collect(), kind)?;
+        let mut parameters = Vec::new();
+        for Parts { linear, norms: its_norms } in layers.iter_mut().map(Self::parts) {
+            parameters.extend(linear.into_iter().flat_map(Linear::parameters));
+            let its_norms = its_norms.into_iter().filter(|_| norms);
+            parameters.extend(its_norms.flat_map(LayerNorm::parameters));
+        }
+        cast_all(parameters, kind)?;
         Ok(layers)
     }
 
@@ -204,18 +227,13 @@ impl PostNormLayer {
         })
     }
 
-    /// The parameters of its products, with `norms` those of its norms, too.
-    fn parameters(&mut self, norms: bool) -> Vec<&mut Parameter> {
+    fn parts(&mut self) -> Parts<'_> {
         let attention =
             [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_dense];
         let linear = attention.into_iter().chain([&mut self.intermediate, &mut self.output_dense]);
         let linear = linear.chain(self.disentangled.iter_mut().flat_map(Disentangled::linear));
-        let mut all: Vec<_> = linear.flat_map(Linear::parameters).collect();
-        if norms {
-            let norms = [&mut self.attention_norm, &mut self.output_norm];
-            all.extend(norms.into_iter().flat_map(LayerNorm::parameters));
-        }
-        all
+        let norms = vec![&mut self.attention_norm, &mut self.output_norm];
+        Parts::new(linear.collect(), norms)
     }
 
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
@@ -249,20 +267,23 @@ impl PostNormLayer {
     /// `[B, L, H]` to `[B, L, H]`.
     fn apply(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
-        let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
+        let [query, key, value] =
+            Linear::apply_all([&self.query, &self.key, &self.value], hidden, seeds)?;
         let attended = self.attend([&query, &key, &value], batch, seeds)?;
-        let attended =
-            seeds.dropout(self.attention_dense.apply(&attended)?, self.hidden_dropout)?;
+        let attended = seeds
+            .dropout(self.attention_dense.apply_adapted(&attended, seeds)?, self.hidden_dropout)?;
         let hidden = self.attention_norm.apply_to_states(&attended.f_add(hidden)?)?;
-        let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
-        let output = seeds.dropout(self.output_dense.apply(&wide)?, self.hidden_dropout)?;
+        let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
+        let output =
+            seeds.dropout(self.output_dense.apply_adapted(&wide, seeds)?, self.hidden_dropout)?;
         self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
-        let [query, key, value] = Linear::apply_all([&self.query, &self.key, &self.value], hidden)?;
+        let [query, key, value] =
+            Linear::apply_all([&self.query, &self.key, &self.value], hidden, seeds)?;
         let attended = match &self.disentangled {
             None => {
                 let (heads, dropout) = (self.heads, self.attention_dropout);
@@ -276,12 +297,12 @@ impl PostNormLayer {
                 packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
             }
         };
-        let attended = self.attention_dense.apply(&attended)?;
+        let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;
-        let wide = self.activation.apply(&self.intermediate.apply(&hidden)?)?;
+        let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
         self.output_norm.apply_to_sum(
-            &self.output_dense.apply(&wide)?,
+            &self.output_dense.apply_adapted(&wide, seeds)?,
             &hidden,
             seeds,
             self.hidden_dropout,

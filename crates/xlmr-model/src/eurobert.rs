@@ -2,7 +2,8 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
+use crate::encoder::Parts;
+use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
@@ -53,31 +54,26 @@ impl EuroLayer {
         })
     }
 
-    /// The parameters of its products, with `norms` those of its norms, too.
-    pub(crate) fn parameters(&mut self, norms: bool) -> Vec<&mut Parameter> {
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
         let attention = [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_out];
         let linear = attention.into_iter().chain([&mut self.gate, &mut self.up, &mut self.down]);
-        let mut all: Vec<_> = linear.flat_map(Linear::parameters).collect();
-        if norms {
-            let norms = [&mut self.attention_norm, &mut self.mlp_norm];
-            all.extend(norms.into_iter().flat_map(LayerNorm::parameters));
-        }
-        all
+        Parts::new(linear.collect(), vec![&mut self.attention_norm, &mut self.mlp_norm])
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let seeds = &batch.seeds;
         let normed = self.attention_norm.apply_to_states(hidden)?;
         let [query, key, value] =
-            Linear::apply_all([&self.query, &self.key, &self.value], &normed)?;
+            Linear::apply_all([&self.query, &self.key, &self.value], &normed, seeds)?;
         let (key, value) = (self.for_each_query(key)?, self.for_each_query(value)?);
         let projected = Tensor::f_cat(&[query, key, value], -1)?;
         let attended = self.attention.apply(&projected, batch)?;
-        let hidden = self.attention_out.apply(&attended)?.f_add(hidden)?;
+        let hidden = self.attention_out.apply_adapted(&attended, seeds)?.f_add(hidden)?;
         let normed = self.mlp_norm.apply_to_states(&hidden)?;
-        let [gate, up] = Linear::apply_all([&self.gate, &self.up], &normed)?;
+        let [gate, up] = Linear::apply_all([&self.gate, &self.up], &normed, seeds)?;
         let gated = self.activation.apply(&gate)?.f_mul(&up)?;
-        Ok(self.down.apply(&gated)?.f_add(&hidden)?)
+        Ok(self.down.apply_adapted(&gated, seeds)?.f_add(&hidden)?)
     }
 
     /// Keys or values, `[.., key_value_heads * D]`, once for each head of queries.

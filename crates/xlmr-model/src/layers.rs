@@ -13,12 +13,17 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
 #[derive(Debug)]
 pub(crate) struct Parameter(Tensor);
 
-/// Puts the parameters into `kind`, all at once.
+/// Puts the parameters into `kind`: all that train at once, then all that are frozen, which need no
+/// gradient on the way back.
 pub(crate) fn cast_all(parameters: Vec<&mut Parameter>, kind: Kind) -> Result<()> {
-    let tensors: Vec<&Tensor> = parameters.iter().map(|parameter| &parameter.0).collect();
-    let cast = torch_ext::cast_all(&tensors, kind)?;
-    for (parameter, cast) in parameters.into_iter().zip(cast) {
-        parameter.0 = cast;
+    let (trained, frozen): (Vec<_>, Vec<_>) =
+        parameters.into_iter().partition(|parameter| parameter.0.requires_grad());
+    for parameters in [trained, frozen] {
+        let tensors: Vec<&Tensor> = parameters.iter().map(|parameter| &parameter.0).collect();
+        let cast = torch_ext::cast_all(&tensors, kind)?;
+        for (parameter, cast) in parameters.into_iter().zip(cast) {
+            parameter.0 = cast;
+        }
     }
     Ok(())
 }
@@ -50,11 +55,39 @@ impl Deref for Parameter {
     }
 }
 
-/// `x Wᵀ + b`, or without b.
+/// `(α / r) B A drop(x)`, which LoRA adds to a linear layer (Hu et al. 2022, Eq. 3).
+#[derive(Clone, Debug)]
+pub(crate) struct Lora {
+    /// A, `[r, inputs]`
+    pub(crate) down: Parameter,
+    /// B, `[outputs, r]`
+    pub(crate) up: Parameter,
+    /// α / r
+    pub(crate) scale: f64,
+    pub(crate) dropout: f64,
+}
+
+impl Lora {
+    fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
+        let low = seeds.dropout(x.shallow_clone(), self.dropout)?;
+        let low = low.f_linear(&self.down, None::<&Tensor>)?;
+        Ok(low.f_linear(&self.up, None::<&Tensor>)?.f_mul_scalar(self.scale)?)
+    }
+
+    /// Adds `(α / r) B A` to a weight, `[outputs, inputs]`.
+    pub(crate) fn merge_into(&self, weight: &Tensor) -> Result<()> {
+        let change = self.up.f_matmul(&self.down)?.f_mul_scalar(self.scale)?;
+        let _ = tch::no_grad(|| weight.shallow_clone().f_add_(&change))?;
+        Ok(())
+    }
+}
+
+/// `x Wᵀ + b`, or without b; in an encoder's layer with what active adapters add.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
-    weight: Parameter,
+    pub(crate) weight: Parameter,
     bias: Option<Parameter>,
+    pub(crate) loras: Vec<Lora>,
 }
 
 impl Linear {
@@ -64,26 +97,43 @@ impl Linear {
 
     pub(crate) fn with_bias(get: Lookup, name: &str, bias: bool) -> Result<Self> {
         let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight, bias, loras: Vec::new() })
     }
 
     pub(crate) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        std::iter::once(&mut self.weight).chain(&mut self.bias)
+        let loras = self.loras.iter_mut().flat_map(|lora| [&mut lora.down, &mut lora.up]);
+        std::iter::once(&mut self.weight).chain(&mut self.bias).chain(loras)
     }
 
+    /// Without adapters.
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_linear(&self.weight, self.bias.as_deref())?)
     }
 
+    pub(crate) fn apply_adapted(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
+        self.with_loras(self.apply(x)?, x, seeds)
+    }
+
+    fn with_loras(&self, out: Tensor, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
+        let mut loras = self.loras.iter();
+        loras.try_fold(out, |out, lora| Ok(out.f_add(&lora.apply(x, seeds)?)?))
+    }
+
     /// Layers of one input. On a GPU they are one product: fewer kernels, and in half precision the
     /// input is rounded once and its gradient summed in one go.
-    pub(crate) fn apply_all<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+    pub(crate) fn apply_all<const N: usize>(
+        layers: [&Self; N],
+        x: &Tensor,
+        seeds: &DropoutSeeds,
+    ) -> Result<[Tensor; N]> {
         let biases = layers.iter().filter(|layer| layer.bias.is_some()).count();
-        let outs = if x.device() == Device::Cpu || (biases > 0 && biases < N) {
+        let outs: Vec<Tensor> = if x.device() == Device::Cpu || (biases > 0 && biases < N) {
             layers.iter().map(|layer| layer.apply(x)).collect::<Result<_>>()?
         } else {
             Self::apply_joined(&layers, x)?
         };
+        let outs = layers.iter().zip(outs).map(|(layer, out)| layer.with_loras(out, x, seeds));
+        let outs = outs.collect::<Result<Vec<_>>>()?;
         let count = outs.len().to_string();
         outs.try_into().map_err(|_| Error::input("layers", format!("{N} outputs"), count))
     }
@@ -187,10 +237,12 @@ mod tests {
         tch::manual_seed(3);
         let draw = |size: &[i64]| Tensor::randn(size, (Kind::Double, Device::Cpu));
         let leaf = |size: &[i64]| draw(size).set_requires_grad(true);
+        let seeds = DropoutSeeds::new(2, 6, Device::Cpu, false).unwrap();
         for biased in [true, false] {
             let layer = |outputs: i64| Linear {
                 weight: Parameter(leaf(&[outputs, 5])),
                 bias: biased.then(|| Parameter(leaf(&[outputs]))),
+                loras: Vec::new(),
             };
             let layers = [layer(4), layer(4), layer(3)];
             let [first, second, third] = &layers;
@@ -209,7 +261,7 @@ mod tests {
                 all
             };
             let joined = of(&Linear::apply_joined(&[first, second, third], &x).unwrap());
-            let alone = of(&Linear::apply_all([first, second, third], &x).unwrap());
+            let alone = of(&Linear::apply_all([first, second, third], &x, &seeds).unwrap());
             assert_eq!(joined.len(), alone.len());
             for (joined, alone) in joined.iter().zip(&alone) {
                 assert!((joined - alone).abs().max().double_value(&[]) < 1e-12);

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod adapters;
 mod architecture;
 mod batch;
 mod checkpoint;
@@ -35,6 +36,7 @@ mod tokenizer;
 mod tokenizer_files;
 
 pub use activation::Activation;
+pub use adapters::{LoraConfig, LoraTarget};
 pub use architecture::Architecture;
 pub use config::Config;
 pub use deberta_config::DebertaV2;

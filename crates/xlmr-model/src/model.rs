@@ -1,5 +1,6 @@
 //! A model: parameters under Hugging Face's names, and the forward passes over them.
 use std::collections::BTreeMap;
+use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -7,6 +8,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
+use crate::adapters::Adapter;
 use crate::batch::Batch;
 use crate::encoder::{Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, SpanHead, TokenHead};
@@ -25,12 +27,12 @@ use crate::{Architecture, Config, Error, Head, Inputs, Result, States};
 /// beside it nor their padding change what a row seeds.
 #[derive(Debug)]
 pub struct Model {
-    config: Config,
+    pub(crate) config: Config,
     heads: Vec<Head>,
     store: VarStore,
     precision: Precision,
     embeddings: Embeddings,
-    layers: Vec<Layer>,
+    pub(crate) layers: Vec<Layer>,
     /// After the last layer, where residuals are not normalised.
     final_norm: Option<LayerNorm>,
     lm: Option<LmHead>,
@@ -38,6 +40,9 @@ pub struct Model {
     token: Option<TokenHead>,
     sequence: Option<SequenceHead>,
     recompute: bool,
+    pub(crate) adapters: BTreeMap<String, Adapter>,
+    /// The names of those in use.
+    pub(crate) active: Vec<String>,
 }
 
 impl Model {
@@ -81,14 +86,7 @@ impl Model {
             }
             parameters.insert(name.clone(), path.add(leaf, tensor, true));
         }
-        let get = |name: &str| match parameters.get(name) {
-            Some(tensor) => Ok(tensor.shallow_clone()),
-            None => Err(Error::Input {
-                tensor: "parameters",
-                expected: name.to_owned(),
-                got: "none of that name".into(),
-            }),
-        };
+        let get = |name: &str| find(&parameters, name);
         let mut model = Self {
             embeddings: Embeddings::new(&get, &config)?,
             layers: (0..config.num_hidden_layers)
@@ -111,6 +109,8 @@ impl Model {
             token: None,
             sequence: None,
             recompute: false,
+            adapters: BTreeMap::new(),
+            active: Vec::new(),
             store,
             precision: Precision::F32,
             heads,
@@ -324,9 +324,20 @@ impl Model {
         &self.embeddings.words
     }
 
-    /// All parameters by name, sorted; shallow clones, a tied tensor once (as the word embeddings).
+    /// All parameters by name, sorted, those of all adapters included; shallow clones, a tied
+    /// tensor once (as the word embeddings).
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
-        self.store.variables().into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
+        let mut all = self.plain_parameters();
+        for adapter in self.adapters.values() {
+            let tensors = adapter.tensors.iter();
+            all.extend(tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
+        }
+        all.into_iter().collect()
+    }
+
+    /// Those of the encoder and its heads.
+    pub(crate) fn plain_parameters(&self) -> BTreeMap<String, Tensor> {
+        self.store.variables().into_iter().collect()
     }
 
     /// Where the parameters lie.
@@ -401,14 +412,19 @@ impl Model {
             return Err(Error::input("kind", "Float, Double, Half or BFloat16", got));
         }
         let mut tensors = BTreeMap::new();
-        for (name, parameter) in self.named_parameters() {
+        for (name, parameter) in self.plain_parameters() {
             tensors.insert(name, parameter.f_detach()?.f_to_kind(kind)?);
+        }
+        for parameter in self.adapters.values_mut().flat_map(|adapter| adapter.tensors.values_mut())
+        {
+            *parameter = parameter.f_detach()?.f_to_kind(kind)?.f_set_requires_grad(true)?;
         }
         let (config, heads) = (self.config.clone(), self.heads.clone());
         let (precision, recompute) = (self.precision, self.recompute);
         let assembled = Self::assemble(config, heads, self.device(), tensors)?;
-        *self = Self { precision, recompute, ..assembled };
-        Ok(())
+        let (adapters, active) = (mem::take(&mut self.adapters), mem::take(&mut self.active));
+        *self = Self { precision, recompute, adapters, active, ..assembled };
+        self.attach_adapters()
     }
 
     /// Whether training keeps only what goes into each layer and makes the rest again on the way
@@ -430,6 +446,12 @@ impl Model {
         let expected = format!("[.., H] with hidden_size H = {}", self.config.hidden_size);
         Err(Error::input("hidden", expected, format!("{size:?}")))
     }
+}
+
+/// A shallow clone of the tensor of this name.
+pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
+    let absent = || Error::input("parameters", name, "none of that name");
+    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(absent)
 }
 
 fn no_head(head: Head) -> Error {

@@ -3,7 +3,8 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
+use crate::encoder::Parts;
+use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
@@ -53,20 +54,15 @@ impl ModernLayer {
         })
     }
 
-    /// The parameters of its products, with `norms` those of its norms, too.
-    pub(crate) fn parameters(&mut self, norms: bool) -> Vec<&mut Parameter> {
-        let linear = [
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let linear = vec![
             &mut self.query_key_value,
             &mut self.attention_out,
             &mut self.mlp_in,
             &mut self.mlp_out,
         ];
-        let mut all: Vec<_> = linear.into_iter().flat_map(Linear::parameters).collect();
-        if norms {
-            let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
-            all.extend(norms.flat_map(LayerNorm::parameters));
-        }
-        all
+        let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
+        Parts::new(linear, norms.collect())
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
@@ -76,13 +72,14 @@ impl ModernLayer {
             Some(norm) => norm.apply_to_states(hidden)?,
             None => hidden.shallow_clone(),
         };
-        let attended = self.attention.apply(&self.query_key_value.apply(&normed)?, batch)?;
         let attended =
-            seeds.dropout(self.attention_out.apply(&attended)?, self.attention.dropout)?;
+            self.attention.apply(&self.query_key_value.apply_adapted(&normed, seeds)?, batch)?;
+        let attended = seeds
+            .dropout(self.attention_out.apply_adapted(&attended, seeds)?, self.attention.dropout)?;
         let hidden = attended.f_add(hidden)?;
-        let wide = self.mlp_in.apply(&self.mlp_norm.apply_to_states(&hidden)?)?;
+        let wide = self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
         let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
-        Ok(self.mlp_out.apply(&gated)?.f_add(&hidden)?)
+        Ok(self.mlp_out.apply_adapted(&gated, seeds)?.f_add(&hidden)?)
     }
 
     /// The activation of the first half times the second.

@@ -21,6 +21,8 @@ pub(crate) enum Init {
         std: f64,
         cutoff: f64,
     },
+    /// Between minus this and this, uniformly.
+    Uniform(f64),
 }
 
 /// One parameter.
@@ -376,6 +378,9 @@ impl Spec {
             Init::Ones => Tensor::f_ones(&self.shape, options)?,
             Init::Normal | Init::NormalButRow(_) => self.drawn(std, f64::INFINITY, seed, device)?,
             Init::Truncated { std, cutoff } => self.drawn(std, cutoff * std, seed, device)?,
+            Init::Uniform(bound) => {
+                self.filled(&uniform(self.count(), bound, seed, &self.name), device)?
+            }
         };
         if let Init::NormalButRow(row) = self.init {
             let _ = tensor.f_select(0, row)?.f_zero_()?;
@@ -384,17 +389,35 @@ impl Spec {
     }
 
     fn drawn(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
-        let count: i64 = self.shape.iter().product();
-        let values = normals(usize::try_from(count).unwrap_or(0), std, limit, seed, &self.name);
-        Ok(Tensor::f_from_slice(&values)?.f_view(&self.shape[..])?.f_to_device(device)?)
+        self.filled(&normals(self.count(), std, limit, seed, &self.name), device)
+    }
+
+    fn count(&self) -> usize {
+        usize::try_from(self.shape.iter().product::<i64>()).unwrap_or(0)
+    }
+
+    fn filled(&self, values: &[f32], device: Device) -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(values)?.f_view(&self.shape[..])?.f_to_device(device)?)
     }
 }
 
-/// `count` draws of N(0, std) between `-limit` and `limit` by Box and Muller's transform, from a
-/// separate stream for each name.
-fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
+/// A separate stream of random numbers for each name.
+fn stream(seed: u64, name: &str) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(fnv1a(name));
+    rng
+}
+
+/// `count` draws between `-bound` and `bound`.
+fn uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
+    let mut rng = stream(seed, name);
+    let mut draw = || f64::from(rng.next_u32()) / f64::from(u32::MAX);
+    std::iter::repeat_with(|| ((2.0 * draw() - 1.0) * bound) as f32).take(count).collect()
+}
+
+/// `count` draws of N(0, std) between `-limit` and `limit` by Box and Muller's transform.
+fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
+    let mut rng = stream(seed, name);
     let step = 1.0 / (f64::from(u32::MAX) + 1.0);
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

@@ -2,6 +2,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::adapters::ADAPTERS;
 use crate::architecture::{NAMES, Names};
 use crate::{Error, Result};
 
@@ -16,6 +17,7 @@ use crate::{Error, Result};
 /// | `layers.3` | one layer, counted from 0 |
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be left out |
 /// | `encoder` | embeddings, layers and what norms the last one |
+/// | `adapters` | all adapters, whichever is active (`adapters.NAME.` begins the names of one) |
 /// | `head` | everything else: heads, and what a task trains beside the model |
 ///
 /// ```
@@ -36,6 +38,8 @@ pub enum Role {
     Layers(Range<usize>),
     /// `encoder`
     Encoder,
+    /// `adapters`
+    Adapters,
     /// `head`
     Head,
 }
@@ -47,8 +51,8 @@ impl FromStr for Role {
     /// [`Error::Input`] naming what is understood.
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || {
-            let expected = "word_embeddings, embeddings, layers, layers.3, layers.0..4, encoder or \
-                            head";
+            let expected = "word_embeddings, embeddings, layers, layers.3, layers.0..4, encoder, \
+                            adapters or head";
             Error::input("role", expected, format!("{text:?}"))
         };
         let number = |text: &str| text.parse::<usize>().map_err(|_| refuse());
@@ -57,6 +61,7 @@ impl FromStr for Role {
             "embeddings" => return Ok(Self::Embeddings),
             "layers" => return Ok(Self::Layers(0..usize::MAX)),
             "encoder" => return Ok(Self::Encoder),
+            "adapters" => return Ok(Self::Adapters),
             "head" => return Ok(Self::Head),
             _ => {}
         }
@@ -78,6 +83,9 @@ impl FromStr for Role {
 impl Role {
     /// Whether a parameter of any architecture has this role.
     pub fn holds(&self, name: &str) -> bool {
+        if name.starts_with(ADAPTERS) {
+            return *self == Self::Adapters;
+        }
         let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
         let begins = |names: &&Names, part: &str| {
             name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with(part))
@@ -94,7 +102,7 @@ impl Role {
                 .and_then(|rest| rest.split('.').next()?.parse().ok())
                 .is_some_and(|layer| layers.contains(&layer)),
             Self::Encoder => true,
-            Self::Head => false,
+            Self::Adapters | Self::Head => false,
         }
     }
 }
@@ -144,6 +152,11 @@ mod tests {
             assert_eq!(count("layers...4", &encoder), count("layers.0..4", &encoder));
         }
         assert!(Role::Head.holds("knowledge.relations.weight"));
+        let adapter = "adapters.ep.roberta.encoder.layer.0.attention.self.query.lora_A.weight";
+        for role in ["adapters", "word_embeddings", "layers", "encoder", "head"] {
+            let role: Role = role.parse().unwrap();
+            assert_eq!(role.holds(adapter), role == Role::Adapters);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ impl Model {
     /// missing, leaves all other files in it alone, and writes each file whole or not at all.
     ///
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
-    /// BERT's classes may have (`add_pooling_layer=False`).
+    /// BERT's classes may have (`add_pooling_layer=False`). Adapters are not among the files.
     ///
     /// # Errors
     /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
@@ -43,7 +43,7 @@ impl Model {
             .map(|spec| (spec.name.clone(), spec.stored().to_owned()))
             .collect();
         let (mut main, mut others) = (BTreeMap::new(), BTreeMap::new());
-        for (name, tensor) in self.named_parameters() {
+        for (name, tensor) in self.plain_parameters() {
             if encoder.contains(&name) {
                 let stored = match architecture {
                     Head::None => name.strip_prefix(names.prefix).unwrap_or(&name).to_owned(),

@@ -1,0 +1,336 @@
+//! Small parts that train beside an encoder: named, several at once.
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::encoder::Layer;
+use crate::layers::{Linear, Lora, Parameter};
+use crate::model::find;
+use crate::parameters::{Init, Spec, encoder_specs};
+use crate::{Architecture, Config, Error, Model, Result};
+
+/// What the names of all adapters' parameters begin with.
+pub(crate) const ADAPTERS: &str = "adapters.";
+
+/// A product of an encoder's layer, whatever the architecture calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraTarget {
+    /// The queries of attention. ModernBERT's queries, keys and values are one product: there all
+    /// three are named, or none.
+    Query,
+    /// The keys.
+    Key,
+    /// The values.
+    Value,
+    /// What follows attention.
+    AttentionOutput,
+    /// The first product of the feed-forward layer; EuroBERT's gate, too.
+    Intermediate,
+    /// The second.
+    Output,
+}
+
+impl Architecture {
+    /// The products of a layer that adapters may change, after the layer's name, and what they are.
+    pub(crate) fn products(&self) -> &'static [(&'static str, &'static [LoraTarget])] {
+        use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
+        match self {
+            Self::XlmRoberta | Self::Bert => &[
+                ("attention.self.query", &[Query]),
+                ("attention.self.key", &[Key]),
+                ("attention.self.value", &[Value]),
+                ("attention.output.dense", &[AttentionOutput]),
+                ("intermediate.dense", &[Intermediate]),
+                ("output.dense", &[Output]),
+            ],
+            Self::DebertaV2(_) => &[
+                ("attention.self.query_proj", &[Query]),
+                ("attention.self.key_proj", &[Key]),
+                ("attention.self.value_proj", &[Value]),
+                ("attention.output.dense", &[AttentionOutput]),
+                ("intermediate.dense", &[Intermediate]),
+                ("output.dense", &[Output]),
+            ],
+            Self::ModernBert(_) => &[
+                ("attn.Wqkv", &[Query, Key, Value]),
+                ("attn.Wo", &[AttentionOutput]),
+                ("mlp.Wi", &[Intermediate]),
+                ("mlp.Wo", &[Output]),
+            ],
+            Self::EuroBert(_) => &[
+                ("self_attn.q_proj", &[Query]),
+                ("self_attn.k_proj", &[Key]),
+                ("self_attn.v_proj", &[Value]),
+                ("self_attn.o_proj", &[AttentionOutput]),
+                ("mlp.gate_proj", &[Intermediate]),
+                ("mlp.up_proj", &[Intermediate]),
+                ("mlp.down_proj", &[Output]),
+            ],
+        }
+    }
+}
+
+/// LoRA (Hu et al. 2022): `y = W x + b + (α / r) B A drop(x)` in some products of every layer.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoraConfig {
+    /// r, from 1 to 65,536.
+    pub rank: i64,
+    /// α, above 0.
+    pub alpha: f64,
+    /// Of what A reads, while training; from 0 to below 1.
+    pub dropout: f64,
+    /// Which products, in every layer.
+    pub targets: BTreeSet<LoraTarget>,
+}
+
+impl Default for LoraConfig {
+    /// Rank 8, α 16, no dropout, on queries, keys and values.
+    fn default() -> Self {
+        let targets = [LoraTarget::Query, LoraTarget::Key, LoraTarget::Value].into();
+        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets }
+    }
+}
+
+impl LoraConfig {
+    /// The products that it changes, after the layer's name. `file` and PEFT's keys are for
+    /// messages.
+    pub(crate) fn products(
+        &self,
+        architecture: &Architecture,
+        file: &str,
+    ) -> Result<Vec<&'static str>> {
+        let refuse =
+            |key: &str, expected: &str, got: String| Err(Error::config(file, key, expected, got));
+        if !(1..=1 << 16).contains(&self.rank) {
+            return refuse("r", "an integer from 1 to 65536", self.rank.to_string());
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return refuse("lora_alpha", "a number above 0", self.alpha.to_string());
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return refuse("lora_dropout", "from 0 to below 1", self.dropout.to_string());
+        }
+        let mut products = Vec::new();
+        for (product, targets) in architecture.products() {
+            let named = targets.iter().filter(|target| self.targets.contains(target)).count();
+            if named == targets.len() {
+                products.push(*product);
+            } else if named > 0 {
+                let expected =
+                    format!("all of {targets:?} or none: they are one product, {product}");
+                return refuse("target_modules", &expected, format!("{:?}", self.targets));
+            }
+        }
+        match products.is_empty() {
+            true => refuse("target_modules", "at least one", "none".into()),
+            false => Ok(products),
+        }
+    }
+
+    /// A and B of every product, under the names that PEFT stores.
+    fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
+        let products = self.products(&config.architecture, file)?;
+        let mut specs = Vec::new();
+        for spec in encoder_specs(config) {
+            let Some(product) = spec.name.strip_suffix(".weight") else { continue };
+            let Some(within) = config.architecture.names().within_layer(product) else { continue };
+            let &[outputs, inputs] = spec.shape.as_slice() else { continue };
+            if !products.contains(&within) {
+                continue;
+            }
+            // kaiming_uniform with a = √5, as PEFT draws it.
+            let near = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
+            for (part, shape, init) in [
+                ("lora_A", [self.rank, inputs], near),
+                ("lora_B", [outputs, self.rank], Init::Zeros),
+            ] {
+                let name = format!("{product}.{part}.weight");
+                let stored = Some(format!("{PEFT}{name}"));
+                let name = format!("{ADAPTERS}{adapter}.{name}");
+                specs.push(Spec { stored, ..Spec::new(name, &shape, init) });
+            }
+        }
+        Ok(specs)
+    }
+}
+
+/// What PEFT puts before the names of a model's parameters.
+const PEFT: &str = "base_model.model.";
+
+/// An adapter of a model.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    lora: LoraConfig,
+    /// Its parameters under their names in the model.
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+}
+
+impl Adapter {
+    /// What it adds to a product of this full name.
+    fn lora(&self, name: &str, product: &str) -> Result<Option<Lora>> {
+        let part = |part: &str| format!("{ADAPTERS}{name}.{product}.{part}.weight");
+        if !self.tensors.contains_key(&part("lora_A")) {
+            return Ok(None);
+        }
+        let get = |name: &str| find(&self.tensors, name);
+        Ok(Some(Lora {
+            down: Parameter::new(&get, &part("lora_A"))?,
+            up: Parameter::new(&get, &part("lora_B"))?,
+            scale: self.lora.alpha / self.lora.rank as f64,
+            dropout: self.lora.dropout,
+        }))
+    }
+}
+
+impl Model {
+    /// Adds a LoRA, not yet [active](Self::set_active): A drawn uniformly within `1 / √inputs`, as
+    /// PEFT initialises it, by `seed` and each parameter's name; B zero, so that nothing changes
+    /// until it is trained.
+    ///
+    /// Its parameters, `adapters.NAME.….lora_A.weight` and `….lora_B.weight`, are among
+    /// [`named_parameters`](Self::named_parameters). They alone learn where a trainer freezes the
+    /// [roles](crate::Role) `encoder` and `head`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the name is in use or is not made of ASCII letters, digits, `-` and `_`;
+    /// [`Error::Config`] if `config` does not fit the model; [`Error::Torch`].
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::{Config, Inputs, LoraConfig, Model};
+    ///
+    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+    /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
+    /// let plain = model.encode(&inputs, false)?;
+    /// model.add_lora("german", &LoraConfig::default(), 1)?;
+    /// model.set_active(&["german"])?;
+    /// assert_eq!(model.encode(&inputs, false)?, plain);
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn add_lora(&mut self, name: &str, config: &LoraConfig, seed: u64) -> Result<()> {
+        self.check_new_adapter(name)?;
+        let mut tensors = BTreeMap::new();
+        for spec in config.specs(name, self.config(), "LoRA")? {
+            let tensor = spec.fresh(self.config().initializer_range, seed, self.device())?;
+            tensors.insert(spec.name, tensor);
+        }
+        self.insert_adapter(name, config.clone(), tensors)
+    }
+
+    fn check_new_adapter(&self, name: &str) -> Result<()> {
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || !name.chars().all(known) {
+            return Err(Error::input("adapter", "ASCII letters, digits, - and _", name));
+        }
+        match self.adapters.contains_key(name) {
+            true => Err(Error::input("adapter", "a new name", name)),
+            false => Ok(()),
+        }
+    }
+
+    fn insert_adapter(
+        &mut self,
+        name: &str,
+        lora: LoraConfig,
+        mut tensors: BTreeMap<String, Tensor>,
+    ) -> Result<()> {
+        let kind = self.kind()?;
+        for tensor in tensors.values_mut() {
+            *tensor = tensor.f_to_kind(kind)?.f_set_requires_grad(true)?;
+        }
+        self.adapters.insert(name.to_owned(), Adapter { lora, tensors });
+        Ok(())
+    }
+
+    /// The names of all adapters, sorted.
+    pub fn adapters(&self) -> impl Iterator<Item = &str> {
+        self.adapters.keys().map(String::as_str)
+    }
+
+    /// The names of the adapters in use.
+    pub fn active(&self) -> &[String] {
+        &self.active
+    }
+
+    /// Puts these adapters in use and all others out of it: what several LoRAs add is summed. With
+    /// none the model computes what it did without adapters, bit by bit.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a name is unknown or there twice; then nothing changes.
+    pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
+        for (at, name) in names.iter().enumerate() {
+            self.adapter(name)?;
+            if names.iter().take(at).any(|other| other == name) {
+                return Err(Error::input("adapter", "each name once", *name));
+            }
+        }
+        self.active = names.iter().map(|&name| name.to_owned()).collect();
+        self.attach_adapters()
+    }
+
+    fn adapter(&self, name: &str) -> Result<&Adapter> {
+        let known = || self.adapters().collect::<Vec<_>>().join(", ");
+        let absent = || Error::input("adapter", format!("one of [{}]", known()), name);
+        self.adapters.get(name).ok_or_else(absent)
+    }
+
+    /// Gives the layers what the active adapters add.
+    pub(crate) fn attach_adapters(&mut self) -> Result<()> {
+        let (adapters, active) = (&self.adapters, &self.active);
+        each_product(&mut self.layers, &self.config.architecture, |linear, product| {
+            linear.loras.clear();
+            for name in active {
+                let adapter = adapters.get(name);
+                let lora = adapter.map(|adapter| adapter.lora(name, product)).transpose()?;
+                linear.loras.extend(lora.flatten());
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds what a LoRA adds to the weights themselves, whether it is active or not, and drops it:
+    /// the same outputs up to rounding, from a model that [`save`](Self::save) writes as any other.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none of that name; [`Error::Torch`].
+    pub fn merge(&mut self, name: &str) -> Result<()> {
+        self.adapter(name)?;
+        let Some(adapter) = self.adapters.remove(name) else { return Ok(()) };
+        each_product(&mut self.layers, &self.config.architecture, |linear, product| {
+            let lora = adapter.lora(name, product)?;
+            lora.map_or(Ok(()), |lora| lora.merge_into(&linear.weight))
+        })?;
+        self.active.retain(|active| active != name);
+        self.attach_adapters()
+    }
+
+    /// Drops an adapter with its parameters.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is none of that name.
+    pub fn remove_adapter(&mut self, name: &str) -> Result<()> {
+        self.adapter(name)?;
+        self.adapters.remove(name);
+        self.active.retain(|active| active != name);
+        self.attach_adapters()
+    }
+}
+
+/// Calls `with` on every product that adapters may change, with its full name.
+fn each_product(
+    layers: &mut [Layer],
+    architecture: &Architecture,
+    mut with: impl FnMut(&mut Linear, &str) -> Result<()>,
+) -> Result<()> {
+    for (index, layer) in (0..).zip(layers) {
+        let layer_name = architecture.names().layer(index);
+        let linear = layer.parts().linear.into_iter();
+        for (linear, (product, _)) in linear.zip(architecture.products()) {
+            with(linear, &format!("{layer_name}.{product}"))?;
+        }
+    }
+    Ok(())
+}

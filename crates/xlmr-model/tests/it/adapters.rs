@@ -1,0 +1,373 @@
+//! LoRA in every architecture: what it adds, what it leaves, and how it trains.
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+use testkit::{assert_close, max_abs_error};
+use torch_ext::Precision;
+use xlmr_model::{
+    Architecture, Config, DebertaV2, EuroBert, Head, Inputs, LoraConfig, LoraTarget, Model,
+    ModernBert, Role,
+};
+
+use crate::common::{alone, ids, small_config};
+
+const ALL: [LoraTarget; 6] = [
+    LoraTarget::Query,
+    LoraTarget::Key,
+    LoraTarget::Value,
+    LoraTarget::AttentionOutput,
+    LoraTarget::Intermediate,
+    LoraTarget::Output,
+];
+
+fn lora(targets: &[LoraTarget]) -> LoraConfig {
+    LoraConfig { rank: 3, alpha: 4.5, dropout: 0.0, targets: targets.iter().copied().collect() }
+}
+
+/// Every architecture in these sizes.
+fn architectures(base: &Config) -> Vec<Config> {
+    let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
+    [
+        Architecture::XlmRoberta,
+        Architecture::Bert,
+        Architecture::ModernBert(ModernBert { local_attention: 6, ..ModernBert::new(2) }),
+        Architecture::EuroBert(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() }),
+        Architecture::DebertaV2(deberta),
+    ]
+    .map(|architecture| Config { architecture, pad_token_id: 1, ..base.clone() })
+    .into()
+}
+
+/// Of 2 layers, without dropout.
+fn small() -> Vec<Config> {
+    architectures(&Config {
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        ..small_config()
+    })
+}
+
+fn new(config: &Config) -> Model {
+    Model::new(config, &[Head::Span], Device::Cpu, 3).unwrap()
+}
+
+/// Moves the parameters of an adapter away from where they start.
+fn disturb(model: &Model, adapter: &str) {
+    for (name, parameter) in model.named_parameters() {
+        if name.starts_with(&format!("adapters.{adapter}.")) {
+            let count = parameter.numel() as i64;
+            let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)) * 1.7;
+            let small = 1.2 / (*parameter.size().iter().max().unwrap() as f64).sqrt();
+            let noise = (noise + adapter.len() as f64).sin() * small;
+            let noise = noise.view(&parameter.size()[..]);
+            let _ = parameter.detach().f_add_(&noise).unwrap();
+        }
+    }
+}
+
+fn states(model: &Model) -> Tensor {
+    model.encode(&Inputs::new(ids(3, 9)), false).unwrap()
+}
+
+#[test]
+fn what_is_inactive_or_fresh_changes_no_bit() {
+    for config in small() {
+        let mut model = new(&config);
+        let plain = states(&model);
+        model.add_lora("one", &lora(&ALL), 1).unwrap();
+        assert!(states(&model).equal(&plain));
+        model.set_active(&["one"]).unwrap();
+        assert!(states(&model).equal(&plain), "B is zero");
+        disturb(&model, "one");
+        assert!(max_abs_error(&states(&model), &plain) > 1e-2);
+        model.set_active(&[]).unwrap();
+        assert!(states(&model).equal(&plain));
+        model.remove_adapter("one").unwrap();
+        assert_eq!(model.adapters().count(), 0);
+        assert_eq!(model.named_parameters().len(), new(&config).named_parameters().len());
+    }
+}
+
+#[test]
+fn each_target_is_its_product_with_more_in_its_weight() {
+    for config in small() {
+        let modern = matches!(config.architecture, Architecture::ModernBert(_));
+        let mut targets: Vec<&[LoraTarget]> = ALL.chunks(1).collect();
+        if modern {
+            targets.splice(..3, [&ALL[..3]]);
+        }
+        for targets in targets {
+            let mut model = new(&config);
+            let plain: BTreeMap<String, Tensor> =
+                model.named_parameters().into_iter().map(|(name, t)| (name, t.copy())).collect();
+            for name in ["one", "second"] {
+                model.add_lora(name, &lora(targets), 1).unwrap();
+                disturb(&model, name);
+            }
+            model.set_active(&["second", "one"]).unwrap();
+            let adapted: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
+            let want = states(&model);
+            assert!(max_abs_error(&want, &states(&new(&config))) > 1e-3, "{targets:?}");
+            model.merge("one").unwrap();
+            assert_eq!(model.active(), ["second"]);
+            assert_close("one merged", &states(&model), &want, 1e-5);
+            model.merge("second").unwrap();
+            assert_close("both merged", &states(&model), &want, 1e-5);
+            // Only the products of this target have other weights: those of the equation.
+            let (mut changed, mut kept) = (0, 0);
+            for (name, tensor) in model.named_parameters() {
+                let product = name.trim_end_matches(".weight");
+                let mut expected = plain[&name].to_kind(Kind::Double);
+                for adapter in ["one", "second"] {
+                    let get = |part: &str| {
+                        let name = format!("adapters.{adapter}.{product}.lora_{part}.weight");
+                        adapted.get(&name).map(|tensor| tensor.to_kind(Kind::Double))
+                    };
+                    if let (Some(a), Some(b)) = (get("A"), get("B")) {
+                        expected += b.matmul(&a) * 4.5 / 3.0;
+                        changed += 1;
+                    } else {
+                        kept += 1;
+                        assert!(tensor.equal(&plain[&name]), "{name}");
+                    }
+                }
+                assert!(max_abs_error(&tensor, &expected) < 1e-6, "{name}");
+            }
+            assert_eq!(changed + kept, 2 * plain.len());
+            let euro = matches!(config.architecture, Architecture::EuroBert(_));
+            let products = if euro && targets == [LoraTarget::Intermediate] { 2 } else { 1 };
+            assert_eq!(changed, 2 * 2 * products, "{targets:?}");
+        }
+    }
+}
+
+#[test]
+fn a_merged_model_is_saved_as_any_other() {
+    let mut model = new(&small_config());
+    model.add_lora("one", &lora(&ALL), 1).unwrap();
+    disturb(&model, "one");
+    model.set_active(&["one"]).unwrap();
+    let want = states(&model);
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path(), Head::Span).unwrap();
+    let load = || Model::load(folder.path(), &[Head::Span], Device::Cpu, Default::default());
+    assert!(states(&load().unwrap().0).equal(&states(&new(&small_config()))), "without adapters");
+    model.merge("one").unwrap();
+    model.save(folder.path(), Head::Span).unwrap();
+    let (again, report) = load().unwrap();
+    assert_eq!(report, Default::default());
+    assert_close("states", &states(&again), &want, 1e-5);
+}
+
+#[test]
+fn fresh_values_are_pefts_distribution_by_seed_and_name() {
+    let config = Config { hidden_size: 64, ..small_config() };
+    let start = |adapter: &str, seed: u64| {
+        let mut model = new(&config);
+        model.add_lora(adapter, &lora(&ALL[..1]), seed).unwrap();
+        let ours = |(name, _): &(String, Tensor)| name.starts_with("adapters.");
+        let named: Vec<_> = model.named_parameters().into_iter().filter(ours).collect();
+        assert_eq!(named.len(), 4);
+        assert!(named[0].0.ends_with("layer.0.attention.self.query.lora_A.weight"));
+        assert!(named.iter().all(|(_, tensor)| tensor.requires_grad() && tensor.is_leaf()));
+        assert_eq!(named[1].1.abs().max().double_value(&[]), 0.0);
+        named[0].1.copy()
+    };
+    let values = start("one", 1);
+    assert_eq!(values.size(), [3, 64]);
+    // Uniform within 1 / √64: a standard deviation of 1 / √(3 · 64).
+    let (largest, std) =
+        (values.abs().max().double_value(&[]), values.std(false).double_value(&[]));
+    assert!(largest <= 0.125 && largest > 0.12, "{largest}");
+    assert!((std - 0.0722).abs() < 0.01, "{std}");
+    assert!(values.mean(Kind::Float).double_value(&[]).abs() < 0.02);
+    assert_eq!(values, start("one", 1));
+    assert_ne!(values, start("one", 2));
+    assert_ne!(values, start("other", 1));
+}
+
+#[test]
+fn names_and_sizes_that_do_not_fit_are_refused() {
+    let mut model = new(&small_config());
+    model.add_lora("one", &LoraConfig::default(), 1).unwrap();
+    model.set_active(&["one"]).unwrap();
+    let refused = |result: xlmr_model::Result<()>, parts: &[&str]| {
+        let message = result.unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    };
+    refused(model.add_lora("one", &LoraConfig::default(), 1), &["a new name", "one"]);
+    for name in ["", "a.b", "a/b", "ä", "__proto__.x"] {
+        refused(model.add_lora(name, &LoraConfig::default(), 1), &["ASCII letters"]);
+    }
+    refused(model.set_active(&["one", "two"]), &["one of [one]", "two"]);
+    refused(model.set_active(&["one", "one"]), &["once"]);
+    refused(model.merge("two"), &["one of [one]", "two"]);
+    refused(model.remove_adapter("two"), &["one of [one]", "two"]);
+    assert_eq!(model.active(), ["one"]);
+    let usual = LoraConfig::default;
+    for (config, key) in [
+        (LoraConfig { rank: 0, ..usual() }, "`r`"),
+        (LoraConfig { rank: 1 << 40, ..usual() }, "`r`"),
+        (LoraConfig { alpha: f64::NAN, ..usual() }, "`lora_alpha`"),
+        (LoraConfig { alpha: 0.0, ..usual() }, "`lora_alpha`"),
+        (LoraConfig { dropout: 1.0, ..usual() }, "`lora_dropout`"),
+        (LoraConfig { targets: [].into(), ..usual() }, "`target_modules`"),
+    ] {
+        refused(model.add_lora("two", &config, 1), &[key]);
+    }
+    let mut modern = new(&small()[2]);
+    refused(modern.add_lora("one", &lora(&ALL[1..]), 1), &["attn.Wqkv", "Query"]);
+}
+
+/// The loss of a pass over rows of different lengths, and the gradients of what has one.
+fn gradients(model: &Model, train: bool) -> (f64, BTreeMap<String, Tensor>) {
+    let rows: [&[u32]; 3] = [&[0, 7, 8, 9, 10, 11, 2], &[0, 9, 2], &[0, 30, 31, 32, 2]];
+    let inputs = Inputs::from_rows(&rows, 1).unwrap();
+    tch::manual_seed(4);
+    let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
+    let (start, end) = model.span_logits(&hidden, train).unwrap();
+    let mask = inputs.attention_mask.unwrap();
+    let loss = ((start + end * 2.0) * mask).square().sum(Kind::Double);
+    for (_, parameter) in model.named_parameters() {
+        let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
+    }
+    loss.backward();
+    let gradients = model.named_parameters().into_iter().filter_map(|(name, parameter)| {
+        let gradient = parameter.grad();
+        gradient.defined().then(|| (name, gradient.to_dense(None, false).copy()))
+    });
+    (loss.double_value(&[]), gradients.collect())
+}
+
+fn freeze(model: &Model) {
+    for (name, parameter) in model.named_parameters() {
+        if Role::Encoder.holds(&name) {
+            let _ = parameter.set_requires_grad(false);
+        }
+    }
+}
+
+/// Wide enough to be packed while training.
+fn wide(dropout: f64) -> Vec<Config> {
+    architectures(&Config {
+        hidden_size: 256,
+        intermediate_size: 80,
+        initializer_range: 0.05,
+        hidden_dropout_prob: dropout,
+        attention_probs_dropout_prob: dropout,
+        ..small_config()
+    })
+}
+
+fn near(got: &BTreeMap<String, Tensor>, want: &BTreeMap<String, Tensor>, bound: f64) {
+    for (name, got) in got {
+        let scale = 1e-3 + want[name].abs().max().double_value(&[]);
+        let off = max_abs_error(got, &want[name]) / scale;
+        assert!(off < bound, "{name}: {off}");
+    }
+}
+
+fn adapted(config: &Config, dropout: f64) -> Model {
+    let mut model = new(config);
+    for name in ["one", "second"] {
+        model.add_lora(name, &LoraConfig { dropout, ..lora(&ALL) }, 1).unwrap();
+        disturb(&model, name);
+    }
+    model.set_active(&["one", "second"]).unwrap();
+    model
+}
+
+#[test]
+fn a_frozen_encoder_leaves_the_adapters_their_gradients() {
+    let _alone = alone();
+    for config in wide(0.1) {
+        let all = adapted(&config, 0.2);
+        let (loss, want) = gradients(&all, true);
+        for recompute in [false, true] {
+            let mut frozen = adapted(&config, 0.2);
+            freeze(&frozen);
+            frozen.set_recompute(recompute);
+            let (got_loss, got) = gradients(&frozen, true);
+            assert!((got_loss - loss).abs() < 1e-4 * loss, "{got_loss} {loss}");
+            assert!(got.keys().all(|name| !Role::Encoder.holds(name)));
+            let adapters = |all: &BTreeMap<String, Tensor>| {
+                all.keys().filter(|name| Role::Adapters.holds(name)).count()
+            };
+            assert_eq!(adapters(&got), adapters(&want));
+            near(&got, &want, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn packed_rows_have_the_gradients_of_padded_ones_and_dropout_is_drawn() {
+    let _alone = alone();
+    for config in wide(0.0) {
+        let (packed, mut double) = (adapted(&config, 0.3), adapted(&config, 0.3));
+        double.set_kind(Kind::Double).unwrap(); // is not packed
+        let ((_, got), (_, want)) = (gradients(&packed, true), gradients(&double, true));
+        near(&got, &want, 1e-3);
+        let (_, other) = gradients(&adapted(&config, 0.0), true);
+        let name = got.keys().find(|name| name.ends_with("lora_A.weight")).unwrap();
+        assert!(max_abs_error(&got[name], &other[name]) > 1e-3, "dropout");
+    }
+}
+
+#[test]
+fn half_precision_is_near_float32_with_the_encoder_frozen() {
+    let _alone = alone();
+    for config in wide(0.0) {
+        let exact = adapted(&config, 0.0);
+        let (want_loss, want) = gradients(&exact, true);
+        for (precision, recompute) in
+            [(Precision::Bf16, false), (Precision::Bf16States, false), (Precision::Bf16, true)]
+        {
+            let mut model = adapted(&config, 0.0);
+            freeze(&model);
+            model.set_precision(precision);
+            model.set_recompute(recompute);
+            let (loss, got) = gradients(&model, true);
+            assert!((loss - want_loss).abs() < 0.1 * want_loss, "{loss} {want_loss}");
+            assert_ne!(loss, want_loss);
+            for (name, got) in got.iter().filter(|(name, _)| Role::Adapters.holds(name)) {
+                assert_eq!(got.kind(), Kind::Float);
+                let scale = want[name].abs().max().double_value(&[]) + 1e-3;
+                let off = max_abs_error(got, &want[name]) / scale;
+                assert!(off < 0.15, "{name}: {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_are_those_of_differences() {
+    let _alone = alone();
+    for config in small() {
+        let mut model = adapted(&config, 0.0);
+        model.set_kind(Kind::Double).unwrap();
+        assert_eq!(model.active(), ["one", "second"]);
+        let (_, all) = gradients(&model, false);
+        let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
+        let (mut checked, step) = (0, 1e-5);
+        for (name, gradient) in all.iter().filter(|(name, _)| Role::Adapters.holds(name)) {
+            let at = gradient.abs().flatten(0, -1).argmax(0, false).int64_value(&[]);
+            let moved = |by: f64| {
+                tch::no_grad(|| {
+                    let _ = parameters[name].detach().flatten(0, -1).get(at).f_add_scalar_(by);
+                });
+                gradients(&model, false).0
+            };
+            let above = moved(step);
+            let below = moved(-2.0 * step);
+            let _ = moved(step);
+            let want = (above - below) / (2.0 * step);
+            let got = gradient.flatten(0, -1).get(at).double_value(&[]);
+            assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()), "{name}: {got} {want}");
+            checked += 1;
+        }
+        assert_eq!(checked, all.keys().filter(|name| name.contains("lora_")).count());
+        assert!(checked >= 2 * 2 * 2 * 4);
+    }
+}
