@@ -130,8 +130,8 @@ impl LoraConfig {
         }
     }
 
-    /// A and B of every product, under the names that PEFT stores.
-    fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
+    /// A and B of every product.
+    pub(crate) fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
         let products = self.products(&config.architecture, file)?;
         let mut specs = Vec::new();
         for spec in encoder_specs(config) {
@@ -148,22 +148,18 @@ impl LoraConfig {
                 ("lora_B", [outputs, self.rank], Init::Zeros),
             ] {
                 let name = format!("{product}.{part}.weight");
-                let stored = Some(format!("{PEFT}{name}"));
-                let name = format!("{ADAPTERS}{adapter}.{name}");
-                specs.push(Spec { stored, ..Spec::new(name, &shape, init) });
+                let spec = Spec::new(format!("{ADAPTERS}{adapter}.{name}"), &shape, init);
+                specs.push(Spec { stored: Some(name), ..spec });
             }
         }
         Ok(specs)
     }
 }
 
-/// What PEFT puts before the names of a model's parameters.
-const PEFT: &str = "base_model.model.";
-
 /// An adapter of a model.
 #[derive(Debug)]
 pub(crate) struct Adapter {
-    lora: LoraConfig,
+    pub(crate) lora: LoraConfig,
     /// Its parameters under their names in the model.
     pub(crate) tensors: BTreeMap<String, Tensor>,
 }
@@ -220,7 +216,7 @@ impl Model {
         self.insert_adapter(name, config.clone(), tensors)
     }
 
-    fn check_new_adapter(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_new_adapter(&self, name: &str) -> Result<()> {
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if name.is_empty() || !name.chars().all(known) {
             return Err(Error::input("adapter", "ASCII letters, digits, - and _", name));
@@ -231,7 +227,7 @@ impl Model {
         }
     }
 
-    fn insert_adapter(
+    pub(crate) fn insert_adapter(
         &mut self,
         name: &str,
         lora: LoraConfig,
@@ -271,7 +267,7 @@ impl Model {
         self.attach_adapters()
     }
 
-    fn adapter(&self, name: &str) -> Result<&Adapter> {
+    pub(crate) fn adapter(&self, name: &str) -> Result<&Adapter> {
         let known = || self.adapters().collect::<Vec<_>>().join(", ");
         let absent = || Error::input("adapter", format!("one of [{}]", known()), name);
         self.adapters.get(name).ok_or_else(absent)

@@ -163,12 +163,19 @@ impl Checkpoint {
         device: Device,
     ) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.find(name) else { return Ok(None) };
-        read_weight(file, stored, shape, device).map(Some)
+        read_weight(file, stored, shape, device, "as config.json says").map(Some)
     }
 }
 
-/// Reads a weight of the expected shape, stored as F32, F16 or BF16, into float32.
-fn read_weight(file: &TensorFile, name: &str, shape: &[i64], device: Device) -> Result<Tensor> {
+/// Reads a weight of the expected shape, stored as F32, F16 or BF16, into float32. `source`: what
+/// says so, for messages.
+pub(crate) fn read_weight(
+    file: &TensorFile,
+    name: &str,
+    shape: &[i64],
+    device: Device,
+    source: &str,
+) -> Result<Tensor> {
     let refuse = |expected: String, got: String| Error::Stored {
         path: file.path().to_owned(),
         tensor: name.to_owned(),
@@ -178,7 +185,7 @@ fn read_weight(file: &TensorFile, name: &str, shape: &[i64], device: Device) -> 
     if let Some(got) = file.shape(name)
         && got != shape
     {
-        let expected = format!("shape {shape:?} as config.json says");
+        let expected = format!("shape {shape:?} {source}");
         return Err(refuse(expected, format!("{got:?}")));
     }
     if let Some(dtype) = file.dtype(name)

@@ -194,13 +194,7 @@ impl Config {
     /// `model_type`, a value of the wrong type, or one that [`Config::validate`] refuses.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = whole_file::read_limited(path, 16 << 20).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            hint: "; a model folder needs a config.json beside its weights",
-            source,
-        })?;
-        let value: Value = serde_json::from_slice(&text)
-            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+        let value = read_json(path, "; a model folder needs a config.json beside its weights")?;
         Self::from_json(value, &path.display().to_string())
     }
 
@@ -526,10 +520,21 @@ impl Config {
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let mut text = serde_json::to_vec_pretty(&self.to_json())
-            .map_err(|source| Error::Json { path: path.to_owned(), source })?;
-        text.push(b'\n');
-        whole_file::write(path, text).map_err(|error| Error::io(path, error))
+        write_json(path.as_ref(), &self.to_json())
     }
+}
+
+/// A JSON file of up to 16 MB; `hint` ends the message where it cannot be read.
+pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
+    let text = whole_file::read_limited(path, 16 << 20);
+    let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;
+    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
+}
+
+/// Writes a JSON file, whole or not at all.
+pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    text.push(b'\n');
+    whole_file::write(path, text).map_err(|error| Error::io(path, error))
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod adapter_folder;
 mod adapters;
 mod architecture;
 mod batch;

@@ -75,7 +75,11 @@ impl Model {
 }
 
 /// Writes a safetensors file as transformers does, marked as PyTorch's.
-fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>, kind: Kind) -> Result<()> {
+pub(crate) fn write_weights(
+    path: &Path,
+    tensors: &mut BTreeMap<String, Tensor>,
+    kind: Kind,
+) -> Result<()> {
     for tensor in tensors.values_mut() {
         // The tensor itself where it is of this kind already.
         *tensor = tensor.f_to_kind(kind)?;

@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Opens adapters that this crate wrote by PEFT and compares outputs.
+
+Each folder holds `base`, a model folder, `adapter`, what `Model::save_adapter` wrote, `inputs.safetensors` and
+`outputs.safetensors`, what this crate computes: `logits`, or `start_logits` and `end_logits`, or `last_hidden_state`. Nothing
+may be missing, unexpected or warned of.
+
+    PYTHONPATH=PEFT python crates/xlmr-model/scripts/check_with_peft.py OUT/*
+
+Needs torch, transformers, safetensors and peft.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import peft
+import torch
+import transformers
+from safetensors.torch import load_file
+
+TOLERANCE = 1e-5
+
+
+def check(folder):
+    """Returns the largest difference and a list of faults."""
+    (name,) = json.loads((folder / "base/config.json").read_text())["architectures"]
+    options = {"add_pooling_layer": False} if name in ("XLMRobertaModel", "BertModel") else {}
+    base = getattr(transformers, name).from_pretrained(folder / "base", **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", r"`is_gradient_checkpointing` is deprecated")  # of transformers 5, which PEFT asks
+        model = peft.PeftModel.from_pretrained(base, folder / "adapter").eval()
+    faults = [f"warned: {warning.message}" for warning in caught]
+    stored = load_file(folder / "adapter/adapter_model.safetensors")
+    theirs = peft.get_peft_model_state_dict(model)
+    if set(theirs) != set(stored):
+        faults.append(f"keys differ: {sorted(set(theirs) ^ set(stored))}")
+    faults += [f"{key} differs" for key in theirs.keys() & stored.keys() if not torch.equal(theirs[key], stored[key])]
+    inputs, expected = load_file(folder / "inputs.safetensors"), load_file(folder / "outputs.safetensors")
+    with torch.no_grad():
+        result = model(**inputs)
+    mask, worst = inputs["attention_mask"], 0.0
+    for key, want in expected.items():
+        off = (result[key] - want).abs()
+        if off.shape[:2] == mask.shape:
+            off = off[mask == 1]
+        worst = max(worst, off.nan_to_num(nan=torch.inf).max().item())
+    if not worst <= TOLERANCE:
+        faults.append(f"outputs differ by {worst:.1e}, more than {TOLERANCE:.0e}")
+    return worst, faults
+
+
+def main():
+    print(f"peft {peft.__version__}, transformers {transformers.__version__}, torch {torch.__version__}")
+    failed = 0
+    for folder in map(Path, sys.argv[1:]):
+        worst, faults = check(folder)
+        print(f"{folder.name}: {'FAILED' if faults else 'ok'}, largest difference {worst:.1e}")
+        for fault in faults:
+            print(f"  {fault}")
+        failed += bool(faults)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

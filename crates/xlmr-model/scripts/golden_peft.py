@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Writes crates/testkit/fixtures/peft: LoRAs as PEFT saves them, beside the models of fixtures/hf, with what PEFT computes.
+
+    PYTHONPATH=PEFT .peers/bin/python crates/xlmr-model/scripts/golden_peft.py
+
+where PEFT is a folder that `pip install --no-deps --target PEFT peft accelerate psutil` filled. Each case is a folder as
+`save_pretrained` of a `PeftModel` writes it, without its README.md; `base_model_name_or_path` names the case of fixtures/hf
+that it stands beside, whose inputs it reads. `pair` has two for one encoder, alone and both at once. Computed in float64 from
+the stored weights, stored as float32. Needs torch, transformers, safetensors and peft.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import peft
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+FIXTURES = Path(__file__).parents[2] / "testkit/fixtures"
+OUT = FIXTURES / "peft"
+
+# Name: base, class, options.
+CASES = {
+    "qa": ("qa", "XLMRobertaForQuestionAnswering", dict(task_type="QUESTION_ANS", target_modules=["query", "value"])),
+    "seqcls": (
+        "seqcls",
+        "XLMRobertaForSequenceClassification",
+        dict(task_type="SEQ_CLS", target_modules=["key", "intermediate.dense", "output.dense"]),
+    ),
+    "bert_seqcls": (
+        "bert_seqcls",
+        "BertForSequenceClassification",
+        dict(task_type="SEQ_CLS", target_modules=["attention.output.dense"], modules_to_save=["pooler"]),
+    ),
+    "modernbert_seqcls": (
+        "modernbert_seqcls",
+        "ModernBertForSequenceClassification",
+        dict(task_type="SEQ_CLS", target_modules=["Wqkv", "mlp.Wi", "Wo"], modules_to_save=["head"]),
+    ),
+    "eurobert_tokcls": (
+        "eurobert_tokcls",
+        "EuroBertForTokenClassification",
+        dict(task_type="TOKEN_CLS", target_modules=["q_proj", "v_proj", "gate_proj", "up_proj", "down_proj"]),
+    ),
+    "deberta_mlm": ("deberta_mlm", "DebertaV2ForMaskedLM", dict(target_modules=["query_proj", "key_proj"])),
+    "pair": ("qa", "XLMRobertaModel", None),
+}
+PAIR = {
+    "one": dict(r=2, lora_alpha=3, target_modules=["query", "key"]),
+    "second": dict(r=3, lora_alpha=8, target_modules=["value", "intermediate.dense"]),
+}
+
+
+def save(model, folder, base, name="default"):
+    model.save_pretrained(folder, selected_adapters=[name])
+    if name != "default":
+        for file in (folder / name).iterdir():
+            file.rename(folder / file.name)
+        (folder / name).rmdir()
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    stored = json.loads(path.read_text()) | {"base_model_name_or_path": f"hf/{base}"}
+    path.write_text(json.dumps(stored, indent=2, sort_keys=True) + "\n")
+
+
+def outputs(model, base, batches=("b0", "b1")):
+    inputs = load_file(FIXTURES / "hf" / base / "inputs.safetensors")
+    out = {}
+    for which in batches:
+        given = {key.split(".", 1)[1]: value for key, value in inputs.items() if key.startswith(which)}
+        given = {key: value for key, value in given.items() if key in ("input_ids", "attention_mask", "token_type_ids")}
+        with torch.no_grad():
+            result = model(**given, output_hidden_states=True)
+        if "logits" in result and result["logits"].shape[-1] == model.config.vocab_size:
+            result = {"last_hidden_state": result["hidden_states"][-1]}  # smaller
+        for key in ("logits", "start_logits", "end_logits", "last_hidden_state"):
+            if key in result:
+                value, mask = result[key], given["attention_mask"]
+                if value.shape[:2] == mask.shape:
+                    value = value * mask[(...,) + (None,) * (value.dim() - 2)]
+                out[f"{which}.{key}"] = value.float().contiguous()
+    return out
+
+
+def write(name, number):
+    torch.manual_seed(300 + number)
+    base, kind, options = CASES[name]
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    attention = "eager" if base.startswith("deberta") else "sdpa"
+    model_class = getattr(transformers, kind)
+    model = model_class.from_pretrained(FIXTURES / "hf" / base, dtype=torch.float32, attn_implementation=attention)
+    before = model.double()
+    plain = outputs(before.eval(), base)
+    model = model.float()
+    if options is not None:
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=3, lora_dropout=0.1, **options))
+    else:
+        for adapter, its in PAIR.items():
+            config = peft.LoraConfig(lora_dropout=0.1, **its)
+            if isinstance(model, peft.PeftModel):
+                model.add_adapter(adapter, config)
+            else:
+                model = peft.get_peft_model(model, config, adapter_name=adapter)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "lora_" in key or "modules_to_save" in key:
+                parameter.add_(torch.randn(parameter.shape) * 0.1)
+    stored = {}
+    if options is not None:
+        save(model, folder, base)
+        stored = outputs(model.double().eval(), base)
+        moved = max(float((stored[key] - plain[key]).abs().max()) for key in stored)
+    else:
+        for adapter in PAIR:
+            save(model, folder / adapter, base, adapter)
+        model.double().eval()
+        for title, active in {"one": "one", "second": "second", "both": list(PAIR)}.items():
+            model.base_model.set_adapter(active)
+            stored |= {f"{title}.{key}": value for key, value in outputs(model, base, ["b0"]).items()}
+        moved = max(float((stored[f"both.{key}"] - value).abs().max()) for key, value in plain.items() if "b0" in key)
+    save_file(stored, folder / "outputs.safetensors")
+    versions = {module.__name__: module.__version__ for module in (peft, transformers, torch)}
+    (folder / "meta.json").write_text(json.dumps(versions | {"computed_in": "float64, stored as float32"}, indent=2) + "\n")
+    print(name, f"moves outputs by up to {moved:.2f}")
+
+
+if __name__ == "__main__":
+    for number, name in enumerate(CASES):
+        write(name, number)

@@ -1,0 +1,305 @@
+//! PEFT's folders against what PEFT computes (see crates/testkit/fixtures/README.md), and folders
+//! that are refused.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+use testkit::{Golden, assert_close, fixture};
+use xlmr_model::{Config, Error, Head, LoadOptions, LoraConfig, LoraTarget, Model};
+
+use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, read, small_config};
+
+const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
+
+/// Each case with its base and its head.
+const CASES: [(&str, &str, Head); 8] = [
+    ("qa", "qa", Head::Span),
+    ("seqcls", "seqcls", SEQUENCE),
+    ("bert_seqcls", "bert_seqcls", SEQUENCE),
+    ("modernbert_seqcls", "modernbert_seqcls", SEQUENCE),
+    ("eurobert_tokcls", "eurobert_tokcls", Head::TokenClassification { labels: 5 }),
+    ("deberta_mlm", "deberta_mlm", Head::MaskedLm),
+    ("pair/one", "qa", Head::None),
+    ("pair/second", "qa", Head::None),
+];
+
+fn peft(name: &str) -> PathBuf {
+    fixture("peft").join(name)
+}
+
+fn base(name: &str, head: Head) -> Model {
+    Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
+}
+
+/// Compares what a model computes on the inputs of its base with what is stored.
+fn compare(title: &str, model: &Model, base: &str, head: Head, stored: &Golden<Tensor>, of: &str) {
+    let inputs = Golden::load(&case(base).join("inputs.safetensors"), Tensor::read_safetensors);
+    let mut compared = 0;
+    for which in ["b0", "b1"] {
+        let given = batch(&inputs, which);
+        let hidden = model.encode(&given, false).unwrap();
+        let mask = given.attention_mask.as_ref();
+        let outputs = match head {
+            SEQUENCE => vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())],
+            Head::None | Head::MaskedLm => vec![("last_hidden_state", hidden)],
+            _ => crate::common::logits(model, head, &hidden),
+        };
+        for (part, output) in outputs {
+            let Some(want) = stored.get(&format!("{of}{which}.{part}")) else { continue };
+            let mut tokens = mask.unwrap().shallow_clone();
+            while tokens.dim() < output.dim() {
+                tokens = tokens.unsqueeze(-1);
+            }
+            let output = if head == SEQUENCE { output } else { output * tokens };
+            assert_close(&format!("{title} {which} {part}"), &output, want, 1e-5);
+            compared += 1;
+        }
+    }
+    assert!(compared > 0, "{title}");
+}
+
+fn outputs(name: &str) -> Golden<Tensor> {
+    Golden::load(&peft(name).join("outputs.safetensors"), Tensor::read_safetensors)
+}
+
+#[test]
+fn outputs_are_pefts() {
+    for (name, from, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
+        let mut model = base(from, head);
+        model.load_adapter("ours", peft(name), head).unwrap();
+        model.set_active(&["ours"]).unwrap();
+        compare(name, &model, from, head, &outputs(name), "");
+    }
+}
+
+#[test]
+fn two_adapters_at_once_are_pefts() {
+    let mut model = base("qa", Head::None);
+    for name in ["one", "second"] {
+        model.load_adapter(name, peft("pair").join(name), Head::None).unwrap();
+    }
+    for (title, active) in
+        [("one.", &["one"][..]), ("second.", &["second"]), ("both.", &["one", "second"])]
+    {
+        model.set_active(active).unwrap();
+        compare(title, &model, "qa", Head::None, &outputs("pair"), title);
+    }
+}
+
+#[test]
+fn a_written_folder_has_the_tensors_of_pefts() {
+    for (name, from, head) in CASES {
+        let mut model = base(from, head);
+        model.load_adapter("ours", peft(name), head).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        model.save_adapter("ours", folder.path(), head).unwrap();
+        let file = "adapter_model.safetensors";
+        let (ours, theirs) = (read(&folder.path().join(file)), read(&peft(name).join(file)));
+        let missing: Vec<_> = theirs.keys().filter(|key| !ours.contains_key(*key)).collect();
+        assert!(missing.is_empty(), "{name}: {missing:?}");
+        for (key, tensor) in &ours {
+            match theirs.get(key) {
+                Some(theirs) => assert!(tensor.equal(theirs), "{name}: {key}"),
+                // Of the head all is saved, by PEFT what it was told to.
+                None => assert!(!key.contains("lora"), "{name}: {key}"),
+            }
+        }
+        let get = |path: &Path| -> Value {
+            serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
+        };
+        let (ours, theirs) = (get(folder.path()), get(&peft(name)));
+        for key in ["r", "lora_alpha", "lora_dropout"] {
+            assert_eq!(ours[key].as_f64(), theirs[key].as_f64(), "{name}: {key}");
+        }
+        for key in ["task_type", "peft_type", "bias", "use_dora"] {
+            assert_eq!(ours[key], theirs[key], "{name}: {key}");
+        }
+        // What was written is what was read, and all that PEFT knows.
+        let keys = theirs.as_object().unwrap();
+        assert!(ours.as_object().unwrap().keys().all(|key| keys.contains_key(key)));
+        model.load_adapter("again", folder.path(), head).unwrap();
+    }
+}
+
+#[test]
+fn every_target_comes_back_alone() {
+    let all = [
+        LoraTarget::Query,
+        LoraTarget::Key,
+        LoraTarget::Value,
+        LoraTarget::AttentionOutput,
+        LoraTarget::Intermediate,
+        LoraTarget::Output,
+    ];
+    // More layers than ten, whose numbers end alike.
+    let config = Config { num_hidden_layers: 11, ..small_config() };
+    for target in all {
+        let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
+        let lora = LoraConfig { targets: [target].into(), ..LoraConfig::default() };
+        model.add_lora("one", &lora, 1).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        model.save_adapter("one", folder.path(), Head::None).unwrap();
+        model.load_adapter("two", folder.path(), Head::None).unwrap();
+        let of = |adapter: &str| -> Vec<(String, Tensor)> {
+            let begin = format!("adapters.{adapter}.");
+            let all = model.named_parameters().into_iter();
+            all.filter_map(|(name, t)| Some((name.strip_prefix(&begin)?.to_owned(), t))).collect()
+        };
+        assert_eq!(of("one"), of("two"));
+        assert_eq!(of("one").len(), 22);
+    }
+}
+
+/// A copy of a case in a folder that vanishes.
+fn copy(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&peft(name), folder.path());
+    folder
+}
+
+/// The message that a folder is refused with; the model stays as it was.
+fn refusal(folder: &Path, head: Head, parts: &[&str]) -> Error {
+    let mut model = base("qa", Head::Span);
+    let before = model.named_parameters();
+    let error = model.load_adapter("ours", folder, head).unwrap_err();
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+    assert_eq!(model.adapters().count(), 0);
+    assert_eq!(before.len(), model.named_parameters().len());
+    let stored = read(&case("qa").join("model.safetensors"));
+    assert!(before.iter().all(|(name, tensor)| tensor.equal(&stored[name])));
+    error
+}
+
+#[test]
+fn options_that_are_not_understood_are_refused_by_file_and_key() {
+    let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
+        let folder = copy("qa");
+        edit_json(&folder.path().join("adapter_config.json"), |config| edit(config));
+        folder
+    };
+    for (key, value) in [
+        ("use_dora", json!(true)),
+        ("use_rslora", json!(true)),
+        ("bias", json!("all")),
+        ("layers_to_transform", json!([0])),
+        ("rank_pattern", json!({"query": 2})),
+        ("alpha_pattern", json!({"query": 2})),
+        ("fan_in_fan_out", json!(true)),
+        ("trainable_token_indices", json!([1])),
+        ("something_new", json!(1)),
+        ("init_lora_weights", json!("pissa")),
+        ("init_lora_weights", json!(3)),
+        ("peft_type", json!("IA3")),
+        ("peft_type", json!(null)),
+        ("r", json!(0)),
+        ("r", json!("four")),
+        ("r", json!(-2)),
+        ("lora_alpha", json!(0)),
+        ("lora_dropout", json!(1.5)),
+        ("target_modules", json!("all-linear")),
+        ("target_modules", json!(".*query")),
+        ("target_modules", json!([])),
+        ("target_modules", json!(null)),
+        ("target_modules", json!(["layer.1.attention.self.query"])),
+        ("target_modules", json!(["self", "ery"])),
+        ("modules_to_save", json!("qa_outputs")),
+        ("task_type", json!("TOKEN_CLS")),
+    ] {
+        let folder = edited(&|config| _ = config.insert(key.into(), value.clone()));
+        let parts = ["adapter_config.json", &format!("`{key}`")];
+        assert!(matches!(refusal(folder.path(), Head::Span, &parts), Error::Config { .. }));
+    }
+    let folder = copy("qa");
+    fs::write(folder.path().join("adapter_config.json"), b"[]").unwrap();
+    refusal(folder.path(), Head::Span, &["adapter_config.json", "a JSON object"]);
+    fs::write(folder.path().join("adapter_config.json"), b"{").unwrap();
+    refusal(folder.path(), Head::Span, &["adapter_config.json", "not valid JSON"]);
+    fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
+    refusal(folder.path(), Head::Span, &["needs an adapter_config.json"]);
+    // EuroBERT's two products are one target.
+    let folder = copy("eurobert_tokcls");
+    edit_json(&folder.path().join("adapter_config.json"), |config| {
+        config.insert("target_modules".into(), json!(["gate_proj"]));
+    });
+    let head = Head::TokenClassification { labels: 5 };
+    let error = base("eurobert_tokcls", head).load_adapter("ours", folder.path(), head);
+    assert!(error.unwrap_err().to_string().contains("gate_proj and up_proj"));
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
+    let file = "adapter_model.safetensors";
+    let layer = "base_model.model.roberta.encoder.layer.1.attention.self.query";
+    let (a, b) = (format!("{layer}.lora_A.weight"), format!("{layer}.lora_B.weight"));
+    let edited = |edit: &dyn Fn(&mut std::collections::BTreeMap<String, Tensor>)| {
+        let folder = copy("qa");
+        edit_tensors(&folder.path().join(file), |tensors| edit(tensors));
+        folder
+    };
+    let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
+    for gone in [&a, &b, "base_model.model.qa_outputs.bias"] {
+        let folder = edited(&|tensors| assert!(tensors.remove(gone).is_some()));
+        refusal(folder.path(), Head::Span, &[file, "lacks tensor", gone]);
+    }
+    for stray in [
+        "stray",
+        "base_model.model.roberta.encoder.layer.2.attention.self.query.lora_A.weight",
+        "base_model.model.roberta.encoder.layer.1.attention.self.query.weight",
+        "base_model.model.roberta.encoder.layer.1.attention.self.key.lora_A.weight",
+        "roberta.encoder.layer.1.attention.self.query.lora_A.weight",
+    ] {
+        let folder = edited(&|tensors| _ = tensors.insert(stray.into(), zeros(&[2, 32])));
+        refusal(folder.path(), Head::Span, &[file, stray, "neither"]);
+    }
+    let twice = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
+    let folder = edited(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
+    refusal(folder.path(), Head::Span, &[file, "there twice"]);
+    let folder = edited(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
+    refusal(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
+    let folder = edited(&|tensors| {
+        tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
+    });
+    refusal(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
+    // Of another rank, another base, without the head that it has.
+    let folder = copy("qa");
+    edit_json(&folder.path().join("adapter_config.json"), |config| {
+        config.insert("r".into(), json!(4));
+    });
+    refusal(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
+    let wide = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
+    let mut wide = Model::new(&wide, &[Head::Span], Device::Cpu, 1).unwrap();
+    let error = wide.load_adapter("ours", peft("qa"), Head::Span).unwrap_err().to_string();
+    assert!(error.contains("[2, 64]") && error.contains(file), "{error}");
+    refusal(&peft("qa"), Head::None, &[file, "qa_outputs", "head that was asked for"]);
+    refusal(&peft("qa"), Head::MaskedLm, &["no masked-language-model head"]);
+    let folder = edited(&|_| {});
+    let sound = fs::read(folder.path().join(file)).unwrap();
+    fs::write(folder.path().join(file), &sound[..sound.len() - 1]).unwrap();
+    refusal(folder.path(), Head::Span, &[file, "truncated"]);
+    fs::remove_file(folder.path().join(file)).unwrap();
+    refusal(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
+    fs::write(folder.path().join("adapter_model.bin"), b"x").unwrap();
+    refusal(folder.path(), Head::Span, &["adapter_model.bin", "pickle"]);
+}
+
+#[test]
+fn half_precision_is_read_and_names_are_checked() {
+    let folder = copy("qa");
+    edit_tensors(&folder.path().join("adapter_model.safetensors"), |tensors| {
+        tensors.values_mut().for_each(|tensor| *tensor = tensor.to_kind(Kind::BFloat16));
+    });
+    let mut model = base("qa", Head::Span);
+    model.load_adapter("ours", folder.path(), Head::Span).unwrap();
+    assert!(model.named_parameters().iter().all(|(_, tensor)| tensor.kind() == Kind::Float));
+    let again = model.load_adapter("ours", folder.path(), Head::Span).unwrap_err().to_string();
+    assert!(again.contains("a new name"), "{again}");
+    let error = model.save_adapter("theirs", folder.path(), Head::Span).unwrap_err().to_string();
+    assert!(error.contains("one of [ours]"), "{error}");
+    let error = model.save_adapter("ours", folder.path(), SEQUENCE).unwrap_err();
+    assert!(matches!(error, Error::NoHead { .. }));
+}
