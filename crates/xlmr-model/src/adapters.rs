@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::bottleneck::Bottleneck;
 use crate::encoder::Layer;
 use crate::layers::{Linear, Lora, Parameter};
 use crate::model::find;
 use crate::parameters::{Init, Spec, encoder_specs};
-use crate::{Architecture, Config, Error, Model, Result};
+use crate::{Architecture, BottleneckConfig, Config, Error, Model, Result};
 
 /// What the names of all adapters' parameters begin with.
 pub(crate) const ADAPTERS: &str = "adapters.";
@@ -130,8 +131,8 @@ impl LoraConfig {
         }
     }
 
-    /// A and B of every product.
-    pub(crate) fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
+    /// A and B of every product; `adapter` begins their names here.
+    fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
         let products = self.products(&config.architecture, file)?;
         let mut specs = Vec::new();
         for spec in encoder_specs(config) {
@@ -148,7 +149,7 @@ impl LoraConfig {
                 ("lora_B", [outputs, self.rank], Init::Zeros),
             ] {
                 let name = format!("{product}.{part}.weight");
-                let spec = Spec::new(format!("{ADAPTERS}{adapter}.{name}"), &shape, init);
+                let spec = Spec::new(format!("{adapter}{name}"), &shape, init);
                 specs.push(Spec { stored: Some(name), ..spec });
             }
         }
@@ -156,18 +157,40 @@ impl LoraConfig {
     }
 }
 
+/// What an adapter is.
+#[derive(Clone, Debug)]
+pub(crate) enum AdapterConfig {
+    Lora(LoraConfig),
+    Bottleneck(BottleneckConfig),
+}
+
+impl AdapterConfig {
+    /// The parameters of the adapter of this name; `file` is for messages.
+    pub(crate) fn specs(&self, name: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
+        let begin = format!("{ADAPTERS}{name}.");
+        match self {
+            Self::Lora(lora) => lora.specs(&begin, config, file),
+            Self::Bottleneck(bottleneck) => bottleneck.specs(&begin, name, config, file),
+        }
+    }
+}
+
 /// An adapter of a model.
 #[derive(Debug)]
 pub(crate) struct Adapter {
-    pub(crate) lora: LoraConfig,
+    pub(crate) config: AdapterConfig,
     /// Its parameters under their names in the model.
     pub(crate) tensors: BTreeMap<String, Tensor>,
 }
+
+/// The standard deviation of a bottleneck's fresh weights, AdapterHub's ("bert").
+const BOTTLENECK_STD: f64 = 0.02;
 
 impl Adapter {
     /// What it adds to a product of this full name.
     fn lora(&self, name: &str, product: &str) -> Result<Option<Lora>> {
         let part = |part: &str| format!("{ADAPTERS}{name}.{product}.{part}.weight");
+        let AdapterConfig::Lora(lora) = &self.config else { return Ok(None) };
         if !self.tensors.contains_key(&part("lora_A")) {
             return Ok(None);
         }
@@ -175,9 +198,16 @@ impl Adapter {
         Ok(Some(Lora {
             down: Parameter::new(&get, &part("lora_A"))?,
             up: Parameter::new(&get, &part("lora_B"))?,
-            scale: self.lora.alpha / self.lora.rank as f64,
-            dropout: self.lora.dropout,
+            scale: lora.alpha / lora.rank as f64,
+            dropout: lora.dropout,
         }))
+    }
+
+    /// What it puts behind the layer of this name.
+    fn bottleneck(&self, name: &str, layer: &str) -> Result<Option<Bottleneck>> {
+        let AdapterConfig::Bottleneck(config) = &self.config else { return Ok(None) };
+        let (get, begin) = (|name: &str| find(&self.tensors, name), format!("{ADAPTERS}{name}"));
+        Bottleneck::new(&get, &format!("{begin}.{layer}"), config.activation).map(Some)
     }
 }
 
@@ -207,13 +237,34 @@ impl Model {
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn add_lora(&mut self, name: &str, config: &LoraConfig, seed: u64) -> Result<()> {
+        self.add_adapter(name, AdapterConfig::Lora(config.clone()), seed)
+    }
+
+    /// Adds a bottleneck adapter, not yet [active](Self::set_active): weights from N(0, 0.02),
+    /// biases zero, by `seed` and each parameter's name.
+    ///
+    /// Its parameters are `adapters.NAME.….adapter_down.weight`, `.bias` and the same of
+    /// `adapter_up`; all else is as for [`add_lora`](Self::add_lora).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_bottleneck(
+        &mut self,
+        name: &str,
+        config: &BottleneckConfig,
+        seed: u64,
+    ) -> Result<()> {
+        self.add_adapter(name, AdapterConfig::Bottleneck(*config), seed)
+    }
+
+    fn add_adapter(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         self.check_new_adapter(name)?;
         let mut tensors = BTreeMap::new();
-        for spec in config.specs(name, self.config(), "LoRA")? {
-            let tensor = spec.fresh(self.config().initializer_range, seed, self.device())?;
+        for spec in config.specs(name, self.config(), "adapter")? {
+            let tensor = spec.fresh(BOTTLENECK_STD, seed, self.device())?;
             tensors.insert(spec.name, tensor);
         }
-        self.insert_adapter(name, config.clone(), tensors)
+        self.insert_adapter(name, config, tensors)
     }
 
     pub(crate) fn check_new_adapter(&self, name: &str) -> Result<()> {
@@ -230,14 +281,14 @@ impl Model {
     pub(crate) fn insert_adapter(
         &mut self,
         name: &str,
-        lora: LoraConfig,
+        config: AdapterConfig,
         mut tensors: BTreeMap<String, Tensor>,
     ) -> Result<()> {
         let kind = self.kind()?;
         for tensor in tensors.values_mut() {
             *tensor = tensor.f_to_kind(kind)?.f_set_requires_grad(true)?;
         }
-        self.adapters.insert(name.to_owned(), Adapter { lora, tensors });
+        self.adapters.insert(name.to_owned(), Adapter { config, tensors });
         Ok(())
     }
 
@@ -251,14 +302,22 @@ impl Model {
         &self.active
     }
 
-    /// Puts these adapters in use and all others out of it: what several LoRAs add is summed. With
-    /// none the model computes what it did without adapters, bit by bit.
+    /// Puts these adapters in use and all others out of it: any number of LoRAs, whose sum is
+    /// added, and at most one bottleneck. With none the model computes what it did without
+    /// adapters, bit by bit.
     ///
     /// # Errors
-    /// [`Error::Input`] if a name is unknown or there twice; then nothing changes.
+    /// [`Error::Input`] if a name is unknown or there twice, or two are bottlenecks; then nothing
+    /// changes.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
+        let mut behind = None;
         for (at, name) in names.iter().enumerate() {
-            self.adapter(name)?;
+            if let AdapterConfig::Bottleneck(_) = self.adapter(name)?.config
+                && let Some(other) = behind.replace(name)
+            {
+                let got = format!("{other} and {name}");
+                return Err(Error::input("adapter", "one bottleneck at a time", got));
+            }
             if names.iter().take(at).any(|other| other == name) {
                 return Err(Error::input("adapter", "each name once", *name));
             }
@@ -284,16 +343,27 @@ impl Model {
                 linear.loras.extend(lora.flatten());
             }
             Ok(())
-        })
+        })?;
+        for (index, layer) in (0..).zip(&mut self.layers) {
+            let layer_name = self.config.architecture.names().layer(index);
+            let own = active.iter().filter_map(|name| Some((name, adapters.get(name)?)));
+            let own = own.map(|(name, adapter)| adapter.bottleneck(name, &layer_name));
+            *layer.parts().bottleneck =
+                own.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
+        }
+        Ok(())
     }
 
     /// Adds what a LoRA adds to the weights themselves, whether it is active or not, and drops it:
     /// the same outputs up to rounding, from a model that [`save`](Self::save) writes as any other.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is none of that name; [`Error::Torch`].
+    /// [`Error::Input`] if there is none of that name, or it is a bottleneck, which no weight can
+    /// hold; [`Error::Torch`].
     pub fn merge(&mut self, name: &str) -> Result<()> {
-        self.adapter(name)?;
+        if let AdapterConfig::Bottleneck(_) = self.adapter(name)?.config {
+            return Err(Error::input("adapter", "a LoRA", format!("{name}, a bottleneck")));
+        }
         let Some(adapter) = self.adapters.remove(name) else { return Ok(()) };
         each_product(&mut self.layers, &self.config.architecture, |linear, product| {
             let lora = adapter.lora(name, product)?;

@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
+use crate::bottleneck::Bottleneck;
 use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
@@ -108,13 +109,8 @@ pub(crate) struct Parts<'a> {
     /// Its products, in the order of [`Architecture::products`]; those that no adapter changes
     /// after them.
     pub(crate) linear: Vec<&'a mut Linear>,
-    norms: Vec<&'a mut LayerNorm>,
-}
-
-impl<'a> Parts<'a> {
-    pub(crate) fn new(linear: Vec<&'a mut Linear>, norms: Vec<&'a mut LayerNorm>) -> Self {
-        Self { linear, norms }
-    }
+    pub(crate) norms: Vec<&'a mut LayerNorm>,
+    pub(crate) bottleneck: &'a mut Option<Bottleneck>,
 }
 
 /// A layer of any architecture.
@@ -150,9 +146,12 @@ impl Layer {
     pub(crate) fn cast_all(layers: &[Self], kind: Kind, norms: bool) -> Result<Vec<Self>> {
         let mut layers = layers.to_vec();
         let mut parameters = Vec::new();
-        for Parts { linear, norms: its_norms } in layers.iter_mut().map(Self::parts) {
-            parameters.extend(linear.into_iter().flat_map(Linear::parameters));
-            let its_norms = its_norms.into_iter().filter(|_| norms);
+        for parts in layers.iter_mut().map(Self::parts) {
+            let adapter = parts.bottleneck.iter_mut();
+            let adapter = adapter.flat_map(|adapter| [&mut adapter.down, &mut adapter.up]);
+            let linear = parts.linear.into_iter().chain(adapter);
+            parameters.extend(linear.flat_map(Linear::parameters));
+            let its_norms = parts.norms.into_iter().filter(|_| norms);
             parameters.extend(its_norms.flat_map(LayerNorm::parameters));
         }
         cast_all(parameters, kind)?;
@@ -194,6 +193,7 @@ pub(crate) struct PostNormLayer {
     /// DeBERTa's attention, in place of the plain one.
     disentangled: Option<Disentangled>,
     hidden_dropout: f64,
+    bottleneck: Option<Bottleneck>,
 }
 
 impl PostNormLayer {
@@ -224,6 +224,7 @@ impl PostNormLayer {
             attention_dropout: config.attention_probs_dropout_prob,
             hidden_dropout: config.hidden_dropout_prob,
             disentangled,
+            bottleneck: None,
         })
     }
 
@@ -233,7 +234,7 @@ impl PostNormLayer {
         let linear = attention.into_iter().chain([&mut self.intermediate, &mut self.output_dense]);
         let linear = linear.chain(self.disentangled.iter_mut().flat_map(Disentangled::linear));
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
-        Parts::new(linear.collect(), norms)
+        Parts { linear: linear.collect(), norms, bottleneck: &mut self.bottleneck }
     }
 
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
@@ -276,6 +277,8 @@ impl PostNormLayer {
         let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
         let output =
             seeds.dropout(self.output_dense.apply_adapted(&wide, seeds)?, self.hidden_dropout)?;
+        let output =
+            Bottleneck::apply(self.bottleneck.as_ref(), output, &hidden, Some(&self.output_norm))?;
         self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
@@ -301,11 +304,13 @@ impl PostNormLayer {
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;
         let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
-        self.output_norm.apply_to_sum(
-            &self.output_dense.apply_adapted(&wide, seeds)?,
-            &hidden,
-            seeds,
-            self.hidden_dropout,
-        )
+        let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
+        let mut dropout = self.hidden_dropout;
+        if self.bottleneck.is_some() {
+            let (adapter, norm) = (self.bottleneck.as_ref(), Some(&self.output_norm));
+            output = Bottleneck::apply(adapter, seeds.dropout(output, dropout)?, &hidden, norm)?;
+            dropout = 0.0;
+        }
+        self.output_norm.apply_to_sum(&output, &hidden, seeds, dropout)
     }
 }

@@ -2,6 +2,7 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
+use crate::bottleneck::Bottleneck;
 use crate::encoder::Parts;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
@@ -23,6 +24,7 @@ pub(crate) struct EuroLayer {
     activation: Activation,
     attention: RotaryAttention,
     key_value_heads: i64,
+    bottleneck: Option<Bottleneck>,
 }
 
 impl EuroLayer {
@@ -51,13 +53,15 @@ impl EuroLayer {
                 dropout: config.attention_probs_dropout_prob,
             },
             key_value_heads: euro.key_value_heads(heads),
+            bottleneck: None,
         })
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         let attention = [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_out];
         let linear = attention.into_iter().chain([&mut self.gate, &mut self.up, &mut self.down]);
-        Parts::new(linear.collect(), vec![&mut self.attention_norm, &mut self.mlp_norm])
+        let norms = vec![&mut self.attention_norm, &mut self.mlp_norm];
+        Parts { linear: linear.collect(), norms, bottleneck: &mut self.bottleneck }
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
@@ -73,7 +77,9 @@ impl EuroLayer {
         let normed = self.mlp_norm.apply_to_states(&hidden)?;
         let [gate, up] = Linear::apply_all([&self.gate, &self.up], &normed, seeds)?;
         let gated = self.activation.apply(&gate)?.f_mul(&up)?;
-        Ok(self.down.apply_adapted(&gated, seeds)?.f_add(&hidden)?)
+        let output = self.down.apply_adapted(&gated, seeds)?;
+        let output = Bottleneck::apply(self.bottleneck.as_ref(), output, &hidden, None)?;
+        Ok(output.f_add(&hidden)?)
     }
 
     /// Keys or values, `[.., key_value_heads * D]`, once for each head of queries.

@@ -2,9 +2,11 @@
 
 mod activation;
 mod adapter_folder;
+mod adapter_hub;
 mod adapters;
 mod architecture;
 mod batch;
+mod bottleneck;
 mod checkpoint;
 mod config;
 mod deberta_config;
@@ -27,6 +29,7 @@ mod modernbert;
 mod modernbert_config;
 mod packing;
 mod parameters;
+mod peft;
 mod pretrained;
 mod projection;
 mod role;
@@ -39,6 +42,7 @@ mod tokenizer_files;
 pub use activation::Activation;
 pub use adapters::{LoraConfig, LoraTarget};
 pub use architecture::Architecture;
+pub use bottleneck::BottleneckConfig;
 pub use config::Config;
 pub use deberta_config::DebertaV2;
 pub use error::{Error, Result};

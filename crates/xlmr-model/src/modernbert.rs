@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
+use crate::bottleneck::Bottleneck;
 use crate::encoder::Parts;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
@@ -21,6 +22,7 @@ pub(crate) struct ModernLayer {
     activation: Activation,
     attention: RotaryAttention,
     mlp_dropout: f64,
+    bottleneck: Option<Bottleneck>,
 }
 
 impl ModernLayer {
@@ -51,6 +53,7 @@ impl ModernLayer {
                 dropout: config.attention_probs_dropout_prob,
             },
             mlp_dropout: config.hidden_dropout_prob,
+            bottleneck: None,
         })
     }
 
@@ -62,7 +65,7 @@ impl ModernLayer {
             &mut self.mlp_out,
         ];
         let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
-        Parts::new(linear, norms.collect())
+        Parts { linear, norms: norms.collect(), bottleneck: &mut self.bottleneck }
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
@@ -79,7 +82,9 @@ impl ModernLayer {
         let hidden = attended.f_add(hidden)?;
         let wide = self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
         let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
-        Ok(self.mlp_out.apply_adapted(&gated, seeds)?.f_add(&hidden)?)
+        let output = self.mlp_out.apply_adapted(&gated, seeds)?;
+        let output = Bottleneck::apply(self.bottleneck.as_ref(), output, &hidden, None)?;
+        Ok(output.f_add(&hidden)?)
     }
 
     /// The activation of the first half times the second.

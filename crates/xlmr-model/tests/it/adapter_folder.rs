@@ -1,5 +1,5 @@
-//! PEFT's folders against what PEFT computes (see crates/testkit/fixtures/README.md), and folders
-//! that are refused.
+//! PEFT's and AdapterHub's folders against what these compute (see
+//! crates/testkit/fixtures/README.md), and folders that are refused.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -71,6 +71,60 @@ fn outputs_are_pefts() {
         model.load_adapter("ours", peft(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
         compare(name, &model, from, head, &outputs(name), "");
+    }
+}
+
+/// AdapterHub's cases with base and head.
+const HUB: [(&str, &str, Head); 4] = [
+    ("qa", "qa", Head::Span),
+    ("bert_seqcls", "bert_seqcls", SEQUENCE),
+    ("deberta_qa", "deberta_qa", Head::Span),
+    ("encoder", "qa", Head::None),
+];
+
+fn hub(name: &str) -> PathBuf {
+    fixture("adapter_hub").join(name)
+}
+
+#[test]
+fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
+    for (name, from, head) in HUB {
+        let mut model = base(from, head);
+        model.load_adapter("ours", hub(name), head).unwrap();
+        model.set_active(&["ours"]).unwrap();
+        let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
+        compare(name, &model, from, head, &stored, "");
+        let folder = tempfile::tempdir().unwrap();
+        model.save_adapter("ours", folder.path(), head).unwrap();
+        for file in ["adapter.safetensors", "model_head.safetensors"] {
+            let theirs = hub(name).join(file);
+            assert_eq!(theirs.exists(), folder.path().join(file).exists(), "{name}");
+            if !theirs.exists() {
+                continue;
+            }
+            let ours = read(&folder.path().join(file));
+            for (key, tensor) in read(&theirs) {
+                let key = key.replace(".theirs.", ".ours.");
+                assert!(ours[&key].equal(&tensor), "{name}: {key}");
+            }
+            let more = ours.keys().filter(|key| !key.starts_with("bert.pooler."));
+            assert_eq!(more.count(), read(&theirs).len(), "{name}");
+        }
+        let get = |path: &Path| -> Value {
+            serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
+        };
+        let (ours, theirs) = (get(folder.path()), get(&hub(name)));
+        for (key, value) in ours["config"].as_object().unwrap() {
+            assert_eq!(*value, theirs["config"][key], "{name}: {key}");
+        }
+        assert!(ours.as_object().unwrap().keys().eq(theirs.as_object().unwrap().keys()));
+        model.load_adapter("again", folder.path(), head).unwrap();
+        let values = |adapter: &str| -> Vec<Tensor> {
+            let begin = format!("adapters.{adapter}.");
+            let all = model.named_parameters().into_iter();
+            all.filter(|(name, _)| name.starts_with(&begin)).map(|(_, tensor)| tensor).collect()
+        };
+        assert_eq!(values("ours"), values("again"));
     }
 }
 
@@ -285,6 +339,58 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
     refusal(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
     fs::write(folder.path().join("adapter_model.bin"), b"x").unwrap();
     refusal(folder.path(), Head::Span, &["adapter_model.bin", "pickle"]);
+}
+
+#[test]
+fn adapters_of_another_kind_than_ours_are_refused() {
+    let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(&hub("qa"), folder.path());
+        edit_json(&folder.path().join("adapter_config.json"), |config| {
+            edit(config["config"].as_object_mut().unwrap());
+        });
+        folder
+    };
+    for (key, value) in [
+        ("mh_adapter", json!(true)),
+        ("output_adapter", json!(false)),
+        ("original_ln_before", json!(false)),
+        ("residual_before_ln", json!("post_add")),
+        ("ln_after", json!(true)),
+        ("scaling", json!(4.0)),
+        ("scaling", json!("learned")),
+        ("leave_out", json!([1])),
+        ("inv_adapter", json!("nice")),
+        ("phm_layer", json!(true)),
+        ("reduction_factor", json!({"0": 4, "default": 16})),
+        ("reduction_factor", json!(0)),
+        ("reduction_factor", json!(2.5)),
+        ("non_linearity", json!("leakyrelu")),
+        ("something_new", json!(1)),
+    ] {
+        let folder = edited(&|config| _ = config.insert(key.into(), value.clone()));
+        let parts = ["adapter_config.json", &format!("`{key}`")];
+        assert!(matches!(refusal(folder.path(), Head::Span, &parts), Error::Config { .. }));
+    }
+    let file = "adapter.safetensors";
+    let folder = edited(&|config| _ = config.insert("reduction_factor".into(), json!(8)));
+    refusal(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
+    let folder = edited(&|_| {});
+    let gone = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
+    edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(gone).is_some()));
+    refusal(
+        folder.path(),
+        Head::Span,
+        &[file, "lacks tensor", "layer.1.output", "adapter_up.bias"],
+    );
+    fs::remove_file(folder.path().join(file)).unwrap();
+    fs::write(folder.path().join("pytorch_adapter.bin"), b"x").unwrap();
+    refusal(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
+    let folder = edited(&|_| {});
+    edit_tensors(&folder.path().join("model_head.safetensors"), |tensors| {
+        tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
+    });
+    refusal(folder.path(), Head::Span, &["model_head.safetensors", "stray"]);
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! LoRA in every architecture: what it adds, what it leaves, and how it trains.
+//! LoRA and bottlenecks in every architecture: what they add, what they leave, and how they train.
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use torch_ext::Precision;
 use xlmr_model::{
-    Architecture, Config, DebertaV2, EuroBert, Head, Inputs, LoraConfig, LoraTarget, Model,
-    ModernBert, Role,
+    Activation, Architecture, BottleneckConfig, Config, DebertaV2, EuroBert, Head, Inputs,
+    LoraConfig, LoraTarget, Model, ModernBert, Role,
 };
 
 use crate::common::{alone, ids, small_config};
@@ -141,6 +141,78 @@ fn each_target_is_its_product_with_more_in_its_weight() {
     }
 }
 
+const BOTTLENECK: BottleneckConfig =
+    BottleneckConfig { reduction: 4, activation: Activation::Gelu };
+
+#[test]
+fn a_bottleneck_that_adds_nothing_changes_no_bit() {
+    for config in small() {
+        let mut model = new(&config);
+        let plain = states(&model);
+        model.add_bottleneck("one", &BOTTLENECK, 1).unwrap();
+        model.set_active(&["one"]).unwrap();
+        let start = max_abs_error(&states(&model), &plain);
+        assert!(start > 0.0 && start < 0.05, "{start}");
+        for (name, parameter) in model.named_parameters() {
+            if name.contains("adapter_up") {
+                let _ = parameter.detach().zero_();
+            }
+        }
+        assert!(states(&model).equal(&plain));
+        disturb(&model, "one");
+        assert!(max_abs_error(&states(&model), &plain) > 1e-2);
+        model.set_active(&[]).unwrap();
+        assert!(states(&model).equal(&plain));
+    }
+}
+
+/// As AdapterHub's equations have them: layers that are not normalised at their end are computed
+/// here from what they give without an adapter.
+#[test]
+fn a_bottleneck_behind_layers_without_a_norm_is_the_equation() {
+    for config in &small()[2..4] {
+        let mut model = new(config);
+        model.add_bottleneck("one", &BOTTLENECK, 1).unwrap();
+        disturb(&model, "one");
+        let inputs = Inputs::new(ids(3, 9));
+        let first = |model: &Model| {
+            let states = model.embed(&inputs, false).unwrap();
+            model.run_layers(states, 0..1).unwrap().padded().unwrap()
+        };
+        let t = first(&model);
+        model.set_active(&["one"]).unwrap();
+        let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
+        let linear = |part: &str, x: &Tensor| {
+            let name = format!("adapters.one.model.layers.0.adapter_{part}");
+            let get = |leaf: &str| &parameters[&format!("{name}.{leaf}")];
+            x.matmul(&get("weight").tr()) + get("bias")
+        };
+        let want = &t + linear("up", &linear("down", &t).gelu("none"));
+        assert!(max_abs_error(&want, &t) > 1e-2);
+        assert_close("states", &first(&model), &want, 1e-5);
+    }
+}
+
+#[test]
+fn bottlenecks_have_the_parameters_of_the_published_ones() {
+    let count = |config: BottleneckConfig, hidden_size: i64| {
+        let sizes = Config { hidden_size, num_attention_heads: 4, ..small_config() };
+        let mut model = Model::new(&sizes, &[], Device::Cpu, 1).unwrap();
+        model.add_bottleneck("one", &config, 1).unwrap();
+        let all = model.named_parameters().into_iter();
+        let all = all.filter(|(name, _)| Role::Adapters.holds(name));
+        all.map(|(_, tensor)| tensor.numel()).sum::<usize>()
+    };
+    // Of 768 wide layers, which are 2 here: a model of 12 has six times as many, and four adapters
+    // 3,578,112.
+    assert_eq!(count(BottleneckConfig::default(), 768), 2 * 74_544);
+    assert_eq!(4 * 6 * count(BottleneckConfig::default(), 768), 3_578_112);
+    let whole = BottleneckConfig { reduction: 1, ..BottleneckConfig::default() };
+    assert_eq!(count(whole, 768), 2 * 2 * (768 * 768 + 768));
+    let narrow = BottleneckConfig { reduction: 100, ..BottleneckConfig::default() };
+    assert_eq!(count(narrow, 16), 2 * (16 + 1 + 16 + 16));
+}
+
 #[test]
 fn a_merged_model_is_saved_as_any_other() {
     let mut model = new(&small_config());
@@ -217,6 +289,15 @@ fn names_and_sizes_that_do_not_fit_are_refused() {
     ] {
         refused(model.add_lora("two", &config, 1), &[key]);
     }
+    for name in ["two", "three"] {
+        model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
+    }
+    model.set_active(&["one", "two"]).unwrap();
+    refused(model.set_active(&["three", "one", "two"]), &["one bottleneck", "three and two"]);
+    refused(model.merge("two"), &["a LoRA", "two"]);
+    assert_eq!(model.active(), ["one", "two"]);
+    let none = BottleneckConfig { reduction: 0, ..BOTTLENECK };
+    refused(model.add_bottleneck("four", &none, 1), &["`reduction_factor`"]);
     let mut modern = new(&small()[2]);
     refused(modern.add_lora("one", &lora(&ALL[1..]), 1), &["attn.Wqkv", "Query"]);
 }
@@ -275,7 +356,9 @@ fn adapted(config: &Config, dropout: f64) -> Model {
         model.add_lora(name, &LoraConfig { dropout, ..lora(&ALL) }, 1).unwrap();
         disturb(&model, name);
     }
-    model.set_active(&["one", "second"]).unwrap();
+    model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
+    disturb(&model, "behind");
+    model.set_active(&["one", "second", "behind"]).unwrap();
     model
 }
 
@@ -347,7 +430,7 @@ fn gradients_are_those_of_differences() {
     for config in small() {
         let mut model = adapted(&config, 0.0);
         model.set_kind(Kind::Double).unwrap();
-        assert_eq!(model.active(), ["one", "second"]);
+        assert_eq!(model.active(), ["one", "second", "behind"]);
         let (_, all) = gradients(&model, false);
         let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
         let (mut checked, step) = (0, 1e-5);
@@ -367,7 +450,7 @@ fn gradients_are_those_of_differences() {
             assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()), "{name}: {got} {want}");
             checked += 1;
         }
-        assert_eq!(checked, all.keys().filter(|name| name.contains("lora_")).count());
-        assert!(checked >= 2 * 2 * 2 * 4);
+        // A and B of two LoRAs in four products or more, and four of a bottleneck, in two layers.
+        assert!(checked >= 2 * (2 * 2 * 4 + 4), "{checked}");
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Peers, deberta_pieces, fixture, older_peers_packages, peers_python};
 use xlmr_model::{
-    Architecture, Config, Head, Inputs, LoadOptions, LoraConfig, LoraTarget, Model, ModernBert,
-    Pretrained, Role,
+    Activation, Architecture, BottleneckConfig, Config, Head, Inputs, LoadOptions, LoraConfig,
+    LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
 #[path = "common/opened.rs"]
@@ -151,71 +151,112 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     opened::transformers_encodes_as_we_do(&folders);
 }
 
-/// Where PEFT is installed beside the other programs, or `PYTHONPATH` names its folder.
+/// Where `PYTHONPATH` names folders with PEFT and AdapterHub's `adapters`, which are not among
+/// what `cargo xtask peers` installs.
 #[test]
-fn peft_opens_adapters_and_gives_the_same_outputs() {
+fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
-    let there = Command::new(&python).args(["-c", "import peft"]).output().unwrap();
-    if !there.status.success() {
-        let _ = writeln!(std::io::stderr(), "skipped: a comparison with PEFT, not installed");
-        return;
-    }
-    let root = tempfile::tempdir().unwrap();
-    let mut folders = Vec::new();
-    for (name, head) in [
-        ("qa", Head::None),
-        ("qa", Head::Span),
-        ("mlm", Head::MaskedLm),
-        ("tokcls", Head::TokenClassification { labels: 5 }),
-        ("seqcls", Head::SequenceClassification { labels: 3 }),
-        ("bert_seqcls", Head::SequenceClassification { labels: 3 }),
-        ("bert_tokcls", Head::TokenClassification { labels: 5 }),
-        ("modernbert_qa", Head::Span),
-        ("modernbert_mlm", Head::MaskedLm),
-        ("modernbert_tokcls", Head::TokenClassification { labels: 5 }),
-        ("eurobert_seqcls", Head::SequenceClassification { labels: 3 }),
-        ("deberta_seqcls", Head::SequenceClassification { labels: 3 }),
-        ("deberta_qa", Head::Span),
+    let (token, sequence) =
+        (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
+    let older = older_peers_packages().unwrap_or_default();
+    let given = std::env::var("PYTHONPATH").unwrap_or_default();
+    for (module, path, cases) in [
+        (
+            "peft",
+            given.clone(),
+            &[
+                ("qa", Head::None),
+                ("qa", Head::Span),
+                ("mlm", Head::MaskedLm),
+                ("tokcls", token),
+                ("seqcls", sequence),
+                ("bert_seqcls", sequence),
+                ("bert_tokcls", token),
+                ("modernbert_qa", Head::Span),
+                ("modernbert_mlm", Head::MaskedLm),
+                ("modernbert_tokcls", token),
+                ("eurobert_seqcls", sequence),
+                ("deberta_seqcls", sequence),
+                ("deberta_qa", Head::Span),
+            ][..],
+        ),
+        (
+            "adapters",
+            format!("{given}:{}", older.display()),
+            &[
+                ("qa", Head::None),
+                ("qa", Head::Span),
+                ("mlm", Head::MaskedLm),
+                ("seqcls", sequence),
+                ("bert_seqcls", sequence),
+                ("bert_tokcls", token),
+                ("deberta_qa", Head::Span),
+            ],
+        ),
     ] {
-        let folder = root.path().join(format!("{name}_{}", head.name().replace(' ', "_")));
-        let load = Model::load(fixture("hf").join(name), &[head], Device::Cpu, Default::default());
-        let mut model = load.unwrap().0;
-        model.save(folder.join("base"), head).unwrap();
-        let lora = LoraConfig { rank: 3, alpha: 7.5, dropout: 0.1, ..LoraConfig::default() };
-        let mut targets = lora.targets.clone();
-        targets.extend([LoraTarget::Intermediate, LoraTarget::Output]);
-        model.add_lora("ours", &LoraConfig { targets, ..lora }, 1).unwrap();
-        for (name, parameter) in model.named_parameters() {
-            // The head moves away from its base's, too.
-            if !Role::Encoder.holds(&name) && head != Head::MaskedLm || name.contains("lora_") {
-                let count = i64::try_from(parameter.numel()).unwrap();
-                let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)).sin() * 0.2;
-                let _ = parameter.detach().f_add_(&noise.view(&parameter.size()[..])).unwrap();
-            }
-        }
-        model.set_active(&["ours"]).unwrap();
-        model.save_adapter("ours", folder.join("adapter"), head).unwrap();
-        let rows: [&[u32]; 3] = [&[5, 70, 17, 9, 31, 8, 40, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
-        let inputs = Inputs::from_rows(&rows, model.config().pad_token_id).unwrap();
-        let mask = inputs.attention_mask.as_ref();
-        let hidden = model.encode(&inputs, false).unwrap();
-        let outputs = match head {
-            Head::SequenceClassification { .. } => {
-                vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())]
-            }
-            Head::None => vec![("last_hidden_state", hidden)],
-            _ => crate::common::logits(&model, head, &hidden),
+        let run = || {
+            let mut command = Command::new(&python);
+            command.env("PYTHONPATH", &path);
+            command
         };
-        let outputs: Vec<_> = outputs.into_iter().map(|(n, t)| (n, t.contiguous())).collect();
-        Tensor::write_safetensors(&outputs, folder.join("outputs.safetensors")).unwrap();
-        let inputs = [("input_ids", &inputs.input_ids), ("attention_mask", mask.unwrap())];
-        Tensor::write_safetensors(&inputs, folder.join("inputs.safetensors")).unwrap();
-        folders.push(folder);
+        let there = run().args(["-c", &format!("import {module}")]).output().unwrap();
+        if !there.status.success() {
+            let _ = writeln!(std::io::stderr(), "skipped: {module} is not in PYTHONPATH");
+            continue;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let folders: Vec<PathBuf> = cases
+            .iter()
+            .map(|&(name, head)| {
+                let folder = root.path().join(format!("{name} {}", head.name()));
+                write_adapter(&folder, name, head, module == "adapters");
+                folder
+            })
+            .collect();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_adapters.py");
+        let output = run().arg(script).args(&folders).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}{errors}");
+        assert_eq!(text.matches(": ok, largest difference").count(), folders.len(), "{text}");
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_with_peft.py");
-    let output = Command::new(&python).arg(script).args(&folders).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}{errors}");
-    assert_eq!(text.matches(": ok, largest difference").count(), folders.len(), "{text}");
+}
+
+/// A base, an adapter for it with a head that moved, and what both compute.
+fn write_adapter(folder: &Path, name: &str, head: Head, bottleneck: bool) {
+    let load = Model::load(fixture("hf").join(name), &[head], Device::Cpu, Default::default());
+    let mut model = load.unwrap().0;
+    model.save(folder.join("base"), head).unwrap();
+    if bottleneck {
+        let config = BottleneckConfig { reduction: 5, activation: Activation::Gelu };
+        model.add_bottleneck("ours", &config, 1).unwrap();
+    } else {
+        let mut lora = LoraConfig { rank: 3, alpha: 7.5, dropout: 0.1, ..LoraConfig::default() };
+        lora.targets.extend([LoraTarget::Intermediate, LoraTarget::Output]);
+        model.add_lora("ours", &lora, 1).unwrap();
+    }
+    for (name, parameter) in model.named_parameters() {
+        if Role::Adapters.holds(&name) || Role::Head.holds(&name) && head != Head::MaskedLm {
+            let count = i64::try_from(parameter.numel()).unwrap();
+            let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)).sin() * 0.2;
+            let _ = parameter.detach().f_add_(&noise.view(&parameter.size()[..])).unwrap();
+        }
+    }
+    model.set_active(&["ours"]).unwrap();
+    model.save_adapter("ours", folder.join("adapter"), head).unwrap();
+    let rows: [&[u32]; 3] = [&[5, 70, 17, 9, 31, 8, 40, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
+    let inputs = Inputs::from_rows(&rows, model.config().pad_token_id).unwrap();
+    let mask = inputs.attention_mask.as_ref();
+    let hidden = model.encode(&inputs, false).unwrap();
+    let outputs = match head {
+        Head::SequenceClassification { .. } => {
+            vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())]
+        }
+        Head::None => vec![("last_hidden_state", hidden)],
+        _ => crate::common::logits(&model, head, &hidden),
+    };
+    let outputs: Vec<_> = outputs.into_iter().map(|(n, t)| (n, t.contiguous())).collect();
+    Tensor::write_safetensors(&outputs, folder.join("outputs.safetensors")).unwrap();
+    let inputs = [("input_ids", &inputs.input_ids), ("attention_mask", mask.unwrap())];
+    Tensor::write_safetensors(&inputs, folder.join("inputs.safetensors")).unwrap();
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Opens adapters that this crate wrote by PEFT and compares outputs.
+"""Opens adapters that this crate wrote by PEFT, or bottlenecks by AdapterHub, and compares outputs.
 
 Each folder holds `base`, a model folder, `adapter`, what `Model::save_adapter` wrote, `inputs.safetensors` and
 `outputs.safetensors`, what this crate computes: `logits`, or `start_logits` and `end_logits`, or `last_hidden_state`. Nothing
 may be missing, unexpected or warned of.
 
-    PYTHONPATH=PEFT python crates/xlmr-model/scripts/check_with_peft.py OUT/*
+    PYTHONPATH=PEFT python crates/xlmr-model/scripts/check_adapters.py OUT/*
 
-Needs torch, transformers, safetensors and peft.
+Needs torch, transformers, safetensors and peft or, with transformers 4, adapters.
 """
 
 import json
@@ -15,7 +15,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import peft
 import torch
 import transformers
 from safetensors.torch import load_file
@@ -23,24 +22,46 @@ from safetensors.torch import load_file
 TOLERANCE = 1e-5
 
 
+def open_by_peft(base, folder):
+    import peft
+
+    model = peft.PeftModel.from_pretrained(base, folder)
+    return load_file(folder / "adapter_model.safetensors"), peft.get_peft_model_state_dict(model), model
+
+
+def open_by_hub(base, folder):
+    import adapters
+
+    adapters.init(base)
+    name = base.load_adapter(str(folder), use_safetensors=True, set_active=True)
+    stored = load_file(folder / "adapter.safetensors")
+    head = folder / "model_head.safetensors"
+    if head.exists():
+        stored |= load_file(head)
+    before = "" if any(key in base.state_dict() for key in stored) else f"{base.base_model_prefix}."
+    theirs = {key.removeprefix(before): value for key, value in base.state_dict().items()}
+    wanted = {key: value for key, value in theirs.items() if f".adapters.{name}." in key or key in stored}
+    return stored, wanted, base
+
+
 def check(folder):
     """Returns the largest difference and a list of faults."""
     (name,) = json.loads((folder / "base/config.json").read_text())["architectures"]
     options = {"add_pooling_layer": False} if name in ("XLMRobertaModel", "BertModel") else {}
     base = getattr(transformers, name).from_pretrained(folder / "base", **options)
+    hub = (folder / "adapter/adapter.safetensors").exists()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", r"`is_gradient_checkpointing` is deprecated")  # of transformers 5, which PEFT asks
-        model = peft.PeftModel.from_pretrained(base, folder / "adapter").eval()
+        warnings.filterwarnings("ignore", r".*`torch\.jit\.script(_method)?` is deprecated")  # of transformers 4 with torch 2.11
+        stored, theirs, model = (open_by_hub if hub else open_by_peft)(base, folder / "adapter")
     faults = [f"warned: {warning.message}" for warning in caught]
-    stored = load_file(folder / "adapter/adapter_model.safetensors")
-    theirs = peft.get_peft_model_state_dict(model)
     if set(theirs) != set(stored):
         faults.append(f"keys differ: {sorted(set(theirs) ^ set(stored))}")
     faults += [f"{key} differs" for key in theirs.keys() & stored.keys() if not torch.equal(theirs[key], stored[key])]
     inputs, expected = load_file(folder / "inputs.safetensors"), load_file(folder / "outputs.safetensors")
     with torch.no_grad():
-        result = model(**inputs)
+        result = model.eval()(**inputs)
     mask, worst = inputs["attention_mask"], 0.0
     for key, want in expected.items():
         off = (result[key] - want).abs()
@@ -53,7 +74,7 @@ def check(folder):
 
 
 def main():
-    print(f"peft {peft.__version__}, transformers {transformers.__version__}, torch {torch.__version__}")
+    print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     failed = 0
     for folder in map(Path, sys.argv[1:]):
         worst, faults = check(folder)

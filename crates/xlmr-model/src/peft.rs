@@ -1,0 +1,192 @@
+//! LoRA in PEFT's folders.
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tch::Kind;
+
+use crate::adapter_folder::{CONFIG, Tensors, open_weights, refuse_others};
+use crate::adapters::AdapterConfig;
+use crate::config::write_json;
+use crate::fields::{COUNT, Fields, RATE, brief};
+use crate::save::write_weights;
+use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
+
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// What stands before the names of a model's parameters.
+const PREFIX: &str = "base_model.model.";
+
+/// Keys that say nothing about what is computed.
+const INFORMATION: [&str; 8] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "megatron_core",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+];
+
+impl Model {
+    /// A LoRA and its tensors, with those of a head that it has.
+    pub(crate) fn read_peft(
+        &self,
+        name: &str,
+        folder: &Path,
+        value: Value,
+        file: &str,
+        architecture: Head,
+    ) -> Result<(AdapterConfig, Tensors)> {
+        let Stored { lora, whole, task } = Stored::read(value, self.config(), file)?;
+        if let (Some(stored), Some(wanted)) = (task, task_type(architecture))
+            && stored != wanted
+        {
+            let expected = format!("{wanted:?} for a {} head", architecture.name());
+            return Err(Error::config(file, "task_type", expected, format!("{stored:?}")));
+        }
+        let config = AdapterConfig::Lora(lora);
+        let mut specs = config.specs(name, self.config(), file)?;
+        let head = self.own_head_specs(architecture).into_iter();
+        specs.extend(head.filter(|spec| whole.iter().any(|module| is_in(spec.stored(), module))));
+        let weights = open_weights(folder, WEIGHTS, "adapter_model.bin")?;
+        Ok((config, self.read_all(&weights, &specs, PREFIX, (".", "."))?))
+    }
+
+    pub(crate) fn write_peft(
+        &self,
+        name: &str,
+        lora: &LoraConfig,
+        folder: &Path,
+        architecture: Head,
+    ) -> Result<()> {
+        let config = self.config();
+        let head = self.own_head_specs(architecture);
+        let prefix = config.architecture.names().prefix;
+        // The outermost module of each parameter, of BERT's pooler within the encoder.
+        let module = |stored: &str| {
+            let within = stored.strip_prefix(prefix);
+            let first = within.unwrap_or(stored).split('.').next().unwrap_or_default();
+            format!("{}{first}", within.map_or("", |_| prefix))
+        };
+        let whole: BTreeSet<String> = head.iter().map(|spec| module(spec.stored())).collect();
+        let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG)?;
+        specs.extend(head);
+        let mut tensors = self.as_stored(&specs, PREFIX, architecture)?;
+        write_weights(&folder.join(WEIGHTS), &mut tensors, Kind::Float)?;
+        let value = json!({
+            "base_model_name_or_path": null,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+            "modules_to_save": if whole.is_empty() { Value::Null } else { json!(whole) },
+            "peft_type": "LORA",
+            "r": lora.rank,
+            "target_modules": target_modules(lora, config)?,
+            "task_type": task_type(architecture),
+            "use_dora": false,
+            "use_rslora": false,
+        });
+        write_json(&folder.join(CONFIG), &value)
+    }
+}
+
+/// What `adapter_config.json` says.
+struct Stored {
+    lora: LoraConfig,
+    /// Modules of the head, which are stored whole.
+    whole: Vec<String>,
+    task: Option<String>,
+}
+
+impl Stored {
+    fn read(value: Value, config: &Config, file: &str) -> Result<Self> {
+        let mut fields = Fields::new(value, file)?;
+        let kind: Option<String> = fields.take("peft_type", "\"LORA\"", None)?;
+        if kind.as_deref() != Some("LORA") {
+            return Err(fields.refuse("peft_type", "\"LORA\"", format!("{kind:?}")));
+        }
+        let modules = "a list of modules' names";
+        let start = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
+        // Others change the base's weights.
+        if !start.is_boolean() && start != "gaussian" {
+            let expected = "true, false or \"gaussian\"";
+            return Err(fields.refuse("init_lora_weights", expected, brief(&start)));
+        }
+        let targets: Vec<String> = fields.take("target_modules", modules, Vec::new())?;
+        let lora = LoraConfig {
+            rank: fields.take("r", COUNT, 8)?,
+            alpha: fields.take("lora_alpha", RATE, 8.0)?,
+            dropout: fields.take("lora_dropout", RATE, 0.0)?,
+            targets: found_targets(&targets, config, file)?,
+        };
+        let whole: Option<Vec<String>> = fields.take("modules_to_save", modules, None)?;
+        let task = fields.take("task_type", "a name or null", None)?;
+        refuse_others(fields, file, |key| INFORMATION.contains(&key))?;
+        Ok(Self { lora, whole: whole.unwrap_or_default(), task })
+    }
+}
+
+/// The targets that modules' names fit, which may leave out where they begin, as PEFT has it: the
+/// same in every layer.
+fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTreeSet<LoraTarget>> {
+    let fits = |module: &String, name: &str| {
+        name.strip_suffix(module.as_str())
+            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    };
+    let names = config.architecture.names();
+    let mut found = BTreeSet::new();
+    let refuse =
+        |expected: &str, got: String| Err(Error::config(file, "target_modules", expected, got));
+    let mut products = Vec::new();
+    for (product, targets) in config.architecture.products() {
+        let count = (0..config.num_hidden_layers)
+            .filter(|&index| {
+                let name = format!("{}.{product}", names.layer(index));
+                modules.iter().any(|module| fits(module, &name))
+            })
+            .count();
+        if i64::try_from(count) == Ok(config.num_hidden_layers) {
+            found.extend(targets.iter().copied());
+            products.push(*product);
+        } else if count > 0 {
+            return refuse("the same in every layer", format!("{product} in {count} layers"));
+        }
+    }
+    let of_targets = LoraConfig { targets: found.clone(), ..LoraConfig::default() };
+    if of_targets.products(&config.architecture, file)? != products {
+        return refuse("EuroBERT's gate_proj and up_proj together", format!("{products:?}"));
+    }
+    Ok(found)
+}
+
+/// Modules' names that fit the products of `lora` and no others.
+fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
+    let mut modules = Vec::new();
+    for product in lora.products(&config.architecture, CONFIG)? {
+        // Attention's ends with these words, too.
+        match product {
+            "output.dense" => modules
+                .extend((0..config.num_hidden_layers).map(|index| format!("{index}.{product}"))),
+            _ => modules.push(product.to_owned()),
+        }
+    }
+    Ok(modules)
+}
+
+/// Whether a parameter is of a module, whose name may leave out where it begins.
+fn is_in(parameter: &str, module: &str) -> bool {
+    format!(".{parameter}").contains(&format!(".{module}."))
+}
+
+fn task_type(head: Head) -> Option<&'static str> {
+    match head {
+        Head::None | Head::MaskedLm => None,
+        Head::Span => Some("QUESTION_ANS"),
+        Head::TokenClassification { .. } => Some("TOKEN_CLS"),
+        Head::SequenceClassification { .. } => Some("SEQ_CLS"),
+    }
+}
