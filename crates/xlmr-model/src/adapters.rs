@@ -88,14 +88,27 @@ pub struct LoraConfig {
 }
 
 impl Default for LoraConfig {
-    /// Rank 8, α 16, no dropout, on queries, keys and values.
+    /// Of rank 8.
     fn default() -> Self {
-        let targets = [LoraTarget::Query, LoraTarget::Key, LoraTarget::Value].into();
-        Self { rank: 8, alpha: 16.0, dropout: 0.0, targets }
+        Self::of_rank(8)
     }
 }
 
 impl LoraConfig {
+    /// Of queries, keys and values, without dropout, α twice the rank.
+    pub fn of_rank(rank: i64) -> Self {
+        let targets = [LoraTarget::Query, LoraTarget::Key, LoraTarget::Value].into();
+        Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
+    }
+
+    /// Refuses what does not fit a model of this configuration.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key, as PEFT calls it.
+    pub fn validate(&self, config: &Config) -> Result<()> {
+        self.products(&config.architecture, "lora").map(|_| ())
+    }
+
     /// The products that it changes, after the layer's name. `file` and PEFT's keys are for
     /// messages.
     pub(crate) fn products(

@@ -15,7 +15,7 @@ use crate::heads::{LmHead, SequenceHead, SpanHead, TokenHead};
 use crate::inputs::Prepared;
 use crate::layers::LayerNorm;
 use crate::parameters::{encoder_specs, head_specs};
-use crate::{Architecture, Config, Error, Head, Inputs, Result, States};
+use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 
 /// An encoder of one of the [architectures](Architecture) with any number of heads over it.
 ///
@@ -333,6 +333,20 @@ impl Model {
             all.extend(tensors.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())));
         }
         all.into_iter().collect()
+    }
+
+    /// Takes the encoder out of training and returns what is left to train: the parameters of
+    /// adapters and heads. A trainer that is given these writes checkpoints of these alone.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if libtorch refuses.
+    pub fn freeze_encoder(&self) -> Result<Vec<(String, Tensor)>> {
+        let (encoder, others): (Vec<_>, Vec<_>) =
+            self.named_parameters().into_iter().partition(|(name, _)| Role::Encoder.holds(name));
+        for (_, mut parameter) in encoder {
+            let _ = parameter.f_requires_grad_(false)?;
+        }
+        Ok(others)
     }
 
     /// Those of the encoder and its heads.

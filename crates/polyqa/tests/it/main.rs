@@ -6,3 +6,4 @@ mod common;
 mod reader;
 #[cfg(feature = "serve")]
 mod serve;
+mod train;

@@ -6,6 +6,7 @@ use clap::value_parser;
 use experiment::{BaseModel, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use model_hub::{Origin, Resolved};
+use xlmr_model::LoraConfig;
 
 use crate::program::model::ModelArg;
 
@@ -26,7 +27,8 @@ pub struct Args {
     /// answers, and the calibration is fitted on them
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     dev: Vec<PathBuf>,
-    /// Gets model/, predictions.json, n-best.json, null-odds.json, table.md and summary.json
+    /// Gets model/, with --lora adapter/, predictions.json, n-best.json, null-odds.json, table.md
+    /// and summary.json
     #[arg(long, value_name = "DIR", default_value = "runs/reader")]
     pub out: PathBuf,
     /// What becomes of training questions without an answer
@@ -41,6 +43,10 @@ pub struct Args {
     /// Windows in a training step
     #[arg(long, default_value_t = 12)]
     batch_size: usize,
+    /// Train a LoRA of this rank on queries, keys and values, with alpha twice its rank, and the
+    /// head, in place of all weights; adapter/ then has it as PEFT does, model/ has it merged
+    #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MOST_RANK))]
+    lora: Option<i64>,
     /// Decides the fresh head, the order of questions and dropout
     #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MOST_SEED))]
     seed: u64,
@@ -58,6 +64,8 @@ pub struct Args {
 
 /// The largest number that a recipe's file can hold.
 const MOST_SEED: u64 = i64::MAX.unsigned_abs();
+/// Wider than any encoder.
+const MOST_RANK: i64 = 1 << 16;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -98,6 +106,7 @@ impl Args {
         recipe.training.learning_rate = self.learning_rate;
         recipe.training.batch_size = self.batch_size;
         recipe.training.seed = self.seed;
+        recipe.lora = self.lora.map(LoraConfig::of_rank);
         Ok(experiment::with_overrides(&recipe, &self.set)?)
     }
 }

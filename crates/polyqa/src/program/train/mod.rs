@@ -75,18 +75,33 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
     Ok(Dev { name, cell, language, dataset: Dataset::read(path)? })
 }
 
-/// Trains the encoder and a span head on the questions' windows, and saves both.
+/// The name of the LoRA while it trains.
+const LORA: &str = "reader";
+
+/// Trains the encoder, or a LoRA in it, and a span head on the questions' windows, and saves the
+/// model, with a LoRA also by itself.
 fn fine_tune(
     trial: &Trial<Recipe>,
     (train, without_answer): &(TrainingQuestions, usize),
 ) -> Result<Trained> {
     let recipe = trial.recipe;
-    let base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let mut base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let parameters = match &recipe.lora {
+        None => base.model.named_parameters(),
+        Some(lora) => {
+            base.model.add_lora(LORA, lora, trial.seed)?;
+            base.model.set_active(&[LORA])?;
+            base.model.freeze_encoder()?
+        }
+    };
     let windows = &recipe.windows;
     let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &QaConfig::default())?;
-    let parameters = base.model.named_parameters();
     let fitted = trial.fit("fine-tune", &recipe.training, &parameters, &mut task)?;
+    if recipe.lora.is_some() {
+        base.model.save_adapter(LORA, trial.run_dir("adapter"), Head::Span)?;
+        base.model.merge(LORA)?;
+    }
     base.save(trial.run_dir("model"), Head::Span)?;
     Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
 }

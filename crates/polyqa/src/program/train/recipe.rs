@@ -1,11 +1,13 @@
 //! The keys that decide a run.
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, InputPath, RunConfig};
 use mlqa_eval::{DecodeConfig, Language, WindowConfig};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
+use xlmr_model::{Config, LoraConfig};
 
 use super::args::EXAMPLES;
 
@@ -18,6 +20,9 @@ pub struct Recipe {
     pub data: Data,
     pub windows: WindowConfig,
     pub training: TrainConfig,
+    /// The encoder keeps its weights; a LoRA in it learns, and the head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     pub decoding: DecodeConfig,
     /// There is one model, so one arm.
     pub arms: BTreeMap<String, Arm>,
@@ -60,6 +65,7 @@ impl Default for Recipe {
                 checkpoint_steps: Some(500),
                 ..TrainConfig::default()
             },
+            lora: None,
             decoding: DecodeConfig::default(),
             arms: BTreeMap::from([("reader".to_owned(), Arm {})]),
         }
@@ -83,6 +89,12 @@ impl experiment::Recipe for Recipe {
         let limits = self.model.limits()?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.training.validate().context("training")?;
+        if let Some(lora) = &self.lora {
+            let folder: &Path = self.model.path.as_ref();
+            lora.validate(&Config::from_file(folder.join("config.json"))?)?;
+            // A kept model is the whole of one, which its steps' parameters are not.
+            ensure!(!self.training.keep_models, "training.keep_models: not with a LoRA");
+        }
         self.decoding.validate().context("decoding")
     }
 }

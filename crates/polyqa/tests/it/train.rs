@@ -1,0 +1,103 @@
+//! A reader of which a LoRA alone is trained.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+use tch::{Device, Tensor};
+use testkit::assert_close;
+use xlmr_model::{Head, Inputs, Model, Role};
+
+use crate::common::polyqa;
+
+fn load(folder: &Path) -> Model {
+    Model::load(folder, &[Head::Span], Device::Cpu, Default::default()).unwrap().0
+}
+
+fn starts(model: &Model) -> Tensor {
+    let inputs = Inputs::from_rows(&[&[0, 70, 83, 9, 2], &[0, 95, 2]], 1).unwrap();
+    let hidden = model.encode(&inputs, false).unwrap();
+    model.span_logits(&hidden, false).unwrap().0
+}
+
+#[test]
+fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
+    let program = polyqa();
+    let mut lines = String::new();
+    for (id, (text, answer)) in
+        [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")]
+            .into_iter()
+            .cycle()
+            .take(12)
+            .enumerate()
+    {
+        let answers = json!({"text": [answer], "answer_start": [text.find(answer)]});
+        let row = json!({"id": id.to_string(), "question": "Who or what?", "context": text,
+            "answers": answers});
+        lines += &format!("{row}\n");
+    }
+    program.write("train.jsonl", lines);
+    let line = |out: &str| {
+        format!(
+            "train --model model --train train.jsonl --out {out} --lora 4 --learning-rate 1e-3 \
+             --batch-size 2 --device cpu --set training.steps=60 --set training.checkpoint_steps=2"
+        )
+    };
+    let mut running = program.command(&line("stopped"));
+    let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let stage = program.at("stopped/seed-42/reader/fine-tune/checkpoints");
+    let newest = || {
+        let entries = stage.read_dir().into_iter().flatten().flatten();
+        let names =
+            entries.map(|entry| entry.path()).filter(|path| path.join("state.json").exists());
+        names.filter(|path| path.to_string_lossy().contains("/step-")).max()
+    };
+    while newest().is_none() && running.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(143), "ended before it was stopped");
+
+    // What it goes on from holds nothing of the encoder.
+    let stored = Tensor::read_safetensors(newest().unwrap().join("parameters.safetensors"));
+    let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
+    assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
+    assert_eq!(stored.len(), 2 * 3 * 3 + 2); // A and B of three products in three layers; the head
+    program.done(&line("stopped"));
+    program.done(&line("whole"));
+    for file in ["adapter/adapter_model.safetensors", "model/model.safetensors"] {
+        let [stopped, whole] =
+            ["stopped", "whole"].map(|run| program.bytes(&format!("{run}/{file}")));
+        assert!(stopped == whole, "{file}");
+    }
+
+    // The encoder is the base's, but for the products that the LoRA was merged into.
+    let (base, trained) = (load(&program.at("model")), load(&program.at("whole/model")));
+    let of_base: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
+    for (name, tensor) in trained.named_parameters() {
+        let adapted = ["query.weight", "key.weight", "value.weight", "qa_outputs"];
+        let changes = adapted.iter().any(|part| name.contains(part));
+        assert_eq!(!tensor.equal(&of_base[&name]), changes, "{name}");
+    }
+    let mut adapted = base;
+    let before = starts(&adapted);
+    adapted.load_adapter("lora", program.at("whole/adapter"), Head::Span).unwrap();
+    adapted.set_active(&["lora"]).unwrap();
+    assert_close("adapter", &starts(&adapted), &starts(&trained), 1e-5);
+    assert!((starts(&adapted) - before).abs().max().double_value(&[]) > 1e-3);
+
+    program.refuses(&[
+        ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
+        (
+            "train --model model --train train.jsonl --out no --lora 4 --set lora.targets=[]",
+            &["target_modules"],
+        ),
+        (
+            "train --model model --train train.jsonl --out no --lora 4 \
+             --set training.keep_models=true",
+            &["training.keep_models"],
+        ),
+    ]);
+    assert!(!program.at("no").exists());
+}
