@@ -151,8 +151,8 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     opened::transformers_encodes_as_we_do(&folders);
 }
 
-/// PEFT is among what `cargo xtask peers --torch` installs; AdapterHub's `adapters`, of transformers
-/// 4, is found where `PYTHONPATH` names its folder.
+/// PEFT is among what `cargo xtask peers --torch` installs; AdapterHub's `adapters`, of
+/// transformers 4, is found where `PYTHONPATH` names its folder.
 #[test]
 fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
