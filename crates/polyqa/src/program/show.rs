@@ -33,7 +33,8 @@ pub fn answers(found: &Answers) -> String {
             100.0 * probability,
             one_line(document)
         );
-        if rank == 0 {
+        // Evidence is a sentence itself.
+        if rank == 0 && answer.sentence != answer.text {
             let _ = writeln!(text, "    {}", in_sentence(answer));
         }
     }

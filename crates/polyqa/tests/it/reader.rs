@@ -79,7 +79,7 @@ fn a_tagger_of_evidence_answers_with_sentences() {
 
     program.write("d.txt", text);
     let said = program.done("answer --model tagger -q Was? -n 1 d.txt").out;
-    assert!(said.starts_with("Was?\n  [") && said.contains("%, d.txt)"), "{said}");
+    assert!(said.starts_with("Was?\n  [") && said.ends_with(" %, d.txt)\n\n"), "{said}");
     program.failed("serve --model tagger --port 0", &["tagger marks evidence"]);
 }
 
