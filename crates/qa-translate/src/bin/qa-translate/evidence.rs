@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Done {
             say(&format!("{name}: {} of {of} questions", questions.len()));
         }
         if questions.is_empty() {
-            return Err(Error::Empty { hint: format!("{name}: no evidence was found") }.into());
+            return Err(Error::Empty { hint: format!("{name}: no evidence was found") });
         }
         counts.insert(name.to_string(), json!({ "found": questions.len(), "of": of }));
         let file = folder.file(name.to_string())?;
