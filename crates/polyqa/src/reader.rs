@@ -64,7 +64,9 @@ impl Reader {
     pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
         let labels = evidence::labels();
-        let named = Config::from_file(folder.join("config.json"))?.id2label.unwrap_or_default();
+        // A folder that has no configuration is refused below.
+        let named = Config::from_file(folder.join("config.json")).ok();
+        let named = named.and_then(|config| config.id2label).unwrap_or_default();
         let marks_evidence = named.values().eq(labels.tags());
         let head = if marks_evidence { token_classification::head(&labels) } else { Head::Span };
         let pretrained = Pretrained::load_trained(folder, head, device)?;
