@@ -15,6 +15,7 @@ fn small(out: &Path) -> Command {
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
         "evaluation.contexts=[\"en\", \"de\"]",
+        "evaluation.questions=\"all\"",
         "windows.max_length=158",
         "windows.doc_stride=32",
         "training.steps=6",
