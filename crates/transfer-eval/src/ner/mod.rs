@@ -9,9 +9,6 @@ mod tag;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod tests;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
-mod tests_files;
 
 pub use encode::{IGNORE_INDEX, NerConfig, NerInput, Overflow, encode_ner, sentence_tags};
 pub use entity::{Entity, Scheme, entities};

@@ -1,4 +1,6 @@
 //! Entity-level scores: seqeval's digits, real data, and a slow second implementation.
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;

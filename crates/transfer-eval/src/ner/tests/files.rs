@@ -1,8 +1,8 @@
 //! NER files as they come, well formed or not.
 use std::io::Write;
 
-use super::read::parse_ner;
 use crate::Error;
+use crate::ner::read::parse_ner;
 use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
 use proptest::prelude::*;
 
