@@ -163,6 +163,8 @@ def classify(error, url):
         return Failure(code, "%s answered %d %s" % (host, error.code, error.reason))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Failure(6, "no space left: %s" % error)
+    if isinstance(getattr(error, "reason", None), FileNotFoundError):
+        return Failure(5, "%s is not there" % host)
     if isinstance(error, (OSError, http.client.HTTPException)):
         reason = getattr(error, "reason", None) or error or type(error).__name__
         return Failure(3, "%s is not reachable: %s" % (host, reason))
