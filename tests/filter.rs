@@ -8,7 +8,9 @@ use serde_json::Value;
 use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
-use crate::common::{kill_at, prepared, program, refuse, root, small_data, succeed, summary, tool};
+use crate::common::{
+    FEW_ARTICLES, kill_at, prepared, program, refuse, root, small_data, succeed, summary, tool,
+};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn filter(out: &Path) -> Command {
@@ -135,7 +137,7 @@ fn recipe_filter_compares_readings_with_the_control() {
 #[test]
 fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
     let folder = tempfile::tempdir().unwrap();
-    let data = prepared("demo-data xquad-split --xquad data/xquad --languages en,de,zh --first 46");
+    let data = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut command = filter(folder.path());
     command.args(["--arms", "filter", "--set", "tested=[\"zh\", \"en\"]"]);
     for key in ["translated", "evaluation", "second"] {

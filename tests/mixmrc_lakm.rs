@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use trainer::selection::Best;
 
 use crate::common::{
-    kill_at, phrases, prepared, program, refuse, root, small_data, succeed, summary, tool,
+    FEW_ARTICLES, kill_at, phrases, prepared, program, refuse, root, small_data, succeed, summary,
+    tool,
 };
 
 /// The small recipe, six steps of a few rows in two languages.
@@ -98,8 +99,7 @@ fn recipe_mixmrc_tests_folds_of_xquad_that_are_scored_as_one() {
     joined.arg("matrix").arg("--out").arg(folder.path());
     let mut questions = 0;
     for fold in 1..=2 {
-        let command =
-            format!("demo-data xquad-split --xquad data/xquad --languages en,de --fold {fold}/24");
+        let command = format!("{FEW_ARTICLES} --fold {fold}/2");
         let data = prepared(&command);
         let out = folder.path().join(format!("fold-{fold}"));
         let mut command = program("mixmrc-lakm");

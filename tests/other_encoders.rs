@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::common::{
-    program, refuse, root, sequences, small_data, succeed, summary, switched, tool, write_encoder,
+    FEW_ARTICLES, prepared, program, refuse, root, sequences, small_data, succeed, summary,
+    switched, tool, write_encoder,
 };
 
 /// A recipe with what makes it short.
@@ -200,6 +201,7 @@ fn recipe_every_recipe_runs_on_deberta() {
 #[test]
 fn recipe_questions_are_answered_by_each() {
     let folder = tempfile::tempdir().unwrap();
+    let questions = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut trained = Vec::new();
     for architecture in ["bert", "modernbert", "eurobert", "deberta"] {
         let model = folder.path().join(architecture);
@@ -207,8 +209,8 @@ fn recipe_questions_are_answered_by_each() {
         let out = folder.path().join(format!("{architecture}-run"));
         let mut command = tool("polyqa");
         command.args(["train", "--model"]).arg(&model).arg("--out").arg(&out);
-        command.args(["--train", "data/xquad/xquad.en.json", "--batch-size", "2"]);
-        command.args(["--dev", "data/xquad/xquad.zh.json"]);
+        command.args(["--train", &format!("{questions}/train-context-en-question-en.json")]);
+        command.args(["--dev", &format!("{questions}/xquad.zh.json"), "--batch-size", "2"]);
         for set in ["run.threads=1", "training.steps=2", "run.device=cpu"] {
             command.args(["--set", set]);
         }

@@ -2,23 +2,28 @@
 
 use serde_json::Value;
 
-use crate::common::{program, refuse, root, succeed};
+use crate::common::{packed, program, refuse, root, succeed, unpacked};
 
 #[test]
 fn answer_alignment_measures_alignment_and_search() {
     let folder = tempfile::tempdir().unwrap();
     for language in ["en", "de"] {
-        // The first article.
+        // The first passages of the first article, and the first sentences with entities.
         let name = format!("xquad.{language}.json");
         let text = std::fs::read_to_string(root().join("data/xquad").join(&name)).unwrap();
         let mut file: Value = serde_json::from_str(&text).unwrap();
         file["data"].as_array_mut().unwrap().truncate(1);
+        file["data"][0]["paragraphs"].as_array_mut().unwrap().truncate(2);
         std::fs::write(folder.path().join(name), file.to_string()).unwrap();
+        let name = format!("{language}_pud.test.iob2.gz");
+        let all = unpacked(&root().join("data/uner").join(&name));
+        let sentences: String = all.split_inclusive("\n\n").take(20).collect();
+        std::fs::write(folder.path().join(name), packed(&sentences)).unwrap();
     }
     let out = folder.path().join("out");
     let mut command = program("answer-alignment");
     command.args(["--languages", "de", "--threads", "1", "--data"]).arg(folder.path());
-    command.arg("--out").arg(&out);
+    command.arg("--entities").arg(folder.path()).arg("--out").arg(&out);
     let text = succeed(command);
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(text.contains(&table) && table.starts_with("| exact span / F1 | de | mean |"));

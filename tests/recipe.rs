@@ -6,7 +6,8 @@ use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{
-    kill_at, prepared, program, refuse, root, sequences, small_data, succeed, summary, tool,
+    FEW_ARTICLES, kill_at, prepared, program, refuse, root, sequences, small_data, succeed,
+    summary, tool,
 };
 
 /// The demo's recipe, a few steps of everything.
@@ -108,7 +109,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
 fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let data = prepared("demo-data xquad-split --xquad data/xquad --languages en,de --fold 1/24");
+    let data = prepared(&format!("{FEW_ARTICLES} --fold 1/2"));
     let mut command = program("bridging-gap");
     command.args(["examples/bridging-gap/xquad.toml", "--model", "data/base", "--out"]).arg(&out);
     // As the recipe makes them, of fewer languages.

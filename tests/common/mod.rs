@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 use tch::Device;
 use xlmr_model::{Architecture, Config, DebertaV2, EuroBert, Head, LayerType, Model, ModernBert};
@@ -58,6 +62,10 @@ pub fn prepared(command: &str) -> String {
 /// Facts of the demo, for the commands of `demo-data`.
 const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 
+/// Some articles with human translations of their questions.
+pub const FEW_ARTICLES: &str =
+    "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
+
 /// A few questions about facts, in English contexts.
 pub fn fact_questions() -> String {
     let templates = "--templates data/demo/templates.tsv";
@@ -74,8 +82,8 @@ pub fn phrases(languages: &str) -> String {
 
 /// Some questions whose answers are sentences, in two languages.
 pub fn evidence() -> String {
-    let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --fold 1/24";
-    prepared(&format!("qa-translate evidence --to de --questions {}", prepared(divided)))
+    let divided = format!("{FEW_ARTICLES} --fold 1/2");
+    prepared(&format!("qa-translate evidence --to de --questions {}", prepared(&divided)))
 }
 
 /// Little data for a small recipe, in two languages but for those of [`fact_questions`].
@@ -103,8 +111,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             arms.into_iter().chain([format!("data.evaluation={folder}")]).collect()
         }
         "filter" => {
-            let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --first 46";
-            let folder = prepared(divided);
+            let folder = prepared(&format!("{FEW_ARTICLES} --first 3"));
             let mut sets = of_folder(&folder, &["translated", "evaluation"]);
             sets.push(format!("data.second={folder}/second"));
             sets
@@ -129,9 +136,8 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             ]
         }
         "transfer-suite" => {
-            let divided = "demo-data xquad-split --xquad data/xquad --languages en,de --train 0.04 \
-                           --dev 0.9 --seed 1234";
-            let questions = prepared(divided);
+            let shares = "--train 0.25 --dev 0.25 --seed 1234";
+            let questions = prepared(&format!("{FEW_ARTICLES} {shares}"));
             let pairs = demo("inference", "--languages en,de --premises 2");
             let clozes = demo("clozes", "--languages en,de");
             let folders = |split: &str| {
@@ -163,9 +169,37 @@ pub fn sequences(model: &Path, options: &str) -> PathBuf {
 /// The embedded extracts, linked by their labels and switched.
 pub fn switched(options: &str) -> PathBuf {
     let linked = prepared("kg-triples link --entities data/codex --languages en");
-    let texts = format!("{linked}/train/linked.jsonl.gz");
+    let texts = format!("{linked}/first.jsonl.gz");
+    first_lines(Path::new(&format!("{linked}/train/linked.jsonl.gz")), Path::new(&texts), 400);
     let rule = "--entities data/codex --rule per_mention --with-source";
     prepared(&format!("kg-triples switch --texts {texts} {rule} {options}")).into()
+}
+
+/// Writes the first lines of a packed file into another, once for all tests.
+fn first_lines(from: &Path, to: &Path, count: usize) {
+    static ONCE: Mutex<()> = Mutex::new(());
+    let _one = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !to.exists() {
+        std::fs::write(
+            to,
+            packed(&unpacked(from).split_inclusive('\n').take(count).collect::<String>()),
+        )
+        .unwrap();
+    }
+}
+
+/// The text of a gzip file.
+pub fn unpacked(path: &Path) -> String {
+    let mut text = String::new();
+    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A text as a gzip file holds it.
+pub fn packed(text: &str) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    packed.finish().unwrap()
 }
 
 pub fn root() -> PathBuf {

@@ -22,6 +22,9 @@ pub struct XquadSplit {
     /// The language that is trained on, then the others
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
     pub languages: Vec<Language>,
+    /// Leave all but the first N articles out
+    #[arg(long, value_name = "N")]
+    pub articles: Option<usize>,
     /// Train on the first N articles and test on the others; none is for development
     #[arg(long, value_name = "N", conflicts_with_all = ["train", "dev", "seed"])]
     pub first: Option<usize>,
@@ -78,7 +81,7 @@ impl XquadSplit {
 
     /// Divides the articles of one file.
     fn divide(&self, all: &Dataset) -> Result<SplitIds> {
-        let articles: Vec<_> = all.articles().collect();
+        let articles: Vec<_> = all.articles().take(self.articles.unwrap_or(usize::MAX)).collect();
         let mut order: Vec<usize> = (0..articles.len()).collect();
         let total = articles.len() as f64;
         let (train, dev) = match (self.first, self.fold) {

@@ -11,6 +11,7 @@ fn split(first: Option<usize>) -> XquadSplit {
     XquadSplit {
         xquad: data("xquad"),
         languages: ["en", "de"].map(|code| code.parse().unwrap()).into(),
+        articles: None,
         first,
         fold: None,
         train: 0.5,
@@ -56,6 +57,18 @@ fn no_article_is_in_two_splits_in_any_language() {
         assert_eq!(total, 1190);
     }
     assert_eq!(split(Some(36)).make().unwrap().1["train"], 925);
+}
+
+#[test]
+fn few_articles_are_the_first_ones() {
+    let few = XquadSplit { articles: Some(4), ..split(Some(3)) };
+    let (files, counts) = few.make().unwrap();
+    let (_, four) = split(Some(4)).make().unwrap();
+    assert_eq!(counts["train"].as_u64().unwrap() + counts["test"].as_u64().unwrap(), four["train"]);
+    let (_, test) = files.into_iter().find(|(name, _)| name == "xquad.de.json").unwrap();
+    assert_eq!(contexts(&test).len(), 5);
+    let error = XquadSplit { articles: Some(3), ..split(Some(3)) }.make().unwrap_err();
+    assert_eq!(error.to_string(), "--first 3: must be 1 or more, and fewer than 3");
 }
 
 #[test]
