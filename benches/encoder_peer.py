@@ -29,6 +29,7 @@ def arguments():
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
+    parser.add_argument("--lora", action="store_true", help="PEFT's LoRA of rank 8 in queries, keys and values alone learns")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile, as run_qa does with --torch_compile")
     return parser.parse_args()
@@ -92,6 +93,12 @@ def main():
             layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2,
         )
         model = XLMRobertaForQuestionAnswering(config).train()
+    if given.lora:
+        from peft import LoraConfig, get_peft_model  # not on every machine
+
+        targets = ["query", "key", "value"]
+        lora = LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["qa_outputs"])
+        model = get_peft_model(model, lora)
     model = model.to(given.device)
     run = torch.compile(model) if given.compile else model
     # run_qa's optimiser: fused AdamW without weight decay, gradients clipped to 1.

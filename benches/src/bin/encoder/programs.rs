@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use testkit::{Peers, peers_python};
 
-use crate::Options;
+use crate::{Architecture, Options};
 
 /// What a program reports of one step or, last, of its memory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -48,12 +48,15 @@ enum Kind {
 }
 
 /// On the CPU.
-const PROGRAMS: [(&str, Kind); 6] = [
+const PROGRAMS: [(&str, Kind); 9] = [
     ("float32", Kind::Ours("f32")),
     ("bfloat16", Kind::Ours("bf16")),
     ("float32, layers recomputed", Kind::Ours("f32-recompute")),
     ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
+    ("float32, LoRA alone", Kind::Ours("f32-lora")),
+    ("float32, bottlenecks alone", Kind::Ours("f32-bottleneck")),
     ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
+    ("transformers and PEFT, LoRA alone, padded", Kind::Peer(&["--lora"])),
     ("transformers, float32, padded", Kind::Peer(&[])),
 ];
 
@@ -87,8 +90,10 @@ pub fn all(options: &Options) -> Vec<Program> {
         (options.only.is_empty() || named(name, &options.only)) && !named(name, &options.except)
     };
     let mut all = Vec::new();
+    let named_here = options.architecture == Architecture::XlmRoberta;
     for &(name, kind) in programs(options) {
-        if !wanted(name) {
+        // The peer's program names the products of XLM-R's layers alone.
+        if !wanted(name) || name.contains("PEFT") && !named_here {
             continue;
         }
         all.push(Program { name: name.to_owned(), kind, busy: 0 });

@@ -11,11 +11,21 @@ use torch_ext::{
     set_float32_matmul_precision, tune_float32_matmul,
 };
 use trainer::{AdamW, TrainConfig};
-use xlmr_model::{Config, Head, Inputs, Model, ModernBert};
+use xlmr_model::{BottleneckConfig, Config, Head, Inputs, LoraConfig, Model, ModernBert};
 
 use crate::batches::{Batches, Row};
 use crate::programs::Report;
 use crate::{Architecture, Options};
+
+const LORA: &str = "lora";
+
+/// A program without the adapter that alone learns in it, of rank 8 or of a sixteenth of the width,
+/// and that.
+fn adapter_of(program: &str) -> (&str, Option<&str>) {
+    let adapted = [LORA, "bottleneck"].into_iter();
+    let adapted = adapted.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
+    adapted.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
+}
 
 /// Trains on all batches and prints a report for each.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
@@ -30,11 +40,26 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     let batches: Batches = serde_json::from_slice(&std::fs::read(batches)?)?;
     let config = config(options);
     let mut model = Model::new(&config, &[Head::Span], device, 1)?;
-    let precision = options.program.trim_end_matches("-recompute");
-    model.set_recompute(precision != options.program);
+    let (program, adapter) = adapter_of(&options.program);
+    let precision = program.trim_end_matches("-recompute");
+    model.set_recompute(precision != program);
     model.set_precision(precision.parse()?);
+    let parameters = match adapter {
+        None => model.named_parameters(),
+        Some(name) => {
+            if name == LORA {
+                model.add_lora(name, &LoraConfig::default(), 1)?;
+            } else {
+                model.add_bottleneck(name, &BottleneckConfig::default(), 1)?;
+            }
+            model.set_active(&[name])?;
+            model.freeze_encoder()?
+        }
+    };
+    let learns: usize = parameters.iter().map(|(_, parameter)| parameter.numel()).sum();
+    eprintln!("  {learns} numbers learn");
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
-    let mut optimizer = AdamW::new(&model.named_parameters(), &train)?;
+    let mut optimizer = AdamW::new(&parameters, &train)?;
     tch::manual_seed(1);
     let mut train_on = |batch: &[Row]| -> Result<Tensor> {
         optimizer.clear_grads()?;
