@@ -12,7 +12,7 @@ use crate::fields::{COUNT, Fields, brief};
 use crate::save::write_weights;
 use crate::{Activation, BottleneckConfig, Head, Model, Result};
 
-const WEIGHTS: &str = "adapter.safetensors";
+pub(crate) const WEIGHTS: &str = "adapter.safetensors";
 const HEAD: &str = "model_head.safetensors";
 const HEAD_CONFIG: &str = "head_config.json";
 

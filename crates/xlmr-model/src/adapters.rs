@@ -281,10 +281,7 @@ impl Model {
     }
 
     pub(crate) fn check_new_adapter(&self, name: &str) -> Result<()> {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if name.is_empty() || !name.chars().all(known) {
-            return Err(Error::input("adapter", "ASCII letters, digits, - and _", name));
-        }
+        check_name(name)?;
         match self.adapters.contains_key(name) {
             true => Err(Error::input("adapter", "a new name", name)),
             false => Ok(()),
@@ -395,6 +392,15 @@ impl Model {
         self.adapters.remove(name);
         self.active.retain(|active| active != name);
         self.attach_adapters()
+    }
+}
+
+/// An adapter's name, which is a folder's, too, and a part of names of parameters.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !name.is_empty() && name.chars().all(known) {
+        true => Ok(()),
+        false => Err(Error::input("adapter", "ASCII letters, digits, - and _", name)),
     }
 }
 

@@ -35,6 +35,7 @@ mod projection;
 mod role;
 mod rotary;
 mod save;
+mod saved_adapters;
 mod states;
 mod tokenizer;
 mod tokenizer_files;

@@ -17,4 +17,5 @@ mod packed;
 mod peers;
 mod pretrained;
 mod save;
+mod saved_adapters;
 mod tokenizer;
