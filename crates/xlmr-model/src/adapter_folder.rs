@@ -155,6 +155,7 @@ impl Model {
             AdapterConfig::Bottleneck(bottleneck) => {
                 self.write_adapter_hub(name, bottleneck, folder, architecture)
             }
+            AdapterConfig::Fusion(names) => self.write_fusion(name, names, folder),
         }
     }
 

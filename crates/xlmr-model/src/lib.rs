@@ -2,6 +2,7 @@
 
 mod activation;
 mod adapter_folder;
+mod adapter_fusion;
 mod adapter_hub;
 mod adapters;
 mod architecture;

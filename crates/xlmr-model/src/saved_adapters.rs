@@ -15,7 +15,8 @@ use crate::{Error, Head, Model, Result, adapter_hub, peft};
 const FOLDER: &str = "adapters";
 const ACTIVE: &str = "active.json";
 /// All that a save may write into the folder of one.
-const FILES: [&str; 3] = [CONFIG, peft::WEIGHTS, adapter_hub::WEIGHTS];
+const FILES: [&str; 5] =
+    [CONFIG, peft::WEIGHTS, adapter_hub::WEIGHTS, adapter_hub::FUSION_CONFIG, adapter_hub::FUSION];
 
 impl Model {
     /// Adds the adapters that a model's folder holds and puts those in use that were.
@@ -25,8 +26,19 @@ impl Model {
             let got = "null: saving did not end; save the model again";
             return Err(Error::config(&saved.file(), "active", NAMES, got));
         };
-        for name in &saved.adapters {
+        // Fusions after what they read.
+        let (fusions, others): (Vec<_>, Vec<_>) =
+            saved.adapters.iter().partition(|name| name.contains(','));
+        for name in others {
             self.load_adapter(name, saved.folder.join(name), Head::None)?;
+        }
+        for name in fusions {
+            let folder = saved.folder.join(name);
+            let names = self.load_adapter_fusion(&folder)?.join(",");
+            if names != *name {
+                let file = folder.join(adapter_hub::FUSION_CONFIG).display().to_string();
+                return Err(Error::config(&file, "adapter_names", name, names));
+            }
         }
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
         self.set_active(&active).map_err(|error| saved.at("active", error))
@@ -114,7 +126,8 @@ impl Saved {
         }
         let saved = Self { folder, adapters, active };
         for name in &saved.adapters {
-            check_name(name).map_err(|error| saved.at("adapters", error))?;
+            let checked = name.split(',').try_for_each(check_name);
+            checked.map_err(|error| saved.at("adapters", error))?;
         }
         Ok(Some(saved))
     }

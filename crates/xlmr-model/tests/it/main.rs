@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod adapter_folder;
+mod adapter_fusion;
 mod adapters;
 mod architectures;
 mod bases;
