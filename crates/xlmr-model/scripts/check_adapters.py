@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Opens adapters that this crate wrote by PEFT, or bottlenecks by AdapterHub, and compares outputs.
+"""Opens adapters that this crate wrote by PEFT, or bottlenecks and fusions by AdapterHub, and compares outputs.
 
-Each folder holds `base`, a model folder, `adapter`, what `Model::save_adapter` wrote, `inputs.safetensors` and
+Each folder holds `base`, a model folder, `adapter`, what `Model::save_adapter` wrote, or instead `base/adapters` with a fusion
+of all that is there, `inputs.safetensors` and
 `outputs.safetensors`, what this crate computes: `logits`, or `start_logits` and `end_logits`, or `last_hidden_state`. Nothing
 may be missing, unexpected or warned of.
 
@@ -25,6 +26,7 @@ TOLERANCE = 1e-5
 def open_by_peft(base, folder):
     import peft
 
+    folder = folder / "adapter"
     model = peft.PeftModel.from_pretrained(base, folder)
     return load_file(folder / "adapter_model.safetensors"), peft.get_peft_model_state_dict(model), model
 
@@ -33,6 +35,7 @@ def open_by_hub(base, folder):
     import adapters
 
     adapters.init(base)
+    folder = folder / "adapter"
     name = base.load_adapter(str(folder), use_safetensors=True, set_active=True)
     stored = load_file(folder / "adapter.safetensors")
     head = folder / "model_head.safetensors"
@@ -44,17 +47,35 @@ def open_by_hub(base, folder):
     return stored, wanted, base
 
 
+def open_fusion_by_hub(base, folder):
+    import adapters
+
+    adapters.init(base)
+    saved = folder / "base/adapters"
+    names = json.loads((saved / "active.json").read_text())
+    (fusion,) = names["active"]
+    stored = load_file(saved / fusion / "model_adapter_fusion.safetensors")
+    for name in sorted(set(names["adapters"]) - {fusion}):
+        base.load_adapter(str(saved / name), use_safetensors=True)
+        stored |= load_file(saved / name / "adapter.safetensors")
+    base.load_adapter_fusion(str(saved / fusion), use_safetensors=True, set_active=True)
+    theirs = {key: value for key, value in base.state_dict().items() if ".adapters." in key or ".adapter_fusion_layer." in key}
+    bare = f"{base.base_model_prefix}."
+    return *({key.removeprefix(bare): value for key, value in all.items()} for all in (stored, theirs)), base
+
+
 def check(folder):
     """Returns the largest difference and a list of faults."""
     (name,) = json.loads((folder / "base/config.json").read_text())["architectures"]
     options = {"add_pooling_layer": False} if name in ("XLMRobertaModel", "BertModel") else {}
     base = getattr(transformers, name).from_pretrained(folder / "base", **options)
-    hub = (folder / "adapter/adapter.safetensors").exists()
+    opened = open_by_hub if (folder / "adapter/adapter.safetensors").exists() else open_by_peft
+    opened = open_fusion_by_hub if (folder / "base/adapters").exists() else opened
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", r"`is_gradient_checkpointing` is deprecated")  # of transformers 5, which PEFT asks
         warnings.filterwarnings("ignore", r".*`torch\.jit\.script(_method)?` is deprecated")  # of transformers 4 with torch 2.11
-        stored, theirs, model = (open_by_hub if hub else open_by_peft)(base, folder / "adapter")
+        stored, theirs, model = opened(base, folder)
     faults = [f"warned: {warning.message}" for warning in caught]
     if set(theirs) != set(stored):
         faults.append(f"keys differ: {sorted(set(theirs) ^ set(stored))}")

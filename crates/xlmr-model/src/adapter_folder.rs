@@ -137,13 +137,25 @@ impl Model {
         architecture: Head,
     ) -> Result<()> {
         self.check_head(architecture)?;
-        let (adapter, folder) = (self.adapter(name)?, folder.as_ref());
+        self.write_adapter(name, folder.as_ref(), architecture)
+    }
+
+    /// The same, where `architecture` may be a head that the model does not hold if it is one
+    /// without weights in the folder.
+    pub(crate) fn write_adapter(
+        &self,
+        name: &str,
+        folder: &Path,
+        architecture: Head,
+    ) -> Result<()> {
+        let adapter = self.adapter(name)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         match &adapter.config {
             AdapterConfig::Lora(lora) => self.write_peft(name, lora, folder, architecture),
             AdapterConfig::Bottleneck(bottleneck) => {
                 self.write_adapter_hub(name, bottleneck, folder, architecture)
             }
+            AdapterConfig::Fusion(names) => self.write_fusion(name, names, folder),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bottleneck adapters in AdapterHub's folders.
+//! Bottleneck adapters and their fusions in AdapterHub's folders.
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -7,14 +7,16 @@ use torch_ext::TensorFile;
 
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, refuse_others};
 use crate::adapters::AdapterConfig;
-use crate::config::write_json;
+use crate::config::{read_json, write_json};
 use crate::fields::{COUNT, Fields, brief};
 use crate::save::write_weights;
-use crate::{Activation, BottleneckConfig, Head, Model, Result};
+use crate::{Activation, BottleneckConfig, Error, Head, Model, Result};
 
-const WEIGHTS: &str = "adapter.safetensors";
+pub(crate) const WEIGHTS: &str = "adapter.safetensors";
 const HEAD: &str = "model_head.safetensors";
 const HEAD_CONFIG: &str = "head_config.json";
+pub(crate) const FUSION_CONFIG: &str = "adapter_fusion_config.json";
+pub(crate) const FUSION: &str = "model_adapter_fusion.safetensors";
 
 /// What `config` must say, or leave out: one adapter behind each feed-forward layer.
 fn shape() -> Map<String, Value> {
@@ -82,17 +84,8 @@ impl Model {
         let mut tensors = self.as_stored(&specs, "", architecture)?;
         write_weights(&folder.join(WEIGHTS), &mut tensors, Kind::Float)?;
         let head = self.own_head_specs(architecture);
-        let of_model = |config: Value, name: Option<&str>| {
-            json!({
-                "config": config,
-                "hidden_size": self.config().hidden_size,
-                "model_class": architecture.class(&self.config().architecture),
-                "model_name": null,
-                "model_type": self.config().architecture.model_type(),
-                "name": name,
-                "version": "adapters.1.3.0",
-            })
-        };
+        let of_model =
+            |config: Value, name: Option<&str>| self.described(config, name, architecture);
         if !head.is_empty() {
             let mut tensors = self.as_stored(&head, "", architecture)?;
             write_weights(&folder.join(HEAD), &mut tensors, Kind::Float)?;
@@ -103,17 +96,96 @@ impl Model {
         shape.insert("non_linearity".into(), json!(bottleneck.activation));
         write_json(&folder.join(CONFIG), &of_model(Value::Object(shape), Some(name)))
     }
+
+    /// A configuration with what AdapterHub says beside it.
+    fn described(&self, config: Value, name: Option<&str>, architecture: Head) -> Value {
+        json!({
+            "config": config,
+            "hidden_size": self.config().hidden_size,
+            "model_class": architecture.class(&self.config().architecture),
+            "model_name": null,
+            "model_type": self.config().architecture.model_type(),
+            "name": name,
+            "version": "adapters.1.3.0",
+        })
+    }
+
+    /// A new fusion's name, what it is and its tensors.
+    pub(crate) fn read_fusion(&self, folder: &Path) -> Result<(String, AdapterConfig, Tensors)> {
+        let path = folder.join(FUSION_CONFIG);
+        let file = path.display().to_string();
+        let value = read_json(&path, "; a fusion's folder needs an adapter_fusion_config.json")?;
+        let mut fields = Fields::new(value, &file)?;
+        let theirs: String = fields.take("name", "the fusion's name", String::new())?;
+        let usual = theirs.split(',').map(str::to_owned).collect();
+        let names: Vec<String> = fields.take("adapter_names", "a list of names", usual)?;
+        let mut options = Fields::new(fields.take("config", "an object", Value::Null)?, &file)?;
+        require(&mut options, fusion_shape())?;
+        refuse_others(options, &file, |key| OF_VALUES.contains(&key))?;
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (name, config) = self.new_fusion(&borrowed).map_err(|error| match error {
+            Error::Input { expected, got, .. } => {
+                Error::config(&file, "adapter_names", expected, got)
+            }
+            other => other,
+        })?;
+        let weights = open_weights(folder, FUSION, "pytorch_model_adapter_fusion.bin")?;
+        let [there, here] = [&theirs, &name].map(|name| format!(".adapter_fusion_layer.{name}."));
+        let specs = config.specs(&name, self.config(), &file)?;
+        let tensors = self.read_all(&weights, &specs, "", (&there, &here))?;
+        Ok((name, config, tensors))
+    }
+
+    pub(crate) fn write_fusion(&self, name: &str, names: &[String], folder: &Path) -> Result<()> {
+        let config = AdapterConfig::Fusion(names.to_vec());
+        // AdapterHub takes these names for a bare encoder, too.
+        let form = Head::MaskedLm;
+        let mut tensors =
+            self.as_stored(&config.specs(name, self.config(), FUSION_CONFIG)?, "", form)?;
+        write_weights(&folder.join(FUSION), &mut tensors, Kind::Float)?;
+        let mut shape = fusion_shape();
+        shape.extend(OF_VALUES.map(|key| (key.into(), json!(true))));
+        let mut value = self.described(Value::Object(shape), Some(name), form);
+        if let Value::Object(value) = &mut value {
+            value.insert("adapter_names".into(), json!(names));
+        }
+        write_json(&folder.join(FUSION_CONFIG), &value)
+    }
 }
 
-fn read_config(value: Value, file: &str) -> Result<BottleneckConfig> {
-    let mut fields = Fields::new(value, file)?;
-    for (key, wanted) in shape() {
+/// How V starts, what its training adds to the loss, and whether it comes before the sum of the
+/// values or after: the outputs of what is stored are the same.
+const OF_VALUES: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
+
+/// What the `config` of a fusion must say, or leave out.
+fn fusion_shape() -> Map<String, Value> {
+    let shape = json!({
+        "dropout_prob": null,
+        "key": true,
+        "query": true,
+        "query_before_ln": false,
+        "residual_before": false,
+        "temperature": false,
+        "value": true,
+    });
+    shape.as_object().cloned().unwrap_or_default()
+}
+
+/// Refuses other values of these keys than these.
+fn require(fields: &mut Fields, shape: Map<String, Value>) -> Result<()> {
+    for (key, wanted) in shape {
         let got = fields.take(&key, "", wanted.clone())?;
         // 1 and 1.0 are one number.
         if got != wanted && (got.as_f64().is_none() || got.as_f64() != wanted.as_f64()) {
             return Err(fields.refuse(&key, &wanted.to_string(), brief(&got)));
         }
     }
+    Ok(())
+}
+
+fn read_config(value: Value, file: &str) -> Result<BottleneckConfig> {
+    let mut fields = Fields::new(value, file)?;
+    require(&mut fields, shape())?;
     let reduction = fields.take("reduction_factor", COUNT, 16)?;
     let activation = fields.take("non_linearity", Activation::NAMES, Activation::Relu)?;
     // How weights start, and what layers of hypercomplex products would need.

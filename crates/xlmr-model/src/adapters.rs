@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::bottleneck::Bottleneck;
+use crate::adapter_fusion::{self, ADAPTER_FUSION, AdapterFusion};
+use crate::bottleneck::{Behind, Bottleneck};
 use crate::encoder::Layer;
 use crate::layers::{Linear, Lora, Parameter};
 use crate::model::find;
@@ -170,11 +171,25 @@ impl LoraConfig {
     }
 }
 
+/// The layers' names, and what AdapterHub calls the place behind each one's last product.
+pub(crate) fn behind_layers(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
+    let names = config.architecture.names();
+    // It has no ModernBERT and no EuroBERT: as it names those of its other layers without a norm
+    // at the end.
+    let place = match &config.architecture {
+        Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => "output",
+        Architecture::ModernBert(_) | Architecture::EuroBert(_) => "output_adapters",
+    };
+    (0..config.num_hidden_layers).map(move |index| (names.layer(index), place))
+}
+
 /// What an adapter is.
 #[derive(Clone, Debug)]
 pub(crate) enum AdapterConfig {
     Lora(LoraConfig),
     Bottleneck(BottleneckConfig),
+    /// AdapterFusion of the bottlenecks of these names, under which it stands with commas between.
+    Fusion(Vec<String>),
 }
 
 impl AdapterConfig {
@@ -184,6 +199,7 @@ impl AdapterConfig {
         match self {
             Self::Lora(lora) => lora.specs(&begin, config, file),
             Self::Bottleneck(bottleneck) => bottleneck.specs(&begin, name, config, file),
+            Self::Fusion(_) => Ok(adapter_fusion::specs(name, config)),
         }
     }
 }
@@ -196,8 +212,8 @@ pub(crate) struct Adapter {
     pub(crate) tensors: BTreeMap<String, Tensor>,
 }
 
-/// The standard deviation of a bottleneck's fresh weights, AdapterHub's ("bert").
-const BOTTLENECK_STD: f64 = 0.02;
+/// The standard deviation of fresh weights in bottlenecks and their fusions, AdapterHub's ("bert").
+const HUB_STD: f64 = 0.02;
 
 impl Adapter {
     /// What it adds to a product of this full name.
@@ -215,13 +231,35 @@ impl Adapter {
             dropout: lora.dropout,
         }))
     }
+}
 
-    /// What it puts behind the layer of this name.
-    fn bottleneck(&self, name: &str, layer: &str) -> Result<Option<Bottleneck>> {
-        let AdapterConfig::Bottleneck(config) = &self.config else { return Ok(None) };
-        let (get, begin) = (|name: &str| find(&self.tensors, name), format!("{ADAPTERS}{name}"));
-        Bottleneck::new(&get, &format!("{begin}.{layer}"), config.activation).map(Some)
-    }
+/// What the adapter of this name puts behind a layer.
+fn behind(
+    adapters: &BTreeMap<String, Adapter>,
+    name: &str,
+    layer: &str,
+    config: &Config,
+) -> Result<Option<Behind>> {
+    let Some(Adapter { config: of_adapter, tensors }) = adapters.get(name) else { return Ok(None) };
+    let get = |name: &str| find(tensors, name);
+    Ok(Some(match of_adapter {
+        AdapterConfig::Lora(_) => return Ok(None),
+        AdapterConfig::Bottleneck(bottleneck) => {
+            let begin = format!("{ADAPTERS}{name}.{layer}");
+            Behind::One(Bottleneck::new(&get, &begin, bottleneck.activation)?)
+        }
+        AdapterConfig::Fusion(names) => {
+            let mut bottlenecks = Vec::new();
+            for name in names {
+                if let Some(Behind::One(bottleneck)) = behind(adapters, name, layer, config)? {
+                    bottlenecks.push(bottleneck);
+                }
+            }
+            let dropout = config.attention_probs_dropout_prob;
+            let begin = format!("{ADAPTER_FUSION}{name}.{layer}");
+            Behind::Fused(bottlenecks, AdapterFusion::new(&get, &begin, dropout)?)
+        }
+    }))
 }
 
 impl Model {
@@ -272,19 +310,20 @@ impl Model {
 
     fn add_adapter(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         self.check_new_adapter(name)?;
+        self.add_fresh(name, config, seed)
+    }
+
+    pub(crate) fn add_fresh(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         let mut tensors = BTreeMap::new();
         for spec in config.specs(name, self.config(), "adapter")? {
-            let tensor = spec.fresh(BOTTLENECK_STD, seed, self.device())?;
+            let tensor = spec.fresh(HUB_STD, seed, self.device())?;
             tensors.insert(spec.name, tensor);
         }
         self.insert_adapter(name, config, tensors)
     }
 
     pub(crate) fn check_new_adapter(&self, name: &str) -> Result<()> {
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if name.is_empty() || !name.chars().all(known) {
-            return Err(Error::input("adapter", "ASCII letters, digits, - and _", name));
-        }
+        check_name(name)?;
         match self.adapters.contains_key(name) {
             true => Err(Error::input("adapter", "a new name", name)),
             false => Ok(()),
@@ -305,7 +344,8 @@ impl Model {
         Ok(())
     }
 
-    /// The names of all adapters, sorted.
+    /// The names of all adapters, sorted; a [fusion](Self::add_adapter_fusion)'s is those of its
+    /// bottlenecks with commas between.
     pub fn adapters(&self) -> impl Iterator<Item = &str> {
         self.adapters.keys().map(String::as_str)
     }
@@ -316,20 +356,21 @@ impl Model {
     }
 
     /// Puts these adapters in use and all others out of it: any number of LoRAs, whose sum is
-    /// added, and at most one bottleneck. With none the model computes what it did without
-    /// adapters, bit by bit.
+    /// added, and at most one bottleneck or [fusion](Self::set_fused). With none the model computes
+    /// what it did without adapters, bit by bit.
     ///
     /// # Errors
-    /// [`Error::Input`] if a name is unknown or there twice, or two are bottlenecks; then nothing
-    /// changes.
+    /// [`Error::Input`] if a name is unknown or there twice, or two are bottlenecks or fusions;
+    /// then nothing changes.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
         let mut behind = None;
         for (at, name) in names.iter().enumerate() {
-            if let AdapterConfig::Bottleneck(_) = self.adapter(name)?.config
+            if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
                 && let Some(other) = behind.replace(name)
             {
                 let got = format!("{other} and {name}");
-                return Err(Error::input("adapter", "one bottleneck at a time", got));
+                let expected = "one bottleneck or fusion of some at a time";
+                return Err(Error::input("adapter", expected, got));
             }
             if names.iter().take(at).any(|other| other == name) {
                 return Err(Error::input("adapter", "each name once", *name));
@@ -359,10 +400,8 @@ impl Model {
         })?;
         for (index, layer) in (0..).zip(&mut self.layers) {
             let layer_name = self.config.architecture.names().layer(index);
-            let own = active.iter().filter_map(|name| Some((name, adapters.get(name)?)));
-            let own = own.map(|(name, adapter)| adapter.bottleneck(name, &layer_name));
-            *layer.parts().bottleneck =
-                own.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
+            let all = active.iter().map(|name| behind(adapters, name, &layer_name, &self.config));
+            *layer.parts().behind = all.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
         }
         Ok(())
     }
@@ -371,11 +410,11 @@ impl Model {
     /// the same outputs up to rounding, from a model that [`save`](Self::save) writes as any other.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is none of that name, or it is a bottleneck, which no weight can
-    /// hold; [`Error::Torch`].
+    /// [`Error::Input`] if there is none of that name, or it is a bottleneck or a fusion, which no
+    /// weight can hold; [`Error::Torch`].
     pub fn merge(&mut self, name: &str) -> Result<()> {
-        if let AdapterConfig::Bottleneck(_) = self.adapter(name)?.config {
-            return Err(Error::input("adapter", "a LoRA", format!("{name}, a bottleneck")));
+        if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_)) {
+            return Err(Error::input("adapter", "a LoRA", format!("{name}, which is none")));
         }
         let Some(adapter) = self.adapters.remove(name) else { return Ok(()) };
         each_product(&mut self.layers, &self.config.architecture, |linear, product| {
@@ -386,15 +425,27 @@ impl Model {
         self.attach_adapters()
     }
 
-    /// Drops an adapter with its parameters.
+    /// Drops an adapter with its parameters, and fusions that read it.
     ///
     /// # Errors
     /// [`Error::Input`] if there is none of that name.
     pub fn remove_adapter(&mut self, name: &str) -> Result<()> {
         self.adapter(name)?;
-        self.adapters.remove(name);
-        self.active.retain(|active| active != name);
+        self.adapters.retain(|other, adapter| match &adapter.config {
+            AdapterConfig::Fusion(names) => other != name && !names.iter().any(|one| one == name),
+            _ => other != name,
+        });
+        self.active.retain(|active| self.adapters.contains_key(active));
         self.attach_adapters()
+    }
+}
+
+/// An adapter's name, which is a folder's, too, and a part of names of parameters.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !name.is_empty() && name.chars().all(known) {
+        true => Ok(()),
+        false => Err(Error::input("adapter", "ASCII letters, digits, - and _", name)),
     }
 }
 

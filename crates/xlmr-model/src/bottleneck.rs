@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use crate::adapter_fusion::AdapterFusion;
+use crate::adapters::behind_layers;
+use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::parameters::{Init, Spec};
-use crate::{Activation, Architecture, Config, Error, Result};
+use crate::{Activation, Config, Error, Result};
 
 /// `u + W_up f(W_down t + b_down) + b_up` in the place of u, what a layer's last product adds to
 /// its states x, with `t = LN(u + x)`: the layer's own LayerNorm, which comes after the adapter
@@ -42,15 +45,8 @@ impl BottleneckConfig {
         }
         let hidden = config.hidden_size;
         let inner = (hidden / self.reduction).max(1);
-        // AdapterHub has no ModernBERT and no EuroBERT: as it names those of its other layers
-        // without a norm at the end.
-        let place = match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => "output",
-            Architecture::ModernBert(_) | Architecture::EuroBert(_) => "output_adapters",
-        };
         let mut specs = Vec::new();
-        for index in 0..config.num_hidden_layers {
-            let layer = config.architecture.names().layer(index);
+        for (layer, place) in behind_layers(config) {
             for (part, file_part, outputs, inputs) in [
                 ("adapter_down", "adapter_down.0", inner, hidden),
                 ("adapter_up", "adapter_up", hidden, inner),
@@ -72,8 +68,8 @@ impl BottleneckConfig {
 /// One layer's.
 #[derive(Clone, Debug)]
 pub(crate) struct Bottleneck {
-    pub(crate) down: Linear,
-    pub(crate) up: Linear,
+    down: Linear,
+    up: Linear,
     activation: Activation,
 }
 
@@ -84,17 +80,50 @@ impl Bottleneck {
         Ok(Self { down: linear("adapter_down")?, up: linear("adapter_up")?, activation })
     }
 
+    /// What it adds, for states t, `[.., H]` each.
+    pub(crate) fn apply(&self, t: &Tensor) -> Result<Tensor> {
+        self.up.apply(&self.activation.apply(&self.down.apply(t)?)?)
+    }
+
+    fn linear(&mut self) -> [&mut Linear; 2] {
+        [&mut self.down, &mut self.up]
+    }
+}
+
+/// What stands behind a layer's last product.
+#[derive(Clone, Debug)]
+pub(crate) enum Behind {
+    One(Bottleneck),
+    Fused(Vec<Bottleneck>, AdapterFusion),
+}
+
+impl Behind {
     /// What to add to the states `x` in the place of `u`, `[.., H]` each: `u` itself without an
     /// adapter. `norm` is that of the sum, where there is one.
     pub(crate) fn apply(
-        adapter: Option<&Self>,
+        behind: Option<&Self>,
         u: Tensor,
         x: &Tensor,
         norm: Option<&LayerNorm>,
+        seeds: &DropoutSeeds,
     ) -> Result<Tensor> {
-        let Some(Self { down, up, activation }) = adapter else { return Ok(u) };
+        let Some(behind) = behind else { return Ok(u) };
         let sum = u.f_add(x)?;
         let t = norm.map_or(Ok(sum.shallow_clone()), |norm| norm.apply_to_states(&sum))?;
-        Ok(up.apply(&activation.apply(&down.apply(&t)?)?)?.f_add(&u)?)
+        let added = match behind {
+            Self::One(bottleneck) => bottleneck.apply(&t)?,
+            Self::Fused(bottlenecks, fusion) => fusion.apply(&t, bottlenecks, seeds)?,
+        };
+        Ok(added.f_add(&u)?)
+    }
+
+    pub(crate) fn linear(&mut self) -> Vec<&mut Linear> {
+        match self {
+            Self::One(bottleneck) => bottleneck.linear().into(),
+            Self::Fused(bottlenecks, AdapterFusion { query, key, value, .. }) => {
+                let fusion = [query, key, value];
+                bottlenecks.iter_mut().flat_map(Bottleneck::linear).chain(fusion).collect()
+            }
+        }
     }
 }

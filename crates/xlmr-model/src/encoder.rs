@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
-use crate::bottleneck::Bottleneck;
+use crate::bottleneck::Behind;
 use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
@@ -110,7 +110,7 @@ pub(crate) struct Parts<'a> {
     /// after them.
     pub(crate) linear: Vec<&'a mut Linear>,
     pub(crate) norms: Vec<&'a mut LayerNorm>,
-    pub(crate) bottleneck: &'a mut Option<Bottleneck>,
+    pub(crate) behind: &'a mut Option<Behind>,
 }
 
 /// A layer of any architecture.
@@ -147,9 +147,8 @@ impl Layer {
         let mut layers = layers.to_vec();
         let mut parameters = Vec::new();
         for parts in layers.iter_mut().map(Self::parts) {
-            let adapter = parts.bottleneck.iter_mut();
-            let adapter = adapter.flat_map(|adapter| [&mut adapter.down, &mut adapter.up]);
-            let linear = parts.linear.into_iter().chain(adapter);
+            let behind = parts.behind.iter_mut().flat_map(Behind::linear);
+            let linear = parts.linear.into_iter().chain(behind);
             parameters.extend(linear.flat_map(Linear::parameters));
             let its_norms = parts.norms.into_iter().filter(|_| norms);
             parameters.extend(its_norms.flat_map(LayerNorm::parameters));
@@ -193,7 +192,7 @@ pub(crate) struct PostNormLayer {
     /// DeBERTa's attention, in place of the plain one.
     disentangled: Option<Disentangled>,
     hidden_dropout: f64,
-    bottleneck: Option<Bottleneck>,
+    behind: Option<Behind>,
 }
 
 impl PostNormLayer {
@@ -224,7 +223,7 @@ impl PostNormLayer {
             attention_dropout: config.attention_probs_dropout_prob,
             hidden_dropout: config.hidden_dropout_prob,
             disentangled,
-            bottleneck: None,
+            behind: None,
         })
     }
 
@@ -234,7 +233,7 @@ impl PostNormLayer {
         let linear = attention.into_iter().chain([&mut self.intermediate, &mut self.output_dense]);
         let linear = linear.chain(self.disentangled.iter_mut().flat_map(Disentangled::linear));
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
-        Parts { linear: linear.collect(), norms, bottleneck: &mut self.bottleneck }
+        Parts { linear: linear.collect(), norms, behind: &mut self.behind }
     }
 
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
@@ -277,8 +276,8 @@ impl PostNormLayer {
         let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
         let output =
             seeds.dropout(self.output_dense.apply_adapted(&wide, seeds)?, self.hidden_dropout)?;
-        let output =
-            Bottleneck::apply(self.bottleneck.as_ref(), output, &hidden, Some(&self.output_norm))?;
+        let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
+        let output = Behind::apply(behind, output, &hidden, norm, seeds)?;
         self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
@@ -306,9 +305,10 @@ impl PostNormLayer {
         let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
         let mut dropout = self.hidden_dropout;
-        if self.bottleneck.is_some() {
-            let (adapter, norm) = (self.bottleneck.as_ref(), Some(&self.output_norm));
-            output = Bottleneck::apply(adapter, seeds.dropout(output, dropout)?, &hidden, norm)?;
+        if self.behind.is_some() {
+            let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
+            output = seeds.dropout(output, dropout)?;
+            output = Behind::apply(behind, output, &hidden, norm, seeds)?;
             dropout = 0.0;
         }
         self.output_norm.apply_to_sum(&output, &hidden, seeds, dropout)

@@ -2,7 +2,7 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::bottleneck::Bottleneck;
+use crate::bottleneck::Behind;
 use crate::encoder::Parts;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
@@ -24,7 +24,7 @@ pub(crate) struct EuroLayer {
     activation: Activation,
     attention: RotaryAttention,
     key_value_heads: i64,
-    bottleneck: Option<Bottleneck>,
+    behind: Option<Behind>,
 }
 
 impl EuroLayer {
@@ -53,7 +53,7 @@ impl EuroLayer {
                 dropout: config.attention_probs_dropout_prob,
             },
             key_value_heads: euro.key_value_heads(heads),
-            bottleneck: None,
+            behind: None,
         })
     }
 
@@ -61,7 +61,7 @@ impl EuroLayer {
         let attention = [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_out];
         let linear = attention.into_iter().chain([&mut self.gate, &mut self.up, &mut self.down]);
         let norms = vec![&mut self.attention_norm, &mut self.mlp_norm];
-        Parts { linear: linear.collect(), norms, bottleneck: &mut self.bottleneck }
+        Parts { linear: linear.collect(), norms, behind: &mut self.behind }
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
@@ -78,7 +78,7 @@ impl EuroLayer {
         let [gate, up] = Linear::apply_all([&self.gate, &self.up], &normed, seeds)?;
         let gated = self.activation.apply(&gate)?.f_mul(&up)?;
         let output = self.down.apply_adapted(&gated, seeds)?;
-        let output = Bottleneck::apply(self.bottleneck.as_ref(), output, &hidden, None)?;
+        let output = Behind::apply(self.behind.as_ref(), output, &hidden, None, seeds)?;
         Ok(output.f_add(&hidden)?)
     }
 

@@ -86,7 +86,7 @@ impl Lora {
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
     pub(crate) weight: Parameter,
-    bias: Option<Parameter>,
+    pub(crate) bias: Option<Parameter>,
     pub(crate) loras: Vec<Lora>,
 }
 

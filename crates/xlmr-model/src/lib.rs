@@ -2,6 +2,7 @@
 
 mod activation;
 mod adapter_folder;
+mod adapter_fusion;
 mod adapter_hub;
 mod adapters;
 mod architecture;
@@ -35,6 +36,7 @@ mod projection;
 mod role;
 mod rotary;
 mod save;
+mod saved_adapters;
 mod states;
 mod tokenizer;
 mod tokenizer_files;

@@ -53,8 +53,9 @@ const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_id
 
 impl Model {
     /// Loads a Hugging Face folder: `config.json` with `model.safetensors`, or with shards under
-    /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` where
-    /// [`Model::save`] left any.
+    /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` and adapters
+    /// from `adapters/` where [`Model::save`] left any. Those adapters are active that were; a
+    /// folder `adapters` without `active.json` is another's, and is left alone.
     ///
     /// `model_type` of `config.json` decides the [`Architecture`](crate::Architecture). Weights
     /// stored as F32, F16 or BF16 become float32. Keys may carry the encoder's prefix (`roberta.`)
@@ -68,7 +69,7 @@ impl Model {
     /// [`Error::Json`], [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a
     /// safetensors file that is damaged or cannot be read, [`Error::Damaged`] for shards,
     /// [`Error::Stored`], [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the
-    /// encoder.
+    /// encoder; for adapters as [`load_adapter`](Self::load_adapter).
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -106,7 +107,9 @@ impl Model {
             loader.head(head, options.seed)?;
         }
         let (config, tensors, report) = loader.finish();
-        Ok((Self::assemble(config, heads, device, tensors)?, report))
+        let mut model = Self::assemble(config, heads, device, tensors)?;
+        model.load_saved_adapters(folder)?;
+        Ok((model, report))
     }
 }
 

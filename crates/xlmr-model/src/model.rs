@@ -336,7 +336,8 @@ impl Model {
     }
 
     /// Takes the encoder out of training and returns what is left to train: the parameters of
-    /// adapters and heads. A trainer that is given these writes checkpoints of these alone.
+    /// adapters, their fusions and heads. A trainer that is given these writes checkpoints of these
+    /// alone.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch refuses.

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::bottleneck::Bottleneck;
+use crate::bottleneck::Behind;
 use crate::encoder::Parts;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
@@ -22,7 +22,7 @@ pub(crate) struct ModernLayer {
     activation: Activation,
     attention: RotaryAttention,
     mlp_dropout: f64,
-    bottleneck: Option<Bottleneck>,
+    behind: Option<Behind>,
 }
 
 impl ModernLayer {
@@ -53,7 +53,7 @@ impl ModernLayer {
                 dropout: config.attention_probs_dropout_prob,
             },
             mlp_dropout: config.hidden_dropout_prob,
-            bottleneck: None,
+            behind: None,
         })
     }
 
@@ -65,7 +65,7 @@ impl ModernLayer {
             &mut self.mlp_out,
         ];
         let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
-        Parts { linear, norms: norms.collect(), bottleneck: &mut self.bottleneck }
+        Parts { linear, norms: norms.collect(), behind: &mut self.behind }
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
@@ -83,7 +83,7 @@ impl ModernLayer {
         let wide = self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
         let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
         let output = self.mlp_out.apply_adapted(&gated, seeds)?;
-        let output = Bottleneck::apply(self.bottleneck.as_ref(), output, &hidden, None)?;
+        let output = Behind::apply(self.behind.as_ref(), output, &hidden, None, seeds)?;
         Ok(output.f_add(&hidden)?)
     }
 

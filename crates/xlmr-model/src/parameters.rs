@@ -23,6 +23,10 @@ pub(crate) enum Init {
     },
     /// Between minus this and this, uniformly.
     Uniform(f64),
+    /// One on the diagonal, and this beside it.
+    Identity {
+        beside: f64,
+    },
 }
 
 /// One parameter.
@@ -380,6 +384,9 @@ impl Spec {
             Init::Truncated { std, cutoff } => self.drawn(std, cutoff * std, seed, device)?,
             Init::Uniform(bound) => {
                 self.filled(&uniform(self.count(), bound, seed, &self.name), device)?
+            }
+            Init::Identity { beside } => {
+                Tensor::f_full(&self.shape, beside, options)?.f_fill_diagonal_(1.0, false)?
             }
         };
         if let Init::NormalButRow(row) = self.init {

@@ -12,7 +12,7 @@ use crate::fields::{COUNT, Fields, RATE, brief};
 use crate::save::write_weights;
 use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
 
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What stands before the names of a model's parameters.
 const PREFIX: &str = "base_model.model.";
 

@@ -2,6 +2,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::adapter_fusion::ADAPTER_FUSION;
 use crate::adapters::ADAPTERS;
 use crate::architecture::{NAMES, Names};
 use crate::{Error, Result};
@@ -18,6 +19,7 @@ use crate::{Error, Result};
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be left out |
 /// | `encoder` | embeddings, layers and what norms the last one |
 /// | `adapters` | all adapters, whichever is active (`adapters.NAME.` begins the names of one) |
+/// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion) of adapters, likewise |
 /// | `head` | everything else: heads, and what a task trains beside the model |
 ///
 /// ```
@@ -40,6 +42,8 @@ pub enum Role {
     Encoder,
     /// `adapters`
     Adapters,
+    /// `adapter_fusion`
+    AdapterFusion,
     /// `head`
     Head,
 }
@@ -52,7 +56,7 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || {
             let expected = "word_embeddings, embeddings, layers, layers.3, layers.0..4, encoder, \
-                            adapters or head";
+                            adapters, adapter_fusion or head";
             Error::input("role", expected, format!("{text:?}"))
         };
         let number = |text: &str| text.parse::<usize>().map_err(|_| refuse());
@@ -62,6 +66,7 @@ impl FromStr for Role {
             "layers" => return Ok(Self::Layers(0..usize::MAX)),
             "encoder" => return Ok(Self::Encoder),
             "adapters" => return Ok(Self::Adapters),
+            "adapter_fusion" => return Ok(Self::AdapterFusion),
             "head" => return Ok(Self::Head),
             _ => {}
         }
@@ -86,6 +91,9 @@ impl Role {
         if name.starts_with(ADAPTERS) {
             return *self == Self::Adapters;
         }
+        if name.starts_with(ADAPTER_FUSION) {
+            return *self == Self::AdapterFusion;
+        }
         let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
         let begins = |names: &&Names, part: &str| {
             name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with(part))
@@ -102,7 +110,7 @@ impl Role {
                 .and_then(|rest| rest.split('.').next()?.parse().ok())
                 .is_some_and(|layer| layers.contains(&layer)),
             Self::Encoder => true,
-            Self::Adapters | Self::Head => false,
+            Self::Adapters | Self::AdapterFusion | Self::Head => false,
         }
     }
 }
@@ -153,9 +161,11 @@ mod tests {
         }
         assert!(Role::Head.holds("knowledge.relations.weight"));
         let adapter = "adapters.ep.roberta.encoder.layer.0.attention.self.query.lora_A.weight";
-        for role in ["adapters", "word_embeddings", "layers", "encoder", "head"] {
+        let fusion = "adapter_fusion.ep,tp.roberta.encoder.layer.0.query.weight";
+        for role in ["adapters", "adapter_fusion", "word_embeddings", "layers", "encoder", "head"] {
             let role: Role = role.parse().unwrap();
             assert_eq!(role.holds(adapter), role == Role::Adapters);
+            assert_eq!(role.holds(fusion), role == Role::AdapterFusion);
         }
     }
 

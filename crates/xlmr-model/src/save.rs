@@ -15,17 +15,25 @@ impl Model {
     /// missing, leaves all other files in it alone, and writes each file whole or not at all.
     ///
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
-    /// BERT's classes may have (`add_pooling_layer=False`). Adapters are not among the files.
+    /// BERT's classes may have (`add_pooling_layer=False`).
+    ///
+    /// Each adapter goes to `adapters/NAME/`, a fusion to `adapters/NAME,NAME/`, float32, as
+    /// [`save_adapter`](Self::save_adapter) and [`save_adapter_fusion`](Self::save_adapter_fusion)
+    /// write them, without a head's weights, and at last which are there and which are active to
+    /// `adapters/active.json`: [`Model::load`] puts these in use, and refuses a folder whose saving
+    /// did not end. The files of adapters that an earlier save put there and this model lacks are
+    /// removed, no others.
     ///
     /// # Errors
     /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
+    /// [`Error::Json`] and [`Error::Config`] for an `adapters/active.json` of something else;
     /// [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
         self.save_as(folder, architecture, Kind::Float)
     }
 
     /// As [`save`](Self::save), with the weights in `kind` instead of float32: [`Kind::BFloat16`]
-    /// halves the files, and each weight keeps 8 bits of its fraction.
+    /// halves the files, and each weight keeps 8 bits of its fraction. Adapters stay float32.
     ///
     /// # Errors
     /// As [`save`](Self::save).
@@ -35,6 +43,7 @@ impl Model {
             return Err(Error::NoHead { head: architecture.name() });
         }
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let earlier = self.start_of_adapters(folder)?;
         let encoder: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
         let names = self.config().architecture.names();
@@ -70,7 +79,8 @@ impl Model {
             // Left by an earlier model of this folder; it would come back on loading.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
         }
-        self.config().for_head(architecture).write(folder.join("config.json"))
+        self.config().for_head(architecture).write(folder.join("config.json"))?;
+        self.end_of_adapters(folder, earlier, architecture)
     }
 }
 

@@ -11,7 +11,7 @@ use xlmr_model::{Config, Error, Head, LoadOptions, LoraConfig, LoraTarget, Model
 
 use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, read, small_config};
 
-const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
+pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 
 /// Each case with its base and its head.
 const CASES: [(&str, &str, Head); 8] = [
@@ -29,12 +29,19 @@ fn peft(name: &str) -> PathBuf {
     fixture("peft").join(name)
 }
 
-fn base(name: &str, head: Head) -> Model {
+pub fn base(name: &str, head: Head) -> Model {
     Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
 /// Compares what a model computes on the inputs of its base with what is stored.
-fn compare(title: &str, model: &Model, base: &str, head: Head, stored: &Golden<Tensor>, of: &str) {
+pub fn compare(
+    title: &str,
+    model: &Model,
+    base: &str,
+    head: Head,
+    stored: &Golden<Tensor>,
+    of: &str,
+) {
     let inputs = Golden::load(&case(base).join("inputs.safetensors"), Tensor::read_safetensors);
     let mut compared = 0;
     for which in ["b0", "b1"] {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod adapter_folder;
+mod adapter_fusion;
 mod adapters;
 mod architectures;
 mod bases;
@@ -17,4 +18,5 @@ mod packed;
 mod peers;
 mod pretrained;
 mod save;
+mod saved_adapters;
 mod tokenizer;

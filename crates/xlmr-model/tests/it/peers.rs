@@ -205,14 +205,14 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
             continue;
         }
         let root = tempfile::tempdir().unwrap();
-        let folders: Vec<PathBuf> = cases
-            .iter()
-            .map(|&(name, head)| {
-                let folder = root.path().join(format!("{name} {}", head.name()));
-                write_adapter(&folder, name, head, module == "adapters");
-                folder
-            })
-            .collect();
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for kind in if module == "peft" { &["lora"][..] } else { &["bottleneck", "fusion"] } {
+            for &(name, head) in cases {
+                let folder = root.path().join(format!("{name} {} {kind}", head.name()));
+                write_adapter(&folder, name, head, kind);
+                folders.push(folder);
+            }
+        }
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/check_adapters.py");
         let output = run().arg(script).args(&folders).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -223,12 +223,18 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
 }
 
 /// A base, an adapter for it with a head that moved, and what both compute.
-fn write_adapter(folder: &Path, name: &str, head: Head, bottleneck: bool) {
+fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
     let load = Model::load(fixture("hf").join(name), &[head], Device::Cpu, Default::default());
     let mut model = load.unwrap().0;
     model.save(folder.join("base"), head).unwrap();
-    if bottleneck {
-        let config = BottleneckConfig { reduction: 5, activation: Activation::Gelu };
+    let fused = ["ours", "other", "third"];
+    let config = BottleneckConfig { reduction: 5, activation: Activation::Gelu };
+    if kind == "fusion" {
+        for name in fused {
+            model.add_bottleneck(name, &config, 1).unwrap();
+        }
+        model.add_adapter_fusion(&fused, 1).unwrap();
+    } else if kind == "bottleneck" {
         model.add_bottleneck("ours", &config, 1).unwrap();
     } else {
         let mut lora = LoraConfig { rank: 3, alpha: 7.5, dropout: 0.1, ..LoraConfig::default() };
@@ -236,14 +242,21 @@ fn write_adapter(folder: &Path, name: &str, head: Head, bottleneck: bool) {
         model.add_lora("ours", &lora, 1).unwrap();
     }
     for (name, parameter) in model.named_parameters() {
-        if Role::Adapters.holds(&name) || Role::Head.holds(&name) && head != Head::MaskedLm {
+        let of_base =
+            Role::Encoder.holds(&name) || Role::Head.holds(&name) && head == Head::MaskedLm;
+        if !of_base {
             let count = i64::try_from(parameter.numel()).unwrap();
             let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)).sin() * 0.2;
             let _ = parameter.detach().f_add_(&noise.view(&parameter.size()[..])).unwrap();
         }
     }
-    model.set_active(&["ours"]).unwrap();
-    model.save_adapter("ours", folder.join("adapter"), head).unwrap();
+    if kind == "fusion" {
+        model.set_fused(&fused).unwrap();
+        model.save(folder.join("base"), head).unwrap();
+    } else {
+        model.set_active(&["ours"]).unwrap();
+        model.save_adapter("ours", folder.join("adapter"), head).unwrap();
+    }
     let rows: [&[u32]; 3] = [&[5, 70, 17, 9, 31, 8, 40, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id).unwrap();
     let mask = inputs.attention_mask.as_ref();

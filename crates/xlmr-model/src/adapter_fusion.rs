@@ -1,0 +1,182 @@
+//! AdapterFusion (Pfeiffer et al. 2021): several bottlenecks read at once, mixed by attention. Not
+//! FILTER's fusion of texts, which is [`fused`](crate::fused).
+use std::path::Path;
+
+use tch::{Kind, Tensor};
+
+use crate::adapters::{AdapterConfig, behind_layers};
+use crate::bottleneck::Bottleneck;
+use crate::dropout::DropoutSeeds;
+use crate::layers::{Linear, Lookup};
+use crate::parameters::{Init, Spec};
+use crate::{Config, Error, Head, Model, Result};
+
+/// What the names of the parameters of all fusions begin with.
+pub(crate) const ADAPTER_FUSION: &str = "adapter_fusion.";
+
+/// Of the fusion of this name, that of its bottlenecks with commas between.
+pub(crate) fn specs(name: &str, config: &Config) -> Vec<Spec> {
+    let mut specs = Vec::new();
+    for (layer, place) in behind_layers(config) {
+        // As AdapterHub starts them.
+        for (part, init) in [
+            ("query.weight", Init::Normal),
+            ("query.bias", Init::Zeros),
+            ("key.weight", Init::Normal),
+            ("key.bias", Init::Zeros),
+            ("value.weight", Init::Identity { beside: 1e-6 }),
+        ] {
+            let dimensions = if part.ends_with("bias") { 1 } else { 2 };
+            let shape = vec![config.hidden_size; dimensions];
+            let stored = format!("{layer}.{place}.adapter_fusion_layer.{name}.{part}");
+            let spec = Spec::new(format!("{ADAPTER_FUSION}{name}.{layer}.{part}"), &shape, init);
+            specs.push(Spec { stored: Some(stored), ..spec });
+        }
+    }
+    specs
+}
+
+/// One layer's.
+#[derive(Clone, Debug)]
+pub(crate) struct AdapterFusion {
+    pub(crate) query: Linear,
+    pub(crate) key: Linear,
+    pub(crate) value: Linear,
+    /// Of the scores, while training.
+    dropout: f64,
+}
+
+impl AdapterFusion {
+    /// With parameters under `name.`.
+    pub(crate) fn new(get: Lookup, name: &str, dropout: f64) -> Result<Self> {
+        let linear = |part: &str, bias| Linear::with_bias(get, &format!("{name}.{part}"), bias);
+        let (query, key) = (linear("query", true)?, linear("key", true)?);
+        Ok(Self { query, key, value: linear("value", false)?, dropout })
+    }
+
+    /// What the bottlenecks add together, for states t, `[.., H]` each.
+    pub(crate) fn apply(
+        &self,
+        t: &Tensor,
+        bottlenecks: &[Bottleneck],
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
+        let added = bottlenecks.iter().map(|bottleneck| bottleneck.apply(t));
+        let added = Tensor::f_stack(&added.collect::<Result<Vec<_>>>()?, -2)?; // [.., n, H]
+        let query = self.query.apply(t)?;
+        // q · (K a + b) is (q K) · a + q · b, and Σ w V a is V Σ w a: one product for all a.
+        let mut scores = query.f_matmul(&self.key.weight)?.f_unsqueeze(-1)?; // [.., H, 1]
+        scores = added.f_matmul(&scores)?.f_squeeze_dim(-1)?; // [.., n]
+        if let Some(bias) = &self.key.bias {
+            scores = scores.f_add(&query.f_matmul(bias)?.f_unsqueeze(-1)?)?;
+        }
+        let weights = seeds.dropout(scores, self.dropout)?.f_softmax(-1, None::<Kind>)?;
+        let mixed = weights.f_unsqueeze(-2)?.f_matmul(&added)?; // [.., 1, H]
+        self.value.apply(&mixed.f_squeeze_dim(-2)?)
+    }
+}
+
+impl Model {
+    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of bottlenecks of this model, two or more, not
+    /// yet [in use](Self::set_fused). In each layer, with t, u and x of [`BottleneckConfig`] and
+    /// `a_n = W_up f(W_down t + b_down) + b_up`, what the n-th bottleneck adds,
+    ///
+    /// ```text
+    /// w = softmax over n of (Q t + b_Q) · (K a_n + b_K)
+    /// c = u + Σ_n w_n V a_n
+    /// ```
+    ///
+    /// and c in the place of u: AdapterHub's default ("dynamic"). The scores are not scaled; while
+    /// training they have the dropout of the model's attention before the softmax. Reading: what
+    /// the paper calls an adapter's output is without the residual in AdapterHub's code, and here;
+    /// u comes in once, behind the attention.
+    ///
+    /// Q, K and V are `[H, H]`: Q and K start from N(0, 0.02), by `seed` and each parameter's name,
+    /// their biases zero, V as the identity with 1e-6 beside its diagonal. AdapterHub's trainer
+    /// adds `0.01 ‖I - V‖²` of each layer to the loss; no pass does so here. The parameters are
+    /// `adapter_fusion.NAME,NAME.….query.weight` and so on, of the [role](crate::Role)
+    /// `adapter_fusion`: where only that learns, the bottlenecks stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for fewer than two names, a name twice or one of no bottleneck, or if there
+    /// is such a fusion; [`Error::Torch`].
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::{BottleneckConfig, Config, Inputs, Model};
+    ///
+    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+    /// for name in ["ep", "tp"] {
+    ///     model.add_bottleneck(name, &BottleneckConfig::default(), 1)?;
+    /// }
+    /// model.add_adapter_fusion(&["ep", "tp"], 1)?;
+    /// model.set_fused(&["ep", "tp"])?;
+    /// assert_eq!(model.active(), ["ep,tp"]);
+    /// model.encode(&Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?, false)?;
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    ///
+    /// [`BottleneckConfig`]: crate::BottleneckConfig
+    pub fn add_adapter_fusion(&mut self, names: &[&str], seed: u64) -> Result<()> {
+        let (name, config) = self.new_fusion(names)?;
+        self.add_fresh(&name, config, seed)
+    }
+
+    /// Puts these bottlenecks in use through their fusion, and all other adapters out of it: as
+    /// [`set_active`](Self::set_active) of their names with commas between, `"ep,tp"`, which takes
+    /// LoRAs besides.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no fusion of these, in this order; then nothing changes.
+    pub fn set_fused(&mut self, names: &[&str]) -> Result<()> {
+        self.set_active(&[&names.join(",")])
+    }
+
+    /// Writes a fusion as AdapterHub's `save_adapter_fusion` does with `use_safetensors`, float32:
+    /// `adapter_fusion_config.json` and `model_adapter_fusion.safetensors`. Its bottlenecks have
+    /// [folders of their own](Self::save_adapter).
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no fusion of these, in this order; [`Error::Io`];
+    /// [`Error::TorchExt`]; [`Error::Torch`].
+    pub fn save_adapter_fusion(&self, names: &[&str], folder: impl AsRef<Path>) -> Result<()> {
+        self.write_adapter(&names.join(","), folder.as_ref(), Head::MaskedLm)
+    }
+
+    /// Adds a fusion from a folder that [`save_adapter_fusion`](Self::save_adapter_fusion) or
+    /// AdapterHub's, with `use_safetensors`, wrote, not yet [in use](Self::set_fused). The model
+    /// has its bottlenecks already, under the names that the folder calls them, which are returned.
+    ///
+    /// # Errors
+    /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` where
+    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would refuse them. The model stays as it
+    /// was.
+    pub fn load_adapter_fusion(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
+        let (name, config, tensors) = self.read_fusion(folder.as_ref())?;
+        self.insert_adapter(&name, config, tensors)?;
+        Ok(name.split(',').map(str::to_owned).collect())
+    }
+
+    /// The name of a new fusion and what it is.
+    pub(crate) fn new_fusion(&self, names: &[&str]) -> Result<(String, AdapterConfig)> {
+        for (at, name) in names.iter().enumerate() {
+            if !matches!(self.adapter(name)?.config, AdapterConfig::Bottleneck(_)) {
+                return Err(Error::input("adapter", "a bottleneck", *name));
+            }
+            if names.iter().take(at).any(|other| other == name) {
+                return Err(Error::input("adapter", "each name once", *name));
+            }
+        }
+        let name = names.join(",");
+        if names.len() < 2 {
+            return Err(Error::input("adapter", "two bottlenecks or more", name));
+        }
+        match self.adapters.contains_key(&name) {
+            true => Err(Error::input("adapter", "a new fusion", name)),
+            false => {
+                let names = names.iter().map(|&name| name.to_owned()).collect();
+                Ok((name, AdapterConfig::Fusion(names)))
+            }
+        }
+    }
+}

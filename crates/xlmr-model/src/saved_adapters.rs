@@ -1,0 +1,167 @@
+//! A model's adapters in its own folder: `adapters/NAME/` each, and which are in use.
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::adapter_folder::CONFIG;
+use crate::adapters::check_name;
+use crate::config::{read_json, write_json};
+use crate::fields::{Fields, brief};
+use crate::{Error, Head, Model, Result, adapter_hub, peft};
+
+const FOLDER: &str = "adapters";
+const ACTIVE: &str = "active.json";
+/// All that a save may write into the folder of one.
+const FILES: [&str; 5] =
+    [CONFIG, peft::WEIGHTS, adapter_hub::WEIGHTS, adapter_hub::FUSION_CONFIG, adapter_hub::FUSION];
+
+impl Model {
+    /// Adds the adapters that a model's folder holds and puts those in use that were.
+    pub(crate) fn load_saved_adapters(&mut self, folder: &Path) -> Result<()> {
+        let Some(saved) = Saved::read(folder)? else { return Ok(()) };
+        let Some(active) = &saved.active else {
+            let got = "null: saving did not end; save the model again";
+            return Err(Error::config(&saved.file(), "active", NAMES, got));
+        };
+        // Fusions after what they read.
+        let (fusions, others): (Vec<_>, Vec<_>) =
+            saved.adapters.iter().partition(|name| name.contains(','));
+        for name in others {
+            self.load_adapter(name, saved.folder.join(name), Head::None)?;
+        }
+        for name in fusions {
+            let folder = saved.folder.join(name);
+            let names = self.load_adapter_fusion(&folder)?.join(",");
+            if names != *name {
+                let file = folder.join(adapter_hub::FUSION_CONFIG).display().to_string();
+                return Err(Error::config(&file, "adapter_names", name, names));
+            }
+        }
+        let active: Vec<&str> = active.iter().map(String::as_str).collect();
+        self.set_active(&active).map_err(|error| saved.at("active", error))
+    }
+
+    /// Says in a model's folder that its adapters are being replaced, so that what a save which
+    /// does not end leaves there is not taken for a model. Returns the names of an earlier save.
+    pub(crate) fn start_of_adapters(&self, folder: &Path) -> Result<Option<BTreeSet<String>>> {
+        let earlier = Saved::read(folder)?.map(|saved| saved.adapters);
+        if earlier.is_some() || !self.adapters.is_empty() {
+            let mut saved = Saved::new(folder, self);
+            saved.adapters.extend(earlier.iter().flatten().cloned());
+            saved.write()?;
+        }
+        Ok(earlier)
+    }
+
+    /// Removes what an earlier save left, and nothing else; then writes the adapters, with the
+    /// names of `architecture`'s class, and at last which are active.
+    pub(crate) fn end_of_adapters(
+        &self,
+        folder: &Path,
+        earlier: Option<BTreeSet<String>>,
+        architecture: Head,
+    ) -> Result<()> {
+        let mut saved = Saved::new(folder, self);
+        for name in earlier.iter().flatten() {
+            let of_one = saved.folder.join(name);
+            // What a link leads to is not of this folder.
+            if fs::symlink_metadata(&of_one).is_ok_and(|found| found.is_dir()) {
+                for file in FILES {
+                    remove_file(&of_one.join(file))?;
+                }
+                remove_empty(&of_one)?;
+            }
+        }
+        if saved.adapters.is_empty() {
+            if earlier.is_some() {
+                remove_file(&saved.folder.join(ACTIVE))?;
+                remove_empty(&saved.folder)?;
+            }
+            return Ok(());
+        }
+        // The form of a class with a head, without any weights of that.
+        let form = if architecture == Head::None { Head::None } else { Head::MaskedLm };
+        for name in &saved.adapters {
+            self.write_adapter(name, &saved.folder.join(name), form)?;
+        }
+        saved.active = Some(self.active().to_vec());
+        saved.write()
+    }
+}
+
+const NAMES: &str = "a list of adapters' names";
+
+/// What `adapters/active.json` says.
+struct Saved {
+    /// `adapters/`
+    folder: PathBuf,
+    adapters: BTreeSet<String>,
+    /// In order; none until all are written.
+    active: Option<Vec<String>>,
+}
+
+impl Saved {
+    fn new(folder: &Path, model: &Model) -> Self {
+        let adapters = model.adapters().map(str::to_owned).collect();
+        Self { folder: folder.join(FOLDER), adapters, active: None }
+    }
+
+    /// Of a model's folder; none where no model with adapters was saved there.
+    fn read(folder: &Path) -> Result<Option<Self>> {
+        let folder = folder.join(FOLDER);
+        let path = folder.join(ACTIVE);
+        if !path.try_exists().map_err(|error| Error::io(&path, error))? {
+            return Ok(None);
+        }
+        let file = path.display().to_string();
+        let mut fields = Fields::new(read_json(&path, "")?, &file)?;
+        let adapters: Option<BTreeSet<String>> = fields.take("adapters", NAMES, None)?;
+        let adapters = adapters.ok_or_else(|| fields.refuse("adapters", NAMES, "none".into()))?;
+        let active = fields.take("active", NAMES, None)?;
+        if let Some((key, value)) = fields.rest()?.into_iter().next() {
+            return Err(Error::config(&file, key, "adapters and active alone", brief(&value)));
+        }
+        let saved = Self { folder, adapters, active };
+        for name in &saved.adapters {
+            let checked = name.split(',').try_for_each(check_name);
+            checked.map_err(|error| saved.at("adapters", error))?;
+        }
+        Ok(Some(saved))
+    }
+
+    fn write(&self) -> Result<()> {
+        fs::create_dir_all(&self.folder).map_err(|error| Error::io(&self.folder, error))?;
+        let value: Value = json!({"adapters": self.adapters, "active": self.active});
+        write_json(&self.folder.join(ACTIVE), &value)
+    }
+
+    fn file(&self) -> String {
+        self.folder.join(ACTIVE).display().to_string()
+    }
+
+    /// An argument's error as one of a key of the file.
+    fn at(&self, key: &str, error: Error) -> Error {
+        match error {
+            Error::Input { expected, got, .. } => Error::config(&self.file(), key, expected, got),
+            other => other,
+        }
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn remove_empty(folder: &Path) -> Result<()> {
+    let io = |error| Error::io(folder, error);
+    match fs::read_dir(folder).map_err(io)?.next() {
+        None => fs::remove_dir(folder).map_err(io),
+        Some(_) => Ok(()),
+    }
+}

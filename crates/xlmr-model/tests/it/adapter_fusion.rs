@@ -1,0 +1,455 @@
+//! AdapterFusion in every architecture: what it mixes, how it trains, its folders.
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+use testkit::{Golden, assert_close, fixture, max_abs_error};
+use xlmr_model::{BottleneckConfig, Config, Error, Head, Inputs, LoraConfig, Model, Role};
+
+use crate::adapter_folder::{SEQUENCE, base, compare};
+use crate::adapters::{ALL, BOTTLENECK, disturb, gradients, lora, new, small, states};
+use crate::common::{alone, copy_folder, edit_json, edit_tensors, ids, read, small_config};
+
+/// With these bottlenecks and their fusion, in use.
+fn fused(config: &Config, names: &[&str]) -> Model {
+    let mut model = new(config);
+    for name in names {
+        model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
+        disturb(&model, name);
+    }
+    model.add_adapter_fusion(names, 1).unwrap();
+    model.set_fused(names).unwrap();
+    model
+}
+
+fn parameters(model: &Model) -> BTreeMap<String, Tensor> {
+    model.named_parameters().into_iter().collect()
+}
+
+/// Values of before that are not these tensors.
+fn copies(model: &Model) -> BTreeMap<String, Tensor> {
+    model.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect()
+}
+
+const FOUR: [&str; 4] = ["ep", "tp", "es", "ts"];
+
+#[test]
+fn equal_adapters_are_one_of_them_whatever_is_asked() {
+    for config in small() {
+        let mut model = fused(&config, &FOUR);
+        let all = parameters(&model);
+        for (name, tensor) in &all {
+            if let Some(rest) = name.strip_prefix("adapters.ep.") {
+                for other in &FOUR[1..] {
+                    tch::no_grad(|| {
+                        all[&format!("adapters.{other}.{rest}")].shallow_clone().copy_(tensor);
+                    });
+                }
+            }
+        }
+        let mixed = states(&model);
+        model.set_active(&["ep"]).unwrap();
+        let one = states(&model);
+        assert!(max_abs_error(&one, &states(&new(&config))) > 1e-2);
+        // V has 1e-6 beside its diagonal.
+        assert_close("fresh", &mixed, &one, 2e-5);
+        model.set_fused(&FOUR).unwrap();
+        disturb(&model, "ep,tp,es,ts");
+        for (name, tensor) in &all {
+            if Role::AdapterFusion.holds(name) && name.ends_with(".value.weight") {
+                let identity = Tensor::eye(16, (Kind::Float, Device::Cpu));
+                tch::no_grad(|| tensor.shallow_clone().copy_(&identity));
+            }
+        }
+        assert_close("moved", &states(&model), &one, 1e-5);
+    }
+}
+
+/// As AdapterHub has it, each adapter's key and value by itself: layers without a norm at their
+/// end are computed here from what they give without an adapter.
+#[test]
+fn behind_layers_without_a_norm_it_is_the_equation() {
+    for config in &small()[2..4] {
+        let mut model = fused(config, &["one", "second", "third"]);
+        disturb(&model, "one,second,third");
+        let inputs = Inputs::new(ids(3, 9));
+        let first = |model: &Model| {
+            let states = model.embed(&inputs, false).unwrap();
+            model.run_layers(states, 0..1).unwrap().padded().unwrap()
+        };
+        let mixed = first(&model);
+        model.set_active(&[]).unwrap();
+        let t = first(&model); // u + x
+        let all = parameters(&model);
+        let linear = |name: &str, x: &Tensor| {
+            let out = x.matmul(&all[&format!("{name}.weight")].tr());
+            all.get(&format!("{name}.bias")).map_or(out.shallow_clone(), |bias| &out + bias)
+        };
+        let of_fusion = "adapter_fusion.one,second,third.model.layers.0";
+        let query = linear(&format!("{of_fusion}.query"), &t);
+        let (mut scores, mut values) = (Vec::new(), Vec::new());
+        for name in ["one", "second", "third"] {
+            let layer = format!("adapters.{name}.model.layers.0.adapter");
+            let added =
+                linear(&format!("{layer}_up"), &linear(&format!("{layer}_down"), &t).gelu("none"));
+            let key = linear(&format!("{of_fusion}.key"), &added);
+            scores.push((&query * key).sum_dim_intlist(-1, false, Kind::Float));
+            values.push(linear(&format!("{of_fusion}.value"), &added));
+        }
+        let weights = Tensor::stack(&scores, -1).softmax(-1, Kind::Float);
+        let (least, most) = (weights.min().double_value(&[]), weights.max().double_value(&[]));
+        assert!(least < 0.25 && most > 0.45, "{least} {most}: they differ");
+        let want = &t
+            + (weights.unsqueeze(-1) * Tensor::stack(&values, -2)).sum_dim_intlist(
+                -2,
+                false,
+                Kind::Float,
+            );
+        assert!(max_abs_error(&want, &t) > 1e-2);
+        assert_close("states", &mixed, &want, 1e-5);
+    }
+}
+
+#[test]
+fn it_has_the_parameters_of_the_published_one_and_starts_as_that_does() {
+    let config = Config { hidden_size: 768, num_attention_heads: 12, ..small_config() };
+    let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
+    for name in FOUR {
+        model.add_bottleneck(name, &BottleneckConfig::default(), 1).unwrap();
+    }
+    model.add_adapter_fusion(&FOUR, 7).unwrap();
+    let count = |role: Role| {
+        let all = model.named_parameters().into_iter();
+        all.filter(|(name, _)| role.holds(name)).map(|(_, t)| t.numel()).sum::<usize>()
+    };
+    // Of 2 layers; a model of 12 has six times as many.
+    assert_eq!(count(Role::AdapterFusion), 2 * 1_771_008);
+    assert_eq!(6 * count(Role::AdapterFusion), 21_252_096);
+    assert_eq!(6 * count(Role::Adapters), 3_578_112);
+    let all = parameters(&model);
+    let get =
+        |part: &str| &all[&format!("adapter_fusion.ep,tp,es,ts.roberta.encoder.layer.1.{part}")];
+    for part in ["query", "key"] {
+        let weight = get(&format!("{part}.weight"));
+        assert!((weight.std(false).double_value(&[]) - 0.02).abs() < 1e-4);
+        assert!(weight.mean(Kind::Float).double_value(&[]).abs() < 1e-4);
+        assert_eq!(get(&format!("{part}.bias")).abs().max().double_value(&[]), 0.0);
+    }
+    assert!(!get("query.weight").equal(get("key.weight")));
+    let identity = Tensor::eye(768, (Kind::Float, Device::Cpu));
+    let beside = get("value.weight") - &identity;
+    assert_eq!(beside.diagonal(0, 0, 1).abs().max().double_value(&[]), 0.0);
+    assert!(max_abs_error(&beside, &((1.0 - identity) * 1e-6)) < 1e-12);
+    let seeds = |seed: u64| {
+        let mut model = Model::new(&small_config(), &[], Device::Cpu, 1).unwrap();
+        for name in ["one", "two"] {
+            model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
+        }
+        model.add_adapter_fusion(&["one", "two"], seed).unwrap();
+        parameters(&model)["adapter_fusion.one,two.roberta.encoder.layer.0.query.weight"].copy()
+    };
+    assert!(seeds(1).equal(&seeds(1)) && !seeds(1).equal(&seeds(2)));
+}
+
+#[test]
+fn where_it_trains_alone_nothing_else_changes() {
+    let _alone = alone();
+    for config in small() {
+        let model = fused(&config, &["one", "second"]);
+        let rest = model.freeze_encoder().unwrap();
+        for role in [Role::Adapters, Role::AdapterFusion, Role::Head] {
+            assert!(rest.iter().any(|(name, _)| role.holds(name)), "{role:?}");
+        }
+        for (name, parameter) in &rest {
+            let _ = parameter.set_requires_grad(Role::AdapterFusion.holds(name));
+        }
+        let before = copies(&model);
+        let (loss, all) = gradients(&model, true);
+        // Weights of queries, keys and values and two biases, in two layers.
+        assert_eq!(all.len(), 2 * 5);
+        for (name, gradient) in &all {
+            assert!(Role::AdapterFusion.holds(name), "{name}");
+            let of_value = name.ends_with("value.weight");
+            assert!(!of_value || gradient.abs().max().double_value(&[]) > 0.0, "{name}");
+            let mut parameter = parameters(&model)[name].shallow_clone();
+            tch::no_grad(|| _ = parameter.f_sub_(&(gradient * 1e-4)).unwrap());
+        }
+        let after = parameters(&model);
+        for (name, tensor) in &before {
+            // Gradients of its biases may be nothing but rounding.
+            let learns = Role::AdapterFusion.holds(name);
+            if !learns || name.ends_with(".weight") {
+                assert!(learns != after[name].equal(tensor), "{name}");
+            }
+        }
+        assert!(gradients(&model, true).0 < loss, "{:?}", config.architecture);
+    }
+}
+
+#[test]
+fn what_goes_takes_the_fusion_along_and_loras_may_stand_beside() {
+    let mut model = fused(&small_config(), &["ep", "tp"]);
+    model.add_lora("one", &lora(&ALL), 1).unwrap();
+    disturb(&model, "one");
+    let mixed = states(&model);
+    model.set_active(&["one", "ep,tp"]).unwrap();
+    assert_eq!(model.active(), ["one", "ep,tp"]);
+    let both = states(&model);
+    assert!(max_abs_error(&both, &mixed) > 1e-2);
+    model.merge("one").unwrap();
+    assert_close("merged", &states(&model), &both, 1e-5);
+    assert!(model.adapters().eq(["ep", "ep,tp", "tp"]));
+    model.remove_adapter("tp").unwrap();
+    assert!(model.adapters().eq(["ep"]) && model.active().is_empty());
+    assert!(!model.named_parameters().iter().any(|(name, _)| name.starts_with("adapter_fusion")));
+    let mut model = fused(&small_config(), &["ep", "tp"]);
+    model.remove_adapter("ep,tp").unwrap();
+    assert!(model.adapters().eq(["ep", "tp"]) && model.active().is_empty());
+    model.set_active(&["ep"]).unwrap();
+}
+
+#[test]
+fn names_that_do_not_fit_are_refused() {
+    let mut model = fused(&small_config(), &["ep", "tp"]);
+    model.add_lora("one", &LoraConfig::default(), 1).unwrap();
+    let refused = |result: xlmr_model::Result<()>, parts: &[&str]| {
+        let message = result.unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    };
+    for (names, parts) in [
+        (&["ep", "none"][..], &["one of [ep, ep,tp, one, tp]", "none"][..]),
+        (&["ep", "one"], &["a bottleneck", "one"]),
+        (&["ep,tp", "tp"], &["a bottleneck", "ep,tp"]),
+        (&["ep", "ep"], &["each name once", "ep"]),
+        (&["ep"], &["two bottlenecks or more", "ep"]),
+        (&[], &["two bottlenecks or more"]),
+        (&["ep", "tp"], &["a new fusion", "ep,tp"]),
+    ] {
+        refused(model.add_adapter_fusion(names, 1), parts);
+    }
+    refused(model.set_fused(&["tp", "ep"]), &["one of [ep, ep,tp, one, tp]", "tp,ep"]);
+    refused(model.set_active(&["ep", "tp"]), &["one bottleneck or fusion", "ep and tp"]);
+    refused(model.set_active(&["ep,tp", "tp"]), &["one bottleneck or fusion", "ep,tp and tp"]);
+    refused(model.merge("ep,tp"), &["a LoRA", "ep,tp"]);
+    refused(model.add_bottleneck("ep,tp", &BOTTLENECK, 1), &["ASCII letters"]);
+    let folder = tempfile::tempdir().unwrap();
+    refused(model.save_adapter_fusion(&["tp", "ep"], folder.path()), &["one of [", "tp,ep"]);
+    assert_eq!(model.active(), ["ep,tp"]);
+}
+
+/// AdapterHub's cases with base, head and the fusion's bottlenecks.
+const HUB: [(&str, &str, Head, &[&str]); 2] = [
+    ("fused", "qa", Head::None, &["ep", "tp", "es"]),
+    ("bert_fused", "bert_seqcls", SEQUENCE, &["one", "two"]),
+];
+
+fn hub(name: &str) -> PathBuf {
+    fixture("adapter_hub").join(name)
+}
+
+/// A case's base with its bottlenecks.
+fn with_bottlenecks(name: &str, from: &str, head: Head, names: &[&str]) -> Model {
+    let mut model = base(from, head);
+    for one in names {
+        model.load_adapter(one, hub(name).join(one), head).unwrap();
+    }
+    model
+}
+
+#[test]
+fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
+    for (name, from, head, names) in HUB {
+        let mut model = with_bottlenecks(name, from, head, names);
+        let theirs = hub(name).join("fusion");
+        assert_eq!(model.load_adapter_fusion(&theirs).unwrap(), names);
+        model.set_fused(names).unwrap();
+        let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
+        compare(name, &model, from, head, &stored, "");
+        let folder = tempfile::tempdir().unwrap();
+        model.save_adapter_fusion(names, folder.path()).unwrap();
+        let get = |folder: &Path| -> Value {
+            let path = folder.join("adapter_fusion_config.json");
+            serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+        };
+        let (ours, of_hub) = (get(folder.path()), get(&theirs));
+        for key in ["config", "adapter_names", "hidden_size", "model_type", "version"] {
+            assert_eq!(ours[key], of_hub[key], "{name}: {key}");
+        }
+        assert!(ours.as_object().unwrap().keys().eq(of_hub.as_object().unwrap().keys()));
+        let (file, called) = ("model_adapter_fusion.safetensors", of_hub["name"].as_str().unwrap());
+        let ours = read(&folder.path().join(file));
+        let of_hub = read(&theirs.join(file));
+        assert_eq!(ours.len(), of_hub.len());
+        for (key, tensor) in of_hub {
+            let key = key.replace(&format!(".{called}."), &format!(".{}.", names.join(",")));
+            let key = if head == Head::None { format!("roberta.{key}") } else { key };
+            assert!(ours[&key].equal(&tensor), "{name}: {key}");
+        }
+        let mut again = with_bottlenecks(name, from, head, names);
+        again.load_adapter_fusion(folder.path()).unwrap();
+        again.set_fused(names).unwrap();
+        assert!(states(&again).equal(&states(&model)));
+    }
+}
+
+/// A copy of the fusion of `fused` in a folder that vanishes.
+fn copy() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&hub("fused").join("fusion"), folder.path());
+    folder
+}
+
+/// The message that a folder is refused with; the model stays as it was.
+fn refusal(folder: &Path, parts: &[&str]) -> Error {
+    let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
+    let error = model.load_adapter_fusion(folder).unwrap_err();
+    let message = error.to_string();
+    for part in parts {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+    assert!(model.adapters().eq(["ep", "es", "tp"]));
+    assert_eq!(message.lines().count(), 1);
+    error
+}
+
+#[test]
+fn folders_that_do_not_fit_are_refused_by_file_and_name() {
+    const FILE: &str = "adapter_fusion_config.json";
+    let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
+        let folder = copy();
+        edit_json(&folder.path().join(FILE), |config| edit(config));
+        folder
+    };
+    for (key, value) in [
+        ("key", json!(false)),
+        ("query", json!(false)),
+        ("value", json!(false)),
+        ("query_before_ln", json!(true)),
+        ("residual_before", json!(true)),
+        ("temperature", json!(true)),
+        ("dropout_prob", json!(0.2)),
+        ("something_new", json!(1)),
+    ] {
+        let folder = edited(&|config| config["config"][key] = value.clone());
+        assert!(matches!(
+            refusal(folder.path(), &[FILE, &format!("`{key}`")]),
+            Error::Config { .. }
+        ));
+    }
+    for (names, parts) in [
+        (json!(["ep", "tp", "none"]), &["one of [ep, es, tp]", "none"][..]),
+        (json!(["ep", "tp", "../es"]), &["one of [ep, es, tp]", "../es"]),
+        (json!(["ep", "tp", "tp"]), &["each name once", "tp"]),
+        (json!(["ep"]), &["two bottlenecks or more", "ep"]),
+        (json!([]), &["two bottlenecks or more"]),
+        (json!("ep"), &["a list of names"]),
+        (json!([1, 2]), &["a list of names"]),
+    ] {
+        let folder = edited(&|config| _ = config.insert("adapter_names".into(), names.clone()));
+        refusal(folder.path(), &[&[FILE, "`adapter_names`"], parts].concat());
+    }
+    // Without them the name says which.
+    let folder = edited(&|config| _ = config.remove("adapter_names"));
+    let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
+    assert_eq!(model.load_adapter_fusion(folder.path()).unwrap(), ["ep", "tp", "es"]);
+    for (bytes, part) in
+        [(&b"{"[..], "not valid JSON"), (b"[]", "a JSON object"), (b"{}", "a JSON object")]
+    {
+        fs::write(folder.path().join(FILE), bytes).unwrap();
+        refusal(folder.path(), &[FILE, part]);
+    }
+    fs::remove_file(folder.path().join(FILE)).unwrap();
+    refusal(folder.path(), &["needs an adapter_fusion_config.json"]);
+
+    const WEIGHTS: &str = "model_adapter_fusion.safetensors";
+    let edited = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let folder = copy();
+        edit_tensors(&folder.path().join(WEIGHTS), |tensors| edit(tensors));
+        folder
+    };
+    let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
+    let key = "encoder.layer.1.output.adapter_fusion_layer.ep,tp,es.key.weight";
+    let folder = edited(&|tensors| assert!(tensors.remove(key).is_some()));
+    refusal(folder.path(), &[WEIGHTS, "lacks tensor", key]);
+    for stray in ["stray", &key.replace("layer.1", "layer.9"), &key.replace("key", "value.bias")] {
+        let folder = edited(&|tensors| _ = tensors.insert(stray.into(), zeros(&[32])));
+        refusal(folder.path(), &[WEIGHTS, stray]);
+    }
+    let folder = edited(&|tensors| _ = tensors.insert(key.into(), zeros(&[32, 31])));
+    refusal(folder.path(), &[WEIGHTS, key, "[32, 32]", "[32, 31]"]);
+    let folder = copy();
+    fs::remove_file(folder.path().join(WEIGHTS)).unwrap();
+    refusal(folder.path(), &["no model_adapter_fusion.safetensors"]);
+    fs::write(folder.path().join("pytorch_model_adapter_fusion.bin"), b"x").unwrap();
+    refusal(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
+    // Of another base.
+    let mut other = fused(&small_config(), &["ep", "tp"]);
+    other.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
+    let error = other.load_adapter_fusion(hub("fused").join("fusion")).unwrap_err().to_string();
+    assert!(error.contains(WEIGHTS) && error.contains("[16, 16]"), "{error}");
+}
+
+#[test]
+fn it_lies_in_its_models_folder() {
+    let load = |folder: &Path| {
+        Model::load(folder, &[Head::Span], Device::Cpu, Default::default()).map(|(model, _)| model)
+    };
+    for config in small() {
+        let mut model = fused(&config, &["ep", "third"]);
+        model.add_adapter_fusion(&["third", "ep"], 2).unwrap();
+        model.add_lora("a", &lora(&ALL), 1).unwrap();
+        for name in ["a", "ep,third", "third,ep"] {
+            disturb(&model, name);
+        }
+        model.set_active(&["ep,third", "a"]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path(), Head::Span).unwrap();
+        let mut again = load(folder.path()).unwrap();
+        assert_eq!(again.active(), ["ep,third", "a"]);
+        assert!(states(&again).equal(&states(&model)), "{:?}", config.architecture);
+        let (ours, theirs) = (parameters(&again), parameters(&model));
+        assert!(ours.keys().eq(theirs.keys()));
+        assert!(ours.iter().all(|(name, tensor)| tensor.equal(&theirs[name])));
+        again.set_fused(&["third", "ep"]).unwrap();
+        assert!(max_abs_error(&states(&again), &states(&model)) > 1e-3);
+        new(&config).save(folder.path(), Head::Span).unwrap();
+        assert!(!folder.path().join("adapters").exists());
+    }
+    let refused = |edit: &dyn Fn(&Path), parts: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        fused(&small_config(), &["ep", "tp"]).save(folder.path(), Head::Span).unwrap();
+        edit(&folder.path().join("adapters"));
+        let message = load(folder.path()).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    };
+    let names = |names: Value| {
+        move |adapters: &Path| {
+            edit_json(&adapters.join("active.json"), |json| {
+                json.insert("adapters".into(), names.clone());
+            });
+        }
+    };
+    let active = "adapters/active.json";
+    for hostile in ["ep,../tp", ",", "ep,", "../x,ep"] {
+        refused(&names(json!(["ep", "tp", hostile])), &[active, "`adapters`", "ASCII letters"]);
+    }
+    refused(&names(json!(["ep", "ep,tp"])), &["ep,tp/adapter_fusion_config.json", "adapter_names"]);
+    refused(
+        &|adapters| {
+            fs::rename(adapters.join("ep,tp"), adapters.join("tp,ep")).unwrap();
+            names(json!(["ep", "tp", "tp,ep"]))(adapters);
+        },
+        &["tp,ep/adapter_fusion_config.json", "`adapter_names`", "expected tp,ep, got ep,tp"],
+    );
+    refused(
+        &|adapters| fs::remove_file(adapters.join("ep,tp/adapter_fusion_config.json")).unwrap(),
+        &["ep,tp/adapter_fusion_config.json"],
+    );
+}

@@ -1,0 +1,297 @@
+//! Adapters in the folder of their model: they come back active, and what is left of earlier ones,
+//! damaged or hostile.
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+use xlmr_model::{BottleneckConfig, Error, Head, Model};
+
+use crate::adapters::{ALL, BOTTLENECK, disturb, lora, new, small, states};
+use crate::common::{edit_json, edit_tensors, read, small_config};
+
+fn load(folder: &Path) -> xlmr_model::Result<Model> {
+    let (model, report) = Model::load(folder, &[Head::Span], Device::Cpu, Default::default())?;
+    assert_eq!(report, Default::default());
+    Ok(model)
+}
+
+/// With two LoRAs and two bottlenecks, of which one each is active.
+fn with_adapters(mut model: Model) -> Model {
+    for name in ["one", "second"] {
+        model.add_lora(name, &lora(&ALL), 1).unwrap();
+    }
+    model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
+    model.add_bottleneck("Idle-2_", &BottleneckConfig::default(), 1).unwrap();
+    for name in ["one", "second", "behind", "Idle-2_"] {
+        disturb(&model, name);
+    }
+    model.set_active(&["second", "behind"]).unwrap();
+    model
+}
+
+fn saved() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    with_adapters(new(&small_config())).save(folder.path(), Head::Span).unwrap();
+    folder
+}
+
+/// All files under a folder by their paths within it.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => {
+                    let name = path.strip_prefix(folder).unwrap().display().to_string();
+                    all.insert(name, fs::read(&path).unwrap());
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn adapters_come_back_with_their_model_in_use_as_they_were() {
+    for config in small() {
+        let model = with_adapters(new(&config));
+        for head in [Head::Span, Head::None] {
+            let folder = tempfile::tempdir().unwrap();
+            model.save(folder.path(), head).unwrap();
+            let mut again = load(folder.path()).unwrap();
+            assert!(states(&again).equal(&states(&model)), "{:?}", config.architecture);
+            assert_eq!(again.active(), ["second", "behind"]);
+            let (ours, theirs) = (again.named_parameters(), model.named_parameters());
+            assert_eq!(ours.len(), theirs.len());
+            for ((name, ours), (other, theirs)) in ours.iter().zip(&theirs) {
+                assert_eq!(name, other);
+                assert!(ours.equal(theirs) && ours.requires_grad(), "{name}");
+            }
+            again.set_active(&["one", "Idle-2_"]).unwrap();
+            assert!(!states(&again).equal(&states(&model)));
+            // Each folder is one of an adapter alone.
+            let mut plain = new(&config);
+            for name in ["second", "behind"] {
+                let of_one = folder.path().join("adapters").join(name);
+                plain.load_adapter(name, of_one, Head::None).unwrap();
+            }
+            plain.set_active(&["second", "behind"]).unwrap();
+            assert!(states(&plain).equal(&states(&model)));
+        }
+    }
+}
+
+#[test]
+fn adapters_stay_float32_beside_weights_in_half_precision() {
+    let model = with_adapters(new(&small_config()));
+    let folder = tempfile::tempdir().unwrap();
+    model.save_as(folder.path(), Head::Span, Kind::BFloat16).unwrap();
+    let again = Model::load(folder.path(), &[Head::Span], Device::Cpu, Default::default());
+    let again: BTreeMap<String, Tensor> = again.unwrap().0.named_parameters().into_iter().collect();
+    let adapters = model.named_parameters().into_iter();
+    let adapters: Vec<_> = adapters.filter(|(name, _)| name.starts_with("adapters.")).collect();
+    assert_eq!(adapters.len(), 2 * 2 * 6 * 2 + 2 * 2 * 4);
+    assert!(adapters.iter().all(|(name, tensor)| again[name].equal(tensor)));
+}
+
+#[test]
+fn the_folders_hold_adapters_alone_with_the_names_of_their_class() {
+    let folder = saved();
+    let all = files(folder.path());
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "adapters/Idle-2_/adapter.safetensors",
+            "adapters/Idle-2_/adapter_config.json",
+            "adapters/active.json",
+            "adapters/behind/adapter.safetensors",
+            "adapters/behind/adapter_config.json",
+            "adapters/one/adapter_config.json",
+            "adapters/one/adapter_model.safetensors",
+            "adapters/second/adapter_config.json",
+            "adapters/second/adapter_model.safetensors",
+            "config.json",
+            "model.safetensors",
+        ]
+    );
+    let active: Value = serde_json::from_slice(&all["adapters/active.json"]).unwrap();
+    let names = ["Idle-2_", "behind", "one", "second"];
+    assert_eq!(active, json!({"adapters": names, "active": ["second", "behind"]}));
+    let lora = read(&folder.path().join("adapters/one/adapter_model.safetensors"));
+    assert!(lora.keys().all(|name| name.starts_with("base_model.model.roberta.encoder.layer.")));
+    let behind = read(&folder.path().join("adapters/behind/adapter.safetensors"));
+    assert!(behind.keys().all(|name| name.starts_with("roberta.encoder.layer.")));
+    let plain = tempfile::tempdir().unwrap();
+    new(&small_config()).save(plain.path(), Head::Span).unwrap();
+    let plain = files(plain.path());
+    assert_eq!(plain.len(), 2);
+    assert!(plain.iter().all(|(name, bytes)| all[name] == *bytes), "without adapters, as ever");
+}
+
+#[test]
+fn what_an_earlier_save_left_goes_and_nothing_else() {
+    let folder = saved();
+    let theirs = ["adapters/theirs/adapter_config.json", "adapters/one/notes.txt"];
+    fs::create_dir(folder.path().join("adapters/theirs")).unwrap();
+    for file in theirs {
+        fs::write(folder.path().join(file), b"theirs").unwrap();
+    }
+    // Another kind under a name that was in use.
+    let mut model = new(&small_config());
+    model.add_bottleneck("second", &BOTTLENECK, 2).unwrap();
+    disturb(&model, "second");
+    model.save(folder.path(), Head::Span).unwrap();
+    let names: Vec<String> = files(folder.path()).into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            "adapters/active.json",
+            theirs[1],
+            "adapters/second/adapter.safetensors",
+            "adapters/second/adapter_config.json",
+            theirs[0],
+            "config.json",
+            "model.safetensors",
+        ]
+    );
+    let again = load(folder.path()).unwrap();
+    assert!(again.adapters().eq(["second"]) && again.active().is_empty());
+    let mut both = [model, again];
+    for model in &mut both {
+        model.set_active(&["second"]).unwrap();
+    }
+    assert!(states(&both[0]).equal(&states(&both[1])));
+    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    let names: Vec<String> = files(folder.path()).into_keys().collect();
+    assert_eq!(names, [theirs[1], theirs[0], "config.json", "model.safetensors"]);
+    assert!(states(&load(folder.path()).unwrap()).equal(&states(&new(&small_config()))));
+    // Nothing but theirs was in the way of the folder.
+    fs::remove_dir_all(folder.path().join("adapters")).unwrap();
+    with_adapters(new(&small_config())).save(folder.path(), Head::Span).unwrap();
+    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    assert!(!folder.path().join("adapters").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_not_followed_when_files_are_removed() {
+    let (folder, elsewhere) = (saved(), tempfile::tempdir().unwrap());
+    let of_one = folder.path().join("adapters/one");
+    fs::rename(&of_one, elsewhere.path().join("one")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("one"), &of_one).unwrap();
+    load(folder.path()).unwrap();
+    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    assert_eq!(files(elsewhere.path()).len(), 2);
+    assert_eq!(load(folder.path()).unwrap().adapters().count(), 0);
+}
+
+#[test]
+fn a_save_that_does_not_end_is_no_model_and_the_next_one_cleans_up() {
+    let folder = saved();
+    let active = folder.path().join("adapters/active.json");
+    // A file in the way of an adapter's folder.
+    fs::remove_dir_all(folder.path().join("adapters/one")).unwrap();
+    fs::write(folder.path().join("adapters/one"), b"").unwrap();
+    let mut other = with_adapters(new(&small_config()));
+    other.add_bottleneck("last", &BOTTLENECK, 1).unwrap();
+    let error = other.save(folder.path(), Head::Span).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("adapters/one"));
+    let error = load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("active.json: key `active`"), "{error}");
+    assert!(error.contains("saving did not end"), "{error}");
+    fs::remove_file(folder.path().join("adapters/one")).unwrap();
+    other.save(folder.path(), Head::Span).unwrap();
+    assert!(load(folder.path()).unwrap().adapters().any(|name| name == "last"));
+    edit_json(&active, |json| _ = json.insert("active".into(), Value::Null));
+    new(&small_config()).save(folder.path(), Head::Span).unwrap();
+    assert_eq!(files(folder.path()).len(), 2);
+}
+
+#[test]
+fn damaged_missing_and_hostile_files_are_refused_by_name() {
+    let refused = |edit: &dyn Fn(&Path), parts: &[&str]| {
+        let folder = saved();
+        edit(&folder.path().join("adapters"));
+        let message = load(folder.path()).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+        assert_eq!(message.lines().count(), 1);
+    };
+    for (key, value, parts) in [
+        ("adapters", json!(["one", "../second"]), &["`adapters`", "ASCII letters", "../second"]),
+        ("adapters", json!(["/etc"]), &["`adapters`", "ASCII letters", "/etc"]),
+        ("adapters", json!([".."]), &["`adapters`", "ASCII letters", ".."]),
+        ("adapters", json!([""]), &["`adapters`", "ASCII letters", "got "]),
+        ("adapters", json!("one"), &["`adapters`", "a list of adapters' names", "\"one\""]),
+        ("adapters", json!([1]), &["`adapters`", "a list of adapters' names", "[1]"]),
+        ("adapters", json!(null), &["`adapters`", "a list of adapters' names", "none"]),
+        ("adapters", json!(["one"]), &["`active`", "one of [one]", "second"]),
+        ("active", json!(["none"]), &["`active`", "one of [Idle-2_, behind", "none"]),
+        ("active", json!(["one", "one"]), &["`active`", "each name once", "one"]),
+        ("active", json!(["behind", "Idle-2_"]), &["`active`", "one bottleneck", "Idle-2_"]),
+        ("active", json!("one"), &["`active`", "a list of adapters' names", "\"one\""]),
+        ("active", json!({}), &["`active`", "a list of adapters' names", "{}"]),
+        ("more", json!(1), &["`more`", "adapters and active alone", "1"]),
+    ] {
+        let edit = |adapters: &Path| {
+            edit_json(&adapters.join("active.json"), |json| {
+                json.insert(key.into(), value.clone());
+            });
+        };
+        refused(&edit, &[&["adapters/active.json"], &parts[..]].concat());
+    }
+    let write = |file: &'static str, bytes: &'static [u8]| {
+        move |adapters: &Path| fs::write(adapters.join(file), bytes).unwrap()
+    };
+    refused(&write("active.json", b"{"), &["adapters/active.json", "not valid JSON"]);
+    refused(&write("active.json", b""), &["adapters/active.json", "not valid JSON"]);
+    refused(&write("active.json", b"[]"), &["adapters/active.json", "a JSON object"]);
+    let config = "second/adapter_config.json";
+    refused(&write(config, b"{}"), &["adapters/second/adapter_config.json", "peft_type"]);
+    let weights = "behind/adapter.safetensors";
+    refused(&write(weights, b"x"), &["adapters/behind/adapter.safetensors"]);
+    let gone = |file: &'static str| {
+        move |adapters: &Path| match file.contains('.') {
+            true => fs::remove_file(adapters.join(file)).unwrap(),
+            false => fs::remove_dir_all(adapters.join(file)).unwrap(),
+        }
+    };
+    refused(&gone(config), &["adapters/second/adapter_config.json"]);
+    refused(&gone(weights), &["adapters/behind", "no adapter.safetensors"]);
+    refused(&gone("one"), &["adapters/one/adapter_config.json"]);
+    refused(
+        &|adapters| {
+            edit_tensors(&adapters.join("one/adapter_model.safetensors"), |tensors| {
+                tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
+            });
+        },
+        &["adapters/one/adapter_model.safetensors", "stray"],
+    );
+    // Of another base.
+    let wide = xlmr_model::Config { hidden_size: 32, ..small_config() };
+    let (folder, other) = (saved(), tempfile::tempdir().unwrap());
+    new(&wide).save(other.path(), Head::Span).unwrap();
+    fs::rename(folder.path().join("adapters"), other.path().join("adapters")).unwrap();
+    let message = load(other.path()).unwrap_err().to_string();
+    assert!(message.contains("adapters/Idle-2_/adapter.safetensors"), "{message}");
+    // Not a save's: left alone by loading, and not written over.
+    let strange = saved();
+    fs::remove_file(strange.path().join("adapters/active.json")).unwrap();
+    assert_eq!(load(strange.path()).unwrap().adapters().count(), 0);
+    let before = files(strange.path());
+    load(strange.path()).unwrap().save(strange.path(), Head::Span).unwrap();
+    assert_eq!(files(strange.path()), before);
+    fs::write(strange.path().join("adapters/active.json"), b"[]").unwrap();
+    let before = files(strange.path());
+    let error = new(&small_config()).save(strange.path(), Head::Span).unwrap_err().to_string();
+    assert!(error.contains("adapters/active.json"), "{error}");
+    assert_eq!(files(strange.path()), before);
+}
