@@ -1,5 +1,5 @@
-//! The papers' printed values, of the last two papers those of the released code, against what the
-//! recipes hold, and the commands of the papers' tables and figures at their smallest.
+//! The papers' printed values, of the last three papers those of the released code, against what
+//! the recipes hold, and the commands of the papers' tables and figures at their smallest.
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -70,11 +70,11 @@ fn recipe_values_are_those_that_the_papers_print() {
         assert!(same(found, &row.value), "{place}: {found} in place of {}", row.value);
         *papers.entry(&row.paper).or_default() += 1;
     }
-    let all = ["000", "001", "002", "003", "entity-cs", "filter"];
+    let all = ["000", "001", "002", "003", "entity-cs", "filter", "knowledge-adapters"];
     assert_eq!(papers.into_keys().collect::<Vec<_>>(), all);
 }
 
-const RECIPES: [&str; 8] = [
+const RECIPES: [&str; 9] = [
     "bridging-gap",
     "xlm-k",
     "transfer-suite",
@@ -83,6 +83,7 @@ const RECIPES: [&str; 8] = [
     "entity-cs",
     "filter",
     "filter-xnli",
+    "knowledge-adapters",
 ];
 const TOOLS: [&str; 6] =
     ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
@@ -190,6 +191,7 @@ fn recipe_commands_at_the_papers_scale_are_understood() {
     understood("good-to-best", large_commands("good-to-best"), 8);
     understood("entity-cs", large_commands("entity-cs"), 2);
     understood("filter", large_commands("filter"), 2);
+    understood("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
 /// A tool reads its arguments before its files: in an empty folder it misses a file, and complains
@@ -214,6 +216,7 @@ fn recipe_tools_at_the_papers_scale_are_understood() {
 fn recipe_commands_of_small_runs_are_understood() {
     understood("entity-cs", commands("entity-cs"), 1);
     understood("filter", commands("filter"), 2);
+    understood("knowledge-adapters", commands("knowledge-adapters"), 1);
 }
 
 fn understood(paper: &str, commands: Vec<String>, least: usize) {

@@ -7,6 +7,7 @@ mod evidence;
 mod fidelity;
 mod filter;
 mod good_to_best;
+mod knowledge_adapters;
 mod mixmrc_lakm;
 mod other_encoders;
 mod pretrain_base;

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, anyhow};
+use examples::sentences;
 use experiment::{BaseModel, InputPath, RunConfig, ShardPaths, TsvFolder};
 use kg_triples::Language;
 use kg_triples::jsonl::JsonlReader;
@@ -122,18 +123,8 @@ impl Data {
         &self,
         languages: &BTreeSet<Language>,
     ) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
-        let read = |&language: &Language| {
-            let path = self.sentences.join(format!("{language}.tsv"));
-            let name = || path.display().to_string();
-            let text = whole_file::read_to_string(&path).with_context(name)?;
-            let sentence = |(number, line): (usize, &str)| {
-                let fault = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
-                let (_, text) = line.split_once('\t').with_context(fault)?;
-                Ok(PhrasePassage::whole(language, text.to_owned()))
-            };
-            Ok((language, text.lines().enumerate().map(sentence).collect::<Result<_>>()?))
-        };
-        languages.iter().filter(|_| self.sentences.is_set()).map(read).collect()
+        let languages = languages.iter().filter(|_| self.sentences.is_set());
+        sentences::read(&self.sentences, languages, usize::MAX)
     }
 }
 

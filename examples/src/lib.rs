@@ -3,3 +3,4 @@
 
 pub mod inference_modes;
 pub mod numbers;
+pub mod sentences;

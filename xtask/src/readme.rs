@@ -33,13 +33,14 @@ struct Block {
 }
 
 /// The pages of the papers, with what `claims.toml` calls them.
-const PAPERS: [(&str, &str); 6] = [
+const PAPERS: [(&str, &str); 7] = [
     ("Bridging the Language Gap", "bridging-gap"),
     ("XLM-K", "xlm-k"),
     ("mixMRC + LAKM", "mixmrc-lakm"),
     ("From Good to Best", "good-to-best"),
     ("EntityCS", "entity-cs"),
     ("FILTER", "filter"),
+    ("Knowledge adapters", "knowledge-adapters"),
 ];
 
 /// All blocks with what they hold.

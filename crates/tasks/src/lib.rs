@@ -3,10 +3,12 @@
 pub mod alignment;
 mod batch;
 pub mod cloze_ranking;
+mod contrast;
 mod encoder;
 mod error;
 pub mod evidence;
 pub mod fusion;
+pub mod graph_retrieval;
 mod held_out;
 mod inference;
 pub mod knowledge;
@@ -21,6 +23,7 @@ pub mod sequence_classification;
 mod shard_examples;
 #[cfg(test)]
 mod testing;
+pub mod text_pairs;
 pub mod text_scores;
 pub mod token_classification;
 pub mod two_stage;

@@ -16,6 +16,11 @@ pub enum Pooling {
     /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say
     /// anything.
     Mean,
+    /// The mean of the states of all positions, padding too, as in the released code of *Adapters
+    /// for Enhanced Modeling of Multilingual Knowledge and Text*: what stands for a text then
+    /// depends on how long the others of its batch are. Where a model leaves padding out of what
+    /// it computes, its states count as zero.
+    AllPositions,
 }
 
 /// Hidden states `[B, L, H]` of rows of token ids.
@@ -47,12 +52,21 @@ pub(crate) fn pooled(
     train: bool,
 ) -> Result<Tensor> {
     let inputs = Inputs::from_rows(rows, model.pad_token_id())?;
-    let hidden = model.encode(&inputs, train)?;
-    match (pooling, inputs.attention_mask) {
+    pool(&model.encode(&inputs, train)?, &inputs, pooling)
+}
+
+/// What stands for each row, `[B, H]`, from its hidden states, `[B, L, H]`.
+///
+/// # Errors
+/// [`Error::Torch`] if libtorch fails.
+pub(crate) fn pool(hidden: &Tensor, inputs: &Inputs, pooling: Pooling) -> Result<Tensor> {
+    match (pooling, &inputs.attention_mask) {
         (Pooling::First, _) => Ok(hidden.f_select(1, 0)?),
-        (Pooling::Mean, None) => Ok(hidden.f_mean_dim([1i64].as_slice(), false, None::<Kind>)?),
+        (Pooling::Mean, None) | (Pooling::AllPositions, _) => {
+            Ok(hidden.f_mean_dim([1i64].as_slice(), false, None::<Kind>)?)
+        }
         (Pooling::Mean, Some(mask)) => {
-            let mask = upload(&mask, hidden.device())?.f_to_kind(hidden.f_kind()?)?;
+            let mask = upload(mask, hidden.device())?.f_to_kind(hidden.f_kind()?)?;
             let counts = mask.f_sum_dim_intlist([1i64].as_slice(), true, None::<Kind>)?;
             let sums = hidden.f_mul(&mask.f_unsqueeze(2)?)?;
             let sums = sums.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
@@ -118,6 +132,23 @@ mod tests {
         let states = at_positions(&hidden, &[2, 0]).unwrap();
         assert_eq!(Vec::<Vec<f32>>::try_from(&states).unwrap(), [[4.0, 5.0], [6.0, 7.0]]);
         assert!(at_positions(&hidden, &[3, 0]).is_err());
+    }
+
+    #[test]
+    fn padding_counts_where_it_is_asked_for_alone() {
+        let model = crate::testing::model(50);
+        let (short, long): (&[u32], &[u32]) = (&[0, 9, 2], &[0, 7, 8, 5, 6, 2]);
+        let off = |pooling| {
+            let alone = pooled(&model, &[short], pooling, false).unwrap().get(0);
+            let padded = pooled(&model, &[short, long], pooling, false).unwrap().get(0);
+            (alone - padded).abs().max().double_value(&[])
+        };
+        assert!(off(Pooling::Mean) < 1e-6 && off(Pooling::First) < 1e-6);
+        assert!(off(Pooling::AllPositions) > 1e-2, "{}", off(Pooling::AllPositions));
+        // Without padding the two are one.
+        let [all, tokens] = [Pooling::AllPositions, Pooling::Mean]
+            .map(|pooling| pooled(&model, &[long], pooling, false).unwrap());
+        assert_eq!(all, tokens);
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Pages beside the recipes' own, with the recipes whose numbers they may give.
-const OTHERS: [(&str, &[&str]); 6] = [
+const OTHERS: [(&str, &[&str]); 7] = [
     ("docs/papers/bridging-gap.md", &["bridging-gap"]),
     ("docs/papers/xlm-k.md", &["xlm-k", "transfer-suite"]),
     ("docs/papers/mixmrc-lakm.md", &["mixmrc-lakm", "answer-alignment"]),
     ("docs/papers/good-to-best.md", &["good-to-best"]),
     ("docs/papers/entity-cs.md", &["entity-cs"]),
     ("docs/papers/filter.md", &["filter", "filter-xnli"]),
+    ("docs/papers/knowledge-adapters.md", &["knowledge-adapters"]),
 ];
 /// What the papers print.
 const PUBLISHED: &str = "crates/results/data/published.csv";

@@ -12,9 +12,9 @@ use trainer::{
 };
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
-use super::contrast::{contrast, ids, number_of};
 use super::domains::domain_ids;
 use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
+use crate::contrast::{contrast, ids, number_of};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pooled};
 use crate::{Encoder, Error, Result};

@@ -11,7 +11,6 @@
 //! | what counting alone is worth there | [`FrequencyBaseline`], [`ObjectBaseline`] |
 mod candidates;
 mod config;
-mod contrast;
 mod data;
 mod domains;
 mod entity_prediction;

@@ -11,9 +11,9 @@ use trainer::{
 };
 use xlmr_model::KnowledgeHeads;
 
-use super::contrast::{contrast, ids, number_of};
 use super::domains::one_domain;
 use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
+use crate::contrast::{contrast, ids, number_of};
 use crate::pooling::pooled;
 use crate::{Encoder, Result};
 

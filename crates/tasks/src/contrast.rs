@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// The loss of a step, logged as `name`. `embed` gives the hidden states of some rows, two kinds,
 /// `[b, H]` each, and `loss` gets those of all rows: in one graph, or, where `micro_batch` rows fit
 /// memory at once, in two passes with the gradients of the whole batch.
-pub(super) fn contrast<T>(
+pub(crate) fn contrast<T>(
     name: &'static str,
     rows: &[T],
     micro_batch: Option<usize>,
@@ -31,11 +31,11 @@ pub(super) fn contrast<T>(
 }
 
 /// A number for an entity, the same for equal names.
-pub(super) fn number_of(entity: &str) -> i64 {
+pub(crate) fn number_of(entity: &str) -> i64 {
     trainer::seed_for(0, entity, 0) & i64::MAX
 }
 
 /// Numbers as an i64 tensor on `device`.
-pub(super) fn ids(values: &[i64], device: tch::Device) -> Result<Tensor> {
+pub(crate) fn ids(values: &[i64], device: tch::Device) -> Result<Tensor> {
     Ok(torch_ext::upload(&Tensor::f_from_slice(values)?, device)?)
 }

@@ -1,0 +1,441 @@
+//! Labels and objects of a knowledge graph, asked for across languages by the vectors of a model:
+//! what *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022) asks
+//! of knowledge graphs, in small.
+//!
+//! Ranks count from 1, so that hits@1 is the share of right answers. The paper's released scorer
+//! lets ranks count from 0 and keeps those of at most 1: what it calls hits@1 is hits@2.
+use std::collections::{BTreeSet, HashMap};
+
+use kg_triples::knowledge::PairKind;
+use kg_triples::{KnowledgeGraph, Language};
+use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+use transfer_eval::Ties;
+use transfer_eval::retrieval::map::{LinearMap, MapConfig};
+use transfer_eval::retrieval::{RankConfig, RankSummary, Similarity, rank_candidates};
+
+use crate::pooling::{pool, to_array};
+use crate::text_pairs::{TextPairConfig, TextRows};
+use crate::{Encoder, Error, Result, inference};
+
+/// What is asked, and about which entities nothing was trained.
+#[derive(Clone, Copy)]
+pub struct GraphQuestions<'a> {
+    /// Its labels and triples.
+    pub graph: &'a KnowledgeGraph,
+    /// Asked in each of these, for an answer in each other one.
+    pub languages: &'a [Language],
+    /// Entities that no training pair meant.
+    pub held_out: &'a BTreeSet<String>,
+}
+
+/// Ranks of right answers, all ordered pairs of languages together.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct GraphScores {
+    /// The label of an entity asks for its label in another language, among the labels of all
+    /// entities there. Labels that are the same text in both are not asked for.
+    pub labels: BothKinds,
+    /// The labels of a subject and a relation, with a space between them, ask for the label of the
+    /// object in another language, among those of all objects. Other right answers are left out of
+    /// the candidates.
+    pub objects: BothKinds,
+}
+
+/// By the entity that is the answer; absent where nothing is asked.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct BothKinds {
+    /// Entities that were trained on.
+    pub trained: Option<RankSummary>,
+    /// Entities that were held out.
+    pub held_out: Option<RankSummary>,
+}
+
+/// How often the nearest vector by cosine is the right one. A text's vector is what
+/// [`TextPairConfig::pooling`] makes of the last layer's states. A candidate of the same text as
+/// the right one is right, too; of others with the same cosine all come before it.
+///
+/// # Errors
+/// [`Error::Config`] as for [`TextPairTask`](crate::text_pairs::TextPairTask), or if `batch_size`
+/// is 0; [`Error::Tokenizer`]; [`Error::Transfer`] for vectors that are not finite.
+///
+/// # Example
+/// ```
+/// use std::collections::BTreeSet;
+///
+/// use kg_triples::{GraphBuilder, LabelKind, Language};
+/// use tasks::graph_retrieval::{GraphQuestions, graph_retrieval};
+/// use tasks::text_pairs::TextPairConfig;
+/// use xlmr_model::{Config, Model, read_tokenizer};
+///
+/// let mut builder = GraphBuilder::default();
+/// let labels = [("Q183", "Germany", "Deutschland"), ("Q64", "Berlin", "Berlin")];
+/// for (id, en, de) in labels {
+///     builder.add_label(id, "en", en, LabelKind::Entity)?;
+///     builder.add_label(id, "de", de, LabelKind::Entity)?;
+/// }
+/// builder.add_label("P36", "en", "capital", LabelKind::Relation)?;
+/// builder.add_triple("Q183", "P36", "Q64")?;
+/// let (graph, held_out) = (builder.build(), BTreeSet::from(["Q64".to_owned()]));
+/// let languages = [Language::EN, Language::DE];
+/// let questions = GraphQuestions { graph: &graph, languages: &languages, held_out: &held_out };
+///
+/// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let config = TextPairConfig::default();
+/// let scores = graph_retrieval(&model, &tokenizer, &questions, &config, 8)?;
+/// // "Berlin" is the same in both languages; the relation has no label in German.
+/// let labels = scores.labels.trained.expect("Germany");
+/// assert_eq!((labels.queries, scores.labels.held_out), (2, None));
+/// assert_eq!(scores.objects.held_out.map(|ranks| (ranks.queries, ranks.mrr)), Some((1, 1.0)));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub fn graph_retrieval(
+    model: &dyn Encoder,
+    tokenizer: &Tokenizer,
+    questions: &GraphQuestions<'_>,
+    config: &TextPairConfig,
+    batch_size: usize,
+) -> Result<GraphScores> {
+    let sides = Sides::of(model, tokenizer, questions, config, batch_size)?;
+    sides.ask(|from, to| Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()]))
+}
+
+/// [`graph_retrieval`] through an orthogonal map from each language to each other one, fitted to
+/// the labels of the entities that are not held out: what turning a model's space gives, without
+/// any training. The control of everything that aims to align labels.
+///
+/// # Errors
+/// As [`graph_retrieval`]; [`Error::Transfer`] if a map cannot be fitted, as without an entity.
+pub fn mapped_graph_retrieval(
+    model: &dyn Encoder,
+    tokenizer: &Tokenizer,
+    questions: &GraphQuestions<'_>,
+    config: &TextPairConfig,
+    batch_size: usize,
+    map: &MapConfig,
+) -> Result<GraphScores> {
+    let sides = Sides::of(model, tokenizer, questions, config, batch_size)?;
+    sides.ask(|from, to| sides.mapped(from, to, map))
+}
+
+/// The texts of a language and their vectors.
+struct Side<'a> {
+    /// The row of each entity that has a label.
+    rows: HashMap<&'a str, usize>,
+    /// By row.
+    texts: Vec<&'a str>,
+    /// `[N, H]`
+    labels: Array2<f32>,
+    /// Triples by their numbers, those whose subject and relation have labels.
+    asked: Vec<[&'a str; 3]>,
+    /// `[F, H]`, of these.
+    facts: Array2<f32>,
+}
+
+struct Sides<'a> {
+    questions: GraphQuestions<'a>,
+    sides: Vec<Side<'a>>,
+    /// The objects of each subject and relation.
+    objects: HashMap<[&'a str; 2], BTreeSet<&'a str>>,
+}
+
+/// Vectors of the labels and the facts that ask, and of the labels that answer.
+type Vectors = [Array2<f32>; 3];
+
+impl<'a> Sides<'a> {
+    fn of(
+        model: &dyn Encoder,
+        tokenizer: &Tokenizer,
+        questions: &GraphQuestions<'a>,
+        config: &TextPairConfig,
+        batch_size: usize,
+    ) -> Result<Self> {
+        config.validate()?;
+        let rows = TextRows::new(model, tokenizer, config.max_length(PairKind::Tp))?;
+        let vectors = |texts: &[String]| -> Result<Array2<f32>> {
+            let rows = texts.iter().map(|text| Ok(rows.of(text)?.0));
+            let rows = rows.collect::<Result<Vec<Vec<u32>>>>()?;
+            let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+            let vectors = inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
+                let pooled = to_array("text vectors", &pool(hidden, inputs, config.pooling)?)?;
+                Ok(pooled.outer_iter().map(|vector| vector.to_vec()).collect())
+            })?;
+            let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
+            Array2::from_shape_vec(shape, vectors.concat())
+                .map_err(|error| Error::data("text vectors", "a full array", error))
+        };
+        let GraphQuestions { graph, languages, .. } = *questions;
+        let mut objects: HashMap<[&str; 2], BTreeSet<&str>> = HashMap::new();
+        for one in graph.triples() {
+            objects.entry([one.head, one.relation]).or_default().insert(one.tail);
+        }
+        let mut sides = Vec::new();
+        for language in languages {
+            let label = |id: &str| graph.label(id, language.as_str());
+            let named = graph.entities().filter_map(|id| Some((id, label(id)?)));
+            let (ids, texts): (Vec<&str>, Vec<&str>) = named.unzip();
+            let asked = graph.triples().filter_map(|one| {
+                let query = format!("{} {}", label(one.head)?, label(one.relation)?);
+                Some(([one.head, one.relation, one.tail], query))
+            });
+            let (asked, queries): (Vec<_>, Vec<String>) = asked.unzip();
+            let labels = vectors(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())?;
+            let rows = ids.into_iter().zip(0..).collect();
+            sides.push(Side { rows, texts, labels, asked, facts: vectors(&queries)? });
+        }
+        Ok(Self { questions: *questions, sides, objects })
+    }
+
+    /// The scores with the vectors that `vectors` gives for a language that asks and one that
+    /// answers, in the order of [`Vectors`].
+    fn ask(
+        &self,
+        vectors: impl Fn(&Side<'a>, &Side<'a>) -> Result<Vectors>,
+    ) -> Result<GraphScores> {
+        let answers: BTreeSet<&str> = self.objects.values().flatten().copied().collect();
+        let (mut labels, mut objects) = (Ranks::default(), Ranks::default());
+        for (number, from) in self.sides.iter().enumerate() {
+            let others = self.sides.iter().enumerate().filter(|(other, _)| *other != number);
+            for (_, to) in others {
+                let [of_labels, of_facts, candidates] = vectors(from, to)?;
+                let mut ids: Vec<(&str, usize)> =
+                    to.rows.iter().map(|(&id, &row)| (id, row)).collect();
+                ids.sort_unstable_by_key(|(_, row)| *row);
+                let differs = |(row, gold): (&usize, &usize)| {
+                    from.texts.get(*row).zip(to.texts.get(*gold)).is_some_and(|(a, b)| a != b)
+                };
+                let asked = ids.iter().filter_map(|&(id, gold)| {
+                    let row = *from.rows.get(id)?;
+                    differs((&row, &gold)).then_some(Query { row, gold, id, right: None })
+                });
+                let all: Vec<usize> = (0..to.texts.len()).collect();
+                let asked: Vec<Query<'_>> = asked.collect();
+                self.rank(&mut labels, to, &asked, &of_labels, &candidates, &all)?;
+
+                let asked = (0..).zip(&from.asked).filter_map(|(row, &[head, relation, id])| {
+                    let right = self.objects.get(&[head, relation]);
+                    Some(Query { row, gold: *to.rows.get(id)?, id, right })
+                });
+                let asked: Vec<Query<'_>> = asked.collect();
+                let kept = ids.iter().filter(|(id, _)| answers.contains(id)).map(|(_, row)| *row);
+                let kept: Vec<usize> = kept.collect();
+                self.rank(&mut objects, to, &asked, &of_facts, &candidates, &kept)?;
+            }
+        }
+        Ok(GraphScores { labels: labels.summary(), objects: objects.summary() })
+    }
+
+    /// Adds the rank of each query's answer among the rows `kept` of the candidates.
+    fn rank(
+        &self,
+        ranks: &mut Ranks,
+        to: &Side<'a>,
+        asked: &[Query<'_>],
+        vectors: &Array2<f32>,
+        candidates: &Array2<f32>,
+        kept: &[usize],
+    ) -> Result<()> {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<usize> = asked.iter().map(|one| one.row).collect();
+        let (queries, among) = (vectors.select(Axis(0), &rows), candidates.select(Axis(0), kept));
+        let place = |row: usize| kept.binary_search(&row).ok();
+        let gold: Vec<usize> = asked.iter().filter_map(|one| place(one.gold)).collect();
+        let right: Vec<Vec<usize>> = asked
+            .iter()
+            .map(|one| {
+                let same = |row: &usize| to.texts.get(*row) == to.texts.get(one.gold);
+                let mut right: BTreeSet<usize> = kept.iter().copied().filter(same).collect();
+                right.extend(one.right.into_iter().flatten().filter_map(|id| to.rows.get(id)));
+                right.remove(&one.gold);
+                right.into_iter().filter_map(place).collect()
+            })
+            .collect();
+        for (one, rank) in asked.iter().zip(filtered(queries.view(), among.view(), &gold, &right)?)
+        {
+            let held_out = self.questions.held_out.contains(one.id);
+            let of_kind = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
+            of_kind.push(rank);
+        }
+        Ok(())
+    }
+
+    /// Vectors turned by a map that is fitted to the labels of trained entities.
+    fn mapped(&self, from: &Side<'a>, to: &Side<'a>, config: &MapConfig) -> Result<Vectors> {
+        let trained = from.rows.iter().filter(|(id, _)| !self.questions.held_out.contains(**id));
+        let pairs = trained.filter_map(|(id, &row)| Some((row, *to.rows.get(id)?)));
+        let mut pairs: Vec<(usize, usize)> = pairs.collect();
+        pairs.sort_unstable();
+        let (mut source, mut target) = (from.labels.clone(), to.labels.clone());
+        let (map, _) = LinearMap::fit(&mut source, &mut target, &pairs, config)?;
+        Ok([map.source(from.labels.clone())?, map.source(from.facts.clone())?, target])
+    }
+}
+
+/// A row of vectors that asks, and the row of the answer.
+struct Query<'a> {
+    row: usize,
+    gold: usize,
+    /// The entity that is the answer.
+    id: &'a str,
+    /// All right answers, where there may be others.
+    right: Option<&'a BTreeSet<&'a str>>,
+}
+
+/// By the entity that is the answer.
+#[derive(Default)]
+struct Ranks {
+    trained: Vec<usize>,
+    held_out: Vec<usize>,
+}
+
+impl Ranks {
+    fn summary(&self) -> BothKinds {
+        BothKinds {
+            trained: RankSummary::of(&self.trained),
+            held_out: RankSummary::of(&self.held_out),
+        }
+    }
+}
+
+/// The rank of each gold candidate by cosine, from 1, among all candidates but those in `right`,
+/// which are right, too.
+fn filtered(
+    queries: ArrayView2<'_, f32>,
+    candidates: ArrayView2<'_, f32>,
+    gold: &[usize],
+    right: &[Vec<usize>],
+) -> Result<Vec<usize>> {
+    let config = RankConfig { similarity: Similarity::Cosine, ties: Ties::Pessimistic };
+    let mut ranks = rank_candidates(queries, candidates, gold, &config)?;
+    let rows = queries.axis_chunks_iter(Axis(0), 1).zip(gold).zip(right);
+    for (rank, ((query, &gold), right)) in ranks.iter_mut().zip(rows) {
+        if right.is_empty() {
+            continue;
+        }
+        let rows: Vec<usize> = [gold].into_iter().chain(right.iter().copied()).collect();
+        let few = candidates.select(Axis(0), &rows);
+        // Of these, as many come before the gold one as among all.
+        let among = rank_candidates(query, few.view(), &[0], &config)?;
+        *rank -= among.first().map_or(0, |among| among.saturating_sub(1));
+    }
+    Ok(ranks)
+}
+
+#[cfg(test)]
+mod tests {
+    use kg_triples::{GraphBuilder, LabelKind};
+    use rand::Rng;
+    use trainer::rng_for;
+
+    use super::*;
+
+    fn vectors(rows: usize, width: usize, seed: u64) -> Array2<f32> {
+        let mut rng = rng_for(seed, "vectors", 0);
+        Array2::from_shape_simple_fn((rows, width), || rng.random_range(-1.0..1.0))
+    }
+
+    #[test]
+    fn filtered_ranks_are_those_of_a_loop() {
+        let (queries, mut candidates) = (vectors(12, 4, 0), vectors(30, 4, 1));
+        // Two that are the same.
+        let same = candidates.row(3).to_owned();
+        candidates.row_mut(8).assign(&same);
+        let gold: Vec<usize> = (0..12).map(|k| 2 * k % 30).collect();
+        let right: Vec<Vec<usize>> = gold
+            .iter()
+            .map(|gold| (0..gold % 5).map(|k| (gold + 1 + 3 * k) % 30).collect())
+            .collect();
+        let cosine = |query: usize, candidate: usize| {
+            let (q, c) = (queries.row(query), candidates.row(candidate));
+            let dot = |a: ndarray::ArrayView1<'_, f32>, b: ndarray::ArrayView1<'_, f32>| {
+                a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
+            };
+            dot(q, c) / (dot(q, q) * dot(c, c)).sqrt()
+        };
+        let want: Vec<usize> = (0..12)
+            .map(|k| {
+                let wrong = (0..30).filter(|c| *c != gold[k] && !right[k].contains(c));
+                1 + wrong.filter(|&c| cosine(k, c) >= cosine(k, gold[k])).count()
+            })
+            .collect();
+        let got = filtered(queries.view(), candidates.view(), &gold, &right).unwrap();
+        assert_eq!(got, want);
+        let plain = rank_candidates(
+            queries.view(),
+            candidates.view(),
+            &gold,
+            &RankConfig { similarity: Similarity::Cosine, ties: Ties::Pessimistic },
+        );
+        assert_ne!(got, plain.unwrap());
+    }
+
+    /// Sixty countries, each with a capital and two rivers; German vectors are English ones with
+    /// their dimensions turned round, and a fact's vector is near its object's.
+    #[test]
+    fn turned_vectors_are_found_through_a_map_alone() {
+        let mut builder = GraphBuilder::default();
+        let name = |id: &str, language: &str, builder: &mut GraphBuilder| {
+            builder
+                .add_label(id, language, &format!("{id} {language}"), LabelKind::Entity)
+                .unwrap();
+        };
+        for relation in ["capital", "river"] {
+            for language in ["en", "de"] {
+                builder.add_label(relation, language, relation, LabelKind::Relation).unwrap();
+            }
+        }
+        for number in 0..60 {
+            let country = format!("A{number}");
+            for (relation, tail) in [("capital", "B"), ("river", "C"), ("river", "D")] {
+                builder.add_triple(&country, relation, &format!("{tail}{number}")).unwrap();
+            }
+            for kind in ["A", "B", "C", "D"] {
+                for language in ["en", "de"] {
+                    name(&format!("{kind}{number}"), language, &mut builder);
+                }
+            }
+        }
+        let graph = builder.build();
+        let held_out: BTreeSet<String> = (0..60).step_by(5).map(|k| format!("B{k}")).collect();
+        let languages = [Language::EN, Language::DE];
+        let questions =
+            GraphQuestions { graph: &graph, languages: &languages, held_out: &held_out };
+        let ids: Vec<&str> = graph.entities().collect();
+        let english = vectors(ids.len(), 24, 2);
+        let mut objects: HashMap<[&str; 2], BTreeSet<&str>> = HashMap::new();
+        for one in graph.triples() {
+            objects.entry([one.head, one.relation]).or_default().insert(one.tail);
+        }
+        let rows: HashMap<&str, usize> = ids.iter().copied().zip(0..).collect();
+        let asked: Vec<[&str; 3]> =
+            graph.triples().map(|one| [one.head, one.relation, one.tail]).collect();
+        let places: Vec<usize> = asked.iter().map(|[_, _, tail]| rows[tail]).collect();
+        let side = |language: &str, labels: Array2<f32>| {
+            let texts = ids.iter().map(|id| graph.label(id, language).unwrap()).collect();
+            let facts = labels.select(Axis(0), &places);
+            Side { rows: rows.clone(), texts, labels, asked: asked.clone(), facts }
+        };
+        let mut german = english.clone();
+        german.invert_axis(Axis(1));
+        let sides = vec![side("en", english), side("de", german)];
+        let sides = Sides { questions, sides, objects };
+        let plain = |from: &Side<'_>, to: &Side<'_>| {
+            Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()])
+        };
+        let plain = sides.ask(plain).unwrap();
+        let config = MapConfig::default();
+        let mapped = sides.ask(|from, to| sides.mapped(from, to, &config)).unwrap();
+        for (plain, mapped, [trained, held_out]) in [
+            (&plain.labels, &mapped.labels, [2 * 228, 2 * 12]),
+            (&plain.objects, &mapped.objects, [2 * 168, 2 * 12]),
+        ] {
+            let of = |kinds: &BothKinds| [kinds.trained.unwrap(), kinds.held_out.unwrap()];
+            assert_eq!(of(plain).map(|ranks| ranks.queries), [trained, held_out]);
+            assert!(of(plain).iter().all(|ranks| ranks.accuracy < 30.0), "{plain:?}");
+            assert!(of(mapped).iter().all(|ranks| ranks.accuracy == 100.0), "{mapped:?}");
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! Two texts that mean one entity, drawn together and away from those of other entities: the loss
+//! of *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022).
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use kg_triples::jsonl::JsonlReader;
+use kg_triples::knowledge::{PairKind, TextPair};
+use objectives::{ContrastRows, InfoNceConfig, info_nce};
+use serde::{Deserialize, Serialize};
+use shards::Manifest;
+use tch::Tensor;
+use tokenizer_file::Layout;
+use tokenizers::Tokenizer;
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, LeftOut, Shards, Step, StepLosses, Task, TaskError,
+};
+
+use crate::contrast::{contrast, ids, number_of};
+use crate::knowledge::parse;
+use crate::pooling::{Pooling, pooled};
+use crate::{Encoder, Error, Result};
+
+/// What stands for a text, and how texts are told apart. The paper's values but for those that are
+/// named, where its code counts what it did not mean to.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextPairConfig {
+    /// Mean of the tokens; the released code's is [`Pooling::AllPositions`].
+    pub pooling: Pooling,
+    /// τ of InfoNCE, 0.1.
+    pub temperature: f64,
+    /// Whether other rows of a batch that mean the same entity are left out of the wrong answers.
+    /// The released code leaves them in: in a batch of EP, of most entities of a small graph.
+    pub mask_same_entity: bool,
+    /// Tokens of a label, or of those of a subject and a relation, special ones counted: 32.
+    pub phrase_length: usize,
+    /// The same for descriptions and sentences, and the labels beside them: 128.
+    pub sentence_length: usize,
+}
+
+impl Default for TextPairConfig {
+    fn default() -> Self {
+        Self {
+            pooling: Pooling::Mean,
+            temperature: 0.1,
+            mask_same_entity: true,
+            phrase_length: 32,
+            sentence_length: 128,
+        }
+    }
+}
+
+impl TextPairConfig {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first that is out of range.
+    ///
+    /// ```
+    /// use tasks::text_pairs::TextPairConfig;
+    ///
+    /// let short = TextPairConfig { phrase_length: 2, ..TextPairConfig::default() };
+    /// let error = short.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "phrase_length = 2: must be 3 or more");
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        let lengths =
+            [("phrase_length", self.phrase_length), ("sentence_length", self.sentence_length)];
+        if let Some((key, value)) = lengths.into_iter().find(|(_, length)| *length < 3) {
+            return Err(Error::config(key, value, "3 or more"));
+        }
+        Ok(self.loss().validate()?)
+    }
+
+    /// The most tokens of a text of this kind of pair.
+    pub fn max_length(&self, kind: PairKind) -> usize {
+        match kind {
+            PairKind::Ep | PairKind::Tp => self.phrase_length,
+            PairKind::Es | PairKind::Ts => self.sentence_length,
+        }
+    }
+
+    /// InfoNCE over cosines, from queries to keys alone.
+    fn loss(&self) -> InfoNceConfig {
+        InfoNceConfig {
+            temperature: self.temperature,
+            l2_norm: true,
+            mask_same_entity: self.mask_same_entity,
+            ..InfoNceConfig::default()
+        }
+    }
+}
+
+/// What `kg-triples pairs` prepared, in memory.
+#[derive(Clone, Debug, Default)]
+pub struct PairData {
+    /// Pairs of all kinds to train on.
+    pub train: Vec<TextPair>,
+    /// Entities that none of them means.
+    pub held_out: BTreeSet<String>,
+}
+
+impl PairData {
+    /// Reads a prepared folder, or a file of training lines.
+    ///
+    /// # Errors
+    /// As [`Shards::open_with`]; the line of an object that is no pair is named, and a file that
+    /// changed since it was prepared.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        const PROBE: &str = "probe/held-out.jsonl.gz";
+        let path = path.as_ref();
+        let mut data = Self::default();
+        Shards::open_with([path], |line| {
+            data.train.push(parse(line)?);
+            Ok(())
+        })?;
+        let manifest = Manifest::read(path)?;
+        if let Some(digest) = manifest.as_ref().and_then(|manifest| manifest.files.get(PROBE)) {
+            digest.check(&path.join(PROBE))?;
+            for pair in JsonlReader::<TextPair>::open(path.join(PROBE))? {
+                data.held_out.insert(pair?.entity);
+            }
+        }
+        Ok(data)
+    }
+}
+
+/// Pairs of one kind as a training task: InfoNCE over the cosines of each query with all keys of
+/// its batch,
+/// `ℓᵢ = -ln( e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats. Both texts go
+/// through the same encoder, and [`Pooling`] says what stands for them. Logged by the kind's name.
+///
+/// A text with more tokens than its kind may have keeps its first ones, and is counted.
+///
+/// # Example
+/// ```
+/// use kg_triples::Language;
+/// use kg_triples::knowledge::{PairKind, TextPair};
+/// use tasks::text_pairs::{TextPairConfig, TextPairTask};
+/// use trainer::{Step, Task};
+/// use xlmr_model::{Config, Model, read_tokenizer};
+///
+/// let pair = |query: &str, key: &str, entity: &str| TextPair {
+///     kind: PairKind::Ep,
+///     query: query.into(),
+///     query_language: Language::EN,
+///     key: key.into(),
+///     key_language: Language::DE,
+///     entity: entity.into(),
+/// };
+/// let pairs = [pair("Germany", "Deutschland", "Q183"), pair("Japan", "Japan", "Q17")];
+/// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let config = TextPairConfig::default();
+/// let mut task = TextPairTask::new(&model, &tokenizer, PairKind::Ep, &pairs, &config)?;
+/// let rng = trainer::rng_for(0, "ep", 0);
+/// let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
+/// assert_eq!(task.losses(&mut step)?.parts[0].0, "ep");
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
+pub struct TextPairTask<'a> {
+    model: &'a dyn Encoder,
+    kind: PairKind,
+    config: TextPairConfig,
+    examples: Vec<Example>,
+    /// One for each example: the tokens of both texts.
+    lengths: Vec<usize>,
+    cut: usize,
+}
+
+struct Example {
+    query: Vec<u32>,
+    key: Vec<u32>,
+    entity: String,
+}
+
+impl<'a> TextPairTask<'a> {
+    /// The task on those of `pairs` that are of this kind.
+    ///
+    /// # Errors
+    /// As [`TextPairConfig::validate`]; [`Error::Config`] for texts longer than the model's rows;
+    /// [`Error::Empty`] without a pair; [`Error::Tokenizer`].
+    pub fn new(
+        model: &'a dyn Encoder,
+        tokenizer: &Tokenizer,
+        kind: PairKind,
+        pairs: &[TextPair],
+        config: &TextPairConfig,
+    ) -> Result<Self> {
+        config.validate()?;
+        let rows = TextRows::new(model, tokenizer, config.max_length(kind))?;
+        let (mut examples, mut cut) = (Vec::new(), 0);
+        for pair in pairs.iter().filter(|pair| pair.kind == kind) {
+            let [(query, first), (key, second)] = [rows.of(&pair.query)?, rows.of(&pair.key)?];
+            cut += usize::from(first || second);
+            examples.push(Example { query, key, entity: pair.entity.clone() });
+        }
+        if examples.is_empty() {
+            return Err(Error::empty(format!("pairs of kind {} to train on", kind.name())));
+        }
+        let lengths = examples.iter().map(|one| one.query.len() + one.key.len()).collect();
+        Ok(Self { model, kind, config: config.clone(), examples, lengths, cut })
+    }
+
+    /// The loss of hidden states, `[b, H]` each.
+    fn loss(&self, rows: &[&Example], query: &Tensor, key: &Tensor) -> Result<Tensor> {
+        let entities: Vec<i64> = rows.iter().map(|one| number_of(&one.entity)).collect();
+        let entities = ids(&entities, query.device())?;
+        let known = ContrastRows { ids: Some(&entities), valid: None };
+        Ok(info_nce(query, key, None, 0, &known, &self.config.loss())?)
+    }
+}
+
+impl Task for TextPairTask<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&self.lengths)
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.serialize("kind", &self.kind).serialize("config", &self.config);
+        for Example { query, key, entity } in &self.examples {
+            fingerprint.ids("query", query).ids("key", key).add("entity", entity);
+        }
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let rows: Vec<&Example> =
+            step.batch.iter().filter_map(|&index| self.examples.get(index)).collect();
+        let (model, pooling) = (self.model, self.config.pooling);
+        let embed = |rows: &[&Example]| {
+            let queries: Vec<&[u32]> = rows.iter().map(|one| one.query.as_slice()).collect();
+            let keys: Vec<&[u32]> = rows.iter().map(|one| one.key.as_slice()).collect();
+            Ok([pooled(model, &queries, pooling, true)?, pooled(model, &keys, pooling, true)?])
+        };
+        let loss = |query: &Tensor, key: &Tensor| self.loss(&rows, query, key);
+        Ok(contrast(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        // Of the released pooling each part has a padding of its own.
+        self.config.pooling != Pooling::AllPositions
+    }
+
+    fn example(&self, index: usize) -> ExampleRecord {
+        let record = |one: &Example| ExampleRecord {
+            id: Some(one.entity.clone()),
+            input_ids: one.query.clone(),
+        };
+        self.examples.get(index).map(record).unwrap_or_default()
+    }
+
+    fn left_out(&self) -> Vec<LeftOut> {
+        let most = self.config.max_length(self.kind);
+        let what = format!("pairs with a text cut to {most} tokens");
+        vec![LeftOut::new(what, self.cut, self.examples.len())]
+    }
+}
+
+/// Texts as rows of tokens.
+pub(crate) struct TextRows<'a> {
+    tokenizer: &'a Tokenizer,
+    layout: Layout,
+    most: usize,
+}
+
+impl<'a> TextRows<'a> {
+    /// Rows of at most `most` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
+    /// puts no tokens around texts.
+    pub(crate) fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, most: usize) -> Result<Self> {
+        let positions = usize::try_from(model.max_length()).unwrap_or(0);
+        if most > positions {
+            return Err(Error::config("length", most, format!("at most {positions} tokens")));
+        }
+        let layout = Layout::of(tokenizer).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        Ok(Self { tokenizer, layout, most })
+    }
+
+    /// The tokens of a text with special ones, and whether some were cut from its end.
+    pub(crate) fn of(&self, text: &str) -> Result<(Vec<u32>, bool)> {
+        let encoding = self.tokenizer.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
+        let ids = encoding.get_ids();
+        let room = self.most.saturating_sub(self.layout.single(&[]).len());
+        let kept = ids.get(..room).unwrap_or(ids);
+        Ok((self.layout.single(kept), kept.len() < ids.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kg_triples::Language;
+    use tch::Kind;
+    use xlmr_model::{BottleneckConfig, Model, read_tokenizer};
+
+    use super::*;
+    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
+
+    fn tokenizer() -> Tokenizer {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        read_tokenizer(root.join("data/base")).unwrap()
+    }
+
+    /// Nine pairs of five entities, and one of another kind.
+    fn pairs() -> Vec<TextPair> {
+        let pair = |kind, query: &str, key: &str| TextPair {
+            kind,
+            query: query.into(),
+            query_language: Language::EN,
+            key: key.into(),
+            key_language: Language::DE,
+            entity: format!("Q{}", key.chars().next().unwrap()),
+        };
+        let texts = [
+            ("Germany", "Deutschland"),
+            ("the Federal Republic of Germany in Europe", "Deutschland"),
+            ("Japan", "Japan"),
+            ("the islands of Japan", "Japan"),
+            ("Peru", "Peru"),
+            ("a republic of South America", "Peru"),
+            ("Egypt", "Ägypten"),
+            ("Switzerland", "Schweiz"),
+            ("a country in the mountains", "Schweiz"),
+        ];
+        let ep = texts.map(|(query, key)| pair(PairKind::Ep, query, key));
+        ep.into_iter().chain([pair(PairKind::Tp, "Peru capital", "Lima")]).collect()
+    }
+
+    fn task<'a>(model: &'a Model, config: &TextPairConfig) -> TextPairTask<'a> {
+        TextPairTask::new(model, &tokenizer(), PairKind::Ep, &pairs(), config).unwrap()
+    }
+
+    fn loss(model: &Model, config: &TextPairConfig, batch: &[usize]) -> Tensor {
+        let rng = trainer::rng_for(0, "test", 0);
+        let mut step = Step { batch, number: 0, total: 1, micro_batch: None, rng };
+        task(model, config).losses(&mut step).unwrap().total
+    }
+
+    /// Row by row, unpadded, in float64.
+    fn by_loop(model: &Model, config: &TextPairConfig, batch: &[usize]) -> f64 {
+        let (all, tokenizer) = (pairs(), tokenizer());
+        let rows = TextRows::new(model, &tokenizer, 32).unwrap();
+        let vector = |text: &str| -> Vec<f64> {
+            let (row, _) = rows.of(text).unwrap();
+            let vector = pooled(model, &[&row], Pooling::Mean, false).unwrap().get(0);
+            let vector = Vec::<f64>::try_from(vector.to_kind(Kind::Double)).unwrap();
+            let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+            vector.iter().map(|x| x / norm).collect()
+        };
+        let sum = batch.iter().map(|&i| {
+            let query = vector(&all[i].query);
+            let score = |j: usize| {
+                let key = vector(&all[j].key);
+                query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>() / config.temperature
+            };
+            let wrong = |j: &usize| !config.mask_same_entity || all[*j].entity != all[i].entity;
+            let candidates = batch.iter().copied().filter(|j| *j == i || wrong(j));
+            candidates.map(|j| (score(j) - score(i)).exp()).sum::<f64>().ln()
+        });
+        sum.sum::<f64>() / batch.len() as f64
+    }
+
+    #[test]
+    fn the_loss_is_that_of_a_loop_in_float64() {
+        let model = model(4000);
+        let config = TextPairConfig::default();
+        let released =
+            TextPairConfig { mask_same_entity: false, temperature: 0.5, ..config.clone() };
+        for config in [&config, &released] {
+            for batch in [&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[8, 2, 0], &[0, 1], &[3]] {
+                let (got, want) = (loss(&model, config, batch), by_loop(&model, config, batch));
+                let got = got.double_value(&[]);
+                assert!((got - want).abs() < 1e-4, "{batch:?}: got {got}, want {want}");
+            }
+        }
+        // Two rows of one entity: nothing is wrong, or each other's keys, which are equal.
+        assert!(loss(&model, &config, &[0, 1]).double_value(&[]).abs() < 1e-6);
+        assert!((loss(&model, &released, &[0, 1]).double_value(&[]) - 2f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn only_the_adapter_that_is_trained_changes_and_without_it_the_base_is_as_before() {
+        let mut model = model(4000);
+        for (name, seed) in [("ep", 1), ("tp", 2)] {
+            model.add_bottleneck(name, &BottleneckConfig::default(), seed).unwrap();
+        }
+        let copies = |model: &Model| -> Vec<(String, Tensor)> {
+            let all = model.named_parameters().into_iter();
+            all.map(|(name, tensor)| (name, tensor.detach().copy())).collect()
+        };
+        let states = |model: &Model| pooled(model, &[&[0, 7, 8, 2]], Pooling::Mean, false).unwrap();
+        let (before, plain) = (copies(&model), states(&model));
+        model.set_active(&["ep"]).unwrap();
+        let mut parameters = model.freeze_encoder().unwrap();
+        parameters.retain(|(name, _)| name.starts_with("adapters.ep."));
+        let config = trainer::TrainConfig { steps: Some(3), ..trainer::TrainConfig::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let (device, float32_matmul) = ("cpu".into(), "highest".into());
+        let environment = trainer::Environment { threads: 1, device, float32_matmul };
+        let stage = trainer::Stage::new("ep", folder.path(), environment);
+        let mut task = task(&model, &TextPairConfig::default());
+        trainer::fit(&stage, &config, &parameters, &mut task).unwrap();
+        for ((name, old), (_, new)) in before.iter().zip(copies(&model)) {
+            assert_eq!(*old != new, name.starts_with("adapters.ep."), "{name}");
+        }
+        assert_ne!(states(&model), plain);
+        model.set_active(&[]).unwrap();
+        assert_eq!(states(&model), plain);
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_counted() {
+        let model = model(4000);
+        let config = TextPairConfig { phrase_length: 5, ..TextPairConfig::default() };
+        let task = task(&model, &config);
+        assert!(task.examples.iter().all(|one| one.query.len() <= 5 && one.query.ends_with(&[2])));
+        let [cut] = &task.left_out()[..] else { panic!("one count") };
+        assert!((1..9).contains(&cut.count) && cut.of == 9, "{cut}");
+        let long = TextPairConfig { phrase_length: 4000, ..config };
+        let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs(), &long);
+        let error = error.err().unwrap().to_string();
+        assert!(error.starts_with("length = 4000: must be at most "), "{error}");
+        let none = TextPairTask::new(&model, &tokenizer(), PairKind::Ts, &pairs(), &config_of(32));
+        assert_eq!(none.err().unwrap().to_string(), "no pairs of kind ts to train on");
+    }
+
+    fn config_of(sentence_length: usize) -> TextPairConfig {
+        TextPairConfig { sentence_length, ..TextPairConfig::default() }
+    }
+
+    #[test]
+    fn the_fingerprint_names_pairs_and_options() {
+        let model = model(4000);
+        let hash = |config: &TextPairConfig, pairs: &[TextPair]| {
+            let task = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, pairs, config);
+            let mut fingerprint = Fingerprint::new();
+            task.unwrap().fingerprint(&mut fingerprint);
+            fingerprint.finish().unwrap()
+        };
+        let (config, mut other) = (TextPairConfig::default(), pairs());
+        let first = hash(&config, &pairs());
+        assert_eq!(first, hash(&config, &pairs()));
+        assert_ne!(first, hash(&TextPairConfig { temperature: 0.2, ..config.clone() }, &pairs()));
+        other[3].entity = "Q1".into();
+        assert_ne!(first, hash(&config, &other));
+    }
+
+    #[test]
+    fn low_precision_and_parts_of_a_batch_change_little() {
+        let model = model(4000);
+        let config = TextPairConfig { temperature: 1.0, ..TextPairConfig::default() };
+        let (parameters, batch) = (model.named_parameters(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_bf16_is_near_f32(&parameters, || task(&model, &config), &batch);
+        assert_parts_are_the_whole(&parameters, || task(&model, &config), &batch);
+        let released = TextPairConfig { pooling: Pooling::AllPositions, ..config };
+        assert!(!task(&model, &released).takes_micro_batches());
+    }
+}

@@ -1,0 +1,146 @@
+//! Section 3: what learns from which pairs of texts.
+use anyhow::Result;
+use experiment::Trial;
+use kg_triples::knowledge::{PairKind, TextPair};
+use rand::seq::SliceRandom;
+use tasks::text_pairs::TextPairTask;
+use tch::Tensor;
+use trainer::{Alternating, TrainConfig, rng_for};
+use xlmr_model::{Head, Model, Pretrained, Role};
+
+use crate::recipe::{Arm, Inputs, Learning, Recipe, Union};
+
+/// All kinds of pairs.
+const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind::Ts];
+
+/// The adapter that learns from pairs of all kinds.
+const ONE: &str = "one";
+
+/// The part of a seed in which the adapter of this kind learns.
+pub fn shared_part(kind: PairKind) -> String {
+    format!("adapter-{}", kind.name())
+}
+
+/// What an arm has learned.
+#[derive(Default)]
+pub struct Learned {
+    /// The adapters in use, by name; several are fused.
+    pub adapters: Vec<&'static str>,
+    /// Updates of parameters in this trial.
+    pub updates: u64,
+}
+
+impl Learned {
+    /// Turns the adapters on.
+    pub fn put_in_use(&self, model: &mut Model) -> Result<()> {
+        match self.adapters.as_slice() {
+            several @ [_, _, ..] => model.set_fused(several)?,
+            one => model.set_active(one)?,
+        }
+        Ok(())
+    }
+}
+
+/// One adapter beside the frozen encoder, trained on pairs of one kind; the number of updates.
+pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs) -> Result<u64> {
+    let Recipe { model, adapter, knowledge, .. } = trial.recipe;
+    let mut base = trial.load(&model.path, &[], model.segments)?;
+    base.model.add_bottleneck(kind.name(), adapter, trial.seed)?;
+    base.model.set_active(&[kind.name()])?;
+    let parameters = adapters_of(&base.model)?;
+    let updates = contrast(trial, &base, inputs, knowledge, &[kind], &parameters)?;
+    base.model.save_adapter(kind.name(), trial.dir("model"), Head::None)?;
+    Ok(updates)
+}
+
+/// What the arm learns, and leaves in use.
+pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> Result<Learned> {
+    let Recipe { one_adapter, fusion, .. } = trial.recipe;
+    let knowledge = &trial.recipe.union(trial.arm);
+    let Arm { adapters, union, .. } = trial.arm;
+    let mut learned = Learned::default();
+    match union {
+        None => {}
+        Some(Union::AllParameters) => {
+            let parameters = base.model.named_parameters();
+            learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
+        }
+        Some(Union::Adapter) => {
+            base.model.add_bottleneck(ONE, one_adapter, trial.seed)?;
+            learned.adapters.push(ONE);
+            learned.put_in_use(&mut base.model)?;
+            let parameters = adapters_of(&base.model)?;
+            learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
+        }
+    }
+    for kind in adapters {
+        let folder = trial.seed_dir(shared_part(*kind)).join("model");
+        base.model.load_adapter(kind.name(), folder, Head::None)?;
+        learned.adapters.push(kind.name());
+    }
+    if adapters.len() > 1 {
+        base.model.add_adapter_fusion(&learned.adapters, trial.seed)?;
+    }
+    learned.put_in_use(&mut base.model)?;
+    // The weights that mix adapters learn alone.
+    if adapters.len() > 1 {
+        let mut parameters = base.model.freeze_encoder()?;
+        parameters.retain(|(name, _)| Role::AdapterFusion.holds(name));
+        learned.updates += contrast(trial, base, inputs, fusion, adapters, &parameters)?;
+    }
+    Ok(learned)
+}
+
+/// Takes the encoder out of training; the parameters of adapters.
+fn adapters_of(model: &Model) -> Result<Vec<(String, Tensor)>> {
+    let mut parameters = model.freeze_encoder()?;
+    parameters.retain(|(name, _)| Role::Adapters.holds(name));
+    Ok(parameters)
+}
+
+/// Trains `parameters` on pairs of these kinds; the number of updates.
+fn contrast<A>(
+    trial: &Trial<Recipe, A>,
+    base: &Pretrained,
+    inputs: &Inputs,
+    learning: &Learning,
+    kinds: &[PairKind],
+    parameters: &[(String, Tensor)],
+) -> Result<u64> {
+    let (mut updates, config) = (0, &trial.recipe.pairs);
+    for round in 0..learning.rounds {
+        for (stage, of_stage, share, training) in learning.stages() {
+            let turns: Vec<PairKind> =
+                of_stage.into_iter().filter(|kind| kinds.contains(kind)).collect();
+            let mut tasks = Alternating::new();
+            let mut steps = 0;
+            for &kind in &turns {
+                let pairs = drawn(&inputs.pairs.train, kind, share, trial.seed, round);
+                if steps == 0 {
+                    steps = training.total_steps(pairs.len()) * turns.len() as u64;
+                }
+                let (model, tokenizer) = (&base.model, &base.tokenizer);
+                let task = TextPairTask::new(model, tokenizer, kind, &pairs, config)?;
+                tasks = tasks.with(kind.name(), 1, task);
+            }
+            if turns.is_empty() {
+                continue;
+            }
+            let mut training = TrainConfig { steps: Some(steps), ..training.clone() };
+            if let Some(warmup) = learning.warmup_steps {
+                training.warmup_ratio = (warmup as f64 / steps as f64).min(1.0);
+            }
+            let stage = format!("{stage}-{round}");
+            updates += trial.fit(&stage, &training, parameters, tasks)?.steps;
+        }
+    }
+    Ok(updates)
+}
+
+/// A share of the pairs of a kind, in an order of this round.
+fn drawn(pairs: &[TextPair], kind: PairKind, share: f64, seed: u64, round: u64) -> Vec<TextPair> {
+    let mut own: Vec<TextPair> = pairs.iter().filter(|pair| pair.kind == kind).cloned().collect();
+    own.shuffle(&mut rng_for(seed, &format!("pairs {}", kind.name()), round));
+    own.truncate((own.len() as f64 * share).ceil() as usize);
+    own
+}

@@ -1,0 +1,103 @@
+//! *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022): four
+//! small adapters of knowledge beside a frozen encoder, their fusion, and what both are worth.
+mod learn;
+mod recipe;
+mod report;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use experiment::{Experiment, Trial};
+use learn::{learn, learn_adapter, shared_part};
+use mlqa_eval::Language;
+use recipe::{Inputs, LanguageModel, Recipe};
+use report::Trained;
+use tasks::graph_retrieval::{graph_retrieval, mapped_graph_retrieval};
+use tasks::masked_lm::PhraseMaskingTask;
+use tasks::question_answering::{FileScore, QaTask, evaluate};
+use xlmr_model::{Head, Pretrained};
+
+fn main() -> ExitCode {
+    experiment::main(run)
+}
+
+/// Seeds the masks that sentences are scored with: the same for all.
+const MASKS: u64 = 0;
+
+fn run(experiment: &Experiment<Recipe>) -> Result<()> {
+    let recipe = &experiment.recipe;
+    let inputs = recipe.inputs()?;
+    let (graph, pairs) = (&inputs.graph, &inputs.pairs);
+    let (triples, count, held_out) = (graph.len(), pairs.train.len(), pairs.held_out.len());
+    experiment
+        .log(format!("{triples} triples, {count} pairs of texts, {held_out} entities held out"));
+    // Each adapter learns once, whichever arms use it.
+    let mut shared = BTreeMap::new();
+    for kind in recipe.kinds() {
+        let train = |trial: &Trial<_, ()>| learn_adapter(trial, kind, &inputs);
+        shared.insert(kind, experiment.each_seed(&shared_part(kind), train, |_, _| Ok(()))?);
+    }
+    let results = experiment.each(|trial| train(trial, &inputs), |trial, _| answer(trial))?;
+    report::write(experiment, &shared, &results)
+}
+
+/// What an arm learns, what it knows then, and a reader of it.
+fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
+    let Recipe { model: start, pairs, evaluation, .. } = trial.recipe;
+    let mut base = trial.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
+    let before = sentence_loss(trial, &base, inputs)?;
+    let learned = learn(trial, &mut base, inputs)?;
+
+    // Labels and objects across languages, of trained entities and of others; for the base through
+    // a map, too.
+    let (model, tokenizer) = (&base.model, &base.tokenizer);
+    let (asked, batch_size) = (trial.recipe.asked(inputs), evaluation.batch_size);
+    let found = graph_retrieval(model, tokenizer, &asked, pairs, batch_size)?;
+    let map = &trial.recipe.map;
+    let mapped = || mapped_graph_retrieval(model, tokenizer, &asked, pairs, batch_size, map);
+    let mapped = trial.arm.is_base().then(mapped).transpose()?;
+
+    // Nothing is lost: without adapters the base is what it was.
+    let loss = sentence_loss(trial, &base, inputs)?;
+    if !learned.adapters.is_empty() {
+        base.model.set_active(&[])?;
+        let off = sentence_loss(trial, &base, inputs)?;
+        let same = "without its adapters the model is not what it was before they learned";
+        ensure!(off == before, "{same}: losses {off:?} for {before:?}");
+        learned.put_in_use(&mut base.model)?;
+    }
+
+    // English questions, read with the adapters on.
+    let (model, tokenizer) = (&base.model, &base.tokenizer);
+    let data = inputs.questions.data(&trial.recipe.windows);
+    let mut task = QaTask::new(model, tokenizer, &data, &trial.recipe.qa)?;
+    let parameters = model.named_parameters();
+    trial.fit("fine-tune", &trial.recipe.fine_tuning, &parameters, &mut task)?;
+    base.save(trial.dir("model"), Head::Span)?;
+    Ok(Trained { updates: learned.updates, found, mapped, loss })
+}
+
+/// The mean loss of masked tokens in sentences, in nats, by language.
+fn sentence_loss(
+    trial: &Trial<Recipe>,
+    base: &Pretrained,
+    inputs: &Inputs,
+) -> Result<BTreeMap<Language, f64>> {
+    let LanguageModel { max_length, batch_size, .. } = trial.recipe.language_model;
+    let config = trial.recipe.masked_lm();
+    let of_language = |(&language, sentences): (&Language, &Vec<_>)| {
+        let task = PhraseMaskingTask::from_passages(base, sentences, max_length, &config)?;
+        Ok((language, task.mean_loss(MASKS, batch_size)?))
+    };
+    inputs.sentences.iter().map(of_language).collect()
+}
+
+/// English passages, questions in every language (G-XLT).
+fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
+    let Recipe { model, windows, evaluation, languages, data, .. } = trial.recipe;
+    let trained = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
+    let predictor = evaluation.predictor(&trained.model, &trained.tokenizer, windows);
+    let files = evaluation.files(&data.evaluation, languages);
+    Ok(evaluate(&predictor, &files, &evaluation.split, &[], &trial.dir("predictions"))?)
+}

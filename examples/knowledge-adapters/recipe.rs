@@ -1,0 +1,272 @@
+//! The keys of `recipe.toml` and what they mean.
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, ensure};
+use examples::numbers::Item;
+use examples::sentences;
+use experiment::{BaseModel, InputPath, JsonFolder, RunConfig, ShardFiles, TsvFolder};
+use kg_triples::KnowledgeGraph;
+use kg_triples::knowledge::PairKind;
+use kg_triples::phrases::PhrasePassage;
+use mlqa_eval::{Language, WindowConfig};
+use serde::{Deserialize, Serialize};
+use tasks::graph_retrieval::GraphQuestions;
+use tasks::masked_lm::PhraseTaskConfig;
+use tasks::question_answering::{EvaluationConfig, QaConfig, TrainingQuestions, check_files};
+use tasks::text_pairs::{PairData, TextPairConfig};
+use trainer::TrainConfig;
+use transfer_eval::retrieval::map::MapConfig;
+use xlmr_model::BottleneckConfig;
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Of labels, facts and questions: English and others.
+    pub languages: Vec<Language>,
+    pub run: RunConfig,
+    pub data: Data,
+    pub model: BaseModel,
+    pub arms: BTreeMap<String, Arm>,
+    /// An adapter of one kind of pairs.
+    pub adapter: BottleneckConfig,
+    /// The adapter of all kinds of pairs at once.
+    pub one_adapter: BottleneckConfig,
+    pub pairs: TextPairConfig,
+    /// How adapters learn, or in their place a whole model.
+    pub knowledge: Learning,
+    /// How the weights learn that mix adapters.
+    pub fusion: Learning,
+    /// The control of retrieval: vectors of the base, turned.
+    pub map: MapConfig,
+    pub language_model: LanguageModel,
+    pub fine_tuning: TrainConfig,
+    pub qa: QaConfig,
+    pub windows: WindowConfig,
+    pub evaluation: EvaluationConfig,
+    /// What counts as one item where tests are resampled.
+    #[serde(skip_serializing_if = "Item::is_default")]
+    pub bootstrap_unit: Item,
+}
+
+/// Where the data lies.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// The graph whose labels and objects are asked for.
+    pub kg: TsvFolder,
+    /// Pairs of texts of all kinds, a folder of `kg-triples pairs --hold-out`.
+    pub pairs: InputPath<ShardFiles>,
+    /// Folder with `<lang>.tsv`: sentences of which nothing should be lost.
+    pub sentences: TsvFolder,
+    /// SQuAD-style training questions.
+    pub train: InputPath,
+    /// Folder with MLQA-named question files.
+    pub evaluation: JsonFolder,
+}
+
+/// One arm: what learns from which pairs, before all fine-tune alike. Without either key nothing.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    /// What tables call it; absent: its name.
+    pub title: Option<String>,
+    /// Adapters in use, each trained on one kind of pairs; several are fused.
+    pub adapters: Vec<PairKind>,
+    /// Learns from pairs of all kinds, in place of adapters of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub union: Option<Union>,
+    /// Of `union`, in place of that of both stages of `knowledge`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+}
+
+impl Arm {
+    /// Whether nothing learns.
+    pub fn is_base(&self) -> bool {
+        self.adapters.is_empty() && self.union.is_none()
+    }
+}
+
+/// What learns from all kinds of pairs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Union {
+    /// Every parameter of the model, without an adapter.
+    AllParameters,
+    /// One adapter.
+    Adapter,
+}
+
+/// Rounds of training, each first on phrases and then on sentences, a stage each; kinds take turns.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Learning {
+    /// Every round has schedules of its own.
+    pub rounds: u64,
+    /// Of the pairs of phrases, drawn anew in each round.
+    pub phrase_share: f64,
+    /// Of the pairs of sentences.
+    pub sentence_share: f64,
+    /// Optimiser steps with rising learning rate; in place of `warmup_ratio`.
+    pub warmup_steps: Option<u64>,
+    /// `steps` or `epochs` are those of each kind of pairs.
+    pub phrases: TrainConfig,
+    pub sentences: TrainConfig,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self {
+            rounds: 1,
+            phrase_share: 1.0,
+            sentence_share: 1.0,
+            warmup_steps: None,
+            phrases: TrainConfig::default(),
+            sentences: TrainConfig::default(),
+        }
+    }
+}
+
+impl Learning {
+    /// The stages of a round: name, kinds in their turns, share of the pairs, and how they train.
+    pub fn stages(&self) -> [(&'static str, [PairKind; 2], f64, &TrainConfig); 2] {
+        [
+            ("phrases", [PairKind::Tp, PairKind::Ep], self.phrase_share, &self.phrases),
+            ("sentences", [PairKind::Ts, PairKind::Es], self.sentence_share, &self.sentences),
+        ]
+    }
+
+    fn validate(&self) -> Result<()> {
+        ensure!(self.rounds > 0, "rounds = 0: must be 1 or more");
+        for (name, _, share, config) in self.stages() {
+            let key = name.trim_end_matches('s');
+            let known = share > 0.0 && share <= 1.0;
+            ensure!(known, "{key}_share = {share}: must be above 0 and at most 1");
+            config.validate().context(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// How the loss on sentences is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LanguageModel {
+    pub languages: Vec<Language>,
+    /// Of each language.
+    pub sentences: usize,
+    /// Longest passage in tokens, special ones counted.
+    pub max_length: usize,
+    /// Segment of all tokens.
+    pub segment: u32,
+    pub batch_size: usize,
+}
+
+impl Default for LanguageModel {
+    fn default() -> Self {
+        Self { languages: Vec::new(), sentences: 1000, max_length: 128, segment: 0, batch_size: 32 }
+    }
+}
+
+impl experiment::Recipe for Recipe {
+    const NAME: &'static str = "knowledge-adapters";
+    const ABOUT: &'static str = "Trains small adapters of a frozen XLM-R on labels, triples, \
+        descriptions and sentences across languages, fuses them, and asks for labels, objects and \
+        answers.";
+    const EXAMPLES: &'static str = "\
+knowledge-adapters examples/knowledge-adapters/small.toml --prepare --seeds 3
+knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-base --prepare \\
+    --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
+    const EVALUATION: &'static [&'static str] =
+        &["evaluation", "data.evaluation", "arms.*.title", "bootstrap_unit"];
+    experiment::recipe_fields!(Arm);
+
+    fn validate(&self) -> Result<()> {
+        let limits = self.model.limits()?;
+        self.data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
+        self.data.pairs.required("data.pairs", "a folder of `kg-triples pairs`")?;
+        self.data.sentences.required("data.sentences", "a folder with sentences by language")?;
+        self.data.train.required("data.train", "a SQuAD-style training file")?;
+        self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
+        let languages = &self.languages;
+        let known = languages.first() == Some(&Language::EN) && languages.len() > 1;
+        ensure!(known, "languages = {languages:?}: must be \"en\" and at least one other");
+        self.pairs.validate().context("pairs")?;
+        for (key, length) in [
+            ("pairs.phrase_length", self.pairs.phrase_length),
+            ("pairs.sentence_length", self.pairs.sentence_length),
+            ("language_model.max_length", self.language_model.max_length),
+        ] {
+            limits.check_length(key, length)?;
+        }
+        let reductions = [("adapter", &self.adapter), ("one_adapter", &self.one_adapter)];
+        for (key, BottleneckConfig { reduction, .. }) in reductions {
+            ensure!(*reduction > 0, "{key}.reduction = {reduction}: must be 1 or more");
+        }
+        self.knowledge.validate().context("knowledge")?;
+        self.fusion.validate().context("fusion")?;
+        self.fine_tuning.validate().context("fine_tuning")?;
+        self.windows.validate(limits.positions, limits.segments).context("windows")?;
+        self.evaluation.validate().context("evaluation")?;
+        for (name, arm) in &self.arms {
+            let Arm { adapters, union, .. } = arm;
+            let distinct: BTreeSet<&PairKind> = adapters.iter().collect();
+            ensure!(distinct.len() == adapters.len(), "arms.{name}.adapters: one is there twice");
+            let one = adapters.is_empty() || union.is_none();
+            ensure!(one, "arms.{name}: either adapters or union");
+            let unused = arm.learning_rate.is_some() && union.is_none();
+            ensure!(!unused, "arms.{name}.learning_rate: only beside union");
+            self.union(arm).validate().with_context(|| format!("arms.{name}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What arms learn from and are asked.
+pub struct Inputs {
+    pub graph: KnowledgeGraph,
+    pub pairs: PairData,
+    pub sentences: BTreeMap<Language, Vec<PhrasePassage>>,
+    pub questions: TrainingQuestions,
+}
+
+impl Recipe {
+    pub fn inputs(&self) -> Result<Inputs> {
+        let (data, model) = (&self.data, &self.language_model);
+        check_files(&self.evaluation.files(&data.evaluation, &self.languages))?;
+        Ok(Inputs {
+            graph: KnowledgeGraph::read_dir(&data.kg)?,
+            pairs: PairData::read(&data.pairs)?,
+            sentences: sentences::read(&data.sentences, &model.languages, model.sentences)?,
+            questions: TrainingQuestions::read(&data.train)?,
+        })
+    }
+
+    /// How `union` learns in an arm.
+    pub fn union(&self, arm: &Arm) -> Learning {
+        let mut learning = self.knowledge.clone();
+        for stage in [&mut learning.phrases, &mut learning.sentences] {
+            stage.learning_rate = arm.learning_rate.unwrap_or(stage.learning_rate);
+        }
+        learning
+    }
+
+    /// What is asked of a graph.
+    pub fn asked<'a>(&'a self, inputs: &'a Inputs) -> GraphQuestions<'a> {
+        let (graph, held_out) = (&inputs.graph, &inputs.pairs.held_out);
+        GraphQuestions { graph, languages: &self.languages, held_out }
+    }
+
+    /// The kinds of adapters that the selected arms use.
+    pub fn kinds(&self) -> BTreeSet<PairKind> {
+        let arms = self.run.selected().iter().filter_map(|name| self.arms.get(name));
+        arms.flat_map(|arm| arm.adapters.iter().copied()).collect()
+    }
+
+    /// How sentences are scored: plain masked language modelling.
+    pub fn masked_lm(&self) -> PhraseTaskConfig {
+        let segment = self.language_model.segment;
+        PhraseTaskConfig { segment, ..PhraseTaskConfig::default() }
+    }
+}

@@ -1,0 +1,167 @@
+//! What was found, read and kept, and `summary.json`.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use examples::numbers::of_answers;
+use experiment::{Experiment, Results};
+use kg_triples::knowledge::PairKind;
+use mlqa_eval::{FileScore, Language, Matrix};
+use results::{Measured, ScoreSpread, Spread, Table, cell, over_seeds};
+use serde::{Deserialize, Serialize};
+use tasks::graph_retrieval::GraphScores;
+use transfer_eval::retrieval::RankSummary;
+
+use crate::recipe::Recipe;
+
+/// What training shows of a model, before it is fine-tuned.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Trained {
+    /// Updates of parameters, those of adapters that arms share aside.
+    pub updates: u64,
+    pub found: GraphScores,
+    /// The same through a map, of the base.
+    pub mapped: Option<GraphScores>,
+    /// Mean loss of masked tokens in sentences, adapters on, in nats.
+    pub loss: BTreeMap<Language, f64>,
+}
+
+/// One row of the table of retrieval, by setting and metric.
+type Found = BTreeMap<String, BTreeMap<String, Spread>>;
+
+/// One arm of `summary.json`; numbers are means over seeds.
+#[derive(Serialize)]
+struct ArmSummary {
+    title: String,
+    found: Found,
+    /// Through a map.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    mapped: Found,
+    /// Of masked tokens in sentences, by language.
+    loss: BTreeMap<Language, Spread>,
+    /// English passages, by the question's language; `average` is that of all but English.
+    answers: BTreeMap<String, ScoreSpread>,
+    /// Of knowledge, shared adapters included.
+    updates: u64,
+    tokens: u64,
+    seconds: f64,
+}
+
+/// What is asked for, by its name in tables.
+type Asked = (&'static str, fn(&GraphScores) -> &Option<RankSummary>);
+
+const ASKED: [Asked; 4] = [
+    ("labels, trained", |found| &found.labels.trained),
+    ("labels, held out", |found| &found.labels.held_out),
+    ("objects, trained", |found| &found.objects.trained),
+    ("objects, held out", |found| &found.objects.held_out),
+];
+
+/// A model's values by setting and metric, in percent.
+fn values(found: &GraphScores) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let of_setting = |(name, of): &Asked| {
+        let RankSummary { accuracy, mrr, .. } = of(found).as_ref()?;
+        let metrics = [("hits@1".to_owned(), *accuracy), ("mrr".to_owned(), 100.0 * mrr)];
+        Some(((*name).to_owned(), metrics.into()))
+    };
+    ASKED.iter().filter_map(of_setting).collect()
+}
+
+/// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.
+pub fn write(
+    experiment: &Experiment<Recipe>,
+    shared: &BTreeMap<PairKind, Results<u64, ()>>,
+    results: &Results<Trained, Vec<FileScore>>,
+) -> Result<()> {
+    let Recipe { arms: all, languages, language_model, bootstrap_unit, .. } = &experiment.recipe;
+    let columns = ASKED.map(|(name, _)| [format!("{name}, hits@1"), "MRR".to_owned()]);
+    let mut found = Table::new("answers found, %", columns.concat());
+    let average = || std::iter::once("average".to_owned());
+    let codes = languages.iter().map(ToString::to_string);
+    let mut read = Table::new("F1, English passages", codes.chain(average()));
+    let codes = language_model.languages.iter().map(ToString::to_string);
+    let mut kept = Table::new("masked-LM loss, sentences", codes.chain(average()));
+    let (mut arms, mut numbers) = (Vec::new(), Vec::new());
+    for name in experiment.arms() {
+        let arm = all.get(name).context("arm")?;
+        let title = arm.title.as_ref().unwrap_or(name);
+        let of_model = |of: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
+            results.of_arm(name).filter_map(|trial| Some(values(of(&trial.trained)?))).collect()
+        };
+        let plain = of_model(|trained| Some(&trained.found));
+        let mapped = of_model(|trained| trained.mapped.as_ref());
+        for (title, seeds) in [(title.clone(), &plain), (format!("{title}, mapped"), &mapped)] {
+            if !seeds.is_empty() {
+                found.row(&title, row(&over_seeds(seeds)));
+                numbers.extend(measured(&title, seeds));
+            }
+        }
+
+        let seeds: Vec<Matrix> =
+            results.of_arm(name).map(|model| Matrix::of_files(title, &model.evaluated)).collect();
+        Matrix::over_seeds(title, &seeds).write(experiment.dir("matrix").join(name))?;
+        let answers = |keep: &dyn Fn(Language) -> bool| {
+            let english = |context, question| context == Language::EN && keep(question);
+            Matrix::spread(&seeds, english).unwrap_or_default()
+        };
+        let of_language = |code: &Language| (code.to_string(), answers(&|one| one == *code));
+        let others = ("average".to_owned(), answers(&|question| question != Language::EN));
+        let answers: Vec<_> = languages.iter().map(of_language).chain([others]).collect();
+        read.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
+        let (of_run, names) = ((experiment, results), (name.as_str(), title.as_str()));
+        let keep = |context, question| context == Language::EN && question != Language::EN;
+        numbers.extend(of_answers(of_run, names, ("G-XLT", "avg"), *bootstrap_unit, keep)?);
+
+        let losses: Vec<_> = results.of_arm(name).map(|model| &model.trained.loss).collect();
+        let mean = |loss: &BTreeMap<Language, f64>| Spread::of(loss.values().copied()).mean;
+        let means: Vec<f64> = losses.iter().map(|loss| mean(loss)).collect();
+        let loss = over_seeds(losses.iter().copied());
+        let of_language = language_model.languages.iter().map(|code| loss.get(code).copied());
+        let all = of_language.chain([Some(Spread::of(means.iter().copied()))]);
+        kept.row(title, all.map(|loss| cell(loss.map(|loss| loss.text(3)))));
+        numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
+
+        // Adapters that arms share were trained apart.
+        let of_kinds = || arm.adapters.iter().filter_map(|kind| shared.get(kind)?.first());
+        let first = results.of_arm(name).next().context("no seed was run")?;
+        let tokens = results.over_seeds(name, |model| model.tokens as f64).mean as u64;
+        let summary = ArmSummary {
+            title: title.clone(),
+            found: over_seeds(&plain),
+            mapped: over_seeds(&mapped),
+            loss,
+            answers: answers.into_iter().collect(),
+            updates: first.trained.updates + of_kinds().map(|one| one.trained).sum::<u64>(),
+            tokens: tokens + of_kinds().map(|one| one.tokens).sum::<u64>(),
+            seconds: results.over_seeds(name, |model| model.seconds).mean,
+        };
+        arms.push((name.as_str(), summary));
+    }
+    Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
+    let first = results.first().map(|trial| &trial.trained.found);
+    let queries = ASKED
+        .iter()
+        .filter_map(|(name, of)| Some(format!("{name}: {}", of(first?).as_ref()?.queries)));
+    let below = format!("Queries: {}.", queries.collect::<Vec<_>>().join("; "));
+    let off = "Without its adapters each arm has the loss of the base, bit for bit.";
+    let tables = format!("{found}\n{below}\n\n{read}\n{kept}\n{off}\n");
+    Ok(experiment.finish_arms(&arms, &tables, "")?)
+}
+
+/// The cells of a row of retrieval.
+fn row(found: &Found) -> Vec<String> {
+    let of = |setting: &str, metric: &str| cell(found.get(setting).and_then(|row| row.get(metric)));
+    ASKED.iter().flat_map(|(setting, _)| [of(setting, "hits@1"), of(setting, "mrr")]).collect()
+}
+
+/// The same for the pages that lay arms beside each other.
+fn measured<'a>(
+    title: &'a str,
+    seeds: &'a [BTreeMap<String, BTreeMap<String, f64>>],
+) -> impl Iterator<Item = Measured> + 'a {
+    let pairs = ASKED.iter().flat_map(|(setting, _)| ["hits@1", "mrr"].map(|one| (*setting, one)));
+    pairs.filter_map(move |(setting, metric)| {
+        let of_seeds = seeds.iter().map(|seed| seed.get(setting)?.get(metric).copied());
+        let of_seeds: Vec<f64> = of_seeds.collect::<Option<_>>()?;
+        Some(Measured::of_seeds(title, setting, "avg", metric, of_seeds))
+    })
+}

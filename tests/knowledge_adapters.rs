@@ -1,0 +1,169 @@
+//! The recipe of knowledge adapters at a few steps, an interrupted run, and what is refused.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::common::{fact_questions, kill_at, prepared, program, refuse, root, succeed, summary};
+
+/// Pairs of all kinds in two languages.
+fn pairs() -> String {
+    let sources = "--kg data/demo/kg --entities data/codex --languages en,de";
+    prepared(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
+}
+
+/// The small recipe, a few steps of a few rows in two languages; the encoder is not fine-tuned.
+fn small(out: &Path) -> Command {
+    let mut command = program("knowledge-adapters");
+    command.arg("examples/knowledge-adapters/small.toml").arg("--out").arg(out);
+    let questions = fact_questions();
+    for set in [
+        format!("data.pairs={}", pairs()),
+        format!("data.train={questions}/train-context-en-question-en.json"),
+        format!("data.evaluation={questions}"),
+    ] {
+        command.args(["--set", &set]);
+    }
+    for set in [
+        "run.threads=1",
+        "languages=[\"en\", \"de\"]",
+        "language_model.languages=[\"en\", \"de\"]",
+        "language_model.sentences=4",
+        "knowledge.rounds=1",
+        "knowledge.phrases.steps=2",
+        "knowledge.phrases.batch_size=6",
+        "knowledge.phrases.checkpoint_steps=1",
+        "knowledge.sentences.steps=1",
+        "knowledge.sentences.batch_size=4",
+        "fusion.rounds=1",
+        "fusion.phrases.steps=1",
+        "fusion.phrases.batch_size=4",
+        "fusion.phrases.checkpoint_steps=1",
+        "fusion.sentences.steps=1",
+        "fusion.sentences.batch_size=4",
+        "fine_tuning.steps=2",
+        "fine_tuning.batch_size=4",
+        "fine_tuning.checkpoint_steps=1",
+        "fine_tuning.groups=[{roles=[\"encoder\"],frozen=true}]",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn arms(out: &Path, names: &str) -> Command {
+    let mut command = small(out);
+    command.args(["--arms", names]);
+    command
+}
+
+#[test]
+fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(arms(&out, "none,all-parameters,one-adapter,ep"));
+    for piece in ["| the base, mapped |", "| EP |", "objects, held out: "] {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+    let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
+    let kept = tables.split("| masked-LM loss, sentences |").nth(1).unwrap();
+    assert!(kept.contains("| one adapter for all | "), "{tables}");
+    let found = summary(&out);
+    for (arm, updates) in [("none", 0), ("all-parameters", 6), ("one-adapter", 6), ("ep", 2)] {
+        assert_eq!(found["arms"][arm]["updates"], json!(updates), "{arm}");
+        let row = &found["arms"][arm]["found"];
+        for setting in ["labels, trained", "labels, held out", "objects, held out"] {
+            assert!(row[setting]["hits@1"]["mean"].is_f64(), "{arm}, {setting}: {row}");
+        }
+    }
+    // The base knows what it did, and everything else has moved.
+    let loss = |arm: &str| found["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
+    let others = ["all-parameters", "one-adapter", "ep"];
+    assert!(others.iter().all(|arm| loss(arm) != loss("none")), "{found}");
+
+    // Readers have the adapter that they read with, and the base's encoder.
+    let seed = out.join("seed-0");
+    assert!(seed.join("ep/model/adapters/ep/adapter.safetensors").exists());
+    let weights = |arm: &str| {
+        torch_ext::read_tensors(seed.join(arm).join("model/model.safetensors")).unwrap()
+    };
+    let base = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
+    for (arm, same) in [("ep", true), ("one-adapter", true), ("all-parameters", false)] {
+        let (mut equal, mut count) = (0, 0);
+        for (name, tensor) in weights(arm) {
+            let Some(before) = base.get(&name).filter(|_| name.contains(".layer.")) else {
+                continue;
+            };
+            equal += usize::from(*before == tensor);
+            count += 1;
+        }
+        assert!(count > 10 && (equal == count) == same, "{arm}: {equal} of {count}");
+    }
+}
+
+#[test]
+fn recipe_knowledge_adapters_killed_and_resumed_equal_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    // Fusion and head alone are fine-tuned.
+    let fused = |out: &Path| {
+        let mut command = arms(out, "fused");
+        let frozen = "fine_tuning.groups=[{roles=[\"encoder\",\"adapters\"],frozen=true}]";
+        command.args(["--set", frozen]);
+        command
+    };
+    succeed(fused(&whole));
+    for stage in ["adapter-ep/phrases-0", "fused/phrases-0", "fused/fine-tune"] {
+        let step = broken.join("seed-0").join(stage).join("checkpoints/step-00000001");
+        kill_at(fused(&broken), &step);
+    }
+    succeed(fused(&broken));
+    let found = summary(&whole);
+    assert_eq!(found, summary(&broken));
+    // Two of EP and TP each, one of ES and TS, and four of their fusion.
+    assert_eq!(found["arms"]["fused"]["updates"], json!(10));
+    let read = |out: &Path, file: &str| std::fs::read(out.join("seed-0").join(file)).unwrap();
+    for file in [
+        "adapter-ep/model/adapter.safetensors",
+        "fused/model/model.safetensors",
+        "fused/fine-tune/metrics.jsonl",
+    ] {
+        assert!(read(&whole, file) == read(&broken, file), "{file} differs");
+    }
+    // What learns the mixture leaves the adapters as they were.
+    for name in ["ep", "tp", "es", "ts"] {
+        let own = format!("adapter-{name}/model/adapter.safetensors");
+        let mixed = format!("fused/model/adapters/{name}/adapter.safetensors");
+        // The names of an adapter of a bare encoder do not begin with `roberta.`.
+        let [own, mixed] = [own, mixed].map(|file| {
+            let tensors = torch_ext::read_tensors(whole.join("seed-0").join(file)).unwrap();
+            let name = |name: String| name.trim_start_matches("roberta.").to_owned();
+            let named = tensors.into_iter().map(|(own, tensor)| (name(own), tensor));
+            named.collect::<BTreeMap<_, _>>()
+        });
+        assert!(own == mixed && own.len() == 12, "{name}: {}", own.len());
+    }
+}
+
+#[test]
+fn recipe_knowledge_adapters_refuse_what_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |set: &str, names: &[&str]| {
+        let mut command = arms(&folder.path().join("run"), "ep");
+        command.args(["--set", set]);
+        let error = refuse(&command.output().unwrap());
+        for name in names {
+            assert!(error.contains(name), "no {name:?} in:\n{error}");
+        }
+    };
+    refused("data.pairs=", &["data.pairs", "kg-triples pairs"]);
+    refused("data.pairs=data/demo/kg", &["data.pairs"]);
+    refused("arms.ep.adapters=[\"ep\", \"ep\"]", &["arms.ep.adapters", "twice"]);
+    refused("arms.ep.union=adapter", &["arms.ep", "either adapters or union"]);
+    refused("adapter.reduction=0", &["adapter.reduction = 0"]);
+    refused("fusion.phrase_share=1.5", &["phrase_share = 1.5"]);
+    refused("pairs.sentence_length=400", &["pairs.sentence_length = 400"]);
+    refused("language_model.languages=[\"fi\"]", &["fi.tsv"]);
+    assert!(!folder.path().join("run/seed-0").exists());
+}
