@@ -1,6 +1,7 @@
 //! The recipes and programs from outside, in one program of tests.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+mod adapters;
 mod common;
 mod entity_cs;
 mod evidence;

@@ -3,6 +3,7 @@
 mod opened;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -12,8 +13,8 @@ use crate::common::{
 };
 
 /// A recipe with what makes it short.
-struct Short {
-    recipe: &'static str,
+pub struct Short {
+    pub recipe: &'static str,
     arms: &'static str,
     settings: &'static [&'static str],
     /// What says that passages are segment 1, which ModernBERT does not tell apart.
@@ -22,7 +23,7 @@ struct Short {
 
 const WINDOWS: &[&str] = &["windows.segment_ids=false"];
 
-const RECIPES: [Short; 8] = [
+pub const RECIPES: [Short; 8] = [
     Short {
         recipe: "bridging-gap",
         arms: "[\"injected\"]",
@@ -137,38 +138,49 @@ fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
     })
 }
 
-fn run_all(architecture: &str, class: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join(architecture);
-    write_encoder(architecture, &model);
-    for Short { recipe, arms, settings, segments } in RECIPES {
-        let out = folder.path().join(recipe);
+impl Short {
+    /// The recipe on `model`, in a folder of its name beside it; `segments`: whether the model
+    /// tells them apart.
+    pub fn command(&self, model: &Path, segments: bool) -> Command {
+        let Self { recipe, arms, settings, segments: without } = *self;
+        let folder = model.parent().unwrap();
+        let out = folder.join(recipe);
         let mut command = program(recipe);
-        command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
+        command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(model);
         command.arg("--out").arg(&out).args(["--seeds", "1", "--set", "run.threads=1"]);
         command.args(["--set", &format!("run.arms={arms}")]);
         let data = match recipe {
-            "bridging-gap" => Some(("data.sequences", sequences(&model, "--pairs en-de"))),
+            "bridging-gap" => Some(("data.sequences", sequences(model, "--pairs en-de"))),
             "entity-cs" => Some(("data.switched", switched("--languages de,zh"))),
             _ => None,
         };
         if let Some((key, path)) = data {
             command.arg("--set").arg(format!("{key}={}", path.display()));
         }
-        let without: &[&str] = if architecture == "bert" { &[] } else { segments };
+        let without: &[&str] = if segments { &[] } else { without };
         for set in settings.iter().chain(without) {
             command.args(["--set", set]);
         }
         if recipe == "xlm-k" {
             // Its lines hold token ids, so they are prepared for the model.
-            for (key, path) in knowledge(folder.path(), &model) {
+            for (key, path) in knowledge(folder, model) {
                 command.arg("--set").arg(format!("{key}={}", path.display()));
             }
         }
         for set in small_data(recipe) {
             command.args(["--set", &set]);
         }
-        succeed(command);
+        command
+    }
+}
+
+fn run_all(architecture: &str, class: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join(architecture);
+    write_encoder(architecture, &model);
+    for short in RECIPES {
+        let (recipe, out) = (short.recipe, folder.path().join(short.recipe));
+        succeed(short.command(&model, architecture == "bert"));
         assert!(summary(&out).is_object(), "{recipe}");
         let classes = classes(&out);
         assert!(!classes.is_empty(), "{recipe} keeps no model");

@@ -40,7 +40,7 @@ fn train(
     questions: &TrainingQuestions,
 ) -> Result<Trained> {
     let (recipe, arm, start) = (trial.recipe, trial.arm, &trial.recipe.model);
-    let base = trial.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
+    let mut base = trial.start(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let norm = word_embeddings::mean_norm(model)?;
 
@@ -67,7 +67,7 @@ fn train(
     let data = questions.data(&recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &recipe.qa)?;
     trial.fit("fine-tune", &recipe.fine_tuning, &model.named_parameters(), &mut task)?;
-    base.save(trial.dir("model"), Head::Span)?;
+    trial.save(&mut base, Head::Span, trial.dir("model"))?;
     Ok(Trained { retrieval, mapped, injected_tokens })
 }
 

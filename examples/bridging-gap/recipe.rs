@@ -80,7 +80,7 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
     --set data.train=train-v1.1.json --set data.evaluation=MLQA_V1/test --out runs/paper";
     const EVALUATION: &'static [&'static str] =
         &["evaluation", "data.evaluation", "bootstrap_unit"];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: ["inject", "fine-tune"]);
 
     fn validate(&self) -> Result<()> {
         let limits = self.model.limits()?;

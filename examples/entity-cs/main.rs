@@ -46,26 +46,29 @@ struct Asked {
 /// 3.2: masked language modelling goes on, with masks on entities and one language in a batch.
 fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let recipe = trial.recipe;
-    let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
-    if let Some(text) = trial.arm.text {
-        let (config, length) = (recipe.task(trial.arm), recipe.max_length);
-        let own = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
-        let own = trial.arm.switched.is_set().then_some(own).transpose()?;
-        let texts = own.as_ref().unwrap_or(texts);
-        let wanted = |language| text == SourceText::Switched || language == Language::EN;
-        let tasks = texts.tasks(&base, wanted, length, &config)?;
-        let validation = texts.validation(&base, wanted, length, &config)?;
-        let sizes: Vec<usize> = tasks.iter().map(|one| one.examples).collect();
-        let mut by_language = Alternating::new();
-        for (one, batches) in tasks.into_iter().zip(recipe.languages.batches(&sizes)) {
-            by_language = by_language.with(one.language.as_str(), batches, one.task);
-        }
-        let config = &recipe.pretraining;
-        let parameters = base.model.named_parameters();
-        let best = lowest_perplexity(&validation, MASKS, config.batch_size);
-        trial.fit_best("pretrain", config, &parameters, by_language, best)?;
+    let Some(text) = trial.arm.text else {
+        let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+        base.save(trial.dir("model"), Head::MaskedLm)?;
+        return Ok(0);
+    };
+    let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    let (config, length) = (recipe.task(trial.arm), recipe.max_length);
+    let own = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
+    let own = trial.arm.switched.is_set().then_some(own).transpose()?;
+    let texts = own.as_ref().unwrap_or(texts);
+    let wanted = |language| text == SourceText::Switched || language == Language::EN;
+    let tasks = texts.tasks(&base, wanted, length, &config)?;
+    let validation = texts.validation(&base, wanted, length, &config)?;
+    let sizes: Vec<usize> = tasks.iter().map(|one| one.examples).collect();
+    let mut by_language = Alternating::new();
+    for (one, batches) in tasks.into_iter().zip(recipe.languages.batches(&sizes)) {
+        by_language = by_language.with(one.language.as_str(), batches, one.task);
     }
-    base.save(trial.dir("model"), Head::MaskedLm)?;
+    let config = &recipe.pretraining;
+    let parameters = base.model.named_parameters();
+    let best = lowest_perplexity(&validation, MASKS, config.batch_size);
+    trial.fit_best("pretrain", config, &parameters, by_language, best)?;
+    trial.save(&mut base, Head::MaskedLm, trial.dir("model"))?;
     Ok(trial.tokens())
 }
 

@@ -30,11 +30,12 @@ fn train(trial: &Trial<Recipe>) -> Result<u64> {
         return Ok(0);
     }
     let head = token_classification::head(&evidence::labels());
-    let base = trial.load(&recipe.model.path, &[head], recipe.model.segments)?;
+    let mut base = trial.start(&recipe.model.path, &[head], recipe.model.segments)?;
     let questions = TrainingQuestions::read_all(recipe.training_files(arm))?.questions;
     let mut task = evidence::task(&base.model, &base.tokenizer, &questions, &recipe.windows)?;
     let report = trial.fit("train", &recipe.training, &base.model.named_parameters(), &mut task)?;
-    token_classification::save(&base, &evidence::labels(), trial.dir("model"))?;
+    trial.save(&mut base, head, trial.dir("model"))?;
+    token_classification::name_labels(trial.dir("model"), &evidence::labels())?;
     Ok(report.steps)
 }
 

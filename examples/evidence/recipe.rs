@@ -65,7 +65,7 @@ evidence examples/evidence/recipe.toml --model xlm-roberta-base --set arms.found
 --set data.evaluation=found --arms found";
     const EVALUATION: &'static [&'static str] =
         &["evaluation", "data.evaluation", "arms.*.title", "bootstrap_unit"];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: ["train"]);
 
     fn validate(&self) -> Result<()> {
         let limits = self.model.limits()?;

@@ -40,8 +40,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// Trains a classifier on the arm's pairs; returns how many.
 fn train(trial: &Trial<Recipe>, input: &Input) -> Result<usize> {
     let (recipe, arm) = (trial.recipe, trial.arm);
-    let load = || trial.load(&recipe.model.path, &[HEAD], recipe.model.segments);
-    let mut classifier = load()?;
+    let start = || trial.start(&recipe.model.path, &[HEAD], recipe.model.segments);
+    let mut classifier = start()?;
     let mut pairs = input.pairs(&classifier.tokenizer, &recipe.encoding)?;
     if arm.source == Source::Unrelated {
         pairs = ClassPair::unrelated(&pairs)?;
@@ -58,7 +58,7 @@ fn train(trial: &Trial<Recipe>, input: &Input) -> Result<usize> {
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
         scores = Some(first.teacher_logits(&path, model, size)?.0);
         if recipe.student == StudentStart::Base {
-            classifier = load()?;
+            classifier = start()?;
         }
     }
 
@@ -69,7 +69,7 @@ fn train(trial: &Trial<Recipe>, input: &Input) -> Result<usize> {
         task = task.with_teacher(scores)?;
     }
     trial.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
-    classifier.save(trial.dir("model"), HEAD)?;
+    trial.save(&mut classifier, HEAD, trial.dir("model"))?;
     Ok(count)
 }
 

@@ -93,7 +93,7 @@ filter-xnli examples/filter-xnli/recipe.toml --model xlm-roberta-large \\
     --set data.second=xnli.test.to-english.tsv --out runs/filter-xnli";
     const EVALUATION: &'static [&'static str] =
         &["evaluation", "data.evaluation", "data.second", "arms.*.title"];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: ["teacher", "train"]);
 
     fn validate(&self) -> Result<()> {
         let data = &self.data;

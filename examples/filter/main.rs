@@ -42,8 +42,8 @@ fn train(trial: &Trial<Recipe>, input: &Input) -> Result<PairCounts> {
         Source::Unrelated => &input.unrelated,
     };
     let texts = (input.pairs.target.as_slice(), source.as_slice());
-    let load = || trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments);
-    let mut reader = load()?;
+    let start = || trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments);
+    let mut reader = start()?;
 
     // Section 3, self-teaching: a first model, and its scores of the target texts.
     let mut scores = None;
@@ -55,7 +55,7 @@ fn train(trial: &Trial<Recipe>, input: &Input) -> Result<PairCounts> {
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
         scores = Some(first.teacher_logits(&path, model, size)?.0);
         if recipe.student == StudentStart::Base {
-            reader = load()?;
+            reader = start()?;
         }
     }
 
@@ -66,8 +66,9 @@ fn train(trial: &Trial<Recipe>, input: &Input) -> Result<PairCounts> {
         task = task.with_teacher(scores)?;
     }
     trial.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
-    reader.save(trial.dir("model"), Head::Span)?;
-    Ok(*task.counts())
+    let counts = *task.counts();
+    trial.save(&mut reader, Head::Span, trial.dir("model"))?;
+    Ok(counts)
 }
 
 /// Answers in every language, beside the translation, beside the text itself, and alone.

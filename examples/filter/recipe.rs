@@ -89,7 +89,7 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
         "arms.*.title",
         "arms.*.projected",
     ];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: ["teacher", "train"]);
 
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);

@@ -45,14 +45,14 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// Section 3, the base model: the reader (Eq. 1, 2) with its span loss alone (Eq. 3).
 fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     let recipe = trial.recipe;
-    let base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
     let (questions, windows) = (all.train.as_slice(), &recipe.windows);
     let data = QaData { questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)?;
     let best = recipe.selection.rule(&all.dev, &base.model, &base.tokenizer, windows);
     let parameters = base.model.named_parameters();
     trial.fit_best("train", &recipe.stage_one, &parameters, &mut task, best)?;
-    base.save(trial.dir("model"), Head::Span)?;
+    trial.save(&mut base, Head::Span, trial.dir("model"))?;
     Ok(Trained::default())
 }
 
@@ -60,13 +60,11 @@ fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
 fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
     let (recipe, terms) = (trial.recipe, trial.arm.terms);
     let (boundary, mining) = recipe.boundary(trial.arm);
-    let load = |folder: &_| trial.load(folder, &[Head::Span], recipe.model.segments);
-
     // Hard learning: the candidates Z, the reader's best spans with gold among them (footnote 1).
     let reader_folder = trial.seed_dir(STAGE_ONE).join("model");
     let mut candidates = None;
     if terms.hard_learning {
-        let reader = load(&reader_folder)?;
+        let reader = trial.load(&reader_folder, &[Head::Span], recipe.model.segments)?;
         let batch_size = recipe.evaluation.batch_size;
         let miner = CandidateMiner { model: &reader.model, windows, batch_size };
         let file = format!("candidates-{}.safetensors", mining.count);
@@ -75,10 +73,11 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
     }
 
     // What the second stage starts from; the paper leaves it open.
-    let base = match recipe.start {
-        StageTwoStart::Base => load(&recipe.model.path.to_path_buf())?,
-        StageTwoStart::StageOne => load(&reader_folder)?,
+    let start = match recipe.start {
+        StageTwoStart::Base => &*recipe.model.path,
+        StageTwoStart::StageOne => &reader_folder,
     };
+    let mut base = trial.start(start, &[Head::Span], recipe.model.segments)?;
 
     // Hard learning (Eq. 4, 5) and answer-aware contrast (Eq. 6 to 8), mixed by alpha (Eq. 9).
     let (model, context_only) = (&base.model, recipe.qa.context_only);
@@ -89,8 +88,9 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
     let config = task.train_config(&recipe.stage_two);
     let best = recipe.selection.rule(&data.dev, model, &base.tokenizer, &recipe.windows);
     trial.fit_best("train", &config, &parameters, &mut task, best)?;
-    base.save(trial.dir("model"), Head::Span)?;
-    Ok(Trained { weights: task.slot_weights()?, candidates: candidates.map(|all| all.report) })
+    let weights = task.slot_weights()?;
+    trial.save(&mut base, Head::Span, trial.dir("model"))?;
+    Ok(Trained { weights, candidates: candidates.map(|all| all.report) })
 }
 
 /// Section 4: answers to every evaluation file, scored.

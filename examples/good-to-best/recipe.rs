@@ -94,7 +94,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         "evaluation.decoding",
         "arms.*.title",
     ];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: ["train"]);
 
     fn complete(&mut self) -> Result<()> {
         Ok(self.sweeps.add_to(&mut self.arms)?)

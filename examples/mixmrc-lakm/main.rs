@@ -34,7 +34,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let (recipe, arm, all) = (trial.recipe, trial.arm, &data.questions);
     let heads = [Head::MaskedLm, Head::Span];
-    let base = trial.load(&recipe.model.path, &heads, recipe.model.segments)?;
+    let mut base = trial.start(&recipe.model.path, &heads, recipe.model.segments)?;
 
     // 3.1: questions in the language of their passages, and mixed ones.
     let reading = |questions: &[Question]| {
@@ -64,7 +64,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let parameters = base.model.named_parameters();
     let best = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
     let report = trial.fit_best("train", &training, &parameters, tasks, best)?;
-    base.save(trial.dir("model"), Head::Span)?;
+    trial.save(&mut base, Head::Span, trial.dir("model"))?;
     Ok(report.steps)
 }
 

@@ -97,7 +97,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 --set data.phrases=phrases.jsonl --set data.evaluation=MLQA_V1/test";
     const EVALUATION: &'static [&'static str] =
         &["evaluation", "data.evaluation", "arms.*.title", "bootstrap_unit"];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: ["train"]);
 
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);

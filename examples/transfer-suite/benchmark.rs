@@ -68,9 +68,9 @@ pub trait Benchmark {
         bail!("a probe trains nothing")
     }
 
-    /// Writes a model that was fine-tuned.
-    fn save(&self, model: &Pretrained, folder: &Path) -> Result<()> {
-        Ok(model.save(folder, self.head())?)
+    /// Completes the folder of a model that was fine-tuned.
+    fn complete(&self, _: &Path) -> Result<()> {
+        Ok(())
     }
 
     /// Reads and encodes the examples of a split, to score `model` on them.

@@ -12,11 +12,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use benchmark::{FineTuning, Split, Tested};
-use experiment::{Experiment, Trial, write_json};
-use recipe::{Recipe, Selection};
+use experiment::{Experiment, Trial, read_json, write_json};
+use recipe::{Recipe, STAGE, Selection};
 use serde::{Deserialize, Serialize};
-use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
-use xlmr_model::Segments;
+use trainer::selection::{Best, CheckpointSelection, Scores};
+use xlmr_model::{Pretrained, Segments};
 
 /// What training alone knows; numbers in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -49,34 +49,40 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// trains nothing.
 fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.only()?;
-    let mut trained = Trained::default();
     if !row.trains {
-        return Ok(trained);
+        return Ok(Trained::default());
     }
-    let model = trial.load(&trial.arm.model, &[benchmark.head()], Segments::AsSaved)?;
-    let parameters = model.model.named_parameters();
-    let FineTuning { mut task, config, selection } = benchmark.fine_tuning(&model)?;
-    let development = benchmark.scorer(Split::Development, &model)?;
-    if development.languages.is_empty() {
-        trial.fit("fine-tune", config, &parameters, &mut *task)?;
-    } else {
-        let score = || {
-            let metrics = (development.score)(None)?.metrics;
-            Ok(metrics.get(row.metric).cloned().unwrap_or_default())
-        };
-        let english = selection == Selection::EnglishOnly;
-        let selection = CheckpointSelection {
-            rule: format!("{selection:?}"),
-            decides: english.then(|| "en".to_owned()),
-            ..CheckpointSelection::highest_mean(development.languages.clone(), score)
-        };
-        let mut task = BestEpoch::new(&mut *task, &parameters, selection);
-        trial.fit("fine-tune", config, &parameters, &mut task)?;
-        let (best, dev) = task.finish()?;
-        trained = Trained { epoch: Some(best + 1), dev };
-    }
-    benchmark.save(&model, &trial.dir("model"))?;
+    let (head, folder) = (benchmark.head(), trial.dir("model"));
+    let mut model = trial.start(&trial.arm.model, &[head], Segments::AsSaved)?;
+    let trained = fit(trial, &model)?;
+    trial.save(&mut model, head, &folder)?;
+    benchmark.complete(&folder)?;
     Ok(trained)
+}
+
+/// Leaves the parameters of the best epoch.
+fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
+    let (row, benchmark) = trial.arm.tasks.only()?;
+    let parameters = model.model.named_parameters();
+    let FineTuning { mut task, config, selection } = benchmark.fine_tuning(model)?;
+    let development = benchmark.scorer(Split::Development, model)?;
+    if development.languages.is_empty() {
+        trial.fit(STAGE, config, &parameters, &mut *task)?;
+        return Ok(Trained::default());
+    }
+    let score = || {
+        let metrics = (development.score)(None)?.metrics;
+        Ok(metrics.get(row.metric).cloned().unwrap_or_default())
+    };
+    let english = selection == Selection::EnglishOnly;
+    let selection = CheckpointSelection {
+        rule: format!("{selection:?}"),
+        decides: english.then(|| "en".to_owned()),
+        ..CheckpointSelection::highest_mean(development.languages.clone(), score)
+    };
+    trial.fit_best(STAGE, config, &parameters, &mut *task, Some(selection))?;
+    let best: Best = read_json(trial.dir(STAGE).join("selection.json"))?;
+    Ok(Trained { epoch: Some(best.evaluation + 1), dev: best.scores })
 }
 
 /// Scores a model in every language: as it was fine-tuned, or for a probe as it was pre-trained.

@@ -113,8 +113,8 @@ impl Benchmark for Ner {
         Ok(FineTuning { task, config: &self.fine_tuning, selection: self.selection })
     }
 
-    fn save(&self, model: &Pretrained, folder: &Path) -> Result<()> {
-        Ok(token_classification::save(model, &self.labels(), folder)?)
+    fn complete(&self, folder: &Path) -> Result<()> {
+        Ok(token_classification::name_labels(folder, &self.labels())?)
     }
 
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {

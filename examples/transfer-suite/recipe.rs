@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use experiment::{ModelFolder, RunConfig};
+use experiment::{Adapters, ModelFolder, RunConfig};
 use serde::{Deserialize, Serialize};
 use tch::Device;
-use xlmr_model::{Head, LoadOptions, Pretrained};
+use xlmr_model::{Config, Head, LoadOptions, Pretrained};
 
 use crate::benchmark::{BENCHMARKS, Benchmark, Row, Split};
 use crate::lama::{Facts, Lama};
 use crate::mlqa::Mlqa;
 use crate::ner::Ner;
 use crate::xnli::Xnli;
+
+/// Where a model is fine-tuned.
+pub const STAGE: &str = "fine-tune";
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -24,6 +27,9 @@ pub struct Recipe {
     /// Hugging Face folders by name. They become arms.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, ModelFolder>,
+    /// What is put into every model that is fine-tuned, and learns in place of its encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<Adapters>,
     /// What they are judged by. Tasks with data become arms.
     #[serde(skip_serializing_if = "Tasks::is_empty")]
     pub tasks: Tasks,
@@ -139,7 +145,12 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         "arms.*.tasks.facts.data",
     ];
 
+    const STAGES: &'static [&'static str] = &[STAGE];
     experiment::recipe_fields!(Arm);
+
+    fn adapters(&self) -> Option<&Adapters> {
+        self.adapters.as_ref()
+    }
 
     fn complete(&mut self) -> Result<()> {
         let models = std::mem::take(&mut self.models);
@@ -168,6 +179,10 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         for (name, arm) in &self.arms {
             arm.model.required(&format!("arms.{name}.model"), "a Hugging Face folder")?;
             let (row, task) = arm.tasks.only().with_context(|| format!("arms.{name}"))?;
+            if let Some(adapters) = self.adapters.as_ref().filter(|_| row.trains) {
+                adapters
+                    .validate("adapters", &Config::from_file(arm.model.join("config.json"))?)?;
+            }
             task.validate().with_context(|| format!("tasks.{}", row.name))?;
         }
         let known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);

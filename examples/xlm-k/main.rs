@@ -42,7 +42,7 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let data = own.as_ref().unwrap_or(data);
 
     // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
-    let base = trial.load(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
+    let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let model = &base.model;
     let options = config.heads(&recipe.heads, data.languages());
     let device = trial.device();
@@ -74,7 +74,7 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let mut parameters = model.named_parameters();
     parameters.extend(heads.named_parameters());
     let fitted = trial.fit("pretrain", &recipe.pretraining(), &parameters, sum)?;
-    base.save(trial.dir("model"), Head::MaskedLm)?;
+    trial.save(&mut base, Head::MaskedLm, trial.dir("model"))?;
     heads.save(trial.dir("model"))?;
     Ok(fitted.final_loss)
 }

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use xlmr_model::{Config, Segments};
 
-use crate::{Error, ModelFolder, Result};
+use crate::{Adapters, Error, ModelFolder, Result};
 
 /// The section `[model]`: the checkpoint that every arm starts from.
 ///
@@ -22,6 +22,9 @@ pub struct BaseModel {
     /// `owner/name@commit`, where the folder was fetched from a hub; kept with the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// What learns in place of the encoder; absent: all weights learn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<Adapters>,
 }
 
 /// What the texts of a recipe must fit.
@@ -37,10 +40,14 @@ impl BaseModel {
     /// What the model's `config.json` allows, with the segments that `segments` adds.
     ///
     /// # Errors
-    /// [`Error::Setting`] if no model is set; as [`Config::from_file`].
+    /// [`Error::Setting`] if no model is set, or `adapters` do not fit it; as
+    /// [`Config::from_file`].
     pub fn limits(&self) -> Result<ModelLimits> {
         let folder = self.path.required("model.path", "a Hugging Face folder (--model DIR)")?;
         let config = Config::from_file(folder.join("config.json"))?;
+        if let Some(adapters) = &self.adapters {
+            adapters.validate("model.adapters", &config)?;
+        }
         let least = if self.segments == Segments::Learned2 { 2 } else { 1 };
         Ok(ModelLimits {
             positions: usize::try_from(config.max_length()).unwrap_or(0),
@@ -64,7 +71,8 @@ impl ModelLimits {
 }
 
 /// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run
-/// and its arms: `run: RunConfig` and `arms: BTreeMap<String, Arm>`.
+/// and its arms: `run: RunConfig` and `arms: BTreeMap<String, Arm>`. With the names of its training
+/// stages it has `model: BaseModel`, too, whose adapters learn in these.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -84,7 +92,7 @@ impl ModelLimits {
 ///     const NAME: &'static str = "mine";
 ///     const ABOUT: &'static str = "Trains my arms";
 ///     const EXAMPLES: &'static str = "mine recipe.toml --model xlm-roberta-base";
-///     experiment::recipe_fields!(f64);
+///     experiment::recipe_fields!(f64, stages: ["train"]);
 ///
 ///     fn validate(&self) -> anyhow::Result<()> {
 ///         self.model.path.required("model.path", "a Hugging Face folder (--model DIR)")?;
@@ -107,6 +115,14 @@ macro_rules! recipe_fields {
 
         fn arms(&self) -> &::std::collections::BTreeMap<String, $arm> {
             &self.arms
+        }
+    };
+    ($arm:ty, stages: $stages:expr) => {
+        $crate::recipe_fields!($arm);
+        const STAGES: &'static [&'static str] = &$stages;
+
+        fn adapters(&self) -> Option<&$crate::Adapters> {
+            self.model.adapters.as_ref()
         }
     };
 }

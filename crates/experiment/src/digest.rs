@@ -67,28 +67,7 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
         return Ok(found);
     }
     let mut found = Vec::new();
-    for entry in entries(folder)? {
-        let path = entry.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.unwrap_or_default();
-        if name.starts_with('.') || !(input.reads)(&name) {
-            continue;
-        }
-        // A link to a file counts as a file.
-        let fault = match fs::metadata(&path) {
-            Err(error) => format!("{error}, though it is called like a file of {key}"),
-            Ok(of) if of.is_dir() => continue,
-            Ok(of) if !of.is_file() => "neither a file nor a folder".to_owned(),
-            Ok(_) if path.file_name().is_some_and(|name| name.to_str().is_none()) => {
-                return Err(Error::content(path, "its name is not UTF-8; rename it"));
-            }
-            Ok(_) => {
-                found.push((Some(name), path));
-                continue;
-            }
-        };
-        return Err(Error::content(path, fault + "; restore it, or move it away"));
-    }
+    add(key, input, folder, "", &mut found)?;
     if found.is_empty() {
         let key = format!("{key} = {}", folder.display());
         return Err(Error::setting(key, format!("the folder holds no {}", input.expected)));
@@ -97,10 +76,55 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
     Ok(found)
 }
 
+/// Adds the files of a folder that the input reads; `prefix` begins their names.
+fn add(
+    key: &str,
+    input: &Input,
+    folder: &Path,
+    prefix: &str,
+    found: &mut Vec<(Option<String>, PathBuf)>,
+) -> Result<()> {
+    for entry in entries(folder)? {
+        let path = entry.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        let below = match prefix {
+            "" => input.below.is_some_and(|file| {
+                file.split('/').next() == Some(&*name) && folder.join(file).is_file()
+            }),
+            // A folder in the one below, but none in that.
+            _ => prefix.matches('/').count() < 2,
+        };
+        if name.starts_with('.') || !((input.reads)(&name) || below && path.is_dir()) {
+            continue;
+        }
+        // A link to a file counts as a file.
+        let fault = match fs::metadata(&path) {
+            Err(error) => format!("{error}, though it is called like a file of {key}"),
+            Ok(of) if of.is_dir() => {
+                if below {
+                    add(key, input, &path, &format!("{prefix}{name}/"), found)?;
+                }
+                continue;
+            }
+            Ok(of) if !of.is_file() => "neither a file nor a folder".to_owned(),
+            Ok(_) if path.file_name().is_some_and(|name| name.to_str().is_none()) => {
+                return Err(Error::content(path, "its name is not UTF-8; rename it"));
+            }
+            Ok(_) => {
+                found.push((Some(format!("{prefix}{name}")), path));
+                continue;
+            }
+        };
+        return Err(Error::content(path, fault + "; restore it, or move it away"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{AllFiles, InputFiles, InputPath, TsvFiles, TsvFolder, record};
+    use crate::input::{AllFiles, InputFiles, InputPath, ModelFolder, TsvFiles, TsvFolder, record};
 
     fn input<F: InputFiles>(path: InputPath<F>) -> Input {
         record(&path).unwrap().1.remove(0)
@@ -143,6 +167,29 @@ mod tests {
         let below = folder.path().join("below.tsv");
         let error = files("data.kg", &input(TsvFolder::from(below))).unwrap_err();
         assert!(error.to_string().contains("holds no *.tsv"), "{error}");
+    }
+
+    #[test]
+    fn the_adapters_that_a_model_brings_are_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, name).unwrap();
+        };
+        let names = || -> Vec<String> {
+            let files = files("model.path", &input(ModelFolder::from(folder.path()))).unwrap();
+            files.into_iter().filter_map(|(name, _)| name).collect()
+        };
+        let of_one = ["adapters/ep/adapter.safetensors", "adapters/ep/adapter_config.json"];
+        let others = ["adapters/ep/notes.txt", "adapters/ep/.a.json", "adapters/ep/more/a.json"];
+        for name in of_one.into_iter().chain(others).chain(["config.json", "1_Pooling/a.json"]) {
+            write(name);
+        }
+        // Without this file the folder is not the model's.
+        assert_eq!(names(), ["config.json"]);
+        write("adapters/active.json");
+        assert_eq!(names(), [&["adapters/active.json"][..], &of_one, &["config.json"]].concat());
     }
 
     #[test]

@@ -15,20 +15,26 @@ pub trait InputFiles {
     /// What the folder holds, as in "holds no *.tsv".
     const EXPECTED: &'static str;
 
+    /// A file in a folder below it, with which that folder and those in it are read as well.
+    const BELOW: Option<&'static str> = None;
+
     /// Whether the file of this name is read.
     fn reads(name: &str) -> bool;
 }
 
-/// A kind of files for each line: its documentation, its name, what its folders hold, and which
-/// names are read.
+/// A kind of files for each line: its documentation, its name, what its folders hold, with the
+/// file by which a folder below them counts, and which names are read.
 macro_rules! input_files {
-    ($($(#[$about:meta])* $kind:ident, $expected:literal, $reads:expr;)*) => {$(
+    ($(
+        $(#[$about:meta])* $kind:ident, $expected:literal $(and $below:literal)?, $reads:expr;
+    )*) => {$(
         $(#[$about])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct $kind;
 
         impl InputFiles for $kind {
             const EXPECTED: &'static str = $expected;
+            $(const BELOW: Option<&'static str> = Some($below);)?
 
             fn reads(name: &str) -> bool {
                 let reads: fn(&str) -> bool = $reads;
@@ -46,8 +52,10 @@ fn ends(name: &str, with: &[&str]) -> bool {
 input_files! {
     /// Every file of a folder, but for names that begin with a dot.
     AllFiles, "file", |_| true;
-    /// Weights, configuration and tokenizer of a Hugging Face folder.
-    ModelFiles, "*.safetensors or *.json", |name| ends(name, &[".safetensors", ".json"]);
+    /// Weights, configuration and tokenizer of a Hugging Face folder, and its adapters.
+    ModelFiles, "*.safetensors or *.json" and "adapters/active.json", |name| {
+        ends(name, &[".safetensors", ".json"])
+    };
     /// The JSON files of a folder, such as question files.
     JsonFiles, "*.json", |name| ends(name, &[".json"]);
     /// The tables of a folder, such as the triples and labels of a knowledge graph.
@@ -74,8 +82,8 @@ pub type JsonlFolder = InputPath<JsonlFiles>;
 ///
 /// It is written as a plain string. An experiment finds every one in its recipe, checks that it
 /// exists, and hashes the file, or those files of the folder that `F` reads; folders below it are
-/// left out. The path itself decides nothing: inputs may be moved. An empty path is an input that
-/// is not used.
+/// left out, but for a model's `adapters`. The path itself decides nothing: inputs may be moved. An
+/// empty path is an input that is not used.
 ///
 /// ```
 /// use experiment::{InputPath, ModelFolder};
@@ -174,6 +182,7 @@ pub(crate) struct Input {
     pub path: PathBuf,
     pub reads: fn(&str) -> bool,
     pub expected: &'static str,
+    pub below: Option<&'static str>,
 }
 
 thread_local! {
@@ -185,7 +194,8 @@ thread_local! {
 fn note<F: InputFiles>(path: &Path) -> Option<usize> {
     RECORDED.with_borrow_mut(|recorded| {
         let inputs = recorded.as_mut()?;
-        inputs.push(Input { path: path.to_owned(), reads: F::reads, expected: F::EXPECTED });
+        let (reads, expected, below) = (F::reads, F::EXPECTED, F::BELOW);
+        inputs.push(Input { path: path.to_owned(), reads, expected, below });
         Some(inputs.len() - 1)
     })
 }

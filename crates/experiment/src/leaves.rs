@@ -300,7 +300,7 @@ mod tests {
             "data": [{ "$input": 0 }],
         });
         let reads = |_: &str| true;
-        let input = Input { path: "train.json".into(), reads, expected: "file" };
+        let input = Input { path: "train.json".into(), reads, expected: "file", below: None };
         let mut found = Vec::new();
         strip(&mut value);
         walk(&Key::default(), value, &[input], &mut found);

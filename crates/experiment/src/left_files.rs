@@ -8,6 +8,7 @@ use tch::{Device, no_grad};
 use torch_ext::read_tensors;
 use xlmr_model::{Config, LoadOptions, Pretrained};
 
+use crate::adapters::ADAPTER;
 use crate::folder::entries;
 use crate::{Error, Result};
 
@@ -16,11 +17,13 @@ pub(crate) type FileSizes = BTreeMap<String, u64>;
 
 /// What marks a stage's folder, whose files belong to training.
 const METRICS: &str = "metrics.jsonl";
+/// The model that training leaves.
+const MODEL: &str = "model";
 
 /// The files of the model that training left: in the trial's folder, or else in the run's.
 pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    let folders = [trial.join("model"), run.join("model")];
+    let folders = [trial.join(MODEL), run.join(MODEL)];
     if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
         add(run, folder, &mut sizes)?;
     }
@@ -32,7 +35,8 @@ pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     for entry in entries(trial)? {
         let folder = entry.path();
-        let of_training = folder.ends_with("model") || folder.join(METRICS).exists();
+        let kept = [MODEL, ADAPTER].iter().any(|name| folder.ends_with(name));
+        let of_training = kept || folder.join(METRICS).exists();
         if folder.is_dir() && !of_training {
             add(run, &folder, &mut sizes)?;
         }

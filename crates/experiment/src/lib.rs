@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adapters;
 mod args;
 mod arms;
 mod base;
@@ -30,6 +31,7 @@ mod sweeps;
 mod trial;
 
 pub use self::results::{Results, TrialResult};
+pub use adapters::Adapters;
 pub use base_model::BaseModel;
 pub use error::{Error, Result};
 pub use input::{InputPath, JsonFolder, JsonlFolder, ModelFolder, ShardFiles, TsvFolder};

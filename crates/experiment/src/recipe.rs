@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Adapters, Error, Result};
 
 /// The keys of a program, and what they mean to an experiment.
 ///
@@ -32,6 +32,10 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// is one of training: a change in it is refused.
     const EVALUATION: &'static [&'static str] = &[];
 
+    /// The names that [`Trial::fit`](crate::Trial::fit) is given, of a recipe with
+    /// [`adapters`](Self::adapters).
+    const STAGES: &'static [&'static str] = &[];
+
     /// One arm: what differs between the models that are compared.
     type Arm;
 
@@ -43,6 +47,11 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 
     /// The arms by name.
     fn arms(&self) -> &BTreeMap<String, Self::Arm>;
+
+    /// What learns in place of the encoder: [`BaseModel::adapters`](crate::BaseModel::adapters).
+    fn adapters(&self) -> Option<&Adapters> {
+        None
+    }
 
     /// Fills in what follows from other keys, such as arms that are made from a list of values.
     /// Called before arms are selected, perhaps more than once.

@@ -7,6 +7,7 @@ use results::INTERVALS;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::adapters::check_adapters;
 use crate::arms::ARMS;
 use crate::cached::{check_fit, compute};
 use crate::folder::RunFolder;
@@ -51,6 +52,7 @@ impl<R: Recipe> Experiment<R> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
         check_runnable(&recipe)?;
+        check_adapters(&recipe)?;
         let mut leaves = Leaves::of(&recipe)?;
         leaves.check()?;
         recipe.validate()?;

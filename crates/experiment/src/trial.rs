@@ -7,6 +7,7 @@ use trainer::selection::CheckpointSelection;
 use trainer::{FitReport, Stage, Tasks, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Role, Segments};
 
+use crate::adapters::{ADAPTER, without_encoder};
 use crate::{Error, Experiment, Recipe, Result, log, write_json};
 
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
@@ -94,7 +95,9 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     }
 
     /// Trains `parameters` as [`trainer::fit`] does, with the trial's seed, in the stage of this
-    /// name.
+    /// name. Where [`Adapters`](crate::Adapters) learn in place of the encoder, it keeps its
+    /// weights: a checkpoint holds the others alone, and groups of encoder's parameters alone say
+    /// nothing.
     ///
     /// # Errors
     /// As [`trainer::fit`].
@@ -105,8 +108,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         parameters: &[(String, Tensor)],
         tasks: impl Into<Tasks<'t>>,
     ) -> Result<FitReport> {
-        let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
-        let report = trainer::fit(&self.stage(stage), &config, parameters, tasks)?;
+        let (config, parameters) = self.learning(stage, config, parameters)?;
+        let report = trainer::fit(&self.stage(stage), &config, &parameters, tasks)?;
         self.add(&report);
         Ok(report)
     }
@@ -133,13 +136,31 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
             let config = TrainConfig { evaluation_steps: None, patience: None, ..config.clone() };
             return self.fit(stage, &config, parameters, tasks);
         };
-        let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
+        let (config, parameters) = self.learning(stage, config, parameters)?;
         let (report, best) =
-            trainer::fit_best(&self.stage(stage), &config, parameters, tasks, selection)?;
+            trainer::fit_best(&self.stage(stage), &config, &parameters, tasks, selection)?;
         self.add(&report);
         write_json(self.dir(stage).join("selection.json"), &best)?;
         log(format!("{}: {stage}: {best}", self.label()));
         Ok(report)
+    }
+
+    /// What of `parameters` learns in a stage, and how.
+    fn learning(
+        &self,
+        stage: &str,
+        config: &TrainConfig,
+        parameters: &[(String, Tensor)],
+    ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
+        let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
+        let shallow = |(name, one): &(String, Tensor)| (name.clone(), one.shallow_clone());
+        let parameters = parameters.iter().map(shallow).collect();
+        match self.recipe.adapters() {
+            Some(adapters) if adapters.freezes_encoder_in(stage) => {
+                without_encoder(config, parameters)
+            }
+            _ => Ok((config, parameters)),
+        }
     }
 
     /// Counts a stage that ended.
@@ -157,6 +178,46 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     /// Tokens seen in the stages so far, padding left out.
     pub fn tokens(&self) -> u64 {
         self.fitted.borrow().tokens
+    }
+
+    /// As [`load`](Self::load), of what training starts from: puts the recipe's adapters into it,
+    /// drawn with the trial's seed, and in use. A fresh bottleneck changes states a little, so that
+    /// this is for models that are trained.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); [`Error::Model`] if an adapter does not fit, or the model brings
+    /// another of its name.
+    pub fn start(
+        &self,
+        folder: impl AsRef<Path>,
+        heads: &[Head],
+        segments: Segments,
+    ) -> Result<Pretrained> {
+        let mut loaded = self.load(folder, heads, segments)?;
+        if let Some(adapters) = self.recipe.adapters() {
+            adapters.add_to(&mut loaded.model, self.seed)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Writes a model of [`start`](Self::start) as [`Pretrained::save`] does, with a bottleneck in
+    /// its `adapters/` and a LoRA merged. The recipe's LoRA, or else its bottleneck, also goes into
+    /// the folder `adapter` beside it, as [`Model::save_adapter`](xlmr_model::Model::save_adapter)
+    /// writes one by itself.
+    ///
+    /// # Errors
+    /// As [`Pretrained::save`].
+    pub fn save(
+        &self,
+        trained: &mut Pretrained,
+        head: Head,
+        folder: impl AsRef<Path>,
+    ) -> Result<()> {
+        let folder = folder.as_ref();
+        if let Some(adapters) = self.recipe.adapters() {
+            adapters.take_out(&mut trained.model, &folder.with_file_name(ADAPTER), head)?;
+        }
+        Ok(trained.save(folder, head)?)
     }
 
     /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what

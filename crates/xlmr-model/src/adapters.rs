@@ -350,6 +350,14 @@ impl Model {
         self.adapters.keys().map(String::as_str)
     }
 
+    /// What the bottleneck of this name is, if there is one.
+    pub fn bottleneck(&self, name: &str) -> Option<&BottleneckConfig> {
+        match &self.adapters.get(name)?.config {
+            AdapterConfig::Bottleneck(bottleneck) => Some(bottleneck),
+            _ => None,
+        }
+    }
+
     /// The names of the adapters in use.
     pub fn active(&self) -> &[String] {
         &self.active

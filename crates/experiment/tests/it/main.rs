@@ -1,6 +1,7 @@
 //! The tests of the crate from outside, in one program.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+mod adapters;
 mod command_line;
 mod resume;
 mod toy;

@@ -25,8 +25,7 @@ pub fn head(labels: &Labels) -> Head {
 /// (`id2label`).
 ///
 /// # Errors
-/// As [`Pretrained::save`]; [`Error::Model`](crate::Error::Model) if `config.json` cannot be
-/// written.
+/// As [`Pretrained::save`] and [`name_labels`].
 ///
 /// # Example
 /// ```
@@ -40,8 +39,16 @@ pub fn head(labels: &Labels) -> Head {
 /// # }
 /// ```
 pub fn save(tagger: &Pretrained, labels: &Labels, folder: impl AsRef<Path>) -> Result<()> {
-    let path = folder.as_ref().join("config.json");
     tagger.save(&folder, head(labels))?;
+    name_labels(folder, labels)
+}
+
+/// Writes the names of a saved model's labels into its `config.json` (`id2label`).
+///
+/// # Errors
+/// [`Error::Model`](crate::Error::Model) if `config.json` cannot be read or written.
+pub fn name_labels(folder: impl AsRef<Path>, labels: &Labels) -> Result<()> {
+    let path = folder.as_ref().join("config.json");
     let id2label = (0..).zip(labels.tags().iter().cloned()).collect();
     let config = Config { id2label: Some(id2label), ..Config::from_file(&path)? };
     Ok(config.write(&path)?)

@@ -5,8 +5,8 @@ use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use torch_ext::Precision;
 use xlmr_model::{
-    Activation, Architecture, BottleneckConfig, Config, DebertaV2, EuroBert, Head, Inputs,
-    LoraConfig, LoraTarget, Model, ModernBert, Role,
+    Activation, Architecture, BottleneckConfig, Config, DebertaV2, EuroBert, FusionConfig, Head,
+    Inputs, LoraConfig, LoraTarget, Model, ModernBert, Role, fused,
 };
 
 use crate::common::{alone, ids, small_config};
@@ -493,5 +493,51 @@ fn gradients_are_those_of_differences() {
         // five of their fusion, in two layers.
         let behind = if fused { 2 * 4 + 5 } else { 4 };
         assert!(checked >= 2 * (2 * 2 * 4 + behind), "{checked}");
+    }
+}
+
+#[test]
+fn two_texts_read_together_go_through_the_adapters() {
+    for config in small() {
+        let mut model = new(&config);
+        let texts = || (Inputs::new(ids(3, 9)), Inputs::new(ids(3, 5) + 3));
+        let read = |model: &Model| {
+            let (target, source) = texts();
+            let fusion = FusionConfig { local: 0, cross: 1 };
+            let (target, source) = fused(model, &target, &source, &fusion, false).unwrap();
+            Tensor::cat(&[target, source], 1)
+        };
+        let plain = read(&model);
+        model.add_lora("one", &lora(&ALL), 1).unwrap();
+        let deep = BottleneckConfig { reduction: 4, activation: Activation::Gelu };
+        model.add_bottleneck("deep", &deep, 1).unwrap();
+        disturb(&model, "one");
+        disturb(&model, "deep");
+        let mut seen = vec![plain];
+        for active in [&["one"][..], &["deep"], &["one", "deep"]] {
+            model.set_active(active).unwrap();
+            let now = read(&model);
+            for other in &seen {
+                assert!(max_abs_error(&now, other) > 1e-3, "{active:?}");
+            }
+            seen.push(now);
+        }
+        // A merged LoRA is in the weights, which the pass reads in any case.
+        model.merge("one").unwrap();
+        assert_eq!(model.active(), ["deep"]);
+        assert_close("merged", &read(&model), &seen[3], 1e-4);
+        // Behind every layer, whether it reads both texts or one.
+        for (name, parameter) in model.named_parameters() {
+            let trains = name.starts_with("adapters.");
+            let _ = parameter.set_requires_grad(trains);
+        }
+        let states = read(&model);
+        let weights = Tensor::arange(states.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+        (states * weights.view([3, 14, 16])).sum(Kind::Float).backward();
+        for (name, parameter) in model.named_parameters() {
+            let grad = parameter.grad();
+            let moves = grad.defined() && grad.abs().max().double_value(&[]) > 0.0;
+            assert_eq!(moves, name.starts_with("adapters."), "{name}");
+        }
     }
 }

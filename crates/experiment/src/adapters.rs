@@ -1,0 +1,143 @@
+//! Adapters that learn in place of the encoder.
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tch::Tensor;
+use trainer::TrainConfig;
+use xlmr_model::{BottleneckConfig, Config, Head, LoraConfig, Model, Role};
+
+use crate::{Error, Recipe, Result};
+
+/// The LoRA's name in a model.
+pub(crate) const LORA: &str = "lora";
+/// The bottleneck's.
+pub(crate) const BOTTLENECK: &str = "bottleneck";
+
+/// The folder of one by itself, beside that of the model.
+pub(crate) const ADAPTER: &str = "adapter";
+
+/// The section `[model.adapters]`: what is put into the base model and learns beside its heads,
+/// while the encoder keeps its weights. See [`Trial::start`](crate::Trial::start) and
+/// [`Trial::save`](crate::Trial::save).
+///
+/// ```
+/// use experiment::BaseModel;
+///
+/// let text = "path = \"xlm-roberta-base\"\nadapters = { lora = { rank = 4 } }";
+/// let model: BaseModel = toml::from_str(text).unwrap();
+/// let lora = model.adapters.and_then(|adapters| adapters.lora);
+/// assert_eq!(lora.map(|lora| (lora.rank, lora.alpha)), Some((4, 16.0)));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adapters {
+    /// The training stages in which the encoder learns, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub encoder_learns_in: Vec<String>,
+    /// Absent keys are those of a LoRA of rank 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// One that the base brings under the name `bottleneck` goes on learning if it is the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<BottleneckConfig>,
+}
+
+impl Adapters {
+    /// Refuses what does not fit a model of this configuration.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming `key`, the section, and what is wrong in it.
+    pub fn validate(&self, key: &str, config: &Config) -> Result<()> {
+        let refuse = |key: String, reason: String| Err(Error::setting(key, reason));
+        if self.lora.is_none() && self.bottleneck.is_none() {
+            return refuse(key.to_owned(), "give lora.rank, bottleneck.reduction or both".into());
+        }
+        if let Some(fault) = self.lora.as_ref().and_then(|lora| lora.validate(config).err()) {
+            return refuse(key.to_owned(), fault.to_string());
+        }
+        match self.bottleneck {
+            Some(BottleneckConfig { reduction, .. }) if reduction < 1 => refuse(
+                format!("{key}.bottleneck.reduction = {reduction}"),
+                "must be 1 or more".into(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the encoder keeps its weights in this stage.
+    pub(crate) fn freezes_encoder_in(&self, stage: &str) -> bool {
+        !self.encoder_learns_in.iter().any(|learns| learns == stage)
+    }
+
+    /// Adds the adapters to the model and puts them in use beside those that it brings.
+    pub(crate) fn add_to(&self, model: &mut Model, seed: u64) -> Result<()> {
+        let mut active = model.active().to_vec();
+        if let Some(lora) = &self.lora {
+            model.add_lora(LORA, lora, seed)?;
+            active.push(LORA.into());
+        }
+        if let Some(bottleneck) = &self.bottleneck {
+            if model.bottleneck(BOTTLENECK) != Some(bottleneck) {
+                model.add_bottleneck(BOTTLENECK, bottleneck, seed)?;
+            }
+            active.retain(|name| name != BOTTLENECK);
+            active.push(BOTTLENECK.into());
+        }
+        Ok(model.set_active(&active.iter().map(String::as_str).collect::<Vec<_>>())?)
+    }
+
+    /// Writes the LoRA, or else the bottleneck, with the head into a folder of its own, and merges
+    /// the LoRA into the model.
+    pub(crate) fn take_out(&self, model: &mut Model, folder: &Path, head: Head) -> Result<()> {
+        let Some(_) = self.lora else {
+            return Ok(model.save_adapter(BOTTLENECK, folder, head)?);
+        };
+        model.save_adapter(LORA, folder, head)?;
+        Ok(model.merge(LORA)?)
+    }
+}
+
+/// Refuses stages that a recipe with adapters does not have, and models that are kept along the
+/// way: these are the whole of a model, and what learns is not.
+pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
+    let Some(adapters) = recipe.adapters() else { return Ok(()) };
+    let unknown = |stage: &&String| !R::STAGES.contains(&stage.as_str());
+    if let Some(stage) = adapters.encoder_learns_in.iter().find(unknown) {
+        let reason = format!("the stages of {} are {}", R::NAME, R::STAGES.join(", "));
+        return Err(Error::setting(format!("encoder_learns_in = [{stage:?}]"), reason));
+    }
+    // The key is written where it is true.
+    fn keeps(value: &Value) -> bool {
+        match value {
+            Value::Object(table) => table.contains_key("keep_models") || table.values().any(keeps),
+            Value::Array(values) => values.iter().any(keeps),
+            _ => false,
+        }
+    }
+    match serde_json::to_value(recipe).is_ok_and(|recipe| keeps(&recipe)) {
+        true => Err(Error::setting("keep_models", "not where adapters learn")),
+        false => Ok(()),
+    }
+}
+
+/// Takes the encoder's parameters out of training; the others, and the configuration without what
+/// is said of frozen parameters alone.
+pub(crate) fn without_encoder(
+    mut config: TrainConfig,
+    parameters: Vec<(String, Tensor)>,
+) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
+    let (mut frozen, learning): (Vec<_>, Vec<_>) =
+        parameters.into_iter().partition(|(name, _)| Role::Encoder.holds(name));
+    for (_, parameter) in &mut frozen {
+        let _ = parameter.f_requires_grad_(false).map_err(trainer::Error::from)?;
+    }
+    let begins = |prefix: &str, parameters: &[(String, Tensor)]| {
+        parameters.iter().any(|(name, _)| name.starts_with(prefix))
+    };
+    for group in &mut config.groups {
+        group.prefixes.retain(|prefix| begins(prefix, &learning) || !begins(prefix, &frozen));
+    }
+    config.groups.retain(|group| !group.prefixes.is_empty());
+    Ok((config, learning))
+}

@@ -1,0 +1,197 @@
+//! Adapters of a recipe: what learns in which stage, what is stored, what is refused.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use experiment::{BaseModel, Experiment, Recipe, RunConfig, Trial};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig};
+use xlmr_model::{Head, Inputs, LoadOptions, Model, Role, Segments};
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Stages {
+    run: RunConfig,
+    model: BaseModel,
+    training: TrainConfig,
+    arms: BTreeMap<String, u8>,
+}
+
+impl Recipe for Stages {
+    const NAME: &'static str = "stages";
+    const ABOUT: &'static str = "Makes states small.";
+    const EXAMPLES: &'static str = "stages recipe.toml --model data/base";
+    experiment::recipe_fields!(u8, stages: ["first", "second", "third"]);
+
+    fn validate(&self) -> anyhow::Result<()> {
+        self.model.limits()?;
+        Ok(self.training.validate()?)
+    }
+}
+
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
+
+/// A recipe with these keys.
+fn recipe(adapters: &str, training: &str) -> Stages {
+    let text = format!(
+        "[run]\ndevice = \"cpu\"\nthreads = 1\n[model]\npath = {BASE:?}\n{adapters}\n\
+         [training]\nsteps = 2\nlearning_rate = 0.01\n{training}\n[arms]\none = 1\n"
+    );
+    toml::from_str(&text).unwrap()
+}
+
+struct Small<'a>(&'a Model);
+
+impl Task for Small<'_> {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&[4; 8])
+    }
+
+    fn fingerprint(&self, _: &mut Fingerprint) {}
+
+    fn losses(&mut self, _: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let inputs = Inputs::from_rows(&[&[0, 70, 83, 2], &[0, 95, 9, 2]], 1)?;
+        let hidden = self.0.encode(&inputs, true)?;
+        let (starts, _) = self.0.span_logits(&hidden, true)?;
+        let loss = starts.square().mean(Kind::Float) + hidden.abs().mean(Kind::Float);
+        Ok(StepLosses::single("size", loss))
+    }
+}
+
+type Values = BTreeMap<String, Tensor>;
+
+fn values(model: &Model) -> Values {
+    model.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect()
+}
+
+/// The roles of the parameters that differ.
+fn changed(before: &Values, after: &Values) -> BTreeSet<&'static str> {
+    let roles = ["encoder", "adapters", "head"];
+    let moved = after.iter().filter(|(name, value)| !before[*name].equal(value));
+    let role =
+        |name: &str| roles.into_iter().find(|role| role.parse::<Role>().unwrap().holds(name));
+    moved.map(|(name, _)| role(name).unwrap()).collect()
+}
+
+/// The names in the checkpoint that a stage leaves.
+fn stored(trial: &Trial<Stages>, stage: &str) -> BTreeSet<String> {
+    let path = trial.dir(stage).join("checkpoints/step-00000002/parameters.safetensors");
+    Tensor::read_safetensors(path).unwrap().into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn adapters_and_heads_learn_alone_but_for_the_stages_that_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapters = "adapters = { encoder_learns_in = [\"second\"], lora = { rank = 2 }, \
+                    bottleneck = { reduction = 8 } }";
+    // A group of frozen parameters alone has nothing to say; one of all is heeded for the others.
+    let training = "groups = [{ roles = [\"word_embeddings\"], learning_rate = 1.0 }, \
+                    { roles = [\"encoder\", \"head\"], frozen = true }]";
+    let experiment = Experiment::open(recipe(adapters, training), folder.path()).unwrap();
+    let train = |trial: &Trial<Stages>| {
+        let path = &trial.recipe.model.path;
+        let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
+        assert_eq!(base.model.active(), ["lora", "bottleneck"]);
+        let (parameters, start) = (base.model.named_parameters(), values(&base.model));
+        let fit = |stage: &str, config: &TrainConfig| -> anyhow::Result<Values> {
+            trial.fit(stage, config, &parameters, &mut Small(&base.model))?;
+            Ok(values(&base.model))
+        };
+        let plain = TrainConfig { groups: Vec::new(), ..trial.recipe.training.clone() };
+        let first = fit("first", &plain)?;
+        assert_eq!(changed(&start, &first), ["adapters", "head"].into());
+        let learns = |name: &&String| !Role::Encoder.holds(name);
+        assert!(stored(trial, "first").iter().eq(start.keys().filter(learns)));
+        let second = fit("second", &plain)?;
+        assert_eq!(changed(&first, &second), ["adapters", "encoder", "head"].into());
+        assert!(stored(trial, "second").iter().eq(start.keys()));
+        let third = fit("third", &trial.recipe.training)?;
+        assert_eq!(changed(&second, &third), ["adapters"].into());
+        assert!(stored(trial, "third").iter().eq(start.keys().filter(learns)));
+        trial.save(&mut base, Head::Span, trial.dir("model"))?;
+        Ok(())
+    };
+    experiment.each(train, |_, ()| Ok(())).unwrap();
+    let trial = folder.path().join("seed-0/one");
+    let alone = std::fs::read_to_string(trial.join("adapter/adapter_config.json")).unwrap();
+    assert!(alone.contains("\"LORA\""), "{alone}");
+    let options = LoadOptions::default();
+    let (model, _) = Model::load(trial.join("model"), &[Head::Span], Device::Cpu, options).unwrap();
+    assert_eq!(model.active(), ["bottleneck"]);
+}
+
+/// The model that a run with this bottleneck leaves, one stage from `start`.
+fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String> {
+    let adapters = format!("adapters = {{ bottleneck = {{ reduction = {reduction} }} }}");
+    let mut recipe = recipe(&adapters, "");
+    recipe.model.path = start.into();
+    let experiment = Experiment::open(recipe, out).map_err(|error| error.to_string())?;
+    let train = |trial: &Trial<Stages>| {
+        let path = &trial.recipe.model.path;
+        let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
+        let parameters = base.model.named_parameters();
+        let config = &trial.recipe.training;
+        trial.fit("first", config, &parameters, &mut Small(&base.model))?;
+        Ok(trial.save(&mut base, Head::Span, trial.dir("model"))?)
+    };
+    experiment.each(train, |_, ()| Ok(())).map_err(|error| match error {
+        experiment::Error::Trial { source, .. } => format!("{source:#}"),
+        error => error.to_string(),
+    })?;
+    Ok(out.join("seed-0/one/model"))
+}
+
+#[test]
+fn a_bottleneck_leaves_the_base_as_it_was_and_goes_on_learning_in_a_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let load = |folder: &Path| {
+        let heads = [Head::Span];
+        values(&Model::load(folder, &heads, Device::Cpu, LoadOptions::default()).unwrap().0)
+    };
+    let first = train_from(Path::new(BASE), 8, &at("first")).unwrap();
+    let (base, one) = (load(Path::new(BASE)), load(&first));
+    for (name, value) in base.iter().filter(|(name, _)| Role::Encoder.holds(name)) {
+        assert!(one[name].equal(value), "{name}");
+    }
+    let second = train_from(&first, 8, &at("second")).unwrap();
+    let two = load(&second);
+    assert!(one.keys().eq(two.keys()) && one.len() > base.len());
+    assert_eq!(changed(&one, &two), ["adapters", "head"].into());
+    let error = train_from(&first, 4, &at("third")).unwrap_err();
+    assert!(error.contains("bottleneck") && error.contains("a new name"), "{error}");
+    // Its weights are the start of the second run as the encoder's are.
+    let weights = first.join("adapters/bottleneck/adapter.safetensors");
+    let mut tensors = Tensor::read_safetensors(&weights).unwrap();
+    for (_, tensor) in &mut tensors {
+        let _ = tensor.f_add_scalar_(1.0).unwrap();
+    }
+    Tensor::write_safetensors(&tensors, &weights).unwrap();
+    let error = train_from(&first, 8, &at("second")).unwrap_err();
+    assert!(error.contains("adapters/bottleneck/adapter.safetensors of model.path"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_adapted_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let refused = |adapters: &str, training: &str, said: &[&str]| {
+        let opened = Experiment::open(recipe(adapters, training), &out);
+        let error = opened.err().map(|error| format!("{:#}", anyhow::Error::from(error))).unwrap();
+        assert!(said.iter().all(|part| error.contains(part)), "{error}");
+        assert!(!out.exists());
+    };
+    let stages = "adapters = { encoder_learns_in = [\"first\", \"fit\"], lora = { rank = 2 } }";
+    refused(stages, "", &["encoder_learns_in", "\"fit\"", "first, second, third"]);
+    refused("adapters = {}", "", &["model.adapters: give lora.rank"]);
+    refused("adapters = { lora = { rank = 0 } }", "", &["model.adapters: lora", "r"]);
+    let wide = "adapters = { bottleneck = { reduction = 0 } }";
+    refused(wide, "", &["model.adapters.bottleneck.reduction = 0"]);
+    refused("adapters = { lora = {} }", "keep_models = true", &["keep_models"]);
+}
+
+#[test]
+fn without_adapters_nothing_is_written_about_them() {
+    let model = BaseModel { path: "base".into(), ..BaseModel::default() };
+    assert_eq!(toml::to_string(&model).unwrap(), "path = \"base\"\nsegments = \"as_saved\"\n");
+}

@@ -1,0 +1,128 @@
+//! Every recipe with a LoRA and a bottleneck that learn in place of the encoder, a few steps each.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tch::{Device, Tensor};
+use xlmr_model::{LoadOptions, Model, Role};
+
+use crate::common::{refuse, succeed, write_encoder};
+use crate::other_encoders::RECIPES;
+use crate::transfer_suite::small;
+
+const BOTH: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
+
+/// The folders of this name below `run`.
+fn named(run: &Path, name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(run).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(named(&path, name));
+        }
+        if path.file_name().unwrap() == name {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
+    let (model, _) = Model::load(folder, &[], Device::Cpu, LoadOptions::default()).unwrap();
+    let parameters = model.named_parameters().into_iter();
+    let parameters = parameters.filter(|(name, _)| Role::Encoder.holds(name)).collect();
+    (model, parameters)
+}
+
+/// The model brings the bottleneck and is `start` otherwise, but for the products that the LoRA was
+/// merged into.
+fn is_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
+    let (model, trained) = encoder(folder);
+    assert_eq!(model.active(), ["bottleneck"], "{}", folder.display());
+    for (name, value) in &trained {
+        let of_lora = name.ends_with("query.weight");
+        assert_eq!(!value.equal(&start[name]), of_lora, "{}: {name}", folder.display());
+    }
+    assert!(folder.with_file_name("adapter").join("adapter_model.safetensors").exists());
+}
+
+#[test]
+fn recipe_every_recipe_trains_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("bert");
+    write_encoder("bert", &base);
+    let (_, start) = encoder(&base);
+    for short in RECIPES {
+        let (recipe, out) = (short.recipe, folder.path().join(short.recipe));
+        let mut command = short.command(&base, true);
+        command.args(["--set", &format!("model.adapters={BOTH}")]);
+        command.args(["--set", "model.adapters.encoder_learns_in=[\"sleep\"]"]);
+        let error = refuse(&command.output().unwrap());
+        let said = error.trim_end().split(&format!("the stages of {recipe} are ")).nth(1).unwrap();
+        let sets: &[&str] = match recipe {
+            "bridging-gap" => &[
+                "center_word_embeddings=false",
+                "keep_injected=true",
+                "model.adapters.encoder_learns_in=[\"inject\"]",
+            ],
+            // The model that it starts from would be the best.
+            "good-to-best" => {
+                &["selection.from_start=false", "model.adapters.encoder_learns_in=[]"]
+            }
+            "filter" => &["tested=[\"en\"]", "model.adapters.encoder_learns_in=[]"],
+            _ => &["model.adapters.encoder_learns_in=[]"],
+        };
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        succeed(command);
+        let models = named(&out, "model");
+        assert!(!models.is_empty(), "{recipe}");
+        for model in models {
+            match recipe {
+                "bridging-gap" => {
+                    let (_, injected) = encoder(&model.with_file_name("injected"));
+                    let changed = |(name, value): (&String, &Tensor)| !value.equal(&start[name]);
+                    assert!(injected.iter().filter(|&one| changed(one)).count() > 20);
+                    is_adapted(&model, &injected);
+                }
+                _ => is_adapted(&model, &start),
+            }
+        }
+        // The stages that a recipe says it has are those that it trains in.
+        let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
+        let metrics = named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
+        let said: BTreeSet<String> = said.split(", ").map(String::from).collect();
+        assert_eq!(metrics.collect::<BTreeSet<_>>(), said, "{recipe}");
+    }
+}
+
+#[test]
+fn recipe_suite_trains_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = |sets: &[&str]| {
+        let mut command = small(folder.path(), "run");
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        command
+    };
+    let adapters = format!("adapters={BOTH}");
+    let fast = ["run.seeds=[0]", "tasks.ner.fine_tuning.epochs=2", adapters.as_str()];
+    succeed(set(&fast));
+    let (_, start) = encoder(&crate::common::root().join("data/base"));
+    for name in ["base", "other"] {
+        let model = folder.path().join(format!("run/seed-0/ner.{name}/model"));
+        is_adapted(&model, &start);
+        let config = std::fs::read_to_string(model.join("config.json")).unwrap();
+        assert!(config.contains("\"I-PER\""), "{config}");
+    }
+    let refused = |adapters: &str, said: &str| {
+        let error = refuse(&set(&[&format!("adapters={adapters}")]).output().unwrap());
+        assert!(error.contains(said), "{error}");
+    };
+    refused("{bottleneck={reduction=0}}", "adapters.bottleneck.reduction = 0");
+    refused(
+        "{lora={},encoder_learns_in=[\"train\"]}",
+        "the stages of transfer-suite are fine-tune",
+    );
+}
