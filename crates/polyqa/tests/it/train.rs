@@ -1,4 +1,4 @@
-//! A reader of which a LoRA alone is trained.
+//! Readers of which adapters alone are trained.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tch::{Device, Tensor};
-use testkit::assert_close;
+use testkit::{Program, assert_close};
 use xlmr_model::{Head, Inputs, Model, Role};
 
 use crate::common::polyqa;
@@ -23,6 +23,51 @@ fn starts(model: &Model) -> Tensor {
 
 #[test]
 fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
+    let adapted = ["query.weight", "key.weight", "value.weight"];
+    // A and B of three products in three layers.
+    let program = learns_alone("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
+    program.refuses(&[
+        ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
+        (
+            "train --model model --train train.jsonl --out no --lora 4 \
+             --set model.adapters.lora.targets=[]",
+            &["model.adapters", "target_modules"],
+        ),
+        (
+            "train --model model --train train.jsonl --out no --lora 4 \
+             --set training.keep_models=true",
+            &["keep_models"],
+        ),
+    ]);
+    assert!(!program.at("no").exists());
+}
+
+#[test]
+fn a_bottleneck_and_the_head_learn_alone_and_go_on_where_they_were() {
+    // Weight and bias of two products in three layers.
+    let program = learns_alone("--bottleneck 8", 4 * 3, "adapter.safetensors", &[]);
+    let [stopped, whole] = ["stopped", "whole"]
+        .map(|run| program.bytes(&format!("{run}/model/adapters/bottleneck/adapter.safetensors")));
+    assert!(stopped == whole);
+    program.write("text.txt", "It is in Lima.");
+    let answer = |model: &str| {
+        let line = format!("answer --model {model} -q Where? --json --device cpu text.txt");
+        program.done(&line).out
+    };
+    let adapted = answer("whole/model");
+    program.done("answer --model whole/model -q Where? text.txt");
+    std::fs::remove_dir_all(program.at("whole/model/adapters")).unwrap();
+    assert_ne!(answer("whole/model"), adapted);
+    program.refuses(&[(
+        "train --model model --train train.jsonl --out no --bottleneck 0",
+        &["--bottleneck"],
+    )]);
+}
+
+/// Trains a reader with this option, once interrupted and once not: only as many parameters of
+/// adapters and the head are kept on the way, only the products `adapted` of the encoder change,
+/// and the adapter by itself is in the file `weights`.
+fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]) -> Program {
     let program = polyqa();
     let mut lines = String::new();
     for (id, (text, answer)) in
@@ -40,7 +85,7 @@ fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
     program.write("train.jsonl", lines);
     let line = |out: &str| {
         format!(
-            "train --model model --train train.jsonl --out {out} --lora 4 --learning-rate 1e-3 \
+            "train --model model --train train.jsonl --out {out} {option} --learning-rate 1e-3 \
              --batch-size 2 --device cpu --set training.steps=60 --set training.checkpoint_steps=2"
         )
     };
@@ -63,41 +108,30 @@ fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
     let stored = Tensor::read_safetensors(newest().unwrap().join("parameters.safetensors"));
     let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
-    assert_eq!(stored.len(), 2 * 3 * 3 + 2); // A and B of three products in three layers; the head
+    assert_eq!(stored.len(), parameters + 2); // and the head
     program.done(&line("stopped"));
     program.done(&line("whole"));
-    for file in ["adapter/adapter_model.safetensors", "model/model.safetensors"] {
+    for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {
         let [stopped, whole] =
             ["stopped", "whole"].map(|run| program.bytes(&format!("{run}/{file}")));
         assert!(stopped == whole, "{file}");
     }
 
-    // The encoder is the base's, but for the products that the LoRA was merged into.
+    // The encoder is the base's, but for the products that a LoRA was merged into.
     let (base, trained) = (load(&program.at("model")), load(&program.at("whole/model")));
     let of_base: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
     for (name, tensor) in trained.named_parameters() {
-        let adapted = ["query.weight", "key.weight", "value.weight", "qa_outputs"];
-        let changes = adapted.iter().any(|part| name.contains(part));
+        if Role::Adapters.holds(&name) {
+            continue;
+        }
+        let changes = adapted.iter().chain(&["qa_outputs"]).any(|part| name.contains(part));
         assert_eq!(!tensor.equal(&of_base[&name]), changes, "{name}");
     }
     let mut adapted = base;
     let before = starts(&adapted);
-    adapted.load_adapter("lora", program.at("whole/adapter"), Head::Span).unwrap();
-    adapted.set_active(&["lora"]).unwrap();
+    adapted.load_adapter("alone", program.at("whole/adapter"), Head::Span).unwrap();
+    adapted.set_active(&["alone"]).unwrap();
     assert_close("adapter", &starts(&adapted), &starts(&trained), 1e-5);
     assert!((starts(&adapted) - before).abs().max().double_value(&[]) > 1e-3);
-
-    program.refuses(&[
-        ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
-        (
-            "train --model model --train train.jsonl --out no --lora 4 --set lora.targets=[]",
-            &["target_modules"],
-        ),
-        (
-            "train --model model --train train.jsonl --out no --lora 4 \
-             --set training.keep_models=true",
-            &["training.keep_models"],
-        ),
-    ]);
-    assert!(!program.at("no").exists());
+    program
 }

@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::value_parser;
-use experiment::{BaseModel, RunConfig};
+use experiment::{Adapters, BaseModel, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use model_hub::{Origin, Resolved};
-use xlmr_model::LoraConfig;
+use xlmr_model::{BottleneckConfig, LoraConfig};
 
 use crate::program::model::ModelArg;
 
@@ -27,8 +27,8 @@ pub struct Args {
     /// answers, and the calibration is fitted on them
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     dev: Vec<PathBuf>,
-    /// Gets model/, with --lora adapter/, predictions.json, n-best.json, null-odds.json, table.md
-    /// and summary.json
+    /// Gets model/, with --lora or --bottleneck adapter/, predictions.json, n-best.json,
+    /// null-odds.json, table.md and summary.json
     #[arg(long, value_name = "DIR", default_value = "runs/reader")]
     pub out: PathBuf,
     /// What becomes of training questions without an answer
@@ -47,6 +47,10 @@ pub struct Args {
     /// head, in place of all weights; adapter/ then has it as PEFT does, model/ has it merged
     #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MOST_RANK))]
     lora: Option<i64>,
+    /// Train a bottleneck behind every layer, of the model's width divided by this, and the head,
+    /// in place of all weights; adapter/ then has it as AdapterHub does, model/ has it in adapters/
+    #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
+    bottleneck: Option<i64>,
     /// Decides the fresh head, the order of questions and dropout
     #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MOST_SEED))]
     seed: u64,
@@ -106,7 +110,14 @@ impl Args {
         recipe.training.learning_rate = self.learning_rate;
         recipe.training.batch_size = self.batch_size;
         recipe.training.seed = self.seed;
-        recipe.lora = self.lora.map(LoraConfig::of_rank);
+        if self.lora.is_some() || self.bottleneck.is_some() {
+            let bottleneck = |reduction| BottleneckConfig { reduction, ..Default::default() };
+            recipe.model.adapters = Some(Adapters {
+                lora: self.lora.map(LoraConfig::of_rank),
+                bottleneck: self.bottleneck.map(bottleneck),
+                ..Adapters::default()
+            });
+        }
         Ok(experiment::with_overrides(&recipe, &self.set)?)
     }
 }

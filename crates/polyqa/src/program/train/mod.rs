@@ -14,7 +14,7 @@ use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQ
 use xlmr_model::{Head, Pretrained};
 
 pub use args::Args;
-use recipe::{Recipe, Unanswerable};
+use recipe::{Recipe, STAGE, Unanswerable};
 use report::{Scores, Summary, Trained};
 
 /// Questions of a development file.
@@ -75,34 +75,20 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
     Ok(Dev { name, cell, language, dataset: Dataset::read(path)? })
 }
 
-/// The name of the LoRA while it trains.
-const LORA: &str = "reader";
-
-/// Trains the encoder, or a LoRA in it, and a span head on the questions' windows, and saves the
-/// model, with a LoRA also by itself.
+/// Trains the encoder, or adapters in it, and a span head on the questions' windows, and saves the
+/// model, with adapters also one by itself.
 fn fine_tune(
     trial: &Trial<Recipe>,
     (train, without_answer): &(TrainingQuestions, usize),
 ) -> Result<Trained> {
     let recipe = trial.recipe;
-    let mut base = trial.load(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
-    let parameters = match &recipe.lora {
-        None => base.model.named_parameters(),
-        Some(lora) => {
-            base.model.add_lora(LORA, lora, trial.seed)?;
-            base.model.set_active(&[LORA])?;
-            base.model.freeze_encoder()?
-        }
-    };
+    let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
+    let parameters = base.model.named_parameters();
     let windows = &recipe.windows;
     let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &QaConfig::default())?;
-    let fitted = trial.fit("fine-tune", &recipe.training, &parameters, &mut task)?;
-    if recipe.lora.is_some() {
-        base.model.save_adapter(LORA, trial.run_dir("adapter"), Head::Span)?;
-        base.model.merge(LORA)?;
-    }
-    base.save(trial.run_dir("model"), Head::Span)?;
+    let fitted = trial.fit(STAGE, &recipe.training, &parameters, &mut task)?;
+    trial.save(&mut base, Head::Span, trial.run_dir("model"))?;
     Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
 }
 

@@ -1,15 +1,16 @@
 //! The keys that decide a run.
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use experiment::{BaseModel, InputPath, RunConfig};
 use mlqa_eval::{DecodeConfig, Language, WindowConfig};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
-use xlmr_model::{Config, LoraConfig};
 
 use super::args::EXAMPLES;
+
+/// The only stage of training.
+pub const STAGE: &str = "fine-tune";
 
 /// The keys of a run, as its recipe.toml has them.
 #[derive(Clone, Deserialize, Serialize)]
@@ -20,9 +21,6 @@ pub struct Recipe {
     pub data: Data,
     pub windows: WindowConfig,
     pub training: TrainConfig,
-    /// The encoder keeps its weights; a LoRA in it learns, and the head.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lora: Option<LoraConfig>,
     pub decoding: DecodeConfig,
     /// There is one model, so one arm.
     pub arms: BTreeMap<String, Arm>,
@@ -65,7 +63,6 @@ impl Default for Recipe {
                 checkpoint_steps: Some(500),
                 ..TrainConfig::default()
             },
-            lora: None,
             decoding: DecodeConfig::default(),
             arms: BTreeMap::from([("reader".to_owned(), Arm {})]),
         }
@@ -77,7 +74,7 @@ impl experiment::Recipe for Recipe {
     const ABOUT: &'static str = "Fine-tunes an encoder on questions and answers others";
     const EXAMPLES: &'static str = EXAMPLES;
     const EVALUATION: &'static [&'static str] = &["data.dev", "data.language", "decoding"];
-    experiment::recipe_fields!(Arm);
+    experiment::recipe_fields!(Arm, stages: [STAGE]);
 
     fn complete(&mut self) -> Result<()> {
         // The seed is a key of the model: another one needs another folder.
@@ -89,12 +86,6 @@ impl experiment::Recipe for Recipe {
         let limits = self.model.limits()?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         self.training.validate().context("training")?;
-        if let Some(lora) = &self.lora {
-            let folder: &Path = self.model.path.as_ref();
-            lora.validate(&Config::from_file(folder.join("config.json"))?)?;
-            // A kept model is the whole of one, which its steps' parameters are not.
-            ensure!(!self.training.keep_models, "training.keep_models: not with a LoRA");
-        }
         self.decoding.validate().context("decoding")
     }
 }
