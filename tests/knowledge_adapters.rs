@@ -162,6 +162,7 @@ fn recipe_knowledge_adapters_refuse_what_does_not_fit() {
     refused("arms.ep.adapters=[\"ep\", \"ep\"]", &["arms.ep.adapters", "twice"]);
     refused("arms.ep.union=adapter", &["arms.ep", "either adapters or union"]);
     refused("adapter.reduction=0", &["adapter.reduction = 0"]);
+    refused("model.adapters.lora.rank=8", &["model.adapters", "`arms` say"]);
     refused("fusion.phrase_share=1.5", &["phrase_share = 1.5"]);
     refused("pairs.sentence_length=400", &["pairs.sentence_length = 400"]);
     refused("language_model.languages=[\"fi\"]", &["fi.tsv"]);

@@ -68,6 +68,16 @@ fn recipe_bridging_gap_on_two_processes_loses_as_on_one() {
     expect_alike(bridging_gap, &[], 10);
 }
 
+#[test]
+fn recipe_adapters_on_two_processes_lose_as_on_one() {
+    fn adapted(out: &Path) -> Command {
+        let mut command = bridging_gap(out);
+        command.args(["--set", "model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
+        command
+    }
+    expect_alike(adapted, &[], 10);
+}
+
 /// The whole batch in one graph would round otherwise than parts of it, which two processes are as
 /// well: 4e-5 after these steps, and 4e-6 where one process computes the same parts.
 #[test]

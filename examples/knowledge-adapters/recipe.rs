@@ -184,6 +184,11 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
 
     fn validate(&self) -> Result<()> {
         let limits = self.model.limits()?;
+        let none = self.model.adapters.is_none();
+        ensure!(
+            none,
+            "model.adapters: `arms` say which adapters there are, and `adapter` their form"
+        );
         self.data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
         self.data.pairs.required("data.pairs", "a folder of `kg-triples pairs`")?;
         self.data.sentences.required("data.sentences", "a folder with sentences by language")?;
