@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use tch::{Device, Tensor};
+use torch_ext::TensorMap;
 
 use crate::checkpoint::keep_parameters;
 use crate::{Checkpoint, Error, Result};
@@ -23,29 +24,40 @@ pub(crate) struct Save {
 }
 
 impl Save {
-    /// The same with tensors in memory that training does not change.
-    fn copied(mut self) -> Result<Self> {
-        for list in [&mut self.parameters, &mut self.moments, &mut self.task] {
-            for (_, tensor) in list {
-                *tensor = copy(tensor)?;
+    /// The same with tensors in memory that training does not change, where it can that of an
+    /// earlier copy: most of the time of copying into new memory goes into getting it.
+    fn copied(mut self, earlier: Option<Self>) -> Result<Self> {
+        let earlier = earlier.map(|save| [save.parameters, save.moments, save.task]);
+        let lists = [&mut self.parameters, &mut self.moments, &mut self.task];
+        for (list, earlier) in lists.into_iter().zip(earlier.unwrap_or_default()) {
+            let mut earlier: TensorMap = earlier.into_iter().collect();
+            for (name, tensor) in list {
+                *tensor = copy(tensor, earlier.remove(name))?;
             }
         }
         Ok(self)
     }
 
-    fn write(self) -> Result<()> {
+    fn write(&self) -> Result<()> {
         let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
         // Before the checkpoint: where a process ends between the two, the step is made again.
         if let Some(models) = models {
-            keep_parameters(&models, checkpoint.step, &parameters)?;
+            keep_parameters(models, checkpoint.step, parameters)?;
         }
-        checkpoint.write(&root, &parameters, &moments, &task, keep)
+        checkpoint.write(root, parameters, moments, task, *keep)
     }
 }
 
-/// A copy in the host's memory.
-fn copy(tensor: &Tensor) -> Result<Tensor> {
+/// A copy in the host's memory: that of `earlier` where it fits.
+fn copy(tensor: &Tensor, earlier: Option<Tensor>) -> Result<Tensor> {
     let tensor = tensor.f_detach()?;
+    let fits = |earlier: &Tensor| {
+        earlier.size() == tensor.size() && earlier.f_kind().ok() == tensor.f_kind().ok()
+    };
+    if let Some(mut earlier) = earlier.filter(fits) {
+        earlier.f_copy_(&tensor)?;
+        return Ok(earlier);
+    }
     if tensor.device() == Device::Cpu {
         return Ok(tensor.f_detach_copy()?);
     }
@@ -55,7 +67,9 @@ fn copy(tensor: &Tensor) -> Result<Tensor> {
 /// Writes one checkpoint at a time. Dropped, it waits for the one under way.
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
-    writing: Option<(PathBuf, JoinHandle<Result<()>>)>,
+    writing: Option<(PathBuf, JoinHandle<(Save, Result<()>)>)>,
+    /// The last copy, whose memory the next one takes.
+    copied: Option<Save>,
 }
 
 impl CheckpointWriter {
@@ -64,10 +78,14 @@ impl CheckpointWriter {
     pub(crate) fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         let root = save.root.clone();
-        let save = save.copied()?;
+        let save = save.copied(self.copied.take())?;
         let thread = std::thread::Builder::new().name("checkpoint".into());
+        let write = move || {
+            let written = save.write();
+            (save, written)
+        };
         let handle = thread
-            .spawn(move || save.write())
+            .spawn(write)
             .map_err(|error| Error::file(&root, format!("no thread to write it: {error}")))?;
         self.writing = Some((root, handle));
         Ok(())
@@ -90,7 +108,11 @@ impl CheckpointWriter {
     /// Waits for the checkpoint under way.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let Some((root, handle)) = self.writing.take() else { return Ok(()) };
-        handle.join().unwrap_or_else(|_| Err(Error::file(root, "its writer panicked")))
+        let Ok((save, written)) = handle.join() else {
+            return Err(Error::file(root, "its writer panicked"));
+        };
+        self.copied = Some(save);
+        written
     }
 }
 
@@ -134,16 +156,31 @@ mod tests {
     fn what_training_changes_meanwhile_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut value = Tensor::from_slice(&[1.0_f32, 2.0]).set_requires_grad(true);
-        let copied = save(folder.path(), 1, &value).copied().unwrap();
-        let _ = tch::no_grad(|| value.f_zero_().unwrap());
-        copied.write().unwrap();
-        for (file, name) in
-            [("parameters", "weight"), ("optimizer", "weight.exp_avg"), ("task", "queue")]
-        {
-            let path = folder.path().join(format!("step-00000001/{file}.safetensors"));
-            let read = &read_tensors(path).unwrap()[name];
-            assert_eq!(Vec::<f32>::try_from(read).unwrap(), [1.0, 2.0], "{file}");
+        let mut writer = CheckpointWriter::default();
+        let mut memory = Vec::new();
+        for step in 1..=3 {
+            // The third has other shapes, as a task's may change.
+            let first = if step == 3 { vec![5.0f32] } else { vec![step as f32, 2.0] };
+            if step == 3 {
+                value = Tensor::from_slice(&[0f32]).set_requires_grad(true);
+            }
+            tch::no_grad(|| value.copy_(&Tensor::from_slice(&first)));
+            writer.start(save(folder.path(), step, &value)).unwrap();
+            let _ = tch::no_grad(|| value.f_zero_().unwrap());
+            writer.wait().unwrap();
+            let copied = writer.copied.as_ref().unwrap();
+            memory.push([&copied.parameters, &copied.moments, &copied.task].map(|list| {
+                list.iter().map(|(_, tensor)| tensor.data_ptr()).collect::<Vec<_>>()
+            }));
+            for (file, name) in
+                [("parameters", "weight"), ("optimizer", "weight.exp_avg"), ("task", "queue")]
+            {
+                let path = folder.path().join(format!("step-{step:08}/{file}.safetensors"));
+                let read = &read_tensors(path).unwrap()[name];
+                assert_eq!(Vec::<f32>::try_from(read).unwrap(), first, "{file}");
+            }
         }
+        assert_eq!(memory[0], memory[1]);
     }
 
     #[test]
