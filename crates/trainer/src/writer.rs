@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use tch::{Device, Tensor};
-use torch_ext::TensorMap;
+use torch_ext::{TensorMap, region};
 
 use crate::checkpoint::keep_parameters;
 use crate::{Checkpoint, Error, Result};
@@ -78,7 +78,10 @@ impl CheckpointWriter {
     pub(crate) fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         let root = save.root.clone();
-        let save = save.copied(self.copied.take())?;
+        let save = {
+            let _region = region(c"copy of the checkpoint");
+            save.copied(self.copied.take())?
+        };
         let thread = std::thread::Builder::new().name("checkpoint".into());
         let write = move || {
             let written = save.write();
@@ -169,9 +172,11 @@ mod tests {
             let _ = tch::no_grad(|| value.f_zero_().unwrap());
             writer.wait().unwrap();
             let copied = writer.copied.as_ref().unwrap();
-            memory.push([&copied.parameters, &copied.moments, &copied.task].map(|list| {
-                list.iter().map(|(_, tensor)| tensor.data_ptr()).collect::<Vec<_>>()
-            }));
+            memory.push(
+                [&copied.parameters, &copied.moments, &copied.task].map(|list| {
+                    list.iter().map(|(_, tensor)| tensor.data_ptr()).collect::<Vec<_>>()
+                }),
+            );
             for (file, name) in
                 [("parameters", "weight"), ("optimizer", "weight.exp_avg"), ("task", "queue")]
             {
