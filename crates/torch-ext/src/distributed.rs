@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::ffi::{self, RawGroup, call, make};
+use crate::ffi::{self, RawGroup, call, make, raw};
 use crate::roll_call::{Notes, Peers, roll_call};
 use crate::waiting::{FIRST, Watch, say};
 use crate::{Error, Result};
@@ -260,27 +260,39 @@ impl ProcessGroup {
         })
     }
 
-    /// Replaces a contiguous tensor by its sum over all ranks; it lies on the CPU, or where
-    /// [`exchange_device`](Self::exchange_device) says.
+    /// Sends entry k of `sent` to rank k mod size, and fills entry k of `into` with what that rank
+    /// sent here. What one rank sends and another fills is alike in length and dtype; all is
+    /// contiguous and lies on the CPU, or where [`exchange_device`](Self::exchange_device) says. A
+    /// rank's own entries stay as they are.
     ///
     /// # Errors
-    /// [`Error::Distributed`] if a rank is gone, or nothing comes within the timeout.
-    pub fn all_reduce(&self, tensor: &Tensor) -> Result<()> {
-        self.together("all-reduce", || {
-            // SAFETY: a live group and tensor.
-            call(|error| unsafe { ffi::polyqa_group_all_reduce(self.raw, tensor.as_ptr(), error) })
+    /// [`Error::ListLength`] if the lists are not as long as each other, so many times the number
+    /// of ranks; [`Error::Distributed`] if a rank is gone, or nothing comes within the timeout.
+    pub fn exchange(&self, sent: &[&Tensor], into: &[&Tensor]) -> Result<()> {
+        let expected = into.len().next_multiple_of(self.size);
+        for (list, entries) in [("sent", sent), ("into", into)] {
+            if entries.len() != expected {
+                return Err(Error::ListLength { list, expected, got: entries.len() });
+            }
+        }
+        let (sent, into) = (raw(sent), raw(into));
+        self.together("exchange", || {
+            // SAFETY: a live group, and lists of `expected` live tensors.
+            call(|error| unsafe {
+                ffi::polyqa_group_exchange(self.raw, sent.as_ptr(), into.as_ptr(), expected, error)
+            })
         })
     }
 
     /// Replaces a contiguous tensor on the CPU by that of `root`.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// As [`ProcessGroup::exchange`].
     pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let root = c_int::try_from(root)
             .map_err(|_| Error::Distributed(format!("there is no rank {root}")))?;
         self.together("broadcast", || {
-            // SAFETY: as above.
+            // SAFETY: a live group and tensor.
             call(|error| unsafe {
                 ffi::polyqa_group_broadcast(self.raw, tensor.as_ptr(), root, error)
             })
@@ -290,7 +302,7 @@ impl ProcessGroup {
     /// `tensor` of every rank, `[size, …]`, on the CPU; all have one shape and dtype.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// As [`ProcessGroup::exchange`].
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
         self.together("all-gather", || {
             // SAFETY: as above; on success `out` is a new tensor that we own.
@@ -303,7 +315,7 @@ impl ProcessGroup {
     /// The bytes of every rank, in the order of ranks.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// As [`ProcessGroup::exchange`].
     pub fn all_gather_bytes(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let lengths = Vec::<i64>::try_from(
@@ -325,7 +337,7 @@ impl ProcessGroup {
     /// rank. `rows` holds a rank's own ones, and anything for those of the others.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`]; [`Error::Distributed`] if another rank has fewer rows.
+    /// As [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer rows.
     pub fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
         let mut own = Vec::new();
         for row in rows.iter().skip(self.rank).step_by(self.size) {
@@ -354,7 +366,7 @@ impl ProcessGroup {
     /// The bytes of `root`; the others give none.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// As [`ProcessGroup::exchange`].
     pub fn broadcast_bytes(&self, bytes: &[u8], root: usize) -> Result<Vec<u8>> {
         let length = Tensor::f_from_slice(&[i64::try_from(bytes.len()).unwrap_or(i64::MAX)])?;
         self.broadcast(&length, root)?;
@@ -374,7 +386,7 @@ impl ProcessGroup {
     /// those of the others.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`], and for a dtype that is none of float32, bfloat16, float16
+    /// As [`ProcessGroup::exchange`], and for a dtype that is none of float32, bfloat16, float16
     /// and float64.
     pub fn gather_parts(
         &self,
@@ -433,7 +445,7 @@ impl ProcessGroup {
     /// have one shape and dtype.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// As [`ProcessGroup::exchange`].
     pub fn copy_from(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let sent = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
         if sent.numel() == 0 {

@@ -47,9 +47,11 @@ unsafe extern "C" {
         prefix: *const c_char,
         error: *mut *mut c_char,
     ) -> c_int;
-    pub(crate) fn polyqa_group_all_reduce(
+    pub(crate) fn polyqa_group_exchange(
         group: *mut RawGroup,
-        tensor: RawTensor,
+        sent: *const RawTensor,
+        into: *const RawTensor,
+        count: usize,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_group_broadcast(

@@ -149,7 +149,7 @@ impl Checkpoint {
         task_state: &[(String, Tensor)],
         keep: usize,
     ) -> Result<()> {
-        let moments: Vec<_> = optimizer.state().into_iter().collect();
+        let moments: Vec<_> = optimizer.state()?.into_iter().collect();
         self.write(root, parameters, &moments, task_state, keep)
     }
 

@@ -13,6 +13,7 @@ mod loss_scaler;
 mod metrics;
 mod not_finite;
 mod optimizer;
+mod parts;
 mod profile;
 mod progress;
 mod ranks;

@@ -1,11 +1,8 @@
-//! What the processes of a run exchange: where they begin, and the gradients of a step.
+//! What the processes of a run tell each other: where they begin, and what a step reaches.
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Gradient, ProcessGroup, TensorMap, set_grad};
+use torch_ext::{ProcessGroup, TensorMap, set_grad};
 
 use crate::{Checkpoint, Error, Result, TrainConfig};
-
-/// Numbers summed in one exchange: 25 MB in float32, as PyTorch's DistributedDataParallel has it.
-const BUCKET: usize = 25 * 1024 * 1024 / 4;
 
 /// What the first rank found on disk, as all ranks need it.
 #[derive(serde::Deserialize, serde::Serialize)]
@@ -115,87 +112,43 @@ pub(crate) fn share_start(
     Ok((begin.checkpoint, moments, tasks))
 }
 
-/// Replaces each gradient by its sum over ranks, in the same order of additions on all of them, and
-/// returns the largest `signal` of any rank. A parameter that no rank reached keeps none.
-pub(crate) fn sum_gradients(
+/// What a step gives a parameter, on any rank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Not,
+    /// Some of its rows, on every rank that reaches it.
+    Rows,
+    All,
+}
+
+/// What this step gives each of the parameters, and the largest `signal` of any rank.
+pub(crate) fn reached(
     group: &ProcessGroup,
     parameters: &[&Tensor],
     signal: i32,
-) -> Result<i32> {
-    const DENSE: i64 = 1;
-    const SPARSE: i64 = 2;
+) -> Result<(Vec<Reached>, i32)> {
     let mut own = vec![i64::from(signal)];
     for parameter in parameters {
         let grad = parameter.f_grad()?;
         own.push(match grad.defined() {
             false => 0,
-            true if grad.is_sparse() => SPARSE,
-            true => DENSE,
+            true if grad.is_sparse() => 1,
+            true => 2,
         });
     }
     let all = group.all_gather(&Tensor::f_from_slice(&own)?)?;
     let most = Vec::<i64>::try_from(&all.f_amax([0i64], false)?)?;
-    let dense = Vec::<bool>::try_from(&all.f_eq(DENSE)?.f_any_dim(0, false)?)?;
-    let mut bucket: Vec<&Tensor> = Vec::new();
-    let mut held = 0;
-    for ((parameter, most), dense) in
-        parameters.iter().zip(most.iter().skip(1)).zip(dense.iter().skip(1))
-    {
-        if *most == SPARSE && !dense {
-            sum_rows(group, parameter)?;
-        } else if *most > 0 {
-            held += parameter.numel();
-            bucket.push(parameter);
-        }
-        if held >= BUCKET {
-            sum_bucket(group, &std::mem::take(&mut bucket))?;
-            held = 0;
-        }
-    }
-    sum_bucket(group, &bucket)?;
+    let reached = most.iter().skip(1).map(|most| match most {
+        0 => Reached::Not,
+        1 => Reached::Rows,
+        _ => Reached::All,
+    });
     let signal = most.first().copied().unwrap_or(0);
-    Ok(i32::try_from(signal).unwrap_or(0))
-}
-
-/// Sums the gradients of some parameters in one exchange.
-fn sum_bucket(group: &ProcessGroup, parameters: &[&Tensor]) -> Result<()> {
-    if parameters.is_empty() {
-        return Ok(());
-    }
-    let mut parts = Vec::with_capacity(parameters.len());
-    for parameter in parameters {
-        let grad = parameter.f_grad()?;
-        let grad = match grad.defined() {
-            true => Gradient::new(grad)?.to_dense(parameter)?,
-            false => tch::no_grad(|| parameter.f_zeros_like())?,
-        };
-        parts.push(grad.f_contiguous()?.f_view([-1])?);
-    }
-    let sum = Tensor::f_cat(&parts, 0)?;
-    let sum = sum.f_to_device(group.exchange_device(sum.device()))?;
-    group.all_reduce(&sum)?;
-    let mut first = 0;
-    for parameter in parameters {
-        let length = i64::try_from(parameter.numel()).unwrap_or(i64::MAX);
-        let part = sum.f_narrow(0, first, length)?.f_view(parameter.size().as_slice())?;
-        let part = part.f_to_device(parameter.device())?;
-        let grad = parameter.f_grad()?;
-        match grad.defined() && !grad.is_sparse() {
-            true => {
-                tch::no_grad(|| grad.shallow_clone().f_copy_(&part))?;
-            }
-            // Memory of its own, laid out as the parameter is.
-            false => {
-                set_grad(parameter, &tch::no_grad(|| parameter.f_zeros_like()?.f_add(&part))?)?
-            }
-        }
-        first += length;
-    }
-    Ok(())
+    Ok((reached.collect(), i32::try_from(signal).unwrap_or(0)))
 }
 
 /// Sums a gradient of some rows: every rank's rows one after the other, then equal rows added up.
-fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
+pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let grad = parameter.f_grad()?;
     let shape = parameter.size();
     let width: i64 = shape.iter().skip(1).product();

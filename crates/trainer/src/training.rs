@@ -10,7 +10,7 @@ use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
 use crate::profile::StepProfile;
 use crate::progress::note;
-use crate::ranks::{first_unlike, share_start, sum_gradients};
+use crate::ranks::{first_unlike, share_start};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::schedule::LinearSchedule;
@@ -100,7 +100,7 @@ impl<'a, 't> Training<'a, 't> {
         expect_precision(stage, parameters)?;
         std::fs::create_dir_all(&stage.folder)
             .map_err(|error| Error::file(&stage.folder, error))?;
-        let mut optimizer = AdamW::new(parameters, config)?;
+        let mut optimizer = AdamW::new(parameters, config)?.with_group(stage.group.clone());
         let fingerprint = stage_fingerprint(config, stage.precision, tasks)?;
         let Tasks { slots, updates } = tasks;
         let per_round = slots.iter().map(|slot| u64::from(slot.batches_per_round)).collect();
@@ -189,8 +189,7 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Ends training after a signal, with a checkpoint of this step.
     fn stopped(mut self, signal: i32) -> Result<FitReport> {
-        if self.stage.leads() {
-            let save = self.state_to_save()?;
+        if let Some(save) = self.state_to_save()? {
             self.writer.write(save)?;
         }
         self.progress.abandon();
@@ -220,11 +219,8 @@ impl<'a, 't> Training<'a, 't> {
             self.state.tokens += batch.tokens;
             batches.push(batch);
         }
-        if let Some(group) = &self.stage.group {
-            let signal = signal.unwrap_or(0);
-            let signal = sum_gradients(group, &self.optimizer.parameters(), signal)?;
-            self.agreed_stop = (signal > 0).then_some(signal);
-        }
+        let signal = self.optimizer.sum_gradients(signal.unwrap_or(0))?;
+        self.agreed_stop = (signal > 0).then_some(signal);
         let numbers = {
             let _region = region(c"losses and norm as numbers");
             StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?
@@ -336,27 +332,28 @@ impl<'a, 't> Training<'a, 't> {
     fn checkpoint(&mut self) -> Result<()> {
         let _region = region(c"checkpoint");
         self.writer.check()?;
-        if !self.stage.leads() {
+        let (step, ends) = (self.state.step, self.ends());
+        if !ends && !self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every)) {
             return Ok(());
         }
-        let step = self.state.step;
-        if self.ends() {
-            let save = self.state_to_save()?;
-            return self.writer.write(save);
+        match self.state_to_save()? {
+            Some(save) if ends => self.writer.write(save),
+            Some(save) => self.writer.start(save),
+            None => Ok(()),
         }
-        if self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every)) {
-            let save = self.state_to_save()?;
-            self.writer.start(save)?;
-        }
-        Ok(())
     }
 
-    /// The state after this step; its tensors are those that the next step changes.
-    fn state_to_save(&self) -> Result<Save> {
+    /// The state after this step; its tensors are those that the next step changes. All ranks ask
+    /// for it, and the first gets it.
+    fn state_to_save(&self) -> Result<Option<Save>> {
         let step = self.state.step;
         if let Some(parameter) = self.optimizer.diverged()? {
             let (stage, parameter) = (self.stage.name.clone(), parameter.to_owned());
             return Err(Error::Diverged { stage, step: step.saturating_sub(1), parameter });
+        }
+        let moments = self.optimizer.state()?;
+        if !self.stage.leads() {
+            return Ok(None);
         }
         let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
         let checkpoint = Checkpoint {
@@ -377,15 +374,15 @@ impl<'a, 't> Training<'a, 't> {
             task.extend(state.state(step)?);
         }
         let shared = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
-        Ok(Save {
+        Ok(Some(Save {
             checkpoint,
             parameters: self.parameters.iter().map(shared).collect(),
-            moments: self.optimizer.state().into_iter().collect(),
+            moments: moments.into_iter().collect(),
             task,
             root: self.stage.checkpoints(),
             keep: self.config.keep_checkpoints,
             models: self.config.keep_models.then(|| self.stage.models()),
-        })
+        }))
     }
 }
 
@@ -445,7 +442,7 @@ fn begin(
     if stage.leads() {
         checkpoint = resume(stage, config, parameters, optimizer, tasks, fingerprint)?;
         if let Some(checkpoint) = &checkpoint {
-            moments = optimizer.state();
+            moments = optimizer.state()?;
             for task in tasks.iter() {
                 kept.extend(task.state(checkpoint.step)?);
             }

@@ -64,10 +64,13 @@ fn copy(tensor: &Tensor, earlier: Option<Tensor>) -> Result<Tensor> {
     Ok(tensor.f_to_device(Device::Cpu)?)
 }
 
+/// A copy, and what became of writing it.
+type Written = (Save, Result<()>);
+
 /// Writes one checkpoint at a time. Dropped, it waits for the one under way.
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
-    writing: Option<(PathBuf, JoinHandle<(Save, Result<()>)>)>,
+    writing: Option<(PathBuf, JoinHandle<Written>)>,
     /// The last copy, whose memory the next one takes.
     copied: Option<Save>,
 }

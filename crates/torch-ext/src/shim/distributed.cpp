@@ -81,11 +81,32 @@ int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const ch
   });
 }
 
-// The sum over ranks, in place.
-int polyqa_group_all_reduce(Group* group, const at::Tensor* tensor, char** error) {
+// Entry k of `sent` goes to rank k mod size, whose entry for this rank fills the same entry of `into`; a rank's own entries are left
+// alone, and so are empty ones.
+int polyqa_group_exchange(Group* group, at::Tensor* const* sent, at::Tensor* const* into, size_t count, char** error) {
   return guarded(error, [&] {
-    std::vector<at::Tensor> tensors{*tensor};
-    group->of(*tensor).allreduce(tensors, c10d::AllreduceOptions{})->wait();
+    const auto size = static_cast<size_t>(group->backend->getSize()), own = static_cast<size_t>(group->backend->getRank());
+    std::vector<at::Tensor> out, in;
+    for (size_t k = 0; k < count; ++k) {
+      TORCH_CHECK(sent[k]->is_contiguous() && into[k]->is_contiguous(), "what ranks exchange has gaps");
+      out.push_back(k % size == own ? sent[k]->new_empty({0}) : *sent[k]);
+      in.push_back(k % size == own ? into[k]->new_empty({0}) : *into[k]);
+    }
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    if (count > 0 && &group->of(out[0]) != group->backend.get()) {
+      for (size_t k = 0; k < count; k += size) {
+        std::vector<at::Tensor> from(in.begin() + k, in.begin() + k + size), to(out.begin() + k, out.begin() + k + size);
+        works.push_back(group->gpu->alltoall(from, to, c10d::AllToAllOptions{}));
+      }
+    } else {
+      for (size_t k = 0; k < count; ++k) {
+        const auto rank = static_cast<int>(k % size);
+        std::vector<at::Tensor> from{in[k]}, to{out[k]};
+        if (from[0].numel() > 0) works.push_back(group->backend->recv(from, rank, 0));
+        if (to[0].numel() > 0) works.push_back(group->backend->send(to, rank, 0));
+      }
+    }
+    for (const auto& work : works) work->wait();
   });
 }
 

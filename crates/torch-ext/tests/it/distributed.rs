@@ -36,11 +36,31 @@ fn exchange() {
     let group = group(60);
     let rank = i64::try_from(group.rank()).unwrap();
     for round in 0..20 {
-        let tensor = Tensor::arange(1000, (Kind::Float, Device::Cpu)) + rank as f64 + round as f64;
-        group.all_reduce(&tensor).unwrap();
-        let want = Tensor::arange(1000, (Kind::Float, Device::Cpu)) * 2 + 1 + 2 * round;
-        assert_eq!(tensor, want, "round {round}");
+        // What rank a sends to rank b, as many numbers as b + 2.
+        let numbers = |from: i64, to: i64| {
+            let first = 1000 * from + 100 * to + round;
+            Tensor::arange_start(first, first + to + 2, (Kind::Int64, Device::Cpu))
+        };
+        let sent = [0, 1].map(|to| numbers(rank, to));
+        let whole = Tensor::zeros([8], (Kind::Int64, Device::Cpu));
+        let into = [0, 1].map(|from| whole.narrow(0, 4 * from, rank + 2));
+        let more = [0, 1].map(|_| Tensor::from(rank));
+        let came = [0, 1].map(|_| Tensor::from(-1i64));
+        let [sent, into] = [[&sent, &more], [&into, &came]]
+            .map(|lists| lists.map(|list| list.iter()).into_iter().flatten().collect::<Vec<_>>());
+        group.exchange(&sent, &into).unwrap();
+        let [own, other] =
+            [rank, 1 - rank].map(|from| came[usize::try_from(from).unwrap()].int64_value(&[]));
+        assert_eq!((own, other), (-1, 1 - rank));
+        let [own, other] = [rank, 1 - rank].map(|from| whole.narrow(0, 4 * from, rank + 2));
+        assert_eq!(other, numbers(1 - rank, rank), "round {round}");
+        assert_eq!(own.abs().max().int64_value(&[]), 0);
     }
+    let (none, one) = (Tensor::zeros([0], (Kind::Float, Device::Cpu)), Tensor::from(1f32));
+    group.exchange(&[&none; 2], &[&none; 2]).unwrap();
+    group.exchange(&[], &[]).unwrap();
+    let error = group.exchange(&[&one], &[&one; 2]).unwrap_err().to_string();
+    assert!(error.contains("sent"), "{error}");
     let gathered = group.all_gather(&Tensor::from_slice(&[rank, 10 + rank])).unwrap();
     assert_eq!(gathered, Tensor::from_slice(&[0i64, 10, 1, 11]).view([2, 2]));
     let sent = Tensor::from_slice(&[rank as f64 + 5.0]);
@@ -69,8 +89,9 @@ fn leave_early() {
     if group.rank() == 1 {
         return;
     }
-    let error = group.all_reduce(&Tensor::from_slice(&[1f32])).unwrap_err().to_string();
-    assert!(error.contains("rank 0 of 2: all-reduce: rank 1 of 2 (process "), "{error}");
+    let number = Tensor::from_slice(&[1f32]);
+    let error = group.exchange(&[&number; 2], &[&number; 2]).unwrap_err().to_string();
+    assert!(error.contains("rank 0 of 2: exchange: rank 1 of 2 (process "), "{error}");
     assert!(error.contains(" at 127.0.0.1) ended: "), "{error}");
 }
 
@@ -182,7 +203,7 @@ fn one_gpu() {
     assert_eq!(group.exchange_device(Device::Cpu), Device::Cpu);
     assert_eq!(group.exchange_device(gpu), gpu);
     let tensor = Tensor::arange(1000, (Kind::Float, gpu));
-    group.all_reduce(&tensor).unwrap();
+    group.exchange(&[&tensor], &[&tensor]).unwrap();
     assert_eq!(tensor, Tensor::arange(1000, (Kind::Float, gpu)));
 }
 

@@ -149,6 +149,88 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
     write_tensors(folder.join(format!("rank-{rank}.safetensors")), tensors, &[]).unwrap();
 }
 
+/// Parameters whose gradients are of all numbers or of some rows, on all ranks or on some.
+struct Shared {
+    /// More numbers than travel at once.
+    big: Tensor,
+    tiny: Tensor,
+    words: Tensor,
+    spoiled: bool,
+}
+
+impl Task for Shared {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&[1; 12])
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("name", "shared");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        let number = step.number;
+        let parts = MicroBatch::cut(step.batch, 1);
+        accumulate(&parts, |examples| {
+            let mut loss = Tensor::from(0f32);
+            for &example in *examples {
+                let row = i64::try_from(example)?;
+                // Of the second step some rows, of the fourth all rows on some ranks alone.
+                let words = match number == 1 || (number == 3 && example % 2 == 0) {
+                    true => Tensor::embedding(&self.words, &Tensor::from(row), -1, false, true),
+                    false => self.words.square(),
+                };
+                loss += (self.big.select(0, 200 * row) - row).square().mean(Kind::Float);
+                loss += (words * (row + 1)).sum(Kind::Float);
+                if example % 3 == 0 {
+                    loss += self.tiny.square().sum(Kind::Float);
+                }
+                if self.spoiled && number == 1 {
+                    loss += self.big.view([-1]).select(0, -1) * f64::NAN;
+                }
+            }
+            Ok(vec![Share { name: "loss", weight: 1.0, loss }])
+        })
+    }
+
+    fn takes_micro_batches(&self) -> bool {
+        true
+    }
+}
+
+/// Trains these, and leaves them in a file named after the rank.
+fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
+    tch::set_num_threads(1);
+    let rank = group.as_ref().map_or(0, ProcessGroup::rank);
+    let filled = |shape: &[i64]| {
+        let count = shape.iter().product::<i64>();
+        Tensor::linspace(-1, 1, count, (Kind::Float, Device::Cpu)).view(shape)
+    };
+    let spoiled = std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike == "shared-nan");
+    let [big, tiny, words] = [&[2600, 2600][..], &[7], &[50, 16]].map(filled);
+    let mut task = Shared { big, tiny, words, spoiled };
+    let all = [("big", &task.big), ("tiny", &task.tiny), ("words", &task.words)];
+    let parameters = all.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
+    let config = TrainConfig {
+        learning_rate: 1e-2,
+        weight_decay: 0.1,
+        batch_size: 3,
+        micro_batch: Some(1),
+        steps: Some(6),
+        checkpoint_steps: Some(2),
+        ..TrainConfig::default()
+    };
+    let environment =
+        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
+    let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
+    let stage = Stage::new("shared", own, environment)
+        .with_group(group.map(Rc::new))
+        .interrupt_after(interrupt_after);
+    fit(&stage, &config, &parameters, &mut task).unwrap();
+    let tensors = parameters.map(|(name, tensor)| (name, tensor.detach()));
+    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    write_tensors(folder.join(format!("rank-{rank}.safetensors")), tensors, &[]).unwrap();
+}
+
 /// Not a test by itself: what the tests below start.
 #[test]
 #[ignore = "started by another test"]
@@ -158,6 +240,8 @@ fn rank() {
     let connect = |place| ProcessGroup::connect(&place, patience, patience).unwrap();
     let group = Rendezvous::from_env().unwrap().map(connect);
     let steps = std::env::var("TEST_STEPS").ok().map(|steps| steps.parse().unwrap());
+    let shared = std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike.starts_with("shared"));
+    let train = if shared { train_shared } else { train };
     train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
 
@@ -262,6 +346,56 @@ fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
     train(alone, None, None);
     let alone = read_tensors(alone.join("rank-0.safetensors")).unwrap();
     assert!(worst(&alone, &want) < 1e-3, "{}", worst(&alone, &want));
+}
+
+#[test]
+fn ranks_that_update_their_own_numbers_train_as_one_and_go_on_alike() {
+    let _alone = alone();
+    let folder = || tempfile::tempdir().unwrap();
+    let together = |folder: &Path, size: usize, steps: Option<u64>| {
+        for child in start_ranks_with(folder, size, steps, 60, "shared") {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", text(&output));
+        }
+        let read = |rank| read_tensors(folder.join(format!("rank-{rank}.safetensors"))).unwrap();
+        let all: Vec<TensorMap> = (0..size).map(read).collect();
+        assert!(all.iter().all(|tensors| Some(tensors) == all.first()));
+        let checkpoint = folder.join("checkpoints/step-00000006/optimizer.safetensors");
+        (
+            all.into_iter().next().unwrap(),
+            steps.is_none().then(|| read_tensors(checkpoint).unwrap()),
+        )
+    };
+    let one = folder();
+    train_shared(one.path(), None, None);
+    let alone = read_tensors(one.path().join("rank-0.safetensors")).unwrap();
+    let moments = one.path().join("checkpoints/step-00000006/optimizer.safetensors");
+    let moments = read_tensors(moments).unwrap();
+    for size in [2, 3] {
+        let (whole, broken) = (folder(), folder());
+        let (parameters, its_moments) = together(whole.path(), size, None);
+        assert!(worst(&alone, &parameters) < 1e-5, "{}", worst(&alone, &parameters));
+        let its_moments = its_moments.unwrap();
+        assert!(worst(&moments, &its_moments) < 1e-5, "{}", worst(&moments, &its_moments));
+        if size == 2 {
+            together(broken.path(), size, Some(3));
+            let (again, its_moments_again) = together(broken.path(), size, None);
+            assert_eq!((again, its_moments_again.unwrap()), (parameters, its_moments));
+        }
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_named_by_ranks_that_do_not_update_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for rank in start_ranks_with(folder.path(), 2, None, 60, "shared-nan") {
+        let output = rank.wait_with_output().unwrap();
+        assert!(
+            !output.status.success() && text(&output).contains("(of big)"),
+            "{}",
+            text(&output)
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,274 @@
+//! Parameters shared out among the ranks of a group: each sums and updates numbers of its own.
+//!
+//! That is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning"): as
+//! many numbers travel as in a sum that comes to all ranks, and no rank repeats another's update.
+use tch::Tensor;
+use torch_ext::ProcessGroup;
+
+use crate::Result;
+
+/// Numbers in one exchange: 25 MB in float32, as PyTorch's DistributedDataParallel has it.
+const MOST: i64 = 25 * 1024 * 1024 / 4;
+
+/// From this many numbers on, a stretch travels alone, and as it lies: a message costs less than
+/// putting it with others.
+const ALONE: i64 = 1 << 16;
+
+/// Parts begin at multiples of it, as the tasks of the update's kernel on the CPU do: how a tensor
+/// is cut changes no bit of it.
+const ALIGNMENT: i64 = 16;
+
+/// Numbers of a tensor, one after the other, of which each rank has a part.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    /// The tensor, by its number in a list.
+    tensor: usize,
+    first: i64,
+    length: i64,
+    /// Of each rank's part; the last ones may be shorter or empty.
+    width: i64,
+}
+
+impl Stretch {
+    /// Where the part of a rank begins in the tensor, and how long it is.
+    fn place(self, rank: i64) -> (i64, i64) {
+        let before = self.length.min(rank * self.width);
+        (self.first + before, self.width.min(self.length - before))
+    }
+
+    /// That part as a view of the flat tensor.
+    fn part(self, rank: i64, flat: &Tensor) -> Result<Tensor> {
+        let (first, length) = self.place(rank);
+        Ok(flat.f_narrow(0, first, length)?)
+    }
+}
+
+/// Stretches whose parts travel one after the other.
+type Row = Vec<Stretch>;
+
+/// How a group shares out tensors: the same way on every rank.
+pub(crate) struct Parts<'a> {
+    group: &'a ProcessGroup,
+    rank: i64,
+    size: i64,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(group: &'a ProcessGroup) -> Self {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        Self { group, rank: number(group.rank()), size: number(group.size()) }
+    }
+
+    /// What travels in one exchange each, row by row: a long stretch, or short ones together.
+    fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Row>> {
+        let mut buckets: Vec<Vec<Row>> = Vec::new();
+        let (mut held, mut form) = (0, None);
+        for (number, tensor) in tensors.iter().enumerate() {
+            let own_form = Some((tensor.kind(), tensor.device()));
+            for stretch in stretches(number, length_of(tensor), self.size) {
+                held += stretch.length;
+                if form != own_form || held > MOST {
+                    (held, form) = (stretch.length, own_form);
+                    buckets.push(vec![Row::new()]);
+                }
+                let Some(bucket) = buckets.last_mut() else { continue };
+                let mut row = 0;
+                if stretch.length >= ALONE {
+                    row = bucket.len();
+                    bucket.push(Row::new());
+                }
+                if let Some(row) = bucket.get_mut(row) {
+                    row.push(stretch);
+                }
+            }
+        }
+        buckets.iter_mut().for_each(|bucket| bucket.retain(|row| !row.is_empty()));
+        buckets
+    }
+
+    /// Views of this rank's numbers of a contiguous tensor; none that are empty.
+    pub(crate) fn own(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
+        let flat = flat(tensor)?;
+        let parts = stretches(0, length_of(tensor), self.size)
+            .into_iter()
+            .map(|one| one.part(self.rank, &flat));
+        parts.filter(|part| !part.as_ref().is_ok_and(|part| part.numel() == 0)).collect()
+    }
+
+    /// A copy of this rank's numbers of a contiguous tensor, `[n]`.
+    pub(crate) fn own_copy(&self, tensor: &Tensor) -> Result<Tensor> {
+        joined(&self.own(tensor)?, tensor)
+    }
+
+    /// The sums over all ranks of this rank's numbers of `grads`, cut as [`own`](Self::own) cuts
+    /// the parameters that they are of: its own ones first, then those of the other ranks in their
+    /// order. A rank without a gradient adds nothing. The gradients are written over.
+    pub(crate) fn sums(
+        &self,
+        parameters: &[&Tensor],
+        grads: Vec<Option<Tensor>>,
+    ) -> Result<Vec<Vec<Tensor>>> {
+        let mut flats = Vec::with_capacity(grads.len());
+        for (parameter, grad) in parameters.iter().zip(grads) {
+            flats.push(match grad {
+                Some(grad) => flat(&grad.f_contiguous()?)?,
+                None => flat(&parameter.f_detach()?.f_zeros_like()?)?,
+            });
+        }
+        let mut sums: Vec<Vec<Tensor>> = parameters.iter().map(|_| Vec::new()).collect();
+        for bucket in self.buckets(parameters) {
+            let (mut own, mut sent, mut into) = (Vec::new(), Vec::new(), Vec::new());
+            for row in &bucket {
+                let numbers = part_of_row(row, &flats, self.rank)?;
+                let exchanged = self.group.exchange_device(numbers.device());
+                let numbers = numbers.f_to_device(exchanged)?;
+                for rank in 0..self.size {
+                    sent.push(match rank == self.rank {
+                        true => numbers.shallow_clone(),
+                        false => part_of_row(row, &flats, rank)?.f_to_device(exchanged)?,
+                    });
+                    into.push(numbers.f_empty_like()?);
+                }
+                own.push(numbers);
+            }
+            self.group.exchange(&refs(&sent), &refs(&into))?;
+            let came = into.chunks(self.group.size());
+            for ((row, mut sum), came) in bucket.iter().zip(own).zip(came) {
+                for (_, came) in (0..).zip(came).filter(|(rank, _)| *rank != self.rank) {
+                    let _ = sum.f_add_(came)?;
+                }
+                for (stretch, part) in cut(row, self.rank, &sum)? {
+                    let device = flats.get(stretch.tensor).map_or(sum.device(), Tensor::device);
+                    if let Some(sums) = sums.get_mut(stretch.tensor).filter(|_| part.numel() > 0) {
+                        sums.push(part.f_to_device(device)?);
+                    }
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Fills each of `tensors`, contiguous and right in this rank's numbers, with those of the
+    /// others.
+    pub(crate) fn share(&self, tensors: &[&Tensor]) -> Result<()> {
+        let flats = tensors.iter().map(|tensor| flat(tensor)).collect::<Result<Vec<_>>>()?;
+        for bucket in self.buckets(tensors) {
+            let (mut sent, mut into) = (Vec::new(), Vec::new());
+            for row in &bucket {
+                let own = part_of_row(row, &flats, self.rank)?;
+                let own = own.f_to_device(self.group.exchange_device(own.device()))?;
+                for rank in 0..self.size {
+                    into.push(part_of_row(row, &flats, rank)?.f_to_device(own.device())?);
+                    sent.push(own.shallow_clone());
+                }
+            }
+            self.group.exchange(&refs(&sent), &refs(&into))?;
+            for (row, came) in bucket.iter().zip(into.chunks(self.group.size())) {
+                for (rank, came) in (0..).zip(came).filter(|(rank, _)| *rank != self.rank) {
+                    for (stretch, columns) in cut(row, rank, came)? {
+                        let Some(flat) = flats.get(stretch.tensor) else { continue };
+                        let mut part = stretch.part(rank, flat)?;
+                        // What travels as it lies is there already.
+                        if part.data_ptr() != columns.data_ptr() {
+                            part.f_copy_(&columns)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A tensor like `parameter` of what each rank has as its own numbers, one after the other.
+    pub(crate) fn whole(&self, parameter: &Tensor, own: &Tensor) -> Result<Tensor> {
+        let whole = parameter.f_detach()?.f_zeros_like()?;
+        let mut first = 0;
+        for mut part in self.own(&whole)? {
+            let length = length_of(&part);
+            part.f_copy_(&own.f_narrow(0, first, length)?)?;
+            first += length;
+        }
+        self.share(&[&whole])?;
+        Ok(whole)
+    }
+}
+
+/// A tensor of `numel` numbers, cut for `size` ranks.
+fn stretches(tensor: usize, numel: i64, size: i64) -> Vec<Stretch> {
+    let aligned = ALIGNMENT * size;
+    let most = (MOST / aligned).max(1) * aligned;
+    let mut stretches = Vec::new();
+    let mut first = 0;
+    while first < numel {
+        let length = most.min(numel - first);
+        let width = (length + aligned - 1) / aligned * ALIGNMENT;
+        stretches.push(Stretch { tensor, first, length, width });
+        first += length;
+    }
+    stretches
+}
+
+/// The part of a rank of a row: a view where it is of one stretch.
+fn part_of_row(row: &[Stretch], flats: &[Tensor], rank: i64) -> Result<Tensor> {
+    let part = |stretch: &Stretch| Some(stretch.part(rank, flats.get(stretch.tensor)?));
+    let parts = row.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
+    match parts.as_slice() {
+        [part] => Ok(part.shallow_clone()),
+        parts => Ok(Tensor::f_cat(parts, 0)?),
+    }
+}
+
+/// A row's numbers of a rank as views of the part of each stretch.
+fn cut(row: &[Stretch], rank: i64, numbers: &Tensor) -> Result<Vec<(Stretch, Tensor)>> {
+    let mut before = 0;
+    let part = |&stretch: &Stretch| {
+        let (_, length) = stretch.place(rank);
+        before += length;
+        Ok((stretch, numbers.f_narrow(0, before - length, length)?))
+    };
+    row.iter().map(part).collect()
+}
+
+/// The tensors one after the other, `[n]`; none where there are none, of the form of `like`.
+pub(crate) fn joined(parts: &[Tensor], like: &Tensor) -> Result<Tensor> {
+    match parts {
+        [] => Ok(Tensor::f_zeros([0], (like.f_kind()?, like.device()))?),
+        parts => Ok(Tensor::f_cat(parts, 0)?),
+    }
+}
+
+fn flat(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.f_detach()?.f_view([-1])?)
+}
+
+fn length_of(tensor: &Tensor) -> i64 {
+    i64::try_from(tensor.numel()).unwrap_or(i64::MAX)
+}
+
+fn refs(tensors: &[Tensor]) -> Vec<&Tensor> {
+    tensors.iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_of_one_rank() {
+        for size in [1, 2, 3, 7, 64] {
+            for numel in [0, 1, 15, 16, 17, 770, 65_536, MOST, MOST + 1, 3 * MOST - 5] {
+                let stretches = stretches(0, numel, size);
+                let mut next = 0;
+                for stretch in &stretches {
+                    for rank in 0..size {
+                        let (first, length) = stretch.place(rank);
+                        assert_eq!(first, next, "{numel} numbers, {size} ranks, rank {rank}");
+                        assert!(length == 0 || first % ALIGNMENT == 0);
+                        next = first + length;
+                    }
+                }
+                assert_eq!(next, numel, "{size} ranks");
+            }
+        }
+    }
+}
