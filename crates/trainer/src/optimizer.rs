@@ -36,7 +36,7 @@ struct Slot {
     share: Option<Vec<Tensor>>,
     /// Whether the moments are of this rank's numbers alone, `[n]`.
     split: bool,
-    /// Whether all ranks keep all moments: a gradient of some rows, which are no rank's, needs them.
+    /// Whether all ranks keep all moments, as a gradient of some rows needs: all ranks have those.
     replicated: bool,
 }
 
