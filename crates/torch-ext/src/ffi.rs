@@ -240,7 +240,8 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn polyqa_cast_all(
         tensors: *const RawTensor,
-        count: usize,
+        counts: *const i64,
+        groups: usize,
         dtype: c_int,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,

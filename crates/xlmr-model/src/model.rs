@@ -210,8 +210,8 @@ impl Model {
             true => torch_ext::autocast_kind(self.device())?,
             false => None,
         };
-        let norms = hidden.f_kind()? == Kind::BFloat16;
-        let cast = half.map(|half| Layer::cast_all(some, half, norms)).transpose()?;
+        let (norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);
+        let cast = half.map(|half| Layer::cast_all(some, half, norms, join)).transpose()?;
         for layer in cast.as_deref().unwrap_or(some) {
             hidden = match recomputed {
                 true => layer.recomputed_step(&hidden, &batch)?,
