@@ -25,7 +25,6 @@ pub(crate) struct Embeddings {
     types: Option<Tensor>,
     /// Absent of EuroBERT.
     norm: Option<LayerNorm>,
-    pad: i64,
     /// The position that learns nothing; below 0: none.
     unused_position: i64,
     dropout: f64,
@@ -64,7 +63,6 @@ impl Embeddings {
             positions,
             types: names.types.map(get).transpose()?,
             norm,
-            pad: config.pad_token_id,
             unused_position: if leaves_out { config.pad_token_id } else { -1 },
             dropout,
             many_words: config.vocab_size.saturating_mul(width) >= MANY_WORDS,
@@ -75,29 +73,29 @@ impl Embeddings {
     /// from here.
     pub(crate) fn apply(
         &self,
-        inputs: &Ids,
+        ids: &Ids<Tensor>,
         embeds: Option<&Tensor>,
         batch: &Batch,
     ) -> Result<Tensor> {
         let mut sum = match embeds {
             Some(embeds) => batch.laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
-                let ids = batch.laid_out(&inputs.words)?;
                 let sparse = batch.seeds.train && self.many_words;
-                Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
+                // Looking for a word on a GPU takes many kernels, and waits.
+                let pad = ids.pad.unwrap_or(-1);
+                Tensor::f_embedding(&self.words, &ids.words, pad, false, sparse)?
             }
         };
         if let Some(types) = &self.types {
-            sum = sum.f_add(&match &inputs.types {
+            sum = sum.f_add(&match &ids.types {
                 // One row for all: its gradient is a plain sum, not a scatter.
                 None => types.f_select(0, 0)?,
-                Some(ids) => Tensor::f_embedding(types, &batch.laid_out(ids)?, -1, false, false)?,
+                Some(ids) => Tensor::f_embedding(types, ids, -1, false, false)?,
             })?;
         }
         if let Some(table) = &self.positions {
-            let ids = batch.laid_out(&inputs.positions)?;
-            let unused = self.unused_position;
-            sum = sum.f_add(&Tensor::f_embedding(table, &ids, unused, false, false)?)?;
+            let (ids, unused) = (&ids.positions, self.unused_position);
+            sum = sum.f_add(&Tensor::f_embedding(table, ids, unused, false, false)?)?;
         }
         let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
         batch.seeds.dropout(sum, self.dropout)

@@ -168,10 +168,9 @@ impl Model {
     pub fn embed(&self, inputs: &Inputs, train: bool) -> Result<States> {
         let Prepared { ids, rows } = Prepared::new(inputs, &self.config, self.device())?;
         let kind = self.kind()?;
-        let of_tokens = |batch: &Batch| -> Result<Tensor> {
-            Ok(batch.laid_out(&ids.positions)?.f_flatten(0, -1)?)
-        };
         let batch = Batch::new(rows, &self.config, kind, train, false)?;
+        let ids = batch.upload(&ids)?;
+        let of_tokens = || -> Result<Tensor> { Ok(ids.positions.f_flatten(0, -1)?) };
         let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         let outside = hidden.f_kind()?;
