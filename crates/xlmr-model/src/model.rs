@@ -274,7 +274,11 @@ impl Model {
         self.check_width(hidden)?;
         let logits =
             self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden, train)?;
-        Ok((logits.f_select(-1, 0)?, logits.f_select(-1, 1)?))
+        // Unlike two selections, whose gradients are added up, this has one gradient.
+        let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {
+            Error::input("qa_outputs", "2 scores", scores.len().to_string())
+        })?;
+        Ok((start, end))
     }
 
     /// Scores of each label for each token, `[B, L, labels]`, for hidden states `[B, L, H]`.
