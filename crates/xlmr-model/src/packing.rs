@@ -144,8 +144,8 @@ impl Packing {
             None => packed.shallow_clone(),
             Some(places) => {
                 let options = (packed.f_kind()?, packed.device());
-                let zeros = Tensor::f_zeros([self.batch * self.length, width], options)?;
-                zeros.f_index_copy(0, places, packed)?
+                let mut zeros = Tensor::f_zeros([self.batch * self.length, width], options)?;
+                zeros.f_index_copy_(0, places, packed)?
             }
         };
         Ok(flat.f_view([self.batch, self.length, width])?)
