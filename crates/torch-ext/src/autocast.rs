@@ -195,6 +195,37 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     out.into_iter().map(owned).collect()
 }
 
+/// `x` and what [`autocast`] makes of it. Their gradients are added as they come, on a GPU by one
+/// kernel, where a cast of its own takes another.
+///
+/// # Shapes
+/// Any, float of at least `dtype`'s precision; returns the same twice.
+///
+/// # Errors
+/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if `x` is not of at least its
+/// precision.
+///
+/// # Example
+/// ```
+/// use tch::{Kind, Tensor};
+///
+/// let x = Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true);
+/// let [wide, low] = torch_ext::with_cast(&x, Kind::BFloat16)?;
+/// assert_eq!((wide.kind(), low.kind()), (Kind::Float, Kind::BFloat16));
+/// (wide * 3.0 + low.to_kind(Kind::Float) * 2.0).sum(Kind::Float).backward();
+/// assert_eq!(Vec::<f32>::try_from(x.grad()).unwrap(), [5.0, 5.0]);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
+    let dtype = half(dtype)?;
+    let mut out = [std::ptr::null_mut(); 2];
+    // SAFETY: a live tensor and room for two; the shim checks its dtype and, on success, hands over
+    // tensors that we own.
+    call(|error| unsafe { ffi::polyqa_with_cast(x.as_ptr(), dtype, out.as_mut_ptr(), error) })?;
+    let [wide, low] = out;
+    Ok([owned(wide)?, owned(low)?])
+}
+
 /// The dtype of products on tensors of `device`'s type here, inside [`autocast`]; `None` outside.
 ///
 /// # Errors
@@ -317,6 +348,32 @@ mod tests {
         let narrow = b.narrow(1, 0, 2);
         assert!(error(vec![a, &narrow], Kind::Half).contains("[2, 2], cannot lie below"));
         assert!(error(vec![], Kind::Half).contains("group 0 is empty"));
+    }
+
+    #[test]
+    fn a_tensor_with_its_cast_has_the_gradient_of_both() {
+        let x = crate::seeded_randn(&[5, 3], 1).unwrap().set_requires_grad(true);
+        let factor = crate::seeded_randn(&[5, 3], 2).unwrap();
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let [wide, low] = with_cast(&x, kind).unwrap();
+            assert_eq!((&wide, &low), (&x, &x.to_kind(kind)));
+            let plain = [x.shallow_clone(), x.to_kind(kind)];
+            for [use_wide, use_low] in [[true, true], [true, false], [false, true]] {
+                let gradient = |wide: &Tensor, low: &Tensor| {
+                    let mut loss = Tensor::from(0f32);
+                    if use_wide {
+                        loss += (wide * &factor).sum(Kind::Float);
+                    }
+                    if use_low {
+                        loss += (low * factor.to_kind(kind)).square().sum(Kind::Float);
+                    }
+                    Tensor::run_backward(&[loss], &[&x], true, false)
+                };
+                assert_eq!(gradient(&wide, &low), gradient(&plain[0], &plain[1]));
+            }
+        }
+        let error = |x: &Tensor| with_cast(x, Kind::Half).unwrap_err().to_string();
+        assert!(error(&x.to_kind(Kind::BFloat16)).contains("from BFloat16 to Half"));
     }
 
     #[test]

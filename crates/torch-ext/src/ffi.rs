@@ -246,6 +246,12 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_with_cast(
+        x: RawTensor,
+        dtype: c_int,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_autocast_dtype(
         cuda: bool,
         dtype: *mut c_int,

@@ -2,7 +2,7 @@
 //! transformers' `XLMRobertaModel`, `BertModel` and `DebertaV2Model`).
 use std::rc::Rc;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
@@ -293,7 +293,8 @@ impl PostNormLayer {
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
-        let [query, key, value] = self.projections.apply(hidden, seeds)?;
+        let [hidden, low] = &residual_and_input(hidden)?;
+        let [query, key, value] = self.projections.apply(low, seeds)?;
         let attended = match &self.disentangled {
             None => {
                 let (heads, dropout) = (self.heads, self.attention_dropout);
@@ -310,15 +311,28 @@ impl PostNormLayer {
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;
-        let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
+        let [hidden, low] = &residual_and_input(&hidden)?;
+        let wide = self.activation.apply(&self.intermediate.apply_adapted(low, seeds)?)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
         let mut dropout = self.hidden_dropout;
         if self.behind.is_some() {
             let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
             output = seeds.dropout(output, dropout)?;
-            output = Behind::apply(behind, output, &hidden, norm, seeds)?;
+            output = Behind::apply(behind, output, hidden, norm, seeds)?;
             dropout = 0.0;
         }
-        self.output_norm.apply_to_sum(&output, &hidden, seeds, dropout)
+        self.output_norm.apply_to_sum(&output, hidden, seeds, dropout)
     }
+}
+
+/// States as what a product's output is added to, and as its input: on a GPU in half precision,
+/// where states in float32 are cast once for all that reads them.
+fn residual_and_input(hidden: &Tensor) -> Result<[Tensor; 2]> {
+    let device = hidden.device();
+    if device != Device::Cpu
+        && let (Kind::Float, Some(half)) = (hidden.f_kind()?, torch_ext::autocast_kind(device)?)
+    {
+        return Ok(torch_ext::with_cast(hidden, half)?);
+    }
+    Ok([hidden.shallow_clone(), hidden.shallow_clone()])
 }

@@ -1,6 +1,7 @@
-// Many tensors into another dtype at once, as one autograd function: one launch for all on a GPU, each way.
+// Casts as autograd functions: of many tensors at once, one launch for all on a GPU, each way; of one beside itself.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -64,9 +65,33 @@ struct CastAll : torch::autograd::Function<CastAll> {
     return all;
   }
 };
+
+// A tensor and its cast; a sum of both gradients, of mixed dtypes, takes no cast of its own.
+struct WithCast : torch::autograd::Function<WithCast> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::ScalarType dtype) {
+    ctx->saved_data["dtype"] = static_cast<int64_t>(x.scalar_type());
+    return {x, x.to(dtype)};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    if (!grads[1].defined()) return {grads[0], Tensor()};
+    if (grads[0].defined()) return {at::add(grads[0], grads[1]), Tensor()};
+    return {grads[1].to(static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt())), Tensor()};
+  }
+};
 }  // namespace
 
 extern "C" {
+// `out` receives the tensor and its cast.
+int polyqa_with_cast(const at::Tensor* x, int dtype, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    const auto to = static_cast<at::ScalarType>(dtype);
+    TORCH_CHECK(at::promoteTypes(x->scalar_type(), to) == x->scalar_type(), "a cast from ", x->scalar_type(), " to ", to);
+    const auto both = WithCast::apply(*x, to);
+    for (size_t i = 0; i < 2; ++i) out[i] = new Tensor(both[i]);
+  });
+}
+
 // dtype: libtorch's number. The tensors are those of the first group, which are `counts[0]`, then those of the next; `out` has
 // room for one of each group.
 int polyqa_cast_all(at::Tensor* const* tensors, const int64_t* counts, size_t groups, int dtype, at::Tensor** out,
