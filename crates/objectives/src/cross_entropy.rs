@@ -6,10 +6,8 @@ use crate::{Checks, Error, IGNORE_INDEX};
 
 /// How [`row_losses`] names its input in an error.
 pub(crate) struct Rows<'a> {
-    /// The name of the argument that the logits come from.
-    pub tensor: &'static str,
-    /// The row of that argument each row of the logits is, where rows were selected.
-    pub origin: Option<&'a Tensor>,
+    /// The argument that a row of the logits comes from, and its row there.
+    pub origin: &'a dyn Fn(i64) -> Result<(&'static str, i64), Error>,
     /// How much is checked.
     pub checks: Checks,
 }
@@ -23,11 +21,8 @@ impl Rows<'_> {
         rule: &'static str,
     ) -> Result<(), Error> {
         let value = logits.f_double_value(&[row, column])?;
-        let row = match self.origin {
-            Some(origin) => origin.f_int64_value(&[row])?,
-            None => row,
-        };
-        Err(Error::NotFinite { tensor: self.tensor, index: vec![row, column], value, rule })
+        let (tensor, row) = (self.origin)(row)?;
+        Err(Error::NotFinite { tensor, index: vec![row, column], value, rule })
     }
 }
 

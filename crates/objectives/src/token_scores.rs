@@ -107,7 +107,7 @@ impl<'a> TokenScores<'a> {
     ) -> Result<Tensor, Error> {
         match *self {
             Self::Logits(logits) => {
-                let about = Rows { tensor: "logits", origin: None, checks };
+                let about = Rows { origin: &|row| Ok(("logits", row)), checks };
                 let losses = row_losses(logits, targets, label_smoothing, &about)?; // [N]
                 Ok(match (reduction, weights) {
                     (LossReduction::Mean, _) => losses.f_mean(None::<Kind>)?,

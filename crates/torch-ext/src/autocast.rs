@@ -157,33 +157,73 @@ fn half(dtype: Kind) -> Result<c_int> {
 }
 
 /// The tensors in `dtype`, with gradients in their own: what [`autocast`] makes of each where it is
-/// used, made of all at once, on a GPU by one kernel each way. The way back waits for the gradients
-/// of all of them.
+/// used, made of all at once, on a GPU by one kernel each way. Those of a group lie in one tensor,
+/// one below the other. The way back waits for the gradients of all of them.
 ///
 /// # Shapes
-/// Any, float of one dtype, on one device.
+/// - `groups`: any, float of one dtype, on one device; those of a group differ in their first
+///   dimension alone
+/// - returns one tensor for each group, whose first dimension is the sum of theirs
 ///
 /// # Errors
-/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if the tensors differ in dtype.
+/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if tensors differ in dtype, those
+/// of a group in another dimension, or a group is empty.
 ///
 /// # Example
 /// ```
 /// use tch::{Kind, Tensor};
 ///
 /// let (a, b) = (Tensor::from_slice(&[1f32, 2.0]), Tensor::from_slice(&[3f32]));
-/// let cast = torch_ext::cast_all(&[&a, &b], Kind::BFloat16)?;
+/// let cast = torch_ext::cast_all(&[vec![&a], vec![&b, &a]], Kind::BFloat16)?;
 /// assert!(cast.iter().all(|tensor| tensor.kind() == Kind::BFloat16));
+/// let [_, both] = cast.as_slice() else { unreachable!() };
+/// assert_eq!(Vec::<f32>::try_from(both.to_kind(Kind::Float)).unwrap(), [3.0, 1.0, 2.0]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
-pub fn cast_all(tensors: &[&Tensor], dtype: Kind) -> Result<Vec<Tensor>> {
-    let (list, dtype) = (raw(tensors), half(dtype)?);
-    let mut out = vec![std::ptr::null_mut(); list.len()];
-    // SAFETY: live tensors and room for as many; the shim checks their dtypes and, on success,
-    // hands over tensors that we own.
+pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
+    let dtype = half(dtype)?;
+    let list: Vec<_> = groups.iter().flat_map(|group| raw(group)).collect();
+    let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
+    let counts: Vec<i64> = groups.iter().map(count).collect();
+    let mut out = vec![std::ptr::null_mut(); groups.len()];
+    // SAFETY: live tensors, so many in each group, and room for one of each; the shim checks their
+    // dtypes and shapes and, on success, hands over tensors that we own.
     call(|error| unsafe {
-        ffi::polyqa_cast_all(list.as_ptr(), list.len(), dtype, out.as_mut_ptr(), error)
+        let (list, counts) = (list.as_ptr(), counts.as_ptr());
+        ffi::polyqa_cast_all(list, counts, groups.len(), dtype, out.as_mut_ptr(), error)
     })?;
     out.into_iter().map(owned).collect()
+}
+
+/// `x` and what [`autocast`] makes of it. Their gradients are added as they come, on a GPU by one
+/// kernel, where a cast of its own takes another.
+///
+/// # Shapes
+/// Any, float of at least `dtype`'s precision; returns the same twice.
+///
+/// # Errors
+/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if `x` is not of at least its
+/// precision.
+///
+/// # Example
+/// ```
+/// use tch::{Kind, Tensor};
+///
+/// let x = Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true);
+/// let [wide, low] = torch_ext::with_cast(&x, Kind::BFloat16)?;
+/// assert_eq!((wide.kind(), low.kind()), (Kind::Float, Kind::BFloat16));
+/// (wide * 3.0 + low.to_kind(Kind::Float) * 2.0).sum(Kind::Float).backward();
+/// assert_eq!(Vec::<f32>::try_from(x.grad()).unwrap(), [5.0, 5.0]);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
+    let dtype = half(dtype)?;
+    let mut out = [std::ptr::null_mut(); 2];
+    // SAFETY: a live tensor and room for two; the shim checks its dtype and, on success, hands over
+    // tensors that we own.
+    call(|error| unsafe { ffi::polyqa_with_cast(x.as_ptr(), dtype, out.as_mut_ptr(), error) })?;
+    let [wide, low] = out;
+    Ok([owned(wide)?, owned(low)?])
 }
 
 /// The dtype of products on tensors of `device`'s type here, inside [`autocast`]; `None` outside.
@@ -280,31 +320,60 @@ mod tests {
 
     #[test]
     fn a_cast_of_all_is_each_tensor_s_own() {
-        let leaves: Vec<Tensor> = (1..5)
-            .map(|n| crate::seeded_randn(&[n, 3], n).unwrap().set_requires_grad(true))
-            .collect();
-        let list: Vec<&Tensor> = leaves.iter().collect();
+        let leaves = [1, 2, 3, 4, 5]
+            .map(|n| crate::seeded_randn(&[n, 3], n).unwrap().set_requires_grad(true));
+        let [a, b, c, d, e] = &leaves;
+        let groups = [vec![a], vec![b], vec![c, d, e]];
         for kind in [Kind::BFloat16, Kind::Half] {
-            let each: Vec<Tensor> = list.iter().map(|leaf| leaf.to_kind(kind)).collect();
-            let all = cast_all(&list, kind).unwrap();
+            let cast = |group: &Vec<&Tensor>| {
+                let each: Vec<Tensor> = group.iter().map(|leaf| leaf.to_kind(kind)).collect();
+                Tensor::cat(&each, 0)
+            };
+            let each: Vec<Tensor> = groups.iter().map(cast).collect();
+            let all = cast_all(&groups, kind).unwrap();
             assert_eq!(all, each);
             // The second takes no part.
             let gradients = |cast: &[Tensor]| {
-                let some = [0, 2, 3].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
-                Tensor::run_backward(
-                    &[some.iter().sum::<Tensor>()],
-                    &[0, 2, 3].map(|n| list[n]),
-                    false,
-                    false,
-                )
+                let some = [0, 2].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
+                let loss = some.iter().sum::<Tensor>();
+                Tensor::run_backward(&[loss], &[a, c, d, e], false, false)
             };
             assert_eq!(gradients(&all), gradients(&each));
         }
         assert!(cast_all(&[], Kind::BFloat16).unwrap().is_empty());
-        let error = |tensors: &[&Tensor], kind| cast_all(tensors, kind).unwrap_err().to_string();
-        assert!(error(&list, Kind::Int64).contains("only BFloat16 and Half"));
-        let double = leaves[0].to_kind(Kind::Double);
-        assert!(error(&[list[0], &double], Kind::Half).contains("tensor 1 is Double"));
+        let error = |group: Vec<&Tensor>, kind| cast_all(&[group], kind).unwrap_err().to_string();
+        assert!(error(vec![a, b], Kind::Int64).contains("only BFloat16 and Half"));
+        let double = b.to_kind(Kind::Double);
+        assert!(error(vec![a, &double], Kind::Half).contains("tensor 1 is Double"));
+        let narrow = b.narrow(1, 0, 2);
+        assert!(error(vec![a, &narrow], Kind::Half).contains("[2, 2], cannot lie below"));
+        assert!(error(vec![], Kind::Half).contains("group 0 is empty"));
+    }
+
+    #[test]
+    fn a_tensor_with_its_cast_has_the_gradient_of_both() {
+        let x = crate::seeded_randn(&[5, 3], 1).unwrap().set_requires_grad(true);
+        let factor = crate::seeded_randn(&[5, 3], 2).unwrap();
+        for kind in [Kind::BFloat16, Kind::Half] {
+            let [wide, low] = with_cast(&x, kind).unwrap();
+            assert_eq!((&wide, &low), (&x, &x.to_kind(kind)));
+            let plain = [x.shallow_clone(), x.to_kind(kind)];
+            for [use_wide, use_low] in [[true, true], [true, false], [false, true]] {
+                let gradient = |wide: &Tensor, low: &Tensor| {
+                    let mut loss = Tensor::from(0f32);
+                    if use_wide {
+                        loss += (wide * &factor).sum(Kind::Float);
+                    }
+                    if use_low {
+                        loss += (low * factor.to_kind(kind)).square().sum(Kind::Float);
+                    }
+                    Tensor::run_backward(&[loss], &[&x], true, false)
+                };
+                assert_eq!(gradient(&wide, &low), gradient(&plain[0], &plain[1]));
+            }
+        }
+        let error = |x: &Tensor| with_cast(x, Kind::Half).unwrap_err().to_string();
+        assert!(error(&x.to_kind(Kind::BFloat16)).contains("from BFloat16 to Half"));
     }
 
     #[test]

@@ -242,7 +242,14 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn polyqa_cast_all(
         tensors: *const RawTensor,
-        count: usize,
+        counts: *const i64,
+        groups: usize,
+        dtype: c_int,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_with_cast(
+        x: RawTensor,
         dtype: c_int,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,

@@ -25,7 +25,8 @@ mod wait_policy;
 mod waiting;
 
 pub use autocast::{
-    Precision, autocast, autocast_kind, backward, cast_all, with_loss_scale, without_autocast,
+    Precision, autocast, autocast_kind, backward, cast_all, with_cast, with_loss_scale,
+    without_autocast,
 };
 pub use device::{DeviceChoice, peak_device_memory, reset_peak_device_memory, resolve_device};
 pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};

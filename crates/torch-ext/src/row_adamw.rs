@@ -44,7 +44,7 @@ impl Gradient {
     /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
     pub fn to_dense(&self, parameter: &Tensor) -> Result<Tensor> {
         let Some(rows) = &self.rows else { return Ok(self.values.shallow_clone()) };
-        no_grad(|| Ok(parameter.f_zeros_like()?.f_index_copy(0, rows, &self.values)?))
+        no_grad(|| Ok(parameter.f_zeros_like()?.f_index_copy_(0, rows, &self.values)?))
     }
 }
 
@@ -98,7 +98,7 @@ impl TouchedRows {
             return Err(Error::Libtorch("the gradient is dense, not one of some rows".into()));
         };
         no_grad(|| {
-            self.live = self.live.f_index_fill(0, rows, 1)?;
+            let _ = self.live.f_index_fill_(0, rows, 1)?;
             let active = self.live.f_nonzero()?.f_view([-1])?;
             let total = parameter.size().first().copied().unwrap_or(0);
             let count = active.size().first().copied().unwrap_or(0);
@@ -116,7 +116,7 @@ impl TouchedRows {
                 .collect::<Result<Vec<Tensor>>>()?;
             let [some, first, second] = part.as_slice() else { return Ok(()) };
             let places = rows.f_searchsorted(&active, false, false, "left", None::<&Tensor>)?;
-            let grad = some.f_zeros_like()?.f_index_copy(0, &places, &gradient.values)?;
+            let grad = some.f_zeros_like()?.f_index_copy_(0, &places, &gradient.values)?;
             fused_adamw(&[some], &[&grad], &[first], &[second], &[step_count], step)?;
             if step.weight_decay != 0.0
                 && let [whole, ..] = &mut whole

@@ -35,7 +35,8 @@ pub enum LoraTarget {
 }
 
 impl Architecture {
-    /// The products of a layer that adapters may change, after the layer's name, and what they are.
+    /// The products of a layer that adapters may change, after the layer's name, and what they are:
+    /// those of one input first.
     pub(crate) fn products(&self) -> &'static [(&'static str, &'static [LoraTarget])] {
         use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
         match self {
@@ -65,9 +66,9 @@ impl Architecture {
                 ("self_attn.q_proj", &[Query]),
                 ("self_attn.k_proj", &[Key]),
                 ("self_attn.v_proj", &[Value]),
-                ("self_attn.o_proj", &[AttentionOutput]),
                 ("mlp.gate_proj", &[Intermediate]),
                 ("mlp.up_proj", &[Intermediate]),
+                ("self_attn.o_proj", &[AttentionOutput]),
                 ("mlp.down_proj", &[Output]),
             ],
         }
@@ -465,7 +466,9 @@ fn each_product(
 ) -> Result<()> {
     for (index, layer) in (0..).zip(layers) {
         let layer_name = architecture.names().layer(index);
-        let linear = layer.parts().linear.into_iter();
+        let parts = layer.parts();
+        let joined = parts.joined.into_iter().flat_map(|joined| joined.layers);
+        let linear = joined.chain(parts.linear);
         for (linear, (product, _)) in linear.zip(architecture.products()) {
             with(linear, &format!("{layer_name}.{product}"))?;
         }

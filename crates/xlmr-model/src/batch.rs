@@ -3,6 +3,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::disentangled::Distances;
 use crate::dropout::DropoutSeeds;
+use crate::inputs::Ids;
 use crate::packing::{Packing, Rows};
 use crate::rotary::Positions;
 use crate::{Architecture, Config, Error, Result};
@@ -37,6 +38,9 @@ impl Batch {
             _ => train,
         };
         let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
+        // Packed attention sees nothing but tokens; DeBERTa's is padded.
+        let masked = packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
+        let rows = if masked { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
         Ok(Self { rows, packing, seeds, rotary: None, distances: None, of_tokens: None })
     }
@@ -46,20 +50,20 @@ impl Batch {
     /// place in the row.
     pub(crate) fn with_positions(
         self,
-        of_tokens: impl FnOnce(&Self) -> Result<Tensor>,
+        of_tokens: impl FnOnce() -> Result<Tensor>,
         joined: bool,
         config: &Config,
         kind: Kind,
     ) -> Result<Self> {
         let (mut rotary, mut distances) = (None, None);
         let tokens = if let Some(angles) = config.architecture.rotary() {
-            let (tokens, packed) = (of_tokens(&self)?, self.packing.is_some());
+            let (tokens, packed) = (of_tokens()?, self.packing.is_some());
             let positions =
                 Positions::new(&tokens, joined, &self.rows, packed, config, angles, kind)?;
             rotary = Some(positions);
             tokens
         } else if let Architecture::DebertaV2(deberta) = &config.architecture {
-            let tokens = of_tokens(&self)?;
+            let tokens = of_tokens()?;
             let padded = match (&self.packing, joined) {
                 (_, false) => None,
                 (None, true) => Some(tokens.f_view([self.rows.batch, self.rows.length])?),
@@ -88,6 +92,29 @@ impl Batch {
     pub(crate) fn of_tokens(&self) -> Result<&Tensor> {
         let absent = || Error::input("states", "of a model whose layers read positions", "others");
         self.of_tokens.as_ref().ok_or_else(absent)
+    }
+
+    /// The ids where the parameters are, `[B, L]` or `[N]` each as the batch lies in memory: one
+    /// copy for all.
+    pub(crate) fn upload(&self, ids: &Ids<Vec<i64>>) -> Result<Ids<Tensor>> {
+        let (rows, packed) = (&self.rows, self.packing.is_some());
+        let laid_out = |list: &Vec<i64>| -> Vec<i64> {
+            let Some(kept) = rows.kept.as_ref().filter(|_| packed) else { return list.clone() };
+            list.iter().zip(kept).filter(|(_, keep)| **keep == 1).map(|(&id, _)| id).collect()
+        };
+        let words = laid_out(&ids.words);
+        let pad = ids.pad.filter(|pad| words.contains(pad));
+        let mut lists = vec![words, laid_out(&ids.positions)];
+        lists.extend(ids.types.as_ref().map(laid_out));
+        let count = i64::try_from(lists.len()).unwrap_or(i64::MAX);
+        let all = Tensor::f_from_slice(&lists.concat())?;
+        let all = match packed {
+            true => all.f_view([count, -1])?,
+            false => all.f_view([count, rows.batch, rows.length])?,
+        };
+        let all = torch_ext::upload(&all, rows.device)?;
+        let types = ids.types.as_ref().map(|_| all.f_select(0, 2)).transpose()?;
+        Ok(Ids { words: all.f_select(0, 0)?, positions: all.f_select(0, 1)?, types, pad })
     }
 
     /// `[B, L, …]` as the batch lies in memory.

@@ -2,7 +2,7 @@
 //! transformers' `XLMRobertaModel`, `BertModel` and `DebertaV2Model`).
 use std::rc::Rc;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
@@ -11,7 +11,7 @@ use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
-use crate::layers::{LayerNorm, Linear, Lookup, cast_all};
+use crate::layers::{Joined, JoinedParts, LayerNorm, Linear, Lookup, cast_all};
 use crate::modernbert::ModernLayer;
 use crate::packing::Packing;
 use crate::{Activation, Architecture, Config, Result};
@@ -25,7 +25,6 @@ pub(crate) struct Embeddings {
     types: Option<Tensor>,
     /// Absent of EuroBERT.
     norm: Option<LayerNorm>,
-    pad: i64,
     /// The position that learns nothing; below 0: none.
     unused_position: i64,
     dropout: f64,
@@ -64,7 +63,6 @@ impl Embeddings {
             positions,
             types: names.types.map(get).transpose()?,
             norm,
-            pad: config.pad_token_id,
             unused_position: if leaves_out { config.pad_token_id } else { -1 },
             dropout,
             many_words: config.vocab_size.saturating_mul(width) >= MANY_WORDS,
@@ -75,29 +73,29 @@ impl Embeddings {
     /// from here.
     pub(crate) fn apply(
         &self,
-        inputs: &Ids,
+        ids: &Ids<Tensor>,
         embeds: Option<&Tensor>,
         batch: &Batch,
     ) -> Result<Tensor> {
         let mut sum = match embeds {
             Some(embeds) => batch.laid_out(&embeds.f_to_device(self.words.device())?)?,
             None => {
-                let ids = batch.laid_out(&inputs.words)?;
                 let sparse = batch.seeds.train && self.many_words;
-                Tensor::f_embedding(&self.words, &ids, self.pad, false, sparse)?
+                // Looking for a word on a GPU takes many kernels, and waits.
+                let pad = ids.pad.unwrap_or(-1);
+                Tensor::f_embedding(&self.words, &ids.words, pad, false, sparse)?
             }
         };
         if let Some(types) = &self.types {
-            sum = sum.f_add(&match &inputs.types {
+            sum = sum.f_add(&match &ids.types {
                 // One row for all: its gradient is a plain sum, not a scatter.
                 None => types.f_select(0, 0)?,
-                Some(ids) => Tensor::f_embedding(types, &batch.laid_out(ids)?, -1, false, false)?,
+                Some(ids) => Tensor::f_embedding(types, ids, -1, false, false)?,
             })?;
         }
         if let Some(table) = &self.positions {
-            let ids = batch.laid_out(&inputs.positions)?;
-            let unused = self.unused_position;
-            sum = sum.f_add(&Tensor::f_embedding(table, &ids, unused, false, false)?)?;
+            let (ids, unused) = (&ids.positions, self.unused_position);
+            sum = sum.f_add(&Tensor::f_embedding(table, ids, unused, false, false)?)?;
         }
         let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
         batch.seeds.dropout(sum, self.dropout)
@@ -106,8 +104,9 @@ impl Embeddings {
 
 /// What a layer is made of.
 pub(crate) struct Parts<'a> {
-    /// Its products, in the order of [`Architecture::products`]; those that no adapter changes
-    /// after them.
+    /// Its products, those of one input first, in the order of [`Architecture::products`]; those
+    /// that no adapter changes after them.
+    pub(crate) joined: Vec<JoinedParts<'a>>,
     pub(crate) linear: Vec<&'a mut Linear>,
     pub(crate) norms: Vec<&'a mut LayerNorm>,
     pub(crate) behind: &'a mut Option<Behind>,
@@ -142,18 +141,24 @@ impl Layer {
         }
     }
 
-    /// Layers with the weights of `layers` in `kind`, those of norms as they are unless `norms`.
-    pub(crate) fn cast_all(layers: &[Self], kind: Kind, norms: bool) -> Result<Vec<Self>> {
+    /// Layers with the weights of `layers` in `kind`, those of norms as they are unless `norms`;
+    /// those of one input one below the other if `join`.
+    pub(crate) fn cast_all(
+        layers: &[Self],
+        kind: Kind,
+        norms: bool,
+        join: bool,
+    ) -> Result<Vec<Self>> {
         let mut layers = layers.to_vec();
-        let mut parameters = Vec::new();
+        let mut casts = Vec::new();
         for parts in layers.iter_mut().map(Self::parts) {
+            casts.extend(parts.joined.into_iter().flat_map(|joined| joined.casts(join)));
             let behind = parts.behind.iter_mut().flat_map(Behind::linear);
-            let linear = parts.linear.into_iter().chain(behind);
-            parameters.extend(linear.flat_map(Linear::parameters));
+            casts.extend(parts.linear.into_iter().chain(behind).flat_map(Linear::casts));
             let its_norms = parts.norms.into_iter().filter(|_| norms);
-            parameters.extend(its_norms.flat_map(LayerNorm::parameters));
+            casts.extend(its_norms.flat_map(LayerNorm::casts));
         }
-        cast_all(parameters, kind)?;
+        cast_all(casts, kind)?;
         Ok(layers)
     }
 
@@ -178,9 +183,8 @@ impl Layer {
 /// Self-attention and feed-forward layer, each with residual and LayerNorm after it.
 #[derive(Clone, Debug)]
 pub(crate) struct PostNormLayer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    /// Query, key and value.
+    projections: Joined<3>,
     attention_dense: Linear,
     attention_norm: LayerNorm,
     intermediate: Linear,
@@ -210,9 +214,11 @@ impl PostNormLayer {
             _ => (None, ""),
         };
         Ok(Self {
-            query: linear(&format!("attention.self.query{end}"))?,
-            key: linear(&format!("attention.self.key{end}"))?,
-            value: linear(&format!("attention.self.value{end}"))?,
+            projections: Joined::new([
+                linear(&format!("attention.self.query{end}"))?,
+                linear(&format!("attention.self.key{end}"))?,
+                linear(&format!("attention.self.value{end}"))?,
+            ]),
             attention_dense: linear("attention.output.dense")?,
             attention_norm: norm("attention.output")?,
             intermediate: linear("intermediate.dense")?,
@@ -228,12 +234,16 @@ impl PostNormLayer {
     }
 
     fn parts(&mut self) -> Parts<'_> {
-        let attention =
-            [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_dense];
-        let linear = attention.into_iter().chain([&mut self.intermediate, &mut self.output_dense]);
-        let linear = linear.chain(self.disentangled.iter_mut().flat_map(Disentangled::linear));
+        let (mut joined, mut linear) = (Vec::new(), Vec::new());
+        match &self.disentangled {
+            None => joined.push(self.projections.parts()),
+            // It reads the weights of queries and keys apart.
+            Some(_) => linear.extend(&mut self.projections.layers),
+        }
+        linear.extend([&mut self.attention_dense, &mut self.intermediate, &mut self.output_dense]);
+        linear.extend(self.disentangled.iter_mut().flat_map(Disentangled::linear));
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
-        Parts { linear: linear.collect(), norms, behind: &mut self.behind }
+        Parts { joined, linear, norms, behind: &mut self.behind }
     }
 
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
@@ -252,7 +262,7 @@ impl PostNormLayer {
     ) -> Result<Tensor> {
         let rows = &batch.rows;
         if let Some(disentangled) = &self.disentangled {
-            let (query_layer, key_layer) = (&self.query, &self.key);
+            let [query_layer, key_layer, _] = &self.projections.layers;
             let projected = Projected { query, key, value, query_layer, key_layer };
             return disentangled.apply(&projected, batch.distances(), rows, seeds);
         }
@@ -267,8 +277,7 @@ impl PostNormLayer {
     /// `[B, L, H]` to `[B, L, H]`.
     fn apply(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
-        let [query, key, value] =
-            Linear::apply_all([&self.query, &self.key, &self.value], hidden, seeds)?;
+        let [query, key, value] = self.projections.apply(hidden, seeds)?;
         let attended = self.attend([&query, &key, &value], batch, seeds)?;
         let attended = seeds
             .dropout(self.attention_dense.apply_adapted(&attended, seeds)?, self.hidden_dropout)?;
@@ -284,8 +293,8 @@ impl PostNormLayer {
     /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
-        let [query, key, value] =
-            Linear::apply_all([&self.query, &self.key, &self.value], hidden, seeds)?;
+        let [hidden, low] = &residual_and_input(hidden)?;
+        let [query, key, value] = self.projections.apply(low, seeds)?;
         let attended = match &self.disentangled {
             None => {
                 let (heads, dropout) = (self.heads, self.attention_dropout);
@@ -302,15 +311,28 @@ impl PostNormLayer {
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;
-        let wide = self.activation.apply(&self.intermediate.apply_adapted(&hidden, seeds)?)?;
+        let [hidden, low] = &residual_and_input(&hidden)?;
+        let wide = self.activation.apply(&self.intermediate.apply_adapted(low, seeds)?)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
         let mut dropout = self.hidden_dropout;
         if self.behind.is_some() {
             let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
             output = seeds.dropout(output, dropout)?;
-            output = Behind::apply(behind, output, &hidden, norm, seeds)?;
+            output = Behind::apply(behind, output, hidden, norm, seeds)?;
             dropout = 0.0;
         }
-        self.output_norm.apply_to_sum(&output, &hidden, seeds, dropout)
+        self.output_norm.apply_to_sum(&output, hidden, seeds, dropout)
     }
+}
+
+/// States as what a product's output is added to, and as its input: on a GPU in half precision,
+/// where states in float32 are cast once for all that reads them.
+fn residual_and_input(hidden: &Tensor) -> Result<[Tensor; 2]> {
+    let device = hidden.device();
+    if device != Device::Cpu
+        && let (Kind::Float, Some(half)) = (hidden.f_kind()?, torch_ext::autocast_kind(device)?)
+    {
+        return Ok(torch_ext::with_cast(hidden, half)?);
+    }
+    Ok([hidden.shallow_clone(), hidden.shallow_clone()])
 }

@@ -4,7 +4,7 @@ use tch::Tensor;
 use crate::batch::Batch;
 use crate::bottleneck::Behind;
 use crate::encoder::Parts;
-use crate::layers::{LayerNorm, Linear, Lookup};
+use crate::layers::{Joined, LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
@@ -13,13 +13,11 @@ use crate::{Activation, Config, EuroBert, Result};
 #[derive(Clone, Debug)]
 pub(crate) struct EuroLayer {
     attention_norm: LayerNorm,
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    /// Query, key and value.
+    projections: Joined<3>,
     attention_out: Linear,
     mlp_norm: LayerNorm,
-    gate: Linear,
-    up: Linear,
+    gate_up: Joined<2>,
     down: Linear,
     activation: Activation,
     attention: RotaryAttention,
@@ -38,13 +36,17 @@ impl EuroLayer {
         let heads = config.num_attention_heads;
         Ok(Self {
             attention_norm: norm("input_layernorm")?,
-            query: linear("self_attn.q_proj", euro.attention_bias)?,
-            key: linear("self_attn.k_proj", euro.attention_bias)?,
-            value: linear("self_attn.v_proj", euro.attention_bias)?,
+            projections: Joined::new([
+                linear("self_attn.q_proj", euro.attention_bias)?,
+                linear("self_attn.k_proj", euro.attention_bias)?,
+                linear("self_attn.v_proj", euro.attention_bias)?,
+            ]),
             attention_out: linear("self_attn.o_proj", euro.attention_bias)?,
             mlp_norm: norm("post_attention_layernorm")?,
-            gate: linear("mlp.gate_proj", euro.mlp_bias)?,
-            up: linear("mlp.up_proj", euro.mlp_bias)?,
+            gate_up: Joined::new([
+                linear("mlp.gate_proj", euro.mlp_bias)?,
+                linear("mlp.up_proj", euro.mlp_bias)?,
+            ]),
             down: linear("mlp.down_proj", euro.mlp_bias)?,
             activation: config.hidden_act,
             attention: RotaryAttention {
@@ -58,24 +60,23 @@ impl EuroLayer {
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_> {
-        let attention = [&mut self.query, &mut self.key, &mut self.value, &mut self.attention_out];
-        let linear = attention.into_iter().chain([&mut self.gate, &mut self.up, &mut self.down]);
+        let joined = vec![self.projections.parts(), self.gate_up.parts()];
+        let linear = vec![&mut self.attention_out, &mut self.down];
         let norms = vec![&mut self.attention_norm, &mut self.mlp_norm];
-        Parts { linear: linear.collect(), norms, behind: &mut self.behind }
+        Parts { joined, linear, norms, behind: &mut self.behind }
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = self.attention_norm.apply_to_states(hidden)?;
-        let [query, key, value] =
-            Linear::apply_all([&self.query, &self.key, &self.value], &normed, seeds)?;
+        let [query, key, value] = self.projections.apply(&normed, seeds)?;
         let (key, value) = (self.for_each_query(key)?, self.for_each_query(value)?);
         let projected = Tensor::f_cat(&[query, key, value], -1)?;
         let attended = self.attention.apply(&projected, batch)?;
         let hidden = self.attention_out.apply_adapted(&attended, seeds)?.f_add(hidden)?;
         let normed = self.mlp_norm.apply_to_states(&hidden)?;
-        let [gate, up] = Linear::apply_all([&self.gate, &self.up], &normed, seeds)?;
+        let [gate, up] = self.gate_up.apply(&normed, seeds)?;
         let gated = self.activation.apply(&gate)?.f_mul(&up)?;
         let output = self.down.apply_adapted(&gated, seeds)?;
         let output = Behind::apply(self.behind.as_ref(), output, &hidden, None, seeds)?;

@@ -121,7 +121,7 @@ impl Seam {
         });
         let (size, device) = (target.batch.rows.batch, target.batch.rows.device);
         let length = i64::try_from(longest).unwrap_or(i64::MAX);
-        let rows = Rows::new(size, length, device, Some(kept.collect()))?;
+        let rows = Rows::new(size, length, device, Some(kept.collect()));
         let (config, kind) = (model.config(), model.kind()?);
         let batch = Batch::new(rows, config, kind, target.train, true)?;
 
@@ -145,7 +145,7 @@ impl Seam {
         let split = [upload(target_slots)?, upload(source_slots)?];
         let join = upload(&join)?;
         // Of padding, as if it stood first.
-        let of_tokens = |_: &Batch| -> Result<Tensor> {
+        let of_tokens = || -> Result<Tensor> {
             let (first, second) = (target.batch.of_tokens()?, source.batch.of_tokens()?);
             let zero = Tensor::f_zeros(1, (Kind::Int64, device))?;
             let halves = [first, second, &zero];

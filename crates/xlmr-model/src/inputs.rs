@@ -119,17 +119,20 @@ fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Re
     Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
 }
 
-/// What the embeddings look up, each integer `[B, L]`.
-pub(crate) struct Ids {
-    pub(crate) words: Tensor,
-    pub(crate) positions: Tensor,
+/// What the embeddings look up.
+pub(crate) struct Ids<T> {
+    pub(crate) words: T,
+    pub(crate) positions: T,
     /// Absent where all are 0.
-    pub(crate) types: Option<Tensor>,
+    pub(crate) types: Option<T>,
+    /// The word that receives no gradient; absent where none of the words is it.
+    pub(crate) pad: Option<i64>,
 }
 
-/// Checked inputs on the model's device.
+/// Checked inputs for a model on a device.
 pub(crate) struct Prepared {
-    pub(crate) ids: Ids,
+    /// B * L of each, row by row.
+    pub(crate) ids: Ids<Vec<i64>>,
     pub(crate) rows: Rows,
 }
 
@@ -163,11 +166,6 @@ impl Prepared {
             return Err(Error::input("input_ids", expected, format!("{size:?}")));
         }
         let read = |name, tensor| integers(name, tensor, &size);
-        let upload = |values: &[i64]| -> Result<Tensor> {
-            let values = Tensor::f_from_slice(values)?.f_view([batch, length])?;
-            Ok(torch_ext::upload(&values, device)?)
-        };
-
         let ids = read("input_ids", &inputs.input_ids)?;
         let vocab = format!("ids from 0 to vocab_size - 1 = {}", config.vocab_size - 1);
         in_range("input_ids", &ids, length, config.vocab_size, &vocab)?;
@@ -202,7 +200,7 @@ impl Prepared {
                 let last = config.type_vocab_size - 1;
                 let expected = format!("ids from 0 to type_vocab_size - 1 = {last}{hint}");
                 in_range("token_type_ids", &types, length, config.type_vocab_size, &expected)?;
-                if types.iter().all(|&id| id == 0) { None } else { Some(upload(&types)?) }
+                types.iter().any(|&id| id != 0).then_some(types)
             }
         };
 
@@ -212,7 +210,7 @@ impl Prepared {
             in_range("attention_mask", &mask, length, 2, "1 for a token, 0 for padding")?;
             kept = Some(mask);
         }
-        let rows = Rows::new(batch, length, device, kept)?;
+        let rows = Rows::new(batch, length, device, kept);
         if let Some(embeds) = &inputs.inputs_embeds {
             let (expected, got) = (vec![batch, length, config.hidden_size], embeds.size());
             if got != expected || !embeds.is_floating_point() {
@@ -220,8 +218,8 @@ impl Prepared {
                 return Err(Error::input("inputs_embeds", format!("{expected:?} float"), got));
             }
         }
-        let (words, positions) = (upload(&ids)?, upload(&positions)?);
-        Ok(Self { ids: Ids { words, positions, types }, rows })
+        let pad = Some(config.pad_token_id);
+        Ok(Self { ids: Ids { words: ids, positions, types, pad }, rows })
     }
 }
 

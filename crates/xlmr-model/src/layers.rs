@@ -13,16 +13,20 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
 #[derive(Debug)]
 pub(crate) struct Parameter(Tensor);
 
-/// Puts the parameters into `kind`: all that train at once, then all that are frozen, which need no
-/// gradient on the way back.
-pub(crate) fn cast_all(parameters: Vec<&mut Parameter>, kind: Kind) -> Result<()> {
-    let (trained, frozen): (Vec<_>, Vec<_>) =
-        parameters.into_iter().partition(|parameter| parameter.0.requires_grad());
-    for parameters in [trained, frozen] {
-        let tensors: Vec<&Tensor> = parameters.iter().map(|parameter| &parameter.0).collect();
-        let cast = torch_ext::cast_all(&tensors, kind)?;
-        for (parameter, cast) in parameters.into_iter().zip(cast) {
-            parameter.0 = cast;
+/// Parameters, and the one whose place their casts take, one below the other.
+pub(crate) type Cast<'a> = (Vec<Parameter>, &'a mut Parameter);
+
+/// Casts into `kind`: all that train at once, then all that are frozen, which need no gradient on
+/// the way back.
+pub(crate) fn cast_all(casts: Vec<Cast>, kind: Kind) -> Result<()> {
+    let trains = |(from, _): &Cast| from.iter().any(|parameter| parameter.requires_grad());
+    let (trained, frozen): (Vec<_>, Vec<_>) = casts.into_iter().partition(trains);
+    for casts in [trained, frozen] {
+        let groups: Vec<Vec<&Tensor>> =
+            casts.iter().map(|(from, _)| from.iter().map(Deref::deref).collect()).collect();
+        let cast = torch_ext::cast_all(&groups, kind)?;
+        for ((_, to), cast) in casts.into_iter().zip(cast) {
+            to.0 = cast;
         }
     }
     Ok(())
@@ -38,6 +42,10 @@ impl Parameter {
         let weight = get(&format!("{name}.weight"))?;
         let bias = bias.then(|| get(&format!("{name}.bias"))).transpose()?;
         Ok((Self(weight), bias.map(Self)))
+    }
+
+    fn cast(&mut self) -> Cast<'_> {
+        (vec![self.clone()], self)
     }
 }
 
@@ -100,9 +108,13 @@ impl Linear {
         Ok(Self { weight, bias, loras: Vec::new() })
     }
 
-    pub(crate) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        let loras = self.loras.iter_mut().flat_map(|lora| [&mut lora.down, &mut lora.up]);
-        std::iter::once(&mut self.weight).chain(&mut self.bias).chain(loras)
+    pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {
+        let own = std::iter::once(&mut self.weight).chain(&mut self.bias).map(Parameter::cast);
+        own.chain(Self::lora_casts(&mut self.loras))
+    }
+
+    fn lora_casts(loras: &mut [Lora]) -> impl Iterator<Item = Cast<'_>> {
+        loras.iter_mut().flat_map(|lora| [&mut lora.down, &mut lora.up]).map(Parameter::cast)
     }
 
     /// Without adapters.
@@ -118,36 +130,76 @@ impl Linear {
         let mut loras = self.loras.iter();
         loras.try_fold(out, |out, lora| Ok(out.f_add(&lora.apply(x, seeds)?)?))
     }
+}
 
-    /// Layers of one input. On a GPU they are one product: fewer kernels, and in half precision the
-    /// input is rounded once and its gradient summed in one go.
-    pub(crate) fn apply_all<const N: usize>(
-        layers: [&Self; N],
-        x: &Tensor,
-        seeds: &DropoutSeeds,
-    ) -> Result<[Tensor; N]> {
-        let biases = layers.iter().filter(|layer| layer.bias.is_some()).count();
-        let outs: Vec<Tensor> = if x.device() == Device::Cpu || (biases > 0 && biases < N) {
-            layers.iter().map(|layer| layer.apply(x)).collect::<Result<_>>()?
-        } else {
-            Self::apply_joined(&layers, x)?
+/// Layers of one input, all with biases or none. On a GPU they are one product: fewer kernels, and
+/// in half precision the input is rounded once and its gradient summed in one go.
+#[derive(Clone, Debug)]
+pub(crate) struct Joined<const N: usize> {
+    pub(crate) layers: [Linear; N],
+    /// Them in one, where a cast wrote their weights one below the other.
+    cast: Option<Linear>,
+}
+
+impl<const N: usize> Joined<N> {
+    pub(crate) fn new(layers: [Linear; N]) -> Self {
+        Self { layers, cast: None }
+    }
+
+    pub(crate) fn parts(&mut self) -> JoinedParts<'_> {
+        JoinedParts { layers: &mut self.layers, cast: &mut self.cast }
+    }
+
+    pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
+        let layers = self.layers.iter();
+        let outs: Vec<Tensor> = match &self.cast {
+            None if x.device() == Device::Cpu => {
+                layers.map(|layer| layer.apply(x)).collect::<Result<_>>()?
+            }
+            None => self.split(&self.cat()?.apply(x)?)?,
+            Some(joined) => self.split(&joined.apply(x)?)?,
         };
-        let outs = layers.iter().zip(outs).map(|(layer, out)| layer.with_loras(out, x, seeds));
+        let outs = self.layers.iter().zip(outs).map(|(layer, out)| layer.with_loras(out, x, seeds));
         let outs = outs.collect::<Result<Vec<_>>>()?;
         let count = outs.len().to_string();
         outs.try_into().map_err(|_| Error::input("layers", format!("{N} outputs"), count))
     }
 
     /// The layers with their weights one below the other.
-    fn apply_joined(layers: &[&Self], x: &Tensor) -> Result<Vec<Tensor>> {
-        let weights: Vec<&Tensor> = layers.iter().map(|layer| &*layer.weight).collect();
+    fn cat(&self) -> Result<Linear> {
+        let weights: Vec<&Tensor> = self.layers.iter().map(|layer| &*layer.weight).collect();
         let biases: Option<Vec<&Tensor>> =
-            layers.iter().map(|layer| layer.bias.as_deref()).collect();
-        let sizes: Vec<i64> =
-            weights.iter().map(|weight| weight.size().first().copied().unwrap_or(0)).collect();
-        let bias = biases.map(|biases| Tensor::f_cat(&biases, 0)).transpose()?;
-        let out = x.f_linear(&Tensor::f_cat(&weights, 0)?, bias.as_ref())?;
+            self.layers.iter().map(|layer| layer.bias.as_deref()).collect();
+        let bias = biases.map(|biases| Tensor::f_cat(&biases, 0)).transpose()?.map(Parameter);
+        Ok(Linear { weight: Parameter(Tensor::f_cat(&weights, 0)?), bias, loras: Vec::new() })
+    }
+
+    fn split(&self, out: &Tensor) -> Result<Vec<Tensor>> {
+        let rows = |layer: &Linear| layer.weight.size().first().copied().unwrap_or(0);
+        let sizes: Vec<i64> = self.layers.iter().map(rows).collect();
         Ok(out.f_split_with_sizes(sizes, -1)?)
+    }
+}
+
+/// What [`Joined`] is made of.
+pub(crate) struct JoinedParts<'a> {
+    pub(crate) layers: &'a mut [Linear],
+    cast: &'a mut Option<Linear>,
+}
+
+impl<'a> JoinedParts<'a> {
+    /// Weights one below the other if `join`, and so biases; else each by itself.
+    pub(crate) fn casts(self, join: bool) -> Vec<Cast<'a>> {
+        let Some(first) = self.layers.first().filter(|_| join) else {
+            return self.layers.iter_mut().flat_map(Linear::casts).collect();
+        };
+        let joined = self.cast.insert(Linear { loras: Vec::new(), ..first.clone() });
+        let weights = self.layers.iter().map(|layer| layer.weight.clone()).collect();
+        let biases = self.layers.iter().filter_map(|layer| layer.bias.clone()).collect();
+        let mut casts = vec![(weights, &mut joined.weight)];
+        casts.extend(joined.bias.as_mut().map(|bias| (biases, bias)));
+        casts.extend(self.layers.iter_mut().flat_map(|layer| Linear::lora_casts(&mut layer.loras)));
+        casts
     }
 }
 
@@ -183,8 +235,8 @@ impl LayerNorm {
         Ok(Self { centred: false, ..Self::with_bias(get, name, width, eps, false)? })
     }
 
-    pub(crate) fn parameters(&mut self) -> impl Iterator<Item = &mut Parameter> {
-        std::iter::once(&mut self.weight).chain(&mut self.bias)
+    pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {
+        std::iter::once(&mut self.weight).chain(&mut self.bias).map(Parameter::cast)
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
@@ -232,40 +284,86 @@ impl LayerNorm {
 mod tests {
     use super::*;
 
+    fn draw(size: &[i64], kind: Kind, seed: i64) -> Tensor {
+        torch_ext::seeded_randn(size, seed).unwrap().to_kind(kind)
+    }
+
+    /// Three layers from 5 numbers to 11 in all, the second of them with a LoRA.
+    fn joined(biased: bool, kind: Kind) -> Joined<3> {
+        let layer = |number: i64, outputs: i64, ranks: &[i64]| {
+            let leaf = |size: &[i64], part: i64| {
+                Parameter(draw(size, kind, 10 * number + part).set_requires_grad(true))
+            };
+            let lora = |&rank: &i64| Lora {
+                down: leaf(&[rank, 5], 2),
+                up: leaf(&[outputs, rank], 3),
+                scale: 0.5,
+                dropout: 0.0,
+            };
+            Linear {
+                weight: leaf(&[outputs, 5], 0),
+                bias: biased.then(|| leaf(&[outputs], 1)),
+                loras: ranks.iter().map(lora).collect(),
+            }
+        };
+        Joined::new([layer(1, 4, &[]), layer(2, 4, &[2]), layer(3, 3, &[])])
+    }
+
+    fn leaves(layers: &mut Joined<3>) -> Vec<Tensor> {
+        let casts = layers.layers.iter_mut().flat_map(Linear::casts);
+        casts.map(|(_, parameter)| parameter.shallow_clone()).collect()
+    }
+
+    /// What comes out, then the gradients of `leaves` and of what goes in, `[2, 6, 5]`.
+    fn out_and_gradients(layers: &Joined<3>, leaves: &[Tensor], kind: Kind) -> Vec<Tensor> {
+        let x = draw(&[2, 6, 5], kind, 4).set_requires_grad(true);
+        let ahead = draw(&[2, 6, 11], kind, 5);
+        let seeds = DropoutSeeds::new(2, 6, Device::Cpu, false).unwrap();
+        let out = Tensor::cat(&layers.apply(&x, &seeds).unwrap(), -1);
+        let loss = (&out * &ahead).sum(Kind::Double);
+        let leaves: Vec<&Tensor> = leaves.iter().chain([&x]).collect();
+        let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
+        [out].into_iter().chain(gradients).collect()
+    }
+
     #[test]
     fn joined_layers_are_each_layer_alone() {
-        tch::manual_seed(3);
-        let draw = |size: &[i64]| Tensor::randn(size, (Kind::Double, Device::Cpu));
-        let leaf = |size: &[i64]| draw(size).set_requires_grad(true);
-        let seeds = DropoutSeeds::new(2, 6, Device::Cpu, false).unwrap();
         for biased in [true, false] {
-            let layer = |outputs: i64| Linear {
-                weight: Parameter(leaf(&[outputs, 5])),
-                bias: biased.then(|| Parameter(leaf(&[outputs]))),
-                loras: Vec::new(),
-            };
-            let layers = [layer(4), layer(4), layer(3)];
-            let [first, second, third] = &layers;
-            let x = leaf(&[2, 6, 5]);
-            let ahead = draw(&[2, 6, 11]);
-            let mut leaves = vec![&x];
-            for layer in &layers {
-                leaves.push(&layer.weight);
-                leaves.extend(layer.bias.as_deref());
+            let mut alone = joined(biased, Kind::Double);
+            let leaves = leaves(&mut alone);
+            let cat = Joined { cast: Some(alone.cat().unwrap()), ..alone.clone() };
+            let [alone, cat] =
+                [alone, cat].map(|layers| out_and_gradients(&layers, &leaves, Kind::Double));
+            assert_eq!(cat.len(), alone.len());
+            for (cat, alone) in cat.iter().zip(&alone) {
+                assert!((cat - alone).abs().max().double_value(&[]) < 1e-12);
             }
-            let of = |outs: &[Tensor]| {
-                let out = Tensor::cat(outs, -1);
-                let loss = (&out * &ahead).sum(Kind::Double);
-                let mut all = Tensor::run_backward(&[loss], &leaves, false, false);
-                all.push(out);
-                all
-            };
-            let joined = of(&Linear::apply_joined(&[first, second, third], &x).unwrap());
-            let alone = of(&Linear::apply_all([first, second, third], &x, &seeds).unwrap());
-            assert_eq!(joined.len(), alone.len());
-            for (joined, alone) in joined.iter().zip(&alone) {
-                assert!((joined - alone).abs().max().double_value(&[]) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_cast_that_joins_is_each_cast_alone_one_below_the_other() {
+        for (biased, frozen) in [(true, false), (false, false), (true, true)] {
+            let mut layers = joined(biased, Kind::Float);
+            if frozen {
+                for layer in &layers.layers {
+                    for parameter in
+                        [Some(&layer.weight), layer.bias.as_ref()].into_iter().flatten()
+                    {
+                        let _ = parameter.set_requires_grad(false);
+                    }
+                }
             }
+            let mut leaves = leaves(&mut layers);
+            leaves.retain(Tensor::requires_grad);
+            let [apart, at_once] = [false, true].map(|join| {
+                let mut cast = layers.clone();
+                cast_all(cast.parts().casts(join), Kind::BFloat16).unwrap();
+                let cat = cast.cast.take().unwrap_or_else(|| cast.cat().unwrap());
+                cast.cast = Some(cat);
+                out_and_gradients(&cast, &leaves, Kind::BFloat16)
+            });
+            assert_eq!(at_once, apart);
         }
     }
 }

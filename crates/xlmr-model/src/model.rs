@@ -168,10 +168,9 @@ impl Model {
     pub fn embed(&self, inputs: &Inputs, train: bool) -> Result<States> {
         let Prepared { ids, rows } = Prepared::new(inputs, &self.config, self.device())?;
         let kind = self.kind()?;
-        let of_tokens = |batch: &Batch| -> Result<Tensor> {
-            Ok(batch.laid_out(&ids.positions)?.f_flatten(0, -1)?)
-        };
         let batch = Batch::new(rows, &self.config, kind, train, false)?;
+        let ids = batch.upload(&ids)?;
+        let of_tokens = || -> Result<Tensor> { Ok(ids.positions.f_flatten(0, -1)?) };
         let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         let outside = hidden.f_kind()?;
@@ -210,8 +209,8 @@ impl Model {
             true => torch_ext::autocast_kind(self.device())?,
             false => None,
         };
-        let norms = hidden.f_kind()? == Kind::BFloat16;
-        let cast = half.map(|half| Layer::cast_all(some, half, norms)).transpose()?;
+        let (norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);
+        let cast = half.map(|half| Layer::cast_all(some, half, norms, join)).transpose()?;
         for layer in cast.as_deref().unwrap_or(some) {
             hidden = match recomputed {
                 true => layer.recomputed_step(&hidden, &batch)?,
@@ -275,7 +274,11 @@ impl Model {
         self.check_width(hidden)?;
         let logits =
             self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden, train)?;
-        Ok((logits.f_select(-1, 0)?, logits.f_select(-1, 1)?))
+        // Unlike two selections, whose gradients are added up, this has one gradient.
+        let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {
+            Error::input("qa_outputs", "2 scores", scores.len().to_string())
+        })?;
+        Ok((start, end))
     }
 
     /// Scores of each label for each token, `[B, L, labels]`, for hidden states `[B, L, H]`.

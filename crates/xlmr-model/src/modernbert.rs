@@ -65,7 +65,8 @@ impl ModernLayer {
             &mut self.mlp_out,
         ];
         let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
-        Parts { linear, norms: norms.collect(), behind: &mut self.behind }
+        let norms = norms.collect();
+        Parts { joined: Vec::new(), linear, norms, behind: &mut self.behind }
     }
 
     /// Hidden states to hidden states, packed or padded as `batch` says.

@@ -13,25 +13,20 @@ pub(crate) struct Rows {
     pub(crate) batch: i64,
     pub(crate) length: i64,
     pub(crate) device: Device,
-    /// `[B, 1, 1, L]` bool, true where a position may be attended to; absent where all may.
-    pub(crate) mask: Option<Tensor>,
-    /// The same in memory, row by row: 1 or 0.
+    /// 1 where a position may be attended to, else 0, row by row; absent where all may.
     pub(crate) kept: Option<Vec<i64>>,
+    /// The same as `[B, 1, 1, L]` bool, where attention reads it.
+    pub(crate) mask: Option<Tensor>,
     /// Rows without any token, all of whose positions are kept.
     pub(crate) empty: Vec<usize>,
 }
 
 impl Rows {
     /// `kept` is 1 for a token and 0 for padding, row by row; absent: tokens alone.
-    pub(crate) fn new(
-        batch: i64,
-        length: i64,
-        device: Device,
-        kept: Option<Vec<i64>>,
-    ) -> Result<Self> {
+    pub(crate) fn new(batch: i64, length: i64, device: Device, kept: Option<Vec<i64>>) -> Self {
         let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
         let padded = |kept: &Vec<i64>| kept.contains(&0);
-        let Some(mut kept) = kept.filter(padded) else { return Ok(whole) };
+        let Some(mut kept) = kept.filter(padded) else { return whole };
         let mut empty = Vec::new();
         for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
             if kept.iter().all(|&keep| keep == 0) {
@@ -39,9 +34,14 @@ impl Rows {
                 empty.push(row);
             }
         }
-        let mask = Tensor::f_from_slice(&kept)?.f_view([batch, 1, 1, length])?;
-        let mask = torch_ext::upload(&mask, device)?.f_to_kind(Kind::Bool)?;
-        Ok(Self { mask: Some(mask), kept: Some(kept), empty, ..whole })
+        Self { kept: Some(kept), empty, ..whole }
+    }
+
+    pub(crate) fn with_mask(self) -> Result<Self> {
+        let Some(kept) = &self.kept else { return Ok(self) };
+        let mask = Tensor::f_from_slice(kept)?.f_view([self.batch, 1, 1, self.length])?;
+        let mask = torch_ext::upload(&mask.f_to_kind(Kind::Bool)?, self.device)?;
+        Ok(Self { mask: Some(mask), ..self })
     }
 }
 
@@ -144,8 +144,8 @@ impl Packing {
             None => packed.shallow_clone(),
             Some(places) => {
                 let options = (packed.f_kind()?, packed.device());
-                let zeros = Tensor::f_zeros([self.batch * self.length, width], options)?;
-                zeros.f_index_copy(0, places, packed)?
+                let mut zeros = Tensor::f_zeros([self.batch * self.length, width], options)?;
+                zeros.f_index_copy_(0, places, packed)?
             }
         };
         Ok(flat.f_view([self.batch, self.length, width])?)

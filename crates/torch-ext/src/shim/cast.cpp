@@ -1,8 +1,12 @@
-// Many tensors into another dtype at once, as one autograd function: one launch for all on a GPU, each way.
+// Casts as autograd functions: of many tensors at once, one launch for all on a GPU, each way; of one beside itself.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <numeric>
 
 #include "guard.h"
 
@@ -11,51 +15,107 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-variable_list cast(at::TensorList tensors, at::ScalarType dtype) {
-  variable_list out;
-  out.reserve(tensors.size());
-  for (const auto& t : tensors) out.push_back(at::empty_like(t, t.options().dtype(dtype)));
-  if (!out.empty()) at::_foreach_copy_(out, tensors);
-  return out;
+// Appends the blocks of so many rows that lie in `whole` one below the other; one block is all of it, of any shape.
+void cut(const Tensor& whole, at::IntArrayRef rows, variable_list& blocks) {
+  if (rows.size() == 1) {
+    blocks.push_back(whole);
+  } else {
+    for (auto& block : whole.split_with_sizes(rows)) blocks.push_back(std::move(block));
+  }
 }
 
+// Each group of tensors becomes one, of which they are blocks of rows.
 struct CastAll : torch::autograd::Function<CastAll> {
-  static variable_list forward(AutogradContext* ctx, at::TensorList tensors, at::ScalarType dtype) {
+  static variable_list forward(AutogradContext* ctx, at::TensorList tensors, const std::vector<int64_t>& counts,
+                               at::ScalarType dtype) {
+    std::vector<int64_t> rows;
+    for (const auto& t : tensors) rows.push_back(t.dim() == 0 ? 1 : t.size(0));
+    variable_list out, blocks;
+    size_t at = 0;
+    for (const auto count : counts) {
+      const auto of_group = at::IntArrayRef(rows).slice(at, count);
+      auto sizes = tensors[at].sizes().vec();
+      if (count > 1) sizes[0] = std::accumulate(of_group.begin(), of_group.end(), int64_t{0});
+      out.push_back(at::empty(sizes, tensors[at].options().dtype(dtype)));
+      cut(out.back(), of_group, blocks);
+      at += count;
+    }
+    at::_foreach_copy_(blocks, tensors);
     ctx->saved_data["dtype"] = static_cast<int64_t>(tensors[0].scalar_type());
-    return cast(tensors, dtype);
+    ctx->saved_data["counts"] = counts;
+    ctx->saved_data["rows"] = rows;
+    return out;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "this cast has no second derivative");
-    variable_list low;
-    for (const auto& grad : grads) {
-      if (grad.defined()) low.push_back(grad);
+    const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
+    const auto counts = ctx->saved_data["counts"].toIntVector(), rows = ctx->saved_data["rows"].toIntVector();
+    variable_list low, wide, all(rows.size() + 2);
+    size_t at = 0;
+    for (size_t group = 0; group < counts.size(); at += counts[group++]) {
+      if (!grads[group].defined()) continue;
+      cut(grads[group], at::IntArrayRef(rows).slice(at, counts[group]), low);
+      for (auto i = at; wide.size() < low.size(); ++i) {
+        const auto& block = low[wide.size()];
+        wide.push_back(all[i] = at::empty_like(block, block.options().dtype(dtype)));
+      }
     }
-    const auto wide = cast(low, static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt()));
-    variable_list all(grads.size() + 1);
-    for (size_t i = 0, next = 0; i < grads.size(); ++i) {
-      if (grads[i].defined()) all[i] = wide[next++];
-    }
+    if (!low.empty()) at::_foreach_copy_(wide, low);
     return all;
+  }
+};
+
+// A tensor and its cast; a sum of both gradients, of mixed dtypes, takes no cast of its own.
+struct WithCast : torch::autograd::Function<WithCast> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::ScalarType dtype) {
+    ctx->saved_data["dtype"] = static_cast<int64_t>(x.scalar_type());
+    return {x, x.to(dtype)};
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    if (!grads[1].defined()) return {grads[0], Tensor()};
+    if (grads[0].defined()) return {at::add(grads[0], grads[1]), Tensor()};
+    return {grads[1].to(static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt())), Tensor()};
   }
 };
 }  // namespace
 
 extern "C" {
-// dtype: libtorch's number. `out` has room for as many tensors as there are.
-int polyqa_cast_all(at::Tensor* const* tensors, size_t count, int dtype, at::Tensor** out, char** error) {
+// `out` receives the tensor and its cast.
+int polyqa_with_cast(const at::Tensor* x, int dtype, at::Tensor** out, char** error) {
+  return guarded(error, [&] {
+    const auto to = static_cast<at::ScalarType>(dtype);
+    TORCH_CHECK(at::promoteTypes(x->scalar_type(), to) == x->scalar_type(), "a cast from ", x->scalar_type(), " to ", to);
+    const auto both = WithCast::apply(*x, to);
+    for (size_t i = 0; i < 2; ++i) out[i] = new Tensor(both[i]);
+  });
+}
+
+// dtype: libtorch's number. The tensors are those of the first group, which are `counts[0]`, then those of the next; `out` has
+// room for one of each group.
+int polyqa_cast_all(at::Tensor* const* tensors, const int64_t* counts, size_t groups, int dtype, at::Tensor** out,
+                    char** error) {
   return guarded(error, [&] {
     variable_list list;
-    for (size_t i = 0; i < count; ++i) {
-      TORCH_CHECK(tensors[i]->is_floating_point() && tensors[i]->scalar_type() == tensors[0]->scalar_type(),
-                  "tensor ", i, " is ", tensors[i]->scalar_type());
-      list.push_back(*tensors[i]);
+    for (size_t group = 0; group < groups; ++group) {
+      const auto first = list.size();
+      TORCH_CHECK(counts[group] > 0, "group ", group, " is empty");
+      for (int64_t i = 0; i < counts[group]; ++i) {
+        const auto& t = *tensors[list.size()];
+        TORCH_CHECK(t.is_floating_point() && t.scalar_type() == tensors[0]->scalar_type(), "tensor ", list.size(), " is ",
+                    t.scalar_type());
+        const auto& top = *tensors[first];
+        TORCH_CHECK(i == 0 || (t.dim() > 0 && top.dim() > 0 && t.sizes().slice(1) == top.sizes().slice(1)), "tensor ",
+                    list.size(), ", ", t.sizes(), ", cannot lie below ", top.sizes());
+        list.push_back(t);
+      }
     }
     if (list.empty()) return;
     const auto to = static_cast<at::ScalarType>(dtype);
     TORCH_CHECK(at::isFloatingType(to), "a cast to ", to);
-    const auto made = CastAll::apply(at::TensorList(list), to);
-    for (size_t i = 0; i < count; ++i) out[i] = new Tensor(made[i]);
+    const auto made = CastAll::apply(at::TensorList(list), std::vector<int64_t>(counts, counts + groups), to);
+    for (size_t group = 0; group < groups; ++group) out[group] = new Tensor(made[group]);
   });
 }
 }

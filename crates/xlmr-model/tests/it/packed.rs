@@ -1,7 +1,7 @@
 //! Training without padding: the same states and gradients as row by row.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::Precision;
+use torch_ext::{Precision, Profile};
 use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBert};
 
 use crate::common::alone;
@@ -76,8 +76,12 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
 fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
     let _alone = alone();
     let model = model(0.0, 1);
-    for lengths in [&[7usize, 31, 2, 16][..], &[1, 33], &[13], &[9, 9, 9]] {
+    // A token may be `<pad>`, which learns nothing as a word.
+    for (lengths, first) in
+        [(&[7usize, 31, 2, 16][..], 1), (&[1, 33], 9), (&[13], 1), (&[9, 9, 9], 9)]
+    {
         let inputs = inputs(lengths);
+        let _ = inputs.input_ids.get(0).get(0).fill_(first);
         let mask = mask(&inputs);
         let padded = model.encode(&inputs, false).unwrap();
         let packed = model.encode(&inputs, true).unwrap();
@@ -196,6 +200,36 @@ fn states_in_bfloat16_are_near_float64() {
             let off = apart(low.iter().zip(&exact).map(|((_, low), (_, exact))| (low, exact)));
             assert!(off < 2.0 * STATES_BOUND, "gradients: {off}");
         }
+    }
+}
+
+/// Tensors that a training step copies into another dtype each by itself.
+fn casts(config: &Config, precision: Precision) -> usize {
+    let mut model = Model::new(config, &[], Device::Cpu, 3).unwrap();
+    model.set_precision(precision);
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("step.trace.json");
+    let profile = Profile::start(Device::Cpu).unwrap();
+    let hidden = model.in_precision(|| model.encode(&inputs(&[5, 12]), true)).unwrap().unwrap();
+    hidden.square().sum(Kind::Float).backward();
+    profile.finish(&trace).unwrap();
+    std::fs::read_to_string(trace).unwrap().matches("\"aten::_to_copy\"").count()
+}
+
+#[test]
+fn layers_that_hand_on_bfloat16_cast_nothing() {
+    let _alone = alone();
+    for modern in [false, true] {
+        let count = |layers, precision| {
+            let mut config = Config { num_hidden_layers: layers, ..config(0.0, 1) };
+            if modern {
+                config.architecture = Architecture::ModernBert(ModernBert::new(layers));
+            }
+            casts(&config, precision)
+        };
+        let [few, many] = [2, 4].map(|layers| count(layers, Precision::Bf16States));
+        assert!(few > 0 && few == many, "{few} casts for 2 layers, {many} for 4");
+        assert!(count(2, Precision::Bf16) < count(4, Precision::Bf16));
     }
 }
 
