@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accumulate;
+mod adamw_slot;
 mod batches;
 mod checkpoint;
 mod collate;

@@ -1,0 +1,103 @@
+//! What AdamW keeps of a parameter: moments, of all of its numbers or of one rank's.
+use tch::Tensor;
+use torch_ext::{AdamWStep, Gradient, ProcessGroup, TouchedRows};
+
+use crate::Result;
+use crate::parts::Parts;
+
+/// A parameter that is trained, its moments and its gradient of a step.
+pub(crate) struct Slot {
+    pub(crate) parameter: Tensor,
+    pub(crate) group: usize,
+    pub(crate) exp_avg: Option<Tensor>,
+    pub(crate) exp_avg_sq: Option<Tensor>,
+    /// Known from the first gradient of some rows to the next dense one.
+    pub(crate) live_rows: Option<TouchedRows>,
+    pub(crate) updates: u64,
+    /// Of several processes: the summed gradient of this rank's numbers, in [`Parts::own`]'s cut.
+    pub(crate) share: Option<Vec<Tensor>>,
+    /// Whether the moments are of this rank's numbers alone, `[n]`.
+    pub(crate) split: bool,
+    /// Whether all ranks keep all moments, as a gradient of some rows needs: all ranks have those.
+    pub(crate) replicated: bool,
+}
+
+impl Slot {
+    /// Makes the moments that are missing, of this rank's numbers alone where it updates no others.
+    pub(crate) fn make_moments(&mut self, group: Option<&ProcessGroup>) -> Result<()> {
+        let split = self.share.is_some() && !self.replicated;
+        let parts = group.filter(|_| split).map(Parts::new);
+        for moment in [&mut self.exp_avg, &mut self.exp_avg_sq] {
+            *moment = Some(match (&parts, moment.take()) {
+                (Some(parts), Some(moment)) if !self.split => parts.own_copy(&moment)?,
+                (_, Some(moment)) => moment,
+                (Some(parts), None) => parts.own_copy(&self.parameter)?.f_zeros_like()?,
+                (None, None) => self.parameter.f_detach()?.f_zeros_like()?,
+            });
+        }
+        self.split = split;
+        Ok(())
+    }
+
+    /// Keeps all moments from here on.
+    pub(crate) fn replicate(&mut self, parts: &Parts<'_>) -> Result<()> {
+        if self.split {
+            for moment in [&mut self.exp_avg, &mut self.exp_avg_sq].into_iter().flatten() {
+                *moment = parts.whole(&self.parameter, moment)?;
+            }
+        }
+        (self.split, self.replicated) = (false, true);
+        Ok(())
+    }
+
+    /// The gradients of this step: of this rank's numbers where it updates no others.
+    pub(crate) fn grads(&self) -> Result<Vec<Gradient>> {
+        match &self.share {
+            Some(share) if !self.replicated => {
+                share.iter().map(|sum| Ok(Gradient::new(sum.shallow_clone())?)).collect()
+            }
+            _ => {
+                let grad = self.parameter.f_grad()?;
+                grad.defined().then(|| Ok(Gradient::new(grad)?)).into_iter().collect()
+            }
+        }
+    }
+
+    /// Parameter and moments, cut as `grads` are.
+    pub(crate) fn cut(&self, group: Option<&ProcessGroup>) -> Result<Vec<[Tensor; 3]>> {
+        let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
+            return Ok(Vec::new());
+        };
+        let Some(group) = group.filter(|_| self.split) else {
+            let whole = [&self.parameter, exp_avg, exp_avg_sq].map(Tensor::shallow_clone);
+            return Ok(vec![whole]);
+        };
+        let mut first = 0;
+        let cut = |part: Tensor| {
+            let length = i64::try_from(part.numel()).unwrap_or(i64::MAX);
+            let [exp_avg, exp_avg_sq] =
+                [exp_avg, exp_avg_sq].map(|moment| moment.f_narrow(0, first, length));
+            first += length;
+            Ok([part, exp_avg?, exp_avg_sq?])
+        };
+        Parts::new(group).own(&self.parameter)?.into_iter().map(cut).collect()
+    }
+
+    /// The update of a gradient of some rows; all others move by their decay alone.
+    pub(crate) fn step_rows(
+        &mut self,
+        grad: &Gradient,
+        count: &Tensor,
+        step: &AdamWStep,
+    ) -> Result<()> {
+        let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
+            return Ok(());
+        };
+        let live = match self.live_rows.take() {
+            Some(live) => live,
+            None => TouchedRows::of(exp_avg, exp_avg_sq)?,
+        };
+        let live = self.live_rows.insert(live);
+        Ok(live.step(&self.parameter, grad, [exp_avg, exp_avg_sq], count, step)?)
+    }
+}
