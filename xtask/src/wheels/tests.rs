@@ -139,5 +139,6 @@ fn a_damaged_wheel_is_told() {
     fs::write(&file, "not a zip").unwrap();
     let Some(done) = helper_output(&["names".as_ref(), file.as_ref()]) else { return };
     assert_eq!(done.status.code(), Some(7));
-    assert!(explain(small(), &done).cause.to_string().contains("damaged"), "{done:?}");
+    let downloads = Downloads { root: folder.path(), folder: CACHE, command: "", advice: "" };
+    assert!(downloads.explain(small(), &done).cause.to_string().contains("damaged"), "{done:?}");
 }

