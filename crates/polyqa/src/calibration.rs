@@ -43,6 +43,9 @@ impl Default for Calibration {
     }
 }
 
+/// The questions of a file, their answers, and the language whose rules compare them.
+pub type Answered<'a> = (&'a Dataset, &'a [NBest], Language);
+
 /// Probability and truth of a best answer.
 type Judged = (f64, bool);
 
@@ -55,23 +58,12 @@ impl Calibration {
     ///
     /// # Errors
     /// As [`score`] and [`score_squad2`].
-    pub fn fit(files: &[(&Dataset, &[NBest], Language)]) -> Result<Option<Self>> {
+    pub fn fit(files: &[Answered]) -> Result<Option<Self>> {
+        let judged = judge(files)?;
         let path = "development questions".into();
         let mut pooled = Dataset { path, version: None, questions: Vec::new() };
-        let (mut judged, mut texts, mut odds) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, (dataset, answers, language)) in files.iter().enumerate() {
-            let mut gold = (*dataset).clone();
-            gold.questions.retain(|question| !question.answers.is_empty());
-            let best = |one: &NBest| one.candidates.first().map(|best| best.text.clone());
-            let of = |one: &NBest| (one.id.clone(), best(one).unwrap_or_default());
-            let predictions = Predictions(answers.iter().map(of).collect());
-            let mut right = HashSet::new();
-            if !gold.questions.is_empty() {
-                let scored = score(&gold, &predictions, Normalization::Mlqa(*language))?;
-                let exact = scored.per_question.into_iter().filter(|one| one.exact_match);
-                right.extend(exact.map(|one| one.id));
-            }
-            judged.extend(answers.iter().map(|one| (one, right.contains(&one.id))));
+        let (mut texts, mut odds) = (Vec::new(), Vec::new());
+        for (number, (dataset, answers, _)) in files.iter().enumerate() {
             // Files may have questions of the same id.
             let named = |id: &str| format!("{number} {id}");
             pooled.questions.extend(
@@ -80,7 +72,7 @@ impl Calibration {
                     .iter()
                     .map(|question| Question { id: named(&question.id), ..question.clone() }),
             );
-            texts.extend(predictions.0.into_iter().map(|(id, text)| (named(&id), text)));
+            texts.extend(answers.iter().map(|one| (named(&one.id), best_text(one))));
             let of = NullOdds::of(answers).0;
             odds.extend(of.into_iter().map(|(id, odds)| (named(&id), odds)));
         }
@@ -96,20 +88,24 @@ impl Calibration {
                 scored.best.map(|[_, f1]| f1.threshold)
             }
         };
-        let at = |temperature: f64| -> Vec<Judged> {
-            let of = |&(one, right): &(&NBest, bool)| {
-                Some((probabilities(one, temperature).0.first().copied()?, right))
-            };
-            judged.iter().filter_map(of).collect()
-        };
-        let temperature = least(|temperature| log_loss(&at(temperature)));
+        let temperature = least(|temperature| log_loss(&at(&judged, temperature)));
         Ok(Some(Self {
             temperature,
             null_threshold,
             questions: judged.len(),
-            calibration_error_before: calibration_error(&at(1.0)),
-            calibration_error_after: calibration_error(&at(temperature)),
+            calibration_error_before: calibration_error(&at(&judged, 1.0)),
+            calibration_error_after: calibration_error(&at(&judged, temperature)),
         }))
+    }
+
+    /// The expected calibration error on other questions than those of the fit, with a temperature
+    /// of 1 and with the fitted one.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn errors_on(&self, files: &[Answered]) -> Result<[f64; 2]> {
+        let judged = judge(files)?;
+        Ok([1.0, self.temperature].map(|temperature| calibration_error(&at(&judged, temperature))))
     }
 
     /// Reads it beside a model; the default where there is none.
@@ -142,6 +138,37 @@ impl Calibration {
         let bytes = mlqa_eval::json_bytes(&path, self)?;
         Ok(mlqa_eval::write_together(&[(path, bytes)])?)
     }
+}
+
+fn best_text(one: &NBest) -> String {
+    one.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
+}
+
+/// Each question's answers, and whether the best one is an exact match.
+fn judge<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
+    let mut judged = Vec::new();
+    for &(dataset, answers, language) in files {
+        let mut gold = dataset.clone();
+        gold.questions.retain(|question| !question.answers.is_empty());
+        let of = |one: &NBest| (one.id.clone(), best_text(one));
+        let predictions = Predictions(answers.iter().map(of).collect());
+        let mut right = HashSet::new();
+        if !gold.questions.is_empty() {
+            let scored = score(&gold, &predictions, Normalization::Mlqa(language))?;
+            let exact = scored.per_question.into_iter().filter(|one| one.exact_match);
+            right.extend(exact.map(|one| one.id));
+        }
+        judged.extend(answers.iter().map(|one| (one, right.contains(&one.id))));
+    }
+    Ok(judged)
+}
+
+/// The probability of each question's best answer at a temperature.
+fn at(judged: &[(&NBest, bool)], temperature: f64) -> Vec<Judged> {
+    let of = |&(one, right): &(&NBest, bool)| {
+        Some((probabilities(one, temperature).0.first().copied()?, right))
+    };
+    judged.iter().filter_map(of).collect()
 }
 
 /// The probabilities of a question's candidates, in their order, and that of no answer: a softmax

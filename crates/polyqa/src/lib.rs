@@ -12,7 +12,7 @@ mod reading;
 mod sentence;
 
 pub use answer::{Answer, Answers};
-pub use calibration::Calibration;
+pub use calibration::{Answered, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
 pub use first_pass::FirstPass;

@@ -96,3 +96,28 @@ fn folds_test_each_question_once_in_each_pair_of_languages() {
     assert_eq!(tested.len(), 1190);
     assert_eq!(tested.iter().collect::<BTreeSet<_>>().len(), 1190);
 }
+
+/// All runs of thirteen words, in lower case and without punctuation.
+fn thirteens(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words: Vec<String> = words.map(str::to_lowercase).collect();
+    words.windows(13).map(|run| run.join(" ")).collect()
+}
+
+#[test]
+fn no_training_paragraph_shares_a_sentence_with_xquad() {
+    let of = |path: &str| Dataset::read(data(path)).unwrap().questions;
+    let tested: std::collections::HashSet<String> = of("xquad/xquad.en.json")
+        .iter()
+        .flat_map(|question| thirteens(&question.context))
+        .collect();
+    let shares = |text: &str| thirteens(text).iter().any(|run| tested.contains(run));
+    // Whatever the spaces around punctuation.
+    let paragraph = &of("xquad/xquad.en.json")[0].context;
+    assert!(shares(&paragraph.replace('(', " ( ").replace('.', " . ")));
+    for (file, questions) in [("train", 7046), ("dev", 1263)] {
+        let read = of(&format!("nq-qed/{file}.json.gz"));
+        assert_eq!(read.len(), questions);
+        assert_eq!(read.iter().find(|question| shares(&question.context)), None, "{file}");
+    }
+}

@@ -64,25 +64,56 @@ fn a_bottleneck_and_the_head_learn_alone_and_go_on_where_they_were() {
     )]);
 }
 
+/// So many questions, one a line.
+fn rows(count: usize) -> String {
+    let texts =
+        [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")];
+    let row = |(id, (text, answer)): (usize, (&str, &str))| {
+        let answers = json!({"text": [answer], "answer_start": [text.find(answer)]});
+        let row = json!({"id": id.to_string(), "question": "Who or what?", "context": text,
+            "answers": answers});
+        format!("{row}\n")
+    };
+    texts.into_iter().cycle().take(count).enumerate().map(row).collect()
+}
+
+#[test]
+fn the_calibration_is_fitted_on_the_questions_that_are_named_for_it() {
+    let program = polyqa();
+    for (name, count) in [("train", 6), ("dev", 3), ("calibration", 9)] {
+        program.write(&format!("{name}.jsonl"), rows(count));
+    }
+    let line = "train --model model --train train.jsonl --dev dev.jsonl --device cpu --out run \
+                --set training.steps=2";
+    let calibration = |line: &str| -> (serde_json::Value, String) {
+        let printed = program.done(line).out;
+        let summary: serde_json::Value =
+            serde_json::from_str(&program.read("run/summary.json")).unwrap();
+        (summary["calibration"].clone(), printed)
+    };
+    let (on_dev, _) = calibration(line);
+    assert_eq!(on_dev["questions"], 3);
+    assert!(on_dev.get("calibration_error_on_dev").is_none());
+    // It is a key of the evaluation: nothing is trained again.
+    let trained = program.bytes("run/model/model.safetensors");
+    let (on_others, printed) = calibration(&format!("{line} --calibration calibration.jsonl"));
+    assert!(trained == program.bytes("run/model/model.safetensors"));
+    assert_eq!(on_others["questions"], 9);
+    assert_eq!(on_others["calibration_error_on_dev"].as_array().unwrap().len(), 2);
+    assert!(printed.contains("Calibrated on 9 questions"), "{printed}");
+    assert!(printed.contains("on the questions of --dev"), "{printed}");
+    let stored: serde_json::Value =
+        serde_json::from_str(&program.read("run/model/calibration.json")).unwrap();
+    assert_eq!(stored["questions"], 9);
+    assert!(!program.at("run/predictions").exists(), "--calibration is no development file");
+}
+
 /// Trains a reader with this option, once interrupted and once not: only as many parameters of
 /// adapters and the head are kept on the way, only the products `adapted` of the encoder change,
 /// and the adapter by itself is in the file `weights`.
 fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]) -> Program {
     let program = polyqa();
-    let mut lines = String::new();
-    for (id, (text, answer)) in
-        [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")]
-            .into_iter()
-            .cycle()
-            .take(12)
-            .enumerate()
-    {
-        let answers = json!({"text": [answer], "answer_start": [text.find(answer)]});
-        let row = json!({"id": id.to_string(), "question": "Who or what?", "context": text,
-            "answers": answers});
-        lines += &format!("{row}\n");
-    }
-    program.write("train.jsonl", lines);
+    program.write("train.jsonl", rows(12));
     let line = |out: &str| {
         format!(
             "train --model model --train train.jsonl --out {out} {option} --learning-rate 1e-3 \

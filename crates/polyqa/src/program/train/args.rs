@@ -23,10 +23,13 @@ pub struct Args {
     /// Training questions with answers, as SQuAD has them; several files are one after the other
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     train: Vec<PathBuf>,
-    /// Questions to answer when it is trained, or a folder of such files; scored where they have
-    /// answers, and the calibration is fitted on them
+    /// Questions to answer after training, or a folder of such files; scored where they have
+    /// answers
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     dev: Vec<PathBuf>,
+    /// Questions with answers to fit the calibration on [default: those of --dev]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    calibration: Vec<PathBuf>,
     /// Gets model/, with --lora or --bottleneck adapter/, predictions.json, n-best.json,
     /// null-odds.json, table.md and summary.json
     #[arg(long, value_name = "DIR", default_value = "runs/reader")]
@@ -99,6 +102,7 @@ impl Args {
             data: Data {
                 train: self.train.iter().map(|path| path.clone().into()).collect(),
                 dev: dev.into_iter().map(Into::into).collect(),
+                calibration: self.calibration.iter().map(|path| path.clone().into()).collect(),
                 language: self.language,
                 unanswerable: self.unanswerable,
             },

@@ -5,9 +5,9 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use crate::Calibration;
+use crate::Answered;
 use anyhow::{Context, Result};
-use experiment::{Experiment, Trial};
+use experiment::{Experiment, InputPath, Trial};
 use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
 use mlqa_eval::{QuestionSource, QuestionSources, write_n_best};
 use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
@@ -15,7 +15,7 @@ use xlmr_model::{Head, Pretrained};
 
 pub use args::Args;
 use recipe::{Recipe, STAGE, Unanswerable};
-use report::{Scores, Summary, Trained};
+use report::{Calibrated, Scores, Summary, Trained};
 
 /// Questions of a development file.
 pub struct Dev {
@@ -32,14 +32,16 @@ pub fn run(args: &Args) -> Result<()> {
     let recipe = args.recipe(&model)?;
     // Every file is read before anything is trained or written.
     let train = questions(&recipe)?;
-    let dev = recipe.data.dev.iter().map(|path| read_dev(path, &recipe));
-    let dev = dev.collect::<Result<Vec<_>>>()?;
+    let read = |paths: &[InputPath]| -> Result<Vec<Dev>> {
+        paths.iter().map(|path| read_dev(path, &recipe)).collect()
+    };
+    let (dev, calibrating) = (read(&recipe.data.dev)?, read(&recipe.data.calibration)?);
 
     let experiment = Experiment::open(recipe, &args.out)?;
     report::announce(&experiment.recipe, &train);
     let results = experiment.each(|trial| fine_tune(trial, &train), |_, _| Ok(()))?;
     let training = results.first().map(|result| result.trained.clone());
-    let (scores, calibration) = evaluate(&experiment, &dev)?;
+    let (scores, calibration) = evaluate(&experiment, &dev, &calibrating)?;
     let (table, remark) = report::table(&scores, calibration.as_ref());
     let windows = experiment.recipe.windows.clone();
     let summary = Summary { model: model.origin, windows, training, scores, calibration };
@@ -93,12 +95,13 @@ fn fine_tune(
 }
 
 /// Answers every file's questions, writes the answers, scores those that have gold answers, and
-/// fits the calibration on them.
+/// fits the calibration: on the files of `calibrating` where there are any, else on those of `dev`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
     dev: &[Dev],
-) -> Result<(Vec<Scores>, Option<Calibration>)> {
-    if dev.is_empty() {
+    calibrating: &[Dev],
+) -> Result<(Vec<Scores>, Option<Calibrated>)> {
+    if dev.is_empty() && calibrating.is_empty() {
         return Ok((Vec::new(), None));
     }
     let (recipe, model) = (&experiment.recipe, experiment.dir("model"));
@@ -128,21 +131,28 @@ fn evaluate(
         all.push(answers);
     }
     sources.write(&experiment.folder)?;
-    let judged: Vec<_> = dev
-        .iter()
-        .zip(&all)
-        .map(|(one, answers)| (&one.dataset, answers.as_slice(), one.language))
-        .collect();
-    let calibration = Calibration::fit(&judged)?;
+    let others = calibrating.iter().map(|one| predictor.predict(&one.dataset.questions));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    let calibration = match calibrating {
+        [] => Calibrated::on_dev(&answered(dev, &all))?,
+        _ => Calibrated::on_others(&answered(calibrating, &others), &answered(dev, &all))?,
+    };
     if let Some(calibration) = &calibration {
-        calibration.write(&model)?;
+        calibration.fit.write(&model)?;
     }
-    let scores = dev.iter().zip(&all).map(|(one, answers)| {
-        Scores::of(one, answers, calibration.as_ref().and_then(|fit| fit.null_threshold))
-    });
+    let threshold = calibration.as_ref().and_then(|calibration| calibration.fit.null_threshold);
+    let scores = dev.iter().zip(&all).map(|(one, answers)| Scores::of(one, answers, threshold));
     let scores = scores.collect::<Result<Vec<_>>>()?;
     write_matrix(&experiment.folder, dev, &scores)?;
     Ok((scores, calibration))
+}
+
+/// The questions of files with their answers.
+fn answered<'a>(files: &'a [Dev], answers: &'a [Vec<NBest>]) -> Vec<Answered<'a>> {
+    let of = |(one, answers): (&'a Dev, &'a Vec<NBest>)| {
+        (&one.dataset, answers.as_slice(), one.language)
+    };
+    files.iter().zip(answers).map(of).collect()
 }
 
 /// The matrix of contexts and questions, where all files are named as MLQA's.

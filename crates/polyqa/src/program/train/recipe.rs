@@ -35,6 +35,8 @@ pub struct Arm {}
 pub struct Data {
     pub train: Vec<InputPath>,
     pub dev: Vec<InputPath>,
+    /// What the calibration is fitted on; empty: `dev`.
+    pub calibration: Vec<InputPath>,
     /// Language of the contexts of `dev`.
     pub language: Option<Language>,
     pub unanswerable: Unanswerable,
@@ -73,7 +75,8 @@ impl experiment::Recipe for Recipe {
     const NAME: &'static str = "train";
     const ABOUT: &'static str = "Fine-tunes an encoder on questions and answers others";
     const EXAMPLES: &'static str = EXAMPLES;
-    const EVALUATION: &'static [&'static str] = &["data.dev", "data.language", "decoding"];
+    const EVALUATION: &'static [&'static str] =
+        &["data.dev", "data.calibration", "data.language", "decoding"];
     experiment::recipe_fields!(Arm, stages: [STAGE]);
 
     fn complete(&mut self) -> Result<()> {

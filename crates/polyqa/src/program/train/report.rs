@@ -1,5 +1,5 @@
 //! What is logged before a run, and the scores after it.
-use crate::Calibration;
+use crate::{Answered as AnsweredFile, Calibration};
 use anyhow::Result;
 use experiment::log;
 use mlqa_eval::{
@@ -120,7 +120,36 @@ pub struct Summary {
     pub windows: WindowConfig,
     pub training: Option<Trained>,
     pub scores: Vec<Scores>,
-    pub calibration: Option<Calibration>,
+    pub calibration: Option<Calibrated>,
+}
+
+/// The calibration, and its error on questions that it was not fitted on.
+#[derive(Serialize)]
+pub struct Calibrated {
+    #[serde(flatten)]
+    pub fit: Calibration,
+    /// On the questions of `data.dev`, with a temperature of 1 and with the fitted one; absent
+    /// where these are what it was fitted on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration_error_on_dev: Option<[f64; 2]>,
+}
+
+impl Calibrated {
+    /// Fits it on the development files.
+    pub fn on_dev(dev: &[AnsweredFile]) -> Result<Option<Self>> {
+        let fit = Calibration::fit(dev)?;
+        Ok(fit.map(|fit| Self { fit, calibration_error_on_dev: None }))
+    }
+
+    /// Fits it on other files than the development files.
+    pub fn on_others(others: &[AnsweredFile], dev: &[AnsweredFile]) -> Result<Option<Self>> {
+        let Some(fit) = Calibration::fit(others)? else { return Ok(None) };
+        let errors = match dev {
+            [] => None,
+            _ => Some(fit.errors_on(dev)?),
+        };
+        Ok(Some(Self { fit, calibration_error_on_dev: errors }))
+    }
 }
 
 /// Logs what is trained on, and in which windows.
@@ -142,7 +171,7 @@ pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, u
 }
 
 /// The scores as a table, and what they leave out.
-pub fn table(scores: &[Scores], calibration: Option<&Calibration>) -> (String, String) {
+pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, String) {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
     for one in scores {
         let file = &one.file;
@@ -165,18 +194,21 @@ pub fn table(scores: &[Scores], calibration: Option<&Calibration>) -> (String, S
             remarks.push(format!("{count} questions without an answer are not scored."));
         }
     }
-    if let Some(fit) = calibration {
+    if let Some(Calibrated { fit, calibration_error_on_dev }) = calibration {
         let threshold = match fit.null_threshold {
             Some(threshold) => format!(", null threshold {threshold:.2}"),
             None => String::new(),
         };
+        let ([before, after], measured) = match calibration_error_on_dev {
+            Some(errors) => (*errors, "the questions of --dev"),
+            None => {
+                ([fit.calibration_error_before, fit.calibration_error_after], "the same questions")
+            }
+        };
         remarks.push(format!(
             "Calibrated on {} questions: temperature {:.2}{threshold}; expected calibration error \
-             {:.3} before, {:.3} after, on the same questions.",
-            fit.questions,
-            fit.temperature,
-            fit.calibration_error_before,
-            fit.calibration_error_after
+             {before:.3} before, {after:.3} after, on {measured}.",
+            fit.questions, fit.temperature,
         ));
     }
     (tables.join("\n"), remarks.join("\n"))
