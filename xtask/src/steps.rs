@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the checks in the order in which they fail fastest.
 use crate::process::{cargo, output, run};
 use crate::progress::clock;
-use crate::wheel;
+use crate::{pretrained, wheel};
 use anyhow::Result;
 use std::path::Path;
 use std::time::Instant;
@@ -18,6 +18,11 @@ struct Step {
 /// The names by which steps are told apart whose tools may not be installed.
 const LICENCES: &str = "licences and bans";
 const WHEEL: &str = "Python packages";
+
+const PRETRAINED: &str = "the pretrained encoder";
+
+/// Tests with the pretrained encoder have this in their names.
+const ENCODER: &str = "pretrained_encoder_";
 
 /// Tests that run a whole recipe have this in their names.
 const RECIPE: &str = "recipe_";
@@ -70,7 +75,11 @@ const STEPS: &[Step] = &[
         ..step(WHEEL, &["xtask", "wheel"])
     },
     // Without the feature, which the crates with libtorch do not pay for.
-    step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE]),
+    step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE, "--skip", ENCODER]),
+    Step {
+        quick: false,
+        ..step(PRETRAINED, libtorch_tests!["--", ENCODER])
+    },
     Step {
         quick: false,
         ..step("recipes at a few steps each", libtorch_tests!["--", RECIPE])
@@ -100,15 +109,16 @@ impl Step {
         line
     }
 
-    /// Why the step cannot run here, if its tool is not installed.
-    fn lacks(&self, root: &Path) -> Option<String> {
-        match self.title {
+    /// Why the step cannot run here, if it needs what is not installed and cannot be downloaded.
+    fn lacks(&self, root: &Path) -> Result<Option<String>> {
+        Ok(match self.title {
             LICENCES if output(cargo(root).args(["deny", "--version"])).is_none() => {
                 Some("cargo-deny is not installed (`cargo install --locked cargo-deny`)".into())
             }
             WHEEL => wheel::lacks(root),
+            PRETRAINED => pretrained::lacks(root)?,
             _ => None,
-        }
+        })
     }
 }
 
@@ -120,7 +130,7 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
     let mut times = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.title, step.line());
-        if let Some(reason) = step.lacks(root) {
+        if let Some(reason) = step.lacks(root)? {
             println!("skipped: {reason}");
             times.push((step.title, None));
             continue;
@@ -186,6 +196,7 @@ mod tests {
                 "libtorch-free tests",
                 "Python packages",
                 "libtorch tests",
+                "the pretrained encoder",
                 "recipes at a few steps each",
                 "the GPU's checks on the CPU"
             ]
@@ -203,12 +214,14 @@ mod tests {
             .filter(|step| step.arguments.first() == Some(&"test"))
             .map(|step| step.arguments.to_vec())
             .collect();
-        let [light, rest, recipes] = tests.as_slice() else { panic!("{tests:?}") };
+        let [light, rest, encoder, recipes] = tests.as_slice() else { panic!("{tests:?}") };
         assert_eq!(light.join(" "), "test --features kg-triples/parquet,mlqa-eval/parquet");
         // The same packages, and a name is in one of them.
         let packages = |words: &[&str]| words.split(|word| *word == "--").next().unwrap().join(" ");
+        assert_eq!(packages(rest), packages(encoder));
         assert_eq!(packages(rest), packages(recipes));
-        assert!(rest.join(" ").ends_with(" -- --skip recipe_"));
+        assert!(rest.join(" ").ends_with(" -- --skip recipe_ --skip pretrained_encoder_"));
+        assert!(encoder.join(" ").ends_with(" -- pretrained_encoder_"));
         assert!(recipes.join(" ").ends_with(" -- recipe_"));
         // What a bare `cargo test` takes is what they leave out.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

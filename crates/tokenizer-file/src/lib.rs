@@ -16,11 +16,13 @@ mod kept_text;
 mod layout;
 mod sentencepiece;
 mod spacing;
+mod trim;
 
 pub use folder::find;
 pub use kept_text::kept_text;
 pub use layout::{Layout, LayoutError};
 pub use spacing::Spacing;
+pub use trim::{Trimmed, trim};
 
 /// A file that is no tokenizer.
 #[derive(Debug, thiserror::Error)]

@@ -87,35 +87,7 @@ impl Checkpoint {
     }
 
     fn add_shards(&mut self, folder: &Path, index: &Path) -> Result<()> {
-        // The largest in use name 100,000 tensors in 10 MB.
-        let text = whole_file::read_limited(index, 256 << 20);
-        let text = text.map_err(|error| Error::io(index, error))?;
-        let parsed: ShardIndex = serde_json::from_slice(&text)
-            .map_err(|source| Error::Json { path: index.to_owned(), source })?;
-        if parsed.weight_map.is_empty() {
-            return Err(Error::damaged(index, "weight_map is empty"));
-        }
-        let mut shards: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (tensor, shard) in parsed.weight_map {
-            shards.entry(shard).or_default().insert(tensor);
-        }
-        for (shard, tensors) in shards {
-            let first = tensors.first().cloned().unwrap_or_default();
-            let mut parts = Path::new(&shard).components();
-            let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-            if !plain || shard.contains(['/', '\\']) {
-                let reason =
-                    format!("tensor {first} lies in {shard:?}, which is no file of this folder");
-                return Err(Error::damaged(index, reason));
-            }
-            let path = folder.join(&shard);
-            if !path.is_file() {
-                let reason = format!(
-                    "tensor {first} and {} more lie in {shard}, which is missing; copy all shards",
-                    tensors.len() - 1
-                );
-                return Err(Error::damaged(index, reason));
-            }
+        for (path, tensors) in shards(folder, index)? {
             let file = TensorFile::open(&path)?;
             if let Some(name) = tensors.iter().find(|name| !file.contains(name)) {
                 let reason = format!("{INDEX} places tensor {name} here, but the file lacks it");
@@ -204,6 +176,51 @@ fn today(name: &str) -> String {
         }
     }
     name.to_owned()
+}
+
+/// The files of a folder's main weights: one, or the shards of the index.
+pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    if index.is_file() {
+        return Ok(shards(folder, &index)?.into_keys().collect());
+    }
+    Err(no_weights(folder))
+}
+
+/// The shards that an index names, with their tensors.
+fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
+    // The largest in use name 100,000 tensors in 10 MB.
+    let text = whole_file::read_limited(index, 256 << 20);
+    let text = text.map_err(|error| Error::io(index, error))?;
+    let parsed: ShardIndex = serde_json::from_slice(&text)
+        .map_err(|source| Error::Json { path: index.to_owned(), source })?;
+    if parsed.weight_map.is_empty() {
+        return Err(Error::damaged(index, "weight_map is empty"));
+    }
+    let mut shards: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for (tensor, shard) in parsed.weight_map {
+        let mut parts = Path::new(&shard).components();
+        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if !plain || shard.contains(['/', '\\']) {
+            let reason =
+                format!("tensor {tensor} lies in {shard:?}, which is no file of this folder");
+            return Err(Error::damaged(index, reason));
+        }
+        shards.entry(folder.join(shard)).or_default().insert(tensor);
+    }
+    if let Some((path, tensors)) = shards.iter().find(|(path, _)| !path.is_file()) {
+        let reason = format!(
+            "tensor {} and {} more lie in {}, which is missing; copy all shards",
+            tensors.first().map(String::as_str).unwrap_or_default(),
+            tensors.len() - 1,
+            path.file_name().unwrap_or_default().to_string_lossy()
+        );
+        return Err(Error::damaged(index, reason));
+    }
+    Ok(shards)
 }
 
 fn no_weights(folder: &Path) -> Error {

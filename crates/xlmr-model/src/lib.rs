@@ -40,6 +40,7 @@ mod saved_adapters;
 mod states;
 mod tokenizer;
 mod tokenizer_files;
+mod trim;
 
 pub use activation::Activation;
 pub use adapters::{LoraConfig, LoraTarget};
@@ -62,3 +63,4 @@ pub use role::Role;
 pub use states::States;
 pub use tokenizer::{SpecialTokens, check_tokenizer};
 pub use tokenizer_files::TokenizerFiles;
+pub use trim::{TrimReport, TrimmedVocabulary, VocabularyTrim};

@@ -3,6 +3,7 @@
 
 mod cli;
 mod common;
+mod pretrained;
 mod reader;
 #[cfg(feature = "serve")]
 mod serve;

@@ -6,3 +6,4 @@ mod folder;
 mod layout;
 mod read;
 mod sentencepiece;
+mod trim;

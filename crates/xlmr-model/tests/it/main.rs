@@ -20,3 +20,4 @@ mod pretrained;
 mod save;
 mod saved_adapters;
 mod tokenizer;
+mod trim;

@@ -7,6 +7,7 @@ use whole_file::cli;
 mod info;
 mod init;
 mod run;
+mod trim;
 
 /// Makes, runs and inspects XLM-R models in Hugging Face folders.
 #[derive(Parser)]
@@ -25,6 +26,8 @@ enum Command {
     Info(info::Args),
     /// Writes a model folder with random weights
     Init(init::Args),
+    /// Writes a model folder with only the token embeddings that given texts use
+    Trim(trim::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Info(args) => info::info(&args),
         Command::Init(args) => init::init(&args),
+        Command::Trim(args) => trim::trim(&args),
     };
     cli::end(outcome)
 }

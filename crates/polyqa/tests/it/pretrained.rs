@@ -1,0 +1,114 @@
+//! The pretrained encoder of `cargo xtask pretrained`: tokens, hidden states, training, an answer.
+//!
+//! Tests whose names begin with `pretrained_encoder_` are a step of their own in `cargo xtask test`.
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mlqa_eval::Dataset;
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+use testkit::{Golden, Peers, Program, assert_close, fixture, peers_python};
+use xlmr_model::{Head, Inputs, LoadOptions, Pretrained, read_tokenizer};
+
+use crate::common::DATA;
+
+/// The encoder's folder; `None`, and a line on standard error, where it was not made.
+fn encoder() -> Option<PathBuf> {
+    let folder = Path::new(DATA).join("../.pretrained/multilingual-e5-small");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped: a test with the pretrained encoder; `cargo xtask pretrained` downloads it"
+    );
+    None
+}
+
+/// 2,002 lines of XQuAD: each language's paragraphs, and questions.
+fn lines() -> Vec<String> {
+    let mut lines = Vec::new();
+    for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
+        let path = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
+        let questions = Dataset::read(path).unwrap().questions;
+        let mut contexts: Vec<String> =
+            questions.iter().map(|question| question.context.to_string()).collect();
+        contexts.dedup();
+        lines.extend(contexts);
+        lines.extend(questions.iter().take(46).map(|question| question.question.clone()));
+    }
+    lines
+}
+
+#[test]
+fn pretrained_encoder_has_the_tokens_of_transformers() {
+    let (Some(folder), Some(python)) = (encoder(), peers_python(Peers::Tokenizers)) else { return };
+    let lines = lines();
+    assert_eq!(lines.len(), 2002);
+    let at = tempfile::tempdir().unwrap();
+    let file = at.path().join("lines.json");
+    std::fs::write(&file, serde_json::to_vec(&lines).unwrap()).unwrap();
+    let script = "import json, sys\n\
+                  from transformers import AutoTokenizer\n\
+                  tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\n\
+                  print(json.dumps(tokenizer(json.load(open(sys.argv[2])))['input_ids']))";
+    let mut command = Command::new(python);
+    command.args(["-c", script]).arg(&folder).arg(&file);
+    // Nothing is fetched, and advice on standard error is not of interest.
+    command.env("HF_HUB_OFFLINE", "1").env("TRANSFORMERS_VERBOSITY", "error");
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let expected: Vec<Vec<u32>> = serde_json::from_slice(&done.stdout).unwrap();
+    let tokenizer = read_tokenizer(&folder).unwrap();
+    let found = tokenizer.encode_batch(lines.clone(), true).unwrap();
+    assert_eq!(found.len(), expected.len());
+    for ((line, found), expected) in lines.iter().zip(&found).zip(&expected) {
+        assert_eq!(found.get_ids(), expected, "{line}");
+    }
+}
+
+#[test]
+fn pretrained_encoder_has_the_hidden_states_of_transformers() {
+    let Some(folder) = encoder() else { return };
+    let golden = Golden::load(&fixture("e5/golden.safetensors"), |path: &Path| {
+        Tensor::read_safetensors(path)
+    });
+    let options = LoadOptions::default();
+    let (encoder, _) = Pretrained::load(&folder, &[Head::None], Device::Cpu, options).unwrap();
+    let texts: Vec<String> =
+        serde_json::from_slice(&std::fs::read(fixture("e5/texts.json")).unwrap()).unwrap();
+    let encoded = encoder.tokenizer.encode_batch(texts, true).unwrap();
+    let rows: Vec<&[u32]> = encoded.iter().map(|text| text.get_ids()).collect();
+    let inputs = Inputs::from_rows(&rows, i64::from(encoder.specials.pad)).unwrap();
+    assert!(inputs.input_ids.equal(&golden["input_ids"].to_kind(Kind::Int64)));
+    let hidden = encoder.model.encode(&inputs, false).unwrap();
+    // Padding is stored as zeros.
+    let mask = golden["attention_mask"].to_kind(Kind::Float).unsqueeze(-1);
+    assert_close("hidden states", &(hidden * mask), &golden["last_hidden_state"], 1e-4);
+}
+
+#[test]
+fn pretrained_encoder_learns_and_answers() {
+    let Some(folder) = encoder() else { return };
+    let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
+    let train = Path::new(DATA).join("nq-qed/dev.json.gz");
+    let (folder, train) = (folder.display(), train.display());
+    program.done(&format!(
+        "train --model {folder} --train {train} --out run --device cpu --batch-size 4 \
+         --learning-rate 1.5e-4 --set training.steps=10 --set training.log_steps=1"
+    ));
+    let losses: Vec<f64> = program
+        .read("run/seed-42/reader/fine-tune/metrics.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64().unwrap())
+        .collect();
+    assert_eq!(losses.len(), 10);
+    assert!(losses[9] < losses[0], "{losses:?}");
+    program.write("peru.txt", "Lima is the capital of Peru.");
+    let line = ["answer", "--model", "run/model", "-q", "Wo liegt Lima?", "--json", "peru.txt"];
+    let answer = program.done(&line).out;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let text = answer["answers"][0]["text"].as_str().unwrap();
+    assert!(!text.is_empty() && "Lima is the capital of Peru.".contains(text), "{answer}");
+}

@@ -1,0 +1,240 @@
+//! A tokenizer with the part of its vocabulary that is used.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+
+/// A `tokenizer.json` whose vocabulary was trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The new `tokenizer.json`.
+    pub json: String,
+    /// The former id of each entry, by its new id; ascending.
+    pub former_ids: Vec<u32>,
+}
+
+/// Reduces the vocabulary of a `tokenizer.json` to the entries of `used` and those that any text
+/// may need: added tokens, the unknown token, single characters (of WordPiece also continuations of
+/// one character) and byte tokens. The order of the entries stays.
+///
+/// Texts whose tokens are all in `used` are tokenised as before: a Unigram model still has their
+/// best segmentation, WordPiece their longest matches, and BPE every merge that leads to one of
+/// their tokens.
+///
+/// # Errors
+/// What is wrong with the file: no JSON object, a model other than Unigram, WordPiece and BPE, or
+/// ids that do not fit its vocabulary.
+///
+/// # Example
+/// ```
+/// use tokenizer_file::{parse, trim};
+///
+/// let path = "../testkit/fixtures/wordpiece.json".as_ref();
+/// let json = std::fs::read_to_string(path)?;
+/// let used = parse(&json, path)?.encode("Berlin", false).map_err(|e| e.to_string())?;
+/// let trimmed = trim(&json, &used.get_ids().iter().copied().collect())?;
+/// let again = parse(&trimmed.json, path)?.encode("Berlin", false).map_err(|e| e.to_string())?;
+/// assert_eq!(again.get_tokens(), used.get_tokens());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn trim(json: &str, used: &BTreeSet<u32>) -> Result<Trimmed, String> {
+    let mut file: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    let added = added_tokens(&file)?;
+    let model = Model::of(&file["model"])?;
+    let mut kept = model.needed(used);
+    kept.extend(added.iter().filter_map(|(token, _)| model.ids.get(token.as_str())));
+    let mut former_ids: BTreeSet<u32> = kept.clone();
+    former_ids.extend(added.iter().map(|&(_, id)| id));
+    let former_ids: Vec<u32> = former_ids.into_iter().collect();
+    let new_ids: HashMap<u32, u32> = (0..).zip(&former_ids).map(|(new, &old)| (old, new)).collect();
+    model.reduce(&mut file["model"], &kept, &new_ids)?;
+    for token in file["added_tokens"].as_array_mut().into_iter().flatten() {
+        replace(&mut token["id"], &new_ids)?;
+    }
+    replace_processor_ids(&mut file["post_processor"], &new_ids)?;
+    if file["padding"].is_object() {
+        replace(&mut file["padding"]["pad_id"], &new_ids)?;
+    }
+    Ok(Trimmed { json: file.to_string(), former_ids })
+}
+
+/// Texts and ids of the added tokens.
+fn added_tokens(file: &Value) -> Result<Vec<(String, u32)>, String> {
+    let token = |token: &Value| {
+        let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let pair = token["content"].as_str().map(str::to_owned).zip(id);
+        pair.ok_or_else(|| format!("added_tokens: expected content and id, found {token}"))
+    };
+    file["added_tokens"].as_array().into_iter().flatten().map(token).collect()
+}
+
+/// The vocabulary of one of the three kinds of model.
+struct Model {
+    kind: Kind,
+    ids: HashMap<String, u32>,
+    /// The unknown token and, of Unigram, the entry of the lowest score, which decides what an
+    /// unknown character costs.
+    always: Vec<u32>,
+    merges: Vec<[String; 2]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unigram,
+    WordPiece { joined: bool },
+    Bpe,
+}
+
+impl Model {
+    fn of(model: &Value) -> Result<Self, String> {
+        let has_merges = model["merges"].is_array();
+        match model["type"].as_str() {
+            Some("Unigram") => Self::unigram(model),
+            Some("WordPiece") => Self::by_name(
+                model,
+                Kind::WordPiece { joined: model["continuing_subword_prefix"] == "##" },
+            ),
+            Some("BPE") if has_merges => Self::by_name(model, Kind::Bpe),
+            other => Err(format!(
+                "model.type: expected Unigram, WordPiece or BPE, found {}",
+                other.unwrap_or("none")
+            )),
+        }
+    }
+
+    fn unigram(model: &Value) -> Result<Self, String> {
+        let entries = model["vocab"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut ids = HashMap::with_capacity(entries.len());
+        let mut lowest: Option<(f64, u32)> = None;
+        for (id, entry) in (0..).zip(entries) {
+            let (Some(token), Some(score)) = (entry[0].as_str(), entry[1].as_f64()) else {
+                return Err(format!("model.vocab: expected a token and its score, found {entry}"));
+            };
+            ids.insert(token.to_owned(), id);
+            if lowest.is_none_or(|(least, _)| score < least) {
+                lowest = Some((score, id));
+            }
+        }
+        let unknown = model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let always = lowest.map(|(_, id)| id).into_iter().chain(unknown).collect();
+        Ok(Self { kind: Kind::Unigram, ids, always, merges: Vec::new() })
+    }
+
+    fn by_name(model: &Value, kind: Kind) -> Result<Self, String> {
+        let mut ids = HashMap::new();
+        for (token, id) in model["vocab"].as_object().into_iter().flatten() {
+            let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let id = number.ok_or_else(|| format!("model.vocab: {token}: expected an id"))?;
+            ids.insert(token.clone(), id);
+        }
+        let unknown = model["unk_token"].as_str().and_then(|token| ids.get(token)).copied();
+        let merges = model["merges"].as_array().into_iter().flatten();
+        let merges = merges.map(|merge| {
+            let parts = match merge {
+                Value::String(text) => text.split_once(' '),
+                pair => pair[0].as_str().zip(pair[1].as_str()),
+            };
+            let (first, second) =
+                parts.ok_or_else(|| format!("model.merges: expected two tokens, found {merge}"))?;
+            Ok([first.to_owned(), second.to_owned()])
+        });
+        let merges = merges.collect::<Result<_, String>>()?;
+        Ok(Self { kind, ids, always: unknown.into_iter().collect(), merges })
+    }
+
+    /// The entries of `used` and those that are always needed.
+    fn needed(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let is_character = |token: &str| {
+            let rest = match self.kind {
+                Kind::WordPiece { joined: true } => token.strip_prefix("##").unwrap_or(token),
+                _ => token,
+            };
+            rest.chars().nth(1).is_none()
+        };
+        let is_byte =
+            |token: &str| token.len() == 6 && token.starts_with("<0x") && token.ends_with('>');
+        let needed = |(token, id): (&String, &u32)| {
+            let keep = used.contains(id) || is_character(token) || is_byte(token);
+            keep.then_some(*id)
+        };
+        let mut kept: BTreeSet<u32> = self.ids.iter().filter_map(needed).collect();
+        kept.extend(&self.always);
+        // Every merge that gives a kept token, and those that give its parts.
+        loop {
+            let before = kept.len();
+            for [first, second] in &self.merges {
+                let merged = self.ids.get(&format!("{first}{second}"));
+                if merged.is_some_and(|id| kept.contains(id)) {
+                    kept.extend([first, second].into_iter().filter_map(|part| self.ids.get(part)));
+                }
+            }
+            if kept.len() == before {
+                break;
+            }
+        }
+        kept
+    }
+
+    /// Removes all other entries from the model of the file.
+    fn reduce(
+        &self,
+        model: &mut Value,
+        kept: &BTreeSet<u32>,
+        new_ids: &HashMap<u32, u32>,
+    ) -> Result<(), String> {
+        if self.kind == Kind::Unigram {
+            if let Some(entries) = model["vocab"].as_array_mut() {
+                let mut id = 0..;
+                entries.retain(|_| id.next().is_some_and(|id| kept.contains(&id)));
+            }
+            if !model["unk_id"].is_null() {
+                replace(&mut model["unk_id"], new_ids)?;
+            }
+            return Ok(());
+        }
+        let vocabulary: BTreeMap<&String, u32> = self
+            .ids
+            .iter()
+            .filter(|(_, id)| kept.contains(id))
+            .filter_map(|(token, id)| Some((token, *new_ids.get(id)?)))
+            .collect();
+        let has = |token: &String| vocabulary.contains_key(token);
+        let merges: Vec<&[String; 2]> = self
+            .merges
+            .iter()
+            .filter(|[first, second]| has(first) && has(second) && has(&format!("{first}{second}")))
+            .collect();
+        if self.kind == Kind::Bpe {
+            model["merges"] = json!(merges);
+        }
+        model["vocab"] = json!(vocabulary);
+        Ok(())
+    }
+}
+
+/// Puts the new id in place of a former one.
+fn replace(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
+    let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
+    let new = former.and_then(|former| new_ids.get(&former));
+    let new = new.ok_or_else(|| format!("expected the id of a special token, found {id}"))?;
+    *id = json!(new);
+    Ok(())
+}
+
+/// The same for all ids of a post-processor: `ids` of templates, and the pairs `sep` and `cls` of
+/// BERT and RoBERTa.
+fn replace_processor_ids(part: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
+    match part {
+        Value::Array(parts) => {
+            parts.iter_mut().try_for_each(|part| replace_processor_ids(part, new_ids))
+        }
+        Value::Object(keys) => keys.iter_mut().try_for_each(|(key, value)| match key.as_str() {
+            "ids" => {
+                let ids = value.as_array_mut().into_iter().flatten();
+                ids.into_iter().try_for_each(|id| replace(id, new_ids))
+            }
+            "sep" | "cls" if value.is_array() => replace(&mut value[1], new_ids),
+            _ => replace_processor_ids(value, new_ids),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,138 @@
+//! `xlmr-model trim`: a model folder with a smaller vocabulary.
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use whole_file::{Lines, cli, one_line};
+use xlmr_model::{Error, Result, VocabularyTrim};
+
+/// The model, the texts, and where the folder goes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Texts are the lines of a file (a tab separates texts), and all strings of .json and .jsonl files;
+each may be compressed (.gz). Kept are the tokens of the texts, special tokens, single characters
+and bytes. The program checks that the texts have the same tokens as before.
+
+Example:
+  xlmr-model trim --model models/xlm-roberta-base --out models/xlm-roberta-en-de \\
+      --texts en.txt de.txt.gz train.json")]
+pub struct Args {
+    /// Model folder: config.json, model.safetensors and tokenizer.json
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Texts whose tokens are kept
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    texts: Vec<PathBuf>,
+    /// Entries of the vocabulary to keep besides, one per line
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// Folder for the trimmed model
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace the output folder if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// Texts that are tokenised together.
+const BATCH: usize = 4096;
+
+/// Trims the vocabulary and prints sizes.
+pub fn trim(args: &Args) -> Result<()> {
+    let mut trim = VocabularyTrim::open(&args.model)?;
+    let mut texts = 0;
+    for_each_batch(&args.texts, "reading texts", &mut |batch| {
+        texts += batch.len();
+        trim.add_texts(batch)
+    })?;
+    if texts == 0 {
+        let path = args.texts.first().cloned().unwrap_or_default();
+        return Err(invalid(&path, "--texts: expected at least one text, found none".into()));
+    }
+    if let Some(path) = &args.keep {
+        for_each_line(path, &mut |number, line| match trim.keep(line) {
+            true => Ok(()),
+            false => {
+                let token = one_line(line);
+                let reason = format!("line {number}: the vocabulary has no entry {token:?}");
+                Err(invalid(path, reason))
+            }
+        })?;
+    }
+    let trimmed = trim.finish()?;
+    for_each_batch(&args.texts, "checking texts", &mut |batch| trimmed.check_texts(batch))?;
+    let report = trimmed.write(&args.out, args.force)?;
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    println!("texts             {texts}");
+    println!("token embeddings  {} -> {} rows", report.rows_before, report.rows);
+    println!("weights           {} -> {}", megabytes(report.bytes_before), megabytes(report.bytes));
+    Ok(())
+}
+
+type Batch<'a> = &'a mut dyn FnMut(Vec<String>) -> Result<()>;
+
+/// Passes the texts of all files on in batches.
+fn for_each_batch(files: &[PathBuf], what: &'static str, pass: Batch) -> Result<()> {
+    let progress = cli::progress(files.len(), what);
+    let mut batch = Vec::new();
+    for path in files {
+        for_each_text(path, &mut |text| {
+            batch.push(text);
+            match batch.len() {
+                BATCH => pass(std::mem::take(&mut batch)),
+                _ => Ok(()),
+            }
+        })?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    pass(batch)
+}
+
+/// Passes the texts of a file on.
+fn for_each_text(path: &Path, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+    let name = path.to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let json = |source| Error::Json { path: path.to_owned(), source };
+    if name.ends_with(".json") {
+        let bytes = whole_file::read(path).map_err(|error| io(path, error))?;
+        return strings(serde_json::from_slice(&bytes).map_err(json)?, pass);
+    }
+    let is_rows = name.ends_with(".jsonl");
+    for_each_line(path, &mut |_, line| match is_rows {
+        true => strings(serde_json::from_str(line).map_err(json)?, pass),
+        false => line.split('\t').try_for_each(|text| pass(text.to_owned())),
+    })
+}
+
+/// Passes the lines of a file that are not blank on, with their numbers.
+fn for_each_line(path: &Path, pass: &mut dyn FnMut(u64, &str) -> Result<()>) -> Result<()> {
+    let failed = |error| io(path, error);
+    let mut lines = Lines::open(path).map_err(failed)?;
+    while lines.advance().map_err(failed)? {
+        let line = std::str::from_utf8(lines.bytes()).map_err(|error| {
+            invalid(path, format!("line {}: not UTF-8: {error}", lines.number()))
+        })?;
+        if !line.trim().is_empty() {
+            pass(lines.number(), line)?;
+        }
+    }
+    Ok(())
+}
+
+/// Passes all strings of a JSON value on.
+fn strings(value: Value, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+    match value {
+        Value::String(text) => pass(text),
+        Value::Array(values) => values.into_iter().try_for_each(|value| strings(value, pass)),
+        Value::Object(values) => values.into_iter().try_for_each(|(_, value)| strings(value, pass)),
+        _ => Ok(()),
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> Error {
+    Error::Io { path: path.to_owned(), hint: "", source }
+}
+
+fn invalid(path: &Path, reason: String) -> Error {
+    io(path, std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
+}

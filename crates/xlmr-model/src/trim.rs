@@ -1,0 +1,362 @@
+//! Vocabulary trimming: a model folder with the token embeddings that given texts use.
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use tch::Tensor;
+use tokenizer_file::{Layout, Trimmed};
+use tokenizers::Tokenizer;
+use torch_ext::TensorFile;
+
+use crate::architecture::NAMES;
+use crate::checkpoint::{HEADS, INDEX, SINGLE, weight_files};
+use crate::config::{read_json, write_json};
+use crate::tokenizer_files::tokenizer_in;
+use crate::{Error, Result};
+
+/// Collects the tokens that texts use, for a model folder whose vocabulary is to be trimmed.
+///
+/// Trimming removes rows of the token embeddings and of the masked-LM head (Abdaoui et al. 2020,
+/// "Load What You Need"; Ushio et al. 2023, "An Efficient Multilingual Language Model Compression
+/// through Vocabulary Trimming"). All other tensors stay as they are, so that the outputs for the
+/// given texts are bit-identical.
+#[derive(Clone, Debug)]
+pub struct VocabularyTrim {
+    folder: PathBuf,
+    file: PathBuf,
+    json: String,
+    tokenizer: Tokenizer,
+    used: BTreeSet<u32>,
+}
+
+/// A trimmed tokenizer, before its model folder is written.
+#[derive(Clone, Debug)]
+pub struct TrimmedVocabulary {
+    folder: PathBuf,
+    former: Tokenizer,
+    tokenizer: Tokenizer,
+    trimmed: Trimmed,
+}
+
+/// What [`TrimmedVocabulary::write`] changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimReport {
+    /// Rows of the token embeddings before.
+    pub rows_before: i64,
+    /// Rows of the token embeddings after.
+    pub rows: i64,
+    /// Bytes of the weights' files before.
+    pub bytes_before: u64,
+    /// Bytes of the weights' files after.
+    pub bytes: u64,
+}
+
+impl VocabularyTrim {
+    /// Reads the tokenizer of a model folder.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming the file.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let file = tokenizer_in(folder)?;
+        let refuse = |error: tokenizer_file::Error| Error::Tokenizer(error.to_string());
+        let json = tokenizer_file::read_text(&file).map_err(refuse)?;
+        let tokenizer = plain(tokenizer_file::parse(&json, &file).map_err(refuse)?, &file)?;
+        Ok(Self { folder: folder.to_owned(), file, json, tokenizer, used: BTreeSet::new() })
+    }
+
+    /// Adds the tokens of texts, which are tokenised in parallel.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a text cannot be tokenised.
+    pub fn add_texts(&mut self, texts: Vec<String>) -> Result<()> {
+        for encoding in encode(&self.tokenizer, texts)? {
+            self.used.extend(encoding);
+        }
+        Ok(())
+    }
+
+    /// Adds an entry of the vocabulary by its name; false if there is no such entry.
+    pub fn keep(&mut self, token: &str) -> bool {
+        let id = self.tokenizer.token_to_id(token);
+        self.used.extend(id);
+        id.is_some()
+    }
+
+    /// Reduces the vocabulary to the tokens that were added, see [`tokenizer_file::trim`].
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming the file if its vocabulary cannot be trimmed.
+    pub fn finish(self) -> Result<TrimmedVocabulary> {
+        let Self { folder, file, json, tokenizer: former, used } = self;
+        let refuse = |reason: String| Error::Tokenizer(format!("{}: {reason}", file.display()));
+        let trimmed = tokenizer_file::trim(&json, &used).map_err(refuse)?;
+        let parsed = tokenizer_file::parse(&trimmed.json, &file);
+        let parsed = parsed.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let tokenizer = plain(parsed, &file)?;
+        Ok(TrimmedVocabulary { folder, former, tokenizer, trimmed })
+    }
+}
+
+impl TrimmedVocabulary {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.trimmed.former_ids.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.trimmed.former_ids.is_empty()
+    }
+
+    /// Checks that texts have the same tokens as before.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming the first text that has others.
+    pub fn check_texts(&self, texts: Vec<String>) -> Result<()> {
+        let before = encode(&self.former, texts.clone())?;
+        let after = encode(&self.tokenizer, texts.clone())?;
+        for ((text, before), after) in texts.iter().zip(before).zip(after) {
+            let former = after.iter().map(|&id| self.former_id(id));
+            if !former.eq(before.into_iter().map(Some)) {
+                let text: String = text.chars().take(60).collect();
+                return Err(Error::Tokenizer(format!(
+                    "the trimmed tokenizer gives other tokens for {text:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn former_id(&self, id: u32) -> Option<u32> {
+        self.trimmed.former_ids.get(usize::try_from(id).ok()?).copied()
+    }
+
+    /// Writes the model folder: `model.safetensors` in the stored dtypes, `heads.safetensors` where
+    /// there is one, `config.json` and the tokenizer's files with the new ids, and copies of the
+    /// other files. Files that describe the former vocabulary (`vocab.txt`,
+    /// `sentencepiece.bpe.model`) and weights in other formats are not copied. `pad_token_id` of
+    /// `config.json` becomes the tokenizer's.
+    ///
+    /// The folder appears at `out` when it is complete. `replace` allows it to replace another.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`];
+    /// [`Error::Config`] for a token id that the tokenizer does not have; [`Error::Stored`] for a
+    /// tensor with a row for each token whose meaning is not known; [`Error::NoWeights`],
+    /// [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
+    pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
+        let out = out.as_ref();
+        if out.exists() && !replace {
+            let source = std::io::ErrorKind::AlreadyExists.into();
+            let hint = "; give another --out, or replace it with --force";
+            return Err(Error::Io { path: out.to_owned(), hint, source });
+        }
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+        let temporary = tempfile::Builder::new().prefix(".trim-").tempdir_in(parent);
+        let temporary = temporary.map_err(|error| Error::io(parent, error))?;
+        let fresh = temporary.path().join("model");
+        copy_others(&self.folder, &fresh)?;
+        self.write_tokenizer(&fresh)?;
+        let vocab_size = self.write_config(&fresh)?;
+        let report = self.write_weights(&fresh, vocab_size)?;
+        if out.exists() {
+            let former = temporary.path().join("former");
+            fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
+        }
+        fs::rename(&fresh, out).map_err(|error| Error::io(out, error))?;
+        whole_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
+        Ok(report)
+    }
+
+    fn write_tokenizer(&self, fresh: &Path) -> Result<()> {
+        let put = |name: &str, bytes: &[u8]| {
+            let path = fresh.join(name);
+            whole_file::write(&path, bytes).map_err(|error| Error::io(&path, error))
+        };
+        put("tokenizer.json", self.trimmed.json.as_bytes())?;
+        let former = self.folder.join("tokenizer_config.json");
+        if former.is_file() {
+            let mut config = read_json(&former, "")?;
+            let tokens = config.get_mut("added_tokens_decoder").and_then(Value::as_object_mut);
+            if let Some(tokens) = tokens {
+                let new = |(id, token): (String, Value)| {
+                    Some((self.new_id(id.parse().ok()?)?.to_string(), token))
+                };
+                *tokens = std::mem::take(tokens).into_iter().filter_map(new).collect();
+            }
+            write_json(&fresh.join("tokenizer_config.json"), &config)?;
+        }
+        let former = self.folder.join("added_tokens.json");
+        if former.is_file() {
+            let tokens: Map<String, Value> = match read_json(&former, "")? {
+                Value::Object(tokens) => tokens.into_iter().collect(),
+                _ => Map::new(),
+            };
+            let new = |(token, id): (String, Value)| {
+                let id = self.new_id(u32::try_from(id.as_u64()?).ok()?)?;
+                Some((token, json!(id)))
+            };
+            let tokens: Map<String, Value> = tokens.into_iter().filter_map(new).collect();
+            write_json(&fresh.join("added_tokens.json"), &Value::Object(tokens))?;
+        }
+        Ok(())
+    }
+
+    fn new_id(&self, former: u32) -> Option<u32> {
+        let place = self.trimmed.former_ids.binary_search(&former).ok()?;
+        u32::try_from(place).ok()
+    }
+
+    /// Writes `config.json`; returns the former size of the vocabulary.
+    fn write_config(&self, fresh: &Path) -> Result<i64> {
+        let path = self.folder.join("config.json");
+        let mut config = read_json(&path, "; a model folder needs a config.json")?;
+        let file = path.display().to_string();
+        let vocab_size = config["vocab_size"].as_i64().ok_or_else(|| {
+            Error::config(&file, "vocab_size", "an integer", &config["vocab_size"])
+        })?;
+        let keys = config.as_object_mut().into_iter().flatten();
+        for (key, id) in keys.filter(|(key, id)| key.ends_with("_token_id") && !id.is_null()) {
+            let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
+            let Some(new) = former.and_then(|former| self.new_id(former)) else {
+                return Err(Error::config(&file, key, "the id of a special token", &id));
+            };
+            *id = json!(new);
+        }
+        let layout = Layout::of(&self.tokenizer);
+        if let Ok(pad) = layout.and_then(|layout| layout.pad()) {
+            config["pad_token_id"] = json!(pad);
+        }
+        config["vocab_size"] = json!(self.len());
+        write_json(&fresh.join("config.json"), &config)?;
+        Ok(vocab_size)
+    }
+
+    fn write_weights(&self, fresh: &Path, vocab_size: i64) -> Result<TrimReport> {
+        let rows: Vec<i64> = self.trimmed.former_ids.iter().map(|&id| i64::from(id)).collect();
+        if rows.last().is_some_and(|&last| last >= vocab_size) {
+            return Err(Error::Tokenizer(format!(
+                "the tokenizer has the id {}, but config.json says vocab_size = {vocab_size}; take \
+                 the tokenizer.json that belongs to the model",
+                rows.last().copied().unwrap_or_default()
+            )));
+        }
+        let mut report = TrimReport {
+            rows_before: vocab_size,
+            rows: i64::try_from(rows.len()).unwrap_or(i64::MAX),
+            bytes_before: 0,
+            bytes: 0,
+        };
+        let rows = Tensor::from_slice(&rows);
+        let heads = self.folder.join(HEADS);
+        let heads: Vec<PathBuf> = heads.is_file().then_some(heads).into_iter().collect();
+        for (name, files) in [(SINGLE, weight_files(&self.folder)?), (HEADS, heads)] {
+            let mut tensors = Vec::new();
+            for path in &files {
+                let file = TensorFile::open(path)?;
+                for name in file.names() {
+                    let tensor = trimmed_tensor(&file, &name, vocab_size, &rows)?;
+                    tensors.push((name, tensor));
+                }
+                report.bytes_before += size(path)?;
+            }
+            if files.is_empty() {
+                continue;
+            }
+            let path = fresh.join(name);
+            let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+            torch_ext::write_tensors(&path, named, &[("format", "pt")])?;
+            report.bytes += size(&path)?;
+        }
+        Ok(report)
+    }
+}
+
+fn size(path: &Path) -> Result<u64> {
+    fs::metadata(path).map(|data| data.len()).map_err(|error| Error::io(path, error))
+}
+
+/// A tensor of the file, with the rows of the trimmed vocabulary where it has a row per token.
+fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor) -> Result<Tensor> {
+    let tensor = file.read(name)?;
+    if tensor.size().first() != Some(&vocab_size) {
+        return Ok(tensor);
+    }
+    let is_known = NAMES.iter().any(|names| {
+        let of_words = names.words.strip_prefix(names.prefix).unwrap_or(names.words);
+        name.ends_with(of_words)
+            || [names.decoder, names.lm_bias, names.decoder_bias].contains(&name)
+            || name.starts_with("lm_predictions.lm_head.")
+    });
+    if is_known {
+        return Ok(tensor.f_index_select(0, rows)?);
+    }
+    // A width of a layer may be as large as a small vocabulary.
+    if name.contains("layer.") || name.contains("layers.") {
+        return Ok(tensor);
+    }
+    Err(Error::Stored {
+        path: file.path().to_owned(),
+        tensor: name.to_owned(),
+        expected: "token embeddings or a masked-LM head".into(),
+        got: format!("another tensor with vocab_size = {vocab_size} rows"),
+    })
+}
+
+/// Neither truncates nor pads.
+fn plain(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
+    tokenizer.with_padding(None);
+    match tokenizer.with_truncation(None) {
+        Ok(_) => Ok(tokenizer),
+        Err(error) => Err(Error::Tokenizer(format!("{}: {error}", file.display()))),
+    }
+}
+
+/// The token ids of texts, without special tokens.
+fn encode(tokenizer: &Tokenizer, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
+    let encoded = tokenizer.encode_batch_fast(texts, false);
+    let encoded = encoded.map_err(|error| Error::Tokenizer(error.to_string()))?;
+    Ok(encoded.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+}
+
+/// Weights in other formats, and folders of them.
+const OTHER_WEIGHTS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
+const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
+/// Files of the former vocabulary, and those that are written anew.
+const FORMER: [&str; 9] = [
+    "config.json",
+    INDEX,
+    HEADS,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+];
+
+/// Copies the files that do not depend on the vocabulary.
+fn copy_others(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
+    let io = |error| Error::io(from, error);
+    for entry in fs::read_dir(from).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let is_hidden = name.starts_with('.');
+        if is_hidden || OTHER_FOLDERS.contains(&name) || OTHER_WEIGHTS.contains(&ending) {
+            continue;
+        }
+        let is_weights = name.starts_with("model") && ending == "safetensors";
+        if path.is_dir() {
+            copy_others(&path, &to.join(name))?;
+        } else if !is_weights && ending != "model" && !FORMER.contains(&name) {
+            fs::copy(&path, to.join(name)).map_err(|error| Error::io(&path, error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Trimmed model folders give bit-identical outputs.
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+use testkit::{Peers, Program, peers_python};
+use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
+
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
+const HEADS: [Head; 2] = [Head::MaskedLm, Head::Span];
+
+const TEXTS: [&str; 3] =
+    ["Lima is the capital of Peru.", "利马是秘鲁的首都。", "Wo liegt die Hauptstadt von Peru?"];
+
+fn load(folder: &Path) -> Pretrained {
+    Pretrained::load(folder, &HEADS, Device::Cpu, LoadOptions::default()).unwrap().0
+}
+
+fn ids(model: &Pretrained, text: &str) -> Vec<u32> {
+    model.tokenizer.encode(text, true).unwrap().get_ids().to_vec()
+}
+
+/// Last hidden states, start logits and masked-LM logits of a text.
+fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
+    let inputs = Inputs::from_rows(&[&ids(model, text)], i64::from(model.specials.pad)).unwrap();
+    let model = &model.model;
+    let hidden = model.encode(&inputs, false).unwrap();
+    let starts = model.span_logits(&hidden, false).unwrap().0;
+    let tokens = model.mlm_logits(&hidden).unwrap();
+    [hidden, starts, tokens]
+}
+
+/// The program, a copy of the embedded base, and texts.
+fn prepared() -> Program {
+    let program = Program::new(env!("CARGO_BIN_EXE_xlmr-model"));
+    for entry in Path::new(BASE).read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
+    }
+    program.write("texts.txt", format!("{}\n{}\n", TEXTS[0], TEXTS[1]));
+    program.write("train.json", format!("{{\"data\": [{{\"question\": {:?}}}]}}", TEXTS[2]));
+    program
+}
+
+#[test]
+fn outputs_of_the_texts_are_bit_identical() {
+    let program = prepared();
+    let line = "trim --model model --texts texts.txt train.json --out trimmed";
+    let printed = program.done(line).out;
+    let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
+    let rows = after.model.config().vocab_size;
+    assert!(rows < before.model.config().vocab_size);
+    assert!(printed.contains(&format!("4000 -> {rows} rows")), "{printed}");
+    // The former id of each entry, by its name.
+    let former: Vec<i64> = (0..rows)
+        .map(|id| {
+            let token = after.tokenizer.id_to_token(u32::try_from(id).unwrap()).unwrap();
+            i64::from(before.tokenizer.token_to_id(&token).unwrap())
+        })
+        .collect();
+    let former = Tensor::from_slice(&former);
+    for text in TEXTS {
+        let [hidden, starts, tokens] = outputs(&before, text);
+        let [of_hidden, of_starts, of_tokens] = outputs(&after, text);
+        assert!(of_hidden.equal(&hidden) && of_starts.equal(&starts), "{text}");
+        assert!(of_tokens.equal(&tokens.index_select(-1, &former)), "{text}");
+    }
+    // The tied head is the token embeddings.
+    assert!(after.model.config().tie_word_embeddings);
+    // Other files are copied, and a second time needs --force.
+    assert_eq!(program.read("trimmed/README.md"), program.read("model/README.md"));
+    program.refused(line, &["trimmed", "--force"]);
+    let weights = program.bytes("trimmed/model.safetensors");
+    program.done(&format!("{line} --force"));
+    assert!(program.bytes("trimmed/model.safetensors") == weights);
+    let left: Vec<_> = program.at("").read_dir().unwrap().map(|one| one.unwrap().path()).collect();
+    assert!(!left.iter().any(|path| path.to_string_lossy().contains(".trim-")), "{left:?}");
+}
+
+#[test]
+fn rows_beyond_the_tokenizer_go_and_dtypes_stay() {
+    let program = prepared();
+    let path = program.at("model/model.safetensors");
+    let tensors = Tensor::read_safetensors(&path).unwrap();
+    let larger: Vec<(String, Tensor)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            let per_token = tensor.size()[0] == 4000;
+            let extra =
+                Tensor::zeros([&[35], &tensor.size()[1..]].concat(), (Kind::Float, Device::Cpu));
+            let tensor = if per_token { Tensor::cat(&[tensor, extra], 0) } else { tensor };
+            (name, tensor.to_kind(Kind::BFloat16))
+        })
+        .collect();
+    Tensor::write_safetensors(&larger, &path).unwrap();
+    let config = program.read("model/config.json");
+    program
+        .write("model/config.json", config.replace("\"vocab_size\": 4000", "\"vocab_size\": 4035"));
+    program.done("trim --model model --texts texts.txt --out trimmed");
+    let stored = Tensor::read_safetensors(program.at("trimmed/model.safetensors")).unwrap();
+    assert_eq!(stored.len(), larger.len());
+    assert!(stored.iter().all(|(_, tensor)| tensor.kind() == Kind::BFloat16));
+    let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
+    assert_eq!(before.model.config().vocab_size, 4035);
+    assert!(outputs(&after, TEXTS[0])[0].equal(&outputs(&before, TEXTS[0])[0]));
+}
+
+#[test]
+fn entries_to_keep_and_refusals() {
+    let program = prepared();
+    let vocabulary = load(&program.at("model")).tokenizer.get_vocab(false);
+    let longest = vocabulary.keys().max_by_key(|token| (token.chars().count(), *token)).unwrap();
+    program.write("keep.txt", format!("{longest}\n"));
+    let has = |folder: &str| load(&program.at(folder)).tokenizer.token_to_id(longest).is_some();
+    program.done("trim --model model --texts texts.txt --out without");
+    program.done("trim --model model --texts texts.txt --keep keep.txt --out kept");
+    assert!(has("kept") && !has("without"));
+    program.write("keep.txt", format!("{longest}\nno such entry\n"));
+    program.write("empty.txt", "\n\n");
+    program.write("latin.txt", b"Per\xfa\n");
+    program.write("broken.json", "{");
+    program.refuses(&[
+        (
+            "trim --model model --texts texts.txt --keep keep.txt --out no",
+            &["keep.txt: line 2", "no such entry"],
+        ),
+        ("trim --model model --texts empty.txt --out no", &["empty.txt", "found none"]),
+        ("trim --model model --texts latin.txt --out no", &["latin.txt", "line 1: not UTF-8"]),
+        ("trim --model model --texts broken.json --out no", &["broken.json", "not valid JSON"]),
+        ("trim --model model --texts gone.txt --out no", &["gone.txt"]),
+        ("trim --model nowhere --texts texts.txt --out no", &["nowhere"]),
+    ]);
+    assert!(!program.at("no").exists());
+}
+
+#[test]
+fn transformers_opens_the_tokenizer() {
+    let Some(python) = peers_python(Peers::Tokenizers) else { return };
+    let program = prepared();
+    program.done("trim --model model --texts texts.txt train.json --out trimmed");
+    let script = "import json, sys\n\
+                  from transformers import AutoTokenizer\n\
+                  tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\n\
+                  print(json.dumps(tokenizer(sys.argv[2:])['input_ids']))";
+    let mut command = std::process::Command::new(python);
+    command.args(["-c", script]).arg(program.at("trimmed")).args(TEXTS);
+    let done = testkit::ended(command.env("HF_HUB_OFFLINE", "1"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let found: Vec<Vec<u32>> = serde_json::from_str(&done.out).unwrap();
+    let trimmed = load(&program.at("trimmed"));
+    assert_eq!(found, TEXTS.map(|text| ids(&trimmed, text)));
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask reader`: a reader for real questions, from the pretrained encoder and the embedded
+//! training questions.
+use crate::pretrained;
+use crate::process::{cargo, command, run, target_folder};
+use crate::setup::{Options, ensure};
+use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+/// The run folder; `model` in it is the reader.
+const OUT: &str = "runs/reader";
+
+/// XQuAD without its last 12 articles, which test, as `demo-data xquad-split` writes it.
+const QUESTIONS: &str = "runs/reader-questions";
+const ARTICLES: &str = "36";
+const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
+
+/// Options of `polyqa train` that decide the reader.
+const SETTINGS: [&str; 6] = ["--batch-size", "16", "--learning-rate", "1.5e-4", "--epochs", "1"];
+
+/// Trains it, or goes on with an interrupted training; `arguments` go to `polyqa train`.
+pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
+    ensure(root, Options::default())?;
+    pretrained::encoder(root, false)?;
+    let mut build = cargo(root);
+    build.args(["build", "--release"]);
+    for program in ["polyqa", "xlmr-model", "demo-data"] {
+        build.args(["-p", program, "--bin", program]);
+    }
+    let code = run(&mut build)?;
+    if code != 0 {
+        return Ok(code);
+    }
+    pretrained::trimmed(root)?;
+    let programs = target_folder()?.join("release");
+    let mut split = command(programs.join("demo-data"), root);
+    split.args(["xquad-split", "--xquad", "data/xquad", "--first", ARTICLES, "--out", QUESTIONS]);
+    let code = run(&mut split)?;
+    if code != 0 {
+        return Ok(code);
+    }
+    let mut train = command(programs.join("polyqa"), root);
+    train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
+    // Twice: they are fewer, and of the kind that is tested.
+    train.args([&format!("{QUESTIONS}/train-context-en-question-en.json"); 2]).arg("--dev");
+    train.args(LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json")));
+    train.args(["--calibration", "data/nq-qed/dev.json.gz", "--out", OUT]);
+    train.args(SETTINGS);
+    if multiplies_bfloat16() {
+        train.args(["--set", "run.precision=\"bf16\""]);
+    }
+    let code = run(train.args(arguments))?;
+    if code == 0 && fs::exists(root.join(OUT).join("model"))? {
+        println!("\nAsk it: polyqa answer --model {OUT}/model -q 'Wo liegt Lima?' TEXT");
+    }
+    Ok(code)
+}
+
+/// Whether the processor has AMX, without which training in bfloat16 is slower than in float32.
+fn multiplies_bfloat16() -> bool {
+    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    flags.split_whitespace().any(|flag| flag == "amx_bf16")
+}
