@@ -295,7 +295,9 @@ impl Config {
         keys.key("initializer_range", RATE, &mut self.initializer_range);
         let eps = name(if euro { "rms_norm_eps" } else { "layer_norm_eps" }, "norm_eps");
         keys.key(eps, RATE, &mut self.layer_norm_eps);
-        keys.key("pad_token_id", COUNT, &mut self.pad_token_id);
+        let mut pad = Some(self.pad_token_id);
+        keys.key("pad_token_id", "an integer or null", &mut pad);
+        self.pad_token_id = pad.unwrap_or(self.pad_token_id);
         keys.key("bos_token_id", "an integer or null", &mut self.bos_token_id);
         keys.key("eos_token_id", "an integer or null", &mut self.eos_token_id);
         keys.key("tie_word_embeddings", FLAG, &mut self.tie_word_embeddings);

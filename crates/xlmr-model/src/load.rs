@@ -51,6 +51,17 @@ pub struct LoadReport {
 /// Buffers that older versions of transformers wrote, after the encoder's prefix.
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 
+impl Config {
+    /// Reads the `config.json` of a model folder.
+    pub(crate) fn of_folder(folder: &Path) -> Result<Self> {
+        if !folder.is_dir() {
+            let reason = "no such folder; a model folder holds config.json and model.safetensors";
+            return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
+        }
+        Self::from_file(folder.join("config.json"))
+    }
+}
+
 impl Model {
     /// Loads a Hugging Face folder: `config.json` with `model.safetensors`, or with shards under
     /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` and adapters
@@ -77,11 +88,17 @@ impl Model {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
-        if !folder.is_dir() {
-            let reason = "no such folder; a model folder holds config.json and model.safetensors";
-            return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
-        }
-        let mut config = Config::from_file(folder.join("config.json"))?;
+        Self::load_with(folder, Config::of_folder(folder)?, heads, device, options)
+    }
+
+    /// Loads the weights of a folder with a configuration that was read from its `config.json`.
+    pub(crate) fn load_with(
+        folder: &Path,
+        mut config: Config,
+        heads: &[Head],
+        device: Device,
+        options: LoadOptions,
+    ) -> Result<(Self, LoadReport)> {
         let heads = distinct(heads)?;
         let checkpoint = Checkpoint::open(folder, config.architecture.names())?;
         if let Architecture::DebertaV2(deberta) = &mut config.architecture {

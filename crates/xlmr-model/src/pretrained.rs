@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::tokenizer_files::tokenizer_in;
 use crate::{
-    Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
+    Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
     check_tokenizer,
 };
 
@@ -19,14 +19,20 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// The tokenizer's special tokens.
     pub specials: SpecialTokens,
+    /// One line for each token id of `config.json` that was replaced by the tokenizer's, see
+    /// [`Config::take_token_ids`].
+    pub notes: Vec<String>,
     files: TokenizerFiles,
 }
 
 impl Pretrained {
     /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
+    /// Where `config.json` and the tokenizer contradict each other about the id of a special
+    /// token, the model's [`Config`] gets the tokenizer's id, see [`Config::take_token_ids`].
+    ///
     /// # Errors
-    /// As [`Model::load`], [`check_tokenizer`] and [`TokenizerFiles::of_folder`].
+    /// As [`Model::load`], [`Config::take_token_ids`] and [`TokenizerFiles::of_folder`].
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -35,9 +41,11 @@ impl Pretrained {
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
         let (tokenizer, files) = TokenizerFiles::of_folder(folder)?;
-        let (model, report) = Model::load(folder, heads, device, options)?;
+        let mut config = Config::of_folder(folder)?;
+        let notes = config.take_token_ids(&tokenizer)?;
+        let (model, report) = Model::load_with(folder, config, heads, device, options)?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
-        Ok((Self { model, tokenizer, specials, files }, report))
+        Ok((Self { model, tokenizer, specials, notes, files }, report))
     }
 
     /// Loads a model that was trained with `head`, to use it without further training: one whose

@@ -3,7 +3,7 @@ use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 
-use crate::{Config, Error, Result};
+use crate::{Architecture, Config, Error, Result};
 
 /// The ids of a tokenizer's special tokens, under the names that XLM-R gives them. For BERT the
 /// first and the last are `[CLS]` and `[SEP]`.
@@ -35,13 +35,67 @@ impl SpecialTokens {
 /// Checks that a tokenizer fits a model and returns its special tokens, as its own
 /// [`Layout`] has them.
 ///
-/// All ids must lie below `vocab_size`, and the tokens before and after a text and of padding must
-/// be the ids that the configuration names, where it names them: BERT's has none for the first two.
+/// All ids must be below `vocab_size`, and the tokens before and after a text and of padding must
+/// have the ids in the configuration. A configuration without ids for the first two, as BERT's, is
+/// not checked for them.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] naming the token, both ids and what to do; also where it lacks one of the
-/// others, or what it puts around a text is not understood.
+/// [`Error::Tokenizer`] naming the token, both ids and what to do; also if the tokenizer lacks one
+/// of the special tokens, or if its layout of a text is not supported.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
+    let special = special_tokens(tokenizer, config)?;
+    match contradictions(special, config).first() {
+        None => Ok(special),
+        Some(&(key, stored, id)) => Err(Error::Tokenizer(format!(
+            "{} has id {id}, but config.json has {key} = {stored}; tokenizer and model do not \
+             belong together",
+            tokenizer.id_to_token(id).unwrap_or_default()
+        ))),
+    }
+}
+
+impl Config {
+    /// Replaces `bos_token_id`, `eos_token_id` and `pad_token_id` by the tokenizer's ids where they
+    /// differ, and returns a note for each replaced id.
+    ///
+    /// Published folders of Multilingual MiniLM and its descendants, such as multilingual-e5-small,
+    /// have `pad_token_id: 0` in `config.json`, where the tokenizer's `<pad>` has id 1. The hidden
+    /// states of tokens do not depend on these ids, with one exception: XLM-R counts position ids
+    /// from `pad_token_id`.
+    ///
+    /// # Errors
+    /// As [`check_tokenizer`], but for the ids that are replaced: these are an error only for the
+    /// `pad_token_id` of XLM-R.
+    pub fn take_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
+        let special = special_tokens(tokenizer, self)?;
+        let mut notes = Vec::new();
+        for (key, stored, id) in contradictions(special, self) {
+            let token = tokenizer.id_to_token(id).unwrap_or_default();
+            let found = format!("{key} is {stored}, but the tokenizer's {token} has id {id}");
+            match key {
+                PAD if self.architecture == Architecture::XlmRoberta => {
+                    return Err(Error::Tokenizer(format!(
+                        "config.json: {found}; XLM-R counts position ids from {key}, so the id \
+                         cannot be replaced: if the model was trained with the tokenizer's id, set \
+                         {key} to {id} in config.json"
+                    )));
+                }
+                PAD => self.pad_token_id = id.into(),
+                BOS => self.bos_token_id = Some(id.into()),
+                _ => self.eos_token_id = Some(id.into()),
+            }
+            notes.push(format!("config.json: {found}; the tokenizer's id is used"));
+        }
+        Ok(notes)
+    }
+}
+
+const BOS: &str = "bos_token_id";
+const PAD: &str = "pad_token_id";
+const EOS: &str = "eos_token_id";
+
+/// The special tokens of a tokenizer whose ids are all below `vocab_size`.
+fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;
     let special = SpecialTokens {
@@ -66,18 +120,20 @@ pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<Special
             config.vocab_size
         )));
     }
-    for (id, key, expected) in [
-        (special.bos, "bos_token_id", config.bos_token_id),
-        (special.pad, "pad_token_id", Some(config.pad_token_id)),
-        (special.eos, "eos_token_id", config.eos_token_id),
-    ] {
-        if let Some(expected) = expected.filter(|&expected| expected != i64::from(id)) {
-            let token = tokenizer.id_to_token(id).unwrap_or_default();
-            return Err(Error::Tokenizer(format!(
-                "{token} has id {id}, but config.json says {key} = {expected}; tokenizer and model \
-                 do not belong together"
-            )));
-        }
-    }
     Ok(special)
+}
+
+/// The key, its value and the tokenizer's id, where these two differ.
+fn contradictions(special: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
+    [
+        (BOS, config.bos_token_id, special.bos),
+        (PAD, Some(config.pad_token_id), special.pad),
+        (EOS, config.eos_token_id, special.eos),
+    ]
+    .into_iter()
+    .filter_map(|(key, stored, id)| {
+        let stored = stored.filter(|&stored| stored != i64::from(id))?;
+        Some((key, stored, id))
+    })
+    .collect()
 }

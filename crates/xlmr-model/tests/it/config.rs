@@ -76,7 +76,7 @@ fn values_out_of_range_name_their_key() {
         ("layer_norm_eps", json!(1e30), "at most 1"),
         ("initializer_range", json!(-1.0), "at least 0"),
         ("pad_token_id", json!(250_002), "below vocab_size"),
-        ("pad_token_id", json!(null), "an integer"),
+        ("pad_token_id", json!("1"), "an integer"),
         ("eos_token_id", json!(-1), "below vocab_size"),
         ("max_position_embeddings", json!(2), "more than pad_token_id + 1 = 2"),
         ("hidden_act", json!("swish"), "gelu_pytorch_tanh"),
@@ -92,6 +92,11 @@ fn values_out_of_range_name_their_key() {
             assert!(message.contains(part), "{key} = {value}: {message}");
         }
     }
+}
+
+#[test]
+fn a_pad_token_id_of_null_is_the_default() {
+    assert_eq!(with("pad_token_id", json!(null)).unwrap().pad_token_id, 1);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Rows of ids as one batch, and a folder with its tokenizer.
 use tch::{Device, Tensor};
-use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Pretrained};
+use xlmr_model::{
+    Architecture, Config, Error, Head, Inputs, LoadOptions, LoadReport, Model, Pretrained,
+};
 
 fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
     Vec::<Vec<i64>>::try_from(tensor).unwrap()
@@ -45,6 +47,39 @@ fn a_folder_comes_back_with_its_tokenizer_byte_for_byte() {
     for file in ["tokenizer.json", "model.safetensors", "config.json"] {
         assert_eq!(std::fs::read(from.join(file)).unwrap(), std::fs::read(to.join(file)).unwrap());
     }
+}
+
+#[test]
+fn a_loaded_model_has_the_tokenizers_padding() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    let config = Config { architecture: Architecture::Bert, pad_token_id: 0, ..Config::tiny(8192) };
+    Model::new(&config, &[], Device::Cpu, 3).unwrap().save(&from, Head::None).unwrap();
+    std::fs::copy(testkit::fixture("tokenizer.json"), from.join("tokenizer.json")).unwrap();
+    let load = |folder| Pretrained::load(folder, &[], Device::Cpu, LoadOptions::default()).unwrap();
+    let (loaded, report) = load(&from);
+    assert_eq!(report, LoadReport::default());
+    assert_eq!(loaded.notes.len(), 1);
+    assert_eq!(loaded.model.config(), &Config { pad_token_id: 1, ..config_of(&from) });
+
+    // Tokens have the same hidden states with either padding.
+    let short = [0, 9, 2].as_slice();
+    let hidden = |pad| {
+        let inputs = Inputs::from_rows(&[&[0, 7, 8, 9, 2], short], pad).unwrap();
+        loaded.model.encode(&inputs, false).unwrap().get(1).narrow(0, 0, 3)
+    };
+    let alone = loaded.model.encode(&Inputs::from_rows(&[short], 1).unwrap(), false).unwrap();
+    for pad in [0, 1] {
+        testkit::assert_close("hidden states", &hidden(pad), &alone.get(0), 1e-6);
+    }
+
+    loaded.save(&to, Head::None).unwrap();
+    assert_eq!(config_of(&to).pad_token_id, 1);
+    assert!(load(&to).0.notes.is_empty());
+}
+
+fn config_of(folder: &std::path::Path) -> Config {
+    Config::from_file(folder.join("config.json")).unwrap()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tokenizer against configuration, with the stored tokenizer.
 use testkit::fixture;
 use tokenizers::Tokenizer;
-use xlmr_model::{Config, SpecialTokens, check_tokenizer};
+use xlmr_model::{Architecture, Config, SpecialTokens, check_tokenizer};
 
 #[test]
 fn a_tokenizer_must_fit_vocabulary_and_special_ids() {
@@ -23,6 +23,39 @@ fn a_tokenizer_must_fit_vocabulary_and_special_ids() {
     let message = refusal(&Config { eos_token_id: Some(3), ..config.clone() });
     assert!(message.contains("</s> has id 2"), "{message}");
     check_tokenizer(&tokenizer, &Config { eos_token_id: None, ..config }).unwrap();
+}
+
+#[test]
+fn the_tokenizers_ids_replace_those_of_config_json() {
+    let tokenizer = Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
+    let right = Config { architecture: Architecture::Bert, ..Config::tiny(8192) };
+    let mut config = right.clone();
+    assert!(config.take_token_ids(&tokenizer).unwrap().is_empty());
+    config = Config { pad_token_id: 0, eos_token_id: Some(5), bos_token_id: None, ..right.clone() };
+    let notes = config.take_token_ids(&tokenizer).unwrap();
+    assert_eq!(
+        notes,
+        [
+            "config.json: pad_token_id is 0, but the tokenizer's <pad> has id 1; the tokenizer's \
+             id is used",
+            "config.json: eos_token_id is 5, but the tokenizer's </s> has id 2; the tokenizer's \
+             id is used"
+        ]
+    );
+    // An id that is absent contradicts nothing.
+    assert_eq!(config, Config { bos_token_id: None, ..right });
+    check_tokenizer(&tokenizer, &config).unwrap();
+
+    // XLM-R's positions depend on the id of padding, and on no other.
+    let mut config = Config { bos_token_id: Some(7), ..Config::tiny(8192) };
+    assert_eq!(config.take_token_ids(&tokenizer).unwrap().len(), 1);
+    config.pad_token_id = 0;
+    let message = config.take_token_ids(&tokenizer).unwrap_err().to_string();
+    for part in ["pad_token_id is 0", "<pad> has id 1", "position ids", "set pad_token_id to 1"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = Config::tiny(8191).take_token_ids(&tokenizer).unwrap_err().to_string();
+    assert!(message.contains("vocab_size = 8191"), "{message}");
 }
 
 #[test]

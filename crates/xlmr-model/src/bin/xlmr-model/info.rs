@@ -1,6 +1,6 @@
 //! `xlmr-model info`: what a model folder holds.
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tch::Device;
 use xlmr_model::{Config, LoadOptions, Model, Result};
@@ -27,6 +27,7 @@ pub fn info(args: &Args) -> Result<()> {
     );
     println!("feed-forward     {} ({})", config.intermediate_size, config.hidden_act.name());
     println!("vocabulary       {}", config.vocab_size);
+    println!("tokenizer        {}", tokenizer(&args.model, config));
     println!("longest input    {} tokens", config.max_length());
     println!("token types      {}", config.type_vocab_size);
     if let Some(labels) = head.labels() {
@@ -56,6 +57,20 @@ pub fn info(args: &Args) -> Result<()> {
         println!("  stored as {dtype:<6} {count} tensors, computed in F32");
     }
     Ok(())
+}
+
+/// The number of tokens in the folder's tokenizer and each contradiction to `config.json`, or why
+/// the model cannot be used with it.
+fn tokenizer(folder: &Path, config: &Config) -> String {
+    if tokenizer_file::find(folder).is_err() {
+        return "none".into();
+    }
+    let described = xlmr_model::read_tokenizer(folder).and_then(|tokenizer| {
+        let notes = config.clone().take_token_ids(&tokenizer)?;
+        let notes: String = notes.iter().map(|note| format!("\n  note: {note}")).collect();
+        Ok(format!("{} tokens{notes}", tokenizer.get_vocab_size(true)))
+    });
+    described.unwrap_or_else(|error| format!("not usable: {error}"))
 }
 
 /// The block that a parameter belongs to: `embeddings`, `encoder` or `layers`, or a head.
