@@ -4,5 +4,6 @@
 mod charsmap;
 mod folder;
 mod layout;
+mod modules;
 mod read;
 mod sentencepiece;
