@@ -102,7 +102,7 @@ filter-xnli examples/filter-xnli/recipe.toml --model xlm-roberta-large \\
         data.evaluation.required("data.evaluation", "test pairs, as xnli.test.tsv")?;
         data.second.required("data.second", "the same pairs in the source language")?;
         self.model.limits()?.check_length("encoding.max_length", self.encoding.max_length)?;
-        let config = Config::from_file(self.model.path.join("config.json"))?;
+        let config = Config::of_folder(&self.model.path)?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);
         self.fusion.validate(layers).context("fusion")?;
         self.soft.validate()?;

@@ -99,7 +99,7 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
         data.evaluation.required("data.evaluation", "a folder with xquad.<lang>.json")?;
         data.second.required("data.second", "the same questions in the source language")?;
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
-        let config = Config::from_file(self.model.path.join("config.json"))?;
+        let config = Config::of_folder(&self.model.path)?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);
         self.qa.fusion.validate(layers).context("qa.fusion")?;
         self.qa.soft.validate().map_err(|error| anyhow!("qa.{error}"))?;

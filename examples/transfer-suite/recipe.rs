@@ -180,8 +180,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
             arm.model.required(&format!("arms.{name}.model"), "a Hugging Face folder")?;
             let (row, task) = arm.tasks.only().with_context(|| format!("arms.{name}"))?;
             if let Some(adapters) = self.adapters.as_ref().filter(|_| row.trains) {
-                adapters
-                    .validate("adapters", &Config::from_file(arm.model.join("config.json"))?)?;
+                adapters.validate("adapters", &Config::of_folder(&arm.model)?)?;
             }
             task.validate().with_context(|| format!("tasks.{}", row.name))?;
         }

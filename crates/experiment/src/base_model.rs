@@ -41,10 +41,10 @@ impl BaseModel {
     ///
     /// # Errors
     /// [`Error::Setting`] if no model is set, or `adapters` do not fit it; as
-    /// [`Config::from_file`].
+    /// [`Config::of_folder`].
     pub fn limits(&self) -> Result<ModelLimits> {
         let folder = self.path.required("model.path", "a Hugging Face folder (--model DIR)")?;
-        let config = Config::from_file(folder.join("config.json"))?;
+        let config = Config::of_folder(folder)?;
         if let Some(adapters) = &self.adapters {
             adapters.validate("model.adapters", &config)?;
         }

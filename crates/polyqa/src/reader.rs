@@ -65,7 +65,7 @@ impl Reader {
         let folder = folder.as_ref();
         let labels = evidence::labels();
         // A folder that has no configuration is refused below.
-        let named = Config::from_file(folder.join("config.json")).ok();
+        let named = Config::of_folder(folder).ok();
         let named = named.and_then(|config| config.id2label).unwrap_or_default();
         let marks_evidence = named.values().eq(labels.tags());
         let head = if marks_evidence { token_classification::head(&labels) } else { Head::Span };

@@ -1,6 +1,8 @@
-//! The file of a model folder that its tokenizer is read from.
+//! The folder of a model's transformer, and the file that its tokenizer is read from.
 use std::io::{Error as IoError, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
 
 use crate::Error;
 use crate::sentencepiece::CONVERT;
@@ -12,17 +14,68 @@ const FILES: [&str; 3] = ["tokenizer.json", "sentencepiece.bpe.model", "spm.mode
 const OTHERS: [&str; 5] =
     ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "tekken.json"];
 
+/// The list of modules in a folder of sentence-transformers.
+pub(crate) const MODULES: &str = "modules.json";
+
+/// Bytes of the longest such list that is read.
+const LONGEST: u64 = 1 << 20;
+
+/// An entry of `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    /// The folder below that of `modules.json`; empty for the same folder.
+    path: String,
+    /// A Python class.
+    r#type: String,
+}
+
+/// The folder with the files of a model's transformer: `folder` itself or, if sentence-transformers
+/// wrote it, the subfolder that `modules.json` names for its `Transformer` module
+/// (`0_Transformer`). The other modules, such as pooling, are ignored.
+///
+/// # Errors
+/// [`Error::Read`] or [`Error::Content`] naming `modules.json`: it cannot be read, is not a list of
+/// modules, or names something that is not a subfolder.
+pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
+    let folder = folder.as_ref();
+    let path = folder.join(MODULES);
+    let text = match whole_file::read_limited(&path, LONGEST) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.to_owned()),
+        Err(source) => return Err(Error::Read { path, source }),
+    };
+    let content = |problem| Error::Content { path: path.clone(), problem };
+    let modules: Vec<Module> =
+        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
+    let is_transformer = |module: &&Module| module.r#type.rsplit('.').next() == Some("Transformer");
+    let Some(Module { path: name, .. }) = modules.iter().find(is_transformer) else {
+        return Ok(folder.to_owned());
+    };
+    let below = folder.join(name);
+    if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+        || !below.is_dir()
+    {
+        return Err(content(format!(
+            "its Transformer module is in {name:?}, which is no folder below this one; copy the \
+             whole model"
+        )));
+    }
+    Ok(below)
+}
+
 /// The file that [`read`](crate::read) takes: of a model folder `tokenizer.json` or, where it has
-/// none, `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa); else `path` itself.
+/// none, `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa), each in [`model_folder`]; else
+/// `path` itself.
 ///
 /// # Errors
 /// [`Error::Read`] naming the folder, the files and, where it has only a tokenizer of another kind
-/// (`vocab.txt`, `spiece.model`), what converts it.
+/// (`vocab.txt`, `spiece.model`), what converts it; as [`model_folder`].
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = path.as_ref();
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
+    let path = model_folder(path)?;
     // A link to nothing counts: what it names is missing, not the name.
     let there = |name: &&str| path.join(name).symlink_metadata().is_ok();
     if let Some(name) = FILES.into_iter().find(there) {
@@ -33,5 +86,5 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         Some(other) => format!("{none}, but {other}; {CONVERT}"),
         None => format!("{none}; copy one of them from the model's page"),
     };
-    Err(Error::Read { path: path.to_owned(), source: IoError::new(ErrorKind::NotFound, reason) })
+    Err(Error::Read { path, source: IoError::new(ErrorKind::NotFound, reason) })
 }

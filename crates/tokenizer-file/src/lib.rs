@@ -14,11 +14,12 @@ mod folder;
 mod growth;
 mod kept_text;
 mod layout;
+mod offsets;
 mod sentencepiece;
 mod spacing;
 mod trim;
 
-pub use folder::find;
+pub use folder::{find, model_folder};
 pub use kept_text::kept_text;
 pub use layout::{Layout, LayoutError};
 pub use spacing::Spacing;
@@ -58,7 +59,9 @@ impl Error {
 
 /// What a file of this name should be.
 fn expected(path: &Path) -> &'static str {
-    if is_model(path) {
+    if path.ends_with(folder::MODULES) {
+        "the list of modules of sentence-transformers"
+    } else if is_model(path) {
         "a SentencePiece model laid out as XLM-R's or DeBERTa's"
     } else {
         "a Hugging Face tokenizer.json"
@@ -110,6 +113,10 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
 
 /// The tokenizer of a `tokenizer.json` that was read; `path` is its name in errors.
 ///
+/// Its post-processor does not trim offsets where `tokenizers` would cut off the first character
+/// of words: behind a pre-tokenizer that adds a space to each word (`ByteLevel` with
+/// `add_prefix_space` after another step), the space that is trimmed is not in the text.
+///
 /// # Errors
 /// [`Error::Content`] as for [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
@@ -117,10 +124,12 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     // A file that was cut is no JSON; the error has the place where it ends.
     let parts: Parts = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     growth::check(&parts.normalizer).map_err(content)?;
-    match quietly(|| text.parse::<Tokenizer>()) {
-        Some(parsed) => parsed.map_err(|error| content(error.to_string())),
-        None => Err(content("it is damaged".into())),
-    }
+    let mut tokenizer = match quietly(|| text.parse::<Tokenizer>()) {
+        Some(parsed) => parsed.map_err(|error| content(error.to_string()))?,
+        None => return Err(content("it is damaged".into())),
+    };
+    offsets::keep_first_characters(&mut tokenizer);
+    Ok(tokenizer)
 }
 
 /// What is checked before `tokenizers` reads the file.

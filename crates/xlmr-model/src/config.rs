@@ -411,7 +411,7 @@ impl Config {
         }
         // ModernBERT's files may say so too (mmBERT's: "sans_pos"), where nothing reads it.
         let embeds = self.architecture.rotary().is_none();
-        if let Some(value) = self.extra.get("position_embedding_type")
+        if let Some(value) = self.extra_value("position_embedding_type")
             && embeds
             && value != "absolute"
         {

@@ -1,6 +1,6 @@
 //! A model from a Hugging Face folder.
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -48,18 +48,31 @@ pub struct LoadReport {
     pub converted: Vec<(String, String)>,
 }
 
-/// Buffers that older versions of transformers wrote, after the encoder's prefix.
-const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
+/// How the names of buffers end that older versions of transformers wrote.
+const BUFFERS: [&str; 3] =
+    ["embeddings.position_ids", "embeddings.token_type_ids", "rotary_emb.inv_freq"];
 
 impl Config {
-    /// Reads the `config.json` of a model folder.
-    pub(crate) fn of_folder(folder: &Path) -> Result<Self> {
+    /// Reads the `config.json` of a model folder, also of one that sentence-transformers wrote
+    /// ([`tokenizer_file::model_folder`]).
+    ///
+    /// # Errors
+    /// [`Error::NoWeights`] if there is no such folder; [`Error::Damaged`] for a `modules.json` of
+    /// sentence-transformers that cannot be used; as [`Config::from_file`].
+    pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
         if !folder.is_dir() {
             let reason = "no such folder; a model folder holds config.json and model.safetensors";
             return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
         }
-        Self::from_file(folder.join("config.json"))
+        Self::from_file(model_folder(folder)?.join("config.json"))
     }
+}
+
+/// The folder of the transformer's own files.
+pub(crate) fn model_folder(folder: &Path) -> Result<PathBuf> {
+    tokenizer_file::model_folder(folder)
+        .map_err(|error| Error::damaged(&folder.join("modules.json"), error.problem()))
 }
 
 impl Model {
@@ -67,6 +80,9 @@ impl Model {
     /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` and adapters
     /// from `adapters/` where [`Model::save`] left any. Those adapters are active that were; a
     /// folder `adapters` without `active.json` is another's, and is left alone.
+    ///
+    /// In a folder that sentence-transformers wrote these files may be in the subfolder that
+    /// `modules.json` names for the transformer.
     ///
     /// `model_type` of `config.json` decides the [`Architecture`](crate::Architecture). Weights
     /// stored as F32, F16 or BF16 become float32. Keys may carry the encoder's prefix (`roberta.`)
@@ -100,6 +116,7 @@ impl Model {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let heads = distinct(heads)?;
+        let folder = &*model_folder(folder)?;
         let checkpoint = Checkpoint::open(folder, config.architecture.names())?;
         if let Architecture::DebertaV2(deberta) = &mut config.architecture {
             // The published models do not say that their masked-LM head is of their own form.
@@ -280,9 +297,9 @@ impl Loader<'_> {
     }
 
     fn finish(mut self) -> (Config, BTreeMap<String, Tensor>, LoadReport) {
-        let Names { prefix, unused, .. } = self.names;
+        let unused = self.names.unused;
         for name in self.checkpoint.names() {
-            let buffer = name.strip_prefix(prefix).is_some_and(|name| BUFFERS.contains(&name));
+            let buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
             if buffer || self.used.contains(name) {
                 continue;
             }

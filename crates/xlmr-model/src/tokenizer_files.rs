@@ -11,6 +11,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
+use crate::load::model_folder;
 use crate::{Architecture, Config, Error, Result, SpecialTokens};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -76,6 +77,7 @@ impl TokenizerFiles {
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
         let (tokenizer, mut files) = Self::of_file(tokenizer_in(folder)?)?;
+        let folder = model_folder(folder)?;
         for name in BESIDE {
             let path = folder.join(name);
             if let Some(mut bytes) = read(&path)? {

@@ -5,6 +5,7 @@ use mlqa_eval::{
     Answer, Dataset, MLQA_LANGUAGES, Purpose, Question, Separator, Window, WindowConfig,
     WindowCounts, load_tokenizer, windows,
 };
+use serde_json::{Value, json};
 use testkit::fixture;
 use tokenizers::Tokenizer;
 
@@ -238,6 +239,53 @@ fn characters_that_a_normaliser_drops_move_nothing() {
             assert!(text.starts_with(answer), "{family}: {text:?}");
             let pair = ("\u{200e}Where?", context);
             assert_eq!(window.input_ids, tokenizer.encode(pair, true).unwrap().get_ids());
+        }
+    }
+}
+
+#[test]
+fn answers_have_their_first_character_behind_a_byte_level_step() {
+    let stored = std::fs::read(fixture("byte_level.json")).unwrap();
+    let stored: Value = serde_json::from_slice(&stored).unwrap();
+    let byte_level = |prefix: bool, trim: bool| {
+        json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": trim,
+            "use_regex": true})
+    };
+    let sequence = |steps: &[Value]| json!({"type": "Sequence", "pretokenizers": steps});
+    let template = &stored["post_processor"]["processors"][1];
+    let context = "  It was a red house, Zoë's, of 1920 (not 鐵路)\n \u{1f469}\u{200d}\u{1f52c}.";
+    for split in ["none", "Whitespace", "WhitespaceSplit", "BertPreTokenizer"] {
+        for (prefix, trim) in [(true, true), (true, false), (false, true), (false, false)] {
+            let roberta = json!({"type": "RobertaProcessing", "cls": ["<|begin_of_text|>", 2997],
+                "sep": ["<|end_of_text|>", 2998], "trim_offsets": trim,
+                "add_prefix_space": prefix});
+            let several =
+                json!({"type": "Sequence", "processors": [byte_level(prefix, trim), template]});
+            for processor in [roberta, several] {
+                let name = format!("{split} {prefix} {trim} {}", processor["type"]);
+                let mut json = stored.clone();
+                json["pre_tokenizer"] = match split {
+                    "none" => byte_level(prefix, trim),
+                    split => sequence(&[json!({"type": split}), byte_level(prefix, trim)]),
+                };
+                json["post_processor"] = processor;
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("tokenizer.json");
+                std::fs::write(&path, json.to_string()).unwrap();
+                let tokenizer = load_tokenizer(&path).unwrap();
+                for answer in ["It", "red house", "Zoë's", "1920", "(not", "鐵路", "鐵路)"] {
+                    let questions = [question("What?", context, answer)];
+                    let all = windows(&questions, &tokenizer, &whole(), Purpose::Train).unwrap();
+                    let [window] = all.as_slice() else { panic!("one window") };
+                    let at = |position: Option<usize>| {
+                        window.offsets[position.unwrap() - window.context_start]
+                    };
+                    let (first, last) = (at(window.start_position), at(window.end_position));
+                    let text: Vec<char> = context.chars().collect();
+                    let spelled: String = text[first.0..last.1].iter().collect();
+                    assert_eq!(spelled, answer, "{name}");
+                }
+            }
         }
     }
 }

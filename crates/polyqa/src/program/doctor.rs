@@ -52,6 +52,9 @@ fn model(name: &str, line: &mut impl FnMut(&str, &str)) -> Result<()> {
     }
     line("model", &folder.display().to_string());
     let reader = Reader::load(&folder, Device::Cpu)?;
+    for note in &reader.pretrained.notes {
+        line("note", note);
+    }
     let windows = reader.windows();
     line("windows", &format!("{} tokens, {} shared", windows.max_length, windows.doc_stride));
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;

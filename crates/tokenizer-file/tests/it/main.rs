@@ -4,6 +4,7 @@
 mod charsmap;
 mod folder;
 mod layout;
+mod modules;
 mod read;
 mod sentencepiece;
 mod trim;

@@ -158,3 +158,26 @@ fn bad_input_is_one_line_and_status_2() {
         assert!(help.contains("Example"), "{command}");
     }
 }
+
+#[test]
+fn info_and_init_print_ids_that_the_tokenizer_replaces() {
+    let program = program();
+    let config = r#"{"model_type": "bert", "vocab_size": 8192, "hidden_size": 16,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}"#;
+    program.write("published.json", config);
+    let ended = program.done(
+        "init --config published.json --tokenizer fixtures/tokenizer.json --heads qa --out made",
+    );
+    let note = "note: config.json: pad_token_id is 0, but the tokenizer's <pad> has id 1; the \
+                tokenizer's id is used";
+    assert_eq!(ended.err.trim(), note);
+    let info = program.done("info --model made").out;
+    assert!(info.contains("tokenizer        8192 tokens\n"), "{info}");
+    let made =
+        program.read("made/config.json").replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
+    program.write("made/config.json", made);
+    let info = program.done("info --model made").out;
+    assert!(info.contains(&format!("tokenizer        8192 tokens\n  {note}\n")), "{info}");
+    let info = program.done("info --model fixtures/hf/qa").out;
+    assert!(info.contains("tokenizer        none\n"), "{info}");
+}

@@ -17,6 +17,7 @@ mod model;
 mod packed;
 mod peers;
 mod pretrained;
+mod published;
 mod save;
 mod saved_adapters;
 mod tokenizer;

@@ -16,7 +16,7 @@ pub struct Args {
 
 /// Loads the folder as config.json says and prints what there is.
 pub fn info(args: &Args) -> Result<()> {
-    let head = Config::from_file(args.model.join("config.json"))?.head()?;
+    let head = Config::of_folder(&args.model)?.head()?;
     let (model, report) = Model::load(&args.model, &[head], Device::Cpu, LoadOptions::default())?;
     let config = model.config();
     println!("class            {}", head.class(&config.architecture));

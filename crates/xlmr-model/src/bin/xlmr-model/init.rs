@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use tch::Device;
-use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles, check_tokenizer};
+use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles};
 
 /// The architecture, the tokenizer, and where the folder goes.
 #[derive(clap::Args)]
@@ -66,9 +66,11 @@ const MODEL_FILES: [&str; 12] = [
 
 /// Checks everything, then writes the folder.
 pub fn init(args: &Args) -> Result<()> {
-    let config = Config::from_file(&args.config)?;
+    let mut config = Config::from_file(&args.config)?;
     let (tokenizer, files) = TokenizerFiles::of_file(&args.tokenizer)?;
-    check_tokenizer(&tokenizer, &config)?;
+    for note in config.take_token_ids(&tokenizer)? {
+        eprintln!("note: {note}");
+    }
     let present: Vec<PathBuf> =
         MODEL_FILES.map(|name| args.out.join(name)).into_iter().filter(|p| p.exists()).collect();
     if let (Some(path), false) = (present.first(), args.force) {

@@ -40,7 +40,7 @@ pub struct Args {
 
 /// Runs the model over all rows.
 pub fn run(args: &Args) -> Result<()> {
-    let head = Config::from_file(args.model.join("config.json"))?.head()?;
+    let head = Config::of_folder(&args.model)?.head()?;
     let (inputs, windows) = read_inputs(args)?;
     let device = resolve_device(args.device)?;
     let (model, report) = Model::load(&args.model, &[head], device, LoadOptions::default())?;

@@ -1,0 +1,34 @@
+//! Offsets of tokens whose words got a space that the text does not have.
+use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper, Tokenizer};
+
+/// Turns off `trim_offsets` of the post-processor where the pre-tokenizer adds a space to each
+/// word: `tokenizers` 0.22 takes the space for a character of the text, and moves the start of
+/// each word's offsets but the first's behind the word's first character.
+pub(crate) fn keep_first_characters(tokenizer: &mut Tokenizer) {
+    if !adds_spaces(tokenizer.get_pre_tokenizer()) {
+        return;
+    }
+    let Some(mut processor) = tokenizer.get_post_processor().cloned() else { return };
+    stop_trimming(&mut processor);
+    tokenizer.with_post_processor(Some(processor));
+}
+
+/// Whether a step after the first adds a space to each piece of the text that does not begin with
+/// one. The first step has the whole text, whose first token `tokenizers` treats right.
+fn adds_spaces(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
+    let Some(PreTokenizerWrapper::Sequence(steps)) = pre_tokenizer else { return false };
+    let steps: &[PreTokenizerWrapper] = steps.as_ref();
+    steps
+        .iter()
+        .skip(1)
+        .any(|step| matches!(step, PreTokenizerWrapper::ByteLevel(bytes) if bytes.add_prefix_space))
+}
+
+fn stop_trimming(processor: &mut PostProcessorWrapper) {
+    match processor {
+        PostProcessorWrapper::Roberta(roberta) => roberta.trim_offsets = false,
+        PostProcessorWrapper::ByteLevel(bytes) => bytes.trim_offsets = false,
+        PostProcessorWrapper::Sequence(steps) => steps.as_mut().iter_mut().for_each(stop_trimming),
+        PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => {}
+    }
+}

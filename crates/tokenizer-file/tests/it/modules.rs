@@ -1,0 +1,37 @@
+//! The transformer's folder in a folder of sentence-transformers.
+use std::fs;
+
+use tokenizer_file::{Error, model_folder, read};
+
+use crate::folder::folder;
+
+const LIST: &str = r#"[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]"#;
+
+#[test]
+fn the_list_of_modules_names_the_folder() {
+    let root = folder(&[("modules.json", LIST.as_bytes())]);
+    let message = model_folder(root.path()).unwrap_err().to_string();
+    assert!(message.contains("modules.json") && message.contains("copy the whole"), "{message}");
+    let below = root.path().join("0_Transformer");
+    fs::create_dir(&below).unwrap();
+    assert_eq!(model_folder(root.path()).unwrap(), below);
+    fs::copy(testkit::fixture("tokenizer.json"), below.join("tokenizer.json")).unwrap();
+    assert_eq!(read(root.path()).unwrap().get_vocab_size(true), 8192);
+}
+
+#[test]
+fn other_folders_are_the_transformers_own() {
+    let without_transformer = LIST.replace("models.Transformer", "models.BoW");
+    let same = LIST.replace("0_Transformer", "");
+    for list in [&*without_transformer, &same, "[]"] {
+        let root = folder(&[("modules.json", list.as_bytes())]);
+        assert_eq!(model_folder(root.path()).unwrap(), root.path());
+    }
+    let empty = folder(&[]);
+    assert_eq!(model_folder(empty.path()).unwrap(), empty.path());
+    for list in ["{", r#"[{"path": 1, "type": "a"}]"#, r#"[{"type": "a"}]"#] {
+        let error = model_folder(folder(&[("modules.json", list.as_bytes())]).path()).unwrap_err();
+        assert!(matches!(error, Error::Content { .. }), "{error}");
+    }
+}

@@ -1,0 +1,223 @@
+//! What published model folders contain, as transformers opens it; see docs/data.md.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::adapters::small;
+use crate::common::{edit_json, edit_tensors, ids};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+use xlmr_model::{
+    Architecture, Config, Error, Head, Inputs, LoadReport, Model, Pretrained, Result,
+};
+
+/// A small BERT with XLM-R's tokenizer, and `rows` rows of word embeddings.
+fn bert(rows: i64) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        architecture: Architecture::Bert,
+        hidden_size: 16,
+        num_hidden_layers: 1,
+        intermediate_size: 24,
+        ..Config::tiny(rows)
+    };
+    Model::new(&config, &[], Device::Cpu, 3).unwrap().save(folder.path(), Head::None).unwrap();
+    let tokenizer = testkit::fixture("tokenizer.json");
+    fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
+    folder
+}
+
+fn load(folder: &Path) -> Result<(Pretrained, LoadReport)> {
+    Pretrained::load(folder, &[], Device::Cpu, Default::default())
+}
+
+fn open(folder: &Path, head: Head) -> Result<(Model, LoadReport)> {
+    Model::load(folder, &[head], Device::Cpu, Default::default())
+}
+
+fn hidden(model: &Model) -> Tensor {
+    model.encode(&Inputs::new(ids(2, 7)), false).unwrap()
+}
+
+fn weights(folder: &Path) -> PathBuf {
+    folder.join("model.safetensors")
+}
+
+#[test]
+fn more_rows_than_tokens_are_kept_and_fewer_are_an_error() {
+    let (loaded, report) = load(bert(8192 + 35).path()).unwrap();
+    assert_eq!(loaded.model.word_embeddings().size(), [8227, 16]);
+    assert_eq!(report, LoadReport::default());
+    let message = load(bert(8191).path()).unwrap_err().to_string();
+    assert!(message.contains("\"<mask>\" has id 8191"), "{message}");
+    assert!(message.contains("vocab_size = 8191"), "{message}");
+}
+
+#[test]
+fn poolers_and_buffers_may_be_there_or_not() {
+    let float = || Tensor::zeros([16], (Kind::Float, Device::Cpu));
+    let positions = || Tensor::arange(514, (Kind::Int64, Device::Cpu)).view([1, 514]);
+    for prefix in ["", "bert."] {
+        let folder = bert(8192);
+        let before = hidden(&load(folder.path()).unwrap().0.model);
+        edit_tensors(&weights(folder.path()), |tensors| {
+            let named = std::mem::take(tensors).into_iter();
+            tensors.extend(named.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+            for (name, tensor) in [
+                ("embeddings.position_ids", positions()),
+                ("embeddings.token_type_ids", positions().zeros_like()),
+                ("pooler.dense.bias", float()),
+            ] {
+                tensors.insert(format!("{prefix}{name}"), tensor);
+            }
+        });
+        let (loaded, report) = load(folder.path()).unwrap();
+        let ignored = vec!["bert.pooler.dense.bias".to_owned()];
+        assert_eq!(report, LoadReport { ignored, ..LoadReport::default() });
+        assert!(hidden(&loaded.model).equal(&before));
+    }
+}
+
+#[test]
+fn rotary_buffers_are_not_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let euro = small().into_iter().find(|c| matches!(c.architecture, Architecture::EuroBert(_)));
+    let model = Model::new(&euro.unwrap(), &[], Device::Cpu, 3).unwrap();
+    model.save(folder.path(), Head::None).unwrap();
+    edit_tensors(&weights(folder.path()), |tensors| {
+        tensors.insert("rotary_emb.inv_freq".into(), Tensor::from_slice(&[1f32, 0.1]));
+    });
+    assert_eq!(open(folder.path(), Head::None).unwrap().1, LoadReport::default());
+}
+
+#[test]
+fn names_have_the_prefix_of_their_architecture_or_none() {
+    for config in small() {
+        let name = config.architecture.model_type();
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::new(&config, &[Head::MaskedLm], Device::Cpu, 3).unwrap();
+        model.save(folder.path(), Head::MaskedLm).unwrap();
+        let with_prefix = open(folder.path(), Head::None).unwrap().0;
+        model.save(folder.path(), Head::None).unwrap();
+        let (bare, report) = open(folder.path(), Head::None).unwrap();
+        assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
+        assert!(hidden(&bare).equal(&hidden(&with_prefix)), "{name}");
+        // transformers opens neither of these: it would draw all weights anew.
+        for wrong in ["module.", "auto_model."] {
+            model.save(folder.path(), Head::None).unwrap();
+            edit_tensors(&weights(folder.path()), |tensors| {
+                let named = std::mem::take(tensors).into_iter();
+                tensors.extend(named.map(|(name, tensor)| (format!("{wrong}{name}"), tensor)));
+            });
+            let error = open(folder.path(), Head::None).unwrap_err();
+            assert!(matches!(error, Error::MissingKeys { .. }), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn folders_of_sentence_transformers() {
+    let module = |path: &str, class: &str| {
+        let class = format!("sentence_transformers.{class}");
+        json!({"idx": 0, "name": "0", "path": path, "type": class})
+    };
+    let list = |path: &str, class: &str| {
+        json!([module(path, class), module("1_Pooling", "models.Pooling")]).to_string()
+    };
+    let root = tempfile::tempdir().unwrap();
+    let below = root.path().join("0_Transformer");
+    fs::rename(bert(8192).keep(), &below).unwrap();
+    fs::write(below.join("tokenizer_config.json"), "{}").unwrap();
+    // Older versions write a config.json of their own beside modules.json.
+    fs::write(root.path().join("config.json"), r#"{"__version__": "0.2.5"}"#).unwrap();
+    let modules = root.path().join("modules.json");
+    fs::write(&modules, list("0_Transformer", "models.Transformer")).unwrap();
+    let (loaded, _) = load(root.path()).unwrap();
+    assert_eq!(loaded.model.config().hidden_size, 16);
+    assert_eq!(Config::of_folder(root.path()).unwrap(), *loaded.model.config());
+    assert!(xlmr_model::read_tokenizer(root.path()).is_ok());
+    let saved = tempfile::tempdir().unwrap();
+    loaded.save(saved.path(), Head::None).unwrap();
+    assert_eq!(fs::read(saved.path().join("tokenizer_config.json")).unwrap(), b"{}");
+
+    // Version 5 has the class elsewhere, and newer folders have the transformer beside the list.
+    let flat = bert(8192);
+    for class in ["models.Transformer", "base.modules.transformer.Transformer"] {
+        fs::write(flat.path().join("modules.json"), list("", class)).unwrap();
+        assert!(load(flat.path()).is_ok());
+    }
+
+    for (text, part) in [
+        (list("../other", "models.Transformer"), "\"../other\""),
+        (list("/", "models.Transformer"), "\"/\""),
+        (list("2_Transformer", "models.Transformer"), "\"2_Transformer\""),
+        ("{}".into(), "expected a sequence"),
+    ] {
+        fs::write(&modules, text).unwrap();
+        for message in [
+            Config::of_folder(root.path()).unwrap_err().to_string(),
+            load(root.path()).unwrap_err().to_string(),
+        ] {
+            assert!(message.contains("modules.json: not the list of modules"), "{message}");
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn half_precision_is_read_whatever_config_json_calls_it() {
+    for (key, kind, stored) in
+        [("torch_dtype", Kind::Half, "float16"), ("dtype", Kind::BFloat16, "bfloat16")]
+    {
+        let folder = bert(8192);
+        edit_tensors(&weights(folder.path()), |tensors| {
+            tensors.values_mut().for_each(|tensor| *tensor = tensor.to_kind(kind));
+        });
+        edit_json(&folder.path().join("config.json"), |config| {
+            config.remove("dtype");
+            config.insert(key.into(), json!(stored));
+        });
+        let (loaded, report) = load(folder.path()).unwrap();
+        assert_eq!(report.converted.len(), loaded.model.named_parameters().len());
+        assert_eq!(hidden(&loaded.model).kind(), Kind::Float);
+        loaded.save(folder.path(), Head::None).unwrap();
+        let config = Config::of_folder(folder.path()).unwrap();
+        assert_eq!(config.extra.get("dtype"), Some(&json!("float32")));
+        assert!(!config.extra.contains_key("torch_dtype"));
+    }
+}
+
+#[test]
+fn lengths_without_a_limit() {
+    for length in ["1000000000000000019884624838656", "1e30", "null"] {
+        let folder = bert(8192);
+        let path = folder.path().join("tokenizer_config.json");
+        let text = format!(r#"{{"auto_map": {{}}, "model_max_length": {length}}}"#);
+        fs::write(&path, text).unwrap();
+        load(folder.path()).unwrap().0.save(folder.path(), Head::None).unwrap();
+        let written: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let written = written["model_max_length"].as_f64();
+        assert_eq!(written, (length != "null").then_some(1e30), "{length}");
+    }
+}
+
+#[test]
+fn keys_of_config_json_may_be_null_absent_or_unknown() {
+    let folder = bert(8192);
+    let path = folder.path().join("config.json");
+    edit_json(&path, |config| {
+        for key in ["pad_token_id", "classifier_dropout", "position_embedding_type", "id2label"] {
+            config.insert(key.into(), Value::Null);
+        }
+        config.insert("pooler_fc_size".into(), json!(768));
+    });
+    let (loaded, _) = load(folder.path()).unwrap();
+    let config = loaded.model.config();
+    assert_eq!((config.pad_token_id, config.num_labels()), (1, 2));
+    assert_eq!(config.to_json()["pooler_fc_size"], 768);
+    edit_json(&path, |config| {
+        config.insert("id2label".into(), json!({"0": "no", "1": "yes", "2": "both"}));
+        config.remove("label2id");
+    });
+    assert_eq!(load(folder.path()).unwrap().0.model.config().num_labels(), 3);
+}
