@@ -1,5 +1,5 @@
-//! A made-up dump, the same bytes every time: entities of about 10 kB, as Wikidata's are, in JSON
-//! and in N-Triples; and the tables of an extract.
+//! A made-up JSON dump, the same bytes every time: entities of about 10 kB, as Wikidata's are; and
+//! the tables of an extract.
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -19,13 +19,6 @@ const SYLLABLES: [&[&str]; 5] = [
     &["\u{5317}", "\u{4eac}", "\u{5927}", "\u{5c71}", "\u{5ddd}", "\u{57ce}"],
     &["\u{43c}\u{43e}", "\u{43b}\u{435}", "\u{43d}\u{430}", "\u{432}\u{438}", "\u{440}\u{430}"],
 ];
-
-/// Which form of a dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    Json,
-    NTriples,
-}
 
 /// Property and value of a statement.
 enum Value {
@@ -140,61 +133,16 @@ impl Item {
         }
         out.push_str("},\"lastrevid\":1}");
     }
-
-    fn ntriples(&self, out: &mut String) {
-        let subject = format!("<http://www.wikidata.org/entity/Q{}>", self.id);
-        // Wikidata escapes everything but ASCII.
-        let escaped = |text: &str| {
-            text.chars().fold(String::new(), |mut all, c| {
-                match c.is_ascii() {
-                    true => all.push(c),
-                    false => drop(write!(all, "\\u{:04X}", u32::from(c))),
-                }
-                all
-            })
-        };
-        for (code, label, description) in &self.texts {
-            let (label, description) = (escaped(label), escaped(description));
-            for predicate in [
-                "http://www.w3.org/2000/01/rdf-schema#label",
-                "http://www.w3.org/2004/02/skos/core#prefLabel",
-                "http://schema.org/name",
-            ] {
-                let _ = writeln!(out, "{subject} <{predicate}> \"{label}\"@{code} .");
-            }
-            let predicate = "http://schema.org/description";
-            let _ = writeln!(out, "{subject} <{predicate}> \"{description}\"@{code} .");
-        }
-        for (property, values) in &self.claims {
-            let predicate = format!("<http://www.wikidata.org/prop/direct/P{property}>");
-            for value in values {
-                let object = match value {
-                    Value::Item(item) => format!("<http://www.wikidata.org/entity/Q{item}>"),
-                    Value::Text(text) => format!("\"{text}\""),
-                    Value::Time(year) => format!(
-                        "\"+{year}-01-01T00:00:00Z\"^^<http://www.w3.org/2001/XMLSchema#dateTime>"
-                    ),
-                };
-                let _ = writeln!(out, "{subject} {predicate} {object} .");
-            }
-        }
-    }
 }
 
-/// Writes so many items in one form; how many bytes that is.
-pub fn dump(form: Form, items: u32, out: &mut impl Write) -> io::Result<u64> {
+/// Writes so many items; how many bytes that is.
+pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     let (mut bytes, mut line) = (0, String::new());
     for id in 1..=items {
         line.clear();
-        let item = Item::new(id);
-        match form {
-            Form::NTriples => item.ntriples(&mut line),
-            Form::Json => {
-                line.push_str(if id == 1 { "[\n" } else { "" });
-                item.json(&mut line);
-                line.push_str(if id == items { "\n]\n" } else { ",\n" });
-            }
-        }
+        line.push_str(if id == 1 { "[\n" } else { "" });
+        Item::new(id).json(&mut line);
+        line.push_str(if id == items { "\n]\n" } else { ",\n" });
         out.write_all(line.as_bytes())?;
         bytes += line.len() as u64;
     }

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Parser;
-use generate::Form;
 use testkit::Peers;
 use testkit::process::{Cost, exists, median, run};
 
@@ -23,7 +22,7 @@ const COUNT: &str = "20000";
 /// `kg-triples extract` and `sample` beside other programs.
 #[derive(Parser)]
 struct Options {
-    /// Size of the JSON dump, unpacked; an N-Triples dump of the same entities is made, too
+    /// Size of the JSON dump, unpacked
     #[arg(long, default_value_t = 200)]
     megabytes: u64,
     /// Triples to sample from
@@ -45,7 +44,6 @@ struct Inputs {
     folder: PathBuf,
     json: PathBuf,
     half: PathBuf,
-    ntriples: PathBuf,
     gzip: PathBuf,
     bzip2: PathBuf,
     tables: PathBuf,
@@ -74,20 +72,16 @@ impl Inputs {
         let inputs = Self {
             json: file("dump.json"),
             half: file("half.json"),
-            ntriples: file("dump.nt"),
             gzip: file("dump.json.gz"),
             bzip2: file("dump.json.bz2"),
             tables,
             folder,
         };
-        let of_ten = generate::dump(Form::Json, 1000, &mut io::sink())?;
+        let of_ten = generate::dump(1000, &mut io::sink())?;
         let items = u32::try_from(options.megabytes * 1_000_000 * 1000 / of_ten).unwrap();
-        let dump = |form, items| {
-            move |out: &mut BufWriter<File>| generate::dump(form, items, out).map(|_| ())
-        };
-        make(&inputs.json, dump(Form::Json, items))?;
-        make(&inputs.half, dump(Form::Json, items / 2))?;
-        make(&inputs.ntriples, dump(Form::NTriples, items))?;
+        let dump = |items| move |out: &mut BufWriter<File>| generate::dump(items, out).map(|_| ());
+        make(&inputs.json, dump(items))?;
+        make(&inputs.half, dump(items / 2))?;
         make(&inputs.gzip, |out| {
             let mut gzip = flate2::write::GzEncoder::new(out, flate2::Compression::default());
             io::copy(&mut File::open(&inputs.json)?, &mut gzip)?;
@@ -188,18 +182,8 @@ fn main() -> io::Result<()> {
     let both = inputs.alternate(rounds, [inputs.extract(&inputs.bzip2), bzip2])?;
     row("JSON, bzip2", both, name, bytes);
 
-    let [ntriples, json] = inputs
-        .alternate(rounds, [inputs.extract(&inputs.ntriples), inputs.extract(&inputs.json)])?;
-    let of_ntriples = size(&inputs.ntriples)?;
+    let [json] = inputs.alternate(rounds, [inputs.extract(&inputs.json)])?;
     row("JSON, plain", [json, json], "the same", bytes);
-    row(
-        "N-Triples of the same entities",
-        [ntriples, json],
-        "JSON, rates of its bytes",
-        of_ntriples,
-    );
-    let rate = (of_ntriples as f64 / ntriples.wall) / (bytes as f64 / json.wall);
-    println!("| N-Triples' bytes per second over JSON's | {rate:.2} | | | | | |");
 
     let bound = (bytes / 10) >> 20;
     let mib = bound.to_string();

@@ -4,10 +4,11 @@ use std::io::{self, Read};
 use super::counts::EntityCounts;
 use super::entity::{self, Entity, Line};
 use super::sort::Entry;
-use super::source::BYTE_ORDER_MARK;
 use super::table::DumpTable;
 use super::wanted::Wanted;
 use crate::{LabelKind, Language};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Some whole lines.
 pub(super) struct Chunk {
@@ -16,6 +17,14 @@ pub(super) struct Chunk {
     pub(super) bytes: Vec<u8>,
     /// The last line is too long, and only its beginning is here.
     pub(super) cut: bool,
+}
+
+impl Chunk {
+    /// Whether the dump begins with a statement in N-Triples.
+    pub(super) fn begins_with_ntriples(&self) -> bool {
+        let start = self.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.bytes);
+        self.offset == 0 && (start.starts_with(b"<http") || start.starts_with(b"_:"))
+    }
 }
 
 /// Reads chunks.
@@ -99,8 +108,6 @@ pub(super) enum Event {
         to: String,
     },
     Other(String),
-    /// Of N-Triples: what neighbouring lines say of one entity.
-    Facts(Facts),
     /// A line that cannot be used, and why.
     Bad(String),
 }
@@ -142,29 +149,15 @@ impl Record {
     }
 }
 
-/// What neighbouring lines say of one entity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub(super) id: String,
-    pub(super) property: bool,
-    /// Language and text.
-    pub(super) labels: Vec<(String, String)>,
-    /// Relation and tail.
-    pub(super) triples: Vec<(String, String)>,
-    pub(super) counts: EntityCounts,
-}
-
 /// A parsed chunk.
 pub(super) struct Parsed {
     pub(super) lines: u64,
-    /// Of N-Triples: lines that say something of an entity.
-    pub(super) statements: u64,
     pub(super) found: Vec<Found>,
 }
 
 /// Parses every line of a chunk.
 pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
-    let mut parsed = Parsed { lines: 0, statements: 0, found: Vec::new() };
+    let mut parsed = Parsed { lines: 0, found: Vec::new() };
     let mut offset = chunk.offset;
     let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
@@ -211,7 +204,7 @@ fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
 }
 
 /// The rows of an entity.
-pub(super) fn record(entity: Entity, wanted: &Wanted) -> Record {
+fn record(entity: Entity, wanted: &Wanted) -> Record {
     let rows = wanted.of_entities().map(|table| rows(&entity, table)).collect();
     let Entity { id, kind, counts, .. } = entity;
     Record { id, property: kind == LabelKind::Relation, rows, counts }

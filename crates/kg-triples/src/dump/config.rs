@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::counts::EntityCounts;
-use super::source::{Compression, DumpFormat};
+use super::source::Compression;
 use super::table::{DumpTable, TableFormat, TailKind};
 use crate::{Error, Language, each_once};
 
@@ -106,8 +106,6 @@ pub struct BadLine {
 /// What a dump held, and what became of it; `extract.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExtractReport {
-    /// What its lines are.
-    pub format: DumpFormat,
     /// How the dump is packed.
     pub compression: Compression,
     /// Packed bytes.
@@ -126,9 +124,6 @@ pub struct ExtractReport {
     /// The tables that were written.
     #[serde(default)]
     pub tables: Vec<DumpTable>,
-    /// Those of them that are empty since nothing is read for them in dumps of this format.
-    #[serde(default)]
-    pub without_facts: Vec<DumpTable>,
     /// What entities are tails.
     #[serde(default)]
     pub tails: Vec<TailKind>,

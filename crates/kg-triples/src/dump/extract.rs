@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
 use super::reading::Reading;
-use super::source::{Beginning, DumpFormat, Place, Progress, Source, is_stream};
+use super::source::{Beginning, Place, Progress, Source, is_stream};
 use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
@@ -11,10 +11,9 @@ use crate::Error;
 /// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
-/// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. It may also be
-/// N-Triples, such as `latest-truthy.nt.bz2`, whose labels and direct statements are read. Blank
-/// lines, CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a
-/// repeated key the last one wins.
+/// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. Blank lines, CRLF,
+/// byte-order marks before lines and spaces between tokens are accepted, and of a repeated key the
+/// last one wins. Dumps in N-Triples are not supported.
 /// Into `folder` go the tables of `config`, each complete or not at all and sorted by id as
 /// text, and last `extract.json`, an [`ExtractReport`] with counts of all that was left out:
 ///
@@ -51,7 +50,7 @@ use crate::Error;
 /// twice, and for Parquet without the feature `parquet`; [`Error::Io`] naming the file, and the
 /// place in the dump where a packed one is damaged, is not packed as its name says, or in a way
 /// that is not understood;
-/// [`Error::Dump`] if an array has no end, no line is an entity, too many lines are unusable or
+/// [`Error::Dump`] if the dump is N-Triples, an array has no end, no line is an entity, too many lines are unusable or
 /// more than are entities, another process works on the folder, or an extract of another dump or
 /// with other options is unfinished there. Then the folder's tables are as they were.
 ///
@@ -133,15 +132,8 @@ impl Reading<'_> {
         }
         let refuse = || Error::io(self.folder, "write to the folder");
         let entities = self.entities.sorted().map_err(refuse())?;
-        if report.format == DumpFormat::NTriples {
-            let without = report.tables.iter().filter(|table| !table.of_ntriples());
-            report.without_facts = without.copied().collect();
-        }
         let mut tables = Tables::create(self.folder, self.config, &report.tables)?;
-        match report.format {
-            DumpFormat::Json => tables.write_entities(entities, &mut report)?,
-            DumpFormat::NTriples => tables.write_merged(entities, &self.wanted, &mut report)?,
-        }
+        tables.write_entities(entities, &mut report)?;
         let redirects = self.redirects.sorted().map_err(refuse())?;
         tables.write_redirects(redirects, &mut report)?;
         tables.publish(&report)?;

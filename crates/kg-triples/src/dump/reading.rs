@@ -5,13 +5,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::chunk::{Chunk, Chunks, Event, Found, Parsed};
+use super::chunk::{self, Chunk, Chunks, Event, Found, Parsed};
 use super::config::{BadLine, ExtractConfig};
 use super::sort::{Entry, Sorter};
-use super::source::{DumpFormat, Passed, Place, Source, Watch};
+use super::source::{Passed, Place, Source, Watch};
 use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
-use super::{chunk, merge, ntriples};
 use crate::{Error, Language};
 
 /// Bytes of the dump read at a time, a sixteenth of the memory within these bounds.
@@ -23,8 +22,6 @@ const STORED_EVERY: u64 = 64 << 20;
 const WAITING: usize = 4;
 /// Bad lines that are reported one by one.
 const MAX_REPORTED: usize = 5;
-
-type Parse = fn(&Chunk, &Wanted) -> Parsed;
 
 /// A dump under way.
 pub(super) struct Reading<'a> {
@@ -133,8 +130,10 @@ impl<'a> Reading<'a> {
     ) -> Result<(), Error> {
         let mut waiting = Vec::new();
         while let Ok((chunk, end)) = chunks.recv() {
-            if chunk.offset == 0 {
-                self.tally.report.format = DumpFormat::of(&chunk.bytes);
+            if chunk.begins_with_ntriples() {
+                let reason = "line 1: not a JSON entity; N-Triples dumps are not supported: use \
+                              latest-all.json.bz2";
+                return Err(Error::Dump { path: self.dump.to_owned(), reason: reason.into() });
             }
             waiting.push((chunk, end));
             let most = rayon::current_num_threads().clamp(1, 2 * WAITING);
@@ -144,19 +143,16 @@ impl<'a> Reading<'a> {
                 waiting.push(chunk);
             }
             let wanted = &self.wanted;
-            let parse: Parse = match self.tally.report.format {
-                DumpFormat::Json => chunk::parse,
-                DumpFormat::NTriples => ntriples::parse,
-            };
-            let parsed: Vec<(Parsed, Option<Place>)> =
-                waiting.par_iter().map(|(chunk, end)| (parse(chunk, wanted), *end)).collect();
+            let parsed: Vec<(Parsed, Option<Place>)> = waiting
+                .par_iter()
+                .map(|(chunk, end)| (chunk::parse(chunk, wanted), *end))
+                .collect();
             waiting.clear();
-            for (Parsed { lines, statements, found }, end) in parsed {
+            for (Parsed { lines, found }, end) in parsed {
                 for found in found {
                     self.take(found)?;
                 }
                 self.tally.report.lines += lines;
-                self.tally.statements += statements;
                 let stored_at = self.stored_at.unwrap_or_default();
                 if let Some(end) = end
                     && (self.entities.is_full()
@@ -215,11 +211,6 @@ impl<'a> Reading<'a> {
                 let entry = Entry { key: from, number: self.tally.number, values: vec![to] };
                 self.redirects.push(entry);
             }
-            (Event::Facts(facts), _) => {
-                self.tally.number += 1;
-                let entry = merge::entry(facts, self.tally.number).map_err(refuse())?;
-                self.entities.push(entry);
-            }
             (Event::Entity(record), _) => {
                 self.begin();
                 self.tally.number += 1;
@@ -261,14 +252,11 @@ impl<'a> Reading<'a> {
     /// that cannot be used.
     pub(super) fn fault(&self) -> Option<String> {
         let report = &self.tally.report;
-        let entities = match report.format {
-            DumpFormat::Json => self.tally.number + report.others.values().sum::<u64>(),
-            DumpFormat::NTriples => self.tally.statements,
-        };
+        let entities = self.tally.number + report.others.values().sum::<u64>();
         (entities == 0 || entities < report.bad_lines).then(|| {
             format!(
                 "no dump of Wikidata: of {} lines {entities} hold an entity, {} cannot be used{}; \
-                 give JSON or N-Triples of https://dumps.wikimedia.org/wikidatawiki/entities",
+                 give JSON of https://dumps.wikimedia.org/wikidatawiki/entities",
                 report.lines,
                 report.bad_lines,
                 listed(&report.first_bad_lines)

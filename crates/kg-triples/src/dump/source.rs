@@ -82,30 +82,6 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
     }
 }
 
-/// What the lines of a dump are; found out by its first character.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DumpFormat {
-    /// A JSON array with an entity in each line, or JSON lines.
-    #[default]
-    Json,
-    /// N-Triples, a fact in each line.
-    NTriples,
-}
-
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
-impl DumpFormat {
-    /// The format of a dump that begins like this.
-    pub(super) fn of(start: &[u8]) -> Self {
-        let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
-        match start.trim_ascii_start().first() {
-            Some(b'<' | b'_' | b'#') => Self::NTriples,
-            _ => Self::Json,
-        }
-    }
-}
-
 /// Where an extract begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {

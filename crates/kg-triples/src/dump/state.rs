@@ -23,7 +23,7 @@ const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 
 /// What must be the same to resume.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -88,8 +88,6 @@ pub(super) struct Tally {
     pub(super) shape: Shape,
     /// Entities and redirects.
     pub(super) number: u64,
-    /// Of N-Triples: lines that say something of an entity.
-    pub(super) statements: u64,
     pub(super) last_bad: Option<u64>,
     pub(super) report: ExtractReport,
 }

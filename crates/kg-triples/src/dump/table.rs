@@ -58,11 +58,6 @@ impl DumpTable {
             Self::Redirects => &["id", "target_id"],
         }
     }
-
-    /// Whether N-Triples dumps are read for it.
-    pub(super) fn of_ntriples(self) -> bool {
-        matches!(self, Self::Triples | Self::Labels | Self::Redirects)
-    }
 }
 
 /// How tables are written.
@@ -116,40 +111,11 @@ impl TailKind {
             _ => None,
         }
     }
-
-    /// By the form of an id, for dumps that say no more.
-    pub(super) fn of_id(id: &str) -> Option<Self> {
-        let digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let (first, rest) = id.split_at_checked(1)?;
-        match (first, rest.split_once('-')) {
-            ("Q", None) if digits(rest) => Some(Self::Item),
-            ("P", None) if digits(rest) => Some(Self::Property),
-            ("L", None) if digits(rest) => Some(Self::Lexeme),
-            ("L", Some((number, part))) if digits(number) => match part.split_at_checked(1)? {
-                ("F", number) if digits(number) => Some(Self::Form),
-                ("S", number) if digits(number) => Some(Self::Sense),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_tell_their_kind() {
-        let kinds = ["Q70", "P36", "L7", "L7-F1", "L7-S12"].map(TailKind::of_id);
-        let all =
-            [TailKind::Item, TailKind::Property, TailKind::Lexeme, TailKind::Form, TailKind::Sense];
-        assert_eq!(kinds, all.map(Some));
-        for other in ["", "Q", "Q7-F1", "L-F1", "L7-F", "L7-X1", "L7-", "q7", "Qé", "é"] {
-            assert_eq!(TailKind::of_id(other), None, "{other}");
-        }
-    }
 
     #[test]
     fn names_are_those_of_the_configuration() {

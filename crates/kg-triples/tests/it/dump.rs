@@ -370,76 +370,6 @@ fn line() -> impl Strategy<Value = String> {
     )
 }
 
-/// Tables as N-Triples, in the order of `order`, with what else stands in such a dump.
-fn ntriples(tables: &Tables, order: impl Fn(&mut Vec<String>)) -> String {
-    let iri = |kind: &str, id: &str| format!("<http://www.wikidata.org/{kind}/{id}>");
-    let rows = |table: &str| -> Vec<Vec<String>> {
-        let rows = table.lines().skip(1);
-        rows.map(|row| row.split('\t').map(str::to_owned).collect()).collect()
-    };
-    let mut lines = Vec::new();
-    for row in rows(&tables[0]) {
-        let (id, text) =
-            (iri("entity", &row[0]), row[2].replace('\\', "\\\\").replace('"', "\\\""));
-        let label = "<http://www.w3.org/2000/01/rdf-schema#label>";
-        lines.push(format!("{id} {label} \"{text}\"@{} .", row[1]));
-        lines.push(format!("{id} <http://schema.org/name> \"{text}\"@{} .", row[1]));
-        lines.push(format!("{id} {label} \"not asked for\"@fr ."));
-    }
-    for row in rows(&tables[1]) {
-        let same = "<http://www.w3.org/2002/07/owl#sameAs>";
-        lines.push(format!("{} {same} {} .", iri("entity", &row[0]), iri("entity", &row[1])));
-    }
-    for row in rows(&tables[2]) {
-        let (head, direct) = (iri("entity", &row[0]), iri("prop/direct", &row[1]));
-        lines.push(format!("{head} {direct} {} .", iri("entity", &row[2])));
-        lines.push(format!("{head} {direct} \"5\" ."));
-        lines.push(format!("{head} {direct} <http://www.wikidata.org/.well-known/genid/9> ."));
-        lines.push(format!("{} {direct} {head} .", iri("entity", "P5")));
-    }
-    order(&mut lines);
-    lines.insert(0, "# a comment".into());
-    lines.join("\n") + "\n"
-}
-
-#[test]
-fn ntriples_give_the_tables_that_they_tell_in_any_order() {
-    let bytes = std::fs::read(fixture()).unwrap();
-    let (expected, _) = tables(&bytes, &config()).unwrap();
-    let orders: [fn(&mut Vec<String>); 2] = [|_| (), |lines| lines.reverse()];
-    for order in orders {
-        let text = ntriples(&expected, order);
-        for form in [text.clone().into_bytes(), gzip(text.replace('\n', "\r\n").as_bytes())] {
-            for memory in [1, 1 << 20] {
-                let config = ExtractConfig { memory, ..config() };
-                let (found, report) = tables(&form, &config).unwrap();
-                assert_eq!(found, expected);
-                assert_eq!(report.counts.triples, 9);
-                assert_eq!((report.counts.without_value, report.counts.other_values), (9, 9));
-                assert_eq!((report.bad_lines, report.redirects), (0, 1));
-            }
-        }
-        // Cut anywhere, it loses facts and never invents any.
-        for cut in (0..text.len()).step_by(97) {
-            let found = tables(&text.as_bytes()[..cut], &config());
-            let whole = text[..cut].lines().filter(|line| line.ends_with(" .")).count();
-            if whole == 0 {
-                assert!(matches!(found, Err(Error::Dump { .. })), "byte {cut}");
-                continue;
-            }
-            let (found, report) = found.unwrap();
-            let all: BTreeSet<&str> = expected[2].lines().collect();
-            assert!(found[2].lines().all(|line| all.contains(line)), "{}", found[2]);
-            assert!(report.bad_lines <= 1);
-        }
-    }
-    let broken =
-        "<http://www.wikidata.org/entity/Q1> <http://www.wikidata.org/prop/direct/P1> <x .\n";
-    let good = ntriples(&expected, |lines| lines.truncate(2));
-    let (_, report) = tables(format!("{good}{broken}nonsense\n").as_bytes(), &config()).unwrap();
-    assert_eq!(report.bad_lines, 2);
-}
-
 /// The files of a folder.
 fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -525,14 +455,20 @@ fn more_bad_lines_than_entities_are_no_dump_and_as_many_are_one() {
         let (_, report) = tables(format!("{good}x\n").as_bytes(), &config()).unwrap();
         assert_eq!(report.bad_lines, 1);
     }
-    // Entities without a wanted language are entities.
-    let fact = "<http://www.w3.org/2000/01/rdf-schema#label> \"un\"@fr .\n";
-    let subject = "<http://www.wikidata.org/entity/Q1>";
-    let (found, _) = tables(format!("{subject} {fact}").as_bytes(), &config()).unwrap();
-    assert_eq!(found[0], "id\tlang\tlabel\tkind\n");
-    let error = refused("dump.nt", format!("<http://dbpedia.org/a> {fact}").as_bytes(), &config());
-    assert!(error.contains("of 1 lines 0 hold an entity, 0 cannot be used"), "{error}");
-    refused("dump.nt", format!("{subject} {fact}<a>\n<b>\n").as_bytes(), &config());
+}
+
+#[test]
+fn ntriples_are_refused() {
+    let triple = "<http://www.wikidata.org/entity/Q1> \
+                  <http://www.w3.org/2000/01/rdf-schema#label> \"one\"@en .\n";
+    for text in [triple.to_owned(), format!("\u{feff}{triple}"), format!("_:b1{triple}")] {
+        for bytes in [text.clone().into_bytes(), bzip2(text.as_bytes())] {
+            let error = refused("dump", &bytes, &config());
+            let expected = "line 1: not a JSON entity; N-Triples dumps are not supported: use \
+                            latest-all.json.bz2";
+            assert!(error.ends_with(expected), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -548,9 +484,6 @@ fn languages_are_read_in_any_case_and_each_once() {
     let (found, report) = tables(&bytes, &other).unwrap();
     assert_eq!(found, tables(&bytes, &config()).unwrap().0);
     assert_eq!(report.languages, config().languages);
-    // Those of N-Triples and of texts within them, too.
-    let facts = ntriples(&found, |_| ()).replace("@en", "@EN");
-    assert_eq!(tables(facts.as_bytes(), &config()).unwrap().0, found);
     other.languages.push(config().languages[1]);
     let folder = tempfile::tempdir().unwrap();
     let error = extract(&fixture(), &other, folder.path(), &Progress::default()).err().unwrap();
@@ -561,16 +494,13 @@ fn languages_are_read_in_any_case_and_each_once() {
 fn a_byte_order_mark_may_stand_before_any_line() {
     let text = std::fs::read_to_string(fixture()).unwrap();
     let (expected, _) = tables(text.as_bytes(), &config()).unwrap();
-    let facts = ntriples(&expected, |_| ());
-    for text in [text, facts] {
-        let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
-        let (found, report) = tables(marked.as_bytes(), &config()).unwrap();
-        assert_eq!((&found, report.bad_lines), (&expected, 0));
-        // Also where another line is no UTF-8.
-        let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
-        let (found, report) = tables(&marked, &config()).unwrap();
-        assert_eq!((&found, report.bad_lines), (&expected, 1));
-    }
+    let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
+    let (found, report) = tables(marked.as_bytes(), &config()).unwrap();
+    assert_eq!((&found, report.bad_lines), (&expected, 0));
+    // Also where another line is no UTF-8.
+    let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
+    let (found, report) = tables(&marked, &config()).unwrap();
+    assert_eq!((found, report.bad_lines), (expected, 1));
 }
 
 proptest! {

@@ -28,13 +28,13 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
     --languages en,de,es,ar,hi,vi,zh --out kg
   kg-triples extract --dump latest-all.json.gz --languages en,de \\
     --format parquet --out kg
-  kg-triples extract --dump latest-truthy.nt.bz2 --languages en,de --out kg
 
-The dump is a JSON array, JSON lines or N-Triples, plain or packed by gzip, bzip2 or zstd. A file in
-which no line is an entity, or fewer than cannot be used, is an error and replaces nothing.
-The folder gets the tables and extract.json, which counts all that was left out. Of N-Triples, only
-triples, labels and redirects are read. What was read is stored after every 64 MiB of the packed
-dump; an extract that was killed goes on from there when the same command is given again.")]
+The dump is a JSON array or JSON lines, plain or packed by gzip, bzip2 or zstd. A file in which
+no line is an entity, or fewer than cannot be used, is an error and replaces nothing. Dumps in
+N-Triples are not supported.
+The folder gets the tables and extract.json, which counts all that was left out. What was read is
+stored after every 64 MiB of the packed dump; an extract that was killed goes on from there when the
+same command is given again.")]
 pub struct Args {
     /// Wikidata's dump; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -99,10 +99,6 @@ pub fn run(args: Args) -> Done {
     };
     let report = with_progress(&args.dump, &config, &args.out, args.threads)?;
     print(&report);
-    if !report.without_facts.is_empty() {
-        let names: Vec<&str> = report.without_facts.iter().map(|table| table.name()).collect();
-        eprintln!("note: nothing is read of N-Triples for {}; empty", names.join(", "));
-    }
     for bad in &report.first_bad_lines {
         eprintln!("note: line {}, byte {}: {}; skipped", bad.line, bad.offset, bad.reason);
     }

@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::chunk::Record;
 use super::config::{ExtractConfig, ExtractReport};
-use super::merge;
-use super::sort::{Entry, Sorted};
+use super::sort::Sorted;
 use super::table::{DumpTable, TableFormat};
-use super::wanted::Wanted;
 use crate::{Error, output};
 use file::TableFile;
 
@@ -61,30 +59,6 @@ impl Tables {
             last = Some(record.id);
         }
         Ok(())
-    }
-
-    /// Entities whose facts may stand apart in the dump.
-    pub(super) fn write_merged(
-        &mut self,
-        mut facts: Sorted,
-        wanted: &Wanted,
-        report: &mut ExtractReport,
-    ) -> Result<(), Error> {
-        let mut of_entity: Vec<Entry> = Vec::new();
-        loop {
-            let next = facts.next().map_err(Error::io(&self.folder, "read the folder"))?;
-            let same = |last: &Entry| next.as_ref().is_some_and(|next| next.key == last.key);
-            if of_entity.last().is_some_and(|last| !same(last)) {
-                let record = merge::merge(&of_entity, wanted);
-                let record = record.map_err(Error::io(&self.folder, "read the folder"))?;
-                self.write_record(&record, report)?;
-                of_entity.clear();
-            }
-            match next {
-                Some(next) => of_entity.push(next),
-                None => return Ok(()),
-            }
-        }
     }
 
     fn write_record(&mut self, record: &Record, report: &mut ExtractReport) -> Result<(), Error> {
