@@ -12,47 +12,46 @@ use whole_file::{Lines, cli};
 use crate::program::model::ReaderArgs;
 use crate::program::show;
 
-/// Answer questions over documents, or over a question file's own contexts
+/// Answer questions over documents, or over the contexts of a question file
 ///
-/// A document is a file, or a row of a .jsonl file: {"id": "…", "text": "…"}. A question is given
-/// as it is, or as a row {"id": "…", "question": "…"}; without documents --questions is a file
-/// whose questions have contexts, as SQuAD has them. Documents may be of any length. The answers of
-/// a tagger of evidence are whole sentences.
+/// A document is a text file, or a row {"id": "…", "text": "…"} of a .jsonl file, of any length. A
+/// question is a string, or a row {"id": "…", "question": "…"}. Without documents, --questions must
+/// be a SQuAD-style file whose questions have contexts. Evidence taggers return whole sentences.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     reader: ReaderArgs,
-    /// A question; several with --question each. Without one they are read from standard input,
-    /// line by line
+    /// Question; repeat the option for several. Without it, questions are read from standard input,
+    /// one per line
     #[arg(short, long, value_name = "TEXT")]
     question: Vec<String>,
-    /// Questions, one on each line of a .jsonl file; or with contexts, where no documents are named
+    /// File of questions: .jsonl rows, or a SQuAD-style file with contexts if there are no documents
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
-    /// Documents, each a text file or a .jsonl file of them; - is a text on standard input
+    /// Documents: text files or .jsonl files; - reads a text from standard input
     #[arg(value_name = "DOCUMENT")]
     texts: Vec<PathBuf>,
-    /// More documents, one on each line of a file: {"id": "…", "text": "…"}
+    /// File with additional documents, one {"id": "…", "text": "…"} per line
     #[arg(long, value_name = "FILE")]
     documents: Vec<PathBuf>,
-    /// Read only the N documents that share most with a question's words (BM25), which serves
-    /// questions in the documents' language; 0 reads all [default: 50 from 20 documents on, else 0]
+    /// Number of candidate documents that BM25 selects per question; only for questions in the
+    /// documents' language; 0 reads all documents [default: 50 for 20 or more documents, else 0]
     #[arg(long, value_name = "N")]
     candidates: Option<usize>,
-    /// One JSON line for each question
+    /// Print one JSON line per question
     #[arg(long)]
     json: bool,
-    /// Cut and choose as another program does
+    /// Cut windows and select answers like another program
     #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"])]
     compatible: Option<String>,
-    /// Also write the best answers as a map from id to text, for `polyqa score`; of a question file
+    /// Also write the best answers as a map from id to text, for `polyqa score` (question files only)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
     predictions: Option<PathBuf>,
-    /// Also write the n best answers of each question; of a question file
+    /// Also write the n best answers per question (question files only)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
     n_best: Option<PathBuf>,
-    /// Also write how sure "no answer" is, by id, for `polyqa score --squad2`; of a question file
+    /// Also write null scores by id, for `polyqa score --squad2` (question files only)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
     null_odds: Option<PathBuf>,
 }

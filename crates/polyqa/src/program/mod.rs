@@ -15,8 +15,8 @@ mod serve;
 mod show;
 mod train;
 
-/// Answers questions over your documents with any extractive reader, in any language; trains and
-/// scores readers.
+/// Cross-lingual extractive question answering: answers questions over documents, trains and scores
+/// readers.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -46,10 +46,10 @@ enum Command {
     Evaluate(Box<program::Command>),
     Report(Box<qa_report::program::Args>),
     Doctor(doctor::Args),
-    /// Print completions for a shell
+    /// Print shell completions
     #[command(after_help = "Example:\n  polyqa completions zsh > ~/.zfunc/_polyqa")]
     Completions {
-        /// The shell
+        /// Shell
         shell: clap_complete::Shell,
     },
 }

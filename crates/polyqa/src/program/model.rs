@@ -12,8 +12,8 @@ use crate::Reader;
 /// What `--model` says everywhere.
 #[derive(clap::Args)]
 pub struct ModelArg {
-    /// A model: a Hugging Face folder, or a repository of the hub, as owner/name or
-    /// owner/name@revision, which is looked up in the cache and fetched where it is not there
+    /// Model: a Hugging Face folder, or a repository of the hub as owner/name or
+    /// owner/name@revision, which is downloaded if it is not cached
     #[arg(long, value_name = "DIR|NAME")]
     model: String,
 }
@@ -49,29 +49,29 @@ pub fn resolve(model: &str) -> Result<Resolved> {
 pub struct ReaderArgs {
     #[command(flatten)]
     model: ModelArg,
-    /// Answers of a question
+    /// Maximum number of answers per question
     #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
     pub answers: usize,
-    /// Say "no answer" where it scores more than this above the best answer [default: the model's
-    /// own threshold, where it was trained with one; else never]
+    /// Report "no answer" if its score exceeds the best answer's by more than this [default: the
+    /// model's fitted threshold; never if it has none]
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     null_threshold: Option<f64>,
-    /// Longest answer, in tokens
+    /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = 30)]
     max_answer_length: usize,
-    /// Tokens of a window [default: 384, or the model's positions]
+    /// Window length in tokens [default: 384, or the model's maximum]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
-    /// Tokens that neighbouring windows share [default: 128, or a third]
+    /// Overlap of neighbouring windows in tokens [default: 128, or a third of the window]
     #[arg(long, value_name = "N")]
     doc_stride: Option<usize>,
-    /// Windows in a batch [default: 32, or 8 of a large model on the CPU]
+    /// Windows per batch [default: 32; 8 for a large model on the CPU]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// What products are computed in: f32, bf16, or f16 on a GPU; bf16-states: hidden states, too
+    /// Compute precision: f32, bf16, f16 (GPU only) or bf16-states (hidden states in bf16 as well)
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     precision: String,
-    /// auto, cpu, cuda or cuda:N
+    /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
 }

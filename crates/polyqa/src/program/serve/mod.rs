@@ -13,19 +13,19 @@ use whole_file::cli;
 use crate::program::model::ReaderArgs;
 use crate::reading::Cutter;
 
-/// Serve answers over HTTP, with a page to try it
+/// Serve answers over HTTP, with a web page
 ///
-/// One model is loaded once. What several clients ask is read together, window by window, so that
-/// a short text does not wait for a long one.
+/// The model is loaded once. Windows of concurrent requests share batches, so that a short text does
+/// not wait for a long one.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     reader: ReaderArgs,
-    /// Address to listen on; every other than a loopback address opens the service to a network
+    /// Address to listen on; a non-loopback address exposes the service to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
-    /// Port to listen on; 0 takes a free one
+    /// Port to listen on; 0 selects a free port
     #[arg(long, value_name = "N", default_value_t = 8080)]
     port: u16,
     #[command(flatten)]
@@ -35,28 +35,28 @@ pub struct Args {
 /// What a client, and all of them together, may ask for.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
-    /// Longest body of a request, in bytes
+    /// Maximum size of a request body in bytes
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     max_body: usize,
-    /// Most documents of a request
+    /// Maximum number of documents per request
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_documents: usize,
-    /// Most questions of a request
+    /// Maximum number of questions per request
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_questions: usize,
-    /// Requests that are taken in at once; more are told to come again (429)
+    /// Maximum number of concurrent requests; further requests get status 429
     #[arg(long, value_name = "N", default_value_t = 64)]
     max_requests: usize,
-    /// Windows of all these requests, and of any one of them
+    /// Maximum number of windows over all concurrent requests
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_windows: usize,
-    /// Open connections; others wait
+    /// Maximum number of open connections; further connections wait
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_connections: usize,
-    /// Longest time for a request, in seconds
+    /// Maximum time per request in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
-    /// How long the first request waits for others to be read with it, in milliseconds
+    /// Time in milliseconds that an idle service waits to fill the first batch
     #[arg(long, value_name = "MS", default_value_t = 2)]
     gather: u64,
 }

@@ -12,15 +12,15 @@ use crate::program::model::ModelArg;
 
 use super::recipe::{Data, Recipe, Unanswerable};
 
-/// Fine-tune an encoder on questions with answers, and score it on others
+/// Fine-tune an encoder on questions with answers, and evaluate it
 ///
-/// An interrupted run goes on where it was when it is started again with the same --out.
+/// An interrupted run resumes when it is started again with the same --out.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     pub model: ModelArg,
-    /// Training questions with answers, as SQuAD has them; several files are one after the other
+    /// Training questions in SQuAD form; several files are concatenated
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     train: Vec<PathBuf>,
     /// Questions to answer after training, or a folder of such files; scored where they have
@@ -30,41 +30,41 @@ pub struct Args {
     /// Questions with answers to fit the calibration on [default: those of --dev]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     calibration: Vec<PathBuf>,
-    /// Gets model/, with --lora or --bottleneck adapter/, predictions.json, n-best.json,
-    /// null-odds.json, table.md and summary.json
+    /// Run folder: model/ (with --lora or --bottleneck also adapter/), predictions.json,
+    /// n-best.json, null-odds.json, table.md and summary.json
     #[arg(long, value_name = "DIR", default_value = "runs/reader")]
     pub out: PathBuf,
-    /// What becomes of training questions without an answer
+    /// How to handle training questions without an answer
     #[arg(long, value_enum, default_value = "train")]
     unanswerable: Unanswerable,
-    /// Passes over the training questions
+    /// Epochs
     #[arg(long, default_value_t = 2)]
     epochs: u64,
-    /// Peak learning rate, which then falls to 0
+    /// Peak learning rate; decays linearly to 0
     #[arg(long, default_value_t = 3e-5)]
     learning_rate: f64,
-    /// Windows in a training step
+    /// Windows per training step
     #[arg(long, default_value_t = 12)]
     batch_size: usize,
-    /// Train a LoRA of this rank on queries, keys and values, with alpha twice its rank, and the
-    /// head, in place of all weights; adapter/ then has it as PEFT does, model/ has it merged
+    /// Train a LoRA of this rank on queries, keys and values (alpha is twice the rank) and the head
+    /// instead of all weights; adapter/ has it in PEFT's format, model/ has it merged
     #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MOST_RANK))]
     lora: Option<i64>,
-    /// Train a bottleneck behind every layer, of the model's width divided by this, and the head,
-    /// in place of all weights; adapter/ then has it as AdapterHub does, model/ has it in adapters/
+    /// Train a bottleneck adapter after every layer (width: the model's divided by this) and the
+    /// head instead of all weights; adapter/ has it in AdapterHub's format, model/ in adapters/
     #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
     bottleneck: Option<i64>,
-    /// Decides the fresh head, the order of questions and dropout
+    /// Random seed for head initialisation, data order and dropout
     #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MOST_SEED))]
     seed: u64,
-    /// Language of the contexts of --dev, whose rules the score follows; else that of a file's name
-    /// (test-context-de-question-en.json, xquad.de.json), else en
+    /// Language of the --dev contexts, which selects the scoring rules [default: from the file's
+    /// name, such as test-context-de-question-en.json or xquad.de.json; else en]
     #[arg(long, value_name = "CODE")]
     language: Option<Language>,
-    /// auto, cpu, cuda or cuda:N
+    /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Sets any key of the run's recipe.toml, such as windows.max_length=256
+    /// Set any key of the run's recipe.toml, such as windows.max_length=256
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }

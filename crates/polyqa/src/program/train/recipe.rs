@@ -46,10 +46,10 @@ pub struct Data {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Unanswerable {
-    /// Their windows train start and end at the first token, as SQuAD 2.0 asks
+    /// Train start and end of their windows at the first token, as in SQuAD 2.0
     #[default]
     Train,
-    /// They are left out
+    /// Skip them
     Drop,
 }
 
