@@ -132,3 +132,27 @@ fn remove(folder: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vocabulary_is_trimmed_to_texts_that_are_embedded() {
+        let root = crate::process::workspace_root().unwrap();
+        let files = text_files(&root).unwrap();
+        for name in ["data/xquad/xquad.hi.json", "data/nq-qed/train.json.gz", "data/pud/ar.tsv"] {
+            assert!(files.contains(&PathBuf::from(name)), "{name}");
+        }
+        assert!(files.iter().all(|file| root.join(file).is_file()) && files.is_sorted());
+        assert!(!files.iter().any(|file| file.ends_with("README.md")));
+    }
+
+    #[test]
+    fn an_encoder_that_is_there_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join(ENCODER)).unwrap();
+        assert!(!encoder(root.path(), false).unwrap());
+        assert_eq!(lacks(root.path()).unwrap(), None);
+    }
+}
