@@ -183,5 +183,11 @@ fn the_doctor_says_what_is_there() {
     for part in ["polyqa", "GPUs", "threads", "windows    128 tokens", "calibrated none"] {
         assert!(shown.contains(part), "{shown}");
     }
+    assert!(!shown.contains("note"), "{shown}");
+    let config = program.read("model/config.json");
+    program
+        .write("model/config.json", config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5"));
+    let shown = program.done("doctor --model model").out;
+    assert!(shown.contains("note       config.json: eos_token_id is 5, but"), "{shown}");
     assert!(program.done("completions bash").out.contains("polyqa"));
 }

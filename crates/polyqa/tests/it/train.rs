@@ -114,6 +114,11 @@ fn the_calibration_is_fitted_on_the_questions_that_are_named_for_it() {
 fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]) -> Program {
     let program = polyqa();
     program.write("train.jsonl", rows(12));
+    // The tokenizer's `</s>` has id 2.
+    let config = program.read("model/config.json");
+    let other = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
+    assert_ne!(other, config);
+    program.write("model/config.json", other);
     let line = |out: &str| {
         format!(
             "train --model model --train train.jsonl --out {out} {option} --learning-rate 1e-3 \
@@ -141,7 +146,9 @@ fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]
     assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
     assert_eq!(stored.len(), parameters + 2); // and the head
     program.done(&line("stopped"));
-    program.done(&line("whole"));
+    let printed = program.done(&line("whole")).err;
+    assert_eq!(printed.matches("eos_token_id is 5, but").count(), 1, "{printed}");
+    assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
     for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {
         let [stopped, whole] =
             ["stopped", "whole"].map(|run| program.bytes(&format!("{run}/{file}")));
