@@ -50,6 +50,7 @@ pub fn doctor(root: &Path) -> bool {
     rows.push(disk(root));
     rows.push(machine());
     rows.push(deny(root));
+    rows.push(encoder(root));
     rows.push(without_libtorch(&rows));
     print!("{}", table(&rows));
     let missing = rows.iter().filter(|row| row.state == State::Missing).count();
@@ -243,6 +244,15 @@ fn machine() -> Row {
 fn parse_memory(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The encoder that the reader and its tests start from.
+fn encoder(root: &Path) -> Row {
+    let what = "pretrained encoder";
+    match root.join(crate::pretrained::ENCODER).is_dir() {
+        true => row(what, State::Ok, crate::pretrained::ENCODER, ""),
+        false => row(what, State::Note, "not downloaded", "`cargo xtask pretrained` (95 MB)"),
+    }
 }
 
 fn deny(root: &Path) -> Row {
