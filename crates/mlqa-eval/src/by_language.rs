@@ -54,16 +54,11 @@ pub(crate) fn steps_of(given: Option<Steps>, id: &str) -> Option<Steps> {
     given.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
 }
 
-/// Whether all ids name a language.
-pub(crate) fn name_languages<'a>(mut ids: impl Iterator<Item = &'a str>) -> bool {
-    ids.all(|id| language_of(id).is_some())
-}
-
 /// The scores of each language; `None` if an id names none.
 ///
 /// # Errors
 /// [`Error::SeveralLanguages`] if `rules` are those of one of several languages.
-pub(crate) fn split(
+fn split(
     path: &Path,
     all: &[QuestionScore],
     rules: Option<Normalization>,

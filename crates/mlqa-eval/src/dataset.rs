@@ -5,9 +5,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::read_text;
-use crate::questions::Questions;
-use crate::rows::is_parquet;
 use crate::{Error, squad};
 
 /// One gold answer.
@@ -131,10 +128,7 @@ impl Dataset {
     /// another form; [`Error::DuplicateQuestion`]; for MTQA's rows as `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        match is_parquet(path) {
-            true => Self::from_squad(squad::File::read(path)?, path),
-            false => Self::parse(&read_text(path)?, path),
-        }
+        Self::from_squad(squad::File::read(path)?, path)
     }
 
     /// The same of a file's text, which is no Parquet; `path` is for messages.
@@ -143,11 +137,7 @@ impl Dataset {
     /// As [`Dataset::read`] without [`Error::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let Some(questions) = Questions::all(text) else {
-            return Self::from_squad(squad::File::parse(text, path)?, path);
-        };
-        let all = questions.to_questions();
-        Self::new(path, questions.version, all)
+        Self::from_squad(squad::File::parse(text, path)?, path)
     }
 
     /// Of questions that are in memory; `path` is their name in messages.

@@ -129,16 +129,28 @@ pub(crate) fn score_with(
     predictions: &Predictions,
     rules: Option<Normalization>,
 ) -> Result<Score, Error> {
+    dataset.require_questions()?;
     let steps = rules.map(Normalization::steps);
-    let outcomes = outcomes(
-        &dataset.questions,
-        |question| predictions.get(&question.id),
-        |question| question.answers.iter().map(|answer| answer.text.as_str()),
-        |question| steps_of(steps, &question.id),
-    );
-    let outcomes = outcomes.ok_or_else(|| Error::NoLanguage { path: dataset.path.clone() })?;
-    let ids = || dataset.questions.iter().map(|question| question.id.as_str());
-    add_up(&dataset.path, ids().zip(outcomes), true)
+    let path = || dataset.path.clone();
+    let questions = dataset.questions.par_iter().with_min_len(BLOCK);
+    let results: Vec<Result<QuestionScore, Error>> = questions
+        .map_init(Comparison::default, |comparison, question| {
+            let id = question.id.clone();
+            let steps = steps_of(steps, &id).ok_or_else(|| Error::NoLanguage { path: path() })?;
+            let Some(prediction) = predictions.get(&id) else {
+                return Ok(QuestionScore { id, exact_match: false, f1: 0.0, answered: false });
+            };
+            let golds = question.answers.iter().map(|answer| answer.text.as_str());
+            match comparison.best(prediction, golds, steps) {
+                Some((exact_match, f1)) => {
+                    Ok(QuestionScore { id, exact_match, f1, answered: true })
+                }
+                None => Err(dataset.no_gold(question)),
+            }
+        })
+        .collect();
+    // The error is that of the first question that has one.
+    Ok(Score::of(results.into_iter().collect::<Result<_, _>>()?))
 }
 
 /// Exact match and F1 of some questions in percent, divided as the official scripts do, and how
@@ -154,70 +166,6 @@ pub(crate) fn percent<'a>(
     }
     let total = count.max(1) as f64;
     (100.0 * matches as f64 / total, 100.0 * overlap / total, count)
-}
-
-/// A question's result; without a gold answer it has no F1.
-pub(crate) struct Outcome {
-    pub exact_match: bool,
-    pub answered: bool,
-    f1: Option<f64>,
-}
-
-/// Scores questions of any form: `prediction` and `golds` give a question's prediction and its gold
-/// answers, `steps` how they are compared; `None` if that is not known of one.
-pub(crate) fn outcomes<'a, Q: Sync, G: Iterator<Item = &'a str>>(
-    questions: &'a [Q],
-    prediction: impl Fn(&'a Q) -> Option<&'a str> + Sync,
-    golds: impl Fn(&'a Q) -> G + Sync,
-    steps: impl Fn(&'a Q) -> Option<Steps> + Sync,
-) -> Option<Vec<Outcome>> {
-    questions
-        .par_iter()
-        .with_min_len(BLOCK)
-        .map_init(Comparison::default, |comparison, question| {
-            let steps = steps(question)?;
-            let Some(prediction) = prediction(question) else {
-                return Some(Outcome { exact_match: false, answered: false, f1: Some(0.0) });
-            };
-            let (exact_match, f1) = comparison.best(prediction, golds(question), steps).unzip();
-            Some(Outcome { exact_match: exact_match.unwrap_or(false), answered: true, f1 })
-        })
-        .collect()
-}
-
-/// The score of questions by id, in file order; `path` is for errors. With `keep` it has the result
-/// of each question.
-pub(crate) fn add_up<'a>(
-    path: &Path,
-    results: impl Iterator<Item = (&'a str, Outcome)>,
-    keep: bool,
-) -> Result<Score, Error> {
-    let (mut questions, mut matches, mut overlap) = (0_usize, 0_usize, 0.0);
-    let (mut unanswered, mut per_question) = (Vec::new(), Vec::new());
-    for (id, Outcome { exact_match, answered, f1 }) in results {
-        let Some(f1) = f1 else {
-            return Err(Error::NoGold { path: path.to_path_buf(), id: id.to_owned() });
-        };
-        questions += 1;
-        matches += usize::from(exact_match);
-        overlap += f1;
-        if !answered {
-            unanswered.push(id.to_owned());
-        }
-        if keep {
-            per_question.push(QuestionScore { id: id.to_owned(), exact_match, f1, answered });
-        }
-    }
-    if questions == 0 {
-        return Err(Error::NoQuestions { path: path.to_path_buf() });
-    }
-    Ok(Score {
-        exact_match: 100.0 * matches as f64 / questions as f64,
-        f1: 100.0 * overlap / questions as f64,
-        questions,
-        unanswered,
-        per_question,
-    })
 }
 
 /// Questions that one thread takes at a time.

@@ -3,8 +3,7 @@ use std::path::PathBuf;
 
 use crate::{
     Dataset, Error, Language, LanguageScores, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
-    Resampling, ScoreIntervals, ScoredFile, score_by_language, score_files, score_files_in_total,
-    score_squad2,
+    Resampling, ScoreIntervals, ScoredFile, score_by_language, score_files, score_squad2,
 };
 use clap::ValueEnum;
 
@@ -156,10 +155,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         (code, _) => Some(args.norm.rules_for(code.as_deref())?),
     };
     let ScoredFile { version, score, languages } = match args.check_answers {
-        false if args.per_question.is_some() || args.intervals => {
-            score_files(&args.dataset, &args.predictions, rules)
-        }
-        false => score_files_in_total(&args.dataset, &args.predictions, rules),
+        false => score_files(&args.dataset, &args.predictions, rules),
         true => {
             let dataset = Dataset::read(&args.dataset)?;
             let predictions = Predictions::read(&args.predictions)?;

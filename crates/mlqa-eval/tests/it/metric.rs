@@ -67,6 +67,12 @@ fn a_file_passed_over_scores_as_one_that_is_read() {
         ("\"version\"", "\"versions\""),
         // What is wrong is told by the same words.
         ("\"context\": \"", "\"contexts\": \""),
+        ("\"context\": \"", "\"context\": 3, \"x\": \""),
+        ("\"context\": \"", "\"context\": \"\\x"),
+        ("\"title\": \"", "\"title\": null, \"x\": \""),
+        ("\"title\": \"", "\"title\": \"\", \"title\": \""),
+        ("\"version\"", "\"data\": [], \"version\""),
+        ("\"answers\": [", "\"answers\": null, \"x\": ["),
         ("\"question\": \"", "\"question\": 3, \"x\": \""),
         ("\"answers\": [", "\"answers\": [], \"x\": ["),
         ("\"answer_start\": ", "\"answer_start\": -"),
@@ -92,9 +98,9 @@ fn a_file_passed_over_scores_as_one_that_is_read() {
             }
         }
     }
-    // The texts that are passed over may hold what no JSON may.
-    std::fs::write(&path, good.replacen("\"context\": \"", "\"context\": \"\\ud800\\x", 1))
-        .unwrap();
+    // A surrogate without a partner in a text that is not decoded is no error.
+    let text = good.replacen("\"context\": \"", "\"context\": \"\\ud800", 1);
+    std::fs::write(&path, text).unwrap();
     assert!(Dataset::read(&path).is_err());
     assert_eq!(score_files(&path, &predictions, rules).unwrap().score.f1, 64.98532601243599);
 }
