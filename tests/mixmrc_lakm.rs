@@ -42,16 +42,22 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = small(&out);
-    command
-        .args(["--set", "run.arms=[\"baseline\", \"mixmrc\", \"mixmrc-lakm\", \"lakm-ngrams\"]"]);
+    command.args(["--arms", "baseline,mixmrc,mixmrc-on-top,mixmrc-lakm,lakm-ngrams"]);
     let text = succeed(command);
     let head = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
     for piece in [head, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let found = summary(&out);
-    // Six updates on questions each; a batch of phrases joins every round on top.
-    for (arm, steps) in [("baseline", 6), ("mixmrc", 6), ("mixmrc-lakm", 9), ("lakm-ngrams", 12)] {
+    // Six updates on questions each; a batch of phrases joins every round on top, and so does one
+    // of mixed questions in `mixmrc-on-top`.
+    for (arm, steps) in [
+        ("baseline", 6),
+        ("mixmrc", 6),
+        ("mixmrc-on-top", 12),
+        ("mixmrc-lakm", 9),
+        ("lakm-ngrams", 12),
+    ] {
         assert_eq!(found["arms"][arm]["steps"], json!(steps), "{arm}");
         assert!(found["arms"][arm]["off_diagonal"]["f1"].is_f64());
         assert!(out.join("matrix").join(arm).join("matrix.html").exists());
@@ -71,6 +77,7 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
         ["loss/mrc/span", "loss/mixed/span", "loss/lakm/mlm"].repeat(3)
     );
     assert_eq!(lanes("baseline"), ["loss/span"; 6]);
+    assert_eq!(lanes("mixmrc-on-top"), ["loss/mrc/span", "loss/mixed/span"].repeat(6));
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub struct Recipe {
     /// Batches of each task in a round.
     pub rounds: Rounds,
     /// `steps`, and `epochs` of the unmixed questions, count the updates on questions, the same
-    /// number in every arm that reads the same ones; those on phrases come on top.
+    /// number in every arm that reads the same ones; those on phrases, and on mixed questions with
+    /// `mixed_on_top`, come on top.
     pub training: TrainConfig,
     /// Which model is tested, and by what `training.patience` ends training.
     #[serde(skip_serializing_if = "DevSelection::is_default")]
@@ -73,6 +74,10 @@ pub struct Arm {
     pub translated: bool,
     /// mixMRC: reads questions in another language than their passages.
     pub mixed: bool,
+    /// Updates on mixed questions come on top, so that the arm makes as many updates on questions
+    /// in their passage's language as an arm without mixed questions.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mixed_on_top: bool,
     /// LAKM: masks phrases in passages, or random n-grams of them (Table 8).
     pub lakm: Option<PhraseMasking>,
 }
@@ -119,6 +124,10 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         self.training.validate().context("training")?;
         self.selection.validate()?;
         self.evaluation.validate()?;
+        for (name, arm) in &self.arms {
+            let fits = arm.mixed || !arm.mixed_on_top;
+            ensure!(fits, "arms.{name}.mixed_on_top = true: must have mixed = true");
+        }
         Ok(self.mix.check_languages(&self.languages)?)
     }
 }
@@ -145,6 +154,10 @@ impl Recipe {
     /// The stage of an arm with this many rows of unmixed questions, see [`Recipe::training`].
     pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
         let [mrc, mixed, lakm] = self.batches(arm);
-        self.training.for_counted_tasks(rows, mrc + mixed, lakm)
+        let (counted, on_top) = match arm.mixed_on_top {
+            true => (mrc, mixed + lakm),
+            false => (mrc + mixed, lakm),
+        };
+        self.training.for_counted_tasks(rows, counted, on_top)
     }
 }

@@ -13,8 +13,10 @@ const CLAIMS: &str = "examples/claims.toml";
 /// Of the bootstrap over items.
 const SAMPLES: usize = 10_000;
 const SEED: u64 = 42;
-/// Fewer seeds show nothing.
-const LEAST_SEEDS: usize = 3;
+/// With fewer seeds the items alone decide.
+const MIN_SEEDS: usize = 3;
+/// With fewer items than this, and fewer than [`MIN_SEEDS`] seeds, nothing is shown.
+const MIN_ITEMS: usize = 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,8 @@ struct Claim {
     claim: String,
     control: String,
     data: String,
+    /// The encoder that the run starts from: its size or name, and the folder.
+    encoder: String,
     /// `RECIPE/NAME` for `examples/RECIPE/results/NAME.jsonl`.
     run: String,
     number: Number,
@@ -46,6 +50,13 @@ struct Number {
     metric: String,
 }
 
+/// The 95 % interval of an effect over seeds or items, and how many there are.
+#[derive(Clone, Copy)]
+struct Over {
+    count: usize,
+    interval: Option<(f64, f64)>,
+}
+
 /// What the numbers say of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -55,14 +66,20 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// All intervals above zero, all below, or neither.
-    fn of(seeds: usize, intervals: &[(f64, f64)]) -> Self {
+    /// All deciding intervals above zero, all below, or neither: those over seeds and over items,
+    /// or, of fewer than [`MIN_SEEDS`] seeds, the one over [`MIN_ITEMS`] or more items.
+    fn of(seeds: Over, items: Over) -> Self {
+        let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
+        let by_items = items.interval;
+        let by_items = by_items.filter(|_| by_seeds.is_some() || items.count >= MIN_ITEMS);
+        let intervals: Vec<_> = by_seeds.into_iter().chain(by_items).collect();
         let all = |one: fn(&(f64, f64)) -> bool| !intervals.is_empty() && intervals.iter().all(one);
-        match seeds {
-            ..LEAST_SEEDS => Self::NotShown,
-            _ if all(|(low, _)| *low > 0.0) => Self::Shown,
-            _ if all(|(_, high)| *high < 0.0) => Self::Contradicted,
-            _ => Self::NotShown,
+        if all(|(low, _)| *low > 0.0) {
+            Self::Shown
+        } else if all(|(_, high)| *high < 0.0) {
+            Self::Contradicted
+        } else {
+            Self::NotShown
         }
     }
 
@@ -112,14 +129,19 @@ impl Pair<'_> {
             })
         };
         let items = over_items.map_or(String::new(), |_| format!(", {} items", self.0.items.len()));
-        let intervals: Vec<_> = effect.interval().into_iter().chain(over_items).collect();
         let Self(number, control) = self;
+        let of_seeds = Over { count: seeds, interval: effect.interval() };
+        let of_items = Over { count: number.items.len(), interval: over_items };
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             interval(effect.interval()),
             interval(over_items),
-            format!("{seeds} seeds{items}"),
-            Verdict::of(seeds, &intervals).name().to_owned(),
+            match (seeds, number.half_width) {
+                (1, Some(_)) => "mean of seeds that are not stored".to_owned(),
+                (1, None) => format!("1 seed{items}"),
+                _ => format!("{seeds} seeds{items}"),
+            },
+            Verdict::of(of_seeds, of_items).name().to_owned(),
         ])
     }
 }
@@ -135,11 +157,20 @@ pub fn table(root: &Path, only: Option<&str>) -> Result<String> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
-    let columns =
-        ["claim", "control", "measured", "effect", "95 %, seeds", "95 %, items", "n", "verdict"];
+    let columns = [
+        "claim",
+        "control",
+        "encoder",
+        "measured",
+        "effect",
+        "95 %, seeds",
+        "95 %, items",
+        "n",
+        "verdict",
+    ];
     let columns = columns.into_iter().skip(usize::from(only.is_some()));
     let mut table = Table::new(if only.is_some() { "claim" } else { "paper" }, columns)
-        .with_text(&["claim", "control", "measured", "effect", "verdict"]);
+        .with_text(&["claim", "control", "encoder", "measured", "effect", "verdict"]);
     for claim in claims.iter().filter(|claim| only.is_none_or(|paper| claim.paper == paper)) {
         let (recipe, name) = claim.run.split_once('/').context("run: RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
@@ -166,10 +197,10 @@ pub fn table(root: &Path, only: Option<&str>) -> Result<String> {
                 cells
             }
         };
-        let Claim { paper, claim, control, data, .. } = claim;
+        let Claim { paper, claim, control, data, encoder, .. } = claim;
         let measured_on = format!("{metric}, {setting}; {data}");
         let first = if only.is_some() { claim } else { paper };
-        let named = [claim, control, &measured_on].map(String::clone);
+        let named = [claim, control, encoder, &measured_on].map(String::clone);
         let named = named.into_iter().skip(usize::from(only.is_some()));
         table.row(first, named.chain(measured));
     }
@@ -187,12 +218,54 @@ mod tests {
 
     #[test]
     fn a_claim_is_shown_where_every_interval_is_above_zero() {
-        let verdict = Verdict::of;
-        assert_eq!(verdict(3, &[(0.1, 2.0), (0.2, 1.0)]), Verdict::Shown);
-        assert_eq!(verdict(3, &[(0.1, 2.0), (-0.2, 1.0)]), Verdict::NotShown);
-        assert_eq!(verdict(3, &[(-2.0, -0.1)]), Verdict::Contradicted);
-        assert_eq!(verdict(2, &[(0.1, 2.0)]), Verdict::NotShown);
-        assert_eq!(verdict(3, &[]), Verdict::NotShown);
+        let over = |count, interval| Over { count, interval };
+        let none = over(0, None);
+        let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
+        let around = Some((-0.2, 1.0));
+        assert_eq!(Verdict::of(over(3, above), over(12, above)), Verdict::Shown);
+        assert_eq!(Verdict::of(over(3, above), over(12, around)), Verdict::NotShown);
+        assert_eq!(Verdict::of(over(3, around), over(48, above)), Verdict::NotShown);
+        assert_eq!(Verdict::of(over(3, below), none), Verdict::Contradicted);
+        assert_eq!(Verdict::of(over(2, above), none), Verdict::NotShown);
+        assert_eq!(Verdict::of(over(3, None), none), Verdict::NotShown);
+    }
+
+    #[test]
+    fn with_few_seeds_enough_items_decide() {
+        let over = |count, interval| Over { count, interval };
+        let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
+        assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS, above)), Verdict::Shown);
+        assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS - 1, above)), Verdict::NotShown);
+        // The interval over two seeds, with one degree of freedom, does not count.
+        assert_eq!(Verdict::of(over(2, above), over(48, below)), Verdict::Contradicted);
+    }
+
+    #[test]
+    fn a_mean_without_its_seeds_shows_nothing() {
+        let mean = |model: &str, value: f64| {
+            let number = Measured::new(model, "NER", "avg", "f1", value);
+            Measured { half_width: Some(0.1), ..number }
+        };
+        let [.., n, verdict] = Pair(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
+        assert_eq!([n.as_str(), &verdict], ["mean of seeds that are not stored", "not shown"]);
+    }
+
+    #[test]
+    fn folds_of_one_seed_are_paired_by_article() {
+        // Four folds of 12 articles each, as `tables::store` pools them.
+        let items = |effect: f64| -> Vec<f64> {
+            (0..48).map(|at| f64::from(at) + effect * f64::from(at % 3)).collect()
+        };
+        let one = |model: &str, effect: f64, value: f64| {
+            let number = Measured::new(model, "two languages", "avg", "f1", value);
+            Measured { items: items(effect), ..number }
+        };
+        let (own, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
+        let [effect, seeds, _, n, verdict] = Pair(&own, &control).cells().unwrap();
+        assert_eq!((effect.as_str(), seeds.as_str()), ("24.5 − 23.5 = +1.0", MISSING));
+        assert_eq!((n.as_str(), verdict.as_str()), ("1 seed, 48 items", "**shown**"));
+        let [.., verdict] = Pair(&control, &own).cells().unwrap();
+        assert_eq!(verdict, "**contradicted here**");
     }
 
     #[test]
