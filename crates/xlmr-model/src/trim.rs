@@ -12,8 +12,9 @@ use torch_ext::TensorFile;
 use crate::architecture::NAMES;
 use crate::checkpoint::{HEADS, INDEX, SINGLE, weight_files};
 use crate::config::{read_json, write_json};
+use crate::load::model_folder;
 use crate::tokenizer_files::tokenizer_in;
-use crate::{Error, Result};
+use crate::{Architecture, Error, Result};
 
 /// Collects the tokens that texts use, for a model folder whose vocabulary is to be trimmed.
 ///
@@ -58,12 +59,12 @@ impl VocabularyTrim {
     /// # Errors
     /// [`Error::Tokenizer`] naming the file.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let file = tokenizer_in(folder)?;
+        let folder = model_folder(folder.as_ref())?;
+        let file = tokenizer_in(&folder)?;
         let refuse = |error: tokenizer_file::Error| Error::Tokenizer(error.to_string());
         let json = tokenizer_file::read_text(&file).map_err(refuse)?;
         let tokenizer = plain(tokenizer_file::parse(&json, &file).map_err(refuse)?, &file)?;
-        Ok(Self { folder: folder.to_owned(), file, json, tokenizer, used: BTreeSet::new() })
+        Ok(Self { folder, file, json, tokenizer, used: BTreeSet::new() })
     }
 
     /// Adds the tokens of texts, which are tokenised in parallel.
@@ -219,6 +220,7 @@ impl TrimmedVocabulary {
         let vocab_size = config["vocab_size"].as_i64().ok_or_else(|| {
             Error::config(&file, "vocab_size", "an integer", &config["vocab_size"])
         })?;
+        let former_pad = config["pad_token_id"].clone();
         let keys = config.as_object_mut().into_iter().flatten();
         for (key, id) in keys.filter(|(key, id)| key.ends_with("_token_id") && !id.is_null()) {
             let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -230,6 +232,17 @@ impl TrimmedVocabulary {
         let layout = Layout::of(&self.tokenizer);
         if let Ok(pad) = layout.and_then(|layout| layout.pad()) {
             config["pad_token_id"] = json!(pad);
+        }
+        let is_xlm_roberta = config["model_type"] == Architecture::XlmRoberta.model_type();
+        // XLM-R's default is 1.
+        let former_pad = if former_pad.is_null() { json!(1) } else { former_pad };
+        if is_xlm_roberta && former_pad != config["pad_token_id"] {
+            let expected = format!(
+                "{}, the id of the padding token after trimming, since XLM-R counts position ids \
+                 from it",
+                config["pad_token_id"]
+            );
+            return Err(Error::config(&file, "pad_token_id", expected, &former_pad));
         }
         config["vocab_size"] = json!(self.len());
         write_json(&fresh.join("config.json"), &config)?;

@@ -130,6 +130,14 @@ fn entries_to_keep_and_refusals() {
         ("trim --model model --texts gone.txt --out no", &["gone.txt"]),
         ("trim --model nowhere --texts texts.txt --out no", &["nowhere"]),
     ]);
+    let config = program.read("model/config.json");
+    let other = config.replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
+    assert_ne!(other, config);
+    program.write("model/config.json", other);
+    program.refused(
+        "trim --model model --texts texts.txt --out no",
+        &["config.json", "pad_token_id", "expected 1", "got 0"],
+    );
     assert!(!program.at("no").exists());
 }
 
