@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
+use examples::numbers::Item;
 use experiment::{BaseModel, RunConfig, Sweeps};
 use mlqa_eval::{Language, WindowConfig};
 use objectives::{HardLearningWeighting, NegativeSelection};
@@ -36,6 +37,9 @@ pub struct Recipe {
     #[serde(skip_serializing_if = "DevSelection::is_default")]
     pub selection: DevSelection,
     pub evaluation: ScoreConfig,
+    /// What counts as one item where tests are resampled.
+    #[serde(skip_serializing_if = "Item::is_default")]
+    pub bootstrap_unit: Item,
 }
 
 /// Where the second stage starts. The paper does not say it in words; its learning curves start
@@ -93,6 +97,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         "evaluation.top_k",
         "evaluation.decoding",
         "arms.*.title",
+        "bootstrap_unit",
     ];
     experiment::recipe_fields!(Arm, stages: ["train"]);
 

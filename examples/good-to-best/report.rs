@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use examples::numbers::with_items;
 use experiment::{Experiment, Results, TrialResult};
 use mlqa_eval::{Matrix, SetScores, SetSummary, set_tables};
 use results::{AVERAGE, Measured, Spread, Table, cell};
@@ -49,25 +50,38 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
     for (name, arm) in &arms {
         let models = if *name == BEFORE { readers } else { results };
         let own = models.iter().filter(|model| *name == BEFORE || model.arm == *name);
-        found.extend(numbers(&arm.title, &own.map(|model| &model.evaluated).collect::<Vec<_>>()));
+        found.extend(numbers(experiment, name, &arm.title, &own.collect::<Vec<_>>())?);
     }
     Measured::write(experiment.dir("numbers.jsonl"), &found)?;
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
 }
 
-/// The means over the files of each set.
-fn numbers(title: &str, seeds: &[&SetScores]) -> Vec<Measured> {
-    let sets = seeds.first().into_iter().flat_map(|sets| sets.keys());
-    let of_set = sets.flat_map(|set| {
-        let means =
-            || seeds.iter().filter_map(|sets| Matrix::of_files(title, sets.get(set)?).gxlt());
-        let (f1, em) = (means().map(|mean| mean.f1), means().map(|mean| mean.em));
-        [
-            Measured::of_seeds(title, set, "avg", "f1", f1),
-            Measured::of_seeds(title, set, "avg", "em", em),
-        ]
-    });
-    of_set.collect()
+/// The means over the files of each set, with the items of the test.
+fn numbers(
+    experiment: &Experiment<Recipe>,
+    name: &str,
+    title: &str,
+    models: &[&TrialResult<Trained, SetScores>],
+) -> Result<Vec<Measured>> {
+    // Only the first of several processes has the answers.
+    if !experiment.leads() {
+        return Ok(Vec::new());
+    }
+    let folder = if name == BEFORE { STAGE_ONE } else { name };
+    let mut numbers = Vec::new();
+    for set in models.first().into_iter().flat_map(|model| model.evaluated.keys()) {
+        let (mut seeds, mut folders) = (Vec::new(), Vec::new());
+        for model in models {
+            let files = model.evaluated.get(set).into_iter().flatten();
+            let mean = Matrix::of_files(title, files).gxlt().context("no file was scored")?;
+            seeds.push([mean.f1, mean.em]);
+            let trial = experiment.dir(format!("seed-{}", model.seed)).join(folder);
+            folders.push(trial.join("predictions").join(set));
+        }
+        let unit = experiment.recipe.bootstrap_unit;
+        numbers.extend(with_items([title, set, "avg"], &seeds, &folders, unit, |_, _| true)?);
+    }
+    Ok(numbers)
 }
 
 fn summary<'a>(

@@ -1,7 +1,7 @@
 //! `numbers.jsonl`: what each seed of an arm scored, and each item of the test, for the pages that
 //! lay arms beside each other.
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use experiment::{Experiment, Recipe, Results};
@@ -42,8 +42,7 @@ pub fn of_answers<R: Recipe, T>(
     if !experiment.leads() {
         return Ok(Vec::new());
     }
-    let mut seeds = Vec::new();
-    let mut items = BTreeMap::<String, Sums>::new();
+    let (mut seeds, mut folders) = (Vec::new(), Vec::new());
     for &seed in experiment.seeds() {
         let files = results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated);
         let Some(mean) = Matrix::of_files(title, files).mean(&keep) else { return Ok(Vec::new()) };
@@ -51,15 +50,31 @@ pub fn of_answers<R: Recipe, T>(
         for trial in results.of_trial(seed, arm) {
             let folder = experiment.dir(format!("seed-{seed}")).join(arm);
             let folder = folder.join(trial.variant.as_deref().unwrap_or_default());
-            add_items(&folder.join("predictions"), by, &keep, &mut items)?;
+            folders.push(folder.join("predictions"));
         }
     }
-    let numbers = [("f1", 0), ("em", 1)].map(|(metric, at)| {
+    let names = [title, setting, language];
+    Ok(with_items(names, &seeds, &folders, by, keep)?.into())
+}
+
+/// F1 and exact match: the scores of each seed, and each item's mean over the predictions in
+/// `folders`, which are those of all seeds.
+pub fn with_items(
+    [title, setting, language]: [&str; 3],
+    seeds: &[[f64; 2]],
+    folders: &[PathBuf],
+    by: Item,
+    keep: impl Fn(Language, Language) -> bool,
+) -> Result<[Measured; 2]> {
+    let mut items = BTreeMap::<String, Sums>::new();
+    for folder in folders {
+        add_items(folder, by, &keep, &mut items)?;
+    }
+    Ok([("f1", 0), ("em", 1)].map(|(metric, at)| {
         let of_seed = seeds.iter().filter_map(|seed| seed.get(at).copied());
         let number = Measured::of_seeds(title, setting, language, metric, of_seed);
         Measured { items: items.values().map(|sums| sums.mean(at)).collect(), ..number }
-    });
-    Ok(numbers.into())
+    }))
 }
 
 /// F1 and exact match of an item's answers, in percent, and how many there are.

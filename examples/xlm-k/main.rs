@@ -32,7 +32,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &baselines, &results)
 }
 
-/// Trains an arm; the loss at the end.
+/// Trains an arm; the loss at the end, 0 without training.
 fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let recipe = trial.recipe;
     let arm = trial.arm;
@@ -73,10 +73,13 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     // 4.1: training goes on from XLM-R.
     let mut parameters = model.named_parameters();
     parameters.extend(heads.named_parameters());
-    let fitted = trial.fit("pretrain", &recipe.pretraining(), &parameters, sum)?;
+    let mut final_loss = 0.0;
+    if !arm.untrained {
+        final_loss = trial.fit("pretrain", &recipe.pretraining(), &parameters, sum)?.final_loss;
+    }
     trial.save(&mut base, Head::MaskedLm, trial.dir("model"))?;
     heads.save(trial.dir("model"))?;
-    Ok(fitted.final_loss)
+    Ok(final_loss)
 }
 
 /// Appendix B: XEP and XOR. Heads that were not trained are not asked.

@@ -47,6 +47,9 @@ pub struct Data {
 pub struct Arm {
     /// What tables call it; absent: its name.
     pub title: Option<String>,
+    /// The encoder as it is: the steps of training are skipped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untrained: bool,
     /// What each loss weighs.
     pub weights: LossWeights,
     /// Contrasted with the object, as the paper, or the relation is classified.
