@@ -194,11 +194,8 @@ enum Task {
     },
     /// Write the pages' result tables from the stored summaries
     #[command(after_help = "Example, after the runs that the pages name:\n  \
-        cargo xtask readme --demo runs/demo --seeds runs/demo3 --table xlm-k/small=runs/xlm-k")]
+        cargo xtask readme --seeds runs/demo3 --table xlm-k/small=runs/xlm-k")]
     Readme {
-        /// Store this run's summary first: the demo as it is
-        #[arg(long, value_name = "RUN")]
-        demo: Option<PathBuf>,
         /// Store this run's summary first: the demo with several seeds and all arms
         #[arg(long, value_name = "RUN")]
         seeds: Option<PathBuf>,
@@ -322,8 +319,8 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             ensure(root, Options::default())?;
             gpu_bundle::gpu_bundle(root, &gpu_bundle::Options { out, cpu, dev })
         }
-        Task::Readme { demo, seeds, tables } => {
-            readme::readme(root, demo.as_deref(), seeds.as_deref(), &tables)?;
+        Task::Readme { seeds, tables } => {
+            readme::readme(root, seeds.as_deref(), &tables)?;
             Ok(0)
         }
         Task::Package => package::package(root),

@@ -16,8 +16,6 @@ use std::path::Path;
 
 /// Languages of the columns, English apart.
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
-/// The demo's default run: one seed.
-const DEMO: &str = "examples/bridging-gap/results/demo.json";
 /// The demo's run with several seeds and the arm `unseen`.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
 /// Opens a block; its name and ` -->` follow.
@@ -45,11 +43,10 @@ const PAPERS: [(&str, &str); 7] = [
 
 /// All blocks with what they hold.
 fn blocks(root: &Path) -> Result<Vec<Block>> {
-    let (one, seeds) = (read(&root.join(DEMO))?, read(&root.join(DEMO_SEEDS))?);
+    let seeds = read(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
     let mut blocks = vec![
-        block("demo", "README.md", demo(&one, &seeds)?),
         block("demo-seeds", recipe, demo_seeds(&seeds, &names(&seeds, "arms")?)?),
         block("demo-retrieval", recipe, retrieval(&seeds, "")?),
         block("evidence", "examples/README.md", evidence::table(root, None)?),
@@ -63,27 +60,17 @@ fn blocks(root: &Path) -> Result<Vec<Block>> {
 }
 
 /// Fills all blocks; before that, stores the summaries of the runs that are named.
-pub fn readme(
-    root: &Path,
-    demo: Option<&Path>,
-    seeds: Option<&Path>,
-    stored: &[String],
-) -> Result<()> {
+pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()> {
     for assignment in stored {
         tables::store(root, assignment)?;
     }
-    for (run, stored) in [(demo, DEMO), (seeds, DEMO_SEEDS)] {
-        if let Some(run) = run {
-            let mut summary = read(&run.join("summary.json"))?;
-            remove_times(&mut summary);
-            let path = root.join(stored);
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
-            }
-            let text = serde_json::to_string_pretty(&summary)? + "\n";
-            fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
-            println!("stored {stored}");
-        }
+    if let Some(run) = seeds {
+        let mut summary = read(&run.join("summary.json"))?;
+        remove_times(&mut summary);
+        let path = root.join(DEMO_SEEDS);
+        let text = serde_json::to_string_pretty(&summary)? + "\n";
+        fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+        println!("stored {DEMO_SEEDS}");
     }
     for block in blocks(root)? {
         let path = root.join(&block.page);
@@ -169,32 +156,6 @@ fn columns(first: &str, more: &[&str]) -> Vec<String> {
     std::iter::once(first.to_owned()).chain(languages).chain(more).collect()
 }
 
-/// What the demo prints, and the same over seeds.
-fn demo(summary: &Value, seeds: &Value) -> Result<String> {
-    let arms = names(summary, "arms")?;
-    let mut rows = Vec::new();
-    for arm in &arms {
-        let mut row = vec![arm.clone()];
-        for column in LANGUAGES.iter().chain(&["average"]) {
-            let score = |key| number(summary, &["arms", arm, column, key]);
-            row.push(format!("{:.2} / {:.2}", score("f1")?, score("em")?));
-        }
-        rows.push(row);
-    }
-    let scores = table(&columns("F1 / EM, seed 0", &["mean"]), &rows);
-    let mean = |arm| number(summary, &["arms", arm, "average", "f1"]);
-    Ok(format!(
-        "{scores}\nAfter learning each fact across languages, F1 on English text with questions in other \
-         languages\nrose from {:.1} to {:.1} ({:.1} with as many tokens of knowledge in one language \
-         at a time).\n\nA seed says little, and this one is kind. Over several, mean ± half of Student's \
-         95 % interval:\n\n{}",
-        mean("base")?,
-        mean("injected")?,
-        mean("control")?,
-        demo_seeds(seeds, &arms)?,
-    ))
-}
-
 fn demo_seeds(summary: &Value, arms: &[String]) -> Result<String> {
     let mut rows = Vec::new();
     for arm in arms {
@@ -272,7 +233,7 @@ mod tests {
     #[test]
     fn a_missing_number_is_named() {
         let summary = serde_json::json!({ "arms": { "base": { "de": {} } } });
-        let error = demo(&summary, &summary).unwrap_err().to_string();
+        let error = demo_seeds(&summary, &["base".into()]).unwrap_err().to_string();
         assert_eq!(error, "no number arms.base.de.f1");
     }
 

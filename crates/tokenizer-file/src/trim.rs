@@ -21,8 +21,8 @@ pub struct Trimmed {
 /// their tokens.
 ///
 /// # Errors
-/// What is wrong with the file: no JSON object, a model other than Unigram, WordPiece and BPE, or
-/// ids that do not fit its vocabulary.
+/// What is wrong with the file: no JSON object, a model other than Unigram, WordPiece and BPE, a
+/// BPE with dropout, prefixes or suffixes, or ids that do not fit its vocabulary.
 ///
 /// # Example
 /// ```
@@ -93,7 +93,15 @@ impl Model {
                 model,
                 Kind::WordPiece { joined: model["continuing_subword_prefix"] == "##" },
             ),
-            Some("BPE") if has_merges => Self::by_name(model, Kind::Bpe),
+            Some("BPE") if has_merges => {
+                for key in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
+                    let value = &model[key];
+                    if !value.is_null() && value != "" {
+                        return Err(format!("model.{key}: expected none, found {value}"));
+                    }
+                }
+                Self::by_name(model, Kind::Bpe)
+            }
             other => Err(format!(
                 "model.type: expected Unigram, WordPiece or BPE, found {}",
                 other.unwrap_or("none")

@@ -149,10 +149,8 @@ impl TrimmedVocabulary {
     /// [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
         let out = out.as_ref();
-        if out.exists() && !replace {
-            let source = std::io::ErrorKind::AlreadyExists.into();
-            let hint = "; give another --out, or replace it with --force";
-            return Err(Error::Io { path: out.to_owned(), hint, source });
+        if out.exists() {
+            check_replaced(&self.folder, out, replace)?;
         }
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
@@ -164,11 +162,18 @@ impl TrimmedVocabulary {
         self.write_tokenizer(&fresh)?;
         let vocab_size = self.write_config(&fresh)?;
         let report = self.write_weights(&fresh, vocab_size)?;
-        if out.exists() {
-            let former = temporary.path().join("former");
+        let former = temporary.path().join("former");
+        let replaced = out.exists();
+        if replaced {
             fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
         }
-        fs::rename(&fresh, out).map_err(|error| Error::io(out, error))?;
+        if let Err(error) = fs::rename(&fresh, out) {
+            if replaced {
+                // Otherwise it would be deleted with the temporary folder.
+                fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
+            }
+            return Err(Error::io(out, error));
+        }
         whole_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
         Ok(report)
     }
@@ -289,6 +294,28 @@ impl TrimmedVocabulary {
     }
 }
 
+/// Refuses to replace the model itself, and folders of anything else than a model.
+fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
+    let refuse = |kind: std::io::ErrorKind, hint| {
+        Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })
+    };
+    if !replace {
+        let hint = "; give another --out, or replace it with --force";
+        return refuse(std::io::ErrorKind::AlreadyExists, hint);
+    }
+    let real = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io(path, error));
+    let (model, replaced) = (real(model)?, real(out)?);
+    if model.starts_with(&replaced) || replaced.starts_with(&model) {
+        let hint = "; --out is the folder of --model, give another";
+        return refuse(std::io::ErrorKind::InvalidInput, hint);
+    }
+    if !out.join("config.json").is_file() {
+        let hint = "; --force replaces model folders only, and this has no config.json";
+        return refuse(std::io::ErrorKind::AlreadyExists, hint);
+    }
+    Ok(())
+}
+
 fn size(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|data| data.len()).map_err(|error| Error::io(path, error))
 }
@@ -352,22 +379,33 @@ const FORMER: [&str; 9] = [
     "merges.txt",
 ];
 
-/// Copies the files that do not depend on the vocabulary.
+/// Copies the files that do not depend on the vocabulary, and whole subfolders.
 fn copy_others(from: &Path, to: &Path) -> Result<()> {
+    let depends = |path: &Path, name: &str| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let is_weights = name.starts_with("model") && ending == "safetensors";
+        name.starts_with('.')
+            || is_weights
+            || ending == "model"
+            || OTHER_WEIGHTS.contains(&ending)
+            || OTHER_FOLDERS.contains(&name)
+            || FORMER.contains(&name)
+    };
+    copy_unless(&depends, from, to)
+}
+
+fn copy_unless(skips: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
     let io = |error| Error::io(from, error);
     for entry in fs::read_dir(from).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let is_hidden = name.starts_with('.');
-        if is_hidden || OTHER_FOLDERS.contains(&name) || OTHER_WEIGHTS.contains(&ending) {
+        if skips(&path, name) {
             continue;
         }
-        let is_weights = name.starts_with("model") && ending == "safetensors";
         if path.is_dir() {
-            copy_others(&path, &to.join(name))?;
-        } else if !is_weights && ending != "model" && !FORMER.contains(&name) {
+            copy_unless(&|_, _| false, &path, &to.join(name))?;
+        } else {
             fs::copy(&path, to.join(name)).map_err(|error| Error::io(&path, error))?;
         }
     }

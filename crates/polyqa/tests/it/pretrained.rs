@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mlqa_eval::Dataset;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, Peers, Program, assert_close, fixture, peers_python};
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained, read_tokenizer};
 
 use crate::common::DATA;
+
+const TEXT: &str = "Lima is the capital of Peru.";
 
 /// The encoder's folder; `None`, and a line on standard error, where it was not made.
 fn encoder() -> Option<PathBuf> {
@@ -35,6 +37,8 @@ fn lines() -> Vec<String> {
         let mut contexts: Vec<String> =
             questions.iter().map(|question| question.context.to_string()).collect();
         contexts.dedup();
+        // For a space at the end transformers 5 has no token, and transformers 4 has one.
+        contexts.iter_mut().for_each(|context| context.truncate(context.trim_end().len()));
         lines.extend(contexts);
         lines.extend(questions.iter().take(46).map(|question| question.question.clone()));
     }
@@ -92,11 +96,19 @@ fn pretrained_encoder_has_the_hidden_states_of_transformers() {
 fn pretrained_encoder_learns_and_answers() {
     let Some(folder) = encoder() else { return };
     let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
-    let train = Path::new(DATA).join("nq-qed/dev.json.gz");
-    let (folder, train) = (folder.display(), train.display());
+    let row = |(id, question, answer): (usize, &str, &str)| {
+        let at = TEXT.find(answer).unwrap();
+        json!({"id": id.to_string(), "question": question, "context": TEXT,
+            "answers": {"text": [answer], "answer_start": [at]}})
+    };
+    let questions =
+        [(0, "What is the capital of Peru?", "Lima"), (1, "Whose capital is Lima?", "Peru")];
+    let rows: Vec<String> = questions.into_iter().map(|one| row(one).to_string()).collect();
+    program.write("train.jsonl", rows.join("\n") + "\n");
+    let folder = folder.display();
     program.done(&format!(
-        "train --model {folder} --train {train} --out run --device cpu --batch-size 4 \
-         --learning-rate 1.5e-4 --set training.steps=10 --set training.log_steps=1"
+        "train --model {folder} --train train.jsonl --out run --device cpu --batch-size 2 \
+         --learning-rate 5e-4 --set training.steps=10 --set training.log_steps=1"
     ));
     let losses: Vec<f64> = program
         .read("run/seed-42/reader/fine-tune/metrics.jsonl")
@@ -104,11 +116,19 @@ fn pretrained_encoder_learns_and_answers() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss"].as_f64().unwrap())
         .collect();
     assert_eq!(losses.len(), 10);
-    assert!(losses[9] < losses[0], "{losses:?}");
-    program.write("peru.txt", "Lima is the capital of Peru.");
-    let line = ["answer", "--model", "run/model", "-q", "Wo liegt Lima?", "--json", "peru.txt"];
+    assert!(losses[9] < 0.7 * losses[0], "{losses:?}");
+    program.write("peru.txt", TEXT);
+    let line = [
+        "answer",
+        "--model",
+        "run/model",
+        "-q",
+        "Was ist die Hauptstadt von Peru?",
+        "--json",
+        "peru.txt",
+    ];
     let answer = program.done(&line).out;
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let text = answer["answers"][0]["text"].as_str().unwrap();
-    assert!(!text.is_empty() && "Lima is the capital of Peru.".contains(text), "{answer}");
+    assert!(TEXT.contains(text) && text.contains("Lima"), "{answer}");
 }

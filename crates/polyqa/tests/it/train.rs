@@ -146,7 +146,7 @@ fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]
     assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
     assert_eq!(stored.len(), parameters + 2); // and the head
     program.done(&line("stopped"));
-    let printed = program.done(&line("whole")).err;
+    let printed = program.done(&line("whole")).out;
     assert_eq!(printed.matches("eos_token_id is 5, but").count(), 1, "{printed}");
     assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
     for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {

@@ -98,6 +98,10 @@ fn other_models_and_damaged_files_are_refused() {
         refused(word_level),
         "model.type: expected Unigram, WordPiece or BPE, found WordLevel"
     );
+    let (json, _) = read("byte_level.json");
+    let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
+    file["model"]["dropout"] = 0.1.into();
+    assert_eq!(refused(&file.to_string()), "model.dropout: expected none, found 0.1");
     let (json, _) = read("tokenizer.json");
     let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
     file["model"]["vocab"][7] = "x".into();

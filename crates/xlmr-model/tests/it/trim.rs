@@ -37,6 +37,9 @@ fn prepared() -> Program {
         let name = path.file_name().unwrap().to_str().unwrap();
         program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
     }
+    for file in ["config.json", "model.safetensors"] {
+        program.write(&format!("model/1_Dense/{file}"), file);
+    }
     program.write("texts.txt", format!("{}\n{}\n", TEXTS[0], TEXTS[1]));
     program.write("train.json", format!("{{\"data\": [{{\"question\": {:?}}}]}}", TEXTS[2]));
     program
@@ -67,7 +70,10 @@ fn outputs_of_the_texts_are_bit_identical() {
     }
     // The tied head is the token embeddings.
     assert!(after.model.config().tie_word_embeddings);
-    // Other files are copied, and a second time needs --force.
+    // Other files are copied, whole subfolders too, and a second time needs --force.
+    for file in ["config.json", "model.safetensors"] {
+        assert_eq!(program.read(&format!("trimmed/1_Dense/{file}")), file);
+    }
     assert_eq!(program.read("trimmed/README.md"), program.read("model/README.md"));
     program.refused(line, &["trimmed", "--force"]);
     let weights = program.bytes("trimmed/model.safetensors");
@@ -119,7 +125,14 @@ fn entries_to_keep_and_refusals() {
     program.write("empty.txt", "\n\n");
     program.write("latin.txt", b"Per\xfa\n");
     program.write("broken.json", "{");
+    program.write("other/notes.txt", "mine");
     program.refuses(&[
+        ("trim --model model --texts texts.txt --out model --force", &["folder of --model"]),
+        (
+            "trim --model model --texts texts.txt --out model/1_Dense --force",
+            &["folder of --model"],
+        ),
+        ("trim --model model --texts texts.txt --out other --force", &["no config.json"]),
         (
             "trim --model model --texts texts.txt --keep keep.txt --out no",
             &["keep.txt: line 2", "no such entry"],
