@@ -99,6 +99,7 @@ unsafe extern "C" {
         grad: RawTensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_pool_large_tensors(error: *mut *mut c_char) -> c_int;
     pub(crate) fn polyqa_clear_grads(
         params: *const RawTensor,
         count: usize,

@@ -1,4 +1,4 @@
-//! A program that starts itself again for a passive wait policy.
+//! A program that starts itself again for a passive wait policy and small caches of kernels.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // helpers of tests
 use std::process::{Command, Output};
@@ -14,10 +14,16 @@ fn program() {
     println!("pid {} sum {sum} policy {policy}", std::process::id());
 }
 
+/// Caches of kernels that a user set.
+const CACHES: [(&str, &str); 2] =
+    [("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9"), ("LRU_CACHE_CAPACITY", "9")];
+
 fn start(set: &[(&str, &str)]) -> (u32, Output) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "program", "--ignored", "--nocapture"]);
-    command.env_remove("OMP_WAIT_POLICY").env_remove("GOMP_SPINCOUNT");
+    for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", CACHES[0].0, CACHES[1].0] {
+        command.env_remove(name);
+    }
     command.env("OMP_DISPLAY_ENV", "true").envs(set.iter().copied());
     let child = command
         .stdout(std::process::Stdio::piped())
@@ -51,7 +57,7 @@ fn what_the_user_set_is_left_alone() {
     for (set, policy) in
         [(("OMP_WAIT_POLICY", "active"), "active"), (("GOMP_SPINCOUNT", "7"), "unset")]
     {
-        let (pid, output) = start(&[set]);
+        let (pid, output) = start(&[set, CACHES[0], CACHES[1]]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(&format!("pid {pid} sum 3 policy {policy}")), "{set:?}: {text}");
         assert!(read_by_libgomp(&output).len() < 2, "{set:?}: started again");

@@ -328,7 +328,8 @@ impl<'a, 't> Training<'a, 't> {
         self.record.write(&metrics, self.state.seconds())
     }
 
-    /// Writes a checkpoint where one is due: the last one at once, others while training goes on.
+    /// Writes a checkpoint where one is due: the last one and large ones on the CPU at once, others
+    /// while training goes on.
     fn checkpoint(&mut self) -> Result<()> {
         let _region = region(c"checkpoint");
         self.writer.check()?;
@@ -337,7 +338,7 @@ impl<'a, 't> Training<'a, 't> {
             return Ok(());
         }
         match self.state_to_save()? {
-            Some(save) if ends => self.writer.write(save),
+            Some(save) if ends || save.is_large() => self.writer.write(save),
             Some(save) => self.writer.start(save),
             None => Ok(()),
         }

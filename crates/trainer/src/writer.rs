@@ -1,4 +1,5 @@
-//! Checkpoints written by a thread of their own, from copies of the tensors.
+//! Checkpoints written by a thread of their own, from copies of the tensors; large ones on the CPU
+//! are written without a copy, while training waits.
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -7,6 +8,10 @@ use torch_ext::{TensorMap, region};
 
 use crate::checkpoint::keep_parameters;
 use crate::{Checkpoint, Error, Result};
+
+/// The largest checkpoint of tensors in the host's memory that is copied, so that training goes on
+/// while it is written.
+const MAX_COPIED_BYTES: usize = 256 << 20;
 
 /// All that a checkpoint holds, and where it goes.
 pub(crate) struct Save {
@@ -36,6 +41,18 @@ impl Save {
             }
         }
         Ok(self)
+    }
+
+    /// Whether a copy would take more of the host's memory than it is worth: the tensors are there
+    /// already, and can be written from their own memory while training waits.
+    pub(crate) fn is_large(&self) -> bool {
+        let lists = [&self.parameters, &self.moments, &self.task];
+        let on_host = lists.into_iter().flatten().map(|(_, tensor)| tensor);
+        let on_host = on_host.filter(|tensor| tensor.device() == Device::Cpu);
+        let bytes = |tensor: &Tensor| {
+            tensor.numel() * tensor.f_kind().map_or(0, |kind| kind.elt_size_in_bytes())
+        };
+        on_host.map(bytes).sum::<usize>() > MAX_COPIED_BYTES
     }
 
     fn write(&self) -> Result<()> {
@@ -189,6 +206,17 @@ mod tests {
             }
         }
         assert_eq!(memory[0], memory[1]);
+    }
+
+    #[test]
+    fn large_checkpoints_on_the_cpu_are_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let elements = i64::try_from(MAX_COPIED_BYTES / 4 / 3).unwrap();
+        // Three tensors share this one, so its pages are never touched.
+        let value = Tensor::empty([elements], (tch::Kind::Float, Device::Cpu));
+        assert!(!save(folder.path(), 1, &value).is_large());
+        let value = Tensor::empty([elements + 1], (tch::Kind::Float, Device::Cpu));
+        assert!(save(folder.path(), 1, &value).is_large());
     }
 
     #[test]
