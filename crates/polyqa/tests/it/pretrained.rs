@@ -1,6 +1,6 @@
 //! The pretrained encoder of `cargo xtask pretrained`: tokens, hidden states, training, an answer.
 //!
-//! Tests whose names begin with `pretrained_encoder_` are a step of their own in `cargo xtask test`.
+//! `cargo xtask test` runs the tests whose names begin with `pretrained_encoder_` in one step.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -15,8 +15,8 @@ use crate::reading::Cutter;
 
 /// Serve answers over HTTP, with a web page
 ///
-/// The model is loaded once. Windows of concurrent requests share batches, so that a short text does
-/// not wait for a long one.
+/// The model is loaded once. Windows of concurrent requests share batches, so that a short text
+/// does not wait for a long one.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
