@@ -12,8 +12,9 @@ use crate::Error;
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
 /// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. Blank lines,
-/// CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a repeated key the
-/// last one wins. Dumps in N-Triples are not supported.
+/// CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a repeated
+/// key the last one wins. Dumps in N-Triples are not supported.
+///
 /// Into `folder` go the tables of `config`, each complete or not at all and sorted by id as
 /// text, and last `extract.json`, an [`ExtractReport`] with counts of all that was left out:
 ///
@@ -45,14 +46,13 @@ use crate::Error;
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
-/// # Errors
-/// [`Error::Config`] without a language, table or kind of tail, for a language that is named
-/// twice, and for Parquet without the feature `parquet`; [`Error::Io`] naming the file, and the
-/// place in the dump where a packed one is damaged, is not packed as its name says, or in a way
-/// that is not understood;
-/// [`Error::Dump`] if the dump is N-Triples, an array has no end, no line is an entity, too many
-/// lines are unusable or more than are entities, another process works on the folder, or an extract of another dump or
-/// with other options is unfinished there. Then the folder's tables are as they were.
+/// # Errors [`Error::Config`] without a language, table or kind of tail, for a language that is
+/// named twice, and for Parquet without the feature `parquet`; [`Error::Io`] naming the file, and
+/// the place in the dump where a packed one is damaged, is not packed as its name says, or in a way
+/// that is not understood; [`Error::Dump`] if the dump is N-Triples, an array has no end, no line
+/// is an entity, too many lines are unusable or more than are entities, another process works on
+/// the folder, or an extract of another dump or with other options is unfinished there. Then the
+/// folder's tables are as they were.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};
