@@ -32,7 +32,7 @@ fn steps() {
                 outliving.push_back(vec![1u8; 200_000]);
             }
         }
-        assert!(activations.iter().all(|tensor| tensor.data_ptr() as usize % 64 == 0));
+        assert!(activations.iter().all(|tensor| (tensor.data_ptr() as usize).is_multiple_of(64)));
         largest = largest.max(24 * 4 * elements);
         outliving.drain(..outliving.len().saturating_sub(60));
     }
