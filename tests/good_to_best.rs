@@ -5,6 +5,7 @@ use std::process::Command;
 
 use experiment::read_json;
 use mlqa_eval::{Dataset, Language, Matrix};
+use results::Measured;
 use serde_json::json;
 use trainer::selection::Best;
 
@@ -77,6 +78,13 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
             let em = set["scores"][language]["em"].as_f64().unwrap();
             assert_eq!(count("exact") + count("elsewhere"), (em * 0.4).round() as u64);
         }
+    }
+    // Every number has the items that it is the mean of.
+    let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
+    assert_eq!(numbers.len(), 10, "F1 and EM of five models");
+    for number in &numbers {
+        let mean = number.items.iter().sum::<f64>() / number.items.len() as f64;
+        assert!((mean - number.value).abs() < 0.01, "{}: {mean}, {}", number.model, number.value);
     }
     let metrics = |arm: &str| {
         std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()

@@ -234,6 +234,23 @@ fn recipe_questions_are_answered_by_each() {
 }
 
 #[test]
+fn recipe_plans_for_a_pretrained_encoder_fit_a_bert_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    write_encoder("bert", folder.path());
+    for recipe in ["bridging-gap", "evidence", "good-to-best", "mixmrc-lakm", "xlm-k"] {
+        let mut command = program(recipe);
+        command.arg(format!("examples/{recipe}/pretrained.toml"));
+        command.args(["--show", "--model"]).arg(folder.path());
+        let plan: toml::Table = succeed(command).parse().unwrap();
+        let run = &plan["run"];
+        assert_eq!(run["precision"].as_str(), Some("bf16"), "{recipe}");
+        for arm in run["arms"].as_array().unwrap() {
+            assert!(plan["arms"].get(arm.as_str().unwrap()).is_some(), "{recipe}: {arm}");
+        }
+    }
+}
+
+#[test]
 fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");

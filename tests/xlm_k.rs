@@ -144,6 +144,18 @@ pub fn expect_equal_runs(whole: &Path, broken: &Path, arm: &str) {
 }
 
 #[test]
+fn recipe_xlm_k_probes_the_encoder_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = small(folder.path());
+    command.args(["--arms", "mlm", "--set", "arms.mlm.untrained=true"]);
+    succeed(command);
+    let arm = &summary(folder.path())["arms"]["mlm"];
+    assert_eq!(arm["tokens"], json!(0));
+    assert!(arm["xep_seen"].is_object(), "{arm}");
+    assert!(!folder.path().join("seed-0/mlm/pretrain/metrics.jsonl").exists());
+}
+
+#[test]
 fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
