@@ -73,12 +73,11 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     // 4.1: training goes on from XLM-R.
     let mut parameters = model.named_parameters();
     parameters.extend(heads.named_parameters());
-    let final_loss = match arm.untrained {
-        true => {
-            drop(sum);
-            0.0
-        }
-        false => trial.fit("pretrain", &recipe.pretraining(), &parameters, sum)?.final_loss,
+    let final_loss = if arm.untrained {
+        drop(sum);
+        0.0
+    } else {
+        trial.fit("pretrain", &recipe.pretraining(), &parameters, sum)?.final_loss
     };
     trial.save(&mut base, Head::MaskedLm, trial.dir("model"))?;
     heads.save(trial.dir("model"))?;
