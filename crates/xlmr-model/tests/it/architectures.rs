@@ -301,7 +301,8 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
             (hidden, scores, model)
         };
         let ((states, scores, packed), (want, want_scores, padded)) = (pass(false), pass(true));
-        assert_close("states", &states, &want, 2e-5);
+        // float32 against float64, of values up to 3: processors round differently.
+        assert_close("states", &states, &want, 4e-5);
         assert_close("scores", &scores, &want_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
             if b.grad().defined() {
