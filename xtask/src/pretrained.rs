@@ -17,7 +17,7 @@ pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
 
 /// Folders with texts in the seven languages.
 const TEXTS: [&str; 5] =
-    ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/libreoffice-help"];
+    ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/wikidata-facts"];
 
 /// Where the wheels are until the folder is written.
 const CACHE: &str = ".pretrained/wheels";
