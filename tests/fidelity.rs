@@ -1,5 +1,5 @@
-//! Compares the recipes with the values that the papers print (of the last three papers: the values
-//! of the released code), and runs the commands for the papers' tables and figures.
+//! The papers' printed values, of the last three papers those of the released code, against what
+//! the recipes hold, and the commands of the papers' tables and figures at their smallest.
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -85,41 +85,80 @@ const RECIPES: [&str; 9] = [
     "filter-xnli",
     "knowledge-adapters",
 ];
+const TOOLS: [&str; 6] =
+    ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
 
-/// A row of `paper_commands.csv`: a command for a table or figure of a paper.
-#[derive(Deserialize)]
-struct Listed {
-    paper: String,
-    scale: Scale,
-    command: String,
+/// The lines with the commands of one paper's tables and figures.
+fn section(paper: &str) -> String {
+    let mut page = root().join(format!("tests/paper_tables/{paper}.md"));
+    if !page.exists() {
+        page = root().join(format!("docs/papers/{paper}.md"));
+    }
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, section) = text.split_once("\n## Tables and figures\n").unwrap();
+    section.split("\n## ").next().unwrap().to_owned()
 }
 
-/// The size of a listed command's run.
-#[derive(Clone, Copy, Deserialize, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum Scale {
-    /// With the paper's data, which the user provides.
-    Paper,
-    /// With the embedded data.
-    Small,
+/// What stands between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
-/// The commands of one paper at one scale, in their order.
-fn commands(paper: &str, scale: Scale) -> Vec<String> {
-    let rows = csv::Reader::from_path(root().join("tests/paper_commands.csv")).unwrap();
-    let rows: Vec<Listed> = rows.into_deserialize().collect::<Result<_, _>>().unwrap();
-    let rows = rows.into_iter().filter(|row| row.paper == paper && row.scale == scale);
-    rows.map(|row| row.command).collect()
+/// The program of `names` that a command starts.
+fn starts<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
+    names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
 }
 
-/// Whether a command starts a recipe's program, not a tool.
-fn is_recipe(command: &str) -> bool {
-    command.split(' ').next().is_some_and(|program| RECIPES.contains(&program))
+/// The commands of the column "smallest form" in the table of one paper, in their order.
+fn commands(paper: &str) -> Vec<String> {
+    let section = section(paper);
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
+    let known = |command: &&str| starts(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
+    cells.flat_map(|cell: &str| code(cell).filter(known)).map(str::to_owned).collect()
 }
 
-/// Runs the small commands sequentially in a shell, with `$OUT` an empty folder.
+/// The recipes' commands at the paper's scale: outside the last column, with options that stand by
+/// themselves after the command before them, and `…` filled in.
+fn large_commands(paper: &str) -> Vec<String> {
+    let (section, mut commands, mut whole) = (section(paper), Vec::new(), String::new());
+    for line in section.lines() {
+        let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
+        let mut options_are_a_tools = false;
+        for span in code(row.map_or(line, |(row, _)| row)) {
+            options_are_a_tools |= starts(span, &TOOLS).is_some();
+            if let Some(name) = starts(span, &RECIPES) {
+                let recipe = format!("{name} examples/{name}/recipe.toml");
+                let filled = span.replace(&format!("{name} …"), &recipe).replace(" …", "");
+                let command = filled.replace("[…]", "[\"file\"]").replace("=…", "=file");
+                if !span.starts_with(&format!("{name} …")) {
+                    whole.clone_from(&command);
+                }
+                commands.push(command);
+            } else if span.starts_with("--") && !whole.is_empty() && !options_are_a_tools {
+                commands.push(format!("{whole} {}", span.trim_end_matches('…')));
+            }
+        }
+    }
+    commands
+}
+
+/// The tools' commands at the paper's scale, outside the last column: those that are given whole.
+fn large_tool_commands(paper: &str) -> Vec<String> {
+    let section = section(paper);
+    let lines = section.lines().map(|line| {
+        let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
+        row.map_or(line, |(row, _)| row)
+    });
+    let spans = lines.flat_map(code).filter(|span| starts(span, &TOOLS).is_some());
+    let filled = spans.map(|span| span.replace("--run …", "--run file").replace("=…", "=file"));
+    let whole = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
+    filled.filter(whole).collect()
+}
+
+/// Runs the commands one after the other, as a shell would, with `$OUT` an empty folder.
 fn run_all(paper: &str, least: usize) {
-    let commands = commands(paper, Scale::Small);
+    let commands = commands(paper);
     assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
     let folder = tempfile::tempdir().unwrap();
     for command in commands {
@@ -150,23 +189,22 @@ fn shell(command: &str) -> Command {
 
 #[test]
 fn recipe_commands_at_the_papers_scale_are_understood() {
-    understood("bridging-gap", Scale::Paper, 3);
-    understood("xlm-k", Scale::Paper, 4);
-    understood("mixmrc-lakm", Scale::Paper, 6);
-    understood("good-to-best", Scale::Paper, 8);
-    understood("entity-cs", Scale::Paper, 2);
-    understood("filter", Scale::Paper, 2);
-    understood("knowledge-adapters", Scale::Paper, 1);
+    understood("bridging-gap", large_commands("bridging-gap"), 3);
+    understood("xlm-k", large_commands("xlm-k"), 4);
+    understood("mixmrc-lakm", large_commands("mixmrc-lakm"), 6);
+    understood("good-to-best", large_commands("good-to-best"), 8);
+    understood("entity-cs", large_commands("entity-cs"), 2);
+    understood("filter", large_commands("filter"), 2);
+    understood("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
-/// A tool parses its arguments before it opens files: in an empty folder the only error is a
-/// missing file.
+/// A tool reads its arguments before its files: in an empty folder it misses a file, and complains
+/// of no argument.
 #[test]
 fn recipe_tools_at_the_papers_scale_are_understood() {
     let mut count = 0;
     for paper in ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best", "entity-cs", "filter"] {
-        let tools = commands(paper, Scale::Paper).into_iter().filter(|one| !is_recipe(one));
-        for command in tools {
+        for command in large_tool_commands(paper) {
             let folder = tempfile::tempdir().unwrap();
             let output = shell(&command).current_dir(folder.path()).output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr);
@@ -180,15 +218,12 @@ fn recipe_tools_at_the_papers_scale_are_understood() {
 
 #[test]
 fn recipe_commands_of_small_runs_are_understood() {
-    understood("entity-cs", Scale::Small, 1);
-    understood("filter", Scale::Small, 2);
-    understood("knowledge-adapters", Scale::Small, 1);
+    understood("entity-cs", commands("entity-cs"), 1);
+    understood("filter", commands("filter"), 2);
+    understood("knowledge-adapters", commands("knowledge-adapters"), 1);
 }
 
-/// Each recipe's command prints its settings with `--show`.
-fn understood(paper: &str, scale: Scale, least: usize) {
-    let commands = commands(paper, scale).into_iter().filter(|command| is_recipe(command));
-    let commands: Vec<String> = commands.collect();
+fn understood(paper: &str, commands: Vec<String>, least: usize) {
     assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
     for command in commands {
         succeed(shell(&format!("{command} --show")));
