@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 /// The papers' printed numbers.
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
-/// The numbers in the prose of all recipes' READMEs that no stored file contains: README and number.
+/// The numbers in the prose of the recipes' READMEs that no stored file contains, with the README.
 pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
     let read =
         |path: &Path| fs::read_to_string(path).with_context(|| format!("{}", path.display()));
