@@ -22,7 +22,7 @@ const OPEN: &str = "<!-- results: ";
 /// Closes a block.
 const CLOSE: &str = "<!-- end -->";
 
-/// A block: its name, the page that holds it, and what belongs in it.
+/// A block: its name, the README that contains it, and its text.
 struct Block {
     name: String,
     page: String,
@@ -41,7 +41,7 @@ fn blocks(root: &Path) -> Result<Vec<Block>> {
     ])
 }
 
-/// Fills all blocks; before that, stores the summaries of the runs that are named.
+/// Fills all blocks, after storing the summaries of the named runs.
 pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()> {
     for assignment in stored {
         tables::store(root, assignment)?;
@@ -79,7 +79,7 @@ fn read(path: &Path) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
 }
 
-/// Times differ from run to run and are in no table.
+/// Removes times, which differ between runs and are in no table.
 fn remove_times(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -185,7 +185,7 @@ mod tests {
             let filled = fill(&page, &block.name, &block.text).unwrap();
             assert!(
                 filled == page,
-                "{}: {} is not what is stored; `cargo xtask readme` writes it",
+                "{}: block {} is outdated; run `cargo xtask readme`",
                 block.page,
                 block.name
             );
@@ -197,7 +197,7 @@ mod tests {
         for path in tables::pages(root()).unwrap() {
             let page = fs::read_to_string(&path).unwrap();
             let filled = tables::fill(&path, &page).unwrap();
-            assert!(filled == page, "{}: `cargo xtask readme` writes it", path.display());
+            assert!(filled == page, "{}: outdated; run `cargo xtask readme`", path.display());
         }
     }
 

@@ -7,14 +7,14 @@ use anyhow::{Context, Result, ensure};
 use results::{MISSING, Measured, Spread, Table, bootstrap_means, middle};
 use serde::Deserialize;
 
-/// What is claimed.
+/// The file with the claims.
 const CLAIMS: &str = "examples/claims.toml";
-/// Of the bootstrap over items.
+/// Bootstrap samples over items.
 const SAMPLES: usize = 10_000;
 const SEED: u64 = 42;
-/// With fewer seeds the items alone decide.
+/// With fewer seeds, only the interval over items decides.
 const MIN_SEEDS: usize = 3;
-/// With fewer items than this, and fewer than [`MIN_SEEDS`] seeds, nothing is shown.
+/// With fewer items and fewer than [`MIN_SEEDS`] seeds, the verdict is "not shown".
 const MIN_ITEMS: usize = 20;
 /// The verdict on a claim whose run is not stored.
 const NOT_RUN: &str = "not run";
@@ -32,14 +32,14 @@ struct Claim {
     claim: String,
     control: String,
     data: String,
-    /// The encoder that the run starts from: its size or name, and the folder.
+    /// The encoder that the run starts from.
     encoder: String,
     /// `RECIPE/NAME` for `examples/RECIPE/results/NAME.jsonl`.
     run: String,
     number: Number,
-    /// What is claimed about, and the control.
+    /// The claim's model and the control.
     models: [String; 2],
-    /// The control's, where it has its number in another setting.
+    /// The control's setting, if different.
     control_setting: Option<String>,
 }
 
@@ -58,7 +58,7 @@ struct Over {
     interval: Option<(f64, f64)>,
 }
 
-/// What the numbers say of a claim.
+/// The verdict on a claim with numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Shown,
@@ -67,8 +67,8 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// All deciding intervals above zero, all below, or neither: those over seeds and over items,
-    /// or, of fewer than [`MIN_SEEDS`] seeds, the one over [`MIN_ITEMS`] or more items.
+    /// Compares the deciding intervals with zero: the intervals over seeds and over items, or with
+    /// fewer than [`MIN_SEEDS`] seeds the interval over at least [`MIN_ITEMS`] items.
     fn of(seeds: Over, items: Over) -> Self {
         let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
         let by_items = items.interval;
@@ -93,11 +93,12 @@ impl Verdict {
     }
 }
 
-/// The control and the claimed number of a claim.
+/// The claimed number and the control's number.
 struct Pair<'a>(&'a Measured, &'a Measured);
 
 impl Pair<'_> {
-    /// The number less the control's, by seed; a control without seeds is the same for all.
+    /// The number minus the control's number, by seed. A control without seeds has one number for
+    /// all seeds.
     fn by_seed(&self) -> Result<Vec<f64>> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
@@ -109,7 +110,7 @@ impl Pair<'_> {
         Ok(own.iter().enumerate().map(|(at, value)| value - of_control(at)).collect())
     }
 
-    /// The bootstrap interval of the difference over items, where both have them.
+    /// The bootstrap interval of the difference over items, if both numbers have items.
     fn over_items(&self) -> Option<(f64, f64)> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
@@ -144,7 +145,7 @@ impl Pair<'_> {
     }
 }
 
-/// With its sign, the minus as wide as the plus.
+/// Formats a value with its sign, with U+2212 as the minus.
 fn signed(value: f64) -> String {
     format!("{value:+.1}").replace('-', "−")
 }
