@@ -1,9 +1,8 @@
-//! `cargo xtask readme`: tables of pages, written from the summaries of runs.
+//! `cargo xtask readme`: writes tables of measured numbers into README files.
 //!
-//! A page holds `<!-- results: NAME -->` … `<!-- end -->`; what lies between is written here. The
-//! summaries are stored in the repository, so that a test can compare page and summary, and whoever
-//! reads a table can look up all digits. What a recipe's page takes from a run's `table.md` as it
-//! is stands in [`tables`].
+//! A README contains `<!-- results: NAME -->` … `<!-- end -->`; this module writes the text between
+//! the two markers from summaries of runs. The summaries are stored in the repository, so that a
+//! test can compare README and summary. [`tables`] copies tables of a run's `table.md` unchanged.
 mod evidence;
 #[cfg(test)]
 mod prose;
@@ -23,43 +22,26 @@ const OPEN: &str = "<!-- results: ";
 /// Closes a block.
 const CLOSE: &str = "<!-- end -->";
 
-/// A block: its name, the page that holds it, and what belongs in it.
+/// A block: its name, the README that contains it, and its text.
 struct Block {
     name: String,
     page: String,
     text: String,
 }
 
-/// The pages of the papers, with what `claims.toml` calls them.
-const PAPERS: [(&str, &str); 7] = [
-    ("Bridging the Language Gap", "bridging-gap"),
-    ("XLM-K", "xlm-k"),
-    ("mixMRC + LAKM", "mixmrc-lakm"),
-    ("From Good to Best", "good-to-best"),
-    ("EntityCS", "entity-cs"),
-    ("FILTER", "filter"),
-    ("Knowledge adapters", "knowledge-adapters"),
-];
-
-/// All blocks with what they hold.
+/// All blocks with their contents.
 fn blocks(root: &Path) -> Result<Vec<Block>> {
     let seeds = read(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
     let recipe = "examples/bridging-gap/README.md";
-    let mut blocks = vec![
+    Ok(vec![
         block("demo-seeds", recipe, demo_seeds(&seeds, &names(&seeds, "arms")?)?),
         block("demo-retrieval", recipe, retrieval(&seeds, "")?),
-        block("evidence", "examples/README.md", evidence::table(root, None)?),
-    ];
-    for (paper, page) in PAPERS {
-        let page = format!("docs/papers/{page}.md");
-        let text = evidence::table(root, Some(paper))?;
-        blocks.push(Block { name: format!("evidence, {paper}"), page, text });
-    }
-    Ok(blocks)
+        block("evidence", "examples/README.md", evidence::tables(root)?),
+    ])
 }
 
-/// Fills all blocks; before that, stores the summaries of the runs that are named.
+/// Fills all blocks, after storing the summaries of the named runs.
 pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()> {
     for assignment in stored {
         tables::store(root, assignment)?;
@@ -97,7 +79,7 @@ fn read(path: &Path) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
 }
 
-/// Times differ from run to run and are in no table.
+/// Removes times, which differ between runs and are in no table.
 fn remove_times(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -203,7 +185,7 @@ mod tests {
             let filled = fill(&page, &block.name, &block.text).unwrap();
             assert!(
                 filled == page,
-                "{}: {} is not what is stored; `cargo xtask readme` writes it",
+                "{}: block {} is outdated; run `cargo xtask readme`",
                 block.page,
                 block.name
             );
@@ -215,7 +197,7 @@ mod tests {
         for path in tables::pages(root()).unwrap() {
             let page = fs::read_to_string(&path).unwrap();
             let filled = tables::fill(&path, &page).unwrap();
-            assert!(filled == page, "{}: `cargo xtask readme` writes it", path.display());
+            assert!(filled == page, "{}: outdated; run `cargo xtask readme`", path.display());
         }
     }
 

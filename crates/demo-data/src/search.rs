@@ -98,8 +98,8 @@ impl Tokenizer for Terms {
 /// thousand leads of encyclopedia pages about types and concepts, and the titles their labels. Web
 /// titles repeat the words of a query, ten different pages do not share a label, so the paper's
 /// `title_fraction` of 0.7 leaves next to nothing. Lower shares keep n-grams of a question that
-/// name a page found for it (counts in `examples/mixmrc-lakm/README.md`). They show that the
-/// pipeline runs, and say nothing about the paper's data.
+/// name a page found for it. They show that the pipeline runs, and say nothing about the paper's
+/// data.
 ///
 /// Documents are compared by the words of title and text, less the query's stop words; documents
 /// without a word of the query are no results. Of equal scores the earlier page comes first. The

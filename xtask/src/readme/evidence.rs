@@ -1,6 +1,5 @@
-//! The table of claims on `examples/README.md` and the papers' pages: what
-//! `examples/claims.toml` names, with the numbers that runs stored beside their recipes, and the
-//! verdict by the rules of that file.
+//! The tables of claims in `examples/README.md`: the claims of `examples/claims.toml`, the numbers
+//! that runs stored in the recipes' folders, and the verdicts by the rules of that file.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,15 +7,17 @@ use anyhow::{Context, Result, ensure};
 use results::{MISSING, Measured, Spread, Table, bootstrap_means, middle};
 use serde::Deserialize;
 
-/// What is claimed.
+/// The file with the claims.
 const CLAIMS: &str = "examples/claims.toml";
-/// Of the bootstrap over items.
+/// Bootstrap samples over items.
 const SAMPLES: usize = 10_000;
 const SEED: u64 = 42;
-/// With fewer seeds the items alone decide.
+/// With fewer seeds, only the interval over items decides.
 const MIN_SEEDS: usize = 3;
-/// With fewer items than this, and fewer than [`MIN_SEEDS`] seeds, nothing is shown.
+/// With fewer items and fewer than [`MIN_SEEDS`] seeds, the verdict is "not shown".
 const MIN_ITEMS: usize = 20;
+/// The verdict on a claim whose run is not stored.
+const NOT_RUN: &str = "not run";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,14 +32,14 @@ struct Claim {
     claim: String,
     control: String,
     data: String,
-    /// The encoder that the run starts from: its size or name, and the folder.
+    /// The encoder that the run starts from.
     encoder: String,
     /// `RECIPE/NAME` for `examples/RECIPE/results/NAME.jsonl`.
     run: String,
     number: Number,
-    /// What is claimed about, and the control.
+    /// The claim's model and the control.
     models: [String; 2],
-    /// The control's, where it has its number in another setting.
+    /// The control's setting, if different.
     control_setting: Option<String>,
 }
 
@@ -57,7 +58,7 @@ struct Over {
     interval: Option<(f64, f64)>,
 }
 
-/// What the numbers say of a claim.
+/// The verdict on a claim with numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Shown,
@@ -66,8 +67,8 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// All deciding intervals above zero, all below, or neither: those over seeds and over items,
-    /// or, of fewer than [`MIN_SEEDS`] seeds, the one over [`MIN_ITEMS`] or more items.
+    /// Compares the deciding intervals with zero: the intervals over seeds and over items, or with
+    /// fewer than [`MIN_SEEDS`] seeds the interval over at least [`MIN_ITEMS`] items.
     fn of(seeds: Over, items: Over) -> Self {
         let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
         let by_items = items.interval;
@@ -92,11 +93,12 @@ impl Verdict {
     }
 }
 
-/// The control and the claimed number of a claim.
+/// The claimed number and the control's number.
 struct Pair<'a>(&'a Measured, &'a Measured);
 
 impl Pair<'_> {
-    /// The number less the control's, by seed; a control without seeds is the same for all.
+    /// The number minus the control's number, by seed. A control without seeds has one number for
+    /// all seeds.
     fn by_seed(&self) -> Result<Vec<f64>> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
@@ -108,7 +110,7 @@ impl Pair<'_> {
         Ok(own.iter().enumerate().map(|(at, value)| value - of_control(at)).collect())
     }
 
-    /// The bootstrap interval of the difference over items, where both have them.
+    /// The bootstrap interval of the difference over items, if both numbers have items.
     fn over_items(&self) -> Option<(f64, f64)> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
@@ -117,67 +119,79 @@ impl Pair<'_> {
         paired.then(|| middle(&bootstrap_means(&differences, SAMPLES, SEED), 0.95))
     }
 
-    /// Effect, interval over seeds, interval over items, n, verdict.
-    fn cells(&self) -> Result<[String; 5]> {
+    /// Effect, intervals over seeds and items, verdict.
+    fn cells(&self) -> Result<[String; 3]> {
         let differences = self.by_seed()?;
         let seeds = differences.len();
         let effect = Spread::of(differences);
-        let over_items = self.over_items();
-        let interval = |interval: Option<(f64, f64)>| {
-            interval.map_or(MISSING.to_owned(), |(low, high)| {
-                format!("{} to {}", signed(low), signed(high))
-            })
-        };
-        let items = over_items.map_or(String::new(), |_| format!(", {} items", self.0.items.len()));
         let Self(number, control) = self;
+        let items = number.items.len();
+        let over_items = self.over_items();
         let of_seeds = Over { count: seeds, interval: effect.interval() };
-        let of_items = Over { count: number.items.len(), interval: over_items };
+        let of_items = Over { count: items, interval: over_items };
+        let range = |(low, high): (f64, f64)| format!("{} to {}", signed(low), signed(high));
+        let by_seed = match (effect.interval(), number.half_width) {
+            (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
+            (None, Some(_)) => "seeds not stored".to_owned(),
+            (None, None) => "1 seed".to_owned(),
+        };
+        let by_item = over_items.map(|interval| format!("{} ({items} items)", range(interval)));
+        let intervals: Vec<String> = std::iter::once(by_seed).chain(by_item).collect();
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
-            interval(effect.interval()),
-            interval(over_items),
-            match (seeds, number.half_width) {
-                (1, Some(_)) => "mean of seeds that are not stored".to_owned(),
-                (1, None) => format!("1 seed{items}"),
-                _ => format!("{seeds} seeds{items}"),
-            },
+            intervals.join("; "),
             Verdict::of(of_seeds, of_items).name().to_owned(),
         ])
     }
 }
 
-/// With its sign, the minus as wide as the plus.
+/// Formats a value with its sign, with U+2212 as the minus.
 fn signed(value: f64) -> String {
     format!("{value:+.1}").replace('-', "−")
 }
 
-/// The table of all claims, or of one paper's.
-pub fn table(root: &Path, only: Option<&str>) -> Result<String> {
+/// The numbers of stored runs by `RECIPE/NAME`; empty for a run that is not stored.
+type Runs = BTreeMap<String, Vec<Measured>>;
+
+/// Reads the claims and the numbers of their runs.
+fn read(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     let path = root.join(CLAIMS);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
-    let mut runs: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
-    let columns = [
-        "claim",
-        "control",
-        "encoder",
-        "measured",
-        "effect",
-        "95 %, seeds",
-        "95 %, items",
-        "n",
-        "verdict",
-    ];
-    let columns = columns.into_iter().skip(usize::from(only.is_some()));
-    let mut table = Table::new(if only.is_some() { "claim" } else { "paper" }, columns)
-        .with_text(&["claim", "control", "encoder", "measured", "effect", "verdict"]);
-    for claim in claims.iter().filter(|claim| only.is_none_or(|paper| claim.paper == paper)) {
-        let (recipe, name) = claim.run.split_once('/').context("run: RECIPE/NAME")?;
+    let mut runs = Runs::new();
+    for Claim { run, .. } in &claims {
+        let (recipe, name) = run.split_once('/').context("run: RECIPE/NAME")?;
         let path = root.join("examples").join(recipe).join("results").join(format!("{name}.jsonl"));
-        if !runs.contains_key(&claim.run) {
+        if !runs.contains_key(run) {
             let numbers = if path.exists() { Measured::read(&path)? } else { Vec::new() };
-            runs.insert(claim.run.clone(), numbers);
+            runs.insert(run.clone(), numbers);
         }
+    }
+    Ok((claims, runs))
+}
+
+/// All claims: a heading for each paper, and a table for each encoder. Claims of one paper and
+/// encoder are consecutive in the file.
+pub fn tables(root: &Path) -> Result<String> {
+    let (claims, runs) = read(root)?;
+    let mut text = String::new();
+    for paper in claims.chunk_by(|one, next| one.paper == next.paper) {
+        for (at, group) in paper.chunk_by(|one, next| one.encoder == next.encoder).enumerate() {
+            let Some(Claim { paper, encoder, .. }) = group.first() else { continue };
+            if at == 0 {
+                text += &format!("### {paper}\n\n");
+            }
+            text += &format!("Encoder: {encoder}\n\n{}\n", table(group, &runs)?);
+        }
+    }
+    Ok(text)
+}
+
+/// A row for each claim.
+fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
+    let columns = ["control", "metric, setting; data", "effect", "95 % intervals", "verdict"];
+    let mut table = Table::new("claim", columns).with_text(&columns);
+    for claim in claims {
         let numbers = runs.get(&claim.run).map_or(&[][..], Vec::as_slice);
         let Number { setting, language, metric } = &claim.number;
         let find = |model: &str, setting: &str| {
@@ -188,23 +202,14 @@ pub fn table(root: &Path, only: Option<&str>) -> Result<String> {
         };
         let [model, control] = &claim.models;
         let other = claim.control_setting.as_deref().unwrap_or(setting);
-        let found = find(model, setting).zip(find(control, other));
-        let measured = match found {
+        let measured = match find(model, setting).zip(find(control, other)) {
             Some((number, control)) => Pair(number, control).cells()?,
-            None => {
-                let mut cells = [MISSING; 5].map(str::to_owned);
-                "not run".clone_into(&mut cells[4]);
-                cells
-            }
+            None => [MISSING, MISSING, NOT_RUN].map(str::to_owned),
         };
-        let Claim { paper, claim, control, data, encoder, .. } = claim;
-        let measured_on = format!("{metric}, {setting}; {data}");
-        let first = if only.is_some() { claim } else { paper };
-        let named = [claim, control, encoder, &measured_on].map(String::clone);
-        let named = named.into_iter().skip(usize::from(only.is_some()));
-        table.row(first, named.chain(measured));
+        let measured_on = format!("{metric}, {setting}; {}", claim.data);
+        table.row(&claim.claim, [claim.control.clone(), measured_on].into_iter().chain(measured));
     }
-    Ok(table.to_string())
+    Ok(table)
 }
 
 #[cfg(test)]
@@ -246,8 +251,9 @@ mod tests {
             let number = Measured::new(model, "NER", "avg", "f1", value);
             Measured { half_width: Some(0.1), ..number }
         };
-        let [.., n, verdict] = Pair(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
-        assert_eq!([n.as_str(), &verdict], ["mean of seeds that are not stored", "not shown"]);
+        let [.., over, verdict] =
+            Pair(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
+        assert_eq!([over.as_str(), &verdict], ["seeds not stored", "not shown"]);
     }
 
     #[test]
@@ -261,9 +267,9 @@ mod tests {
             Measured { items: items(effect), ..number }
         };
         let (own, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
-        let [effect, seeds, _, n, verdict] = Pair(&own, &control).cells().unwrap();
-        assert_eq!((effect.as_str(), seeds.as_str()), ("24.5 − 23.5 = +1.0", MISSING));
-        assert_eq!((n.as_str(), verdict.as_str()), ("1 seed, 48 items", "**shown**"));
+        let [effect, over, verdict] = Pair(&own, &control).cells().unwrap();
+        assert_eq!((effect.as_str(), verdict.as_str()), ("24.5 − 23.5 = +1.0", "**shown**"));
+        assert!(over.starts_with("1 seed; +") && over.ends_with(" (48 items)"), "{over}");
         let [.., verdict] = Pair(&control, &own).cells().unwrap();
         assert_eq!(verdict, "**contradicted here**");
     }
@@ -276,7 +282,7 @@ mod tests {
         // Differences 2, 3, 1: mean 2, sd 1, half 4.303 / √3; of items always 1.
         assert_eq!(
             cells,
-            ["14.0 − 12.0 = +2.0", "−0.5 to +4.5", "+1.0 to +1.0", "3 seeds, 2 items", "not shown"]
+            ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
         );
         let guess = Measured::new("guess", "NER", "avg", "f1", 10.0);
         assert_eq!(Pair(&own, &guess).by_seed().unwrap(), [2.0, 4.0, 6.0]);
@@ -286,15 +292,34 @@ mod tests {
     #[test]
     fn every_stored_run_has_the_numbers_that_are_claimed() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let text = std::fs::read_to_string(root.join(CLAIMS)).unwrap();
-        let Claims { claims } = toml::from_str(&text).unwrap();
-        let rows = table(root, None).unwrap();
-        let rows: Vec<&str> = rows.lines().skip(2).collect();
+        let (claims, runs) = read(root).unwrap();
+        let text = tables(root).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        let head = |row: &&str| row.starts_with("| claim |") || row.starts_with("|---");
+        let rows: Vec<&str> = rows.filter(|row| !head(row)).collect();
         assert_eq!(rows.len(), claims.len());
         for (claim, row) in claims.iter().zip(rows) {
-            let (recipe, name) = claim.run.split_once('/').unwrap();
-            let stored = root.join(format!("examples/{recipe}/results/{name}.jsonl")).exists();
+            let stored = !runs[&claim.run].is_empty();
             assert_eq!(stored, !row.ends_with("| not run |"), "{row}");
+        }
+    }
+
+    #[test]
+    fn claims_of_one_paper_and_encoder_are_consecutive() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let text = tables(root).unwrap();
+        let mut headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+        let count = headings.len();
+        headings.sort_unstable();
+        headings.dedup();
+        assert_eq!(headings.len(), count, "a paper has two headings");
+        for paper in text.split("### ") {
+            let mut encoders: Vec<&str> =
+                paper.lines().filter(|line| line.starts_with("Encoder: ")).collect();
+            let count = encoders.len();
+            encoders.sort_unstable();
+            encoders.dedup();
+            assert_eq!(encoders.len(), count, "{paper}: an encoder has two tables");
         }
     }
 }

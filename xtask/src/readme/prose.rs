@@ -1,57 +1,38 @@
-//! Numbers in the prose of pages about runs: each with a decimal point must be one that is stored.
+//! Checks numbers in the prose of the recipes' READMEs: each number with a decimal point must be
+//! stored in the recipe's folder or in the table of published numbers.
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Pages beside the recipes' own, with the recipes whose numbers they may give.
-const OTHERS: [(&str, &[&str]); 7] = [
-    ("docs/papers/bridging-gap.md", &["bridging-gap"]),
-    ("docs/papers/xlm-k.md", &["xlm-k", "transfer-suite"]),
-    ("docs/papers/mixmrc-lakm.md", &["mixmrc-lakm", "answer-alignment"]),
-    ("docs/papers/good-to-best.md", &["good-to-best"]),
-    ("docs/papers/entity-cs.md", &["entity-cs"]),
-    ("docs/papers/filter.md", &["filter", "filter-xnli"]),
-    ("docs/papers/knowledge-adapters.md", &["knowledge-adapters"]),
-];
-/// What the papers print.
+/// The papers' printed numbers.
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
-/// The numbers in the prose of all such pages that no stored file has: page and number.
+/// The numbers in the prose of the recipes' READMEs that no stored file contains, with the README.
 pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
     let read =
         |path: &Path| fs::read_to_string(path).with_context(|| format!("{}", path.display()));
+    let published = numbers(&read(&root.join(PUBLISHED))?);
     let mut found = Vec::new();
-    let mut check = |page: PathBuf, recipes: &[PathBuf]| -> Result<()> {
-        let mut known = numbers(&read(&root.join(PUBLISHED))?);
-        for recipe in recipes {
-            for file in files(recipe)?.into_iter().chain(files(&recipe.join("results"))?) {
-                let text = read(&file)?;
-                // Items are many: any number would be among them.
-                let lines =
-                    text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
-                known.extend(lines.flat_map(numbers));
-            }
+    for page in super::tables::pages(root)? {
+        let recipe = page.parent().unwrap_or(root);
+        let mut known = published.clone();
+        for file in files(recipe)?.into_iter().chain(files(&recipe.join("results"))?) {
+            let text = read(&file)?;
+            // Values of single items are excluded: they would match almost any number.
+            let lines = text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
+            known.extend(lines.flat_map(numbers));
         }
         let known: BTreeSet<String> = known.iter().flat_map(|number| rounded(number)).collect();
         let name = page.strip_prefix(root).unwrap_or(&page).display().to_string();
         let unknown = numbers(&prose(&read(&page)?)).into_iter();
         found.extend(unknown.filter(|one| !known.contains(one)).map(|one| (name.clone(), one)));
-        Ok(())
-    };
-    for page in super::tables::pages(root)? {
-        let recipe = page.parent().unwrap_or(root).to_owned();
-        check(page, &[recipe])?;
-    }
-    for (page, recipes) in OTHERS {
-        let recipes = recipes.iter().map(|name| root.join("examples").join(name));
-        check(root.join(page), &recipes.collect::<Vec<_>>())?;
     }
     Ok(found)
 }
 
-/// What numbers are stored in, directly in a folder; nothing where there is none.
+/// The files directly in a folder that may store numbers; empty if there is no such folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
