@@ -1,4 +1,4 @@
-//! The walk of the docs, run: each command leaves what the page says.
+//! Runs the commands of the guide to processing a Wikidata dump, and compares what they write.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,12 +40,15 @@ fn the_walk_leaves_what_it_says() {
         [programs()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
     let path = path.unwrap();
-    let page = std::fs::read_to_string(root().join("docs/walk.md")).unwrap();
+    let page =
+        std::fs::read_to_string(root().join("docs/guides/process-a-wikidata-dump.md")).unwrap();
     let mut printed = String::new();
     let mut compared = 0;
     for (info, text) in blocks(&page) {
         match info.split_once(" file=") {
             Some((_, name)) => std::fs::write(folder.path().join(name), text).unwrap(),
+            // Commands for published dumps, which are too large for a test.
+            None if info == "console" => {}
             None if info == "sh" => {
                 printed.clear();
                 for line in text.lines() {

@@ -2,8 +2,8 @@
 //! Rust.
 //!
 //! It holds stripped programs, the data that their small recipes read, stored outputs, and one
-//! script, `run.sh`, that runs every check of docs/gpu.md and writes a dated table. Beside the
-//! folder lies the same as one small file, to copy.
+//! script, `run.sh`, that runs every check of docs/results/gpu.md and writes a dated table. The
+//! same is packed as one small file to copy.
 use crate::process::{cargo, command, run, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};

@@ -177,7 +177,7 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
-    /// Make a folder that runs the checks of docs/gpu.md on a machine with a GPU and without Rust
+    /// Make a folder that runs the checks of docs/results/gpu.md on a GPU machine without Rust
     #[command(after_help = "The machine needs python3 with torch 2.11.0. Start run.sh there; it \
         writes out/gpu-report.md.\n\nExamples:\n  cargo xtask gpu-bundle\n  \
         cargo xtask gpu-bundle --cpu")]

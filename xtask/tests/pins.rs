@@ -83,7 +83,8 @@ fn the_citation_names_this_version_and_every_paper() {
 /// Every function, test and bench that the map of equations names is there.
 #[test]
 fn the_map_of_equations_names_what_exists() {
-    let (map, exports) = (read("docs/objectives.md"), read("crates/objectives/src/lib.rs"));
+    let map = read("docs/reference/losses.md");
+    let exports = read("crates/objectives/src/lib.rs");
     let masking = read("crates/objectives/src/masking/mod.rs");
     let exists =
         |path: String| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).exists();

@@ -18,7 +18,7 @@ pub use error::{Error, Result};
 pub use first_pass::FirstPass;
 pub use reader::Reader;
 
-/// The programs of the cookbook.
+/// The programs of the guide "Use one crate".
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/cookbook.md")]
-struct Cookbook;
+#[doc = include_str!("../../../docs/guides/use-one-crate.md")]
+struct UseOneCrate;

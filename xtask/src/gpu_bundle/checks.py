@@ -1,4 +1,4 @@
-"""The checks of docs/gpu.md, with nothing but Python's library. Started by run.sh."""
+"""The checks of docs/results/gpu.md, with nothing but Python's library. Started by run.sh."""
 
 import argparse
 import array

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every check of docs/gpu.md and writes the dated table gpu-report.md.
+# Runs every check of docs/results/gpu.md and writes the dated table gpu-report.md.
 #
 #     ./run.sh            on a GPU; needs python3 with torch 2.11.0
 #     ./run.sh --cpu      the same checks at a few steps each, without a GPU

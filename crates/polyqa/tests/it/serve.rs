@@ -306,13 +306,17 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(service.ended_code(), Some(130));
 }
 
-/// The lines of the README and of the cookbook.
+/// Runs the requests of the README and of the guide "Use one crate".
 #[test]
 fn what_the_pages_ask_is_answered() {
     let service = Service::start("");
     let blocks = [
         (include_str!("../../../../README.md"), "```sh\ncurl ", "sh"),
-        (include_str!("../../../../docs/cookbook.md"), "```python\nimport json, urllib", "python3"),
+        (
+            include_str!("../../../../docs/guides/use-one-crate.md"),
+            "```python\nimport json, urllib",
+            "python3",
+        ),
     ];
     for (page, start, program) in blocks {
         let (_, rest) = page.split_once(start).unwrap();

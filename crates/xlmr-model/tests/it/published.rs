@@ -1,4 +1,5 @@
-//! What published model folders contain, as transformers opens it; see docs/data.md.
+//! What published model folders contain, as transformers opens it; see
+//! docs/reference/file-formats.md.
 use std::fs;
 use std::path::{Path, PathBuf};
 
