@@ -31,8 +31,7 @@ struct Block {
 }
 
 /// The pages of the papers, with what `claims.toml` calls them.
-const PAPERS: [(&str, &str); 6] = [
-    ("XLM-K", "xlm-k"),
+const PAPERS: [(&str, &str); 5] = [
     ("mixMRC + LAKM", "mixmrc-lakm"),
     ("From Good to Best", "good-to-best"),
     ("EntityCS", "entity-cs"),

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Pages beside the recipes' own, with the recipes whose numbers they may give.
-const OTHERS: [(&str, &[&str]); 6] = [
-    ("docs/papers/xlm-k.md", &["xlm-k", "transfer-suite"]),
+const OTHERS: [(&str, &[&str]); 5] = [
     ("docs/papers/mixmrc-lakm.md", &["mixmrc-lakm", "answer-alignment"]),
     ("docs/papers/good-to-best.md", &["good-to-best"]),
     ("docs/papers/entity-cs.md", &["entity-cs"]),
