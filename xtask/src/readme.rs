@@ -31,10 +31,9 @@ struct Block {
 }
 
 /// The pages of the papers, with what `claims.toml` calls them.
-const PAPERS: [(&str, &str); 5] = [
+const PAPERS: [(&str, &str); 4] = [
     ("mixMRC + LAKM", "mixmrc-lakm"),
     ("From Good to Best", "good-to-best"),
-    ("EntityCS", "entity-cs"),
     ("FILTER", "filter"),
     ("Knowledge adapters", "knowledge-adapters"),
 ];

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Pages beside the recipes' own, with the recipes whose numbers they may give.
-const OTHERS: [(&str, &[&str]); 5] = [
+const OTHERS: [(&str, &[&str]); 4] = [
     ("docs/papers/mixmrc-lakm.md", &["mixmrc-lakm", "answer-alignment"]),
     ("docs/papers/good-to-best.md", &["good-to-best"]),
-    ("docs/papers/entity-cs.md", &["entity-cs"]),
     ("docs/papers/filter.md", &["filter", "filter-xnli"]),
     ("docs/papers/knowledge-adapters.md", &["knowledge-adapters"]),
 ];
