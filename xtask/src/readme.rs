@@ -31,11 +31,10 @@ struct Block {
 }
 
 /// The pages of the papers, with what `claims.toml` calls them.
-const PAPERS: [(&str, &str); 4] = [
+const PAPERS: [(&str, &str); 3] = [
     ("mixMRC + LAKM", "mixmrc-lakm"),
     ("From Good to Best", "good-to-best"),
     ("FILTER", "filter"),
-    ("Knowledge adapters", "knowledge-adapters"),
 ];
 
 /// All blocks with what they hold.

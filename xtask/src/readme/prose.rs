@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Pages beside the recipes' own, with the recipes whose numbers they may give.
-const OTHERS: [(&str, &[&str]); 4] = [
+const OTHERS: [(&str, &[&str]); 3] = [
     ("docs/papers/mixmrc-lakm.md", &["mixmrc-lakm", "answer-alignment"]),
     ("docs/papers/good-to-best.md", &["good-to-best"]),
     ("docs/papers/filter.md", &["filter", "filter-xnli"]),
-    ("docs/papers/knowledge-adapters.md", &["knowledge-adapters"]),
 ];
 /// What the papers print.
 const PUBLISHED: &str = "crates/results/data/published.csv";
