@@ -90,10 +90,7 @@ const TOOLS: [&str; 6] =
 
 /// The lines with the commands of one paper's tables and figures.
 fn section(paper: &str) -> String {
-    let mut page = root().join(format!("tests/paper_tables/{paper}.md"));
-    if !page.exists() {
-        page = root().join(format!("docs/papers/{paper}.md"));
-    }
+    let page = root().join(format!("tests/paper_tables/{paper}.md"));
     let text = std::fs::read_to_string(page).unwrap();
     let (_, section) = text.split_once("\n## Tables and figures\n").unwrap();
     section.split("\n## ").next().unwrap().to_owned()
