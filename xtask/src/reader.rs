@@ -56,8 +56,9 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
     Ok(code)
 }
 
-/// Whether the processor has AMX, without which training in bfloat16 is slower than in float32.
+/// Whether the processor has bfloat16 instructions. Without them, training in bfloat16 is slower
+/// than in float32.
 fn multiplies_bfloat16() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    flags.split_whitespace().any(|flag| flag == "amx_bf16")
+    flags.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
 }
