@@ -31,11 +31,8 @@ struct Block {
 }
 
 /// The pages of the papers, with what `claims.toml` calls them.
-const PAPERS: [(&str, &str); 3] = [
-    ("mixMRC + LAKM", "mixmrc-lakm"),
-    ("From Good to Best", "good-to-best"),
-    ("FILTER", "filter"),
-];
+const PAPERS: [(&str, &str); 3] =
+    [("mixMRC + LAKM", "mixmrc-lakm"), ("From Good to Best", "good-to-best"), ("FILTER", "filter")];
 
 /// All blocks with what they hold.
 fn blocks(root: &Path) -> Result<Vec<Block>> {
