@@ -62,6 +62,47 @@ pub struct Step<'a> {
 /// let lengths = [7, 12, 5];
 /// assert_eq!(Examples::Indexed(&lengths).lengths(), Some(lengths.as_slice()));
 /// ```
+///
+/// A task that streams JSONL files. Batches keep the source's order; they are not sorted by length.
+/// A source of unknown size needs `TrainConfig::steps`, because the learning-rate schedule depends
+/// on the number of steps.
+///
+/// ```no_run
+/// use serde::Deserialize;
+/// use trainer::{
+///     Examples, ExampleStream, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, Step, StepLosses,
+///     Task, TaskError,
+/// };
+///
+/// #[derive(Deserialize)]
+/// struct Row {
+///     input_ids: Vec<u32>,
+/// }
+///
+/// struct Rows {
+///     stream: ExampleStream<ShardedJsonl<Row>>,
+/// }
+///
+/// impl Task for Rows {
+///     fn examples(&mut self) -> Examples<'_> {
+///         Examples::Streamed(&mut self.stream)
+///     }
+///
+///     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+///         self.stream.fingerprint(fingerprint);
+///     }
+///
+///     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+///         let rows: &[Row] = self.stream.batch();
+///         assert_eq!(rows.len(), step.batch.len());
+///         todo!("the model's losses of these rows")
+///     }
+/// }
+///
+/// let source = ShardedJsonl::new(Shards::open(["train.jsonl"])?, ShuffleConfig::default())?;
+/// let mut task = Rows { stream: ExampleStream::new(source, |row: &Row| row.input_ids.len()) };
+/// # Ok::<(), trainer::Error>(())
+/// ```
 pub enum Examples<'a> {
     /// In memory: the length in tokens of each, for batches of like length and for counting tokens.
     /// Each epoch has a new order, drawn from the seed.

@@ -1,4 +1,30 @@
 //! Masked training sequences from triples: monolingual, mixed and concatenated.
+//!
+//! The sequences of the triple (Germany, official language, German) for (i, j) = (en, de). `▢` is
+//! one `<mask>` per sub-token of the entity. The masked entity is the target; no other position
+//! carries loss.
+//!
+//! ```text
+//! monolingual, 4   <s> Germany official language ▢ </s>                   -> German
+//!                  <s> ▢ official language German </s>                    -> Germany
+//!                  <s> Deutschland Amtssprache ▢ </s>                     -> Deutsch
+//!                  <s> ▢ Amtssprache Deutsch </s>                         -> Deutschland
+//!
+//! mixed, 4         <s> ▢ official language German </s>                    -> Deutschland
+//!                  <s> Germany official language ▢ </s>                   -> Deutsch
+//!                  <s> ▢ Amtssprache Deutsch </s>                         -> Germany
+//!                  <s> Deutschland Amtssprache ▢ </s>                     -> German
+//!
+//! concatenated, 2  <s> ▢ official language German ▢ Amtssprache Deutsch </s>
+//!                                                                 -> Germany, Deutschland
+//!                  <s> Germany official language ▢ Deutschland Amtssprache ▢ </s>
+//!                                                                 -> German, Deutsch
+//! ```
+//!
+//! Head, relation and tail are encoded separately, each at the beginning of a word, so the spans
+//! are exact. Sequences are never truncated: overlong ones are dropped and counted. With
+//! [`MixedTarget::ForeignEntity`] a mixed sequence has the input of a monolingual one and another
+//! target, as in the paper's layouts; [`MixedTarget::NativeEntity`] avoids this.
 mod build;
 mod config;
 mod layout;
