@@ -1,4 +1,4 @@
-//! Lists of candidate spans, and the candidate set with the gold span in it.
+//! Lists of candidate spans, and the candidate set that contains the gold span.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
@@ -7,7 +7,7 @@ use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_pla
 use crate::span_checks::{Gold, check_order};
 use crate::{Error, IGNORE_INDEX, TopKSpans};
 
-/// A list of spans for each row, the best first: tensors borrowed from [`TopKSpans`] or
+/// A list of spans per row, best first: tensors borrowed from [`TopKSpans`] or
 /// [`AnswerCandidates`], or read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateSpans<'a> {
@@ -79,7 +79,7 @@ impl CandidateSpans<'_> {
     }
 }
 
-/// Where [`answer_candidates`] puts the gold span.
+/// Position of the gold span in the output of [`answer_candidates`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoldSlot {
@@ -93,7 +93,7 @@ pub enum GoldSlot {
     Last,
 }
 
-/// The candidate set Z of each row with the gold span in it; made by [`answer_candidates`].
+/// The candidate set Z of each row, including the gold span; returned by [`answer_candidates`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AnswerCandidates {
@@ -107,8 +107,8 @@ pub struct AnswerCandidates {
     pub gold_index: Tensor,
 }
 
-/// The candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and, exactly
-/// once, the gold span.
+/// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and,
+/// exactly once, the gold span.
 ///
 /// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list
 /// with an empty slot takes the gold span in addition; a full one loses its last span. The gold

@@ -1,11 +1,13 @@
-//! A large contrastive batch in the memory of a small one.
+//! Gradient caching for contrastive batches that do not fit in memory.
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{MicroBatch, MicroBatchSeeds, current_group};
 
 use crate::Error;
 
-/// One step over a contrastive batch too large for memory, cut into micro-batches whose gradients
-/// equal the whole batch's (GradCache, Gao et al. 2021).
+/// Computes a step over a large contrastive batch in micro-batches, with the gradients of the whole
+/// batch.
+///
+/// This is GradCache (Gao et al. 2021).
 ///
 /// Accumulating gradients does not widen the pool of negatives: a micro-batch only sees itself.
 /// Here
@@ -14,7 +16,7 @@ use crate::Error;
 /// 3. every micro-batch is embedded again, with a graph and with the dropout it had, and passes its
 ///    part of that gradient on.
 ///
-/// It costs one more forward pass, and memory for one micro-batch's graph and all embeddings.
+/// This needs one more forward pass, and memory for one micro-batch's graph and all embeddings.
 /// Gradients are added to the parameters' own, as `backward` does; the optimiser's step stays with
 /// the caller.
 ///

@@ -1,4 +1,4 @@
-//! Learning from a set of candidate answers of which one is right.
+//! Hard learning: losses over a set of candidate answers.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
@@ -14,38 +14,41 @@ use crate::{Checks, Error, IGNORE_INDEX};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HardLearningConfig {
-    /// How the candidates are weighted.
+    /// Weighting of the candidates.
     pub weighting: HardLearningWeighting,
     /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
     /// term, so 0; with 0 the gold span counts as any candidate.
     pub gold_loss_weight: f64,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
-/// How [`hard_learning`] weighs the candidates of a row.
+/// Weighting of a row's candidates in [`hard_learning`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HardLearningWeighting {
-    /// `-Σ_l w_l ln P(z_l)`, `w = softmax(θ)` over the row's candidates, θ learned: one number per
-    /// slot, the same for all rows.
+    /// `-Σ_l w_l ln P(z_l)`, `w = softmax(θ)` over the row's candidates, θ learned: one scalar per
+    /// slot, shared by all rows.
     #[default]
     Learned,
-    /// `-max_l ln P(z_l)`: hard EM. Candidates that tie share the gradient evenly.
+    /// `-max_l ln P(z_l)`: hard EM. Tied candidates share the gradient evenly.
     HardEm,
     /// `-ln Σ_l P(z_l)`: maximum marginal likelihood (Eq. 4).
     Mml,
-    /// `-mean_l ln P(z_l)`. Not the same as [`Mml`](Self::Mml): it raises every candidate, where
-    /// `Mml` is content with any one of them.
+    /// `-mean_l ln P(z_l)`. Unlike [`Mml`](Self::Mml), it raises the probability of every
+    /// candidate.
     Uniform,
     /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is
-    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. Here to show that; for training take
-    /// another.
+    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. For comparison only; use another variant
+    /// for training.
     Literal,
 }
 
-/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as
-/// [`HardLearningWeighting::Mml`]) over the candidates Z of each row, mean over rows, in nats.
+/// Computes the hard-learning loss of *From Good to Best* over the candidates Z of each row, in
+/// nats.
+///
+/// [`HardLearningWeighting::Mml`] is Eq. 4, the other weightings are forms of Eq. 5. The loss is
+/// the mean over rows.
 ///
 /// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
 /// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
@@ -299,8 +302,10 @@ impl CandidateRows {
     }
 }
 
-/// The probability with which step `step` takes [`HardLearningWeighting::HardEm`], and else
-/// [`HardLearningWeighting::Mml`]: `min(step / anneal_steps, 0.8)`, or 1 without annealing.
+/// Returns the probability of [`HardLearningWeighting::HardEm`] at a step; otherwise the step uses
+/// [`HardLearningWeighting::Mml`].
+///
+/// It is `min(step / anneal_steps, 0.8)`, or 1 without annealing.
 ///
 /// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
 /// Answering*). Draw from the run's seeded generator.

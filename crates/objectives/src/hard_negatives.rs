@@ -1,4 +1,4 @@
-//! Which wrong answers to contrast the right one with.
+//! Selection of hard negatives: incorrect answers to contrast with the correct one.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{upload, without_autocast};
@@ -8,19 +8,19 @@ use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{CandidateSpans, Error};
 
-/// How [`hard_negatives`] chooses among the candidates that are not the gold span.
+/// Selection among the candidates that are not the gold span, in [`hard_negatives`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NegativeSelection {
-    /// Those whose vectors are closest to the gold span's by cosine (Eq. 7).
+    /// The candidates with the highest cosine to the gold span's vector (Eq. 7).
     Hardest {
-        /// Θ, how many per row, 1 or more.
+        /// Θ, negatives per row, at least 1.
         count: usize,
     },
-    /// The first of the list, the model's best wrong answer.
+    /// The first of the list, the model's highest-scoring incorrect answer.
     TopPrediction,
-    /// One at random. The same seed gives the same choice whatever the device and the number of
-    /// threads; pass another seed at every step.
+    /// One random candidate. The choice depends on the seed only, not on the device or the number
+    /// of threads; pass a different seed at every step.
     Random {
         /// The seed.
         seed: u64,
@@ -34,7 +34,7 @@ impl Default for NegativeSelection {
     }
 }
 
-/// The wrong answers chosen for each row; made by [`hard_negatives`].
+/// The negatives selected for each row; returned by [`hard_negatives`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HardNegatives {
@@ -48,9 +48,11 @@ pub struct HardNegatives {
     pub valid: Tensor,
 }
 
-/// The candidates of each row to contrast the gold span with: under [`NegativeSelection::Hardest`]
-/// the Θ for which `cos(u_a, u_gold)` is largest among those that are not the gold span (*From Good
-/// to Best*, Eq. 7), u as in [`span_vectors`](crate::span_vectors()). No gradient.
+/// Selects the candidates of each row that serve as negatives. No gradient.
+///
+/// Under [`NegativeSelection::Hardest`] these are the Θ for which `cos(u_a, u_gold)` is largest
+/// among those that are not the gold span (*From Good to Best*, Eq. 7), u as in
+/// [`span_vectors`](crate::span_vectors()).
 ///
 /// Reading: Eq. 7 prints "max" and leaves out the condition that the negative differs from the gold
 /// span; both are meant as an argmax over the other candidates. They differ by position; clear

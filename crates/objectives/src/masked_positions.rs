@@ -1,11 +1,11 @@
-//! The positions that carry loss, so that heads and losses run on them alone.
+//! Selection of the positions that carry loss.
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{check_device_or_cpu, check_kind, check_matrix, extent, shape_of};
 use crate::{Error, IGNORE_INDEX};
 
-/// The positions of a batch that carry loss, in row-major order, and the right tokens there.
+/// The positions of a batch that carry loss, in row-major order, and their target tokens.
 ///
 /// Made by [`masked_positions`]. With 15 % of the tokens masked, a head that runs on
 /// [`gather`](Self::gather)ed rows does 15 % of the work and holds 15 % of the logits; no other
@@ -72,7 +72,7 @@ impl MaskedPositions {
         self.len() == 0
     }
 
-    /// The rows of `hidden` at these positions; the head then runs on `[N, H]` alone.
+    /// Returns the rows of `hidden` at these positions, so that a head runs on `[N, H]` only.
     ///
     /// Differentiable: each gathered row passes its gradient back, all others receive exactly 0.
     ///
@@ -109,7 +109,7 @@ impl MaskedPositions {
         Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &upload(&self.indices, device)?)?)
     }
 
-    /// The same positions on another device.
+    /// Copies the positions to another device.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot copy to `device`.

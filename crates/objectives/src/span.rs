@@ -12,15 +12,15 @@ use crate::{Checks, Error};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpanConfig {
-    /// How the start's and the end's loss become one.
+    /// Combination of the losses of start and end.
     pub reduction: SpanReduction,
-    /// What a gold position outside the window means.
+    /// Treatment of gold positions outside the window.
     pub out_of_window: OutOfWindow,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
-/// How [`span`] joins the losses of start and end.
+/// Combination of the losses of start and end in [`span`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanReduction {
@@ -31,22 +31,23 @@ pub enum SpanReduction {
     Sum,
 }
 
-/// What [`span`] does with a gold position outside `0..L`.
+/// Treatment of gold positions outside `0..L` in [`span`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutOfWindow {
-    /// It carries no loss: an answer that lies beyond this window. `transformers` does the same
-    /// with positions ≥ L, but moves negative ones to 0, the `<s>` token; label them 0 yourself
-    /// where you want that.
+    /// The position carries no loss: its answer is outside this window. `transformers` does the
+    /// same with positions ≥ L, but moves negative ones to 0, the `<s>` token; label them 0 to get
+    /// this behaviour.
     #[default]
     Ignore,
     /// An error: every row must hold its answer.
     Reject,
 }
 
-/// The span loss of extractive QA: with `S = softmax(start_logits)` and `E = softmax(end_logits)`
-/// over the window, `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under
-/// [`SpanReduction::HalfSum`]; in nats.
+/// Computes the span loss of extractive QA, in nats.
+///
+/// With `S = softmax(start_logits)` and `E = softmax(end_logits)` over the window, the loss is
+/// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`].
 ///
 /// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
 /// Best*, Eq. 2 and 3 print it.

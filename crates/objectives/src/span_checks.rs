@@ -1,4 +1,4 @@
-//! The checks that the functions over answer spans share.
+//! Input validation shared by the functions of answer spans.
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 

@@ -6,8 +6,10 @@ use crate::checks::{check_ids, check_int64};
 use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
 use crate::{Checks, Error};
 
+/// Computes the log-probability of answer spans (*From Good to Best*, Eq. 2), in nats.
+///
 /// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
-/// of the start and the end logits over the window (*From Good to Best*, Eq. 2); in nats.
+/// of the start and the end logits over the window.
 ///
 /// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before
 /// they start keep their share of the probability. For the gold span, `-log_probs` is its loss

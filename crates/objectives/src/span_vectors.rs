@@ -6,8 +6,8 @@ use crate::checks::{check_float, shape_of};
 use crate::span_checks::reduction_kind;
 use crate::{CandidateSpans, Error};
 
-/// The mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e} X_t`
-/// (*From Good to Best*, Eq. 6).
+/// Computes the mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e}
+/// X_t` (*From Good to Best*, Eq. 6).
 ///
 /// Reading: the tokens' states come from the encoder's pass over question and context together, not
 /// from a second pass over the answer alone.

@@ -1,4 +1,4 @@
-//! The best answer spans of each row, by the logits of their ends.
+//! The best answer spans of each row by start and end logits.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
@@ -11,12 +11,12 @@ use crate::{Checks, Error};
 #[serde(default, deny_unknown_fields)]
 pub struct TopKConfig {
     /// k, spans per row: 20 for the candidates Z of *From Good to Best* (|Z|), 50 for its list A of
-    /// answers to contrast with.
+    /// contrasted answers.
     pub k: usize,
-    /// The longest span in tokens, both ends included. `None`, or in TOML any number of L or more:
-    /// no limit.
+    /// Maximum span length in tokens, both ends included. `None`, or in TOML a value of at least L,
+    /// means no limit.
     pub max_answer_len: Option<usize>,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -26,7 +26,7 @@ impl Default for TopKConfig {
     }
 }
 
-/// The k best spans of each row, the best first; made by [`top_k_spans`].
+/// The k best spans of each row, best first; returned by [`top_k_spans`].
 ///
 /// A row with fewer than k spans is filled up with start 0, end 0, score −∞ and valid false.
 #[derive(Debug)]
@@ -42,9 +42,8 @@ pub struct TopKSpans {
     pub valid: Tensor,
 }
 
-/// The k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with
-/// `s ≤ e < s + max_answer_len` and both ends in the context: exactly those, found without a loop
-/// over rows or starts. No gradient.
+/// Finds the k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with
+/// `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact. No gradient.
 ///
 /// The list behind the candidate set Z and the answer list A of *From Good to Best*, and the n-best
 /// list of extractive decoding in general, here without its usual cut to the n best starts and

@@ -1,4 +1,4 @@
-//! Masking policies: which tokens of an example are hidden, and what the model must predict there.
+//! Masking policies: selection of the masked tokens of an example and their labels.
 //!
 //! Pure functions on token ids, without tensors. Each takes one example and returns the ids that
 //! the encoder sees and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) where there is no loss.

@@ -8,8 +8,9 @@ use super::draw::{budget, corrupt, generator};
 use super::spans::{check_spans, united};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 
-/// Selects every token of the knowledge phrases of a passage, then random tokens until 15 % are
-/// selected (LAKM, Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2); 80 % become the mask token,
+/// Masks the knowledge phrases of a passage, then random tokens until 15 % are selected.
+///
+/// This is LAKM (Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2). 80 % become the mask token,
 /// 10 % a random token, 10 % stay.
 ///
 /// With m tokens that are not special, K of them in phrases, and the budget T = m · `probability`

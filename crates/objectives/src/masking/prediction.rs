@@ -1,4 +1,4 @@
-//! Predicted entities: mentions of a code-switched text, some or all of their tokens hidden.
+//! Entity prediction: mentions of a code-switched text with some or all of their tokens masked.
 use std::ops::Range;
 
 use rand::Rng;
@@ -12,8 +12,9 @@ use super::{
 };
 use crate::IGNORE_INDEX;
 
-/// Selects mentions, or tokens of mentions, as what the model must predict (whole and partial
-/// entity prediction, WEP and PEP, of EntityCS, Whitehouse et al. 2022).
+/// Selects mentions, or tokens of mentions, as prediction targets.
+///
+/// This is whole and partial entity prediction, WEP and PEP, of EntityCS (Whitehouse et al. 2022).
 ///
 /// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), by a draw of
 /// its own. One more draw decides for all tokens of a candidate: hidden, random, or unchanged. The
