@@ -1,5 +1,5 @@
-//! Whether a file's texts can be in the language that its name gives: by script, and for languages
-//! in Latin script by their most frequent words. It finds mixed-up files, not more.
+//! Checks texts against a language, by script and, for Latin script, by frequent words. This
+//! detects swapped files only.
 use std::collections::BTreeMap;
 
 use crate::{DatasetName, Language};

@@ -1,4 +1,4 @@
-//! The tokens of a normalised text, in buffers that are used for one text after the other.
+//! Tokens of a normalised text, in reusable buffers.
 use std::ops::Range;
 
 use crate::Normalization;
