@@ -1,4 +1,4 @@
-//! Random numbers that depend on a seed and on what they are for, never on the order of the work.
+//! Random numbers derived from a seed and a purpose, independent of the order of work.
 /// The generator of a named stream at an index, so that data divided here fit runs of `trainer`.
 pub(crate) use shards::rng_for as stream_rng;
 pub(crate) use shards::{hash_of, use_rng};

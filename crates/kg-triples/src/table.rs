@@ -1,4 +1,4 @@
-//! A table of a folder of triples, as TSV or as Parquet, row by row.
+//! Row-by-row reading of a graph's table, as TSV or Parquet.
 use std::path::{Path, PathBuf};
 
 use crate::Error;

@@ -1,4 +1,4 @@
-//! A dump to tables.
+//! Extraction of tables from a dump.
 use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
@@ -8,7 +8,7 @@ use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
 
-/// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
+/// Extracts the tables of a Wikidata dump to a folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
 /// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. Blank lines,

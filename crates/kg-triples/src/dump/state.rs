@@ -1,4 +1,4 @@
-//! What an unfinished extract leaves, so that the same command resumes it.
+//! Stored state of an unfinished extract, from which the same command resumes.
 //!
 //! The folder `.extract` below the output holds sorted files of entries and `state.json`, which
 //! names them and says how far they go. A file of entries is complete on the disk before the state
