@@ -1,5 +1,6 @@
-//! AdapterFusion (Pfeiffer et al. 2021): several bottlenecks read at once, mixed by attention. Not
-//! FILTER's fusion of texts, which is [`fused`](crate::fused).
+//! AdapterFusion (Pfeiffer et al. 2021): attention over the outputs of several bottlenecks.
+//!
+//! FILTER's fusion of texts is [`fused`](crate::fused).
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -77,9 +78,11 @@ impl AdapterFusion {
 }
 
 impl Model {
-    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of bottlenecks of this model, two or more, not
-    /// yet [in use](Self::set_fused). In each layer, with t, u and x of [`BottleneckConfig`] and
-    /// `a_n = W_up f(W_down t + b_down) + b_up`, what the n-th bottleneck adds,
+    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks. It is not yet
+    /// [active](Self::set_fused).
+    ///
+    /// In each layer, with t, u and x of [`BottleneckConfig`] and the output of the n-th bottleneck
+    /// `a_n = W_up f(W_down t + b_down) + b_up`,
     ///
     /// ```text
     /// w = softmax over n of (Q t + b_Q) · (K a_n + b_K)
@@ -122,9 +125,10 @@ impl Model {
         self.add_fresh(&name, config, seed)
     }
 
-    /// Puts these bottlenecks in use through their fusion, and all other adapters out of it: as
-    /// [`set_active`](Self::set_active) of their names with commas between, `"ep,tp"`, which takes
-    /// LoRAs besides.
+    /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
+    ///
+    /// Equivalent to [`set_active`](Self::set_active) with the names joined by commas, `"ep,tp"`,
+    /// which also accepts LoRAs.
     ///
     /// # Errors
     /// [`Error::Input`] if there is no fusion of these, in this order; then nothing changes.
@@ -132,9 +136,9 @@ impl Model {
         self.set_active(&[&names.join(",")])
     }
 
-    /// Writes a fusion as AdapterHub's `save_adapter_fusion` does with `use_safetensors`, float32:
-    /// `adapter_fusion_config.json` and `model_adapter_fusion.safetensors`. Its bottlenecks have
-    /// [folders of their own](Self::save_adapter).
+    /// Saves a fusion in the format of AdapterHub's `save_adapter_fusion` with `use_safetensors`,
+    /// in float32: `adapter_fusion_config.json` and `model_adapter_fusion.safetensors`. Bottlenecks
+    /// are [saved separately](Self::save_adapter).
     ///
     /// # Errors
     /// [`Error::Input`] if there is no fusion of these, in this order; [`Error::Io`];
@@ -143,9 +147,12 @@ impl Model {
         self.write_adapter(&names.join(","), folder.as_ref(), Head::MaskedLm)
     }
 
-    /// Adds a fusion from a folder that [`save_adapter_fusion`](Self::save_adapter_fusion) or
-    /// AdapterHub's, with `use_safetensors`, wrote, not yet [in use](Self::set_fused). The model
-    /// has its bottlenecks already, under the names that the folder calls them, which are returned.
+    /// Loads a fusion from a folder and returns the names of its bottlenecks. It is not yet
+    /// [active](Self::set_fused).
+    ///
+    /// Folders of [`save_adapter_fusion`](Self::save_adapter_fusion) and of AdapterHub with
+    /// `use_safetensors` are supported. The model must already have the bottlenecks, under the
+    /// names stored in the folder.
     ///
     /// # Errors
     /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` where

@@ -1,4 +1,4 @@
-//! The two layers everything is made of.
+//! Linear and normalisation layers.
 use std::ops::Deref;
 
 use tch::{Device, Kind, Tensor};

@@ -1,4 +1,4 @@
-//! Names, shapes and fresh values of every parameter, as transformers lays them out.
+//! Names, shapes and initial values of all parameters, as in transformers.
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;

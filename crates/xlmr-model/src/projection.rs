@@ -1,4 +1,4 @@
-//! The projection heads of contrastive tasks.
+//! Projection heads of contrastive tasks.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ pub enum ProjectionKind {
     /// `W₂ ReLU(W₁ x)`, as *XLM-K* prints it (Eq. 1 to 4).
     #[default]
     Plain,
-    /// With batch norm after each linear layer, the second without scale and shift, as XLM-K's
-    /// released code has it.
+    /// With batch norm after each linear layer, the second without scale and shift, as in XLM-K's
+    /// released code.
     BatchNorm,
 }
 
@@ -183,9 +183,11 @@ impl Projection {
         })
     }
 
-    /// The projected rows. Domain-specific batch norm normalises each row by the statistics of its
-    /// domain, in training those of the batch where it has three rows or more; every other
-    /// projection ignores `domain_ids`.
+    /// Projects rows.
+    ///
+    /// Domain-specific batch norm normalises each row by the statistics of its domain; in training
+    /// those of the batch, if it has three rows or more. Every other projection ignores
+    /// `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; returns the same

@@ -1,4 +1,4 @@
-//! A model into a Hugging Face folder.
+//! Saving of models to Hugging Face folders.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -9,10 +9,11 @@ use crate::parameters::{encoder_specs, head_specs};
 use crate::{Error, Head, Model, Result};
 
 impl Model {
-    /// Writes `config.json` and `model.safetensors` as transformers would for the class of
-    /// `architecture`, float32, in exactly its key set; the model's other heads go to
-    /// `heads.safetensors` beside it, where [`Model::load`] finds them. Creates the folder if it is
-    /// missing, leaves all other files in it alone, and writes each file whole or not at all.
+    /// Saves the model as transformers does for the class of `architecture`, in float32.
+    ///
+    /// `config.json` and `model.safetensors` have exactly the class's keys. Other heads are written
+    /// to `heads.safetensors`, which [`Model::load`] reads. Creates the folder if it is missing,
+    /// does not change other files in it, and writes each file atomically.
     ///
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
     /// BERT's classes may have (`add_pooling_layer=False`).
@@ -32,8 +33,8 @@ impl Model {
         self.save_as(folder, architecture, Kind::Float)
     }
 
-    /// As [`save`](Self::save), with the weights in `kind` instead of float32: [`Kind::BFloat16`]
-    /// halves the files, and each weight keeps 8 bits of its fraction. Adapters stay float32.
+    /// Saves the model as [`save`](Self::save) does, with weights in `kind`: [`Kind::BFloat16`]
+    /// halves the file size. Adapters stay float32.
     ///
     /// # Errors
     /// As [`save`](Self::save).
