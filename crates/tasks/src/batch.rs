@@ -1,4 +1,4 @@
-//! Rows in batches: like lengths together, results in the order of the rows.
+//! Batching of rows by similar length, with results in the order of the rows.
 use std::io::Write;
 use std::time::{Duration, Instant};
 

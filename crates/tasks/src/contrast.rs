@@ -1,4 +1,4 @@
-//! A contrast over all rows of a step, and the vectors that it compares.
+//! Contrastive loss over all rows of a step, and its vectors.
 use objectives::cached_step;
 use tch::Tensor;
 use torch_ext::MicroBatch;

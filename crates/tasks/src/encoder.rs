@@ -1,4 +1,4 @@
-//! What a task needs of a model.
+//! The model interface used by tasks.
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::{Fingerprint, TensorField};
@@ -6,7 +6,7 @@ use xlmr_model::{Architecture, FusionConfig, Inputs, Model, fused};
 
 use crate::Result;
 
-/// An encoder with heads, as tasks see it: hidden states, heads, and parameters by what they do.
+/// Model interface of tasks: hidden states, heads, and parameters by role.
 ///
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
 /// of the vocabulary. A model computes in its own precision

@@ -1,4 +1,4 @@
-//! Batches of like length through the encoder, without gradient.
+//! Batched inference without gradient.
 use tch::{Tensor, no_grad};
 use xlmr_model::Inputs;
 

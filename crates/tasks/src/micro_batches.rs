@@ -1,4 +1,4 @@
-//! A batch that does not fit memory, cut into parts whose losses add up to the batch's.
+//! Micro-batches whose losses add up to the batch's loss.
 use tch::Tensor;
 use torch_ext::MicroBatch;
 use trainer::{Share, StepLosses, TaskError, accumulate};

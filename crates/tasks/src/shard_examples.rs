@@ -1,4 +1,4 @@
-//! Examples of shards: in memory where they all fit the buffer that shuffles them, else streamed.
+//! Examples of shards, in memory if they fit the shuffle buffer, otherwise streamed.
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;

@@ -1,5 +1,4 @@
-//! Texts read together with their translation (FILTER, Fang et al. 2021): some layers of the
-//! encoder see both, see [`xlmr_model::fused`].
+//! Fusion of texts with their translations (FILTER, Fang et al. 2021); see [`xlmr_model::fused`].
 //!
 //! 1. [`PairedQuestions`]: questions beside their translations;
 //! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: both halves as training tasks, in phase two

@@ -1,4 +1,4 @@
-//! Texts read together with their translations, as a training task (FILTER, section 3).
+//! Training on texts fused with their translations (FILTER, section 3).
 use std::path::Path;
 
 use objectives::{SoftmaxOver, soft_labels};
@@ -14,7 +14,7 @@ use super::teacher::lists;
 use super::{SoftTeaching, TeacherLogits};
 use crate::{Encoder, Error, Result, batch};
 
-/// What a head makes of some pairs.
+/// Output of a head for some pairs.
 pub struct FusedForward {
     /// Of the target half: `[B, ..]` for each of [`FusedHead::PARTS`].
     pub(super) scores: Vec<Tensor>,
@@ -25,7 +25,7 @@ pub struct FusedForward {
     pub(super) losses: [Option<Tensor>; 2],
 }
 
-/// Pairs of texts, and what a head makes of them.
+/// Pairs of texts for one kind of head.
 pub trait FusedHead {
     /// The parts of a teacher's file, one for each list of scores of an example.
     const PARTS: &'static [&'static str];
@@ -67,7 +67,7 @@ pub trait FusedHead {
     fn example(&self, index: usize) -> ExampleRecord;
 }
 
-/// Pairs of texts as a training task: [`FusedQaTask`](super::FusedQaTask) and
+/// Training task of fused pairs of texts: [`FusedQaTask`](super::FusedQaTask) and
 /// [`FusedClassificationTask`](super::FusedClassificationTask).
 ///
 /// In phase one the loss is `source + target`, the halves' own losses; with a
@@ -86,9 +86,10 @@ pub struct FusedTask<'a, H> {
 }
 
 impl<'a, H: FusedHead> FusedTask<'a, H> {
-    /// The scores that `teacher` gives the target half of every pair, read beside its source half:
-    /// from `path`, where it is there, else computed and written to it. The second value says
-    /// whether they were read.
+    /// Loads or computes the teacher's scores of the target half of every pair.
+    ///
+    /// Scores are read from `path` if it exists; otherwise they are computed and written to it. The
+    /// second value is true if they were read.
     ///
     /// # Errors
     /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
@@ -121,8 +122,8 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         })
     }
 
-    /// Trains phase two: on these scores too, which [`teacher_logits`](Self::teacher_logits) of
-    /// this task, or the [mean](TeacherLogits::mean) of several, gave.
+    /// Enables phase two with scores from [`teacher_logits`](Self::teacher_logits), or the
+    /// [mean](TeacherLogits::mean) of several.
     ///
     /// # Errors
     /// [`Error::Data`] if they are not of this task's pairs.

@@ -1,4 +1,4 @@
-//! From labels to the loss: the head runs on the positions that carry loss alone.
+//! Masked-LM loss from labels; the head runs only on positions that carry loss.
 use objectives::{
     IGNORE_INDEX, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm, masked_positions,
 };
@@ -43,7 +43,7 @@ pub(crate) fn with_scores<T>(
     Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
 }
 
-/// The masked-LM loss of hidden states, `[]`; `None` where no position carries loss.
+/// Computes the masked-LM loss `[]` of hidden states; `None` if no position carries loss.
 ///
 /// For tasks that read the same hidden states with another head too.
 ///
@@ -84,8 +84,9 @@ pub fn loss_from_hidden(
     with_scores(model, hidden, &positions, score).map(Some)
 }
 
-/// The masked-LM loss of a batch in training mode, `[]`; `None` where no position carries loss, and
-/// then the encoder does not run.
+/// Computes the masked-LM loss `[]` of a batch in training mode.
+///
+/// It is `None` if no position carries loss; the encoder does not run then.
 ///
 /// # Shapes
 /// - `inputs`: `[B, L]`, with the masks in place, see [`Inputs::from_rows`]

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::WindowBatch;
 use crate::{Encoder, Error, Result};
 
-/// How training questions are changed, drawn anew for each question and step. All off by default.
+/// Augmentation of training questions, drawn for each question and step. All off by default.
 ///
 /// # Example
 /// ```
@@ -23,16 +23,16 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaAugmentation {
-    /// Highest ratio r of noise to embedding. r is drawn from 0 to it; the noise on a vector e of
-    /// the question is Gaussian, with the expected squared norm (r · ‖e‖)².
+    /// Maximum ratio r of noise to embedding. r is drawn from 0 to this value; the noise on a
+    /// vector e of the question is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
-    /// Highest fraction of question tokens that are replaced by random ones, those of the entity
-    /// aside, which may move within the question.
+    /// Maximum fraction of question tokens replaced by random ones. Tokens of the entity are not
+    /// replaced, but may move within the question.
     pub question_replacement: f64,
 }
 
 impl QaAugmentation {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range or not finite.
