@@ -1,4 +1,4 @@
-//! Parameters shared out among the ranks of a group: each sums and updates numbers of its own.
+//! Parameters sharded across the ranks of a group: each rank reduces and updates its own elements.
 //!
 //! That is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning"): as
 //! many numbers travel as in a sum that comes to all ranks, and no rank repeats another's update.

@@ -1,4 +1,4 @@
-//! What the processes of a run tell each other: where they begin, and what a step reaches.
+//! Communication between the processes of a run: start position and step results.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, TensorMap, set_grad};
 

@@ -1,4 +1,4 @@
-//! What a stage leaves of its steps: lines of metrics and speed, TensorBoard's events.
+//! Logging of a stage's steps: metrics, speed and TensorBoard events.
 use std::path::PathBuf;
 
 use crate::event_file::EventFile;

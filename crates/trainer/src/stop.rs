@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM while a stage trains.
+//! Handling of SIGINT and SIGTERM during training.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! `SHA256SUMS` of a checkpoint: the form that `sha256sum --check` reads.
+//! `SHA256SUMS` of a checkpoint, in the format of `sha256sum --check`.
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
