@@ -45,7 +45,7 @@ impl TypedDataset {
     /// Reads the same rows, but allows questions without a type.
     ///
     /// # Errors
-    /// As [`TypedDataset::read`], but for types that are missing or blank.
+    /// As [`TypedDataset::read`], except for missing or blank types.
     pub fn read_any(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = squad::File::read(path)?;

@@ -122,11 +122,11 @@ impl BoundaryCounts {
 /// Returns the relation of the span `predicted` to the span `gold`, both in code points of one
 /// context.
 ///
-/// Reading: *From Good to Best* counts how far predictions miss without defining the classes. Spans
-/// are compared by position. Before that, both lose at each end what `rules` deletes there: white
-/// space, deleted punctuation, and articles that stand alone (in Arabic "ال" at the very end or
-/// beginning), repeatedly until something else is found. A span of which nothing would be
-/// left is taken as it is. So spans that are `Exact` are equal under the same normalisation.
+/// Reading: *From Good to Best* counts boundary errors without defining the classes. Spans are
+/// compared by position, after both are stripped at each end of text that `rules` delete: white
+/// space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or beginning).
+/// A span that would become empty is not stripped. `Exact` spans are therefore equal after
+/// normalisation.
 ///
 /// Ranges that leave the context are cut to it.
 ///

@@ -89,7 +89,7 @@ pub struct FileCheck {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`] alone; all else is a finding.
+/// [`Error::Read`] only; everything else is a finding.
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();

@@ -57,7 +57,7 @@ impl From<&Question> for squad::Qa {
 }
 
 impl Question {
-    /// Checks every answer against the context; `path` is for the error alone.
+    /// Checks every answer against the context; `path` is used in errors only.
     ///
     /// # Errors
     /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.

@@ -40,7 +40,7 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::NothingFound`] if there is none; [`Error::Content`] if two names
-/// differ in case alone.
+/// differ only in case.
 pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
     let failed = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();

@@ -21,13 +21,12 @@ pub enum Normalization {
     /// MLQA's, by the language of context and answer (Lewis et al. 2020). Script and region are
     /// ignored: `zh-Hans` is scored as `zh`.
     ///
-    /// The official script stops at a language that is none of its seven. Here such a language
-    /// (any other code) is scored by the part of the rules that is common to all: lower case,
-    /// punctuation deleted, tokens split at white space, no articles removed: French keeps `la` and
-    /// `les`. (mixMRC, which has French data, names SQuAD's metrics and no French articles; its
-    /// numbers are then those of [`Normalization::SquadEn`].) In a language that
-    /// is written without spaces (Thai, Japanese) a token is then as long as the answer, and F1
-    /// is little more than exact match.
+    /// The official script rejects other languages than its seven. Here any other language is
+    /// scored by the rules common to all languages: lower case, punctuation deleted, tokens split
+    /// at white space, no articles removed: French `la` and `les` stay. (mixMRC, which has French
+    /// data, names SQuAD's metrics and no French articles, which corresponds to
+    /// [`Normalization::SquadEn`].) In languages without spaces (Thai, Japanese) an answer is then
+    /// one token, and F1 is close to exact match.
     Mlqa(Language),
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
     SquadEn,

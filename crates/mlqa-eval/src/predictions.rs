@@ -28,7 +28,7 @@ impl Predictions {
     /// `{"id": "<id>", "prediction_text": "<answer>"}`; of two for one question, the last counts.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else.
+    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::read_with_odds(path)?.0)
     }

@@ -1,9 +1,9 @@
 //! Schema of SQuAD-style JSON files.
 //!
 //! MLQA, XQuAD, SQuAD v1.1 and v2.0 and data with further fields (`is_impossible`, `subtype`,
-//! `head_start`) share this form. Keys that it does not name are kept in [`Extra`], in their order,
-//! so that a file that is read and written keeps them. [`Dataset`](crate::Dataset) is the flat view
-//! that training and scoring use.
+//! `head_start`) share this format. Other keys are stored in [`Extra`], in their order, so that
+//! they survive reading and writing. [`Dataset`](crate::Dataset) is the flat view used by training
+//! and scoring.
 //!
 //! ```
 //! use mlqa_eval::squad::File;
@@ -99,7 +99,7 @@ impl File {
     /// to its question. A row without an answer gets `is_impossible`.
     ///
     /// # Errors
-    /// As [`Dataset::read`](crate::Dataset::read), but for ids that occur twice.
+    /// As [`Dataset::read`](crate::Dataset::read), except for duplicate ids.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Form::read(path)?.into_squad(path)

@@ -22,7 +22,7 @@ impl NullOdds {
     /// Reads `{"<id>": 0.25, …}`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else.
+    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
     }

@@ -41,8 +41,8 @@ pub(crate) struct Listed {
 }
 
 impl CandidateSpans<'_> {
-    /// Checks the list against windows of `length` tokens where it lies, on the device of `like` or
-    /// on the CPU, and moves it to that device.
+    /// Checks the list against windows of `length` tokens on its device (that of `like`, or the
+    /// CPU), and moves it to the device of `like`.
     pub(crate) fn check_batch(
         &self,
         batch: i64,
@@ -87,9 +87,9 @@ pub enum GoldSlot {
     /// if there is none, replaces the last span (the paper's footnote 1).
     #[default]
     InRank,
-    /// The last slot, K − 1, in every row, as the set is written: `{z₁, …, z₍k₋₁₎, a}`. The other
-    /// spans keep their order before it, so a learned weight per slot can tell the gold span from
-    /// them.
+    /// The last slot, K − 1, in every row, as the paper writes the set: `{z₁, …, z₍k₋₁₎, a}`. The
+    /// other spans keep their order before it, so a learned weight per slot can distinguish the
+    /// gold span.
     Last,
 }
 
@@ -112,8 +112,8 @@ pub struct AnswerCandidates {
 ///
 /// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list
 /// with an empty slot takes the gold span in addition; a full one loses its last span. The gold
-/// span is taken as it is, even if it is longer than the decoder allows. Rows without a gold span
-/// keep their list.
+/// span is used even if it is longer than the decoder allows. The lists of rows without a gold span
+/// do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as [`top_k_spans`](crate::top_k_spans()) makes them
@@ -123,10 +123,9 @@ pub struct AnswerCandidates {
 /// - returns tensors of the same K on the device of `spans`
 ///
 /// # Errors
-/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span leaves the window;
-/// [`Error::Reversed`] if a span or a gold span ends before it starts; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit.
+/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if
+/// a span or a gold span ends before it starts; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```

@@ -15,9 +15,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnswerContrastConfig {
-    /// τ, no unit; cosines are divided by it. The paper's 10 keeps every logit within ±0.1, so that
-    /// the loss stays close to the logarithm of the number of terms. If the paper means a factor of
-    /// 10, set 0.1. Range: above 0, at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
+    /// Temperature τ, by which cosines are divided. The paper's 10 limits every logit to ±0.1, so
+    /// that the loss stays close to the logarithm of the number of terms. If the paper means a
+    /// factor of 10, set 0.1. Range: above 0, at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
     pub temperature: f64,
     /// Selection of the incorrect answers.
     pub selection: NegativeSelection,
@@ -78,7 +78,7 @@ pub enum QuestionVector {
 /// over the terms of [`ContrastDenominator`], including the incorrect answers closest to the gold
 /// span ([`hard_negatives`]).
 ///
-/// Reading: Eq. 8 sums over the batch alone, the text adds the hard negatives; the default takes
+/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; the default uses
 /// those of all rows. `r_q` is not defined; the default is the mean over the question's tokens in
 /// the joint sequence. Two rows with the same gold span stay each other's negatives. The choice of
 /// negatives has no gradient; their vectors do.
@@ -101,13 +101,12 @@ pub enum QuestionVector {
 ///   in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span
-/// has no question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000,
-/// or if `count` is 0; [`Error::Range`] if a candidate leaves the window;
-/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`] for hidden states of tokens that are used,
-/// those of all candidates included.
+/// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span has no
+/// question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000, or if
+/// `count` is 0; [`Error::Range`] if a candidate is outside the window; [`Error::Reversed`] if a
+/// span ends before it starts; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`] for hidden
+/// states of used tokens, including those of all candidates.
 ///
 /// # Example
 /// ```

@@ -20,10 +20,9 @@ use crate::Error;
 /// Gradients are added to the parameters' own, as `backward` does; the optimiser's step stays with
 /// the caller.
 ///
-/// - `embed` turns a micro-batch into tensors `[b, …]`, as many and in the same order every time
-///   (queries and keys, say), and must draw randomness from `device`'s generator alone. Batch norm
-///   over a micro-batch sees that micro-batch only, and moves its running statistics in both
-///   passes.
+/// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), always in the same
+///   number and order. It must use `device`'s random generator only. Batch norm uses the statistics
+///   of the micro-batch, and updates its running statistics in both passes.
 /// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue
 ///   there. Parameters that it uses itself receive their gradient too.
 ///
@@ -36,8 +35,8 @@ use crate::Error;
 /// Returns the loss, without a graph.
 ///
 /// # Errors
-/// [`Error::Empty`] without a micro-batch or an embedding; [`Error::Count`] if `embed`
-/// returns another number of tensors than before; whatever `embed` and `loss` return.
+/// [`Error::Empty`] without a micro-batch or an embedding; [`Error::Count`] if the number of
+/// tensors returned by `embed` changes; errors of `embed` and `loss`.
 ///
 /// # Example
 /// ```

@@ -153,7 +153,7 @@ pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), Error> {
     Ok((both.f_int64_value(&[0])?, both.f_int64_value(&[1])?))
 }
 
-/// Rejects ids outside `0..upper`; `hint` says what to do about them.
+/// Rejects ids outside `0..upper`; `hint` is the suggested fix.
 pub(crate) fn check_ids(
     name: &'static str,
     ids: &Tensor,

@@ -31,11 +31,10 @@ pub struct Combined {
 /// not affect it.
 ///
 /// # Errors
-/// [`Error::Missing`] if there is no term, or none whose weight is not 0;
-/// [`Error::Duplicate`] for a name used twice; [`Error::Domain`] for a weight that is not
-/// finite; [`Error::Shape`] for a loss that is not `[]`; [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for one that does not fit. An error about a
-/// term names it.
+/// [`Error::Missing`] if there is no term, or none whose weight is not 0; [`Error::Duplicate`] for
+/// a name used twice; [`Error::Domain`] for a weight that is not finite; [`Error::Shape`] for a
+/// loss that is not `[]`; [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for an
+/// invalid loss. Errors name the term.
 ///
 /// # Example
 /// ```

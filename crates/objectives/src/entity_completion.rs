@@ -35,10 +35,9 @@ pub enum EntityNormalization {
 /// ([`EntityNormalization::Token`]) or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ`
 /// ([`EntityNormalization::Entity`]), where entity e occupies kₑ masked positions.
 ///
-/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign and without saying how an entity
-/// of several sub-tokens is scored. Here each entity has one `<mask>` per sub-token, all predicted
-/// at once and independently. Both slots of a concatenated pair of triples count: they are simply
-/// two entities.
+/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign, and does not define the score
+/// of an entity of several sub-tokens. Here each entity has one `<mask>` per sub-token, predicted
+/// independently. Both slots of a concatenated pair of triples count as two entities.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or
@@ -50,10 +49,9 @@ pub enum EntityNormalization {
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity
-/// number is negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity number is
+/// negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for
+/// invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

@@ -54,11 +54,11 @@ pub struct HardNegatives {
 /// among those that are not the gold span (*From Good to Best*, Eq. 7), u as in
 /// [`span_vectors`](crate::span_vectors()).
 ///
-/// Reading: Eq. 7 prints "max" and leaves out the condition that the negative differs from the gold
-/// span; both are meant as an argmax over the other candidates. They differ by position; clear
-/// `valid` of a candidate with the gold text elsewhere to leave it out. The cosine is with the gold
-/// span, although the loss (Eq. 8) compares with the question. Equal cosines go by the earlier
-/// slot. Candidates must differ from each other for the choice to be Θ different spans.
+/// Reading: Eq. 7 prints "max" and omits the condition that the negative differs from the gold
+/// span; it is read as an argmax over the other candidates. Candidates are compared by position;
+/// clear `valid` to exclude a candidate with the gold text at another position. The cosine is with
+/// the gold span, although the loss (Eq. 8) compares with the question. Ties are broken by the
+/// earlier slot. Candidates must be distinct for Θ distinct negatives.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
@@ -71,10 +71,9 @@ pub struct HardNegatives {
 ///   last ones
 ///
 /// # Errors
-/// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate leaves the window;
-/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit.
+/// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate is outside the window;
+/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -167,7 +166,7 @@ pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, Error> {
     Ok(vectors.f_div(&length)?)
 }
 
-/// Numbers `[B, M]` f64 in `0..1` that depend on the seed, the row and the slot alone.
+/// Uniform values `[B, M]` f64 in `0..1` that depend only on the seed, the row and the slot.
 fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
     let mut ranks = Vec::new();
     for row in 0..batch {

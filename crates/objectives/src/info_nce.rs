@@ -9,13 +9,13 @@ use crate::checks::{
 use crate::linear_cross_entropy::check_finite;
 use crate::{Checks, Error, NegativeQueue};
 
-/// Keys whose products with all queries exist at once on the CPU: with a few hundred queries they
-/// stay in a core's cache.
+/// Number of keys per block of query-key products on the CPU: with a few hundred queries a block
+/// fits in a core's cache.
 const CPU_BLOCK: i64 = 1024;
-/// Products that exist at once on a GPU: 256 MiB of them, so that few kernels have much to do.
+/// Number of products per block on a GPU: 256 MiB, for few large kernels.
 const GPU_PRODUCTS: i64 = 1 << 26;
 
-/// Keys whose products with `anchors` exist at once.
+/// Number of keys per block of products with `anchors`.
 fn block(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
@@ -156,9 +156,8 @@ pub struct ContrastRows<'a> {
 ///
 /// # Errors
 /// [`Error::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`Error::Missing`] if
-/// `mask_same_entity` is set and there are no ids; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`Error::NotFinite`].
+/// `mask_same_entity` is set without ids; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -329,8 +328,8 @@ impl Pairs<'_> {
         })
     }
 
-    /// The group of each row, `[n]`: rows of one group are not wrong candidates of each other. Each
-    /// row is a group or, where there are ids, each entity.
+    /// The group of each row, `[n]`: rows of one group are not mutual negatives. Each row is a
+    /// group or, with ids, each entity.
     fn groups(&self) -> Result<Tensor, Error> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;

@@ -69,11 +69,11 @@ impl ContrastConfig {
 ///
 /// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected state of the
 /// mention's first token, against `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
-/// description, in another language where there is one. Then the keys enter `queue`.
+/// description, in another language if available. Then the keys enter `queue`.
 ///
-/// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows that the push drops are
-/// no candidates, so there are Q candidates, the right one once; the queue itself is only written
-/// after the loss was computed, so an error leaves it as it was.
+/// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the push are
+/// not candidates, so there are Q candidates. The queue is only written after the loss was
+/// computed, so an error does not change it.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives none

@@ -92,11 +92,11 @@ pub struct LinearCrossEntropyOutput {
 /// weights beyond about 8,000 overflow them.
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss (mean and sum); [`Error::Range`] for other
-/// targets outside `0..V`; [`Error::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`]
-/// for tensors that do not fit; under [`Checks::Full`] [`Error::NotFinite`] naming the tensor
-/// and the index of a NaN or infinity.
+/// [`Error::Empty`] if no row carries loss (mean and sum); [`Error::Range`] for other targets
+/// outside `0..V`; [`Error::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
+/// tensors; under [`Checks::Full`] [`Error::NotFinite`] naming the tensor and the index of a NaN or
+/// infinity.
 ///
 /// # Source
 /// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 all need it. The

@@ -53,10 +53,9 @@ pub enum MaskedLmReduction {
 /// [`MaskedPositions::targets`]: crate::MaskedPositions::targets
 ///
 /// # Errors
-/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`;
-/// [`Error::Domain`] for ε outside `[0, 1)`; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`; [`Error::Domain`] for
+/// ε outside `[0, 1)`; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

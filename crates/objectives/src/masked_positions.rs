@@ -23,9 +23,8 @@ pub struct MaskedPositions {
 
 /// Finds the positions whose label is not [`IGNORE_INDEX`].
 ///
-/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`Error::Empty`]. Find
-/// the positions on the CPU, before the batch moves to a GPU: their number must be known on the
-/// host.
+/// If all labels are ignored, `N = 0`, and losses return [`Error::Empty`]. Find the positions on
+/// the CPU, before the batch moves to a GPU: their number must be known on the host.
 ///
 /// # Shapes
 /// - `labels`: `[B, L]` i64, the right token where a token was masked and -100 elsewhere, padding
@@ -84,8 +83,8 @@ impl MaskedPositions {
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
     ///
     /// # Errors
-    /// [`Error::Shape`] if B or L differ from the labels'; [`Error::Device`] if `hidden`
-    /// lies elsewhere.
+    /// [`Error::Shape`] if B or L differ from the labels'; [`Error::Device`] if `hidden` is on
+    /// another device.
     ///
     /// # Example
     /// ```

@@ -38,8 +38,8 @@ pub enum QueueStart {
 
 /// The last Q keys of earlier steps, without gradient: a ring of `[Q, D]` on the model's device.
 ///
-/// A push overwrites the oldest rows in place; nothing else moves. Each row may carry the number of
-/// the entity that it describes, so that a loss can leave out candidates which are right answers.
+/// A push overwrites the oldest rows in place. Each row may have the id of its entity, so that a
+/// loss can mask candidates of the same entity.
 #[derive(Debug)]
 pub struct NegativeQueue {
     /// `[Q, D]`
@@ -48,7 +48,7 @@ pub struct NegativeQueue {
     ids: Tensor,
     /// Q
     capacity: i64,
-    /// Where the next row goes; the oldest one, once the ring is full.
+    /// Index of the next row to write; the oldest row, if the ring is full.
     next: i64,
     /// Rows in use, from 0 on while the ring fills.
     filled: i64,
@@ -121,7 +121,7 @@ impl NegativeQueue {
     /// Returns D, the width of the keys.
     ///
     /// # Errors
-    /// [`Error::Torch`] if libtorch refuses.
+    /// [`Error::Torch`] if a libtorch operation fails.
     pub fn width(&self) -> Result<i64, Error> {
         Ok(self.keys.size2()?.1)
     }
@@ -137,8 +137,8 @@ impl NegativeQueue {
     /// - `ids`: `[n]` i64, the entity of each key, negative where unknown
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Dtype`] or [`Error::Device`] for tensors that do not
-    /// fit; the queue is then unchanged.
+    /// [`Error::Shape`], [`Error::Dtype`] or [`Error::Device`] for invalid tensors; the queue is
+    /// then unchanged.
     pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), Error> {
         let (count, _) = check_matrix("keys", keys, "[n, D]")?;
         let capacity = self.capacity;
@@ -188,8 +188,8 @@ impl NegativeQueue {
         &self.keys
     }
 
-    /// The rows in use as at most two slices of the ring, oldest first, without the `skip_oldest`
-    /// oldest ones: views, no copies.
+    /// Returns the rows in use as at most two slices of the ring, oldest first, without the
+    /// `skip_oldest` oldest ones: views, no copies.
     pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, Error> {
         let (capacity, kept) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
         let first = (self.next - kept).rem_euclid(capacity);

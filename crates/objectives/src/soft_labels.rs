@@ -58,9 +58,9 @@ pub enum SoftmaxOver {
 /// 2021, section 3), in nats: `T² KL(softmax(teacher / T) || softmax(student / T))`.
 ///
 /// Reading: the paper takes the divergence of each example's distribution; its released
-/// question-answering code that of one distribution over the whole batch, which is
-/// [`SoftmaxOver::Batch`], and its classification code the mean over rows and classes,
-/// [`SoftmaxOver::RowPositions`]. The factor T² keeps the gradient's size as T grows.
+/// question-answering code uses one distribution over the whole batch ([`SoftmaxOver::Batch`]), and
+/// its classification code the mean over rows and classes ([`SoftmaxOver::RowPositions`]). The
+/// factor T² keeps the gradient's size as T grows.
 ///
 /// Of a span head take the mean of both losses, of starts and of ends.
 ///
@@ -68,16 +68,16 @@ pub enum SoftmaxOver {
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
 /// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU;
-///   positions that are false leave both softmaxes, and receive a gradient of exactly 0, whatever
-///   they hold. A row without a position leaves the mean
+/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU; positions
+///   that are false leave both softmaxes, and receive a gradient of exactly 0, regardless of their
+///   values. A row without a position leaves the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is
-/// above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is above 0 and
+/// at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

@@ -52,24 +52,23 @@ pub enum OutOfWindow {
 /// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
 /// Best*, Eq. 2 and 3 print it.
 ///
-/// Reading: start and end are independent, spans with `e < s` keep their probability. Each mean is
-/// over the rows whose gold position is kept, start and end counted apart, so a row may count for
-/// one and not for the other.
+/// Reading: start and end are independent, spans with `e < s` keep their probability. The means of
+/// start and end are each over the rows with a gold position in the window, so a row may count for
+/// only one of them.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive
-///   gradient. Rows that carry no loss receive exactly 0, whatever they hold
+///   gradient. Rows that carry no loss receive exactly 0, regardless of their values
 /// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
-/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no
-///   gradient (padding, the question). Keep `<s>` true where it stands for "no answer here"
+/// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
+///   gradient (padding, the question). Set `<s>` to true if it represents "no answer"
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row keeps its start, or none its end; [`Error::Excluded`] naming
-/// the row if the mask is false at a kept gold position; [`Error::Range`] under
+/// [`Error::Empty`] if no row has a start, or none an end, in the window; [`Error::Excluded`]
+/// naming the row if the mask is false at such a gold position; [`Error::Range`] under
 /// [`OutOfWindow::Reject`]; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

@@ -20,8 +20,8 @@ use crate::{Checks, Error};
 ///   gradient
 /// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive;
 ///   [`TopKSpans`](crate::TopKSpans) or [`AnswerCandidates`](crate::AnswerCandidates)
-/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no
-///   gradient, whatever they hold
+/// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
+///   gradient, regardless of their values
 /// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum run in it). Spans
 ///   that touch a masked position have −∞, in a row that is masked throughout NaN: leave such slots
 ///   out, as [`hard_learning`] does by `valid`
@@ -31,9 +31,9 @@ use crate::{Checks, Error};
 /// Positions and mask may lie on the CPU, where they are read without waiting for a GPU.
 ///
 /// # Errors
-/// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`] for NaN or +∞ inside the mask.
+/// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`] for NaN or +∞ inside the mask.
 ///
 /// # Example
 /// ```

@@ -10,8 +10,8 @@ use crate::{Checks, Error};
 /// Scores of all V tokens at N masked positions, as logits or as a linear layer.
 ///
 /// A `&Tensor` becomes [`Logits`](Self::Logits). For vocabularies of real models prefer
-/// [`linear`](Self::linear): the logits then never exist beyond one chunk of rows, and the step
-/// costs no more than its three matrix products.
+/// [`linear`](Self::linear): logits then exist for one chunk of rows only, and a step needs only
+/// its three matmuls.
 #[derive(Clone, Copy, Debug)]
 pub enum TokenScores<'a> {
     /// `[N, V]` Float, BFloat16, Half or Double; receives gradient.

@@ -49,25 +49,24 @@ pub struct TopKSpans {
 /// list of extractive decoding in general, here without its usual cut to the n best starts and
 /// ends.
 ///
-/// Reading: equal scores go by the lower start, then the lower end, so that the result does not
-/// depend on the device. A span whose score is −∞ has probability 0 and is no candidate. Scores of
-/// bfloat16 and float16 logits are summed in f32.
+/// Reading: ties are broken by the lower start, then the lower end, so that the result does not
+/// depend on the device. A span whose score is −∞ has probability 0 and is not a candidate. Scores
+/// of bfloat16 and float16 logits are summed in f32.
 ///
 /// Costs one pass over the band of `B · L · max_answer_len` scores and a partial selection, not a
 /// sort of all `L · L`.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
-/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false,
-///   whatever the logits hold there. Without one every position counts, padding included
+/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false.
+///   Without a mask every position is allowed, including padding
 /// - returns `[B, k]` tensors on the device of the logits
 ///
 /// # Errors
-/// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`] for NaN or +∞ inside the mask. Without that
-/// check a span whose score is NaN counts as the best of all and comes out first with its NaN, as
-/// in libtorch's own sort.
+/// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`] for NaN or +∞ inside the mask. Without this check a NaN score sorts first,
+/// as in libtorch's own sort.
 ///
 /// # Example
 /// ```

@@ -126,9 +126,9 @@ impl WindowConfig {
 
     /// Validates the lengths against each other and against a model.
     ///
-    /// `max_positions` is the most tokens that a row of the model may have, `segments` how many
-    /// segments its embeddings distinguish. For [`Separator::Template`] two separators are assumed;
-    /// a question that leaves no room under a tokenizer that has more is named when it comes.
+    /// `max_positions` is the maximum number of tokens of a model input, `segments` the number of
+    /// segment embeddings. For [`Separator::Template`] two separators are assumed; with a longer
+    /// separator, a question that leaves no room is an error when it is processed.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key that does not fit.
@@ -254,11 +254,10 @@ pub struct Window {
 /// ```
 ///
 /// # Errors
-/// [`Error::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has
-/// no padding token;
+/// [`Error::SpecialToken`] if the tokenizer's template is unknown, or it has no padding token;
 /// [`Error::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
-/// [`Error::Config`] if a length is 0; [`Error::AnswerMismatch`] if a training answer is
-/// not at its `answer_start`; [`Error::Tokenizer`].
+/// [`Error::Config`] if a length is 0; [`Error::AnswerMismatch`] if a training answer is not at its
+/// `answer_start`; [`Error::Tokenizer`].
 pub fn windows(
     questions: &[Question],
     tokenizer: &Tokenizer,
@@ -300,7 +299,7 @@ impl<'a> WindowTokenizer<'a> {
     /// Wraps a tokenizer with an empty cache.
     ///
     /// # Errors
-    /// As [`windows`], as far as the tokenizer goes.
+    /// As [`windows`], for errors of the tokenizer.
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
         let tokenizer = untruncated(tokenizer)?;

@@ -83,7 +83,7 @@ impl Default for MlmMaskingConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanMask {
-    /// A mask token for each of its tokens; the length is kept.
+    /// A mask token for each of its tokens; the length does not change.
     #[default]
     PerToken,
     /// One mask token for all of it; the sequence becomes shorter.

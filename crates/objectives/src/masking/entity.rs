@@ -39,9 +39,9 @@ pub struct EntityMasked {
 /// is the query of Eq. 1) and the completion of triples of *Bridging the Language Gap* (Eq. 2).
 ///
 /// Reading: XLM-K's text replaces "the mention" by a mask and uses one state of it, which allows a
-/// mask per token ([`SpanMask::PerToken`], default) or one in all. Its masked tokens are not said
-/// to be predicted, so `targets` is off; `rest` is off too, as Eq. 6 has masked language modelling
-/// on a separate corpus (the authors' code computes it on the same text).
+/// mask per token ([`SpanMask::PerToken`], default) or a single mask. The text does not state that
+/// masked tokens are predicted, so `targets` is off. `rest` is also off, because Eq. 6 has masked
+/// language modelling on a separate corpus (the authors' code computes it on the same text).
 ///
 /// `rest` runs [`mlm_masking`] on the example after its mentions were masked; it treats their mask
 /// tokens as special.

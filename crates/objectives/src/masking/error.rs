@@ -72,7 +72,7 @@ pub enum MaskingError {
     },
 }
 
-/// Refuses a share outside 0 to 1.
+/// Rejects a share outside 0 to 1.
 pub(super) fn check_share(option: &'static str, value: f64) -> Result<(), MaskingError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());
