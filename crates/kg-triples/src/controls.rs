@@ -23,12 +23,12 @@ const SAME: &str = "=";
 impl KnowledgeGraph {
     /// Creates the control of this graph, with the labels of its entities.
     ///
-    /// A false fact has a tail that is drawn from those of its relation, as often as they occur,
-    /// but for the true ones of its head and those that the head was given already; where none is
-    /// left there is no fact. The draw depends on `seed` and the graph.
+    /// The tail of a false fact is drawn from the tails of its relation, weighted by frequency,
+    /// without the true tails of its head and those already drawn for it. If none remains, the fact
+    /// is dropped. The draw depends on `seed` and the graph.
     ///
     /// # Errors
-    /// None for a graph that was read: what [`GraphBuilder`] refuses is not in one.
+    /// None for a graph that was read, because [`GraphBuilder`] has validated it.
     ///
     /// ```
     /// use kg_triples::{Control, GraphBuilder};

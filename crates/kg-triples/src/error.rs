@@ -47,7 +47,7 @@ pub enum Error {
         /// The actual text.
         got: String,
     },
-    /// A value given to [`GraphBuilder`](crate::GraphBuilder) cannot be stored, or a text is no
+    /// A value given to [`GraphBuilder`](crate::GraphBuilder) cannot be stored, or a text is not a
     /// language code.
     #[error("{field}: expected {expected}, got {got}")]
     Value {

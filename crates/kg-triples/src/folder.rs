@@ -129,8 +129,8 @@ impl KnowledgeGraph {
     /// Blank labels are ignored.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; a label with a tab or line break, and a second one of
-    /// an entity in a language, are refused with file and line.
+    /// As [`page_files`] and [`read_pages`]; a label with a tab or line break, or a second label of
+    /// an entity in a language, is an error with file and line.
     ///
     /// ```
     /// use kg_triples::KnowledgeGraph;

@@ -49,9 +49,9 @@ impl LabelKind {
 
 /// A set of triples with labels in several languages.
 ///
-/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so
-/// nothing made from it depends on the order of the lines of a file. The position of a triple in
-/// that order is its *fact number*.
+/// The graph has a canonical order (ids sorted as text, triples by head, relation and tail), so
+/// results do not depend on the order of lines in a file. The position of a triple in that order is
+/// its *fact number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
     /// Sorted; the position of an id is its interned form.
@@ -247,8 +247,8 @@ impl GraphBuilder {
     /// kind.
     ///
     /// # Errors
-    /// [`Error::Value`] if the id or label is empty or holds a tab or line break, if `language`
-    /// is no language code, or if `id` has another label in `language`.
+    /// [`Error::Value`] if the id or label is empty or contains a tab or line break, if `language`
+    /// is not a language code, or if `id` has another label in `language`.
     pub fn add_label(
         &mut self,
         id: &str,

@@ -17,7 +17,8 @@ pub trait Record: DeserializeOwned {
     /// Its name in errors, as in "expected one sequence as a JSON object".
     const NAME: &'static str;
 
-    /// What makes a well-formed object unusable, in words; checked as it is read.
+    /// Returns a description of the fault of a well-formed but invalid object; checked during
+    /// reading.
     fn fault(&self) -> Option<String>;
 }
 
@@ -168,8 +169,8 @@ impl<T: Record> JsonlReader<T> {
 impl<T: Record> Iterator for JsonlReader<T> {
     type Item = Result<T, Error>;
 
-    /// The next object. [`Error::Json`] names the line of one that cannot be parsed or whose
-    /// parts do not agree; [`Error::Truncated`] stands for gzip data that end early.
+    /// Returns the next object. [`Error::Json`] names the line of an invalid object;
+    /// [`Error::Truncated`] is returned for truncated gzip data.
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;

@@ -3,8 +3,8 @@
 pub(crate) use shards::rng_for as stream_rng;
 pub(crate) use shards::{hash_of, use_rng};
 
-/// A number from 0 to below 1 that depends on `seed` and `name` alone, spread evenly over names:
-/// what is below a fraction is held out.
+/// A uniform number from 0 to below 1 that depends only on `seed` and `name`. Values below a
+/// fraction are held out.
 pub(crate) fn hash_to_unit(seed: u64, name: &str) -> f64 {
     // 53 bits are what an f64 holds exactly.
     (shards::seed_for(seed, name, 0).cast_unsigned() >> 11) as f64 / (1u64 << 53) as f64

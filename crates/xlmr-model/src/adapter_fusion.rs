@@ -89,16 +89,15 @@ impl Model {
     /// c = u + Σ_n w_n V a_n
     /// ```
     ///
-    /// and c in the place of u: AdapterHub's default ("dynamic"). The scores are not scaled; while
-    /// training they have the dropout of the model's attention before the softmax. Reading: what
-    /// the paper calls an adapter's output is without the residual in AdapterHub's code, and here;
-    /// u comes in once, behind the attention.
+    /// and c replaces u: AdapterHub's default ("dynamic"). The scores are not scaled; in training
+    /// the attention dropout is applied before the softmax. Reading: an adapter's output excludes
+    /// the residual, as in AdapterHub's code; u is added once, after the attention.
     ///
     /// Q, K and V are `[H, H]`: Q and K start from N(0, 0.02), by `seed` and each parameter's name,
-    /// their biases zero, V as the identity with 1e-6 beside its diagonal. AdapterHub's trainer
-    /// adds `0.01 ‖I - V‖²` of each layer to the loss; no pass does so here. The parameters are
-    /// `adapter_fusion.NAME,NAME.….query.weight` and so on, of the [role](crate::Role)
-    /// `adapter_fusion`: where only that learns, the bottlenecks stay as they are.
+    /// their biases are zero, and V is the identity with 1e-6 off the diagonal. AdapterHub's
+    /// trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not. The parameters
+    /// are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the [role](crate::Role)
+    /// `adapter_fusion`.
     ///
     /// # Errors
     /// [`Error::Input`] for fewer than two names, a name twice or one of no bottleneck, or if there
@@ -131,7 +130,8 @@ impl Model {
     /// which also accepts LoRAs.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no fusion of these, in this order; then nothing changes.
+    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order; then nothing
+    /// changes.
     pub fn set_fused(&mut self, names: &[&str]) -> Result<()> {
         self.set_active(&[&names.join(",")])
     }
@@ -155,9 +155,9 @@ impl Model {
     /// names stored in the folder.
     ///
     /// # Errors
-    /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` where
-    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would refuse them. The model stays as it
-    /// was.
+    /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` if
+    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would reject them. The model does not
+    /// change then.
     pub fn load_adapter_fusion(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
         let (name, config, tensors) = self.read_fusion(folder.as_ref())?;
         self.insert_adapter(&name, config, tensors)?;

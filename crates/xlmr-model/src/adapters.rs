@@ -271,7 +271,7 @@ impl Model {
     /// B is zero, so that outputs do not change before training.
     ///
     /// Its parameters, `adapters.NAME.….lora_A.weight` and `….lora_B.weight`, are among
-    /// [`named_parameters`](Self::named_parameters). They alone learn where a trainer freezes the
+    /// [`named_parameters`](Self::named_parameters). To train only them, freeze the
     /// [roles](crate::Role) `encoder` and `head`.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another
-    /// `model_type`, a value of the wrong type, or one that [`Config::validate`] refuses.
+    /// `model_type`, a value of the wrong type, or one that [`Config::validate`] rejects.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let value = read_json(path, "; a model folder needs a config.json beside its weights")?;
@@ -255,7 +255,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let modern = matches!(self.architecture, Architecture::ModernBert(_));
         let euro = matches!(self.architecture, Architecture::EuroBert(_));
@@ -535,7 +535,7 @@ pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 
-/// Writes a JSON file, whole or not at all.
+/// Writes a JSON file, atomically.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;

@@ -11,8 +11,8 @@ use crate::{Activation, Error, Result};
 /// They complement [`Config`](crate::Config). Sources: DeBERTa v2 and v3 (He et al. 2021, sections
 /// 3 and 4), mDeBERTa (He et al. 2023).
 ///
-/// There, `classifier_dropout` is `cls_dropout` of the file and counts for the sequence
-/// classification head alone; `type_vocab_size` is 1 where the file has 0, see
+/// [`Config`](crate::Config)'s `classifier_dropout` is `cls_dropout` of the file and applies to the
+/// sequence classification head only; `type_vocab_size` is 1 if the file has 0, see
 /// [`token_types`](Self::token_types).
 #[derive(Clone, Debug, PartialEq)]
 pub struct DebertaV2 {
@@ -94,7 +94,7 @@ impl DebertaV2 {
         Ok(())
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         keys.key("relative_attention", FLAG, &mut self.relative_attention);
         keys.key("position_buckets", COUNT, &mut self.position_buckets);

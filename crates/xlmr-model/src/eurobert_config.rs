@@ -10,8 +10,8 @@ use crate::{Error, Result};
 /// EuroBERT-specific options (Boizard et al. 2025, section 2), which complement
 /// [`Config`](crate::Config).
 ///
-/// There, `layer_norm_eps` is `rms_norm_eps` of the file and `attention_probs_dropout_prob` is
-/// `attention_dropout`; there is no other dropout.
+/// [`Config`](crate::Config)'s `layer_norm_eps` is `rms_norm_eps` of the file and
+/// `attention_probs_dropout_prob` is `attention_dropout`; there is no other dropout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EuroBert {
     /// Number of key and value heads (grouped-query attention); absent: one per query head.
@@ -71,7 +71,7 @@ impl EuroBert {
         }
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let key_heads = &mut self.num_key_value_heads;
         keys.key("num_key_value_heads", "an integer or null", key_heads);

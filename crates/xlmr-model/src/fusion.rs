@@ -45,13 +45,13 @@ impl FusionConfig {
 ///
 /// Row b of `target` and row b of `source` attend to each other in the layers given by `config`.
 ///
-/// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] =
-/// f_{m+1..m+k}([h_t ; h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions of each text
-/// start anew, and nothing marks which is which; a local layer of ModernBERT sees what is near by
-/// these positions in both texts. Without a layer in common, `target`'s states are
-/// those of [`Model::encode`], bit by bit, in training too.
+/// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] = f_{m+1..m+k}([h_t ;
+/// h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions restart in each text, and no
+/// embedding marks the texts; a local layer of ModernBERT attends to near positions in both texts.
+/// Without common layers, `target`'s hidden states equal those of [`Model::encode`] bit by bit,
+/// also in training.
 ///
-/// Where `train` is set, dropout of a row depends neither on the rows beside it nor on padding.
+/// With `train`, dropout of a row depends neither on other rows nor on padding.
 ///
 /// # Errors
 /// [`Error::Input`] if the two differ in their number of rows, a tensor does not fit the model, or

@@ -47,8 +47,8 @@ impl Inputs {
     /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's
     /// length.
     ///
-    /// The mask is left out where nothing is padded, which lets attention skip it. Every program
-    /// pads here: ids are `u32` up to this call and tensors after it.
+    /// The mask is omitted without padding, so that attention can skip it. Every program pads here:
+    /// ids are `u32` before this call and tensors after it.
     ///
     /// # Errors
     /// [`Error::Torch`] if a tensor cannot be made.

@@ -73,7 +73,7 @@ impl KnowledgeHeads {
     /// Creates new heads for an encoder of `config`, and an embedding for each of `relations`, from
     /// N(0, `initializer_range`).
     ///
-    /// The values depend on `seed` and each tensor's name alone.
+    /// The values depend only on `seed` and each tensor's name.
     ///
     /// # Errors
     /// [`Error::Input`] if a relation is listed twice, or `inner_size` or `batch_norm_domains` is

@@ -88,17 +88,17 @@ impl Model {
     ///
     /// `model_type` of `config.json` decides the [`Architecture`](crate::Architecture). Weights
     /// stored as F32, F16 or BF16 become float32. Keys may carry the encoder's prefix (`roberta.`)
-    /// or, as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what it
-    /// lacks is initialised and reported. Where heads of several classes share a name, as
-    /// `head.dense` of ModernBERT's, each starts from what is stored, but for labels (`classifier`)
-    /// of another class.
+    /// or, as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: missing
+    /// parameters are initialised and reported. If heads of several classes share a name, such as
+    /// ModernBERT's `head.dense`, each is loaded from it, except labels (`classifier`) of another
+    /// class.
     ///
     /// # Errors
-    /// Every cause names the file, and the tensor where there is one: [`Error::Io`],
-    /// [`Error::Json`], [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a
-    /// safetensors file that is damaged or cannot be read, [`Error::Damaged`] for shards,
-    /// [`Error::Stored`], [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the
-    /// encoder; for adapters as [`load_adapter`](Self::load_adapter).
+    /// Every error names the file and, if applicable, the tensor: [`Error::Io`], [`Error::Json`],
+    /// [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a safetensors file that is
+    /// damaged or cannot be read, [`Error::Damaged`] for shards, [`Error::Stored`],
+    /// [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the encoder; for adapters as
+    /// [`load_adapter`](Self::load_adapter).
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -274,7 +274,7 @@ impl Loader<'_> {
         Ok(true)
     }
 
-    /// A stored decoder must equal the word embeddings that the configuration ties it to.
+    /// A stored decoder must equal the token embeddings that the configuration ties it to.
     fn check_tie(&mut self) -> Result<()> {
         let Names { words, decoder: name, .. } = self.names;
         if self.used.contains(name) {

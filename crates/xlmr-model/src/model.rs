@@ -21,10 +21,9 @@ use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads that share
-/// names there have separate ones here (`token_head.classifier.…`). Where a method takes `train`,
-/// `true` switches dropout on, drawn from libtorch's global generator (`tch::manual_seed`), on the
-/// CPU for each row of the batch by its number (see `torch_ext::MicroBatchSeeds`): neither the rows
-/// beside it nor their padding change what a row seeds.
+/// names there have separate names here (`token_head.classifier.…`). The argument `train` enables
+/// dropout, drawn from libtorch's global generator (`tch::manual_seed`). On the CPU it is drawn per
+/// row of the batch (see `torch_ext::MicroBatchSeeds`), independent of other rows and of padding.
 #[derive(Debug)]
 pub struct Model {
     pub(crate) config: Config,
@@ -52,12 +51,12 @@ impl Model {
     /// LayerNorm weights are one. ModernBERT's weights are truncated at `initializer_cutoff_factor`
     /// standard deviations, and residual projections are scaled down with the number of layers.
     ///
-    /// The values depend on `seed` and each parameter's name alone: adding a head changes no other
-    /// parameter, and libtorch's generator is left as it was.
+    /// The values depend only on `seed` and each parameter's name: adding a head changes no other
+    /// parameter, and libtorch's generator does not change.
     ///
     /// # Errors
     /// [`Error::Config`] if `config` is not valid, [`Error::Input`] if `heads` names a kind twice
-    /// or has no label, [`Error::Torch`] if libtorch refuses (memory).
+    /// or has no label, [`Error::Torch`] if a libtorch operation fails (memory).
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
         let heads = distinct(heads)?;
@@ -296,9 +295,9 @@ impl Model {
 
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
     ///
-    /// XLM-R and BERT read the first position; so does ModernBERT, or the mean of all tokens
-    /// ([`Pooling`](crate::Pooling)). For the mean, `attention_mask`, `[B, L]` integer or bool,
-    /// says what is a token; absent: everything.
+    /// XLM-R and BERT use the first position, ModernBERT the first position or the mean of all
+    /// tokens ([`Pooling`](crate::Pooling)). The mean uses `attention_mask`, `[B, L]` integer or
+    /// bool; absent: all positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
@@ -346,7 +345,7 @@ impl Model {
     /// A trainer with these parameters writes only them to checkpoints.
     ///
     /// # Errors
-    /// [`Error::Torch`] if libtorch refuses.
+    /// [`Error::Torch`] if a libtorch operation fails.
     pub fn freeze_encoder(&self) -> Result<Vec<(String, Tensor)>> {
         let (encoder, others): (Vec<_>, Vec<_>) =
             self.named_parameters().into_iter().partition(|(name, _)| Role::Encoder.holds(name));
@@ -403,7 +402,7 @@ impl Model {
     /// Without autocast, passes use the dtype of the parameters.
     ///
     /// # Errors
-    /// [`Error::TorchExt`] if libtorch refuses.
+    /// [`Error::TorchExt`] if a libtorch operation fails.
     ///
     /// # Example
     /// ```

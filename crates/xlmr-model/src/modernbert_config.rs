@@ -50,7 +50,7 @@ pub enum LayerType {
     /// Every token of the row.
     #[serde(rename = "full_attention")]
     Global,
-    /// Tokens at most half a window away.
+    /// Tokens up to half a window away.
     #[serde(rename = "sliding_attention")]
     Local,
 }
@@ -158,7 +158,7 @@ impl ModernBert {
         Ok(read)
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         keys.key("local_attention", COUNT, &mut self.local_attention);
         keys.key("embedding_dropout", RATE, &mut self.embedding_dropout);

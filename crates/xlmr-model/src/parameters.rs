@@ -349,7 +349,7 @@ fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     specs.all
 }
 
-/// The decoder of a masked-LM head, without its weight where that is tied to the word embeddings.
+/// The decoder of a masked-LM head, without its weight where that is tied to the token embeddings.
 fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
     let names = config.architecture.names();
     if bias {

@@ -92,9 +92,9 @@ impl BatchNorm {
         Ok(out)
     }
 
-    /// The rows of each domain by themselves. One row has no variance, and two are -1 and 1
-    /// whatever their states, without a gradient but for rounding: both are normalised by the
-    /// running statistics in training too.
+    /// Normalises the rows of each domain separately. One row has no variance, and two rows become
+    /// -1 and 1 without a gradient, so one or two rows are normalised by the running statistics
+    /// also in training.
     fn each_domain(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let count = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();

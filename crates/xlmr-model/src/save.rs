@@ -18,12 +18,12 @@ impl Model {
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
     /// BERT's classes may have (`add_pooling_layer=False`).
     ///
-    /// Each adapter goes to `adapters/NAME/`, a fusion to `adapters/NAME,NAME/`, float32, as
-    /// [`save_adapter`](Self::save_adapter) and [`save_adapter_fusion`](Self::save_adapter_fusion)
-    /// write them, without a head's weights, and at last which are there and which are active to
-    /// `adapters/active.json`: [`Model::load`] puts these in use, and refuses a folder whose saving
-    /// did not end. The files of adapters that an earlier save put there and this model lacks are
-    /// removed, no others.
+    /// Each adapter goes to `adapters/NAME/`, a fusion to `adapters/NAME,NAME/`, in float32, in the
+    /// format of [`save_adapter`](Self::save_adapter) and
+    /// [`save_adapter_fusion`](Self::save_adapter_fusion) without a head's weights.
+    /// `adapters/active.json`, written last, lists all and active adapters; [`Model::load`]
+    /// activates them and rejects an incomplete folder. Only files of adapters from an earlier save
+    /// are removed.
     ///
     /// # Errors
     /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];

@@ -25,7 +25,7 @@ impl States {
     /// [`Model::encode`](crate::Model::encode), padding holds zeros.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    /// [`Error::Torch`](crate::Error::Torch) if a libtorch operation fails.
     pub fn padded(&self) -> Result<Tensor> {
         let hidden = self.hidden.f_to_kind(self.outside)?;
         match &self.batch.packing {

@@ -64,8 +64,8 @@ impl Config {
     /// from `pad_token_id`.
     ///
     /// # Errors
-    /// As [`check_tokenizer`], but for the ids that are replaced: these are an error only for the
-    /// `pad_token_id` of XLM-R.
+    /// As [`check_tokenizer`], except for replaced ids: only the `pad_token_id` of XLM-R is an
+    /// error.
     pub fn take_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let special = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();

@@ -75,8 +75,8 @@ impl TokenizerFiles {
     /// `tokenizer_config.json`, because it names code.
     ///
     /// # Errors
-    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for one
-    /// of the other files that cannot be read, is no file, or is longer than 32 MB.
+    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for
+    /// another file that cannot be read, is not a regular file, or is longer than 32 MB.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
         let (tokenizer, mut files) = Self::of_file(tokenizer_in(folder)?)?;
@@ -96,12 +96,11 @@ impl TokenizerFiles {
     /// Writes the files to a model's folder, each atomically, and removes tokenizer files of an
     /// earlier model.
     ///
-    /// `tokenizer_config.json` and `special_tokens_map.json` are made where they were not read:
-    /// with the class that takes `tokenizer.json` as it is, the special tokens, the model's longest
-    /// input and the names of its inputs. DeBERTa's gets that class also where it was read: its own
-    /// does not keep what `tokenizer.json` says. A `tokenizer.json` without a post-processor gets
-    /// the one that its tokens' names stand for: other programs put nothing around a text without
-    /// it.
+    /// Missing `tokenizer_config.json` and `special_tokens_map.json` are created, with a tokenizer
+    /// class that uses `tokenizer.json` unchanged, the special tokens, the model's maximum length
+    /// and input names. DeBERTa's class is always replaced, because it modifies `tokenizer.json`. A
+    /// `tokenizer.json` without a post-processor gets the one implied by its special tokens,
+    /// because other programs would add no special tokens otherwise.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].

@@ -65,10 +65,9 @@ pub struct LinkReport {
 
 /// Finds labels of entities in text: the longest match of whole words at each position.
 ///
-/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese
-/// labels match anywhere, as they must without spaces. Where writing joins a particle to a word, as
-/// Arabic does with the article, a label without it is no whole word and is not found. Text and
-/// labels should be in one Unicode normal form.
+/// Words are those of Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
+/// match anywhere. If a particle is attached to a word, such as the Arabic article, a label without
+/// it does not match. Text and labels should have the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};

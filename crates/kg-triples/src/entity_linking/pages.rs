@@ -78,7 +78,7 @@ impl EntityPage {
 ///
 /// # Errors
 /// [`Error::Io`] if the folder cannot be read; [`Error::Empty`] without such a file;
-/// [`Error::Value`] for two files of one language or a name that is no language code.
+/// [`Error::Value`] for two files of one language or a name that is not a language code.
 ///
 /// ```
 /// use kg_triples::entity_linking::{PageText, page_files, read_pages};

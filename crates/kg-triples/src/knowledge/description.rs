@@ -73,8 +73,8 @@ impl Descriptions {
     /// `wanted` accepts, of the entities that `known` accepts.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is
-    /// refused with file and line.
+    /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is an
+    /// error with file and line.
     pub fn of_pages(
         folder: impl AsRef<Path>,
         which: PageText,
@@ -178,7 +178,7 @@ impl Descriptions {
     /// Encodes all descriptions as `<s> … </s>`, truncated to `max_tokens` tokens including special
     /// tokens (XLM-K §4.1: the first 256 of a page).
     ///
-    /// What begins like a special token, such as a literal `<mask>`, is left out of the ids.
+    /// Special tokens in the text, such as a literal `<mask>`, are removed from the ids.
     ///
     /// # Errors
     /// [`Error::Config`] if `max_tokens` is below 3; [`Error::Tokenizer`] if a special token is

@@ -20,8 +20,8 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 /// Examples of object entailment (XLM-K, §3.3), split into training triples and queries.
 ///
 /// Subject and object are described by texts or synthetically: the label of the entity, then other
-/// *training* triples about it, so that no description holds what is held out. Synthetic
-/// descriptions of a training example leave out its triple, and what has no label in their
+/// *training* triples about it, so that no description contains held-out triples. Synthetic
+/// descriptions of a training example exclude its own triple and triples without a label in their
 /// language.
 ///
 /// ```

@@ -87,9 +87,9 @@ pub struct EntailmentReport {
     pub without_subject: usize,
     /// Skipped: the subject is described, the object is not.
     pub without_object: usize,
-    /// Skipped: both are described, but in the same language alone.
+    /// Skipped: both are described, but only in the same language.
     pub without_language: usize,
-    /// Used although both are described in the same language alone ([`SameLanguage::Allow`]).
+    /// Used although both are described only in the same language ([`SameLanguage::Allow`]).
     pub one_language: usize,
     /// Skipped: held out, but subject and relation have several objects.
     pub ambiguous: usize,

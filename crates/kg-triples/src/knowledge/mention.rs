@@ -130,12 +130,11 @@ pub struct MentionReport {
 
 /// Iterator over examples of masked entity prediction, at most one per passage (XLM-K §3.2).
 ///
-/// Of the mentions whose entity has a fitting description one is drawn, then a language among those
-/// of its descriptions other than the passage's, both uniformly; of a passage that is too long, a
-/// piece with the mention. All draws depend on the seed, the language and the number of the passage
-/// alone, not on the number of threads; with another seed each passage gives another example.
+/// One of the mentions with a suitable description is drawn uniformly, then a language of its
+/// descriptions other than the passage's. A passage that is too long is cut to a piece with the
+/// mention. All draws depend only on the seed, the language and the index of the passage.
 ///
-/// An error of the texts comes out once, and ends the examples.
+/// An error of the texts is returned once and ends the iteration.
 ///
 /// ```
 /// use kg_triples::Language;

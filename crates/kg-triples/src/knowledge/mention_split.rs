@@ -3,7 +3,7 @@ use crate::{Error, Language, seed};
 
 /// Options of the held-out set: fractions and number of queries.
 ///
-/// What is held out depends on `seed` and on the name of the text, entity or language pair alone:
+/// The held-out set depends only on `seed` and on the name of the text, entity or language pair,
 /// not on other texts, the order of files or the number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldOut {

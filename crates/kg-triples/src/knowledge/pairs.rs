@@ -136,8 +136,8 @@ pub struct PairCounts {
     pub train: usize,
     /// Pairs about a held-out entity.
     pub held_out: usize,
-    /// Of the last two, triples whose relation has no label in the languages: the query is the
-    /// subject's label alone, as in the released code.
+    /// Training and held-out triples whose relation has no label in the languages. Their query is
+    /// the subject's label only, as in the released code.
     pub without_relation: usize,
 }
 
@@ -150,8 +150,8 @@ enum Source {
 
 /// Pairs of one kind, split by entity into training pairs and held-out pairs.
 ///
-/// Languages are drawn uniformly among those in which there is a text, by the seed, the kind and
-/// the number of the pair alone.
+/// Languages are drawn uniformly among those with a text, by the seed, the kind and the index of
+/// the pair.
 ///
 /// ```
 /// use kg_triples::knowledge::{PairConfig, TextPairs};

@@ -34,8 +34,8 @@ pub enum NestedPhrases {
 
 /// Options of phrase mining; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
 ///
-/// Reading: the paper does not say how its stop words filter an n-gram, nor N, and gives no order
-/// for what "equal" numbers of passages leave out.
+/// Reading: the paper does not define the stop-word filter of n-grams, N, or which passages are
+/// dropped for "equal" numbers.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
     /// Minimum number of units in a phrase.

@@ -10,9 +10,9 @@ use crate::{Language, seed};
 /// order.
 ///
 /// So LAKM has as many passages as another task has examples: "the total amount of training data in
-/// LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). Those of a language that stay are
-/// the ones with the smallest numbers drawn for (seed, text), whatever their order; a smaller draw
-/// is part of a larger one.
+/// LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). The retained passages of a
+/// language are those with the smallest random numbers for (seed, text), independent of their
+/// order; a smaller draw is a subset of a larger one.
 ///
 /// ```
 /// use kg_triples::Language;

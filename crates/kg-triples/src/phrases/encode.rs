@@ -31,10 +31,9 @@ pub struct PassageExample {
 
 /// Encodes passages in windows of at most `max_length` tokens, including `<s>` and `</s>`.
 ///
-/// Windows follow each other without overlap. A window ends before a phrase that would reach past
-/// its end, unless the phrase is longer than a window; then it is divided. Windows without a phrase
-/// are left out. A token belongs to a phrase if it stands for a code point of it; `<unk>`, which
-/// nothing can be learned from, belongs to none.
+/// Windows do not overlap. A window ends before a phrase that would cross its end; only a phrase
+/// longer than a window is split. Windows without a phrase are skipped. A token belongs to a phrase
+/// if it contains a code point of it; `<unk>` belongs to none.
 ///
 /// The result does not depend on the number of threads.
 ///

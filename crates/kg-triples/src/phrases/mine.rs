@@ -74,7 +74,7 @@ impl PhraseMiner {
     ///    with all its occurrences.
     ///
     /// # Errors
-    /// [`Error::Value`] if the language has no stop words and the rule asks for them.
+    /// [`Error::Value`] if the language has no stop words and the rule requires them.
     ///
     /// ```
     /// use kg_triples::Language;

@@ -24,9 +24,9 @@ pub struct Word {
 
 /// Splits a text into units, in order.
 ///
-/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is
-/// `washington`, `s`; `l'homme` is `l`, `homme`), so that a name is found whatever is attached to
-/// it. Nothing else is normalised: texts should be in one Unicode normal form.
+/// Punctuation and white space belong to no unit, and an apostrophe separates units (`Washington's`
+/// is `washington`, `s`; `l'homme` is `l`, `homme`). There is no other normalisation: texts should
+/// have the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::phrases::{Units, words};

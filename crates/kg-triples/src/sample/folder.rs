@@ -1,9 +1,9 @@
 //! Memory-efficient samples of a folder.
 //!
-//! Sorted tables, as `extract` and [`KnowledgeGraph::write_dir`] write them, are read in passes:
-//! the labels, of which a few bits are kept for each id; the facts, which are judged by these bits,
-//! counted and drawn by rank; and the labels again, of the facts that were drawn. Facts that
-//! redirects change are held, since they may repeat others.
+//! Sorted tables, such as those of `extract` and [`KnowledgeGraph::write_dir`], are read in passes:
+//! labels (a few bits are stored per id), facts (filtered by these bits, counted and drawn by
+//! rank), and the labels of the drawn facts. Redirected facts are held in memory, because they may
+//! be duplicates.
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 

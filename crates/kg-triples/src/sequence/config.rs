@@ -86,9 +86,8 @@ pub struct SequenceConfig {
     pub mixed_directions: Extent,
     /// Orders of the two triples in concatenated sequences.
     pub concatenated_orders: Extent,
-    /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at
-    /// random, the rest shuffled again; `None` keeps all. Weights of kinds that are not built have
-    /// no effect.
+    /// Proportions of monolingual, mixed and concatenated sequences, achieved by dropping random
+    /// sequences; `None` drops none. Weights of disabled kinds have no effect.
     pub mix_weights: Option<[f64; 3]>,
     /// Maximum sequence length in tokens, including special tokens; longer sequences are dropped,
     /// never truncated. Not stated in the paper.

@@ -48,7 +48,7 @@ pub enum SequenceKind {
     Monolingual,
     /// (h, r, t) with one entity in the other language.
     Mixed,
-    /// (h, r, t) in both languages, one after the other.
+    /// (h, r, t) in both languages, concatenated.
     Concatenated,
 }
 

@@ -14,8 +14,8 @@ const REMOVED: [&str; 3] = ["category", "file", "image"];
 /// capitals at all words. An unknown title becomes the entity `title:` and the title, which has no
 /// label and is never switched.
 ///
-/// Links to categories, files and images vanish; `[[title|]]` keeps the title, and `[[]]` vanishes.
-/// Lines with the markup of tables are skipped.
+/// Links to categories, files and images are removed, and so is `[[]]`; `[[title|]]` becomes the
+/// title. Lines with table markup are skipped.
 pub struct MarkedReader<'s> {
     lines: Lines,
     path: PathBuf,
