@@ -1,7 +1,7 @@
 //! Projection of answers to translations by token alignment, without markers.
 //!
-//! Both texts go through the encoder alone; the cosine of their hidden states is the similarity
-//! that [`qa_translate::project()`] reads.
+//! Both texts are encoded separately. The cosine of their hidden states is the similarity used by
+//! [`qa_translate::project()`].
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -152,7 +152,7 @@ impl<'a> AnswerAligner<'a> {
     ///
     /// # Errors
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
-    /// model refuses an input.
+    /// model rejects an input.
     pub fn encode(&self, text: &str) -> Result<EncodedText> {
         let (ids, offsets): (Vec<u32>, Vec<_>) = tokens(self.tokenizer, text)?.into_iter().unzip();
         if offsets.iter().all(Option::is_none) {

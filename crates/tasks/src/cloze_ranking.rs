@@ -16,7 +16,7 @@ use crate::{Encoder, Error, Result, inference};
 /// one batch.
 ///
 /// # Errors
-/// If the model has no masked-LM head or refuses an input; [`Error::Config`] if `batch_size` is 0;
+/// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
 /// [`Error::Transfer`] as [`rank_golds`], with the number of the cloze, or if a mask is not in its
 /// input.
 ///
@@ -76,7 +76,7 @@ pub fn rank_clozes(
 /// 2021, section 3.2). This makes objects of any number of pieces comparable.
 ///
 /// # Errors
-/// If the model has no masked-LM head or refuses an input; [`Error::Config`] if `batch_size` is 0;
+/// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
 /// [`Error::Data`] if a piece is beyond the model's vocabulary; [`Error::Transfer`] for a score
 /// that is NaN.
 ///

@@ -93,8 +93,8 @@ pub fn task<'a>(
 /// A trained tagger that returns sentences of the passage (UAX 29), best first.
 ///
 /// A sentence's probability is the mean over its tokens of the probability that a token is not `O`,
-/// class 0 of the head; a token counts in the window that shows most around it. Its score is the
-/// logit of that, and the null score is 0: none of the sentences is likelier than not.
+/// class 0 of the head. A token is scored in the window with its maximum context. The sentence's
+/// score is the logit of this probability, and the null score is 0.
 ///
 /// # Example
 /// ```

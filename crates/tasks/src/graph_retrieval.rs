@@ -3,8 +3,8 @@
 //! This is a small version of the evaluation in *Adapters for Enhanced Modeling of Multilingual
 //! Knowledge and Text* (Hou et al. 2022).
 //!
-//! Ranks count from 1, so that hits@1 is the share of right answers. The paper's released scorer
-//! lets ranks count from 0 and keeps those of at most 1: what it calls hits@1 is hits@2.
+//! Ranks start at 1, so hits@1 is the share of correct answers. The paper's released scorer has
+//! ranks from 0 and accepts ranks of at most 1, so its hits@1 is hits@2.
 use std::collections::{BTreeSet, HashMap};
 
 use kg_triples::knowledge::PairKind;

@@ -18,9 +18,9 @@ use crate::{Encoder, Error, Result};
 /// Computes precision at 1 in percent by non-English language, for the entities that are heads of
 /// triples.
 ///
-/// A label is the mean word embedding of its tokens, centered per language; labels are compared by
-/// cosine. Chance is 100 / number of entities. Only word embeddings are read, so no layer of the
-/// encoder has a part in it.
+/// A label is the mean embedding of its tokens, centered per language; labels are compared by
+/// cosine. Chance is 100 / number of entities. Only token embeddings are used, not the encoder's
+/// layers.
 ///
 /// # Errors
 /// [`Error::Data`] naming an entity without a label in one of the languages; [`Error::Tokenizer`];

@@ -39,7 +39,7 @@ pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tenso
     model.encode(&Inputs::from_rows(rows, model.pad_token_id())?, train)
 }
 
-/// What stands for each row of token ids, `[B, H]`.
+/// Computes the vector of each row of token ids, `[B, H]`.
 ///
 /// # Errors
 /// If a row does not fit the model.
@@ -53,7 +53,7 @@ pub(crate) fn pooled(
     pool(&model.encode(&inputs, train)?, &inputs, pooling)
 }
 
-/// What stands for each row, `[B, H]`, from its hidden states, `[B, L, H]`.
+/// Pools hidden states `[B, L, H]` to one vector per row, `[B, H]`.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.

@@ -119,7 +119,7 @@ impl SequenceClassificationTask<'_> {
 /// Predicts the class of each row, in `0..C`, in the order of the rows.
 ///
 /// # Errors
-/// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
+/// If the model has no sequence classification head or rejects an input; [`Error::Data`] if a logit
 /// is not finite; [`Error::Config`] if `batch_size` is 0.
 ///
 /// # Example

@@ -108,8 +108,8 @@ impl PairData {
     /// Reads a prepared folder, or a file of training lines.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no pair is named, and a file that
-    /// changed since it was prepared.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a pair is named, or
+    /// a file that changed since it was prepared.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         const PROBE: &str = "probe/held-out.jsonl.gz";
         let path = path.as_ref();
@@ -135,7 +135,7 @@ impl PairData {
 /// e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats. Both texts are encoded by
 /// the same encoder and pooled by [`Pooling`].
 ///
-/// A text with more tokens than its kind may have keeps its first ones, and is counted.
+/// A text with more tokens than its kind allows is truncated and counted.
 ///
 /// # Example
 /// ```

@@ -186,11 +186,11 @@ impl ScoreText for EncoderScorer<'_> {
 /// token j is `ln p([ | source marked, <mask> at i) + ln p(] | source marked, [ at i and <mask> at
 /// j)`.
 ///
-/// This is not CODEC's objective, which is the probability of the whole marked translation under a
-/// translation model; the way's name is `codec_mlm`. Markers are single tokens between those of the
-/// texts, so brackets that a text has of its own do no harm. Costs one pass for each opening, and
-/// one for each closing of the `n_best` openings. A pair of texts that does not fit the model's
-/// positions is [`PlaceFault::TooLong`].
+/// CODEC's objective differs: it is the probability of the whole marked translation under a
+/// translation model. The method's name is `codec_mlm`. Markers are single tokens between those of
+/// the texts, so brackets in a text do not interfere. The cost is one forward pass per opening, and
+/// one per closing of the `n_best` openings. A pair of texts that exceeds the model's positions is
+/// [`PlaceFault::TooLong`].
 pub struct ByMaskedMarkers<'a> {
     /// Model, tokenizer and batch size; its maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
@@ -206,7 +206,7 @@ impl<'a> ByMaskedMarkers<'a> {
     /// Creates an instance with the defaults.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a bracket is no single token.
+    /// [`Error::Tokenizer`] if a bracket is not a single token.
     pub fn new(scorer: EncoderScorer<'a>) -> Result<Self> {
         let id = |marker: &str| {
             let id = scorer.tokenizer.token_to_id(marker);

@@ -58,7 +58,7 @@ const PARAMETERS: &str = "parameters.safetensors";
 /// Moments and counts of the optimiser.
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-/// What the tasks keep beside the parameters; absent where they keep nothing.
+/// Tensors of the tasks besides the parameters; absent if there are none.
 const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
@@ -195,9 +195,9 @@ impl Checkpoint {
     /// It returns `None` if there is no checkpoint. Partial files of a killed run are removed.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] naming the file and tensor that do not fit, and the way out;
-    /// [`Error::File`] if its fingerprint is not `fingerprint` (configuration or data
-    /// changed), or something in `root` is called like a checkpoint and is no folder.
+    /// [`Error::Checkpoint`] naming the mismatching file and tensor, and a fix; [`Error::File`] if
+    /// its fingerprint is not `fingerprint` (configuration or data changed), or an entry of `root`
+    /// has a checkpoint's name and is not a folder.
     pub fn resume(
         root: &Path,
         parameters: &[(String, Tensor)],

@@ -312,7 +312,7 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-/// AdamW moves every weight by about the rate, so a rate beyond this is a slip.
+/// AdamW changes every weight by about the rate, so a larger rate is a mistake.
 const MOST_RATE: f64 = 1000.0;
 
 /// [`expect`] for a learning rate.
@@ -321,12 +321,13 @@ fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
     expect(rate <= MOST_RATE, key, rate, &format!("must be at most {MOST_RATE}"))
 }
 
-/// [`expect`] for a weight decay: with a rate of 0.001, one of 1000 takes all of a weight at once.
+/// [`expect`] for a weight decay: with a rate of 0.001, a decay of 1000 sets a weight to zero in
+/// one step.
 fn expect_decay(key: &str, decay: f64) -> Result<()> {
     expect((0.0..=1000.0).contains(&decay), key, decay, "must be from 0 to 1000")
 }
 
-/// Refuses a value that breaks the rule for its key.
+/// Rejects a value that breaks the rule for its key.
 fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
     if ok {
         return Ok(());

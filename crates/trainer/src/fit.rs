@@ -32,9 +32,8 @@ pub struct FitReport {
 /// batches that had them; `loss` is the mean over steps, of whichever task.
 ///
 /// # Errors
-/// [`Error`](crate::Error): a setting out of range, tasks without names that tell them apart, no
-/// examples, a loss that is not finite, a file that cannot be read or written, or the task's own
-/// error.
+/// [`Error`](crate::Error): a setting out of range, tasks without distinct names, no examples, a
+/// loss that is not finite, a file that cannot be read or written, or the task's own error.
 pub fn fit<'a>(
     stage: &Stage,
     config: &TrainConfig,

@@ -51,7 +51,7 @@ struct Counted {
     left_out: LeftOut,
 }
 
-/// Says what the tasks leave out, a line for each count above 0, and writes all counts.
+/// Prints a line for each count above 0, and writes all counts.
 pub(crate) fn tell(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
     if !stage.leads() {
         return Ok(());

@@ -13,15 +13,15 @@ use crate::{Error, Result};
 pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const SPEED: &str = "speed.jsonl";
 
-/// One line of `speed.jsonl`: the speed between two lines of metrics. Times are kept apart from the
-/// metrics, which are the same whenever a stage is trained.
+/// One line of `speed.jsonl`: the speed between two lines of metrics. Times are stored separately
+/// from the metrics, which are reproducible.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct StepSpeed {
     /// Updates made.
     pub(crate) step: u64,
     /// Seconds of training so far, earlier parts included.
     pub(crate) seconds: f64,
-    /// Tokens a second since the last line, padding left out.
+    /// Tokens per second since the last line, without padding.
     pub(crate) tokens_per_second: f64,
 }
 
@@ -120,8 +120,8 @@ impl PendingMeans {
     }
 }
 
-/// Opens a file of JSON lines to append to it. Where it `goes_on`, its first lines stay as long as
-/// they are `kept`; their number is returned.
+/// Opens a file of JSON lines for appending. When `goes_on`, leading lines are retained while they
+/// are `kept`; their number is returned.
 pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
     path: &Path,
     goes_on: bool,

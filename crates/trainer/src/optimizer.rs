@@ -151,8 +151,8 @@ impl AdamW {
         })
     }
 
-    /// As one rank of a group: gradients are summed over all ranks, each of which updates numbers
-    /// of its own and keeps their moments alone.
+    /// Creates the optimiser of one rank of a group. Gradients are summed over all ranks; each rank
+    /// updates its own elements and stores their moments only.
     pub(crate) fn with_group(mut self, group: Option<Rc<ProcessGroup>>) -> Self {
         self.group = group;
         self
@@ -166,7 +166,7 @@ impl AdamW {
     /// Clears all gradients.
     ///
     /// # Errors
-    /// [`Error::TorchExt`] if libtorch refuses.
+    /// [`Error::TorchExt`] if a libtorch operation fails.
     pub fn clear_grads(&self) -> Result<()> {
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         Ok(clear_grads(&parameters)?)

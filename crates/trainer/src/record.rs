@@ -62,8 +62,8 @@ impl Record {
     }
 }
 
-/// What is said where lines up to `step` that the checkpoint counted are gone: how many, and which
-/// steps they were of, as far as lines that are left tell.
+/// The message about missing lines up to `step` that the checkpoint counted: their number and, if
+/// known, their steps.
 fn lost_lines(
     metrics: &MetricsWriter,
     counted: Option<u64>,

@@ -84,12 +84,12 @@ impl Stage {
     /// Each process computes a part of every batch, and gradients are summed before the update, so
     /// parameters stay equal. All processes must use the same data, configuration and model.
     ///
-    /// The first rank's checkpoint and parameters are everybody's beginning, and it alone writes
-    /// checkpoints and shows progress. A task whose batches cannot be cut
-    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is refused. On the CPU
-    /// the number of processes changes sums' rounding alone; on a GPU, where dropout is drawn for
-    /// each part of a batch, that holds with the same `micro_batch`, at most the batch divided by
-    /// the number of processes.
+    /// All processes start from the first rank's checkpoint and parameters. Only the first rank
+    /// writes checkpoints and shows progress. A task without micro-batches
+    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is an error. On the CPU
+    /// the number of processes changes only rounding. On a GPU, where dropout is drawn for each
+    /// part of a batch, this holds for equal `micro_batch` of at most the batch size divided by the
+    /// number of processes.
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }

@@ -26,7 +26,7 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     written.map_err(|error| Error::file(&path, error))
 }
 
-/// Refuses a folder in which one of these files is not the one that was written with the others, or
+/// Rejects a folder in which one of these files is not the one that was written with the others, or
 /// has no sum.
 pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);

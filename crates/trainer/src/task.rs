@@ -139,21 +139,21 @@ pub trait Task {
     /// Whatever stops the task from computing them; training ends with it.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 
-    /// Whether [`losses`](Self::losses) cuts a batch as [`Step::micro_batch`] says, with the losses
-    /// and gradients of the whole batch. Where it does not, that setting is refused.
+    /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`], with the losses and
+    /// gradients of the whole batch. Otherwise this setting is an error.
     fn takes_micro_batches(&self) -> bool {
         false
     }
 
-    /// What `not-finite.json` tells of an example of the last batch; `index` is as in
-    /// [`Step::batch`]. Nothing by default: the file has the index.
+    /// Returns an example of the last batch for `not-finite.json`; `index` is as in
+    /// [`Step::batch`]. `None` by default: the file then has the index.
     fn example(&self, index: usize) -> ExampleRecord {
         let _ = index;
         ExampleRecord::default()
     }
 
-    /// What of its data the task leaves out, cuts or cannot use. A stage says it at its start, a
-    /// line for each count above 0, and writes all counts to `left-out.json` in its folder.
+    /// Returns counts of skipped, truncated or unusable data. A stage prints a line for each count
+    /// above 0 at its start, and writes all counts to `left-out.json` in its folder.
     fn left_out(&self) -> Vec<LeftOut> {
         Vec::new()
     }
@@ -170,15 +170,15 @@ pub trait Task {
         Ok(())
     }
 
-    /// How many times [`evaluate`](Self::evaluate) scored the model since it found the best one so
-    /// far; `None` where the task scores none. Then `evaluation_steps` and `patience` of
-    /// [`TrainConfig`](crate::TrainConfig) are refused.
+    /// Returns the number of evaluations since the best score; `None` if the task does not score
+    /// models. `evaluation_steps` and `patience` of [`TrainConfig`](crate::TrainConfig) are then
+    /// errors.
     fn evaluations_since_best(&self) -> Option<u64> {
         None
     }
 
-    /// Scores the model as it is; called every `evaluation_steps`, unless an epoch ended in that
-    /// step. It must draw no random numbers.
+    /// Scores the model; called every `evaluation_steps`, unless an epoch ended in that step. It
+    /// must not draw random numbers.
     ///
     /// # Errors
     /// Whatever stops the task; training ends with it.
@@ -186,8 +186,8 @@ pub trait Task {
         Ok(())
     }
 
-    /// Tensors beside the parameters that training changes: a queue of negatives, running
-    /// statistics. Checkpoints hold them.
+    /// Returns the tensors besides parameters that training changes, such as a queue of negatives
+    /// or running statistics. Checkpoints contain them.
     ///
     /// # Errors
     /// Whatever stops the task from giving them.

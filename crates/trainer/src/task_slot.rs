@@ -8,10 +8,10 @@ use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 /// Tasks of a stage: a task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`]. Their models
 /// share the trained parameters.
 ///
-/// Each task sees its batches, counted from 0 ([`Step::number`](crate::Step::number)), with an
-/// order and a generator that depend on the seed, the task's name and that number: not on the other
-/// tasks. Its name also stands before its losses (`loss/<name>/<part>`, or `loss/<name>` for a part
-/// of the same name) and its tensors in checkpoints; a single task needs none.
+/// The batches of a task are counted from 0 ([`Step::number`](crate::Step::number)). Their order
+/// and generator depend on the seed, the task's name and this number, not on other tasks. The name
+/// is also a prefix of its losses (`loss/<name>/<part>`, or `loss/<name>` for a part of the same
+/// name) and of its tensors in checkpoints; a single task needs no name.
 pub struct Tasks<'a> {
     pub(crate) slots: Vec<TaskSlot<'a>>,
     pub(crate) updates: Updates,
@@ -26,10 +26,9 @@ impl<'a, T: Task + ?Sized> From<&'a mut T> for Tasks<'a> {
 /// Tasks that train alternately, with an update after each batch, as in mixMRC + LAKM (Yuan et al.
 /// 2020, §4.3).
 ///
-/// A round goes through the tasks in their order. `epochs` of the
-/// [`TrainConfig`](crate::TrainConfig) counts passes over the first task's examples, to the end of
-/// the last round; every other task begins anew when its examples are used up. `steps` counts
-/// batches.
+/// A round iterates over the tasks in order. `epochs` of the [`TrainConfig`](crate::TrainConfig)
+/// counts passes over the first task's examples, to the end of the last round; every other task
+/// restarts when its examples are exhausted. `steps` counts batches.
 ///
 /// ```no_run
 /// use tch::Tensor;
@@ -231,8 +230,8 @@ pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) ->
     }
 }
 
-/// The stage's fingerprint: its settings but for bookkeeping, its precision unless that is float32,
-/// its slots and their tasks.
+/// The stage's fingerprint: its settings except for logging and checkpoints, its precision unless
+/// float32, its slots and their tasks.
 pub(crate) fn stage_fingerprint(
     config: &TrainConfig,
     precision: Precision,

@@ -224,7 +224,7 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
 /// `rows` are texts with their translations; `second` selects the second text.
 ///
 /// # Errors
-/// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
+/// If the model has no sequence classification head or rejects an input; [`Error::Data`] if a logit
 /// is not finite; [`Error::Config`] if `batch_size` is 0.
 ///
 /// # Example

@@ -44,8 +44,8 @@ impl PairedQuestions {
     /// both languages are skipped; see [`qa_translate::parallel()`].
     ///
     /// # Errors
-    /// [`Error::Empty`] without a dataset; [`Error::Eval`] for an answer of the source that is not
-    /// where its file says; [`Error::Translate`] if a language has no id of the source.
+    /// [`Error::Empty`] without a dataset; [`Error::Eval`] for a source answer that is not at its
+    /// offset; [`Error::Translate`] if a language shares no id with the source.
     pub fn of(all: &[(Language, Dataset)]) -> Result<Self> {
         let Some((_, source)) = all.first() else {
             return Err(Error::empty("questions in the source language"));

@@ -16,10 +16,9 @@ use crate::{Encoder, Error, Result};
 /// The halves' own losses are [`objectives::span`], see [`FusedTask`]; `soft` is the mean of starts
 /// and ends.
 ///
-/// Reading: under
-/// [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`; under
-/// [`UnanswerableWindow::Drop`] it carries no loss, but is still read beside the other half. Pairs
-/// without a label in either half are left out.
+/// Reading: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`;
+/// under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the other half.
+/// Pairs without a label in both halves are skipped.
 ///
 /// # Example
 /// ```
@@ -71,9 +70,9 @@ impl<'a> FusedTask<'a, SpanPairs> {
     /// number and order.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the two
-    /// are not as many; [`Error::Eval`] if an answer is not where the data says, or a question
-    /// leaves no space for its context; [`Error::Empty`] if no pair has a label.
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if their
+    /// numbers differ; [`Error::Eval`] if an answer is not at its offset, or a question leaves no
+    /// space for its context; [`Error::Empty`] if no pair has a label.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,

@@ -33,7 +33,7 @@ pub trait FusedHead {
     /// Reads some pairs, in training with losses.
     ///
     /// # Errors
-    /// If the model has no such head or refuses the ids, or a label is none of the head's.
+    /// If the model has no such head, rejects the ids, or a label is not one of the head's.
     fn forward(
         &self,
         model: &dyn Encoder,
@@ -58,7 +58,7 @@ pub trait FusedHead {
     /// Adds the pairs.
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint);
 
-    /// What was left out of the data.
+    /// Returns the counts of skipped data.
     fn left_out(&self) -> Vec<LeftOut> {
         Vec::new()
     }
@@ -94,7 +94,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     /// # Errors
     /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
     /// options; [`Error::TorchExt`] naming a file that cannot be read or written; [`Error::Model`]
-    /// if the teacher lacks the head or refuses an input; [`Error::Config`] if `batch_size` is 0.
+    /// if the teacher lacks the head or rejects an input; [`Error::Config`] if `batch_size` is 0.
     pub fn teacher_logits(
         &self,
         path: &Path,

@@ -11,9 +11,9 @@ use crate::{Error, Result};
 /// A teacher's scores of N training examples: one list per example and part, such as starts and
 /// ends.
 ///
-/// They lie in one safetensors file: every part's lists one after the other, float32, `offsets`
-/// `[N + 1]` i64 with where each begins, and in its metadata `fingerprint`, the SHA-256 of the
-/// teacher's weights, the examples and the options.
+/// They are stored in one safetensors file: the concatenated lists of every part, float32; their
+/// `offsets`, `[N + 1]` i64; and the metadata `fingerprint`, the SHA-256 of the teacher's weights,
+/// the examples and the options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TeacherLogits {
     parts: Vec<Vec<f32>>,
@@ -78,13 +78,12 @@ impl TeacherLogits {
         Ok(mean)
     }
 
-    /// Reads `path` if it is there, else computes the scores and writes it, whole or not at all.
-    /// The second value says whether they were read. `names` are the parts' in the file.
+    /// Reads `path` if it exists; otherwise computes the scores and writes it atomically. The
+    /// second value is true if they were read. `names` are the parts' in the file.
     ///
     /// # Errors
-    /// [`Error::File`] naming a file whose fingerprint is another: its teacher, examples or options
-    /// are not these; [`Error::TorchExt`] naming a file that cannot be read or written; whatever
-    /// `compute` returns.
+    /// [`Error::File`] naming a file of another teacher, other examples or other options;
+    /// [`Error::TorchExt`] naming a file that cannot be read or written; errors of `compute`.
     pub(super) fn read_or_compute(
         path: &Path,
         names: &[&str],

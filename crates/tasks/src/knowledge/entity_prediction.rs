@@ -25,8 +25,8 @@ use crate::{Encoder, Error, Result};
 /// A masked mention is contrasted with the description of its entity in another language, among the
 /// descriptions of the batch and of a queue.
 ///
-/// A batch is always full, since a contrast over fewer rows would be another loss: the examples
-/// begin anew where they end. Micro-batches change neither loss, gradients nor queue.
+/// A batch is always full, because a contrast over fewer rows is a different loss; the examples
+/// restart when they are exhausted. Micro-batches change neither loss, gradients nor queue.
 pub struct EntityPredictionTask<'a> {
     model: &'a dyn Encoder,
     heads: &'a KnowledgeHeads,

@@ -47,7 +47,7 @@ impl Extremes {
     }
 }
 
-/// Parses a line, and refuses an object whose parts do not agree.
+/// Parses a line, and rejects inconsistent objects.
 pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
     match example.fault() {
@@ -145,8 +145,8 @@ impl MentionShards {
     /// folder of them.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no mention is named, and a file that
-    /// changed since it was prepared.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a mention is named,
+    /// or a file that changed since it was prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut extremes = Extremes::default();
@@ -198,8 +198,9 @@ impl EntailmentShards {
     /// folder of them. Unused relation indices have no name.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no triple, or whose relation has
-    /// another number than before, is named, and a file that changed since it was prepared.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a triple, or whose
+    /// relation has another number than before, is named, or a file that changed since it was
+    /// prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut extremes = Extremes::default();

@@ -92,8 +92,7 @@ impl<'a> KnowledgeProbe<'a> {
     /// Candidates are those of `mentions`. Their list is written to `path`.
     ///
     /// # Errors
-    /// [`Error::Transfer`] if there is no query or the list cannot be written; whatever the model
-    /// refuses.
+    /// [`Error::Transfer`] if there is no query or the list cannot be written; errors of the model.
     pub fn entities(
         &self,
         mentions: &MentionShards,
@@ -142,7 +141,7 @@ impl<'a> KnowledgeProbe<'a> {
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written;
-    /// [`Error::Knowledge`]; whatever the model refuses.
+    /// [`Error::Knowledge`]; errors of the model.
     pub fn objects(
         &self,
         triples: &TripleProbe,

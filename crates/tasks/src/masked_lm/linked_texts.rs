@@ -59,7 +59,8 @@ impl LinkedTextFiles {
     /// Opens and reads each file once; in prepared folders, those of `train` and `validation`.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no linked text is named.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a linked text is
+    /// named.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
         let mut languages: BTreeMap<Language, OfLanguage> = BTreeMap::new();

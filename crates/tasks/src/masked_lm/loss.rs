@@ -11,8 +11,8 @@ use crate::{Encoder, Result};
 /// The positions of a batch that carry loss, and their labels, on `device`.
 ///
 /// # Shapes
-/// - `labels`: one row for each of B examples, i64, [`IGNORE_INDEX`] where there is no loss; short
-///   rows are padded with it to L
+/// - `labels`: one row for each of B examples, i64, [`IGNORE_INDEX`] at positions without loss;
+///   short rows are padded with it to L
 /// - returns indices into `[B · L]` and targets, `[N]` i64 each; N may be 0
 ///
 /// # Errors
@@ -28,7 +28,7 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
 /// - `positions`: N of the B · L positions
-/// - `loss` gets scores that stand for `[N, V]`; the logits are never held in full
+/// - `loss` receives scores for `[N, V]`; the logits are computed in chunks
 ///
 /// # Errors
 /// If the model has no masked-LM head, `hidden` does not fit the positions, or `loss` fails.
@@ -49,7 +49,8 @@ pub(crate) fn with_scores<T>(
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
-/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] where there is no loss; the longest has L
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
+///   L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors
@@ -90,7 +91,8 @@ pub fn loss_from_hidden(
 ///
 /// # Shapes
 /// - `inputs`: `[B, L]`, with the masks in place, see [`Inputs::from_rows`]
-/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] where there is no loss; the longest has L
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
+///   L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors

@@ -27,8 +27,8 @@ use crate::{Encoder, Error, Result};
 /// With [`PassageMasking::Mentions`] it is EntityCS's (Whitehouse et al. 2022): code-switched
 /// sentences ([`kg_triples::switch`]) whose mentions are predicted.
 ///
-/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
-/// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
+/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` is set;
+/// it is logged as `mlm`. A batch without a selected token has a loss of 0.
 ///
 /// # Example
 /// ```

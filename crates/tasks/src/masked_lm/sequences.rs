@@ -65,7 +65,7 @@ impl SequenceFiles {
     /// Opens and reads each file once.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no sequence is named.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a sequence is named.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
         let mut counts: BTreeMap<PathBuf, Counts> = BTreeMap::new();

@@ -26,9 +26,9 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextSource<P = Vec<std::path::PathBuf>> {
-    /// Files with a document on each line, or folders of them: the line itself, or, where the name
-    /// says `.jsonl`, the member `text` of its JSON object, as Common Crawl is shipped; of
-    /// `*.parquet` the column `text`, with the feature `parquet` of the trainer.
+    /// Files with one document per line, or folders of them. A document is the line or, for
+    /// `.jsonl`, the member `text` of its JSON object, as in Common Crawl; for `*.parquet` (feature
+    /// `parquet` of the trainer) it is the column `text`.
     pub text: P,
     /// Maximum passage length in tokens, including special tokens.
     pub max_tokens: usize,

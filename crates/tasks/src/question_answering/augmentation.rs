@@ -106,12 +106,12 @@ impl EmbeddingNoise {
     }
 }
 
-/// Word embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
+/// Token embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
 ///
 /// `noise` has one entry for each row. The noise on a vector e of the row's question
-/// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)². In the manner of NEFTune
-/// (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none. It is
-/// drawn on the CPU from the rows' own seeds, libtorch's generator stays as it is.
+/// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)², similar to NEFTune (Jain
+/// et al. 2024). The result carries gradient to the token embeddings; the noise has none. It is
+/// drawn on the CPU from the rows' seeds, without libtorch's generator.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails, or if there is not one entry for each row.

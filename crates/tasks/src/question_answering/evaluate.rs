@@ -205,9 +205,9 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// Answers question files, writes the predictions and scores them with the context language's
 /// rules.
 ///
-/// Predictions go to `out` under MLQA's names with `split` at their beginning, see
-/// [`question_file`]; `questions.json` beside them says which questions they answer, for
-/// `mlqa-eval report`. For each k of `top_k` the exact match within the k best answers is counted.
+/// Predictions go to `out` under MLQA's names that begin with `split`, see [`question_file`];
+/// `questions.json` next to them lists the question files, for `mlqa-eval report`. Exact match
+/// within the k best answers is computed for each k of `top_k`.
 ///
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a

@@ -18,7 +18,7 @@ pub trait Predictor {
     /// Predicts the best answers to each question, in the order of the questions.
     ///
     /// # Errors
-    /// Whatever keeps it from answering.
+    /// Errors of the predictor.
     fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>>;
 }
 
@@ -107,8 +107,8 @@ impl<'a> QaPredictor<'a> {
     /// # Errors
     /// [`Error::Config`] if the batch size is 0 or windows may be longer than the model's rows;
     /// [`Error::Eval`] if a question leaves no space for its context or a logit is not finite;
-    /// [`Error::Model`] if the model has no span head or refuses an input; [`Error::Data`] naming a
-    /// question whose translation is to be read and missing.
+    /// [`Error::Model`] if the model has no span head or rejects an input; [`Error::Data`] naming a
+    /// question with a missing translation.
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
         let Self { model, tokenizer, windows, batch_size, .. } = self;
@@ -142,8 +142,8 @@ impl<'a> QaPredictor<'a> {
     /// Predicts the best answers to the questions of a SQuAD-style file, in the order of the file.
     /// Gold answers are not needed.
     ///
-    /// `Predictions::from(answers.as_slice()).write(path)` writes the first of each as the official
-    /// scripts want it, [`mlqa_eval::write_n_best`] writes all.
+    /// `Predictions::from(answers.as_slice()).write(path)` writes the first of each in the official
+    /// format; [`mlqa_eval::write_n_best`] writes all.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read; as [`predict`](Self::predict).
@@ -185,7 +185,7 @@ impl<'a> QaPredictor<'a> {
     /// each window.
     ///
     /// # Errors
-    /// [`Error::Model`] if the model has no span head or refuses an input.
+    /// [`Error::Model`] if the model has no span head or rejects an input.
     pub fn window_logits(&self, windows: &[&Window]) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let batch = WindowBatch::new(windows, true, self.model)?;
         let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {

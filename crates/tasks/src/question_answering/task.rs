@@ -115,8 +115,8 @@ impl<'a> QaTask<'a> {
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Eval`] if an
-    /// answer is not where the data says, or a question leaves no space for its context;
-    /// [`Error::Data`] if the vocabulary holds special tokens alone.
+    /// answer is not at its offset, or a question leaves no space for its context; [`Error::Data`]
+    /// if the vocabulary has only special tokens.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,

@@ -39,8 +39,8 @@ impl TrainingQuestions {
     /// question.
     ///
     /// # Errors
-    /// [`Error::Eval`] naming the file that has no such form, or the question whose answer does not
-    /// stand at its offset.
+    /// [`Error::Eval`] naming a file in another format, or a question whose answer is not at its
+    /// offset.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = squad::File::read(path)?;

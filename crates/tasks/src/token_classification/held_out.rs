@@ -39,8 +39,8 @@ impl HeldOut {
     /// Splits sentences into training and held-out ones by complete documents, in the order of
     /// `sentences`.
     ///
-    /// Sentences belong to one document if their ids differ only behind the last hyphen, as in
-    /// Universal Dependencies; a sentence without such an id stands alone.
+    /// Sentences belong to one document if their ids differ only after the last hyphen, as in
+    /// Universal Dependencies; a sentence without such an id is a separate document.
     ///
     /// # Errors
     /// [`Error::Config`] if `share` is out of range, or nothing is left to train on.

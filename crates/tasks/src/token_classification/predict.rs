@@ -11,7 +11,7 @@ use crate::{Encoder, Error, Result, inference};
 /// of the rows.
 ///
 /// # Errors
-/// If the model has no token classification head or refuses an input; [`Error::Data`] if a logit is
+/// If the model has no token classification head or rejects an input; [`Error::Data`] if a logit is
 /// not finite; [`Error::Config`] if `batch_size` is 0.
 ///
 /// # Example

@@ -92,7 +92,7 @@ impl Candidates {
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
-    /// window has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
+    /// window has no gold span; [`Error::Model`] if the model has no span head or rejects an input;
     /// [`Error::TorchExt`] naming a file that cannot be read or written.
     ///
     /// # Example

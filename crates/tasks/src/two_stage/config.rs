@@ -44,8 +44,8 @@ impl Default for CandidateConfig {
 /// Enabled losses.
 ///
 /// Reading of the ablations (Table 7): without hard learning Eq. 9 would train no span, so the span
-/// loss (Eq. 3) replaces it; without contrast the span side has weight 1. Without both, the span
-/// loss remains alone.
+/// loss (Eq. 3) replaces it; without contrast the span side has weight 1. Without both, only the
+/// span loss remains.
 ///
 /// # Example
 /// ```

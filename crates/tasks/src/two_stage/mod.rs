@@ -2,7 +2,7 @@
 //! best spans.
 //!
 //! 1. [`CandidateMiner`] and [`Candidates`]: the candidates Z of every training window, computed
-//!    once and kept in a file;
+//!    once and stored in a file;
 //! 2. [`BoundaryTask`]: the second stage's losses (Eq. 9) over windows and candidates.
 //!
 //! The first stage is [`QaTask`](crate::question_answering::QaTask), answers come from

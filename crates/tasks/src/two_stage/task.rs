@@ -29,8 +29,8 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 ///
 /// Every window contains its gold span.
 ///
-/// It keeps no state beside its parameters: the answers to contrast with come from the step's
-/// encoder pass.
+/// The task has no state besides its parameters: contrasted answers come from the step's encoder
+/// pass.
 ///
 /// # Example
 /// ```
