@@ -17,7 +17,7 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Run minus paper, in points.
+    /// Returns the run's value minus the published one, in points.
     pub fn difference(&self) -> Option<f64> {
         self.run.map(|run| run - self.published.value)
     }

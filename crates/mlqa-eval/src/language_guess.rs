@@ -88,7 +88,7 @@ impl Sample {
         }
     }
 
-    /// Why the texts cannot be in a language, if so.
+    /// Returns the reason why the texts cannot be in a language, if there is one.
     pub fn contradicts(&self, language: Language) -> Option<String> {
         let (known, scripts, words) =
             LANGUAGES.into_iter().find(|(known, ..)| *known == language.base())?;

@@ -107,7 +107,7 @@ impl Matrix {
         self.cells.insert((context.into(), question.into()), cell);
     }
 
-    /// Number of cells.
+    /// Returns the number of cells.
     pub fn len(&self) -> usize {
         self.cells.len()
     }

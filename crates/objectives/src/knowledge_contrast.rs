@@ -40,12 +40,13 @@ pub enum Push {
 }
 
 impl ContrastConfig {
-    /// *XLM-K* as printed: Eq. 5 without temperature or norm, query→key, pushed before the loss.
+    /// Returns the options of *XLM-K* as printed: Eq. 5 without temperature or norm, query→key,
+    /// pushed before the loss.
     pub fn paper() -> Self {
         Self::default()
     }
 
-    /// *XLM-K* as its released code computes it: normalised, both directions, queries also
+    /// Returns the options of *XLM-K*'s released code: normalised, both directions, queries also
     /// candidates, all keys pushed after the loss. The code takes its temperature from the command
     /// line and none is published; 0.05 to 0.1 is common.
     pub fn released(temperature: f64) -> Self {

@@ -61,12 +61,12 @@ pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, Error> {
 }
 
 impl MaskedPositions {
-    /// `N`, the number of positions that carry loss.
+    /// Returns `N`, the number of positions that carry loss.
     pub fn len(&self) -> usize {
         self.indices.numel()
     }
 
-    /// Whether no position carries loss.
+    /// Returns whether no position carries loss.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -71,7 +71,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
+    /// Returns the configuration of `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
     pub fn base() -> Self {
         Self {
             architecture: Architecture::XlmRoberta,
@@ -98,7 +98,7 @@ impl Config {
         }
     }
 
-    /// `xlm-roberta-large`: 24 layers of 1024.
+    /// Returns the configuration of `xlm-roberta-large`: 24 layers of 1024.
     pub fn large() -> Self {
         Self {
             hidden_size: 1024,
@@ -109,7 +109,8 @@ impl Config {
         }
     }
 
-    /// `bert-base-multilingual-cased` (mBERT): 12 layers of 768, 119,547 pieces.
+    /// Returns the configuration of `bert-base-multilingual-cased` (mBERT): 12 layers of 768,
+    /// 119,547 pieces.
     pub fn bert_base_multilingual() -> Self {
         Self {
             architecture: Architecture::Bert,
@@ -124,8 +125,8 @@ impl Config {
         }
     }
 
-    /// mmBERT base (Marone et al. 2025): 22 layers of 768, ModernBERT's architecture, 256,000
-    /// pieces.
+    /// Returns the configuration of mmBERT base (Marone et al. 2025): 22 layers of 768,
+    /// ModernBERT's architecture, 256,000 pieces.
     pub fn mmbert_base() -> Self {
         let modern = ModernBert { local_rope_theta: 160_000.0, ..ModernBert::new(22) };
         Self {
@@ -144,7 +145,8 @@ impl Config {
         }
     }
 
-    /// EuroBERT 210m (Boizard et al. 2025): 12 layers of 768, 128,256 pieces.
+    /// Returns the configuration of EuroBERT 210m (Boizard et al. 2025): 12 layers of 768, 128,256
+    /// pieces.
     pub fn eurobert_210m() -> Self {
         Self {
             architecture: Architecture::EuroBert(EuroBert::default()),
@@ -161,7 +163,8 @@ impl Config {
         }
     }
 
-    /// mDeBERTa v3 base (He et al. 2023): 12 layers of 768, DeBERTa's architecture, 251,000 pieces.
+    /// Returns the configuration of mDeBERTa v3 base (He et al. 2023): 12 layers of 768, DeBERTa's
+    /// architecture, 251,000 pieces.
     pub fn mdeberta_v3_base() -> Self {
         Self {
             architecture: Architecture::DebertaV2(DebertaV2::v3()),
@@ -175,7 +178,8 @@ impl Config {
         }
     }
 
-    /// A small model: 3 layers of 128, 4 heads, feed-forward 256, otherwise as [`Config::base`].
+    /// Returns the configuration of a small model: 3 layers of 128, 4 heads, feed-forward 256,
+    /// otherwise as [`Config::base`].
     pub fn tiny(vocab_size: i64) -> Self {
         Self {
             vocab_size,

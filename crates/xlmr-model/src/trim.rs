@@ -101,7 +101,7 @@ impl VocabularyTrim {
 }
 
 impl TrimmedVocabulary {
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.trimmed.former_ids.len()
     }

@@ -99,12 +99,12 @@ pub enum Beginning {
 pub struct Progress(Arc<(AtomicU64, OnceLock<Beginning>)>);
 
 impl Progress {
-    /// Compressed bytes read.
+    /// Returns the number of compressed bytes read.
     pub fn bytes(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
     }
 
-    /// The start position; `None` before the start.
+    /// Returns the start position; `None` before the start.
     pub fn beginning(&self) -> Option<Beginning> {
         self.0.1.get().copied()
     }

@@ -228,27 +228,28 @@ impl EntityPredictionConfig {
         Self { unit, probability: 1.0, corruption, unchanged, rest: None, seed: 42 }
     }
 
-    /// WEP: every mention, 80 % masked, all predicted.
+    /// Returns the options of WEP: every mention, 80 % masked, all predicted.
     pub fn whole() -> Self {
         Self::of(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
     }
 
-    /// PEP_MRS: every token of mentions, 80 % masked, 10 % random, all predicted.
+    /// Returns the options of PEP_MRS: every token of mentions, 80 % masked, 10 % random, all
+    /// predicted.
     pub fn partial_random() -> Self {
         Self::of(PredictionUnit::Token, 0.1, Unchanged::Predicted)
     }
 
-    /// PEP_MS: every token of mentions, 80 % masked, all predicted.
+    /// Returns the options of PEP_MS: every token of mentions, 80 % masked, all predicted.
     pub fn partial_same() -> Self {
         Self::of(PredictionUnit::Token, 0.0, Unchanged::Predicted)
     }
 
-    /// PEP_M: every token of mentions, 80 % masked, these predicted.
+    /// Returns the options of PEP_M: every token of mentions, 80 % masked, these predicted.
     pub fn partial_mask() -> Self {
         Self::of(PredictionUnit::Token, 0.0, Unchanged::Ignored)
     }
 
-    /// With masked language modelling around the mentions: half of the units are candidates, and 15
+    /// Adds masked language modelling around the mentions: half of the units are candidates, and 15
     /// % of the other tokens, drawn independently, as in the released code.
     #[must_use]
     pub fn with_mlm(self) -> Self {

@@ -165,7 +165,7 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// The positions that carry loss, in ascending order.
+    /// Returns the positions that carry loss, in ascending order.
     pub fn selected(&self) -> impl Iterator<Item = usize> + '_ {
         let labels = self.labels.iter().enumerate();
         labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at)

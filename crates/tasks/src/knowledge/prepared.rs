@@ -186,7 +186,7 @@ pub struct EntailmentShards {
     pub(super) shards: Shards,
     /// Queries and candidates of XOR; empty without a probe.
     pub probe: TripleProbe,
-    /// Returns the relations by index.
+    /// Relations by index.
     pub(super) relations: Vec<String>,
     /// What guesses know.
     pub(super) facts: TrainedFacts,
