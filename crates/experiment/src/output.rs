@@ -10,11 +10,128 @@ use crate::error::one_line;
 use crate::leaves::Leaves;
 use crate::{Error, Experiment, Recipe};
 
-/// The `main` of a recipe: reads the command line, opens the run folder and calls `run`. Ends with
-/// 0, with 2 after printing `error: …` with its causes on one line, or as [`exit`] says after a
-/// signal.
+/// The `main` of a recipe: parses the command line, opens the run folder and calls `run`.
 ///
-/// The crate's first page has a complete program.
+/// The exit code is 0, 2 after an error (printed as one `error: …` line with its causes), or that
+/// of [`exit`] after a signal.
+///
+/// # Examples
+/// A complete recipe: the mean of some numbers, with and without weight decay. The crate's front
+/// page has its TOML file.
+///
+/// ```no_run
+/// use std::collections::BTreeMap;
+/// use std::process::ExitCode;
+///
+/// use anyhow::{Context, Result};
+/// use experiment::{Trial, Experiment, InputPath, Recipe, RunConfig, read_json, write_json};
+/// use results::{Spread, Table, cell};
+/// use serde::{Deserialize, Serialize};
+/// use tch::{Device, Kind, Tensor};
+/// use trainer::{Examples, Fingerprint, Step, StepLosses, Task, TaskError, TrainConfig};
+///
+/// /// Every key of `recipe.toml`.
+/// #[derive(Clone, Default, Deserialize, Serialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Means {
+///     run: RunConfig,
+///     data: Data,
+///     arms: BTreeMap<String, Arm>,
+///     training: TrainConfig,
+/// }
+///
+/// #[derive(Clone, Default, Deserialize, Serialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Data {
+///     train: InputPath,
+///     evaluation: InputPath,
+/// }
+///
+/// #[derive(Clone, Default, Deserialize, Serialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Arm {
+///     weight_decay: f64,
+/// }
+///
+/// impl Recipe for Means {
+///     const NAME: &'static str = "means";
+///     const ABOUT: &'static str = "Finds the mean of numbers, with and without weight decay.";
+///     const MODEL: &'static str = "data.train";
+///     const EXAMPLES: &'static str = "means means.toml --seeds 3 --out runs/means";
+///     const EVALUATION: &'static [&'static str] = &["data.evaluation"];
+///     experiment::recipe_fields!(Arm);
+///
+///     fn validate(&self) -> Result<()> {
+///         self.data.train.required("data.train", "a JSON list of numbers")?;
+///         self.training.validate().context("training")
+///     }
+///
+///     fn check_inputs(&self) -> Result<()> {
+///         read_json::<Vec<f32>>(&self.data.train)?;
+///         read_json::<Vec<f32>>(&self.data.evaluation)?;
+///         Ok(())
+///     }
+/// }
+///
+/// /// Squared distance of a parameter from numbers.
+/// struct Distance {
+///     parameter: Tensor,
+///     numbers: Vec<f32>,
+///     lengths: Vec<usize>,
+/// }
+///
+/// impl Task for Distance {
+///     fn examples(&mut self) -> Examples<'_> {
+///         Examples::Indexed(&self.lengths)
+///     }
+///
+///     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+///         fingerprint.serialize("numbers", &self.numbers);
+///     }
+///
+///     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+///         let batch: Vec<f32> = step.batch.iter().map(|&k| self.numbers[k]).collect();
+///         let loss = (&self.parameter - Tensor::from_slice(&batch)).square().mean(Kind::Float);
+///         Ok(StepLosses::single("distance", loss))
+///     }
+/// }
+///
+/// fn train(trial: &Trial<Means>) -> Result<f64> {
+///     let numbers: Vec<f32> = read_json(&trial.recipe.data.train)?;
+///     let parameter = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+///     let parameters = [("parameter".to_owned(), parameter.shallow_clone())];
+///     let lengths = vec![1; numbers.len()];
+///     let mut task = Distance { parameter: parameter.shallow_clone(), numbers, lengths };
+///     let weight_decay = trial.arm.weight_decay;
+///     let config = TrainConfig { weight_decay, ..trial.recipe.training.clone() };
+///     let report = trial.fit("fit", &config, &parameters, &mut task)?;
+///     write_json(trial.dir("model/model.json"), &parameter.double_value(&[0]))?;
+///     Ok(report.final_loss)
+/// }
+///
+/// fn evaluate(trial: &Trial<Means>, _final_loss: &f64) -> Result<f64> {
+///     let mean: f64 = read_json(trial.dir("model/model.json"))?;
+///     let numbers: Vec<f64> = read_json(&trial.recipe.data.evaluation)?;
+///     Ok(numbers.iter().map(|x| (x - mean).abs()).sum::<f64>() / numbers.len() as f64)
+/// }
+///
+/// fn run(experiment: &Experiment<Means>) -> Result<()> {
+///     let results = experiment.each(train, evaluate)?;
+///     let mut table = Table::new("distance", ["mean"]);
+///     let mut summary = BTreeMap::new();
+///     for arm in experiment.arms() {
+///         let distance = Spread::of(results.of_arm(arm).map(|result| result.evaluated));
+///         table.row(arm, [cell(Some(distance))]);
+///         summary.insert(arm, distance.mean);
+///     }
+///     experiment.finish(&summary, &table.to_string(), "")?;
+///     Ok(())
+/// }
+///
+/// fn main() -> ExitCode {
+///     experiment::main(run)
+/// }
+/// ```
 pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {
     let args = match Args::parse::<R>(std::env::args_os()) {
         Ok(args) => args,

@@ -1,4 +1,4 @@
-//! Graphs that tell what knowledge does from what comes with it.
+//! Control graphs, which separate the effect of knowledge from side effects.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::IndexedRandom;
@@ -7,13 +7,13 @@ use serde::Deserialize;
 use crate::seed::stream_rng;
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 
-/// What a graph says in place of its facts.
+/// Replacement of a graph's facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
-    /// That each entity is itself: of mixed sequences a dictionary remains.
+    /// Every fact states that an entity is itself, so mixed sequences are a bilingual dictionary.
     LabelPairs,
-    /// Facts of the same heads and relations, none of them true.
+    /// False facts with the same heads and relations.
     FalseFacts,
 }
 
@@ -21,14 +21,14 @@ pub enum Control {
 const SAME: &str = "=";
 
 impl KnowledgeGraph {
-    /// This graph's control, with the labels of its entities.
+    /// Creates the control of this graph, with the labels of its entities.
     ///
-    /// A false fact has a tail that is drawn from those of its relation, as often as they occur,
-    /// but for the true ones of its head and those that the head was given already; where none is
-    /// left there is no fact. The draw depends on `seed` and the graph.
+    /// The tail of a false fact is drawn from the tails of its relation, weighted by frequency,
+    /// without the true tails of its head and those already drawn for it. If none remains, the fact
+    /// is dropped. The draw depends on `seed` and the graph.
     ///
     /// # Errors
-    /// None for a graph that was read: what [`GraphBuilder`] refuses is not in one.
+    /// None for a graph that was read, because [`GraphBuilder`] has validated it.
     ///
     /// ```
     /// use kg_triples::{Control, GraphBuilder};

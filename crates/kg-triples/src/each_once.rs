@@ -1,10 +1,10 @@
-//! Lists that name each language once.
+//! Validation of language lists.
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use crate::Error;
 
-/// Refuses a list of languages that names one twice, in whatever case: it would count double.
+/// Rejects a list with a duplicate language (case-insensitive), which would count twice.
 ///
 /// # Errors
 /// [`Error::Config`] naming `key` and the list.

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use language::{Language, LanguageError};
 
-/// Everything that can go wrong here; each message says where, what was expected, what came, and
-/// what to do.
+/// An error of this crate. The message names the place, the expected and the actual value, and a
+/// fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -12,7 +12,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as in "read the file".
+        /// The attempted action, as in "read the file".
         action: &'static str,
         /// The operating system's reason.
         source: io::Error,
@@ -28,9 +28,9 @@ pub enum Error {
         path: PathBuf,
         /// Line, from 1.
         line: u64,
-        /// The headers that are understood.
+        /// The supported headers.
         expected: String,
-        /// The line as it stands.
+        /// The actual line.
         got: String,
     },
     /// A cell, or the number of cells, of a TSV file is wrong.
@@ -44,29 +44,29 @@ pub enum Error {
         column: &'static str,
         /// What the format requires.
         expected: String,
-        /// What stands there.
+        /// The actual text.
         got: String,
     },
-    /// A value given to [`GraphBuilder`](crate::GraphBuilder) cannot be stored, or a text is no
+    /// A value given to [`GraphBuilder`](crate::GraphBuilder) cannot be stored, or a text is not a
     /// language code.
     #[error("{field}: expected {expected}, got {got}")]
     Value {
-        /// Which value.
+        /// Name of the value.
         field: &'static str,
-        /// What it has to be.
+        /// The rule that it violates.
         expected: String,
-        /// What it is.
+        /// The actual value.
         got: String,
     },
-    /// A language without a single label in the graph.
+    /// A language without labels in the graph.
     #[error("language {language:?} has no label in this knowledge graph; it has {available}")]
     UnknownLanguage {
         /// The requested language.
         language: String,
-        /// The languages there are.
+        /// The available languages.
         available: String,
     },
-    /// Fewer facts than requested, where that is not allowed.
+    /// Fewer facts than requested, in strict mode.
     #[error(
         "{available} facts can be sampled, {requested} were requested; lower the count, ask for \
          fewer languages, or leave out the strict mode to take all there are"
@@ -77,12 +77,12 @@ pub enum Error {
         /// Facts that pass the filters.
         available: usize,
     },
-    /// Nothing is left to write.
+    /// The output would be empty.
     #[error("{what}: nothing is left; {hint}")]
     Empty {
-        /// What came out empty.
+        /// The empty output.
         what: String,
-        /// What to look at.
+        /// A hint to the cause.
         hint: String,
     },
     /// A configuration value out of its range.
@@ -92,44 +92,44 @@ pub enum Error {
         key: &'static str,
         /// Its value.
         value: String,
-        /// What it has to be.
+        /// The rule that it violates.
         rule: &'static str,
     },
     /// A tokenizer that cannot be loaded, fails on a text, or lacks a special token.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// A line of a JSONL file does not hold what it should.
+    /// A line of a JSONL file is not the expected object.
     #[error("{}:{line}: expected one {what} as a JSON object, got {got}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: u64,
-        /// What the line should hold.
+        /// The expected object.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         got: String,
     },
-    /// A Wikidata dump that is cut, or holds too much that cannot be used.
+    /// A Wikidata dump that is truncated or has too many unusable lines.
     #[error("{}: {reason}", path.display())]
     Dump {
         /// The dump.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault and its position.
         reason: String,
     },
-    /// Parquet files that are damaged, or not those of the table.
+    /// Parquet files that are damaged or have the wrong columns.
     #[error("{}: cannot read the table: {reason}", path.display())]
     Parquet {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// A prepared folder cannot be written.
     #[error(transparent)]
     Prepared(#[from] shards::Error),
-    /// A compressed file ends in the middle.
+    /// A truncated compressed file.
     #[error(
         "{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it \
          again",

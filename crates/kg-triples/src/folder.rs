@@ -1,4 +1,4 @@
-//! The folder form of a graph: `triples.tsv` and `labels.tsv`.
+//! Reading and writing graphs as folders with `triples.tsv` and `labels.tsv`.
 use std::io::Write;
 use std::path::Path;
 
@@ -16,9 +16,10 @@ pub(crate) const REDIRECTS: &[&str] = &["id", "target_id"];
 const RELATION_LABELS: &[&str] = &["relation_id", "lang", "label"];
 
 impl KnowledgeGraph {
-    /// Reads `triples.tsv` (header `head_id relation_id tail_id`) and `labels.tsv` (header
-    /// `id lang label kind`, kind `entity` or `relation`) of the folder `dir`; UTF-8,
-    /// tab-separated, quotes are ordinary characters.
+    /// Reads the tables `triples.tsv` and `labels.tsv` of the folder `dir`.
+    ///
+    /// The headers are `head_id relation_id tail_id` and `id lang label kind` (kind `entity` or
+    /// `relation`). Files are UTF-8 and tab-separated; quotes are ordinary characters.
     ///
     /// A `labels.tsv` without the column `kind` holds entities only; then `relations.tsv` (header
     /// `relation_id lang label`), if it exists, holds the labels of relations.
@@ -70,9 +71,8 @@ impl KnowledgeGraph {
         Ok(builder.build())
     }
 
-    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order into the
-    /// folder `dir`, which is created where missing. Both files are complete before either of them
-    /// gets its name.
+    /// Writes `triples.tsv` and `labels.tsv` (with the column `kind`) in canonical order to the
+    /// folder `dir`, which is created if missing. Both files are complete before either is renamed.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder or a file cannot be written.
@@ -123,12 +123,14 @@ impl KnowledgeGraph {
         })
     }
 
-    /// The same with the labels that it lacks and that the pages `entities.<lang>.jsonl[.gz]` of a
-    /// folder have, in the languages that `wanted` accepts; a blank one is none.
+    /// Adds missing labels from the pages `entities.<lang>.jsonl[.gz]` of a folder, in the
+    /// languages that `wanted` accepts.
+    ///
+    /// Blank labels are ignored.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; a label with a tab or line break, and a second one of
-    /// an entity in a language, are refused with file and line.
+    /// As [`page_files`] and [`read_pages`]; a label with a tab or line break, or a second label of
+    /// an entity in a language, is an error with file and line.
     ///
     /// ```
     /// use kg_triples::KnowledgeGraph;
@@ -163,9 +165,11 @@ impl KnowledgeGraph {
         Ok(builder.build())
     }
 
-    /// The same with every head and tail that the table `path` (header `id target_id`) redirects
-    /// replaced by its target, however long the way; redirects in a circle replace nothing. Without
-    /// such a file, or the folder of Parquet files `redirects` in its place, nothing changes.
+    /// Replaces redirected heads and tails by their final targets, using the table `path` (header
+    /// `id target_id`).
+    ///
+    /// Circular redirects are ignored. Without this file, or a folder `redirects` of Parquet files,
+    /// nothing changes.
     ///
     /// # Errors
     /// As [`KnowledgeGraph::read_dir`].

@@ -16,7 +16,7 @@ pub struct Triple<'a> {
     pub tail: &'a str,
 }
 
-/// What a label names.
+/// The kind of thing that a label names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelKind {
@@ -49,14 +49,14 @@ impl LabelKind {
 
 /// A set of triples with labels in several languages.
 ///
-/// It is kept in canonical order (ids sorted as text, triples sorted by head, relation, tail), so
-/// nothing made from it depends on the order of the lines of a file. The position of a triple in
-/// that order is its *fact number*.
+/// The graph has a canonical order (ids sorted as text, triples by head, relation and tail), so
+/// results do not depend on the order of lines in a file. The position of a triple in that order is
+/// its *fact number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
     /// Sorted; the position of an id is its interned form.
     pub(crate) ids: Vec<String>,
-    /// Per id, the kinds it is used as, see [`LabelKind::flag`].
+    /// The kinds that each id is used as, see [`LabelKind::flag`].
     roles: Vec<u8>,
     /// Per id, its labels by language, sorted.
     pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
@@ -67,55 +67,55 @@ pub struct KnowledgeGraph {
 }
 
 impl KnowledgeGraph {
-    /// All triples, in the order of their fact numbers.
+    /// Iterates over all triples, in the order of their fact numbers.
     pub fn triples(&self) -> impl ExactSizeIterator<Item = Triple<'_>> {
         self.triples.iter().map(|triple| self.resolve(*triple))
     }
 
-    /// The triple with this fact number.
+    /// Returns the triple with this fact number.
     pub fn triple(&self, fact: u32) -> Option<Triple<'_>> {
         let triple = self.triples.get(usize::try_from(fact).ok()?)?;
         Some(self.resolve(*triple))
     }
 
-    /// The number of triples.
+    /// Returns the number of triples.
     pub fn len(&self) -> usize {
         self.triples.len()
     }
 
-    /// Whether there is no triple at all.
+    /// Returns whether the graph has no triples.
     pub fn is_empty(&self) -> bool {
         self.triples.is_empty()
     }
 
-    /// The label of an entity or relation in `language`.
+    /// Returns the label of an entity or relation in `language`.
     pub fn label(&self, id: &str, language: &str) -> Option<&str> {
         let labels = self.labels.get(self.position(id)?)?;
         let at = labels.binary_search_by(|(known, _)| known.as_str().cmp(language)).ok()?;
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// The languages that have a label, sorted.
+    /// Returns the languages with labels, sorted.
     pub fn languages(&self) -> &[Language] {
         &self.languages
     }
 
-    /// The ids of all entities: heads, tails and ids labelled as entities, sorted.
+    /// Returns the ids of all entities: heads, tails and ids labelled as entities, sorted.
     pub fn entities(&self) -> impl Iterator<Item = &str> {
         self.with_role(LabelKind::Entity)
     }
 
-    /// The ids of all relations: those of triples and ids labelled as relations, sorted.
+    /// Returns the ids of all relations: those of triples and ids labelled as relations, sorted.
     pub fn relations(&self) -> impl Iterator<Item = &str> {
         self.with_role(LabelKind::Relation)
     }
 
-    /// How many triples were given more than once; a graph is a set and holds each once.
+    /// Returns the number of duplicate triples. A graph is a set and holds each triple once.
     pub fn repeated_triples(&self) -> usize {
         self.repeated
     }
 
-    /// The triples for which `keep` says yes, with the labels of their heads, relations and tails
+    /// Returns the triples that `keep` accepts, with the labels of their heads, relations and tails
     /// only.
     ///
     /// ```
@@ -205,7 +205,7 @@ impl KnowledgeGraph {
     }
 }
 
-/// Collects triples and labels in any order and makes a [`KnowledgeGraph`] of them.
+/// Collects triples and labels in any order and builds a [`KnowledgeGraph`].
 ///
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind};
@@ -225,7 +225,7 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// Adds a fact; one that is there already is counted in [`KnowledgeGraph::repeated_triples`].
+    /// Adds a fact. Duplicates are counted in [`KnowledgeGraph::repeated_triples`].
     ///
     /// # Errors
     /// [`Error::Value`] if an id is empty or holds a tab or line break.
@@ -243,12 +243,12 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Adds the label of `id` in `language`; the same label may be given again, also with the other
+    /// Adds the label of `id` in `language`. An equal label may be added again, also with the other
     /// kind.
     ///
     /// # Errors
-    /// [`Error::Value`] if the id or label is empty or holds a tab or line break, if `language`
-    /// is no language code, or if `id` has another label in `language`.
+    /// [`Error::Value`] if the id or label is empty or contains a tab or line break, if `language`
+    /// is not a language code, or if `id` has another label in `language`.
     pub fn add_label(
         &mut self,
         id: &str,
@@ -280,7 +280,7 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Puts everything into canonical order.
+    /// Builds the graph in canonical order.
     pub fn build(self) -> KnowledgeGraph {
         let Self { index, roles, labels, triples } = self;
         let mut order: Vec<(String, u32)> = index.into_iter().collect();

@@ -1,4 +1,4 @@
-//! Text files line by line, with errors that name them.
+//! Line-by-line reading of text files, with errors that name the file.
 use std::io::ErrorKind;
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! JSONL files: one JSON object per line, gzip-compressed where the path ends in `.gz`.
+//! JSONL files: one JSON object per line, gzip-compressed if the path ends in `.gz`.
 use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use whole_file::{Synced, WholeFile};
 use crate::input::{Lines, compressed};
 use crate::{Error, Sequence, output};
 
-/// What a line of a JSONL file holds.
+/// A type stored as a line of a JSONL file.
 pub trait Record: DeserializeOwned {
     /// Its name in errors, as in "expected one sequence as a JSON object".
     const NAME: &'static str;
 
-    /// What makes a well-formed object unusable, in words; checked as it is read.
+    /// Returns a description of the fault of a well-formed but invalid object; checked during
+    /// reading.
     fn fault(&self) -> Option<String>;
 }
 
@@ -29,7 +30,7 @@ impl Record for Sequence {
     }
 }
 
-/// Writes objects one by one; the file appears, complete, with [`JsonlWriter::finish`].
+/// Streaming JSONL writer. The file appears, complete, at [`JsonlWriter::finish`].
 pub struct JsonlWriter<T> {
     path: PathBuf,
     output: Output,
@@ -44,7 +45,7 @@ enum Output {
 }
 
 impl<T: Serialize> JsonlWriter<T> {
-    /// Starts a file for `path`; folders on the way are created.
+    /// Creates a writer for `path`, and missing folders.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be written.
@@ -77,7 +78,7 @@ impl<T: Serialize> JsonlWriter<T> {
         .map_err(Error::io(&self.path, "write the file"))
     }
 
-    /// Writes everything through to the disk and gives the file its name.
+    /// Syncs the file to disk and renames it to its final name.
     ///
     /// # Errors
     /// [`Error::Io`] if that fails; [`Error::Empty`] if nothing was written. Then the file is
@@ -86,7 +87,7 @@ impl<T: Serialize> JsonlWriter<T> {
         Self::finish_all([self])
     }
 
-    /// The same for files that belong together: they appear when all are complete.
+    /// Finishes several files together: they appear when all are complete.
     ///
     /// # Errors
     /// As [`finish`](Self::finish), for any of them; then all are as they were.
@@ -110,7 +111,7 @@ impl<T: Serialize> JsonlWriter<T> {
     }
 }
 
-/// Reads objects one by one; stops after the first error. Lines of white space are skipped.
+/// Streaming JSONL reader. It stops after the first error and skips blank lines.
 ///
 /// ```
 /// use kg_triples::Error;
@@ -168,8 +169,8 @@ impl<T: Record> JsonlReader<T> {
 impl<T: Record> Iterator for JsonlReader<T> {
     type Item = Result<T, Error>;
 
-    /// The next object. [`Error::Json`] names the line of one that cannot be parsed or whose
-    /// parts do not agree; [`Error::Truncated`] stands for gzip data that end early.
+    /// Returns the next object. [`Error::Json`] names the line of an invalid object;
+    /// [`Error::Truncated`] is returned for truncated gzip data.
     fn next(&mut self) -> Option<Self::Item> {
         if self.done {
             return None;

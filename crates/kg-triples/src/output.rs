@@ -1,4 +1,4 @@
-//! Files that appear complete or not at all, with errors that name them.
+//! Atomic file writes, with errors that name the file.
 use std::fs;
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use whole_file::{PublishError, Synced, WholeFile};
 
 use crate::Error;
 
-/// Starts a file for `path`; folders on the way are created.
+/// Creates a writer for `path`, and missing folders.
 pub(crate) fn create(path: &Path) -> Result<WholeFile, Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;

@@ -1,4 +1,4 @@
-//! A table in the Parquet files of a folder, row by row.
+//! Row-by-row reading of the Parquet files of a folder.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

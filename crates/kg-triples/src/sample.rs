@@ -18,7 +18,7 @@ use ids::IdMap;
 pub(crate) use ids::Redirects;
 use rules::{MOST_FOR_PAIRS, Rules};
 
-/// What to do with a relation that has no label in one of the languages.
+/// Treatment of relations without a label in one of the languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingRelation {
@@ -28,29 +28,30 @@ pub enum MissingRelation {
     English,
 }
 
-/// How to sample; the defaults are the values of *Bridging the Language Gap* (section III-A).
+/// Options of [`sample`]; the defaults are the values of *Bridging the Language Gap* (section
+/// III-A).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleConfig {
     /// Head, relation and tail must have labels in all of these; the seven languages of MLQA.
     pub languages: Vec<String>,
     /// Labels in all languages, or head and tail in two that differ.
     pub coverage: Coverage,
-    /// Facts to take.
+    /// Number of facts.
     pub count: usize,
     /// Seed of the sample.
     pub seed: u64,
     /// Relations without a label in one of the languages.
     pub missing_relation: MissingRelation,
-    /// Fewer facts than `count` are an error instead of a smaller sample.
+    /// Whether fewer facts than `count` are an error.
     pub strict: bool,
     /// Only triples of these relations; empty: all.
     pub relations: Vec<String>,
     /// Only triples whose head is an instance (`P31`) of one of these; empty: all.
     pub types: Vec<String>,
-    /// Shortest label of head and tail, in code points.
+    /// Minimum length of the labels of head and tail, in code points.
     pub min_label_chars: usize,
-    /// As many triples of each relation as of each other, as far as it has them, instead of all
-    /// triples alike.
+    /// Whether to sample equally many triples per relation, as far as available, instead of
+    /// uniformly.
     pub stratified: bool,
 }
 
@@ -99,8 +100,8 @@ impl SampleConfig {
     }
 }
 
-/// What became of the triples of the graph; `read` is the sum of `self_loops`, `filtered`, the
-/// three `without_…`, `short_labels` and `available`.
+/// Counts of sampled and dropped triples; `read` is the sum of `self_loops`, `filtered`, the three
+/// `without_…`, `short_labels` and `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
@@ -127,7 +128,7 @@ pub struct SampleReport {
     pub english_relation_labels: usize,
 }
 
-/// Samples facts uniformly without replacement; returns their graph, with labels in
+/// Samples facts uniformly without replacement, and returns their graph with labels in
 /// `config.languages` only.
 ///
 /// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the

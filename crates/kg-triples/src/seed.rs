@@ -1,10 +1,10 @@
-//! Random numbers that depend on a seed and on what they are for, never on the order of the work.
+//! Random numbers derived from a seed and a purpose, independent of the order of work.
 /// The generator of a named stream at an index, so that data divided here fit runs of `trainer`.
 pub(crate) use shards::rng_for as stream_rng;
 pub(crate) use shards::{hash_of, use_rng};
 
-/// A number from 0 to below 1 that depends on `seed` and `name` alone, spread evenly over names:
-/// what is below a fraction is held out.
+/// A uniform number from 0 to below 1 that depends only on `seed` and `name`. Values below a
+/// fraction are held out.
 pub(crate) fn hash_to_unit(seed: u64, name: &str) -> f64 {
     // 53 bits are what an f64 holds exactly.
     (shards::seed_for(seed, name, 0).cast_unsigned() >> 11) as f64 / (1u64 << 53) as f64

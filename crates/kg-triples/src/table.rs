@@ -1,4 +1,4 @@
-//! A table of a folder of triples, as TSV or as Parquet, row by row.
+//! Row-by-row reading of a graph's table, as TSV or Parquet.
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -14,9 +14,9 @@ pub(crate) enum TableReader {
 }
 
 impl TableReader {
-    /// Opens the file `path`, such as `labels.tsv`, which has one of these headers, or, where there
-    /// is none, the folder of Parquet files beside it, such as `labels`, which has the columns of
-    /// the first header; `path` may be that folder. Returns the header's index too.
+    /// Opens the file `path`, such as `labels.tsv`, with one of these headers, or else the folder
+    /// of Parquet files next to it, such as `labels`, with the columns of the first header. `path`
+    /// may also be that folder. Also returns the header's index.
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
@@ -68,8 +68,8 @@ impl TableReader {
     }
 }
 
-/// Gives every row of a table to `take`, in order; a value that it refuses comes out with file,
-/// line and column. Returns which of `headers` the table has.
+/// Passes every row of a table to `take`, in order. Rejected values are errors with file, line and
+/// column. Returns the index of the header in `headers`.
 pub(crate) fn each_row(
     path: &Path,
     headers: &[&'static [&'static str]],

@@ -1,13 +1,14 @@
-//! Triples as plain text of one language.
+//! Triples as monolingual plain text.
 use std::io::Write;
 use std::path::Path;
 
 use crate::{Error, KnowledgeGraph, Language, each_once, output};
 
 impl KnowledgeGraph {
-    /// The triples in `language`, one text each: the labels of head, relation and tail with spaces
-    /// between them, as a monolingual sequence has them. Triples without all three labels are left
-    /// out.
+    /// Iterates over the triples in `language` as texts: the labels of head, relation and tail,
+    /// separated by spaces.
+    ///
+    /// Triples without all three labels are skipped.
     ///
     /// ```
     /// use kg_triples::{GraphBuilder, LabelKind, Language};
@@ -32,8 +33,8 @@ impl KnowledgeGraph {
     }
 
     /// Writes [`texts`](Self::texts) to `triples.<language>.txt` in the folder `dir` for each
-    /// language, one a line; returns the number of their lines. All files are complete before the
-    /// first gets its name.
+    /// language, one per line, and returns the line counts. All files are complete before the first
+    /// is renamed.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if no triple has all its

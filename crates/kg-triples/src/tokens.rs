@@ -91,7 +91,7 @@ impl Tokens {
     }
 }
 
-/// A copy that neither truncates nor pads, whatever the file configures.
+/// A copy without truncation and padding, independent of the file's configuration.
 pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);

@@ -11,7 +11,7 @@ use crate::files::write_json;
 use crate::metric::percent;
 use crate::{Dataset, Error, QuestionScore, Score, squad};
 
-/// Types with fewer questions than this are marked as too small.
+/// Minimum number of questions of a type; smaller types are marked in tables.
 pub const MIN_TYPE_QUESTIONS: usize = 10;
 
 /// Questions whose answers have a type.
@@ -42,10 +42,10 @@ impl TypedDataset {
         Ok(typed)
     }
 
-    /// The same where questions may be without a type, all of them too.
+    /// Reads the same rows, but allows questions without a type.
     ///
     /// # Errors
-    /// As [`TypedDataset::read`], but for types that are missing or blank.
+    /// As [`TypedDataset::read`], except for missing or blank types.
     pub fn read_any(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = squad::File::read(path)?;
@@ -82,12 +82,11 @@ pub struct TypeScore {
     pub exact_match: f64,
     /// Mean F1.
     pub f1: f64,
-    /// Whether there are fewer than [`MIN_TYPE_QUESTIONS`], too few to
-    /// conclude much from.
+    /// Whether the type has fewer than [`MIN_TYPE_QUESTIONS`] questions.
     pub few: bool,
 }
 
-/// Scores by type, the largest type first, types of one size by name.
+/// Scores by type, ordered by decreasing size and then by name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AnswerTypes {
     /// Each type.
@@ -96,8 +95,8 @@ pub struct AnswerTypes {
     pub all: TypeScore,
 }
 
-/// Splits a score by the type of the answer. Questions that `types` lacks are one type with an
-/// empty name.
+/// Splits a score by the type of the answer. Questions without a type form one type with an empty
+/// name.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -143,7 +142,8 @@ impl TypeScore {
 }
 
 impl AnswerTypes {
-    /// A table, a row for each type and one for all; types that are [`TypeScore::few`] have a `*`.
+    /// Returns a Markdown table with a row per type and one for all questions. [`TypeScore::few`]
+    /// types have a `*`.
     pub fn to_markdown(&self) -> String {
         let mut table = Table::new("subtype", ["questions", "EM", "F1"]);
         for one in self.types.iter().chain([&self.all]) {
@@ -161,7 +161,8 @@ impl AnswerTypes {
         }
     }
 
-    /// `subtype,questions,exact_match,f1,few`, a line for each type and one for all.
+    /// Returns CSV with the columns `subtype,questions,exact_match,f1,few`, a line per type and one
+    /// for all.
     pub fn to_csv(&self) -> String {
         let mut out = String::from("subtype,questions,exact_match,f1,few\n");
         for one in self.types.iter().chain([&self.all]) {
@@ -175,7 +176,7 @@ impl AnswerTypes {
         out
     }
 
-    /// Writes the same as JSON, atomically.
+    /// Writes the scores as JSON, atomically.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -184,8 +185,9 @@ impl AnswerTypes {
     }
 }
 
-/// The exact match of runs by type of answer, side by side: the shape of Fig. 5 of mixMRC + LAKM.
-/// Two runs have their difference, the second less the first.
+/// Formats the exact match of several runs by type of answer, as in Fig. 5 of mixMRC + LAKM.
+///
+/// For two runs, a column has the difference, second minus first.
 ///
 /// `paper` adds what the paper says of such a difference, of LAKM less mixMRC, French, multilingual
 /// BERT: two types, since the bars of the figure have no numbers.

@@ -1,4 +1,4 @@
-//! Where predicted answers begin and end against their gold answers.
+//! Boundary errors: the relation of predicted spans to gold spans.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
@@ -14,9 +14,9 @@ use crate::{Dataset, Error, Language, NBest, Normalization, Predictions, Questio
 pub enum BoundaryClass {
     /// The same span.
     Exact,
-    /// The gold span and more.
+    /// A proper superset of the gold span.
     Superset,
-    /// A part of the gold span.
+    /// A proper subset of the gold span.
     Subset,
     /// A part of the gold span and some text outside it.
     Overlap,
@@ -25,11 +25,11 @@ pub enum BoundaryClass {
 }
 
 impl BoundaryClass {
-    /// All five, the best first.
+    /// All classes, best first.
     pub const ALL: [Self; 5] =
         [Self::Exact, Self::Superset, Self::Subset, Self::Overlap, Self::Disjoint];
 
-    /// The name in tables.
+    /// Returns the name used in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
@@ -57,13 +57,13 @@ pub struct BoundaryCounts {
     pub disjoint: usize,
     /// Questions without a prediction or with an empty one.
     pub unanswered: usize,
-    /// Predictions outside `exact` that equal a gold answer after normalisation: the
-    /// right words elsewhere in the context. Exact match counts them as right.
+    /// Predictions outside `exact` that equal a gold answer after normalisation, at another
+    /// position of the context. Exact match counts them as correct.
     pub elsewhere: usize,
 }
 
 impl BoundaryCounts {
-    /// Counts what [`boundary_classes`] gives.
+    /// Counts the classes returned by [`boundary_classes`].
     pub fn of(classes: &[(Option<BoundaryClass>, bool)]) -> Self {
         let mut counts = Self::default();
         for (class, elsewhere) in classes {
@@ -73,23 +73,23 @@ impl BoundaryCounts {
         counts
     }
 
-    /// Questions counted.
+    /// Returns the number of questions.
     pub fn questions(&self) -> usize {
         BoundaryClass::ALL.iter().map(|class| self.count(*class)).sum::<usize>() + self.unanswered
     }
 
-    /// Predictions of one class.
+    /// Returns the number of predictions of a class.
     pub fn count(&self, class: BoundaryClass) -> usize {
         let mut counts = *self;
         *counts.slot(Some(class))
     }
 
-    /// Percentage of all questions whose prediction is of this class; 0 without questions.
+    /// Returns the percentage of questions whose prediction has this class; 0 without questions.
     pub fn share(&self, class: BoundaryClass) -> f64 {
         self.percent(self.count(class))
     }
 
-    /// The counts of both.
+    /// Returns the sum of two counts.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -119,13 +119,14 @@ impl BoundaryCounts {
     }
 }
 
-/// The relation of the span `predicted` of a context to the span `gold`, both in code points.
+/// Returns the relation of the span `predicted` to the span `gold`, both in code points of one
+/// context.
 ///
-/// Reading: *From Good to Best* counts how far predictions miss without defining the classes. Spans
-/// are compared by position. Before that, both lose at each end what `rules` deletes there: white
-/// space, deleted punctuation, and articles that stand alone (in Arabic "ال" at the very end or
-/// beginning), repeatedly until something else is found. A span of which nothing would be
-/// left is taken as it is. So spans that are `Exact` are equal under the same normalisation.
+/// Reading: *From Good to Best* counts boundary errors without defining the classes. Spans are
+/// compared by position, after both are stripped at each end of text that `rules` delete: white
+/// space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or beginning).
+/// A span that would become empty is not stripped. `Exact` spans are therefore equal after
+/// normalisation.
 ///
 /// Ranges that leave the context are cut to it.
 ///
@@ -177,7 +178,7 @@ fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize>
     }
 }
 
-/// One file's predictions by class, from the best candidates of n-best lists.
+/// Counts predictions by class, using the best candidates of n-best lists.
 ///
 /// With several gold answers the best class counts, in the order of [`BoundaryClass`]. A question
 /// without a list, with an empty one, or whose answer is empty is `unanswered`.
@@ -198,9 +199,11 @@ pub fn boundaries(
     Ok(BoundaryCounts::of(&classes))
 }
 
-/// The class of every question, in file order, from texts alone, as prediction files hold them;
-/// `None` for a question without an answer. The second value is whether the words are right, but
-/// elsewhere. [`BoundaryCounts::of`] counts them.
+/// Returns the class of every question in file order, computed from answer texts; `None` for
+/// unanswered questions.
+///
+/// The second value is true if the text equals a gold answer at another position.
+/// [`BoundaryCounts::of`] counts the result.
 ///
 /// Reading: a text that occurs several times in its context is taken where its class is best; one
 /// that does not occur at all is `Disjoint`.
@@ -266,9 +269,10 @@ fn classes<'a>(
         .collect()
 }
 
-/// A Markdown table of several runs, such as before and after a training stage: for each language a
-/// row per run with counts and shares (percent) of the five classes, and the sum over languages at
-/// the end. Runs without a language are left out of its rows.
+/// Formats a Markdown table of the boundary classes of several runs.
+///
+/// Each language has a row per run with counts and shares (percent) of the five classes; the sum
+/// over languages comes last. A run that lacks a language has no row there.
 pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);

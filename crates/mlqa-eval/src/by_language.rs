@@ -1,4 +1,4 @@
-//! Scores of questions in several languages in one file, as TyDi's gold passages have them.
+//! Scores of files with questions in several languages, such as TyDi's gold passages.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -26,17 +26,17 @@ pub struct LanguageScore {
     pub exact_match: f64,
     /// Mean F1.
     pub f1: f64,
-    /// Questions.
+    /// Number of questions.
     pub questions: usize,
 }
 
-/// The scores of a file by the languages that the ids of its questions name.
+/// The scores of a file by language, where the question ids name languages.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LanguageScores {
-    /// The mean over languages, each counting once whatever its number of questions.
+    /// The unweighted mean over languages.
     pub mean: MeanScore,
-    /// The same without English, as TyDi's gold passages are reported; absent where there is no
-    /// other language.
+    /// The mean without English, as reported for TyDi's gold passages; absent if there is no other
+    /// language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_without_en: Option<MeanScore>,
     /// Each language.
@@ -94,9 +94,11 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
     Some(LanguageScores { mean: mean(|_| true)?, mean_without_en: without_en, languages })
 }
 
-/// Scores predictions for questions whose ids name their languages as TyDi's do
-/// (`arabic-2387335860751143628-1`), in total and by language: by `rules`, or without by those of
-/// the question's language. `None` in place of languages if an id names none.
+/// Scores predictions in total and by language, for TyDi-style ids
+/// (`arabic-2387335860751143628-1`).
+///
+/// Without `rules`, each question is scored by the rules of its language. The languages are `None`
+/// if an id names none.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language, Predictions, score_by_language, squad};

@@ -1,4 +1,4 @@
-//! Are question files what they should be? Every fault with its place.
+//! Validation of question files: every fault with its position.
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use crate::rows::{Form, Row};
 use crate::unicode::is_space;
 use crate::{Error, squad};
 
-/// What kind of fault.
+/// Kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
-    /// The file is neither SQuAD-style JSON nor rows that are read.
+    /// The file is neither SQuAD-style JSON nor supported rows.
     Format,
-    /// There is no question.
+    /// The file has no question.
     NoQuestions,
     /// Another question of the file has this id.
     DuplicateId,
@@ -26,58 +26,60 @@ pub enum FindingKind {
     EmptyAnswer,
     /// A question has no answer, and its `is_impossible` is not true.
     NoAnswers,
-    /// `is_impossible` is true beside an answer.
+    /// `is_impossible` is true, but the question has an answer.
     ImpossibleAnswered,
     /// An answer begins or ends after its context.
     AnswerBeyond,
-    /// An answer is at its `answer_start` if bytes of UTF-8 are counted; code points should be.
+    /// `answer_start` counts UTF-8 bytes instead of code points.
     ByteOffset,
-    /// The same with UTF-16, as JavaScript and Java count.
+    /// `answer_start` counts UTF-16 code units, as JavaScript and Java do.
     Utf16Offset,
-    /// An answer is elsewhere in its context.
+    /// An answer occurs at another position of its context.
     AnswerElsewhere,
-    /// An answer is nowhere in its context.
+    /// An answer does not occur in its context.
     AnswerMissing,
-    /// A row's `end` is not where its answer ends.
+    /// A row's `end` is not the end of its answer.
     AnswerEnd,
     /// A row's or question's `subtype` is blank or no text.
     Subtype,
-    /// The file's name gives another language than its texts seem to be in, or none.
+    /// The language in the file's name is missing, or contradicts the texts.
     Language,
 }
 
-/// A fault.
+/// A fault in a question file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind.
+    /// The kind.
     pub kind: FindingKind,
     /// The question's id, if it is about one.
     pub id: Option<String>,
-    /// Where: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or `file`.
+    /// The position: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or
+    /// `file`.
     pub place: String,
-    /// What is wrong.
+    /// The fault, as text.
     pub message: String,
 }
 
-/// What was found in a file.
+/// The result of validating a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileCheck {
     /// The file.
     #[serde(serialize_with = "crate::files::path_as_text")]
     pub path: PathBuf,
-    /// Its questions.
+    /// Number of questions.
     pub questions: usize,
-    /// Their gold answers.
+    /// Number of gold answers.
     pub answers: usize,
     /// The faults, in file order; those of the whole file come last.
     pub findings: Vec<Finding>,
 }
 
-/// Checks a file of MLQA, XQuAD, SQuAD v1.1 or 2.0, or of rows as
-/// [`Dataset::read`](crate::Dataset::read) takes them: format, ids, texts, answers and their
-/// places, and whether the languages that its name gives (`test-context-de-question-en`,
-/// `xquad.de`) can be those of its texts. Script decides that, and for languages in Latin script
-/// some frequent words.
+/// Validates a question file: format, ids, texts, answers and their offsets, and languages.
+///
+/// Supported are MLQA, XQuAD, SQuAD v1.1 and 2.0, and rows as in
+/// [`Dataset::read`](crate::Dataset::read). The languages in the file's name
+/// (`test-context-de-question-en`, `xquad.de`) are compared with the script of the texts and, for
+/// Latin script, with frequent words.
 ///
 /// ```
 /// let checked = mlqa_eval::check_file("../../data/xquad/xquad.de.json")?;
@@ -87,7 +89,7 @@ pub struct FileCheck {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`] alone; all else is a finding.
+/// [`Error::Read`] only; everything else is a finding.
 pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
     let path = path.as_ref();
     let mut check = Checker::default();

@@ -1,4 +1,4 @@
-//! A user's matrix beside a paper's table.
+//! Comparison of a run's matrix with a paper's table.
 use results::{Published, Table, cell, select, tables};
 use serde::Serialize;
 
@@ -7,26 +7,28 @@ use crate::{Error, Language, Matrix};
 /// [`Published::language`] of a printed average.
 const AVERAGE: &str = "avg";
 
-/// One printed number beside the run's.
+/// A published value and the run's value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
-    /// The printed number.
+    /// The published value.
     pub published: Published,
-    /// The run's number for the same languages and metric, if the matrix has that cell.
+    /// The run's value for the same languages and metric, if the matrix has this cell.
     pub run: Option<f64>,
 }
 
 impl Compared {
-    /// Run minus paper, in points.
+    /// Returns the run's value minus the published one, in points.
     pub fn difference(&self) -> Option<f64> {
         self.run.map(|run| run - self.published.value)
     }
 }
 
-/// Lays a matrix beside a table, number by number: those whose setting begins with one of `data`,
-/// such as `MLQA`, in any case. `000-1` takes the run's English contexts with questions in the
-/// row's language, every other table the diagonal (context and question in one language). Printed
-/// averages are left out: several differ from the mean of their row.
+/// Compares a matrix with a published table, value by value.
+///
+/// Only values whose setting begins with one of `data` (such as `MLQA`, case-insensitive) are used.
+/// `000-1` is compared with English contexts and questions in the row's language, every other table
+/// with the diagonal (context and question in one language). Published averages are skipped,
+/// because several differ from the mean of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
@@ -72,7 +74,7 @@ pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>
     Ok(compared)
 }
 
-/// The comparison as a Markdown table, one row per printed number.
+/// Formats the comparison as a Markdown table, one row per published value.
 pub fn compared_markdown(rows: &[Compared]) -> String {
     let columns = ["setting", "language", "metric", "paper", "run", "difference"];
     let mut table = Table::new("model", columns).with_text(&["setting", "language", "metric"]);

@@ -7,27 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, squad};
 
-/// One gold answer.
+/// A gold answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Where it begins in the context, in Unicode code points from 0.
+    /// Start of the answer in the context, in Unicode code points from 0.
     pub answer_start: usize,
 }
 
-/// One question about one context.
+/// A question about a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Unique within a file; in MLQA and XQuAD the same for all languages of a parallel question.
+    /// The id, unique within a file. In MLQA and XQuAD it is shared by all languages of a parallel
+    /// question.
     pub id: String,
     /// The question's text.
     pub question: String,
     /// The paragraph that holds the answer, shared by all its questions.
     pub context: Arc<str>,
-    /// Gold answers; empty where the file gives none.
+    /// Gold answers; empty if the file has none.
     pub answers: Vec<Answer>,
-    /// The article's title; empty where the file gives none.
+    /// The article's title; empty if the file has none.
     pub title: Arc<str>,
 }
 
@@ -56,7 +57,7 @@ impl From<&Question> for squad::Qa {
 }
 
 impl Question {
-    /// Checks every answer against the context; `path` is for the error alone.
+    /// Checks every answer against the context; `path` is used in errors only.
     ///
     /// # Errors
     /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
@@ -88,10 +89,10 @@ pub(crate) fn check_answer(
     }
 }
 
-/// A file's questions, flattened, in file order.
+/// The questions of a file, flattened, in file order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// Where it was read from, for messages.
+    /// The path, used in messages.
     pub path: PathBuf,
     /// The file's `version`, if it has one: "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD.
     pub version: Option<String>,
@@ -100,9 +101,10 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads a file: SQuAD-style JSON, or rows. These are a JSON array, the list `data` of an
-    /// object (`run_qa`'s custom file), one a line, or with the feature `parquet` a file
-    /// `*.parquet`; a row is
+    /// Reads a question file: SQuAD-style JSON, or rows.
+    ///
+    /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), one a line, or
+    /// with the feature `parquet` a file `*.parquet`; a row is
     ///
     /// - as data hubs have SQuAD: `id` (text or a whole number), `title` (may be missing),
     ///   `context`, `question` and `answers`, which are `text` and `answer_start`, lists of one
@@ -131,7 +133,7 @@ impl Dataset {
         Self::from_squad(squad::File::read(path)?, path)
     }
 
-    /// The same of a file's text, which is no Parquet; `path` is for messages.
+    /// Parses the text of a file (not Parquet). `path` is used in messages.
     ///
     /// # Errors
     /// As [`Dataset::read`] without [`Error::Read`].
@@ -140,7 +142,7 @@ impl Dataset {
         Self::from_squad(squad::File::parse(text, path)?, path)
     }
 
-    /// Of questions that are in memory; `path` is their name in messages.
+    /// Creates a data set from questions in memory. `path` is used in messages.
     ///
     /// # Errors
     /// [`Error::DuplicateQuestion`].
@@ -154,7 +156,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// The questions of a file that was read already; `path` is where it was read from.
+    /// Creates a data set from a parsed file. `path` is used in messages.
     ///
     /// # Errors
     /// [`Error::DuplicateQuestion`].
@@ -174,7 +176,7 @@ impl Dataset {
         Self::new(path, file.version, questions)
     }
 
-    /// The questions of each article: neighbours of one title, in file order.
+    /// Iterates over articles: adjacent questions with one title, in file order.
     ///
     /// ```
     /// let dataset = mlqa_eval::Dataset::read("../../data/xquad/xquad.de.json")?;
@@ -186,7 +188,7 @@ impl Dataset {
         articles.into_iter()
     }
 
-    /// The questions as SQuAD JSON. Neighbouring questions of one title and context share a
+    /// Converts the questions to SQuAD JSON. Adjacent questions with one title and context share a
     /// paragraph.
     pub fn to_squad(&self) -> squad::File {
         let paragraph = |questions: &[Question]| squad::Paragraph {
@@ -206,7 +208,7 @@ impl Dataset {
         }
     }
 
-    /// Writes [`Dataset::to_squad`], atomically; [`Dataset::read`] gives the same questions back.
+    /// Writes [`Dataset::to_squad`], atomically. [`Dataset::read`] restores the same questions.
     ///
     /// # Errors
     /// [`Error::Write`]; [`Error::DuplicateQuestion`].
@@ -215,7 +217,7 @@ impl Dataset {
         self.to_squad().write(path)
     }
 
-    /// The bytes that [`Dataset::write`] writes; `path` is for messages.
+    /// Returns the bytes written by [`Dataset::write`]. `path` is used in messages.
     ///
     /// # Errors
     /// As [`Dataset::write`].
@@ -224,7 +226,7 @@ impl Dataset {
         self.to_squad().to_json(path.as_ref())
     }
 
-    /// Strict check of all gold answers.
+    /// Validates the offsets of all gold answers.
     ///
     /// # Errors
     /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
@@ -288,9 +290,11 @@ pub(crate) fn check_ids<'a>(
     }
 }
 
-/// Generalised cross-lingual data from two languages of a parallel set: contexts and answers of
-/// `contexts`, the question's wording from `questions`, joined by id, in the order of `contexts`.
-/// Ids that only one side has are left out.
+/// Joins the contexts of one language with the questions of another, for generalised transfer
+/// (G-XLT).
+///
+/// Contexts and answers come from `contexts`, question texts from `questions`. They are joined by
+/// id, in the order of `contexts`; ids of only one side are skipped.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, pair};

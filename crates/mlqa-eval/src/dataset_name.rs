@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::{Error, Language, LanguageError, TableOrder};
 
-/// `{split}-context-{context}-question-{question}.json`, as `test-context-en-question-de.json`.
+/// A file name of the form `{split}-context-{context}-question-{question}.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DatasetName {
     /// `dev`, `test`, or another word.
@@ -16,8 +16,7 @@ pub struct DatasetName {
     pub question: Language,
 }
 
-/// Where a file whose name has language codes lies in a folder: under `name`, or, where there is
-/// none, under a name that differs in case alone, since codes are read without regard to it.
+/// Finds a file by a name with language codes, ignoring case if there is no exact match.
 ///
 /// ```
 /// use std::path::Path;
@@ -36,12 +35,12 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
     same.map_or(path, |file| folder.join(file))
 }
 
-/// The question files of a folder whose names begin with `split`, contexts and then questions in
-/// [`TableOrder`].
+/// Lists the question files of a folder whose names begin with `split`, sorted by context and
+/// question in [`TableOrder`].
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::NothingFound`] if there is none; [`Error::Content`] if two names
-/// differ in case alone.
+/// differ only in case.
 pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
     let failed = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();

@@ -1,9 +1,9 @@
-//! The errors of this crate; each message says what to do.
+//! Errors of this crate. Each message names a fix.
 use std::path::PathBuf;
 
 use language::LanguageError;
 
-/// Every error of this crate.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read.
@@ -14,7 +14,7 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file could not be written; `path` is left as it was.
+    /// A file could not be written; `path` is unchanged.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -22,7 +22,7 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file is not the JSON that is expected of it.
+    /// A file is not the expected JSON.
     #[error("{}:{line}:{column}: {message}; expected {expected}", path.display())]
     Json {
         /// The file.
@@ -33,10 +33,10 @@ pub enum Error {
         column: usize,
         /// What is wrong there.
         message: String,
-        /// What the file should hold.
+        /// The expected content.
         expected: &'static str,
     },
-    /// Two questions of one file share an id, so one prediction would answer both.
+    /// Two questions of a file share an id.
     #[error("{}: question id `{id}` occurs twice; ids must be unique", path.display())]
     DuplicateQuestion {
         /// The file.
@@ -44,7 +44,7 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// An answer is not in its context where `answer_start` says.
+    /// An answer is not at its `answer_start` in the context.
     #[error(
         "{}: question `{id}`: answer_start {offset} should hold `{expected}`, but the context has \
          `{found}` there; offsets count Unicode code points",
@@ -59,13 +59,13 @@ pub enum Error {
         offset: usize,
         /// The answer's text.
         expected: String,
-        /// What the context holds there, as many code points; empty past its end.
+        /// The text of the context at this position, of the same length; empty past the end.
         found: String,
     },
-    /// A text that is no language code.
+    /// A text is not a language code.
     #[error(transparent)]
     Language(#[from] LanguageError),
-    /// A file name that is not MLQA's.
+    /// A file name does not have MLQA's form.
     #[error("`{name}` is not named `{{split}}-context-{{c}}-question-{{q}}.json` ({reason})")]
     DatasetName {
         /// The name.
@@ -76,9 +76,9 @@ pub enum Error {
     /// Two files have no question id in common.
     #[error("{} and {} share no question id; are both files of one parallel set?", context.display(), question.display())]
     NothingPaired {
-        /// The file that gives contexts.
+        /// The file with contexts.
         context: PathBuf,
-        /// The file that gives questions.
+        /// The file with questions.
         question: PathBuf,
     },
     /// A configured value is out of range.
@@ -88,7 +88,7 @@ pub enum Error {
         key: &'static str,
         /// Its value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         rule: String,
     },
     /// A tokenizer could not be loaded or used.
@@ -99,10 +99,10 @@ pub enum Error {
         /// The cause.
         message: String,
     },
-    /// The tokenizer lacks a special token, or lays texts out in a way that is not understood.
+    /// The tokenizer lacks a special token, or its template is not supported.
     #[error("tokenizer: {message}")]
     SpecialToken {
-        /// What it lacks, or how it lays texts out, and what is understood.
+        /// The missing token or unsupported template, and what is supported.
         message: String,
     },
     /// A question leaves too few tokens for its context.
@@ -114,23 +114,23 @@ pub enum Error {
     NoRoom {
         /// The question's id.
         id: String,
-        /// Its tokens after truncation.
+        /// Number of its tokens after truncation.
         question: usize,
-        /// Tokens that are left for the context.
+        /// Number of tokens available for the context.
         budget: usize,
         /// The configured overlap.
         doc_stride: usize,
     },
-    /// Logits do not fit the windows.
+    /// Logits do not match the windows.
     #[error("question `{id}`, window {window}: {tensor} {problem}")]
     Logits {
-        /// The question's id, or `?` where the window names none.
+        /// The question's id, or `?` if the window has none.
         id: String,
         /// The window's index.
         window: usize,
         /// `start_logits` or `end_logits`.
         tensor: &'static str,
-        /// What is wrong.
+        /// The fault, as text.
         problem: String,
     },
     /// Counts of windows and logits differ.
@@ -138,12 +138,12 @@ pub enum Error {
     LogitsCount {
         /// `start_logits` or `end_logits`.
         tensor: &'static str,
-        /// Windows.
+        /// Number of windows.
         expected: usize,
-        /// Rows given.
+        /// Number of rows.
         got: usize,
     },
-    /// There is nothing to score.
+    /// There are no questions to score.
     #[error("{}: no questions, so there is no score", path.display())]
     NoQuestions {
         /// The file.
@@ -161,7 +161,7 @@ pub enum Error {
         /// The question's id.
         id: String,
     },
-    /// No rules were given, and the ids of the questions do not name their languages.
+    /// No language was given, and the question ids do not name languages.
     #[error(
         "{}: LANGUAGE is missing: give that of contexts and answers, such as en (only ids such as \
          `arabic-2387335860751143628-1`, TyDi's, tell it, and these do not)",
@@ -171,7 +171,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// One language's rules were to score several languages.
+    /// One language was given for a file of several languages.
     #[error(
         "{}: its questions are in several languages, and not all in `{language}`; leave the language \
          out, and each is scored by its own rules",
@@ -183,7 +183,7 @@ pub enum Error {
         /// The language that was given.
         language: language::Language,
     },
-    /// A folder holds no file that could be scored.
+    /// A folder has no file to score.
     #[error("no {what} in {}", path.display())]
     NothingFound {
         /// What is missing.
@@ -191,12 +191,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A file's content breaks a rule of its format.
+    /// A file's content violates its format.
     #[error("{}: {message}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The fault and the fix.
         message: String,
     },
     /// No published table has the given id, or it cannot be compared.
@@ -204,7 +204,7 @@ pub enum Error {
     Table {
         /// The id.
         given: String,
-        /// What is wrong; names the ids there are.
+        /// The fault, with the valid ids.
         message: String,
     },
     /// Token coverage cannot be computed because the questions, or the text, have no tokens.

@@ -1,4 +1,4 @@
-//! How sure a score, and a difference of two, is: resampling of questions.
+//! Confidence intervals and significance tests by resampling of questions.
 //!
 //! Everything random is drawn from the seed and the number of the sample, so results do not depend
 //! on the number of threads.
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// How questions are resampled.
+/// Options of the resampling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resampling {
-    /// Samples, 1 or more.
+    /// Number of samples, at least 1.
     pub samples: usize,
-    /// Share of the samples that an interval holds, between 0 and 1.
+    /// Confidence level, between 0 and 1.
     pub level: f64,
-    /// Decides what is drawn.
+    /// Random seed.
     pub seed: u64,
 }
 
@@ -58,7 +58,7 @@ impl Resampling {
     }
 }
 
-/// A mean over questions with its bootstrap interval.
+/// A mean over questions and its bootstrap interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// The mean.
@@ -69,8 +69,10 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The mean of one value for each question, with its percentile bootstrap interval: questions are
-/// drawn with replacement (Efron and Tibshirani 1993).
+/// Computes the mean of one value per question and its percentile bootstrap interval (Efron and
+/// Tibshirani 1993).
+///
+/// Questions are drawn with replacement.
 ///
 /// Questions are taken for independent. Those of one paragraph are not quite, which makes the
 /// interval a little narrow.
@@ -95,20 +97,21 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
     Ok(Interval { mean, low, high })
 }
 
-/// The difference of two runs on the same questions.
+/// Difference of two runs on the same questions, with p-values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairedTest {
-    /// Mean of the differences, second run less first, with its bootstrap interval.
+    /// Mean difference, second run minus first, with its bootstrap interval.
     pub difference: Interval,
-    /// Two-sided p of approximate randomisation: how often swapping the runs' results question by
-    /// question, at random, gives a difference at least as large (Noreen 1989; Yeh 2000).
+    /// Two-sided p-value of approximate randomisation: how often swapping the runs' results
+    /// question by question, at random, gives a difference at least as large (Noreen 1989; Yeh
+    /// 2000).
     pub p_randomisation: f64,
-    /// Two-sided p of the bootstrap: how often the difference of a sample is at least as far from
-    /// the difference of all as that is from zero.
+    /// Two-sided p-value of the bootstrap: how often a sample's difference is at least as far from
+    /// the overall difference as the latter is from zero.
     pub p_bootstrap: f64,
 }
 
-/// Compares two runs by one value for each question, `pairs` of (first, second).
+/// Compares two runs by one value per question, given as `pairs` of (first, second).
 ///
 /// Both p count the observed difference as one of the samples, so that none is 0: the smallest is
 /// 1 / (samples + 1). Of several comparisons some are significant by chance; see [`holm`].
@@ -168,8 +171,7 @@ fn some(values: usize) -> Result<(), Error> {
     }
 }
 
-/// p-values of several comparisons, each made larger so that the chance of even one false finding
-/// stays below the level (Holm 1979); in the order given.
+/// Corrects the p-values of several comparisons by Holm's method (1979), in the given order.
 ///
 /// ```
 /// let adjusted = mlqa_eval::holm(&[0.01, 0.04, 0.03]);

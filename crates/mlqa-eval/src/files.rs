@@ -16,7 +16,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })
 }
 
-/// Reads JSON; `expected` completes the sentence "expected …" of the error.
+/// Reads JSON. `expected` completes "expected …" in the error.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Json`] with line and column.
@@ -66,8 +66,8 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
     to.collect_str(&path.display())
 }
 
-/// Writes files that belong together: all are complete before the first gets its name; missing
-/// folders are created.
+/// Writes several files together: all are complete before the first is renamed to its final name.
+/// Missing folders are created.
 ///
 /// # Errors
 /// [`Error::Write`].
@@ -92,7 +92,7 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Erro
     write_whole(path, json_bytes(path, value)?)
 }
 
-/// Pretty JSON and a newline for the file `path`.
+/// Serialises a value as indented JSON with a final newline, for the file `path`.
 ///
 /// # Errors
 /// [`Error::Write`].

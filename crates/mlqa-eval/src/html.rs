@@ -1,12 +1,13 @@
-//! A matrix as one HTML page that needs nothing else.
+//! A matrix as a self-contained HTML page.
 use crate::report::averages;
 use crate::{Average, Language, Matrix, Metric, Spread};
 
 const STYLE: &str = include_str!("matrix.css");
 
 impl Matrix {
-    /// A heat map for F1 and one for EM with the averages below: numbers in every cell, details on
-    /// hover, readable in light and dark. Colour runs from the lowest to the highest score shown.
+    /// Returns an HTML page with heat maps of F1 and EM and the averages below.
+    ///
+    /// Details appear on hover. Colours range from the lowest to the highest score shown.
     pub fn to_html(&self) -> String {
         let row = |(name, average): (&str, Option<Average>)| {
             let Average { f1, em, cells } = average?;

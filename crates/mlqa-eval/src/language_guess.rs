@@ -1,5 +1,5 @@
-//! Whether a file's texts can be in the language that its name gives: by script, and for languages
-//! in Latin script by their most frequent words. It finds mixed-up files, not more.
+//! Checks texts against a language, by script and, for Latin script, by frequent words. This
+//! detects swapped files only.
 use std::collections::BTreeMap;
 
 use crate::{DatasetName, Language};
@@ -88,7 +88,7 @@ impl Sample {
         }
     }
 
-    /// Why the texts cannot be in a language, if so.
+    /// Returns the reason why the texts cannot be in a language, if there is one.
     pub fn contradicts(&self, language: Language) -> Option<String> {
         let (known, scripts, words) =
             LANGUAGES.into_iter().find(|(known, ..)| *known == language.base())?;

@@ -17,10 +17,10 @@ pub struct Cell {
     pub em: f64,
     /// Questions scored.
     pub questions: usize,
-    /// Half of the 95 % interval of `f1` over seeds, if there were several.
+    /// Half width of the 95 % confidence interval of `f1` over seeds, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub f1_half_width: Option<f64>,
-    /// The same of `em`.
+    /// Half width of the 95 % confidence interval of `em` over seeds, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub em_half_width: Option<f64>,
 }
@@ -50,14 +50,14 @@ impl From<&Score> for Cell {
     }
 }
 
-/// A plain mean over cells, each cell counting once whatever its number of questions.
+/// An unweighted mean over cells.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Average {
     /// Mean of the cells' F1.
     pub f1: f64,
     /// Mean of the cells' exact match.
     pub em: f64,
-    /// How many cells there were.
+    /// Number of cells.
     pub cells: usize,
 }
 
@@ -85,19 +85,19 @@ impl Average {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "File", into = "File")]
 pub struct Matrix {
-    /// Shown above the tables.
+    /// Title of the tables.
     pub title: String,
-    /// By (context, question); means are summed in this order.
+    /// Cells by (context, question). Means are summed in this order.
     cells: BTreeMap<(TableOrder, TableOrder), Cell>,
 }
 
 impl Matrix {
-    /// An empty matrix.
+    /// Creates an empty matrix.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), cells: BTreeMap::new() }
     }
 
-    /// The cell of a context language and a question language.
+    /// Returns the cell of a context language and a question language.
     pub fn get(&self, context: Language, question: Language) -> Option<&Cell> {
         self.cells.get(&(context.into(), question.into()))
     }
@@ -107,30 +107,28 @@ impl Matrix {
         self.cells.insert((context.into(), question.into()), cell);
     }
 
-    /// Number of cells.
+    /// Returns the number of cells.
     pub fn len(&self) -> usize {
         self.cells.len()
     }
 
-    /// Whether there is no cell.
+    /// Returns whether the matrix has no cells.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
 
-    /// The cells as (context, question, cell), contexts and then questions in [`TableOrder`]; the
-    /// answer is in the language of the context.
+    /// Iterates over (context, question, cell), sorted by context and question in [`TableOrder`].
+    /// The answer is in the language of the context.
     pub fn cells(&self) -> impl Iterator<Item = (Language, Language, &Cell)> {
         self.cells.iter().map(|((context, question), cell)| (context.0, question.0, cell))
     }
 
-    /// The languages of contexts, the rows of the tables: those that a cell has, in
-    /// [`TableOrder`].
+    /// Returns the context languages (table rows) in [`TableOrder`].
     pub fn contexts(&self) -> Vec<Language> {
         in_order(self.cells.keys().map(|&(context, _)| context))
     }
 
-    /// The languages of questions, the columns of the tables: those that a cell has, in
-    /// [`TableOrder`].
+    /// Returns the question languages (table columns) in [`TableOrder`].
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};
@@ -149,7 +147,8 @@ impl Matrix {
         in_order(self.cells.keys().map(|&(_, question)| question))
     }
 
-    /// The mean over the cells that `keep(context, question)` selects; `None` if it selects none.
+    /// Computes the mean over the cells selected by `keep(context, question)`; `None` if there are
+    /// none.
     pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
         let kept: Vec<ScoreSpread> = self
             .cells()
@@ -163,8 +162,8 @@ impl Matrix {
         Some(Average { f1, em, cells: kept.len() })
     }
 
-    /// The same with its spread over the matrices of several seeds; `None` without a seed, or where
-    /// one has no such cell.
+    /// Computes [`Matrix::mean`] over the matrices of several seeds, with its spread. `None`
+    /// without seeds, or if a seed has no such cell.
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};
@@ -191,28 +190,30 @@ impl Matrix {
         (!means.is_empty()).then(|| over_seeds(&means))
     }
 
-    /// XLT: the mean over the diagonal.
+    /// Computes XLT: the mean over the diagonal.
     pub fn xlt(&self) -> Option<Average> {
         self.mean(|context, question| context == question)
     }
 
-    /// G-XLT: the mean over all cells.
+    /// Computes G-XLT: the mean over all cells.
     pub fn gxlt(&self) -> Option<Average> {
         self.mean(|_, _| true)
     }
 
-    /// The mean over the cells off the diagonal.
+    /// Computes the mean over the off-diagonal cells.
     pub fn off_diagonal(&self) -> Option<Average> {
         self.mean(|context, question| context != question)
     }
 
-    /// The mean of English contexts with questions in the other languages.
+    /// Computes the mean of English contexts with questions in other languages.
     pub fn english_context(&self) -> Option<Average> {
         self.mean(|context, question| context == Language::EN && question != Language::EN)
     }
 
-    /// The mean and the spread of the same matrix from several seeds. A cell is kept where every
-    /// seed has it; its questions are those of the first.
+    /// Aggregates the matrices of several seeds: mean and spread per cell.
+    ///
+    /// Only cells present for every seed are included; the number of questions is that of the first
+    /// seed.
     pub fn over_seeds(title: impl Into<String>, seeds: &[Self]) -> Self {
         let mut matrix = Self::new(title);
         let Some(first) = seeds.first() else { return matrix };
@@ -225,7 +226,7 @@ impl Matrix {
         matrix
     }
 
-    /// Reads what [`Matrix::write_json`] wrote.
+    /// Reads a file written by [`Matrix::write_json`].
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Json`]; [`Error::Content`] if a pair occurs twice.

@@ -11,7 +11,7 @@ use crate::normalize::Steps;
 use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, Error, Interval, Normalization, Predictions, Resampling, bootstrap};
 
-/// One question's result.
+/// The result of a question.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QuestionScore {
     /// The question's id.
@@ -22,11 +22,11 @@ pub struct QuestionScore {
     pub exact_match: bool,
     /// Best token overlap with a gold answer, 0 to 1.
     pub f1: f64,
-    /// Whether there was a prediction.
+    /// Whether the question has a prediction.
     pub answered: bool,
 }
 
-/// The result of a question file.
+/// The scores of a question file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Score {
     /// Percentage of exact matches among all questions.
@@ -49,12 +49,12 @@ pub struct ScoreIntervals {
     pub level: f64,
     /// Lower and upper end of exact match.
     pub exact_match_interval: [f64; 2],
-    /// Those of F1.
+    /// Lower and upper end of F1.
     pub f1_interval: [f64; 2],
 }
 
 impl Score {
-    /// How sure the scores are: [`bootstrap`] over [`Score::per_question`].
+    /// Computes confidence intervals: [`bootstrap`] over [`Score::per_question`].
     ///
     /// # Errors
     /// As [`bootstrap`].
@@ -70,7 +70,7 @@ impl Score {
         })
     }
 
-    /// The score of questions from the result of each.
+    /// Computes the score from the results of all questions.
     pub fn of(per_question: Vec<QuestionScore>) -> Self {
         let (exact_match, f1, questions) = percent(&per_question);
         let unanswered = per_question.iter().filter(|one| !one.answered);
@@ -78,7 +78,8 @@ impl Score {
         Self { exact_match, f1, questions, unanswered, per_question }
     }
 
-    /// What the official scripts print: `{"exact_match": 27.5, "f1": 50.14262371615313}`.
+    /// Returns the output of the official scripts: `{"exact_match": 27.5, "f1":
+    /// 50.14262371615313}`.
     pub fn official_json(&self) -> String {
         let [exact_match, f1] = [self.exact_match, self.f1].map(python_float);
         format!("{{\"exact_match\": {exact_match}, \"f1\": {f1}}}")
@@ -96,8 +97,10 @@ impl Score {
     }
 }
 
-/// Scores predictions. Predictions for other ids are ignored, a missing one counts 0, as in the
-/// official scripts; sums run in file order, so that every digit agrees with them.
+/// Scores predictions with the digits of the official scripts.
+///
+/// Predictions for other ids are ignored, and a missing prediction counts as 0. Sums run in file
+/// order.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language, Normalization, Predictions, score, squad};

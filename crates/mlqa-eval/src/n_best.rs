@@ -10,14 +10,14 @@ use whole_file::WholeFile;
 use crate::Error;
 use crate::files::write_json;
 
-/// One answer to a question.
+/// A candidate answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Candidate {
     /// The part of the context, without surrounding white space.
     pub text: String,
     /// `start_logit + end_logit`.
     pub score: f32,
-    /// Softmax of the scores over the answers kept for this question.
+    /// Softmax of the scores over the question's retained candidates.
     pub probability: f64,
     /// Logit of the first token as start.
     pub start_logit: f32,
@@ -29,7 +29,7 @@ pub struct Candidate {
     pub start: usize,
     /// Index in the window of the last token (inclusive).
     pub end: usize,
-    /// Where the answer begins in the context, in code points.
+    /// Start of the answer in the context, in code points.
     pub answer_start: usize,
 }
 
@@ -38,17 +38,17 @@ pub struct Candidate {
 pub struct NBest {
     /// The question's id.
     pub id: String,
-    /// At most `n_best` answers with different texts; empty if no window allows any.
-    /// Decoding as `run_qa` does keeps equal and empty texts.
+    /// At most `n_best` answers with distinct texts; empty if no window allows any. With
+    /// `Compatible::RunQa`, equal and empty texts are retained.
     pub candidates: Vec<Candidate>,
     /// The lowest `<s>` score of the question's windows; `None` without windows.
     pub null_score: Option<f32>,
-    /// Whether no answer was chosen, as decoding may where it is allowed to.
+    /// Whether decoding chose "no answer".
     pub null: bool,
 }
 
 impl NBest {
-    /// The answer to score: the best candidate's text, or "" for none.
+    /// Returns the answer to score: the best candidate's text, or "" for none.
     pub fn answer(&self) -> &str {
         match self.best() {
             Some(best) if !self.null => &best.text,
@@ -61,9 +61,10 @@ impl NBest {
         self.candidates.iter().find(|candidate| !candidate.text.is_empty())
     }
 
-    /// The null score less that of the best answer, as Hugging Face's `null_odds.json` has it: the
-    /// larger, the surer that there is no answer. The null score alone without an answer; `None`
-    /// without windows.
+    /// Returns the null score minus the best answer's score, as in Hugging Face's `null_odds.json`.
+    ///
+    /// A larger value means "no answer" is more likely. Without an answer it is the null score;
+    /// `None` without windows.
     pub fn null_odds(&self) -> Option<f64> {
         let best = self.best().map_or(0.0, |best| f64::from(best.score));
         self.null_score.map(|null| f64::from(null) - best)
@@ -86,15 +87,15 @@ const PART: usize = 32;
 const BYTES: usize = 4096;
 const BETWEEN: &str = ",\n";
 
-/// A file of n-best lists, written as they come: one JSON object, question id to list of answers,
-/// with a question on each line.
+/// Streaming writer of n-best lists: one JSON object, question id to list of answers, one question
+/// per line.
 pub struct NBestFile {
     file: WholeFile,
     separator: &'static str,
 }
 
 impl NBestFile {
-    /// Starts the file that [`NBestFile::finish`] will name `path`.
+    /// Creates a temporary file, which [`NBestFile::finish`] renames to `path`.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -103,7 +104,7 @@ impl NBestFile {
         Ok(Self { file, separator: "{\n" })
     }
 
-    /// Adds some questions' lists.
+    /// Appends the lists of some questions.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -120,7 +121,7 @@ impl NBestFile {
         write().map_err(|source| unwritable(&path, source))
     }
 
-    /// Ends the file and gives it its name.
+    /// Completes the file and renames it.
     ///
     /// # Errors
     /// [`Error::Write`].

@@ -1,11 +1,11 @@
-//! Answer texts as the official scorers compare them.
+//! Answer normalisation of the official scorers.
 use std::ops::Range;
 
 use crate::Language;
 use crate::token_buffer::TokenBuffer;
 use crate::unicode::{is_punctuation, is_space, is_word, lower};
 
-/// Which official script's normalisation applies.
+/// The normalisation of an official script.
 ///
 /// ```
 /// use mlqa_eval::{Language, Normalization};
@@ -18,23 +18,22 @@ use crate::unicode::{is_punctuation, is_space, is_word, lower};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalization {
-    /// MLQA's, by the language of context and answer (Lewis et al. 2020). The language counts, not
-    /// its script or region: `zh-Hans` is scored as `zh`.
+    /// MLQA's, by the language of context and answer (Lewis et al. 2020). Script and region are
+    /// ignored: `zh-Hans` is scored as `zh`.
     ///
-    /// The official script stops at a language that is none of its seven. Here such a language
-    /// (any other code) is scored by the part of the rules that is common to all: lower case,
-    /// punctuation deleted, tokens split at white space, no articles removed: French keeps `la` and
-    /// `les`. (mixMRC, which has French data, names SQuAD's metrics and no French articles; its
-    /// numbers are then those of [`Normalization::SquadEn`].) In a language that
-    /// is written without spaces (Thai, Japanese) a token is then as long as the answer, and F1
-    /// is little more than exact match.
+    /// The official script rejects other languages than its seven. Here any other language is
+    /// scored by the rules common to all languages: lower case, punctuation deleted, tokens split
+    /// at white space, no articles removed: French `la` and `les` stay. (mixMRC, which has French
+    /// data, names SQuAD's metrics and no French articles, which corresponds to
+    /// [`Normalization::SquadEn`].) In languages without spaces (Thai, Japanese) an answer is then
+    /// one token, and F1 is close to exact match.
     Mlqa(Language),
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
     SquadEn,
 }
 
 impl Normalization {
-    /// The tokens of a normalised text; the normalised text is these joined by one space.
+    /// Returns the tokens of the normalised text. Joined by spaces, they are the normalised text.
     ///
     /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
     /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for
@@ -105,7 +104,7 @@ impl Normalization {
         }
     }
 
-    /// The `version` that the official script expects of a data file and complains without.
+    /// Returns the `version` expected by the official script, which prints a warning otherwise.
     pub fn expected_version(self) -> &'static str {
         match self {
             Self::Mlqa(_) => "1.0",

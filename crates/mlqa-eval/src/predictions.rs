@@ -1,4 +1,4 @@
-//! Predictions in the form of the official scorers: one JSON object, question id to answer.
+//! Predictions in the official format: one JSON object, question id to answer.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,12 +28,12 @@ impl Predictions {
     /// `{"id": "<id>", "prediction_text": "<answer>"}`; of two for one question, the last counts.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else.
+    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         Ok(Self::read_with_odds(path)?.0)
     }
 
-    /// The same with the `no_answer_probability` of rows, if any has one: odds for
+    /// Reads predictions, and the `no_answer_probability` of rows as odds for
     /// [`score_squad2`](crate::score_squad2).
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Predictions {
         Ok((Self(answers), Some(NullOdds(odds)).filter(|odds| !odds.0.is_empty())))
     }
 
-    /// Writes the same form, ids sorted, atomically.
+    /// Writes `{"<id>": "<answer>", …}` with sorted ids, atomically.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -66,7 +66,7 @@ impl Predictions {
         write_json(path.as_ref(), &self.0)
     }
 
-    /// The prediction for a question, if there is one.
+    /// Returns the prediction for a question, if there is one.
     pub fn get(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str)
     }

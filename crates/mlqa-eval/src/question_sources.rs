@@ -1,4 +1,4 @@
-//! `questions.json`: which questions a run's prediction files answer.
+//! `questions.json`, the mapping from a run's prediction files to question files.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ use crate::{Error, Language};
 /// The file's name, beside the prediction files that it describes.
 const FILE: &str = "questions.json";
 
-/// The questions of one prediction file.
+/// The question file of a prediction file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct QuestionSource {
-    /// The question file: SQuAD-style JSON. What of it is not UTF-8 is lost where it is written;
-    /// a file in a run folder is found all the same, by the names below that.
+    /// Path of the question file (SQuAD-style JSON). Non-UTF-8 parts are lost when it is written;
+    /// files in a run folder are still found by the remaining path.
     #[serde(serialize_with = "path_as_text")]
     pub path: PathBuf,
     /// Language of context and answer.
@@ -26,8 +26,8 @@ pub struct QuestionSource {
     pub squad_rules: bool,
 }
 
-/// Which questions the prediction files of a folder answer, by the name of the prediction file;
-/// what `mlqa-eval report` needs to find them.
+/// The question files of a folder's prediction files, by name of the prediction file. `mlqa-eval
+/// report` reads it.
 ///
 /// ```
 /// use mlqa_eval::{Language, QuestionSource, QuestionSources};
@@ -61,7 +61,7 @@ impl QuestionSources {
         self.0.insert(predictions.into(), source);
     }
 
-    /// One prediction file that answers questions in the language of their contexts.
+    /// Creates the entry of a prediction file whose questions and contexts share a language.
     pub fn of(predictions: &str, questions: &Path, language: Language) -> Self {
         let source = QuestionSource {
             path: absolute(questions),
@@ -80,7 +80,7 @@ impl QuestionSources {
         write_json(&folder.as_ref().join(FILE), self)
     }
 
-    /// The content of a folder's `questions.json`; `None` if there is none.
+    /// Reads a folder's `questions.json`; `None` if there is none.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::Json`].

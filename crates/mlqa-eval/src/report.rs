@@ -12,7 +12,7 @@ use crate::{Average, Cell, Error, Language, Matrix};
 pub const TABLE_ONE_LANGUAGES: [Language; 6] =
     [Language::DE, Language::ES, Language::AR, Language::HI, Language::VI, Language::ZH];
 
-/// Which score a table shows.
+/// Score shown in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// F1.
@@ -22,10 +22,10 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Both, in the order of the tables.
+    /// Both metrics, in the order of the tables.
     pub const ALL: [Self; 2] = [Self::F1, Self::Em];
 
-    /// The name in headings.
+    /// Returns the name used in headings.
     pub fn name(self) -> &'static str {
         match self {
             Self::F1 => "F1",
@@ -33,7 +33,7 @@ impl Metric {
         }
     }
 
-    /// The metric's value in a cell.
+    /// Returns the metric's value in a cell.
     pub fn of(self, cell: &Cell) -> Spread {
         match self {
             Self::F1 => cell.scores().f1(),
@@ -53,9 +53,11 @@ pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] 
 }
 
 impl Matrix {
-    /// Two tables, F1 and EM, row = context, column = question, and the averages; languages as
-    /// [`Matrix::contexts`] and [`Matrix::questions`] have them. Scores have two decimals, with
-    /// half of the 95 % interval after `±` where there are several seeds; `–` marks a missing cell.
+    /// Returns Markdown tables of F1 and EM (rows are contexts, columns are questions) and the
+    /// averages.
+    ///
+    /// Scores have two decimals and, for several seeds, the half width of the 95 % confidence
+    /// interval after `±`. `–` marks a missing cell.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", self.title);
         let (contexts, questions) = (self.contexts(), self.questions());
@@ -82,8 +84,8 @@ impl Matrix {
 }
 
 impl Matrix {
-    /// Writes `matrix.md`, `matrix.json` and `matrix.html` into a folder; all are complete before
-    /// the first gets its name.
+    /// Writes `matrix.md`, `matrix.json` and `matrix.html` to a folder. All are complete before the
+    /// first is renamed.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -99,9 +101,11 @@ impl Matrix {
     }
 }
 
-/// A table in the shape of the first paper's Table I: English contexts, one column for each other
-/// question language and their mean, one row per arm, `F1 / EM` in the cells, with `±` where
-/// a cell has a spread. The mean is over the six languages; `–` where one is missing.
+/// Formats a table like the first paper's Table I: English contexts, one row per arm, `F1 / EM` in
+/// the cells.
+///
+/// Columns are the other question languages and their mean, which is `–` if a language is missing.
+/// Cells with a spread have `±`.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, table_one};

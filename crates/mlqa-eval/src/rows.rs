@@ -1,4 +1,4 @@
-//! Question files that are lists of rows: a question, its context and its answers each.
+//! Question files as lists of rows, each with a question, its context and its answers.
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;

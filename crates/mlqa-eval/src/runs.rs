@@ -1,4 +1,4 @@
-//! Two runs beside each other, question by question.
+//! Comparison of two runs, question by question.
 use serde::Serialize;
 
 use crate::{
@@ -6,28 +6,28 @@ use crate::{
     holm, paired_test, score,
 };
 
-/// How two runs differ in one metric on one question file, in percent.
+/// Difference of two runs in one metric on one question file, in percent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunDifference {
-    /// What the questions are called.
+    /// Name of the question file.
     pub data: String,
     /// `f1` or `em`.
     pub metric: &'static str,
-    /// Questions.
+    /// Number of questions.
     pub questions: usize,
     /// The first run's score, the mean over its seeds.
     pub baseline: f64,
-    /// Its half of the 95 % interval over seeds, if there are several.
+    /// Half width of its 95 % confidence interval over seeds, if there are several.
     pub baseline_half_width: Option<f64>,
     /// The second run's score.
     pub predictions: f64,
-    /// Its half of the 95 % interval over seeds.
+    /// Half width of its 95 % confidence interval over seeds.
     pub predictions_half_width: Option<f64>,
-    /// Second less first, the mean over questions.
+    /// Second minus first, the mean over questions.
     pub difference: f64,
     /// Lower end of the difference's bootstrap interval.
     pub low: f64,
-    /// Its upper end.
+    /// Upper end of the difference's bootstrap interval.
     pub high: f64,
     /// [`PairedTest::p_randomisation`].
     pub p_randomisation: f64,
@@ -44,8 +44,7 @@ const METRICS: [(&str, Value); 2] =
     [("f1", |one| 100.0 * one.f1), ("em", |one| 100.0 * f64::from(u8::from(one.exact_match)))];
 
 impl RunDifference {
-    /// Sets [`RunDifference::p_holm`] where several question files were compared: [`holm`] of each
-    /// metric.
+    /// Sets [`RunDifference::p_holm`] for several question files, with [`holm`] per metric.
     pub fn correct(rows: &mut [Self]) {
         for (metric, _) in METRICS {
             let mut own: Vec<&mut Self> =
@@ -56,8 +55,9 @@ impl RunDifference {
     }
 }
 
-/// Compares two runs, each of one seed or more, on the questions of `dataset`, called `data`: by F1
-/// and by exact match. A question counts with its mean over seeds.
+/// Compares two runs, each with one or more seeds, on `dataset` by F1 and exact match.
+///
+/// `data` is the name in the result. The value of a question is its mean over seeds.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Normalization, Predictions, Resampling, compare_runs};

@@ -1,4 +1,4 @@
-//! The official scripts' whole work: two files in, a score out.
+//! Scoring of a prediction file against a question file, as the official scripts do.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,14 +20,15 @@ pub struct ScoredFile {
     pub version: Option<String>,
     /// The score.
     pub score: Score,
-    /// That of each language, if the ids of the questions name it as TyDi's do.
+    /// Scores by language, if the question ids name languages as TyDi's do.
     pub languages: Option<LanguageScores>,
 }
 
-/// Scores a file of predictions, as [`score_by_language`] does after [`Dataset::read`] and
-/// [`Predictions::read`], but faster: both files are read in parallel, and titles, contexts and
-/// questions are not decoded, so that surrogates without a partner in them are no error. Answers
-/// are not compared with their contexts.
+/// Scores a prediction file; equivalent to [`score_by_language`] after reading both files, but
+/// faster.
+///
+/// Both files are read in parallel, and titles, contexts and questions are not decoded, so unpaired
+/// surrogates in them are accepted. Answers are not compared with their contexts.
 ///
 /// ```
 /// use mlqa_eval::{Language, Normalization, score_files};

@@ -1,4 +1,4 @@
-//! What one or several seeds scored on the files of an evaluation set, such as MLQA.
+//! Scores of one or several seeds on an evaluation set, such as MLQA.
 use std::collections::BTreeMap;
 
 use results::{AVERAGE, OverSeeds, ScoreSpread, Spread, over_seeds};
@@ -29,7 +29,7 @@ pub struct FileScore {
     pub boundary: BoundaryCounts,
 }
 
-/// The scores of one model: by evaluation set, such as `mlqa`, its files.
+/// The scores of one model by evaluation set, such as `mlqa`, and file.
 pub type SetScores = BTreeMap<String, Vec<FileScore>>;
 
 impl FileScore {
@@ -46,8 +46,8 @@ impl FileScore {
 }
 
 impl Matrix {
-    /// The F1 and exact match of these files. Of two scores for a pair of languages, such as those
-    /// of English questions by the models of two pairs, the first counts.
+    /// Creates a matrix from the F1 and exact match of files. Of two scores for a pair of
+    /// languages, the first is used.
     pub fn of_files<'a>(
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
@@ -69,8 +69,8 @@ impl Matrix {
         matrix
     }
 
-    /// For each evaluation set of the models of several seeds, the matrix over these under the
-    /// rules that the set prescribes; its title ends with the set's name.
+    /// Creates a matrix over seeds for each evaluation set, under the set's rules. The title ends
+    /// with the set's name.
     ///
     /// A set whose files are all scored under SQuAD's English normalisation, as XQuAD's are, has
     /// that one under its name, and MLQA's as `<set>-mlqa-rules`; every other set has MLQA's.
@@ -113,7 +113,7 @@ impl Matrix {
     }
 }
 
-/// The scores of an evaluation set over seeds, by language of the context; [`AVERAGE`] is the plain
+/// The scores of an evaluation set over seeds, by context language. [`AVERAGE`] is the unweighted
 /// mean over files.
 ///
 /// ```
@@ -144,18 +144,18 @@ impl Matrix {
 pub struct SetSummary {
     /// F1 and exact match under MLQA's normalisation.
     pub scores: BTreeMap<String, ScoreSpread>,
-    /// The same under SQuAD's English normalisation; empty where it is not reported.
+    /// F1 and exact match under SQuAD's English normalisation; empty if not reported.
     pub squad: BTreeMap<String, ScoreSpread>,
     /// Exact match within the k best answers, by k: the mean over seeds.
     pub top_k: BTreeMap<String, BTreeMap<String, f64>>,
     /// Predictions by their boundaries: the sum over seeds. No average.
     pub boundary: BTreeMap<String, BoundaryCounts>,
-    /// Exact match, averaged over files, minus that of a control: see [`SetSummary::compared`].
+    /// Difference to a control in exact match, averaged over files; see [`SetSummary::compared`].
     pub difference: Option<Spread>,
 }
 
 impl SetSummary {
-    /// The summary of each seed's files. A value is kept where every seed has it.
+    /// Aggregates the files of several seeds. Only values present for every seed are included.
     pub fn over_seeds<F: AsRef<[FileScore]>>(seeds: &[F]) -> Self {
         let scores =
             |scores: fn(&FileScore) -> Option<ScoreSpread>| over_seeds(&by_language(seeds, scores));
@@ -177,14 +177,13 @@ impl SetSummary {
         summary
     }
 
-    /// The summary of each evaluation set of the models of several seeds. `control` are those of
-    /// the same seeds that exact match is compared with; none: nothing is compared.
+    /// Aggregates each evaluation set over several seeds. `control` holds the scores of a control
+    /// with the same seeds; it may be empty.
     pub fn by_set(seeds: &[&SetScores], control: &[&SetScores]) -> BTreeMap<String, Self> {
         by_set(seeds, |set, files| Self::over_seeds(files).compared(files, &of_set(control, set)))
     }
 
-    /// The summary with the difference from a control that was run with the same seeds in the same
-    /// order.
+    /// Adds the difference from a control with the same seeds in the same order.
     #[must_use]
     pub fn compared<F: AsRef<[FileScore]>>(self, seeds: &[F], control: &[F]) -> Self {
         let em = |seeds: &[F]| by_language(seeds, |file| Some(file.em));

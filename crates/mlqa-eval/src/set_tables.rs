@@ -6,9 +6,11 @@ use results::{AVERAGE, ScoreSpread, Table, cell};
 
 use crate::{BoundaryCounts, Language, SetSummary, TableOrder, boundary_table};
 
-/// All tables of one evaluation set, under headings that begin with its name: F1 and exact match
-/// (also under SQuAD's normalisation, where that is reported), differences from the control, exact
-/// match within the k best answers, and boundaries. `runs` are titles with their summaries.
+/// Formats all tables of an evaluation set, with headings that begin with its name.
+///
+/// The tables are F1 and exact match (also under SQuAD's normalisation, if reported), differences
+/// from the control, exact match within the k best answers, and boundaries. `runs` are titles with
+/// their summaries.
 ///
 /// ```
 /// use mlqa_eval::{FileScore, SetSummary, set_tables};

@@ -1,9 +1,9 @@
-//! The JSON of SQuAD-style files: one schema for everything that reads or writes them.
+//! Schema of SQuAD-style JSON files.
 //!
 //! MLQA, XQuAD, SQuAD v1.1 and v2.0 and data with further fields (`is_impossible`, `subtype`,
-//! `head_start`) share this form. Keys that it does not name are kept in [`Extra`], in their order,
-//! so that a file that is read and written keeps them. [`Dataset`](crate::Dataset) is the flat view
-//! that training and scoring use.
+//! `head_start`) share this format. Other keys are stored in [`Extra`], in their order, so that
+//! they survive reading and writing. [`Dataset`](crate::Dataset) is the flat view used by training
+//! and scoring.
 //!
 //! ```
 //! use mlqa_eval::squad::File;
@@ -27,7 +27,7 @@ use crate::Error;
 use crate::files::{in_order, write_whole};
 use crate::rows::Form;
 
-/// A file.
+/// A SQuAD-style file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct File {
     /// "1.0" in MLQA, "1.1" in SQuAD v1.1 and XQuAD; absent in some data.
@@ -35,20 +35,20 @@ pub struct File {
     pub version: Option<String>,
     /// The articles.
     pub data: Vec<Article>,
-    /// Further keys.
+    /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
-/// An article: paragraphs with one title.
+/// An article: paragraphs under a title.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Article {
-    /// The title; empty where the file gives none.
+    /// The title; empty if the file has none.
     #[serde(default)]
     pub title: Arc<str>,
     /// The paragraphs.
     pub paragraphs: Vec<Paragraph>,
-    /// Further keys.
+    /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -60,7 +60,7 @@ pub struct Paragraph {
     pub context: Arc<str>,
     /// The questions.
     pub qas: Vec<Qa>,
-    /// Further keys.
+    /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -72,10 +72,10 @@ pub struct Qa {
     pub id: String,
     /// The question's text.
     pub question: String,
-    /// Gold answers; empty where the file gives none.
+    /// Gold answers; empty if the file has none.
     #[serde(default)]
     pub answers: Vec<Answer>,
-    /// Further keys.
+    /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -85,26 +85,27 @@ pub struct Qa {
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Where it begins in the context, in Unicode code points from 0.
+    /// Start of the answer in the context, in Unicode code points from 0.
     pub answer_start: usize,
-    /// Further keys.
+    /// Additional keys.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
 impl File {
-    /// Reads a file, or rows of any form that [`Dataset::read`](crate::Dataset::read) takes:
-    /// neighbours of one title and context share a paragraph, and further keys of a row are its
-    /// question's. A row without an answer has `is_impossible`.
+    /// Reads a file, or rows in any form that [`Dataset::read`](crate::Dataset::read) supports.
+    ///
+    /// Adjacent rows with one title and context share a paragraph. Additional keys of a row belong
+    /// to its question. A row without an answer gets `is_impossible`.
     ///
     /// # Errors
-    /// As [`Dataset::read`](crate::Dataset::read), but for ids that occur twice.
+    /// As [`Dataset::read`](crate::Dataset::read), except for duplicate ids.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Form::read(path)?.into_squad(path)
     }
 
-    /// The same of a file's text, which is no Parquet; `path` is for messages.
+    /// Parses the text of a file (not Parquet). `path` is used in messages.
     ///
     /// # Errors
     /// As [`File::read`] without [`Error::Read`].
@@ -122,7 +123,7 @@ impl File {
         write_whole(path, self.to_json(path)?)
     }
 
-    /// The bytes that [`File::write`] writes; `path` is for messages.
+    /// Returns the bytes written by [`File::write`]. `path` is used in messages.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -131,7 +132,7 @@ impl File {
             .map_err(|error| Error::Write { path: path.to_path_buf(), source: error.into() })
     }
 
-    /// All questions, in file order.
+    /// Iterates over all questions, in file order.
     pub fn questions(&self) -> impl Iterator<Item = &Qa> {
         let paragraphs = self.data.iter().flat_map(|article| &article.paragraphs);
         paragraphs.flat_map(|paragraph| &paragraph.qas)
@@ -139,7 +140,7 @@ impl File {
 }
 
 impl Qa {
-    /// The value of a further key, for instance `subtype`; `None` where the key is absent or null.
+    /// Returns the value of an additional key, such as `subtype`; `None` if it is absent or null.
     ///
     /// # Errors
     /// [`Error::Content`] naming the file, the question and the key if the value is of another
@@ -169,7 +170,7 @@ impl Qa {
     }
 }
 
-/// Keys that the schema does not name, with their values, in the order of the file.
+/// Keys outside the schema, with their values, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Extra(
@@ -177,7 +178,7 @@ pub struct Extra(
 );
 
 impl Extra {
-    /// The value of a key; of a key that occurs twice, the last.
+    /// Returns the value of a key; the last one of duplicate keys.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }

@@ -10,8 +10,9 @@ use crate::metric::{overlap_f1, python_float};
 use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, Error, NBest, Normalization, Predictions};
 
-/// How sure a model is that a question has no answer, by id, in the order of the file: the larger,
-/// the surer. Null odds as [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
+/// Null odds by question id, in the order of the file: larger means "no answer" is more likely.
+///
+/// Values are odds as in [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
 /// probabilities.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
@@ -21,18 +22,18 @@ impl NullOdds {
     /// Reads `{"<id>": 0.25, …}`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is anything else.
+    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
     }
 
-    /// The odds of n-best lists, those that have them.
+    /// Extracts the odds of n-best lists, where available.
     pub fn of(all: &[NBest]) -> Self {
         let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
         Self(all.iter().filter_map(odds).collect())
     }
 
-    /// Writes the form that [`NullOdds::read`] reads, ids sorted, atomically.
+    /// Writes `{"<id>": 0.25, …}` with sorted ids, atomically.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -43,18 +44,18 @@ impl NullOdds {
     }
 }
 
-/// Scores of some of the questions, in percent.
+/// Scores of a subset of the questions, in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SquadPart {
     /// Exact match.
     pub exact: f64,
     /// F1.
     pub f1: f64,
-    /// Questions.
+    /// Number of questions.
     pub total: usize,
 }
 
-/// The best score of any threshold, and the threshold.
+/// The best score over all thresholds, and its threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BestThreshold {
     /// The score, in percent.
@@ -63,18 +64,18 @@ pub struct BestThreshold {
     pub threshold: f64,
 }
 
-/// What the official script of SQuAD 2.0 prints.
+/// The output of the official SQuAD 2.0 script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Squad2Score {
     /// All questions that have a prediction.
     pub all: SquadPart,
-    /// Those that have an answer, where there are any.
+    /// Answerable questions, if there are any.
     pub has_answer: Option<SquadPart>,
-    /// Those that have none, where there are any.
+    /// Unanswerable questions, if there are any.
     pub no_answer: Option<SquadPart>,
-    /// Exact match and F1 at their best thresholds, where odds were given.
+    /// Exact match and F1 at their best thresholds, if odds were given.
     pub best: Option<[BestThreshold; 2]>,
-    /// Ids of questions without a prediction, which do not count, in file order.
+    /// Ids of questions without a prediction, in file order. They are excluded from the scores.
     pub unanswered: Vec<String>,
 }
 
@@ -87,8 +88,9 @@ struct Scored<'a> {
     f1: f64,
 }
 
-/// Scores predictions as the official script of SQuAD 2.0 does (Rajpurkar et al. 2018): an empty
-/// prediction says that there is no answer, and so does one whose odds exceed `threshold`.
+/// Scores predictions as the official SQuAD 2.0 script does (Rajpurkar et al. 2018).
+///
+/// An empty prediction, or one whose odds exceed `threshold`, means "no answer".
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Predictions, score_squad2, squad};
@@ -211,7 +213,7 @@ fn best_thresholds(scored: &[Scored<'_>], odds: &NullOdds, without: f64) -> [Bes
 }
 
 impl Squad2Score {
-    /// What the official script prints, its keys in its order.
+    /// Returns the official script's JSON, with its keys in its order.
     pub fn official_json(&self) -> String {
         let mut lines = Vec::new();
         let mut add = |prefix: &str, part: &SquadPart| {

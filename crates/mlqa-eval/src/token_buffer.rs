@@ -1,4 +1,4 @@
-//! The tokens of a normalised text, in buffers that are used for one text after the other.
+//! Tokens of a normalised text, in reusable buffers.
 use std::ops::Range;
 
 use crate::Normalization;
@@ -43,7 +43,7 @@ impl PartialEq for TokenBuffer {
 }
 
 impl TokenBuffer {
-    /// The tokens of `text` under these rules, as [`Normalization::tokens`] describes them.
+    /// Tokenises `text` by these rules; see [`Normalization::tokens`].
     pub fn of(rules: Normalization, text: &str) -> Self {
         let mut buffer = Self::default();
         buffer.fill(rules.steps(), text);
@@ -59,17 +59,17 @@ impl TokenBuffer {
         }
     }
 
-    /// How many tokens there are.
+    /// Returns the number of tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether nothing is left of the text.
+    /// Returns whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// The tokens.
+    /// Iterates over the tokens.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.tokens.iter().map(|token| self.text_of(token))
     }
@@ -78,7 +78,7 @@ impl TokenBuffer {
         self.text.get(token.range.clone()).unwrap_or_default()
     }
 
-    /// The size of the intersection with another multiset of at most 64 tokens.
+    /// Returns the size of the intersection with another multiset of at most 64 tokens.
     pub fn common_with_few(&self, few: &Self) -> usize {
         let mut taken = 0_u64;
         for token in &self.tokens {

@@ -6,20 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, Error, NBest, Normalization};
 
-/// Which answers are counted separately among the k best.
+/// Uniqueness criterion of the k best answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TopKUnique {
-    /// Answers that are equal after normalisation are one.
+    /// Answers that are equal after normalisation count once.
     #[default]
     Normalized,
-    /// Each entry of the n-best list counts, as its raw text differs from the others'.
+    /// Every entry of the n-best list counts; raw texts are distinct.
     Raw,
 }
 
-/// Percentage of questions of which one of the `k` best answers equals a gold answer after
-/// normalisation. Questions without a list count as failures; lists shorter than `k` are used
-/// completely, so decode with an `n_best` well above `k`.
+/// Computes the percentage of questions with a correct answer among the `k` best, after
+/// normalisation.
+///
+/// Questions without a list count as failures. Shorter lists are used completely, so decode with an
+/// `n_best` well above `k`.
 ///
 /// ```
 /// use mlqa_eval::{

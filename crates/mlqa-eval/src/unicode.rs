@@ -1,4 +1,4 @@
-//! Python 3.11's view of characters (Unicode 14.0.0), on which the official scores depend.
+//! Character properties of Python 3.11 (Unicode 14.0.0), on which the official scores depend.
 use std::sync::LazyLock;
 
 /// What `data/unicode_tables.py` made: inclusive ranges of code points, three bytes for each end.

@@ -1,4 +1,4 @@
-//! Lists of candidate spans, and the candidate set with the gold span in it.
+//! Lists of candidate spans, and the candidate set that contains the gold span.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
@@ -7,7 +7,7 @@ use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_pla
 use crate::span_checks::{Gold, check_order};
 use crate::{Error, IGNORE_INDEX, TopKSpans};
 
-/// A list of spans for each row, the best first: tensors borrowed from [`TopKSpans`] or
+/// A list of spans per row, best first: tensors borrowed from [`TopKSpans`] or
 /// [`AnswerCandidates`], or read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateSpans<'a> {
@@ -41,8 +41,8 @@ pub(crate) struct Listed {
 }
 
 impl CandidateSpans<'_> {
-    /// Checks the list against windows of `length` tokens where it lies, on the device of `like` or
-    /// on the CPU, and moves it to that device.
+    /// Checks the list against windows of `length` tokens on its device (that of `like`, or the
+    /// CPU), and moves it to the device of `like`.
     pub(crate) fn check_batch(
         &self,
         batch: i64,
@@ -79,7 +79,7 @@ impl CandidateSpans<'_> {
     }
 }
 
-/// Where [`answer_candidates`] puts the gold span.
+/// Position of the gold span in the output of [`answer_candidates`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoldSlot {
@@ -87,13 +87,13 @@ pub enum GoldSlot {
     /// if there is none, replaces the last span (the paper's footnote 1).
     #[default]
     InRank,
-    /// The last slot, K − 1, in every row, as the set is written: `{z₁, …, z₍k₋₁₎, a}`. The other
-    /// spans keep their order before it, so a learned weight per slot can tell the gold span from
-    /// them.
+    /// The last slot, K − 1, in every row, as the paper writes the set: `{z₁, …, z₍k₋₁₎, a}`. The
+    /// other spans keep their order before it, so a learned weight per slot can distinguish the
+    /// gold span.
     Last,
 }
 
-/// The candidate set Z of each row with the gold span in it; made by [`answer_candidates`].
+/// The candidate set Z of each row, including the gold span; returned by [`answer_candidates`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AnswerCandidates {
@@ -107,13 +107,13 @@ pub struct AnswerCandidates {
     pub gold_index: Tensor,
 }
 
-/// The candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and, exactly
-/// once, the gold span.
+/// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and,
+/// exactly once, the gold span.
 ///
 /// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list
 /// with an empty slot takes the gold span in addition; a full one loses its last span. The gold
-/// span is taken as it is, even if it is longer than the decoder allows. Rows without a gold span
-/// keep their list.
+/// span is used even if it is longer than the decoder allows. The lists of rows without a gold span
+/// do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as [`top_k_spans`](crate::top_k_spans()) makes them
@@ -123,10 +123,9 @@ pub struct AnswerCandidates {
 /// - returns tensors of the same K on the device of `spans`
 ///
 /// # Errors
-/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span leaves the window;
-/// [`Error::Reversed`] if a span or a gold span ends before it starts; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit.
+/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if
+/// a span or a gold span ends before it starts; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```

@@ -1,4 +1,4 @@
-//! Answer-aware contrastive learning: the question against right and wrong answers.
+//! Answer-aware contrastive learning between a question and its correct and incorrect answers.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
@@ -15,19 +15,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AnswerContrastConfig {
-    /// τ, no unit; cosines are divided by it. The paper's 10 keeps every logit within ±0.1, so that
-    /// the loss stays close to the logarithm of the number of terms. If the paper means a factor of
-    /// 10, set 0.1 here. Above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
+    /// Temperature τ, by which cosines are divided. The paper's 10 limits every logit to ±0.1, so
+    /// that the loss stays close to the logarithm of the number of terms. If the paper means a
+    /// factor of 10, set 0.1. Range: above 0, at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE).
     pub temperature: f64,
-    /// Which wrong answers are used.
+    /// Selection of the incorrect answers.
     pub selection: NegativeSelection,
-    /// What the positive is contrasted with.
+    /// Terms of the denominator.
     pub denominator: ContrastDenominator,
-    /// Which vector represents the question.
+    /// Vector that represents the question.
     pub question: QuestionVector,
-    /// Whether the vectors of the wrong answers are held fixed; false: they receive gradient, too.
+    /// Whether the vectors of the incorrect answers are detached. If false, they receive gradient.
     pub stop_gradient: bool,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -44,8 +44,8 @@ impl Default for AnswerContrastConfig {
     }
 }
 
-/// The terms of [`answer_contrast`]'s denominator, for n rows with a gold span and Θ negatives
-/// each. Each holds the row's positive once.
+/// Terms of [`answer_contrast`]'s denominator, for n rows with a gold span and Θ negatives each.
+/// Every variant includes the row's positive once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContrastDenominator {
@@ -60,7 +60,7 @@ pub enum ContrastDenominator {
     InBatchOnly,
 }
 
-/// The question's vector in [`answer_contrast`].
+/// Vector of the question in [`answer_contrast`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionVector {
@@ -71,16 +71,17 @@ pub enum QuestionVector {
     FirstToken,
 }
 
-/// Answer-aware contrastive learning (*From Good to Best*, Eq. 6 to 8):
-/// `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`, mean over rows, in nats. `r_q` represents
-/// the question, `r_a` is the mean of the gold span's hidden states, and `r_a′` runs over the terms
-/// of [`ContrastDenominator`], including the wrong answers closest to the gold span
-/// ([`hard_negatives`]).
+/// Computes the answer-aware contrastive loss of *From Good to Best* (Eq. 6 to 8), in nats.
 ///
-/// Reading: Eq. 8 sums over the batch alone, the text adds the hard negatives; the default takes
+/// The loss is the mean over rows of `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`. `r_q`
+/// represents the question, `r_a` is the mean of the gold span's hidden states, and `r_a′` runs
+/// over the terms of [`ContrastDenominator`], including the incorrect answers closest to the gold
+/// span ([`hard_negatives`]).
+///
+/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; the default uses
 /// those of all rows. `r_q` is not defined; the default is the mean over the question's tokens in
 /// the joint sequence. Two rows with the same gold span stay each other's negatives. The choice of
-/// negatives has no gradient, their vectors have.
+/// negatives has no gradient; their vectors do.
 ///
 /// The mean is over the rows with a gold span whose denominator holds anything besides their
 /// positive. Other rows, and all tokens outside question, gold span and chosen negatives, receive a
@@ -94,19 +95,18 @@ pub enum QuestionVector {
 ///   `0..L` has no gold span
 /// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
 ///   [`top_k_spans`](crate::top_k_spans())
-/// - mask, gold spans and candidates may lie on the CPU, where they are read without waiting
-///   for a GPU
+/// - mask, gold spans and candidates may be on the CPU, where they are read without waiting for a
+///   GPU
 /// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs
 ///   in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span
-/// has no question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000,
-/// or if `count` is 0; [`Error::Range`] if a candidate leaves the window;
-/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`] for hidden states of tokens that are used,
-/// those of all candidates included.
+/// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span has no
+/// question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000, or if
+/// `count` is 0; [`Error::Range`] if a candidate is outside the window; [`Error::Reversed`] if a
+/// span ends before it starts; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`] for hidden
+/// states of used tokens, including those of all candidates.
 ///
 /// # Example
 /// ```
@@ -206,7 +206,7 @@ fn question_tokens(
     Ok(upload(&tokens, device)?.f_unsqueeze(1)?)
 }
 
-/// Refuses hidden states that are not finite, at the tokens of questions, gold spans and
+/// Rejects hidden states that are not finite, at the tokens of questions, gold spans and
 /// candidates.
 fn check_finite(
     hidden: &Tensor,

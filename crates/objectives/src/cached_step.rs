@@ -1,11 +1,13 @@
-//! A large contrastive batch in the memory of a small one.
+//! Gradient caching for contrastive batches that do not fit in memory.
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{MicroBatch, MicroBatchSeeds, current_group};
 
 use crate::Error;
 
-/// One step over a contrastive batch too large for memory, cut into micro-batches whose gradients
-/// equal the whole batch's (GradCache, Gao et al. 2021).
+/// Computes a step over a large contrastive batch in micro-batches, with the gradients of the whole
+/// batch.
+///
+/// This is GradCache (Gao et al. 2021).
 ///
 /// Accumulating gradients does not widen the pool of negatives: a micro-batch only sees itself.
 /// Here
@@ -14,14 +16,13 @@ use crate::Error;
 /// 3. every micro-batch is embedded again, with a graph and with the dropout it had, and passes its
 ///    part of that gradient on.
 ///
-/// It costs one more forward pass, and memory for one micro-batch's graph and all embeddings.
+/// This needs one more forward pass, and memory for one micro-batch's graph and all embeddings.
 /// Gradients are added to the parameters' own, as `backward` does; the optimiser's step stays with
 /// the caller.
 ///
-/// - `embed` turns a micro-batch into tensors `[b, …]`, as many and in the same order every time
-///   (queries and keys, say), and must draw randomness from `device`'s generator alone. Batch norm
-///   over a micro-batch sees that micro-batch only, and moves its running statistics in both
-///   passes.
+/// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), always in the same
+///   number and order. It must use `device`'s random generator only. Batch norm uses the statistics
+///   of the micro-batch, and updates its running statistics in both passes.
 /// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue
 ///   there. Parameters that it uses itself receive their gradient too.
 ///
@@ -34,8 +35,8 @@ use crate::Error;
 /// Returns the loss, without a graph.
 ///
 /// # Errors
-/// [`Error::Empty`] without a micro-batch or an embedding; [`Error::Count`] if `embed`
-/// returns another number of tensors than before; whatever `embed` and `loss` return.
+/// [`Error::Empty`] without a micro-batch or an embedding; [`Error::Count`] if the number of
+/// tensors returned by `embed` changes; errors of `embed` and `loss`.
 ///
 /// # Example
 /// ```

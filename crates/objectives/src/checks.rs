@@ -1,28 +1,27 @@
-//! The checks of every loss: shapes, dtypes, devices and ids, once, before any arithmetic.
+//! Input validation shared by all losses: shapes, dtypes, devices and ids.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
-/// How much a loss checks before it computes.
+/// Level of input validation before a loss is computed.
 ///
 /// Shapes, dtypes, devices and the range of ids and positions are always checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Checks {
-    /// The logits' values are not read: a NaN in the input gives a NaN loss.
+    /// Does not read the values of logits: a NaN in the input gives a NaN loss.
     #[default]
     Shapes,
-    /// Also reads every logit: NaN and +∞ are refused, −∞ (a masked candidate) only where it makes
-    /// the loss infinite.
+    /// Also reads every logit. NaN and +∞ are errors; −∞ (a masked candidate) is an error only
+    /// where it makes the loss infinite.
     Full,
 }
 
-/// The highest temperature: a contrast of cosines has logits within ±0.001 then, so what is above
-/// is a slip.
+/// Maximum temperature. It limits logits of cosines to ±0.001, so a larger value is a mistake.
 pub const MAX_TEMPERATURE: f64 = 1000.0;
 
-/// Refuses a temperature that no contrast can use.
+/// Rejects temperatures outside the valid range.
 pub(crate) fn check_temperature(value: f64) -> Result<(), Error> {
     let option = "temperature";
     if !value.is_finite() || value <= 0.0 {
@@ -34,7 +33,7 @@ pub(crate) fn check_temperature(value: f64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The shape, after making sure that there is one.
+/// The shape of a defined tensor.
 pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, Error> {
     if tensor.defined() { Ok(tensor.size()) } else { Err(Error::Undefined { tensor: name }) }
 }
@@ -51,7 +50,7 @@ pub(crate) fn check_matrix(
     }
 }
 
-/// Refuses every shape but `expected`; `letters` is how the documentation writes it.
+/// Rejects every shape but `expected`; `letters` is how the documentation writes it.
 pub(crate) fn check_shape(
     name: &'static str,
     tensor: &Tensor,
@@ -65,7 +64,7 @@ pub(crate) fn check_shape(
     Err(Error::Shape { tensor: name, expected: format!("{letters} = {expected:?}"), got })
 }
 
-/// Refuses every dtype but `kind`, whose name is `expected`.
+/// Rejects every dtype but `kind`, whose name is `expected`.
 pub(crate) fn check_kind(
     name: &'static str,
     tensor: &Tensor,
@@ -76,7 +75,7 @@ pub(crate) fn check_kind(
     if got == kind { Ok(()) } else { Err(Error::Dtype { tensor: name, expected, got }) }
 }
 
-/// Refuses every dtype that is no real floating point.
+/// Rejects every dtype that is not real floating point.
 pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Error> {
     match tensor.f_kind()? {
         Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double => Ok(()),
@@ -84,7 +83,7 @@ pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Err
     }
 }
 
-/// Refuses a tensor that does not lie on `device`, the device of `like`.
+/// Rejects a tensor that is not on `device`, the device of `like`.
 pub(crate) fn check_device(
     name: &'static str,
     tensor: &Tensor,
@@ -98,8 +97,8 @@ pub(crate) fn check_device(
     Err(Error::Device { tensor: name, like, expected: device, got })
 }
 
-/// Refuses a tensor of integers or flags that lies neither on `device`, the device of `like`, nor
-/// on the CPU. On the CPU its values are read without waiting for a GPU, and moved afterwards.
+/// Rejects a tensor of integers or flags that is neither on `device`, the device of `like`, nor on
+/// the CPU. On the CPU its values are read without waiting for a GPU, and moved afterwards.
 pub(crate) fn check_device_or_cpu(
     name: &'static str,
     tensor: &Tensor,
@@ -109,7 +108,7 @@ pub(crate) fn check_device_or_cpu(
     if tensor.device() == Device::Cpu { Ok(()) } else { check_device(name, tensor, like, device) }
 }
 
-/// Refuses all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
+/// Rejects all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
 pub(crate) fn check_mask(
     name: &'static str,
     mask: &Tensor,
@@ -123,7 +122,7 @@ pub(crate) fn check_mask(
     check_device_or_cpu(name, mask, like, device)
 }
 
-/// Refuses all but i64 numbers of this shape on `device`, the device of `like`, or on the CPU.
+/// Rejects all but i64 tensors of this shape on `device`, the device of `like`, or on the CPU.
 pub(crate) fn check_int64(
     name: &'static str,
     numbers: &Tensor,
@@ -154,7 +153,7 @@ pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), Error> {
     Ok((both.f_int64_value(&[0])?, both.f_int64_value(&[1])?))
 }
 
-/// Refuses ids outside `0..upper`; `hint` says what to do about them.
+/// Rejects ids outside `0..upper`; `hint` is the suggested fix.
 pub(crate) fn check_ids(
     name: &'static str,
     ids: &Tensor,

@@ -1,4 +1,4 @@
-//! Several losses as one.
+//! Weighted sums of losses.
 use tch::Tensor;
 
 use crate::Error;
@@ -9,34 +9,32 @@ use crate::checks::{check_device, check_float, check_shape};
 pub struct Term<'a> {
     /// Its name in the report; no two terms share one.
     pub name: &'static str,
-    /// Its factor, no unit; finite. 0 leaves the term out of the sum and its graph.
+    /// Factor; finite. 0 excludes the term from the sum and its graph.
     pub weight: f64,
     /// `[]` Float, BFloat16, Half or Double.
     pub loss: &'a Tensor,
 }
 
-/// A weighted sum and what went into it; made by [`combine`].
+/// A weighted sum and its terms; returned by [`combine`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Combined {
     /// `[]`: the weighted sum, ready for `backward()`.
     pub total: Tensor,
-    /// `[]` each: every term's loss as it came, unweighted and without graph, in the order of the
-    /// terms.
+    /// `[]` each: the unweighted loss of every term, detached, in the order of the terms.
     pub parts: Vec<(&'static str, Tensor)>,
 }
 
-/// `Σ weight · loss` over named terms, with each loss kept for the report.
+/// Computes `Σ weight · loss` over named terms, and returns each loss for the report.
 ///
-/// A term of weight 0 is reported, but its graph is not part of the sum: a loss that is not finite
-/// does not spoil it.
+/// A term of weight 0 is reported, but its graph is not part of the sum, so a non-finite loss does
+/// not affect it.
 ///
 /// # Errors
-/// [`Error::Missing`] if there is no term, or none whose weight is not 0;
-/// [`Error::Duplicate`] for a name used twice; [`Error::Domain`] for a weight that is not
-/// finite; [`Error::Shape`] for a loss that is not `[]`; [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for one that does not fit. An error about a
-/// term names it.
+/// [`Error::Missing`] if there is no term, or none whose weight is not 0; [`Error::Duplicate`] for
+/// a name used twice; [`Error::Domain`] for a weight that is not finite; [`Error::Shape`] for a
+/// loss that is not `[]`; [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for an
+/// invalid loss. Errors name the term.
 ///
 /// # Example
 /// ```
@@ -85,8 +83,10 @@ pub fn combine(terms: &[Term<'_>]) -> Result<Combined, Error> {
     Err(Error::Missing { argument: "terms", reason })
 }
 
-/// `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α is 0.5),
-/// the terms reported as `contrastive` and `hard`.
+/// Computes `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α
+/// is 0.5).
+///
+/// The terms are reported as `contrastive` and `hard`.
 ///
 /// Reading: the ablations of Table 7 are not written out. Without hard learning Eq. 9 would train
 /// no span, so pass the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)) as `hard`.

@@ -1,4 +1,4 @@
-//! `-ln softmax(logits)[target]` for rows of logits: the arithmetic that the losses share.
+//! Cross-entropy `-ln softmax(logits)[target]` of rows of logits, shared by the losses.
 use tch::{Kind, Reduction, Tensor};
 
 use crate::checks::first_true;

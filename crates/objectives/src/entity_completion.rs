@@ -1,4 +1,4 @@
-//! Completing the masked entity of a knowledge triple.
+//! Entity completion: prediction of the masked entity of a knowledge triple.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
@@ -10,49 +10,48 @@ use crate::{Checks, Error, TokenScores};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntityCompletionConfig {
-    /// How entities are weighted.
+    /// Weighting of entities.
     pub normalization: EntityNormalization,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
-/// Over what [`entity_completion`] takes the mean.
+/// Unit over which [`entity_completion`] averages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntityNormalization {
-    /// All masked positions weigh the same, so an entity of four sub-tokens weighs four times as
-    /// much as an entity of one.
+    /// Every masked position has the same weight, so an entity of four sub-tokens has four times
+    /// the weight of an entity of one.
     #[default]
     Token,
-    /// All entities weigh the same: the mean over entities of the mean over their sub-tokens (the
-    /// mean likelihood of MLMLM, which the paper adopts).
+    /// Every entity has the same weight: the mean over entities of the mean over their sub-tokens
+    /// (the mean likelihood of MLMLM, which the paper adopts).
     Entity,
 }
 
-/// Entity completion (*Bridging the Language Gap*, Eq. 2): with
-/// `ℓᵢ = -ln softmax(logits[i])[targets[i]]`, either `(1/N) Σᵢ ℓᵢ` ([`EntityNormalization::Token`])
-/// or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ` ([`EntityNormalization::Entity`]), where entity e occupies kₑ
-/// masked positions; in nats.
+/// Computes the entity-completion loss of *Bridging the Language Gap* (Eq. 2), in nats.
 ///
-/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign and without saying how an entity
-/// of several sub-tokens is scored. Here each entity has one `<mask>` per sub-token, all predicted
-/// at once and independently. Both slots of a concatenated pair of triples count: they are simply
-/// two entities.
+/// With `ℓᵢ = -ln softmax(logits[i])[targets[i]]`, either `(1/N) Σᵢ ℓᵢ`
+/// ([`EntityNormalization::Token`]) or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ`
+/// ([`EntityNormalization::Entity`]), where entity e occupies kₑ masked positions.
+///
+/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign, and does not define the score
+/// of an entity of several sub-tokens. Here each entity has one `<mask>` per sub-token, predicted
+/// independently. Both slots of a concatenated pair of triples count as two entities.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or
 ///   [`TokenScores::linear`] of the head's last layer; receives gradient
-/// - `targets`: `[N]` i64, in `0..V`, the right sub-token
+/// - `targets`: `[N]` i64, in `0..V`, the correct sub-token
 /// - `entities`: `[N]` i64, the number of the masked entity each position belongs to, 0 or more and
 ///   different for any two masked entities of the batch; order and gaps do not matter. `Token`
 ///   checks it but does not use its values
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity
-/// number is negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity number is
+/// negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for
+/// invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

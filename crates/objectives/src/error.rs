@@ -1,37 +1,37 @@
-//! What a loss can refuse, and why.
+//! Errors of the losses.
 use tch::{Device, Kind};
 
-/// A loss that could not be computed: which tensor or option, what was expected, what came.
+/// An error of a loss: the tensor or option, the expected and the actual value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A tensor that holds nothing, as `Tensor::new()` makes it.
+    /// An undefined tensor, such as `Tensor::new()`.
     #[error("{tensor}: the tensor is undefined; pass one that holds data")]
     Undefined {
         /// The argument's name.
         tensor: &'static str,
     },
-    /// A tensor of another shape than its documentation or its neighbours ask for.
+    /// A tensor of an unexpected shape.
     #[error("{tensor}: expected shape {expected}, got {got:?}")]
     Shape {
         /// The argument's name.
         tensor: &'static str,
-        /// The shape in the documentation's letters, with sizes where they are known.
+        /// The documented shape, with known sizes.
         expected: String,
-        /// The shape that came.
+        /// The actual shape.
         got: Vec<i64>,
     },
-    /// A tensor of another dtype.
+    /// A tensor of an unsupported dtype.
     #[error("{tensor}: expected dtype {expected}, got {got:?}; convert it with `to_kind`")]
     Dtype {
         /// The argument's name.
         tensor: &'static str,
-        /// The dtypes that are accepted.
+        /// The accepted dtypes.
         expected: &'static str,
-        /// The dtype that came.
+        /// The actual dtype.
         got: Kind,
     },
-    /// A tensor on another device than the one it is used with.
+    /// A tensor on the wrong device.
     #[error(
         "{tensor}: expected device {expected:?} like {like}, got {got:?}; move it with `to_device`"
     )]
@@ -40,9 +40,9 @@ pub enum Error {
         tensor: &'static str,
         /// The argument that sets the device.
         like: &'static str,
-        /// That device.
+        /// The expected device.
         expected: Device,
-        /// The device that came.
+        /// The actual device.
         got: Device,
     },
     /// An id, position or number outside its range.
@@ -50,14 +50,14 @@ pub enum Error {
     Range {
         /// The argument's name.
         tensor: &'static str,
-        /// The values that are accepted, and what to do about others.
+        /// The accepted values, and how to fix others.
         rule: String,
-        /// The smallest value that came.
+        /// The smallest value found.
         min: i64,
-        /// The largest value that came.
+        /// The largest value found.
         max: i64,
     },
-    /// A gold position that the context mask takes out of the softmax, so its probability is 0.
+    /// A gold position that the context mask excludes from the softmax, so its probability is 0.
     #[error(
         "{tensor}[{row}] = {position}: context_mask[{row}, {position}] is false, so the gold \
          position has probability 0; keep it in the mask, or move the label"
@@ -80,7 +80,7 @@ pub enum Error {
         index: Vec<i64>,
         /// The value.
         value: f64,
-        /// What was expected.
+        /// The expected value.
         rule: &'static str,
     },
     /// An option outside its domain.
@@ -88,33 +88,33 @@ pub enum Error {
     Domain {
         /// The option's name.
         option: &'static str,
-        /// The value that came.
+        /// The actual value.
         value: f64,
-        /// What was expected.
+        /// The expected value.
         rule: &'static str,
     },
-    /// Nothing carries loss, so that a mean would be 0/0.
+    /// No element carries loss, so a mean would be 0/0.
     #[error("{tensor}: {reason}; skip this batch")]
     Empty {
         /// The argument's name.
         tensor: &'static str,
-        /// Why nothing is left.
+        /// The reason.
         reason: &'static str,
     },
-    /// Another number of things than before.
+    /// A count that differs from an earlier call.
     #[error("{what}: expected {expected}, got {got}")]
     Count {
-        /// What was counted.
+        /// The counted objects.
         what: &'static str,
-        /// How many were expected.
+        /// The expected count.
         expected: usize,
-        /// How many came.
+        /// The actual count.
         got: usize,
     },
-    /// libtorch refused an operation.
+    /// An error of libtorch.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
-    /// A kernel of `torch-ext` refused its arguments.
+    /// An error of a `torch-ext` kernel.
     #[error(transparent)]
     Kernel(#[from] torch_ext::Error),
     /// A span whose last token comes before its first.
@@ -129,7 +129,7 @@ pub enum Error {
         /// Its last token.
         end: i64,
     },
-    /// A gold candidate in a slot that holds none.
+    /// A gold index that points to an empty slot.
     #[error(
         "gold_index[{row}] = {slot}: valid[{row}, {slot}] is false, so there is no gold candidate"
     )]
@@ -139,26 +139,26 @@ pub enum Error {
         /// The slot.
         slot: i64,
     },
-    /// A row that carries loss but lacks something it needs.
+    /// A row that carries loss but lacks a required element.
     #[error("{tensor}[{row}]: {reason}")]
     EmptyRow {
         /// The argument's name.
         tensor: &'static str,
         /// Its row in the batch.
         row: i64,
-        /// What is missing.
+        /// The missing element.
         reason: &'static str,
     },
-    /// An optional argument that the config makes necessary, an empty list, or a tensor that a
-    /// saved state lacks.
+    /// A missing argument that the config requires, an empty list, or a tensor missing in a saved
+    /// state.
     #[error("{argument}: {reason}")]
     Missing {
         /// The argument's name.
         argument: &'static str,
-        /// What it is needed for.
+        /// The reason why it is required.
         reason: &'static str,
     },
-    /// Two terms of the same name.
+    /// Two terms with the same name.
     #[error("{name}: two terms have this name; rename one, so that the report can tell them apart")]
     Duplicate {
         /// The name.

@@ -1,4 +1,4 @@
-//! Learning from a set of candidate answers of which one is right.
+//! Hard learning: losses over a set of candidate answers.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
@@ -14,46 +14,48 @@ use crate::{Checks, Error, IGNORE_INDEX};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HardLearningConfig {
-    /// How the candidates are weighted.
+    /// Weighting of the candidates.
     pub weighting: HardLearningWeighting,
     /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
     /// term, so 0; with 0 the gold span counts as any candidate.
     pub gold_loss_weight: f64,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
-/// How [`hard_learning`] weighs the candidates of a row.
+/// Weighting of a row's candidates in [`hard_learning`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HardLearningWeighting {
-    /// `-Σ_l w_l ln P(z_l)`, `w = softmax(θ)` over the row's candidates, θ learned: one number per
-    /// slot, the same for all rows.
+    /// `-Σ_l w_l ln P(z_l)`, `w = softmax(θ)` over the row's candidates, θ learned: one scalar per
+    /// slot, shared by all rows.
     #[default]
     Learned,
-    /// `-max_l ln P(z_l)`: hard EM. Candidates that tie share the gradient evenly.
+    /// `-max_l ln P(z_l)`: hard EM. Tied candidates share the gradient evenly.
     HardEm,
     /// `-ln Σ_l P(z_l)`: maximum marginal likelihood (Eq. 4).
     Mml,
-    /// `-mean_l ln P(z_l)`. Not the same as [`Mml`](Self::Mml): it raises every candidate, where
-    /// `Mml` is content with any one of them.
+    /// `-mean_l ln P(z_l)`. Unlike [`Mml`](Self::Mml), it raises the probability of every
+    /// candidate.
     Uniform,
     /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is
-    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. Here to show that; for training take
-    /// another.
+    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. For comparison only; use another variant
+    /// for training.
     Literal,
 }
 
-/// The hard-learning loss of *From Good to Best* (Eq. 5, and Eq. 4 as
-/// [`HardLearningWeighting::Mml`]) over the candidates Z of each row, mean over rows, in nats.
+/// Computes the hard-learning loss of *From Good to Best* over the candidates Z of each row, in
+/// nats.
+///
+/// [`HardLearningWeighting::Mml`] is Eq. 4, the other weightings are forms of Eq. 5. The loss is
+/// the mean over rows.
 ///
 /// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
 /// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
-/// its candidate's probability, and the weights lie on the simplex: `-Σ_l w_l ln P(z_l)`. Where a
-/// row has fewer than K candidates, the weights of those it has are renormalised to sum 1. Note
-/// that over `w` alone the loss is smallest with all weight on the slot that is likeliest on
-/// average; at the paper's learning rate of 3e-5 it hardly moves from its start, so give θ a
-/// separate learning rate.
+/// its candidate's probability, and the weights are on the simplex: `-Σ_l w_l ln P(z_l)`. In rows
+/// with fewer than K candidates, their weights are renormalised to sum 1. Over `w` only, the
+/// minimum has all weight on the slot that is most likely on average. At the paper's learning rate
+/// of 3e-5 the weights hardly change, so use a separate learning rate for θ.
 ///
 /// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others
 /// receive a gradient of exactly 0, as do empty slots. With one candidate, the gold span, every
@@ -74,12 +76,11 @@ pub enum HardLearningWeighting {
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for an argument that the
-/// config needs; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more;
-/// [`Error::Range`] for a gold index outside `0..K` that is not -100; [`Error::GoldSlot`]
-/// if it points to an empty slot; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`]
-/// or [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for an argument that the config
+/// needs; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more; [`Error::Range`] for
+/// a gold index outside `0..K` that is not -100; [`Error::GoldSlot`] if it points to an empty slot;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
+/// tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -208,7 +209,7 @@ fn check_gold_options(
     Ok(())
 }
 
-/// Refuses a gold slot `[n]` where `empty` `[n, K]` says that there is no candidate.
+/// Rejects gold slots `[n]` that are empty in `empty` `[n, K]`.
 fn check_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), Error> {
     let lost = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
     if let Some([row]) = first_true(&lost)?.as_deref() {
@@ -224,7 +225,7 @@ struct CandidateRows {
     log_probs: Tensor,
     /// `[n, K]` bool: no candidate here.
     empty: Tensor,
-    /// `[n]` i64: the row of the batch each one is; where `valid` lies.
+    /// `[n]` i64: the rows of the batch, on the device of `valid`.
     kept: Tensor,
     checks: Checks,
 }
@@ -265,7 +266,7 @@ impl CandidateRows {
         Ok(log_likelihood.f_neg()?)
     }
 
-    /// Under [`Checks::Full`], refuses candidates with NaN or +∞.
+    /// Under [`Checks::Full`], rejects candidates with NaN or +∞.
     fn check_log_probs(&self) -> Result<(), Error> {
         if self.checks == Checks::Full {
             let log_probs = self.log_probs.f_masked_fill(&self.empty, 0.0)?;
@@ -275,7 +276,7 @@ impl CandidateRows {
         Ok(())
     }
 
-    /// Under [`Checks::Full`], refuses candidates with −∞ in rows whose loss they make infinite.
+    /// Under [`Checks::Full`], rejects candidates with −∞ in rows whose loss they make infinite.
     fn check_finite(&self, losses: &Tensor) -> Result<(), Error> {
         if self.checks == Checks::Full {
             let infinite = losses.f_isfinite()?.f_logical_not()?.f_unsqueeze(1)?;
@@ -299,8 +300,10 @@ impl CandidateRows {
     }
 }
 
-/// The probability with which step `step` takes [`HardLearningWeighting::HardEm`], and else
-/// [`HardLearningWeighting::Mml`]: `min(step / anneal_steps, 0.8)`, or 1 without annealing.
+/// Returns the probability of [`HardLearningWeighting::HardEm`] at a step; otherwise the step uses
+/// [`HardLearningWeighting::Mml`].
+///
+/// It is `min(step / anneal_steps, 0.8)`, or 1 without annealing.
 ///
 /// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
 /// Answering*). Draw from the run's seeded generator.

@@ -1,4 +1,4 @@
-//! Which wrong answers to contrast the right one with.
+//! Selection of hard negatives: incorrect answers to contrast with the correct one.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{upload, without_autocast};
@@ -8,19 +8,19 @@ use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{CandidateSpans, Error};
 
-/// How [`hard_negatives`] chooses among the candidates that are not the gold span.
+/// Selection among the candidates that are not the gold span, in [`hard_negatives`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NegativeSelection {
-    /// Those whose vectors are closest to the gold span's by cosine (Eq. 7).
+    /// The candidates with the highest cosine to the gold span's vector (Eq. 7).
     Hardest {
-        /// Θ, how many per row, 1 or more.
+        /// Θ, negatives per row, at least 1.
         count: usize,
     },
-    /// The first of the list, the model's best wrong answer.
+    /// The first of the list, the model's highest-scoring incorrect answer.
     TopPrediction,
-    /// One at random. The same seed gives the same choice whatever the device and the number of
-    /// threads; pass another seed at every step.
+    /// One random candidate. The choice depends on the seed only, not on the device or the number
+    /// of threads; pass a different seed at every step.
     Random {
         /// The seed.
         seed: u64,
@@ -34,7 +34,7 @@ impl Default for NegativeSelection {
     }
 }
 
-/// The wrong answers chosen for each row; made by [`hard_negatives`].
+/// The negatives selected for each row; returned by [`hard_negatives`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HardNegatives {
@@ -48,15 +48,17 @@ pub struct HardNegatives {
     pub valid: Tensor,
 }
 
-/// The candidates of each row to contrast the gold span with: under [`NegativeSelection::Hardest`]
-/// the Θ for which `cos(u_a, u_gold)` is largest among those that are not the gold span (*From Good
-/// to Best*, Eq. 7), u as in [`span_vectors`](crate::span_vectors()). No gradient.
+/// Selects the candidates of each row that serve as negatives. No gradient.
 ///
-/// Reading: Eq. 7 prints "max" and leaves out the condition that the negative differs from the gold
-/// span; both are meant as an argmax over the other candidates. They differ by position; clear
-/// `valid` of a candidate with the gold text elsewhere to leave it out. The cosine is with the gold
-/// span, although the loss (Eq. 8) compares with the question. Equal cosines go by the earlier
-/// slot. Candidates must differ from each other for the choice to be Θ different spans.
+/// Under [`NegativeSelection::Hardest`] these are the Θ for which `cos(u_a, u_gold)` is largest
+/// among those that are not the gold span (*From Good to Best*, Eq. 7), u as in
+/// [`span_vectors`](crate::span_vectors()).
+///
+/// Reading: Eq. 7 prints "max" and omits the condition that the negative differs from the gold
+/// span; it is read as an argmax over the other candidates. Candidates are compared by position;
+/// clear `valid` to exclude a candidate with the gold text at another position. The cosine is with
+/// the gold span, although the loss (Eq. 8) compares with the question. Ties are broken by the
+/// earlier slot. Candidates must be distinct for Θ distinct negatives.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
@@ -69,10 +71,9 @@ pub struct HardNegatives {
 ///   last ones
 ///
 /// # Errors
-/// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate leaves the window;
-/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit.
+/// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate is outside the window;
+/// [`Error::Reversed`] if a span ends before it starts; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -165,7 +166,7 @@ pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, Error> {
     Ok(vectors.f_div(&length)?)
 }
 
-/// Numbers `[B, M]` f64 in `0..1` that depend on the seed, the row and the slot alone.
+/// Uniform values `[B, M]` f64 in `0..1` that depend only on the seed, the row and the slot.
 fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
     let mut ranks = Vec::new();
     for row in 0..batch {

@@ -9,13 +9,13 @@ use crate::checks::{
 use crate::linear_cross_entropy::check_finite;
 use crate::{Checks, Error, NegativeQueue};
 
-/// Keys whose products with all queries exist at once on the CPU: with a few hundred queries they
-/// stay in a core's cache.
+/// Number of keys per block of query-key products on the CPU: with a few hundred queries a block
+/// fits in a core's cache.
 const CPU_BLOCK: i64 = 1024;
-/// Products that exist at once on a GPU: 256 MiB of them, so that few kernels have much to do.
+/// Number of products per block on a GPU: 256 MiB, for few large kernels.
 const GPU_PRODUCTS: i64 = 1 << 26;
 
-/// Keys whose products with `anchors` exist at once.
+/// Number of keys per block of products with `anchors`.
 fn block(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
@@ -31,20 +31,20 @@ pub struct InfoNceConfig {
     /// τ, above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE): similarities are divided
     /// by it. *XLM-K*, Eq. 5 has none, so 1.
     pub temperature: f64,
-    /// Whether queries, keys and queued keys are divided by their L2 norm first.
+    /// Whether queries, keys and queued keys are L2-normalised.
     pub l2_norm: bool,
-    /// The smallest norm to divide by, at most 1e6.
+    /// Lower bound of the norm, at most 1e6.
     pub l2_eps: f64,
-    /// Which rows are anchors: the queries, or the keys too.
+    /// Anchor rows: the queries, or queries and keys.
     pub direction: Direction,
-    /// The wrong candidates.
+    /// The negatives.
     pub negatives: Negatives,
-    /// Whether other keys of the query's entity leave the candidates; the right key stays. Needs
-    /// entity numbers.
+    /// Whether to mask other keys of the query's entity. The positive key stays. Requires entity
+    /// ids.
     pub mask_same_entity: bool,
-    /// How the rows' losses become one number.
+    /// Reduction over rows.
     pub reduction: InfoNceReduction,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -64,7 +64,7 @@ impl Default for InfoNceConfig {
 }
 
 impl InfoNceConfig {
-    /// Checks the numbers, as [`info_nce`](info_nce()) does.
+    /// Validates the numeric options, as [`info_nce`](info_nce()) does.
     ///
     /// # Errors
     /// [`Error::Domain`] naming the first that is out of range.
@@ -87,7 +87,7 @@ impl InfoNceConfig {
     }
 }
 
-/// Which rows of [`info_nce`](info_nce()) are anchors: query→key, or both (CLIP-style).
+/// Anchor rows of [`info_nce`](info_nce()): query→key, or both directions (CLIP-style).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -98,7 +98,7 @@ pub enum Direction {
     Bidirectional,
 }
 
-/// The wrong candidates of [`info_nce`](info_nce()).
+/// The negatives of [`info_nce`](info_nce()).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Negatives {
@@ -109,7 +109,7 @@ pub enum Negatives {
     QueriesKeysAndQueue,
 }
 
-/// How [`info_nce`](info_nce()) reduces over rows and directions.
+/// Reduction of [`info_nce`](info_nce()) over rows and directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InfoNceReduction {
@@ -120,18 +120,20 @@ pub enum InfoNceReduction {
     Sum,
 }
 
-/// What is known about the rows of a contrastive batch.
+/// Entity ids and validity of the rows of a contrastive batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContrastRows<'a> {
     /// `[B]` i64: the entity that each row's query and key describe, negative where unknown.
     pub ids: Option<&'a Tensor>,
-    /// `[B]` bool: rows that are false carry no loss and are no candidate of any row (a mention
-    /// that was cut off, say).
+    /// `[B]` bool: false for rows that carry no loss and are not a candidate of any row (such as a
+    /// truncated mention).
     pub valid: Option<&'a Tensor>,
 }
 
-/// InfoNCE (*XLM-K*, Eq. 5): `ℓᵢ = -ln( e^{qᵢ·kᵢ/τ} / Σ_c e^{qᵢ·c/τ} )`, where c runs over the
-/// right key kᵢ, the other keys of the batch and the queue; the mean of ℓᵢ, in nats.
+/// Computes InfoNCE (*XLM-K*, Eq. 5), in nats.
+///
+/// `ℓᵢ = -ln( e^{qᵢ·kᵢ/τ} / Σ_c e^{qᵢ·c/τ} )`, where c runs over the positive key kᵢ, the other
+/// keys of the batch and the queue. The loss is the mean of ℓᵢ.
 ///
 /// Streamed: queue and batch pass by in blocks under a running log-sum-exp, so the `[B, B + Q]`
 /// similarities never exist, and the queries' gradient is made from the same products. The cost is
@@ -154,9 +156,8 @@ pub struct ContrastRows<'a> {
 ///
 /// # Errors
 /// [`Error::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`Error::Missing`] if
-/// `mask_same_entity` is set and there are no ids; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`Error::NotFinite`].
+/// `mask_same_entity` is set without ids; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -327,8 +328,8 @@ impl Pairs<'_> {
         })
     }
 
-    /// The group of each row, `[n]`: rows of one group are not wrong candidates of each other. Each
-    /// row is a group or, where there are ids, each entity.
+    /// The group of each row, `[n]`: rows of one group are not mutual negatives. Each row is a
+    /// group or, with ids, each entity.
     fn groups(&self) -> Result<Tensor, Error> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;

@@ -1,23 +1,24 @@
-//! Where the learned weights of the candidates start.
+//! Initial values of the learned candidate weights.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
 
-/// How θ, the learned weights of [`hard_learning`](crate::hard_learning()), starts.
+/// Initialisation of θ, the learned weights of [`hard_learning`](crate::hard_learning()).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InitialWeights {
-    /// All zero: every candidate weighs the same.
+    /// All zero: every candidate has the same weight.
     #[default]
     Uniform,
-    /// `c` in the last slot and 0 elsewhere, so that the last slot weighs `e^c` times any other.
-    /// Goes with [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span there.
+    /// `c` in the last slot and 0 elsewhere, so that the last slot has `e^c` times the weight of
+    /// any other. For use with [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span
+    /// there.
     GoldBiased(f64),
 }
 
-/// θ for [`hard_learning`](crate::hard_learning()) at its start: a leaf for the optimiser after
-/// `set_requires_grad(true)`.
+/// Creates the initial θ of [`hard_learning`](crate::hard_learning()): a leaf for the optimiser
+/// after `set_requires_grad(true)`.
 ///
 /// # Shapes
 /// - `slots`: K, 1 or more

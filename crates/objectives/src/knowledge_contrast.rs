@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContrastConfig {
-    /// When the batch's keys enter the queue.
+    /// Time at which the batch's keys enter the queue.
     pub push: Push,
     /// Whether keys of rows that carry no loss enter the queue too, as in the released code.
     pub push_invalid: bool,
@@ -24,7 +24,7 @@ pub struct ContrastConfig {
     pub loss: InfoNceConfig,
 }
 
-/// When the batch's keys enter the queue.
+/// Time at which the batch's keys enter the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Push {
@@ -32,19 +32,21 @@ pub enum Push {
     /// (*XLM-K*, appendix C).
     #[default]
     BeforeLoss,
-    /// After it: the batch's keys and all Q earlier ones (the released code).
+    /// After the loss: the candidates are the batch's keys and all Q earlier ones (the released
+    /// code).
     AfterLoss,
-    /// Not at all: evaluation.
+    /// Never, for evaluation.
     Never,
 }
 
 impl ContrastConfig {
-    /// *XLM-K* as printed: Eq. 5 without temperature or norm, query→key, pushed before the loss.
+    /// Returns the options of *XLM-K* as printed: Eq. 5 without temperature or norm, query→key,
+    /// pushed before the loss.
     pub fn paper() -> Self {
         Self::default()
     }
 
-    /// *XLM-K* as its released code computes it: normalised, both directions, queries also
+    /// Returns the options of *XLM-K*'s released code: normalised, both directions, queries also
     /// candidates, all keys pushed after the loss. The code takes its temperature from the command
     /// line and none is published; 0.05 to 0.1 is common.
     pub fn released(temperature: f64) -> Self {
@@ -62,16 +64,17 @@ impl ContrastConfig {
     }
 }
 
-/// Masked entity prediction, MEP (*XLM-K*, Eq. 1, 2 and 5): the masked mention must find the
-/// description of its entity among other descriptions; in nats.
+/// Computes the loss of masked entity prediction, MEP (*XLM-K*, Eq. 1, 2 and 5), in nats.
+///
+/// The masked mention is classified among entity descriptions.
 ///
 /// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected state of the
 /// mention's first token, against `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
-/// description, in another language where there is one. Then the keys enter `queue`.
+/// description, in another language if available. Then the keys enter `queue`.
 ///
-/// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows that the push drops are
-/// no candidates, so there are Q candidates, the right one once; the queue itself is only written
-/// after the loss was computed, so an error leaves it as it was.
+/// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the push are
+/// not candidates, so there are Q candidates. The queue is only written after the loss was
+/// computed, so an error does not change it.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives none
@@ -134,8 +137,9 @@ pub fn masked_entity_prediction(
     Ok(loss)
 }
 
-/// Object entailment, OE (*XLM-K*, Eq. 3, 4 and 5): subject and relation must find the description
-/// of the object among other descriptions; in nats.
+/// Computes the loss of object entailment, OE (*XLM-K*, Eq. 3, 4 and 5), in nats.
+///
+/// Subject and relation are classified among descriptions of objects.
 ///
 /// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, made from the sum of
 /// the subject description's `<s>` state and the relation's embedding, against
@@ -180,8 +184,10 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
     (queue.len() + count - queue.capacity()).clamp(0, queue.len())
 }
 
-/// Object entailment without contrast (*XLM-K* §4.3, the ablation): the relation is predicted from
-/// subject and object, `-ln softmax(W [s̃; õ] + b)[r]`, mean over the batch, in nats.
+/// Computes the loss of object entailment without contrast (*XLM-K* §4.3, the ablation), in nats.
+///
+/// The relation is predicted from subject and object: `-ln softmax(W [s̃; õ] + b)[r]`, mean over
+/// the batch.
 ///
 /// # Shapes
 /// - `subject`, `object`: `[B, D]` float, the descriptions' `<s>` states; receive gradient

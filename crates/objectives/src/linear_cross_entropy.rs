@@ -1,4 +1,4 @@
-//! Cross-entropy of a linear layer whose outputs are too many to hold.
+//! Chunked cross-entropy of a linear layer with a large output.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
@@ -10,19 +10,19 @@ use crate::{Checks, Error, IGNORE_INDEX, TokenScores};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinearCrossEntropyConfig {
-    /// How the rows' losses are reduced.
+    /// Reduction over rows.
     pub reduction: TokenReduction,
-    /// Rows with this target carry no loss and receive exactly no gradient.
+    /// Target of rows that carry no loss. Their gradient is exactly 0.
     pub ignore_index: i64,
-    /// ε, in `[0, 1)`: the share of each target that is spread evenly over all V outputs, including
-    /// the target.
+    /// ε in `[0, 1)`: the share of each target that is distributed evenly over all V outputs,
+    /// including the target.
     pub label_smoothing: f64,
-    /// Rows whose logits exist at once, at least 1. `None`: as many as fit into memory that is
-    /// needed anyway, see [`torch_ext::LinearCrossEntropy::chunk_rows`].
+    /// Rows per chunk of logits, at least 1. `None`: as many as fit into memory that is needed
+    /// anyway, see [`torch_ext::LinearCrossEntropy::chunk_rows`].
     pub chunk_rows: Option<i64>,
-    /// Whether to report how many targets have the largest logit.
+    /// Whether to compute the accuracy.
     pub accuracy: bool,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -39,7 +39,7 @@ impl Default for LinearCrossEntropyConfig {
     }
 }
 
-/// How [`linear_cross_entropy`](linear_cross_entropy()) reduces over the rows that carry loss.
+/// Reduction of [`linear_cross_entropy`](linear_cross_entropy()) over the rows that carry loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenReduction {
@@ -48,27 +48,28 @@ pub enum TokenReduction {
     Mean,
     /// Their sum.
     Sum,
-    /// The loss of each row, 0 where it carries none. Costs a fourth product: how much a row weighs
+    /// The loss of each row, 0 where it carries none. Needs a fourth matmul, because a row's weight
     /// is known in the backward pass only.
     None,
 }
 
-/// What [`linear_cross_entropy`](linear_cross_entropy()) returns.
+/// Output of [`linear_cross_entropy`](linear_cross_entropy()).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LinearCrossEntropyOutput {
     /// `[]`, or `[N]` under [`TokenReduction::None`]: f64 for f64 inputs, else f32; in nats.
     pub loss: Tensor,
-    /// `[]` f32: the share of the kept rows whose target has the largest logit (the first of those
-    /// equally large). Only with [`LinearCrossEntropyConfig::accuracy`].
+    /// `[]` f32: the share of these rows whose target has the largest logit (the first of equal
+    /// ones). Only with [`LinearCrossEntropyConfig::accuracy`].
     pub accuracy: Option<Tensor>,
     /// The number of rows that carry loss.
     pub kept: i64,
 }
 
-/// Cross-entropy over a large vocabulary without its logits: with `z = hidden · weightᵀ + bias` and
-/// `ℓᵢ = -ln softmax(zᵢ)[targets[i]]`, the mean (or sum) of `ℓᵢ` over the rows whose target is not
-/// `ignore_index`; in nats.
+/// Computes the cross-entropy of a linear layer without storing all its logits, in nats.
+///
+/// With `z = hidden · weightᵀ + bias` and `ℓᵢ = -ln softmax(zᵢ)[targets[i]]`, the mean (or sum) of
+/// `ℓᵢ` over the rows whose target is not `ignore_index`.
 ///
 /// The loss of every LM head here: masked language modelling, entity completion, phrase masking. At
 /// most `chunk_rows` rows of logits exist at a time; under mean and sum their gradients are made
@@ -91,11 +92,11 @@ pub struct LinearCrossEntropyOutput {
 /// weights beyond about 8,000 overflow them.
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss (mean and sum); [`Error::Range`] for other
-/// targets outside `0..V`; [`Error::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`]
-/// for tensors that do not fit; under [`Checks::Full`] [`Error::NotFinite`] naming the tensor
-/// and the index of a NaN or infinity.
+/// [`Error::Empty`] if no row carries loss (mean and sum); [`Error::Range`] for other targets
+/// outside `0..V`; [`Error::Domain`] for ε outside `[0, 1)` or `chunk_rows` below 1;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
+/// tensors; under [`Checks::Full`] [`Error::NotFinite`] naming the tensor and the index of a NaN or
+/// infinity.
 ///
 /// # Source
 /// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 all need it. The

@@ -1,4 +1,4 @@
-//! Masked language modelling on the masked positions alone.
+//! Masked language modelling on masked positions.
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use torch_ext::LossReduction;
@@ -10,28 +10,30 @@ use crate::{Checks, Error, TokenScores};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaskedLmConfig {
-    /// How the positions' losses become one number.
+    /// Reduction over positions.
     pub reduction: MaskedLmReduction,
-    /// ε, in `[0, 1)`: the share of each target that is spread evenly over all V tokens, including
-    /// the target. The papers have none, so 0.
+    /// ε in `[0, 1)`: the share of each target that is distributed evenly over all V tokens,
+    /// including the target. 0, as in the papers.
     pub label_smoothing: f64,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
-/// How [`masked_lm`] reduces over positions.
+/// Reduction of [`masked_lm`] over positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskedLmReduction {
     /// The mean over the N masked positions of the whole batch (not of each row).
     #[default]
     Mean,
-    /// The sum over them, for a caller who divides by the count of several accumulated batches.
+    /// The sum over masked positions, for callers that divide by the count of several accumulated
+    /// batches.
     Sum,
 }
 
-/// Masked language modelling (*Bridging the Language Gap*, Eq. 1):
-/// `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions, in nats.
+/// Computes the masked language modelling loss (*Bridging the Language Gap*, Eq. 1), in nats.
+///
+/// The loss is `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions.
 ///
 /// With `label_smoothing` ε each term is `-(1 − ε) ln p(target) − (ε/V) Σᵥ ln p(v)`.
 ///
@@ -51,10 +53,9 @@ pub enum MaskedLmReduction {
 /// [`MaskedPositions::targets`]: crate::MaskedPositions::targets
 ///
 /// # Errors
-/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`;
-/// [`Error::Domain`] for ε outside `[0, 1)`; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for tensors that do not fit; under
-/// [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`; [`Error::Domain`] for
+/// ε outside `[0, 1)`; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

@@ -1,11 +1,11 @@
-//! The positions that carry loss, so that heads and losses run on them alone.
+//! Selection of the positions that carry loss.
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{check_device_or_cpu, check_kind, check_matrix, extent, shape_of};
 use crate::{Error, IGNORE_INDEX};
 
-/// The positions of a batch that carry loss, in row-major order, and the right tokens there.
+/// The positions of a batch that carry loss, in row-major order, and their target tokens.
 ///
 /// Made by [`masked_positions`]. With 15 % of the tokens masked, a head that runs on
 /// [`gather`](Self::gather)ed rows does 15 % of the work and holds 15 % of the logits; no other
@@ -23,9 +23,8 @@ pub struct MaskedPositions {
 
 /// Finds the positions whose label is not [`IGNORE_INDEX`].
 ///
-/// Labels that are all ignored give `N = 0`; the losses refuse that, see [`Error::Empty`]. Find
-/// the positions on the CPU, before the batch moves to a GPU: their number must be known on the
-/// host.
+/// If all labels are ignored, `N = 0`, and losses return [`Error::Empty`]. Find the positions on
+/// the CPU, before the batch moves to a GPU: their number must be known on the host.
 ///
 /// # Shapes
 /// - `labels`: `[B, L]` i64, the right token where a token was masked and -100 elsewhere, padding
@@ -62,17 +61,17 @@ pub fn masked_positions(labels: &Tensor) -> Result<MaskedPositions, Error> {
 }
 
 impl MaskedPositions {
-    /// `N`, the number of positions that carry loss.
+    /// Returns `N`, the number of positions that carry loss.
     pub fn len(&self) -> usize {
         self.indices.numel()
     }
 
-    /// Whether no position carries loss.
+    /// Returns whether no position carries loss.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The rows of `hidden` at these positions; the head then runs on `[N, H]` alone.
+    /// Returns the rows of `hidden` at these positions, so that a head runs on `[N, H]` only.
     ///
     /// Differentiable: each gathered row passes its gradient back, all others receive exactly 0.
     ///
@@ -84,8 +83,8 @@ impl MaskedPositions {
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
     ///
     /// # Errors
-    /// [`Error::Shape`] if B or L differ from the labels'; [`Error::Device`] if `hidden`
-    /// lies elsewhere.
+    /// [`Error::Shape`] if B or L differ from the labels'; [`Error::Device`] if `hidden` is on
+    /// another device.
     ///
     /// # Example
     /// ```
@@ -109,7 +108,7 @@ impl MaskedPositions {
         Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &upload(&self.indices, device)?)?)
     }
 
-    /// The same positions on another device.
+    /// Copies the positions to another device.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot copy to `device`.

@@ -1,4 +1,4 @@
-//! The candidates that a contrastive loss keeps from earlier steps.
+//! Queue of keys from earlier steps, for contrastive losses.
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -7,15 +7,15 @@ use tch::{Device, Kind, Tensor, no_grad};
 use crate::Error;
 use crate::checks::{check_device, check_float, check_kind, check_matrix, check_shape};
 
-/// How a [`NegativeQueue`] is made.
+/// Options of a [`NegativeQueue`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
     /// Q, rows held. *XLM-K* §4.1 says "32k", read as 32,768.
     pub size: i64,
-    /// What it holds at first.
+    /// Initial contents.
     pub start: QueueStart,
-    /// Seed of the random start.
+    /// Seed of the random initial contents.
     pub seed: i64,
 }
 
@@ -25,21 +25,21 @@ impl Default for QueueConfig {
     }
 }
 
-/// What a [`NegativeQueue`] holds before anything was pushed.
+/// Initial contents of a [`NegativeQueue`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueStart {
     /// Q rows of `N(0, 1/D)`, whose norm is about 1 (*XLM-K*, appendix C; the released code).
     #[default]
     Random,
-    /// Nothing: the queue grows up to Q rows, so no early negative is noise.
+    /// Empty: the queue grows up to Q rows, so no negative is noise.
     Empty,
 }
 
 /// The last Q keys of earlier steps, without gradient: a ring of `[Q, D]` on the model's device.
 ///
-/// A push overwrites the oldest rows in place; nothing else moves. Each row may carry the number of
-/// the entity that it describes, so that a loss can leave out candidates which are right answers.
+/// A push overwrites the oldest rows in place. Each row may have the id of its entity, so that a
+/// loss can mask candidates of the same entity.
 #[derive(Debug)]
 pub struct NegativeQueue {
     /// `[Q, D]`
@@ -48,14 +48,14 @@ pub struct NegativeQueue {
     ids: Tensor,
     /// Q
     capacity: i64,
-    /// Where the next row goes; the oldest one, once the ring is full.
+    /// Index of the next row to write; the oldest row, if the ring is full.
     next: i64,
     /// Rows in use, from 0 on while the ring fills.
     filled: i64,
 }
 
 impl NegativeQueue {
-    /// A queue of keys of `width` D on `device`.
+    /// Creates a queue of keys of `width` D on `device`.
     ///
     /// # Shapes
     /// - holds `[config.size, width]` of `kind`, a float
@@ -103,31 +103,30 @@ impl NegativeQueue {
         Ok(Self { keys, ids, capacity: size, next: 0, filled })
     }
 
-    /// Q, the rows it can hold.
+    /// Returns Q, the maximum number of rows.
     pub fn capacity(&self) -> i64 {
         self.capacity
     }
 
-    /// The rows it holds now.
+    /// Returns the number of rows in use.
     pub fn len(&self) -> i64 {
         self.filled
     }
 
-    /// Whether it holds no row.
+    /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
 
-    /// D, the width of its keys.
+    /// Returns D, the width of the keys.
     ///
     /// # Errors
-    /// [`Error::Torch`] if libtorch refuses.
+    /// [`Error::Torch`] if a libtorch operation fails.
     pub fn width(&self) -> Result<i64, Error> {
         Ok(self.keys.size2()?.1)
     }
 
-    /// Appends `keys`, without their gradient, and drops as many of the oldest rows as no longer
-    /// fit.
+    /// Appends `keys`, detached, and removes the oldest rows that no longer fit.
     ///
     /// Of more than Q rows the last Q stay. Pushing no row changes nothing. A key with NaN or
     /// infinity leaves the row that it would replace: a step in float16 that is skipped, since its
@@ -138,8 +137,8 @@ impl NegativeQueue {
     /// - `ids`: `[n]` i64, the entity of each key, negative where unknown
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Dtype`] or [`Error::Device`] for tensors that do not
-    /// fit; the queue is then unchanged.
+    /// [`Error::Shape`], [`Error::Dtype`] or [`Error::Device`] for invalid tensors; the queue is
+    /// then unchanged.
     pub fn push(&mut self, keys: &Tensor, ids: Option<&Tensor>) -> Result<(), Error> {
         let (count, _) = check_matrix("keys", keys, "[n, D]")?;
         let capacity = self.capacity;
@@ -189,8 +188,8 @@ impl NegativeQueue {
         &self.keys
     }
 
-    /// The rows in use as at most two slices of the ring, oldest first, without the `skip_oldest`
-    /// oldest ones: views, no copies.
+    /// Returns the rows in use as at most two slices of the ring, oldest first, without the
+    /// `skip_oldest` oldest ones: views, no copies.
     pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, Error> {
         let (capacity, kept) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
         let first = (self.next - kept).rem_euclid(capacity);
@@ -205,7 +204,7 @@ impl NegativeQueue {
         Ok(slices)
     }
 
-    /// A copy of the rows in use, oldest first, `[len, D]`.
+    /// Returns a copy of the rows in use, oldest first, `[len, D]`.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot allocate.
@@ -215,7 +214,7 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// A copy of the entity numbers of the rows in use, oldest first, `[len]` i64; -1 where
+    /// Returns a copy of the entity ids of the rows in use, oldest first, `[len]` i64; -1 where
     /// unknown.
     ///
     /// # Errors
@@ -226,8 +225,8 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// Its whole state by name, to be kept in a checkpoint: `keys`, `ids`, and `cursor` (next row,
-    /// rows in use).
+    /// Returns the state by name, for a checkpoint: `keys`, `ids`, and `cursor` (next row, rows in
+    /// use).
     ///
     /// The tensors share the queue's memory.
     ///
@@ -241,7 +240,7 @@ impl NegativeQueue {
         ])
     }
 
-    /// Takes over a state of [`tensors`](Self::tensors), of a queue of the same size, width and
+    /// Restores a state from [`tensors`](Self::tensors) of a queue of the same size, width and
     /// dtype.
     ///
     /// # Errors
@@ -276,7 +275,7 @@ impl NegativeQueue {
         Ok(())
     }
 
-    /// Writes [`tensors`](Self::tensors) to a safetensors file, whole or not at all.
+    /// Writes [`tensors`](Self::tensors) to a safetensors file, atomically.
     ///
     /// # Errors
     /// [`Error::Kernel`] naming the file if it cannot be written.
@@ -286,7 +285,7 @@ impl NegativeQueue {
         Ok(torch_ext::write_tensors(path, tensors, &[])?)
     }
 
-    /// [`restore`](Self::restore) from a file of [`save`](Self::save).
+    /// Restores the state from a file written by [`save`](Self::save).
     ///
     /// # Errors
     /// [`Error::Kernel`] naming the file if it cannot be read; else as `restore`.

@@ -1,4 +1,4 @@
-//! Learning from another model's distribution.
+//! Knowledge distillation from the logits of another model.
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
@@ -13,12 +13,12 @@ use crate::{Checks, Error};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftLabelConfig {
-    /// T, by which both logits are divided, above 0, no unit. FILTER's paper states none; 6 is the
+    /// Temperature T, above 0; both logits are divided by it. FILTER's paper states none; 6 is the
     /// default of its released question-answering program.
     pub temperature: f64,
-    /// What shares one softmax.
+    /// Elements that share one softmax.
     pub over: SoftmaxOver,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -29,7 +29,7 @@ impl Default for SoftLabelConfig {
 }
 
 impl SoftLabelConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Domain`] naming the first that is out of range.
@@ -38,29 +38,29 @@ impl SoftLabelConfig {
     }
 }
 
-/// What shares one softmax in [`soft_labels`].
+/// Elements that share one softmax in [`soft_labels`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SoftmaxOver {
-    /// Each row has a distribution of its own; the loss is the mean over rows.
+    /// Each row has its own distribution; the loss is the mean over rows.
     #[default]
     Row,
-    /// Each row has a distribution of its own; the loss is the mean over all positions, of C
-    /// classes a C-th of [`Row`](Self::Row): what FILTER's released classification code computes.
+    /// Each row has its own distribution; the loss is the mean over all positions, that is 1/C of
+    /// [`Row`](Self::Row) for C classes, as in FILTER's released classification code.
     RowPositions,
-    /// The positions of all rows have one, and the loss is divided by their number: what FILTER's
-    /// released question-answering code computes. A row's loss then depends on the rows beside it,
-    /// and falls with the batch's size.
+    /// All positions of the batch share one distribution, and the loss is divided by their number,
+    /// as in FILTER's released question-answering code. A row's loss then depends on the other
+    /// rows, and falls with the batch size.
     Batch,
 }
 
-/// Distillation (Hinton et al. 2015), FILTER's self-teaching loss (Fang et al. 2021, section 3):
-/// `T² KL(softmax(teacher / T) || softmax(student / T))`, in nats.
+/// Computes the distillation loss (Hinton et al. 2015), FILTER's self-teaching loss (Fang et al.
+/// 2021, section 3), in nats: `T² KL(softmax(teacher / T) || softmax(student / T))`.
 ///
 /// Reading: the paper takes the divergence of each example's distribution; its released
-/// question-answering code that of one distribution over the whole batch, which is
-/// [`SoftmaxOver::Batch`], and its classification code the mean over rows and classes,
-/// [`SoftmaxOver::RowPositions`]. The factor T² keeps the gradient's size as T grows.
+/// question-answering code uses one distribution over the whole batch ([`SoftmaxOver::Batch`]), and
+/// its classification code the mean over rows and classes ([`SoftmaxOver::RowPositions`]). The
+/// factor T² keeps the gradient's size as T grows.
 ///
 /// Of a span head take the mean of both losses, of starts and of ends.
 ///
@@ -68,16 +68,16 @@ pub enum SoftmaxOver {
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
 /// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU;
-///   positions that are false leave both softmaxes, and receive a gradient of exactly 0, whatever
-///   they hold. A row without a position leaves the mean
+/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU; positions
+///   that are false leave both softmaxes, and receive a gradient of exactly 0, regardless of their
+///   values. A row without a position leaves the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is
-/// above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is above 0 and
+/// at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

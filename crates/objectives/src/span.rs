@@ -12,15 +12,15 @@ use crate::{Checks, Error};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpanConfig {
-    /// How the start's and the end's loss become one.
+    /// Combination of the losses of start and end.
     pub reduction: SpanReduction,
-    /// What a gold position outside the window means.
+    /// Treatment of gold positions outside the window.
     pub out_of_window: OutOfWindow,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
-/// How [`span`] joins the losses of start and end.
+/// Combination of the losses of start and end in [`span`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanReduction {
@@ -31,44 +31,44 @@ pub enum SpanReduction {
     Sum,
 }
 
-/// What [`span`] does with a gold position outside `0..L`.
+/// Treatment of gold positions outside `0..L` in [`span`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutOfWindow {
-    /// It carries no loss: an answer that lies beyond this window. `transformers` does the same
-    /// with positions ≥ L, but moves negative ones to 0, the `<s>` token; label them 0 yourself
-    /// where you want that.
+    /// The position carries no loss: its answer is outside this window. `transformers` does the
+    /// same with positions ≥ L, but moves negative ones to 0, the `<s>` token; label them 0 to get
+    /// this behaviour.
     #[default]
     Ignore,
     /// An error: every row must hold its answer.
     Reject,
 }
 
-/// The span loss of extractive QA: with `S = softmax(start_logits)` and `E = softmax(end_logits)`
-/// over the window, `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under
-/// [`SpanReduction::HalfSum`]; in nats.
+/// Computes the span loss of extractive QA, in nats.
+///
+/// With `S = softmax(start_logits)` and `E = softmax(end_logits)` over the window, the loss is
+/// `-mean_b ln S[b, s_b] - mean_b ln E[b, e_b]`, halved under [`SpanReduction::HalfSum`].
 ///
 /// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
 /// Best*, Eq. 2 and 3 print it.
 ///
-/// Reading: start and end are independent, spans with `e < s` keep their probability. Each mean is
-/// over the rows whose gold position is kept, start and end counted apart, so a row may count for
-/// one and not for the other.
+/// Reading: start and end are independent, spans with `e < s` keep their probability. The means of
+/// start and end are each over the rows with a gold position in the window, so a row may count for
+/// only one of them.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive
-///   gradient. Rows that carry no loss receive exactly 0, whatever they hold
+///   gradient. Rows that carry no loss receive exactly 0, regardless of their values
 /// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
-/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no
-///   gradient (padding, the question). Keep `<s>` true where it stands for "no answer here"
+/// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
+///   gradient (padding, the question). Set `<s>` to true if it represents "no answer"
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row keeps its start, or none its end; [`Error::Excluded`] naming
-/// the row if the mask is false at a kept gold position; [`Error::Range`] under
+/// [`Error::Empty`] if no row has a start, or none an end, in the window; [`Error::Excluded`]
+/// naming the row if the mask is false at such a gold position; [`Error::Range`] under
 /// [`OutOfWindow::Reject`]; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for tensors that do not fit; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

@@ -1,4 +1,4 @@
-//! The checks that the functions over answer spans share.
+//! Input validation shared by the functions of answer spans.
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
@@ -8,7 +8,7 @@ use crate::checks::{
 };
 use crate::{Checks, Error};
 
-/// Checks the logits of a span head and the mask that goes with them; gives B and L.
+/// Validates the logits and mask of a span head, and returns B and L.
 pub(crate) fn check_span_logits(
     start_logits: &Tensor,
     end_logits: &Tensor,
@@ -34,7 +34,7 @@ pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, Error> {
     })
 }
 
-/// Under [`Checks::Full`], refuses NaN and +∞ in logits `[B, L]`; masked positions already hold −∞
+/// Under [`Checks::Full`], rejects NaN and +∞ in logits `[B, L]`; masked positions already hold −∞
 /// here.
 pub(crate) fn check_logit_values(
     name: &'static str,

@@ -6,8 +6,10 @@ use crate::checks::{check_ids, check_int64};
 use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
 use crate::{Checks, Error};
 
+/// Computes the log-probability of answer spans (*From Good to Best*, Eq. 2), in nats.
+///
 /// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
-/// of the start and the end logits over the window (*From Good to Best*, Eq. 2); in nats.
+/// of the start and the end logits over the window.
 ///
 /// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before
 /// they start keep their share of the probability. For the gold span, `-log_probs` is its loss
@@ -18,8 +20,8 @@ use crate::{Checks, Error};
 ///   gradient
 /// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive;
 ///   [`TopKSpans`](crate::TopKSpans) or [`AnswerCandidates`](crate::AnswerCandidates)
-/// - `context_mask`: `[B, L]` bool; positions that are false leave the softmax and receive no
-///   gradient, whatever they hold
+/// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
+///   gradient, regardless of their values
 /// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum run in it). Spans
 ///   that touch a masked position have −∞, in a row that is masked throughout NaN: leave such slots
 ///   out, as [`hard_learning`] does by `valid`
@@ -29,9 +31,9 @@ use crate::{Checks, Error};
 /// Positions and mask may lie on the CPU, where they are read without waiting for a GPU.
 ///
 /// # Errors
-/// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`] for NaN or +∞ inside the mask.
+/// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`] for NaN or +∞ inside the mask.
 ///
 /// # Example
 /// ```

@@ -6,14 +6,14 @@ use crate::checks::{check_float, shape_of};
 use crate::span_checks::reduction_kind;
 use crate::{CandidateSpans, Error};
 
-/// The mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e} X_t`
-/// (*From Good to Best*, Eq. 6).
+/// Computes the mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e}
+/// X_t` (*From Good to Best*, Eq. 6).
 ///
-/// Reading: the tokens' states come from the encoder's pass over question and context together, not
-/// from a second pass over the answer alone.
+/// Reading: hidden states come from the encoder's pass over question and context, not from a second
+/// pass over the answer.
 ///
-/// Reads and adds up the tokens of the spans alone: nothing that `hidden` holds elsewhere matters,
-/// and it receives a gradient of exactly 0 there.
+/// Only the tokens of the spans are read; all other positions of `hidden` receive a gradient of
+/// exactly 0.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double; receives gradient
@@ -22,9 +22,9 @@ use crate::{CandidateSpans, Error};
 ///   empty slots
 ///
 /// # Errors
-/// [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if one ends before it
-/// starts; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for tensors that do not fit.
+/// [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if one ends before it starts;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
+/// tensors.
 ///
 /// # Example
 /// ```

@@ -1,4 +1,4 @@
-//! Where the token losses get their logits from.
+//! Logits of the token losses, precomputed or as a linear layer.
 use tch::{Kind, Tensor};
 use torch_ext::{LinearCrossEntropy, LossReduction, upload};
 
@@ -7,12 +7,11 @@ use crate::cross_entropy::{Rows, row_losses};
 use crate::linear_cross_entropy::token_losses;
 use crate::{Checks, Error};
 
-/// The scores of all V tokens at N masked positions: as logits, or as the layer that would make
-/// them.
+/// Scores of all V tokens at N masked positions, as logits or as a linear layer.
 ///
 /// A `&Tensor` becomes [`Logits`](Self::Logits). For vocabularies of real models prefer
-/// [`linear`](Self::linear): the logits then never exist beyond one chunk of rows, and the step
-/// costs no more than its three matrix products.
+/// [`linear`](Self::linear): logits then exist for one chunk of rows only, and a step needs only
+/// its three matmuls.
 #[derive(Clone, Copy, Debug)]
 pub enum TokenScores<'a> {
     /// `[N, V]` Float, BFloat16, Half or Double; receives gradient.
@@ -36,7 +35,7 @@ impl<'a> From<&'a Tensor> for TokenScores<'a> {
 }
 
 impl<'a> TokenScores<'a> {
-    /// The scores `hidden · weightᵀ + bias`, never held in full.
+    /// Creates the scores `hidden · weightᵀ + bias`, which are computed in chunks.
     pub fn linear(hidden: &'a Tensor, weight: &'a Tensor, bias: Option<&'a Tensor>) -> Self {
         Self::Linear { hidden, weight, bias }
     }

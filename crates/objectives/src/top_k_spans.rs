@@ -1,4 +1,4 @@
-//! The best answer spans of each row, by the logits of their ends.
+//! The best answer spans of each row by start and end logits.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
@@ -11,12 +11,12 @@ use crate::{Checks, Error};
 #[serde(default, deny_unknown_fields)]
 pub struct TopKConfig {
     /// k, spans per row: 20 for the candidates Z of *From Good to Best* (|Z|), 50 for its list A of
-    /// answers to contrast with.
+    /// contrasted answers.
     pub k: usize,
-    /// The longest span in tokens, both ends included. `None`, or in TOML any number of L or more:
-    /// no limit.
+    /// Maximum span length in tokens, both ends included. `None`, or in TOML a value of at least L,
+    /// means no limit.
     pub max_answer_len: Option<usize>,
-    /// How much is checked before computing.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -26,7 +26,7 @@ impl Default for TopKConfig {
     }
 }
 
-/// The k best spans of each row, the best first; made by [`top_k_spans`].
+/// The k best spans of each row, best first; returned by [`top_k_spans`].
 ///
 /// A row with fewer than k spans is filled up with start 0, end 0, score −∞ and valid false.
 #[derive(Debug)]
@@ -42,33 +42,31 @@ pub struct TopKSpans {
     pub valid: Tensor,
 }
 
-/// The k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with
-/// `s ≤ e < s + max_answer_len` and both ends in the context: exactly those, found without a loop
-/// over rows or starts. No gradient.
+/// Finds the k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with
+/// `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact. No gradient.
 ///
 /// The list behind the candidate set Z and the answer list A of *From Good to Best*, and the n-best
 /// list of extractive decoding in general, here without its usual cut to the n best starts and
 /// ends.
 ///
-/// Reading: equal scores go by the lower start, then the lower end, so that the result does not
-/// depend on the device. A span whose score is −∞ has probability 0 and is no candidate. Scores of
-/// bfloat16 and float16 logits are summed in f32.
+/// Reading: ties are broken by the lower start, then the lower end, so that the result does not
+/// depend on the device. A span whose score is −∞ has probability 0 and is not a candidate. Scores
+/// of bfloat16 and float16 logits are summed in f32.
 ///
 /// Costs one pass over the band of `B · L · max_answer_len` scores and a partial selection, not a
 /// sort of all `L · L`.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
-/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false,
-///   whatever the logits hold there. Without one every position counts, padding included
+/// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false.
+///   Without a mask every position is allowed, including padding
 /// - returns `[B, k]` tensors on the device of the logits
 ///
 /// # Errors
-/// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`],
-/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do not
-/// fit; under [`Checks::Full`] [`Error::NotFinite`] for NaN or +∞ inside the mask. Without that
-/// check a span whose score is NaN counts as the best of all and comes out first with its NaN, as
-/// in libtorch's own sort.
+/// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`] for NaN or +∞ inside the mask. Without this check a NaN score sorts first,
+/// as in libtorch's own sort.
 ///
 /// # Example
 /// ```

@@ -1,7 +1,7 @@
-//! Answers carried over to a translation by the encoder's alignment of tokens, without markers.
+//! Projection of answers to translations by token alignment, without markers.
 //!
-//! Both texts go through the encoder alone; the cosine of their hidden states is the similarity
-//! that [`qa_translate::project()`] reads.
+//! Both texts are encoded separately. The cosine of their hidden states is the similarity used by
+//! [`qa_translate::project()`].
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -15,7 +15,7 @@ use xlmr_model::{Inputs, SpecialTokens};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, pooling};
 
-/// Which hidden states stand for a token.
+/// Hidden states used to represent a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HiddenStates {
@@ -25,7 +25,7 @@ pub enum HiddenStates {
     MeanOfLast(usize),
 }
 
-/// How answers are carried over.
+/// Options of [`AnswerAligner`].
 ///
 /// # Example
 /// ```
@@ -38,17 +38,17 @@ pub enum HiddenStates {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignmentConfig {
-    /// Which hidden states stand for a token.
+    /// Hidden states used to represent a token.
     pub states: HiddenStates,
-    /// Whether each text's mean state is subtracted first, which takes away what all tokens of a
-    /// language share. `centre` in files.
+    /// Whether to subtract each text's mean hidden state, which removes language-specific
+    /// components. `centre` in files.
     #[serde(rename = "centre", alias = "center")]
     pub center: bool,
-    /// κ: `κ (i/I − j/J)²` is subtracted from the similarity of token i of I and token j of J, so
-    /// that tokens at like positions are preferred. In the manner of SimAlign's distortion
-    /// correction (Jalili Sabet et al. 2020), which multiplies by one minus it.
+    /// κ: `κ (i/I − j/J)²` is subtracted from the similarity of token i of I and token j of J,
+    /// which favours tokens at similar positions. Similar to SimAlign's distortion correction
+    /// (Jalili Sabet et al. 2020), which multiplies by one minus it.
     pub distortion: f64,
-    /// How the similarity is read.
+    /// Options of the projection from similarities.
     pub project: ProjectConfig,
 }
 
@@ -64,7 +64,7 @@ impl Default for AlignmentConfig {
 }
 
 impl AlignmentConfig {
-    /// Checks every value against a model.
+    /// Validates every value against a model.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -88,7 +88,7 @@ impl AlignmentConfig {
     }
 }
 
-/// A text after the encoder: T tokens that stand for visible text.
+/// Hidden states of a text's T visible tokens.
 #[derive(Debug)]
 pub struct EncodedText {
     /// Code points `[start, end)` of each token.
@@ -98,13 +98,13 @@ pub struct EncodedText {
 }
 
 impl EncodedText {
-    /// Where each token stands, in code points.
+    /// Returns the offsets of the tokens, in code points.
     pub fn tokens(&self) -> Vec<Range<usize>> {
         self.offsets.iter().map(|&(start, end)| start..end).collect()
     }
 }
 
-/// Finds answers again in translations of their contexts.
+/// Projects answers to translations of their contexts.
 ///
 /// # Example
 /// ```
@@ -131,8 +131,8 @@ pub struct AnswerAligner<'a> {
 }
 
 impl<'a> AnswerAligner<'a> {
-    /// Checks the options against the model; `specials` are the tokenizer's, see
-    /// [`xlmr_model::check_tokenizer`].
+    /// Creates an aligner and validates the options against the model; `specials` are the
+    /// tokenizer's, see [`xlmr_model::check_tokenizer`].
     ///
     /// # Errors
     /// As [`AlignmentConfig::validate`].
@@ -146,12 +146,13 @@ impl<'a> AnswerAligner<'a> {
         Ok(Self { model, tokenizer, specials, config })
     }
 
-    /// Encodes a text of any length: windows of the model's size that overlap by half, each token
-    /// with the state of the window in which it is farthest from the ends.
+    /// Encodes a text of any length in windows that overlap by half.
+    ///
+    /// Each token has the hidden state of the window in which it is farthest from the ends.
     ///
     /// # Errors
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
-    /// model refuses an input.
+    /// model rejects an input.
     pub fn encode(&self, text: &str) -> Result<EncodedText> {
         let (ids, offsets): (Vec<u32>, Vec<_>) = tokens(self.tokenizer, text)?.into_iter().unzip();
         if offsets.iter().all(Option::is_none) {
@@ -210,7 +211,8 @@ impl<'a> AnswerAligner<'a> {
         Ok(states.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)
     }
 
-    /// `[source tokens, target tokens]`: cosines less the distortion.
+    /// Computes the similarity matrix `[source tokens, target tokens]`: cosines minus the
+    /// distortion.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch fails.
@@ -230,9 +232,9 @@ impl<'a> AnswerAligner<'a> {
         pooling::to_array("similarity", &similarity)
     }
 
-    /// The code points of the target text that stand for code points `span` of the source text;
-    /// `None` where nothing is aligned. `similarity` is [`similarity`](Self::similarity)'s, which
-    /// all spans of two texts share.
+    /// Projects `span` from the source text to the target text, in code points; `None` if nothing
+    /// is aligned. `similarity` is [`similarity`](Self::similarity)'s, which all spans of two texts
+    /// share.
     ///
     /// # Errors
     /// [`Error::Data`] if the span holds no token of the source; [`Error::Translate`] if the

@@ -1,4 +1,4 @@
-//! Rows in batches: like lengths together, results in the order of the rows.
+//! Batching of rows by similar length, with results in the order of the rows.
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result};
 
-/// Calls `read` with batches of row indices, rows of like length together so that little is padded,
-/// and gives back one result per row in the order of the rows.
+/// Calls `read` with batches of row indices, grouped by similar length to reduce padding, and
+/// returns one result per row in the order of the rows.
 ///
 /// Reading that takes longer than some seconds reports its progress on standard error.
 ///
@@ -16,7 +16,7 @@ use crate::{Encoder, Error, Result};
 ///
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `read` returns another number of
-/// results; whatever `read` returns.
+/// results; errors of `read`.
 pub(crate) fn by_length<T>(
     lengths: &[usize],
     batch_size: usize,

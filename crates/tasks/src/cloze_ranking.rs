@@ -1,4 +1,4 @@
-//! LAMA with a model: the rank of the right piece at a mask.
+//! LAMA evaluation: ranks of the correct piece at a mask.
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
@@ -9,12 +9,14 @@ use crate::number::to_i64;
 use crate::pooling::{at_positions, to_array};
 use crate::{Encoder, Error, Result, inference};
 
-/// The rank of each cloze's gold piece, from 1, in the order of the clozes, for
-/// [`score_lama`](transfer_eval::lama::score_lama); `None` where the gold is no single piece. Only
-/// one batch's scores over the vocabulary are held at once.
+/// Computes the rank of each cloze's gold piece, from 1, for
+/// [`score_lama`](transfer_eval::lama::score_lama).
+///
+/// The result is `None` if the gold is not a single piece. Memory holds the vocabulary logits of
+/// one batch.
 ///
 /// # Errors
-/// If the model has no masked-LM head or refuses an input; [`Error::Config`] if `batch_size` is 0;
+/// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
 /// [`Error::Transfer`] as [`rank_golds`], with the number of the cloze, or if a mask is not in its
 /// input.
 ///
@@ -66,13 +68,15 @@ pub fn rank_clozes(
     })
 }
 
-/// The rank of each cloze's object among its relation's candidates, from 1, in the order of the
-/// clozes, for [`TypedClozes::score`]. A candidate of n pieces is scored in an input with n masks:
-/// the mean of its pieces' log-probabilities, each over the whole vocabulary, as in mLAMA (Kassner,
-/// Dufter and Schütze 2021, section 3.2). So objects of any number of pieces can be compared.
+/// Computes the rank of each cloze's object among its relation's candidates, from 1, for
+/// [`TypedClozes::score`].
+///
+/// A candidate of n pieces is scored in an input with n masks: the mean of its pieces'
+/// log-probabilities, each over the whole vocabulary, as in mLAMA (Kassner, Dufter and Schütze
+/// 2021, section 3.2). This makes objects of any number of pieces comparable.
 ///
 /// # Errors
-/// If the model has no masked-LM head or refuses an input; [`Error::Config`] if `batch_size` is 0;
+/// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
 /// [`Error::Data`] if a piece is beyond the model's vocabulary; [`Error::Transfer`] for a score
 /// that is NaN.
 ///

@@ -1,4 +1,4 @@
-//! A contrast over all rows of a step, and the vectors that it compares.
+//! Contrastive loss over all rows of a step, and its vectors.
 use objectives::cached_step;
 use tch::Tensor;
 use torch_ext::MicroBatch;
@@ -6,9 +6,9 @@ use trainer::StepLosses;
 
 use crate::{Error, Result};
 
-/// The loss of a step, logged as `name`. `embed` gives the hidden states of some rows, two kinds,
-/// `[b, H]` each, and `loss` gets those of all rows: in one graph, or, where `micro_batch` rows fit
-/// memory at once, in two passes with the gradients of the whole batch.
+/// Computes the loss of a step, logged as `name`. `embed` returns two kinds of hidden states of
+/// some rows, `[b, H]` each, and `loss` receives those of all rows: in one graph or, with
+/// micro-batches, in two passes with the gradients of the whole batch.
 pub(crate) fn contrast<T>(
     name: &'static str,
     rows: &[T],

@@ -1,4 +1,4 @@
-//! What a task needs of a model.
+//! The model interface used by tasks.
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::{Fingerprint, TensorField};
@@ -6,13 +6,12 @@ use xlmr_model::{Architecture, FusionConfig, Inputs, Model, fused};
 
 use crate::Result;
 
-/// An encoder with heads, as tasks see it: hidden states, heads, and parameters by what they do.
+/// Model interface of tasks: hidden states, heads, and parameters by role.
 ///
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
 /// of the vocabulary. A model computes in its own precision
-/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states are float32 then,
-/// but for those of `mlm_transform`, and so are scores. A head that the model lacks is an error
-/// of the call that needs it.
+/// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states and logits are then
+/// float32, except those of `mlm_transform`. A call that needs a missing head returns an error.
 ///
 /// # Example
 /// ```
@@ -40,14 +39,13 @@ pub trait Encoder {
     /// The id that fills short rows.
     fn pad_token_id(&self) -> i64;
 
-    /// The most tokens that a row may have, special tokens included.
+    /// Returns the maximum number of tokens of a row, including special tokens.
     fn max_length(&self) -> i64;
 
-    /// How many segments the embeddings tell apart; 1: segment ids say nothing.
+    /// Returns the number of segment embeddings; with 1, segment ids have no effect.
     fn segments(&self) -> i64;
 
-    /// Whether the second text of a pair is segment 1 whatever a task says, as BERT has learned it
-    /// in pre-training.
+    /// Returns whether the second text of a pair is always segment 1, as in BERT's pre-training.
     fn pairs_have_segments(&self) -> bool {
         false
     }
@@ -122,14 +120,14 @@ pub trait Encoder {
         train: bool,
     ) -> Result<Tensor>;
 
-    /// The word embeddings, `[V, H]`: the parameter itself.
+    /// Returns the token embeddings, `[V, H]`: the parameter itself.
     fn word_embeddings(&self) -> &Tensor;
 
     /// Every parameter under its name in the checkpoint.
     fn named_parameters(&self) -> Vec<(String, Tensor)>;
 
-    /// Adds all that decides the results beside the inputs: architecture, options and parameters,
-    /// but no path. For results that are kept as long as the model is the same.
+    /// Adds everything except the inputs that determines the results: architecture, options and
+    /// parameters, but no paths. It identifies stored results of a model.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 

@@ -1,35 +1,35 @@
-//! The crate's error.
+//! Errors of this crate.
 use std::path::PathBuf;
 
 use objectives::masking::MaskingError;
 
-/// What goes wrong between data, task and predictor.
+/// An error of a task or predictor.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An option is out of range.
     #[error("{key} = {value}: must be {rule}")]
     Config {
-        /// The key as a recipe names it, such as `qa.embedding_noise`.
+        /// The recipe's key, such as `qa.embedding_noise`.
         key: String,
-        /// What was given.
+        /// The actual value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         rule: String,
     },
-    /// An example, or a value that belongs to one, does not fit.
+    /// An example or one of its values is invalid.
     #[error("{what}: expected {expected}, got {got}")]
     Data {
-        /// Which example, tensor or value, such as `question 5733be28`.
+        /// The example, tensor or value, such as `question 5733be28`.
         what: String,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The actual value.
         got: String,
     },
-    /// There is nothing to train on or to ask.
+    /// There are no training examples or queries.
     #[error("no {what}")]
     Empty {
-        /// What is missing, and where.
+        /// The missing data and its place.
         what: String,
     },
     /// A file cannot be read or written.
@@ -43,45 +43,45 @@ pub enum Error {
     /// Text cannot be tokenised.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// A question file, window or score.
+    /// An error of a question file, window or score.
     #[error(transparent)]
     Eval(#[from] mlqa_eval::Error),
-    /// Knowledge, its text or its splits.
+    /// An error of knowledge data.
     #[error(transparent)]
     Knowledge(#[from] kg_triples::Error),
-    /// A loss.
+    /// An error of a loss.
     #[error(transparent)]
     Loss(#[from] objectives::Error),
-    /// A mask.
+    /// An error of masking.
     #[error(transparent)]
     Masking(#[from] objectives::masking::MaskingError),
-    /// The model.
+    /// An error of the model.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),
     /// Files of examples cannot be streamed.
     #[error(transparent)]
     Shards(#[from] shards::Error),
-    /// Training.
+    /// An error of training.
     #[error(transparent)]
     Train(#[from] trainer::Error),
-    /// An evaluation of named entities, inference, clozes or retrieval.
+    /// An error of `transfer-eval`.
     #[error(transparent)]
     Transfer(#[from] transfer_eval::Error),
-    /// Translated or projected questions.
+    /// An error of translated or projected questions.
     #[error(transparent)]
     Translate(#[from] qa_translate::Error),
-    /// A tensor file, or a device.
+    /// An error of a tensor file or device.
     #[error(transparent)]
     TorchExt(#[from] torch_ext::Error),
     /// A tensor operation failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
-    /// A task's error on its way through the trainer.
+    /// A task's error returned by the trainer.
     #[error(transparent)]
     Other(#[from] trainer::TaskError),
 }
 
-/// The crate's result.
+/// Result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Error> for qa_translate::Error {

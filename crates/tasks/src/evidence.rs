@@ -1,5 +1,7 @@
-//! Sentences that answer questions: a tagger labels the tokens of a passage that is read beside a
-//! question, and the sentence whose tokens are surest is the evidence.
+//! Evidence sentences of questions, found by a token tagger.
+//!
+//! The tagger labels the tokens of a passage given a question; the sentence with the most confident
+//! tokens is the evidence.
 use mlqa_eval::{Candidate, NBest, Purpose, Question, Window, WindowConfig, windows};
 use objectives::IGNORE_INDEX;
 use qa_translate::sentences;
@@ -12,7 +14,7 @@ use crate::question_answering::{Predictor, WindowBatch, check_window_length, win
 use crate::token_classification::TokenClassificationTask;
 use crate::{Encoder, Error, Result, batch};
 
-/// `O`, `B-EVIDENCE` and `I-EVIDENCE`: the classes of the tagger's head.
+/// Returns the labels of the tagger: `O`, `B-EVIDENCE` and `I-EVIDENCE`.
 ///
 /// # Example
 /// ```
@@ -27,9 +29,11 @@ pub fn labels() -> Labels {
     Labels::iob2(&["EVIDENCE"])
 }
 
-/// Questions whose first answers are their evidence, as a training task for a model with a head of
-/// [`labels`]: each question beside every window of its passage, a label for each token of the
-/// passage. Questions without answers have no evidence anywhere.
+/// Creates a training task from questions whose first answers are their evidence, for a head with
+/// [`labels`].
+///
+/// An input is a question and a window of its passage, with a label per token of the passage.
+/// Questions without answers have label `O` everywhere.
 ///
 /// # Errors
 /// [`Error::Eval`] if a question leaves no space for its passage; [`Error::Config`] if windows may
@@ -86,11 +90,11 @@ pub fn task<'a>(
     TokenClassificationTask::of_windows(model, &all, labels)
 }
 
-/// A trained tagger that answers with sentences of the passage (UAX 29), best first.
+/// A trained tagger that returns sentences of the passage (UAX 29), best first.
 ///
 /// A sentence's probability is the mean over its tokens of the probability that a token is not `O`,
-/// class 0 of the head; a token counts in the window that shows most around it. Its score is the
-/// logit of that, and the null score is 0: none of the sentences is likelier than not.
+/// class 0 of the head. A token is scored in the window with its maximum context. The sentence's
+/// score is the logit of this probability, and the null score is 0.
 ///
 /// # Example
 /// ```
@@ -126,12 +130,13 @@ pub struct EvidencePredictor<'a> {
 }
 
 impl<'a> EvidencePredictor<'a> {
-    /// A predictor with 64 windows in a batch; `windows` says how passages are cut, as in training.
+    /// Creates a predictor with 64 windows per batch. `windows` must be the options used in
+    /// training.
     pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         Self { model, tokenizer, windows: windows.clone(), batch_size: 64 }
     }
 
-    /// Sets the number of windows in a batch.
+    /// Sets the number of windows per batch.
     #[must_use]
     pub fn with_batch_size(self, batch_size: usize) -> Self {
         Self { batch_size, ..self }

@@ -1,9 +1,10 @@
-//! Labels and objects of a knowledge graph, asked for across languages by the vectors of a model:
-//! what *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022) asks
-//! of knowledge graphs, in small.
+//! Cross-lingual retrieval of labels and objects of a knowledge graph.
 //!
-//! Ranks count from 1, so that hits@1 is the share of right answers. The paper's released scorer
-//! lets ranks count from 0 and keeps those of at most 1: what it calls hits@1 is hits@2.
+//! This is a small version of the evaluation in *Adapters for Enhanced Modeling of Multilingual
+//! Knowledge and Text* (Hou et al. 2022).
+//!
+//! Ranks start at 1, so hits@1 is the share of correct answers. The paper's released scorer has
+//! ranks from 0 and accepts ranks of at most 1, so its hits@1 is hits@2.
 use std::collections::{BTreeSet, HashMap};
 
 use kg_triples::knowledge::PairKind;
@@ -19,30 +20,30 @@ use crate::pooling::{pool, to_array};
 use crate::text_pairs::{TextPairConfig, TextRows};
 use crate::{Encoder, Error, Result, inference};
 
-/// What is asked, and about which entities nothing was trained.
+/// Queries of graph retrieval, and the held-out entities.
 #[derive(Clone, Copy)]
 pub struct GraphQuestions<'a> {
-    /// Its labels and triples.
+    /// The graph with labels and triples.
     pub graph: &'a KnowledgeGraph,
-    /// Asked in each of these, for an answer in each other one.
+    /// Languages of queries and answers; each pair of different languages is evaluated.
     pub languages: &'a [Language],
-    /// Entities that no training pair meant.
+    /// Entities without training pairs.
     pub held_out: &'a BTreeSet<String>,
 }
 
-/// Ranks of right answers, all ordered pairs of languages together.
+/// Retrieval scores over all ordered pairs of languages.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct GraphScores {
-    /// The label of an entity asks for its label in another language, among the labels of all
-    /// entities there. Labels that are the same text in both are not asked for.
+    /// Retrieval of an entity's label in another language, among the labels of all entities. Labels
+    /// with equal text in both languages are skipped.
     pub labels: BothKinds,
-    /// The labels of a subject and a relation, with a space between them, ask for the label of the
-    /// object in another language, among those of all objects. Other right answers are left out of
-    /// the candidates.
+    /// Retrieval of the object's label in another language from the labels of subject and relation,
+    /// joined by a space, among all objects. Other correct answers are excluded from the
+    /// candidates.
     pub objects: BothKinds,
 }
 
-/// By the entity that is the answer; absent where nothing is asked.
+/// Scores by trained and held-out answer entities; absent without queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct BothKinds {
     /// Entities that were trained on.
@@ -51,9 +52,11 @@ pub struct BothKinds {
     pub held_out: Option<RankSummary>,
 }
 
-/// How often the nearest vector by cosine is the right one. A text's vector is what
-/// [`TextPairConfig::pooling`] makes of the last layer's states. A candidate of the same text as
-/// the right one is right, too; of others with the same cosine all come before it.
+/// Evaluates retrieval of labels and objects by cosine similarity.
+///
+/// A text's vector is the [`TextPairConfig::pooling`] of the last layer's hidden states. A
+/// candidate with the text of the correct one is also correct; other candidates with equal cosine
+/// rank before it.
 ///
 /// # Errors
 /// [`Error::Config`] as for [`TextPairTask`](crate::text_pairs::TextPairTask), or if `batch_size`
@@ -101,9 +104,10 @@ pub fn graph_retrieval(
     sides.ask(|from, to| Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()]))
 }
 
-/// [`graph_retrieval`] through an orthogonal map from each language to each other one, fitted to
-/// the labels of the entities that are not held out: what turning a model's space gives, without
-/// any training. The control of everything that aims to align labels.
+/// Evaluates [`graph_retrieval`] after an orthogonal map between each pair of languages, as a
+/// control without training.
+///
+/// Maps are fitted to the labels of the entities that are not held out.
 ///
 /// # Errors
 /// As [`graph_retrieval`]; [`Error::Transfer`] if a map cannot be fitted, as without an entity.

@@ -1,4 +1,4 @@
-//! Examples that are kept from training, in groups that stay together.
+//! Held-out examples, in groups that stay together.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::SliceRandom;

@@ -1,11 +1,11 @@
-//! Batches of like length through the encoder, without gradient.
+//! Batched inference without gradient.
 use tch::{Tensor, no_grad};
 use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result, batch};
 
-/// Encodes rows in batches of like length and gives back, in the rows' order, what `read` gives for
-/// each row. `read` takes the rows' indices and the hidden states `[B, L, H]`.
+/// Encodes rows in batches of similar length and returns the results of `read` in the rows' order.
+/// `read` takes the rows' indices and the hidden states `[B, L, H]`.
 pub(crate) fn by_length<T>(
     model: &dyn Encoder,
     rows: &[&[u32]],

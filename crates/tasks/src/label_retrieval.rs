@@ -1,5 +1,4 @@
-//! Label retrieval: how often the nearest English label of an entity's label in another language is
-//! its own.
+//! Label retrieval: the share of entity labels whose nearest English label is of the same entity.
 use std::collections::BTreeMap;
 
 use kg_triples::switch::LabelPair;
@@ -16,11 +15,12 @@ use xlmr_model::Inputs;
 use crate::pooling::to_array;
 use crate::{Encoder, Error, Result};
 
-/// Precision at 1 in percent by language, English left out, of the entities that head a triple.
+/// Computes precision at 1 in percent by non-English language, for the entities that are heads of
+/// triples.
 ///
-/// A label is the mean word embedding of its tokens, centered per language; labels are compared by
-/// cosine. Chance is 100 / number of entities. Only word embeddings are read, so no layer of the
-/// encoder has a part in it.
+/// A label is the mean embedding of its tokens, centered per language; labels are compared by
+/// cosine. Chance is 100 / number of entities. Only token embeddings are used, not the encoder's
+/// layers.
 ///
 /// # Errors
 /// [`Error::Data`] naming an entity without a label in one of the languages; [`Error::Tokenizer`];
@@ -82,16 +82,16 @@ fn labels_in<'g>(
     ids.iter().map(label).collect()
 }
 
-/// What [`mapped_label_retrieval`] fits its maps to.
+/// Options of [`mapped_label_retrieval`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MappedRetrieval {
-    /// Parts of the entities; the labels of each are searched through a map that is fitted to the
-    /// labels of all the others.
+    /// Number of cross-validation folds over entities. The labels of a fold use a map fitted to all
+    /// other folds.
     pub folds: usize,
-    /// Seed of the parts.
+    /// Seed of the folds.
     pub seed: u64,
-    /// Neighbours of CSLS.
+    /// Number of neighbours of CSLS.
     pub neighbours: usize,
     /// Normalisation and refinement.
     pub map: MapConfig,
@@ -103,9 +103,10 @@ impl Default for MappedRetrieval {
     }
 }
 
-/// [`label_retrieval`] through an orthogonal map from each language to English, which a dictionary
-/// of labels decides: what aligning word vectors alone gives, without a step of training. It is the
-/// control of every training that aims to align labels.
+/// Evaluates [`label_retrieval`] after an orthogonal map from each language to English, as a
+/// control without training.
+///
+/// Maps are fitted to a dictionary of labels.
 ///
 /// Maps are Procrustes' and neighbours those of CSLS ([`transfer_eval::retrieval::map`]). The
 /// dictionary is the graph's labels, heads and tails; no entity is searched through a map that
@@ -213,12 +214,12 @@ fn found_labels(
     Ok((0i64..).zip(nearest).map(|(own, nearest)| own == nearest).collect())
 }
 
-/// Labels of a group that were found, in percent, of how many.
+/// P@1 of a group, with the number of labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct FoundShare {
     /// P@1 in percent.
     pub percent: f64,
-    /// Labels that were asked for.
+    /// Number of query labels.
     pub labels: usize,
 }
 
@@ -233,8 +234,8 @@ impl FoundShare {
     }
 }
 
-/// Of two groups of entities, how often the nearest English label of an entity's label in another
-/// language is its own, among the English labels of both; vectors are those of [`label_retrieval`].
+/// Computes [`label_retrieval`] separately for two groups of entities, among the English labels of
+/// both.
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.

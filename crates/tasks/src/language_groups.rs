@@ -1,8 +1,8 @@
-//! Which languages share a model.
+//! Grouping of languages by model.
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-/// How many models serve a list of languages whose first one is the source.
+/// Grouping of a list of languages, whose first one is the source, by model.
 ///
 /// # Example
 /// ```
@@ -19,16 +19,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageGroups {
-    /// One for the first language with each other, as in the experiments of *Bridging the Language
-    /// Gap* (section V).
+    /// One model per pair of the first language and another one, as in the experiments of *Bridging
+    /// the Language Gap* (section V).
     #[default]
     PerPair,
-    /// One for all.
+    /// One model for all languages.
     Joint,
 }
 
 impl LanguageGroups {
-    /// The groups' names: `all`, or `en-de` and so on.
+    /// Returns the groups' names: `all`, or `en-de` and so on.
     pub fn names(self, languages: &[Language]) -> Vec<String> {
         match (self, languages.split_first()) {
             (Self::PerPair, Some((first, others))) => {
@@ -38,8 +38,8 @@ impl LanguageGroups {
         }
     }
 
-    /// The languages of the group of this name, the first one first; all of them for a name that is
-    /// no pair's.
+    /// Returns the languages of a group, starting with the source; all languages if the name is not
+    /// a pair.
     pub fn members(self, languages: &[Language], name: &str) -> Vec<Language> {
         let Some((&first, others)) = languages.split_first() else { return Vec::new() };
         let of_pair = |other: &&Language| format!("{first}-{other}") == name;

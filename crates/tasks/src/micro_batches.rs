@@ -1,4 +1,4 @@
-//! A batch that does not fit memory, cut into parts whose losses add up to the batch's.
+//! Micro-batches whose losses add up to the batch's loss.
 use tch::Tensor;
 use torch_ext::MicroBatch;
 use trainer::{Share, StepLosses, TaskError, accumulate};
@@ -12,9 +12,9 @@ pub(crate) enum Reduction {
     Sum,
 }
 
-/// The loss of `rows`; of at most `micro_batch` of them in one graph, where there are more: then
-/// each micro-batch counts as much as it has of the targets of the whole batch. `targets` counts
-/// those of a row; `loss` is that of some rows, reduced as `reduction` says.
+/// Computes the loss of `rows` in micro-batches of at most `micro_batch` rows, each weighted by its
+/// share of the batch's targets. `targets` returns the number of targets of a row; `loss` computes
+/// the loss of some rows, reduced by `reduction`.
 pub(crate) fn losses<T>(
     name: &'static str,
     rows: &[T],

@@ -1,4 +1,4 @@
-//! One vector for a row: the state of a position, of the first token, or the mean of all.
+//! Pooling of hidden states to one vector per row.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
@@ -6,24 +6,22 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result};
 
-/// The state that stands for a text.
+/// Pooling that represents a text by one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// That of `<s>`, as in XLM-K.
+    /// The hidden state of `<s>`, as in XLM-K.
     #[default]
     First,
-    /// The mean of all tokens' states: for an encoder whose `<s>` was never trained to say
-    /// anything.
+    /// The mean of all tokens' hidden states, for encoders whose `<s>` is untrained.
     Mean,
-    /// The mean of the states of all positions, padding too, as in the released code of *Adapters
-    /// for Enhanced Modeling of Multilingual Knowledge and Text*: what stands for a text then
-    /// depends on how long the others of its batch are. Where a model leaves padding out of what
-    /// it computes, its states count as zero.
+    /// The mean of the hidden states of all positions, including padding, as in the released code
+    /// of *Adapters for Enhanced Modeling of Multilingual Knowledge and Text*. A text's vector then
+    /// depends on the longest text of its batch. Hidden states of skipped padding count as zero.
     AllPositions,
 }
 
-/// Hidden states `[B, L, H]` of rows of token ids.
+/// Computes hidden states `[B, L, H]` of rows of token ids.
 ///
 /// # Errors
 /// If a row does not fit the model.
@@ -41,7 +39,7 @@ pub fn encode(model: &dyn Encoder, rows: &[&[u32]], train: bool) -> Result<Tenso
     model.encode(&Inputs::from_rows(rows, model.pad_token_id())?, train)
 }
 
-/// What stands for each row of token ids, `[B, H]`.
+/// Computes the vector of each row of token ids, `[B, H]`.
 ///
 /// # Errors
 /// If a row does not fit the model.
@@ -55,7 +53,7 @@ pub(crate) fn pooled(
     pool(&model.encode(&inputs, train)?, &inputs, pooling)
 }
 
-/// What stands for each row, `[B, H]`, from its hidden states, `[B, L, H]`.
+/// Pools hidden states `[B, L, H]` to one vector per row, `[B, H]`.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.

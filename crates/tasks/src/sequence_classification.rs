@@ -1,4 +1,4 @@
-//! A label for every row: XNLI's pairs of sentences, or any text.
+//! Sequence classification: a label per text or text pair, such as XNLI.
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
@@ -8,9 +8,10 @@ use transfer_eval::xnli::{NliInput, NliLabel};
 use crate::micro_batches;
 use crate::{Encoder, Error, Result, batch, inference};
 
-/// Rows with a class each as a training task for a model with a sequence classification head:
-/// cross-entropy in nats, `-ln softmax(logits)[class]`, the mean over the batch's rows, in float32
-/// or, for a float64 model, float64. It is logged as `classification`.
+/// Training task of sequence classification, logged as `classification`.
+///
+/// The loss is the cross-entropy in nats, `-ln softmax(logits)[class]`, the mean over the batch's
+/// rows, in float32 or, for a float64 model, float64.
 ///
 /// # Example
 /// ```
@@ -39,8 +40,8 @@ pub struct SequenceClassificationTask<'a> {
 }
 
 impl<'a> SequenceClassificationTask<'a> {
-    /// `rows`: token ids with special tokens, not padded, and the class, in `0..C` of the model's
-    /// head.
+    /// Creates a task from `rows`: token ids with special tokens, unpadded, and the class in `0..C`
+    /// of the model's head.
     ///
     /// # Errors
     /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative.
@@ -115,10 +116,10 @@ impl SequenceClassificationTask<'_> {
     }
 }
 
-/// The best class of each row, in the order of the rows, each in `0..C`.
+/// Predicts the class of each row, in `0..C`, in the order of the rows.
 ///
 /// # Errors
-/// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
+/// If the model has no sequence classification head or rejects an input; [`Error::Data`] if a logit
 /// is not finite; [`Error::Config`] if `batch_size` is 0.
 ///
 /// # Example
@@ -139,7 +140,7 @@ pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> 
     })
 }
 
-/// The best label of each pair, in the order of the pairs, for
+/// Predicts the label of each pair, in the order of the pairs, for
 /// [`score_nli`](transfer_eval::xnli::score_nli).
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Examples of shards: in memory where they all fit the buffer that shuffles them, else streamed.
+//! Examples of shards, in memory if they fit the shuffle buffer, otherwise streamed.
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;
@@ -24,8 +24,8 @@ pub(crate) struct LineReader<T> {
 
 type ParseLine<T> = Box<dyn Fn(ShardLine<'_>) -> std::result::Result<Vec<T>, String>>;
 
-/// Examples in memory come in batches of like length, in a new order each epoch; streamed ones in
-/// the order of [`ShuffledLines`], and memory does not grow with them.
+/// Examples in memory are batched by similar length, in a new order each epoch; streamed ones have
+/// the order of [`ShuffledLines`].
 pub(crate) enum ShardExamples<T> {
     /// In the order of the shards, and the tokens of each.
     InMemory(Vec<T>, Vec<usize>),

@@ -1,5 +1,7 @@
-//! Two texts that mean one entity, drawn together and away from those of other entities: the loss
-//! of *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022).
+//! Contrastive training on pairs of texts that refer to one entity.
+//!
+//! The loss is that of *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et
+//! al. 2022).
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -20,21 +22,23 @@ use crate::knowledge::parse;
 use crate::pooling::{Pooling, pooled};
 use crate::{Encoder, Error, Result};
 
-/// What stands for a text, and how texts are told apart. The paper's values but for those that are
-/// named, where its code counts what it did not mean to.
+/// Options of [`TextPairTask`]. The defaults are the paper's, except where the released code
+/// deviates unintentionally.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextPairConfig {
-    /// Mean of the tokens; the released code's is [`Pooling::AllPositions`].
+    /// Pooling; the default is the mean of the tokens, the released code's is
+    /// [`Pooling::AllPositions`].
     pub pooling: Pooling,
     /// τ of InfoNCE, 0.1.
     pub temperature: f64,
-    /// Whether other rows of a batch that mean the same entity are left out of the wrong answers.
-    /// The released code leaves them in: in a batch of EP, of most entities of a small graph.
+    /// Whether to mask other rows of a batch with the same entity as negatives. The released code
+    /// does not mask them.
     pub mask_same_entity: bool,
-    /// Tokens of a label, or of those of a subject and a relation, special ones counted: 32.
+    /// Maximum tokens of a label, or of the labels of subject and relation, including special
+    /// tokens: 32.
     pub phrase_length: usize,
-    /// The same for descriptions and sentences, and the labels beside them: 128.
+    /// Maximum tokens of descriptions and sentences, and of their labels: 128.
     pub sentence_length: usize,
 }
 
@@ -51,7 +55,7 @@ impl Default for TextPairConfig {
 }
 
 impl TextPairConfig {
-    /// Checks the numbers.
+    /// Validates the numeric options.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first that is out of range.
@@ -72,7 +76,7 @@ impl TextPairConfig {
         Ok(self.loss().validate()?)
     }
 
-    /// The most tokens of a text of this kind of pair.
+    /// Returns the maximum tokens of a text of this kind of pair.
     pub fn max_length(&self, kind: PairKind) -> usize {
         match kind {
             PairKind::Ep | PairKind::Tp => self.phrase_length,
@@ -91,12 +95,12 @@ impl TextPairConfig {
     }
 }
 
-/// What `kg-triples pairs` prepared, in memory.
+/// Output of `kg-triples pairs`, in memory.
 #[derive(Clone, Debug, Default)]
 pub struct PairData {
-    /// Pairs of all kinds to train on.
+    /// Training pairs of all kinds.
     pub train: Vec<TextPair>,
-    /// Entities that none of them means.
+    /// Entities that occur in no training pair.
     pub held_out: BTreeSet<String>,
 }
 
@@ -104,8 +108,8 @@ impl PairData {
     /// Reads a prepared folder, or a file of training lines.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no pair is named, and a file that
-    /// changed since it was prepared.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a pair is named, or
+    /// a file that changed since it was prepared.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         const PROBE: &str = "probe/held-out.jsonl.gz";
         let path = path.as_ref();
@@ -125,12 +129,13 @@ impl PairData {
     }
 }
 
-/// Pairs of one kind as a training task: InfoNCE over the cosines of each query with all keys of
-/// its batch,
-/// `ℓᵢ = -ln( e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats. Both texts go
-/// through the same encoder, and [`Pooling`] says what stands for them. Logged by the kind's name.
+/// Training task of text pairs of one kind, logged by the kind's name.
 ///
-/// A text with more tokens than its kind may have keeps its first ones, and is counted.
+/// The loss is InfoNCE over the cosines of each query with all keys of its batch, `ℓᵢ = -ln(
+/// e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats. Both texts are encoded by
+/// the same encoder and pooled by [`Pooling`].
+///
+/// A text with more tokens than its kind allows is truncated and counted.
 ///
 /// # Example
 /// ```
@@ -175,7 +180,7 @@ struct Example {
 }
 
 impl<'a> TextPairTask<'a> {
-    /// The task on those of `pairs` that are of this kind.
+    /// Creates a task from the `pairs` of this kind.
     ///
     /// # Errors
     /// As [`TextPairConfig::validate`]; [`Error::Config`] for texts longer than the model's rows;

@@ -1,6 +1,6 @@
-//! Scores of a masked language model for the ways to place spans that need them
-//! ([`qa_translate::PlaceSpans`]). An encoder is no translation model: the scores rank, they are
-//! not calibrated.
+//! Text scores of a masked language model, for [`qa_translate::PlaceSpans`].
+//!
+//! An encoder is not a translation model: the scores rank candidates, but are not calibrated.
 use std::ops::Range;
 
 use qa_translate::{PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
@@ -12,14 +12,14 @@ use torch_ext::upload;
 
 use crate::{Encoder, Error, Result, alignment, inference, pooling};
 
-/// How texts are scored.
+/// Options of [`EncoderScorer`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScorerConfig {
-    /// Tokens that source and target of a request may have together, special ones not counted: a
-    /// score costs one pass for each token of the target.
+    /// Maximum tokens of source and target together, without special tokens. A score needs one
+    /// forward pass per token of the target.
     pub most_tokens: usize,
-    /// Rows of a batch.
+    /// Rows per batch.
     pub batch_size: usize,
 }
 
@@ -54,7 +54,7 @@ pub struct EncoderScorer<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
     mask: u32,
-    /// The most tokens of two texts together that the model's positions take.
+    /// Maximum tokens of two texts together, given the model's positions.
     room: usize,
     config: ScorerConfig,
 }
@@ -76,7 +76,7 @@ struct Masked {
 }
 
 impl<'a> EncoderScorer<'a> {
-    /// Takes a model with the tokenizer that belongs to it, see [`xlmr_model::check_tokenizer`].
+    /// Creates a scorer from a model and its tokenizer; see [`xlmr_model::check_tokenizer`].
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if it has no mask, or no form for two texts; if the model has no
@@ -94,10 +94,11 @@ impl<'a> EncoderScorer<'a> {
         Ok(Self { model, tokenizer, layout, mask, room, config })
     }
 
-    /// Pseudo-log-likelihoods of targets given their sources (Salazar et al. 2020, of the second of
-    /// two texts): each token of the target alone is the mask in `<s> source </s></s> target </s>`,
-    /// and its score is the natural logarithm of the true token's probability there. An empty
-    /// target has a total of 0.
+    /// Computes pseudo-log-likelihoods of targets given their sources (Salazar et al. 2020).
+    ///
+    /// Each token of the target is masked separately in `<s> source </s></s> target </s>`; its
+    /// score is the natural logarithm of the true token's probability. An empty target has a total
+    /// of 0.
     ///
     /// A token that is white space alone has an empty place.
     ///
@@ -179,31 +180,33 @@ impl ScoreText for EncoderScorer<'_> {
     }
 }
 
-/// Places a span by the probability of two markers under a masked-LM head, in the manner of CODEC:
-/// for an opening before token i of the translation and a closing after token j,
-/// `ln p([ | source marked, <mask> at i) + ln p(] | source marked, [ at i and <mask> at j)`.
+/// Places a span by the probability of two markers under a masked-LM head, similar to CODEC.
 ///
-/// This is not CODEC's objective, which is the probability of the whole marked translation under a
-/// translation model; the way's name is `codec_mlm`. Markers are single tokens between those of the
-/// texts, so brackets that a text has of its own do no harm. Costs one pass for each opening, and
-/// one for each closing of the `n_best` openings. A pair of texts that does not fit the model's
-/// positions is [`PlaceFault::TooLong`].
+/// The score of an opening marker before token i of the translation and a closing marker after
+/// token j is `ln p([ | source marked, <mask> at i) + ln p(] | source marked, [ at i and <mask> at
+/// j)`.
+///
+/// CODEC's objective differs: it is the probability of the whole marked translation under a
+/// translation model. The method's name is `codec_mlm`. Markers are single tokens between those of
+/// the texts, so brackets in a text do not interfere. The cost is one forward pass per opening, and
+/// one per closing of the `n_best` openings. A pair of texts that exceeds the model's positions is
+/// [`PlaceFault::TooLong`].
 pub struct ByMaskedMarkers<'a> {
-    /// Model, tokenizer and batches; its most tokens do not matter here.
+    /// Model, tokenizer and batch size; its maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
     /// Ids of `[` and `]`.
     markers: [u32; 2],
-    /// Openings that closings are tried with, 5.
+    /// Number of opening positions for which closing positions are scored, 5.
     pub n_best: usize,
-    /// Words of the longest span, 16.
+    /// Maximum span length in words, 16.
     pub max_words: usize,
 }
 
 impl<'a> ByMaskedMarkers<'a> {
-    /// With the defaults.
+    /// Creates an instance with the defaults.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a bracket is no single token.
+    /// [`Error::Tokenizer`] if a bracket is not a single token.
     pub fn new(scorer: EncoderScorer<'a>) -> Result<Self> {
         let id = |marker: &str| {
             let id = scorer.tokenizer.token_to_id(marker);

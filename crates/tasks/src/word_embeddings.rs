@@ -1,13 +1,13 @@
-//! The scale of the word embeddings, which training on short sequences can upset.
+//! Rescaling of token embeddings, whose scale can drift in training on short sequences.
 use tch::Kind;
 
 use crate::{Encoder, Result};
 
-/// Centers the word embeddings and gives each of them the norm `norm`; that of `<pad>` becomes 0.
+/// Centers the token embeddings and scales each to the norm `norm`; that of `<pad>` becomes 0.
 ///
-/// Training on triples at a high learning rate makes word embeddings long, and position and segment
-/// embeddings, which are added to them, lose their effect. Centering takes away what all words have
-/// in common; the norm is best that of the model before such training, see [`mean_norm`].
+/// Training on triples at a high learning rate increases the norm of token embeddings, so that the
+/// added position and segment embeddings lose their effect. Centering removes the common component
+/// of all tokens. Use the norm of the model before such training, see [`mean_norm`].
 ///
 /// # Errors
 /// [`Error::Torch`](crate::Error::Torch) if libtorch fails.
@@ -37,7 +37,7 @@ pub fn center(model: &dyn Encoder, norm: f64) -> Result<()> {
     })
 }
 
-/// The mean Euclidean norm of the word embeddings, that of `<pad>` included.
+/// Computes the mean Euclidean norm of the token embeddings, including `<pad>`.
 ///
 /// # Errors
 /// [`Error::Torch`](crate::Error::Torch) if libtorch fails.

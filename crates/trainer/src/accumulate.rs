@@ -1,21 +1,21 @@
-//! One step over a batch too large for memory, or for one process.
+//! Gradient accumulation over micro-batches and processes.
 use tch::{Kind, Tensor};
 use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, current_group};
 
 use crate::{StepLosses, TaskError};
 
-/// A named loss of a micro-batch, as its share of the full batch's.
+/// A named loss of a micro-batch, as its share of the full batch's loss.
 pub struct Share {
-    /// As the log names it.
+    /// Name in the log.
     pub name: &'static str,
     /// The loss's weight in the sum of losses.
     pub weight: f64,
-    /// `[]`, with graph: what this micro-batch adds to the loss of the full batch.
+    /// `[]`, with graph: the micro-batch's contribution to the loss of the full batch.
     pub loss: Tensor,
 }
 
-/// Runs the micro-batches of a step one after the other, each forward and backward, so that only
-/// one graph exists at a time.
+/// Runs forward and backward passes of a step's micro-batches sequentially, so that only one graph
+/// exists at a time.
 ///
 /// The result equals one large batch if `shares` returns shares: for a mean over the batch's n
 /// targets, the micro-batch's *sum* over n, not its own mean. Means of micro-batches with unequal

@@ -1,4 +1,4 @@
-//! What AdamW keeps of a parameter: moments, of all of its numbers or of one rank's.
+//! AdamW's per-parameter state: moments of all elements, or of one rank's elements.
 use tch::Tensor;
 use torch_ext::{AdamWStep, Gradient, ProcessGroup, TouchedRows};
 

@@ -1,9 +1,9 @@
-//! The order of examples: seeded, the same for every thread count, with batches of like length.
+//! Seeded order of examples, with batches of similar length, independent of the number of threads.
 use rand::seq::SliceRandom;
 
 use crate::rng_for;
 
-/// The batches of every epoch of a stage.
+/// Generates the batches of every epoch of a stage.
 ///
 /// ```
 /// use trainer::Batches;
@@ -27,8 +27,8 @@ pub struct Batches {
 pub(crate) type Epoch = Vec<Vec<usize>>;
 
 impl Batches {
-    /// `lengths` in tokens, one per example; `bucket_batches` batches at a time are sorted by
-    /// length before they are cut.
+    /// Creates batches from `lengths` in tokens, one per example. Runs of `bucket_batches` batches
+    /// are sorted by length before they are cut.
     pub fn new(lengths: &[usize], batch_size: usize, bucket_batches: usize, seed: u64) -> Self {
         Self {
             lengths: lengths.to_vec(),
@@ -38,12 +38,12 @@ impl Batches {
         }
     }
 
-    /// Batches in an epoch.
+    /// Returns the number of batches per epoch.
     pub fn per_epoch(&self) -> u64 {
         self.lengths.len().div_ceil(self.batch_size) as u64
     }
 
-    /// The batches of epoch `epoch`.
+    /// Returns the batches of epoch `epoch`.
     pub fn epoch(&self, epoch: u64) -> Vec<Vec<usize>> {
         let mut rng = rng_for(self.seed, "order", epoch);
         let mut order: Vec<usize> = (0..self.lengths.len()).collect();
@@ -63,7 +63,7 @@ impl Batches {
         batches
     }
 
-    /// Tokens of a batch that are not padding.
+    /// Returns the number of non-padding tokens of a batch.
     pub fn tokens(&self, batch: &[usize]) -> u64 {
         batch.iter().filter_map(|&example| self.lengths.get(example)).map(|&n| n as u64).sum()
     }

@@ -1,4 +1,4 @@
-//! Checkpoints: folders that hold a complete training state or do not exist.
+//! Checkpoints: atomically written folders with a complete training state.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::error_text;
 use crate::sums::{self, SUMS};
 use crate::{AdamW, Error, LossScaler, Result, StreamPlace};
 
-/// What bit-for-bit equality depends on beside seed and data.
+/// Conditions of bit-for-bit equality, in addition to seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Environment {
     /// Threads inside an operation.
@@ -27,30 +27,29 @@ pub struct Environment {
 pub struct Checkpoint {
     /// Updates made.
     pub step: u64,
-    /// Tokens seen, padding left out.
+    /// Tokens seen, without padding.
     pub tokens: u64,
     /// Seconds of training so far.
     pub seconds: f64,
-    /// The stage's configuration and data.
+    /// Fingerprint of the stage's configuration and data.
     pub fingerprint: String,
-    /// The machine's part in the result.
+    /// Environment of the run.
     pub environment: Environment,
-    /// Sum of losses since the last line of metrics, and how many steps it holds.
+    /// Sum of losses since the last line of metrics, and its number of steps.
     pub pending: (f64, u64),
-    /// The same for each named part, and how many batches had it.
+    /// Sum of each named part since the last line of metrics, and its number of batches.
     pub pending_parts: BTreeMap<String, (f64, u64)>,
-    /// Where the stream of each task is; none for a task whose examples are in memory, and empty
-    /// where all are.
+    /// Stream position of each task; `None` for tasks with examples in memory, empty if all are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<Option<StreamPlace>>,
     /// The scale of a float16 loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scaler: Option<LossScaler>,
-    /// Whether `SHA256SUMS` lies beside it, which ties the files of a checkpoint to each other and
-    /// to its step; those of earlier versions have none.
+    /// Whether the checkpoint has `SHA256SUMS`, which ties its files to each other and to its step.
+    /// Earlier versions have none.
     #[serde(default)]
     pub checksums: bool,
-    /// Lines of `metrics.jsonl` up to this step, where they were counted.
+    /// Lines of `metrics.jsonl` up to this step, if counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_lines: Option<u64>,
 }
@@ -59,7 +58,7 @@ const PARAMETERS: &str = "parameters.safetensors";
 /// Moments and counts of the optimiser.
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-/// What the tasks keep beside the parameters; absent where they keep nothing.
+/// Tensors of the tasks besides the parameters; absent if there are none.
 const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
@@ -191,12 +190,14 @@ impl Checkpoint {
     }
 
     /// Loads the newest checkpoint below `root` into parameters and optimiser, and returns it with
-    /// the tensors of the tasks; `None` if there is none. What a killed run was writing is removed.
+    /// the tasks' tensors.
+    ///
+    /// It returns `None` if there is no checkpoint. Partial files of a killed run are removed.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] naming the file and tensor that do not fit, and the way out;
-    /// [`Error::File`] if its fingerprint is not `fingerprint` (configuration or data
-    /// changed), or something in `root` is called like a checkpoint and is no folder.
+    /// [`Error::Checkpoint`] naming the mismatching file and tensor, and a fix; [`Error::File`] if
+    /// its fingerprint is not `fingerprint` (configuration or data changed), or an entry of `root`
+    /// has a checkpoint's name and is not a folder.
     pub fn resume(
         root: &Path,
         parameters: &[(String, Tensor)],

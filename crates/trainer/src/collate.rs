@@ -1,4 +1,4 @@
-//! Rows of different lengths as one tensor.
+//! Padding of rows to one tensor.
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
@@ -7,7 +7,7 @@ fn width(rows: &[&[i64]]) -> usize {
     rows.iter().map(|row| row.len()).max().unwrap_or(0)
 }
 
-/// `[B, L]` i64: each row, then `pad` up to the longest row's length.
+/// Pads rows with `pad` to the longest row: `[B, L]` i64.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be made.
@@ -22,8 +22,9 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
     Ok(torch_ext::upload(&rows, device)?)
 }
 
-/// `[B, L]` i64: 1 where [`pad_rows`] put a row's value, 0 where it padded. `None` if nothing is
-/// padded, which lets attention skip its mask.
+/// Creates the mask of [`pad_rows`], `[B, L]` i64: 1 for values, 0 for padding.
+///
+/// It is `None` without padding, so that attention can skip its mask.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the tensor cannot be made.

@@ -1,20 +1,20 @@
-//! Every hyper-parameter of a training stage.
+//! Hyper-parameters of a training stage.
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What the learning rate does after warm-up.
+/// Learning-rate decay after warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
-    /// Down to zero at the last step.
+    /// Linear decay to zero at the last step.
     #[default]
     Linear,
-    /// No change.
+    /// Constant learning rate.
     Constant,
 }
 
-/// Parameters that train in their own way.
+/// Options of a parameter group.
 ///
 /// ```
 /// use trainer::{GroupConfig, TrainConfig};
@@ -27,12 +27,10 @@ pub enum Decay {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupConfig {
-    /// The group holds the parameters whose names start with one of these; the first group that
-    /// fits wins.
+    /// Name prefixes of the group's parameters; the first matching group is used.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<String>,
-    /// The group also holds the parameters with one of these roles in their model, such as
-    /// `word_embeddings` or `layers.0..4`, which
+    /// Roles of the group's parameters, such as `word_embeddings` or `layers.0..4`, which
     /// [`TrainConfig::resolve_roles`] turns into names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
@@ -40,12 +38,12 @@ pub struct GroupConfig {
     pub learning_rate: Option<f64>,
     /// Weight decay of the group; absent: the stage's.
     pub weight_decay: Option<f64>,
-    /// Whether the group keeps its values.
+    /// Whether the group is frozen.
     pub frozen: bool,
 }
 
-/// One stage of training. Defaults are the values commonly used for fine-tuning: AdamW with decay
-/// 0.01, linear decay, clipping at 1.
+/// Options of a training stage. Defaults are the values commonly used for fine-tuning: AdamW with
+/// decay 0.01, linear decay, clipping at 1.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
@@ -53,50 +51,52 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// Share of the steps with rising learning rate, from 0 to 1.
     pub warmup_ratio: f64,
-    /// What follows warm-up.
+    /// Decay after warm-up.
     pub decay: Decay,
     /// Examples in a step.
     pub batch_size: usize,
-    /// Passes over the examples, unless `steps` says otherwise; at most 1 million.
+    /// Passes over the examples, unless `steps` is set; at most 1 million.
     pub epochs: u64,
-    /// Number of steps, at most 10 billion; takes the place of `epochs`.
+    /// Number of steps, at most 10 billion; overrides `epochs`.
     pub steps: Option<u64>,
-    /// Decoupled weight decay, at most 1000; vectors, such as biases, and normalisations have none.
+    /// Decoupled weight decay, at most 1000. It is not applied to vectors, such as biases, and
+    /// normalisations.
     pub weight_decay: f64,
     /// Decay of the first and second moment.
     pub betas: (f64, f64),
     /// Added to the root of the second moment.
     pub eps: f64,
-    /// Gradients are scaled to this total norm at most, up to 1 million; absent: no clipping.
+    /// Maximum total gradient norm, up to 1 million; absent: no clipping.
     pub max_grad_norm: Option<f64>,
     /// Groups of parameters with their own rate, or frozen.
     pub groups: Vec<GroupConfig>,
-    /// Batches are cut from runs of this many batches sorted by length, which saves padding; 1: no
+    /// Number of batches per run of examples sorted by length, which reduces padding; 1: no
     /// sorting. Streamed examples keep the stream's order.
     pub bucket_batches: usize,
     /// Steps between checkpoints; absent: at the end only.
     pub checkpoint_steps: Option<u64>,
-    /// Checkpoints kept, newest first.
+    /// Number of newest checkpoints to retain.
     pub keep_checkpoints: usize,
-    /// Keeps the parameters of every checkpoint for good, as `models/step-<step>.safetensors` in
-    /// the stage's folder; a run folder has a model folder for each once its cell is trained.
+    /// Whether to store the parameters of every checkpoint permanently, as
+    /// `models/step-<step>.safetensors` in the stage's folder. A run folder has a model folder for
+    /// each once its trial is trained.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_models: bool,
     /// Steps between two lines of metrics.
     pub log_steps: u64,
-    /// Decides the order of examples, dropout and the task's own draws.
+    /// Random seed of the order of examples, dropout and the task's own draws.
     pub seed: u64,
-    /// Examples that go through the model at once, where a batch does not fit memory: the gradients
-    /// of the parts are added up. The result is that of the whole batch, up to rounding and, on a
-    /// GPU, other dropout; absent: a batch is one part.
+    /// Examples per forward pass, for batches that do not fit in memory. Gradients are accumulated,
+    /// so the result equals that of the whole batch up to rounding and, on a GPU, different
+    /// dropout. Absent: the whole batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
-    /// Steps between two evaluations of a task that scores its model, beside those after each
-    /// epoch; absent: these alone. See [`BestEpoch`](crate::selection::BestEpoch).
+    /// Steps between two evaluations of a task that scores its model, in addition to those after
+    /// each epoch; absent: after epochs only. See [`BestEpoch`](crate::selection::BestEpoch).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluation_steps: Option<u64>,
-    /// Evaluations in a row without a new best one after which training ends; absent: it goes on
-    /// to its last step. The schedule of the learning rate is that of all steps.
+    /// Number of consecutive evaluations without a new best score after which training ends;
+    /// absent: no early stopping. The learning-rate schedule does not change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
 }
@@ -134,8 +134,8 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl TrainConfig {
-    /// The same with names of parameters in place of [`GroupConfig::roles`]; `holds` says whether
-    /// one of a role has this name, or what is wrong with the role.
+    /// Replaces [`GroupConfig::roles`] by parameter names. `holds` returns whether a name has a
+    /// role, or an error for an invalid role.
     ///
     /// # Errors
     /// [`Error::Config`] naming a role that is not known or that no parameter has.
@@ -179,7 +179,7 @@ impl TrainConfig {
         Ok(resolved)
     }
 
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first value out of range.
@@ -238,8 +238,8 @@ impl TrainConfig {
         }
     }
 
-    /// The configuration without the keys that leave the result as it is: how often a state is
-    /// saved or logged, and what stays of that.
+    /// Returns the configuration without keys that do not affect the result, such as logging and
+    /// checkpoint intervals.
     ///
     /// ```
     /// use trainer::TrainConfig;
@@ -257,7 +257,7 @@ impl TrainConfig {
         Self { checkpoint_steps, keep_checkpoints, keep_models, log_steps, ..self.clone() }
     }
 
-    /// The number of steps over this many examples.
+    /// Returns the number of steps over this many examples.
     ///
     /// ```
     /// use trainer::TrainConfig;
@@ -270,11 +270,13 @@ impl TrainConfig {
         self.steps.unwrap_or(batches * self.epochs)
     }
 
-    /// The stage for [`Alternating`](crate::Alternating) tasks of which some are counted together
-    /// and the others come on top: `steps`, or passes over `examples`, is the number of batches of
-    /// the counted tasks, of which a round has `counted`, beside `others` of the others. The last
-    /// round is complete. `evaluation_steps` counts batches of the counted tasks too, to the end of
-    /// a round.
+    /// Adapts the stage to [`Alternating`](crate::Alternating) tasks, where `steps` counts batches
+    /// of some tasks only.
+    ///
+    /// `steps`, or passes over `examples`, is the number of batches of the counted tasks. A round
+    /// has `counted` of them and `others` batches of other tasks. The last round is complete.
+    /// `evaluation_steps` also counts batches of the counted tasks, rounded up to the end of a
+    /// round.
     ///
     /// So stages that divide the counted batches between tasks in different ways make equally many
     /// of them, with as many evaluations.
@@ -310,7 +312,7 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-/// AdamW moves every weight by about the rate, so a rate beyond this is a slip.
+/// AdamW changes every weight by about the rate, so a larger rate is a mistake.
 const MOST_RATE: f64 = 1000.0;
 
 /// [`expect`] for a learning rate.
@@ -319,12 +321,13 @@ fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
     expect(rate <= MOST_RATE, key, rate, &format!("must be at most {MOST_RATE}"))
 }
 
-/// [`expect`] for a weight decay: with a rate of 0.001, one of 1000 takes all of a weight at once.
+/// [`expect`] for a weight decay: with a rate of 0.001, a decay of 1000 sets a weight to zero in
+/// one step.
 fn expect_decay(key: &str, decay: f64) -> Result<()> {
     expect((0.0..=1000.0).contains(&decay), key, decay, "must be from 0 to 1000")
 }
 
-/// Refuses a value that breaks the rule for its key.
+/// Rejects a value that breaks the rule for its key.
 fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Result<()> {
     if ok {
         return Ok(());

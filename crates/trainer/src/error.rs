@@ -1,20 +1,20 @@
-//! The crate's error.
+//! Errors of this crate.
 use std::path::PathBuf;
 
-/// What stops a training run.
+/// An error that stops a training run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting cannot be used.
+    /// An invalid setting.
     #[error("{key} = {value}: {rule}")]
     Config {
         /// The setting's name.
         key: String,
         /// Its value.
         value: String,
-        /// What it must be.
+        /// The allowed values.
         rule: String,
     },
-    /// There is nothing to train on.
+    /// There are no training examples.
     #[error("{stage}: no examples")]
     NoExamples {
         /// The stage.
@@ -30,16 +30,17 @@ pub enum Error {
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The loss or norm at fault, and the first parameters whose gradients are.
+        /// The faulty loss or norm, and the first parameters with faulty gradients.
         what: String,
         /// Its value.
         value: f64,
         /// The first examples of the step: their ids, or their indices in the task.
         examples: String,
-        /// Where `not-finite.json` is, which holds the examples, or why it could not be written.
+        /// The path of `not-finite.json`, which contains the examples, or the reason why it could
+        /// not be written.
         batch: String,
     },
-    /// An update left a parameter that no further step can use.
+    /// An update left a parameter without a finite norm.
     #[error(
         "{stage}, step {step}: the update left {parameter} without a finite norm, so it is not \
          saved; the last checkpoint is untouched (lower the learning rate)"
@@ -49,10 +50,10 @@ pub enum Error {
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The first parameter at fault.
+        /// The first faulty parameter.
         parameter: String,
     },
-    /// SIGINT or SIGTERM came; the step was finished and a checkpoint written.
+    /// SIGINT or SIGTERM was received; the step was finished and a checkpoint written.
     #[error(
         "{stage}: stopped by {} after step {step} of {total}, which is saved; the same command \
          goes on from there",
@@ -65,7 +66,7 @@ pub enum Error {
         step: u64,
         /// Steps in the stage.
         total: u64,
-        /// The signal's number; programs end with 128 more.
+        /// The signal's number; programs exit with 128 plus this number.
         signal: i32,
     },
     /// SIGINT and SIGTERM cannot be caught.
@@ -79,7 +80,7 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong, and what to do where that is known.
+        /// The fault and, if known, a fix.
         reason: String,
     },
     /// The newest checkpoint cannot be used.
@@ -87,12 +88,12 @@ pub enum Error {
     Checkpoint {
         /// The checkpoint.
         folder: PathBuf,
-        /// File or tensor, and what is wrong.
+        /// The file or tensor, and the fault.
         reason: String,
-        /// Where training goes on without it.
+        /// The position from which training would continue without it.
         earlier: String,
     },
-    /// Examples cannot be streamed, or what decides them cannot be hashed.
+    /// Examples cannot be streamed or hashed.
     #[error(transparent)]
     Shards(#[from] shards::Error),
     /// The task could not compute its losses, or end an epoch.
@@ -102,17 +103,17 @@ pub enum Error {
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The task's own error. The message holds it with its causes, so it is no `source`.
+        /// The task's own error. The message contains it with its causes, so it is not a `source`.
         cause: crate::TaskError,
     },
     /// The best epoch cannot be chosen.
     #[error("best epoch: {what}: expected {expected}, got {got}")]
     Selection {
-        /// What is at fault: the scores' names, a stored tensor, the epoch that was chosen.
+        /// The faulty item: the scores' names, a stored tensor, the selected epoch.
         what: String,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The actual value.
         got: String,
     },
     /// A libtorch extension failed.
@@ -155,7 +156,7 @@ pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// The crate's result.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 #[cfg(test)]

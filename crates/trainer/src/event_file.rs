@@ -1,5 +1,6 @@
-//! TensorBoard's event files: records with a length and checksums around a protocol buffer, as
-//! `tensorflow/core/lib/io/record_writer.h` and `tensorflow/core/util/event.proto` have them.
+//! TensorBoard's event files: protocol buffers in records with length and checksums.
+//!
+//! Sources: `tensorflow/core/lib/io/record_writer.h` and `tensorflow/core/util/event.proto`.
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Training one task or several.
+//! Training of one or several tasks.
 use tch::Tensor;
 
 use crate::left_out::tell;
@@ -7,32 +7,33 @@ use crate::task_slot::TaskSlot;
 use crate::training::Training;
 use crate::{Error, Result, Stage, Tasks, TrainConfig};
 
-/// What a stage did.
+/// The result of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
     /// Updates made.
     pub steps: u64,
-    /// Tokens seen, padding left out.
+    /// Tokens seen, without padding.
     pub tokens: u64,
-    /// Seconds of training, earlier parts of a resumed run included.
+    /// Seconds of training, including earlier parts of a resumed run.
     pub seconds: f64,
     /// Mean loss of the last line of metrics.
     pub final_loss: f64,
-    /// Whether the stage ended, rather than being interrupted.
+    /// Whether the stage is complete, not interrupted.
     pub finished: bool,
 }
 
-/// Trains `parameters` on a task or several ([`Tasks`]), from the newest checkpoint of the stage's
-/// folder where there is one. The crate's first page has an example.
+/// Trains `parameters` on one or several [`Tasks`], resuming from the newest checkpoint of the
+/// stage's folder.
+///
+/// The crate's front page has an example.
 ///
 /// Steps are seeded one by one (see the crate's text on resuming). A checkpoint is written every
 /// `checkpoint_steps` and at the end. `metrics.jsonl` has the parts of losses as means over the
 /// batches that had them; `loss` is the mean over steps, of whichever task.
 ///
 /// # Errors
-/// [`Error`](crate::Error): a setting out of range, tasks without names that tell them apart, no
-/// examples, a loss that is not finite, a file that cannot be read or written, or the task's own
-/// error.
+/// [`Error`](crate::Error): a setting out of range, tasks without distinct names, no examples, a
+/// loss that is not finite, a file that cannot be read or written, or the task's own error.
 pub fn fit<'a>(
     stage: &Stage,
     config: &TrainConfig,
@@ -44,8 +45,10 @@ pub fn fit<'a>(
     Training::start(stage, config, parameters, &mut tasks)?.run()
 }
 
-/// Trains as [`fit`] does, scores the model after the epochs of the first task and at every
-/// evaluation, and leaves the parameters of the one that `selection` chooses (see [`BestEpoch`]).
+/// Trains like [`fit`], scores the model at every evaluation, and restores the best parameters.
+///
+/// Evaluations take place after the epochs of the first task and every `evaluation_steps`;
+/// `selection` decides (see [`BestEpoch`]).
 ///
 /// # Errors
 /// As [`fit`], and if a score fails.

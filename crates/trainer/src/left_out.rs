@@ -1,4 +1,4 @@
-//! What tasks leave out of their data: said at the start of a stage, and kept beside its metrics.
+//! Counts of skipped data, printed at the start of a stage and stored with its metrics.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::{Error, Result, Stage};
 /// The file in the stage's folder.
 const FILE: &str = "left-out.json";
 
-/// How many of a task's data are left out, cut or of no use, see
+/// A count of skipped, truncated or unusable data of a task; see
 /// [`Task::left_out`](crate::Task::left_out).
 ///
 /// ```
@@ -19,16 +19,16 @@ const FILE: &str = "left-out.json";
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// Which ones, in the plural.
+    /// The counted things, in the plural.
     pub what: String,
-    /// How many.
+    /// The count.
     pub count: usize,
-    /// Of how many.
+    /// The total.
     pub of: usize,
 }
 
 impl LeftOut {
-    /// `count` of `of`.
+    /// Creates a count of `count` of `of`.
     pub fn new(what: impl Into<String>, count: usize, of: usize) -> Self {
         Self { what: what.into(), count, of }
     }
@@ -51,7 +51,7 @@ struct Counted {
     left_out: LeftOut,
 }
 
-/// Says what the tasks leave out, a line for each count above 0, and writes all counts.
+/// Prints a line for each count above 0, and writes all counts.
 pub(crate) fn tell(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
     if !stage.leads() {
         return Ok(());

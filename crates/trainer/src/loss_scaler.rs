@@ -1,4 +1,4 @@
-//! The scale of a float16 loss, by the rule of PyTorch's `GradScaler`.
+//! Dynamic loss scaling for float16, as in PyTorch's `GradScaler`.
 use serde::{Deserialize, Serialize};
 
 /// Good steps in a row after which the scale doubles.
@@ -7,9 +7,10 @@ const GROWTH_INTERVAL: u64 = 2000;
 /// The scale at which an overflow is no fault of float16's range any more.
 const SMALLEST: f64 = 1.0;
 
-/// The factor on the loss that keeps small gradients above float16's smallest number: it is halved
-/// where a gradient is infinite or not a number, and that step is left out; it is doubled after
-/// 2,000 good steps in a row (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).
+/// Dynamic loss scale for float16 (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).
+///
+/// It keeps small gradients representable. The scale is halved, and the step skipped, if a gradient
+/// is not finite; it is doubled after 2,000 consecutive finite steps.
 ///
 /// ```
 /// use trainer::LossScaler;
@@ -34,7 +35,7 @@ impl Default for LossScaler {
 }
 
 impl LossScaler {
-    /// What the loss is multiplied by, a power of two.
+    /// Returns the scale, a power of two.
     pub fn scale(&self) -> f64 {
         self.scale
     }
@@ -55,8 +56,8 @@ impl LossScaler {
         }
     }
 
-    /// Counts a step with a gradient that is not finite. False where the scale is 1 already: then
-    /// the fault is not the scale's.
+    /// Counts a step with a non-finite gradient. Returns false if the scale is already 1, because
+    /// the scale is then not the cause.
     pub fn overflowed(&mut self) -> bool {
         self.good_steps = 0;
         if self.scale <= SMALLEST {

@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, which any plotting tool reads.
+//! `metrics.jsonl`: one JSON object per line.
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -13,15 +13,15 @@ use crate::{Error, Result};
 pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const SPEED: &str = "speed.jsonl";
 
-/// One line of `speed.jsonl`: the speed between two lines of metrics. Times are kept apart from the
-/// metrics, which are the same whenever a stage is trained.
+/// One line of `speed.jsonl`: the speed between two lines of metrics. Times are stored separately
+/// from the metrics, which are reproducible.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct StepSpeed {
     /// Updates made.
     pub(crate) step: u64,
     /// Seconds of training so far, earlier parts included.
     pub(crate) seconds: f64,
-    /// Tokens a second since the last line, padding left out.
+    /// Tokens per second since the last line, without padding.
     pub(crate) tokens_per_second: f64,
 }
 
@@ -36,32 +36,32 @@ pub(crate) fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// One line of `metrics.jsonl`.
+/// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct StepMetrics {
-    /// Updates made, this one included.
+    /// Updates made, including this one.
     pub step: u64,
-    /// Passes over the data, as a fraction; of several tasks, over the first one's.
+    /// Passes over the data, as a fraction; for several tasks, over the first task's data.
     pub epoch: f64,
-    /// Mean of the total loss over the steps since the last line, those that were left out
-    /// included; where no step had a finite one, not a number, which JSON writes as null.
+    /// Mean of the total loss over the steps since the last line, including skipped steps. Without
+    /// a finite loss it is NaN, written as null.
     #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
     /// Means of the named parts since the last line, each over the batches that had it:
-    /// `loss/<part>`, of several tasks `loss/<slot>/<part>`.
+    /// `loss/<part>`, for several tasks `loss/<slot>/<part>`.
     pub parts: BTreeMap<String, f64>,
     /// Factor times peak rate at this step.
     pub learning_rate: f64,
     /// Total gradient norm of this step, before clipping.
     #[serde(deserialize_with = "number_or_null")]
     pub grad_norm: f64,
-    /// Tokens seen so far, padding left out.
+    /// Tokens seen so far, without padding.
     pub tokens: u64,
     /// The scale of a float16 loss after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
-    /// Whether this step changed no parameter, because the scale made its gradients too large: its
-    /// `grad_norm` is not finite, which JSON writes as null. Not written where it is false.
+    /// Whether this step was skipped because of an overflow of the loss scale. Its `grad_norm` is
+    /// not finite and written as null. Omitted if false.
     #[serde(default, skip_serializing_if = "is_default")]
     pub skipped: bool,
 }
@@ -120,8 +120,8 @@ impl PendingMeans {
     }
 }
 
-/// Opens a file of JSON lines to append to it. Where it `goes_on`, its first lines stay as long as
-/// they are `kept`; their number is returned.
+/// Opens a file of JSON lines for appending. When `goes_on`, leading lines are retained while they
+/// are `kept`; their number is returned.
 pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
     path: &Path,
     goes_on: bool,

@@ -1,4 +1,4 @@
-//! What is told of a loss or a gradient that is not finite.
+//! Diagnostics of non-finite losses and gradients.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ pub(crate) const FILE: &str = "not-finite.json";
 /// Parameters and examples that a message names.
 const NAMED: usize = 4;
 
-/// What `not-finite.json` holds of an example, see [`Task::example`](crate::Task::example).
+/// An example's entry in `not-finite.json`; see [`Task::example`](crate::Task::example).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ExampleRecord {
-    /// Its name in the data, such as a question's id.
+    /// Name of the example in the data, such as a question's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its token ids, as they are before a step masks or changes any.
+    /// Token ids before masking or other changes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input_ids: Vec<u32>,
 }

@@ -25,8 +25,8 @@ pub struct ParameterGroup {
     pub names: Vec<String>,
 }
 
-/// AdamW (Loshchilov and Hutter 2019) with moments kept per parameter from its first gradient on,
-/// as in PyTorch.
+/// AdamW (Loshchilov and Hutter 2019). A parameter's moments exist from its first gradient on, as
+/// in PyTorch.
 ///
 /// # Example
 /// ```
@@ -60,7 +60,7 @@ fn decays(name: &str, parameter: &Tensor) -> bool {
 }
 
 impl AdamW {
-    /// Sorts the parameters into groups and freezes those that are to keep their values.
+    /// Assigns the parameters to groups and freezes those of frozen groups.
     ///
     /// # Errors
     /// [`Error::Config`] if a group's prefix fits no parameter, roles are not resolved, or
@@ -151,30 +151,32 @@ impl AdamW {
         })
     }
 
-    /// As one rank of a group: gradients are summed over all ranks, each of which updates numbers
-    /// of its own and keeps their moments alone.
+    /// Creates the optimiser of one rank of a group. Gradients are summed over all ranks; each rank
+    /// updates its own elements and stores their moments only.
     pub(crate) fn with_group(mut self, group: Option<Rc<ProcessGroup>>) -> Self {
         self.group = group;
         self
     }
 
-    /// The groups, for a log.
+    /// Returns the groups, for logging.
     pub fn groups(&self) -> &[ParameterGroup] {
         &self.groups
     }
 
-    /// Forgets all gradients.
+    /// Clears all gradients.
     ///
     /// # Errors
-    /// [`Error::TorchExt`] if libtorch refuses.
+    /// [`Error::TorchExt`] if a libtorch operation fails.
     pub fn clear_grads(&self) -> Result<()> {
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         Ok(clear_grads(&parameters)?)
     }
 
-    /// Clips, then updates every parameter that has a gradient; `factor` scales each group's peak
-    /// rate. Returns the gradients' total norm before clipping; 0 where there is no gradient, and
-    /// then nothing changes.
+    /// Clips gradients and updates every parameter that has one. `factor` scales each group's peak
+    /// rate.
+    ///
+    /// Returns the total gradient norm before clipping; 0 without gradients, and then nothing
+    /// changes.
     ///
     /// # Errors
     /// [`Error::TorchExt`] if a gradient does not fit its parameter.
@@ -367,7 +369,8 @@ impl AdamW {
         shared.map_or(Ok(()), |group| Parts::new(&group).share(&split))
     }
 
-    /// The moments and counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and `.updates` (i64).
+    /// Returns the moments and update counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and
+    /// `.updates` (i64).
     ///
     /// Of several processes each has moments of some numbers: all of them call this, and the first
     /// gets everything.

@@ -1,24 +1,25 @@
-//! Parameters shared out among the ranks of a group: each sums and updates numbers of its own.
+//! Parameters sharded across the ranks of a group: each rank reduces and updates its own elements.
 //!
-//! That is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning"): as
-//! many numbers travel as in a sum that comes to all ranks, and no rank repeats another's update.
+//! This is the first stage of ZeRO (Rajbhandari et al. 2020, "Optimizer State Partitioning"). It
+//! communicates as many elements as an all-reduce, and no update is repeated on several ranks.
 use tch::Tensor;
 use torch_ext::ProcessGroup;
 
 use crate::Result;
 
-/// Numbers in one exchange: 25 MB in float32, as PyTorch's DistributedDataParallel has it.
+/// Elements per communication bucket: 25 MB in float32, as PyTorch's DistributedDataParallel has
+/// it.
 const MOST: i64 = 25 * 1024 * 1024 / 4;
 
-/// From this many numbers on, a stretch travels alone, and as it lies: a message costs less than
-/// putting it with others.
+/// Segments of at least this many elements are sent without copying them into a shared bucket,
+/// because a message costs less than the copy.
 const ALONE: i64 = 1 << 16;
 
 /// Parts begin at multiples of it, as the tasks of the update's kernel on the CPU do: how a tensor
 /// is cut changes no bit of it.
 const ALIGNMENT: i64 = 16;
 
-/// Numbers of a tensor, one after the other, of which each rank has a part.
+/// A contiguous segment of a tensor's elements, of which each rank has a part.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     /// The tensor, by its number in a list.
@@ -43,7 +44,7 @@ impl Stretch {
     }
 }
 
-/// Stretches whose parts travel one after the other.
+/// Segments whose parts are sent in one bucket.
 type Row = Vec<Stretch>;
 
 /// How a group shares out tensors: the same way on every rank.
@@ -179,7 +180,7 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// A tensor like `parameter` of what each rank has as its own numbers, one after the other.
+    /// Gathers the elements of all ranks into a tensor like `parameter`.
     pub(crate) fn whole(&self, parameter: &Tensor, own: &Tensor) -> Result<Tensor> {
         let whole = parameter.f_detach()?.f_zeros_like()?;
         let mut first = 0;
@@ -208,7 +209,7 @@ fn stretches(tensor: usize, numel: i64, size: i64) -> Vec<Stretch> {
     stretches
 }
 
-/// The part of a rank of a row: a view where it is of one stretch.
+/// A rank's part of a row; a view if it is of one segment.
 fn part_of_row(row: &[Stretch], flats: &[Tensor], rank: i64) -> Result<Tensor> {
     let part = |stretch: &Stretch| Some(stretch.part(rank, flats.get(stretch.tensor)?));
     let parts = row.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
@@ -229,7 +230,7 @@ fn cut(row: &[Stretch], rank: i64, numbers: &Tensor) -> Result<Vec<(Stretch, Ten
     row.iter().map(part).collect()
 }
 
-/// The tensors one after the other, `[n]`; none where there are none, of the form of `like`.
+/// The concatenated tensors, `[n]`; an empty tensor like `like` if there are none.
 pub(crate) fn joined(parts: &[Tensor], like: &Tensor) -> Result<Tensor> {
     match parts {
         [] => Ok(Tensor::f_zeros([0], (like.f_kind()?, like.device()))?),

@@ -1,4 +1,4 @@
-//! Some steps of a stage as libtorch's profiler sees them: a trace, and tables of it.
+//! Profiling of some steps of a stage with libtorch's profiler: a trace and tables.
 use std::ops::Range;
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
-//! The line a person watches: loss, rate and time left. On a terminal it is redrawn; elsewhere a
-//! line comes every tenth of the steps.
+//! Progress line with loss, rate and remaining time.
+//!
+//! On a terminal it is redrawn; elsewhere a line is printed every tenth of the steps.
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ fn time_text(seconds: f64) -> String {
     }
 }
 
-/// How far a stage is, for [`Progress::update`].
+/// Progress values of a stage, for [`Progress::update`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Position {
     /// Updates made.
@@ -40,11 +41,11 @@ pub struct Position {
     pub loss: f64,
     /// Factor times peak rate.
     pub learning_rate: f64,
-    /// Tokens seen so far, padding left out.
+    /// Tokens seen so far, without padding.
     pub tokens: u64,
 }
 
-/// Progress of one stage on standard error.
+/// Progress display of a stage on standard error.
 ///
 /// ```
 /// use trainer::{Position, Progress};
@@ -55,7 +56,7 @@ pub struct Position {
 /// ```
 pub struct Progress {
     bar: ProgressBar,
-    /// What the line is called where there is no terminal.
+    /// Name of the line without a terminal.
     plain: Option<String>,
     total: u64,
     /// Steps and tokens of earlier parts.
@@ -65,7 +66,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A line called `name` for `total` steps, of which `done` are behind us, with `tokens` tokens.
+    /// Creates a line `name` for `total` steps, of which `done` are completed, with `tokens`
+    /// tokens.
     pub fn new(name: &str, total: u64, done: u64, tokens: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target =
@@ -93,7 +95,7 @@ impl Progress {
         Self { bar, plain: None, total: 0, first: (0, 0), shown: 0, start }
     }
 
-    /// Shows how far the stage is.
+    /// Updates the line.
     pub fn update(&mut self, position: Position) {
         let Position { step, loss, learning_rate, tokens } = position;
         let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
@@ -126,7 +128,7 @@ impl Progress {
         self.bar.abandon();
     }
 
-    /// Ends the line and leaves it on screen.
+    /// Finishes the line and leaves it on screen.
     pub fn finish(&self) {
         self.bar.finish();
     }

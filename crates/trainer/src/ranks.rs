@@ -1,4 +1,4 @@
-//! What the processes of a run tell each other: where they begin, and what a step reaches.
+//! Communication between the processes of a run: start position and step results.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, TensorMap, set_grad};
 
@@ -147,7 +147,7 @@ pub(crate) fn reached(
     Ok((reached.collect(), i32::try_from(signal).unwrap_or(0)))
 }
 
-/// Sums a gradient of some rows: every rank's rows one after the other, then equal rows added up.
+/// Sums a sparse gradient: all ranks' rows are concatenated, and equal rows are added.
 pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let grad = parameter.f_grad()?;
     let shape = parameter.size();

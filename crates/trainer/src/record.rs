@@ -1,4 +1,4 @@
-//! What a stage leaves of its steps: lines of metrics and speed, TensorBoard's events.
+//! Logging of a stage's steps: metrics, speed and TensorBoard events.
 use std::path::PathBuf;
 
 use crate::event_file::EventFile;
@@ -62,8 +62,8 @@ impl Record {
     }
 }
 
-/// What is said where lines up to `step` that the checkpoint counted are gone: how many, and which
-/// steps they were of, as far as lines that are left tell.
+/// The message about missing lines up to `step` that the checkpoint counted: their number and, if
+/// known, their steps.
 fn lost_lines(
     metrics: &MetricsWriter,
     counted: Option<u64>,

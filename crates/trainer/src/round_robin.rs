@@ -1,4 +1,4 @@
-//! Which tasks a step trains: round-robin over the stage's slots.
+//! Round-robin schedule of a stage's tasks.
 
 /// When the gradients of several tasks change the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Scores the model after every epoch and keeps the parameters of the best one.
+//! Model selection: scoring after every epoch, and storage of the best parameters.
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
@@ -13,31 +13,30 @@ use crate::{
 const SCORES: &str = "best_epoch.scores";
 const PREFIX: &str = "best_epoch.parameters.";
 
-/// One number for each development set, by its name.
+/// One score per development set, by name.
 pub type Scores = BTreeMap<String, f64>;
 
-/// Scores the model as it is.
+/// A function that scores the current model.
 pub type Score<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
 
-/// How the model is scored after an epoch, and which epoch is the best: the first of equals.
+/// Options of model selection: scoring function and rule. Of equal epochs the first is selected.
 pub struct CheckpointSelection<'a> {
-    /// What the rule is called; part of the task's fingerprint.
+    /// Name of the rule; part of the task's fingerprint.
     pub rule: String,
-    /// The keys of every epoch's scores.
+    /// Names of every epoch's scores.
     pub names: Vec<String>,
-    /// Scores the model as it is.
+    /// A function that scores the current model.
     pub score: Score<'a>,
-    /// The name of the score that decides; absent: the mean of all does.
+    /// Name of the deciding score; absent: the mean of all scores decides.
     pub decides: Option<String>,
-    /// Whether the lowest is the best, as of perplexities.
+    /// Whether lower is better, as for perplexities.
     pub lowest: bool,
-    /// Whether the model is scored before the first step too, so that training may leave it as it
-    /// was. The scores then begin with that one.
+    /// Whether to also score the initial model, which can then be selected. Its score is the first.
     pub from_start: bool,
 }
 
 impl<'a> CheckpointSelection<'a> {
-    /// Keeps the epoch with the highest score on one development set.
+    /// Selects the epoch with the highest score on one development set.
     ///
     /// # Example
     /// ```
@@ -58,7 +57,7 @@ impl<'a> CheckpointSelection<'a> {
         Self { rule: "highest".into(), ..Self::highest_mean([name], score) }
     }
 
-    /// Keeps the epoch with the highest mean of these scores.
+    /// Selects the epoch with the highest mean of these scores.
     ///
     /// # Example
     /// ```
@@ -88,7 +87,7 @@ impl<'a> CheckpointSelection<'a> {
         }
     }
 
-    /// Keeps the epoch with the lowest mean of these scores, such as perplexities.
+    /// Selects the epoch with the lowest mean of these scores, such as perplexities.
     ///
     /// # Example
     /// ```
@@ -108,7 +107,7 @@ impl<'a> CheckpointSelection<'a> {
         Self { rule, lowest: true, ..Self::highest_mean(names, score) }
     }
 
-    /// The index of the best of these epochs' scores.
+    /// Returns the index of the best of these epochs' scores.
     ///
     /// # Errors
     /// Without an epoch; naming the epoch whose score is not finite or missing.
@@ -138,7 +137,7 @@ fn mean(scores: &Scores) -> f64 {
     scores.values().sum::<f64>() / scores.len() as f64
 }
 
-/// The evaluation whose parameters were kept, and the scores of all.
+/// The selected evaluation, and all scores.
 ///
 /// # Example
 /// ```
@@ -150,9 +149,9 @@ fn mean(scores: &Scores) -> f64 {
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Best {
-    /// Its index in `scores`.
+    /// Index of the selected evaluation in `scores`.
     pub evaluation: usize,
-    /// Of every evaluation, in their order.
+    /// Scores of every evaluation, in order.
     pub scores: Vec<Scores>,
 }
 
@@ -164,11 +163,12 @@ impl Display for Best {
     }
 }
 
-/// A task that scores the model after each epoch, and every `evaluation_steps` of the
-/// [`TrainConfig`](crate::TrainConfig) where they are set: each evaluation counts as an epoch here.
-/// `patience` ends training after so many without a new best one. Scores and the best parameters
-/// are in its state, so that a resumed run chooses as an uninterrupted one. Costs memory for one
-/// more copy of the parameters.
+/// A task wrapper that scores the model after each epoch and stores the best parameters.
+///
+/// Evaluations also take place every `evaluation_steps` of the [`TrainConfig`](crate::TrainConfig),
+/// if set; each counts as an epoch here. `patience` limits the number of evaluations without a new
+/// best score. Scores and best parameters are part of the task's state, so a resumed run selects
+/// the same model. Needs memory for one more copy of the parameters.
 ///
 /// # Example
 /// ```no_run
@@ -195,7 +195,7 @@ pub struct BestEpoch<'a, T> {
     parameters: Vec<(String, Tensor)>,
     selection: CheckpointSelection<'a>,
     epochs: Vec<Scores>,
-    /// The chosen epoch and its parameters.
+    /// The selected epoch and its parameters.
     best: Option<(usize, Vec<(String, Tensor)>)>,
 }
 
@@ -212,8 +212,8 @@ impl<'a, T: Task> BestEpoch<'a, T> {
         Self { task, parameters, selection, epochs: Vec::new(), best: None }
     }
 
-    /// Call after training: gives the parameters the values of the best epoch. Returns the best
-    /// epoch's index and all epochs' scores.
+    /// Restores the parameters of the best epoch after training. Returns the best epoch's index and
+    /// all epochs' scores.
     ///
     /// # Errors
     /// [`Error::Selection`] if no epoch has ended.

@@ -1,4 +1,4 @@
-//! One stage of training: its name, its folder, its machine.
+//! A training stage: name, folder and environment.
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -6,17 +6,17 @@ use torch_ext::{Precision, ProcessGroup};
 
 use crate::{Environment, LossScaler};
 
-/// Where a stage keeps its files and what it is called.
+/// Name, folder and runtime options of a training stage.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// Shown in progress and errors.
+    /// Name in progress lines and errors.
     pub name: String,
-    /// Holds `metrics.jsonl`, `checkpoints/` and, under `keep_models`, `models/`; after a loss that
-    /// is not finite `not-finite.json`, and under [`Stage::with_profile`] `profile/`.
+    /// Folder of `metrics.jsonl`, `checkpoints/` and, with `keep_models`, `models/`;
+    /// `not-finite.json` after a non-finite loss; `profile/` with [`Stage::with_profile`].
     pub folder: PathBuf,
-    /// What bit-for-bit equality depends on beside seed and data.
+    /// Conditions of bit-for-bit equality, in addition to seed and data.
     pub environment: Environment,
-    /// What losses are computed in; it belongs to the fingerprint of the stage's checkpoints.
+    /// Compute precision of losses; part of the fingerprint of the stage's checkpoints.
     pub precision: Precision,
     /// The scale of a float16 loss at the stage's start.
     pub(crate) scaler: Option<LossScaler>,
@@ -27,7 +27,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A stage that keeps its files in `folder`, which is made where it does not exist.
+    /// Creates a stage that stores its files in `folder`, which is created if missing.
     ///
     /// ```
     /// use trainer::{Environment, Stage};
@@ -59,44 +59,48 @@ impl Stage {
         }
     }
 
-    /// Sets what losses are computed in: the tasks' forward passes run under autocast, on the
-    /// parameters' device, while parameters, gradients and optimiser stay float32. float16 scales
-    /// the loss ([`LossScaler`]) and needs a CUDA device.
+    /// Sets the compute precision of losses.
+    ///
+    /// Forward passes run under autocast on the parameters' device; parameters, gradients and
+    /// optimiser stay float32. float16 scales the loss ([`LossScaler`]) and needs a CUDA device.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         let scaler = (precision == Precision::F16).then(LossScaler::default);
         Self { precision, scaler, ..self }
     }
 
-    /// Lets the first SIGINT or SIGTERM finish the step, write a checkpoint and end training with
-    /// [`Error::Stopped`](crate::Error::Stopped). A second one ends the process at once,
-    /// as either does before and after training. The handlers belong to the whole process, which a
-    /// library must not take by itself.
+    /// Enables graceful stopping: the first SIGINT or SIGTERM finishes the step, writes a
+    /// checkpoint and returns [`Error::Stopped`](crate::Error::Stopped).
+    ///
+    /// A second signal ends the process immediately, as does any signal before or after training.
+    /// Signal handlers are process-wide, so they are not installed by default.
     #[must_use]
     pub fn stop_on_signals(self) -> Self {
         Self { stops_on_signals: true, ..self }
     }
 
-    /// Lets the processes of `group` train one model: each takes a part of every batch, and their
-    /// gradients are summed before the update, so all have the same parameters after it. All of
-    /// them call this stage with the same data, configuration and model.
+    /// Enables data-parallel training by the processes of `group`.
     ///
-    /// The first rank's checkpoint and parameters are everybody's beginning, and it alone writes
-    /// checkpoints and shows progress. A task whose batches cannot be cut
-    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is refused. On the CPU
-    /// the number of processes changes sums' rounding alone; on a GPU, where dropout is drawn for
-    /// each part of a batch, that holds with the same `micro_batch`, at most the batch divided by
-    /// the number of processes.
+    /// Each process computes a part of every batch, and gradients are summed before the update, so
+    /// parameters stay equal. All processes must use the same data, configuration and model.
+    ///
+    /// All processes start from the first rank's checkpoint and parameters. Only the first rank
+    /// writes checkpoints and shows progress. A task without micro-batches
+    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is an error. On the CPU
+    /// the number of processes changes only rounding. On a GPU, where dropout is drawn for each
+    /// part of a batch, this holds for equal `micro_batch` of at most the batch size divided by the
+    /// number of processes.
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }
     }
 
-    /// Records so many steps of each call with libtorch's profiler, from its sixth on where it
-    /// makes so many: `profile/trace.json` in the stage's folder is the trace, for Perfetto, and
-    /// `profile/tables.md` says where the time went: operators, a GPU's kernels, and what the host
-    /// was in while the GPU had nothing to do. Recorded steps compute the same, more slowly. What
-    /// keeps the files from being written is told, and training goes on.
+    /// Profiles the given number of steps of each call, starting with the sixth if possible.
+    ///
+    /// `profile/trace.json` in the stage's folder is the trace, for Perfetto. `profile/tables.md`
+    /// lists the time of operators and GPU kernels, and the host's operations while the GPU is
+    /// idle. Results do not change, but profiled steps are slower. A failure to write these files
+    /// is printed, and training continues.
     #[must_use]
     pub fn with_profile(self, steps: u64) -> Self {
         Self { profile_steps: steps, ..self }
@@ -114,19 +118,19 @@ impl Stage {
         Self { scaler: Some(scaler), ..self }
     }
 
-    /// Stops after this many steps of a call, as an interruption would; for tests.
+    /// Stops after this many steps of a call, like an interruption; for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn interrupt_after(self, steps: impl Into<Option<u64>>) -> Self {
         Self { interrupt_after: steps.into(), ..self }
     }
 
-    /// The folder of the stage's checkpoints.
+    /// Returns the folder of the stage's checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
     }
 
-    /// The folder of the parameters that stay, see [`TrainConfig::keep_models`].
+    /// Returns the folder of permanently stored parameters; see [`TrainConfig::keep_models`].
     ///
     /// [`TrainConfig::keep_models`]: crate::TrainConfig::keep_models
     pub fn models(&self) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The losses and the gradient norm of a step as numbers, read from the device in one go.
+//! Losses and gradient norm of a step, read from the device in one transfer.
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};

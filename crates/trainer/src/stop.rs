@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM while a stage trains.
+//! Handling of SIGINT and SIGTERM during training.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -34,8 +34,8 @@ impl Handlers {
     }
 }
 
-/// While this lives, the first SIGINT or SIGTERM is only noted; any other ends the process at once,
-/// as both do when it is dropped.
+/// While this value exists, the first SIGINT or SIGTERM is only recorded; a second one ends the
+/// process immediately.
 pub(crate) struct StopSignals(Option<&'static Handlers>);
 
 impl StopSignals {

@@ -1,4 +1,4 @@
-//! `SHA256SUMS` of a checkpoint: the form that `sha256sum --check` reads.
+//! `SHA256SUMS` of a checkpoint, in the format of `sha256sum --check`.
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     written.map_err(|error| Error::file(&path, error))
 }
 
-/// Refuses a folder in which one of these files is not the one that was written with the others, or
+/// Rejects a folder in which one of these files is not the one that was written with the others, or
 /// has no sum.
 pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);

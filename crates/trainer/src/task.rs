@@ -1,26 +1,26 @@
-//! The contract between the trainer and a task: examples, and their losses.
+//! The interface between trainer and task: examples and their losses.
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 use torch_ext::TensorMap;
 
 use crate::{BatchStream, ExampleRecord, Fingerprint, LeftOut};
 
-/// The loss of one batch: what is minimised, and its named parts for the log.
+/// The total loss of a batch, and its named parts for the log.
 pub struct StepLosses {
     /// `[]`, with graph unless `accumulated`.
     pub total: Tensor,
-    /// `[]` each, in the order they are logged; `loss/<name>` in the metrics, of several tasks
-    /// `loss/<task>/<name>`, see [`Tasks`](crate::Tasks).
+    /// `[]` each, in logging order: `loss/<name>` in the metrics, for several tasks
+    /// `loss/<task>/<name>`; see [`Tasks`](crate::Tasks).
     pub parts: Vec<(&'static str, Tensor)>,
-    /// Tokens of the batch, padding left out, where the examples' lengths do not say it.
+    /// Tokens of the batch without padding, if the examples' lengths do not give them.
     pub tokens: Option<u64>,
-    /// Whether the gradients of `total` are in the parameters already, see
+    /// Whether the gradients of `total` have already been accumulated; see
     /// [`accumulate`](crate::accumulate).
     pub accumulated: bool,
 }
 
 impl StepLosses {
-    /// A single loss under one name.
+    /// Creates a single named loss.
     ///
     /// ```
     /// use tch::Tensor;
@@ -34,27 +34,27 @@ impl StepLosses {
     }
 }
 
-/// Whatever stops a task from computing its losses.
+/// An error of a task.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;
 
-/// One step, as a task sees it.
+/// Inputs of a task for one step.
 pub struct Step<'a> {
-    /// The batch's examples: indices into the task's examples, or, where those are streamed, into
-    /// the stream's current batch.
+    /// Indices of the batch's examples, in the task's examples or, for streams, in the current
+    /// batch.
     pub batch: &'a [usize],
-    /// The batch, counted from 0 in this task: the step, where the stage has no other task.
+    /// Index of the batch in this task, from 0. It is the step if the stage has one task.
     pub number: u64,
     /// Batches of this task in the stage.
     pub total: u64,
-    /// Examples that fit memory at once, see [`TrainConfig::micro_batch`]; absent: the batch does.
+    /// Examples per forward pass, see [`TrainConfig::micro_batch`]; absent: the whole batch.
     ///
     /// [`TrainConfig::micro_batch`]: crate::TrainConfig::micro_batch
     pub micro_batch: Option<usize>,
-    /// The step's own generator. libtorch's generator has been seeded for the step too.
+    /// Random generator of the step. libtorch's generator has also been seeded for the step.
     pub rng: ChaCha8Rng,
 }
 
-/// Where a task's examples are.
+/// Examples of a task, in memory or streamed.
 ///
 /// ```
 /// use trainer::Examples;
@@ -62,16 +62,57 @@ pub struct Step<'a> {
 /// let lengths = [7, 12, 5];
 /// assert_eq!(Examples::Indexed(&lengths).lengths(), Some(lengths.as_slice()));
 /// ```
+///
+/// A task that streams JSONL files. Batches keep the source's order; they are not sorted by length.
+/// A source of unknown size needs `TrainConfig::steps`, because the learning-rate schedule depends
+/// on the number of steps.
+///
+/// ```no_run
+/// use serde::Deserialize;
+/// use trainer::{
+///     Examples, ExampleStream, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, Step, StepLosses,
+///     Task, TaskError,
+/// };
+///
+/// #[derive(Deserialize)]
+/// struct Row {
+///     input_ids: Vec<u32>,
+/// }
+///
+/// struct Rows {
+///     stream: ExampleStream<ShardedJsonl<Row>>,
+/// }
+///
+/// impl Task for Rows {
+///     fn examples(&mut self) -> Examples<'_> {
+///         Examples::Streamed(&mut self.stream)
+///     }
+///
+///     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+///         self.stream.fingerprint(fingerprint);
+///     }
+///
+///     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+///         let rows: &[Row] = self.stream.batch();
+///         assert_eq!(rows.len(), step.batch.len());
+///         todo!("the model's losses of these rows")
+///     }
+/// }
+///
+/// let source = ShardedJsonl::new(Shards::open(["train.jsonl"])?, ShuffleConfig::default())?;
+/// let mut task = Rows { stream: ExampleStream::new(source, |row: &Row| row.input_ids.len()) };
+/// # Ok::<(), trainer::Error>(())
+/// ```
 pub enum Examples<'a> {
-    /// In memory: the length in tokens of each, for batches of like length and for counting tokens.
-    /// Each epoch has a new order, drawn from the seed.
+    /// Examples in memory, by their lengths in tokens, which are used for batches of similar length
+    /// and token counts. Each epoch has a new order, drawn from the seed.
     Indexed(&'a [usize]),
-    /// Read batch by batch, for data that does not fit in memory.
+    /// Examples streamed batch by batch, for data that does not fit in memory.
     Streamed(&'a mut dyn BatchStream),
 }
 
 impl<'a> Examples<'a> {
-    /// The lengths of examples in memory; `None` where they are streamed.
+    /// Returns the lengths of examples in memory; `None` for streams.
     pub fn lengths(&self) -> Option<&'a [usize]> {
         match self {
             Self::Indexed(lengths) => Some(lengths),
@@ -80,11 +121,12 @@ impl<'a> Examples<'a> {
     }
 }
 
-/// Examples and their losses. The model stays with the task; the trainer sees its parameters only.
+/// A training task: examples and their losses. The task owns the model; the trainer accesses its
+/// parameters only.
 ///
-/// The crate's first page has a complete task.
+/// The crate's front page has a complete task.
 pub trait Task {
-    /// The examples: always in memory, or always streamed, and always the same.
+    /// Returns the examples, which must not change between calls.
     fn examples(&mut self) -> Examples<'_>;
 
     /// Adds the examples and everything else that decides the losses, without paths; a resumed run
@@ -97,21 +139,21 @@ pub trait Task {
     /// Whatever stops the task from computing them; training ends with it.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 
-    /// Whether [`losses`](Self::losses) cuts a batch as [`Step::micro_batch`] says, with the losses
-    /// and gradients of the whole batch. Where it does not, that setting is refused.
+    /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`], with the losses and
+    /// gradients of the whole batch. Otherwise this setting is an error.
     fn takes_micro_batches(&self) -> bool {
         false
     }
 
-    /// What `not-finite.json` tells of an example of the last batch; `index` is as in
-    /// [`Step::batch`]. Nothing by default: the file has the index.
+    /// Returns an example of the last batch for `not-finite.json`; `index` is as in
+    /// [`Step::batch`]. `None` by default: the file then has the index.
     fn example(&self, index: usize) -> ExampleRecord {
         let _ = index;
         ExampleRecord::default()
     }
 
-    /// What of its data the task leaves out, cuts or cannot use. A stage says it at its start, a
-    /// line for each count above 0, and writes all counts to `left-out.json` in its folder.
+    /// Returns counts of skipped, truncated or unusable data. A stage prints a line for each count
+    /// above 0 at its start, and writes all counts to `left-out.json` in its folder.
     fn left_out(&self) -> Vec<LeftOut> {
         Vec::new()
     }
@@ -128,15 +170,15 @@ pub trait Task {
         Ok(())
     }
 
-    /// How many times [`evaluate`](Self::evaluate) scored the model since it found the best one so
-    /// far; `None` where the task scores none. Then `evaluation_steps` and `patience` of
-    /// [`TrainConfig`](crate::TrainConfig) are refused.
+    /// Returns the number of evaluations since the best score; `None` if the task does not score
+    /// models. `evaluation_steps` and `patience` of [`TrainConfig`](crate::TrainConfig) are then
+    /// errors.
     fn evaluations_since_best(&self) -> Option<u64> {
         None
     }
 
-    /// Scores the model as it is; called every `evaluation_steps`, unless an epoch ended in that
-    /// step. It must draw no random numbers.
+    /// Scores the model; called every `evaluation_steps`, unless an epoch ended in that step. It
+    /// must not draw random numbers.
     ///
     /// # Errors
     /// Whatever stops the task; training ends with it.
@@ -144,8 +186,8 @@ pub trait Task {
         Ok(())
     }
 
-    /// Tensors beside the parameters that training changes: a queue of negatives, running
-    /// statistics. Checkpoints hold them.
+    /// Returns the tensors besides parameters that training changes, such as a queue of negatives
+    /// or running statistics. Checkpoints contain them.
     ///
     /// # Errors
     /// Whatever stops the task from giving them.

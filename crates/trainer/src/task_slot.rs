@@ -1,17 +1,17 @@
-//! What a stage trains: one task, several in turn, or the weighted sum of several.
+//! Tasks of a stage: one, several in turn, or a weighted sum of several.
 use torch_ext::Precision;
 
 use crate::round_robin::Updates;
 use crate::seed_for;
 use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 
-/// What a stage trains: a task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`] of tasks,
-/// whose models share the parameters that train.
+/// Tasks of a stage: a task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`]. Their models
+/// share the trained parameters.
 ///
-/// Each task sees its batches, counted from 0 ([`Step::number`](crate::Step::number)), with an
-/// order and a generator that depend on the seed, the task's name and that number: not on the other
-/// tasks. Its name also stands before its losses (`loss/<name>/<part>`, or `loss/<name>` for a part
-/// of the same name) and its tensors in checkpoints; a single task needs none.
+/// The batches of a task are counted from 0 ([`Step::number`](crate::Step::number)). Their order
+/// and generator depend on the seed, the task's name and this number, not on other tasks. The name
+/// is also a prefix of its losses (`loss/<name>/<part>`, or `loss/<name>` for a part of the same
+/// name) and of its tensors in checkpoints; a single task needs no name.
 pub struct Tasks<'a> {
     pub(crate) slots: Vec<TaskSlot<'a>>,
     pub(crate) updates: Updates,
@@ -23,13 +23,12 @@ impl<'a, T: Task + ?Sized> From<&'a mut T> for Tasks<'a> {
     }
 }
 
-/// Tasks that train in turn, each batch with an update, as in mixMRC + LAKM (Yuan et al. 2020,
-/// §4.3).
+/// Tasks that train alternately, with an update after each batch, as in mixMRC + LAKM (Yuan et al.
+/// 2020, §4.3).
 ///
-/// A round goes through the tasks in their order. `epochs` of the
-/// [`TrainConfig`](crate::TrainConfig) counts passes over the first task's examples, to the end of
-/// the last round; every other task begins anew when its examples are used up. `steps` counts
-/// batches.
+/// A round iterates over the tasks in order. `epochs` of the [`TrainConfig`](crate::TrainConfig)
+/// counts passes over the first task's examples, to the end of the last round; every other task
+/// restarts when its examples are exhausted. `steps` counts batches.
 ///
 /// ```no_run
 /// use tch::Tensor;
@@ -50,12 +49,12 @@ impl<'a, T: Task + ?Sized> From<&'a mut T> for Tasks<'a> {
 pub struct Alternating<'a>(Vec<TaskSlot<'a>>);
 
 impl<'a> Alternating<'a> {
-    /// No task.
+    /// Creates an empty list of tasks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a task with its number of batches in each round, at least 1, one after the other.
+    /// Adds a task with its number of consecutive batches per round, at least 1.
     #[must_use]
     pub fn with(mut self, name: &str, batches_per_round: u32, task: impl Task + 'a) -> Self {
         let slot = TaskSlot::new(name, task);
@@ -63,7 +62,7 @@ impl<'a> Alternating<'a> {
         self
     }
 
-    /// Adds a task if there is one.
+    /// Adds a task, if given.
     #[must_use]
     pub fn with_optional(
         self,
@@ -84,8 +83,8 @@ impl<'a> From<Alternating<'a>> for Tasks<'a> {
     }
 }
 
-/// Tasks whose losses are summed: a step has a batch of each, and one update. Each batch has a
-/// graph of its own, so that memory holds one at a time.
+/// Tasks whose losses are summed: a step has a batch of each, and one update. Graphs are separate,
+/// so that memory holds one at a time.
 ///
 /// ```no_run
 /// use tch::Tensor;
@@ -106,12 +105,12 @@ impl<'a> From<Alternating<'a>> for Tasks<'a> {
 pub struct WeightedSum<'a>(Vec<TaskSlot<'a>>);
 
 impl<'a> WeightedSum<'a> {
-    /// No task.
+    /// Creates an empty list of tasks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a task with the weight of its loss; 0 leaves it out.
+    /// Adds a task with the weight of its loss; 0 disables it.
     #[must_use]
     pub fn with(mut self, name: &str, weight: f64, task: impl Task + 'a) -> Self {
         let slot = TaskSlot::new(name, task);
@@ -231,8 +230,8 @@ pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) ->
     }
 }
 
-/// The stage's fingerprint: its settings but for bookkeeping, its precision unless that is float32,
-/// its slots and their tasks.
+/// The stage's fingerprint: its settings except for logging and checkpoints, its precision unless
+/// float32, its slots and their tasks.
 pub(crate) fn stage_fingerprint(
     config: &TrainConfig,
     precision: Precision,

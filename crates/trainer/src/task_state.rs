@@ -1,4 +1,4 @@
-//! One task of a stage while it trains.
+//! State of a stage's task during training.
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use tch::{Device, Tensor};
@@ -36,14 +36,14 @@ enum Order {
     Streamed(StreamPlace),
 }
 
-/// Where a stream is, as a checkpoint holds it.
+/// Position of a stream, as stored in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct StreamPlace {
     /// The epoch of the next batch.
     pub epoch: u64,
     /// Batches of that epoch that were read.
     pub batches: u64,
-    /// The stream's position, where the epoch has begun.
+    /// The stream's position, if the epoch has begun.
     pub position: Option<serde_json::Value>,
 }
 

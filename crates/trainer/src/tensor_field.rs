@@ -2,7 +2,7 @@
 use shards::Fingerprint;
 use tch::{Device, TchError, Tensor};
 
-/// What a [`Fingerprint`] takes beside numbers and text.
+/// Extends [`Fingerprint`] with tensors.
 pub trait TensorField {
     /// Adds a tensor: type, shape and values.
     fn tensor(&mut self, name: &str, tensor: &Tensor) -> &mut Self;

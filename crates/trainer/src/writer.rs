@@ -1,5 +1,6 @@
-//! Checkpoints written by a thread of their own, from copies of the tensors; large ones on the CPU
-//! are written without a copy, while training waits.
+//! Checkpoint writer thread, which writes copies of the tensors.
+//!
+//! Large tensors on the CPU are written without a copy, while training waits.
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 

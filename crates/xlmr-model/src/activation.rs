@@ -1,19 +1,19 @@
-//! The activation of the feed-forward layer.
+//! Activation functions of the feed-forward layer.
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::Result;
 
-/// What `hidden_act` of `config.json` may name.
+/// Activation functions supported as `hidden_act` in `config.json`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// Exact GELU, through the error function.
+    /// Exact GELU (error function).
     #[default]
     Gelu,
-    /// GELU through tanh, under its older name.
+    /// GELU with the tanh approximation, under its older name.
     GeluNew,
-    /// GELU through tanh.
+    /// GELU with the tanh approximation.
     GeluPytorchTanh,
     /// `max(0, x)`.
     Relu,
@@ -25,7 +25,7 @@ impl Activation {
     /// What a key may name, for messages.
     pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu";
 
-    /// The name in `config.json`.
+    /// Returns the name used in `config.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gelu => "gelu",

@@ -1,4 +1,4 @@
-//! Adapters in and out: the folders of PEFT for LoRA, of AdapterHub for bottlenecks.
+//! Loading and saving of adapters: PEFT folders for LoRA, AdapterHub folders for bottlenecks.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,9 +22,11 @@ pub(crate) const CONFIG: &str = "adapter_config.json";
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 impl Model {
-    /// Adds an adapter from a folder that [`save_adapter`](Self::save_adapter) or PEFT's
-    /// `save_pretrained` wrote, or for a bottleneck AdapterHub's `save_adapter` with
-    /// `use_safetensors`: in F32, F16 or BF16, not yet [active](Self::set_active).
+    /// Loads an adapter from a folder. It is not yet [active](Self::set_active).
+    ///
+    /// Folders of [`save_adapter`](Self::save_adapter), PEFT's `save_pretrained` and, for
+    /// bottlenecks, AdapterHub's `save_adapter` with `use_safetensors` are supported, in F32, F16
+    /// or BF16.
     ///
     /// The weights of `architecture`'s head that the folder has replace the model's, whichever
     /// adapter is active: with PEFT those of `modules_to_save`, with AdapterHub
@@ -105,12 +107,14 @@ impl Model {
         }
     }
 
-    /// Writes an adapter for the transformers class of `architecture`, float32, as PEFT does
-    /// (`adapter_config.json`, `adapter_model.safetensors`) or, a bottleneck, as AdapterHub does
-    /// (`adapter_config.json`, `adapter.safetensors`), with the weights of the class's head but for
-    /// a masked-LM head: in PEFT's file, or in AdapterHub's `head_config.json` and
-    /// `model_head.safetensors`. Creates the folder if it is missing, and writes each file whole or
-    /// not at all.
+    /// Saves an adapter in the format of PEFT (LoRA) or AdapterHub (bottleneck), in float32.
+    ///
+    /// It is written for the transformers class of `architecture`, as PEFT does
+    /// (`adapter_config.json`, `adapter_model.safetensors`) or AdapterHub does
+    /// (`adapter_config.json`, `adapter.safetensors`). The weights of the class's head, except a
+    /// masked-LM head, are stored in PEFT's file, or in AdapterHub's `head_config.json` and
+    /// `model_head.safetensors`. Creates the folder if it is missing, and writes each file
+    /// atomically.
     ///
     /// # Errors
     /// [`Error::Input`] if there is none of that name; [`Error::NoHead`]; [`Error::Io`];

@@ -1,5 +1,6 @@
-//! AdapterFusion (Pfeiffer et al. 2021): several bottlenecks read at once, mixed by attention. Not
-//! FILTER's fusion of texts, which is [`fused`](crate::fused).
+//! AdapterFusion (Pfeiffer et al. 2021): attention over the outputs of several bottlenecks.
+//!
+//! FILTER's fusion of texts is [`fused`](crate::fused).
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -77,25 +78,26 @@ impl AdapterFusion {
 }
 
 impl Model {
-    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of bottlenecks of this model, two or more, not
-    /// yet [in use](Self::set_fused). In each layer, with t, u and x of [`BottleneckConfig`] and
-    /// `a_n = W_up f(W_down t + b_down) + b_up`, what the n-th bottleneck adds,
+    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks. It is not yet
+    /// [active](Self::set_fused).
+    ///
+    /// In each layer, with t, u and x of [`BottleneckConfig`] and the output of the n-th bottleneck
+    /// `a_n = W_up f(W_down t + b_down) + b_up`,
     ///
     /// ```text
     /// w = softmax over n of (Q t + b_Q) · (K a_n + b_K)
     /// c = u + Σ_n w_n V a_n
     /// ```
     ///
-    /// and c in the place of u: AdapterHub's default ("dynamic"). The scores are not scaled; while
-    /// training they have the dropout of the model's attention before the softmax. Reading: what
-    /// the paper calls an adapter's output is without the residual in AdapterHub's code, and here;
-    /// u comes in once, behind the attention.
+    /// and c replaces u: AdapterHub's default ("dynamic"). The scores are not scaled; in training
+    /// the attention dropout is applied before the softmax. Reading: an adapter's output excludes
+    /// the residual, as in AdapterHub's code; u is added once, after the attention.
     ///
     /// Q, K and V are `[H, H]`: Q and K start from N(0, 0.02), by `seed` and each parameter's name,
-    /// their biases zero, V as the identity with 1e-6 beside its diagonal. AdapterHub's trainer
-    /// adds `0.01 ‖I - V‖²` of each layer to the loss; no pass does so here. The parameters are
-    /// `adapter_fusion.NAME,NAME.….query.weight` and so on, of the [role](crate::Role)
-    /// `adapter_fusion`: where only that learns, the bottlenecks stay as they are.
+    /// their biases are zero, and V is the identity with 1e-6 off the diagonal. AdapterHub's
+    /// trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not. The parameters
+    /// are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the [role](crate::Role)
+    /// `adapter_fusion`.
     ///
     /// # Errors
     /// [`Error::Input`] for fewer than two names, a name twice or one of no bottleneck, or if there
@@ -122,19 +124,21 @@ impl Model {
         self.add_fresh(&name, config, seed)
     }
 
-    /// Puts these bottlenecks in use through their fusion, and all other adapters out of it: as
-    /// [`set_active`](Self::set_active) of their names with commas between, `"ep,tp"`, which takes
-    /// LoRAs besides.
+    /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
+    ///
+    /// Equivalent to [`set_active`](Self::set_active) with the names joined by commas, `"ep,tp"`,
+    /// which also accepts LoRAs.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no fusion of these, in this order; then nothing changes.
+    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order; then nothing
+    /// changes.
     pub fn set_fused(&mut self, names: &[&str]) -> Result<()> {
         self.set_active(&[&names.join(",")])
     }
 
-    /// Writes a fusion as AdapterHub's `save_adapter_fusion` does with `use_safetensors`, float32:
-    /// `adapter_fusion_config.json` and `model_adapter_fusion.safetensors`. Its bottlenecks have
-    /// [folders of their own](Self::save_adapter).
+    /// Saves a fusion in the format of AdapterHub's `save_adapter_fusion` with `use_safetensors`,
+    /// in float32: `adapter_fusion_config.json` and `model_adapter_fusion.safetensors`. Bottlenecks
+    /// are [saved separately](Self::save_adapter).
     ///
     /// # Errors
     /// [`Error::Input`] if there is no fusion of these, in this order; [`Error::Io`];
@@ -143,14 +147,17 @@ impl Model {
         self.write_adapter(&names.join(","), folder.as_ref(), Head::MaskedLm)
     }
 
-    /// Adds a fusion from a folder that [`save_adapter_fusion`](Self::save_adapter_fusion) or
-    /// AdapterHub's, with `use_safetensors`, wrote, not yet [in use](Self::set_fused). The model
-    /// has its bottlenecks already, under the names that the folder calls them, which are returned.
+    /// Loads a fusion from a folder and returns the names of its bottlenecks. It is not yet
+    /// [active](Self::set_fused).
+    ///
+    /// Folders of [`save_adapter_fusion`](Self::save_adapter_fusion) and of AdapterHub with
+    /// `use_safetensors` are supported. The model must already have the bottlenecks, under the
+    /// names stored in the folder.
     ///
     /// # Errors
-    /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` where
-    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would refuse them. The model stays as it
-    /// was.
+    /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` if
+    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would reject them. The model does not
+    /// change then.
     pub fn load_adapter_fusion(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
         let (name, config, tensors) = self.read_fusion(folder.as_ref())?;
         self.insert_adapter(&name, config, tensors)?;

@@ -1,4 +1,4 @@
-//! Small parts that train beside an encoder: named, several at once.
+//! Named adapters of an encoder, several of which may be active.
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -15,22 +15,22 @@ use crate::{Architecture, BottleneckConfig, Config, Error, Model, Result};
 /// What the names of all adapters' parameters begin with.
 pub(crate) const ADAPTERS: &str = "adapters.";
 
-/// A product of an encoder's layer, whatever the architecture calls it.
+/// A linear layer within an encoder layer, independent of the architecture's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoraTarget {
-    /// The queries of attention. ModernBERT's queries, keys and values are one product: there all
-    /// three are named, or none.
+    /// The query projection. ModernBERT has one projection for queries, keys and values, so all
+    /// three must be given, or none.
     Query,
-    /// The keys.
+    /// The key projection.
     Key,
-    /// The values.
+    /// The value projection.
     Value,
-    /// What follows attention.
+    /// The output projection of attention.
     AttentionOutput,
-    /// The first product of the feed-forward layer; EuroBERT's gate, too.
+    /// The first linear layer of the feed-forward block, including EuroBERT's gate.
     Intermediate,
-    /// The second.
+    /// The second linear layer of the feed-forward block.
     Output,
 }
 
@@ -75,7 +75,8 @@ impl Architecture {
     }
 }
 
-/// LoRA (Hu et al. 2022): `y = W x + b + (α / r) B A drop(x)` in some products of every layer.
+/// LoRA (Hu et al. 2022): `y = W x + b + (α / r) B A drop(x)` in selected linear layers of every
+/// encoder layer.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
@@ -83,9 +84,9 @@ pub struct LoraConfig {
     pub rank: i64,
     /// α, above 0.
     pub alpha: f64,
-    /// Of what A reads, while training; from 0 to below 1.
+    /// Dropout of A's input during training, from 0 to below 1.
     pub dropout: f64,
-    /// Which products, in every layer.
+    /// The adapted linear layers, in every encoder layer.
     pub targets: BTreeSet<LoraTarget>,
 }
 
@@ -97,13 +98,13 @@ impl Default for LoraConfig {
 }
 
 impl LoraConfig {
-    /// Of queries, keys and values, without dropout, α twice the rank.
+    /// Creates a LoRA of queries, keys and values, without dropout, with α twice the rank.
     pub fn of_rank(rank: i64) -> Self {
         let targets = [LoraTarget::Query, LoraTarget::Key, LoraTarget::Value].into();
         Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
     }
 
-    /// Refuses what does not fit a model of this configuration.
+    /// Rejects options that do not fit a model of this configuration.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key, as PEFT calls it.
@@ -264,12 +265,13 @@ fn behind(
 }
 
 impl Model {
-    /// Adds a LoRA, not yet [active](Self::set_active): A drawn uniformly within `1 / √inputs`, as
-    /// PEFT initialises it, by `seed` and each parameter's name; B zero, so that nothing changes
-    /// until it is trained.
+    /// Adds a LoRA. It is not yet [active](Self::set_active).
+    ///
+    /// A is drawn uniformly within `1 / √inputs`, as in PEFT, by `seed` and each parameter's name.
+    /// B is zero, so that outputs do not change before training.
     ///
     /// Its parameters, `adapters.NAME.….lora_A.weight` and `….lora_B.weight`, are among
-    /// [`named_parameters`](Self::named_parameters). They alone learn where a trainer freezes the
+    /// [`named_parameters`](Self::named_parameters). To train only them, freeze the
     /// [roles](crate::Role) `encoder` and `head`.
     ///
     /// # Errors
@@ -292,8 +294,9 @@ impl Model {
         self.add_adapter(name, AdapterConfig::Lora(config.clone()), seed)
     }
 
-    /// Adds a bottleneck adapter, not yet [active](Self::set_active): weights from N(0, 0.02),
-    /// biases zero, by `seed` and each parameter's name.
+    /// Adds a bottleneck adapter. It is not yet [active](Self::set_active).
+    ///
+    /// Weights are drawn from N(0, 0.02) by `seed` and each parameter's name; biases are zero.
     ///
     /// Its parameters are `adapters.NAME.….adapter_down.weight`, `.bias` and the same of
     /// `adapter_up`; all else is as for [`add_lora`](Self::add_lora).
@@ -345,13 +348,13 @@ impl Model {
         Ok(())
     }
 
-    /// The names of all adapters, sorted; a [fusion](Self::add_adapter_fusion)'s is those of its
-    /// bottlenecks with commas between.
+    /// Returns the names of all adapters, sorted. The name of a [fusion](Self::add_adapter_fusion)
+    /// is those of its bottlenecks, joined by commas.
     pub fn adapters(&self) -> impl Iterator<Item = &str> {
         self.adapters.keys().map(String::as_str)
     }
 
-    /// What the bottleneck of this name is, if there is one.
+    /// Returns the configuration of the bottleneck with this name.
     pub fn bottleneck(&self, name: &str) -> Option<&BottleneckConfig> {
         match &self.adapters.get(name)?.config {
             AdapterConfig::Bottleneck(bottleneck) => Some(bottleneck),
@@ -359,14 +362,16 @@ impl Model {
         }
     }
 
-    /// The names of the adapters in use.
+    /// Returns the names of the active adapters.
     pub fn active(&self) -> &[String] {
         &self.active
     }
 
-    /// Puts these adapters in use and all others out of it: any number of LoRAs, whose sum is
-    /// added, and at most one bottleneck or [fusion](Self::set_fused). With none the model computes
-    /// what it did without adapters, bit by bit.
+    /// Activates these adapters and deactivates all others.
+    ///
+    /// Any number of LoRAs (their sum is added) and at most one bottleneck or
+    /// [fusion](Self::set_fused) can be active. Without active adapters the outputs equal the
+    /// model's own, bit by bit.
     ///
     /// # Errors
     /// [`Error::Input`] if a name is unknown or there twice, or two are bottlenecks or fusions;
@@ -415,8 +420,10 @@ impl Model {
         Ok(())
     }
 
-    /// Adds what a LoRA adds to the weights themselves, whether it is active or not, and drops it:
-    /// the same outputs up to rounding, from a model that [`save`](Self::save) writes as any other.
+    /// Merges a LoRA into the weights and removes it.
+    ///
+    /// It need not be active. Outputs are equal up to rounding, and [`save`](Self::save) writes a
+    /// plain model.
     ///
     /// # Errors
     /// [`Error::Input`] if there is none of that name, or it is a bottleneck or a fusion, which no
@@ -434,7 +441,7 @@ impl Model {
         self.attach_adapters()
     }
 
-    /// Drops an adapter with its parameters, and fusions that read it.
+    /// Removes an adapter with its parameters, and the fusions that contain it.
     ///
     /// # Errors
     /// [`Error::Input`] if there is none of that name.

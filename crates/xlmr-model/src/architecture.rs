@@ -1,7 +1,7 @@
-//! The architectures that a model may have, and what each calls its parts.
+//! Supported architectures and their names of parts.
 use crate::{DebertaV2, EuroBert, ModernBert};
 
-/// The kind of encoder, which `model_type` of `config.json` names.
+/// Encoder architecture, given by `model_type` in `config.json`.
 ///
 /// All have the heads of [`Head`](crate::Head), and their folders are read and written by the same
 /// code; they differ in layers, positions and the names of their parameters.
@@ -114,7 +114,7 @@ const DEBERTA_V2: Names = Names {
 pub(crate) const NAMES: [Names; 5] = [XLM_ROBERTA, BERT, MODERN_BERT, EURO_BERT, DEBERTA_V2];
 
 impl Architecture {
-    /// The value of `model_type` in `config.json`.
+    /// Returns the value of `model_type` in `config.json`.
     ///
     /// ```
     /// use xlmr_model::Architecture;

@@ -1,4 +1,4 @@
-//! A batch on its way through the layers.
+//! A batch between layers.
 use tch::{Device, Kind, Tensor};
 
 use crate::disentangled::Distances;

@@ -1,5 +1,5 @@
-//! Bottleneck adapters behind the feed-forward layer (Pfeiffer et al. 2021, as AdapterHub's
-//! `SeqBnConfig` has them).
+//! Bottleneck adapters after the feed-forward layer (Pfeiffer et al. 2021; AdapterHub's
+//! `SeqBnConfig`).
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -10,13 +10,16 @@ use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::parameters::{Init, Spec};
 use crate::{Activation, Config, Error, Result};
 
-/// `u + W_up f(W_down t + b_down) + b_up` in the place of u, what a layer's last product adds to
-/// its states x, with `t = LN(u + x)`: the layer's own LayerNorm, which comes after the adapter
-/// again. Layers of ModernBERT and EuroBERT have none there: t is u + x.
+/// A bottleneck adapter: `u + W_up f(W_down t + b_down) + b_up` replaces u.
+///
+/// u is the output of a layer's last linear layer, x its residual input, and `t = LN(u + x)` with
+/// the layer's own LayerNorm, which is applied again after the adapter. Layers of ModernBERT and
+/// EuroBERT have no LayerNorm there: t is u + x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BottleneckConfig {
-    /// The inner width is the model's divided by this, rounded down and at least 1.
+    /// Reduction factor: the inner width is the model's width divided by this, rounded down, at
+    /// least 1.
     pub reduction: i64,
     /// f
     pub activation: Activation,

@@ -1,5 +1,4 @@
-//! Where a model folder keeps its weights: one file, or shards under an index; bare keys or
-//! prefixed ones.
+//! Weights of a model folder: a single file or indexed shards, with bare or prefixed keys.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 

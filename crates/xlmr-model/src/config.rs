@@ -9,8 +9,9 @@ use crate::architecture::MODEL_TYPES;
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
 use crate::{Activation, Architecture, DebertaV2, Error, EuroBert, Head, ModernBert, Result};
 
-/// Sizes, rates and ids of a model; the fields carry the names of `config.json` as XLM-R and BERT
-/// have it ([`ModernBert`], [`EuroBert`] and [`DebertaV2`] say how their own map to them).
+/// Configuration of a model; fields have the names of XLM-R's and BERT's `config.json`.
+///
+/// [`ModernBert`], [`EuroBert`] and [`DebertaV2`] document how their keys map to these fields.
 ///
 /// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig`,
 /// `ModernBertConfig`, `EuroBertConfig` or `DebertaV2Config`. Keys that this crate does not use
@@ -19,7 +20,7 @@ use crate::{Activation, Architecture, DebertaV2, Error, EuroBert, Head, ModernBe
 pub struct Config {
     /// The kind of encoder.
     pub architecture: Architecture,
-    /// V, rows of the word embeddings.
+    /// V, rows of the token embeddings.
     pub vocab_size: i64,
     /// H, width of a hidden state.
     pub hidden_size: i64,
@@ -35,28 +36,28 @@ pub struct Config {
     pub hidden_dropout_prob: f64,
     /// Dropout of attention weights, in `[0, 1]`.
     pub attention_probs_dropout_prob: f64,
-    /// Dropout in the classification heads; `hidden_dropout_prob` where absent.
+    /// Dropout in the classification heads; `hidden_dropout_prob` if absent.
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; where
-    /// there are none, the longest input.
+    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; without
+    /// position embeddings, the maximum input length.
     pub max_position_embeddings: i64,
-    /// Rows of the token type embeddings; 1 where there are none.
+    /// Rows of the token type embeddings; 1 if there are none.
     pub type_vocab_size: i64,
     /// Standard deviation of new weights.
     pub initializer_range: f64,
     /// ε of every norm.
     pub layer_norm_eps: f64,
-    /// Id of the token that fills short rows; XLM-R's position ids start at the next number.
+    /// Id of the padding token. XLM-R's position ids start at the next id.
     pub pad_token_id: i64,
-    /// Id of the token before a text, where the file says it.
+    /// Id of the token before a text, if given.
     pub bos_token_id: Option<i64>,
-    /// Id of the token after a text, where the file says it.
+    /// Id of the token after a text, if given.
     pub eos_token_id: Option<i64>,
-    /// Whether the masked-language-model decoder shares the word embeddings.
+    /// Whether the masked-language-model decoder shares the token embeddings.
     pub tie_word_embeddings: bool,
-    /// Class names of the transformers classes that the weights belong to.
+    /// Names of the transformers classes of the weights.
     pub architectures: Vec<String>,
-    /// Label names by id, for the classification heads; two unnamed ones where absent.
+    /// Label names by id, for the classification heads; two unnamed labels if absent.
     pub id2label: Option<BTreeMap<i64, String>>,
     /// All other keys, untouched.
     pub extra: BTreeMap<String, Value>,
@@ -70,7 +71,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
+    /// Returns the configuration of `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
     pub fn base() -> Self {
         Self {
             architecture: Architecture::XlmRoberta,
@@ -97,7 +98,7 @@ impl Config {
         }
     }
 
-    /// `xlm-roberta-large`: 24 layers of 1024.
+    /// Returns the configuration of `xlm-roberta-large`: 24 layers of 1024.
     pub fn large() -> Self {
         Self {
             hidden_size: 1024,
@@ -108,7 +109,8 @@ impl Config {
         }
     }
 
-    /// `bert-base-multilingual-cased` (mBERT): 12 layers of 768, 119,547 pieces.
+    /// Returns the configuration of `bert-base-multilingual-cased` (mBERT): 12 layers of 768,
+    /// 119,547 pieces.
     pub fn bert_base_multilingual() -> Self {
         Self {
             architecture: Architecture::Bert,
@@ -123,8 +125,8 @@ impl Config {
         }
     }
 
-    /// mmBERT base (Marone et al. 2025): 22 layers of 768, ModernBERT's architecture, 256,000
-    /// pieces.
+    /// Returns the configuration of mmBERT base (Marone et al. 2025): 22 layers of 768,
+    /// ModernBERT's architecture, 256,000 pieces.
     pub fn mmbert_base() -> Self {
         let modern = ModernBert { local_rope_theta: 160_000.0, ..ModernBert::new(22) };
         Self {
@@ -143,7 +145,8 @@ impl Config {
         }
     }
 
-    /// EuroBERT 210m (Boizard et al. 2025): 12 layers of 768, 128,256 pieces.
+    /// Returns the configuration of EuroBERT 210m (Boizard et al. 2025): 12 layers of 768, 128,256
+    /// pieces.
     pub fn eurobert_210m() -> Self {
         Self {
             architecture: Architecture::EuroBert(EuroBert::default()),
@@ -160,7 +163,8 @@ impl Config {
         }
     }
 
-    /// mDeBERTa v3 base (He et al. 2023): 12 layers of 768, DeBERTa's architecture, 251,000 pieces.
+    /// Returns the configuration of mDeBERTa v3 base (He et al. 2023): 12 layers of 768, DeBERTa's
+    /// architecture, 251,000 pieces.
     pub fn mdeberta_v3_base() -> Self {
         Self {
             architecture: Architecture::DebertaV2(DebertaV2::v3()),
@@ -174,8 +178,8 @@ impl Config {
         }
     }
 
-    /// A model for small machines: 3 layers of 128, 4 heads, feed-forward 256, else as
-    /// [`Config::base`].
+    /// Returns the configuration of a small model: 3 layers of 128, 4 heads, feed-forward 256,
+    /// otherwise as [`Config::base`].
     pub fn tiny(vocab_size: i64) -> Self {
         Self {
             vocab_size,
@@ -191,14 +195,14 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another
-    /// `model_type`, a value of the wrong type, or one that [`Config::validate`] refuses.
+    /// `model_type`, a value of the wrong type, or one that [`Config::validate`] rejects.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let value = read_json(path, "; a model folder needs a config.json beside its weights")?;
         Self::from_json(value, &path.display().to_string())
     }
 
-    /// Reads a parsed `config.json`; `file` is its name in error messages.
+    /// Converts a parsed `config.json`. `file` is used in error messages.
     ///
     /// # Errors
     /// [`Error::Config`] as for [`Config::from_file`].
@@ -255,7 +259,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let modern = matches!(self.architecture, Architecture::ModernBert(_));
         let euro = matches!(self.architecture, Architecture::EuroBert(_));
@@ -303,7 +307,7 @@ impl Config {
         keys.key("tie_word_embeddings", FLAG, &mut self.tie_word_embeddings);
     }
 
-    /// Checks every value against its range and against the others.
+    /// Validates every value and their combinations.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first key that does not fit, what was expected and what came.
@@ -425,7 +429,7 @@ impl Config {
         self.extra.get(key).filter(|value| !value.is_null())
     }
 
-    /// The longest input, in tokens without padding.
+    /// Returns the maximum input length, in tokens without padding.
     pub fn max_length(&self) -> i64 {
         match self.architecture {
             Architecture::XlmRoberta => self.max_position_embeddings - self.pad_token_id - 1,
@@ -433,7 +437,8 @@ impl Config {
         }
     }
 
-    /// Number of labels of the classification heads; 2 where no label is named, as in transformers.
+    /// Returns the number of labels of the classification heads; 2 if no label is named, as in
+    /// transformers.
     pub fn num_labels(&self) -> i64 {
         match &self.id2label {
             Some(labels) => i64::try_from(labels.len()).unwrap_or(i64::MAX),
@@ -441,7 +446,8 @@ impl Config {
         }
     }
 
-    /// The head that `architectures` names; none where it is empty or names the bare encoder.
+    /// Returns the head named by `architectures`; [`Head::None`] if it is empty or names the bare
+    /// encoder.
     ///
     /// # Errors
     /// [`Error::Config`] if the class is not one of the five that this crate reads.
@@ -478,7 +484,7 @@ impl Config {
         config
     }
 
-    /// The configuration as the JSON object of `config.json`.
+    /// Converts the configuration to the JSON object of `config.json`.
     pub fn to_json(&self) -> Value {
         let mut all: BTreeMap<String, Value> = self.extra.clone();
         if let Some(labels) = &self.id2label {
@@ -517,7 +523,7 @@ impl Config {
         Value::Object(all.into_iter().collect())
     }
 
-    /// Writes a `config.json`, whole or not at all.
+    /// Writes a `config.json`, atomically.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
@@ -533,7 +539,7 @@ pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
 
-/// Writes a JSON file, whole or not at all.
+/// Writes a JSON file, atomically.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;

@@ -1,4 +1,4 @@
-//! What only DeBERTa's configuration says.
+//! DeBERTa-specific configuration.
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
 use crate::{Activation, Error, Result};
 
-/// Relative positions, embeddings and heads of DeBERTa v2 and v3 (He et al. 2021, sections 3 and
-/// 4; mDeBERTa, He et al. 2023), beside what [`Config`](crate::Config) says of every architecture.
+/// DeBERTa-specific options: relative positions, embeddings and heads.
 ///
-/// There, `classifier_dropout` is `cls_dropout` of the file and counts for the sequence
-/// classification head alone; `type_vocab_size` is 1 where the file has 0, see
+/// They complement [`Config`](crate::Config). Sources: DeBERTa v2 and v3 (He et al. 2021, sections
+/// 3 and 4), mDeBERTa (He et al. 2023).
+///
+/// [`Config`](crate::Config)'s `classifier_dropout` is `cls_dropout` of the file and applies to the
+/// sequence classification head only; `type_vocab_size` is 1 if the file has 0, see
 /// [`token_types`](Self::token_types).
 #[derive(Clone, Debug, PartialEq)]
 pub struct DebertaV2 {
@@ -22,25 +24,25 @@ pub struct DebertaV2 {
     /// Whether they have a term of the query's relative position and the key's content
     /// (`pos_att_type`: "p2c").
     pub position_to_content: bool,
-    /// How many distances to either side have an embedding of their own, the farther ones in
-    /// buckets that grow with the distance; below 1: each up to `max_relative_positions`.
+    /// Number of position buckets per side; larger distances share buckets of growing size. Below
+    /// 1: no buckets, each distance up to `max_relative_positions` has its own embedding.
     pub position_buckets: i64,
-    /// The farthest distance that is told from farther ones; below 1: `max_position_embeddings`.
+    /// Maximum relative distance; larger distances are clipped. Below 1: `max_position_embeddings`.
     pub max_relative_positions: i64,
-    /// Whether relative positions go through the layers' own projections of queries and keys.
+    /// Whether relative positions use the layers' query and key projections.
     pub share_att_key: bool,
     /// Whether the embeddings of relative positions are normalised (`norm_rel_ebd`: "layer_norm").
     pub norm_rel_ebd: bool,
-    /// Whether absolute positions are added to the word embeddings.
+    /// Whether absolute positions are added to the token embeddings.
     pub position_biased_input: bool,
     /// Whether there are token type embeddings.
     pub token_types: bool,
     /// Dropout before the dense layer of the sequence classification head.
     pub pooler_dropout: f64,
-    /// Activation after it.
+    /// Activation after this dense layer.
     pub pooler_hidden_act: Activation,
-    /// Whether the masked-LM head has BERT's form and names (`cls.predictions`), transformers'
-    /// default; else the form and names of the published models (`lm_predictions.lm_head`).
+    /// Whether the masked-LM head is BERT's (`cls.predictions`), transformers' default; otherwise
+    /// that of the published models (`lm_predictions.lm_head`).
     pub legacy: bool,
 }
 
@@ -69,7 +71,7 @@ const TERMS: (&str, [&str; 2]) = ("pos_att_type", ["c2p", "p2c"]);
 const NORM: (&str, [&str; 1]) = ("norm_rel_ebd", ["layer_norm"]);
 
 impl DebertaV2 {
-    /// That of DeBERTa v3, also mDeBERTa.
+    /// Returns the options of DeBERTa v3 and mDeBERTa.
     pub fn v3() -> Self {
         Self {
             relative_attention: true,
@@ -92,7 +94,7 @@ impl DebertaV2 {
         Ok(())
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         keys.key("relative_attention", FLAG, &mut self.relative_attention);
         keys.key("position_buckets", COUNT, &mut self.position_buckets);

@@ -1,4 +1,4 @@
-//! Dropout, on the CPU drawn for each row of the batch by its number.
+//! Dropout; on the CPU it is drawn per row of the batch.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{dropout_factors_like, token_places};
 

@@ -16,7 +16,7 @@ use crate::modernbert::ModernLayer;
 use crate::packing::Packing;
 use crate::{Activation, Architecture, Config, Result};
 
-/// Word embeddings with those of positions and token types where there are any, summed and
+/// Token embeddings with those of positions and token types where there are any, summed and
 /// normalised.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
@@ -32,8 +32,8 @@ pub(crate) struct Embeddings {
     many_words: bool,
 }
 
-/// From this many numbers on, the gradient of word embeddings in training holds the rows that occur
-/// alone (libtorch's sparse form): 64 MiB in float32.
+/// From this many numbers on, the gradient of token embeddings in training holds the rows that
+/// occur alone (libtorch's sparse form): 64 MiB in float32.
 const MANY_WORDS: i64 = 1 << 24;
 
 impl Embeddings {
@@ -162,7 +162,7 @@ impl Layer {
         Ok(layers)
     }
 
-    /// Hidden states to hidden states, packed or padded as `batch` says.
+    /// Maps hidden states to hidden states, packed or padded as in `batch`.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match self {
             Self::PostNorm(layer) => layer.step(hidden, batch),

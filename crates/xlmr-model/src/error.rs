@@ -1,8 +1,8 @@
-//! The crate's error.
+//! Errors of this crate.
 use std::fmt::Display;
 use std::path::PathBuf;
 
-/// What went wrong while reading, running or writing a model.
+/// An error while reading, running or writing a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -10,7 +10,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What to do, with a leading `; `; empty where the cause says it all.
+        /// A fix, with a leading `; `; empty if the cause is sufficient.
         hint: &'static str,
         /// The cause.
         source: std::io::Error,
@@ -30,25 +30,25 @@ pub enum Error {
         file: String,
         /// The key of config.json.
         key: String,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The actual value.
         got: String,
     },
-    /// The folder holds no weights that can be read.
+    /// The folder has no supported weights.
     #[error("{path}: {reason}", path = path.display())]
     NoWeights {
         /// The model folder.
         path: PathBuf,
-        /// What is missing and what to do.
+        /// The missing file and a fix.
         reason: String,
     },
-    /// The index of shards is damaged, does not fit the shards, or a tensor is there twice.
+    /// The shard index is damaged or does not match the shards, or a tensor is duplicated.
     #[error("{path}: {reason}", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// A stored tensor has the wrong shape or dtype.
@@ -56,14 +56,14 @@ pub enum Error {
     Stored {
         /// The file.
         path: PathBuf,
-        /// The tensor as the file calls it.
+        /// The tensor's name in the file.
         tensor: String,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The actual value.
         got: String,
     },
-    /// The vocabulary of the configuration and that of the weights differ.
+    /// The vocabulary sizes of configuration and weights differ.
     #[error(
         "{path}: config.json says vocab_size = {config}, but {tensor} has {stored} rows; \
          the two files belong to different models, or the vocabulary was resized without its config"
@@ -83,28 +83,28 @@ pub enum Error {
     MissingKeys {
         /// The model folder.
         path: PathBuf,
-        /// How many are missing.
+        /// Number of missing tensors.
         count: usize,
         /// Their names, the first few.
         names: String,
     },
-    /// An argument of a call does not fit the model.
+    /// An argument does not fit the model.
     #[error("{tensor}: expected {expected}, got {got}")]
     Input {
         /// The argument.
         tensor: &'static str,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The actual value.
         got: String,
     },
-    /// A call needs a head that the model does not hold.
+    /// A required head is missing.
     #[error("the model holds no {head} head; name it in `heads` when the model is made or loaded")]
     NoHead {
         /// The head.
         head: &'static str,
     },
-    /// A folder's model was not trained for the use that is made of it.
+    /// A model was not trained for the requested use.
     #[error(
         "{path}: has no trained {head} head: {reason}; fine-tune it first, or give a folder whose \
          config.json names {class}"
@@ -114,9 +114,9 @@ pub enum Error {
         path: PathBuf,
         /// The head.
         head: &'static str,
-        /// The class of a model with this head.
+        /// The transformers class of a model with this head.
         class: String,
-        /// What is there instead.
+        /// The head or class found instead.
         reason: String,
     },
     /// The tokenizer and the configuration disagree.
@@ -130,7 +130,7 @@ pub enum Error {
     Torch(#[from] tch::TchError),
 }
 
-/// The crate's result.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

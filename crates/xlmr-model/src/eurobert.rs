@@ -66,7 +66,7 @@ impl EuroLayer {
         Parts { joined, linear, norms, behind: &mut self.behind }
     }
 
-    /// Hidden states to hidden states, packed or padded as `batch` says.
+    /// Maps hidden states to hidden states, packed or padded as in `batch`.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = self.attention_norm.apply_to_states(hidden)?;

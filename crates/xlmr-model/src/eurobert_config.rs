@@ -1,4 +1,4 @@
-//! What only EuroBERT's configuration says.
+//! EuroBERT-specific configuration.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use crate::fields::{FLAG, Fields, Keys, RATE, theta};
 use crate::{Error, Result};
 
-/// Layers, positions and heads of EuroBERT (Boizard et al. 2025, section 2), beside what
-/// [`Config`](crate::Config) says of every architecture.
+/// EuroBERT-specific options (Boizard et al. 2025, section 2), which complement
+/// [`Config`](crate::Config).
 ///
-/// There, `layer_norm_eps` is `rms_norm_eps` of the file and `attention_probs_dropout_prob` is
-/// `attention_dropout`; there is no other dropout.
+/// [`Config`](crate::Config)'s `layer_norm_eps` is `rms_norm_eps` of the file and
+/// `attention_probs_dropout_prob` is `attention_dropout`; there is no other dropout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EuroBert {
-    /// Heads of keys and values, each shared by as many of queries; absent: as many as those.
+    /// Number of key and value heads (grouped-query attention); absent: one per query head.
     pub num_key_value_heads: Option<i64>,
     /// θ of the rotary positions.
     pub rope_theta: f64,
@@ -22,19 +22,19 @@ pub struct EuroBert {
     pub attention_bias: bool,
     /// Whether the feed-forward layers and the masked-LM decoder have biases.
     pub mlp_bias: bool,
-    /// Which states the sequence classification head reads.
+    /// Pooling of the sequence classification head.
     pub classifier_pooling: EuroPooling,
 }
 
-/// What EuroBERT's sequence classification head reads of a row.
+/// Pooling of EuroBERT's sequence classification head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EuroPooling {
-    /// The first token's state.
+    /// The first token's hidden state.
     Bos,
-    /// The mean of all tokens' states.
+    /// The mean of all tokens' hidden states.
     Mean,
-    /// Each token's state through the head; the mean of their logits.
+    /// The mean of the logits of all tokens.
     #[default]
     Late,
 }
@@ -71,7 +71,7 @@ impl EuroBert {
         }
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let key_heads = &mut self.num_key_value_heads;
         keys.key("num_key_value_heads", "an integer or null", key_heads);

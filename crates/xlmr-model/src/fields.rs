@@ -1,4 +1,4 @@
-//! Typed values of a JSON object, read with errors that name file and key, and written.
+//! Typed access to values of a JSON object, with errors that name file and key.
 use std::collections::BTreeMap;
 
 use serde::Serialize;

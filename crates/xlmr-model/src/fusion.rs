@@ -1,4 +1,4 @@
-//! Two texts read together in some of the layers (FILTER, Fang et al. 2021, section 3).
+//! Fusion of two texts in some of the layers (FILTER, Fang et al. 2021, section 3).
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use crate::batch::Batch;
 use crate::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 
-/// Which layers read two texts together: the first `local` read each alone, the next `cross` both,
-/// the rest each alone again.
+/// Layers of the fusion: `local` layers encode each text separately, the next `cross` layers both
+/// together, the rest separately.
 ///
 /// The default is FILTER's for question answering with XLM-R large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -17,7 +17,7 @@ use crate::{Error, Inputs, Model, Result, States};
 pub struct FusionConfig {
     /// m, at most the number of layers.
     pub local: usize,
-    /// k; 0: the texts never meet. At most the layers that are left count.
+    /// k, limited to the remaining layers; 0 disables fusion.
     pub cross: usize,
 }
 
@@ -28,7 +28,7 @@ impl Default for FusionConfig {
 }
 
 impl FusionConfig {
-    /// Refuses more local layers than there are.
+    /// Rejects more local layers than the model has.
     ///
     /// # Errors
     /// [`Error::Input`] naming `local`.
@@ -41,16 +41,17 @@ impl FusionConfig {
     }
 }
 
-/// The last hidden states of two texts, `[B, L_t, H]` and `[B, L_s, H]`, of which row b of `target`
-/// and row b of `source` attend to each other in the layers that `config` names.
+/// Computes the last hidden states of two fused texts, `[B, L_t, H]` and `[B, L_s, H]`.
 ///
-/// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] =
-/// f_{m+1..m+k}([h_t ; h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions of each text
-/// start anew, and nothing marks which is which; a local layer of ModernBERT sees what is near by
-/// these positions in both texts. Without a layer in common, `target`'s states are
-/// those of [`Model::encode`], bit by bit, in training too.
+/// Row b of `target` and row b of `source` attend to each other in the layers given by `config`.
 ///
-/// Where `train` is set, dropout of a row depends neither on the rows beside it nor on padding.
+/// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] = f_{m+1..m+k}([h_t ;
+/// h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions restart in each text, and no
+/// embedding marks the texts; a local layer of ModernBERT attends to near positions in both texts.
+/// Without common layers, `target`'s hidden states equal those of [`Model::encode`] bit by bit,
+/// also in training.
+///
+/// With `train`, dropout of a row depends neither on other rows nor on padding.
 ///
 /// # Errors
 /// [`Error::Input`] if the two differ in their number of rows, a tensor does not fit the model, or

@@ -1,10 +1,10 @@
-//! The kinds of head that a model may hold.
+//! Heads of a model.
 use crate::Architecture;
 
-/// What sits on top of the encoder.
+/// A head on top of the encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Head {
-    /// Nothing: the encoder alone (`XLMRobertaModel`, `BertModel`, …).
+    /// No head, only the encoder (`XLMRobertaModel`, `BertModel`, …).
     #[default]
     None,
     /// Masked language model (`…ForMaskedLM`).
@@ -24,7 +24,7 @@ pub enum Head {
 }
 
 impl Head {
-    /// The transformers class of an architecture with this head.
+    /// Returns the transformers class of an architecture with this head.
     ///
     /// ```
     /// use xlmr_model::{Architecture, Head};
@@ -54,7 +54,7 @@ impl Head {
         ]
     }
 
-    /// A word for messages.
+    /// Returns the name used in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "encoder",

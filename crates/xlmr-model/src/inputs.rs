@@ -1,4 +1,4 @@
-//! What a forward pass reads, and its checks.
+//! Inputs of a forward pass, and their validation.
 use tch::{Device, Kind, Tensor};
 
 use crate::packing::Rows;
@@ -15,21 +15,20 @@ pub struct Inputs {
     pub input_ids: Tensor,
     /// `[B, L]` integer or bool: 1 for a token, 0 for padding. Absent: every position is a token,
     /// `<pad>` too. A row without any token attends to all its positions, so that it stays finite;
-    /// its output means nothing.
+    /// its output is meaningless.
     pub attention_mask: Option<Tensor>,
     /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
     pub token_type_ids: Option<Tensor>,
-    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; of XLM-R counted
+    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; for XLM-R derived
     /// from `input_ids`, see [`position_ids`].
     pub position_ids: Option<Tensor>,
-    /// `[B, L, H]` float, instead of the rows that `input_ids` selects from the word embeddings.
-    /// Positions still come from `input_ids` (transformers would number them one after the other).
-    /// Receives gradient.
+    /// `[B, L, H]` float, instead of the token embeddings of `input_ids`. Positions still come from
+    /// `input_ids` (transformers would number them sequentially). Receives gradient.
     pub inputs_embeds: Option<Tensor>,
 }
 
 impl Inputs {
-    /// `input_ids` alone.
+    /// Creates inputs from `input_ids` only.
     pub fn new(input_ids: Tensor) -> Self {
         Self {
             input_ids,
@@ -40,7 +39,7 @@ impl Inputs {
         }
     }
 
-    /// `input_ids` and `attention_mask`.
+    /// Creates inputs from `input_ids` and `attention_mask`.
     pub fn masked(input_ids: Tensor, attention_mask: Tensor) -> Self {
         Self { attention_mask: Some(attention_mask), ..Self::new(input_ids) }
     }
@@ -48,8 +47,8 @@ impl Inputs {
     /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's
     /// length.
     ///
-    /// The mask is left out where nothing is padded, which lets attention skip it. Every program
-    /// pads here: ids are `u32` up to this call and tensors after it.
+    /// The mask is omitted without padding, so that attention can skip it. Every program pads here:
+    /// ids are `u32` before this call and tensors after it.
     ///
     /// # Errors
     /// [`Error::Torch`] if a tensor cannot be made.
@@ -76,7 +75,7 @@ impl Inputs {
         Ok(Self { attention_mask, ..Self::new(input_ids) })
     }
 
-    /// The same inputs with segment ids: one row for each of `input_ids`, padded with 0.
+    /// Adds segment ids, one row for each of `input_ids`, padded with 0.
     ///
     /// # Errors
     /// [`Error::Input`] if there are not as many rows, or one is longer than the batch;
@@ -98,7 +97,7 @@ impl Inputs {
         Ok(Self { token_type_ids, ..self })
     }
 
-    /// The checks of a forward pass without the pass, for a whole data set at once.
+    /// Validates inputs like a forward pass, for example for a whole data set at once.
     ///
     /// # Errors
     /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that a model of
@@ -136,7 +135,7 @@ pub(crate) struct Prepared {
     pub(crate) rows: Rows,
 }
 
-/// Position ids of XLM-R in transformers: tokens other than `<pad>` count up from
+/// Computes XLM-R's position ids as in transformers: tokens other than `<pad>` count up from
 /// `pad_token_id + 1` in their row, `<pad>` has `pad_token_id`.
 ///
 /// `ids` holds rows of `length`; the result has the same layout.

@@ -1,5 +1,4 @@
-//! What XLM-K trains beside the encoder: projection heads, relation embeddings, a relation
-//! classifier.
+//! XLM-K's projection heads, relation embeddings and relation classifier.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -34,8 +33,9 @@ pub struct KnowledgeConfig {
     pub batch_norm_domains: Option<i64>,
 }
 
-/// Heads and relation embeddings of *XLM-K* (Jiang et al. 2022): masked entity prediction, MEP
-/// (Eq. 1 and 2), and object entailment, OE (Eq. 3 and 4).
+/// Heads and relation embeddings of *XLM-K* (Jiang et al. 2022).
+///
+/// They serve masked entity prediction, MEP (Eq. 1 and 2), and object entailment, OE (Eq. 3 and 4).
 ///
 /// The four heads share no parameter; the encoder below them is the same for all.
 #[derive(Debug)]
@@ -70,10 +70,10 @@ struct StoredConfig {
 }
 
 impl KnowledgeHeads {
-    /// Fresh heads for an encoder of `config`, and an embedding for each of `relations`, from
+    /// Creates new heads for an encoder of `config`, and an embedding for each of `relations`, from
     /// N(0, `initializer_range`).
     ///
-    /// The values depend on `seed` and each tensor's name alone.
+    /// The values depend only on `seed` and each tensor's name.
     ///
     /// # Errors
     /// [`Error::Input`] if a relation is listed twice, or `inner_size` or `batch_norm_domains` is
@@ -113,7 +113,7 @@ impl KnowledgeHeads {
         Ok(Self { config, relations, hidden_size, tensors, heads, table, classifier })
     }
 
-    /// `z_q` of Eq. 1: the projected hidden states of the mentions' first tokens.
+    /// Computes `z_q` of Eq. 1: the projected hidden states of the mentions' first tokens.
     ///
     /// # Shapes
     /// - `states`: `[B, H]` float; returns the same
@@ -126,7 +126,7 @@ impl KnowledgeHeads {
         self.heads[0].apply(states, domain_ids, train)
     }
 
-    /// `z_k` of Eq. 2: the projected `<s>` states of the descriptions.
+    /// Computes `z_k` of Eq. 2: the projected `<s>` states of the descriptions.
     ///
     /// # Shapes
     /// As [`mep_query`](Self::mep_query).
@@ -137,8 +137,8 @@ impl KnowledgeHeads {
         self.heads[1].apply(states, domain_ids, train)
     }
 
-    /// `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states and their relations'
-    /// embeddings.
+    /// Computes `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states and their
+    /// relations' embeddings.
     ///
     /// # Shapes
     /// - `subjects`: `[B, H]` float; returns the same
@@ -169,7 +169,7 @@ impl KnowledgeHeads {
         self.heads[2].apply(&sums, domain_ids, train)
     }
 
-    /// `z_k` of Eq. 4: the projected `<s>` states of the objects' descriptions.
+    /// Computes `z_k` of Eq. 4: the projected `<s>` states of the objects' descriptions.
     ///
     /// # Shapes
     /// As [`mep_query`](Self::mep_query).
@@ -180,25 +180,25 @@ impl KnowledgeHeads {
         self.heads[3].apply(states, domain_ids, train)
     }
 
-    /// Weight `[R, 2H]` and bias `[R]` of the relation classifier, which object entailment without
-    /// contrast trains (§4.3).
+    /// Returns weight `[R, 2H]` and bias `[R]` of the relation classifier, for object entailment
+    /// without contrast (§4.3).
     pub fn relation_classifier(&self) -> (&Tensor, &Tensor) {
         let [weight, bias] = &self.classifier;
         (weight, bias)
     }
 
-    /// The names of the relations; a relation's number is its index here.
+    /// Returns the names of the relations, in the order of their indices.
     pub fn relations(&self) -> &[String] {
         &self.relations
     }
 
-    /// What trains, by name under `knowledge.`, sorted; shallow clones.
+    /// Returns the trainable parameters, by name under `knowledge.`, sorted; shallow clones.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         self.named(true)
     }
 
-    /// The running statistics of batch norm, by name under `knowledge.`; none for plain heads.
-    /// Shallow clones.
+    /// Returns the running statistics of batch norm, by name under `knowledge.`; none for plain
+    /// heads. Shallow clones.
     pub fn named_buffers(&self) -> Vec<(String, Tensor)> {
         self.named(false)
     }
@@ -211,7 +211,7 @@ impl KnowledgeHeads {
             .collect()
     }
 
-    /// Takes over running statistics that [`named_buffers`](Self::named_buffers) gave.
+    /// Restores running statistics returned by [`named_buffers`](Self::named_buffers).
     ///
     /// # Errors
     /// [`Error::Input`] if one is missing or has another shape.
@@ -229,7 +229,7 @@ impl KnowledgeHeads {
         Ok(())
     }
 
-    /// Writes `knowledge.safetensors` into a model's folder, whole or not at all.
+    /// Writes `knowledge.safetensors` to a model's folder, atomically.
     ///
     /// # Errors
     /// [`Error::TorchExt`] naming the file.
@@ -244,7 +244,7 @@ impl KnowledgeHeads {
         Ok(write_tensors(&path, named, &metadata)?)
     }
 
-    /// Reads what [`save`](Self::save) wrote, for an encoder of `config`.
+    /// Loads a file written by [`save`](Self::save), for an encoder of `config`.
     ///
     /// # Errors
     /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read,
@@ -272,7 +272,7 @@ impl KnowledgeHeads {
         Self::assemble(config, relations, encoder.hidden_size, tensors)
     }
 
-    /// H, the size of the states that the heads take.
+    /// Returns H, the input size of the heads.
     pub fn hidden_size(&self) -> i64 {
         self.hidden_size
     }

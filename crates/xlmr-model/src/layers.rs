@@ -1,4 +1,4 @@
-//! The two layers everything is made of.
+//! Linear and normalisation layers.
 use std::ops::Deref;
 
 use tch::{Device, Kind, Tensor};
@@ -16,8 +16,8 @@ pub(crate) struct Parameter(Tensor);
 /// Parameters, and the one whose place their casts take, one below the other.
 pub(crate) type Cast<'a> = (Vec<Parameter>, &'a mut Parameter);
 
-/// Casts into `kind`: all that train at once, then all that are frozen, which need no gradient on
-/// the way back.
+/// Casts into `kind`: all that train at once, then all that are frozen, which need no gradient in
+/// the backward pass.
 pub(crate) fn cast_all(casts: Vec<Cast>, kind: Kind) -> Result<()> {
     let trains = |(from, _): &Cast| from.iter().any(|parameter| parameter.requires_grad());
     let (trained, frozen): (Vec<_>, Vec<_>) = casts.into_iter().partition(trains);

@@ -1,4 +1,4 @@
-//! A model from a Hugging Face folder.
+//! Loading of models from Hugging Face folders.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -11,19 +11,19 @@ use crate::model::distinct;
 use crate::parameters::{Spec, encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Model, Result};
 
-/// What to do with token type ("segment") embeddings.
+/// Treatment of token type ("segment") embeddings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Segments {
     /// As many rows as the checkpoint has.
     #[default]
     AsSaved,
-    /// At least two rows: a checkpoint with one gets a second that starts as a copy of it, so that
-    /// outputs do not change until training moves them apart.
+    /// At least two rows. A checkpoint with one row gets a copy of it as the second, so that
+    /// outputs do not change before training.
     Learned2,
 }
 
-/// How [`Model::load`] treats a checkpoint.
+/// Options of [`Model::load`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Token type embeddings.
@@ -32,17 +32,17 @@ pub struct LoadOptions {
     pub seed: u64,
 }
 
-/// How a checkpoint differed from what [`Model::load`] needed; all names sorted and with the
-/// encoder's prefix (`roberta.`, `bert.`, `model.`).
+/// Differences between a checkpoint and the model of [`Model::load`].
+///
+/// All names are sorted and have the encoder's prefix (`roberta.`, `bert.`, `model.`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Parameters of the requested heads that the checkpoint lacks; newly initialised.
     pub missing: Vec<String>,
-    /// Tensors of the checkpoint that the model does not know.
+    /// Tensors of the checkpoint that are not part of the model.
     pub unexpected: Vec<String>,
-    /// Tensors that are known and not used: the pooler, heads in `heads.safetensors` that were not
-    /// requested, and a bias of the masked-LM head that its decoder's own (`lm_head.decoder.bias`)
-    /// overrules.
+    /// Known but unused tensors: the pooler, heads in `heads.safetensors` that were not requested,
+    /// and a bias of the masked-LM head that its decoder's own (`lm_head.decoder.bias`) overrules.
     pub ignored: Vec<String>,
     /// Parameters stored in another dtype than F32, with that dtype.
     pub converted: Vec<(String, String)>,
@@ -53,7 +53,7 @@ const BUFFERS: [&str; 3] =
     ["embeddings.position_ids", "embeddings.token_type_ids", "rotary_emb.inv_freq"];
 
 impl Config {
-    /// Reads the `config.json` of a model folder, also of one that sentence-transformers wrote
+    /// Reads the `config.json` of a model folder, including folders of sentence-transformers
     /// ([`tokenizer_file::model_folder`]).
     ///
     /// # Errors
@@ -76,27 +76,29 @@ pub(crate) fn model_folder(folder: &Path) -> Result<PathBuf> {
 }
 
 impl Model {
-    /// Loads a Hugging Face folder: `config.json` with `model.safetensors`, or with shards under
-    /// `model.safetensors.index.json`, and the other heads from `heads.safetensors` and adapters
-    /// from `adapters/` where [`Model::save`] left any. Those adapters are active that were; a
-    /// folder `adapters` without `active.json` is another's, and is left alone.
+    /// Loads a Hugging Face folder, with heads and adapters written by [`Model::save`].
+    ///
+    /// It has `config.json`, and `model.safetensors` or shards listed in
+    /// `model.safetensors.index.json`. Other heads come from `heads.safetensors`, adapters from
+    /// `adapters/`; the same adapters are active as when they were saved. A folder `adapters`
+    /// without `active.json` is ignored.
     ///
     /// In a folder that sentence-transformers wrote these files may be in the subfolder that
     /// `modules.json` names for the transformer.
     ///
     /// `model_type` of `config.json` decides the [`Architecture`](crate::Architecture). Weights
     /// stored as F32, F16 or BF16 become float32. Keys may carry the encoder's prefix (`roberta.`)
-    /// or, as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: what it
-    /// lacks is initialised and reported. Where heads of several classes share a name, as
-    /// `head.dense` of ModernBERT's, each starts from what is stored, but for labels (`classifier`)
-    /// of another class.
+    /// or, as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: missing
+    /// parameters are initialised and reported. If heads of several classes share a name, such as
+    /// ModernBERT's `head.dense`, each is loaded from it, except labels (`classifier`) of another
+    /// class.
     ///
     /// # Errors
-    /// Every cause names the file, and the tensor where there is one: [`Error::Io`],
-    /// [`Error::Json`], [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a
-    /// safetensors file that is damaged or cannot be read, [`Error::Damaged`] for shards,
-    /// [`Error::Stored`], [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the
-    /// encoder; for adapters as [`load_adapter`](Self::load_adapter).
+    /// Every error names the file and, if applicable, the tensor: [`Error::Io`], [`Error::Json`],
+    /// [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a safetensors file that is
+    /// damaged or cannot be read, [`Error::Damaged`] for shards, [`Error::Stored`],
+    /// [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the encoder; for adapters as
+    /// [`load_adapter`](Self::load_adapter).
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -272,7 +274,7 @@ impl Loader<'_> {
         Ok(true)
     }
 
-    /// A stored decoder must equal the word embeddings that the configuration ties it to.
+    /// A stored decoder must equal the token embeddings that the configuration ties it to.
     fn check_tie(&mut self) -> Result<()> {
         let Names { words, decoder: name, .. } = self.names;
         if self.used.contains(name) {

@@ -1,4 +1,4 @@
-//! A model: parameters under Hugging Face's names, and the forward passes over them.
+//! Model parameters under Hugging Face's names, and forward passes.
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
@@ -17,14 +17,13 @@ use crate::layers::LayerNorm;
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 
-/// An encoder of one of the [architectures](Architecture) with any number of heads over it.
+/// An encoder of one of the [architectures](Architecture) with any number of heads.
 ///
 /// Parameters are float32 leaves that require gradient, named as in transformers
 /// (`roberta.encoder.layer.0.…`, `lm_head.…`, `qa_outputs.…`, `classifier.…`); heads that share
-/// names there have separate ones here (`token_head.classifier.…`). Where a method takes `train`,
-/// `true` switches dropout on, drawn from libtorch's global generator (`tch::manual_seed`), on the
-/// CPU for each row of the batch by its number (see `torch_ext::MicroBatchSeeds`): neither the rows
-/// beside it nor their padding change what a row seeds.
+/// names there have separate names here (`token_head.classifier.…`). The argument `train` enables
+/// dropout, drawn from libtorch's global generator (`tch::manual_seed`). On the CPU it is drawn per
+/// row of the batch (see `torch_ext::MicroBatchSeeds`), independent of other rows and of padding.
 #[derive(Debug)]
 pub struct Model {
     pub(crate) config: Config,
@@ -33,7 +32,7 @@ pub struct Model {
     precision: Precision,
     embeddings: Embeddings,
     pub(crate) layers: Vec<Layer>,
-    /// After the last layer, where residuals are not normalised.
+    /// Norm after the last layer, for architectures without normalised residuals.
     final_norm: Option<LayerNorm>,
     lm: Option<LmHead>,
     span: Option<SpanHead>,
@@ -46,17 +45,18 @@ pub struct Model {
 }
 
 impl Model {
-    /// A new model with transformers' initialisation: weights from N(0, `initializer_range`),
-    /// biases and the `<pad>` rows zero, LayerNorm one and zero; ModernBERT's weights within
-    /// `initializer_cutoff_factor` standard deviations, those that are added to the hidden states
-    /// smaller the more layers there are.
+    /// Creates a model with transformers' initialisation.
     ///
-    /// The values depend on `seed` and each parameter's name alone: adding a head changes no other
-    /// parameter, and libtorch's generator is left as it was.
+    /// Weights are drawn from N(0, `initializer_range`), biases and the `<pad>` rows are zero,
+    /// LayerNorm weights are one. ModernBERT's weights are truncated at `initializer_cutoff_factor`
+    /// standard deviations, and residual projections are scaled down with the number of layers.
+    ///
+    /// The values depend only on `seed` and each parameter's name: adding a head changes no other
+    /// parameter, and libtorch's generator does not change.
     ///
     /// # Errors
     /// [`Error::Config`] if `config` is not valid, [`Error::Input`] if `heads` names a kind twice
-    /// or has no label, [`Error::Torch`] if libtorch refuses (memory).
+    /// or has no label, [`Error::Torch`] if a libtorch operation fails (memory).
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
         let heads = distinct(heads)?;
@@ -132,7 +132,7 @@ impl Model {
         Ok(model)
     }
 
-    /// The last hidden state, `[B, L, H]`: [`embed`](Self::embed), then all
+    /// Computes the last hidden states, `[B, L, H]`: [`embed`](Self::embed), then all
     /// [layers](Self::run_layers).
     ///
     /// Where `train` is set, on the CPU and from a hidden size of 256 on, nothing is computed for
@@ -146,8 +146,8 @@ impl Model {
         self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.padded()
     }
 
-    /// The output of the embeddings and of each layer: `num_hidden_layers + 1` tensors `[B, L, H]`,
-    /// the last of which is what [`Model::encode`] returns.
+    /// Computes the outputs of the embeddings and of each layer: `num_hidden_layers + 1` tensors
+    /// `[B, L, H]`, the last of which is what [`Model::encode`] returns.
     ///
     /// # Errors
     /// As for [`Model::encode`].
@@ -161,7 +161,7 @@ impl Model {
         Ok(all)
     }
 
-    /// The states that go into the first layer.
+    /// Computes the input of the first layer.
     ///
     /// # Errors
     /// As for [`Model::encode`].
@@ -180,8 +180,8 @@ impl Model {
         Ok(States { hidden, outside, batch: Rc::new(batch), train })
     }
 
-    /// States after the layers of a range, counted from 0: an empty range gives `states` back. The
-    /// last norm of ModernBERT and EuroBERT belongs to the last layer.
+    /// Runs a range of layers, counted from 0. An empty range returns `states`. The last norm of
+    /// ModernBERT and EuroBERT belongs to the last layer.
     ///
     /// # Errors
     /// [`Error::Input`] if the range ends beyond the last layer; [`Error::Torch`].
@@ -234,8 +234,8 @@ impl Model {
         Ok(self.embeddings.words.f_kind()?)
     }
 
-    /// Scores over the vocabulary, `[.., V]`, for hidden states `[.., H]`: all of them, or gathered
-    /// positions only.
+    /// Computes vocabulary logits `[.., V]` of hidden states `[.., H]`, at all or at gathered
+    /// positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a masked-language-model head, [`Error::Input`] if the width is not
@@ -245,7 +245,7 @@ impl Model {
         self.lm()?.logits(hidden)
     }
 
-    /// What the decoder multiplies: dense layer, GELU and LayerNorm of the language model head,
+    /// Computes the decoder's input: dense layer, GELU and LayerNorm of the language model head,
     /// `[.., H]` to `[.., H]`.
     ///
     /// # Errors
@@ -255,7 +255,7 @@ impl Model {
         self.lm()?.transform(hidden)
     }
 
-    /// The decoder's weight `[V, H]` (the word embeddings where tied) and bias `[V]`.
+    /// Returns the decoder's weight `[V, H]` (the token embeddings if tied) and bias `[V]`.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a masked-language-model head.
@@ -264,9 +264,10 @@ impl Model {
         Ok((&head.decoder, &head.bias))
     }
 
-    /// Scores of each position as start and as end of the answer, `[B, L]` each, for hidden states
-    /// `[B, L, H]`. Padding is not masked here. ModernBERT's head has dropout while training
-    /// (`classifier_dropout`), the others have none.
+    /// Computes start and end logits, `[B, L]` each, of hidden states `[B, L, H]`.
+    ///
+    /// Padding is not masked. Only ModernBERT's head has dropout during training
+    /// (`classifier_dropout`).
     ///
     /// # Errors
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
@@ -281,7 +282,7 @@ impl Model {
         Ok((start, end))
     }
 
-    /// Scores of each label for each token, `[B, L, labels]`, for hidden states `[B, L, H]`.
+    /// Computes token label logits `[B, L, labels]` of hidden states `[B, L, H]`.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a token classification head, [`Error::Input`] if the width is not
@@ -292,11 +293,11 @@ impl Model {
         self.token.as_ref().ok_or_else(absent)?.logits(hidden, train)
     }
 
-    /// Scores of each label for each sequence, `[B, labels]`, from hidden states `[B, L, H]`.
+    /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
     ///
-    /// XLM-R and BERT read the first position; so does ModernBERT, or the mean of all tokens
-    /// ([`Pooling`](crate::Pooling)). For the mean, `attention_mask`, `[B, L]` integer or bool,
-    /// says what is a token; absent: everything.
+    /// XLM-R and BERT use the first position, ModernBERT the first position or the mean of all
+    /// tokens ([`Pooling`](crate::Pooling)). The mean uses `attention_mask`, `[B, L]` integer or
+    /// bool; absent: all positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
@@ -322,13 +323,14 @@ impl Model {
         self.sequence.as_ref().ok_or_else(absent)?.logits(hidden, attention_mask, train)
     }
 
-    /// The word embeddings, the parameter itself: `[V, H]`.
+    /// Returns the token embeddings, the parameter itself: `[V, H]`.
     pub fn word_embeddings(&self) -> &Tensor {
         &self.embeddings.words
     }
 
-    /// All parameters by name, sorted, those of all adapters included; shallow clones, a tied
-    /// tensor once (as the word embeddings).
+    /// Returns all parameters by name, sorted, including those of all adapters.
+    ///
+    /// They are shallow clones. A tied tensor occurs once, as the token embeddings.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let mut all = self.plain_parameters();
         for adapter in self.adapters.values() {
@@ -338,12 +340,12 @@ impl Model {
         all.into_iter().collect()
     }
 
-    /// Takes the encoder out of training and returns what is left to train: the parameters of
-    /// adapters, their fusions and heads. A trainer that is given these writes checkpoints of these
-    /// alone.
+    /// Freezes the encoder and returns the trainable parameters: adapters, fusions and heads.
+    ///
+    /// A trainer with these parameters writes only them to checkpoints.
     ///
     /// # Errors
-    /// [`Error::Torch`] if libtorch refuses.
+    /// [`Error::Torch`] if a libtorch operation fails.
     pub fn freeze_encoder(&self) -> Result<Vec<(String, Tensor)>> {
         let (encoder, others): (Vec<_>, Vec<_>) =
             self.named_parameters().into_iter().partition(|(name, _)| Role::Encoder.holds(name));
@@ -358,34 +360,34 @@ impl Model {
         self.store.variables().into_iter().collect()
     }
 
-    /// Where the parameters lie.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> Device {
         self.store.device()
     }
 
-    /// The configuration; `type_vocab_size` is that of the model, also where a segment was added on
-    /// loading.
+    /// Returns the configuration. `type_vocab_size` includes a segment that was added on loading.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The heads that the model holds.
+    /// Returns the heads of the model.
     pub fn heads(&self) -> &[Head] {
         &self.heads
     }
 
-    /// What [`in_precision`](Self::in_precision) computes in; float32 unless it was set.
+    /// Returns the precision of [`in_precision`](Self::in_precision); float32 by default.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Sets what [`in_precision`](Self::in_precision) computes in. Parameters stay float32.
+    /// Sets the precision of [`in_precision`](Self::in_precision). Parameters stay float32.
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
     }
 
-    /// Why training in half precision on a GPU computes padding as well, if it does: libtorch's
-    /// attention of packed rows is absent or was found wrong there.
+    /// Returns the reason why half-precision training on a GPU includes padding, if it does.
+    ///
+    /// This happens if libtorch's attention over packed rows is missing or was found incorrect.
     pub fn padding_fault(&self) -> Option<String> {
         let kind = self.precision.half()?;
         let device = self.device();
@@ -395,11 +397,12 @@ impl Model {
         crate::packing::flash_fault(&self.config, device, kind)
     }
 
-    /// Runs `body` under autocast to the model's precision, as `tasks` does with every pass. The
-    /// passes themselves compute in the dtype of the parameters where no autocast is on.
+    /// Runs `body` under autocast to the model's precision, as `tasks` does for every pass.
+    ///
+    /// Without autocast, passes use the dtype of the parameters.
     ///
     /// # Errors
-    /// [`Error::TorchExt`] if libtorch refuses.
+    /// [`Error::TorchExt`] if a libtorch operation fails.
     ///
     /// # Example
     /// ```
@@ -445,9 +448,11 @@ impl Model {
         self.attach_adapters()
     }
 
-    /// Whether training keeps only what goes into each layer and makes the rest again on the way
-    /// back (activation checkpointing); off in a new model. Same losses and gradients, one more
-    /// forward pass, less memory. See [`torch_ext::recompute`] for its limits.
+    /// Enables or disables activation checkpointing for training; off in a new model.
+    ///
+    /// Only the input of each layer is stored, and activations are recomputed during the backward
+    /// pass. Losses and gradients are equal; it needs one more forward pass and less memory. See
+    /// [`torch_ext::recompute`] for its limits.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.recompute = recompute;
     }

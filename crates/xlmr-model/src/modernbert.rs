@@ -69,7 +69,7 @@ impl ModernLayer {
         Parts { joined: Vec::new(), linear, norms, behind: &mut self.behind }
     }
 
-    /// Hidden states to hidden states, packed or padded as `batch` says.
+    /// Maps hidden states to hidden states, packed or padded as in `batch`.
     pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = match &self.attention_norm {

@@ -1,4 +1,4 @@
-//! What only ModernBERT's configuration says.
+//! ModernBERT-specific configuration.
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -8,17 +8,17 @@ use serde_json::{Map, Value, json};
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, theta};
 use crate::{Activation, Error, Result};
 
-/// Layers, positions and heads of ModernBERT (Warner et al. 2024, section 2), beside what
-/// [`Config`](crate::Config) says of every architecture.
+/// ModernBERT-specific options (Warner et al. 2024, section 2), which complement
+/// [`Config`](crate::Config).
 ///
 /// There, `hidden_act` is `hidden_activation` of the file, `layer_norm_eps` is `norm_eps`,
 /// `hidden_dropout_prob` is `mlp_dropout` and `attention_probs_dropout_prob` is
 /// `attention_dropout`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModernBert {
-    /// What each layer attends to, one for each.
+    /// Attention type of each layer.
     pub layer_types: Vec<LayerType>,
-    /// Size of the window of local layers: a token sees half of it on either side.
+    /// Window size of local layers: a token attends to half of it on either side.
     pub local_attention: i64,
     /// θ of the rotary positions in global layers.
     pub global_rope_theta: f64,
@@ -38,31 +38,31 @@ pub struct ModernBert {
     pub decoder_bias: bool,
     /// Activation of the heads.
     pub classifier_activation: Activation,
-    /// Which states the sequence classification head reads.
+    /// Pooling of the sequence classification head.
     pub classifier_pooling: Pooling,
-    /// New weights are drawn within this many standard deviations.
+    /// Truncation of new weights, in standard deviations.
     pub initializer_cutoff_factor: f64,
 }
 
-/// What a layer of ModernBERT attends to.
+/// Attention type of a ModernBERT layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum LayerType {
     /// Every token of the row.
     #[serde(rename = "full_attention")]
     Global,
-    /// Tokens at most half a window away.
+    /// Tokens up to half a window away.
     #[serde(rename = "sliding_attention")]
     Local,
 }
 
-/// What a sequence classification head reads of a row.
+/// Pooling of a sequence classification head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// The first token's state.
+    /// The first token's hidden state.
     #[default]
     Cls,
-    /// The mean of all tokens' states.
+    /// The mean of all tokens' hidden states.
     Mean,
 }
 
@@ -74,7 +74,8 @@ impl LayerType {
         }
     }
 
-    /// Global attention in the first layer and every `every`th from there, local in the others.
+    /// Creates a pattern of global attention in the first layer and every `every`th after it, local
+    /// in the others.
     ///
     /// ```
     /// use xlmr_model::LayerType::{self, Global, Local};
@@ -88,7 +89,8 @@ impl LayerType {
 }
 
 impl ModernBert {
-    /// As ModernBERT and mmBERT have it: global attention in every third layer, windows of 128.
+    /// Returns the options of ModernBERT and mmBERT: global attention in every third layer, windows
+    /// of 128.
     pub fn new(layers: i64) -> Self {
         Self {
             layer_types: LayerType::pattern(layers, 3),
@@ -156,7 +158,7 @@ impl ModernBert {
         Ok(read)
     }
 
-    /// The keys that stand for one field each.
+    /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         keys.key("local_attention", COUNT, &mut self.local_attention);
         keys.key("embedding_dropout", RATE, &mut self.embedding_dropout);

@@ -1,4 +1,4 @@
-//! The rows of a batch, and those of a training batch one after the other, without their padding.
+//! Packing of a training batch's rows without padding.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, FlashUse};
 

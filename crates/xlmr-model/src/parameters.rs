@@ -1,4 +1,4 @@
-//! Names, shapes and fresh values of every parameter, as transformers lays them out.
+//! Names, shapes and initial values of all parameters, as in transformers.
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -349,7 +349,7 @@ fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     specs.all
 }
 
-/// The decoder of a masked-LM head, without its weight where that is tied to the word embeddings.
+/// The decoder of a masked-LM head, without its weight where that is tied to the token embeddings.
 fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
     let names = config.architecture.names();
     if bias {

@@ -1,4 +1,4 @@
-//! LoRA in PEFT's folders.
+//! LoRA in the format of PEFT.
 use std::collections::BTreeSet;
 use std::path::Path;
 

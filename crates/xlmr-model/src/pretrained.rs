@@ -1,4 +1,4 @@
-//! A model with the tokenizer that belongs to it.
+//! A model with its tokenizer.
 use std::path::Path;
 
 use tch::Device;
@@ -10,7 +10,7 @@ use crate::{
     check_tokenizer,
 };
 
-/// A Hugging Face folder in memory: a model and its tokenizer, checked against each other.
+/// A model and its tokenizer from a Hugging Face folder, checked against each other.
 #[derive(Debug)]
 pub struct Pretrained {
     /// Encoder and heads.
@@ -19,7 +19,7 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// The tokenizer's special tokens.
     pub specials: SpecialTokens,
-    /// One line for each token id of `config.json` that was replaced by the tokenizer's, see
+    /// A line for each token id of `config.json` that was replaced by the tokenizer's; see
     /// [`Config::take_token_ids`].
     pub notes: Vec<String>,
     files: TokenizerFiles,
@@ -48,8 +48,10 @@ impl Pretrained {
         Ok((Self { model, tokenizer, specials, notes, files }, report))
     }
 
-    /// Loads a model that was trained with `head`, to use it without further training: one whose
-    /// `config.json` names the head's class first in `architectures`, as [`Model::save`] writes it.
+    /// Loads a model trained with `head`, for inference.
+    ///
+    /// Its `config.json` must name the head's class first in `architectures`, as written by
+    /// [`Model::save`].
     ///
     /// # Errors
     /// [`Error::Untrained`] for a model of another class or without the head's weights; as
@@ -79,7 +81,7 @@ impl Pretrained {
         Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
     }
 
-    /// Writes the model as [`Model::save`] does, with its tokenizer's files as they were read, see
+    /// Saves the model as [`Model::save`] does, with its tokenizer's original files; see
     /// [`TokenizerFiles::write`].
     ///
     /// # Errors
@@ -91,8 +93,8 @@ impl Pretrained {
     }
 }
 
-/// Reads `tokenizer.json` of a model folder or, where it has none, its `sentencepiece.bpe.model` or
-/// `spm.model`, without truncation or padding.
+/// Reads `tokenizer.json` of a model folder, or else its `sentencepiece.bpe.model` or `spm.model`,
+/// without truncation or padding.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] naming the file.

@@ -1,4 +1,4 @@
-//! The projection heads of contrastive tasks.
+//! Projection heads of contrastive tasks.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ pub enum ProjectionKind {
     /// `W₂ ReLU(W₁ x)`, as *XLM-K* prints it (Eq. 1 to 4).
     #[default]
     Plain,
-    /// With batch norm after each linear layer, the second without scale and shift, as XLM-K's
-    /// released code has it.
+    /// With batch norm after each linear layer, the second without scale and shift, as in XLM-K's
+    /// released code.
     BatchNorm,
 }
 
@@ -92,9 +92,9 @@ impl BatchNorm {
         Ok(out)
     }
 
-    /// The rows of each domain by themselves. One row has no variance, and two are -1 and 1
-    /// whatever their states, without a gradient but for rounding: both are normalised by the
-    /// running statistics in training too.
+    /// Normalises the rows of each domain separately. One row has no variance, and two rows become
+    /// -1 and 1 without a gradient, so one or two rows are normalised by the running statistics
+    /// also in training.
     fn each_domain(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let count = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -183,9 +183,11 @@ impl Projection {
         })
     }
 
-    /// The projected rows. Domain-specific batch norm normalises each row by the statistics of its
-    /// domain, in training those of the batch where it has three rows or more; every other
-    /// projection ignores `domain_ids`.
+    /// Projects rows.
+    ///
+    /// Domain-specific batch norm normalises each row by the statistics of its domain; in training
+    /// those of the batch, if it has three rows or more. Every other projection ignores
+    /// `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; returns the same

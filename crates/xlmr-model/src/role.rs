@@ -1,4 +1,4 @@
-//! Parameters by what they do in a model, whatever the architecture calls them.
+//! Roles of parameters, independent of the architecture's names.
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -7,8 +7,7 @@ use crate::adapters::ADAPTERS;
 use crate::architecture::{NAMES, Names};
 use crate::{Error, Result};
 
-/// What some parameters do, for learning rates and frozen parts that do not depend on the
-/// architecture.
+/// Role of parameters, for architecture-independent learning rates and frozen parts.
 ///
 /// | text | parameters |
 /// |---|---|
@@ -86,7 +85,7 @@ impl FromStr for Role {
 }
 
 impl Role {
-    /// Whether a parameter of any architecture has this role.
+    /// Returns whether a parameter of any architecture has this role.
     pub fn holds(&self, name: &str) -> bool {
         if name.starts_with(ADAPTERS) {
             return *self == Self::Adapters;

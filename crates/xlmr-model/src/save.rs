@@ -1,4 +1,4 @@
-//! A model into a Hugging Face folder.
+//! Saving of models to Hugging Face folders.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -9,20 +9,21 @@ use crate::parameters::{encoder_specs, head_specs};
 use crate::{Error, Head, Model, Result};
 
 impl Model {
-    /// Writes `config.json` and `model.safetensors` as transformers would for the class of
-    /// `architecture`, float32, in exactly its key set; the model's other heads go to
-    /// `heads.safetensors` beside it, where [`Model::load`] finds them. Creates the folder if it is
-    /// missing, leaves all other files in it alone, and writes each file whole or not at all.
+    /// Saves the model as transformers does for the class of `architecture`, in float32.
+    ///
+    /// `config.json` and `model.safetensors` have exactly the class's keys. Other heads are written
+    /// to `heads.safetensors`, which [`Model::load`] reads. Creates the folder if it is missing,
+    /// does not change other files in it, and writes each file atomically.
     ///
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
     /// BERT's classes may have (`add_pooling_layer=False`).
     ///
-    /// Each adapter goes to `adapters/NAME/`, a fusion to `adapters/NAME,NAME/`, float32, as
-    /// [`save_adapter`](Self::save_adapter) and [`save_adapter_fusion`](Self::save_adapter_fusion)
-    /// write them, without a head's weights, and at last which are there and which are active to
-    /// `adapters/active.json`: [`Model::load`] puts these in use, and refuses a folder whose saving
-    /// did not end. The files of adapters that an earlier save put there and this model lacks are
-    /// removed, no others.
+    /// Each adapter goes to `adapters/NAME/`, a fusion to `adapters/NAME,NAME/`, in float32, in the
+    /// format of [`save_adapter`](Self::save_adapter) and
+    /// [`save_adapter_fusion`](Self::save_adapter_fusion) without a head's weights.
+    /// `adapters/active.json`, written last, lists all and active adapters; [`Model::load`]
+    /// activates them and rejects an incomplete folder. Only files of adapters from an earlier save
+    /// are removed.
     ///
     /// # Errors
     /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
@@ -32,8 +33,8 @@ impl Model {
         self.save_as(folder, architecture, Kind::Float)
     }
 
-    /// As [`save`](Self::save), with the weights in `kind` instead of float32: [`Kind::BFloat16`]
-    /// halves the files, and each weight keeps 8 bits of its fraction. Adapters stay float32.
+    /// Saves the model as [`save`](Self::save) does, with weights in `kind`: [`Kind::BFloat16`]
+    /// halves the file size. Adapters stay float32.
     ///
     /// # Errors
     /// As [`save`](Self::save).

@@ -1,4 +1,4 @@
-//! A model's adapters in its own folder: `adapters/NAME/` each, and which are in use.
+//! Adapters within a model folder: `adapters/NAME/`, and the list of active ones.
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! A batch between two layers.
+//! Hidden states between two layers.
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
@@ -20,12 +20,12 @@ pub struct States {
 }
 
 impl States {
-    /// `[B, L, H]`, float32 also where layers hand on bfloat16
+    /// Returns padded hidden states `[B, L, H]`, in float32 also if layers use bfloat16
     /// ([`Bf16States`](torch_ext::Precision::Bf16States)). In a packed batch, see
     /// [`Model::encode`](crate::Model::encode), padding holds zeros.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    /// [`Error::Torch`](crate::Error::Torch) if a libtorch operation fails.
     pub fn padded(&self) -> Result<Tensor> {
         let hidden = self.hidden.f_to_kind(self.outside)?;
         match &self.batch.packing {

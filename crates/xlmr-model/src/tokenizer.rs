@@ -1,39 +1,39 @@
-//! Whether a tokenizer belongs to a model.
+//! Compatibility check of tokenizer and model.
 use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 
 use crate::{Architecture, Config, Error, Result};
 
-/// The ids of a tokenizer's special tokens, under the names that XLM-R gives them. For BERT the
-/// first and the last are `[CLS]` and `[SEP]`.
+/// Ids of a tokenizer's special tokens, under XLM-R's names.
+///
+/// BERT's `[CLS]` and `[SEP]` are the tokens before and after a text.
 ///
 /// What stands between two texts is no single token for all tokenizers:
 /// [`Layout::between`] has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialTokens {
-    /// Before a text: `<s>`, `[CLS]`, `<bos>`.
+    /// Token before a text: `<s>`, `[CLS]`, `<bos>`.
     pub bos: u32,
-    /// Padding: `<pad>`, `[PAD]`.
+    /// Padding token: `<pad>`, `[PAD]`.
     pub pad: u32,
-    /// After a text: `</s>`, `[SEP]`, `<eos>`.
+    /// Token after a text: `</s>`, `[SEP]`, `<eos>`.
     pub eos: u32,
-    /// What the vocabulary lacks: `<unk>`, `[UNK]`. Of bytes, which lack nothing, there is none;
-    /// the token after a text, which no text holds, stands in.
+    /// Unknown token: `<unk>`, `[UNK]`. Byte-level vocabularies have none; then it is the token
+    /// after a text, which no text contains.
     pub unk: u32,
-    /// A hidden token: `<mask>`, `[MASK]`.
+    /// Mask token: `<mask>`, `[MASK]`.
     pub mask: u32,
 }
 
 impl SpecialTokens {
-    /// All five, in the order of the fields.
+    /// Returns all five ids, in the order of the fields.
     pub fn ids(self) -> [u32; 5] {
         [self.bos, self.pad, self.eos, self.unk, self.mask]
     }
 }
 
-/// Checks that a tokenizer fits a model and returns its special tokens, as its own
-/// [`Layout`] has them.
+/// Checks that a tokenizer fits a model, and returns the special tokens of its [`Layout`].
 ///
 /// All ids must be below `vocab_size`, and the tokens before and after a text and of padding must
 /// have the ids in the configuration. A configuration without ids for the first two, as BERT's, is
@@ -64,8 +64,8 @@ impl Config {
     /// from `pad_token_id`.
     ///
     /// # Errors
-    /// As [`check_tokenizer`], but for the ids that are replaced: these are an error only for the
-    /// `pad_token_id` of XLM-R.
+    /// As [`check_tokenizer`], except for replaced ids: only the `pad_token_id` of XLM-R is an
+    /// error.
     pub fn take_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let special = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();

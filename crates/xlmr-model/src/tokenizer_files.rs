@@ -1,4 +1,4 @@
-//! The files of a tokenizer in a model folder, as transformers opens them.
+//! Tokenizer files of a model folder, compatible with transformers.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -41,10 +41,11 @@ const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
 /// The key of classes that transformers loads as code of somebody else.
 const CODE: &str = "auto_map";
 
-/// A tokenizer's files in memory: `tokenizer.json` and, from a model folder,
-/// `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `vocab.txt`,
-/// `sentencepiece.bpe.model` and `spm.model`, those that there are. Where a folder has one of the
-/// last two and no `tokenizer.json`, that is made of it.
+/// A tokenizer's files in memory.
+///
+/// These are `tokenizer.json` and, if present in a model folder, `tokenizer_config.json`,
+/// `special_tokens_map.json`, `added_tokens.json`, `vocab.txt`, `sentencepiece.bpe.model` and
+/// `spm.model`. A missing `tokenizer.json` is converted from one of the last two.
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
     json: String,
@@ -52,7 +53,7 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads a single `tokenizer.json`, whatever its name, or a SentencePiece model (`*.model`, see
+    /// Reads a single `tokenizer.json`, with any name, or a SentencePiece model (`*.model`, see
     /// [`tokenizer_file::read_text`]), and its tokenizer, without truncation or padding.
     ///
     /// # Errors
@@ -68,12 +69,14 @@ impl TokenizerFiles {
         Ok((tokenizer, Self { json, beside: BTreeMap::new() }))
     }
 
-    /// Reads the files of a model folder. A link to a file counts as a file, as in a snapshot of
-    /// the hub. `auto_map` is left out of `tokenizer_config.json`: it names code.
+    /// Reads the files of a model folder.
+    ///
+    /// Symbolic links are followed, as in a snapshot of the hub. `auto_map` is removed from
+    /// `tokenizer_config.json`, because it names code.
     ///
     /// # Errors
-    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for one
-    /// of the other files that cannot be read, is no file, or is longer than 32 MB.
+    /// As [`of_file`](Self::of_file); [`Error::Io`], [`Error::Json`] or [`Error::Damaged`] for
+    /// another file that cannot be read, is not a regular file, or is longer than 32 MB.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
         let (tokenizer, mut files) = Self::of_file(tokenizer_in(folder)?)?;
@@ -90,15 +93,14 @@ impl TokenizerFiles {
         Ok((tokenizer, files))
     }
 
-    /// Writes the files into a model's folder, each whole or not at all, and removes what an
-    /// earlier model left of them.
+    /// Writes the files to a model's folder, each atomically, and removes tokenizer files of an
+    /// earlier model.
     ///
-    /// `tokenizer_config.json` and `special_tokens_map.json` are made where they were not read:
-    /// with the class that takes `tokenizer.json` as it is, the special tokens, the model's longest
-    /// input and the names of its inputs. DeBERTa's gets that class also where it was read: its own
-    /// does not keep what `tokenizer.json` says. A `tokenizer.json` without a post-processor gets
-    /// the one that its tokens' names stand for: other programs put nothing around a text without
-    /// it.
+    /// Missing `tokenizer_config.json` and `special_tokens_map.json` are created, with a tokenizer
+    /// class that uses `tokenizer.json` unchanged, the special tokens, the model's maximum length
+    /// and input names. DeBERTa's class is always replaced, because it modifies `tokenizer.json`. A
+    /// `tokenizer.json` without a post-processor gets the one implied by its special tokens,
+    /// because other programs would add no special tokens otherwise.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].

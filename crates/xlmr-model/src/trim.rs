@@ -1,4 +1,4 @@
-//! Vocabulary trimming: a model folder with the token embeddings that given texts use.
+//! Vocabulary trimming: reduction of a model's token embeddings to those used by given texts.
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::load::model_folder;
 use crate::tokenizer_files::tokenizer_in;
 use crate::{Architecture, Error, Result};
 
-/// Collects the tokens that texts use, for a model folder whose vocabulary is to be trimmed.
+/// Collects the tokens used by texts, to trim the vocabulary of a model folder.
 ///
 /// Trimming removes rows of the token embeddings and of the masked-LM head (Abdaoui et al. 2020,
 /// "Load What You Need"; Ushio et al. 2023, "An Efficient Multilingual Language Model Compression
@@ -40,7 +40,7 @@ pub struct TrimmedVocabulary {
     trimmed: Trimmed,
 }
 
-/// What [`TrimmedVocabulary::write`] changed.
+/// Changes made by [`TrimmedVocabulary::write`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimReport {
     /// Rows of the token embeddings before.
@@ -85,7 +85,7 @@ impl VocabularyTrim {
         id.is_some()
     }
 
-    /// Reduces the vocabulary to the tokens that were added, see [`tokenizer_file::trim`].
+    /// Reduces the vocabulary to the added tokens; see [`tokenizer_file::trim`].
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the file if its vocabulary cannot be trimmed.
@@ -101,12 +101,12 @@ impl VocabularyTrim {
 }
 
 impl TrimmedVocabulary {
-    /// Number of entries.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.trimmed.former_ids.len()
     }
 
-    /// Whether there is no entry.
+    /// Returns whether the vocabulary is empty.
     pub fn is_empty(&self) -> bool {
         self.trimmed.former_ids.is_empty()
     }
@@ -134,11 +134,13 @@ impl TrimmedVocabulary {
         self.trimmed.former_ids.get(usize::try_from(id).ok()?).copied()
     }
 
-    /// Writes the model folder: `model.safetensors` in the stored dtypes, `heads.safetensors` where
-    /// there is one, `config.json` and the tokenizer's files with the new ids, and copies of the
-    /// other files. Files that describe the former vocabulary (`vocab.txt`,
-    /// `sentencepiece.bpe.model`) and weights in other formats are not copied. `pad_token_id` of
-    /// `config.json` becomes the tokenizer's.
+    /// Writes the trimmed model folder.
+    ///
+    /// It has `model.safetensors` in the stored dtypes, `heads.safetensors` if there is one,
+    /// `config.json` and the tokenizer's files with the new ids, and copies of the other files.
+    /// Files that describe the former vocabulary (`vocab.txt`, `sentencepiece.bpe.model`) and
+    /// weights in other formats are not copied. `pad_token_id` of `config.json` becomes the
+    /// tokenizer's.
     ///
     /// The folder appears at `out` when it is complete. `replace` allows it to replace another.
     ///

@@ -1,4 +1,4 @@
-//! A dump in pieces of whole lines, and what each piece holds.
+//! Chunks of whole lines of a dump, and their parsed contents.
 use std::io::{self, Read};
 
 use super::counts::EntityCounts;
@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Some whole lines.
 pub(super) struct Chunk {
-    /// Where it begins in the unpacked dump, in bytes.
+    /// Byte offset in the decompressed dump.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
     /// The last line is too long, and only its beginning is here.

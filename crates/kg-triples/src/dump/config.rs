@@ -1,4 +1,4 @@
-//! What is read of a dump, and what becomes of it.
+//! Options and report of an extract.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,29 +8,28 @@ use super::source::Compression;
 use super::table::{DumpTable, TableFormat, TailKind};
 use crate::{Error, Language, each_once};
 
-/// What is read of a Wikidata dump, and how.
+/// Options of [`extract`](super::extract()).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExtractConfig {
     /// Languages of texts, one or more, each once; case does not matter, but `zh` is not `zh-hans`.
     pub languages: Vec<Language>,
-    /// Languages whose label or description takes the place of a missing one, the first that is
-    /// there.
+    /// Fallback languages for missing labels and descriptions, in order of preference.
     pub fallback: Vec<(Language, Vec<Language>)>,
-    /// The tables to write, one or more; nothing is read for others.
+    /// The tables to write, at least one.
     pub tables: Vec<DumpTable>,
-    /// How they are written.
+    /// File format of the tables.
     pub format: TableFormat,
-    /// What entities may be tails, one kind or more.
+    /// Kinds of entities allowed as tails, at least one.
     pub tails: Vec<TailKind>,
-    /// Rows of each Parquet file but the last of a table, at least 1.
+    /// Rows per Parquet file (the last one of a table may have fewer), at least 1.
     pub part_rows: usize,
-    /// Lines that may be unusable; one more is an error.
+    /// Maximum number of unusable lines.
     pub bad_lines: u64,
-    /// The longest line in bytes.
+    /// Maximum line length in bytes.
     pub longest_line: usize,
-    /// Memory for sorting, in bytes; what does not fit lies in files below the output folder.
+    /// Memory for sorting, in bytes. Further data is stored in files below the output folder.
     pub memory: usize,
-    /// Begin anew where an unfinished extract lies, instead of going on with it.
+    /// Whether to restart instead of resuming an unfinished extract.
     pub restart: bool,
 }
 
@@ -97,51 +96,51 @@ impl ExtractConfig {
 pub struct BadLine {
     /// Line, from 1.
     pub line: u64,
-    /// Where it begins in the unpacked dump, in bytes.
+    /// Byte offset in the decompressed dump.
     pub offset: u64,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
 }
 
-/// What a dump held, and what became of it; `extract.json`.
+/// Counts of an extract, stored as `extract.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExtractReport {
-    /// How the dump is packed.
+    /// Compression of the dump.
     pub compression: Compression,
-    /// Packed bytes.
+    /// Compressed bytes.
     pub packed_bytes: u64,
-    /// SHA-256 of these.
+    /// SHA-256 of the compressed bytes.
     pub sha256: String,
-    /// Unpacked bytes.
+    /// Decompressed bytes.
     pub bytes: u64,
     /// Lines, blank ones and brackets included.
     pub lines: u64,
     /// Languages of the texts.
     pub languages: Vec<Language>,
-    /// How the tables are written.
+    /// File format of the tables.
     #[serde(default)]
     pub table_format: TableFormat,
     /// The tables that were written.
     #[serde(default)]
     pub tables: Vec<DumpTable>,
-    /// What entities are tails.
+    /// Kinds of entities used as tails.
     #[serde(default)]
     pub tails: Vec<TailKind>,
     /// Items.
     pub items: u64,
     /// Properties.
     pub properties: u64,
-    /// Entities of other types, left out, by type.
+    /// Skipped entities of other types, by type.
     pub others: BTreeMap<String, u64>,
     /// Redirects, in `redirects.tsv`.
     pub redirects: u64,
-    /// Entities that were there already; the first counts.
+    /// Duplicate entities; the first one is used.
     pub repeated_entities: u64,
-    /// Labels and statements of the items and properties.
+    /// Counts of labels and statements of items and properties.
     #[serde(flatten)]
     pub counts: EntityCounts,
     /// Lines that could not be used.
     pub bad_lines: u64,
-    /// The first of them.
+    /// The first unusable lines.
     pub first_bad_lines: Vec<BadLine>,
 }

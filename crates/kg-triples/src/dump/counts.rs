@@ -1,31 +1,30 @@
-//! What became of the texts and statements of entities, in numbers.
+//! Counts of the texts and statements of entities.
 use serde::{Deserialize, Serialize};
 
-/// What became of labels and statements of one or of all entities; of other texts, where they are
-/// asked for.
+/// Counts of written and skipped labels, statements and other requested texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EntityCounts {
     /// Labels written.
     pub labels: u64,
     /// Of these, taken from another language (`--fallback`).
     pub fallback_labels: u64,
-    /// Labels left out: their `language` is not their key, so they are another language's.
+    /// Labels skipped: their `language` is not their key, so they are another language's.
     pub foreign_labels: u64,
-    /// Labels left out: nothing is left of the text.
+    /// Skipped labels: nothing is left of the text.
     pub empty_labels: u64,
-    /// Surrogates without a partner in texts, which became U+FFFD.
+    /// Unpaired surrogates in texts, replaced by U+FFFD.
     pub lone_surrogates: u64,
     /// Statements of items.
     pub statements: u64,
-    /// Left out: deprecated.
+    /// Skipped: deprecated statements.
     pub deprecated: u64,
-    /// Left out: the property has preferred statements, and this is a normal one.
+    /// Skipped: the property has preferred statements, and this is a normal one.
     pub not_preferred: u64,
-    /// Left out: `somevalue` or `novalue`.
+    /// Skipped: `somevalue` or `novalue`.
     pub without_value: u64,
-    /// Left out: the value is no entity of the kinds that are tails.
+    /// Skipped: the value is no entity of the kinds that are tails.
     pub other_values: u64,
-    /// Left out: the triple is there already.
+    /// Skipped: the triple is there already.
     pub repeated_triples: u64,
     /// Triples written.
     pub triples: u64,
@@ -35,28 +34,28 @@ pub struct EntityCounts {
     /// Of these, taken from another language.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fallback_descriptions: u64,
-    /// Descriptions left out: another language's.
+    /// Skipped descriptions: another language's.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub foreign_descriptions: u64,
-    /// Descriptions left out: nothing is left of the text.
+    /// Skipped descriptions: nothing is left of the text.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_descriptions: u64,
     /// Aliases written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub aliases: u64,
-    /// Aliases left out: another language's.
+    /// Skipped aliases: another language's.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub foreign_aliases: u64,
-    /// Aliases left out: nothing is left of the text.
+    /// Skipped aliases: nothing is left of the text.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_aliases: u64,
-    /// Aliases left out: the entity has them in the language already.
+    /// Skipped aliases: the entity has them in the language already.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repeated_aliases: u64,
     /// Sitelinks written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitelinks: u64,
-    /// Sitelinks left out: nothing is left of the title.
+    /// Skipped sitelinks: nothing is left of the title.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_sitelinks: u64,
     /// Datatypes of properties written.

@@ -1,4 +1,4 @@
-//! A dump to tables.
+//! Extraction of tables from a dump.
 use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
@@ -8,41 +8,39 @@ use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
 
-/// Reads a Wikidata dump once and writes the folder that [`KnowledgeGraph::read_dir`] reads.
+/// Extracts the tables of a Wikidata dump to a folder that [`KnowledgeGraph::read_dir`] reads.
 ///
 /// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
 /// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. Blank lines,
 /// CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a repeated
 /// key the last one wins. Dumps in N-Triples are not supported.
 ///
-/// Into `folder` go the tables of `config`, each complete or not at all and sorted by id as
-/// text, and last `extract.json`, an [`ExtractReport`] with counts of all that was left out:
+/// The tables of `config` are written to `folder`, each atomically and sorted by id as text,
+/// followed by `extract.json`, an [`ExtractReport`] with counts of everything skipped:
 ///
 /// - triples: the truthy statements of items (preferred ones, else normal ones) whose value is an
 ///   item, or another entity of [`ExtractConfig::tails`]; each triple once;
-/// - labels: those in the requested languages of items (`entity`) and properties (`relation`),
-///   white space made one space, control characters left out; descriptions likewise;
-/// - aliases: likewise, in the requested languages alone;
+/// - labels: those in the requested languages of items (`entity`) and properties (`relation`), with
+///   normalised white space and without control characters; descriptions likewise;
+/// - aliases: likewise, in the requested languages only;
 /// - sitelinks: titles in the Wikipedias of these languages (`zh-yue` is the site `zh_yuewiki`);
 /// - properties: their datatypes;
 /// - redirects.
 ///
 /// A table is `NAME.tsv` or, as Parquet, files of [`ExtractConfig::part_rows`] rows in the folder
-/// `NAME`. Where the folder has a table in the other form, that goes.
+/// `NAME`. An existing table in the other format is removed.
 ///
 /// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
 /// how the dump is packed.
 ///
 /// # Resuming
-/// After every 64 MiB of the packed dump, and whenever `config.memory` is full, all that was read
-/// so far is stored in `folder/.extract`, which goes when the files are there.
-/// [`Progress::beginning`] says whether an extract resumes. A process that was killed, or stopped
-/// by an error, resumes there when it is called again with the same dump and configuration,
-/// and writes the same bytes.
-/// A plain dump is read on at that place, and bzip2 is unpacked from the block there; of gzip, zstd
-/// and standard input, what comes before is unpacked again but not parsed. The packed bytes before
-/// the place are read again to hash them; bytes that differ from those of the unfinished run are an
-/// error. `bad_lines`, `memory` and the number of threads may change in between.
+/// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
+/// stored in `folder/.extract`, which is removed at the end. [`Progress::beginning`] shows whether
+/// an extract resumes. An interrupted extract resumes when it is called again with the same dump
+/// and configuration, and writes the same bytes. Plain dumps and bzip2 resume at the stored
+/// position; gzip, zstd and standard input are decompressed again up to it, but not parsed. The
+/// compressed bytes before the position are hashed again; a difference is an error. `bad_lines`,
+/// `memory` and the number of threads may change.
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///

@@ -42,9 +42,9 @@ impl<'de> Raw<'de> {
     }
 }
 
-/// Reads a JSON object entry by entry: `read` takes the value of each key that it wants, and says
-/// whether it did. A repeated key is read again, so that the last one wins; an empty array and
-/// `null` are objects without entries.
+/// Reads a JSON object entry by entry. `read` consumes the values of supported keys and returns
+/// whether it did. The last value of a duplicate key is used; an empty array and `null` are objects
+/// without entries.
 pub(super) struct Object<'a, F>(pub(super) &'a mut F);
 
 /// Called with a key and the reader of its value.
@@ -52,7 +52,7 @@ pub(super) trait Entries<'de> {
     /// Reads the value of `key`, or leaves it to be skipped.
     ///
     /// # Errors
-    /// What the value's reader says.
+    /// The result of the value's reader.
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
@@ -115,7 +115,7 @@ pub(super) type Each<T> = Option<Vec<Read<T>>>;
 /// Reads the values of those keys of an object that `wanted` takes, the next value of `map`.
 ///
 /// # Errors
-/// What the values' reader says.
+/// The result of the values' reader.
 pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     wanted: &dyn Fn(&str) -> Option<K>,

@@ -1,4 +1,4 @@
-//! Wikidata's dumps: read once, in bounded memory, to the tables of a knowledge graph.
+//! Extraction of a knowledge graph's tables from Wikidata dumps, in one pass and bounded memory.
 mod chunk;
 mod config;
 mod counts;

@@ -1,4 +1,4 @@
-//! A dump read chunk by chunk: unpacked, parsed, and stored on the way.
+//! Chunked reading of a dump: decompression, parsing and storage of progress.
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};

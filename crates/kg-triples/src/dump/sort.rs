@@ -74,8 +74,8 @@ pub(super) struct RunFile {
     generation: u32,
 }
 
-/// Takes entries in any order and gives them back sorted by key and number. What does not fit
-/// `budget` bytes lies in files of `folder`, which the caller removes.
+/// Sorts entries by key and number. Entries beyond `budget` bytes are stored in files of `folder`,
+/// which the caller removes.
 pub(super) struct Sorter {
     folder: PathBuf,
     /// Its files begin with this.

@@ -1,4 +1,4 @@
-//! A dump as unpacked bytes, from a file or standard input.
+//! Decompressed bytes of a dump, from a file or standard input.
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -13,18 +13,18 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-/// How a dump is packed; found out by its first bytes.
+/// Compression of a dump, detected by its first bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// gzip, also of several members.
+    /// gzip, with one or several members.
     Gzip,
-    /// bzip2, also of several streams.
+    /// bzip2, with one or several streams.
     Bzip2,
-    /// Zstandard, also of several frames.
+    /// Zstandard, with one or several frames.
     Zstd,
 }
 
@@ -82,29 +82,29 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
     }
 }
 
-/// Where an extract begins.
+/// Start position of an extract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// At the beginning of the dump; no extract is unfinished in the folder.
+    /// The beginning of the dump; the folder has no unfinished extract.
     First,
-    /// At the beginning, though one is unfinished: it had stored nothing, or is not to be gone on
-    /// with.
+    /// The beginning of the dump; an unfinished extract is discarded, because it had stored nothing
+    /// or a restart was requested.
     Anew,
-    /// Behind as many unpacked bytes, which an unfinished extract had stored.
+    /// The given number of decompressed bytes, which an unfinished extract had processed.
     GoesOn(u64),
 }
 
-/// How far an extract is, for whoever waits: where it began, and the packed bytes that were read.
+/// Progress of an extract: its start position and the compressed bytes read.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<(AtomicU64, OnceLock<Beginning>)>);
 
 impl Progress {
-    /// Packed bytes read.
+    /// Returns the number of compressed bytes read.
     pub fn bytes(&self) -> u64 {
         self.0.0.load(Ordering::Relaxed)
     }
 
-    /// Where it began; `None` before.
+    /// Returns the start position; `None` before the start.
     pub fn beginning(&self) -> Option<Beginning> {
         self.0.1.get().copied()
     }

@@ -1,9 +1,9 @@
-//! What an unfinished extract leaves, so that the same command resumes it.
+//! Stored state of an unfinished extract, from which the same command resumes.
 //!
-//! The folder `.extract` below the output holds sorted files of entries and `state.json`, which
-//! names them and says how far they go. A file of entries is complete on the disk before the state
-//! names it, and the state is replaced by a rename, so that a killed run leaves one that fits its
-//! files. What it does not name is overwritten later or goes with the folder.
+//! The folder `.extract` below the output contains sorted files of entries and `state.json`, which
+//! lists them with their positions. A file of entries is synced to disk before the state lists it,
+//! and the state is replaced by a rename, so that a killed run leaves a consistent state. Unlisted
+//! files are overwritten later or removed with the folder.
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

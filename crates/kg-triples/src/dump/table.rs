@@ -15,14 +15,14 @@ pub enum DumpTable {
     Aliases,
     /// `id lang title`: pages of Wikipedias.
     Sitelinks,
-    /// `id datatype`: what the values of a property are.
+    /// `id datatype`: datatypes of properties.
     Properties,
     /// `id target_id`: entities that were merged into another.
     Redirects,
 }
 
 impl DumpTable {
-    /// All of them.
+    /// All tables.
     pub const ALL: [Self; 7] = [
         Self::Triples,
         Self::Labels,
@@ -33,7 +33,7 @@ impl DumpTable {
         Self::Redirects,
     ];
 
-    /// Its name: of the file without `.tsv`, and of the folder of Parquet files.
+    /// Returns the table's name: the file name without `.tsv`, or the folder of Parquet files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Triples => "triples",
@@ -46,7 +46,7 @@ impl DumpTable {
         }
     }
 
-    /// The names of its columns; all hold text, and no cell is empty.
+    /// Returns the column names. All columns hold text, and no cell is empty.
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Triples => &["head_id", "relation_id", "tail_id"],
@@ -60,7 +60,7 @@ impl DumpTable {
     }
 }
 
-/// How tables are written.
+/// File format of tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
@@ -73,8 +73,7 @@ pub enum TableFormat {
 }
 
 impl TableFormat {
-    /// The tables that are written unless others are requested: those of a graph as TSV, all as
-    /// Parquet.
+    /// Returns the tables written by default: those of a graph for TSV, all for Parquet.
     pub fn default_tables(self) -> Vec<DumpTable> {
         match self {
             Self::Tsv => vec![DumpTable::Triples, DumpTable::Labels, DumpTable::Redirects],
@@ -83,7 +82,7 @@ impl TableFormat {
     }
 }
 
-/// What the value of a statement is, where it is an entity.
+/// Kind of an entity that is the value of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TailKind {

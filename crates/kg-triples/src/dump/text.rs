@@ -1,4 +1,4 @@
-//! Labels as Wikidata's JSON has them, made one line of clean text.
+//! Normalisation of Wikidata's labels to one line of text.
 use std::borrow::Cow;
 
 /// A text after cleaning.

@@ -1,4 +1,4 @@
-//! What is read of an entity.
+//! The parts of an entity that are read.
 use std::collections::BTreeMap;
 
 use super::table::{DumpTable, TailKind};
@@ -22,7 +22,7 @@ const OTHER_WIKIS: [&str; 14] = [
     "wikimania",
 ];
 
-/// What is read of an entity.
+/// The parts of an entity that are read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     /// The languages of texts, each with those whose labels and descriptions take the place of
@@ -30,7 +30,7 @@ pub(super) struct Wanted {
     pub(super) languages: Vec<(Language, Vec<Language>)>,
     /// The tables that are written, sorted, each once.
     pub(super) tables: Vec<DumpTable>,
-    /// What entities are tails.
+    /// Kinds of entities used as tails.
     pub(super) tails: Vec<TailKind>,
 }
 

@@ -8,27 +8,26 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{LinkedText, Mention};
 use crate::{Error, Language};
 
-/// Which spellings of a label count.
+/// Accepted spellings of a label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelCase {
-    /// The label as it stands.
+    /// The exact label.
     Exact,
-    /// With a capital at its beginning too, as at the beginning of a sentence. The exact label of
-    /// another entity wins.
+    /// Also with a capital first letter, as at the beginning of a sentence. The exact label of
+    /// another entity takes precedence.
     #[default]
     FirstLetter,
 }
 
-/// How labels are found in text. A choice of this crate, from no paper: a stand-in for the links of
-/// Wikipedia.
+/// Options of the label matcher, which replaces Wikipedia's links. It is not from a paper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelConfig {
-    /// Spellings that count.
+    /// Accepted spellings.
     pub case: LabelCase,
-    /// Shortest label, in code points.
+    /// Minimum label length, in code points.
     pub min_chars: usize,
-    /// An entity is linked on its own page too; Wikipedia pages do not link to themselves.
+    /// Whether an entity is also linked on its own page. Wikipedia pages do not link to themselves.
     pub own_page: bool,
 }
 
@@ -38,38 +37,37 @@ impl Default for LabelConfig {
     }
 }
 
-/// What became of the labels of one language; `labels` is the sum of the others.
+/// Counts of used and skipped labels of a language; `labels` is the sum of the other counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LabelReport {
-    /// Different labels.
+    /// Distinct labels.
     pub labels: usize,
-    /// Left out: labels of two entities or more.
+    /// Skipped: labels of two entities or more.
     pub ambiguous: usize,
-    /// Left out: shorter than `min_chars`.
+    /// Skipped: shorter than `min_chars`.
     pub too_short: usize,
-    /// Looked for.
+    /// Labels used for matching.
     pub used: usize,
 }
 
-/// What was linked in the texts of one language.
+/// Counts of links in the texts of a language.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkReport {
     /// Texts.
     pub texts: usize,
     /// Mentions found.
     pub mentions: usize,
-    /// Matches left out, on the entity's own page.
+    /// Skipped matches on the entity's own page.
     pub own_page: usize,
     /// The entities found.
     pub entities: BTreeSet<String>,
 }
 
-/// Finds labels of entities in text: whole words, the longest at each place.
+/// Finds labels of entities in text: the longest match of whole words at each position.
 ///
-/// Words are those of Unicode Standard Annex 29. There each Han character is a word, so Chinese
-/// labels match anywhere, as they must without spaces. Where writing joins a particle to a word, as
-/// Arabic does with the article, a label without it is no whole word and is not found. Text and
-/// labels should be in one Unicode normal form.
+/// Words are those of Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
+/// match anywhere. If a particle is attached to a word, such as the Arabic article, a label without
+/// it does not match. Text and labels should have the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};
@@ -97,7 +95,7 @@ struct LanguageMatcher {
 }
 
 impl LabelMatcher {
-    /// Takes labels as (language, label, entity), in any order.
+    /// Creates a matcher from (language, label, entity), in any order.
     ///
     /// # Errors
     /// [`Error::Value`] if the labels of a language are too many for one automaton.
@@ -128,13 +126,12 @@ impl LabelMatcher {
         Ok((Self { languages, config }, reports))
     }
 
-    /// The mentions in a text, which do not overlap, in order of position; none in a language
-    /// without labels.
+    /// Returns the non-overlapping mentions in a text, in order of position.
     pub fn mentions(&self, text: &str, language: Language) -> Vec<Mention> {
         self.languages.get(&language).map(|matcher| matcher.mentions(text)).unwrap_or_default()
     }
 
-    /// Replaces the mentions of `text` by those found, and adds to the report of its language.
+    /// Replaces the mentions of `text` by matched ones, and updates the report of its language.
     pub fn link(&self, text: &mut LinkedText, reports: &mut BTreeMap<Language, LinkReport>) {
         let report = reports.entry(text.language).or_default();
         let mut mentions = self.mentions(&text.text, text.language);

@@ -6,8 +6,8 @@ use super::LinkedText;
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
-/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. What is `null` or missing is
-/// not known.
+/// An entity in one language: a line of `entities.<lang>.jsonl[.gz]`. Unknown values are `null` or
+/// missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntityPage {
@@ -16,7 +16,7 @@ pub struct EntityPage {
     /// Its name.
     #[serde(default)]
     pub label: Option<String>,
-    /// A few words that distinguish it from others, as Wikidata has them.
+    /// Wikidata's short description.
     #[serde(default)]
     pub description: Option<String>,
     /// The beginning of its Wikipedia page.
@@ -32,21 +32,21 @@ impl Record for EntityPage {
     }
 }
 
-/// Which text of a page describes the entity.
+/// The text of a page used as the entity's description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PageText {
     /// The beginning of the Wikipedia page, as in XLM-K.
     #[default]
     Extract,
-    /// The few words of Wikidata.
+    /// Wikidata's short description.
     Description,
-    /// The first of the two that there is.
+    /// The extract, or else the description.
     Either,
 }
 
 impl EntityPage {
-    /// The text that describes the entity; a blank one is none.
+    /// Returns the text that describes the entity, unless it is blank.
     pub fn text(&self, which: PageText) -> Option<&str> {
         let solid = |text: &'_ &String| !text.trim().is_empty();
         let (extract, description) =
@@ -59,7 +59,7 @@ impl EntityPage {
         .map(String::as_str)
     }
 
-    /// The page as a text without mentions; `None` without a text.
+    /// Converts the page to a text without mentions; `None` if it has no text.
     pub fn into_text(self, language: Language, which: PageText) -> Option<LinkedText> {
         let text = self.text(which)?.to_owned();
         let entity = Some(self.id.clone());
@@ -74,11 +74,11 @@ impl EntityPage {
     }
 }
 
-/// The files `entities.<lang>.jsonl` and `entities.<lang>.jsonl.gz` of a folder, by language.
+/// Lists the files `entities.<lang>.jsonl` and `entities.<lang>.jsonl.gz` of a folder, by language.
 ///
 /// # Errors
 /// [`Error::Io`] if the folder cannot be read; [`Error::Empty`] without such a file;
-/// [`Error::Value`] for two files of one language or a name that is no language code.
+/// [`Error::Value`] for two files of one language or a name that is not a language code.
 ///
 /// ```
 /// use kg_triples::entity_linking::{PageText, page_files, read_pages};
@@ -128,8 +128,8 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
     Ok(files)
 }
 
-/// Gives every page of these files to `take`, in order; an error that `take` returns comes out with
-/// file and line.
+/// Passes every page of these files to `take`, in order. Errors of `take` are returned with file
+/// and line.
 ///
 /// # Errors
 /// As [`JsonlReader`], and [`Error::Json`] with the words that `take` returns.

@@ -9,13 +9,13 @@ use crate::jsonl::Record;
 pub struct Mention {
     /// First code point.
     pub start: usize,
-    /// One past the last code point.
+    /// Index after the last code point.
     pub end: usize,
     /// Id of the entity, such as `Q42`.
     pub entity: String,
 }
 
-/// A text with its mentions: a line of this crate's JSONL form.
+/// A text with its mentions: a line of this crate's JSONL format.
 ///
 /// ```
 /// use kg_triples::entity_linking::LinkedText;
@@ -28,12 +28,12 @@ pub struct Mention {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkedText {
-    /// Names the text in errors and output.
+    /// Id of the text, used in errors and output.
     pub id: String,
     /// Its language.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// The entity that the text describes, where it is an entity's page.
+    /// The entity that the text describes, if it is an entity's page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
     /// The text; lines are paragraphs.
@@ -41,8 +41,8 @@ pub struct LinkedText {
     /// Mentions, in any order; they may overlap.
     #[serde(default)]
     pub mentions: Vec<Mention>,
-    /// The id of the text of which this is a form with labels of another language in it
-    /// ([`switch`](crate::switch)); `language` is the language of the labels then.
+    /// The id of the source text of a code-switched text ([`switch`](crate::switch)); `language` is
+    /// then the language of the labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_from: Option<String>,
 }
@@ -95,14 +95,13 @@ impl JoinedText {
 /// A paragraph of a text with its mentions, whose offsets count from its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage<'t> {
-    /// The paragraph, without white space and control characters around it.
+    /// The paragraph, without surrounding white space and control characters.
     pub text: &'t str,
-    /// Mentions wholly inside, in order of position.
+    /// Mentions completely inside the paragraph, in order of position.
     pub mentions: Vec<Mention>,
 }
 
-/// The paragraphs of a text: its lines, blank ones left out. A mention across lines belongs to
-/// none.
+/// Iterates over the paragraphs of a text: its non-blank lines. Mentions across lines are skipped.
 pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
     let mut mentions: Vec<&Mention> = text.mentions.iter().collect();
     mentions.sort_by_key(|mention| (mention.start, mention.end));

@@ -10,7 +10,7 @@ use crate::jsonl::{JsonlReader, Record};
 use crate::table::each_row;
 use crate::{Error, Language};
 
-/// Titles of Wikipedia pages and the entities they are about.
+/// A map from titles of Wikipedia pages to entities.
 ///
 /// A title is compared as MediaWiki does: underscores are spaces, and the first letter is a
 /// capital.
@@ -21,8 +21,7 @@ pub struct Sitelinks {
 
 impl Sitelinks {
     /// Reads a TSV file with the header `id lang title`, also compressed, or a folder of Parquet
-    /// files (feature `parquet`). Several titles may lead
-    /// to one id, such as those of redirects.
+    /// files (feature `parquet`). Several titles, such as redirects, may have one id.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a
@@ -79,7 +78,7 @@ impl Sitelinks {
         Ok(())
     }
 
-    /// The entity of a page.
+    /// Returns the entity of a page.
     pub fn entity(&self, language: Language, title: &str) -> Option<&str> {
         Some(self.entities.get(&language)?.get(normal_title(title).as_str())?)
     }
@@ -98,9 +97,10 @@ fn normal_title(title: &str) -> String {
     words
 }
 
-/// Reads what WikiExtractor writes with `--links --json`: one page per line,
-/// `<a href="…">anchor</a>` in its text, with percent-encoded page titles. The angle brackets and
-/// `&` may be escaped, as WikiExtractor does by default.
+/// Reads the output of WikiExtractor with `--links --json`.
+///
+/// It has one page per line, with `<a href="…">anchor</a>` and percent-encoded page titles in the
+/// text. The angle brackets and `&` may be escaped, as WikiExtractor does by default.
 ///
 /// ```
 /// use kg_triples::Language;

@@ -1,4 +1,4 @@
-//! Descriptions among which a probe looks for the right one.
+//! Candidate descriptions of a probe.
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};

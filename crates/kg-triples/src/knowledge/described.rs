@@ -1,4 +1,4 @@
-//! What stands for an entity in object entailment: a text, or other triples.
+//! Descriptions of entities in object entailment: texts, or other triples.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

@@ -13,11 +13,11 @@ use crate::table::each_row;
 use crate::tokens::{Specials, encode, unlimited};
 use crate::{Error, KnowledgeGraph, LabelKind, Language, seed};
 
-/// What to do where two languages are wanted and only one is to be had.
+/// Treatment of examples that have one language where two are required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SameLanguage {
-    /// Leave the example out.
+    /// Skip the example.
     #[default]
     Skip,
     /// Use that language on both sides.
@@ -42,7 +42,7 @@ pub struct Descriptions {
 }
 
 impl Descriptions {
-    /// Adds a description; white space around it is cut off.
+    /// Adds a description, trimmed.
     ///
     /// # Errors
     /// [`Error::Value`] if the id or text is blank, or if the entity has a description in that
@@ -73,8 +73,8 @@ impl Descriptions {
     /// `wanted` accepts, of the entities that `known` accepts.
     ///
     /// # Errors
-    /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is
-    /// refused with file and line.
+    /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is an
+    /// error with file and line.
     pub fn of_pages(
         folder: impl AsRef<Path>,
         which: PageText,
@@ -91,8 +91,8 @@ impl Descriptions {
         Ok(descriptions)
     }
 
-    /// Adds those of a table with the header `id lang description`, as `kg-triples extract` writes
-    /// it, in the languages that `wanted` accepts.
+    /// Adds the descriptions of a table with the header `id lang description`, as `kg-triples
+    /// extract` writes it, in the languages that `wanted` accepts.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Header`] and [`Error::Row`] naming file, line and column; one
@@ -127,8 +127,10 @@ impl Descriptions {
         Ok(())
     }
 
-    /// Lets labels in the languages that `wanted` accepts stand for the descriptions that entities
-    /// of `graph` lack; returns how many.
+    /// Uses labels as descriptions of entities of `graph` that lack one, in the languages that
+    /// `wanted` accepts.
+    ///
+    /// Returns the number of added descriptions.
     pub fn add_labels(
         &mut self,
         graph: &KnowledgeGraph,
@@ -149,22 +151,22 @@ impl Descriptions {
         added
     }
 
-    /// Keeps the entities that `keep` accepts.
+    /// Retains the entities that `keep` accepts.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.texts.retain(|entity, _| keep(entity));
     }
 
-    /// The description of `entity` in `language`.
+    /// Returns the description of `entity` in `language`.
     pub fn get(&self, entity: &str, language: Language) -> Option<&str> {
         self.texts.get(entity)?.get(&language).map(|text| &**text)
     }
 
-    /// The ids of all entities described, sorted.
+    /// Returns the ids of all described entities, sorted.
     pub fn entities(&self) -> impl Iterator<Item = &str> {
         self.texts.keys().map(String::as_str)
     }
 
-    /// Entities described, by language.
+    /// Returns the number of described entities by language.
     pub fn counts(&self) -> BTreeMap<Language, usize> {
         let mut counts = BTreeMap::new();
         for language in self.texts.values().flat_map(BTreeMap::keys) {
@@ -173,10 +175,10 @@ impl Descriptions {
         counts
     }
 
-    /// Encodes all descriptions as `<s> … </s>`, cut to `max_tokens` tokens with these two counted
-    /// (XLM-K §4.1: the first 256 of a page).
+    /// Encodes all descriptions as `<s> … </s>`, truncated to `max_tokens` tokens including special
+    /// tokens (XLM-K §4.1: the first 256 of a page).
     ///
-    /// What begins like a special token, such as a literal `<mask>`, is left out of the ids.
+    /// Special tokens in the text, such as a literal `<mask>`, are removed from the ids.
     ///
     /// # Errors
     /// [`Error::Config`] if `max_tokens` is below 3; [`Error::Tokenizer`] if a special token is
@@ -230,7 +232,7 @@ pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize,
     max_tokens.checked_sub(2).filter(|budget| *budget > 0).ok_or_else(refuse)
 }
 
-/// Descriptions as token ids; made by [`Descriptions::encode`].
+/// Descriptions as token ids; returned by [`Descriptions::encode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedDescriptions {
     /// Languages in order of code; no entity without one.
@@ -238,12 +240,12 @@ pub struct EncodedDescriptions {
 }
 
 impl EncodedDescriptions {
-    /// The descriptions of `entity` with their languages, in order of code; empty if there is none.
+    /// Returns the descriptions of `entity` with their languages, in order of code.
     pub fn get(&self, entity: &str) -> &[(Language, Vec<u32>)] {
         self.entities.get(entity).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Number of entities with a description.
+    /// Returns the number of described entities.
     pub fn entities(&self) -> usize {
         self.entities.len()
     }
@@ -272,8 +274,10 @@ impl EncodedDescriptions {
         }
     }
 
-    /// A description of each entity of `golds`, in its languages there, and one of each other
-    /// entity, in a language by `seed` and id, until there are `most` entities.
+    /// Selects candidate descriptions: each entity of `golds` in its languages, then other entities
+    /// up to `most`.
+    ///
+    /// The language of another entity is drawn by `seed` and id.
     pub fn candidates(
         &self,
         golds: &BTreeSet<(&str, Language)>,

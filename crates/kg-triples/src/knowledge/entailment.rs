@@ -1,4 +1,4 @@
-//! Triples for object entailment, divided into training triples and queries.
+//! Examples of object entailment, split into training triples and queries.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
@@ -17,12 +17,11 @@ use super::{
 use crate::tokens::{Specials, unlimited};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
-/// Examples of object entailment (XLM-K, §3.3) from the triples of a graph, divided into training
-/// triples and queries.
+/// Examples of object entailment (XLM-K, §3.3), split into training triples and queries.
 ///
 /// Subject and object are described by texts or synthetically: the label of the entity, then other
-/// *training* triples about it, so that no description holds what is held out. Synthetic
-/// descriptions of a training example leave out its triple, and what has no label in their
+/// *training* triples about it, so that no description contains held-out triples. Synthetic
+/// descriptions of a training example exclude its own triple and triples without a label in their
 /// language.
 ///
 /// ```
@@ -64,8 +63,8 @@ pub struct EntailmentExamples {
 }
 
 impl EntailmentExamples {
-    /// Divides the triples of a graph whose entities these texts describe. There may be no triple
-    /// to train on.
+    /// Splits the triples of a graph whose entities are described by texts. The training set may be
+    /// empty.
     ///
     /// # Errors
     /// [`Error::Config`] as [`EntailmentConfig::validate`]; [`Error::UnknownLanguage`].
@@ -78,7 +77,7 @@ impl EntailmentExamples {
         Self::new(graph, Described::Texts(texts), &known, config)
     }
 
-    /// The same with synthetic descriptions.
+    /// Splits the triples of a graph, with synthetic descriptions.
     ///
     /// # Errors
     /// As [`Self::with_texts`]; [`Error::Tokenizer`] if a special token is missing.
@@ -143,12 +142,13 @@ impl EntailmentExamples {
         })
     }
 
-    /// What was found.
+    /// Returns the counts.
     pub fn report(&self) -> EntailmentReport {
         self.report
     }
 
-    /// Example `index` of an endless row of random ones, by `seed` and `index` alone.
+    /// Returns example `index` of an endless random sequence, which depends only on `seed` and
+    /// `index`.
     ///
     /// The language of the subject is drawn with probability n^α / Σ n^α, where n is the number of
     /// its triples and α is [`EntailmentConfig::smoothing`], then one of these triples uniformly,
@@ -176,9 +176,11 @@ impl EntailmentExamples {
         self.example(fact, language, object_language, rng)
     }
 
-    /// Every training triple once, in order of fact number; its languages are drawn uniformly from
-    /// all pairs of two languages (without `multilingual`, from all of one) in which the two are
-    /// described, by `seed` and fact number. Triples without such a pair are skipped.
+    /// Iterates over every training triple once, in order of fact number.
+    ///
+    /// Languages are drawn by `seed` and fact number, uniformly from all pairs of different
+    /// languages in which subject and object are described (without `multilingual`, from all common
+    /// languages). Triples without such a pair are skipped.
     ///
     /// Reading: the languages of subject and object are "different where possible".
     pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
@@ -240,9 +242,11 @@ impl EntailmentExamples {
         })
     }
 
-    /// The queries and the candidates of the probe (XLM-K, appendix B): held-out triples whose
-    /// subject and relation have one object, and the objects, those of the queries first, until
-    /// there are `most`. A subject is described in another language than its object.
+    /// Returns the queries and candidates of the probe (XLM-K, appendix B).
+    ///
+    /// Queries are held-out triples whose subject and relation have one object. Candidates are
+    /// objects, those of the queries first, up to `most`. A subject is described in another
+    /// language than its object.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a description cannot be encoded.

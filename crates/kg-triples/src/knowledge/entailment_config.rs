@@ -6,24 +6,25 @@ use super::SameLanguage;
 use super::description::text_budget;
 use crate::{Error, Language};
 
-/// How examples of object entailment are drawn, and what is held out.
+/// Options of the examples of object entailment and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntailmentConfig {
-    /// Languages of the descriptions, two or more; empty: all there are. Triples are used whose
-    /// subject is described in one of them and whose object in another.
+    /// Languages of the descriptions, two or more; empty: all. Subject and object must be described
+    /// in two of them.
     pub languages: Vec<Language>,
-    /// Subject and object are described in two languages; else in one, an ablation.
+    /// Whether subject and object are described in different languages; `false` is an ablation.
     pub multilingual: bool,
-    /// Triples whose ends share their only language; not stated in the paper.
+    /// Treatment of triples whose subject and object share their only language; not stated in the
+    /// paper.
     pub same_language: SameLanguage,
     /// Exponent of the number of triples in the share of each language of the subject, from 0 to 1
     /// (XLM-K, §4.1, as XLM-R).
     pub smoothing: f64,
-    /// Longest synthetic description in tokens, special tokens counted.
+    /// Maximum length of a synthetic description in tokens, including special tokens.
     pub description_tokens: usize,
-    /// Fraction of the triples that is never trained, from 0 to below 1; 0 leaves no query.
+    /// Fraction of held-out triples, from 0 to below 1; 0 gives no queries.
     pub hold_out: f64,
-    /// Decides what is held out, and the candidates of the probe.
+    /// Seed of the held-out set and the probe's candidates.
     pub seed: u64,
 }
 
@@ -42,7 +43,7 @@ impl Default for EntailmentConfig {
 }
 
 impl EntailmentConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first one out of its range.
@@ -75,23 +76,24 @@ impl EntailmentConfig {
     }
 }
 
-/// What became of the triples of [`EntailmentExamples`](super::EntailmentExamples): all are the sum
-/// of the three reasons, `ambiguous`, `train` and `test`.
+/// Counts of the triples of [`EntailmentExamples`](super::EntailmentExamples).
+///
+/// `triples` is the sum of the three reasons, `ambiguous`, `train` and `test`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EntailmentReport {
     /// Triples of the graph.
     pub triples: usize,
-    /// Left out: the subject is not described in a requested language.
+    /// Skipped: the subject is not described in a requested language.
     pub without_subject: usize,
-    /// Left out: the subject is described, the object is not.
+    /// Skipped: the subject is described, the object is not.
     pub without_object: usize,
-    /// Left out: both are described, but in the same language alone.
+    /// Skipped: both are described, but only in the same language.
     pub without_language: usize,
-    /// Used although both are described in the same language alone ([`SameLanguage::Allow`]).
+    /// Used although both are described only in the same language ([`SameLanguage::Allow`]).
     pub one_language: usize,
-    /// Left out: held out, but subject and relation have several objects.
+    /// Skipped: held out, but subject and relation have several objects.
     pub ambiguous: usize,
-    /// Triples to train on.
+    /// Training triples.
     pub train: usize,
     /// Relations of the graph, R.
     pub relations: usize,

@@ -15,7 +15,7 @@ pub struct EntailmentExample {
     pub subject: String,
     /// Id of the relation, such as `P36`.
     pub relation_id: String,
-    /// Number of the relation, r of Eq. 3: relations of the graph in order of id, from 0.
+    /// Index of the relation, r of Eq. 3: relations of the graph in order of id, from 0.
     pub relation: u32,
     /// Id of the object.
     pub object: String,

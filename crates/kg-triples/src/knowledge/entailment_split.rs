@@ -1,4 +1,4 @@
-//! Which triples are trained on, and which are queries.
+//! Split of triples into training triples and queries.
 use std::collections::BTreeMap;
 
 use super::described::Described;

@@ -1,4 +1,4 @@
-//! How often entities are mentioned, and what follows from it.
+//! Mention counts of entities, and resampling by them.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
@@ -6,7 +6,7 @@ use rand::Rng;
 use crate::entity_linking::LinkedText;
 use crate::{Error, Language};
 
-/// Mentions of each entity in each language.
+/// Number of mentions of each entity in each language.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntityCounts {
     by_language: BTreeMap<Language, BTreeMap<String, u64>>,
@@ -32,19 +32,20 @@ impl EntityCounts {
         *self.by_language.entry(language).or_default().entry(entity).or_default() += 1;
     }
 
-    /// Whether there is a mention of the entity.
+    /// Returns whether the entity is mentioned.
     pub fn contains(&self, entity: &str) -> bool {
         self.by_language.values().any(|counts| counts.contains_key(entity))
     }
 
-    /// The mentions of an entity in a language.
+    /// Returns the number of mentions of an entity in a language.
     pub fn get(&self, language: Language, entity: &str) -> u64 {
         let counts = self.by_language.get(&language);
         counts.and_then(|counts| counts.get(entity)).copied().unwrap_or(0)
     }
 
-    /// The `most` entities with the largest sum of `ln(1 + mentions)` over languages: those that
-    /// are mentioned often, and in many languages.
+    /// Returns the `most` entities with the largest sum of `ln(1 + mentions)` over languages.
+    ///
+    /// This prefers entities that are mentioned often and in many languages.
     pub fn most_mentioned(&self, most: usize) -> BTreeSet<&str> {
         let mut scores: BTreeMap<&str, f64> = BTreeMap::new();
         for counts in self.by_language.values() {
@@ -57,7 +58,8 @@ impl EntityCounts {
         order.into_iter().take(most).map(|(entity, _)| entity).collect()
     }
 
-    /// What makes entities with n mentions in a language come n^`exponent` times as often there.
+    /// Returns a resampling under which entities with n mentions in a language occur proportionally
+    /// to n^`exponent`.
     ///
     /// # Errors
     /// [`Error::Config`] if `exponent` is not from 0 to 1.
@@ -78,8 +80,10 @@ impl EntityCounts {
     }
 }
 
-/// The examples that a mention gives on average: c n^(x − 1), where n counts its entity's mentions
-/// in the language, x is the exponent, and c makes it 1 over all mentions.
+/// Expected number of examples per mention: c n^(x − 1).
+///
+/// Here n is the number of mentions of the entity in the language, x is the exponent, and c
+/// normalises the mean over all mentions to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resampling {
     weights: BTreeMap<Language, BTreeMap<String, f64>>,

@@ -12,30 +12,30 @@ use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
 use crate::{Error, Language, seed};
 
-/// Which tokens are a mention's where a token reaches across its border.
+/// Treatment of tokens that cross a mention's boundary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenBoundary {
-    /// Every token that touches it, so that none of it shows once they are masked.
+    /// All overlapping tokens belong to the mention, so masking hides it completely.
     #[default]
     Cover,
-    /// The mention is left out.
+    /// The mention is skipped.
     Exact,
 }
 
-/// How examples of masked entity prediction are made; the defaults are the values of XLM-K (§3.2,
+/// Options of the examples of masked entity prediction; the defaults are the values of XLM-K (§3.2,
 /// §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MentionConfig {
-    /// Longest passage in tokens, special tokens counted; of a longer one, a piece around the
-    /// mention is taken.
+    /// Maximum passage length in tokens, including special tokens; a longer passage is cut to a
+    /// piece around the mention.
     pub max_tokens: usize,
-    /// The description is in another language than the passage; `false` is the ablation "w/o
-    /// multilingual description".
+    /// Whether the description is in another language than the passage; `false` is the ablation
+    /// "w/o multilingual description".
     pub multilingual: bool,
-    /// Entities that are described in no other language; not stated.
+    /// Treatment of entities described in no other language; not stated in the paper.
     pub same_language: SameLanguage,
-    /// Mentions that do not begin and end with tokens; not stated.
+    /// Treatment of mentions that do not align with tokens; not stated in the paper.
     pub boundary: TokenBoundary,
     /// Seed of all draws.
     pub seed: u64,
@@ -59,15 +59,15 @@ impl Default for MentionConfig {
 pub struct TokenSpan {
     /// First position.
     pub start: usize,
-    /// One past the last position.
+    /// Index after the last position.
     pub end: usize,
 }
 
-/// A passage with one mention, and a description of the entity mentioned; nothing is masked yet.
+/// A passage with one mention and a description of its entity; nothing is masked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MentionExample {
-    /// Number of the passage in its source, from 0.
+    /// Index of the passage in its source, from 0.
     pub passage: u64,
     /// Id of the text.
     pub id: String,
@@ -75,9 +75,9 @@ pub struct MentionExample {
     pub language: Language,
     /// Token ids of the passage, `<s> X </s>`.
     pub input_ids: Vec<u32>,
-    /// The mention; its first position is the query's, s of Eq. 1.
+    /// The mention. Its first position is the query position, s of Eq. 1.
     pub mention: TokenSpan,
-    /// The entity mentioned.
+    /// Id of the mentioned entity.
     pub entity: String,
     /// Language of the description, t.
     pub description_language: Language,
@@ -97,27 +97,27 @@ impl Record for MentionExample {
     }
 }
 
-/// What became of passages; `passages` is the sum of the five reasons and `examples`.
+/// Counts of used and skipped passages; `passages` is the sum of the five reasons and `examples`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MentionReport {
     /// Texts read.
     pub texts: usize,
-    /// Paragraphs that are not blank.
+    /// Non-blank paragraphs.
     pub passages: usize,
-    /// Left out: without a mention.
+    /// Skipped: without a mention.
     pub without_mention: usize,
-    /// Left out: no entity mentioned is described at all.
+    /// Skipped: no entity mentioned is described at all.
     pub without_description: usize,
-    /// Left out: described, but not in a language that is wanted.
+    /// Skipped: described, but not in a language that is wanted.
     pub without_language: usize,
-    /// Left out: of a held-out text, or without a mention that may be trained, see [`HeldOut`].
+    /// Skipped: of a held-out text, or without a mention that may be trained, see [`HeldOut`].
     pub held_out: usize,
-    /// Left out: the tokens do not fit, see [`TokenBoundary`], or are unknown to the tokenizer; or
-    /// a mention longer than the passage may be.
+    /// Skipped: the tokens do not fit, see [`TokenBoundary`], or are unknown to the tokenizer; or a
+    /// mention longer than the passage may be.
     pub unaligned: usize,
-    /// Examples made.
+    /// Number of examples.
     pub examples: usize,
-    /// Of these, with a description in the passage's language for want of another
+    /// Examples with a description in the passage's language, for lack of another
     /// ([`SameLanguage::Allow`]).
     pub fallbacks: usize,
     /// Examples by language of the passage.
@@ -128,14 +128,13 @@ pub struct MentionReport {
     pub mention_tokens: usize,
 }
 
-/// Makes one example of each passage that allows it, as the texts come (XLM-K §3.2, its MEP task).
+/// Iterator over examples of masked entity prediction, at most one per passage (XLM-K §3.2).
 ///
-/// Of the mentions whose entity has a fitting description one is drawn, then a language among those
-/// of its descriptions other than the passage's, both uniformly; of a passage that is too long, a
-/// piece with the mention. All draws depend on the seed, the language and the number of the passage
-/// alone, not on the number of threads; with another seed each passage gives another example.
+/// One of the mentions with a suitable description is drawn uniformly, then a language of its
+/// descriptions other than the passage's. A passage that is too long is cut to a piece with the
+/// mention. All draws depend only on the seed, the language and the index of the passage.
 ///
-/// An error of the texts comes out once, and ends the examples.
+/// An error of the texts is returned once and ends the iteration.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -180,7 +179,7 @@ pub struct MentionExamples<'d, I> {
 const CHUNK: usize = 256;
 
 impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
-    /// Starts on `texts`.
+    /// Creates an iterator over the examples of `texts`.
     ///
     /// # Errors
     /// [`Error::Config`] if `max_tokens` is below 3; [`Error::Tokenizer`] if a special token is
@@ -204,7 +203,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         })
     }
 
-    /// Keeps from the examples what is held out, and collects queries of it.
+    /// Excludes held-out data from the examples, and collects queries about it.
     ///
     /// # Errors
     /// As [`HeldOut::validate`].
@@ -215,26 +214,26 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         Ok(self)
     }
 
-    /// Gives none or several examples of a mention in place of one, by its entity.
+    /// Resamples mentions by entity: a mention gives zero or more examples instead of one.
     #[must_use]
     pub fn resampled(mut self, resampling: &'d Resampling) -> Self {
         self.maker.resampling = Some(resampling);
         self
     }
 
-    /// Counts of the passages worked on so far, which may be ahead of the examples taken; complete
-    /// at the end.
+    /// Returns the counts of the passages processed so far, which may be ahead of the returned
+    /// examples.
     pub fn report(&self) -> &MentionReport {
         &self.report
     }
 
-    /// The mentions of these passages that could be drawn.
+    /// Returns the number of eligible mentions of these passages.
     pub fn mentions(&self) -> &EntityCounts {
         &self.mentions
     }
 
-    /// The queries about new texts, new pairs of languages and new entities, of the passages worked
-    /// on so far.
+    /// Returns the queries about unseen texts, language pairs and entities, from the passages
+    /// processed so far.
     ///
     /// # Errors
     /// [`Error::Empty`], naming what decides it, if no query is left, or every mention is held out.

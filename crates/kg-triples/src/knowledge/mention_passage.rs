@@ -1,4 +1,4 @@
-//! Passages as token ids, with the places of their mentions.
+//! Passages as token ids, with the positions of their mentions.
 use std::ops::Range;
 
 use rand::Rng;

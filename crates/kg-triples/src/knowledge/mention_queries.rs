@@ -1,4 +1,4 @@
-//! The queries of the entity probe, as held-out passages come.
+//! Collection of the entity probe's queries from held-out passages.
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HeldOut, MentionExample, Split};

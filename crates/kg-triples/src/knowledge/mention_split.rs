@@ -1,9 +1,9 @@
 use super::MentionExample;
 use crate::{Error, Language, seed};
 
-/// What is never trained, and how many queries are made of it.
+/// Options of the held-out set: fractions and number of queries.
 ///
-/// What is held out depends on `seed` and on the name of the text, entity or language pair alone:
+/// The held-out set depends only on `seed` and on the name of the text, entity or language pair,
 /// not on other texts, the order of files or the number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldOut {
@@ -13,12 +13,12 @@ pub struct HeldOut {
     pub pairs: f64,
     /// Fraction of the entities, from 0 to below 1.
     pub entities: f64,
-    /// Most queries of each probe.
+    /// Maximum number of queries per probe.
     pub queries: usize,
-    /// Most queries about one entity in each probe, so that always answering the most frequent
-    /// entities does not pay; absent: any number.
+    /// Maximum number of queries about one entity per probe, so that a frequency baseline gains
+    /// little; absent: no limit.
     pub per_entity: Option<usize>,
-    /// Decides what is held out, and which queries are kept.
+    /// Seed of the held-out set and the retained queries.
     pub seed: u64,
 }
 
@@ -28,10 +28,10 @@ impl Default for HeldOut {
     }
 }
 
-/// Where an example belongs, see [`HeldOut::split_of`].
+/// The split of an example; see [`HeldOut::split_of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Split {
-    /// To be trained: text, entity and language pair are not held out.
+    /// Training: text, entity and language pair are not held out.
     Train,
     /// A held-out text; its entity and its language pair are not held out.
     UnseenTexts,
@@ -39,12 +39,12 @@ pub enum Split {
     UnseenPairs,
     /// A held-out text and a held-out entity.
     UnseenEntities,
-    /// Neither: something of it is held out, but its text is not.
+    /// Unused: the entity or the pair is held out, but the text is not.
     Unused,
 }
 
 impl HeldOut {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first key out of its range.
@@ -81,7 +81,7 @@ impl HeldOut {
         Ok(())
     }
 
-    /// Where `example` belongs, by its text, entity and pair of languages.
+    /// Returns the split of `example`, by its text, entity and pair of languages.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -113,18 +113,17 @@ impl HeldOut {
         }
     }
 
-    /// Whether the text of this id, in all languages, is never trained.
+    /// Returns whether the text with this id is held out, in all languages.
     pub fn holds_out_text(&self, id: &str) -> bool {
         seed::hash_to_unit(self.seed, &format!("text {id}")) < self.texts
     }
 
-    /// Whether the entity is never trained.
+    /// Returns whether the entity is held out.
     pub fn holds_out_entity(&self, entity: &str) -> bool {
         seed::hash_to_unit(self.seed, &format!("entity {entity}")) < self.entities
     }
 
-    /// Whether mentions of the entity in `language` are never trained with its description in
-    /// `description_language`.
+    /// Returns whether the triple (entity, `language`, `description_language`) is held out.
     pub fn holds_out_pair(
         &self,
         entity: &str,

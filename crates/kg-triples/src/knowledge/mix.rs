@@ -3,9 +3,9 @@ use rand::distr::weighted::WeightedIndex;
 
 use crate::{Error, seed};
 
-/// Draws from several languages as XLM-R does: language l with probability n_l^α / Σ n^α, so that
-/// small ones are seen more often than their share n (Conneau et al. 2020, §3.1: α = 0.3, which
-/// XLM-K takes over).
+/// Samples languages as XLM-R does: language l with probability n_l^α / Σ n^α.
+///
+/// Small languages are oversampled (Conneau et al. 2020, §3.1: α = 0.3, which XLM-K adopts).
 ///
 /// An endless row of items. Item i is of a language drawn by (seed, i), and the next one that this
 /// language has; at its end a language is opened again. An error ends the row.
@@ -44,8 +44,8 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// Takes the size n of each language and what opens it, which gets the number of times it
-    /// was opened before.
+    /// Creates a mix from the size n of each language and a function that opens it. The function
+    /// receives the number of earlier openings.
     ///
     /// # Errors
     /// [`Error::Config`] if there is no language, or one of size 0, or if `smoothing` (α) is not

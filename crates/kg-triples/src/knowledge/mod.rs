@@ -1,6 +1,7 @@
-//! Training examples of XLM-K (Jiang et al. 2022): masked entities with their descriptions, and
-//! triples whose subject and object are described, across languages; and the queries and candidates
-//! of its probes. Pairs of texts that mean one entity (Hou et al. 2022).
+//! Training examples and probes of XLM-K (Jiang et al. 2022), and text pairs (Hou et al. 2022).
+//!
+//! XLM-K uses masked entities with their descriptions, and triples with descriptions of subject and
+//! object, across languages. Text pairs refer to one entity.
 mod candidate;
 mod described;
 mod description;

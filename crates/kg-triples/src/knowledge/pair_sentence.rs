@@ -1,4 +1,4 @@
-//! A sentence without the object that is asked for.
+//! Removal of the queried object from a sentence.
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::RemoveObject;

@@ -1,4 +1,4 @@
-//! Pairs of texts that mean one entity, for contrastive training of knowledge.
+//! Pairs of texts that refer to one entity, for contrastive training.
 use std::collections::{BTreeSet, HashSet};
 
 use rand::Rng;
@@ -12,25 +12,26 @@ use crate::jsonl::Record;
 use crate::switch::{TextUnit, sentences};
 use crate::{Error, KnowledgeGraph, Language, each_once, seed};
 
-/// What a pair is made of, as the adapter that it trains is named in *Adapters for Enhanced
-/// Modeling of Multilingual Knowledge and Text* (Hou et al. 2022).
+/// Kind of a pair, named after the adapter that it trains in *Adapters for Enhanced Modeling of
+/// Multilingual Knowledge and Text* (Hou et al. 2022).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairKind {
-    /// Entity, phrases: labels of an entity in two languages, for either end of each triple.
+    /// Entity, phrases: labels of an entity in two languages, for subject and object of each
+    /// triple.
     Ep,
-    /// Triple, phrases: the labels of subject and relation, each in a language of its own, with a
-    /// space between them; and the label of the object.
+    /// Triple, phrases: the labels of subject and relation, each in a separately drawn language,
+    /// and the label of the object.
     Tp,
     /// Entity, sentences: a description of an entity, and its label.
     Es,
-    /// Triple, sentences: a sentence with subject and object of a triple, less the object; and the
-    /// label of the object.
+    /// Triple, sentences: a sentence with subject and object of a triple, without the object; and
+    /// the label of the object.
     Ts,
 }
 
 impl PairKind {
-    /// Its name in files and on the command line.
+    /// Returns the name used in files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ep => "ep",
@@ -41,21 +42,21 @@ impl PairKind {
     }
 }
 
-/// A query and the key that belongs to it.
+/// A query and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextPair {
-    /// What it is made of.
+    /// The kind of the pair.
     pub kind: PairKind,
-    /// The text that asks.
+    /// The query text.
     pub query: String,
-    /// Its language; of a triple, the subject's, and the relation may be in another.
+    /// Language of the query. For a triple, the subject's; the relation may be in another.
     pub query_language: Language,
-    /// The label that answers.
+    /// The key text, a label.
     pub key: String,
     /// Its language.
     pub key_language: Language,
-    /// The entity that both mean: other rows of a batch that have it are no negatives.
+    /// The entity of both texts. Other rows of a batch with this entity are not negatives.
     pub entity: String,
 }
 
@@ -69,29 +70,29 @@ impl Record for TextPair {
     }
 }
 
-/// What is left of a linked object in the sentences of [`PairKind::Ts`].
+/// Removal of a linked object from the sentences of [`PairKind::Ts`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemoveObject {
-    /// Nothing.
+    /// The whole object is removed.
     #[default]
     Whole,
-    /// Its last word (Unicode Annex 29), as in the released code, which takes the last position of
-    /// a mention for the one after it: an object of one word stays.
+    /// The last word (Unicode Annex 29) of the object stays, as in the released code, which takes
+    /// the last position of a mention for the one after it. An object of one word stays.
     Released,
 }
 
-/// How pairs are drawn, and what is held out.
+/// Options of the pairs and their held-out set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairConfig {
     /// Languages of all texts; empty: all in which the graph has labels.
     pub languages: Vec<Language>,
-    /// What sentences lose.
+    /// Removal of the object from sentences.
     pub remove_object: RemoveObject,
     /// Fraction of the entities, drawn by their ids, that no training pair has as its
     /// [`entity`](TextPair::entity), from 0 to below 1. They may be subjects in queries.
     pub hold_out: f64,
-    /// Decides what is held out, and all draws.
+    /// Seed of the held-out set and all draws.
     pub seed: u64,
 }
 
@@ -103,7 +104,7 @@ impl Default for PairConfig {
 }
 
 impl PairConfig {
-    /// Checks what can be checked without a graph.
+    /// Validates every value that does not depend on a graph.
     ///
     /// # Errors
     /// [`Error::Config`] for `hold_out` out of its range, or a language named twice.
@@ -116,25 +117,27 @@ impl PairConfig {
     }
 }
 
-/// What became of the sources of pairs. `sources` are ends of triples (EP), triples (TP), described
-/// entities (ES), or objects of sentences, and sentences without one (TS): the sum of the three
-/// reasons, `train` and `held_out`.
+/// Counts of the sources of pairs.
+///
+/// `sources` are subjects and objects of triples (EP), triples (TP), described entities (ES), or
+/// objects of sentences, and sentences without one (TS): the sum of the three reasons, `train` and
+/// `held_out`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PairCounts {
-    /// All.
+    /// All sources.
     pub sources: usize,
-    /// Left out: an entity has no label in the languages, or, of EP, not two.
+    /// Skipped: an entity has no label in the languages, or, of EP, not two.
     pub without_label: usize,
-    /// Left out: sentences without linked subject and object of any triple.
+    /// Skipped: sentences without linked subject and object of any triple.
     pub without_triple: usize,
-    /// Left out: sentences of which nothing but the object is a word.
+    /// Skipped: sentences of which nothing but the object is a word.
     pub bare: usize,
-    /// To train on.
+    /// Training pairs.
     pub train: usize,
-    /// About an entity that is held out.
+    /// Pairs about a held-out entity.
     pub held_out: usize,
-    /// Of the last two, triples whose relation has no label in the languages: the query is the
-    /// subject's label alone, as in the released code.
+    /// Training and held-out triples whose relation has no label in the languages. Their query is
+    /// the subject's label only, as in the released code.
     pub without_relation: usize,
 }
 
@@ -145,10 +148,10 @@ enum Source {
     Sentence(Box<str>, Language, u32),
 }
 
-/// Pairs of one kind, divided by their entities into those to train on and those held out.
+/// Pairs of one kind, split by entity into training pairs and held-out pairs.
 ///
-/// Languages are drawn uniformly among those in which there is a text, by the seed, the kind and
-/// the number of the pair alone.
+/// Languages are drawn uniformly among those with a text, by the seed, the kind and the index of
+/// the pair.
 ///
 /// ```
 /// use kg_triples::knowledge::{PairConfig, TextPairs};
@@ -178,7 +181,8 @@ pub struct TextPairs<'a> {
 }
 
 impl<'a> TextPairs<'a> {
-    /// [`PairKind::Ep`]: of each triple, the subject and then the object, as often as they come.
+    /// Creates [`PairKind::Ep`] from the subject and the object of each triple, including
+    /// repetitions.
     ///
     /// # Errors
     /// As [`PairConfig::validate`]; [`Error::UnknownLanguage`].
@@ -192,7 +196,7 @@ impl<'a> TextPairs<'a> {
         Ok(pairs)
     }
 
-    /// [`PairKind::Tp`]: each triple.
+    /// Creates [`PairKind::Tp`] from each triple.
     ///
     /// # Errors
     /// As [`Self::of_labels`].
@@ -206,8 +210,7 @@ impl<'a> TextPairs<'a> {
         Ok(pairs)
     }
 
-    /// [`PairKind::Es`]: each entity that is described in one of the languages, whether or not it
-    /// is a subject.
+    /// Creates [`PairKind::Es`] from each entity described in one of the languages.
     ///
     /// # Errors
     /// As [`Self::of_labels`].
@@ -235,10 +238,10 @@ impl<'a> TextPairs<'a> {
         Ok(pairs)
     }
 
-    /// [`PairKind::Ts`]: each sentence of `texts` in one of the languages, once for each linked
-    /// entity that is the object of a triple whose subject is linked in the sentence, too. All
-    /// linked mentions of the object lose what [`RemoveObject`] says. The sentences are held in
-    /// memory.
+    /// Creates [`PairKind::Ts`] from sentences with linked subject and object of a triple.
+    ///
+    /// A sentence is used once for each such object. [`RemoveObject`] is applied to all linked
+    /// mentions of the object. The sentences are held in memory.
     ///
     /// # Errors
     /// As [`Self::of_labels`]; those of `texts`.
@@ -322,22 +325,22 @@ impl<'a> TextPairs<'a> {
         self.languages.iter().filter_map(text).collect()
     }
 
-    /// What was found.
+    /// Returns the counts.
     pub fn counts(&self) -> PairCounts {
         self.counts
     }
 
-    /// Each training pair once, in the order of its sources.
+    /// Iterates over each training pair once, in the order of its sources.
     pub fn once(&self) -> impl Iterator<Item = TextPair> + '_ {
         self.all(&self.train, "once")
     }
 
-    /// Each held-out pair once.
+    /// Iterates over each held-out pair once.
     pub fn held_out(&self) -> impl Iterator<Item = TextPair> + '_ {
         self.all(&self.held_out, "held out")
     }
 
-    /// As many training pairs, each of a source drawn with replacement; none without any source.
+    /// Draws the given number of training pairs, with replacement; none if there are no sources.
     pub fn drawn(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
         (0..count).filter_map(|index| {
             let mut rng = self.rng("drawn", index);

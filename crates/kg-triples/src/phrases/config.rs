@@ -5,22 +5,23 @@ use serde::Deserialize;
 use super::{Fraction, Units};
 use crate::{Error, Language};
 
-/// Which candidates stop words leave out.
+/// Exclusion of candidates by stop words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopRule {
-    /// Those that begin or end with one: `the myth` goes, `bank of england` stays.
+    /// Excludes candidates that begin or end with a stop word: `the myth` is excluded, `bank of
+    /// england` is not.
     #[default]
     Ends,
-    /// Those that hold one anywhere.
+    /// Excludes candidates that contain a stop word.
     Any,
-    /// Those that consist of nothing else.
+    /// Excludes candidates that consist of stop words only.
     All,
     /// None.
     Keep,
 }
 
-/// What becomes of a phrase inside a longer one of the same query.
+/// Treatment of phrases inside longer ones of the same query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NestedPhrases {
@@ -31,36 +32,35 @@ pub enum NestedPhrases {
     Longest,
 }
 
-/// How phrases are mined; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
+/// Options of phrase mining; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
 ///
-/// Reading: the paper does not say how its stop words filter an n-gram, nor N, and gives no order
-/// for what "equal" numbers of passages leave out.
+/// Reading: the paper does not define the stop-word filter of n-grams, N, or which passages are
+/// dropped for "equal" numbers.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
-    /// Fewest units in a phrase.
+    /// Minimum number of units in a phrase.
     pub min_words: usize,
-    /// Most units in a phrase.
+    /// Maximum number of units in a phrase.
     pub max_words: usize,
     /// Languages whose n-grams are of characters instead of words.
     pub character_languages: BTreeSet<Language>,
-    /// Which candidates stop words leave out.
+    /// Exclusion of candidates by stop words.
     pub stop_rule: StopRule,
-    /// N: results of a query that count, the first ones. The paper names no number.
+    /// N, the number of first results used per query; not stated in the paper.
     pub titles: usize,
-    /// Fraction of the titles, of those there are up to N, that must hold a phrase as contiguous
-    /// units.
+    /// Minimum fraction of the first N titles that contain a phrase as contiguous units.
     pub title_fraction: Fraction,
-    /// What becomes of a phrase inside a longer one.
+    /// Treatment of phrases inside longer ones.
     pub nested: NestedPhrases,
-    /// Shortest passage in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016, §3.1),
-    /// which the paper follows.
+    /// Minimum passage length in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016,
+    /// §3.1), which the paper follows.
     pub min_chars: usize,
-    /// As many passages in each language as the one with the fewest has; drawn by `seed`. The text
-    /// says so, Table 4 of the paper does not.
+    /// Whether to draw equally many passages per language, as many as the smallest one has. The
+    /// paper's text states this; its Table 4 contradicts it.
     pub equalise: bool,
-    /// Passages of a language at most, drawn by `seed`; absent: all.
+    /// Maximum number of passages per language, drawn by `seed`; absent: all.
     pub most: Option<usize>,
-    /// Decides which passages stay.
+    /// Seed of the selection of passages.
     pub seed: u64,
 }
 
@@ -86,7 +86,7 @@ impl Default for PhraseConfig {
 const MOST_WORDS: usize = 1000;
 
 impl PhraseConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first value out of range.

@@ -1,4 +1,4 @@
-//! Which passages stay where not all are wanted.
+//! Random selection of passages.
 use std::collections::{BTreeMap, HashSet};
 
 use rand::RngCore;
@@ -6,13 +6,13 @@ use rand::RngCore;
 use super::PhrasePassage;
 use crate::{Language, seed};
 
-/// At most `count` of the passages, in their order: of each language as many as of any other, as
-/// far as it has them, and one more or less where `count` cannot be divided.
+/// Draws at most `count` passages, evenly over languages as far as available, and preserves their
+/// order.
 ///
 /// So LAKM has as many passages as another task has examples: "the total amount of training data in
-/// LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). Those of a language that stay are
-/// the ones with the smallest numbers drawn for (seed, text), whatever their order; a smaller draw
-/// is part of a larger one.
+/// LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). The retained passages of a
+/// language are those with the smallest random numbers for (seed, text), independent of their
+/// order; a smaller draw is a subset of a larger one.
 ///
 /// ```
 /// use kg_triples::Language;

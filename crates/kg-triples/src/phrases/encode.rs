@@ -7,18 +7,18 @@ use super::{PhrasePassage, TextSpan};
 use crate::tokens::{Tokens, unlimited};
 use crate::{Error, Language};
 
-/// Ids of the special tokens that [`encode_passages`] puts around a passage or looks for in it.
+/// Ids of the special tokens used by [`encode_passages`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialIds {
     /// Before the passage: `<s>`, `[CLS]`.
     pub bos: u32,
     /// After the passage: `</s>`, `[SEP]`.
     pub eos: u32,
-    /// `<unk>`, `[UNK]`, which belongs to no phrase.
+    /// The unknown token, `<unk>` or `[UNK]`, which never belongs to a phrase.
     pub unk: u32,
 }
 
-/// A passage, or a window of it, as the encoder sees it: `<s> passage </s>`, without a question.
+/// A passage, or a window of it, as encoder input `<s> passage </s>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassageExample {
     /// The passage's language.
@@ -29,13 +29,11 @@ pub struct PassageExample {
     pub phrases: Vec<Range<usize>>,
 }
 
-/// Encodes passages one by one, each in windows of at most `max_length` tokens, `<s>` and `</s>`
-/// counted.
+/// Encodes passages in windows of at most `max_length` tokens, including `<s>` and `</s>`.
 ///
-/// Windows follow each other without overlap. A window ends before a phrase that would reach past
-/// its end, unless the phrase is longer than a window; then it is divided. Windows without a phrase
-/// are left out. A token belongs to a phrase if it stands for a code point of it; `<unk>`, which
-/// nothing can be learned from, belongs to none.
+/// Windows do not overlap. A window ends before a phrase that would cross its end; only a phrase
+/// longer than a window is split. Windows without a phrase are skipped. A token belongs to a phrase
+/// if it contains a code point of it; `<unk>` belongs to none.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -77,7 +75,7 @@ pub fn encode_passages(
     Ok(examples.concat())
 }
 
-/// Encodes passages as they come, as [`encode_passages`] does all of them.
+/// Encodes passages sequentially, like [`encode_passages`].
 ///
 /// ```
 /// use kg_triples::phrases::{PassageEncoder, PhrasePassage, SpecialIds};
@@ -100,7 +98,7 @@ pub struct PassageEncoder {
 }
 
 impl PassageEncoder {
-    /// For windows of at most `max_length` tokens, special ones counted.
+    /// Creates an encoder with windows of at most `max_length` tokens, including special tokens.
     ///
     /// # Errors
     /// As [`encode_passages`].
@@ -119,7 +117,7 @@ impl PassageEncoder {
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, size: max_length - 2 })
     }
 
-    /// The windows of one passage that have a phrase.
+    /// Returns the windows of a passage that contain a phrase.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the text.
@@ -127,7 +125,7 @@ impl PassageEncoder {
         windows(passage, &self.tokenizer, self.specials, self.size)
     }
 
-    /// The tokenizer that encodes.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// A number from 0 to 1 as an exact fraction: 0.7 is 7 of 10, to the last digit.
+/// An exact fraction from 0 to 1: 0.7 is 7/10.
 ///
 /// Written as `0.7` or `7/10`.
 ///
@@ -23,7 +23,7 @@ pub struct Fraction {
 impl Fraction {
     pub(super) const SEVEN_TENTHS: Self = Self { numerator: 7, denominator: 10 };
 
-    /// `numerator / denominator`.
+    /// Creates `numerator / denominator`.
     ///
     /// # Errors
     /// [`Error::Value`] unless `numerator <= denominator` and `denominator > 0`.
@@ -34,7 +34,7 @@ impl Fraction {
         Ok(Self { numerator, denominator })
     }
 
-    /// Whether `count` of `total` is this fraction or more; never of a `total` of 0.
+    /// Returns whether `count / total` is at least this fraction; false for a `total` of 0.
     pub fn reached(self, count: usize, total: usize) -> bool {
         let (count, total) = (count as u128, total as u128);
         total > 0 && count * u128::from(self.denominator) >= total * u128::from(self.numerator)

@@ -14,26 +14,26 @@ use crate::{Error, Language};
 /// Queries of a block; the result does not depend on it.
 const CHUNK: usize = 512;
 
-/// Finds the knowledge phrases of queries, and the passages that hold them.
+/// Finds knowledge phrases of queries and the passages that contain them.
 #[derive(Clone, Debug)]
 pub struct PhraseMiner {
     config: PhraseConfig,
     stop_words: BTreeMap<Language, StopWords>,
 }
 
-/// What one query gave.
+/// The result of one query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mined {
-    /// Knowledge phrases in order of the query, each as its units.
+    /// Knowledge phrases in order of the query, each as a list of units.
     pub phrases: Vec<Vec<String>>,
-    /// The paragraphs that hold them, in order.
+    /// The paragraphs that contain them, in order.
     pub passages: Vec<PhrasePassage>,
     /// Counts of this query; those that need all queries are 0.
     pub report: PhraseReport,
 }
 
 impl PhraseMiner {
-    /// A miner with the built-in stop words of each language.
+    /// Creates a miner with the built-in stop words of each language.
     ///
     /// # Errors
     /// [`Error::Config`] for a value out of range.
@@ -42,12 +42,12 @@ impl PhraseMiner {
         Ok(Self { config, stop_words: BTreeMap::new() })
     }
 
-    /// Takes these stop words of a language instead of the built-in ones.
+    /// Replaces the built-in stop words of a language.
     pub fn set_stop_words(&mut self, language: Language, stop_words: StopWords) {
         self.stop_words.insert(language, stop_words);
     }
 
-    /// What a language's n-grams are made of.
+    /// Returns the units of a language's n-grams.
     pub fn units(&self, language: Language) -> Units {
         self.config.units(language)
     }
@@ -63,7 +63,7 @@ impl PhraseMiner {
         Ok(())
     }
 
-    /// The phrases and passages of one query.
+    /// Mines the phrases and passages of one query.
     ///
     /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each
     ///    length n, the same one once.
@@ -74,7 +74,7 @@ impl PhraseMiner {
     ///    with all its occurrences.
     ///
     /// # Errors
-    /// [`Error::Value`] if the language has no stop words and the rule asks for them.
+    /// [`Error::Value`] if the language has no stop words and the rule requires them.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -259,7 +259,7 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
     phrases
 }
 
-/// Mines all queries; the passages by language, in the order in which they were found.
+/// Mines all queries and returns the passages by language, in order of discovery.
 ///
 /// A passage that several queries lead to is one passage with all their phrases. With `equalise`,
 /// and with `most`, the passages that stay are those with the smallest numbers drawn for (seed,

@@ -1,5 +1,6 @@
-//! Knowledge phrases of queries, and the passages that hold them: the data of LAKM,
-//! language-agnostic knowledge phrase masking (Yuan et al. 2020, *Enhancing Answer Boundary
+//! Knowledge phrases of queries and passages that contain them, for LAKM.
+//!
+//! LAKM is language-agnostic knowledge phrase masking (Yuan et al. 2020, *Enhancing Answer Boundary
 //! Detection for Multilingual Machine Reading Comprehension*, §3.2).
 //!
 //! ```text

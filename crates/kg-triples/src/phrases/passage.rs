@@ -11,14 +11,14 @@ use crate::{Error, Language};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// Its title, as a search engine shows it.
+    /// The title, as shown by a search engine.
     pub title: String,
     /// Its text; lines are paragraphs. May be missing.
     #[serde(default)]
     pub text: String,
 }
 
-/// A query and its results: a line of the input.
+/// A query and its results: an input line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryDocuments {
@@ -45,11 +45,11 @@ impl Record for QueryDocuments {
 pub struct TextSpan {
     /// First code point.
     pub start: usize,
-    /// One past the last code point.
+    /// Index after the last code point.
     pub end: usize,
 }
 
-/// A phrase and where it stands.
+/// A phrase and its positions.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhraseOccurrences {
@@ -59,7 +59,7 @@ pub struct PhraseOccurrences {
     pub occurrences: Vec<TextSpan>,
 }
 
-/// A passage with its knowledge phrases: a line of the output.
+/// A passage with its knowledge phrases: an output line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhrasePassage {
@@ -68,7 +68,7 @@ pub struct PhrasePassage {
     pub language: Language,
     /// The text, one paragraph.
     pub text: String,
-    /// Its phrases in order of the text, each once; their occurrences may overlap.
+    /// The distinct phrases in order of the text; occurrences may overlap.
     pub phrases: Vec<PhraseOccurrences>,
 }
 
@@ -101,7 +101,7 @@ impl From<&LinkedText> for PhrasePassage {
 }
 
 impl PhrasePassage {
-    /// A text that is one phrase as a whole, for what masks any of its tokens.
+    /// Creates a passage whose whole text is one phrase, for random token masking.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -117,7 +117,7 @@ impl PhrasePassage {
         Self { language, text, phrases: vec![phrase] }
     }
 
-    /// Reads what `kg-triples phrases` wrote, a file or a prepared folder.
+    /// Reads the output of `kg-triples phrases`, a file or a prepared folder.
     ///
     /// # Errors
     /// As [`JsonlReader`] and [`Shards::open`].

@@ -1,33 +1,33 @@
 use serde::Serialize;
 
-/// What became of the queries of one language, stage by stage.
+/// Counts of the mining stages for one language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PhraseReport {
     /// Queries.
     pub queries: usize,
-    /// Titles that counted.
+    /// Titles used.
     pub titles: usize,
-    /// Different n-grams of each query.
+    /// Distinct n-grams per query.
     pub candidates: usize,
-    /// Left after the stop words.
+    /// Candidates after the stop-word filter.
     pub after_stop_words: usize,
-    /// Left after the titles: knowledge phrases, counted once a query.
+    /// Candidates after the title filter: knowledge phrases, counted once per query.
     pub frequent: usize,
-    /// Left without those inside longer ones, counted once a query.
+    /// Phrases after the filter of nested ones, counted once per query.
     pub phrases: usize,
     /// Queries with a phrase.
     pub queries_with_phrases: usize,
     /// Paragraphs of the documents of those queries.
     pub paragraphs: usize,
-    /// Of them, shorter than `min_chars`.
+    /// Paragraphs shorter than `min_chars`.
     pub too_short: usize,
-    /// Of the rest, with a phrase, counted once a query.
+    /// Other paragraphs with a phrase, counted once per query.
     pub found: usize,
-    /// Different passages among them.
+    /// Distinct passages.
     pub different: usize,
-    /// Passages that stay after equalising.
+    /// Passages after equalisation.
     pub passages: usize,
-    /// Phrases of the passages that stay, counted once a passage.
+    /// Phrases of these passages, counted once per passage.
     pub passage_phrases: usize,
     /// Units of those phrases.
     pub phrase_words: usize,
@@ -49,13 +49,13 @@ impl PhraseReport {
         self.found += other.found;
     }
 
-    /// Units in a phrase on average, "words per phrase" of the paper's Table 4; `None` without
-    /// phrases.
+    /// Returns the average number of units per phrase, "words per phrase" of the paper's Table 4;
+    /// `None` without phrases.
     pub fn words_per_phrase(&self) -> Option<f64> {
         ratio(self.phrase_words, self.passage_phrases)
     }
 
-    /// Phrases in a passage on average, as in Table 4; `None` without passages.
+    /// Returns the average number of phrases per passage, as in Table 4; `None` without passages.
     pub fn phrases_per_passage(&self) -> Option<f64> {
         ratio(self.passage_phrases, self.passages)
     }

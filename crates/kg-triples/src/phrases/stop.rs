@@ -6,8 +6,7 @@ use super::{StopRule, Word};
 use crate::input::Lines;
 use crate::{Error, Language};
 
-/// Words that make no phrase by themselves. An entry may be of several words, as many are in
-/// Vietnamese and Chinese.
+/// A list of stop words. An entry may consist of several words, as in Vietnamese and Chinese.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StopWords {
     entries: BTreeSet<Vec<String>>,
@@ -15,7 +14,7 @@ pub struct StopWords {
 }
 
 impl StopWords {
-    /// Takes entries, divided into units as queries are.
+    /// Creates a list from entries, which are split into units like queries.
     pub fn new<W: AsRef<str>>(entries: impl IntoIterator<Item = W>, units: Units) -> Self {
         let entries: BTreeSet<Vec<String>> = entries
             .into_iter()
@@ -26,8 +25,8 @@ impl StopWords {
         Self { entries, longest }
     }
 
-    /// The list of the `stop-words` crate (Stopwords ISO) for a language, or for what stands before
-    /// its first hyphen.
+    /// Returns the list of the `stop-words` crate (Stopwords ISO) for a language or its base
+    /// language.
     ///
     /// # Errors
     /// [`Error::Value`] if there is none.
@@ -43,7 +42,7 @@ impl StopWords {
         Ok(Self::new(list, units))
     }
 
-    /// Reads a file of one entry a line; blank lines and those that begin with `#` say nothing.
+    /// Reads a file with one entry per line; blank lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read; [`Error::Row`] naming a line that is not UTF-8;
@@ -74,7 +73,7 @@ impl StopWords {
         Ok(stop_words)
     }
 
-    /// Whether a single unit, in lower case, is an entry.
+    /// Returns whether a single lower-case unit is an entry.
     pub fn contains(&self, word: &str) -> bool {
         self.entries.contains([word.to_owned()].as_slice())
     }

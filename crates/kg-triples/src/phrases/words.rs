@@ -1,32 +1,32 @@
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What n-grams are made of.
+/// Units of n-grams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Units {
     /// Words of Unicode Standard Annex 29, where each Han character is one.
     #[default]
     Words,
-    /// Letters one by one (extended grapheme clusters), for writing without spaces; words and
-    /// numbers in ASCII stay whole.
+    /// Single letters (extended grapheme clusters), for scripts without spaces; ASCII words and
+    /// numbers stay whole.
     Characters,
 }
 
-/// A unit of a text: compared by its lower-case form, found by its code points.
+/// A unit of a text, with its lower-case form and its code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// In lower case.
+    /// The lower-case form.
     pub text: String,
     /// First code point.
     pub start: usize,
-    /// One past the last code point.
+    /// Index after the last code point.
     pub end: usize,
 }
 
-/// The units of a text in order, without what stands between them.
+/// Splits a text into units, in order.
 ///
-/// Punctuation and white space belong to no unit, and an apostrophe divides (`Washington's` is
-/// `washington`, `s`; `l'homme` is `l`, `homme`), so that a name is found whatever is attached to
-/// it. Nothing else is normalised: texts should be in one Unicode normal form.
+/// Punctuation and white space belong to no unit, and an apostrophe separates units (`Washington's`
+/// is `washington`, `s`; `l'homme` is `l`, `homme`). There is no other normalisation: texts should
+/// have the same Unicode normal form.
 ///
 /// ```
 /// use kg_triples::phrases::{Units, words};

@@ -1,4 +1,4 @@
-//! A table of many rows, read in blocks on several threads.
+//! Parallel block-wise reading of a large table.
 use std::fs::File;
 use std::io::{Read, Take};
 use std::path::Path;

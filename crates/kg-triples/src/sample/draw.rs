@@ -1,4 +1,4 @@
-//! Facts judged by the labels of their ids, and drawn by rank.
+//! Selection of facts by the labels of their ids and by rank.
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 

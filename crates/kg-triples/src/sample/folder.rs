@@ -1,9 +1,9 @@
-//! Samples of a folder that need little memory, however many facts it holds.
+//! Memory-efficient samples of a folder.
 //!
-//! Sorted tables, as `extract` and [`KnowledgeGraph::write_dir`] write them, are read in passes:
-//! the labels, of which a few bits are kept for each id; the facts, which are judged by these bits,
-//! counted and drawn by rank; and the labels again, of the facts that were drawn. Facts that
-//! redirects change are held, since they may repeat others.
+//! Sorted tables, such as those of `extract` and [`KnowledgeGraph::write_dir`], are read in passes:
+//! labels (a few bits are stored per id), facts (filtered by these bits, counted and drawn by
+//! rank), and the labels of the drawn facts. Redirected facts are held in memory, because they may
+//! be duplicates.
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -15,9 +15,10 @@ use super::{SampleConfig, SampleReport, checked, finish, known_languages};
 use crate::folder::{LABELS, REDIRECTS, TRIPLES};
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 
-/// Samples the facts of a folder as [`sample`](crate::sample()) samples those of the graph that
-/// [`KnowledgeGraph::read_dir`] and [`KnowledgeGraph::with_redirects`] (`redirects.tsv`, if it is
-/// there) make of it: the result is the same.
+/// Samples the facts of a folder in little memory.
+///
+/// The result equals [`sample`](crate::sample()) of the graph read by [`KnowledgeGraph::read_dir`]
+/// and [`KnowledgeGraph::with_redirects`] (`redirects.tsv`, if present).
 ///
 /// It holds a few bits for each id, the redirects, and what it draws, as long as `triples.tsv` and
 /// `labels.tsv` are sorted by id, without repeated rows, and have a column `kind`, as `extract` and

@@ -1,4 +1,4 @@
-//! A number for each id, and redirects, in little memory: most ids are `Q` and a number.
+//! Compact integer ids and redirects. Most ids are `Q` and a number.
 use std::borrow::Cow;
 use std::collections::HashMap;
 

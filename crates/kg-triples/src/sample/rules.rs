@@ -1,18 +1,18 @@
-//! Which labels make a fact usable.
+//! Label requirements of facts.
 use serde::Deserialize;
 
 use super::{MissingRelation, SampleConfig, SampleReport};
 use crate::Language;
 
-/// In which languages a fact needs labels.
+/// Languages in which a fact needs labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Coverage {
     /// Head, relation and tail in all languages.
     #[default]
     All,
-    /// The head in one language, the tail in another, and the relation in both of these: what XLM-K
-    /// needs to ask in one language for what is written in another.
+    /// The head in one language, the tail in another, and the relation in both, as required by
+    /// XLM-K's cross-lingual queries.
     Pairs,
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::tokens::Specials;
 use crate::{Error, KnowledgeGraph, Language, Sequence};
 
-/// Sequences that were not built, each counted under its first reason.
+/// Counts of dropped sequences, by their first reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DropReport {
     /// An element has no label in its language.
@@ -29,12 +29,12 @@ pub struct DropReport {
     pub entity_too_long: usize,
     /// Longer than `max_length`.
     pub sequence_too_long: usize,
-    /// Left out at random for `mix_weights`.
+    /// Dropped at random because of `mix_weights`.
     pub mix_weights: usize,
 }
 
 impl DropReport {
-    /// All dropped sequences.
+    /// Returns the number of dropped sequences.
     pub fn total(&self) -> usize {
         self.missing_label
             + self.unusable_label
@@ -54,7 +54,8 @@ impl AddAssign for DropReport {
     }
 }
 
-/// What was built: `facts` × `pairs` × `forms` = all of `kept` + all of `dropped`.
+/// Counts of built and dropped sequences: `facts` × `pairs` × `forms` = all of `kept` + all of
+/// `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BuildReport {
     /// Triples of the graph.
@@ -89,13 +90,13 @@ impl AddAssign for BuildReport {
 }
 
 impl BuildReport {
-    /// Sequences returned.
+    /// Returns the number of sequences.
     pub fn sequences(&self) -> usize {
         self.kept.values().sum()
     }
 
-    /// The steps over these sequences that see as many tokens as `steps` over those of `other`,
-    /// with batches of one size.
+    /// Returns the number of steps over these sequences with as many tokens as `steps` steps over
+    /// those of `other`, at equal batch size.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -156,9 +157,11 @@ pub fn build_sequences(
     Ok((sequences, report))
 }
 
-/// Builds the sequences of all triples of `graph` for every pair, shuffled together (*Bridging the
-/// Language Gap*, sections III-A and III-B), and passes them to `visit`; the same for any number of
-/// threads. Memory holds twelve bytes for each of them, and a block.
+/// Builds the sequences of all triples of `graph` for every pair, shuffled, and passes them to
+/// `visit`.
+///
+/// See *Bridging the Language Gap*, sections III-A and III-B. The result does not depend on the
+/// number of threads. Memory: twelve bytes per sequence, and a block.
 ///
 /// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked
 /// spans are exact. Each pair gives monolingual sequences: those of a language in two pairs

@@ -3,15 +3,15 @@ use serde::Deserialize;
 use super::SequenceKind;
 use crate::Error;
 
-/// How many masks stand for an entity.
+/// Number of masks per entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Masking {
-    /// As many as the entity has sub-tokens.
+    /// One mask per sub-token of the entity.
     GoldLength,
-    /// One; sequences that mask an entity of several sub-tokens are dropped.
+    /// One mask; sequences that mask an entity of several sub-tokens are dropped.
     Single,
-    /// Always `masks`; spare slots predict padding, sequences that mask a longer entity are
+    /// A fixed number `masks`. Spare slots predict padding; sequences that mask a longer entity are
     /// dropped.
     FixedLength {
         /// Slots per entity, 1 to 512; at most `max_length` − 4.
@@ -19,40 +19,40 @@ pub enum Masking {
     },
 }
 
-/// The most masks of an entity: as many as XLM-R has positions.
+/// Maximum number of masks per entity: the number of positions of XLM-R.
 const MAX_MASKS: usize = 512;
 
-/// Which entity of a mixed triple is masked; i is the language of the relation.
+/// The masked entity of a mixed triple; i is the language of the relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MixedTarget {
-    /// The one in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All that is visible is
+    /// The entity in j: (?, r_i, t_i) restores h_j, (h_i, r_i, ?) restores t_j. All visible text is
     /// in i.
     ForeignEntity,
-    /// The one in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. What is visible is
+    /// The entity in i: (h_j, r_i, ?) restores t_i, (?, r_i, t_j) restores h_i. The visible text is
     /// mixed.
     NativeEntity,
-    /// All four.
+    /// Both, giving four sequences.
     Both,
 }
 
-/// What stands between head, relation and tail.
+/// Separator between head, relation and tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TripleStyle {
-    /// Only the space that begins a word: `h r t`.
+    /// A space: `h r t`.
     Space,
     /// A comma after the word before it: `h, r, t`.
     Comma,
 }
 
-/// What stands between the two triples of a concatenated sequence.
+/// Separator between the two triples of a concatenated sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcatSeparator {
-    /// The same as between the elements of a triple.
+    /// The separator between the elements of a triple.
     None,
-    /// What the tokenizer puts between two texts: `</s></s>` of XLM-R, `[SEP]` of BERT.
+    /// The tokenizer's separator of two texts: `</s></s>` of XLM-R, `[SEP]` of BERT.
     SepToken,
 }
 
@@ -66,31 +66,31 @@ pub enum Extent {
     Both,
 }
 
-/// Which sequences to build; the defaults give 4 monolingual, 4 mixed and 2 concatenated ones per
-/// triple and pair.
+/// Options of [`build_sequences`](super::build_sequences()).
+///
+/// The defaults give 4 monolingual, 4 mixed and 2 concatenated sequences per triple and pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SequenceConfig {
     /// The kinds to build.
     pub kinds: Vec<SequenceKind>,
-    /// How many masks stand for an entity; the paper says several (section II-B).
+    /// Number of masks per entity; the paper has several (section II-B).
     pub masking: Masking,
-    /// Which entity of a mixed triple is masked; the paper's text can be read in two ways (section
+    /// The masked entity of a mixed triple; the paper's text can be read in two ways (section
     /// III-B).
     pub mixed_target: MixedTarget,
-    /// What stands between head, relation and tail; not stated.
+    /// Separator between head, relation and tail; not stated in the paper.
     pub triple_style: TripleStyle,
-    /// What stands between the two triples of a concatenated sequence; not stated.
+    /// Separator between the two triples of a concatenated sequence; not stated in the paper.
     pub concat_separator: ConcatSeparator,
     /// Directions of mixed sequences.
     pub mixed_directions: Extent,
     /// Orders of the two triples in concatenated sequences.
     pub concatenated_orders: Extent,
-    /// Proportions of monolingual, mixed and concatenated sequences, reached by dropping some at
-    /// random, the rest shuffled again; `None` keeps all. Weights of kinds that are not built have
-    /// no effect.
+    /// Proportions of monolingual, mixed and concatenated sequences, achieved by dropping random
+    /// sequences; `None` drops none. Weights of disabled kinds have no effect.
     pub mix_weights: Option<[f64; 3]>,
-    /// Longest sequence in tokens, special tokens counted; a longer one is dropped, never
-    /// truncated. Not stated.
+    /// Maximum sequence length in tokens, including special tokens; longer sequences are dropped,
+    /// never truncated. Not stated in the paper.
     pub max_length: usize,
     /// Seed of the shuffle ("randomly assembled").
     pub seed: u64,

@@ -1,4 +1,4 @@
-//! Which element stands where, in which language, and which one is masked.
+//! Layout of sequences: order, languages and masked elements.
 use super::{Extent, MixedTarget, Role, SequenceConfig, SequenceKind};
 
 /// One of the two languages of a pair (i, j).

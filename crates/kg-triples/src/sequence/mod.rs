@@ -1,4 +1,30 @@
 //! Masked training sequences from triples: monolingual, mixed and concatenated.
+//!
+//! The sequences of the triple (Germany, official language, German) for (i, j) = (en, de). `▢` is
+//! one `<mask>` per sub-token of the entity. The masked entity is the target; no other position
+//! carries loss.
+//!
+//! ```text
+//! monolingual, 4   <s> Germany official language ▢ </s>                   -> German
+//!                  <s> ▢ official language German </s>                    -> Germany
+//!                  <s> Deutschland Amtssprache ▢ </s>                     -> Deutsch
+//!                  <s> ▢ Amtssprache Deutsch </s>                         -> Deutschland
+//!
+//! mixed, 4         <s> ▢ official language German </s>                    -> Deutschland
+//!                  <s> Germany official language ▢ </s>                   -> Deutsch
+//!                  <s> ▢ Amtssprache Deutsch </s>                         -> Germany
+//!                  <s> Deutschland Amtssprache ▢ </s>                     -> German
+//!
+//! concatenated, 2  <s> ▢ official language German ▢ Amtssprache Deutsch </s>
+//!                                                                 -> Germany, Deutschland
+//!                  <s> Germany official language ▢ Deutschland Amtssprache ▢ </s>
+//!                                                                 -> German, Deutsch
+//! ```
+//!
+//! Head, relation and tail are encoded separately, each at the beginning of a word, so the spans
+//! are exact. Sequences are never truncated: overlong ones are dropped and counted. With
+//! [`MixedTarget::ForeignEntity`] a mixed sequence has the input of a monolingual one and another
+//! target, as in the paper's layouts; [`MixedTarget::NativeEntity`] avoids this.
 mod build;
 mod config;
 mod layout;
@@ -11,10 +37,10 @@ use crate::Language;
 pub use build::{BuildReport, build_sequences, visit_sequences};
 pub use config::{ConcatSeparator, Extent, Masking, MixedTarget, SequenceConfig, TripleStyle};
 
-/// Label of a position that carries no loss: the same number as in `objectives` and in PyTorch.
+/// Label of a position that carries no loss; equal to the value in `objectives` and PyTorch.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// The three kinds of *Bridging the Language Gap*, section III-A.
+/// The three kinds of sequences of *Bridging the Language Gap*, section III-A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SequenceKind {
@@ -22,7 +48,7 @@ pub enum SequenceKind {
     Monolingual,
     /// (h, r, t) with one entity in the other language.
     Mixed,
-    /// (h, r, t) in both languages, one after the other.
+    /// (h, r, t) in both languages, concatenated.
     Concatenated,
 }
 
@@ -30,7 +56,7 @@ impl SequenceKind {
     /// All kinds, in the order of `mix_weights`.
     pub const ALL: [Self; 3] = [Self::Monolingual, Self::Mixed, Self::Concatenated];
 
-    /// The name as it stands in files: `monolingual`, `mixed`, `concatenated`.
+    /// Returns the name used in files: `monolingual`, `mixed`, `concatenated`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Monolingual => "monolingual",
@@ -40,7 +66,7 @@ impl SequenceKind {
     }
 }
 
-/// Which entity of a triple is masked.
+/// The masked entity of a triple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -50,13 +76,13 @@ pub enum Role {
     Tail,
 }
 
-/// A masked entity: the positions `start..end` of `input_ids` are masks.
+/// A masked entity. The positions `start..end` of `input_ids` are masks.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MaskedEntity {
     /// First masked position.
     pub start: usize,
-    /// One past the last masked position.
+    /// Index after the last masked position.
     pub end: usize,
     /// Sub-tokens of the entity; positions from `start + pieces` on predict padding
     /// ([`Masking::FixedLength`] only).
@@ -67,14 +93,14 @@ pub struct MaskedEntity {
     pub language: Language,
 }
 
-/// One training sequence, with special tokens, unpadded.
+/// A training sequence with special tokens, unpadded.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sequence {
     /// Fact number: position of the triple in
     /// [`KnowledgeGraph::triples`](crate::KnowledgeGraph::triples).
     pub fact: u32,
-    /// Which of the three kinds.
+    /// The kind.
     pub kind: SequenceKind,
     /// (i, j): monolingual (i, i); mixed: one entity in j, the rest in i; concatenated: the triple
     /// in i, then in j.

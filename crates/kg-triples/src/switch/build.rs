@@ -4,20 +4,21 @@ use super::{EntityLabels, LanguageRule, SwitchConfig};
 use crate::entity_linking::{JoinedText, LinkedText, Mention};
 use crate::{Language, seed};
 
-/// A sentence with labels of another language in it.
+/// A sentence with labels of another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchedText {
-    /// The sentence; its mentions are those of the source in their order, its language that of the
-    /// labels, its id that of the source with the language, as in `en:25#0@de`.
+    /// The sentence. It has the mentions of the source in their order, the language of the labels,
+    /// and the id of the source with the language, as in `en:25#0@de`.
     pub text: LinkedText,
-    /// For each mention, whether it carries a label; the others keep their text.
+    /// For each mention, whether it is switched.
     pub switched: Vec<bool>,
 }
 
-/// Switches sentence number `number`, whose mentions do not overlap and are in order, as
-/// [`sentences`](super::sentences) makes them. Into each language that is drawn, in the order of
-/// their codes, those of the [pool](SwitchConfig::pool) left out; into none, if no mention can be
-/// switched or, by [`LanguageRule::Shared`], no language has all the labels.
+/// Switches a sentence into each drawn language, in the order of codes.
+///
+/// Mentions must not overlap and must be in order, as returned by [`sentences`](super::sentences).
+/// Drawn languages of the [pool](SwitchConfig::pool) are skipped. The result is empty if no mention
+/// can be switched or, with [`LanguageRule::Shared`], no language has all labels.
 pub fn switch_sentence(
     sentence: &LinkedText,
     number: u64,

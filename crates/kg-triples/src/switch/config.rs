@@ -6,16 +6,16 @@ use crate::{Error, Language, each_once};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LanguageRule {
-    /// Those in which every mention has a label, as in the released code; mentions of entities
-    /// without any label, in the texts' language neither, do not count.
+    /// Languages in which every mention has a label, as in the released code. Mentions of entities
+    /// without any label are ignored.
     #[default]
     Shared,
-    /// Those in which at least one mention has a label; the others keep their text. Ours, for small
-    /// graphs.
+    /// Languages in which at least one mention has a label; other mentions keep their text. This
+    /// rule is not from the paper; it is meant for small graphs.
     PerMention,
 }
 
-/// What is switched as one.
+/// Unit of switching.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextUnit {
@@ -26,23 +26,23 @@ pub enum TextUnit {
     Line,
 }
 
-/// How text is switched; the defaults are the values of EntityCS.
+/// Options of code switching; the defaults are the values of EntityCS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchConfig {
     /// The language of the texts.
     pub source: Language,
-    /// Languages to switch into; the source is left out.
+    /// Target languages; the source is ignored.
     pub languages: Vec<Language>,
-    /// Languages that are drawn from beside them, but not switched into: the released corpus draws
-    /// from XLM-R's, of which training takes some.
+    /// Additional languages that take part in the draw but are not written. The released corpus
+    /// draws from XLM-R's languages, and training uses some of them.
     pub pool: Vec<Language>,
-    /// Into which of them a sentence is switched.
+    /// Rule for the languages of a sentence.
     pub rule: LanguageRule,
-    /// Languages a sentence is switched into at most; of more, as many are drawn evenly.
+    /// Maximum number of languages per sentence, drawn uniformly.
     pub count: usize,
-    /// What is switched as one.
+    /// Unit of switching.
     pub unit: TextUnit,
-    /// Longest sentence in words with white space between them.
+    /// Maximum sentence length in white-space separated words.
     pub max_words: usize,
     /// Seed of all draws.
     pub seed: u64,
@@ -64,7 +64,7 @@ impl Default for SwitchConfig {
 }
 
 impl SwitchConfig {
-    /// Whether the values can be used.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.

@@ -10,7 +10,7 @@ use crate::jsonl::Record;
 use crate::table::each_row;
 use crate::{Error, Language, seed};
 
-/// A label of an entity beside that in the language of the texts: what label retrieval looks for.
+/// A label of an entity and its label in the language of the texts, for label retrieval.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelPair {
@@ -94,8 +94,7 @@ impl EntityLabels {
         }
     }
 
-    /// Adds a label, or replaces that of the language; a blank one, or one with a line break, is
-    /// none.
+    /// Adds or replaces a label. A blank label, or one with a line break, is ignored.
     pub fn add(&mut self, id: &str, language: Language, label: &str) {
         let label = label.trim();
         if label.is_empty() || label.contains(char::is_control) {
@@ -115,7 +114,7 @@ impl EntityLabels {
         }
     }
 
-    /// The label of an entity in a language.
+    /// Returns the label of an entity in a language.
     pub fn label(&self, id: &str, language: Language) -> Option<&str> {
         let labels = self.labels.get(id)?;
         let at = labels.binary_search_by_key(&language, |(language, _)| *language).ok()?;
@@ -127,16 +126,17 @@ impl EntityLabels {
         self.labels.contains_key(id)
     }
 
-    /// Takes out the fraction of the entities that `seed` draws, each by its id alone: their
-    /// mentions then keep their text.
+    /// Removes a random fraction of the entities, drawn by `seed` and id. Their mentions then keep
+    /// their text.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
         let drawn = |id: &str| seed::hash_to_unit(seed, id) < fraction;
         Self { labels: self.labels.extract_if(|id, _| drawn(id)).collect() }
     }
 
-    /// Gives the labels of each language but `source` to other entities that have one in it, in one
-    /// circle that `seed` draws: what a text then says of an entity is wrong, and the words are the
-    /// same. The only label of a language stays where it is.
+    /// Permutes the labels of each language except `source` among its entities, in one cycle drawn
+    /// by `seed`.
+    ///
+    /// Switched texts are then wrong, but have the same words. The only label of a language stays.
     pub fn exchange(&mut self, source: Language, seed: u64) {
         let languages = self.languages().into_keys().filter(|language| *language != source);
         for language in languages.collect::<Vec<_>>() {
@@ -152,7 +152,7 @@ impl EntityLabels {
         }
     }
 
-    /// The label of an entity beside that in `source`, where it has both.
+    /// Returns the label of an entity and its label in `source`, if it has both.
     pub fn pair(&self, id: &str, language: Language, source: Language) -> Option<LabelPair> {
         Some(LabelPair {
             entity: id.to_owned(),
@@ -162,7 +162,7 @@ impl EntityLabels {
         })
     }
 
-    /// How many entities have a label in each language.
+    /// Returns the number of entities with a label, by language.
     pub fn languages(&self) -> BTreeMap<Language, usize> {
         let mut counts = BTreeMap::new();
         for (language, _) in self.labels.values().flatten() {

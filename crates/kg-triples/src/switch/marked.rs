@@ -1,4 +1,4 @@
-//! Sentences with links in double brackets, as Wikipedia's source has them.
+//! Sentences with links in double brackets, as in Wikipedia's source.
 use std::path::{Path, PathBuf};
 
 use crate::entity_linking::{JoinedText, LinkedText, Mention, Sitelinks};
@@ -8,13 +8,14 @@ use crate::{Error, Language};
 /// Prefixes of links that are no mentions and vanish with their text.
 const REMOVED: [&str; 3] = ["category", "file", "image"];
 
-/// Reads a text file with a sentence a line and `[[title]]` or `[[title|text]]` around its
-/// mentions. Titles become entities by a table of sitelinks: as written or with a capital first
-/// letter, or else with capitals at all words. Of unknown ones the entity is `title:` and the
-/// title, which has no label, so that they are never switched.
+/// Reads a text file with one sentence per line and mentions as `[[title]]` or `[[title|text]]`.
 ///
-/// Links to categories, files and images vanish; `[[title|]]` keeps the title, and `[[]]` vanishes.
-/// Lines with the markup of tables are skipped.
+/// A table of sitelinks maps titles to entities: as written, with a capital first letter, or with
+/// capitals at all words. An unknown title becomes the entity `title:` and the title, which has no
+/// label and is never switched.
+///
+/// Links to categories, files and images are removed, and so is `[[]]`; `[[title|]]` becomes the
+/// title. Lines with table markup are skipped.
 pub struct MarkedReader<'s> {
     lines: Lines,
     path: PathBuf,

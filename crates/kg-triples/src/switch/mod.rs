@@ -3,12 +3,12 @@
 //! The corpus of EntityCS (huawei-noah/noah-research, `NLP/EntityCS/wiki_cs_corpus`) from any text
 //! with linked mentions and any labels:
 //!
-//! 1. a text is cut into sentences; those of more than 128 words are left out;
-//! 2. a mention of an entity without any label keeps its text, and does not count;
+//! 1. a text is split into sentences; those of more than 128 words are skipped;
+//! 2. a mention of an entity without any label keeps its text and is ignored;
 //! 3. a sentence is switched into languages in which all the other mentions have a label
-//!    ([`LanguageRule::Shared`]), at most five of them, drawn evenly, a
-//!    [pool](SwitchConfig::pool) taking part in the draw; it stays as it is if there is none;
-//! 4. in each of these languages, all of these mentions are switched. No inflection is adapted.
+//!    ([`LanguageRule::Shared`]), at most five of them, drawn uniformly, with a
+//!    [pool](SwitchConfig::pool) in the draw;
+//! 4. all these mentions are switched in each of the languages. Inflection is not adapted.
 //!
 //! Draws depend on the seed and the sentence's number, so that the result does not depend on
 //! threads.

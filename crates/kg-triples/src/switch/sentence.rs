@@ -3,9 +3,11 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::TextUnit;
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 
-/// The sentences or lines of a text with their mentions, which do not overlap: of two that do, the
-/// longer of those that begin first is kept. Also returns how many mentions were left out: these,
-/// and those across lines. Ids are the text's with a number, as in `en:25#0`.
+/// Splits a text into sentences or lines with non-overlapping mentions.
+///
+/// Of overlapping mentions, the longer of those that begin first is retained. Also returns the
+/// number of skipped mentions: overlapping ones and those across lines. Ids are the text's id and a
+/// number, as in `en:25#0`.
 pub fn sentences(text: &LinkedText, unit: TextUnit) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {

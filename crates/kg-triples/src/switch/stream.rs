@@ -9,32 +9,34 @@ use crate::{Error, Language};
 /// Texts that are held at once.
 const BLOCK: usize = 1024;
 
-/// What became of texts and sentences.
+/// Counts of switched and skipped texts and sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SwitchReport {
     /// Texts in the source language.
     pub texts: usize,
-    /// Texts in other languages, which are left out.
+    /// Skipped texts in other languages.
     pub other_language: usize,
     /// Their sentences.
     pub sentences: usize,
-    /// Mentions that were left out because they overlap others or lie across lines.
+    /// Skipped mentions that overlap others or cross lines.
     pub overlapping: usize,
-    /// Of these sentences, those with too many words.
+    /// Sentences with too many words.
     pub too_long: usize,
-    /// Of the others, those without a mention.
+    /// Other sentences without a mention.
     pub without_mention: usize,
-    /// Of the others, those that are switched into no language.
+    /// Sentences with mentions that are switched into no language.
     pub unswitched: usize,
-    /// The others, which are switched.
+    /// Switched sentences.
     pub switched: usize,
-    /// Texts that are written, by language, and the mentions in them that carry a label.
+    /// Written texts and their switched mentions, by language.
     pub by_language: BTreeMap<Language, (usize, usize)>,
 }
 
-/// Switches all texts and hands each sentence that has a mention to `write`, in order, with its
-/// number and its switched forms, of which there may be none. Texts come in blocks; threads share
-/// the work on a block, and the result does not depend on their number.
+/// Switches all texts and passes each sentence with a mention to `write`, in order, with its
+/// switched forms.
+///
+/// There may be no switched form. Blocks of texts are processed in parallel; the result does not
+/// depend on the number of threads.
 ///
 /// # Errors
 /// As [`SwitchConfig::validate`]; what `texts` and `write` return.

@@ -1,4 +1,4 @@
-//! The released form of EntityCS's corpus: sentences with `<en>…</en>` around their mentions.
+//! The format of the released EntityCS corpus: sentences with `<en>…</en>` around mentions.
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -11,7 +11,7 @@ use crate::{Error, Language};
 /// A sentence and its switched form, or the sentence alone: a line of the released corpus.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TaggedPair {
-    /// The sentence's number; read from a text, too.
+    /// The sentence's number; also accepted as a string.
     #[serde(deserialize_with = "number_or_text")]
     pub id: u64,
     /// The language of the labels.
@@ -37,7 +37,7 @@ impl Record for TaggedPair {
 }
 
 impl TaggedPair {
-    /// The English sentence and its switched form, if there is one, without tags.
+    /// Returns the English sentence and its switched form, if any, without tags.
     ///
     /// The corpus names no entities: a mention's entity is its English text here.
     ///
@@ -126,8 +126,8 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
     Ok((text.text, spans))
 }
 
-/// A sentence of English text with its switched form, or alone, in the released form; `None` if the
-/// text holds such a tag itself.
+/// Converts an English sentence and its optional switched form to the released format; `None` if
+/// the text contains such a tag.
 pub fn tagged_pair(
     number: u64,
     sentence: &LinkedText,
@@ -172,7 +172,7 @@ fn tagged(text: &LinkedText, switched: &[bool]) -> String {
     tagged
 }
 
-/// Reads a file of the released form as linked texts: the switched form of each line and, if
+/// Reads a file of the released corpus as linked texts: the switched form of each line and, if
 /// `english` is set, the English sentence before the first line of its number.
 pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,

@@ -1,11 +1,11 @@
-//! Windows and decoding as another program has them, so that its numbers can be reproduced.
+//! Compatibility modes that reproduce another program's windows and decoding.
 use serde::{Deserialize, Serialize};
 
 use super::decode::{ByteIndex, Row, Span, pairs, softmax};
 use super::highest::highest;
 use crate::{Candidate, DecodeConfig, Error, NBest, Question};
 
-/// A program whose windows and decoding are followed step by step.
+/// A program whose windows and decoding are reproduced exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compatible {

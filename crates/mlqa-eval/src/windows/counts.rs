@@ -1,4 +1,4 @@
-//! What training on windows cannot learn from, counted.
+//! Counts of training questions that windows cannot use.
 use std::borrow::Cow;
 
 use tokenizers::Tokenizer;
@@ -6,26 +6,28 @@ use tokenizers::Tokenizer;
 use super::tokens::{tokenize, untruncated};
 use crate::{Error, Question, Window, WindowConfig};
 
-/// Training questions that [`windows`](crate::windows()) cuts, leaves out or labels as having no
-/// answer. A question may be in several counts.
+/// Counts of training questions that [`windows`](crate::windows()) truncates, skips or labels as
+/// unanswerable.
+///
+/// A question may be in several counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WindowCounts {
     /// All questions.
     pub questions: usize,
-    /// Without an answer.
+    /// Questions without an answer.
     pub without_answer: usize,
-    /// Whose first answer, the one that is trained, is blank.
+    /// Questions whose first answer, the training target, is blank.
     pub blank_answer: usize,
-    /// Whose context is blank.
+    /// Questions whose context is blank.
     pub blank_context: usize,
-    /// With an answer that no window holds whole.
+    /// Questions whose answer is in no window completely.
     pub answer_outside: usize,
-    /// Cut at [`WindowConfig::max_question_length`].
+    /// Questions truncated at [`WindowConfig::max_question_length`].
     pub cut_question: usize,
 }
 
 impl WindowCounts {
-    /// Counts `questions` and the `windows` that were cut from them under `config`.
+    /// Counts `questions` and their `windows` under `config`.
     ///
     /// ```
     /// use mlqa_eval::{

@@ -1,4 +1,4 @@
-//! How much of the questions' vocabulary a text covers (first paper, Fig. 5).
+//! Coverage of the questions' vocabulary by a text (first paper, Fig. 5).
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,22 +9,21 @@ use tokenizers::Tokenizer;
 use super::tokens::{tokenize, untruncated};
 use crate::Error;
 
-/// How coverage is computed. The default is |questions ∩ text| / |questions| over token types.
+/// Options of [`coverage`]. The default is |questions ∩ text| / |questions| over token types.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CoverageConfig {
-    /// Whether each token counts as often as it occurs on the side of the denominator, and not
-    /// once.
+    /// Whether to count every occurrence in the denominator instead of every distinct token once.
     pub occurrences: bool,
-    /// Whether the denominator are the text's tokens, as the figure's caption can be read (how much
-    /// of it the questions use), and not the questions'.
+    /// Whether the denominator is the text's tokens (a possible reading of the figure's caption)
+    /// instead of the questions' tokens.
     pub of_text: bool,
 }
 
 /// A share of tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Coverage {
-    /// Tokens of the denominator that the other side has as well.
+    /// Tokens of the denominator that also occur on the other side.
     pub covered: usize,
     /// Tokens of the denominator.
     pub total: usize,
@@ -32,8 +31,9 @@ pub struct Coverage {
     pub ratio: f64,
 }
 
-/// Coverage of `questions` by `text`, both given as separate strings. Special tokens and the bare
-/// word boundary `▁`, or several of them, do not count.
+/// Computes the coverage of `questions` by `text`, both given as separate strings.
+///
+/// Special tokens and tokens of word boundaries (`▁`) only are ignored.
 ///
 /// ```
 /// use mlqa_eval::{CoverageConfig, coverage, load_tokenizer};

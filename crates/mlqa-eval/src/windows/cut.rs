@@ -1,4 +1,4 @@
-//! Questions and contexts as windows of token ids.
+//! Windows of token ids from questions and contexts.
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,13 +18,13 @@ use crate::{Answer, Compatible, Error, Question};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Separator {
-    /// What the tokenizer puts between two texts: `<s> question </s></s> context </s>` of XLM-R,
+    /// The tokenizer's own template for two texts: `<s> question </s></s> context </s>` of XLM-R,
     /// `[CLS] question [SEP] context [SEP]` of BERT.
     #[default]
     Template,
-    /// The token that ends a text twice, as XLM-R has it: `<s> question </s></s> context </s>`.
+    /// The end token twice, as in XLM-R: `<s> question </s></s> context </s>`.
     Double,
-    /// The token that ends a text once: `<s> question </s> context </s>`.
+    /// The end token once: `<s> question </s> context </s>`.
     Single,
 }
 
@@ -46,37 +46,37 @@ impl Separator {
     }
 }
 
-/// What a training window without the answer becomes.
+/// Treatment of training windows without the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnanswerableWindow {
     /// Start and end point at the first token, `<s>` or `[CLS]`, position 0.
     #[default]
     Cls,
-    /// It is left out.
+    /// The window is skipped.
     Drop,
 }
 
-/// How windows are cut. The defaults are those of the scripts that the four papers build on.
+/// Options of [`windows`]. The defaults are those of the scripts that the four papers build on.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WindowConfig {
-    /// Tokens of a window, special tokens included.
+    /// Maximum window length in tokens, including special tokens.
     pub max_length: usize,
-    /// Context tokens that neighbouring windows share, as `stride` in Hugging Face's `run_qa`.
+    /// Number of context tokens shared by adjacent windows, as `stride` in Hugging Face's `run_qa`.
     /// (In BERT's original script the same name is the step between windows.)
     pub doc_stride: usize,
-    /// Question tokens beyond this are cut off.
+    /// Maximum number of question tokens; longer questions are truncated.
     pub max_question_length: usize,
     /// The tokens between question and context.
     pub separator: Separator,
-    /// Whether `token_type_ids` distinguish question (0) and context (1); all 0 if not. The ones
-    /// begin at the last of two or more separators (the second `</s>` of XLM-R), at the context
-    /// where there is one.
+    /// Whether `token_type_ids` distinguish question (0) and context (1). With two or more
+    /// separators, 1 begins at the last separator (the second `</s>` of XLM-R); with one separator,
+    /// at the context.
     pub segment_ids: bool,
-    /// What a training window without the answer becomes.
+    /// Treatment of training windows without the answer.
     pub unanswerable_window: UnanswerableWindow,
-    /// If set, windows for evaluation are cut as another program does.
+    /// Compatibility mode for evaluation windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compatible: Option<Compatible>,
 }
@@ -99,7 +99,7 @@ impl Default for WindowConfig {
 const LONGEST: usize = 1 << 20;
 
 impl WindowConfig {
-    /// The default lengths, or less where a model has fewer positions; segments where it has two.
+    /// Returns the defaults, adjusted to a model's number of positions and segments.
     ///
     /// ```
     /// use mlqa_eval::WindowConfig;
@@ -124,11 +124,11 @@ impl WindowConfig {
         }
     }
 
-    /// Checks the lengths against each other and against a model, before anything is tokenised.
+    /// Validates the lengths against each other and against a model.
     ///
-    /// `max_positions` is the most tokens that a row of the model may have, `segments` how many
-    /// segments its embeddings distinguish. For [`Separator::Template`] two separators are assumed;
-    /// a question that leaves no room under a tokenizer that has more is named when it comes.
+    /// `max_positions` is the maximum number of tokens of a model input, `segments` the number of
+    /// segment embeddings. For [`Separator::Template`] two separators are assumed; with a longer
+    /// separator, a question that leaves no room is an error when it is processed.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key that does not fit.
@@ -190,13 +190,13 @@ impl WindowConfig {
 /// Whether windows carry target positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// With `start_position` and `end_position` of the first gold answer.
+    /// Windows have `start_position` and `end_position` of the first gold answer.
     Train,
-    /// Without; every window is kept.
+    /// Windows have no targets, and none is skipped.
     Eval,
 }
 
-/// One model input. Token indices count from the first special token at 0; there is no padding.
+/// A model input without padding. Token indices start at 0 with the first special token.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Window {
     /// Index of the question in the input slice.
@@ -205,19 +205,19 @@ pub struct Window {
     pub input_ids: Vec<u32>,
     /// 0 or 1 for each token, `[length]`.
     pub token_type_ids: Vec<u8>,
-    /// One past the index of the last question token; questions begin at 1.
+    /// Index after the last question token. Questions start at 1.
     pub question_end: usize,
     /// Index of the first context token.
     pub context_start: usize,
-    /// One past the index of the last context token.
+    /// Index after the last context token.
     pub context_end: usize,
     /// `[start, end)` in code points of the context for each context token, without surrounding
-    /// white space; empty for a token that is white space alone. Where a character is several
-    /// tokens, as one that is written in bytes, each has all of it. As the tokenizer has them for
-    /// [`Compatible::RunQa`].
+    /// white space; empty for a token that is white space alone. Tokens that are parts of one
+    /// character (bytes) have the offsets of the whole character. For [`Compatible::RunQa`] these
+    /// are the tokenizer's offsets.
     pub offsets: Vec<(usize, usize)>,
-    /// For each context token, whether no other window shows it with more context on both sides;
-    /// always for [`Compatible::RunQa`].
+    /// For each context token, whether this window has its maximum context among all windows;
+    /// always true for [`Compatible::RunQa`].
     pub max_context: Vec<bool>,
     /// Index in `input_ids` of the answer's first token; `None` for [`Purpose::Eval`].
     pub start_position: Option<usize>,
@@ -226,7 +226,7 @@ pub struct Window {
     pub end_position: Option<usize>,
 }
 
-/// Cuts questions into windows, in the order of the questions and of their contexts.
+/// Splits questions and contexts into windows, in the order of the questions.
 ///
 /// A window holds the question, the separator and as much context as fits, between the tokens that
 /// the tokenizer puts around texts: `<s> question </s></s> context </s>` for XLM-R. The answer's
@@ -254,11 +254,10 @@ pub struct Window {
 /// ```
 ///
 /// # Errors
-/// [`Error::SpecialToken`] if it is not known what the tokenizer puts around texts, or it has
-/// no padding token;
+/// [`Error::SpecialToken`] if the tokenizer's template is unknown, or it has no padding token;
 /// [`Error::NoRoom`] if a question leaves no more than `doc_stride` tokens for its context;
-/// [`Error::Config`] if a length is 0; [`Error::AnswerMismatch`] if a training answer is
-/// not at its `answer_start`; [`Error::Tokenizer`].
+/// [`Error::Config`] if a length is 0; [`Error::AnswerMismatch`] if a training answer is not at its
+/// `answer_start`; [`Error::Tokenizer`].
 pub fn windows(
     questions: &[Question],
     tokenizer: &Tokenizer,
@@ -268,7 +267,7 @@ pub fn windows(
     WindowCutter::new(tokenizer, config)?.windows(questions, purpose)
 }
 
-/// A tokenizer with the tokens of the words that it has seen, for any number of [`WindowCutter`]s.
+/// A tokenizer with a word cache, shared by any number of [`WindowCutter`]s.
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -297,10 +296,10 @@ pub struct WindowTokenizer<'a> {
 }
 
 impl<'a> WindowTokenizer<'a> {
-    /// Of a tokenizer that has seen nothing.
+    /// Wraps a tokenizer with an empty cache.
     ///
     /// # Errors
-    /// As [`windows`], as far as the tokenizer goes.
+    /// As [`windows`], for errors of the tokenizer.
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
         let tokenizer = untruncated(tokenizer)?;
@@ -308,8 +307,7 @@ impl<'a> WindowTokenizer<'a> {
     }
 }
 
-/// Cuts windows for some questions after the other, as [`windows`] does for all of them at once,
-/// and remembers how words were tokenised.
+/// Splits batches of questions into windows like [`windows`], with a word cache across calls.
 #[derive(Debug)]
 pub struct WindowCutter<'a> {
     tokenizer: Arc<WindowTokenizer<'a>>,
@@ -319,7 +317,7 @@ pub struct WindowCutter<'a> {
 }
 
 impl<'a> WindowCutter<'a> {
-    /// For one tokenizer.
+    /// Creates a cutter for a tokenizer.
     ///
     /// # Errors
     /// As [`windows`], as far as tokenizer and lengths go.
@@ -328,7 +326,7 @@ impl<'a> WindowCutter<'a> {
         Self::with(Arc::new(WindowTokenizer::new(Cow::Borrowed(tokenizer))?), config)
     }
 
-    /// With a tokenizer that keeps the tokens of words from one cutter to the next.
+    /// Creates a cutter that shares a word cache with other cutters.
     ///
     /// # Errors
     /// As [`WindowCutter::new`].
@@ -344,12 +342,12 @@ impl<'a> WindowCutter<'a> {
         Ok(Self { tokenizer, specials, pad, config })
     }
 
-    /// The tokenizer's padding token, for windows of different lengths in one array.
+    /// Returns the tokenizer's padding token.
     pub fn pad_id(&self) -> u32 {
         self.pad
     }
 
-    /// Windows of these questions, which [`Window::question`] counts from 0.
+    /// Returns the windows of these questions; [`Window::question`] counts them from 0.
     ///
     /// # Errors
     /// As [`windows`].

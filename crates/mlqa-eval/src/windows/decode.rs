@@ -1,4 +1,4 @@
-//! From start and end logits to answers.
+//! Decoding of start and end logits into answers.
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -11,19 +11,19 @@ use super::compatible::run_qa_answers;
 use super::highest::highest;
 use crate::{Candidate, Compatible, Error, NBest, Question, Window};
 
-/// How spans are chosen. The defaults are those of the scripts that the four papers build on.
+/// Options of [`decode`]. The defaults are those of the scripts that the four papers build on.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
-    /// Starts and ends considered in each window, and answers kept for each question.
+    /// Number of starts and ends considered per window, and of answers retained per question.
     pub n_best: usize,
-    /// Longest answer, in tokens.
+    /// Maximum answer length in tokens.
     pub max_answer_length: usize,
-    /// If set, a question may have no answer (""): where its null score (start plus end
-    /// logit of `<s>`, the lowest of its windows) exceeds the best span's score by more than this.
-    /// Off by default: MLQA and XQuAD have an answer to every question.
+    /// Null threshold. If set, the answer is "" if the null score (start plus end logit of `<s>`,
+    /// the minimum over windows) exceeds the best span's score by more than this. Off by default,
+    /// because every question of MLQA and XQuAD has an answer.
     pub allow_null: Option<f32>,
-    /// If set, spans are chosen as another program does, from windows that were cut so, too.
+    /// Compatibility mode. Windows must use the same mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compatible: Option<Compatible>,
 }
@@ -35,7 +35,7 @@ impl Default for DecodeConfig {
 }
 
 impl DecodeConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key that is 0.
@@ -60,8 +60,7 @@ impl DecodeConfig {
     }
 }
 
-/// Chooses answers for every question from all of its windows; the result is in the order of
-/// `questions`.
+/// Selects the best answers of every question over all its windows, in the order of `questions`.
 ///
 /// Within a window the `n_best` highest starts meet the `n_best` highest ends; a pair counts if
 /// start ≤ end, the span has at most `max_answer_length` tokens, and both lie in the context; a
@@ -90,8 +89,7 @@ where
     by_question(questions, windows, start_logits, end_logits, config, config.n_best, |best| best)
 }
 
-/// The [`NBest::answer`] of each question as [`decode`] chooses it, in less time: other answers are
-/// not put together.
+/// Returns only the [`NBest::answer`] of each question; faster than [`decode`].
 ///
 /// # Errors
 /// As [`decode`].

@@ -1,4 +1,4 @@
-//! The few highest of many values.
+//! Selection of the highest values.
 use std::cmp::Ordering;
 
 /// Up to this `n`, the highest values are kept sorted in one pass.

@@ -1,4 +1,4 @@
-//! What needs a tokenizer: windows of token ids, answers from their logits, coverage.
+//! Functions that need a tokenizer: windows, decoding and coverage.
 mod compatible;
 mod counts;
 mod coverage;

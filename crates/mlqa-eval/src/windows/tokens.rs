@@ -25,7 +25,7 @@ pub(crate) fn special_token(error: tokenizer_file::LayoutError) -> Error {
     Error::SpecialToken { message: error.to_string() }
 }
 
-/// Loads a `tokenizer.json`, or that of a folder.
+/// Loads a `tokenizer.json` from a file or folder.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Tokenizer`], naming the file.

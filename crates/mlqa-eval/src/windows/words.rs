@@ -1,7 +1,7 @@
 //! A cache of the tokens of words, for tokenizers that treat each word independently.
 //!
-//! Nearly all words of a text occur in the texts before it. If a tokenizer gives a word between two
-//! spaces the same tokens in any context, a lookup takes a fraction of the time.
+//! Nearly all words of a text occur in earlier texts. If a tokenizer tokenises a word between two
+//! spaces independently of its context, a lookup takes a fraction of the time.
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
@@ -41,8 +41,8 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// For a tokenizer whose steps are known to see a word between two spaces for itself; that of
-    /// XLM-R is one.
+    /// Creates a cache for a tokenizer that is known to tokenise words between spaces
+    /// independently, such as XLM-R's.
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder();
         let one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
@@ -154,7 +154,7 @@ fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
     }
 }
 
-/// Split at white space first, and nothing after it that asks where in the text a word is.
+/// The tokenizer splits at white space first, and no later step depends on the position of a word.
 fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     use PreTokenizerWrapper::{Digits, Metaspace, Punctuation, Sequence, WhitespaceSplit};
     let of_word = |step: &PreTokenizerWrapper| match step {

@@ -1,10 +1,11 @@
-//! The options of the policies; each `Default` holds the paper's values.
+//! Options of the masking policies. Each `Default` holds the paper's values.
 use serde::{Deserialize, Serialize};
 
 use super::MaskingError;
 use super::error::check_share;
 
-/// What happens to a selected token, drawn independently for each; the rest stay unchanged.
+/// Replacement of a selected token, drawn independently per token. The remaining share stays
+/// unchanged.
 ///
 /// BERT (Devlin et al. 2019, §3.1): 80 % `<mask>`, 10 % a random token, 10 % unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -36,17 +37,17 @@ impl Corruption {
     }
 }
 
-/// How many units (tokens or words) of an example are selected, with `p` the probability and `m`
-/// the number of units.
+/// Number of units (tokens or words) selected per example, with `p` the probability and `m` the
+/// number of units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// `p · m` of them, rounded up or down at random so that the mean is exact; as fairseq, which
-    /// trained XLM-R.
+    /// `p · m` units, randomly rounded so that the mean is exact, as in fairseq, which trained
+    /// XLM-R.
     #[default]
     Count,
-    /// Each independently with probability `p`, so that the number varies; as the collator of
-    /// Hugging Face transformers.
+    /// Each unit independently with probability `p`, as in the collator of Hugging Face
+    /// transformers.
     Independent,
 }
 
@@ -56,11 +57,11 @@ pub enum Selection {
 pub struct MlmMaskingConfig {
     /// Expected share of tokens (or words) that carry loss, from 0 to 1.
     pub probability: f64,
-    /// How many are selected.
+    /// Selection of tokens or words.
     pub selection: Selection,
     /// A word is selected with all its tokens or not at all; needs word ids.
     pub whole_words: bool,
-    /// What happens to the selected tokens.
+    /// Replacement of the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,
@@ -78,18 +79,18 @@ impl Default for MlmMaskingConfig {
     }
 }
 
-/// What replaces a masked mention.
+/// Replacement of a masked mention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanMask {
-    /// A mask token for each of its tokens; the length is kept.
+    /// A mask token for each of its tokens; the length does not change.
     #[default]
     PerToken,
     /// One mask token for all of it; the sequence becomes shorter.
     Single,
 }
 
-/// Which mentions of an example are masked.
+/// Selection of the masked mentions of an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MentionChoice {
@@ -97,7 +98,7 @@ pub enum MentionChoice {
     All,
     /// Some, drawn uniformly without replacement.
     Count {
-        /// How many; all where there are no more.
+        /// Number of mentions; all if there are fewer.
         count: usize,
     },
 }
@@ -107,11 +108,11 @@ pub enum MentionChoice {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntityMaskingConfig {
-    /// Which mentions of the example are masked.
+    /// Selection of the masked mentions.
     pub mentions: MentionChoice,
-    /// What replaces them.
+    /// Replacement of the masked mentions.
     pub span_mask: SpanMask,
-    /// The tokens of masked mentions are labels too. Under [`SpanMask::Single`] only those of
+    /// Whether the tokens of masked mentions are labels too. Under [`SpanMask::Single`] only for
     /// mentions of one token.
     pub targets: bool,
     /// Ordinary masking of the tokens around the masked mentions.
@@ -121,7 +122,7 @@ pub struct EntityMaskingConfig {
 }
 
 impl MlmMaskingConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.
@@ -151,7 +152,7 @@ impl Default for EntityMaskingConfig {
     }
 }
 
-/// What is drawn and predicted together in [`entity_prediction_masking`].
+/// Unit of selection and prediction in [`entity_prediction_masking`].
 ///
 /// [`entity_prediction_masking`]: super::entity_prediction_masking
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -164,16 +165,17 @@ pub enum PredictionUnit {
     Token,
 }
 
-/// What becomes of candidates that are neither hidden nor replaced.
+/// Treatment of candidates that are neither masked nor replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unchanged {
-    /// All are predicted; as the released code.
+    /// All are predicted, as in the released code.
     #[default]
     Predicted,
-    /// Half of them are; as the paper's text on PEP_MS, 80 % hidden and 10 % the same.
+    /// Half of them are predicted, as in the paper's text on PEP_MS: 80 % masked and 10 %
+    /// unchanged.
     Half,
-    /// None is (PEP_M).
+    /// None is predicted (PEP_M).
     Ignored,
 }
 
@@ -190,13 +192,13 @@ pub enum Unchanged {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntityPredictionConfig {
-    /// What is drawn and predicted together.
+    /// Unit of selection and prediction.
     pub unit: PredictionUnit,
-    /// Of a unit to be a candidate, from 0 to 1.
+    /// Probability of a unit to be a candidate, from 0 to 1.
     pub probability: f64,
-    /// What happens to a candidate: one draw for all its tokens.
+    /// Replacement of a candidate, with one draw for all its tokens.
     pub corruption: Corruption,
-    /// Whether those that the corruption leaves as they are carry loss.
+    /// Whether unchanged candidates carry loss.
     pub unchanged: Unchanged,
     /// Ordinary masking of the tokens outside mentions.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +214,7 @@ impl Default for EntityPredictionConfig {
 }
 
 impl EntityPredictionConfig {
-    /// Checks every value but those of `rest`, which [`MlmMaskingConfig::validate`] checks.
+    /// Validates every value but those of `rest`, which [`MlmMaskingConfig::validate`] checks.
     ///
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.
@@ -226,28 +228,29 @@ impl EntityPredictionConfig {
         Self { unit, probability: 1.0, corruption, unchanged, rest: None, seed: 42 }
     }
 
-    /// WEP: every mention, 80 % hidden, all predicted.
+    /// Returns the options of WEP: every mention, 80 % masked, all predicted.
     pub fn whole() -> Self {
         Self::of(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
     }
 
-    /// PEP_MRS: every token of mentions, 80 % hidden, 10 % random, all predicted.
+    /// Returns the options of PEP_MRS: every token of mentions, 80 % masked, 10 % random, all
+    /// predicted.
     pub fn partial_random() -> Self {
         Self::of(PredictionUnit::Token, 0.1, Unchanged::Predicted)
     }
 
-    /// PEP_MS: every token of mentions, 80 % hidden, all predicted.
+    /// Returns the options of PEP_MS: every token of mentions, 80 % masked, all predicted.
     pub fn partial_same() -> Self {
         Self::of(PredictionUnit::Token, 0.0, Unchanged::Predicted)
     }
 
-    /// PEP_M: every token of mentions, 80 % hidden, these predicted.
+    /// Returns the options of PEP_M: every token of mentions, 80 % masked, these predicted.
     pub fn partial_mask() -> Self {
         Self::of(PredictionUnit::Token, 0.0, Unchanged::Ignored)
     }
 
-    /// With masked language modelling around the mentions: half of the units are candidates, and
-    /// 15 % of the other tokens, each by a draw of its own, as in the released code.
+    /// Adds masked language modelling around the mentions: half of the units are candidates, and 15
+    /// % of the other tokens, drawn independently, as in the released code.
     #[must_use]
     pub fn with_mlm(self) -> Self {
         let rest = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
@@ -260,19 +263,19 @@ impl EntityPredictionConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseMaskingConfig {
-    /// Smallest share of tokens that carry loss, from 0 to 1; random tokens fill it up.
+    /// Minimum share of tokens that carry loss, from 0 to 1. Random tokens fill it up.
     pub probability: f64,
-    /// Largest share of tokens that phrases take, from 0 to 1; `None` takes all phrases.
+    /// Maximum share of tokens in masked phrases, from 0 to 1. `None` masks all phrases.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<f64>,
-    /// What happens to the selected tokens.
+    /// Replacement of the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,
 }
 
 impl PhraseMaskingConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.
@@ -298,14 +301,14 @@ pub struct NgramMaskingConfig {
     pub probability: f64,
     /// Longest span, in tokens, at least 1; lengths are drawn uniformly from 1 to this.
     pub max_tokens: usize,
-    /// What happens to the selected tokens.
+    /// Replacement of the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
     pub seed: u64,
 }
 
 impl NgramMaskingConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`MaskingError::Domain`] naming the first that is out of range.

@@ -1,4 +1,4 @@
-//! Random draws that depend on the policy, the seed and the example alone.
+//! Random draws that depend only on the policy, the seed and the example.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

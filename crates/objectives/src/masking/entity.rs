@@ -9,12 +9,12 @@ use super::{EntityMaskingConfig, MaskingError, MaskingVocab, MentionChoice, Span
 use super::{Masked, mlm_masking};
 use crate::IGNORE_INDEX;
 
-/// Where a masked mention begins: its query position.
+/// Query position of a masked mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MentionQuery {
-    /// Its index in the spans that were passed.
+    /// Index in the given spans.
     pub mention: usize,
-    /// Its first position in the masked example, which holds the mask token.
+    /// First position of the mention in the masked example, which holds the mask token.
     pub position: usize,
 }
 
@@ -22,25 +22,26 @@ pub struct MentionQuery {
 /// [`SpanMask::Single`] shortens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityMasked {
-    /// What the encoder sees.
+    /// Input of the encoder.
     pub input_ids: Vec<u32>,
-    /// The original token where there is loss, [`IGNORE_INDEX`] elsewhere.
+    /// The original token at positions that carry loss, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
-    /// The number of the span at the positions of masked mentions, −1 elsewhere: the entity numbers
-    /// of [`entity_completion`](crate::entity_completion()).
+    /// The span's index at the positions of masked mentions, −1 elsewhere: the entity ids of
+    /// [`entity_completion`](crate::entity_completion()).
     pub mentions: Vec<i64>,
     /// The masked mentions in order of position.
     pub queries: Vec<MentionQuery>,
 }
 
-/// Masks mentions of entities with all their tokens (XLM-K, Jiang et al. 2022, §3.2, where the
-/// state at the mention's first position is the query of Eq. 1; also the completion of triples of
-/// *Bridging the Language Gap*, Eq. 2).
+/// Masks mentions of entities with all their tokens.
+///
+/// Sources: XLM-K (Jiang et al. 2022, §3.2, where the hidden state at the mention's first position
+/// is the query of Eq. 1) and the completion of triples of *Bridging the Language Gap* (Eq. 2).
 ///
 /// Reading: XLM-K's text replaces "the mention" by a mask and uses one state of it, which allows a
-/// mask per token ([`SpanMask::PerToken`], default) or one in all. Its masked tokens are not said
-/// to be predicted, so `targets` is off; `rest` is off too, as Eq. 6 has masked language modelling
-/// on a separate corpus (the authors' code computes it on the same text).
+/// mask per token ([`SpanMask::PerToken`], default) or a single mask. The text does not state that
+/// masked tokens are predicted, so `targets` is off. `rest` is also off, because Eq. 6 has masked
+/// language modelling on a separate corpus (the authors' code computes it on the same text).
 ///
 /// `rest` runs [`mlm_masking`] on the example after its mentions were masked; it treats their mask
 /// tokens as special.

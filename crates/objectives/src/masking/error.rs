@@ -1,7 +1,7 @@
-//! What a masking policy can refuse, and why.
+//! Errors of the masking policies.
 use std::ops::Range;
 
-/// An example that could not be masked: which span or option, what was expected, what came.
+/// An error of a masking policy: the span or option, the expected and the actual value.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MaskingError {
@@ -10,20 +10,20 @@ pub enum MaskingError {
     Domain {
         /// The option's name.
         option: &'static str,
-        /// The value that came.
+        /// The actual value.
         value: f64,
-        /// What was expected.
+        /// The expected value.
         rule: &'static str,
     },
-    /// No token is left that could replace another.
+    /// No token is available for random replacement.
     #[error(
         "random_ids = {ids:?}: holds no id that is not special; pass the range of the vocabulary"
     )]
     NoRandomIds {
-        /// The range that came.
+        /// The actual range.
         ids: Range<u32>,
     },
-    /// Word ids that do not go with the tokens.
+    /// Word ids that do not match the tokens.
     #[error("word_ids: expected one for each of the {expected} input_ids, got {got}")]
     WordIds {
         /// Number of tokens.
@@ -31,12 +31,12 @@ pub enum MaskingError {
         /// Number of word ids.
         got: usize,
     },
-    /// A span that is empty, reversed, or reaches past the tokens.
+    /// A span that is empty, reversed or out of range.
     #[error(
         "spans[{span}] = {start}..{end}: expected start < end <= {length}, the number of tokens"
     )]
     Span {
-        /// Its number.
+        /// Index of the span.
         span: usize,
         /// First position.
         start: usize,
@@ -45,17 +45,17 @@ pub enum MaskingError {
         /// Tokens of the example.
         length: usize,
     },
-    /// Two spans that share a position, where that has no meaning.
+    /// Two spans that overlap, where overlaps are not supported.
     #[error(
         "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; \
          keep one of the two"
     )]
     Overlap {
-        /// The one that begins first.
+        /// The span that begins first.
         first: usize,
         /// Its positions.
         first_range: Range<usize>,
-        /// The other.
+        /// The other span.
         second: usize,
         /// Its positions.
         second_range: Range<usize>,
@@ -63,7 +63,7 @@ pub enum MaskingError {
     /// A span that covers a special token, which no policy masks.
     #[error("spans[{span}]: position {position} is the special token {id}; spans hold text only")]
     SpecialInSpan {
-        /// Its number.
+        /// Index of the span.
         span: usize,
         /// The special token's position.
         position: usize,
@@ -72,7 +72,7 @@ pub enum MaskingError {
     },
 }
 
-/// Refuses a share outside 0 to 1.
+/// Rejects a share outside 0 to 1.
 pub(super) fn check_share(option: &'static str, value: f64) -> Result<(), MaskingError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());

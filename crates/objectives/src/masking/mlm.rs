@@ -5,9 +5,10 @@ use rand::seq::SliceRandom;
 use super::draw::{corrupt, generator, random_budget};
 use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection, Tokens};
 
-/// Selects 15 % of the tokens of an example at random, of which 80 % become the mask token, 10 % a
-/// random token and 10 % stay (BERT, Devlin et al. 2019, §3.1; RoBERTa's dynamic form, drawn again
-/// for each `example` number).
+/// Masks 15 % of an example's tokens at random: 80 % become the mask token, 10 % a random token, 10
+/// % stay.
+///
+/// (BERT, Devlin et al. 2019, §3.1; RoBERTa's dynamic form, drawn again for each `example` number).
 ///
 /// Special tokens and padding are never selected and never drawn. With `whole_words` a word is
 /// selected with all its tokens, and the probability counts words; each token is still corrupted by

@@ -1,7 +1,8 @@
-//! Masking policies: which tokens of an example are hidden, and what the model must predict there.
+//! Masking policies: selection of the masked tokens of an example and their labels.
 //!
-//! Pure functions on token ids, without tensors. Each takes one example and returns the ids that
-//! the encoder sees and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) where there is no loss.
+//! Pure functions on token ids, without tensors. Each function takes one example and returns the
+//! encoder's input ids and their labels, [`IGNORE_INDEX`](crate::IGNORE_INDEX) at positions without
+//! loss.
 //!
 //! | your example | policy | loss |
 //! |---|---|---|
@@ -11,9 +12,9 @@
 //! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
 //!
-//! **Draws.** A result depends on the policy, its configuration (with the seed), the example and
-//! the `example` number alone: not on its batch, the order of calls, or the thread. To mask an
-//! example differently in each epoch, give it a new number, such as `epoch * examples + index`.
+//! **Draws.** A result depends only on the policy, its configuration (with the seed), the example
+//! and the `example` number, not on its batch, the order of calls or the thread. To mask an example
+//! differently in each epoch, give it a new number, such as `epoch * examples + index`.
 //!
 //! ```
 //! use objectives::masking::{MaskingVocab, MlmMaskingConfig, Tokens, mlm_masking};

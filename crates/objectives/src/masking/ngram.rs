@@ -1,12 +1,12 @@
-//! Masked random spans: the baseline of masked phrases.
+//! Masked random spans, the baseline of masked phrases.
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
 use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
 
-/// Selects spans of 1 to 4 tokens at random positions until 15 % of the tokens are selected
-/// ("Random N-gram Masking" of Yuan et al. 2020, Table 8, the counterpart of
+/// Masks random spans of 1 to 4 tokens until 15 % of the tokens are selected ("Random N-gram
+/// Masking" of Yuan et al. 2020, Table 8, the counterpart of
 /// [`phrase_masking`](super::phrase_masking) without knowledge).
 ///
 /// Spans do not overlap, and hold no special token. All of the budget is used: exactly m ·

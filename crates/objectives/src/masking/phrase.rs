@@ -8,19 +8,19 @@ use super::draw::{budget, corrupt, generator};
 use super::spans::{check_spans, united};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 
-/// Selects every token of the knowledge phrases of a passage, then random tokens until 15 % are
-/// selected (LAKM, Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2); 80 % become the mask token,
+/// Masks the knowledge phrases of a passage, then random tokens until 15 % are selected.
+///
+/// This is LAKM (Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2). 80 % become the mask token,
 /// 10 % a random token, 10 % stay.
 ///
 /// With m tokens that are not special, K of them in phrases, and the budget T = m · `probability`
 /// to the nearest whole number: max(K, T) tokens are selected. Phrases may overlap or hold one
 /// another; their positions count once.
 ///
-/// Reading: the paper masks 15 % in all and the phrases first, and does not say what happens where
-/// phrases take more; here they are all selected, unless `cap` limits their share of m. Then
-/// overlapping phrases count as one, and the phrases are tried in random order: each is taken
-/// completely if it still fits. The tokens of phrases left out are drawn only where the budget
-/// cannot be filled without them.
+/// Reading: the paper masks 15 % of the tokens, phrases first, and does not define the case of more
+/// phrase tokens. Here all are selected, unless `cap` limits their share of m. With a cap,
+/// overlapping phrases count as one, and phrases are selected completely in random order while they
+/// fit. Tokens of skipped phrases are drawn only if the budget cannot be filled otherwise.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`]

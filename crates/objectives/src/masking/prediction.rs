@@ -1,4 +1,4 @@
-//! Predicted entities: mentions of a code-switched text, some or all of their tokens hidden.
+//! Entity prediction: mentions of a code-switched text with some or all of their tokens masked.
 use std::ops::Range;
 
 use rand::Rng;
@@ -12,13 +12,14 @@ use super::{
 };
 use crate::IGNORE_INDEX;
 
-/// Selects mentions, or tokens of mentions, as what the model must predict (whole and partial
-/// entity prediction, WEP and PEP, of EntityCS, Whitehouse et al. 2022).
+/// Selects mentions, or tokens of mentions, as prediction targets.
 ///
-/// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), by a draw of
-/// its own. One more draw decides for all tokens of a candidate: hidden, random, or unchanged. The
-/// length is kept. Unlike [`entity_masking`](super::entity_masking()), which hides whole mentions
-/// for a contrast, this one samples and labels.
+/// This is whole and partial entity prediction, WEP and PEP, of EntityCS (Whitehouse et al. 2022).
+///
+/// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), with a
+/// separate draw. Another draw decides for all tokens of a candidate: masked, random or unchanged.
+/// The length does not change. Unlike [`entity_masking`](super::entity_masking()), which masks
+/// whole mentions for a contrastive loss, this policy samples and labels tokens.
 ///
 /// Readings: the paper's text and the released code differ on unchanged candidates
 /// ([`Unchanged`]); the code's behaviour is the default. `rest` sees mentions as special tokens and

@@ -25,7 +25,7 @@ pub(super) fn check_spans(
     Ok(())
 }
 
-/// The numbers of `spans` in order of position; refuses two that overlap.
+/// Returns the indices of `spans` in order of position; overlapping spans are an error.
 pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
     let mut order: Vec<(&Range<usize>, usize)> = spans.iter().zip(0..).collect();
     order.sort_unstable_by_key(|(span, number)| (span.start, span.end, *number));

@@ -1,23 +1,24 @@
-//! What goes into a policy and what comes out.
+//! Inputs and outputs of the masking policies.
 use std::ops::Range;
 
 use super::MaskingError;
 use crate::IGNORE_INDEX;
 
-/// What a policy needs to know about the vocabulary.
+/// Vocabulary properties used by the policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskingVocab {
     mask_id: u32,
     random_ids: Range<u32>,
-    /// In rising order, without repeats, including the mask id.
+    /// Special ids in ascending order, without duplicates, including the mask id.
     special: Vec<u32>,
-    /// How many of `special` lie in `random_ids`.
+    /// Number of ids of `special` in `random_ids`.
     special_in_range: i64,
 }
 
 impl MaskingVocab {
-    /// `special_ids` are never selected and never drawn; `mask_id` is one of them, listed or not.
-    /// Random replacements are drawn from `random_ids` without the special ones.
+    /// Creates the vocabulary. `special_ids` are never selected and never drawn; `mask_id` always
+    /// counts as one of them. Random replacements are drawn from `random_ids` without the special
+    /// ones.
     ///
     /// Padding is special like the rest. The caller decides whether `<unk>` is special: Hugging
     /// Face transformers never masks it, fairseq does.
@@ -51,12 +52,12 @@ impl MaskingVocab {
         Ok(Self { mask_id, random_ids, special, special_in_range })
     }
 
-    /// The mask token.
+    /// Returns the mask token's id.
     pub fn mask_id(&self) -> u32 {
         self.mask_id
     }
 
-    /// Whether `id` is a special token, padding or the mask token.
+    /// Returns whether `id` is a special token, padding or the mask token.
     pub fn is_special(&self, id: u32) -> bool {
         self.special.binary_search(&id).is_ok()
     }
@@ -82,14 +83,14 @@ impl MaskingVocab {
     }
 }
 
-/// The tokens of one example, as the tokenizer gives them: special tokens and padding included.
+/// The tokens of one example, including special tokens and padding.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens<'a> {
     /// Token ids.
     pub input_ids: &'a [u32],
-    /// The word of each token, as `Encoding::get_word_ids` of the tokenizers crate gives them;
-    /// `None` marks a token that is a word by itself. Neighbouring tokens of the same number are
-    /// one word, so numbers may start again in the second text of a pair.
+    /// The word index of each token, from `Encoding::get_word_ids` of the tokenizers crate. `None`
+    /// marks a token that is a separate word. Adjacent tokens with the same index are one word, so
+    /// indices may restart in the second text of a pair.
     ///
     /// XLM-R's own word ids follow spaces, which makes one word of a Chinese clause; pass ids of a
     /// word segmenter there.
@@ -154,17 +155,17 @@ impl Tokens<'_> {
     }
 }
 
-/// A masked example; both vectors have its length.
+/// A masked example. Both vectors have the example's length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masked {
-    /// What the encoder sees.
+    /// Input of the encoder.
     pub input_ids: Vec<u32>,
-    /// The original token where there is loss, [`IGNORE_INDEX`] elsewhere.
+    /// The original token at positions that carry loss, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
 }
 
 impl Masked {
-    /// The positions that carry loss, rising.
+    /// Returns the positions that carry loss, in ascending order.
     pub fn selected(&self) -> impl Iterator<Item = usize> + '_ {
         let labels = self.labels.iter().enumerate();
         labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at)

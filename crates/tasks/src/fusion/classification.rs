@@ -1,4 +1,4 @@
-//! Texts with a class, read together with their translations (FILTER, section 3).
+//! Classification of texts fused with their translations (FILTER, section 3).
 use std::collections::BTreeMap;
 
 use objectives::IGNORE_INDEX;
@@ -12,7 +12,7 @@ use super::task::{FusedForward, FusedHead};
 use super::{FusedTask, PairedText, SoftTeaching};
 use crate::{Encoder, Error, Result, batch, inference};
 
-/// A text and its translation, both with special tokens and not padded, and their class.
+/// A text, its translation and their class; both texts have special tokens and no padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassPair {
     /// Token ids of the text.
@@ -24,7 +24,7 @@ pub struct ClassPair {
 }
 
 impl ClassPair {
-    /// Texts beside their translations, which are as many and have the same classes, row by row.
+    /// Pairs texts with their translations, row by row; numbers and classes must be equal.
     ///
     /// # Errors
     /// [`Error::Data`] naming `what` and the first row whose classes differ, or how many there are.
@@ -64,8 +64,8 @@ impl ClassPair {
         target.iter().zip(source).enumerate().map(pair).collect()
     }
 
-    /// The same texts, each beside the translation of another text of its class: half the list of
-    /// that class away, or the next that differs.
+    /// Pairs each text with the translation of another text of its class: half the class's list
+    /// away, or the next different one.
     ///
     /// # Errors
     /// [`Error::Data`] naming a row to which there is none.
@@ -105,8 +105,8 @@ impl ClassPair {
     }
 }
 
-/// Pairs of texts as a training task for a sequence classification head: the halves' own losses are
-/// cross-entropy, see [`FusedTask`].
+/// Training task of fused sequence classification. The loss of each half is cross-entropy; see
+/// [`FusedTask`].
 ///
 /// # Example
 /// ```
@@ -128,7 +128,7 @@ impl ClassPair {
 /// ```
 pub type FusedClassificationTask<'a> = FusedTask<'a, ClassPairs>;
 
-/// Pairs of texts, for a sequence classification head.
+/// Pairs of texts for a sequence classification head.
 pub struct ClassPairs {
     rows: Vec<ClassPair>,
     fusion: FusionConfig,
@@ -136,7 +136,7 @@ pub struct ClassPairs {
 }
 
 impl<'a> FusedTask<'a, ClassPairs> {
-    /// Pairs to train on.
+    /// Creates a task from training pairs.
     ///
     /// # Errors
     /// [`Error::Empty`] without a row; [`Error::Data`] naming a row whose class is negative;
@@ -219,11 +219,12 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
     Ok(logits.f_cross_entropy_loss(&classes, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
 }
 
-/// The best class of each text, in order, each in `0..C`: `rows` are texts with their translations,
-/// of which `second` says what is read.
+/// Predicts the class of each text, in `0..C`, in order.
+///
+/// `rows` are texts with their translations; `second` selects the second text.
 ///
 /// # Errors
-/// If the model has no sequence classification head or refuses an input; [`Error::Data`] if a logit
+/// If the model has no sequence classification head or rejects an input; [`Error::Data`] if a logit
 /// is not finite; [`Error::Config`] if `batch_size` is 0.
 ///
 /// # Example

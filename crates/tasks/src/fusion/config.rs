@@ -1,40 +1,41 @@
-//! Options of reading with a second text.
+//! Options of fusion with a second text.
 use objectives::{SoftLabelConfig, SpanConfig};
 use serde::{Deserialize, Serialize};
 use xlmr_model::FusionConfig;
 
 use crate::{Error, Result};
 
-/// Which windows of a question and of its translation are read together. Both are cut by length,
-/// not by content, so a pair may hold different parts of the passage.
+/// Pairing of the windows of a question and of its translation.
+///
+/// Both are cut by length, so a pair may contain different parts of the passage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowPairing {
-    /// The first with the first and so on; the last of the shorter side goes with what is left of
-    /// the longer one.
+    /// Windows are paired by index. The last window of the shorter side is paired with the
+    /// remaining windows of the longer side.
     #[default]
     ByNumber,
-    /// Each with each.
+    /// All pairs of windows.
     AllPairs,
 }
 
-/// What is read beside a text when a trained model answers.
+/// Second text at inference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairedText {
-    /// Its translation, which has to be given.
+    /// The translation, which must be given.
     #[default]
     Translation,
-    /// The text itself. Attention over keys that all stand twice is attention over them once, so
-    /// this is [`None`](Self::None) up to rounding, at twice the work.
+    /// The text itself. Attention over duplicated keys equals attention over the keys, so this
+    /// equals [`None`](Self::None) up to rounding, at twice the cost.
     #[serde(rename = "self")]
     Own,
-    /// Nothing: the plain encoder.
+    /// No second text: the plain encoder.
     None,
 }
 
 impl PairedText {
-    /// What tables and folders call a reading with it.
+    /// Returns the name used in tables and folders.
     pub fn name(self) -> &'static str {
         match self {
             Self::Translation => "translation",
@@ -44,19 +45,20 @@ impl PairedText {
     }
 }
 
-/// Which positions of the target half a question's soft labels are on.
+/// Positions of the target half with soft labels, for questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SoftPositions {
-    /// All tokens, as FILTER's released code has it.
+    /// All tokens, as in FILTER's released code.
     #[default]
     Tokens,
-    /// The context's.
+    /// Context tokens.
     Context,
 }
 
-/// Learning from a first model in phase two: the target half's own loss counts 1 - α, the
-/// divergence from the first model's scores α.
+/// Distillation from the first model in phase two.
+///
+/// The target half's own loss has weight 1 - α, the divergence from the first model's scores α.
 ///
 /// # Example
 /// ```
@@ -73,12 +75,11 @@ pub enum SoftPositions {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftTeaching {
-    /// α, from 0 to 1. Neither FILTER's released scripts nor its code hold a value; 0.5 weighs both
-    /// alike.
+    /// α, from 0 to 1. FILTER's released scripts and code have no value; 0.5 weights both equally.
     pub alpha: f64,
-    /// Temperature, and what shares one softmax.
+    /// Temperature and softmax scope.
     pub loss: SoftLabelConfig,
-    /// On which positions, for questions.
+    /// Positions with soft labels, for questions.
     pub positions: SoftPositions,
 }
 
@@ -90,7 +91,7 @@ impl Default for SoftTeaching {
 }
 
 impl SoftTeaching {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -102,14 +103,14 @@ impl SoftTeaching {
     }
 }
 
-/// Where the second model starts; the paper does not say it.
+/// Initial weights of the second model; not stated in the paper.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentStart {
-    /// As the first model did.
+    /// The base model, as for the first model.
     #[default]
     Base,
-    /// The first model goes on.
+    /// The trained first model.
     Teacher,
 }
 
@@ -117,15 +118,15 @@ pub enum StudentStart {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FusedQaConfig {
-    /// Which layers read both texts.
+    /// Layers that encode both texts together.
     pub fusion: FusionConfig,
-    /// Which windows meet.
+    /// Pairing of windows.
     pub pairing: WindowPairing,
-    /// Only context tokens may start or end an answer, and `<s>` in a window that is labelled as
-    /// having none; off: every token but padding.
+    /// Whether only context tokens may start or end an answer (and `<s>` in windows labelled as
+    /// unanswerable). Otherwise every token except padding may.
     pub context_only: bool,
-    /// Options of the loss of either half.
+    /// Options of the loss of each half.
     pub span_loss: SpanConfig,
-    /// Phase two.
+    /// Options of phase two.
     pub soft: SoftTeaching,
 }

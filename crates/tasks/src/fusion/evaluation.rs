@@ -1,4 +1,4 @@
-//! Question files answered beside a translation, beside the text itself, alone, and by projection.
+//! Evaluation on question files with a translation, with the text itself, alone, and by projection.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::alignment::{AlignmentConfig, AnswerAligner};
 use crate::question_answering::{QaPredictor, check_decoding};
 use crate::{Error, Result};
 
-/// How question files are answered.
+/// Options of a fused evaluation.
 ///
 /// # Example
 /// ```
@@ -25,13 +25,13 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FusedEvaluation {
-    /// What is read beside each text, one after the other.
+    /// The second texts to evaluate.
     pub second: Vec<PairedText>,
-    /// Pairs of windows in a batch.
+    /// Pairs of windows per batch.
     pub batch_size: usize,
     /// Span decoding.
     pub decoding: DecodeConfig,
-    /// How answers to translations are carried back, where they are.
+    /// Options of the projection of answers from translations, if enabled.
     pub alignment: AlignmentConfig,
 }
 
@@ -46,7 +46,7 @@ impl Default for FusedEvaluation {
 const PROJECTED: &str = "projected";
 
 impl FusedEvaluation {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -57,10 +57,10 @@ impl FusedEvaluation {
         check_decoding("evaluation", &self.decoding, self.batch_size)
     }
 
-    /// The scores of a file's answers under its language's rules, by what was
-    /// [read](PairedText::name) beside each question. A reader whose texts never meet reads each
-    /// alone. With `aligner` also the scores of answers that are found in the translation and
-    /// carried over, as `projected`. Predictions go to `out/<reading>/` under the file's name.
+    /// Scores a file's answers under its language's rules, by [second text](PairedText::name).
+    ///
+    /// With `aligner`, `projected` has the scores of answers found in the translation and projected
+    /// back. Predictions are written to `out/<second text>/` under the file's name.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or written, or has no gold answers;

@@ -1,4 +1,4 @@
-//! The two halves of a batch of windows, and the losses of each.
+//! The two halves of a batch of windows and their losses.
 use mlqa_eval::Window;
 use objectives::{SpanConfig, span};
 use tch::{Kind, Tensor};

@@ -1,15 +1,14 @@
-//! Texts read together with their translation (FILTER, Fang et al. 2021): some layers of the
-//! encoder see both, see [`xlmr_model::fused`].
+//! Fusion of texts with their translations (FILTER, Fang et al. 2021); see [`xlmr_model::fused`].
 //!
-//! 1. [`PairedQuestions`]: questions beside their translations;
+//! 1. [`PairedQuestions`]: questions with their translations;
 //! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: both halves as training tasks, in phase two
 //!    with a first model's soft labels on the target half;
-//! 3. [`TeacherLogits`]: that model's scores, computed once and kept;
-//! 4. [`SecondReading`]: what a
-//!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text) reads beside a
-//!    question; [`best_fused_classes`] for classification;
-//! 5. [`FusedEvaluation`]: the scores of all of these, and of answers that are found in the
-//!    translation alone and projected.
+//! 3. [`TeacherLogits`]: that model's scores, computed once and stored;
+//! 4. [`SecondReading`]: the second text of a
+//!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text);
+//!    [`best_fused_classes`] for classification;
+//! 5. [`FusedEvaluation`]: the scores of all variants, and of answers found in the translation and
+//!    projected.
 mod classification;
 mod config;
 mod evaluation;

@@ -1,4 +1,4 @@
-//! Windows of questions beside those of their translations.
+//! Pairs of windows of questions and their translations.
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
@@ -20,16 +20,16 @@ pub(super) struct WindowPairs {
     pub(super) pairs: Vec<(usize, usize)>,
 }
 
-/// Pairs of windows counted, for a training set.
+/// Counts of pairs of windows in a training set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PairCounts {
     /// All pairs.
     pub pairs: usize,
-    /// Pairs both of whose halves hold the answer.
+    /// Pairs with the answer in both halves.
     pub both: usize,
-    /// Pairs whose target half alone holds it: the source half was cut elsewhere.
+    /// Pairs with the answer in the target half only.
     pub target_alone: usize,
-    /// Pairs whose source half alone holds it.
+    /// Pairs with the answer in the source half only.
     pub source_alone: usize,
 }
 

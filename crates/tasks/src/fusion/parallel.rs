@@ -1,4 +1,4 @@
-//! Questions beside their translations: to train on, and to be answered.
+//! Questions and their translations, for training and evaluation.
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::by_id;
 use crate::question_answering::{QuestionFile, check_files, xquad_files};
 use crate::{Error, Result};
 
-/// Training questions, each with what it is a translation of; both have one answer.
+/// Training questions, each with its source question; both have one answer.
 ///
 /// # Example
 /// ```
@@ -27,9 +27,9 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PairedQuestions {
-    /// Questions of all languages, the source language's own among them.
+    /// Questions of all languages, including the source language.
     pub target: Vec<Question>,
-    /// For each of them its question in the source language.
+    /// For each target question, its question in the source language.
     pub source: Vec<Question>,
 }
 
@@ -40,12 +40,12 @@ impl Display for PairedQuestions {
 }
 
 impl PairedQuestions {
-    /// Of datasets with ids in common, that of the source language first. Questions without an
-    /// answer in both languages are left out, see [`qa_translate::parallel()`].
+    /// Pairs data sets with common ids, the source language first. Questions without an answer in
+    /// both languages are skipped; see [`qa_translate::parallel()`].
     ///
     /// # Errors
-    /// [`Error::Empty`] without a dataset; [`Error::Eval`] for an answer of the source that is not
-    /// where its file says; [`Error::Translate`] if a language has no id of the source.
+    /// [`Error::Empty`] without a dataset; [`Error::Eval`] for a source answer that is not at its
+    /// offset; [`Error::Translate`] if a language shares no id with the source.
     pub fn of(all: &[(Language, Dataset)]) -> Result<Self> {
         let Some((_, source)) = all.first() else {
             return Err(Error::empty("questions in the source language"));
@@ -63,8 +63,8 @@ impl PairedQuestions {
         Ok(pairs)
     }
 
-    /// For each pair a question in the source language about another article: half the list away,
-    /// or the next such.
+    /// Replaces each source question by one about another article: half the list away, or the next
+    /// such one.
     ///
     /// # Errors
     /// [`Error::Data`] naming a question to which there is none.
@@ -84,10 +84,10 @@ impl PairedQuestions {
     }
 }
 
-/// A question file to be answered, and its questions in the source language.
+/// A question file for evaluation, and its questions in the source language.
 #[derive(Clone, Debug)]
 pub struct PairedFile {
-    /// Of contexts, questions and answers.
+    /// Language of contexts, questions and answers.
     pub language: Language,
     /// SQuAD-style JSON.
     pub path: PathBuf,
@@ -96,8 +96,8 @@ pub struct PairedFile {
 }
 
 impl PairedFile {
-    /// `xquad.<lang>.json` of `folder` for each of `languages`, and of `second` for each but the
-    /// source language, with its questions in that.
+    /// Lists the files `xquad.<lang>.json` of `folder` and, for languages other than the source, of
+    /// `second`.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.

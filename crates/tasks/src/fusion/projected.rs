@@ -1,4 +1,4 @@
-//! Answering in the translation alone, and carrying the answer back.
+//! Answers predicted in the translation and projected back.
 use std::collections::BTreeMap;
 
 use mlqa_eval::{Predictions, Question};

@@ -1,4 +1,4 @@
-//! Questions read together with their translations: a span head (FILTER, section 3).
+//! Question answering with questions fused with their translations (FILTER, section 3).
 use mlqa_eval::{Purpose, Question, UnanswerableWindow, Window, WindowConfig};
 use tokenizers::Tokenizer;
 use trainer::{ExampleRecord, Fingerprint, LeftOut};
@@ -10,16 +10,15 @@ use super::{FusedQaConfig, FusedTask, PairCounts, WindowPairs};
 use crate::question_answering::{check_window_length, fingerprint_windows};
 use crate::{Encoder, Error, Result};
 
-/// Pairs of windows as a training task for a span head: one example is a window of a question
-/// beside one of its translation.
+/// Training task of fused question answering. An example is a window of a question and a window of
+/// its translation.
 ///
 /// The halves' own losses are [`objectives::span`], see [`FusedTask`]; `soft` is the mean of starts
 /// and ends.
 ///
-/// Reading: under
-/// [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`; under
-/// [`UnanswerableWindow::Drop`] it carries no loss, but is still read beside the other half. Pairs
-/// without a label in either half are left out.
+/// Reading: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`;
+/// under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the other half.
+/// Pairs without a label in both halves are skipped.
 ///
 /// # Example
 /// ```
@@ -54,7 +53,7 @@ use crate::{Encoder, Error, Result};
 /// ```
 pub type FusedQaTask<'a> = FusedTask<'a, SpanPairs>;
 
-/// Pairs of windows, for a span head.
+/// Pairs of windows for a span head.
 pub struct SpanPairs {
     config: FusedQaConfig,
     /// Whether windows without the answer are labelled.
@@ -67,12 +66,13 @@ pub struct SpanPairs {
 }
 
 impl<'a> FusedTask<'a, SpanPairs> {
-    /// Cuts questions and their translations, as many and in one order, to windows and pairs them.
+    /// Splits questions and their translations into windows and pairs them. Both must have the same
+    /// number and order.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the two
-    /// are not as many; [`Error::Eval`] if an answer is not where the data says, or a question
-    /// leaves no space for its context; [`Error::Empty`] if no pair has a label.
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if their
+    /// numbers differ; [`Error::Eval`] if an answer is not at its offset, or a question leaves no
+    /// space for its context; [`Error::Empty`] if no pair has a label.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,
@@ -109,7 +109,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
         Ok(Self { model, head, fusion: config.fusion, soft, lengths, teacher: None })
     }
 
-    /// In which halves the answers are, of all pairs.
+    /// Returns the counts of pairs by the halves with answers.
     pub fn counts(&self) -> &PairCounts {
         &self.head.counts
     }

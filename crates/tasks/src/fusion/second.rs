@@ -1,4 +1,4 @@
-//! What a trained model reads beside a question.
+//! Inference with a second text.
 use std::collections::BTreeMap;
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig};
@@ -11,22 +11,22 @@ use super::teacher::lists;
 use super::{PairedText, WindowPairing, WindowPairs};
 use crate::{Encoder, Error, Result, batch};
 
-/// How answers are given with a second text beside each question.
+/// Options of inference with a second text.
 ///
 /// With several pairs for one window of the question, the best answer of all counts.
 #[derive(Clone, Copy, Debug)]
 pub struct SecondReading<'a> {
-    /// Which layers read both texts, as in training.
+    /// Layers that encode both texts together, as in training.
     pub fusion: FusionConfig,
-    /// Which windows meet.
+    /// Pairing of windows.
     pub pairing: WindowPairing,
-    /// What is read.
+    /// The second text.
     pub text: PairedText,
     /// Translations by question id, for [`PairedText::Translation`], see [`by_id`].
     pub translations: &'a BTreeMap<String, Question>,
 }
 
-/// Questions by their id, which is that of the question that they translate.
+/// Maps questions by id, which is the id of the translated question.
 pub fn by_id(questions: impl IntoIterator<Item = Question>) -> BTreeMap<String, Question> {
     questions.into_iter().map(|question| (question.id.clone(), question)).collect()
 }

@@ -1,4 +1,4 @@
-//! Texts read together with their translations, as a training task (FILTER, section 3).
+//! Training on texts fused with their translations (FILTER, section 3).
 use std::path::Path;
 
 use objectives::{SoftmaxOver, soft_labels};
@@ -14,7 +14,7 @@ use super::teacher::lists;
 use super::{SoftTeaching, TeacherLogits};
 use crate::{Encoder, Error, Result, batch};
 
-/// What a head makes of some pairs.
+/// Output of a head for some pairs.
 pub struct FusedForward {
     /// Of the target half: `[B, ..]` for each of [`FusedHead::PARTS`].
     pub(super) scores: Vec<Tensor>,
@@ -25,7 +25,7 @@ pub struct FusedForward {
     pub(super) losses: [Option<Tensor>; 2],
 }
 
-/// Pairs of texts, and what a head makes of them.
+/// Pairs of texts for one kind of head.
 pub trait FusedHead {
     /// The parts of a teacher's file, one for each list of scores of an example.
     const PARTS: &'static [&'static str];
@@ -33,7 +33,7 @@ pub trait FusedHead {
     /// Reads some pairs, in training with losses.
     ///
     /// # Errors
-    /// If the model has no such head or refuses the ids, or a label is none of the head's.
+    /// If the model has no such head, rejects the ids, or a label is not one of the head's.
     fn forward(
         &self,
         model: &dyn Encoder,
@@ -58,7 +58,7 @@ pub trait FusedHead {
     /// Adds the pairs.
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint);
 
-    /// What was left out of the data.
+    /// Returns the counts of skipped data.
     fn left_out(&self) -> Vec<LeftOut> {
         Vec::new()
     }
@@ -67,7 +67,7 @@ pub trait FusedHead {
     fn example(&self, index: usize) -> ExampleRecord;
 }
 
-/// Pairs of texts as a training task: [`FusedQaTask`](super::FusedQaTask) and
+/// Training task of fused pairs of texts: [`FusedQaTask`](super::FusedQaTask) and
 /// [`FusedClassificationTask`](super::FusedClassificationTask).
 ///
 /// In phase one the loss is `source + target`, the halves' own losses; with a
@@ -86,14 +86,15 @@ pub struct FusedTask<'a, H> {
 }
 
 impl<'a, H: FusedHead> FusedTask<'a, H> {
-    /// The scores that `teacher` gives the target half of every pair, read beside its source half:
-    /// from `path`, where it is there, else computed and written to it. The second value says
-    /// whether they were read.
+    /// Loads or computes the teacher's scores of the target half of every pair.
+    ///
+    /// Scores are read from `path` if it exists; otherwise they are computed and written to it. The
+    /// second value is true if they were read.
     ///
     /// # Errors
     /// [`Error::File`] if the file's scores are those of another teacher, other examples or other
     /// options; [`Error::TorchExt`] naming a file that cannot be read or written; [`Error::Model`]
-    /// if the teacher lacks the head or refuses an input; [`Error::Config`] if `batch_size` is 0.
+    /// if the teacher lacks the head or rejects an input; [`Error::Config`] if `batch_size` is 0.
     pub fn teacher_logits(
         &self,
         path: &Path,
@@ -121,8 +122,8 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         })
     }
 
-    /// Trains phase two: on these scores too, which [`teacher_logits`](Self::teacher_logits) of
-    /// this task, or the [mean](TeacherLogits::mean) of several, gave.
+    /// Enables phase two with scores from [`teacher_logits`](Self::teacher_logits), or the
+    /// [mean](TeacherLogits::mean) of several.
     ///
     /// # Errors
     /// [`Error::Data`] if they are not of this task's pairs.

@@ -1,4 +1,4 @@
-//! A first model's scores of training examples, computed once and kept.
+//! Stored scores of training examples by a teacher model.
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -8,12 +8,12 @@ use trainer::Fingerprint;
 use crate::number::to_i64;
 use crate::{Error, Result};
 
-/// The scores that a teacher gave N training examples: one list for each example and part, such as
-/// starts and ends.
+/// A teacher's scores of N training examples: one list per example and part, such as starts and
+/// ends.
 ///
-/// They lie in one safetensors file: every part's lists one after the other, float32, `offsets`
-/// `[N + 1]` i64 with where each begins, and in its metadata `fingerprint`, the SHA-256 of the
-/// teacher's weights, the examples and the options.
+/// They are stored in one safetensors file: the concatenated lists of every part, float32; their
+/// `offsets`, `[N + 1]` i64; and the metadata `fingerprint`, the SHA-256 of the teacher's weights,
+/// the examples and the options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TeacherLogits {
     parts: Vec<Vec<f32>>,
@@ -46,8 +46,8 @@ impl TeacherLogits {
         Ok(all)
     }
 
-    /// The mean of several teachers' scores of the same examples, as FILTER's released code takes
-    /// it.
+    /// Computes the mean of several teachers' scores of the same examples, as in FILTER's released
+    /// code.
     ///
     /// # Errors
     /// [`Error::Empty`] without a teacher; [`Error::Data`] if their examples differ in number or
@@ -78,13 +78,12 @@ impl TeacherLogits {
         Ok(mean)
     }
 
-    /// Reads `path` if it is there, else computes the scores and writes it, whole or not at all.
-    /// The second value says whether they were read. `names` are the parts' in the file.
+    /// Reads `path` if it exists; otherwise computes the scores and writes it atomically. The
+    /// second value is true if they were read. `names` are the parts' in the file.
     ///
     /// # Errors
-    /// [`Error::File`] naming a file whose fingerprint is another: its teacher, examples or options
-    /// are not these; [`Error::TorchExt`] naming a file that cannot be read or written; whatever
-    /// `compute` returns.
+    /// [`Error::File`] naming a file of another teacher, other examples or other options;
+    /// [`Error::TorchExt`] naming a file that cannot be read or written; errors of `compute`.
     pub(super) fn read_or_compute(
         path: &Path,
         names: &[&str],
@@ -138,17 +137,17 @@ impl TeacherLogits {
         Ok(Self { parts, offsets })
     }
 
-    /// N.
+    /// Number of windows or examples, N.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
 
-    /// Whether there is no example.
+    /// Returns whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One part's scores of an example; none where there is no such part or example.
+    /// Returns the scores of an example and part, if they exist.
     pub fn row(&self, part: usize, example: usize) -> &[f32] {
         let range = self.offsets.get(example).zip(self.offsets.get(example + 1));
         let part = self.parts.get(part).zip(range);

@@ -1,4 +1,4 @@
-//! The candidates of cross-lingual entity retrieval.
+//! Candidates of cross-lingual entity retrieval.
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
@@ -8,7 +8,7 @@ use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Gold
 
 use crate::Result;
 
-/// What is ranked.
+/// Options of the probes.
 ///
 /// # Example
 /// ```
@@ -21,8 +21,7 @@ use crate::Result;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
-    /// Candidates of entity and of object retrieval, those of queries first; fewer where the
-    /// prepared folder has fewer entities or objects.
+    /// Maximum number of candidates in entity and object retrieval; gold candidates come first.
     pub candidates: NonZeroUsize,
 }
 

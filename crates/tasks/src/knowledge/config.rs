@@ -1,4 +1,4 @@
-//! What is trained, and how its losses are computed.
+//! Options of XLM-K's tasks and losses.
 use std::collections::BTreeSet;
 
 use kg_triples::Language;
@@ -11,7 +11,7 @@ use xlmr_model::KnowledgeConfig;
 use crate::pooling::Pooling;
 use crate::{Error, Result};
 
-/// Weights of the losses in the sum of Eq. 6, at most 1 million; 0 leaves one out.
+/// Weights of the losses in Eq. 6, at most 1 million; 0 disables a loss.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossWeights {
@@ -21,7 +21,7 @@ pub struct LossWeights {
     pub mep: f64,
     /// Object entailment.
     pub oe: f64,
-    /// Masked language modelling on the descriptions: what takes the knowledge tasks' place in the
+    /// Masked language modelling on the descriptions, which replaces the knowledge tasks in the
     /// ablation without them.
     pub description_mlm: f64,
 }
@@ -33,7 +33,7 @@ impl Default for LossWeights {
 }
 
 impl LossWeights {
-    /// Refuses weights that leave nothing to train.
+    /// Rejects weights that disable all losses.
     ///
     /// # Errors
     /// [`Error::Config`] naming a weight that is not from 0 to 1 million, or `weights` if all are
@@ -63,52 +63,53 @@ impl LossWeights {
     }
 }
 
-/// How object entailment reads the relation.
+/// Use of the relation in object entailment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectEntailment {
     /// Subject and relation are contrasted with the object (Eq. 3 to 5).
     #[default]
     Contrastive,
-    /// The relation is read off both descriptions: the ablation "w/o contrastive loss" of Table 4.
+    /// The relation is classified from both descriptions: the ablation "w/o contrastive loss" of
+    /// Table 4.
     Classification,
 }
 
-/// How the mention of a passage is masked. Its tokens and those around it are not predicted: masked
-/// language modelling has passages of its own.
+/// Masking of a passage's mention. No tokens are predicted here: masked language modelling uses
+/// separate passages.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MentionMasking {
-    /// What replaces the mention.
+    /// Replacement of the mention.
     pub span_mask: SpanMask,
 }
 
-/// How the losses are computed.
+/// Options of the losses.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeLossConfig {
-    /// Which tokens of passages and descriptions are predicted.
+    /// Masking of the predicted tokens of passages and descriptions.
     pub masking: MlmMaskingConfig,
-    /// How mentions are masked.
+    /// Masking of mentions.
     pub mention: MentionMasking,
-    /// What stands for a description, a subject or an object.
+    /// Pooling of descriptions, subjects and objects.
     pub pooling: Pooling,
-    /// The heads of mentions and descriptions keep batch-norm statistics of each language by itself
-    /// ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)), so that what is
-    /// common to a language does not tell its rows from those of others.
+    /// Whether the heads of mentions and descriptions have separate batch-norm statistics per
+    /// language ([`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains)). This
+    /// removes language-specific components that would separate rows by language.
     pub norm_by_language: bool,
-    /// Which mentions are contrasted with each other.
+    /// Scope of the contrast between mentions.
     pub contrast_within: ContrastWithin,
     /// Contrast of mentions with descriptions.
     pub mep: ContrastConfig,
     /// Contrast of subjects and relations with objects.
     pub oe: ContrastConfig,
-    /// The queue of each contrast.
+    /// Options of the queues.
     pub queue: QueueConfig,
 }
 
 impl KnowledgeLossConfig {
-    /// Checks what the losses themselves would find only in training.
+    /// Validates values that the losses would otherwise reject only in training.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -146,20 +147,20 @@ impl KnowledgeLossConfig {
     }
 }
 
-/// The mentions whose descriptions are each other's wrong candidates.
+/// Scope of the contrast: mentions whose descriptions are mutual negatives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContrastWithin {
-    /// All of them, as in the paper.
+    /// All mentions, as in the paper.
     #[default]
     All,
-    /// Those of one language; each language has its own queue. Then the language of a mention says
-    /// nothing about which candidate is right. Otherwise it does: some descriptions are trained
-    /// with mentions of that language and others never.
+    /// Mentions of one language; each language has its own queue. The language of a mention then
+    /// carries no information about the correct candidate, unlike with `All`, where some
+    /// descriptions never occur with mentions of a language.
     MentionLanguage,
 }
 
-/// What is trained, with which losses. The defaults are the paper's where it names them.
+/// Options of XLM-K's training. The defaults are the paper's, where it states them.
 ///
 /// # Example
 /// ```
@@ -175,17 +176,17 @@ pub enum ContrastWithin {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeTaskConfig {
-    /// What each loss weighs in the sum.
+    /// Weights of the losses.
     pub weights: LossWeights,
-    /// How object entailment reads the relation.
+    /// Use of the relation in object entailment.
     pub object_entailment: ObjectEntailment,
-    /// How the losses are computed.
+    /// Options of the losses.
     pub losses: KnowledgeLossConfig,
 }
 
 impl KnowledgeTaskConfig {
-    /// The options of the heads that the task trains: those of `heads`, with a batch-norm domain
-    /// for each of the `languages` of mentions where batch norm keeps languages apart.
+    /// Returns the options of the trained heads: those of `heads`, with a batch-norm domain per
+    /// language of mentions if enabled.
     ///
     /// # Example
     /// ```
@@ -210,8 +211,7 @@ impl KnowledgeTaskConfig {
         KnowledgeConfig { batch_norm_domains, ..heads.clone() }
     }
 
-    /// What a model trained by this stands mentions and their descriptions for when candidates are
-    /// ranked.
+    /// Returns the representation of mentions and descriptions for ranking.
     ///
     /// # Example
     /// ```
@@ -228,8 +228,8 @@ impl KnowledgeTaskConfig {
         representation(self.weights.mep != 0.0, &self.losses.mep)
     }
 
-    /// The same for subjects and objects: the heads of object entailment are trained by contrast
-    /// alone.
+    /// Returns the representation of subjects and objects for ranking. Only the contrastive loss
+    /// trains the heads of object entailment.
     pub fn object_representation(&self) -> Representation {
         let contrasted = self.object_entailment == ObjectEntailment::Contrastive;
         representation(self.weights.oe != 0.0 && contrasted, &self.losses.oe)
@@ -244,17 +244,17 @@ fn representation(trained: bool, contrast: &ContrastConfig) -> Representation {
     }
 }
 
-/// The vectors that queries and candidates are compared by.
+/// Representation of queries and candidates for ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Representation {
-    /// Projected by the heads, compared as the loss compares: by cosine or by dot product.
+    /// Vectors projected by the heads, compared by cosine or dot product, as in the loss.
     Projected(Similarity),
-    /// The encoder's hidden states alone, by cosine: a model whose heads were not trained.
+    /// The encoder's hidden states, compared by cosine, for models without trained heads.
     Encoder,
 }
 
 impl Representation {
-    /// How two vectors are compared.
+    /// Returns the similarity function.
     pub fn similarity(self) -> Similarity {
         match self {
             Self::Projected(similarity) => similarity,

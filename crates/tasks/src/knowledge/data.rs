@@ -1,4 +1,4 @@
-//! All that XLM-K is trained on and asked, from prepared folders.
+//! Training data and probes of XLM-K, from prepared folders.
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -16,9 +16,10 @@ use super::{FrequencyBaseline, ObjectBaseline, ProbeConfig, ProbeScores};
 use crate::masked_lm::{MlmTask, TextPassages, TextSource, open_text};
 use crate::{Encoder, Result};
 
-/// Mentions, triples and text (XLM-K, §3.1 and §4.1), and the queries and candidates of the probes.
-/// Examples come once an epoch, in the order of [`trainer::ShuffledLines`], and memory does not
-/// grow with them.
+/// Mentions, triples and text of XLM-K (§3.1 and §4.1), and the queries and candidates of the
+/// probes.
+///
+/// Examples are streamed once per epoch, in the order of [`trainer::ShuffledLines`].
 ///
 /// # Example
 /// ```no_run
@@ -73,7 +74,8 @@ impl AsRef<[u32]> for Description {
 }
 
 impl KnowledgeData {
-    /// Reads every file once. Masked language modelling has the passages of the mentions.
+    /// Opens and reads every file once. Masked language modelling uses the passages of the
+    /// mentions.
     ///
     /// # Errors
     /// As [`MentionShards::open`] and [`EntailmentShards::open`].
@@ -87,7 +89,7 @@ impl KnowledgeData {
         Ok(Self { mentions, triples, text: None, shuffle: shuffle.clone() })
     }
 
-    /// The same with other mentions to train on, for an arm of its own.
+    /// Replaces the training mentions, for a separate arm.
     ///
     /// # Errors
     /// As [`MentionShards::open`].
@@ -95,7 +97,7 @@ impl KnowledgeData {
         Ok(Self { mentions: MentionShards::open(path)?, ..self.clone() })
     }
 
-    /// Gives masked language modelling documents of its own, if there are `files`.
+    /// Sets separate documents for masked language modelling, if there are `files`.
     ///
     /// # Errors
     /// As [`Shards::open_with`]; a line without text is named, and the first file where no document
@@ -114,12 +116,12 @@ impl KnowledgeData {
         Ok(Self { text: Some(text), ..self })
     }
 
-    /// The languages of passages and descriptions.
+    /// Returns the languages of passages and descriptions.
     pub fn languages(&self) -> &BTreeSet<Language> {
         &self.mentions.languages
     }
 
-    /// The relations by number.
+    /// Returns the relations by index.
     pub fn relations(&self) -> &[String] {
         &self.triples.relations
     }
@@ -134,7 +136,7 @@ impl KnowledgeData {
         Ok(ShardedJsonl::new(self.triples.shards.clone(), self.shuffle.clone())?)
     }
 
-    /// Masked language modelling (§4.1) on the text, or, where there is none, on the passages of
+    /// Creates the task of masked language modelling (§4.1) on the text, or else on the passages of
     /// the mentions.
     ///
     /// # Errors
@@ -156,8 +158,8 @@ impl KnowledgeData {
         MlmTask::new(model, specials, text, masking)
     }
 
-    /// Masked language modelling on the descriptions of the mentions' entities: what takes the
-    /// knowledge tasks' place in the ablation without them (Table 4).
+    /// Creates the task of masked language modelling on the descriptions of the mentions' entities,
+    /// for the ablation without knowledge tasks (Table 4).
     ///
     /// # Errors
     /// As [`masked_lm`](Self::masked_lm).
@@ -172,8 +174,8 @@ impl KnowledgeData {
         MlmTask::new(model, specials, descriptions, masking)
     }
 
-    /// What counting the training examples is worth at XEP and XOR, with names for a table; nothing
-    /// where XEP is not asked.
+    /// Computes the frequency baselines of XEP and XOR, with names for a table; empty without XEP
+    /// queries.
     ///
     /// # Errors
     /// As [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].

@@ -5,7 +5,7 @@ use kg_triples::Language;
 
 use crate::{Error, Result};
 
-/// The languages of mentions and descriptions as domains of domain-specific batch norm, see
+/// Languages of mentions and descriptions as domains of domain-specific batch norm; see
 /// [`batch_norm_domains`](xlmr_model::KnowledgeConfig::batch_norm_domains).
 ///
 /// # Example
@@ -21,17 +21,17 @@ use crate::{Error, Result};
 pub struct LanguageDomains(BTreeMap<Language, usize>);
 
 impl LanguageDomains {
-    /// These languages, in alphabetical order.
+    /// Creates the domains of these languages, in alphabetical order.
     pub fn of(languages: &BTreeSet<Language>) -> Self {
         Self(languages.iter().copied().zip(0..).collect())
     }
 
-    /// How many there are.
+    /// Returns the number of domains.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The domain of each row, in `0..count`, from the row's language.
+    /// Returns the domain of each row, in `0..count`, from the row's language.
     ///
     /// # Errors
     /// [`Error::Data`] naming a language that did not occur.

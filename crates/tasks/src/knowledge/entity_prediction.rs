@@ -19,12 +19,14 @@ use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pooled};
 use crate::{Encoder, Error, Result};
 
-/// Masked entity prediction as a training task (XLM-K, Jiang et al. 2022, §3.2, Eq. 1, 2 and 5): a
-/// masked mention is contrasted with the description of its entity in another language, among
-/// those of the batch and of a queue. Logged as `mep`.
+/// Training task of masked entity prediction (XLM-K, Jiang et al. 2022, §3.2, Eq. 1, 2 and 5),
+/// logged as `mep`.
 ///
-/// A batch is always full, since a contrast over fewer rows would be another loss: the examples
-/// begin anew where they end. Micro-batches change neither loss, gradients nor queue.
+/// A masked mention is contrasted with the description of its entity in another language, among the
+/// descriptions of the batch and of a queue.
+///
+/// A batch is always full, because a contrast over fewer rows is a different loss; the examples
+/// restart when they are exhausted. Micro-batches change neither loss, gradients nor queue.
 pub struct EntityPredictionTask<'a> {
     model: &'a dyn Encoder,
     heads: &'a KnowledgeHeads,
@@ -33,15 +35,15 @@ pub struct EntityPredictionTask<'a> {
     stream: ExampleStream<Endless<ShardedJsonl<MentionExample>>>,
     /// `None`: one batch-norm domain for all languages.
     domains: Option<LanguageDomains>,
-    /// The group of each language whose mentions are contrasted with each other alone, an index of
-    /// the queues; empty: one group of all.
+    /// Queue index of each language; languages with one index are contrasted together. Empty: one
+    /// group.
     groups: BTreeMap<Language, usize>,
     /// The queue of each group of mentions.
     queues: Vec<NegativeQueue>,
 }
 
 impl<'a> EntityPredictionTask<'a> {
-    /// The task on the mentions of `data`.
+    /// Creates the task on the mentions of `data`.
     ///
     /// # Errors
     /// [`Error::Config`] for options that mean nothing; [`Error::Data`] naming the line that the

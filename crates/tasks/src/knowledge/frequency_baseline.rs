@@ -1,4 +1,4 @@
-//! Entity retrieval by counting, without reading.
+//! Frequency baselines of entity retrieval.
 use std::collections::BTreeMap;
 
 use kg_triples::knowledge::MentionExample;
@@ -10,13 +10,12 @@ use super::candidates::mention_candidates;
 use super::{MentionShards, ProbeConfig, TrainedPairs};
 use crate::{Error, Result};
 
-/// What is counted in the training examples to rank candidates without reading the query. What a
-/// model knows beyond it, it has from the text.
+/// A baseline that ranks candidates by training frequency, independent of the query text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrequencyBaseline {
-    /// Mentions, in the query's language, of the candidate's entity.
+    /// Counts mentions of the candidate's entity in the query's language.
     Entity,
-    /// Those that were trained with a description in the candidate's language.
+    /// Counts such mentions that were trained with a description in the candidate's language.
     LanguagePair,
 }
 
@@ -25,8 +24,8 @@ pub enum FrequencyBaseline {
 type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), u64>;
 
 impl FrequencyBaseline {
-    /// Ranks the candidates of each query by how often they are trained, most often first, and
-    /// scores the ranks as [`KnowledgeProbe::entities`](super::KnowledgeProbe::entities) does.
+    /// Ranks the candidates of each query by training frequency, and scores the ranks as
+    /// [`KnowledgeProbe::entities`](super::KnowledgeProbe::entities) does.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query.

@@ -1,4 +1,4 @@
-//! Object retrieval by the training triples, without reading.
+//! Baselines of object retrieval from training triples.
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::knowledge::EntailmentExample;
@@ -28,14 +28,13 @@ impl TrainedFacts {
     }
 }
 
-/// How objects are guessed from the training triples. What a model knows beyond it, it has from
-/// the subject's text.
+/// A baseline that predicts objects from training triples, independent of the subject's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectBaseline {
-    /// The object that most triples of the relation have.
+    /// The most frequent object of the relation.
     Relation,
-    /// The object of the subjects that share facts with the subject, each by the number of these;
-    /// among equals the more frequent one.
+    /// The objects of subjects that share facts with the subject, weighted by their number; ties
+    /// are broken by frequency.
     Neighbours,
 }
 
@@ -43,9 +42,10 @@ pub enum ObjectBaseline {
 type Votes = (usize, usize);
 
 impl ObjectBaseline {
-    /// The guesses' scores at XOR, among the candidates that models have; nothing without queries
-    /// or with more than a million training triples. Candidates that are as likely as the right one
-    /// come before it.
+    /// Computes the baselines' XOR scores among the models' candidates.
+    ///
+    /// The result is empty without queries, or with more than a million training triples. Tied
+    /// candidates rank before the correct one.
     ///
     /// # Errors
     /// As [`KnowledgeProbe::objects`](super::KnowledgeProbe::objects) for its list.

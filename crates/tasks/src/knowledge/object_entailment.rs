@@ -17,9 +17,10 @@ use crate::contrast::{contrast, ids, number_of};
 use crate::pooling::pooled;
 use crate::{Encoder, Result};
 
-/// Object entailment as a training task (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5): the
-/// description of a subject, with a relation, is contrasted with the description of the object,
-/// among those of the batch and of a queue; or the relation is read off both. Logged as `oe`.
+/// Training task of object entailment (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5), logged as `oe`.
+///
+/// The description of a subject, with a relation, is contrasted with the description of the object,
+/// among those of the batch and of a queue; or the relation is classified from both.
 ///
 /// A batch is always full, as of [`EntityPredictionTask`](super::EntityPredictionTask).
 pub struct ObjectEntailmentTask<'a> {
@@ -32,7 +33,7 @@ pub struct ObjectEntailmentTask<'a> {
 }
 
 impl<'a> ObjectEntailmentTask<'a> {
-    /// The task on the triples of `data`.
+    /// Creates the task on the triples of `data`.
     ///
     /// # Errors
     /// As [`EntityPredictionTask::new`](super::EntityPredictionTask::new).

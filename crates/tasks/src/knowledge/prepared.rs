@@ -1,4 +1,4 @@
-//! Mentions and triples that a command prepared: shards to train on, and the probe beside them.
+//! Prepared mentions and triples: training shards and probes.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -47,7 +47,7 @@ impl Extremes {
     }
 }
 
-/// Parses a line, and refuses an object whose parts do not agree.
+/// Parses a line, and rejects inconsistent objects.
 pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
     match example.fault() {
@@ -81,16 +81,16 @@ fn candidates(folder: &Path, extremes: &mut Extremes) -> Result<Vec<Candidate>> 
     probe(folder, "candidates", extremes, |one: &Candidate| [&one.input_ids, &[]])
 }
 
-/// What XEP asks (XLM-K, appendix B): held-out mentions, and descriptions to choose from.
+/// Queries and candidates of XEP (XLM-K, appendix B): held-out mentions, and entity descriptions.
 #[derive(Clone, Debug, Default)]
 pub struct MentionProbe {
-    /// The descriptions; one or more of each entity.
+    /// Candidate descriptions, one or more per entity.
     pub candidates: Vec<Candidate>,
-    /// Queries from held-out texts about trained entities, in pairs of languages that are trained.
+    /// Queries from held-out texts about trained entities, in trained language pairs.
     pub unseen_texts: Vec<MentionExample>,
-    /// The same in pairs of languages that are not.
+    /// Queries from held-out texts about trained entities, in untrained language pairs.
     pub unseen_pairs: Vec<MentionExample>,
-    /// Queries from held-out texts about entities that are not trained.
+    /// Queries from held-out texts about untrained entities.
     pub unseen_entities: Vec<MentionExample>,
 }
 
@@ -106,30 +106,30 @@ impl MentionProbe {
         Ok(Self { candidates, unseen_texts, unseen_pairs, unseen_entities })
     }
 
-    /// Whether nothing is asked.
+    /// Returns whether there are no queries.
     pub fn is_empty(&self) -> bool {
         [&self.unseen_texts, &self.unseen_pairs, &self.unseen_entities].iter().all(|q| q.is_empty())
     }
 }
 
-/// What XOR asks: held-out triples, and descriptions of objects to choose from.
+/// Queries and candidates of XOR: held-out triples, and descriptions of objects.
 #[derive(Clone, Debug, Default)]
 pub struct TripleProbe {
-    /// The descriptions, one of each object.
+    /// Candidate descriptions, one per object.
     pub candidates: Vec<Candidate>,
-    /// Held-out triples whose subject and relation have one object.
+    /// Held-out triples with a single object for subject and relation.
     pub unseen_triples: Vec<EntailmentExample>,
 }
 
-/// Entity, language of its mentions, language of its description: training lines.
+/// Number of training lines by entity, mention language and description language.
 pub type TrainedPairs = BTreeMap<(String, Language, Language), u64>;
 
-/// [`MentionExample`]s as `kg-triples mentions` writes them. What a task and a baseline must know
-/// of all examples is counted in the pass that opens them.
+/// [`MentionExample`]s written by `kg-triples mentions`. Statistics of all examples are counted
+/// when the files are opened.
 #[derive(Clone)]
 pub struct MentionShards {
     pub(super) shards: Shards,
-    /// What XEP asks; empty without a probe.
+    /// Queries and candidates of XEP; empty without a probe.
     pub probe: MentionProbe,
     /// Of the passages.
     pub(super) passage_languages: BTreeSet<Language>,
@@ -141,11 +141,12 @@ pub struct MentionShards {
 }
 
 impl MentionShards {
-    /// Reads each file of a prepared folder once, or a file of training lines, or a folder of them.
+    /// Opens and reads each file of a prepared folder once, or a file of training lines, or a
+    /// folder of them.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no mention is named, and a file that
-    /// changed since it was prepared.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a mention is named,
+    /// or a file that changed since it was prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut extremes = Extremes::default();
@@ -179,13 +180,13 @@ impl MentionShards {
     }
 }
 
-/// [`EntailmentExample`]s as `kg-triples entailment` writes them.
+/// [`EntailmentExample`]s written by `kg-triples entailment`.
 #[derive(Clone)]
 pub struct EntailmentShards {
     pub(super) shards: Shards,
-    /// What XOR asks; empty without a probe.
+    /// Queries and candidates of XOR; empty without a probe.
     pub probe: TripleProbe,
-    /// The relations by number.
+    /// Relations by index.
     pub(super) relations: Vec<String>,
     /// What guesses know.
     pub(super) facts: TrainedFacts,
@@ -193,12 +194,13 @@ pub struct EntailmentShards {
 }
 
 impl EntailmentShards {
-    /// Reads each file of a prepared folder once, or a file of training lines, or a folder of them.
-    /// A number below the largest that no example has is a relation without a name.
+    /// Opens and reads each file of a prepared folder once, or a file of training lines, or a
+    /// folder of them. Unused relation indices have no name.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no triple, or whose relation has
-    /// another number than before, is named, and a file that changed since it was prepared.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a triple, or whose
+    /// relation has another number than before, is named, or a file that changed since it was
+    /// prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut extremes = Extremes::default();

@@ -1,5 +1,4 @@
-//! XEP and XOR: the right description among many, for a masked mention or for a subject and a
-//! relation.
+//! XEP and XOR: retrieval of descriptions for a masked mention, or for a subject and a relation.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -72,8 +71,8 @@ struct Row {
 }
 
 impl<'a> KnowledgeProbe<'a> {
-    /// `trained_with`: the options that the model was trained with, which say how mentions are
-    /// masked, how descriptions are pooled and which heads were trained.
+    /// Creates a probe. `trained_with` are the training options, which determine masking, pooling
+    /// and the trained heads.
     ///
     /// # Errors
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
@@ -88,12 +87,12 @@ impl<'a> KnowledgeProbe<'a> {
         Ok(Self { model, heads, vocab, trained_with, config: config.clone() })
     }
 
-    /// XEP: for each masked mention of `queries` the description of its entity, among the
-    /// candidates of `mentions`. Their list is written to `path`.
+    /// Evaluates XEP: retrieves the entity's description for each masked mention of `queries`.
+    ///
+    /// Candidates are those of `mentions`. Their list is written to `path`.
     ///
     /// # Errors
-    /// [`Error::Transfer`] if there is no query or the list cannot be written; whatever the model
-    /// refuses.
+    /// [`Error::Transfer`] if there is no query or the list cannot be written; errors of the model.
     pub fn entities(
         &self,
         mentions: &MentionShards,
@@ -133,14 +132,16 @@ impl<'a> KnowledgeProbe<'a> {
         score(&list, &query_vectors, &candidate_vectors, representation)
     }
 
-    /// XOR: for the subject and the relation of each held-out triple its object. The list of
-    /// candidates is written to `path`. Without trained heads a relation has no embedding, and the
-    /// subject stands alone. Beside the score is the mean over relations of the accuracy, in
-    /// percent.
+    /// Evaluates XOR: retrieves the object for the subject and the relation of each held-out
+    /// triple.
+    ///
+    /// The list of candidates is written to `path`. Without trained heads a relation has no
+    /// embedding, and only the subject is used. The second value is the mean accuracy over
+    /// relations, in percent.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written;
-    /// [`Error::Knowledge`]; whatever the model refuses.
+    /// [`Error::Knowledge`]; errors of the model.
     pub fn objects(
         &self,
         triples: &TripleProbe,

@@ -1,4 +1,4 @@
-//! All probes of one model, or of a baseline.
+//! Scores of all probes, for a model or a baseline.
 use std::path::Path;
 
 use kg_triples::knowledge::MentionExample;
@@ -8,28 +8,31 @@ use transfer_eval::retrieval::RetrievalScore;
 use super::{FrequencyBaseline, KnowledgeData, KnowledgeProbe, MentionShards, ProbeConfig};
 use crate::Result;
 
-/// The probes of XLM-K's appendix B on the three kinds of held-out mentions and on held-out
-/// triples; `None` where there is no query.
+/// Scores of XLM-K's probes (appendix B) on three kinds of held-out mentions and on held-out
+/// triples.
+///
+/// A score is `None` without queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ProbeScores {
-    /// XEP about entities that were trained, in pairs of languages that were trained too.
+    /// XEP about trained entities in trained language pairs.
     pub xep_seen: Option<RetrievalScore>,
-    /// XEP about entities that were trained, in pairs of languages that were not.
+    /// XEP about trained entities in untrained language pairs.
     pub xep: Option<RetrievalScore>,
-    /// XEP about entities that were not trained.
+    /// XEP about untrained entities.
     pub xep_new: Option<RetrievalScore>,
-    /// XOR over triples that were not trained.
+    /// XOR over untrained triples.
     pub xor: Option<RetrievalScore>,
-    /// The mean over relations of XOR's accuracy, in percent: frequent relations count no more than
-    /// rare ones.
+    /// The unweighted mean of XOR's accuracy over relations, in percent.
     #[serde(default)]
     pub xor_by_relation: Option<f64>,
 }
 
 impl KnowledgeProbe<'_> {
-    /// [`entities`](Self::entities) on each kind of queries, and [`objects`](Self::objects), as far
-    /// as `data` has queries. The lists of candidates are written to `folder` as
-    /// `candidates-<probe>.json`, and are the same for every model.
+    /// Evaluates [`entities`](Self::entities) on each kind of queries, and
+    /// [`objects`](Self::objects), where `data` has queries.
+    ///
+    /// The candidate lists are written to `folder` as `candidates-<probe>.json`, and are equal for
+    /// every model.
     ///
     /// # Errors
     /// As the two.
@@ -65,8 +68,8 @@ impl KnowledgeProbe<'_> {
 }
 
 impl FrequencyBaseline {
-    /// [`score`](Self::score) on the queries about trained entities; of others and of objects
-    /// counting knows nothing.
+    /// Evaluates [`score`](Self::score) on the queries about trained entities. Frequencies of
+    /// untrained entities and objects are unknown.
     ///
     /// # Errors
     /// As [`score`](Self::score).

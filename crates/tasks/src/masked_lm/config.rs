@@ -1,4 +1,4 @@
-//! How passages with phrases are trained.
+//! Options of training on passages.
 use objectives::MaskedLmConfig;
 use objectives::masking::{
     EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Which tokens of a passage are masked.
+/// Masking of a passage's tokens.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PassageMasking {
-    /// Those of knowledge phrases first: LAKM.
+    /// Knowledge phrases first: LAKM.
     Phrases(PhraseMaskingConfig),
     /// Random spans: the ablation of the paper's Table 8.
     Ngrams(NgramMaskingConfig),
     /// Single tokens: plain masked language modelling on the same passages.
     Tokens(MlmMaskingConfig),
-    /// Mentions of entities, whole or in parts: EntityCS. Of two that share a token, the first.
+    /// Mentions of entities, whole or in parts: EntityCS. Of overlapping mentions, the first is
+    /// used.
     Mentions(EntityPredictionConfig),
 }
 
@@ -28,7 +29,7 @@ impl Default for PassageMasking {
 }
 
 impl PassageMasking {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key below `masking`.
@@ -59,19 +60,19 @@ impl PassageMasking {
     }
 }
 
-/// What a run masks: what its [`PhraseTaskConfig`] says, or random n-grams of the same passages
-/// (the ablation of Table 8).
+/// Masking of a run: as in its [`PhraseTaskConfig`], or random n-grams of the same passages (the
+/// ablation of Table 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhraseMasking {
-    /// As configured.
+    /// The configured masking.
     Phrases,
-    /// Random n-grams in place of it.
+    /// Random n-grams.
     Ngrams,
 }
 
 impl PhraseMasking {
-    /// `config` as it is, or with `ngrams` as its masking.
+    /// Returns `config`, with `ngrams` as its masking for [`Ngrams`](Self::Ngrams).
     ///
     /// # Example
     /// ```
@@ -92,14 +93,14 @@ impl PhraseMasking {
     }
 }
 
-/// Which positions carry loss.
+/// Positions that carry loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossPositions {
-    /// Those that masking selected.
+    /// Masked positions.
     #[default]
     Selected,
-    /// Every token of the passage that is not special.
+    /// Every non-special token of the passage.
     All,
 }
 
@@ -122,14 +123,14 @@ pub enum LossPositions {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseTaskConfig {
-    /// Which tokens are masked.
+    /// Masking policy.
     pub masking: PassageMasking,
-    /// Which positions carry loss.
+    /// Positions that carry loss.
     pub positions: LossPositions,
-    /// The loss at them.
+    /// Options of the loss.
     pub loss: MaskedLmConfig,
-    /// Segment id of all tokens; 0 as for any single text. A model that was trained to see passages
-    /// as segment 1 takes 1.
+    /// Segment id of all tokens; 0 as for any single text, or 1 for models trained with passages as
+    /// segment 1.
     pub segment: u32,
 }
 

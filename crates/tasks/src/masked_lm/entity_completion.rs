@@ -15,8 +15,10 @@ use crate::{Encoder, Error, Result};
 // The labels of sequences are those that the losses leave out.
 const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 
-/// Knowledge injection (*Bridging the Language Gap*, Duan et al. 2021, section III-B, Eq. 2):
-/// triples with masked entities as a training task for a model with a masked-LM head.
+/// Training task of knowledge injection: completion of masked entities in triples.
+///
+/// See *Bridging the Language Gap* (Duan et al. 2021), section III-B, Eq. 2. The model needs a
+/// masked-LM head.
 ///
 /// The loss is [`entity_completion`](objectives::entity_completion()), in nats, logged under that
 /// name.
@@ -67,7 +69,7 @@ struct Row {
 }
 
 impl<'a> EntityCompletionTask<'a> {
-    /// `sequences` as they are built for the model's tokenizer.
+    /// Creates a task from `sequences` built with the model's tokenizer.
     ///
     /// # Errors
     /// [`Error::Empty`] without a sequence; [`Error::Data`] naming the sequence with a label
@@ -90,7 +92,8 @@ impl<'a> EntityCompletionTask<'a> {
         Ok(Self { model, config: config.clone(), rows })
     }
 
-    /// The same for sequences of files: in memory where they fit the shuffle buffer, else streamed.
+    /// Creates a task from sequences in files: in memory if they fit the shuffle buffer, otherwise
+    /// streamed.
     ///
     /// # Errors
     /// As [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model reads.

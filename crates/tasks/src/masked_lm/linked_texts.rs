@@ -1,4 +1,4 @@
-//! Linked texts from files as passages whose mentions are masked.
+//! Linked texts from files, as passages with masked mentions.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,10 @@ use crate::knowledge::parse;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
-/// Linked texts in files, as `kg-triples switch` and `link` write them, each file read once to
-/// check and to count. Texts of a language that fit the shuffle buffer are in memory, so that
-/// batches are of like length; others are streamed, and memory does not grow with them.
+/// Files of linked texts, written by `kg-triples switch` and `link`.
+///
+/// Each file is read once for validation and counting. Texts of a language that fit the shuffle
+/// buffer are in memory, in batches of similar length; others are streamed.
 ///
 /// # Example
 /// ```
@@ -55,10 +56,11 @@ struct OfLanguage {
 }
 
 impl LinkedTextFiles {
-    /// Reads each file once; of prepared folders those of `train` and `validation`.
+    /// Opens and reads each file once; in prepared folders, those of `train` and `validation`.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no linked text is named.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a linked text is
+    /// named.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
         let mut languages: BTreeMap<Language, OfLanguage> = BTreeMap::new();
@@ -88,13 +90,15 @@ impl LinkedTextFiles {
         Ok(Self { shards, shuffle: shuffle.clone(), languages, validation })
     }
 
-    /// Texts to train on, by language.
+    /// Returns the number of training texts by language.
     pub fn texts(&self) -> BTreeMap<Language, usize> {
         self.languages.iter().map(|(language, of)| (*language, of.texts)).collect()
     }
 
-    /// A task for each language that `wanted` is true for, in the order of their codes, on windows
-    /// of at most `max_length` tokens, special ones counted; only files with such texts are read.
+    /// Creates a task for each language accepted by `wanted`, in the order of codes.
+    ///
+    /// Windows have at most `max_length` tokens, including special tokens. Only files with such
+    /// texts are read.
     ///
     /// # Errors
     /// [`Error::Empty`] if no language is wanted, or one has no mention in memory; as
@@ -122,7 +126,7 @@ impl LinkedTextFiles {
         Ok(tasks)
     }
 
-    /// The same for the texts of `validation`, of languages with some.
+    /// Creates tasks for the texts of `validation`, for languages with such texts.
     ///
     /// # Errors
     /// As [`PhraseMaskingTask::from_passages`].

@@ -1,4 +1,4 @@
-//! From labels to the loss: the head runs on the positions that carry loss alone.
+//! Masked-LM loss from labels; the head runs only on positions that carry loss.
 use objectives::{
     IGNORE_INDEX, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm, masked_positions,
 };
@@ -11,8 +11,8 @@ use crate::{Encoder, Result};
 /// The positions of a batch that carry loss, and their labels, on `device`.
 ///
 /// # Shapes
-/// - `labels`: one row for each of B examples, i64, [`IGNORE_INDEX`] where there is no loss; short
-///   rows are padded with it to L
+/// - `labels`: one row for each of B examples, i64, [`IGNORE_INDEX`] at positions without loss;
+///   short rows are padded with it to L
 /// - returns indices into `[B · L]` and targets, `[N]` i64 each; N may be 0
 ///
 /// # Errors
@@ -28,7 +28,7 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
 /// - `positions`: N of the B · L positions
-/// - `loss` gets scores that stand for `[N, V]`; the logits are never held in full
+/// - `loss` receives scores for `[N, V]`; the logits are computed in chunks
 ///
 /// # Errors
 /// If the model has no masked-LM head, `hidden` does not fit the positions, or `loss` fails.
@@ -43,13 +43,14 @@ pub(crate) fn with_scores<T>(
     Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
 }
 
-/// The masked-LM loss of hidden states, `[]`; `None` where no position carries loss.
+/// Computes the masked-LM loss `[]` of hidden states; `None` if no position carries loss.
 ///
 /// For tasks that read the same hidden states with another head too.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
-/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] where there is no loss; the longest has L
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
+///   L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors
@@ -84,12 +85,14 @@ pub fn loss_from_hidden(
     with_scores(model, hidden, &positions, score).map(Some)
 }
 
-/// The masked-LM loss of a batch in training mode, `[]`; `None` where no position carries loss, and
-/// then the encoder does not run.
+/// Computes the masked-LM loss `[]` of a batch in training mode.
+///
+/// It is `None` if no position carries loss; the encoder does not run then.
 ///
 /// # Shapes
 /// - `inputs`: `[B, L]`, with the masks in place, see [`Inputs::from_rows`]
-/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] where there is no loss; the longest has L
+/// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
+///   L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Masked language modelling: one pipeline, [`loss()`], and tasks that differ in what they mask.
+//! Masked language modelling: a common [`loss()`] and tasks with different masking.
 //!
 //! | your examples | task | paper |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! LAKM: passages whose knowledge phrases are masked first; EntityCS: those whose mentions are.
+//! Masking of passages: knowledge phrases (LAKM) or mentions (EntityCS).
 use std::ops::Range;
 
 use kg_triples::phrases::{PassageExample, PhrasePassage, SpecialIds, encode_passages};
@@ -18,15 +18,17 @@ use crate::micro_batches::losses;
 use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
 
-/// Language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and Eq. 2): passages
-/// with phrases that queries and result titles share, as a training task for a model with a
-/// masked-LM head, so that a reader learns where such phrases begin and end.
+/// Training task of language-agnostic knowledge phrase masking (LAKM, Yuan et al. 2020, §3.2 and
+/// Eq. 2).
+///
+/// Passages contain phrases that queries and result titles share; masking them trains a reader on
+/// phrase boundaries. The model needs a masked-LM head.
 ///
 /// With [`PassageMasking::Mentions`] it is EntityCS's (Whitehouse et al. 2022): code-switched
 /// sentences ([`kg_triples::switch`]) whose mentions are predicted.
 ///
-/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` says
-/// otherwise; it is logged as `mlm`. A batch without a selected token has a loss of 0.
+/// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` is set;
+/// it is logged as `mlm`. A batch without a selected token has a loss of 0.
 ///
 /// # Example
 /// ```
@@ -59,8 +61,8 @@ pub struct PhraseMaskingTask<'a> {
 }
 
 impl<'a> PhraseMaskingTask<'a> {
-    /// `examples` as [`encode_passages`](kg_triples::phrases::encode_passages) gives them for the
-    /// model's tokenizer.
+    /// Creates a task from examples of [`encode_passages`](kg_triples::phrases::encode_passages)
+    /// for the model's tokenizer.
     ///
     /// # Errors
     /// [`Error::Empty`] if there is no example; [`Error::Masking`] if every id of the
@@ -88,8 +90,8 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(Self { model, passages, config: config.clone(), vocab })
     }
 
-    /// A task on passages of at most `max_length` tokens, special ones included; longer ones are
-    /// cut to windows.
+    /// Creates a task from passages, cut to windows of at most `max_length` tokens, including
+    /// special tokens.
     ///
     /// # Errors
     /// As [`encode_passages`] and [`PhraseMaskingTask::new`].
@@ -114,7 +116,7 @@ impl<'a> PhraseMaskingTask<'a> {
         Self::on(&base.model, base.specials, passages, config)
     }
 
-    /// Passages in memory, windows counted each; 0 where they are streamed.
+    /// Returns the number of windows in memory; 0 for streamed passages.
     pub fn len(&self) -> usize {
         match &self.passages {
             ShardExamples::InMemory(examples, _) => examples.len(),
@@ -122,13 +124,14 @@ impl<'a> PhraseMaskingTask<'a> {
         }
     }
 
-    /// Whether no passage is in memory.
+    /// Returns whether no passage is in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The model's loss on the passages, which are in memory, in nats: the mean over the tokens
-    /// that one draw of masks from `seed` selects, with dropout off.
+    /// Computes the model's loss on the passages in memory, in nats.
+    ///
+    /// It is the mean over the tokens masked by one draw from `seed`, with dropout off.
     ///
     /// # Errors
     /// [`Error::Empty`] if no token is selected, as for streamed passages.

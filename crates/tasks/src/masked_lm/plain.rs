@@ -13,9 +13,10 @@ use super::{loss_from_hidden, masking_vocab};
 use crate::micro_batches::losses;
 use crate::{Encoder, Result};
 
-/// Masked language modelling (BERT, Devlin et al. 2019, §3.1, masks drawn anew in every step as in
-/// RoBERTa) on rows of token ids that are read as training goes on. Rows in memory are passages of
-/// [`PhraseMaskingTask`](super::PhraseMaskingTask) with
+/// Training task of masked language modelling on streamed rows of token ids.
+///
+/// See BERT (Devlin et al. 2019, §3.1), with masks drawn in every step as in RoBERTa. For rows in
+/// memory use [`PhraseMaskingTask`](super::PhraseMaskingTask) with
 /// [`PassageMasking::Tokens`](super::PassageMasking::Tokens).
 ///
 /// The loss is the mean over the batch's selected tokens, in nats; it is logged as `mlm`. A batch
@@ -64,8 +65,8 @@ impl<S: ExampleSource<Example: AsRef<[u32]>>> RowStream for ExampleStream<S> {
 }
 
 impl<'a> MlmTask<'a> {
-    /// The rows of `source`: token ids with their special tokens, at most
-    /// [`max_length`](Encoder::max_length) each, not padded.
+    /// Creates a task from the rows of `source`: unpadded token ids with special tokens, at most
+    /// [`max_length`](Encoder::max_length) each.
     ///
     /// # Errors
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.

@@ -1,4 +1,4 @@
-//! Masked triples to train on, from files.
+//! Masked triples from files.
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::knowledge::parse;
 use crate::shard_examples::{LineReader, ShardExamples};
 use crate::{Error, Result};
 
-/// Some kinds and languages of a [`SequenceFiles`], for an
+/// Selected kinds and languages of [`SequenceFiles`], for an
 /// [`EntityCompletionTask`](super::EntityCompletionTask).
 pub struct ChosenSequences {
     shards: Shards,
@@ -18,11 +18,11 @@ pub struct ChosenSequences {
     kinds: Vec<SequenceKind>,
     languages: Vec<Language>,
     count: u64,
-    /// Tokens of the longest.
+    /// Tokens of the longest sequence.
     longest: usize,
 }
 
-/// Files that `kg-triples mix` wrote, each read once to check and to count its sequences.
+/// Files written by `kg-triples mix`. Each is read once for validation and counting.
 ///
 /// # Example
 /// ```
@@ -62,10 +62,10 @@ struct Count {
 }
 
 impl SequenceFiles {
-    /// Reads each file once.
+    /// Opens and reads each file once.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; the line of an object that is no sequence is named.
+    /// As [`Shards::open_with`]; errors name the line of an object that is not a sequence is named.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
         let mut counts: BTreeMap<PathBuf, Counts> = BTreeMap::new();
@@ -87,9 +87,10 @@ impl SequenceFiles {
         Ok(Self { shards, shuffle: shuffle.clone(), counts })
     }
 
-    /// The sequences of some kinds whose two languages are among `languages`, and what they are in
-    /// numbers. Of two languages, those of the file of their pair, where there is one: another
-    /// pair's file may have more in one of them.
+    /// Selects sequences by kind and by `languages`, and returns their counts.
+    ///
+    /// Sequences of two languages come from the file of this pair, if there is one, because another
+    /// pair's file may have more in one of the languages.
     ///
     /// # Errors
     /// [`Error::Empty`] if there is none.

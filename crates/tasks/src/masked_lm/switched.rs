@@ -1,4 +1,4 @@
-//! Sentences by language: a task for each, and their shares of the batches.
+//! A task per language, and the languages' shares of the batches.
 use kg_triples::Language;
 use serde::{Deserialize, Serialize};
 use trainer::TaskError;
@@ -11,15 +11,16 @@ use crate::{Error, Result};
 pub struct LanguageTask<'a> {
     /// The language of the labels, or of the sources.
     pub language: Language,
-    /// Windows where they are in memory, else texts.
+    /// Number of windows if in memory, otherwise of texts.
     pub examples: usize,
     /// The task.
     pub task: PhraseMaskingTask<'a>,
 }
 
-/// Chooses the model with the lowest perplexity, e to the mean of the languages' mean losses in
-/// nats, which are the scores, on sentences in memory (see [`PhraseMaskingTask::mean_loss`]);
-/// `None` without any.
+/// Creates a selection rule for the model with the lowest perplexity.
+///
+/// The perplexity is e to the mean of the languages' mean losses in nats (see
+/// [`PhraseMaskingTask::mean_loss`]), on sentences in memory; `None` without such sentences.
 pub fn lowest_perplexity<'a>(
     sentences: &'a [LanguageTask<'_>],
     seed: u64,
@@ -37,7 +38,7 @@ pub fn lowest_perplexity<'a>(
         .then(|| CheckpointSelection { rule, ..CheckpointSelection::lowest_mean(names, score) })
 }
 
-/// How languages share the batches, each of one language.
+/// Shares of the languages in monolingual batches.
 ///
 /// # Example
 /// ```
@@ -50,9 +51,9 @@ pub fn lowest_perplexity<'a>(
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LanguageShares {
-    /// Exponent of their numbers of sentences.
+    /// Exponent of the numbers of sentences.
     pub smoothing: f64,
-    /// Batches in a round, in which each language has its share, at least one.
+    /// Batches per round; each language has at least one.
     pub batches_per_round: u32,
 }
 
@@ -63,7 +64,7 @@ impl Default for LanguageShares {
 }
 
 impl LanguageShares {
-    /// Checks every key.
+    /// Validates every key.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -77,7 +78,8 @@ impl LanguageShares {
         Ok(())
     }
 
-    /// Batches of each language in a round: n^smoothing of its n sentences, in whole numbers.
+    /// Returns the number of batches per language in a round, proportional to n^smoothing for n
+    /// sentences.
     pub fn batches(&self, sizes: &[usize]) -> Vec<u32> {
         let weight = |size: usize| (size as f64).powf(self.smoothing);
         let total: f64 = sizes.iter().map(|&size| weight(size)).sum();

@@ -1,4 +1,4 @@
-//! Passages of running text, cut and encoded as they stream.
+//! Streamed passages of running text.
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +13,7 @@ use xlmr_model::SpecialTokens;
 
 use crate::{Error, Result};
 
-/// Text for masked language modelling, and how it is cut. `P` is the type of the files.
+/// Options of text for masked language modelling. `P` is the type of the files.
 ///
 /// # Example
 /// ```
@@ -26,14 +26,14 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextSource<P = Vec<std::path::PathBuf>> {
-    /// Files with a document on each line, or folders of them: the line itself, or, where the name
-    /// says `.jsonl`, the member `text` of its JSON object, as Common Crawl is shipped; of
-    /// `*.parquet` the column `text`, with the feature `parquet` of the trainer.
+    /// Files with one document per line, or folders of them. A document is the line or, for
+    /// `.jsonl`, the member `text` of its JSON object, as in Common Crawl; for `*.parquet` (feature
+    /// `parquet` of the trainer) it is the column `text`.
     pub text: P,
-    /// Longest passage in tokens, special tokens counted.
+    /// Maximum passage length in tokens, including special tokens.
     pub max_tokens: usize,
-    /// Passages go on into the next document, after `</s>`, so that all but the last are of
-    /// `max_tokens`; otherwise a passage is of one document.
+    /// Whether passages continue into the next document after `</s>`, so that all but the last have
+    /// `max_tokens`. Otherwise a passage belongs to one document.
     pub packed: bool,
 }
 
@@ -44,7 +44,7 @@ impl<P: Default> Default for TextSource<P> {
 }
 
 impl<P> TextSource<P> {
-    /// Checks every key that can be checked without reading a file.
+    /// Validates every key that can be checked without reading a file.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.

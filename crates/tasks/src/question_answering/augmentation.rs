@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::WindowBatch;
 use crate::{Encoder, Error, Result};
 
-/// How training questions are changed, drawn anew for each question and step. All off by default.
+/// Augmentation of training questions, drawn for each question and step. All off by default.
 ///
 /// # Example
 /// ```
@@ -23,16 +23,16 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaAugmentation {
-    /// Highest ratio r of noise to embedding. r is drawn from 0 to it; the noise on a vector e of
-    /// the question is Gaussian, with the expected squared norm (r · ‖e‖)².
+    /// Maximum ratio r of noise to embedding. r is drawn from 0 to this value; the noise on a
+    /// vector e of the question is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
-    /// Highest fraction of question tokens that are replaced by random ones, those of the entity
-    /// aside, which may move within the question.
+    /// Maximum fraction of question tokens replaced by random ones. Tokens of the entity are not
+    /// replaced, but may move within the question.
     pub question_replacement: f64,
 }
 
 impl QaAugmentation {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range or not finite.
@@ -106,12 +106,12 @@ impl EmbeddingNoise {
     }
 }
 
-/// Word embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
+/// Token embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
 ///
 /// `noise` has one entry for each row. The noise on a vector e of the row's question
-/// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)². In the manner of NEFTune
-/// (Jain et al. 2024). The result carries gradient to the word embeddings, the noise none. It is
-/// drawn on the CPU from the rows' own seeds, libtorch's generator stays as it is.
+/// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)², similar to NEFTune (Jain
+/// et al. 2024). The result carries gradient to the token embeddings; the noise has none. It is
+/// drawn on the CPU from the rows' seeds, without libtorch's generator.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails, or if there is not one entry for each row.

@@ -1,4 +1,4 @@
-//! The files of MLQA and XQuAD with context and question in one language.
+//! Files of MLQA and XQuAD with context and question in one language.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use mlqa_eval::{Dataset, Language, SetScores, language_file};
 use super::{QaPredictor, QuestionFile, evaluate, question_file};
 use crate::Result;
 
-/// MLQA's files of `split` in `folder`, one for each language. Whether they exist is not checked.
+/// Lists MLQA's files of `split` in `folder`, one per language, without checking that they exist.
 ///
 /// # Example
 /// ```
@@ -25,8 +25,8 @@ pub fn mlqa_files(folder: &Path, split: &str, languages: &[Language]) -> Vec<Que
     files(languages, false, path)
 }
 
-/// XQuAD's files in `folder`, one for each language, to be scored under SQuAD's English rules too.
-/// Whether they exist is not checked.
+/// Lists XQuAD's files in `folder`, one per language, without checking that they exist. They are
+/// also scored by SQuAD's English rules.
 ///
 /// # Example
 /// ```
@@ -56,8 +56,7 @@ fn files(
     languages.iter().map(file).collect()
 }
 
-/// Reads question files and checks that they can be scored, so that a damaged one is found before
-/// training.
+/// Checks that question files can be scored, to detect damaged files before training.
 ///
 /// # Errors
 /// [`Error::Eval`](crate::Error::Eval) naming a file that cannot be read, or a question without
@@ -80,7 +79,7 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a QuestionFile>) -> Res
     Ok(())
 }
 
-/// As [`evaluate()`] for several sets of files, such as MLQA and XQuAD. Predictions go to
+/// Runs [`evaluate()`] on several sets of files, such as MLQA and XQuAD. Predictions go to
 /// `out/<set>/predictions-context-<lang>-question-<lang>.json`.
 ///
 /// # Errors

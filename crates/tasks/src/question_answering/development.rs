@@ -1,4 +1,4 @@
-//! Which model of a training stage is tested: the last, or the best on development questions.
+//! Model selection of a training stage: the last model, or the best on development questions.
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::{QaPredictor, mlqa_files};
 use crate::held_out::{HELD_OUT, held_out_groups};
 use crate::{Encoder, Error, Result};
 
-/// Which model of a stage is tested.
+/// The selected model of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
-    /// The one after the last step.
+    /// The model after the last step.
     #[default]
     Last,
-    /// The one with the highest mean score on the development sets, the first of equals.
+    /// The model with the highest mean score on the development sets; the first of equal ones.
     Best,
 }
 
-/// What is measured on a development set.
+/// Metric on a development set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DevMetric {
@@ -38,7 +38,7 @@ pub enum DevMetric {
     ExactMatch,
 }
 
-/// Which model of a stage is tested, and the questions that decide it.
+/// Options of model selection.
 ///
 /// Models are scored after each epoch, and every `evaluation_steps` of the stage
 /// ([`TrainConfig`](trainer::TrainConfig)), which `patience` may end early.
@@ -56,18 +56,18 @@ pub enum DevMetric {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DevSelection {
-    /// Which model is tested.
+    /// The selected model.
     pub keep: Keep,
-    /// What decides.
+    /// The deciding metric.
     pub metric: DevMetric,
-    /// Whether the model that training starts from is a candidate too.
+    /// Whether the initial model is also a candidate.
     pub from_start: bool,
-    /// At least this share of the training questions is kept from training as the development set,
-    /// where no file is given; from 0, none, to below 1.
+    /// Minimum share of the training questions held out as development set if no file is given,
+    /// from 0 (none) to below 1.
     pub held_out: f64,
-    /// Chooses the passages that are held out.
+    /// Seed of the held-out passages.
     pub seed: u64,
-    /// Windows in a batch.
+    /// Windows per batch.
     pub batch_size: usize,
     /// Span decoding.
     pub decoding: DecodeConfig,
@@ -87,24 +87,25 @@ impl Default for DevSelection {
     }
 }
 
-/// Development questions under one name, and the rules under which answers to them are scored.
+/// A named development set with its scoring rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DevSet {
-    /// The file's name, or `held out` for what was taken from the training questions.
+    /// The file's name, or `held out` for held-out training questions.
     pub name: String,
     /// The questions.
     pub dataset: Dataset,
-    /// MLQA's of the context's language for files with MLQA's names, otherwise SQuAD's.
+    /// Scoring rules: MLQA's of the context's language for files with MLQA's names, otherwise
+    /// SQuAD's.
     pub rules: Normalization,
 }
 
 impl DevSelection {
-    /// Whether this is the default, which recipes leave out where they are written.
+    /// Returns whether this is the default, which recipes omit when written.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -116,8 +117,8 @@ impl DevSelection {
         }
     }
 
-    /// The development sets: those of `files`, or, without files, passages that are taken from
-    /// `train` with all their questions; none where the last model is kept.
+    /// Returns the development sets: those of `files`, or held-out passages of `train`. Empty if
+    /// the last model is selected.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or scored; [`Error::Config`] if two files
@@ -142,9 +143,11 @@ impl DevSelection {
         }
     }
 
-    /// The same for MLQA's `dev` files in `folder`, question and context in one of `languages`
-    /// each. Without a folder (an empty path), what is held out from `train` leaves `others`, such
-    /// as its translations, by id.
+    /// Returns the development sets from MLQA's `dev` files in `folder`, with question and context
+    /// in one of `languages`.
+    ///
+    /// With an empty path, passages of `train` are held out, and their ids are also removed from
+    /// `others`, such as translations.
     ///
     /// # Errors
     /// As [`sets`](Self::sets).
@@ -188,8 +191,8 @@ impl DevSelection {
         Ok(DevSet { name, dataset, rules: Normalization::SquadEn })
     }
 
-    /// The rule by which a stage chooses its model: `model` as it is answers every set, and the
-    /// mean decides. Nothing where there is no set.
+    /// Creates the selection rule: `model` is evaluated on every set, and the mean decides. `None`
+    /// without sets.
     pub fn rule<'a>(
         &'a self,
         sets: &'a [DevSet],

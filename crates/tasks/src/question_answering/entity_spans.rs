@@ -1,4 +1,4 @@
-//! The entity that a question asks about, where the data marks it.
+//! Entities of questions, if the data marks them.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
-/// By question id, where the entity stands in the question's text, in code points.
+/// Span of the entity in the question's text, in code points, by question id.
 pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 
 /// `head_start` and `head_length` beside the questions of a SQuAD-style file that was read from

@@ -1,4 +1,4 @@
-//! Answers to question files, written and scored.
+//! Evaluation on question files.
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
@@ -12,14 +12,14 @@ use tokenizers::Tokenizer;
 use super::{Predictor, QaPredictor};
 use crate::{Encoder, Error, Result};
 
-/// Which languages of questions a context is asked.
+/// Question languages of a context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionLanguages {
-    /// All of them, G-XLT.
+    /// All languages, G-XLT.
     #[default]
     All,
-    /// The context's own, XLT: for data whose questions are not the same in every language.
+    /// The context's language, XLT, for data that is not parallel.
     OfContext,
 }
 
@@ -45,10 +45,10 @@ pub struct EvaluationConfig {
     pub split: String,
     /// Languages of the context.
     pub contexts: Vec<Language>,
-    /// Languages of the questions about each of them.
+    /// Question languages of each context.
     #[serde(skip_serializing_if = "is_all")]
     pub questions: QuestionLanguages,
-    /// Windows in a batch.
+    /// Windows per batch.
     pub batch_size: usize,
     /// Span decoding.
     pub decoding: DecodeConfig,
@@ -72,7 +72,7 @@ impl Default for EvaluationConfig {
 }
 
 impl EvaluationConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -80,7 +80,7 @@ impl EvaluationConfig {
         check_decoding("evaluation", &self.decoding, self.batch_size)
     }
 
-    /// A predictor that answers in this way.
+    /// Creates a predictor with these options.
     pub fn predictor<'a>(
         &self,
         model: &'a dyn Encoder,
@@ -92,8 +92,10 @@ impl EvaluationConfig {
             .with_batch_size(self.batch_size)
     }
 
-    /// MLQA's files in `folder`: those of `contexts` that are among `languages`, each with
-    /// questions in all of `languages` or in its own. Whether the files exist is not checked.
+    /// Lists MLQA's files in `folder` for `contexts` among `languages`, with questions in all of
+    /// `languages` or the context's language.
+    ///
+    /// Existence of the files is not checked.
     pub fn files(&self, folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
         let contexts = self.contexts.iter().filter(|context| languages.contains(context));
         contexts
@@ -109,7 +111,7 @@ impl EvaluationConfig {
     }
 }
 
-/// Options of an evaluation on any question files, with the k best answers counted.
+/// Options of an evaluation on any question files, with top-k exact match.
 ///
 /// # Example
 /// ```
@@ -122,7 +124,7 @@ impl EvaluationConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScoreConfig {
-    /// Windows in a batch.
+    /// Windows per batch.
     pub batch_size: usize,
     /// k of the top-k exact match.
     pub top_k: Vec<usize>,
@@ -137,7 +139,7 @@ impl Default for ScoreConfig {
 }
 
 impl ScoreConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -169,7 +171,7 @@ pub(crate) fn check_decoding(
     }
 }
 
-/// A file of questions with its languages.
+/// A question file with its languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionFile {
     /// Language of context and answer.
@@ -178,12 +180,12 @@ pub struct QuestionFile {
     pub question: Language,
     /// SQuAD-style JSON.
     pub path: PathBuf,
-    /// Whether XQuAD's prescribed normalisation, SQuAD's English rules, is reported beside MLQA's.
+    /// Whether to also report scores by SQuAD's English rules, as prescribed for XQuAD.
     pub squad_rules: bool,
 }
 
-/// The path below `folder` under MLQA's name, such as `test-context-en-question-de.json`, or that
-/// of a file there whose name differs in case alone.
+/// Returns the path of MLQA's file in `folder`, such as `test-context-en-question-de.json`,
+/// ignoring case if there is no exact match.
 ///
 /// # Example
 /// ```
@@ -203,9 +205,9 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// Answers question files, writes the predictions and scores them with the context language's
 /// rules.
 ///
-/// Predictions go to `out` under MLQA's names with `split` at their beginning, see
-/// [`question_file`]; `questions.json` beside them says which questions they answer, for
-/// `mlqa-eval report`. For each k of `top_k` the exact match within the k best answers is counted.
+/// Predictions go to `out` under MLQA's names that begin with `split`, see [`question_file`];
+/// `questions.json` next to them lists the question files, for `mlqa-eval report`. Exact match
+/// within the k best answers is computed for each k of `top_k`.
 ///
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
@@ -291,8 +293,8 @@ fn score_file(
     })
 }
 
-/// Answers one SQuAD-style file, writes the predictions as the official scripts want them, and
-/// scores them under `rules`.
+/// Answers a SQuAD-style file, writes predictions in the official format, and scores them by
+/// `rules`.
 ///
 /// # Errors
 /// As [`evaluate()`].

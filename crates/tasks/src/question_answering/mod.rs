@@ -1,4 +1,4 @@
-//! Extractive question answering: the answer is a span of the context.
+//! Extractive question answering: answers are spans of the context.
 //!
 //! 1. [`QaTask`]: questions with gold answers, cut to windows, as a training task for a span head,
 //!    with or without [augmentation](QaAugmentation);

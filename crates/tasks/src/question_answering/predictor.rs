@@ -1,4 +1,4 @@
-//! A trained model's best answers to questions.
+//! Prediction of answers by a trained model.
 use std::path::Path;
 
 use mlqa_eval::{Dataset, DecodeConfig, NBest, Purpose, Question, Window, WindowConfig};
@@ -13,12 +13,12 @@ use crate::fusion::{SecondReading, WindowLogits, lists};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
-/// Anything that answers questions about passages.
+/// A predictor of answers to questions about passages.
 pub trait Predictor {
-    /// The best answers to each question, in the order of the questions.
+    /// Predicts the best answers to each question, in the order of the questions.
     ///
     /// # Errors
-    /// Whatever keeps it from answering.
+    /// Errors of the predictor.
     fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>>;
 }
 
@@ -28,7 +28,7 @@ impl Predictor for QaPredictor<'_> {
     }
 }
 
-/// A model with a span head, its tokenizer, and how answers are chosen.
+/// A model with a span head, its tokenizer and decoding options.
 ///
 /// Answers do not depend on the batch size, up to the rounding of padded batches, nor on which
 /// questions are asked together.
@@ -70,45 +70,45 @@ pub struct QaPredictor<'a> {
 }
 
 impl<'a> QaPredictor<'a> {
-    /// A predictor with the default decoding and 64 windows in a batch; `windows` says how contexts
-    /// are cut, as in training.
+    /// Creates a predictor with default decoding and 64 windows per batch. `windows` must be the
+    /// options used in training.
     pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         let (windows, decoding) = (windows.clone(), DecodeConfig::default());
         Self { model, tokenizer, windows, decoding, batch_size: 64, second: None, notes: true }
     }
 
-    /// Sets how answers are chosen.
+    /// Sets the decoding options.
     #[must_use]
     pub fn with_decoding(self, decoding: &DecodeConfig) -> Self {
         Self { decoding: decoding.clone(), ..self }
     }
 
-    /// Sets the number of windows in a batch.
+    /// Sets the number of windows per batch.
     #[must_use]
     pub fn with_batch_size(self, batch_size: usize) -> Self {
         Self { batch_size, ..self }
     }
 
-    /// Whether long readings say how far they are on standard error, as they do by default.
+    /// Sets whether long predictions print progress to standard error (default: true).
     #[must_use]
     pub fn with_notes(self, notes: bool) -> Self {
         Self { notes, ..self }
     }
 
-    /// Reads a second text beside each question, as a model was trained with
+    /// Adds a second text to each question, for models trained with
     /// [`FusedQaTask`](crate::fusion::FusedQaTask).
     #[must_use]
     pub fn with_second_text(self, second: SecondReading<'a>) -> Self {
         Self { second: Some(second), ..self }
     }
 
-    /// The best answers to each question, in the order of the questions.
+    /// Predicts the best answers to each question, in the order of the questions.
     ///
     /// # Errors
     /// [`Error::Config`] if the batch size is 0 or windows may be longer than the model's rows;
     /// [`Error::Eval`] if a question leaves no space for its context or a logit is not finite;
-    /// [`Error::Model`] if the model has no span head or refuses an input; [`Error::Data`] naming a
-    /// question whose translation is to be read and missing.
+    /// [`Error::Model`] if the model has no span head or rejects an input; [`Error::Data`] naming a
+    /// question with a missing translation.
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
         let Self { model, tokenizer, windows, batch_size, .. } = self;
@@ -123,7 +123,7 @@ impl<'a> QaPredictor<'a> {
         self.best_answers(questions, &all, logits)
     }
 
-    /// The best answers to each question, from the logits of its windows, see
+    /// Decodes the best answers to each question from the logits of its windows; see
     /// [`window_logits`](Self::window_logits).
     ///
     /// # Errors
@@ -139,11 +139,11 @@ impl<'a> QaPredictor<'a> {
         Ok(decode(questions, windows, &starts, &ends, &self.decoding)?)
     }
 
-    /// The best answers to the questions of a SQuAD-style file, in the order of the file. Gold
-    /// answers are not needed.
+    /// Predicts the best answers to the questions of a SQuAD-style file, in the order of the file.
+    /// Gold answers are not needed.
     ///
-    /// `Predictions::from(answers.as_slice()).write(path)` writes the first of each as the official
-    /// scripts want it, [`mlqa_eval::write_n_best`] writes all.
+    /// `Predictions::from(answers.as_slice()).write(path)` writes the first of each in the official
+    /// format; [`mlqa_eval::write_n_best`] writes all.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read; as [`predict`](Self::predict).
@@ -181,11 +181,11 @@ impl<'a> QaPredictor<'a> {
         Ok((all, logits))
     }
 
-    /// The start and end logits of some windows, read as one batch: for each window two lists of
-    /// its length.
+    /// Computes start and end logits of windows in one batch: two lists of the window's length for
+    /// each window.
     ///
     /// # Errors
-    /// [`Error::Model`] if the model has no span head or refuses an input.
+    /// [`Error::Model`] if the model has no span head or rejects an input.
     pub fn window_logits(&self, windows: &[&Window]) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let batch = WindowBatch::new(windows, true, self.model)?;
         let (starts, ends) = no_grad(|| -> Result<(Tensor, Tensor)> {

@@ -1,4 +1,4 @@
-//! Extractive question answering as a training task (*Bridging the Language Gap*, section III-C).
+//! Training task of extractive question answering (*Bridging the Language Gap*, section III-C).
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use super::{QaAugmentation, QuestionEntitySpans, WindowBatch};
 use crate::micro_batches::{Reduction, losses};
 use crate::{Encoder, Error, Result};
 
-/// Options of [`QaTask`]. The default is plain fine-tuning, as `run_qa` of transformers does it.
+/// Options of [`QaTask`]. The default is plain fine-tuning, as in `run_qa` of transformers.
 ///
 /// # Example
 /// ```
@@ -31,10 +31,10 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaConfig {
-    /// Only context tokens may start or end an answer, and `<s>` in a window that is labelled as
-    /// having none; off: every token but padding.
+    /// Whether only context tokens may start or end an answer (and `<s>` in windows labelled as
+    /// unanswerable). Otherwise every token except padding may.
     pub context_only: bool,
-    /// How questions are changed.
+    /// Augmentation of questions.
     pub augmentation: QaAugmentation,
     /// Options of the loss.
     pub span_loss: SpanConfig,
@@ -43,15 +43,15 @@ pub struct QaConfig {
 /// Training data of [`QaTask`].
 #[derive(Clone, Copy, Debug)]
 pub struct QaData<'a> {
-    /// Questions with their gold answers; the first answer of each is trained.
+    /// Questions with gold answers. The first answer is the training target.
     pub questions: &'a [Question],
-    /// Entities that [`QaAugmentation::question_replacement`] keeps, where the data marks them.
+    /// Entities that [`QaAugmentation::question_replacement`] preserves, if the data marks them.
     pub question_entity_spans: Option<&'a QuestionEntitySpans>,
-    /// How contexts are cut.
+    /// Options of the windows.
     pub windows: &'a WindowConfig,
 }
 
-/// Questions cut to windows, as a training task for a span head. One example is one window; its
+/// Training task of extractive question answering for a span head. An example is a window; its
 /// loss, `span`, is [`objectives::span`].
 ///
 /// # Example
@@ -111,12 +111,12 @@ struct AugmentedRow<'r> {
 }
 
 impl<'a> QaTask<'a> {
-    /// Cuts the questions to windows.
+    /// Creates a task and splits the questions into windows.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Eval`] if an
-    /// answer is not where the data says, or a question leaves no space for its context;
-    /// [`Error::Data`] if the vocabulary holds special tokens alone.
+    /// answer is not at its offset, or a question leaves no space for its context; [`Error::Data`]
+    /// if the vocabulary has only special tokens.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,

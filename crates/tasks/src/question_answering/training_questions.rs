@@ -1,4 +1,4 @@
-//! Questions to train on, checked as they are read.
+//! Training questions, validated when they are read.
 use std::path::Path;
 
 use mlqa_eval::{Dataset, Question, WindowConfig, squad};
@@ -6,7 +6,7 @@ use mlqa_eval::{Dataset, Question, WindowConfig, squad};
 use super::{QaData, QuestionEntitySpans, entity_spans};
 use crate::{Error, Result};
 
-/// Questions of files whose answers stand where the files say.
+/// Training questions with validated answer offsets.
 ///
 /// # Example
 /// ```
@@ -22,23 +22,25 @@ use crate::{Error, Result};
 pub struct TrainingQuestions {
     /// The questions, in file order.
     pub questions: Vec<Question>,
-    /// The entities of the questions, where the file marks them.
+    /// Entities of the questions, if the file marks them.
     pub entity_spans: QuestionEntitySpans,
 }
 
 impl TrainingQuestions {
-    /// The questions and their entities, with contexts cut by `windows`.
+    /// Returns training data with the options `windows`.
     pub fn data<'a>(&'a self, windows: &'a WindowConfig) -> QaData<'a> {
         let question_entity_spans = Some(&self.entity_spans);
         QaData { questions: &self.questions, question_entity_spans, windows }
     }
 
-    /// Reads a file of any form that [`Dataset::read`] takes; `head_start` and `head_length` beside
-    /// a question say where its entity stands, both in code points of the question.
+    /// Reads a file in any format of [`Dataset::read`].
+    ///
+    /// The keys `head_start` and `head_length` of a question mark its entity, in code points of the
+    /// question.
     ///
     /// # Errors
-    /// [`Error::Eval`] naming the file that has no such form, or the question whose answer does not
-    /// stand at its offset.
+    /// [`Error::Eval`] naming a file in another format, or a question whose answer is not at its
+    /// offset.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = squad::File::read(path)?;
@@ -48,7 +50,7 @@ impl TrainingQuestions {
         Ok(Self { questions: dataset.questions, entity_spans })
     }
 
-    /// Reads several files, one after the other.
+    /// Reads several files.
     ///
     /// # Errors
     /// As [`TrainingQuestions::read`].
@@ -61,8 +63,7 @@ impl TrainingQuestions {
         })
     }
 
-    /// The questions whose first answer, the one that is trained, has a text, and how many are left
-    /// out.
+    /// Returns the questions with a non-blank first answer, and the number of skipped ones.
     ///
     /// # Errors
     /// [`Error::Empty`] if no question is left.

@@ -1,4 +1,4 @@
-//! Windows of questions and contexts as one batch of a model.
+//! Batches of windows as model inputs.
 use mlqa_eval::Window;
 use tch::{Kind, Tensor};
 use trainer::Fingerprint;

@@ -1,11 +1,11 @@
-//! A development set from the training sentences.
+//! Held-out development set of training sentences.
 use serde::{Deserialize, Serialize};
 use transfer_eval::ner::Sentence;
 
 use crate::held_out::held_out_groups;
 use crate::{Error, Result};
 
-/// Documents that are kept from training.
+/// Options of held-out documents.
 ///
 /// # Example
 /// ```
@@ -23,9 +23,9 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HeldOut {
-    /// At least this share of the sentences, above 0 and below 1.
+    /// Minimum share of held-out sentences, above 0 and below 1.
     pub share: f64,
-    /// Chooses the documents.
+    /// Seed of the held-out documents.
     pub seed: u64,
 }
 
@@ -36,10 +36,11 @@ impl Default for HeldOut {
 }
 
 impl HeldOut {
-    /// The rest and what is held out, complete documents each, in the order of `sentences`.
+    /// Splits sentences into training and held-out ones by complete documents, in the order of
+    /// `sentences`.
     ///
-    /// Sentences belong to one document if their ids differ only behind the last hyphen, as in
-    /// Universal Dependencies; a sentence without such an id stands alone.
+    /// Sentences belong to one document if their ids differ only after the last hyphen, as in
+    /// Universal Dependencies; a sentence without such an id is a separate document.
     ///
     /// # Errors
     /// [`Error::Config`] if `share` is out of range, or nothing is left to train on.

@@ -1,4 +1,4 @@
-//! A model's classes and the tags that they stand for.
+//! Mapping of a model's classes to tags.
 use std::path::Path;
 
 use transfer_eval::ner::Labels;
@@ -6,7 +6,7 @@ use xlmr_model::{Config, Head, Pretrained};
 
 use crate::Result;
 
-/// The head that has a class for each label.
+/// Creates the head with a class for each label.
 ///
 /// # Example
 /// ```
@@ -21,8 +21,7 @@ pub fn head(labels: &Labels) -> Head {
     Head::TokenClassification { labels: i64::try_from(labels.len()).unwrap_or(i64::MAX) }
 }
 
-/// Writes a model as [`Pretrained::save`] does, with the names of its labels in `config.json`
-/// (`id2label`).
+/// Saves a model as [`Pretrained::save`] does, with label names in `config.json` (`id2label`).
 ///
 /// # Errors
 /// As [`Pretrained::save`] and [`name_labels`].
@@ -43,7 +42,7 @@ pub fn save(tagger: &Pretrained, labels: &Labels, folder: impl AsRef<Path>) -> R
     name_labels(folder, labels)
 }
 
-/// Writes the names of a saved model's labels into its `config.json` (`id2label`).
+/// Writes label names to the `config.json` of a saved model (`id2label`).
 ///
 /// # Errors
 /// [`Error::Model`](crate::Error::Model) if `config.json` cannot be read or written.

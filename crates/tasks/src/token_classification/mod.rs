@@ -1,4 +1,4 @@
-//! A label for every token: named entities, answer types, anything tagged.
+//! Token classification, such as named entities and answer types.
 //!
 //! [`TokenClassificationTask`] trains, [`EncodedSentences`] predicts and scores.
 mod held_out;

@@ -1,4 +1,4 @@
-//! Labels of a trained model, as tags and as scores.
+//! Prediction and scoring of tags by a trained model.
 use tokenizers::Tokenizer;
 use transfer_eval::ner::{
     Labels, LostWords, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner,
@@ -7,11 +7,11 @@ use transfer_eval::ner::{
 
 use crate::{Encoder, Error, Result, inference};
 
-/// The best label at every position of each row, in the order of the rows: as many labels as the
-/// row has tokens, special tokens included, each in `0..C`.
+/// Predicts a label in `0..C` for every token of each row, including special tokens, in the order
+/// of the rows.
 ///
 /// # Errors
-/// If the model has no token classification head or refuses an input; [`Error::Data`] if a logit is
+/// If the model has no token classification head or rejects an input; [`Error::Data`] if a logit is
 /// not finite; [`Error::Config`] if `batch_size` is 0.
 ///
 /// # Example
@@ -69,18 +69,17 @@ pub fn best_labels(
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct EncodedSentences {
-    /// As read.
+    /// The sentences.
     pub sentences: Vec<Sentence>,
-    /// One or more for each of `sentences`, in their order.
+    /// One or more inputs for each of `sentences`, in their order.
     pub inputs: Vec<NerInput>,
 }
 
-/// What a model gave for [`EncodedSentences`].
+/// Predictions for [`EncodedSentences`].
 pub struct TaggedSentences {
-    /// The sentences in their order, with the predicted tags in place of the gold ones; `O` for
-    /// words that were cut off.
+    /// The sentences with predicted tags, in order; truncated words have `O`.
     pub sentences: Vec<Sentence>,
-    /// Entity-level scores; words that were cut off count as missed.
+    /// Entity-level scores; truncated words count as missed.
     pub score: NerScore,
 }
 

@@ -15,8 +15,9 @@ use crate::{Encoder, Error, Result};
 // The labels of encoded sentences are those that the loss leaves out.
 const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 
-/// Tagged sentences as a training task for a model with a token classification head: cross-entropy
-/// in nats, the mean over the batch's labelled tokens, logged as `tagging`.
+/// Training task of token classification, logged as `tagging`.
+///
+/// The loss is the cross-entropy in nats, the mean over the batch's labelled tokens.
 ///
 /// # Example
 /// ```
@@ -60,7 +61,7 @@ struct Row {
 }
 
 impl<'a> TokenClassificationTask<'a> {
-    /// Inputs without a labelled token are left out.
+    /// Creates a task. Inputs without a labelled token are skipped.
     ///
     /// # Errors
     /// [`Error::Empty`] if none has one.

@@ -1,4 +1,4 @@
-//! The candidates Z: a trained reader's best spans of each training window, computed once and kept.
+//! Candidates Z: stored best spans of a trained reader for each training window.
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::number::to_i64;
 use crate::question_answering::{WindowBatch, context_mask, fingerprint_windows, window_lengths};
 use crate::{Encoder, Error, Result, batch};
 
-/// Z of all windows of a training set: N windows with K slots each.
+/// Candidates Z of all windows of a training set: N windows with K slots each.
 #[derive(Debug)]
 pub struct Candidates {
     /// `[N, K]` i64: the first token of each candidate, 0 in empty slots.
@@ -29,22 +29,22 @@ pub struct Candidates {
     pub report: CandidateReport,
 }
 
-/// Candidates counted (Table 3 of the paper shows one window's).
+/// Counts of candidates (Table 3 of the paper shows those of one window).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CandidateReport {
-    /// N.
+    /// Number of windows or examples, N.
     pub windows: usize,
-    /// Candidates in all windows, the gold spans included.
+    /// Candidates in all windows, including gold spans.
     pub candidates: usize,
     /// Windows whose gold span was among the reader's spans without being added.
     pub gold_listed: usize,
     /// Windows whose gold span was the reader's first.
     pub gold_first: usize,
-    /// Candidates other than gold with one boundary right.
+    /// Non-gold candidates with one correct boundary.
     pub one_boundary: usize,
-    /// Candidates with none right.
+    /// Candidates without a correct boundary.
     pub no_boundary: usize,
-    /// Candidates with the gold span's tokens at another position; kept unless
+    /// Candidates with the gold span's tokens at another position; retained unless
     /// [`drop_duplicate_text`](CandidateConfig::drop_duplicate_text). `text_equal` in JSON.
     #[serde(rename = "text_equal")]
     pub duplicate_text: usize,
@@ -63,14 +63,14 @@ impl Display for CandidateReport {
     }
 }
 
-/// A reader and the windows whose candidates it finds; each window has its gold span.
+/// Finds candidates of training windows with a reader. Each window contains its gold span.
 #[derive(Clone, Copy)]
 pub struct CandidateMiner<'a> {
     /// Encoder and span head.
     pub model: &'a dyn Encoder,
     /// Training windows.
     pub windows: &'a [Window],
-    /// Windows in a batch.
+    /// Windows per batch.
     pub batch_size: usize,
 }
 
@@ -85,13 +85,14 @@ const RECORD: &str = "record";
 const NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
 
 impl Candidates {
-    /// Reads `path` if the same model found them in the same windows with the same options,
-    /// wherever that model is stored; else computes them and writes `path`. The second value says
-    /// whether they were read.
+    /// Loads candidates from `path`, or computes and stores them.
+    ///
+    /// `path` is used if model, windows and options are equal, wherever the model is stored. The
+    /// second value is true if it was read.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
-    /// window has no gold span; [`Error::Model`] if the model has no span head or refuses an input;
+    /// window has no gold span; [`Error::Model`] if the model has no span head or rejects an input;
     /// [`Error::TorchExt`] naming a file that cannot be read or written.
     ///
     /// # Example
@@ -153,7 +154,7 @@ impl Candidates {
         })
     }
 
-    /// K, slots of each window.
+    /// Returns K, the slots per window.
     pub fn slots(&self) -> usize {
         self.starts.size().get(1).and_then(|size| usize::try_from(*size).ok()).unwrap_or(0)
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How the candidates Z of a window are chosen.
+/// Options of the candidates Z.
 ///
 /// # Example
 /// ```
@@ -21,12 +21,12 @@ use crate::{Error, Result};
 pub struct CandidateConfig {
     /// |Z|, the gold span included.
     pub count: usize,
-    /// Longest candidate in tokens.
+    /// Maximum candidate length in tokens.
     pub max_answer_len: usize,
-    /// In which slot the gold span is.
+    /// Slot of the gold span.
     pub gold_slot: GoldSlot,
-    /// Leaves out candidates with the gold span's tokens at another position. The paper compares by
-    /// position, so false.
+    /// Whether to drop candidates with the gold span's tokens at another position. The paper
+    /// compares by position, so false.
     pub drop_duplicate_text: bool,
 }
 
@@ -41,11 +41,11 @@ impl Default for CandidateConfig {
     }
 }
 
-/// Which losses are trained.
+/// Enabled losses.
 ///
 /// Reading of the ablations (Table 7): without hard learning Eq. 9 would train no span, so the span
-/// loss (Eq. 3) replaces it; without contrast the span side has weight 1. Without both, the span
-/// loss remains alone.
+/// loss (Eq. 3) replaces it; without contrast the span side has weight 1. Without both, only the
+/// span loss remains.
 ///
 /// # Example
 /// ```
@@ -85,10 +85,10 @@ impl Default for BoundaryTerms {
 pub struct BoundaryConfig {
     /// α of Eq. 9, the weight of the contrastive loss; that of hard learning is 1 − α.
     pub alpha: f64,
-    /// Trains the losses in sequence: hard learning alone for this fraction of the steps, then the
-    /// contrastive loss with the span loss (Eq. 3). Absent: both at once, as in Eq. 9.
+    /// Fraction of the steps with hard learning only, followed by the contrastive loss with the
+    /// span loss (Eq. 3). Absent: both losses together, as in Eq. 9.
     pub hard_fraction: Option<f64>,
-    /// Where the learned weights start.
+    /// Initial values of the learned weights.
     pub initial_weights: InitialWeights,
     /// Peak learning rate of the learned weights; absent: the stage's. At 3e-5 they hardly move
     /// from their start.
@@ -96,7 +96,8 @@ pub struct BoundaryConfig {
     /// Under `hard_em`: steps over which it replaces maximum marginal likelihood; absent: from the
     /// start.
     pub anneal_steps: Option<u64>,
-    /// Leaves out answers with the gold span's tokens at another position from the wrong ones.
+    /// Whether to exclude answers with the gold span's tokens at another position from the
+    /// negatives.
     pub drop_duplicate_text: bool,
     /// Weights of the candidates, and λ of an added gold term, which is inside the hard-learning
     /// loss and so has weight 1 − α too.
@@ -124,7 +125,7 @@ impl Default for BoundaryConfig {
 }
 
 impl CandidateConfig {
-    /// Checks every value.
+    /// Validates every value.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -137,7 +138,7 @@ impl CandidateConfig {
 }
 
 impl BoundaryConfig {
-    /// Checks what the losses themselves would find only in training.
+    /// Validates values that the losses would otherwise reject only in training.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.

@@ -1,8 +1,8 @@
-//! *From Good to Best*: a trained reader's best spans become answer candidates, and a second stage
-//! trains with hard learning and answer-aware contrast over them.
+//! Second stage of *From Good to Best*: hard learning and answer-aware contrast over a reader's
+//! best spans.
 //!
 //! 1. [`CandidateMiner`] and [`Candidates`]: the candidates Z of every training window, computed
-//!    once and kept in a file;
+//!    once and stored in a file;
 //! 2. [`BoundaryTask`]: the second stage's losses (Eq. 9) over windows and candidates.
 //!
 //! The first stage is [`QaTask`](crate::question_answering::QaTask), answers come from

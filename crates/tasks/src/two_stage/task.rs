@@ -1,5 +1,4 @@
-//! The second stage as a training task: hard learning and answer-aware contrast over one pass of
-//! the encoder.
+//! Training task of the second stage, with one encoder pass for both losses.
 use mlqa_eval::Window;
 use objectives::{
     CandidateSpans, HardLearningWeighting, NegativeSelection, OutOfWindow, SpanConfig,
@@ -25,11 +24,13 @@ use crate::{Encoder, Error, Result};
 /// The name of the learned weights θ among the parameters.
 pub(super) const WEIGHTS: &str = "hard_learning.weights";
 
-/// Training windows, each with its gold span, and the losses of *From Good to Best* (Eq. 9) over
-/// them: `hard` or `span`, and `contrastive`.
+/// Training task with the losses of *From Good to Best* (Eq. 9): `hard` or `span`, and
+/// `contrastive`.
 ///
-/// It keeps no state beside its parameters: the answers to contrast with come from the step's
-/// encoder pass.
+/// Every window contains its gold span.
+///
+/// The task has no state besides its parameters: contrasted answers come from the step's encoder
+/// pass.
 ///
 /// # Example
 /// ```
@@ -102,7 +103,7 @@ struct Encoded<'a> {
 }
 
 impl<'a> BoundaryTask<'a> {
-    /// `candidates` are those of `windows`; only hard learning needs them.
+    /// Creates a task. `candidates` are those of `windows`; only hard learning needs them.
     ///
     /// With `context_only` the softmax of the span head is over the context, else over every token
     /// but padding, as in the paper's Eq. 2.
@@ -149,13 +150,13 @@ impl<'a> BoundaryTask<'a> {
         })
     }
 
-    /// θ under its name, where it is learned; to be trained beside the model's parameters.
+    /// Returns θ by name, if it is learned; it is trained together with the model's parameters.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         let weights = self.weights.as_ref().map(Tensor::shallow_clone);
         weights.map(|weights| (WEIGHTS.to_owned(), weights)).into_iter().collect()
     }
 
-    /// `config` with a parameter group of their own for the learned weights, where there are any:
+    /// Adds a parameter group for the learned weights to `config`, if there are any:
     /// [`BoundaryConfig::weights_learning_rate`] and no weight decay.
     pub fn train_config(&self, config: &TrainConfig) -> TrainConfig {
         let mut config = config.clone();
@@ -172,7 +173,7 @@ impl<'a> BoundaryTask<'a> {
         config
     }
 
-    /// `softmax(θ)`, the weight of each candidate slot, where it is learned.
+    /// Returns `softmax(θ)`, the weight of each candidate slot, if it is learned.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch fails.

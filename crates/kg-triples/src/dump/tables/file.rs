@@ -74,7 +74,8 @@ enum Form {
 }
 
 impl SyncedTable {
-    /// Gives the table its name in `folder`, where an earlier one of either form goes.
+    /// Renames the table to its final name in `folder`, and removes an earlier table in either
+    /// format.
     pub(super) fn publish(self, folder: &Path) -> Result<(), Error> {
         let parts = folder.join(self.table.name());
         remove_parts(&parts)?;

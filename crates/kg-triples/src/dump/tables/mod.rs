@@ -90,8 +90,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Gives all files their names, `extract.json` last. That of an earlier extract goes first, so
-    /// that a folder with one is complete.
+    /// Renames all files to their final names, `extract.json` last. The `extract.json` of an
+    /// earlier extract is removed first, so that a folder with this file is complete.
     pub(super) fn publish(self, report: &ExtractReport) -> Result<(), Error> {
         let path = self.folder.join("extract.json");
         let refuse = || Error::io(&path, "write the file");

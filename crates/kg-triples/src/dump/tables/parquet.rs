@@ -17,7 +17,7 @@ use crate::Error;
 /// Rows of a group, which are held in memory.
 const GROUP_ROWS: usize = 1 << 17;
 
-/// The files of a table, in a folder that goes unless it is kept.
+/// The files of a table, in a temporary folder.
 pub(super) struct Parts {
     folder: TempDir,
     schema: TypePtr,

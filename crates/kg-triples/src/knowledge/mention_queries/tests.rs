@@ -1,4 +1,4 @@
-//! What is held out: nothing of it may be trained.
+//! Tests that held-out data is never trained.
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
