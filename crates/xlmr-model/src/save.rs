@@ -29,15 +29,6 @@ impl Model {
     /// [`Error::Json`] and [`Error::Config`] for an `adapters/active.json` of something else;
     /// [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
-        self.save_as(folder, architecture, Kind::Float)
-    }
-
-    /// As [`save`](Self::save), with the weights in `kind` instead of float32: [`Kind::BFloat16`]
-    /// halves the files, and each weight keeps 8 bits of its fraction. Adapters stay float32.
-    ///
-    /// # Errors
-    /// As [`save`](Self::save).
-    pub fn save_as(&self, folder: impl AsRef<Path>, architecture: Head, kind: Kind) -> Result<()> {
         let folder = folder.as_ref();
         if architecture != Head::None && !self.heads().contains(&architecture) {
             return Err(Error::NoHead { head: architecture.name() });
@@ -71,10 +62,10 @@ impl Model {
             }
             file.insert(stored, tensor);
         }
-        write_weights(&folder.join(SINGLE), &mut main, kind)?;
+        write_weights(&folder.join(SINGLE), &mut main)?;
         let heads = folder.join(HEADS);
         if !others.is_empty() {
-            write_weights(&heads, &mut others, kind)?;
+            write_weights(&heads, &mut others)?;
         } else if heads.exists() {
             // Left by an earlier model of this folder; it would come back on loading.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
@@ -85,14 +76,10 @@ impl Model {
 }
 
 /// Writes a safetensors file as transformers does, marked as PyTorch's.
-pub(crate) fn write_weights(
-    path: &Path,
-    tensors: &mut BTreeMap<String, Tensor>,
-    kind: Kind,
-) -> Result<()> {
+pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // The tensor itself where it is of this kind already.
-        *tensor = tensor.f_to_kind(kind)?;
+        // The tensor itself if it is float32 already.
+        *tensor = tensor.f_to_kind(Kind::Float)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     Ok(torch_ext::write_tensors(path, named, &[("format", "pt")])?)
