@@ -443,8 +443,6 @@ fn recipe_mixmrc_names_what_is_wrong() {
         ("windows.max_length=40", "max_length = 40"),
         ("data.evaluation=nowhere", "data.evaluation = nowhere"),
         ("run.arms=[\"nobody\"]", "nobody"),
-        ("data.facts.items=0", "data.facts is no key any more"),
-        ("data.search.own=true", "`demo-data search` and `kg-triples phrases`"),
         ("training.learning_rat=1", "learning_rat"),
     ] {
         let mut command = small(&out);

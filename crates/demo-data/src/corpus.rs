@@ -13,7 +13,10 @@ use crate::stand_in::{Files, StandIn};
 /// The seven languages of MLQA.
 pub(crate) const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
-/// Where the text lies.
+/// Articles at the end of XQuAD's files that are excluded from training text, for evaluation.
+pub(crate) const HELD_OUT_ARTICLES: usize = 12;
+
+/// Sources of the text.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CorpusConfig {
     /// Folder with entities.<lang>.jsonl.gz (Wikipedia extracts)
@@ -22,16 +25,13 @@ pub struct CorpusConfig {
     /// Folder with <lang>.tsv (parallel sentences) and vi-vtb.*.txt
     #[arg(long, value_name = "DIR")]
     pub sentences: PathBuf,
-    /// Folder with xquad.<lang>.json
+    /// Folder with xquad.<lang>.json, whose last 12 articles are excluded
     #[arg(long, value_name = "DIR")]
     pub paragraphs: Option<PathBuf>,
-    /// Articles at the end of those files that are excluded, for evaluation
-    #[arg(long, default_value_t = 12)]
-    pub held_out_articles: usize,
-    /// Times each of its paragraphs counts
+    /// Number of copies of each of these paragraphs
     #[arg(long, default_value_t = 1)]
-    pub paragraph_copies: usize,
-    /// Lines of extracts up to so many code points are left out
+    pub paragraph_copies: u16,
+    /// Lines of extracts of at most this many code points are skipped
     #[arg(long, default_value_t = 40)]
     pub shortest_extract: usize,
 }
@@ -91,8 +91,8 @@ impl CorpusConfig {
         }
         if let Some(paragraphs) = &self.paragraphs {
             let mut articles = articles(&paragraphs.join(format!("xquad.{language}.json")))?;
-            articles.truncate(articles.len().saturating_sub(self.held_out_articles));
-            let copies = |text| std::iter::repeat_n(text, self.paragraph_copies);
+            articles.truncate(articles.len().saturating_sub(HELD_OUT_ARTICLES));
+            let copies = |text| std::iter::repeat_n(text, usize::from(self.paragraph_copies));
             all.extend(articles.into_iter().flatten().flat_map(copies));
         }
         Ok(all)
