@@ -1,4 +1,4 @@
-//! Initial weights from which a small encoder learns within hundreds of steps to match equal tokens.
+//! Initial weights from which a small encoder learns in hundreds of steps to match equal tokens.
 //!
 //! Follows mimetic initialisation (Trockman and Kolter 2023): the first layer's key weights equal
 //! its query weights, so a token attends to equal tokens. Position embeddings are small sinusoids.
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor, no_grad};
 use xlmr_model::Model;
 
-/// Replaces position embeddings, segment embeddings, and query and key weights of the first layer of
-/// a new model; `seed` determines the segments' direction.
+/// Replaces position and segment embeddings and the first layer's query and key weights of a new
+/// model; `seed` determines the segments' direction.
 ///
 /// # Errors
 /// If a parameter is missing or libtorch refuses.
