@@ -7,7 +7,6 @@ use mlqa_eval::{
     Matrix, Normalization, Predictions, TypedDataset, answer_types, compare, exact_match_by_type,
     score,
 };
-use results::Measured;
 use serde_json::{Value, json};
 use trainer::selection::Best;
 
