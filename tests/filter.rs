@@ -248,10 +248,8 @@ fn recipe_filter_names_what_is_wrong() {
     for (sets, message) in [
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
         (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
-        (&["data.train_articles=46"], "prepare the data with `demo-data xquad-split --first`"),
         (&["languages=[\"en\"]"], "languages: name the source language and others"),
         (&["evaluation.second=[]"], "evaluation.second = []"),
-        (&["data.parallel=data/xquad"], "data.parallel is no key any more"),
         (&["data.second="], "data.second: is not set"),
         (&["languages=[\"en\", \"fr\"]"], "train-context-fr-question-fr.json"),
     ] {

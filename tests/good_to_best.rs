@@ -397,7 +397,6 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
         ("boundary.contrast.temperature=0.0", "temperature = 0"),
         ("boundary.contrast.temperature=1e30", "must be above 0 and at most 1000"),
         ("boundary.contrast.tau=1.0", "tau"),
-        ("data.cloze.train_items=40", "prepare the data with `demo-data cloze-questions`"),
         ("data.name=xquad", "data.name = \"xquad\""),
         ("boundary.hard.weighting=soft", "weighting"),
         ("candidates.count=0", "candidates.count = 0"),

@@ -14,8 +14,9 @@ use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 use self::cloze::{ClozeConfig, ClozeTask};
 use self::mimetic::mimetic_start;
-use crate::common::{kill_at, prepared, program, refuse, succeed};
+use crate::common::{prepared, program, refuse, succeed};
 
+const LENGTHS: ClozeConfig = ClozeConfig { first_length: 24, last_length: 72 };
 const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
 
 fn model(vocabulary: i64) -> Model {
@@ -36,7 +37,7 @@ fn model(vocabulary: i64) -> Model {
 fn task(model: &Model) -> ClozeTask<'_> {
     // Every token of a passage is different, so that it tells its position.
     let passage: Vec<u32> = (5..65).collect();
-    ClozeTask::new(model, SPECIALS, vec![vec![passage]], 10, &ClozeConfig::default()).unwrap()
+    ClozeTask::new(model, SPECIALS, vec![vec![passage]], 10, &LENGTHS).unwrap()
 }
 
 #[test]
@@ -84,72 +85,21 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_named() {
+fn lengths_that_cannot_be_used_are_named() {
     let model = model(80);
-    let refuse = |config: ClozeConfig| {
-        let passages = vec![vec![(5..65).collect()]];
-        ClozeTask::new(&model, SPECIALS, passages, 4, &config).err().unwrap().to_string()
-    };
-    let none = refuse(ClozeConfig { longest_answer: 0, ..Default::default() });
-    assert!(none.contains("cloze.longest_answer"), "{none}");
-    let swapped = refuse(ClozeConfig { neighbours: (9, 3), ..Default::default() });
-    assert!(swapped.contains("cloze.neighbours"), "{swapped}");
-    let more = refuse(ClozeConfig { masked: 1.5, ..Default::default() });
-    assert!(more.contains("cloze.masked"), "{more}");
-}
-
-#[test]
-fn held_out_passages_are_scored_alike_each_time_and_scores_are_kept() {
-    let model = model(80);
-    let held_out = [vec![(5..65).collect()], Vec::new()];
-    let scored = |model| task(model).with_held_out(&held_out);
-    let mut first = scored(&model);
-    assert_eq!((first.evaluations_since_best(), first.scores().len()), (Some(0), 0));
-    let none = first.state().unwrap();
-    first.evaluate().unwrap();
-    first.epoch_ended(0).unwrap();
-    let [(_, one), (_, again)] = first.scores() else { panic!("{:?}", first.scores()) };
-    assert_eq!((one[0], one.len()), (again[0], 2));
-    assert!((3.0..6.0).contains(&one[0]) && one[1].is_nan(), "{one:?}");
-    let mut resumed = scored(&model);
-    resumed.restore(&none.into_iter().collect()).unwrap();
-    assert!(resumed.scores().is_empty());
-    resumed.restore(&first.state().unwrap().into_iter().collect()).unwrap();
-    assert_eq!(resumed.scores()[1].1[0], again[0]);
-    assert_eq!(task(&model).evaluations_since_best(), None);
-}
-
-#[test]
-fn held_out_passages_are_guessed_by_how_often_tokens_occur() {
-    let model = model(80);
-    let passages = vec![vec![vec![5; 20], vec![6; 24]], vec![vec![7; 20]]];
-    let task = ClozeTask::new(&model, SPECIALS, passages, 4, &ClozeConfig::default()).unwrap();
-    assert!(task.unigrams(80).is_empty());
-    let losses = task.with_held_out(&[vec![vec![6; 60]], vec![vec![6; 60]]]).unigrams(80);
-    // 25 of 44 + 80 tokens, and one of 20 + 80.
-    let expected = [(124.0_f64 / 25.0).ln(), 100.0_f64.ln()];
-    let off = losses.iter().zip(expected).map(|(loss, exact)| (loss - exact).abs());
-    assert!(losses.len() == 2 && off.fold(0.0, f64::max) < 1e-12, "{losses:?}");
-}
-
-#[test]
-fn passages_by_tokens_are_drawn_by_their_length() {
-    let model = model(80);
-    let passages = vec![vec![(5..25).collect(), (25..80).collect()]];
-    let config = ClozeConfig { by_tokens: true, ..ClozeConfig::default() };
-    let task = ClozeTask::new(&model, SPECIALS, passages, 4, &config).unwrap();
-    let mut rng = trainer::rng_for(4, "cloze", 0);
-    let drawn = (0..1000).map(|_| task.draw(40, &mut rng).unwrap());
-    let long = drawn.filter(|cloze| cloze.input_ids[cloze.passage_start..].len() > 21).count();
-    // 55 of 75 tokens.
-    assert!((680..790).contains(&long), "{long}");
+    for first_length in [0, 73] {
+        let config = ClozeConfig { first_length, ..LENGTHS };
+        let error = ClozeTask::new(&model, SPECIALS, vec![vec![(5..65).collect()]], 4, &config);
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("cloze.first_length"), "{error}");
+    }
 }
 
 #[test]
 fn passages_too_short_for_an_answer_are_an_error() {
     let model = model(80);
     let short = vec![vec![vec![5, 6, 7]]];
-    let mut task = ClozeTask::new(&model, SPECIALS, short, 4, &ClozeConfig::default()).unwrap();
+    let mut task = ClozeTask::new(&model, SPECIALS, short, 4, &LENGTHS).unwrap();
     let rng = trainer::rng_for(3, "cloze", 0);
     let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
     assert!(task.losses(&mut step).is_err());
@@ -241,58 +191,4 @@ fn recipe_pretrain_base_refuses_the_folder_of_another_recipe() {
     succeed(again);
     let output = pretrain(folder.path(), 1).args(["--set", "threads=2"]).output().unwrap();
     assert!(refuse(&output).contains("unknown key `threads`"));
-}
-
-/// The form on more text, a small encoder of it, with the embedded pages in place of the corpus.
-fn pretrain_real(folder: &Path) -> Command {
-    let sources = "--extracts data/codex --sentences data/pud --documents data/libreoffice-help";
-    let choice = "--held-out-one-in 40 --shortest-extract 1000000";
-    let text = format!("data.text={}", prepared(&format!("demo-data text {sources} {choice}")));
-    let mut command = program("pretrain-base");
-    command.args(["examples/pretrain-base/real.toml", "--out"]).arg(folder);
-    for set in [
-        &text,
-        "run.threads=1",
-        "vocabulary.size=1500",
-        "vocabulary.bytes_per_language=40000",
-        "vocabulary.alphabet=1000",
-        "model.hidden_size=32",
-        "model.num_hidden_layers=2",
-        "model.intermediate_size=64",
-        "cloze.first_length=24",
-        "cloze.last_length=80",
-        "training.batch_size=4",
-        "training.steps=5",
-        "training.evaluation_steps=2",
-        "training.checkpoint_steps=3",
-    ] {
-        command.args(["--set", set]);
-    }
-    command
-}
-
-#[test]
-fn recipe_pretrain_base_measures_documents_that_are_held_out() {
-    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let [whole, broken] = folders.each_ref().map(|folder| folder.path().join("run"));
-    let text = succeed(pretrain_real(&whole));
-    assert!(text.contains("| seed | loss |"), "{text}");
-    let table = std::fs::read_to_string(whole.join("table.md")).unwrap();
-    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| seed 0, ")).collect();
-    assert_eq!(rows.len(), 3, "{table}");
-    // Ar to zh with the mean, about the logarithm of the vocabulary's size: little was learned.
-    let cells = rows[2].strip_prefix("| seed 0, 5 updates |").unwrap().trim_matches(['|', ' ']);
-    let losses: Vec<f64> = cells.split('|').map(|loss| loss.trim().parse().unwrap()).collect();
-    assert!(losses.len() == 8 && losses.iter().all(|loss| (6.0..8.0).contains(loss)), "{table}");
-    assert!(table.contains("| token frequencies of the language |"), "{table}");
-
-    kill_at(pretrain_real(&broken), &broken.join("seed-0/base/pretrain/checkpoints/step-00000003"));
-    succeed(pretrain_real(&broken));
-    for file in ["table.md", "seed-0/base/model/model.safetensors", "seed-0/base/tokenizer.json"] {
-        let [first, again] =
-            [&whole, &broken].map(|folder| std::fs::read(folder.join(file)).unwrap());
-        assert!(first == again, "{file} of a run that was stopped is another");
-    }
-    let weights = torch_ext::TensorFile::open(whole.join(MODEL).join("model.safetensors")).unwrap();
-    assert!(weights.names().iter().all(|name| weights.dtype(name).as_deref() == Some("BF16")));
 }

@@ -398,9 +398,6 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         ("ner.data.dev.en=data/uner/en_ewt.dev.iob2.gz", "data.held_out"),
         ("ner.data.held_out.share=1.5", "held_out.share = 1.5"),
         ("ner.data.held_out.share=0.99", "nothing is left"),
-        ("xnli.data.facts.kg=x", "prepare the data with `demo-data inference`"),
-        ("facts.data.facts.kg=x", "prepare the data with `demo-data clozes`"),
-        ("mlqa.data.divided.train=1.0", "prepare the data with `demo-data xquad-split`"),
         ("mlqa.data.languages=[]", "languages = []"),
         ("mlqa.windows.max_length=400", "windows"),
     ] {

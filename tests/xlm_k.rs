@@ -416,8 +416,6 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     for (set, names) in [
         ("data.mentions=", "data.mentions: is not set"),
         ("data.triples=nowhere", "data.triples = nowhere"),
-        ("mentions.pages=data/codex", "prepare the data with `kg-triples mentions`"),
-        ("triples.kg=data/mini-kg", "prepare the data with `kg-triples entailment`"),
         (&format!("data.mentions={triples}"), "triples.jsonl.gz: line 1, column"),
         (&format!("data.triples={text}"), "de.jsonl: line 1, column"),
         ("micro_batch=0", "micro_batch = 0"),

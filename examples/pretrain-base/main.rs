@@ -3,7 +3,6 @@
 mod cloze;
 mod mimetic;
 mod recipe;
-mod report;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -15,8 +14,8 @@ use experiment::{Experiment, Trial, log};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
 use recipe::{LANGUAGES, Recipe};
-use report::{Trained, named};
-use tch::Kind;
+use results::{Table, cell};
+use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 use torch_ext::Precision;
 use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
@@ -35,28 +34,31 @@ fn main() -> ExitCode {
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let corpus = experiment.recipe.corpus("")?;
-    let held_out = experiment.recipe.corpus("held-out-")?;
+    let corpus = experiment.recipe.corpus()?;
     let precision = experiment.runtime.precision;
-    let train = |trial: &Trial<'_, Recipe>| train(trial, precision, &corpus, &held_out);
+    let train = |trial: &Trial<'_, Recipe>| train(trial, precision, &corpus);
     let results = experiment.each(train, |_, _| Ok(()))?;
     let mut all = BTreeMap::new();
+    let mut table = Table::new("seed", ["loss"]);
     for result in results.iter() {
         all.insert(result.seed, &result.trained);
+        let loss = cell(Some(format!("{:.3}", result.trained.loss)));
+        table.row(result.seed.to_string(), [loss]);
     }
-    Ok(experiment.finish(&all, &report::table(&all), "")?)
+    Ok(experiment.finish(&all, &table.to_string(), "")?)
 }
 
-/// Trains a vocabulary, and an encoder from scratch; the losses at the end.
-fn train(
-    trial: &Trial<'_, Recipe>,
-    precision: Precision,
-    corpus: &Corpus,
-    held_out: &Corpus,
-) -> Result<Trained> {
+/// The result of a seed.
+#[derive(Deserialize, Serialize)]
+struct Trained {
+    /// Mean loss of the last steps.
+    loss: f64,
+}
+
+/// Trains a vocabulary, and an encoder from scratch.
+fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Result<Trained> {
     let recipe = trial.recipe;
     let (tokenizer, files) = vocabulary(trial, corpus)?;
-    let held_out = passages(&tokenizer, held_out)?;
     let passages = passages(&tokenizer, corpus)?;
     for (language, passages) in LANGUAGES.iter().zip(&passages) {
         let tokens: usize = passages.iter().map(Vec::len).sum();
@@ -71,23 +73,15 @@ fn train(
     mimetic_start(&model, trial.seed)?;
 
     let examples = recipe.examples()?;
-    let task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
-    let mut task = task.with_held_out(&held_out);
+    let mut task = ClozeTask::new(&model, specials, passages, examples, &recipe.cloze)?;
     let parameters = model.named_parameters();
     let fitted = trial.fit("pretrain", &recipe.training, &parameters, &mut task)?;
-    let kind = if recipe.model.save_bfloat16 { Kind::BFloat16 } else { Kind::Float };
-    model.save_as(trial.dir("model"), Head::MaskedLm, kind)?;
+    model.save(trial.dir("model"), Head::MaskedLm)?;
     files.write(trial.dir("model"), &tokenizer, &config)?;
-
-    let held_out = task.scores().iter().map(|(step, losses)| (*step, named(losses)));
-    Ok(Trained {
-        loss: fitted.final_loss,
-        held_out: held_out.collect(),
-        unigrams: named(&task.unigrams(config.vocab_size)),
-    })
+    Ok(Trained { loss: fitted.final_loss })
 }
 
-/// The vocabulary, trained where training did not begin yet.
+/// The vocabulary, trained unless its file exists.
 fn vocabulary(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
     let path = trial.dir(TOKENIZER);
     if !path.exists() {

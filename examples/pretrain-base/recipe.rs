@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use experiment::{JsonFolder, RunConfig, TsvFolder, read_json};
 use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
-use xlmr_model::{Architecture, Config, LayerType, ModernBert};
+use xlmr_model::Config;
 
 use crate::Corpus;
 use crate::cloze::ClozeConfig;
@@ -41,60 +41,29 @@ pub struct Data {
 #[serde(deny_unknown_fields)]
 pub struct Arm {}
 
-/// The size of the encoder, and the spread of its weights at the start.
+/// The size of the encoder, and the standard deviation of its initial weights.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSize {
-    architecture: ArchitectureName,
     hidden_size: i64,
     num_hidden_layers: i64,
     num_attention_heads: i64,
     intermediate_size: i64,
     max_position_embeddings: i64,
     initializer_range: f64,
-    /// Writes the weights in bfloat16, which halves the folder.
-    pub save_bfloat16: bool,
-    /// Of ModernBERT: what each layer attends to.
-    layer_types: Vec<LayerType>,
-    /// Of ModernBERT: the window of local layers.
-    local_attention: i64,
-}
-
-/// Whose layers they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum ArchitectureName {
-    /// With two segments.
-    #[default]
-    XlmRoberta,
-    /// Without segments.
-    Modernbert,
 }
 
 impl ModelSize {
-    /// An encoder without dropout.
+    /// The configuration of an XLM-R encoder without dropout.
     pub fn config(&self, vocabulary: i64) -> Config {
-        let layers = self.num_hidden_layers;
-        let (architecture, segments) = match self.architecture {
-            ArchitectureName::XlmRoberta => (Architecture::XlmRoberta, 2),
-            ArchitectureName::Modernbert => {
-                let modern = ModernBert {
-                    layer_types: self.layer_types.clone(),
-                    local_attention: self.local_attention,
-                    ..ModernBert::new(layers)
-                };
-                (Architecture::ModernBert(modern), 1)
-            }
-        };
         Config {
-            architecture,
             hidden_size: self.hidden_size,
-            num_hidden_layers: layers,
+            num_hidden_layers: self.num_hidden_layers,
             num_attention_heads: self.num_attention_heads,
             intermediate_size: self.intermediate_size,
             max_position_embeddings: self.max_position_embeddings,
             initializer_range: self.initializer_range,
-            type_vocab_size: segments,
+            type_vocab_size: 2,
             hidden_dropout_prob: 0.0,
             attention_probs_dropout_prob: 0.0,
             ..Config::tiny(vocabulary)
@@ -103,14 +72,10 @@ impl ModelSize {
 }
 
 impl Recipe {
-    /// Paragraphs by language, of the files whose names begin with `prefix`; only those without one
-    /// must be there.
-    pub fn corpus(&self, prefix: &str) -> Result<Corpus> {
-        let read = |language| {
-            let path = self.data.text.join(format!("{prefix}{language}.json"));
-            let none = !prefix.is_empty() && !path.exists();
-            Ok((language, if none { Vec::new() } else { read_json(path)? }))
-        };
+    /// Paragraphs by language.
+    pub fn corpus(&self) -> Result<Corpus> {
+        let read =
+            |language| Ok((language, read_json(self.data.text.join(format!("{language}.json")))?));
         LANGUAGES.into_iter().map(read).collect()
     }
 

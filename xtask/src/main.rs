@@ -6,7 +6,6 @@
 //! | `setup` | finds, links or provisions libtorch into `.libtorch` |
 //! | `widths` | comments keep to the width of the code |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
-//! | `corpus` | text from pinned Debian packages |
 //! | `doctor` | what is found, what is missing, what to do |
 //! | `lock` | digests of what the recipes make of a few steps |
 //! | `public_names` | what the libraries show and nobody outside them uses |
@@ -21,7 +20,6 @@
 //! | `pretrained` | a pretrained encoder from pinned wheels |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
-mod corpus;
 mod doctor;
 mod gpu_bundle;
 mod libtorch;
@@ -212,27 +210,6 @@ enum Task {
     Widths,
     /// List public names of the libraries that nothing outside their crate uses
     PublicNames,
-    /// Build a text corpus from pinned Debian packages: software's help and a handbook, translated
-    #[command(
-        after_help = "Writes OUT/text (a line for each paragraph, gzip, by language), the packages \
-        beside it and\ntheir digests. Needs python3, which downloads, and dpkg-deb, which unpacks.\n\n\
-        Examples:\n  cargo xtask corpus\n  \
-        cargo xtask corpus --packages libreoffice-help-en-us,libreoffice-help-de --out corpus-de"
-    )]
-    Corpus {
-        /// Where it goes
-        #[arg(long, value_name = "DIR", default_value = "corpus")]
-        out: PathBuf,
-        /// Only these of the pinned packages
-        #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-        packages: Vec<String>,
-        /// Take the versions that the mirror has now, and pin them
-        #[arg(long)]
-        accept_new: bool,
-        /// Where Debian's packages are
-        #[arg(long, value_name = "URL", default_value = "https://deb.debian.org/debian")]
-        mirror: String,
-    },
     /// Ask the demo's model a question about an English text
     #[command(
         after_help = "It is `polyqa answer` with the demo's model and text; options go to it as \
@@ -334,9 +311,6 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;
             steps::test(root, quick, long)
-        }
-        Task::Corpus { out, packages, accept_new, mirror } => {
-            corpus::corpus(root, &corpus::Options { out, packages, accept_new, mirror })
         }
         Task::Demo { arguments } => {
             recipes::run(root, Path::new(recipes::DEMO), &demo_arguments(&arguments))

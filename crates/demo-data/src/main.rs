@@ -4,9 +4,7 @@
 //! folders that it prepares.
 mod cloze_questions;
 mod corpus;
-mod documents;
 mod facts;
-mod help_cloze;
 mod parallel;
 mod probes;
 mod questions;
@@ -24,8 +22,6 @@ use whole_file::cli;
 
 use crate::cloze_questions::ClozeQuestions;
 use crate::corpus::CorpusConfig;
-use crate::documents::Documents;
-use crate::help_cloze::HelpCloze;
 use crate::probes::cloze::Clozes;
 use crate::probes::inference::Inference;
 use crate::questions::fact_questions::FactQuestions;
@@ -60,7 +56,6 @@ Examples:
     --paragraphs data/xquad --train-items 40 --out cloze
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text
-  demo-data help-cloze --documents data/libreoffice-help --out help
   demo-data search --questions data/xquad --pages data/codex \\
     --languages de --out found
 
@@ -106,19 +101,9 @@ enum Command {
     Clozes(Prepared<Clozes>),
     /// Real text in seven languages, in place of a corpus to pre-train on
     ///
-    /// Leads of encyclopedia pages, sentences of news, and XQuAD's paragraphs, but for those of the
-    /// articles that are held out.
+    /// First paragraphs of encyclopedia pages, sentences of news, and XQuAD's paragraphs, without
+    /// the articles that are held out.
     Text(Prepared<CorpusConfig>),
-    /// Paragraphs of handbooks and their translations, from Debian packages
-    ///
-    /// Real text: LibreOffice's and GNOME's help and the Debian handbook. There is no help of
-    /// LibreOffice in Arabic, and in Hindi little more than the names of its menus.
-    Documents(Prepared<Documents>),
-    /// Cloze questions across languages about the terms of LibreOffice's help
-    ///
-    /// Real text and its translations by people: a marked term is taken out of a paragraph, and is
-    /// to be found in the paragraph's translation.
-    HelpCloze(Prepared<HelpCloze>),
     /// Queries with documents, in place of a search engine's log, for `kg-triples phrases`
     ///
     /// Synthetic: the queries are reading-comprehension questions, the documents a few thousand
@@ -136,8 +121,6 @@ fn main() -> ExitCode {
             Command::Inference(args) => prepare(&args),
             Command::Clozes(args) => prepare(&args),
             Command::Text(args) => prepare(&args),
-            Command::Documents(args) => prepare(&args),
-            Command::HelpCloze(args) => prepare(&args),
             Command::Search(args) => prepare(&args),
         },
         Err(code) => return code,

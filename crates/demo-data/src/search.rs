@@ -1,7 +1,7 @@
 //! A stand-in for the search engine that LAKM's data come from.
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
 use kg_triples::Language;
 use kg_triples::entity_linking::{EntityPage, PageText, page_files};
@@ -32,20 +32,18 @@ pub struct Search {
     /// Languages
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
     pub languages: Vec<Language>,
-    /// Documents of a query at most, N of the paper's "top N"
-    #[arg(long, default_value_t = 10)]
-    pub results: usize,
     /// Code points of a text's beginning that stand in the title after the label, as a search page
     /// shows them; 0: none
     #[arg(long, default_value_t = 0)]
     pub snippet: usize,
-    /// Where term frequency saturates
-    #[arg(long, default_value_t = 1.2)]
-    pub k1: f32,
-    /// How much a document's length counts, from 0 to 1
-    #[arg(long, default_value_t = 0.75)]
-    pub b: f32,
 }
+
+/// Maximum number of documents of a query, N of the paper's "top N".
+const RESULTS: usize = 10;
+/// BM25's saturation of the term frequency.
+const K1: f32 = 1.2;
+/// BM25's weight of the document length.
+const B: f32 = 0.75;
 
 impl StandIn for Search {
     const COMMAND: &'static str = "demo-data search";
@@ -108,10 +106,6 @@ impl Tokenizer for Terms {
 /// # Errors
 /// Naming the file or key that cannot be used.
 fn search(config: &Search) -> Result<Vec<QueryDocuments>> {
-    ensure!(config.results > 0, "--results 0: must be 1 or more");
-    let k1 = config.k1;
-    ensure!(k1.is_finite() && k1 >= 0.0, "--k1 {k1}: must be 0 or more");
-    ensure!((0.0..=1.0).contains(&config.b), "--b {}: must be from 0 to 1", config.b);
     let pages = config.pages.as_deref().context("--pages is not given")?;
     let xquad = config.questions.as_deref().context("--questions is not given")?;
     let files = page_files(pages)?;
@@ -126,7 +120,7 @@ fn search(config: &Search) -> Result<Vec<QueryDocuments>> {
         let found: Vec<QueryDocuments> = queries
             .into_par_iter()
             .map(|query| {
-                let documents = index.best(&query, config.results);
+                let documents = index.best(&query, RESULTS);
                 QueryDocuments { query, language, documents }
             })
             .collect();
@@ -169,7 +163,7 @@ impl Index {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let builder =
             EmbedderBuilder::<u64, Terms>::with_tokenizer_and_fit_to_corpus(Terms, &texts);
-        let embedder = builder.k1(config.k1).b(config.b).build();
+        let embedder = builder.k1(K1).b(B).build();
         let mut scorer = Scorer::new();
         for (number, text) in texts.iter().enumerate() {
             scorer.upsert(&number, embedder.embed(text));
@@ -211,10 +205,7 @@ mod tests {
             pages: Some(data("codex")),
             own: None,
             languages: vec![language.parse().unwrap()],
-            results: 10,
             snippet: 0,
-            k1: 1.2,
-            b: 0.75,
         }
     }
 
@@ -312,9 +303,6 @@ mod tests {
     fn what_cannot_be_used_is_named() {
         let config = config("de");
         for (wrong, why) in [
-            (Search { results: 0, ..config.clone() }, "--results 0"),
-            (Search { b: 1.5, ..config.clone() }, "--b 1.5"),
-            (Search { k1: f32::NAN, ..config.clone() }, "--k1 NaN"),
             (
                 Search { languages: vec!["vi".parse().unwrap()], ..config.clone() },
                 "entities.vi.jsonl",

@@ -25,7 +25,7 @@ fn failure(output: &Output) -> String {
 #[cfg(unix)]
 #[test]
 fn examples_of_the_program_run_and_leave_whole_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 10);
+    let folder = testkit::run_examples(PROGRAM, &[], 9);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -35,7 +35,6 @@ fn examples_of_the_program_run_and_leave_whole_folders() {
         ("clozes", "test/de/templates.jsonl"),
         ("divided", "second/xquad.de.json"),
         ("fold-1", "test-context-zh-question-en.json"),
-        ("help", "test-context-de-question-en.json"),
         ("cloze", "dev-context-zh-question-zh.json"),
         ("text", "vi.json"),
         ("found", "queries.jsonl.gz"),
@@ -62,6 +61,7 @@ fn what_cannot_be_used_is_one_line_and_leaves_nothing() {
         "fact-questions --kg {0}/demo/kg --templates {0}/demo/templates.tsv",
         data.display()
     );
+    let cloze = format!("cloze-questions --extracts {0}/codex --sentences {0}/pud", data.display());
     let divided = format!("xquad-split --xquad {}/xquad", data.display());
     for (arguments, piece) in [
         (String::new(), "no command is given"),
@@ -73,6 +73,10 @@ fn what_cannot_be_used_is_one_line_and_leaves_nothing() {
         (format!("{facts} --languages en,fr"), "language \"fr\" has no label"),
         (format!("{facts} --kg nowhere"), "cannot be used multiple times"),
         (facts.replace("templates.tsv", "none.tsv"), "none.tsv"),
+        (format!("{cloze} --train-items 0"), "--train-items"),
+        (format!("{cloze} --context-words 5"), "--context-words"),
+        (format!("{cloze} --languages fr"), "--languages"),
+        (format!("{cloze} --languages de"), "--paragraphs"),
         (format!("{divided} --first 48"), "must be 1 or more, and fewer than 48"),
         (format!("{divided} --first 0"), "--first 0"),
         (format!("{divided} --first 3 --dev 0.2"), "cannot be used with"),

@@ -54,13 +54,6 @@ pub(crate) fn read_with<T: DeserializeOwned>(
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
     };
-    let mut set = table.clone();
-    for item in overrides {
-        item.apply(&mut set)?;
-    }
-    if let Some(reason) = gone(&set) {
-        return Err(Error::content(path, reason));
-    }
     // The files' errors show their lines.
     for (path, text) in &texts {
         let text = recipe_keys(text);
@@ -77,43 +70,6 @@ pub(crate) fn read_with<T: DeserializeOwned>(
 /// The text of a recipe.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))
-}
-
-/// Keys of raw sources that recipes had, and the commands that make what they read now.
-const GONE: &[(&str, &str)] = &[
-    ("data.templates", "demo-data fact-questions"),
-    ("data.inference", "demo-data inference"),
-    ("data.facts", "demo-data fact-questions"),
-    ("data.search", "demo-data search` and `kg-triples phrases"),
-    ("data.cloze", "demo-data cloze-questions"),
-    ("data.parallel", "demo-data xquad-split"),
-    ("data.train_articles", "demo-data xquad-split --first"),
-    ("data.texts", "kg-triples switch --texts"),
-    ("data.labels", "kg-triples switch --labels"),
-    ("data.pages", "kg-triples link` and `kg-triples switch --entities"),
-    ("data.held_out", "kg-triples switch --hold-out"),
-    ("corpus", "demo-data text"),
-    ("mentions", "kg-triples mentions"),
-    ("triples", "kg-triples entailment"),
-    ("switch", "kg-triples switch"),
-    ("validation.texts", "kg-triples switch --validation"),
-    ("sampling", "kg-triples sample"),
-    ("sequences", "kg-triples mix"),
-    ("tasks.mlqa.data.divided", "demo-data xquad-split"),
-    ("tasks.xnli.data.facts", "demo-data inference"),
-    ("tasks.xnli.data.inference", "demo-data inference"),
-    ("tasks.facts.data.facts", "demo-data clozes"),
-];
-
-/// What to do about a key that a recipe no longer has.
-fn gone(table: &Table) -> Option<String> {
-    let has = |key: &str| {
-        let parts = Key::parse(key);
-        let (first, rest) = parts.parts().split_first()?;
-        rest.iter().try_fold(table.get(first)?, |value, part| value.get(part))
-    };
-    let (key, command) = GONE.iter().find(|(key, _)| has(key).is_some())?;
-    Some(format!("{key} is no key any more: prepare the data with `{command}`"))
 }
 
 /// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program has from

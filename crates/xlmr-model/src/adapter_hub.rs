@@ -2,7 +2,6 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use tch::Kind;
 use torch_ext::TensorFile;
 
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, refuse_others};
@@ -82,13 +81,13 @@ impl Model {
         let config = self.config();
         let specs = AdapterConfig::Bottleneck(*bottleneck).specs(name, config, CONFIG)?;
         let mut tensors = self.as_stored(&specs, "", architecture)?;
-        write_weights(&folder.join(WEIGHTS), &mut tensors, Kind::Float)?;
+        write_weights(&folder.join(WEIGHTS), &mut tensors)?;
         let head = self.own_head_specs(architecture);
         let of_model =
             |config: Value, name: Option<&str>| self.described(config, name, architecture);
         if !head.is_empty() {
             let mut tensors = self.as_stored(&head, "", architecture)?;
-            write_weights(&folder.join(HEAD), &mut tensors, Kind::Float)?;
+            write_weights(&folder.join(HEAD), &mut tensors)?;
             write_json(&folder.join(HEAD_CONFIG), &of_model(Value::Null, None))?;
         }
         let mut shape = shape();
@@ -142,7 +141,7 @@ impl Model {
         let form = Head::MaskedLm;
         let mut tensors =
             self.as_stored(&config.specs(name, self.config(), FUSION_CONFIG)?, "", form)?;
-        write_weights(&folder.join(FUSION), &mut tensors, Kind::Float)?;
+        write_weights(&folder.join(FUSION), &mut tensors)?;
         let mut shape = fusion_shape();
         shape.extend(OF_VALUES.map(|key| (key.into(), json!(true))));
         let mut value = self.described(Value::Object(shape), Some(name), form);

@@ -3,7 +3,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tch::Kind;
 
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, refuse_others};
 use crate::adapters::AdapterConfig;
@@ -73,7 +72,7 @@ impl Model {
         let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG)?;
         specs.extend(head);
         let mut tensors = self.as_stored(&specs, PREFIX, architecture)?;
-        write_weights(&folder.join(WEIGHTS), &mut tensors, Kind::Float)?;
+        write_weights(&folder.join(WEIGHTS), &mut tensors)?;
         let value = json!({
             "base_model_name_or_path": null,
             "bias": "none",

@@ -30,15 +30,6 @@ impl Model {
     /// [`Error::Json`] and [`Error::Config`] for an `adapters/active.json` of something else;
     /// [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
-        self.save_as(folder, architecture, Kind::Float)
-    }
-
-    /// Saves the model as [`save`](Self::save) does, with weights in `kind`: [`Kind::BFloat16`]
-    /// halves the file size. Adapters stay float32.
-    ///
-    /// # Errors
-    /// As [`save`](Self::save).
-    pub fn save_as(&self, folder: impl AsRef<Path>, architecture: Head, kind: Kind) -> Result<()> {
         let folder = folder.as_ref();
         if architecture != Head::None && !self.heads().contains(&architecture) {
             return Err(Error::NoHead { head: architecture.name() });
@@ -72,10 +63,10 @@ impl Model {
             }
             file.insert(stored, tensor);
         }
-        write_weights(&folder.join(SINGLE), &mut main, kind)?;
+        write_weights(&folder.join(SINGLE), &mut main)?;
         let heads = folder.join(HEADS);
         if !others.is_empty() {
-            write_weights(&heads, &mut others, kind)?;
+            write_weights(&heads, &mut others)?;
         } else if heads.exists() {
             // Left by an earlier model of this folder; it would come back on loading.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
@@ -86,14 +77,10 @@ impl Model {
 }
 
 /// Writes a safetensors file as transformers does, marked as PyTorch's.
-pub(crate) fn write_weights(
-    path: &Path,
-    tensors: &mut BTreeMap<String, Tensor>,
-    kind: Kind,
-) -> Result<()> {
+pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // The tensor itself where it is of this kind already.
-        *tensor = tensor.f_to_kind(kind)?;
+        // The tensor itself if it is float32 already.
+        *tensor = tensor.f_to_kind(Kind::Float)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     Ok(torch_ext::write_tensors(path, named, &[("format", "pt")])?)

@@ -15,25 +15,10 @@ use crate::facts::Facts;
 use crate::questions::template::TemplateSet;
 use crate::stand_in::{Files, StandIn};
 
-/// How pairs are made.
-#[derive(Clone, Debug, PartialEq, clap::Args)]
-pub struct InferenceConfig {
-    /// Facts about one head in a premise
-    #[arg(long, default_value_t = InferenceConfig::default().premise_facts)]
-    pub premise_facts: usize,
-    /// Premises about each head, each with one hypothesis of each label
-    #[arg(long, default_value_t = InferenceConfig::default().premises)]
-    pub premises: usize,
-    /// Decides premises and hypotheses
-    #[arg(id = "pair_seed", long = "pair-seed", default_value_t = InferenceConfig::default().seed)]
-    pub seed: u64,
-}
-
-impl Default for InferenceConfig {
-    fn default() -> Self {
-        Self { premise_facts: 2, premises: 40, seed: 42 }
-    }
-}
+/// Facts about one head in a premise.
+pub const PREMISE_FACTS: usize = 2;
+/// Random seed of premises and hypotheses.
+const SEED: u64 = 42;
 
 /// Pairs about the facts of a graph under the names that XNLI's files have.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,9 +26,9 @@ pub struct Inference {
     /// Which facts.
     #[command(flatten)]
     pub facts: Facts,
-    /// How pairs are made.
-    #[command(flatten)]
-    pub config: InferenceConfig,
+    /// Premises about each head, each with one hypothesis of each label
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub premises: u16,
 }
 
 impl StandIn for Inference {
@@ -63,7 +48,7 @@ impl StandIn for Inference {
         let mut counts = Map::new();
         for (name, heads) in split.each() {
             let made = (name, heads);
-            let pairs = inference_pairs(&graph, &templates, made, languages, &self.config)?;
+            let pairs = inference_pairs(&graph, &templates, made, languages, self.premises)?;
             let all: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
             let (first, source) = pairs.rows.first().context("no language is given")?;
             match name {
@@ -119,35 +104,28 @@ struct Item<'a> {
 /// Pairs with XNLI's columns `language`, `gold_label`, `sentence1`, `sentence2`, the same in every
 /// language, about the facts whose head is in `heads`.
 ///
-/// A premise is [`premise_facts`](InferenceConfig::premise_facts) facts about one head, in random
+/// A premise is [`PREMISE_FACTS`] facts about one head, in random
 /// order. What it entails is one of them. What contradicts it is one of them with another tail of
 /// the same relation, which the head does not have; only relations of which the head has one tail
 /// are changed so. What is neutral is a fact about the head by a relation that the premise does not
 /// hold. No knowledge of the world decides the label: the premise does.
 ///
 /// # Errors
-/// [`kg_triples::Error::Config`] if a count is 0; [`kg_triples::Error::Empty`] if no pair can be
-/// made.
+/// [`kg_triples::Error::Empty`] if no pair can be made.
 pub fn inference_pairs(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
     (split, heads): (&str, &BTreeSet<String>),
     languages: &[Language],
-    config: &InferenceConfig,
+    premises: u16,
 ) -> Result<Pairs, kg_triples::Error> {
-    for (key, value) in [("premise_facts", config.premise_facts), ("premises", config.premises)] {
-        if !(1..=10_000).contains(&value) {
-            let rule = "from 1 to 10000";
-            return Err(kg_triples::Error::Config { key, value: value.to_string(), rule });
-        }
-    }
     let verbalised = Verbalised::new(graph, templates, heads, languages);
-    let (items, report) = items(&verbalised, config);
+    let (items, report) = items(&verbalised, premises);
     if items.is_empty() {
         let hint = format!(
             "of {} heads none has {} facts, one more by another relation, and a relation with one \
              tail; {} facts lack labels or statements",
-            report.left_out, config.premise_facts, report.without_words
+            report.left_out, PREMISE_FACTS, report.without_words
         );
         return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
     }
@@ -156,22 +134,19 @@ pub fn inference_pairs(
     Ok(Pairs { rows, report })
 }
 
-fn items<'a>(
-    verbalised: &Verbalised<'a>,
-    config: &InferenceConfig,
-) -> (Vec<Item<'a>>, InferenceReport) {
+fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, InferenceReport) {
     let (tails, answers) = (verbalised.tails(), verbalised.answers());
     let mut report =
         InferenceReport { without_words: verbalised.without_words, ..InferenceReport::default() };
     let mut items = Vec::new();
     for facts in verbalised.facts.chunk_by(|one, next| one.head == next.head) {
         let Some(head) = facts.first().map(|fact| fact.head) else { continue };
-        let mut rng = use_rng("inference", config.seed, hash_of(&[head]));
+        let mut rng = use_rng("inference", SEED, hash_of(&[head]));
         let one_tail = |fact: &&Triple<'_>| {
             answers.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
         };
         let before = items.len();
-        for _ in 0..config.premises {
+        for _ in 0..premises {
             // The fact that is contradicted comes first; then others, and one of another relation.
             let changeable: Vec<&Triple<'_>> = facts.iter().filter(one_tail).collect();
             let Some(&&changed) = changeable.choose(&mut rng) else { break };
@@ -179,7 +154,7 @@ fn items<'a>(
                 facts.iter().filter(|fact| **fact != changed).copied().collect();
             others.shuffle(&mut rng);
             let mut premise = vec![changed];
-            premise.extend(others.iter().take(config.premise_facts - 1));
+            premise.extend(others.iter().take(PREMISE_FACTS - 1));
             let new = |fact: &&Triple<'_>| premise.iter().all(|one| one.relation != fact.relation);
             let neutral = others.iter().find(new).copied();
             let wrong: Vec<&str> = tails
@@ -191,7 +166,7 @@ fn items<'a>(
                 .filter(|&tail| sayable(verbalised, changed, tail))
                 .collect();
             let (Some(neutral), Some(&tail)) = (neutral, wrong.choose(&mut rng)) else { continue };
-            if premise.len() < config.premise_facts {
+            if premise.len() < PREMISE_FACTS {
                 continue;
             }
             let entailed = premise.get(rng.random_range(0..premise.len())).copied();

@@ -88,19 +88,6 @@ fn adapters_come_back_with_their_model_in_use_as_they_were() {
 }
 
 #[test]
-fn adapters_stay_float32_beside_weights_in_half_precision() {
-    let model = with_adapters(new(&small_config()));
-    let folder = tempfile::tempdir().unwrap();
-    model.save_as(folder.path(), Head::Span, Kind::BFloat16).unwrap();
-    let again = Model::load(folder.path(), &[Head::Span], Device::Cpu, Default::default());
-    let again: BTreeMap<String, Tensor> = again.unwrap().0.named_parameters().into_iter().collect();
-    let adapters = model.named_parameters().into_iter();
-    let adapters: Vec<_> = adapters.filter(|(name, _)| name.starts_with("adapters.")).collect();
-    assert_eq!(adapters.len(), 2 * 2 * 6 * 2 + 2 * 2 * 4);
-    assert!(adapters.iter().all(|(name, tensor)| again[name].equal(tensor)));
-}
-
-#[test]
 fn the_folders_hold_adapters_alone_with_the_names_of_their_class() {
     let folder = saved();
     let all = files(folder.path());
