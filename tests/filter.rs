@@ -9,13 +9,14 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, program, refuse, root, small_data, succeed, summary, tool,
+    FEW_ARTICLES, kill_at, prepared, program, refuse, root, small, small_data, succeed, summary,
+    tool,
 };
 
-/// The small recipe, six steps of a few rows in two languages.
-fn filter(out: &Path) -> Command {
-    let mut command = program("filter");
-    command.arg("examples/filter/small.toml").arg("--out").arg(out);
+/// A small recipe, six steps of a few rows in two languages.
+fn short(recipe: &str, out: &Path) -> Command {
+    let mut command = small(recipe);
+    command.arg("--out").arg(out);
     for set in [
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
@@ -31,10 +32,14 @@ fn filter(out: &Path) -> Command {
     ] {
         command.args(["--set", set]);
     }
-    for set in small_data("filter") {
+    for set in small_data(recipe) {
         command.args(["--set", &set]);
     }
     command
+}
+
+fn filter(out: &Path) -> Command {
+    short("filter", out)
 }
 
 fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
@@ -157,34 +162,15 @@ fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
     }
 }
 
-/// The small recipe of classification, six steps of a few rows in two languages.
-fn filter_xnli(out: &Path) -> Command {
-    let mut command = program("filter-xnli");
-    command.arg("examples/filter-xnli/small.toml").arg("--out").arg(out);
-    for set in [
-        "run.threads=1",
-        "languages=[\"en\", \"de\"]",
-        "training.steps=6",
-        "training.batch_size=4",
-        "training.checkpoint_steps=2",
-        "teacher.steps=4",
-        "teacher.batch_size=4",
-        "teacher.checkpoint_steps=2",
-        "arms.filter-soft.steps=4",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data("filter-xnli") {
-        command.args(["--set", &set]);
-    }
-    command
+fn classification(out: &Path) -> Command {
+    short("filter/xnli-small", out)
 }
 
 #[test]
 fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let text = succeed(filter_xnli(&whole));
+    let text = succeed(classification(&whole));
     for piece in [
         "| translate-train (control), alone |",
         "| translate-train (control), translate-test |",
@@ -196,13 +182,13 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
     }
     let stage = |stage: &str| broken.join("seed-0/filter-soft").join(stage).join("checkpoints");
     let soft = || {
-        let mut command = filter_xnli(&broken);
+        let mut command = classification(&broken);
         command.args(["--arms", "filter-soft"]);
         command
     };
     kill_at(soft(), &stage("teacher").join("step-00000002"));
     kill_at(soft(), &stage("train").join("step-00000002"));
-    succeed(filter_xnli(&broken));
+    succeed(classification(&broken));
     assert_eq!(summary(&whole), summary(&broken));
     let path = |arm: &str| format!("{arm}/model");
     assert_eq!(weights(&whole, &path("filter-soft")), weights(&broken, &path("filter-soft")));
@@ -222,13 +208,13 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
 #[test]
 fn recipe_filter_refuses_rows_that_are_no_translations() {
     let folder = tempfile::tempdir().unwrap();
-    let test = small_data("filter-xnli").remove(1);
+    let test = small_data("filter/xnli-small").remove(1);
     // The rows of the test themselves, without their last.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
     let (_, cut) = text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
     let second = folder.path().join("second.tsv");
     std::fs::write(&second, format!("{cut}\n")).unwrap();
-    let mut command = filter_xnli(&folder.path().join("run"));
+    let mut command = classification(&folder.path().join("run"));
     command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
     let error = refuse(&command.output().unwrap());
     assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");

@@ -31,6 +31,14 @@ pub fn program(name: &str) -> Command {
     command
 }
 
+/// A recipe with its `small.toml`; `recipe/file` stands for another file.
+pub fn small(recipe: &str) -> Command {
+    let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
+    let mut command = program(name);
+    command.arg(format!("examples/{name}/{file}.toml"));
+    command
+}
+
 /// A program of the crates, which cargo builds with their tests.
 pub fn tool(name: &str) -> Command {
     let examples = program("bridging-gap").get_program().to_owned();
@@ -116,7 +124,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             sets.push(format!("data.second={folder}/second"));
             sets
         }
-        "filter-xnli" => {
+        "filter/xnli-small" => {
             let folder = demo("inference", "--languages en,de --premises 2");
             vec![
                 format!("data.train={folder}"),

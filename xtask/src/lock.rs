@@ -145,8 +145,8 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "filter-xnli",
-        program: "filter-xnli",
-        arguments: &["examples/filter-xnli/small.toml"],
+        program: "filter",
+        arguments: &["examples/filter/xnli-small.toml"],
         set: &[
             "languages=[\"en\", \"de\"]",
             "prepare.pairs=demo-data inference --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de --premises 2",
