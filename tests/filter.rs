@@ -167,9 +167,9 @@ fn classification(out: &Path) -> Command {
 }
 
 #[test]
-fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
+fn recipe_filter_classifies_sentence_pairs() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let whole = folder.path().join("whole");
     let text = succeed(classification(&whole));
     for piece in [
         "| translate-train (control), alone |",
@@ -180,19 +180,7 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
     ] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
-    let stage = |stage: &str| broken.join("seed-0/filter-soft").join(stage).join("checkpoints");
-    let soft = || {
-        let mut command = classification(&broken);
-        command.args(["--arms", "filter-soft"]);
-        command
-    };
-    kill_at(soft(), &stage("teacher").join("step-00000002"));
-    kill_at(soft(), &stage("train").join("step-00000002"));
-    succeed(classification(&broken));
-    assert_eq!(summary(&whole), summary(&broken));
-    let path = |arm: &str| format!("{arm}/model");
-    assert_eq!(weights(&whole, &path("filter-soft")), weights(&broken, &path("filter-soft")));
-    assert_ne!(weights(&whole, &path("filter")), weights(&whole, &path("filter-unrelated")));
+    assert_ne!(weights(&whole, "filter/model"), weights(&whole, "filter-unrelated/model"));
     let predicted = whole.join("seed-0/filter/predictions/translation.txt");
     let predicted = std::fs::read_to_string(predicted).unwrap();
     let arms = &summary(&whole)["arms"];
@@ -234,6 +222,7 @@ fn recipe_filter_names_what_is_wrong() {
     for (sets, message) in [
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
         (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
+        (&["qa.soft.loss.temperature=0.0"], "qa.soft.loss.temperature = "),
         (&["data.train_articles=46"], "prepare the data with `demo-data xquad-split --first`"),
         (&["languages=[\"en\"]"], "languages: name the source language and others"),
         (&["evaluation.second=[]"], "evaluation.second = []"),
@@ -251,16 +240,4 @@ fn recipe_filter_names_what_is_wrong() {
         command
     });
     assert!(help.contains("filter examples/filter/small.toml --seeds 3"), "{help}");
-}
-
-#[test]
-fn recipe_filter_refuses_a_temperature_before_a_teacher_is_trained() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    for value in ["0.0", "-1.0", "nan", "inf", "1e30"] {
-        let set = format!("qa.soft.loss.temperature={value}");
-        let error = refuse(&filter(&out).args(["--set", &set]).output().unwrap());
-        assert!(error.contains("qa.soft.loss.temperature = "), "{set}: {error}");
-        assert!(!out.exists(), "{set}");
-    }
 }

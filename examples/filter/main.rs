@@ -72,11 +72,16 @@ fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCounts> 
         Source::Unrelated => &input.unrelated,
     };
     let texts = (input.pairs.target.as_slice(), source.as_slice());
-    let task = |reader| {
-        let Pretrained { model, tokenizer, .. } = reader;
-        Ok(FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?)
-    };
-    train(trial, start(trial, Head::Span)?, Head::Span, task, |task| *task.counts())
+    let reader = start(trial, Head::Span)?;
+    train(
+        trial,
+        reader,
+        Head::Span,
+        |Pretrained { model, tokenizer, .. }| {
+            Ok(FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?)
+        },
+        |task| *task.counts(),
+    )
 }
 
 /// Trains a classifier on the arm's pairs of sentences; returns the number of pairs.
@@ -88,11 +93,15 @@ fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<usiz
         pairs = ClassPair::unrelated(&pairs)?;
     }
     let fusion = trial.recipe.fusion(trial.arm);
-    let task = |classifier: &_| {
-        let Pretrained { model, .. } = classifier;
-        Ok(FusedClassificationTask::new(model, pairs.clone(), fusion, &config.soft)?)
-    };
-    train(trial, classifier, CLASSES, task, |_| pairs.len())
+    train(
+        trial,
+        classifier,
+        CLASSES,
+        |Pretrained { model, .. }| {
+            Ok(FusedClassificationTask::new(model, pairs.clone(), fusion, &config.soft)?)
+        },
+        |_| pairs.len(),
+    )
 }
 
 fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
@@ -114,10 +123,9 @@ fn train<H: FusedHead, T>(
     if trial.arm.soft {
         let mut first = task(&model)?;
         trial.fit("teacher", &recipe.teacher, &model.model.named_parameters(), &mut first)?;
+        model.save(trial.dir("teacher-model"), head)?;
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
         scores = Some(first.teacher_logits(&path, &model.model, size)?.0);
-        drop(first);
-        model.save(trial.dir("teacher-model"), head)?;
         if recipe.student == StudentStart::Base {
             model = start(trial, head)?;
         }
