@@ -80,10 +80,9 @@ pub fn fact_questions() -> String {
     prepared(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
 }
 
-/// Passages with knowledge phrases of the demo's search, in these languages.
-pub fn phrases(languages: &str) -> String {
-    let sources = "--questions data/xquad --pages data/codex --snippet 300";
-    let found = prepared(&format!("demo-data search {sources} --languages {languages}"));
+/// Passages of questions in German, with their knowledge phrases.
+fn phrases(questions: &str) -> String {
+    let found = prepared(&format!("demo-data search --own {questions} --languages de"));
     let mining = "--title-fraction 2/10 --min-chars 0";
     prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
 }
@@ -110,7 +109,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
         "mixmrc-lakm" => {
             let folder = demo("fact-questions", "--parallel --languages en,de --items 40");
             let mut sets = of_folder(&folder, &["translated", "dev", "evaluation"]);
-            sets.push(format!("data.phrases={}", phrases("de")));
+            sets.push(format!("data.phrases={}", phrases(&folder)));
             sets
         }
         "evidence" => {

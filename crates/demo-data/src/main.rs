@@ -61,8 +61,7 @@ Examples:
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text
   demo-data help-cloze --documents data/libreoffice-help --out help
-  demo-data search --questions data/xquad --pages data/codex \\
-    --languages de --out found
+  demo-data search --own divided --languages de --out found
 
 --out is a folder that appears whole or not at all, with a manifest.json of
 command, counts and digests; a folder that was prepared before is replaced.
@@ -119,10 +118,8 @@ enum Command {
     /// Real text and its translations by people: a marked term is taken out of a paragraph, and is
     /// to be found in the paragraph's translation.
     HelpCloze(Prepared<HelpCloze>),
-    /// Queries with documents, in place of a search engine's log, for `kg-triples phrases`
-    ///
-    /// Synthetic: the queries are reading-comprehension questions, the documents a few thousand
-    /// leads of encyclopedia pages that BM25 ranks first for them.
+    /// Training questions with their passages, in place of a search engine's log, for
+    /// `kg-triples phrases`
     Search(Prepared<Search>),
 }
 
