@@ -238,7 +238,7 @@ fn recipe_results_of_xlm_k() {
 
 #[test]
 fn recipe_results_of_mixmrc_and_lakm() {
-    run_all("mixmrc-lakm", 19);
+    run_all("mixmrc-lakm", 9);
 }
 
 #[test]

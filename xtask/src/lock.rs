@@ -144,7 +144,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "filter-xnli",
+        name: "filter, classification",
         program: "filter",
         arguments: &["examples/filter/xnli-small.toml"],
         set: &[
