@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{
-    FEW_ARTICLES, prepared, program, refuse, root, sequences, small, small_data, succeed, summary,
+    FEW_ARTICLES, prepared, program, refuse, sequences, small, small_data, succeed, summary,
     switched, tool, write_encoder,
 };
 
@@ -262,30 +262,13 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
     write_encoder("bert", &model);
     let config = std::fs::read_to_string(model.join("config.json")).unwrap();
     std::fs::write(model.join("config.json"), config.replace("\"bert\"", "\"gpt2\"")).unwrap();
-    for recipe in ["bridging-gap", "xlm-k", "transfer-suite"] {
-        let mut command = small(recipe);
-        command
-            .arg("--model")
-            .arg(&model)
-            .arg("--out")
-            .arg(folder.path().join(recipe))
-            .current_dir(root());
-        let mut sets = small_data(recipe);
-        // Refused before they are read.
-        match recipe {
-            "bridging-gap" => {
-                sets.extend(["data.sequences=data/codex", "run.arms=[\"base\"]"].map(String::from))
-            }
-            "xlm-k" => sets
-                .extend(["data.mentions=data/codex", "data.triples=data/codex"].map(String::from)),
-            _ => {}
-        }
-        for set in sets {
-            command.args(["--set", &set]);
-        }
-        let error = refuse(&command.output().unwrap());
-        let known =
-            r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
-        assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");
+    let mut command = small("transfer-suite");
+    command.arg("--model").arg(&model).arg("--out").arg(folder.path().join("run"));
+    for set in small_data("transfer-suite") {
+        command.args(["--set", &set]);
     }
+    let error = refuse(&command.output().unwrap());
+    let known =
+        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
+    assert!(error.contains(known) && error.contains("config.json"), "{error}");
 }
