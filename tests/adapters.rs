@@ -52,12 +52,13 @@ fn recipe_every_recipe_trains_adapters() {
     write_encoder("bert", &base);
     let (_, start) = encoder(&base);
     for short in RECIPES {
-        let (recipe, out) = (short.recipe, folder.path().join(short.recipe));
+        let (recipe, out) = (short.recipe, folder.path().join(short.out()));
         let mut command = short.command(&base, true);
         command.args(["--set", &format!("model.adapters={BOTH}")]);
         command.args(["--set", "model.adapters.encoder_learns_in=[\"sleep\"]"]);
         let error = refuse(&command.output().unwrap());
-        let said = error.trim_end().split(&format!("the stages of {recipe} are ")).nth(1).unwrap();
+        let name = recipe.split('/').next().unwrap();
+        let said = error.trim_end().split(&format!("the stages of {name} are ")).nth(1).unwrap();
         let sets: &[&str] = match recipe {
             "bridging-gap" => &[
                 "center_word_embeddings=false",

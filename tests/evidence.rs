@@ -5,7 +5,7 @@ use std::process::Command;
 use mlqa_eval::{Dataset, Predictions};
 use serde_json::json;
 
-use crate::common::{evidence, kill_at, program, refuse, root, small_data, succeed, summary};
+use crate::common::{evidence, program, refuse, root, small_data, succeed, summary};
 
 /// The small recipe, six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
@@ -75,25 +75,6 @@ fn recipe_evidence_marks_sentences_that_are_scored_beside_guesses() {
         assert!(sentences.contains(&shared[&one.id].as_str()), "{}", one.id);
     }
     assert!(questions.iter().any(|one| first[&one.id] != shared[&one.id]));
-}
-
-#[test]
-fn recipe_evidence_killed_and_resumed_equals_a_whole_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let arm = |out: &Path| {
-        let mut command = small(out);
-        command.args(["--arms", "found"]);
-        command
-    };
-    succeed(arm(&whole));
-    kill_at(arm(&broken), &broken.join("seed-0/found/train/checkpoints/step-00000004"));
-    succeed(arm(&broken));
-    assert_eq!(summary(&whole), summary(&broken));
-    for file in ["model/model.safetensors", "train/metrics.jsonl"] {
-        let read = |out: &Path| std::fs::read(out.join("seed-0/found").join(file)).unwrap();
-        assert!(read(&whole) == read(&broken), "{file} differs");
-    }
 }
 
 #[test]

@@ -9,13 +9,14 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, program, refuse, root, small_data, succeed, summary, tool,
+    FEW_ARTICLES, kill_at, prepared, program, refuse, root, small, small_data, succeed, summary,
+    tool,
 };
 
-/// The small recipe, six steps of a few rows in two languages.
-fn filter(out: &Path) -> Command {
-    let mut command = program("filter");
-    command.arg("examples/filter/small.toml").arg("--out").arg(out);
+/// A small recipe, six steps of a few rows in two languages.
+fn short(recipe: &str, out: &Path) -> Command {
+    let mut command = small(recipe);
+    command.arg("--out").arg(out);
     for set in [
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
@@ -31,10 +32,14 @@ fn filter(out: &Path) -> Command {
     ] {
         command.args(["--set", set]);
     }
-    for set in small_data("filter") {
+    for set in small_data(recipe) {
         command.args(["--set", &set]);
     }
     command
+}
+
+fn filter(out: &Path) -> Command {
+    short("filter", out)
 }
 
 fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
@@ -157,34 +162,15 @@ fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
     }
 }
 
-/// The small recipe of classification, six steps of a few rows in two languages.
-fn filter_xnli(out: &Path) -> Command {
-    let mut command = program("filter-xnli");
-    command.arg("examples/filter-xnli/small.toml").arg("--out").arg(out);
-    for set in [
-        "run.threads=1",
-        "languages=[\"en\", \"de\"]",
-        "training.steps=6",
-        "training.batch_size=4",
-        "training.checkpoint_steps=2",
-        "teacher.steps=4",
-        "teacher.batch_size=4",
-        "teacher.checkpoint_steps=2",
-        "arms.filter-soft.steps=4",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data("filter-xnli") {
-        command.args(["--set", &set]);
-    }
-    command
+fn classification(out: &Path) -> Command {
+    short("filter/xnli-small", out)
 }
 
 #[test]
-fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
+fn recipe_filter_classifies_sentence_pairs() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let text = succeed(filter_xnli(&whole));
+    let whole = folder.path().join("whole");
+    let text = succeed(classification(&whole));
     for piece in [
         "| translate-train (control), alone |",
         "| translate-train (control), translate-test |",
@@ -194,19 +180,7 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
     ] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
-    let stage = |stage: &str| broken.join("seed-0/filter-soft").join(stage).join("checkpoints");
-    let soft = || {
-        let mut command = filter_xnli(&broken);
-        command.args(["--arms", "filter-soft"]);
-        command
-    };
-    kill_at(soft(), &stage("teacher").join("step-00000002"));
-    kill_at(soft(), &stage("train").join("step-00000002"));
-    succeed(filter_xnli(&broken));
-    assert_eq!(summary(&whole), summary(&broken));
-    let path = |arm: &str| format!("{arm}/model");
-    assert_eq!(weights(&whole, &path("filter-soft")), weights(&broken, &path("filter-soft")));
-    assert_ne!(weights(&whole, &path("filter")), weights(&whole, &path("filter-unrelated")));
+    assert_ne!(weights(&whole, "filter/model"), weights(&whole, "filter-unrelated/model"));
     let predicted = whole.join("seed-0/filter/predictions/translation.txt");
     let predicted = std::fs::read_to_string(predicted).unwrap();
     let arms = &summary(&whole)["arms"];
@@ -222,13 +196,13 @@ fn recipe_filter_classifies_and_goes_on_where_it_was_killed() {
 #[test]
 fn recipe_filter_refuses_rows_that_are_no_translations() {
     let folder = tempfile::tempdir().unwrap();
-    let test = small_data("filter-xnli").remove(1);
+    let test = small_data("filter/xnli-small").remove(1);
     // The rows of the test themselves, without their last.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
     let (_, cut) = text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
     let second = folder.path().join("second.tsv");
     std::fs::write(&second, format!("{cut}\n")).unwrap();
-    let mut command = filter_xnli(&folder.path().join("run"));
+    let mut command = classification(&folder.path().join("run"));
     command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
     let error = refuse(&command.output().unwrap());
     assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");
@@ -248,6 +222,7 @@ fn recipe_filter_names_what_is_wrong() {
     for (sets, message) in [
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
         (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
+        (&["qa.soft.loss.temperature=0.0"], "qa.soft.loss.temperature = "),
         (&["languages=[\"en\"]"], "languages: name the source language and others"),
         (&["evaluation.second=[]"], "evaluation.second = []"),
         (&["data.second="], "data.second: is not set"),
@@ -263,16 +238,4 @@ fn recipe_filter_names_what_is_wrong() {
         command
     });
     assert!(help.contains("filter examples/filter/small.toml --seeds 3"), "{help}");
-}
-
-#[test]
-fn recipe_filter_refuses_a_temperature_before_a_teacher_is_trained() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    for value in ["0.0", "-1.0", "nan", "inf", "1e30"] {
-        let set = format!("qa.soft.loss.temperature={value}");
-        let error = refuse(&filter(&out).args(["--set", &set]).output().unwrap());
-        assert!(error.contains("qa.soft.loss.temperature = "), "{set}: {error}");
-        assert!(!out.exists(), "{set}");
-    }
 }

@@ -1,6 +1,6 @@
 //! From Good to Best at a few steps, an interrupted run, and what a user meets with bad input.
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use experiment::read_json;
@@ -9,7 +9,7 @@ use results::Measured;
 use serde_json::json;
 use trainer::selection::Best;
 
-use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary, tool};
+use crate::common::{kill_at, program, refuse, root, small_data, succeed, summary};
 
 /// The small recipe, six steps of a few rows, two languages.
 fn small(out: &Path) -> Command {
@@ -214,52 +214,6 @@ fn recipe_good_to_best_killed_and_resumed_equals_a_whole_run() {
         let read = |out: &Path| std::fs::read(out.join("seed-0").join(file)).unwrap();
         assert!(read(&whole) == read(&broken), "{file} differs");
     }
-}
-
-#[test]
-fn recipe_good_to_best_keeps_the_models_of_its_checkpoints() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let keeping = |out: &Path| {
-        let mut command = small(out);
-        command.args(["--arms", "hl+aa-cl", "--set", "stage_two.keep_models=true"]);
-        command.args(["--set", "selection.keep=last"]);
-        command
-    };
-    succeed(keeping(&whole));
-    let arm = |out: &Path| out.join("seed-0/hl+aa-cl");
-    kill_at(keeping(&broken), &arm(&broken).join("train/checkpoints/step-00000004"));
-    succeed(keeping(&broken));
-    let models = |out: &Path| arm(out).join("train/models");
-    let mut names: Vec<_> = std::fs::read_dir(models(&whole))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["step-00000002", "step-00000004", "step-00000006"]);
-    let read = |path: PathBuf| std::fs::read(path).unwrap();
-    for name in &names {
-        for file in ["model.safetensors", "config.json", "tokenizer.json"] {
-            let of = |out: &Path| read(models(out).join(name).join(file));
-            assert!(of(&whole) == of(&broken), "{name}/{file} differs after an interruption");
-        }
-    }
-    let weights = |folder: PathBuf| read(folder.join("model.safetensors"));
-    let last = weights(models(&whole).join("step-00000006"));
-    assert!(last == weights(arm(&whole).join("model")), "the last is the trained model");
-    assert!(last != weights(models(&whole).join("step-00000002")));
-    assert!(!arm(&whole).join("train/checkpoints").exists());
-    assert!(!whole.join("seed-0/stage-one/train/models").exists(), "this stage was not asked to");
-    // Another program answers with such a model.
-    let answers = folder.path().join("n-best.json");
-    let mut command = tool("polyqa");
-    command.args(["answer", "--model"]).arg(models(&whole).join("step-00000004"));
-    let sets = small_data("good-to-best");
-    let asked = sets.iter().find_map(|set| set.strip_prefix("data.mlqa=")).unwrap();
-    command.arg("--questions").arg(Path::new(asked).join("test-context-zh-question-zh.json"));
-    command.args(["--device", "cpu", "--n-best"]).arg(&answers);
-    succeed(command);
-    assert!(answers.exists());
 }
 
 #[test]

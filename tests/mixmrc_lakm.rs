@@ -3,16 +3,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use experiment::read_json;
-use mlqa_eval::{
-    Matrix, Normalization, Predictions, TypedDataset, answer_types, compare, exact_match_by_type,
-    score,
-};
+use mlqa_eval::Matrix;
 use serde_json::{Value, json};
 use trainer::selection::Best;
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, phrases, prepared, program, refuse, root, small_data, succeed, summary,
-    tool,
+    FEW_ARTICLES, prepared, program, refuse, root, small_data, succeed, summary, tool,
 };
 
 /// The small recipe, six steps of a few rows in two languages.
@@ -77,25 +73,6 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
     );
     assert_eq!(lanes("baseline"), ["loss/span"; 6]);
     assert_eq!(lanes("mixmrc-on-top"), ["loss/mrc/span", "loss/mixed/span"].repeat(6));
-}
-
-#[test]
-fn recipe_mixmrc_killed_and_resumed_equals_a_whole_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let arm = |out: &Path| {
-        let mut command = small(out);
-        command.args(["--set", "run.arms=[\"mixmrc-lakm\"]"]);
-        command
-    };
-    succeed(arm(&whole));
-    kill_at(arm(&broken), &broken.join("seed-0/mixmrc-lakm/train/checkpoints/step-00000004"));
-    succeed(arm(&broken));
-    assert_eq!(summary(&whole), summary(&broken));
-    for file in ["model/model.safetensors", "train/metrics.jsonl"] {
-        let read = |out: &Path| std::fs::read(out.join("seed-0/mixmrc-lakm").join(file)).unwrap();
-        assert!(read(&whole) == read(&broken), "{file} differs");
-    }
 }
 
 #[test]
@@ -336,95 +313,6 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
             "{table}"
         );
     }
-}
-
-/// The rows in MTQA's form, a few steps, on those of `data/mtqa-synthetic` or of another folder.
-fn mtqa(out: &Path, arms: &str, folder: Option<&Path>) -> Command {
-    let mut command = program("mixmrc-lakm");
-    command.args(["examples/mixmrc-lakm/mtqa.toml", "--arms", arms, "--out"]).arg(out);
-    for set in ["training.steps=4", "training.batch_size=4"] {
-        command.args(["--set", set]);
-    }
-    command.args(["--set", &format!("data.phrases={}", phrases("en,de"))]);
-    if let Some(folder) = folder {
-        let train = folder.join("train-context-en-question-en.json");
-        command.arg("--set").arg(format!("data.train={}", train.display()));
-        for key in ["translated", "dev", "evaluation"] {
-            command.arg("--set").arg(format!("data.{key}={}", folder.display()));
-        }
-    }
-    command
-}
-
-#[test]
-fn recipe_mixmrc_trains_and_answers_in_the_form_of_mtqa() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    let text = succeed(mtqa(&out, "lakm,mixmrc", None));
-    assert!(text.contains("questions: 160, translated: 320, mixed: 640"), "{text}");
-    let found = summary(&out);
-    let french = "test-context-fr-question-fr.json";
-    let typed = TypedDataset::read(root().join("data/mtqa-synthetic").join(french)).unwrap();
-    let mut types = Vec::new();
-    for arm in ["lakm", "mixmrc"] {
-        // The MTQA columns of Table 7, beside the paper's.
-        let matrix = out.join("matrix").join(arm).join("matrix.json");
-        let rows = compare("002-7", &["MTQA"], &Matrix::read_json(matrix).unwrap()).unwrap();
-        for row in &rows {
-            let of = &found["arms"][arm]["languages"][&row.published.language];
-            let same = of[&row.published.metric].as_f64();
-            assert!(same.is_some() && row.run == same, "{arm}: {row:?}");
-        }
-        assert!(rows.iter().any(|row| row.published.language == "fr"));
-        // Fig. 5: exact match by type.
-        let answers = out.join("seed-0").join(arm).join("predictions").join(french);
-        let rules = Normalization::Mlqa("fr".parse().unwrap());
-        let scored = score(&typed.dataset, &Predictions::read(answers).unwrap(), rules).unwrap();
-        assert_eq!(found["arms"][arm]["languages"]["fr"]["em"], json!(scored.exact_match));
-        types.push(answer_types(&scored, &typed.types));
-    }
-    let table = exact_match_by_type(&[("LAKM", &types[0]), ("mixMRC", &types[1])], true);
-    assert!(table.lines().any(|row| row.starts_with("| animal | 14 |")), "{table}");
-    assert!(table.contains("| +9.1 |") && table.contains("| food * | 3 |"), "{table}");
-    // A user's own rows, one a line, go the same way to the same result.
-    let own = folder.path().join("own");
-    std::fs::create_dir(&own).unwrap();
-    for entry in std::fs::read_dir(root().join("data/mtqa-synthetic")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            let rows: Vec<Value> = read_json(&path).unwrap();
-            let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-            std::fs::write(own.join(path.file_name().unwrap()), lines).unwrap();
-        }
-    }
-    let again = folder.path().join("again");
-    succeed(mtqa(&again, "mixmrc", Some(&own)));
-    assert_eq!(summary(&again)["arms"]["mixmrc"], found["arms"]["mixmrc"]);
-}
-
-#[test]
-fn recipe_mixmrc_takes_more_arms_and_another_evaluation() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    let run = |extra: &[&str]| {
-        let mut command = small(&out);
-        command.args(extra);
-        succeed(command);
-        summary(&out)
-    };
-    let written = |arm: &str| {
-        let path = out.join(format!("seed-0/{arm}/model/model.safetensors"));
-        std::fs::metadata(path).unwrap().modified().unwrap()
-    };
-    let first = run(&["--arms", "english"]);
-    let before = written("english");
-    let both = run(&["--arms", "english,mixmrc", "--seeds", "2"]);
-    assert_eq!(both["seeds"], json!([0, 1]));
-    assert!(both["arms"]["mixmrc"]["gxlt"]["f1_half_width"].is_f64());
-    // Contexts in another order: the model answers again and is not trained again.
-    let reordered = run(&["--arms", "english", "--set", "evaluation.contexts=[\"de\", \"en\"]"]);
-    assert_eq!(reordered["arms"]["english"]["gxlt"], first["arms"]["english"]["gxlt"]);
-    assert_eq!(written("english"), before);
 }
 
 #[test]

@@ -8,12 +8,13 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{
-    FEW_ARTICLES, prepared, program, refuse, root, sequences, small_data, succeed, summary,
+    FEW_ARTICLES, prepared, program, refuse, sequences, small, small_data, succeed, summary,
     switched, tool, write_encoder,
 };
 
 /// A recipe with what makes it short.
 pub struct Short {
+    /// As [`small`] takes it.
     pub recipe: &'static str,
     arms: &'static str,
     settings: &'static [&'static str],
@@ -95,7 +96,7 @@ pub const RECIPES: [Short; 8] = [
         segments: WINDOWS,
     },
     Short {
-        recipe: "filter-xnli",
+        recipe: "filter/xnli-small",
         arms: "[\"filter-soft\"]",
         settings: &[
             "languages=[\"en\",\"de\"]",
@@ -139,15 +140,19 @@ fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
 }
 
 impl Short {
+    /// The name of its run folder.
+    pub fn out(&self) -> String {
+        self.recipe.replace('/', "-")
+    }
+
     /// The recipe on `model`, in a folder of its name beside it; `segments`: whether the model
     /// tells them apart.
     pub fn command(&self, model: &Path, segments: bool) -> Command {
         let Self { recipe, arms, settings, segments: without } = *self;
         let folder = model.parent().unwrap();
-        let out = folder.join(recipe);
-        let mut command = program(recipe);
-        command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(model);
-        command.arg("--out").arg(&out).args(["--seeds", "1", "--set", "run.threads=1"]);
+        let mut command = small(recipe);
+        command.arg("--model").arg(model).arg("--out").arg(folder.join(self.out()));
+        command.args(["--seeds", "1", "--set", "run.threads=1"]);
         command.args(["--set", &format!("run.arms={arms}")]);
         let data = match recipe {
             "bridging-gap" => Some(("data.sequences", sequences(model, "--pairs en-de"))),
@@ -179,7 +184,7 @@ fn run_all(architecture: &str, class: &str) {
     let model = folder.path().join(architecture);
     write_encoder(architecture, &model);
     for short in RECIPES {
-        let (recipe, out) = (short.recipe, folder.path().join(short.recipe));
+        let (recipe, out) = (short.recipe, folder.path().join(short.out()));
         succeed(short.command(&model, architecture == "bert"));
         assert!(summary(&out).is_object(), "{recipe}");
         let classes = classes(&out);
@@ -257,26 +262,13 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
     write_encoder("bert", &model);
     let config = std::fs::read_to_string(model.join("config.json")).unwrap();
     std::fs::write(model.join("config.json"), config.replace("\"bert\"", "\"gpt2\"")).unwrap();
-    for recipe in ["bridging-gap", "xlm-k", "transfer-suite"] {
-        let mut command = program(recipe);
-        command.arg(format!("examples/{recipe}/small.toml")).arg("--model").arg(&model);
-        command.arg("--out").arg(folder.path().join(recipe)).current_dir(root());
-        let mut sets = small_data(recipe);
-        // Refused before they are read.
-        match recipe {
-            "bridging-gap" => {
-                sets.extend(["data.sequences=data/codex", "run.arms=[\"base\"]"].map(String::from))
-            }
-            "xlm-k" => sets
-                .extend(["data.mentions=data/codex", "data.triples=data/codex"].map(String::from)),
-            _ => {}
-        }
-        for set in sets {
-            command.args(["--set", &set]);
-        }
-        let error = refuse(&command.output().unwrap());
-        let known =
-            r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
-        assert!(error.contains(known) && error.contains("config.json"), "{recipe}: {error}");
+    let mut command = small("transfer-suite");
+    command.arg("--model").arg(&model).arg("--out").arg(folder.path().join("run"));
+    for set in small_data("transfer-suite") {
+        command.args(["--set", &set]);
     }
+    let error = refuse(&command.output().unwrap());
+    let known =
+        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
+    assert!(error.contains(known) && error.contains("config.json"), "{error}");
 }

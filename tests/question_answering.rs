@@ -206,22 +206,6 @@ fn recipe_question_answering_starts_from_random_weights() {
 }
 
 #[test]
-fn recipe_question_answering_killed_and_resumed_equals_a_whole_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    succeed(train(folder, "whole"));
-    let stage = folder.join("broken/seed-42/reader/fine-tune");
-    kill_at(train(folder, "broken"), &stage.join("checkpoints/step-00000004"));
-    succeed(train(folder, "broken"));
-    assert_eq!(summary(&folder.join("whole")), summary(&folder.join("broken")));
-    for file in ["model/model.safetensors", "predictions.json", "n-best.json", "table.md"] {
-        let bytes = |out: &str| fs::read(folder.join(out).join(file)).unwrap();
-        assert!(bytes("whole") == bytes("broken"), "{file}");
-    }
-    assert!(!stage.join("checkpoints").exists());
-}
-
-#[test]
 fn recipe_question_answering_in_bf16_killed_three_times_equals_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::common::{losses, on_two, program, sequences, small_data, start_two};
+use crate::common::{losses, on_two, program, sequences, small_data, start_two, succeed};
 
 fn bridging_gap(out: &Path) -> Command {
     let mut command = program("bridging-gap");
@@ -30,34 +30,13 @@ fn bridging_gap(out: &Path) -> Command {
     command
 }
 
-fn xlm_k(out: &Path) -> Command {
-    let mut command = crate::xlm_k::small(out);
-    for set in [
-        "run.threads=1",
-        "run.arms=[\"xlm-k\"]",
-        "pretraining.steps=20",
-        // The demo's own rate makes of a rounding a difference of a hundredth within ten steps, as
-        // another number of threads does too.
-        "pretraining.learning_rate=1e-4",
-        "pretraining.groups=[]",
-        "pretraining.batch_size=6",
-        "pretraining.log_steps=1",
-    ] {
-        command.args(["--set", set]);
-    }
-    command
-}
-
-/// `cut` is what one process is told beside.
-fn expect_alike(command: fn(&Path) -> Command, cut: &[&str], count: usize) {
+fn expect_alike(command: fn(&Path) -> Command) {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-    let mut alone = command(&one);
-    alone.args(cut);
-    crate::common::succeed(alone);
+    succeed(command(&one));
     on_two(|| command(&two));
     let (one, two) = (losses(&one), losses(&two));
-    assert_eq!((one.len(), two.len()), (count, count));
+    assert_eq!((one.len(), two.len()), (10, 10));
     for (a, b) in one.iter().zip(&two) {
         assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{one:?}\n{two:?}");
     }
@@ -65,7 +44,7 @@ fn expect_alike(command: fn(&Path) -> Command, cut: &[&str], count: usize) {
 
 #[test]
 fn recipe_bridging_gap_on_two_processes_loses_as_on_one() {
-    expect_alike(bridging_gap, &[], 10);
+    expect_alike(bridging_gap);
 }
 
 #[test]
@@ -75,14 +54,7 @@ fn recipe_adapters_on_two_processes_lose_as_on_one() {
         command.args(["--set", "model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
         command
     }
-    expect_alike(adapted, &[], 10);
-}
-
-/// The whole batch in one graph would round otherwise than parts of it, which two processes are as
-/// well: 4e-5 after these steps, and 4e-6 where one process computes the same parts.
-#[test]
-fn recipe_xlm_k_on_two_processes_loses_as_on_one() {
-    expect_alike(xlm_k, &["--set", "micro_batch=3"], 20);
+    expect_alike(adapted);
 }
 
 fn signal(process: &Child, name: &str) {

@@ -341,39 +341,6 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
 }
 
 #[test]
-fn questions_that_cannot_be_used_are_one_clear_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let train = folder.path().join("train.json");
-    let missing = "{\"data\": []}";
-    std::fs::write(&train, missing).unwrap();
-    let run = |text: &str| {
-        std::fs::write(&train, text).unwrap();
-        let out = folder.path().join("run");
-        std::fs::remove_dir_all(&out).ok();
-        let mut command = program("bridging-gap");
-        command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
-        command.args(["--model", "data/base", "--set", "data.kg=data/demo/kg"]);
-        let sequences = sequences(Path::new("data/base"), "--pairs en-de --by-pair");
-        command.arg("--set").arg(format!("data.sequences={}", sequences.display()));
-        command.args(["--set", "windows.max_length=158", "--set", "windows.doc_stride=32"]);
-        command.arg("--set").arg(format!("data.train={}", train.display()));
-        command.arg("--set").arg(format!("data.evaluation={}", folder.path().display()));
-        refuse(&command.output().unwrap())
-    };
-    let error = run(missing);
-    assert!(error.contains("test-context-en-question-en.json"), "{error}");
-    for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
-        let name = format!("test-context-en-question-{language}.json");
-        let question = question_file("q1", "Peru");
-        std::fs::write(folder.path().join(name), question).unwrap();
-    }
-    let error = run("{\"data\": [\n{]}");
-    assert!(error.contains("train.json:2:2"), "{error}");
-    let error = run(&question_file("q7", "Chile"));
-    assert!(error.contains("q7") && error.contains("Chile"), "{error}");
-}
-
-#[test]
 fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
@@ -395,12 +362,4 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
     assert!(left.is_empty(), "{left:?}");
     // With room again the same command goes on.
     succeed(small(&out));
-}
-
-/// A question about Lima whose answer is said to stand at code point 11.
-fn question_file(id: &str, answer: &str) -> String {
-    let answers = json!([{ "text": answer, "answer_start": 11 }]);
-    let question = json!({ "id": id, "question": "Where is Lima?", "answers": answers });
-    let paragraph = json!({ "context": "Lima is in Peru.", "qas": [question] });
-    json!({ "data": [{ "title": "t", "paragraphs": [paragraph] }] }).to_string()
 }

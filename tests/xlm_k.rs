@@ -236,32 +236,6 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
 }
 
 #[test]
-fn recipe_xlm_k_takes_more_seeds_and_arms_and_probes_again_without_training() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
-    let start = |more: &[&str]| {
-        let mut command = small(&out);
-        command.args(["--set", "pretraining.steps=1"]).args(more);
-        succeed(command)
-    };
-    start(&["--arms", "mlm"]);
-    let first = summary(&out);
-    let mlm = records(&out);
-    start(&["--arms", "mlm,xlm-k", "--seeds", "2"]);
-    let all = records(&out);
-    assert_eq!(all.len(), 4);
-    assert!(mlm.iter().all(|(cell, record)| all.get(cell) == Some(record)));
-    let both = summary(&out);
-    assert_eq!(both["seeds"], json!([0, 1]));
-    assert_eq!(both["guesses"], first["guesses"]);
-    assert!(both["arms"]["xlm-k"]["xor"]["accuracy"]["half_width"].is_f64());
-    // The candidates are a key of the evaluation alone.
-    start(&["--arms", "mlm", "--set", "probe.candidates=95"]);
-    assert_eq!(records(&out), all);
-    assert_eq!(summary(&out)["arms"]["mlm"]["xep_seen"]["candidates"], json!(95));
-}
-
-#[test]
 fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
     for (name, packed) in [("plain", "mlm.packed=false"), ("packed", "mlm.packed=true")] {

@@ -17,9 +17,8 @@ pub struct Case {
     /// Seeds the oracles.
     pub id: String,
     pub task: SpanTask,
-    /// All of these are right; the oracles' is the first.
-    pub gold: Vec<Range<usize>>,
-    /// What is drawn as a whole for intervals: an article, a sentence.
+    pub gold: Range<usize>,
+    /// The article: the unit of resampling for intervals.
     pub cluster: String,
     /// Whether the ways that the encoder scores are measured.
     pub scored: bool,
@@ -37,9 +36,13 @@ struct Outcome {
     left_out: bool,
     found: bool,
     exact: bool,
-    /// How much of it is right, 0 to 1.
-    partial: f64,
+    /// 0 to 1.
+    f1: f64,
 }
+
+/// The columns after those of the languages.
+const FURTHER: [&str; 10] =
+    ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "left out"];
 
 /// All outcomes.
 #[derive(Default, Serialize)]
@@ -50,25 +53,24 @@ pub struct Placements {
 }
 
 impl Placements {
-    /// Measures every way on cases of one language; `partial` says how much of a span is right.
+    /// Measures every way on cases of one language.
     ///
     /// # Errors
-    /// If a text cannot be encoded, or `partial` fails.
+    /// If a text cannot be encoded, or `f1` fails.
     pub fn add(
         &mut self,
         all: &Ways<'_>,
         cases: &[Case],
         language: Language,
-        partial: impl Fn(&Case, &Range<usize>) -> Result<f64>,
+        f1: impl Fn(&Case, &Range<usize>) -> Result<f64>,
     ) -> Result<()> {
         let (mut by_codec, mut by_windows) = (0, 0);
         for case in cases {
             let task = &case.task;
-            by_codec +=
-                usize::from(case.gold.iter().any(|gold| is_span_of_words(&task.target, gold)));
+            by_codec += usize::from(is_span_of_words(&task.target, &case.gold));
             let candidates = Windows.candidates(task)?;
             let mut scored = candidates.iter().take(CandidateConfig::default().most);
-            by_windows += usize::from(scored.any(|one| case.gold.contains(one)));
+            by_windows += usize::from(scored.any(|one| *one == case.gold));
             for (way, mut place) in all.of(case)? {
                 let placed = ways::one(place.as_mut(), task)?;
                 let left_out = placed == Err(PlaceFault::TooLong);
@@ -80,8 +82,8 @@ impl Placements {
                     words: units(&task.text()?).len(),
                     left_out,
                     found: span.is_some(),
-                    exact: span.as_ref().is_some_and(|span| case.gold.contains(span)),
-                    partial: span.map_or(Ok(0.0), |span| partial(case, &span))?,
+                    exact: span.as_ref() == Some(&case.gold),
+                    f1: span.map_or(Ok(0.0), |span| f1(case, &span))?,
                 });
             }
         }
@@ -93,17 +95,12 @@ impl Placements {
     }
 
     /// A row for each way: exact spans by language and of all with their interval, what was found,
-    /// exact ones of what was found, `partial` by its title, exact spans of short and of long ones;
-    /// how many were measured, and how many left out.
-    pub fn table(&self, title: &str, partial: &str, languages: &[Language]) -> String {
-        let further =
-            ["all", "95 %", "found", "of found", partial, "1 word", "2 or 3", "4 and more"];
-        let columns = languages
-            .iter()
-            .map(ToString::to_string)
-            .chain(further.map(str::to_owned))
-            .chain(["n", "left out"].map(str::to_owned));
-        let mut table = Table::new(title, columns).with_text(&["95 %"]);
+    /// exact ones of what was found, F1, exact spans of short and of long ones; how many were
+    /// measured, and how many left out.
+    pub fn table(&self, languages: &[Language]) -> String {
+        let columns = languages.iter().map(ToString::to_string);
+        let columns = columns.chain(FURTHER.map(str::to_owned));
+        let mut table = Table::new("exact spans, %", columns).with_text(&["95 %"]);
         let mut order: Vec<&str> = Vec::new();
         for outcome in &self.outcomes {
             if !order.contains(&outcome.way.as_str()) {
@@ -125,7 +122,7 @@ impl Placements {
                 .chain([
                     of(&|_| true, |one| f64::from(u8::from(one.found))),
                     of(&|one| one.found, exact),
-                    of(&|_| true, |one| one.partial),
+                    of(&|_| true, |one| one.f1),
                     of(&|one| one.words == 1, exact),
                     of(&|one| (2..4).contains(&one.words), exact),
                     of(&|one| one.words > 3, exact),

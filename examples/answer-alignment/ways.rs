@@ -154,21 +154,20 @@ struct Oracle {
 impl Oracle {
     fn new(case: &Case, share: f64) -> Self {
         let (task, gold) = (&case.task, &case.gold);
-        let nearest = gold.first().cloned().unwrap_or_default();
         let seed =
             case.id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let words = units(&task.target);
-        let inside = |word: &&Range<usize>| word.start < nearest.end && nearest.start < word.end;
+        let inside = |word: &&Range<usize>| overlap(word, gold);
         let length = words.iter().filter(inside).count().max(1);
         let mut others: Vec<Range<usize>> = words
             .windows(length)
             .filter_map(|window| Some(window.first()?.start..window.last()?.end))
-            .filter(|other| gold.iter().all(|gold| !overlap(gold, other)))
+            .filter(|other| !overlap(gold, other))
             .collect();
         let right = rng.random::<f64>() < share || others.is_empty();
         let span = match right {
-            true => nearest,
+            true => gold.clone(),
             false => others.swap_remove(rng.random_range(0..others.len())),
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();

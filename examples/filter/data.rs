@@ -1,21 +1,25 @@
-//! Questions beside their translations.
-use anyhow::{Context, Result};
-use mlqa_eval::{Dataset, Question};
+//! Texts and their translations.
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use mlqa_eval::{Dataset, Language, Question};
 use qa_translate::read_translations;
-use tasks::fusion::{PairedFile, PairedQuestions};
+use tasks::fusion::{ClassPair, PairedFile, PairedQuestions};
+use tokenizers::Tokenizer;
+use transfer_eval::xnli::{NliConfig, NliExample, encode_nli, read_nli};
 
 use crate::recipe::Recipe;
 
-/// What the arms of a run read.
-pub struct Input {
+/// Input of question answering.
+pub struct Questions {
     pub pairs: PairedQuestions,
     /// For each pair a question about another article in the source language.
     pub unrelated: Vec<Question>,
-    /// Questions to be answered.
+    /// Test questions.
     pub files: Vec<PairedFile>,
 }
 
-impl Input {
+impl Questions {
     pub fn read(recipe: &Recipe) -> Result<Self> {
         let Recipe { data, languages, .. } = recipe;
         let (&source, others) = languages.split_first().context("languages: none")?;
@@ -26,4 +30,49 @@ impl Input {
         let files = PairedFile::all(&data.evaluation, &data.second, source, recipe.tested())?;
         Ok(Self { unrelated: pairs.unrelated()?, pairs, files })
     }
+}
+
+/// Input of classification.
+pub struct SentencePairs {
+    /// Training pairs by language, row by row translations of each other; the source first.
+    train: Vec<(Language, Vec<NliExample>)>,
+    /// Test pairs of all languages.
+    pub test: Vec<NliExample>,
+    /// Translations of the test pairs into the source language.
+    second: Vec<NliExample>,
+}
+
+impl SentencePairs {
+    pub fn read(recipe: &Recipe) -> Result<Self> {
+        let data = &recipe.data;
+        let read = |path: &Path| -> Result<Vec<NliExample>> { Ok(read_nli(path)?.examples) };
+        let of = |language: &Language| Ok((*language, read(&data.train.join(file(*language)))?));
+        let train = recipe.languages.iter().map(of).collect::<Result<_>>()?;
+        Ok(Self { train, test: read(&data.evaluation)?, second: read(&data.second)? })
+    }
+
+    /// Training pairs of all languages; the source language's are paired with themselves.
+    pub fn train(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
+        let (_, source) = self.train.first().context("languages: none")?;
+        let source = encode_nli(source, tokenizer, config)?;
+        let mut pairs = Vec::new();
+        for (language, own) in &self.train {
+            let own = encode_nli(own, tokenizer, config)?;
+            pairs.extend(ClassPair::all(&own, &source, &file(*language))?);
+        }
+        Ok(pairs)
+    }
+
+    /// Test pairs with their translations.
+    pub fn test(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
+        ensure!(!self.test.is_empty(), "no pair to test");
+        let own = encode_nli(&self.test, tokenizer, config)?;
+        let second = encode_nli(&self.second, tokenizer, config)?;
+        Ok(ClassPair::all(&own, &second, "data.evaluation beside data.second")?)
+    }
+}
+
+/// The name of XNLI's file with the training pairs of a language.
+fn file(language: Language) -> String {
+    format!("multinli.train.{language}.tsv")
 }

@@ -1,78 +1,151 @@
-//! *FILTER* (Fang et al. 2021): a reader that reads each question beside its translation, from
-//! pairs of texts to its table.
+//! *FILTER* (Fang et al. 2021): a model that encodes each text together with its translation, for
+//! question answering and for the classification of sentence pairs.
 mod data;
 mod recipe;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use data::Input;
+use data::{Questions, SentencePairs};
 use examples::inference_modes::{InferenceModes, Scores};
-use experiment::{Experiment, Trial};
-use recipe::{Recipe, Source};
+use experiment::{Experiment, Results, Trial};
+use recipe::{Recipe, Source, Task};
+use serde::Serialize;
 use tasks::alignment::AnswerAligner;
-use tasks::fusion::{FusedQaTask, PairCounts, PairedText, StudentStart};
+use tasks::fusion::{
+    ClassPair, FusedClassificationTask, FusedHead, FusedQaTask, FusedTask, PairCounts, PairedText,
+    StudentStart, best_fused_classes,
+};
+use transfer_eval::xnli::{NliLabel, score_nli};
 use xlmr_model::{Head, Pretrained};
+
+/// Entailment, neutral, contradiction.
+const CLASSES: Head = Head::SequenceClassification { labels: 3 };
 
 fn main() -> ExitCode {
     experiment::main::<Recipe>(run)
 }
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
-    let input = Input::read(&experiment.recipe)?;
-    experiment.log(&input.pairs);
-    let results =
-        experiment.each(|trial| train(trial, &input), |trial, _| answer(trial, &input))?;
+    match experiment.recipe.task {
+        Task::QuestionAnswering => {
+            let input = Questions::read(&experiment.recipe)?;
+            experiment.log(&input.pairs);
+            let results = experiment
+                .each(|trial| train_reader(trial, &input), |trial, _| answer(trial, &input))?;
+            write(experiment, &results, ("f1", "F1"), |pairs| Some(pairs.to_string()))
+        }
+        Task::Classification => {
+            let input = SentencePairs::read(&experiment.recipe)?;
+            let results = experiment.each(
+                |trial| train_classifier(trial, &input),
+                |trial, _| classify(trial, &input),
+            )?;
+            write(experiment, &results, ("accuracy", "accuracy"), |_| None)
+        }
+    }
+}
+
+/// Writes the table and the summary of all arms.
+fn write<T: Serialize>(
+    experiment: &Experiment<Recipe>,
+    results: &Results<T, Scores>,
+    measure: (&str, &str),
+    remark: impl Fn(&T) -> Option<String>,
+) -> Result<()> {
     let recipe = &experiment.recipe;
     let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
     let modes = InferenceModes {
-        measure: ("f1", "F1"),
+        measure,
         languages: recipe.tested(),
         control: ("translate-train", PairedText::None.name()),
         titles: titles.collect(),
     };
-    modes.write(experiment, &results, |pairs| Some(pairs.to_string()))
+    modes.write(experiment, results, remark)
 }
 
-/// Trains a reader on the arm's pairs.
-fn train(trial: &Trial<Recipe>, input: &Input) -> Result<PairCounts> {
+/// Trains a reader on the arm's pairs of questions.
+fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCounts> {
     let (recipe, arm, config) = (trial.recipe, trial.arm, trial.recipe.qa(trial.arm));
     let source = match arm.source {
         Source::Translation => &input.pairs.source,
         Source::Unrelated => &input.unrelated,
     };
     let texts = (input.pairs.target.as_slice(), source.as_slice());
-    let start = || trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments);
-    let mut reader = start()?;
+    let reader = start(trial, Head::Span)?;
+    train(
+        trial,
+        reader,
+        Head::Span,
+        |Pretrained { model, tokenizer, .. }| {
+            Ok(FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?)
+        },
+        |task| *task.counts(),
+    )
+}
 
+/// Trains a classifier on the arm's pairs of sentences; returns the number of pairs.
+fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<usize> {
+    let config = &trial.recipe.classification;
+    let classifier = start(trial, CLASSES)?;
+    let mut pairs = input.train(&classifier.tokenizer, &config.encoding)?;
+    if trial.arm.source == Source::Unrelated {
+        pairs = ClassPair::unrelated(&pairs)?;
+    }
+    let fusion = trial.recipe.fusion(trial.arm);
+    train(
+        trial,
+        classifier,
+        CLASSES,
+        |Pretrained { model, .. }| {
+            Ok(FusedClassificationTask::new(model, pairs.clone(), fusion, &config.soft)?)
+        },
+        |_| pairs.len(),
+    )
+}
+
+fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
+    let model = &trial.recipe.model;
+    Ok(trial.start(&model.path, &[head], model.segments)?)
+}
+
+/// Trains and saves an arm's model; returns what `describe` makes of the task.
+fn train<H: FusedHead, T>(
+    trial: &Trial<Recipe>,
+    mut model: Pretrained,
+    head: Head,
+    task: impl Fn(&Pretrained) -> Result<FusedTask<'_, H>>,
+    describe: impl Fn(&FusedTask<'_, H>) -> T,
+) -> Result<T> {
+    let recipe = trial.recipe;
     // Section 3, self-teaching: a first model, and its scores of the target texts.
     let mut scores = None;
-    if arm.soft {
-        let Pretrained { model, tokenizer, .. } = &reader;
-        let mut first = FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?;
-        trial.fit("teacher", &recipe.teacher, &model.named_parameters(), &mut first)?;
-        reader.save(trial.dir("teacher-model"), Head::Span)?;
+    if trial.arm.soft {
+        let mut first = task(&model)?;
+        trial.fit("teacher", &recipe.teacher, &model.model.named_parameters(), &mut first)?;
+        model.save(trial.dir("teacher-model"), head)?;
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
-        scores = Some(first.teacher_logits(&path, model, size)?.0);
+        scores = Some(first.teacher_logits(&path, &model.model, size)?.0);
         if recipe.student == StudentStart::Base {
-            reader = start()?;
+            model = start(trial, head)?;
         }
     }
 
     // The loss of both halves, and the divergence from these scores.
-    let Pretrained { model, tokenizer, .. } = &reader;
-    let mut task = FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?;
+    let mut second = task(&model)?;
     if let Some(scores) = scores {
-        task = task.with_teacher(scores)?;
+        second = second.with_teacher(scores)?;
     }
-    trial.fit("train", &recipe.training(arm), &model.named_parameters(), &mut task)?;
-    let counts = *task.counts();
-    trial.save(&mut reader, Head::Span, trial.dir("model"))?;
-    Ok(counts)
+    let training = recipe.training(trial.arm);
+    trial.fit("train", &training, &model.model.named_parameters(), &mut second)?;
+    let description = describe(&second);
+    drop(second);
+    trial.save(&mut model, head, trial.dir("model"))?;
+    Ok(description)
 }
 
-/// Answers in every language, beside the translation, beside the text itself, and alone.
-fn answer(trial: &Trial<Recipe>, input: &Input) -> Result<Scores> {
+/// Answers in every language with the translation, with the text itself, and without either.
+fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let config = trial.recipe.qa(trial.arm);
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
@@ -91,6 +164,35 @@ fn answer(trial: &Trial<Recipe>, input: &Input) -> Result<Scores> {
                 of_measure.insert(file.language, value);
             }
         }
+    }
+    Ok(scores)
+}
+
+/// Classifies in every language with the translation, with the text itself, and without either.
+fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
+    let (recipe, fusion) = (trial.recipe, trial.recipe.fusion(trial.arm));
+    let Pretrained { model, tokenizer, .. } =
+        trial.load(trial.dir("model"), &[CLASSES], recipe.model.segments)?;
+    let pairs = input.test(&tokenizer, &recipe.classification.encoding)?;
+    let own: Vec<_> = pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
+    let translated: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.source)).collect();
+    let (alone, size) = (PairedText::None, recipe.evaluation.batch_size);
+    let mut scores = Scores::new();
+    // A classifier without fused layers is evaluated on the texts, and on their translations.
+    let modes: Vec<(PairedText, &str, _)> = match fusion.cross {
+        0 => vec![(alone, alone.name(), &own), (alone, "translate-test", &translated)],
+        _ => recipe.evaluation.second.iter().map(|&text| (text, text.name(), &own)).collect(),
+    };
+    for (second, mode, rows) in modes {
+        let classes = best_fused_classes(&model, rows, &fusion, second, size)?;
+        let labels: Vec<NliLabel> = classes.into_iter().filter_map(NliLabel::from_class).collect();
+        let names: Vec<&str> = labels.iter().map(|label| label.name()).collect();
+        let path = trial.dir("predictions").join(format!("{mode}.txt"));
+        experiment::write_text(path, &(names.join("\n") + "\n"))?;
+        let accuracy = score_nli(&input.test, &labels)?.by_language();
+        let accuracy = accuracy.into_iter().map(|(code, value)| Ok((code.parse()?, value)));
+        let of_measure = accuracy.collect::<Result<_>>()?;
+        scores.entry(mode.to_owned()).or_default().insert("accuracy".to_owned(), of_measure);
     }
     Ok(scores)
 }

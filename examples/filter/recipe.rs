@@ -1,86 +1,115 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and of `xnli.toml`.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use experiment::{BaseModel, InputPath, JsonFolder, RunConfig};
 use mlqa_eval::{Language, WindowConfig};
 use serde::{Deserialize, Serialize};
-use tasks::fusion::{FusedEvaluation, FusedQaConfig, StudentStart};
+use tasks::fusion::{FusedEvaluation, FusedQaConfig, SoftTeaching, StudentStart};
 use trainer::TrainConfig;
-use xlmr_model::Config;
+use transfer_eval::xnli::NliConfig;
+use xlmr_model::{Config, FusionConfig};
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The source language, and those of its translations that are trained on.
+    pub task: Task,
+    /// The source language, and the languages of the translations in the training data.
     pub languages: Vec<Language>,
-    /// Languages of the questions that are answered; empty: `languages`.
+    /// Languages of the test data; empty: `languages`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tested: Vec<Language>,
-    /// Where the second model of arms with `soft` starts.
+    /// Initial weights of the second model of arms with `soft`.
     pub student: StudentStart,
     pub run: RunConfig,
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
+    /// Windows of question answering.
     pub windows: WindowConfig,
+    /// Options of question answering.
     pub qa: FusedQaConfig,
-    /// Of the first model of arms with `soft`.
+    /// Options of classification.
+    pub classification: Classification,
+    /// Training of the first model of arms with `soft`.
     pub teacher: TrainConfig,
     pub training: TrainConfig,
     pub evaluation: FusedEvaluation,
 }
 
-/// Where the questions lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    #[default]
+    QuestionAnswering,
+    /// Classification of sentence pairs, as in XNLI.
+    Classification,
+}
+
+/// Files of both tasks.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// SQuAD-style training questions in the source language.
+    /// SQuAD-style training questions in the source language; for classification a folder with
+    /// `multinli.train.<lang>.tsv`, row by row translations of each other.
     pub train: InputPath,
-    /// Folder that `qa-translate translate` wrote from them.
+    /// Folder that `qa-translate translate` wrote from the training questions.
     pub translated: JsonFolder,
-    /// Folder with `xquad.<lang>.json` to be answered.
-    pub evaluation: JsonFolder,
-    /// Folder with the same questions in the source language, `xquad.<lang>.json` for those of each
-    /// language.
-    pub second: JsonFolder,
+    /// Test folder with `xquad.<lang>.json`; for classification `xnli.test.tsv`.
+    pub evaluation: InputPath,
+    /// The test data translated into the source language, in files of the same names.
+    pub second: InputPath,
 }
 
-/// What stands beside a text in training.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Classification {
+    pub encoding: NliConfig,
+    /// Layers that attend to both texts.
+    pub fusion: FusionConfig,
+    pub soft: SoftTeaching,
+}
+
+/// The text that each training text is paired with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     #[default]
     Translation,
-    /// A question of another article in the source language, as a control.
+    /// A control: a question about another article, or another pair of sentences of the same
+    /// class, in the source language.
     Unrelated,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// What tables call it; absent: its name.
+    /// The name in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// k in place of `qa.fusion.cross`; 0: both texts are read alone, translate-train.
+    /// Replaces `fusion.cross`, k; 0: no layer attends to both texts, translate-train.
     pub cross: Option<usize>,
     pub source: Source,
-    /// Phase two: learns from a first model, too.
+    /// Phase two: adds the loss on soft labels of a first model.
     pub soft: bool,
-    /// In place of `training.steps`.
+    /// Replaces `training.steps`.
     pub steps: Option<u64>,
-    /// Also answers in the translation alone, and carries the answers back by alignment.
+    /// Question answering: also answers in the translation alone, and projects the answers back
+    /// by alignment.
     pub projected: bool,
 }
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "filter";
-    const ABOUT: &'static str = "Trains a reader that reads each question beside its translation \
-        in some layers, with soft labels in a second phase (FILTER)";
+    const ABOUT: &'static str = "Trains a question-answering or classification model whose middle \
+        layers attend to a text and its translation, with soft labels in a second phase (FILTER)";
     const EXAMPLES: &'static str = "\
 filter examples/filter/small.toml --seeds 3
 filter examples/filter/small.toml --arms 'filter*' --set qa.pairing=all_pairs
 filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=train-v1.1.json \
---set data.translated=translated --set data.evaluation=xquad --set data.second=xquad-to-english";
+--set data.translated=translated --set data.evaluation=xquad --set data.second=xquad-to-english
+filter examples/filter/xnli-small.toml --seeds 3
+filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI-MT-1.0/multinli \
+--set data.evaluation=XNLI-1.0/xnli.test.tsv --set data.second=xnli.test.to-english.tsv";
     const EVALUATION: &'static [&'static str] = &[
         "evaluation",
         "tested",
@@ -94,15 +123,27 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);
         ensure!(self.languages.len() > 1, "languages: name the source language and others");
-        data.train.required("data.train", "a SQuAD-style training file")?;
-        data.translated.required("data.translated", "what `qa-translate` wrote")?;
-        data.evaluation.required("data.evaluation", "a folder with xquad.<lang>.json")?;
-        data.second.required("data.second", "the same questions in the source language")?;
-        self.windows.validate(limits.positions, limits.segments).context("windows")?;
         let config = Config::of_folder(&self.model.path)?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);
-        self.qa.fusion.validate(layers).context("qa.fusion")?;
-        self.qa.soft.validate().map_err(|error| anyhow!("qa.{error}"))?;
+        data.second.required("data.second", "translations of the test data")?;
+        match self.task {
+            Task::QuestionAnswering => {
+                data.train.required("data.train", "a SQuAD-style training file")?;
+                data.translated.required("data.translated", "what `qa-translate` wrote")?;
+                data.evaluation.required("data.evaluation", "a folder with xquad.<lang>.json")?;
+                self.windows.validate(limits.positions, limits.segments).context("windows")?;
+                self.qa.fusion.validate(layers).context("qa.fusion")?;
+                self.qa.soft.validate().map_err(|error| anyhow!("qa.{error}"))?;
+            }
+            Task::Classification => {
+                data.train.required("data.train", "a folder with multinli.train.<lang>.tsv")?;
+                data.evaluation.required("data.evaluation", "test pairs, as xnli.test.tsv")?;
+                let Classification { encoding, fusion, soft } = &self.classification;
+                limits.check_length("classification.encoding.max_length", encoding.max_length)?;
+                fusion.validate(layers).context("classification.fusion")?;
+                soft.validate().map_err(|error| anyhow!("classification.{error}"))?;
+            }
+        }
         self.teacher.validate().context("teacher")?;
         self.training.validate().context("training")?;
         Ok(self.evaluation.validate()?)
@@ -110,19 +151,25 @@ filter examples/filter/recipe.toml --model xlm-roberta-large --set data.train=tr
 }
 
 impl Recipe {
-    /// The languages of the questions that are answered.
+    /// The languages of the test data.
     pub fn tested(&self) -> &[Language] {
         if self.tested.is_empty() { &self.languages } else { &self.tested }
     }
 
-    /// The task of an arm.
+    /// The question-answering options of an arm.
     pub fn qa(&self, arm: &Arm) -> FusedQaConfig {
         let mut config = self.qa.clone();
         config.fusion.cross = arm.cross.unwrap_or(config.fusion.cross);
         config
     }
 
-    /// The last stage of an arm.
+    /// The fused layers of a classification arm.
+    pub fn fusion(&self, arm: &Arm) -> FusionConfig {
+        let fusion = self.classification.fusion;
+        FusionConfig { cross: arm.cross.unwrap_or(fusion.cross), ..fusion }
+    }
+
+    /// Options of an arm's last stage.
     pub fn training(&self, arm: &Arm) -> TrainConfig {
         TrainConfig { steps: arm.steps.or(self.training.steps), ..self.training.clone() }
     }

@@ -2,37 +2,89 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
-use mlqa_eval::FileScore;
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use trainer::selection::Scores;
 use trainer::{Task, TrainConfig};
 use xlmr_model::{Head, Pretrained};
 
+use crate::lama::{Facts, Lama};
+use crate::mlqa::Mlqa;
+use crate::ner::Ner;
 use crate::recipe::Selection;
+use crate::xnli::Xnli;
 
-/// A benchmark as recipe and tables name it.
+/// A benchmark in tables.
 pub struct Row {
-    /// Its key in `tasks`, and what the names of its arms begin with.
+    /// Its key in `tasks`, and the prefix of its arms' names.
     pub name: &'static str,
-    /// What tables call it.
+    /// The name in tables.
     pub title: &'static str,
-    /// The metric that is compared; of facts in several sets, the names of theirs begin with it.
+    /// The metric that is compared; with several sets of facts, the prefix of their metrics.
     pub metric: &'static str,
     /// XLM-K's table of it.
     pub printed: Option<&'static str>,
-    /// Whether a model is fine-tuned for it; else every seed gives the same, and the first counts.
+    /// Whether a model is fine-tuned for it. A probe gives the same with every seed, so that only
+    /// the first counts.
     pub trains: bool,
 }
 
-/// All benchmarks, in the order of the tables.
-pub const BENCHMARKS: [Row; 5] = [
-    Row { name: "mlqa", title: "MLQA", metric: "f1", printed: Some("001-1"), trains: true },
-    Row { name: "ner", title: "NER", metric: "f1", printed: Some("001-2"), trains: true },
-    Row { name: "xnli", title: "XNLI", metric: "accuracy", printed: Some("001-3"), trains: true },
-    Row { name: "lama", title: "LAMA", metric: "p@1", printed: Some("001-5"), trains: false },
-    Row { name: "facts", title: "facts", metric: "p@1", printed: None, trains: false },
-];
+/// Defines `Tasks` and [`Row`]s of a table: key, type, title, metric, printed table, fine-tuning.
+macro_rules! tasks {
+    ($($name:ident: $task:ty, $title:literal, $metric:literal, $printed:expr, $trains:literal;)*) => {
+        /// All benchmarks, in the order of the tables.
+        pub const BENCHMARKS: &[Row] = &[$(Row {
+            name: stringify!($name),
+            title: $title,
+            metric: $metric,
+            printed: $printed,
+            trains: $trains,
+        }),*];
+
+        /// The tasks; absent ones are not run.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Tasks {
+            $(#[serde(skip_serializing_if = "Option::is_none")]
+            pub $name: Option<$task>,)*
+        }
+
+        impl Tasks {
+            /// Present tasks, in the order of [`BENCHMARKS`].
+            fn all(&self) -> Vec<(&'static Row, &dyn Benchmark)> {
+                let all = [$(self.$name.as_ref().map(|task| task as &dyn Benchmark)),*];
+                BENCHMARKS.iter().zip(all).filter_map(|(row, task)| Some((row, task?))).collect()
+            }
+
+            /// Each task separately.
+            pub fn split(self) -> Vec<Self> {
+                vec![$(Self { $name: self.$name, ..Self::default() }),*]
+            }
+        }
+    };
+}
+
+tasks! {
+    mlqa: Mlqa, "MLQA", "f1", Some("001-1"), true;
+    ner: Ner, "NER", "f1", Some("001-2"), true;
+    xnli: Xnli, "XNLI", "accuracy", Some("001-3"), true;
+    lama: Lama, "LAMA", "p@1", Some("001-5"), false;
+    facts: Facts, "facts", "p@1", None, false;
+}
+
+impl Tasks {
+    pub fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    /// The benchmark of an arm.
+    pub fn only(&self) -> Result<(&'static Row, &dyn Benchmark)> {
+        match self.all()[..] {
+            [one] => Ok(one),
+            ref all => bail!("an arm has one task, this one has {}", all.len()),
+        }
+    }
+}
 
 /// Behind the name of a metric of facts: naming any object of the relation.
 pub const UNIFORM: &str = ", guessing";
@@ -52,19 +104,30 @@ impl Row {
     }
 }
 
+/// What all benchmarks have.
+pub struct Common<'a> {
+    /// The name of the data set in tables, if it has one.
+    pub name: &'a str,
+    /// Whether the recipe has data for it.
+    pub is_given: bool,
+    /// Batch size of the evaluation.
+    pub batch_size: usize,
+    /// How a model is fine-tuned on English; a probe has none.
+    pub training: Option<(&'a TrainConfig, Selection)>,
+}
+
 /// Data, a protocol, and how a model is judged by them.
 pub trait Benchmark {
-    /// Whether the recipe has data for it.
-    fn is_given(&self) -> bool;
+    fn common(&self) -> Common<'_>;
 
-    /// Checks what needs no model; names the key.
+    /// Checks what needs no model and is not in [`Common`]; names the key.
     fn validate(&self) -> Result<()>;
 
     /// The head that it needs.
     fn head(&self) -> Head;
 
-    /// Reads and encodes what `model` is fine-tuned on; never called for a probe.
-    fn fine_tuning<'a>(&'a self, _: &'a Pretrained) -> Result<FineTuning<'a>> {
+    /// Reads and encodes the training data of `model`; never called for a probe.
+    fn training<'a>(&'a self, _: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         bail!("a probe trains nothing")
     }
 
@@ -77,19 +140,22 @@ pub trait Benchmark {
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>>;
 }
 
+/// Checks what needs no model; names the key.
+pub fn validate(task: &dyn Benchmark) -> Result<()> {
+    let Common { batch_size, training, .. } = task.common();
+    if let Some((training, _)) = training {
+        training.validate().context("fine_tuning")?;
+    }
+    ensure!(batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
+    task.validate()
+}
+
 /// What a model is scored on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     /// What chooses the epoch.
     Development,
     Test,
-}
-
-/// How a model is fine-tuned on English.
-pub struct FineTuning<'a> {
-    pub task: Box<dyn Task + 'a>,
-    pub config: &'a TrainConfig,
-    pub selection: Selection,
 }
 
 /// Examples that a model is scored on, as it is.
@@ -106,9 +172,6 @@ pub type Score<'a> = Box<dyn Fn(Option<&Path>) -> Result<Tested> + 'a>;
 pub struct Tested {
     /// By metric and language; [`Row::metric`] is the one that is compared.
     pub metrics: BTreeMap<String, Scores>,
-    /// Of question answering: one for each question file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<FileScore>,
     /// Of LAMA: the numbers of its table, under their data sets' names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,

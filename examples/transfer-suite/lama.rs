@@ -16,7 +16,7 @@ use transfer_eval::lama::{
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, FREQUENT, Scorer, Split, Tested, UNIFORM, check_length};
+use crate::benchmark::{Benchmark, Common, FREQUENT, Scorer, Split, Tested, UNIFORM, check_length};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -61,12 +61,12 @@ impl Lama {
 }
 
 impl Benchmark for Lama {
-    fn is_given(&self) -> bool {
-        self.data.test.is_set()
+    fn common(&self) -> Common<'_> {
+        let (is_given, batch_size) = (self.data.test.is_set(), self.evaluation_batch_size);
+        Common { name: "", is_given, batch_size, training: None }
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         let names = FOLDERS.map(|(_, name)| name).join(", ");
         let folder: &Path = &self.data.test;
         let any = !self.data.parts.is_empty();
@@ -154,12 +154,12 @@ impl Facts {
 }
 
 impl Benchmark for Facts {
-    fn is_given(&self) -> bool {
-        !self.data.test.is_empty()
+    fn common(&self) -> Common<'_> {
+        let (is_given, batch_size) = (!self.data.test.is_empty(), self.evaluation_batch_size);
+        Common { name: &self.data.name, is_given, batch_size, training: None }
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         for folder in self.sets().into_iter().flat_map(|(_, folders)| folders.values()) {
             folder.required("data.test.*", "a folder of mLAMA")?;
         }

@@ -10,8 +10,8 @@ mod xnli;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
-use benchmark::{FineTuning, Split, Tested};
+use anyhow::{Context, Result, ensure};
+use benchmark::{Split, Tested};
 use experiment::{Experiment, Trial, read_json, write_json};
 use recipe::{Recipe, STAGE, Selection};
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,8 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
 fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.only()?;
     let parameters = model.model.named_parameters();
-    let FineTuning { mut task, config, selection } = benchmark.fine_tuning(model)?;
+    let (config, selection) = benchmark.common().training.context("a probe trains nothing")?;
+    let mut task = benchmark.training(model)?;
     let development = benchmark.scorer(Split::Development, model)?;
     if development.languages.is_empty() {
         trial.fit(STAGE, config, &parameters, &mut *task)?;

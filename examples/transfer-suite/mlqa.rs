@@ -1,5 +1,4 @@
-//! Questions: English ones to train on, MLQA's or XQuAD's to test (XLM-K, section 4.1, Table 1;
-//! *Bridging the Language Gap*, Table I; *From Good to Best*, Tables 5 and 6).
+//! Questions: English ones to train on, MLQA's or XQuAD's to test (XLM-K, section 4.1, Table 1).
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -7,13 +6,13 @@ use experiment::{InputPath, JsonFolder};
 use mlqa_eval::{Dataset, DecodeConfig, Language, Normalization, Predictions, WindowConfig, score};
 use serde::{Deserialize, Serialize};
 use tasks::question_answering::{
-    EvaluationConfig, QaConfig, QaData, QaPredictor, QaTask, QuestionFile, TrainingQuestions,
-    check_files, evaluate, mlqa_files, question_file,
+    QaConfig, QaData, QaPredictor, QaTask, QuestionFile, TrainingQuestions, check_files, evaluate,
+    mlqa_files, question_file,
 };
-use trainer::TrainConfig;
+use trainer::{Task, TrainConfig};
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, FineTuning, Scorer, Split, Tested};
+use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested};
 use crate::recipe::Selection;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -43,34 +42,31 @@ pub struct Data {
     pub test: JsonFolder,
     /// Languages that are tested, each with questions in its own.
     pub languages: Vec<Language>,
-    /// Every pair of a context's and a question's language, as in *Bridging the Language Gap*.
-    pub all_pairs: bool,
 }
 
 impl Mlqa {
     fn files(&self, split: Split) -> Vec<QuestionFile> {
-        let Data { dev, test, languages, all_pairs, .. } = &self.data;
+        let Data { dev, test, languages, .. } = &self.data;
         match (split, self.selection) {
             (Split::Development, _) if !dev.is_set() => Vec::new(),
             (Split::Development, Selection::EnglishOnly) => mlqa_files(dev, "dev", &[Language::EN]),
             (Split::Development, Selection::AllLanguages) => mlqa_files(dev, "dev", languages),
-            (Split::Test, _) if *all_pairs => {
-                let config = EvaluationConfig { contexts: languages.clone(), ..Default::default() };
-                config.files(test, languages)
-            }
             (Split::Test, _) => mlqa_files(test, "test", languages),
         }
     }
 }
 
 impl Benchmark for Mlqa {
-    fn is_given(&self) -> bool {
-        self.data.train.is_set()
+    fn common(&self) -> Common<'_> {
+        Common {
+            name: &self.data.name,
+            is_given: self.data.train.is_set(),
+            batch_size: self.evaluation_batch_size,
+            training: Some((&self.fine_tuning, self.selection)),
+        }
     }
 
     fn validate(&self) -> Result<()> {
-        self.fine_tuning.validate().context("fine_tuning")?;
-        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         self.decoding.validate().context("decoding")?;
         self.data.test.required("data.test", "MLQA's folder test")?;
         ensure!(!self.data.languages.is_empty(), "data.languages = []: give at least one");
@@ -81,7 +77,7 @@ impl Benchmark for Mlqa {
         Head::Span
     }
 
-    fn fine_tuning<'a>(&'a self, model: &'a Pretrained) -> Result<FineTuning<'a>> {
+    fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let config = model.model.config();
         let positions = usize::try_from(config.max_length())?;
         let segments = usize::try_from(config.type_vocab_size)?;
@@ -92,12 +88,7 @@ impl Benchmark for Mlqa {
             question_entity_spans: None,
             windows: &self.windows,
         };
-        let task = QaTask::new(&model.model, &model.tokenizer, &data, &QaConfig::default())?;
-        Ok(FineTuning {
-            task: Box::new(task),
-            config: &self.fine_tuning,
-            selection: self.selection,
-        })
+        Ok(Box::new(QaTask::new(&model.model, &model.tokenizer, &data, &QaConfig::default())?))
     }
 
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {
@@ -110,7 +101,7 @@ impl Benchmark for Mlqa {
         let score = move |folder: Option<&Path>| {
             let mut tested = Tested::default();
             if let Some(folder) = folder {
-                tested.files = evaluate(&predictor, &files, "test", &[], folder)?;
+                evaluate(&predictor, &files, "test", &[], folder)?;
             }
             for &QuestionFile { context, question, ref path, .. } in &files {
                 let dataset = Dataset::read(path)?;
@@ -119,10 +110,8 @@ impl Benchmark for Mlqa {
                     None => predictor.predict(&dataset.questions)?.as_slice().into(),
                 };
                 let scores = score(&dataset, &answers, Normalization::Mlqa(context))?;
-                if context == question {
-                    tested.add("f1", context, scores.f1);
-                    tested.add("em", context, scores.exact_match);
-                }
+                tested.add("f1", context, scores.f1);
+                tested.add("em", context, scores.exact_match);
                 let items = scores.per_question.iter().map(|question| 100.0 * question.f1);
                 tested.items.entry(question.to_string()).or_default().extend(items);
             }

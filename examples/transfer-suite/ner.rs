@@ -8,11 +8,11 @@ use experiment::InputPath;
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::token_classification::{self, EncodedSentences, HeldOut, TokenClassificationTask};
-use trainer::TrainConfig;
+use trainer::{Task, TrainConfig};
 use transfer_eval::ner::{Labels, NerConfig, Sentence, read_ner, write_ner};
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, FineTuning, Scorer, Split, Tested, check_length};
+use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested, check_length};
 use crate::recipe::Selection;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -81,15 +81,18 @@ impl Ner {
 }
 
 impl Benchmark for Ner {
-    fn is_given(&self) -> bool {
-        self.data.train.is_set()
+    fn common(&self) -> Common<'_> {
+        Common {
+            name: &self.data.name,
+            is_given: self.data.train.is_set(),
+            batch_size: self.evaluation_batch_size,
+            training: Some((&self.fine_tuning, self.selection)),
+        }
     }
 
     fn validate(&self) -> Result<()> {
         let Data { dev, held_out, test, .. } = &self.data;
-        self.fine_tuning.validate().context("fine_tuning")?;
         ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
-        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         ensure!(!self.types.is_empty(), "types = []: give types, as [\"LOC\", \"PER\"]");
         ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");
         let one = dev.is_empty() != held_out.is_none();
@@ -107,10 +110,9 @@ impl Benchmark for Ner {
         token_classification::head(&self.labels())
     }
 
-    fn fine_tuning<'a>(&'a self, model: &'a Pretrained) -> Result<FineTuning<'a>> {
+    fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let (_, train) = self.encode((Language::EN, self.training()?.0), model)?;
-        let task = Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?);
-        Ok(FineTuning { task, config: &self.fine_tuning, selection: self.selection })
+        Ok(Box::new(TokenClassificationTask::new(&model.model, &train.inputs)?))
     }
 
     fn complete(&self, folder: &Path) -> Result<()> {

@@ -8,11 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use xlmr_model::{Config, Head, LoadOptions, Pretrained};
 
-use crate::benchmark::{BENCHMARKS, Benchmark, Row, Split};
-use crate::lama::{Facts, Lama};
-use crate::mlqa::Mlqa;
-use crate::ner::Ner;
-use crate::xnli::Xnli;
+use crate::benchmark::{self, Split, Tasks};
 
 /// Where a model is fine-tuned.
 pub const STAGE: &str = "fine-tune";
@@ -60,70 +56,6 @@ pub enum Selection {
     EnglishOnly,
 }
 
-/// The tasks; those that are absent are not run.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tasks {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mlqa: Option<Mlqa>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ner: Option<Ner>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub xnli: Option<Xnli>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lama: Option<Lama>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub facts: Option<Facts>,
-}
-
-impl Tasks {
-    /// Those that are there, in the order of [`BENCHMARKS`].
-    fn all(&self) -> Vec<(&'static Row, &dyn Benchmark)> {
-        fn any<T: Benchmark>(task: &Option<T>) -> Option<&dyn Benchmark> {
-            task.as_ref().map(|task| task as &dyn Benchmark)
-        }
-        let Self { mlqa, ner, xnli, lama, facts } = self;
-        let all = [any(mlqa), any(ner), any(xnli), any(lama), any(facts)];
-        BENCHMARKS.iter().zip(all).filter_map(|(row, task)| Some((row, task?))).collect()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.all().is_empty()
-    }
-
-    /// The benchmark of an arm.
-    pub fn only(&self) -> Result<(&'static Row, &dyn Benchmark)> {
-        match self.all()[..] {
-            [one] => Ok(one),
-            ref all => bail!("an arm has one task, this one has {}", all.len()),
-        }
-    }
-
-    /// What tables call an arm's data set, where it has a name.
-    pub fn data_name(&self) -> Option<&str> {
-        let Self { mlqa, ner, xnli, facts, .. } = self;
-        let names = [
-            mlqa.as_ref().map(|task| task.data.name.as_str()),
-            ner.as_ref().map(|task| task.data.name.as_str()),
-            xnli.as_ref().map(|task| task.data.name.as_str()),
-            facts.as_ref().map(|task| task.data.name.as_str()),
-        ];
-        names.into_iter().flatten().find(|name| !name.is_empty())
-    }
-
-    /// Each task by itself.
-    fn apart(self) -> [Self; 5] {
-        let Self { mlqa, ner, xnli, lama, facts } = self;
-        [
-            Self { mlqa, ..Self::default() },
-            Self { ner, ..Self::default() },
-            Self { xnli, ..Self::default() },
-            Self { lama, ..Self::default() },
-            Self { facts, ..Self::default() },
-        ]
-    }
-}
-
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "transfer-suite";
     const ABOUT: &'static str = "Judges models as the papers do: fine-tuned on English and tested in \
@@ -154,9 +86,9 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
 
     fn complete(&mut self) -> Result<()> {
         let models = std::mem::take(&mut self.models);
-        for tasks in std::mem::take(&mut self.tasks).apart() {
+        for tasks in std::mem::take(&mut self.tasks).split() {
             let Ok((row, task)) = tasks.only() else { continue };
-            if !task.is_given() {
+            if !task.common().is_given {
                 self.skipped.push(row.name.to_owned());
                 continue;
             }
@@ -182,7 +114,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
             if let Some(adapters) = self.adapters.as_ref().filter(|_| row.trains) {
                 adapters.validate("adapters", &Config::of_folder(&arm.model)?)?;
             }
-            task.validate().with_context(|| format!("tasks.{}", row.name))?;
+            benchmark::validate(task).with_context(|| format!("tasks.{}", row.name))?;
         }
         let known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);
         if !self.baseline.is_empty() && !known(&self.baseline) {
@@ -211,7 +143,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
             }
             let encode = || -> Result<()> {
                 if row.trains {
-                    task.fine_tuning(&model)?;
+                    task.training(&model)?;
                     task.scorer(Split::Development, &model)?;
                 }
                 task.scorer(Split::Test, &model).map(drop)

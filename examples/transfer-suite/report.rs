@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use experiment::{Experiment, Results, read_json};
-use mlqa_eval::{
-    Matrix, PairedTest, Resampling, SetSummary, holm, paired_test, set_tables, table_one,
-};
+use mlqa_eval::{PairedTest, Resampling, holm, paired_test};
 use results::{AVERAGE, Measured, PrintedTable, SeedSummary, Spread, Table, cell, over_seeds};
 use serde::Serialize;
 use serde_json::json;
@@ -54,7 +52,7 @@ struct Comparison {
 /// Writes the report and prints its first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut tasks = Vec::new();
-    for row in &BENCHMARKS {
+    for row in BENCHMARKS {
         let arms = experiment.arms().iter().filter(|arm| task_of(arm) == row.name);
         let models = arms.map(|arm| judged(results, arm, row)).collect::<Result<Vec<_>>>()?;
         if !models.is_empty() {
@@ -69,9 +67,6 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
         if let Some(id) = row.printed {
             let table = PrintedTable::new(id, &of_task)?.to_markdown();
             text.push_str(&format!("\nBeside the printed table of XLM-K ({id}):\n\n{table}"));
-        }
-        if row.name == "mlqa" {
-            text.push_str(&question_tables(experiment, results, models));
         }
         numbers.extend(of_task);
     }
@@ -178,8 +173,9 @@ fn measured(
             numbers.extend(parts.iter().map(number));
             continue;
         }
-        let tasks = experiment.recipe.arms.get(*arm).map(|arm| &arm.tasks);
-        let name = tasks.and_then(|tasks| tasks.data_name()).unwrap_or(row.title);
+        let task = experiment.recipe.arms.get(*arm).and_then(|arm| arm.tasks.only().ok());
+        let name = task.map(|(_, task)| task.common().name).filter(|name| !name.is_empty());
+        let name = name.unwrap_or(row.title);
         for one in summary.measured(model, name) {
             let guess = GUESSES.iter().find_map(|(ending, title)| {
                 Some((one.metric.strip_suffix(ending)?.to_owned(), (*title).to_owned()))
@@ -198,24 +194,6 @@ fn measured(
         }
     }
     numbers
-}
-
-/// Table I of *Bridging the Language Gap*, where contexts and questions differ in language, and the
-/// tables of *From Good to Best*.
-fn question_tables(experiment: &Experiment<Recipe>, results: &Trials, models: &[Judged]) -> String {
-    let arm = models.first().and_then(|one| experiment.recipe.arms.get(one.arm));
-    let Some(task) = arm.and_then(|arm| arm.tasks.mlqa.as_ref()) else { return String::new() };
-    let mut matrices = Vec::new();
-    let mut sets = Vec::new();
-    for &Judged { model, arm, .. } in models {
-        let files: Vec<_> = results.of_arm(arm).map(|one| one.evaluated.files.as_slice()).collect();
-        let seeds = files.iter().map(|files| Matrix::of_files(model, *files));
-        matrices.push((model, Matrix::over_seeds(model, &seeds.collect::<Vec<_>>())));
-        sets.push((model, SetSummary::over_seeds(&files)));
-    }
-    let table = task.data.all_pairs.then(|| format!("\n{}", table_one(&matrices)));
-    let sets: Vec<(&str, &SetSummary)> = sets.iter().map(|(model, set)| (*model, set)).collect();
-    table.unwrap_or_default() + &set_tables(&task.data.name, &sets)
 }
 
 fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {

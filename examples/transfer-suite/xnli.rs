@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use experiment::{InputPath, write_text};
 use serde::{Deserialize, Serialize};
 use tasks::sequence_classification::{SequenceClassificationTask, classify};
-use trainer::TrainConfig;
+use trainer::{Task, TrainConfig};
 use transfer_eval::xnli::{
     NliConfig, NliExample, NliInput, NliLabel, encode_nli, read_nli, score_nli,
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, FineTuning, Scorer, Split, Tested, check_length};
+use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested, check_length};
 use crate::recipe::Selection;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -56,14 +56,17 @@ impl Xnli {
 }
 
 impl Benchmark for Xnli {
-    fn is_given(&self) -> bool {
-        self.data.train.is_set()
+    fn common(&self) -> Common<'_> {
+        Common {
+            name: &self.data.name,
+            is_given: self.data.train.is_set(),
+            batch_size: self.evaluation_batch_size,
+            training: Some((&self.fine_tuning, self.selection)),
+        }
     }
 
     fn validate(&self) -> Result<()> {
-        self.fine_tuning.validate().context("fine_tuning")?;
         ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
-        ensure!(self.evaluation_batch_size > 0, "evaluation_batch_size = 0: must be 1 or more");
         self.data.dev.required("data.dev", "development pairs, as xnli.dev.tsv")?;
         self.data.test.required("data.test", "test pairs, as xnli.test.tsv")?;
         Ok(())
@@ -73,11 +76,10 @@ impl Benchmark for Xnli {
         Head::SequenceClassification { labels: 3 }
     }
 
-    fn fine_tuning<'a>(&'a self, model: &'a Pretrained) -> Result<FineTuning<'a>> {
+    fn training<'a>(&'a self, model: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
         let (_, inputs) = self.read(&self.data.train, model)?;
         let rows = inputs.into_iter().map(|pair| (pair.input_ids, pair.label)).collect();
-        let task = Box::new(SequenceClassificationTask::new(&model.model, rows)?);
-        Ok(FineTuning { task, config: &self.fine_tuning, selection: self.selection })
+        Ok(Box::new(SequenceClassificationTask::new(&model.model, rows)?))
     }
 
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {

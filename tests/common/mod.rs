@@ -31,6 +31,14 @@ pub fn program(name: &str) -> Command {
     command
 }
 
+/// A recipe with its `small.toml`; `recipe/file` stands for another file.
+pub fn small(recipe: &str) -> Command {
+    let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
+    let mut command = program(name);
+    command.arg(format!("examples/{name}/{file}.toml"));
+    command
+}
+
 /// A program of the crates, which cargo builds with their tests.
 pub fn tool(name: &str) -> Command {
     let examples = program("bridging-gap").get_program().to_owned();
@@ -72,10 +80,9 @@ pub fn fact_questions() -> String {
     prepared(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
 }
 
-/// Passages with knowledge phrases of the demo's search, in these languages.
-pub fn phrases(languages: &str) -> String {
-    let sources = "--questions data/xquad --pages data/codex --snippet 300";
-    let found = prepared(&format!("demo-data search {sources} --languages {languages}"));
+/// Passages of questions in German, with their knowledge phrases.
+fn phrases(questions: &str) -> String {
+    let found = prepared(&format!("demo-data search --own {questions} --languages de"));
     let mining = "--title-fraction 2/10 --min-chars 0";
     prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
 }
@@ -102,7 +109,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
         "mixmrc-lakm" => {
             let folder = demo("fact-questions", "--parallel --languages en,de --items 40");
             let mut sets = of_folder(&folder, &["translated", "dev", "evaluation"]);
-            sets.push(format!("data.phrases={}", phrases("de")));
+            sets.push(format!("data.phrases={}", phrases(&folder)));
             sets
         }
         "evidence" => {
@@ -116,7 +123,7 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             sets.push(format!("data.second={folder}/second"));
             sets
         }
-        "filter-xnli" => {
+        "filter/xnli-small" => {
             let folder = demo("inference", "--languages en,de --premises 2");
             vec![
                 format!("data.train={folder}"),

@@ -73,7 +73,7 @@ const CASES: &[Case] = &[
             "languages=[\"en\", \"de\"]",
             "evaluation.contexts=[\"en\", \"de\"]",
             "prepare.questions=demo-data fact-questions --parallel --languages en,de --kg data/demo/kg --templates data/demo/templates-all.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234",
-            "prepare.search=demo-data search --questions data/xquad --pages data/codex --languages de --snippet 300",
+            "prepare.search=demo-data search --own {questions} --languages de",
             "training.steps=6",
             "training.batch_size=4",
             "training.log_steps=2",
@@ -144,9 +144,9 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "filter-xnli",
-        program: "filter-xnli",
-        arguments: &["examples/filter-xnli/small.toml"],
+        name: "filter, classification",
+        program: "filter",
+        arguments: &["examples/filter/xnli-small.toml"],
         set: &[
             "languages=[\"en\", \"de\"]",
             "prepare.pairs=demo-data inference --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de --premises 2",

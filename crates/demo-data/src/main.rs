@@ -56,8 +56,7 @@ Examples:
     --paragraphs data/xquad --train-items 40 --out cloze
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text
-  demo-data search --questions data/xquad --pages data/codex \\
-    --languages de --out found
+  demo-data search --own divided --languages de --out found
 
 --out is a folder that appears whole or not at all, with a manifest.json of
 command, counts and digests; a folder that was prepared before is replaced.
@@ -104,10 +103,8 @@ enum Command {
     /// First paragraphs of encyclopedia pages, sentences of news, and XQuAD's paragraphs, without
     /// the articles that are held out.
     Text(Prepared<CorpusConfig>),
-    /// Queries with documents, in place of a search engine's log, for `kg-triples phrases`
-    ///
-    /// Synthetic: the queries are reading-comprehension questions, the documents a few thousand
-    /// leads of encyclopedia pages that BM25 ranks first for them.
+    /// Training questions with their passages, in place of a search engine's log, for
+    /// `kg-triples phrases`
     Search(Prepared<Search>),
 }
 

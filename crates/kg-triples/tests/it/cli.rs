@@ -83,39 +83,6 @@ fn texts_has_a_line_for_each_labelled_triple() {
 }
 
 #[test]
-fn help_has_examples() {
-    let dir = tempdir().unwrap();
-    for command in ["", "sample", "mix", "texts", "mentions", "entailment", "stats"] {
-        assert!(stdout(&run(dir.path(), &format!("{command} --help"))).contains("Example"));
-    }
-}
-
-#[test]
-fn a_missing_folder_is_named() {
-    let dir = tempdir().unwrap();
-    let error = failure(&run(dir.path(), "sample --kg nowhere --languages en --out out"));
-    assert!(error.contains("nowhere"), "{error}");
-    assert!(!dir.path().join("out").exists());
-    let error = failure(&run(dir.path(), "stats --in nowhere"));
-    assert!(error.contains("nowhere"), "{error}");
-}
-
-#[test]
-fn a_missing_column_is_named_with_its_line() {
-    let dir = tempdir().unwrap();
-    let kg = dir.path().join("kg");
-    countries().write_dir(&kg).unwrap();
-    let triples = std::fs::read_to_string(kg.join("triples.tsv")).unwrap();
-    write(&kg, "triples.tsv", format!("{triples}Q1\tP36\n"));
-    let error = failure(&run(dir.path(), "sample --kg kg --languages en --out out"));
-    assert!(error.contains("triples.tsv:8: columns: expected 3"), "{error}");
-    write(&kg, "triples.tsv", triples.replace("tail_id", "tail"));
-    let error = failure(&run(dir.path(), "sample --kg kg --languages en --out out"));
-    assert!(error.contains("triples.tsv:1:") && error.contains("tail_id"), "{error}");
-    assert!(!dir.path().join("out").exists());
-}
-
-#[test]
 fn unknown_languages_and_empty_results_are_errors() {
     let dir = tempdir().unwrap();
     let kg = dir.path().join("kg");

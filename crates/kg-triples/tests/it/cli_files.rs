@@ -126,16 +126,6 @@ fn masks_without_end_are_refused() {
     assert!(output.status.code() != Some(101), "{}", text(&output.stderr));
 }
 
-#[test]
-fn a_cut_tokenizer_is_an_error() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
-    let whole = fs::read(testkit::fixture("tokenizer.json")).unwrap();
-    fs::write(dir.path().join("cut.json"), &whole[..whole.len() / 2]).unwrap();
-    let error = failure(&run(dir.path(), "mix --in kg --tokenizer cut.json --out out.jsonl"));
-    assert!(error.contains("cut.json") && error.contains("--tokenizer"), "{error}");
-}
-
 /// Every file below `path`, or it alone.
 fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     if path.is_file() {

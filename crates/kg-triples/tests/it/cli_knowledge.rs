@@ -387,26 +387,3 @@ pub fn hidden(dir: &Path) -> Vec<PathBuf> {
         |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".preparing-");
     entries.filter(begins).collect()
 }
-
-#[test]
-fn a_command_that_is_killed_leaves_nothing_that_looks_complete() {
-    let dir = places();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    command.current_dir(dir.path()).args(HOLD_OUT.split_whitespace());
-    command.args(["--count", "100000000", "--out", "made", "--tokenizer"]);
-    command.arg(testkit::fixture("tokenizer.json")).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let writes = || hidden(dir.path()).iter().any(|folder| folder.join("train").exists());
-    while !writes() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it was interrupted");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    child.kill().unwrap(); // as kill -9 does
-    child.wait().unwrap();
-    assert!(!dir.path().join("made").exists());
-    for folder in hidden(dir.path()) {
-        assert!(Manifest::read(&folder).unwrap().is_none());
-    }
-    stdout(&run(dir.path(), &format!("{HOLD_OUT} --out made")));
-    expect_nothing_held_out_in_train(&dir.path().join("made"));
-}

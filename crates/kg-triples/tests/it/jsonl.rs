@@ -59,18 +59,6 @@ fn plain_and_compressed_files_read_back() {
 }
 
 #[test]
-fn nothing_appears_before_the_end() {
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("s.jsonl");
-    fs::write(&path, "old\n").unwrap();
-    let mut writer = JsonlWriter::<Sequence>::create(&path).unwrap();
-    writer.write(&sequences()[0]).unwrap();
-    drop(writer);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "old\n");
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-}
-
-#[test]
 fn a_file_without_a_line_replaces_nothing() {
     let dir = tempdir().unwrap();
     let [full, empty] = ["full.jsonl", "empty.jsonl"].map(|name| dir.path().join(name));

@@ -1,12 +1,9 @@
 //! Scores by type of answer.
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use mlqa_eval::{
-    Dataset, Error, Language, MIN_TYPE_QUESTIONS, Normalization, Predictions, TypedDataset,
-    answer_types, check_file, score,
+    Dataset, Error, Language, Normalization, Predictions, TypedDataset, answer_types, score,
 };
 use serde_json::{Value, json};
 
@@ -163,48 +160,6 @@ fn rows_are_questions_wherever_questions_are_read() {
     fs::write(&path, "[]").unwrap();
     let error = Dataset::read(&path).unwrap_err().to_string();
     assert!(error.contains("a SQuAD-style file"), "{error}");
-}
-
-/// The rows of `data/mtqa-synthetic` by split and language.
-fn made(split: &str, language: &str) -> TypedDataset {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/mtqa-synthetic");
-    let name = format!("{split}-context-{language}-question-{language}.json");
-    TypedDataset::read(folder.join(name)).unwrap()
-}
-
-#[test]
-fn the_made_rows_are_parallel_and_whole() {
-    let mut passages = BTreeSet::new();
-    for (split, count) in [("train", 160), ("dev", 50), ("test", 120)] {
-        let [english, french, german] = ["en", "fr", "de"].map(|language| made(split, language));
-        assert_eq!(english.dataset.questions.len(), count);
-        // One id, one type, in all languages; another text.
-        for other in [&french, &german] {
-            assert_eq!(other.types, english.types);
-            for (own, told) in english.dataset.questions.iter().zip(&other.dataset.questions) {
-                assert_eq!(own.id, told.id);
-                assert_ne!(own.context, told.context);
-            }
-        }
-        for (data, language) in [(&english, "en"), (&french, "fr"), (&german, "de")] {
-            let checked = check_file(&data.dataset.path).unwrap();
-            assert!(checked.findings.is_empty(), "{language}: {:?}", checked.findings);
-            for question in &data.dataset.questions {
-                assert!(
-                    passages.insert(question.context.to_string()),
-                    "{} occurs twice",
-                    question.id
-                );
-            }
-        }
-    }
-    // Fig. 5's types, and one with too few questions.
-    let test = made("test", "fr");
-    let count = |kind: &str| test.types.values().filter(|own| *own == kind).count();
-    for kind in ["animal", "color", "description", "full name", "length", "money", "numeric"] {
-        assert!(count(kind) >= MIN_TYPE_QUESTIONS, "{kind}: {}", count(kind));
-    }
-    assert!((1..MIN_TYPE_QUESTIONS).contains(&count("food")));
 }
 
 #[test]

@@ -35,6 +35,6 @@ use projected::answer_by_projection;
 pub use question_answering::FusedQaTask;
 pub(crate) use second::WindowLogits;
 pub use second::{SecondReading, by_id};
-pub use task::FusedTask;
+pub use task::{FusedHead, FusedTask};
 pub use teacher::TeacherLogits;
 pub(crate) use teacher::lists;
