@@ -16,7 +16,8 @@ const ARTICLES: &str = "36";
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
 /// Options of `polyqa train` that decide the reader.
-const SETTINGS: [&str; 6] = ["--batch-size", "16", "--learning-rate", "1.5e-4", "--epochs", "1"];
+const SETTINGS: [&str; 8] =
+    ["--batch-size", "16", "--learning-rate", "1.5e-4", "--epochs", "1", "--negatives", "0"];
 
 /// Trains it, or goes on with an interrupted training; `arguments` go to `polyqa train`.
 pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
