@@ -58,8 +58,7 @@ fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
         let names = train.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    let files = train.iter().map(|path| TrainingQuestions::read(path));
-    let files = files.collect::<Result<Vec<_>, _>>()?;
+    let files = train.iter().map(TrainingQuestions::read).collect::<Result<Vec<_>, _>>()?;
     let several = files.iter().any(TrainingQuestions::has_several_paragraphs);
     // 0 is not written, so that folders of earlier runs are recognised.
     *negatives = Some(negatives.unwrap_or(usize::from(several))).filter(|&count| count > 0);
