@@ -33,8 +33,8 @@ pub struct XquadSplit {
     /// each pair of languages. After all N folds each question was tested once
     #[arg(long, value_name = "K/N", conflicts_with_all = ["first", "train", "dev", "seed"])]
     pub fold: Option<Fold>,
-    /// Write each article as one context, to evaluate on whole documents; xquad.<lang>.json is named
-    /// documents.<lang>.json then
+    /// Write each article as one context, to evaluate on whole documents; xquad.<lang>.json is
+    /// named documents.<lang>.json then
     #[arg(long)]
     pub documents: bool,
     /// Share of the articles to train on

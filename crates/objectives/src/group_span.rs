@@ -42,8 +42,9 @@ pub enum GroupNormalization {
 /// computed alike. Each loss is the mean over groups with at least one gold position; both are
 /// added, or averaged under [`SpanReduction::HalfSum`].
 ///
-/// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer" variant
-/// is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of the other windows.
+/// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer"
+/// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of the other
+/// windows.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both alike; receive
@@ -60,8 +61,8 @@ pub enum GroupNormalization {
 /// # Errors
 /// [`Error::Empty`] if no group has a gold start, or none a gold end; [`Error::Range`] if group ids
 /// decrease; [`Error::Excluded`] with the window if the mask is false at a gold position;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that do
-/// not match; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that
+/// do not match; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```

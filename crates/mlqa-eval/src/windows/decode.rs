@@ -118,9 +118,9 @@ impl DecodeConfig {
 ///
 /// Within a window the `n_best` highest starts meet the `n_best` highest ends; a pair counts if
 /// start ≤ end, the span has at most `max_answer_length` tokens, and both lie in the context; a
-/// start must have its maximum context in this window. The score is the sum of the two logits, less
-/// the window's baseline under [`WindowScore::Softmax`] and [`WindowScore::Margin`]; the candidates'
-/// logits and the null scores are shifted by it, too.
+/// start must have its maximum context in this window. The score is the sum of the two logits.
+/// Under [`WindowScore::Softmax`] and [`WindowScore::Margin`] the window's baselines are subtracted
+/// from its logits first, which also changes the candidates' logits and the null scores.
 /// Equal scores are ordered by window, start, end; of equal texts the best stays.
 ///
 /// # Shapes
