@@ -1,6 +1,6 @@
-//! The span loss beside the one of `transformers`.
-use anyhow::Result;
-use objectives::{SpanConfig, span};
+//! The span losses beside the one of `transformers` and a loop over groups of windows.
+use anyhow::{Context, Result};
+use objectives::{GroupSpanConfig, SpanConfig, group_span, span};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::case::{backward, sharing};
@@ -8,12 +8,27 @@ use crate::{Case, SEED, Spec};
 
 /// The comparisons of `span`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
-    [(16, false), (16, true), (128, false), (128, true)]
-        .map(move |(batch, masked)| {
+    let single =
+        [(16, false), (16, true), (128, false), (128, true)].map(move |(batch, masked)| {
             let size = format!("B={batch},L=384,mask={masked}");
             Spec::new("span", size, move || case(batch, masked, device))
-        })
-        .into()
+        });
+    let grouped = [16, 128].map(move |batch| {
+        Spec::new("span", format!("B={batch},L=384,groups of 2"), move || grouped(batch, device))
+    });
+    single.into_iter().chain(grouped).collect()
+}
+
+/// Two windows for each question, the second without its answer.
+fn grouped(batch: i64, device: Device) -> Result<Case> {
+    let mut inputs = Inputs::random(batch, 384, true, device)?;
+    let second = inputs.groups()?.f_remainder(2)?.f_eq(1)?;
+    for positions in &mut inputs.positions {
+        *positions = Tensor::f_randint_low(16, 384, [batch], (Kind::Int64, device))?
+            .f_masked_fill(&second, -1)?;
+    }
+    let step = sharing(inputs);
+    Ok(Case::new(step("grouped", Inputs::grouped), vec![step("looped", Inputs::looped)]))
 }
 
 fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
@@ -78,6 +93,36 @@ impl Inputs {
             )?);
         }
         self.backward(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?.f_div_scalar(2.0)?)
+    }
+
+    /// 0, 1, 2, …
+    fn groups(&self) -> Result<Tensor> {
+        let [start, _] = &self.logits;
+        Ok(Tensor::f_arange(start.size2()?.0, (Kind::Int64, start.device()))?)
+    }
+
+    /// Ours over groups of two windows.
+    fn grouped(&self) -> Result<f64> {
+        let [start, end] = &self.logits;
+        let [starts, ends] = &self.positions;
+        let groups = self.groups()?.f_floor_divide_scalar(2)?;
+        let (mask, config) = (self.context_mask.as_ref(), GroupSpanConfig::default());
+        self.backward(group_span(start, end, &groups, starts, ends, mask, &config)?)
+    }
+
+    /// A softmax for each group, one after the other; no check.
+    fn looped(&self) -> Result<f64> {
+        let mask = self.context_mask.as_ref().context("no mask")?.f_logical_not()?;
+        let mut losses = Vec::new();
+        for (logits, positions) in self.logits.iter().zip(&self.positions) {
+            let logits = logits.f_masked_fill(&mask, f64::NEG_INFINITY)?;
+            for group in 0..logits.size2()?.0 / 2 {
+                let row = logits.f_narrow(0, 2 * group, 2)?.f_view([-1])?;
+                let gold = positions.f_narrow(0, 2 * group, 1)?;
+                losses.push(row.f_log_softmax(0, None)?.f_index_select(0, &gold)?);
+            }
+        }
+        self.backward(Tensor::f_cat(&losses, 0)?.f_mean(None::<Kind>)?.f_neg()?)
     }
 
     fn backward(&self, loss: Tensor) -> Result<f64> {

@@ -51,6 +51,7 @@ Examples:
   demo-data clozes --kg data/demo/kg \\
     --templates data/demo/templates-all.tsv --out clozes
   demo-data xquad-split --xquad data/xquad --first 36 --out divided
+  demo-data xquad-split --xquad data/xquad --first 36 --documents --out articles
   demo-data xquad-split --xquad data/xquad --fold 1/4 --out fold-1
   demo-data cloze-questions --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --train-items 40 --out cloze

@@ -3,9 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use mlqa_eval::{Dataset, Language};
+use mlqa_eval::{Dataset, Language, Question};
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
@@ -32,6 +33,10 @@ pub struct XquadSplit {
     /// each pair of languages. After all N folds each question was tested once
     #[arg(long, value_name = "K/N", conflicts_with_all = ["first", "train", "dev", "seed"])]
     pub fold: Option<Fold>,
+    /// Write each article as one context, to evaluate on whole documents; xquad.<lang>.json is
+    /// named documents.<lang>.json then
+    #[arg(long)]
+    pub documents: bool,
     /// Share of the articles to train on
     #[arg(long, default_value_t = 0.5)]
     pub train: f64,
@@ -121,6 +126,29 @@ impl XquadSplit {
     }
 }
 
+/// The questions over their whole articles: paragraphs joined by blank lines.
+fn whole_articles(dataset: &Dataset) -> Dataset {
+    const BETWEEN: &str = "\n\n";
+    let mut all = Dataset { questions: Vec::new(), ..dataset.clone() };
+    for article in dataset.articles() {
+        let paragraphs: Vec<&[Question]> =
+            article.chunk_by(|a, b| a.context == b.context).collect();
+        let texts: Vec<&str> =
+            paragraphs.iter().filter_map(|one| one.first()).map(|one| &*one.context).collect();
+        let text: Arc<str> = texts.join(BETWEEN).into();
+        let mut start = 0;
+        for (questions, paragraph) in paragraphs.iter().zip(texts) {
+            for question in *questions {
+                let mut question = Question { context: Arc::clone(&text), ..question.clone() };
+                question.answers.iter_mut().for_each(|answer| answer.answer_start += start);
+                all.questions.push(question);
+            }
+            start += paragraph.chars().count() + BETWEEN.len();
+        }
+    }
+    all
+}
+
 impl StandIn for XquadSplit {
     const COMMAND: &'static str = "demo-data xquad-split";
 
@@ -130,7 +158,9 @@ impl StandIn for XquadSplit {
 
     /// `train-`, `dev-` and `test-context-xx-question-xx.json` for each language; the last as
     /// `xquad.xx.json` too, and `second/xquad.xx.json`, the same questions in the first language.
-    /// Of a fold no `xquad.xx.json`, but `test-context-xx-question-yy.json` for each two languages.
+    /// With `documents` the context of a question is its whole article, and `documents` replaces
+    /// `xquad` in the names. Of a fold no `xquad.xx.json`, but `test-context-xx-question-yy.json`
+    /// for each two languages.
     fn make(&self) -> Result<(Files, Value)> {
         let first = self.languages.first().context("no language is given")?;
         let source = self.read(*first)?;
@@ -138,7 +168,7 @@ impl StandIn for XquadSplit {
         let only = |all: &Dataset, chosen: &BTreeSet<String>| {
             let mut part = all.clone();
             part.questions.retain(|question| chosen.contains(&question.id));
-            part
+            if self.documents { whole_articles(&part) } else { part }
         };
         let second = json_of(&only(&source, &ids.test))?;
         let mut files = Files::new();
@@ -155,8 +185,9 @@ impl StandIn for XquadSplit {
                 }
                 let text = json_of(&part)?;
                 if split == "test" {
-                    files.push((format!("xquad.{language}.json"), text.clone()));
-                    files.push((format!("second/xquad.{language}.json"), second.clone()));
+                    let name = if self.documents { "documents" } else { "xquad" };
+                    files.push((format!("{name}.{language}.json"), text.clone()));
+                    files.push((format!("second/{name}.{language}.json"), second.clone()));
                 }
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }

@@ -25,7 +25,7 @@ fn failure(output: &Output) -> String {
 #[cfg(unix)]
 #[test]
 fn examples_of_the_program_run_and_leave_whole_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 9);
+    let folder = testkit::run_examples(PROGRAM, &[], 10);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -34,6 +34,7 @@ fn examples_of_the_program_run_and_leave_whole_folders() {
         ("pairs", "xnli.test.to-en.tsv"),
         ("clozes", "test/de/templates.jsonl"),
         ("divided", "second/xquad.de.json"),
+        ("articles", "train-context-en-question-en.json"),
         ("fold-1", "test-context-zh-question-en.json"),
         ("cloze", "dev-context-zh-question-zh.json"),
         ("text", "vi.json"),

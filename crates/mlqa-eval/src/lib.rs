@@ -74,6 +74,6 @@ pub use top_k::{TopKUnique, top_k_exact_match};
 #[cfg(feature = "windows")]
 pub use windows::{
     Compatible, Coverage, CoverageConfig, DecodeConfig, Purpose, Separator, UnanswerableWindow,
-    Window, WindowConfig, WindowCounts, WindowCutter, WindowTokenizer, coverage, decode,
-    decode_answers, load_tokenizer, windows,
+    Window, WindowConfig, WindowCounts, WindowCutter, WindowScore, WindowTokenizer, coverage,
+    decode, decode_answers, load_tokenizer, windows,
 };

@@ -13,6 +13,7 @@ mod combine;
 mod cross_entropy;
 mod entity_completion;
 mod error;
+mod group_span;
 mod hard_learning;
 mod hard_negatives;
 mod info_nce;
@@ -41,6 +42,7 @@ pub use checks::{Checks, MAX_TEMPERATURE};
 pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::Error;
+pub use group_span::{GroupNormalization, GroupSpanConfig, group_span};
 pub use hard_learning::{
     HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
 };

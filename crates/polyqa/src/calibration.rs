@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use mlqa_eval::{Dataset, Language, NBest, Normalization, NullOdds, Predictions, Question};
-use mlqa_eval::{score, score_squad2};
+use mlqa_eval::{WindowScore, score, score_squad2};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -28,6 +28,15 @@ pub struct Calibration {
     pub calibration_error_before: f64,
     /// The same with the fitted temperature.
     pub calibration_error_after: f64,
+    /// The comparison of windows that the fitted answers were chosen with, which is the reader's
+    /// default.
+    #[serde(default, skip_serializing_if = "is_raw")]
+    pub window_score: WindowScore,
+}
+
+/// Raw scores are not written, so that earlier programs read the file.
+fn is_raw(score: &WindowScore) -> bool {
+    *score == WindowScore::Raw
 }
 
 impl Default for Calibration {
@@ -39,6 +48,7 @@ impl Default for Calibration {
             questions: 0,
             calibration_error_before: 0.0,
             calibration_error_after: 0.0,
+            window_score: WindowScore::Raw,
         }
     }
 }
@@ -95,6 +105,7 @@ impl Calibration {
             questions: judged.len(),
             calibration_error_before: calibration_error(&at(&judged, 1.0)),
             calibration_error_after: calibration_error(&at(&judged, temperature)),
+            window_score: WindowScore::Raw,
         }))
     }
 

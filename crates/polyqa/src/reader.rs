@@ -73,10 +73,12 @@ impl Reader {
         let config = pretrained.model.config();
         let positions = usize::try_from(config.max_length()).unwrap_or(0);
         let segments = usize::try_from(config.type_vocab_size).unwrap_or(1);
+        let calibration = Calibration::read(folder)?;
+        let window_score = calibration.window_score;
         Ok(Self {
             windows: WindowConfig::fitting(positions, segments),
-            decoding: DecodeConfig::default(),
-            calibration: Calibration::read(folder)?,
+            decoding: DecodeConfig { window_score, ..DecodeConfig::default() },
+            calibration,
             batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },
             most: 5,
             marks_evidence,

@@ -14,6 +14,7 @@ fn split(first: Option<usize>) -> XquadSplit {
         articles: None,
         first,
         fold: None,
+        documents: false,
         train: 0.5,
         dev: 0.1,
         seed: 1234,
@@ -95,6 +96,25 @@ fn folds_test_each_question_once_in_each_pair_of_languages() {
     }
     assert_eq!(tested.len(), 1190);
     assert_eq!(tested.iter().collect::<BTreeSet<_>>().len(), 1190);
+}
+
+#[test]
+fn documents_are_whole_articles_with_the_same_answers() {
+    let file = |documents| {
+        let (files, _) = XquadSplit { documents, ..split(Some(36)) }.make().unwrap();
+        let name = if documents { "documents.de.json" } else { "xquad.de.json" };
+        let text = files.into_iter().find(|file| file.0 == name).unwrap().1;
+        let all = dataset(&text);
+        all.check_answers().unwrap();
+        (contexts(&text), all.questions)
+    };
+    let ((paragraphs, of_paragraphs), (articles, of_articles)) = (file(false), file(true));
+    assert_eq!((paragraphs.len(), articles.len(), of_articles.len()), (60, 12, 265));
+    for (one, other) in of_paragraphs.iter().zip(&of_articles) {
+        assert_eq!((&one.id, &one.question), (&other.id, &other.question));
+        assert!(other.context.split("\n\n").any(|paragraph| *paragraph == *one.context));
+        assert_eq!(one.answers[0].text, other.answers[0].text);
+    }
 }
 
 /// All runs of thirteen words, in lower case and without punctuation.

@@ -62,6 +62,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         max_answer_length: args.max_answer_length,
         allow_null: args.null_threshold,
         compatible: args.cut.compatible(),
+        ..DecodeConfig::default()
     };
     config.validate()?;
     let dataset = Dataset::read(&args.dataset)?;

@@ -26,11 +26,60 @@ pub struct DecodeConfig {
     /// Compatibility mode. Windows must use the same mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compatible: Option<Compatible>,
+    /// How answers of different windows are compared.
+    #[serde(skip_serializing_if = "WindowScore::is_default")]
+    pub window_score: WindowScore,
 }
 
 impl Default for DecodeConfig {
     fn default() -> Self {
-        Self { n_best: 20, max_answer_length: 30, allow_null: None, compatible: None }
+        Self {
+            n_best: 20,
+            max_answer_length: 30,
+            allow_null: None,
+            compatible: None,
+            window_score: WindowScore::default(),
+        }
+    }
+}
+
+/// How answers from different windows of a question are compared. Within a window the order of
+/// answers is always that of `start_logit + end_logit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowScore {
+    /// By the sum of the two logits, as `run_qa` of transformers does. Right for models that were
+    /// trained with shared normalisation over windows.
+    #[default]
+    Raw,
+    /// By log-probabilities: each window has a softmax over its context and `<s>`, as in the
+    /// question-answering pipeline of transformers.
+    Softmax,
+    /// By the sum of the two logits minus that of `<s>` in the same window: the margin over "no
+    /// answer".
+    Margin,
+}
+
+impl WindowScore {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is subtracted from the logits of a window; 0 if no logit is finite.
+    fn baseline(self, logits: &[f32], window: &Window) -> f32 {
+        let null = logits.first().copied().unwrap_or(f32::NEG_INFINITY);
+        let baseline = match self {
+            Self::Raw => 0.0,
+            Self::Margin => f64::from(null),
+            Self::Softmax => {
+                let context = logits.get(window.context_start..window.context_end);
+                let all = || [null].into_iter().chain(context.unwrap_or_default().iter().copied());
+                let highest = f64::from(all().fold(f32::NEG_INFINITY, f32::max));
+                let total: f64 = all().map(|logit| (f64::from(logit) - highest).exp()).sum();
+                highest + total.ln()
+            }
+        };
+        if baseline.is_finite() { baseline as f32 } else { 0.0 }
     }
 }
 
@@ -56,6 +105,10 @@ impl DecodeConfig {
         if self.allow_null.is_some_and(f32::is_nan) {
             return Err(Error::config("allow_null", f32::NAN, "a number"));
         }
+        if self.compatible.is_some() && self.window_score != WindowScore::Raw {
+            let rule = "raw if decoding.compatible is set";
+            return Err(Error::config("window_score", format!("{:?}", self.window_score), rule));
+        }
         Ok(())
     }
 }
@@ -65,6 +118,8 @@ impl DecodeConfig {
 /// Within a window the `n_best` highest starts meet the `n_best` highest ends; a pair counts if
 /// start ≤ end, the span has at most `max_answer_length` tokens, and both lie in the context; a
 /// start must have its maximum context in this window. The score is the sum of the two logits.
+/// Under [`WindowScore::Softmax`] and [`WindowScore::Margin`] the window's baselines are subtracted
+/// from its logits first, which also changes the candidates' logits and the null scores.
 /// Equal scores are ordered by window, start, end; of equal texts the best stays.
 ///
 /// # Shapes
@@ -146,9 +201,14 @@ where
             }
         }
     }
-    let best = |(question, rows): (&Question, Vec<Row<'_>>)| match config.compatible {
-        None => decode_question(question, &rows, config, kept),
-        Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, kept),
+    let best = |(question, mut rows): (&Question, Vec<Row<'_>>)| {
+        if config.window_score != WindowScore::Raw {
+            rows.iter_mut().try_for_each(|row| row.shift(&question.id, config.window_score))?;
+        }
+        match config.compatible {
+            None => decode_question(question, &rows, config, kept),
+            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, kept),
+        }
     };
     questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
 }
@@ -229,6 +289,16 @@ impl Row<'_> {
                 let problem = format!("is {value} at token {at}; the model's output is not usable");
                 return Err(self.error(id, tensor, problem));
             }
+        }
+        Ok(())
+    }
+
+    /// Subtracts the window's baselines, see [`WindowScore`].
+    fn shift(&mut self, id: &str, score: WindowScore) -> Result<(), Error> {
+        self.check(id, 0)?;
+        for logits in [&mut self.start, &mut self.end] {
+            let baseline = score.baseline(logits, self.window);
+            logits.to_mut().iter_mut().for_each(|logit| *logit -= baseline);
         }
         Ok(())
     }

@@ -15,5 +15,5 @@ pub use cut::{
     Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, WindowTokenizer,
     windows,
 };
-pub use decode::{DecodeConfig, decode, decode_answers};
+pub use decode::{DecodeConfig, WindowScore, decode, decode_answers};
 pub use tokens::load_tokenizer;

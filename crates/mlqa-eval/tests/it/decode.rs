@@ -1,7 +1,10 @@
 //! Decoding against values worked by hand and against trying every span.
 use std::sync::Arc;
 
-use mlqa_eval::{DecodeConfig, Error, Predictions, Question, Window, decode, write_n_best};
+use mlqa_eval::{
+    Compatible, DecodeConfig, Error, Predictions, Question, Window, WindowScore, decode,
+    write_n_best,
+};
 use ndarray::{Array1, arr1};
 use proptest::prelude::*;
 
@@ -253,4 +256,39 @@ fn numbers_of_nonsense_do_no_harm() {
     let null = DecodeConfig { allow_null: Some(f32::NAN), ..config(1) };
     let error = decode(&q, &w, &logits, &logits, &null).unwrap_err();
     assert!(error.to_string().contains("allow_null = NaN"), "{error}");
+}
+
+#[test]
+fn windows_are_compared_by_logits_log_probabilities_or_margins() {
+    let (q, w) = ([question("q", 4)], [window(0, 0, 2), window(0, 2, 4)]);
+    // The first window has higher logits, the second a clearer answer, the first a lower `<s>`.
+    let logits = [arr1(&[0.0_f32, 9.0, 6.0, 6.0, 9.0]), arr1(&[-1.0_f32, 9.0, 5.5, -2.0, 9.0])];
+    let best = |window_score| {
+        let config = DecodeConfig { window_score, ..DecodeConfig::default() };
+        let all = decode(&q, &w, &logits, &logits, &config).unwrap();
+        let best = &all[0].candidates[0];
+        (best.text.clone(), best.score, all[0].null_score.unwrap())
+    };
+    assert_eq!(best(WindowScore::Raw), ("w0".into(), 12.0, -2.0));
+    assert_eq!(best(WindowScore::Margin), ("w2".into(), 13.0, 0.0));
+    let (text, score, null) = best(WindowScore::Softmax);
+    let log_sum = |logits: [f32; 3]| logits.iter().map(|logit| logit.exp()).sum::<f32>().ln();
+    let (first, second) = (log_sum([0.0, 6.0, 6.0]), log_sum([-1.0, 5.5, -2.0]));
+    assert_eq!(text, "w2");
+    assert!((score - 2.0 * (5.5 - second)).abs() < 1e-5, "{score}");
+    assert!((null - 2.0 * (-first).min(-1.0 - second)).abs() < 1e-5, "{null}");
+
+    // A window that forbids `<s>` or everything has no baseline.
+    let none = f32::NEG_INFINITY;
+    let forbidden = [arr1(&[none, 1.0, 2.0, 3.0, 1.0]), arr1(&[none; 5])];
+    for window_score in [WindowScore::Softmax, WindowScore::Margin] {
+        let config = DecodeConfig { window_score, ..DecodeConfig::default() };
+        let all = decode(&q, &w, &forbidden, &forbidden, &config).unwrap();
+        assert_eq!(all[0].candidates[0].text, "w1");
+        let nan = [arr1(&[0.0, 0.0, f32::NAN, 0.0, 0.0]), logits[1].clone()];
+        let error = decode(&q, &w, &nan, &logits, &config).unwrap_err().to_string();
+        assert!(error.contains("NaN at token 2"), "{error}");
+        let config = DecodeConfig { compatible: Some(Compatible::RunQa), ..config };
+        assert!(config.validate().unwrap_err().to_string().contains("window_score"));
+    }
 }

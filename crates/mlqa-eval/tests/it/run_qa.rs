@@ -129,6 +129,7 @@ fn answers_are_those_of_transformers() {
             max_answer_length: number(&run["max_answer_length"]),
             allow_null: run["null_threshold"].as_f64().map(|threshold| threshold as f32),
             compatible: RUN_QA,
+            ..DecodeConfig::default()
         };
         let all = decode(&questions, &windows, &start, &end, &config).unwrap();
         assert_eq!(all.len(), questions.len());

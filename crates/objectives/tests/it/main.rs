@@ -7,6 +7,7 @@ mod cached_step;
 mod combine;
 mod common;
 mod entity_completion;
+mod group_span;
 mod hard_learning;
 mod hard_negatives;
 mod info_nce;

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Cut windows and select answers like another program
-    #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"])]
+    #[arg(long, value_name = "PROGRAM", value_parser = ["run_qa"], conflicts_with = "window_score")]
     compatible: Option<String>,
     /// Also write the best answers by id, for `polyqa score` (question files only)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["texts", "documents"], requires = "questions")]

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use experiment::{RunConfig, Runtime};
-use mlqa_eval::Compatible;
+use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, Resolved};
 use whole_file::cli;
 
@@ -59,6 +59,10 @@ pub struct ReaderArgs {
     /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = 30)]
     max_answer_length: usize,
+    /// How answers from different windows of a document are compared [default: the one that the
+    /// model was calibrated with, else raw]
+    #[arg(long, value_enum, value_name = "SCORE")]
+    window_score: Option<Score>,
     /// Window length in tokens [default: 384, or the model's maximum]
     #[arg(long, value_name = "N")]
     max_length: Option<usize>,
@@ -74,6 +78,27 @@ pub struct ReaderArgs {
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
+}
+
+/// The values of `--window-score`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Score {
+    /// Sum of start and end logit, as run_qa does; for readers trained with --negatives
+    Raw,
+    /// Log-probability within the window, as in the pipeline of transformers
+    Softmax,
+    /// Sum of start and end logit minus that of "no answer" in the window
+    Margin,
+}
+
+impl From<Score> for WindowScore {
+    fn from(score: Score) -> Self {
+        match score {
+            Score::Raw => Self::Raw,
+            Score::Softmax => Self::Softmax,
+            Score::Margin => Self::Margin,
+        }
+    }
 }
 
 impl ReaderArgs {
@@ -100,6 +125,11 @@ impl ReaderArgs {
         decoding.max_answer_length = self.max_answer_length;
         decoding.n_best = decoding.n_best.max(self.answers);
         decoding.compatible = compatible;
+        decoding.window_score = match (compatible, self.window_score) {
+            (Some(Compatible::RunQa), _) => WindowScore::Raw,
+            (None, Some(score)) => score.into(),
+            (None, None) => decoding.window_score,
+        };
         let batch_size = self.batch_size.unwrap_or(reader.batch_size);
         let reader = reader
             .with_windows(windows)?

@@ -108,6 +108,71 @@ fn the_calibration_is_fitted_on_the_questions_that_are_named_for_it() {
     assert!(!program.at("run/predictions").exists(), "--calibration is no development file");
 }
 
+/// An article of three paragraphs in SQuAD form.
+fn article() -> String {
+    let texts = ["It is in Lima.", "Anna came home.", "The car is red."];
+    let paragraph = |(k, text): (usize, &&str)| {
+        let answer = text.trim_end_matches('.').rsplit(' ').next().unwrap();
+        let answers = json!([{"text": answer, "answer_start": text.find(answer)}]);
+        json!({"context": text, "qas": [{"id": k.to_string(), "question": "What?",
+            "answers": answers}]})
+    };
+    let paragraphs: Vec<_> = texts.iter().enumerate().map(paragraph).collect();
+    json!({"data": [{"title": "One", "paragraphs": paragraphs}]}).to_string()
+}
+
+#[test]
+fn negatives_are_on_for_articles_of_several_paragraphs() {
+    let program = polyqa();
+    program.write("rows.jsonl", rows(6));
+    program.write("article.json", article());
+    let train = |file: &str, out: &str, options: &str| {
+        let line = format!(
+            "train --model model --train {file} --out {out} {options} --device cpu \
+             --batch-size 2 --learning-rate 1e-3 --set training.steps=2"
+        );
+        let said = program.done(&line);
+        let weights = program.bytes(&format!("{out}/model/model.safetensors"));
+        (weights, program.read(&format!("{out}/recipe.toml")), said.out + &said.err)
+    };
+    let (_, recipe, _) = train("rows.jsonl", "rows", "");
+    assert!(!recipe.contains("negative"), "{recipe}");
+    let (plain, recipe, _) = train("article.json", "plain", "--negatives 0");
+    assert!(!recipe.contains("negative"), "{recipe}");
+    let (by_default, recipe, said) = train("article.json", "default", "");
+    assert!(recipe.contains("negatives = 1"), "{recipe}");
+    assert!(said.contains("up to 1 negative windows"), "{said}");
+    let (one, _, _) = train("article.json", "one", "--negatives 1");
+    assert!(by_default == one && one != plain);
+    let sigmoid = "--set data.negatives=2 --set data.negative_loss=\"sigmoid\"";
+    let (other, recipe, _) = train("article.json", "sigmoid", sigmoid);
+    assert!(recipe.contains("negatives = 2") && other != one, "{recipe}");
+}
+
+#[test]
+fn the_comparison_of_windows_is_stored_with_the_calibration() {
+    let program = polyqa();
+    program.write("article.json", article());
+    let long = article().replace("It is in", &"Nothing is here at all. ".repeat(40));
+    program.write("text.txt", &long);
+    program.done(
+        "train --model model --train article.json --dev article.json --out run --device cpu \
+         --set training.steps=1 --set decoding.window_score=\"margin\"",
+    );
+    assert!(program.read("run/model/calibration.json").contains("\"window_score\": \"margin\""));
+    let answer = |options: &str| {
+        let line = format!("answer --model run/model -q Where? --json --device cpu {options}");
+        program.done(&format!("{line} text.txt")).out
+    };
+    let (stored, raw) = (answer(""), answer("--window-score raw"));
+    assert!(stored == answer("--window-score margin") && stored != raw);
+    assert!(![&stored, &raw].contains(&&answer("--window-score softmax")));
+    program.failed(
+        "answer --model run/model -q Where? --window-score softmax --compatible run_qa text.txt",
+        &["--compatible", "--window-score"],
+    );
+}
+
 /// Trains a reader with this option, once interrupted and once not: only as many parameters of
 /// adapters and the head are kept on the way, only the products `adapted` of the encoder change,
 /// and the adapter by itself is in the file `weights`.

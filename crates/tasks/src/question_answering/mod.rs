@@ -10,6 +10,7 @@ mod benchmarks;
 mod development;
 mod entity_spans;
 mod evaluate;
+mod negatives;
 mod predictor;
 mod task;
 mod training_questions;
@@ -25,6 +26,7 @@ pub use evaluate::{
     question_file,
 };
 pub use mlqa_eval::FileScore;
+pub use negatives::{NegativeLoss, Negatives};
 pub(crate) use predictor::check_window_length;
 pub use predictor::{Predictor, QaPredictor};
 pub use task::{QaConfig, QaData, QaTask};

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, WindowCounts, windows};
-use objectives::{SpanConfig, span};
+use objectives::{GroupSpanConfig, SpanConfig, group_span, span};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -14,7 +14,7 @@ use super::augmentation::{EmbeddingNoise, noisy_embeddings, replace_question_tok
 use super::entity_spans::entity_tokens;
 use super::predictor::check_window_length;
 use super::window_batch::{fingerprint_windows, position_labels, window_lengths};
-use super::{QaAugmentation, QuestionEntitySpans, WindowBatch};
+use super::{Negatives, QaAugmentation, QuestionEntitySpans, WindowBatch};
 use crate::micro_batches::{Reduction, losses};
 use crate::{Encoder, Error, Result};
 
@@ -38,6 +38,9 @@ pub struct QaConfig {
     pub augmentation: QaAugmentation,
     /// Options of the loss.
     pub span_loss: SpanConfig,
+    /// Windows without the answer that each question is trained with.
+    #[serde(skip_serializing_if = "Negatives::is_none")]
+    pub negatives: Negatives,
 }
 
 /// Training data of [`QaTask`].
@@ -53,6 +56,10 @@ pub struct QaData<'a> {
 
 /// Training task of extractive question answering for a span head. An example is a window; its
 /// loss, `span`, is [`objectives::span`].
+///
+/// With [`Negatives`] one example is a window with the answer and its negative windows, or a window
+/// of a question without an answer; the loss is that of [`Negatives::loss`]. A window without the
+/// answer of a question that has one is no example then, but may be a negative window.
 ///
 /// # Example
 /// ```
@@ -91,10 +98,13 @@ pub struct QaTask<'a> {
     /// Ids that may replace a question token.
     replacements: Vec<u32>,
     counts: WindowCounts,
+    /// Examples with an answer that have no negative window; `None` for training without them.
+    without_negatives: Option<usize>,
 }
 
 struct Row {
-    window: Window,
+    /// The window that is trained, then its negatives.
+    windows: Vec<Window>,
     /// The question's.
     id: String,
     /// The entity within the question's tokens; empty where none is marked.
@@ -104,8 +114,8 @@ struct Row {
 /// A row as one step sees it.
 struct AugmentedRow<'r> {
     row: &'r Row,
-    /// The window's token ids, some of its question's replaced.
-    ids: Cow<'r, [u32]>,
+    /// The token ids of each window, some of its question's replaced.
+    ids: Vec<Cow<'r, [u32]>>,
     /// On its question's embeddings.
     noise: EmbeddingNoise,
 }
@@ -127,34 +137,49 @@ impl<'a> QaTask<'a> {
         check_window_length(model, data.windows)?;
         let windows = windows(data.questions, tokenizer, data.windows, Purpose::Train)?;
         let counts = WindowCounts::of(data.questions, &windows, tokenizer, data.windows)?;
-        let rows = windows
+        let negatives = match config.negatives.count {
+            0 => None,
+            _ => Some(config.negatives.of(data.questions, tokenizer, data.windows)?),
+        };
+        let mut rows = windows
             .into_iter()
             .map(|window| {
                 let entity = question_entity(tokenizer, data, window.question)?;
                 let question = data.questions.get(window.question);
                 let id = question.map(|question| question.id.clone()).unwrap_or_default();
-                Ok(Row { window, id, entity: entity.unwrap_or(0..0) })
+                Ok(Row { windows: vec![window], id, entity: entity.unwrap_or(0..0) })
             })
             .collect::<Result<Vec<Row>>>()?;
-        let lengths = window_lengths(rows.iter().map(|row| &row.window));
-        let replacements = ordinary_tokens(tokenizer)?;
-        Ok(Self { model, config: config.clone(), rows, lengths, replacements, counts })
+        let without_negatives = negatives.map(|negatives| {
+            rows.retain_mut(|row| add_negatives(row, data.questions, &negatives));
+            let alone = |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
+            rows.iter().filter(alone).count()
+        });
+        let length = |row: &Row| window_lengths(&row.windows).into_iter().max().unwrap_or(0);
+        let lengths = rows.iter().map(length).collect();
+        let (replacements, config) = (ordinary_tokens(tokenizer)?, config.clone());
+        Ok(Self { model, config, rows, lengths, replacements, counts, without_negatives })
     }
 
-    /// The window's token ids, with some of its question's replaced.
-    fn augmented_ids<'r>(&self, row: &'r Row, rng: &mut ChaCha8Rng) -> Cow<'r, [u32]> {
+    /// The token ids of a row's windows, with some of the question's replaced, the same in each.
+    fn augmented_ids<'r>(&self, row: &'r Row, rng: &mut ChaCha8Rng) -> Vec<Cow<'r, [u32]>> {
         let max_rate = self.config.augmentation.question_replacement;
-        let mut ids = Cow::Borrowed(row.window.input_ids.as_slice());
-        if max_rate > 0.0 {
-            let question = 1..row.window.question_end;
-            if let Some(question) = ids.to_mut().get_mut(question) {
-                let entity = row.entity.clone();
-                let replaced =
-                    replace_question_tokens(question, entity, &self.replacements, max_rate, rng);
-                question.copy_from_slice(&replaced);
+        let mut all: Vec<Cow<'r, [u32]>> =
+            row.windows.iter().map(|window| Cow::Borrowed(window.input_ids.as_slice())).collect();
+        if max_rate > 0.0
+            && let Some(window) = row.windows.first()
+            && let Some(question) = window.input_ids.get(1..window.question_end)
+        {
+            let entity = row.entity.clone();
+            let replaced =
+                replace_question_tokens(question, entity, &self.replacements, max_rate, rng);
+            for ids in &mut all {
+                if let Some(question) = ids.to_mut().get_mut(1..window.question_end) {
+                    question.copy_from_slice(&replaced);
+                }
             }
         }
-        ids
+        all
     }
 
     /// Rows of a batch with what is drawn for each, before the batch is cut: where it is cut
@@ -175,29 +200,50 @@ impl<'a> QaTask<'a> {
         rows
     }
 
-    /// The loss of windows, the mean over those that hold an answer.
+    /// The loss of rows, the mean over those that hold an answer.
     fn span_loss(&self, rows: &[AugmentedRow<'_>]) -> Result<Tensor> {
-        let ids: Vec<&[u32]> = rows.iter().map(|row| row.ids.as_ref()).collect();
-        let windows: Vec<&Window> = rows.iter().map(|row| &row.row.window).collect();
+        let ids: Vec<&[u32]> = rows.iter().flat_map(|row| &row.ids).map(AsRef::as_ref).collect();
+        let windows: Vec<&Window> = rows.iter().flat_map(|row| &row.row.windows).collect();
         let mut batch =
             WindowBatch::with_ids(&ids, &windows, self.config.context_only, self.model)?;
         if self.config.augmentation.embedding_noise > 0.0 {
-            let noise: Vec<EmbeddingNoise> = rows.iter().map(|row| row.noise).collect();
+            let noise = rows.iter().flat_map(|row| std::iter::repeat_n(row.noise, row.ids.len()));
+            let noise: Vec<EmbeddingNoise> = noise.collect();
             let noisy = noisy_embeddings(self.model, &batch, &noise)?;
             batch.inputs.inputs_embeds = Some(noisy);
         }
         let hidden = self.model.encode(&batch.inputs, true)?;
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
         // Labels stay on the CPU, where they are checked without waiting for a GPU.
-        Ok(span(
-            &start_logits,
-            &end_logits,
-            &position_labels(&windows, |window| window.start_position)?,
-            &position_labels(&windows, |window| window.end_position)?,
-            Some(&batch.answerable),
-            &self.config.span_loss,
-        )?)
+        let starts = position_labels(&windows, |window| window.start_position)?;
+        let ends = position_labels(&windows, |window| window.end_position)?;
+        let (mask, config) = (Some(&batch.answerable), &self.config.span_loss);
+        let Some(normalization) = self.config.negatives.normalization() else {
+            return Ok(span(&start_logits, &end_logits, &starts, &ends, mask, config)?);
+        };
+        let &SpanConfig { reduction, checks, .. } = config;
+        let config = GroupSpanConfig { reduction, normalization, checks };
+        let groups = (0_i64..).zip(rows).flat_map(|(k, row)| std::iter::repeat_n(k, row.ids.len()));
+        let groups = Tensor::f_from_slice(&groups.collect::<Vec<i64>>())?;
+        Ok(group_span(&start_logits, &end_logits, &groups, &starts, &ends, mask, &config)?)
     }
+}
+
+/// Whether a training window contains the answer, which never is its first token.
+fn has_answer(window: &Window) -> bool {
+    window.start_position.is_some_and(|start| start > 0)
+}
+
+/// Adds the negatives of a row's question to a window with the answer; returns whether the row is
+/// an example.
+fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>]) -> bool {
+    let Some(window) = row.windows.first() else { return false };
+    let question = window.question;
+    if has_answer(window) {
+        row.windows.extend(negatives.get(question).into_iter().flatten().cloned());
+        return true;
+    }
+    questions.get(question).is_some_and(|question| question.answers.is_empty())
 }
 
 /// The tokens of the entity that question number `index` marks.
@@ -235,7 +281,7 @@ impl Task for QaTask<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("config", &self.config).ids("replacements", &self.replacements);
-        fingerprint_windows(fingerprint, self.rows.iter().map(|row| &row.window));
+        fingerprint_windows(fingerprint, self.rows.iter().flat_map(|row| &row.windows));
         for row in &self.rows {
             fingerprint.serialize("entity", &row.entity);
         }
@@ -244,7 +290,10 @@ impl Task for QaTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let Step { batch, micro_batch, rng, .. } = step;
         let rows = self.augmented(batch, rng);
-        let answers = |row: &AugmentedRow<'_>| usize::from(row.row.window.start_position.is_some());
+        let answers = |row: &AugmentedRow<'_>| {
+            let labelled = |window: &&Window| window.start_position.is_some();
+            row.row.windows.iter().filter(labelled).count()
+        };
         losses("span", &rows, *micro_batch, Reduction::Mean, answers, |rows| self.span_loss(rows))
     }
 
@@ -254,7 +303,7 @@ impl Task for QaTask<'_> {
 
     fn left_out(&self) -> Vec<LeftOut> {
         let counts = &self.counts;
-        [
+        let left_out = [
             ("questions without an answer", counts.without_answer),
             ("questions whose answer is blank", counts.blank_answer),
             ("questions whose context is blank", counts.blank_context),
@@ -262,14 +311,16 @@ impl Task for QaTask<'_> {
             ("questions cut at max_question_length", counts.cut_question),
         ]
         .into_iter()
-        .map(|(what, count)| LeftOut::new(what, count, counts.questions))
-        .collect()
+        .map(|(what, count)| LeftOut::new(what, count, counts.questions));
+        let what = "windows with an answer that have no negative window";
+        let alone = self.without_negatives.map(|count| LeftOut::new(what, count, self.rows.len()));
+        left_out.chain(alone).collect()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
         let record = |row: &Row| ExampleRecord {
             id: Some(row.id.clone()),
-            input_ids: row.window.input_ids.clone(),
+            input_ids: row.windows.iter().flat_map(|window| &window.input_ids).copied().collect(),
         };
         self.rows.get(index).map(record).unwrap_or_default()
     }
@@ -283,6 +334,7 @@ mod tests {
     use mlqa_eval::Answer;
     use xlmr_model::{Model, read_tokenizer};
 
+    use super::super::NegativeLoss;
     use super::*;
     use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
 
@@ -325,17 +377,18 @@ mod tests {
         let augmentation = QaAugmentation { question_replacement: 1.0, ..Default::default() };
         let task = task(&model, &tokenizer, augmentation);
         let row = &task.rows[0];
-        let end = row.window.question_end;
-        let question = &row.window.input_ids[1..end];
+        let end = row.windows[0].question_end;
+        let first = &row.windows[0].input_ids;
+        let question = &first[1..end];
         let peru = tokenizer.encode_fast("Peru", false).unwrap();
         let peru = peru.get_ids();
         assert_eq!(&question[row.entity.clone()], peru);
         let mut rng = trainer::rng_for(1, "test", 0);
         let (mut changed, mut moved) = (0, 0);
         for _ in 0..100 {
-            let ids = task.augmented_ids(row, &mut rng);
-            assert_eq!(ids.len(), row.window.input_ids.len());
-            assert_eq!((ids[0], &ids[end..]), (0, &row.window.input_ids[end..]));
+            let ids = task.augmented_ids(row, &mut rng).remove(0);
+            assert_eq!(ids.len(), first.len());
+            assert_eq!((ids[0], &ids[end..]), (0, &first[end..]));
             let replaced = &ids[1..end];
             assert!(replaced.windows(peru.len()).any(|part| part == peru), "{replaced:?}");
             assert!(replaced.iter().all(|&id| id >= 5 || question.contains(&id)));
@@ -349,7 +402,7 @@ mod tests {
     fn noise_touches_the_question_alone_and_is_as_large_as_its_limit() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let task = task(&model, &tokenizer, QaAugmentation::default());
-        let window = &task.rows[0].window;
+        let window = &task.rows[0].windows[0];
         let batch = WindowBatch::new(&[window], true, &model).unwrap();
         let ids: Vec<i64> = window.input_ids.iter().map(|&id| i64::from(id)).collect();
         let plain = Tensor::f_embedding(
@@ -385,7 +438,7 @@ mod tests {
         let augmentation = QaAugmentation { question_replacement: 0.5, ..Default::default() };
         let config = QaConfig { context_only: true, augmentation, ..Default::default() };
         let mut task = QaTask::new(&model, &tokenizer, &data, &config).unwrap();
-        assert!(task.rows.iter().any(|row| row.window.start_position == Some(0)));
+        assert!(task.rows.iter().any(|row| row.windows[0].start_position == Some(0)));
         let batch: Vec<usize> = (0..task.rows.len()).collect();
         let rng = trainer::rng_for(0, "test", 0);
         let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
@@ -437,6 +490,8 @@ mod tests {
         assert_eq!(plain, hash(&|_, _, _| {}));
         assert_ne!(plain, hash(&|config, _, _| config.augmentation.embedding_noise = 0.1));
         assert_ne!(plain, hash(&|config, _, _| config.context_only = true));
+        assert_ne!(plain, hash(&|config, _, _| config.negatives.count = 1));
+        assert_eq!(plain, hash(&|config, _, _| config.negatives.seed = 1));
         assert_ne!(plain, hash(&|_, windows, _| windows.segment_ids = true));
         assert_ne!(plain, hash(&|_, _, spans| spans.extend([("q".to_owned(), 33..37)])));
     }
@@ -458,6 +513,44 @@ mod tests {
         assert!(error.ends_with("must be from 0 to 1"), "{error}");
         let error = refuse(QaAugmentation::default(), 384);
         assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
+    }
+
+    #[test]
+    fn windows_with_the_answer_are_trained_with_their_negatives() {
+        let (model, tokenizer) = (model(4000), tokenizer());
+        let title = |k: usize, context: &str| Question {
+            id: k.to_string(),
+            context: Arc::from(context),
+            title: "Peru".into(),
+            ..question()
+        };
+        // Every other context is long, with windows that lack the answer.
+        let context = |k: usize| format!("{CONTEXT} {}", "The region is Asia . ".repeat(k % 2 * 9));
+        let mut questions: Vec<Question> = (0..8).map(|k| title(k, &context(k))).collect();
+        questions.push(Question { answers: Vec::new(), ..title(8, "Japan is here .") });
+        questions.push(Question { answers: Vec::new(), ..title(9, "Asia is here .") });
+        let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
+        let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
+        let (parameters, batch) = (model.named_parameters(), (0..10).collect::<Vec<usize>>());
+        let mut totals = Vec::new();
+        for loss in [NegativeLoss::Shared, NegativeLoss::NoAnswer, NegativeLoss::Sigmoid] {
+            let augmentation = QaAugmentation { embedding_noise: 0.1, question_replacement: 0.5 };
+            let negatives = Negatives { count: 2, loss, seed: 3 };
+            let config =
+                QaConfig { context_only: true, augmentation, negatives, ..QaConfig::default() };
+            let task = || QaTask::new(&model, &tokenizer, &data, &config).unwrap();
+            let of_rows: Vec<usize> = task().rows.iter().map(|row| row.windows.len()).collect();
+            assert_eq!(of_rows, [3, 3, 3, 3, 3, 3, 3, 3, 1, 1]);
+            assert_parts_are_the_whole(&parameters, task, &batch);
+            let rng = trainer::rng_for(0, "test", 0);
+            let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
+            totals.push(task().losses(&mut step).unwrap().total.double_value(&[]));
+            let left_out: Vec<LeftOut> = task().left_out();
+            assert_eq!((left_out.len(), left_out.last().unwrap().count), (6, 0));
+        }
+        // An untrained model: the logarithms of the number of tokens in three windows and in one.
+        let [shared, no_answer, sigmoid] = totals[..] else { panic!("{totals:?}") };
+        assert!(no_answer + 0.5 < shared && shared < 6.0 && sigmoid > 20.0, "{totals:?}");
     }
 
     #[test]

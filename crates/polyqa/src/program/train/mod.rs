@@ -10,11 +10,13 @@ use anyhow::{Context, Result};
 use experiment::{Experiment, InputPath, Trial};
 use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
 use mlqa_eval::{QuestionSource, QuestionSources, write_n_best};
-use tasks::question_answering::{QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions};
+use tasks::question_answering::{
+    Negatives, QaConfig, QaData, QaPredictor, QaTask, TrainingQuestions,
+};
 use xlmr_model::{Head, Pretrained};
 
 pub use args::Args;
-use recipe::{Recipe, STAGE, Unanswerable};
+use recipe::{Data, Recipe, STAGE, Unanswerable};
 use report::{Calibrated, Scores, Summary, Trained};
 
 /// Questions of a development file.
@@ -29,9 +31,9 @@ pub struct Dev {
 
 pub fn run(args: &Args) -> Result<()> {
     let model = args.model.resolve()?;
-    let recipe = args.recipe(&model)?;
+    let mut recipe = args.recipe(&model)?;
     // Every file is read before anything is trained or written.
-    let train = questions(&recipe)?;
+    let train = questions(&mut recipe)?;
     let read = |paths: &[InputPath]| -> Result<Vec<Dev>> {
         paths.iter().map(|path| read_dev(path, &recipe)).collect()
     };
@@ -48,15 +50,21 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
-/// The questions to train on, and how many are left out as they have no answer.
-fn questions(recipe: &Recipe) -> Result<(TrainingQuestions, usize)> {
+/// The questions to train on, and how many are left out as they have no answer. Sets the number of
+/// negatives if it depends on the files.
+fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
+    let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
     let names = || {
-        let names = recipe.data.train.iter().map(|path| path.display().to_string());
+        let names = train.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    let all = TrainingQuestions::read_all(recipe.data.train.iter().map(|path| path.as_ref()))?;
+    let files = train.iter().map(TrainingQuestions::read).collect::<Result<Vec<_>, _>>()?;
+    let several = files.iter().any(TrainingQuestions::has_several_paragraphs);
+    // 0 is not written, so that folders of earlier runs are recognised.
+    *negatives = Some(negatives.unwrap_or(usize::from(several))).filter(|&count| count > 0);
+    let all: TrainingQuestions = files.into_iter().collect();
     let answered = all.clone().answered().with_context(names)?;
-    Ok(match recipe.data.unanswerable {
+    Ok(match unanswerable {
         Unanswerable::Drop => answered,
         Unanswerable::Train => (all, 0),
     })
@@ -88,7 +96,13 @@ fn fine_tune(
     let parameters = base.model.named_parameters();
     let windows = &recipe.windows;
     let data = QaData { questions: &train.questions, question_entity_spans: None, windows };
-    let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &QaConfig::default())?;
+    let negatives = Negatives {
+        count: recipe.data.negatives.unwrap_or(0),
+        loss: recipe.data.negative_loss,
+        seed: recipe.training.seed,
+    };
+    let config = QaConfig { negatives, ..QaConfig::default() };
+    let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &config)?;
     let fitted = trial.fit(STAGE, &recipe.training, &parameters, &mut task)?;
     trial.save(&mut base, Head::Span, trial.run_dir("model"))?;
     Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
@@ -133,11 +147,12 @@ fn evaluate(
     sources.write(&experiment.folder)?;
     let others = calibrating.iter().map(|one| predictor.predict(&one.dataset.questions));
     let others = others.collect::<Result<Vec<_>, _>>()?;
-    let calibration = match calibrating {
+    let mut calibration = match calibrating {
         [] => Calibrated::on_dev(&answered(dev, &all))?,
         _ => Calibrated::on_others(&answered(calibrating, &others), &answered(dev, &all))?,
     };
-    if let Some(calibration) = &calibration {
+    if let Some(calibration) = &mut calibration {
+        calibration.fit.window_score = recipe.decoding.window_score;
         calibration.fit.write(&model)?;
     }
     let threshold = calibration.as_ref().and_then(|calibration| calibration.fit.null_threshold);

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use experiment::{BaseModel, InputPath, RunConfig};
 use mlqa_eval::{DecodeConfig, Language, WindowConfig};
 use serde::{Deserialize, Serialize};
+use tasks::question_answering::NegativeLoss;
 use trainer::TrainConfig;
 
 use super::args::EXAMPLES;
@@ -40,6 +41,16 @@ pub struct Data {
     /// Language of the contexts of `dev`.
     pub language: Option<Language>,
     pub unanswerable: Unanswerable,
+    /// Negative windows per window with an answer; none: the files decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negatives: Option<usize>,
+    #[serde(skip_serializing_if = "is_shared")]
+    pub negative_loss: NegativeLoss,
+}
+
+/// The default is not written, so that folders of earlier runs are recognised.
+fn is_shared(loss: &NegativeLoss) -> bool {
+    *loss == NegativeLoss::Shared
 }
 
 /// What becomes of training questions without an answer.

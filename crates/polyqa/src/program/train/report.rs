@@ -158,7 +158,11 @@ pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, u
         0 => String::new(),
         count => format!("; {count} without an answer are left out"),
     };
-    log(format!("{} training questions{left_out}", train.questions.len()));
+    let negatives = match recipe.data.negatives {
+        None => String::new(),
+        Some(count) => format!("; up to {count} negative windows for each window with an answer"),
+    };
+    log(format!("{} training questions{left_out}{negatives}", train.questions.len()));
     let (windows, usual) = (&recipe.windows, WindowConfig::default().max_length);
     if windows.max_length < usual {
         let WindowConfig { max_length, doc_stride, max_question_length, .. } = windows;

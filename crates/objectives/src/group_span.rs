@@ -1,0 +1,270 @@
+//! The span loss of a question over several windows.
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use torch_ext::upload;
+
+use crate::checks::{check_int64, extent, first_true};
+use crate::span_checks::{check_span_logits, reduction_kind};
+use crate::{Checks, Error, SpanReduction};
+
+/// Options of [`group_span`].
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupSpanConfig {
+    /// How the losses of start and end are combined.
+    pub reduction: SpanReduction,
+    /// How logits become probabilities.
+    pub normalization: GroupNormalization,
+    /// Which checks run before the loss is computed.
+    pub checks: Checks,
+}
+
+/// How [`group_span`] converts the logits of a group to probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupNormalization {
+    /// One softmax over the positions of all windows of the group: shared normalisation.
+    #[default]
+    Shared,
+    /// A sigmoid of each logit, with the binary cross-entropy summed over the group's positions.
+    Sigmoid,
+}
+
+/// The span loss of questions with several windows each, from Clark and Gardner 2018, *Simple and
+/// Effective Multi-Paragraph Reading Comprehension*, section 3.3. In nats.
+///
+/// With [`GroupNormalization::Shared`] the start loss of a group is
+/// `-ln(Σ_gold exp(x) / Σ_all exp(x))`, where `x` are the start logits of all windows of the group
+/// and the first sum is over their gold start positions. Windows without the answer contribute to
+/// the second sum only, so training makes logits comparable across windows. The end loss is
+/// computed alike. Each loss is the mean over groups with at least one gold position; both are
+/// added, or averaged under [`SpanReduction::HalfSum`].
+///
+/// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer"
+/// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of the other
+/// windows.
+///
+/// # Shapes
+/// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both alike; receive
+///   gradient. Windows of groups without a gold position receive exactly 0
+/// - `groups`: `[W]` i64, the group of each window; ids must not decrease, so that the windows of a
+///   group are adjacent
+/// - `start_positions`, `end_positions`: `[W]` i64, gold token positions, the last one inclusive; a
+///   position outside `0..L` means that the window does not contain the answer
+/// - `context_mask`: `[W, L]` bool; positions that are false are excluded from the softmax and
+///   receive no gradient (padding, the question)
+/// - `groups`, positions and mask may be on the CPU
+/// - returns `[]`: f64 for f64 logits, f32 for all others
+///
+/// # Errors
+/// [`Error::Empty`] if no group has a gold start, or none a gold end; [`Error::Range`] if group ids
+/// decrease; [`Error::Excluded`] with the window if the mask is false at a gold position;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that
+/// do not match; under [`Checks::Full`] [`Error::NotFinite`].
+///
+/// # Example
+/// ```
+/// use objectives::{GroupSpanConfig, group_span, tch::{Device, Kind, Tensor}};
+///
+/// let logits = Tensor::zeros([3, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+/// let groups = Tensor::from_slice(&[0_i64, 0, 0]);
+/// let starts = Tensor::from_slice(&[2_i64, -1, -1]); // -1: no answer in this window
+/// let loss = group_span(
+///     &logits, &logits, &groups, &starts, &starts, None, &GroupSpanConfig::default(),
+/// )?;
+/// assert!((loss.double_value(&[]) - 24_f64.ln()).abs() < 1e-6); // 3 windows of 8 positions
+/// # Ok::<(), objectives::Error>(())
+/// ```
+pub fn group_span(
+    start_logits: &Tensor,
+    end_logits: &Tensor,
+    groups: &Tensor,
+    start_positions: &Tensor,
+    end_positions: &Tensor,
+    context_mask: Option<&Tensor>,
+    config: &GroupSpanConfig,
+) -> Result<Tensor, Error> {
+    let (windows, _) = check_span_logits(start_logits, end_logits, context_mask)?;
+    let device = start_logits.device();
+    for (name, ids) in
+        [("groups", groups), ("start_positions", start_positions), ("end_positions", end_positions)]
+    {
+        check_int64(name, ids, &[windows], "[W]", "start_logits", device)?;
+    }
+    let runs = runs(groups)?;
+    let side = |logits_name, positions_name, logits: &Tensor, positions: &Tensor| {
+        let slots = Slots::new(&runs, positions_name, positions, logits)?;
+        slots.loss(logits_name, logits, context_mask, config)
+    };
+    let start = side("start_logits", "start_positions", start_logits, start_positions)?;
+    let sum = start.f_add(&side("end_logits", "end_positions", end_logits, end_positions)?)?;
+    match config.reduction {
+        SpanReduction::Sum => Ok(sum),
+        SpanReduction::HalfSum => Ok(sum.f_mul_scalar(0.5)?),
+    }
+}
+
+/// The windows of each group.
+fn runs(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
+    let ids = Vec::<i64>::try_from(&groups.f_to_device(Device::Cpu)?)?;
+    if !ids.is_sorted() {
+        let rule = "at least as large as the one before (windows of a group are adjacent)".into();
+        let (min, max) = extent(groups)?;
+        return Err(Error::Range { tensor: "groups", rule, min, max });
+    }
+    let mut runs = Vec::new();
+    let mut from = 0;
+    for run in ids.chunk_by(|a, b| a == b) {
+        let to = run.iter().fold(from, |to, _| to + 1);
+        runs.push(from..to);
+        from = to;
+    }
+    Ok(runs)
+}
+
+/// The windows of the G groups with a gold position, M slots for each group: the size of the
+/// largest one.
+struct Slots {
+    positions_name: &'static str,
+    groups: i64,
+    /// `[G * M]`: the window; in an unused slot the group's first one.
+    windows: Vec<i64>,
+    /// `[G * M]`: whether the slot is used.
+    used: Vec<bool>,
+    /// `[G * M]`: the gold position, 0 for none.
+    gold: Vec<i64>,
+    /// `[G * M]`: whether there is one.
+    has_gold: Vec<bool>,
+}
+
+impl Slots {
+    fn new(
+        runs: &[Range<i64>],
+        positions_name: &'static str,
+        positions: &Tensor,
+        logits: &Tensor,
+    ) -> Result<Self, Error> {
+        let (_, length) = logits.size2()?;
+        let positions = Vec::<i64>::try_from(&positions.f_to_device(Device::Cpu)?)?;
+        let gold = |window: i64| {
+            let position = usize::try_from(window).ok().and_then(|at| positions.get(at)).copied();
+            position.filter(|position| (0..length).contains(position))
+        };
+        let kept = runs.iter().filter(|run| (*run).clone().any(|window| gold(window).is_some()));
+        let kept: Vec<&Range<i64>> = kept.collect();
+        let Some(most) = kept.iter().map(|run| run.end - run.start).max() else {
+            let reason = "no group has a window with its gold position";
+            return Err(Error::Empty { tensor: positions_name, reason });
+        };
+        let mut slots = Self {
+            positions_name,
+            groups: 0,
+            windows: Vec::new(),
+            used: Vec::new(),
+            gold: Vec::new(),
+            has_gold: Vec::new(),
+        };
+        for run in kept {
+            slots.groups += 1;
+            for window in run.start..run.start + most {
+                let used = run.contains(&window);
+                let position = gold(window).filter(|_| used);
+                slots.windows.push(if used { window } else { run.start });
+                slots.used.push(used);
+                slots.gold.push(position.unwrap_or(0));
+                slots.has_gold.push(position.is_some());
+            }
+        }
+        Ok(slots)
+    }
+
+    /// The mean loss of the groups.
+    fn loss(
+        &self,
+        logits_name: &'static str,
+        logits: &Tensor,
+        context_mask: Option<&Tensor>,
+        config: &GroupSpanConfig,
+    ) -> Result<Tensor, Error> {
+        let (device, (count, _)) = (logits.device(), logits.size2()?);
+        let windows = Tensor::f_from_slice(&self.windows)?;
+        let mut rows = match self.windows.iter().copied().eq(0..count) {
+            true => logits.shallow_clone(),
+            false => logits.f_index_select(0, &upload(&windows, device)?)?,
+        };
+        rows = rows.f_to_kind(reduction_kind(logits)?)?;
+        if let Some(mask) = context_mask {
+            let mask = mask.f_index_select(0, &upload(&windows, mask.device())?)?;
+            self.check_mask(&mask)?;
+            let outside = upload(&mask.f_logical_not()?, device)?;
+            rows = rows.f_masked_fill(&outside, f64::NEG_INFINITY)?;
+        }
+        if self.used.contains(&false) {
+            let unused = Tensor::f_from_slice(&self.used)?.f_logical_not()?.f_unsqueeze(1)?;
+            rows = rows.f_masked_fill(&upload(&unused, device)?, f64::NEG_INFINITY)?;
+        }
+        let gold = upload(&Tensor::f_from_slice(&self.gold)?, device)?.f_unsqueeze(1)?;
+        let without = Tensor::f_from_slice(&self.has_gold)?.f_logical_not()?.f_unsqueeze(1)?;
+        let without = upload(&without, device)?;
+        let gold_logits = rows.f_gather(1, &gold, false)?; // [G * M, 1]
+        if config.checks == Checks::Full {
+            let not_finite = |slot, column, rule| -> Result<(), Error> {
+                let value = rows.f_double_value(&[slot, column])?;
+                let index = vec![self.window(slot), column];
+                Err(Error::NotFinite { tensor: logits_name, index, value, rule })
+            };
+            let bad = rows.f_isnan()?.f_logical_or(&rows.f_isposinf()?)?;
+            if let Some([slot, column]) = first_true(&bad)?.as_deref() {
+                not_finite(*slot, *column, "a logit must be a number or -inf")?;
+            }
+            let lost = gold_logits.f_isneginf()?.f_logical_and(&without.f_logical_not()?)?;
+            if let Some([slot, _]) = first_true(&lost)?.as_deref() {
+                let column = gold.f_int64_value(&[*slot, 0])?;
+                not_finite(*slot, column, "the logit of a gold position must be finite")?;
+            }
+        }
+        let by_group = |values: &Tensor| values.f_view([self.groups, -1]);
+        let gold_logits =
+            |fill: f64| -> Result<Tensor, Error> { Ok(gold_logits.f_masked_fill(&without, fill)?) };
+        let (all, gold) = match config.normalization {
+            GroupNormalization::Shared => (
+                by_group(&rows)?.f_logsumexp(1, false)?,
+                by_group(&gold_logits(f64::NEG_INFINITY)?)?.f_logsumexp(1, false)?,
+            ),
+            // -ln σ(x) = -ln σ(-x) - x at the gold positions.
+            GroupNormalization::Sigmoid => (
+                by_group(&rows.f_neg()?.f_log_sigmoid()?)?
+                    .f_sum_dim_intlist(1, false, None::<Kind>)?
+                    .f_neg()?,
+                by_group(&gold_logits(0.0)?)?.f_sum_dim_intlist(1, false, None::<Kind>)?,
+            ),
+        };
+        Ok(all.f_sub(&gold)?.f_mean(None::<Kind>)?)
+    }
+
+    /// Checks that the mask `[G * M, L]` is true at the gold positions.
+    fn check_mask(&self, mask: &Tensor) -> Result<(), Error> {
+        let place = |values: Tensor| upload(&values, mask.device());
+        let gold = place(Tensor::f_from_slice(&self.gold)?)?.f_unsqueeze(1)?;
+        let allowed = mask.f_gather(1, &gold, false)?.f_squeeze_dim(1)?;
+        let has_gold = place(Tensor::f_from_slice(&self.has_gold)?)?;
+        let lost = allowed.f_logical_not()?.f_logical_and(&has_gold)?;
+        if let Some([slot]) = first_true(&lost)?.as_deref() {
+            let position = gold.f_int64_value(&[*slot, 0])?;
+            return Err(Error::Excluded {
+                tensor: self.positions_name,
+                row: self.window(*slot),
+                position,
+            });
+        }
+        Ok(())
+    }
+
+    /// The window of a slot.
+    fn window(&self, slot: i64) -> i64 {
+        let slot = usize::try_from(slot).ok();
+        slot.and_then(|slot| self.windows.get(slot)).copied().unwrap_or(-1)
+    }
+}

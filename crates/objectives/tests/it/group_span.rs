@@ -1,0 +1,256 @@
+//! `group_span` compared with float64 loops, central differences and values worked by hand.
+use crate::common::*;
+use ndarray::Array2;
+use objectives::{
+    Checks, Error, GroupNormalization, GroupSpanConfig, SpanConfig, SpanReduction, group_span, span,
+};
+
+fn sum() -> GroupSpanConfig {
+    GroupSpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
+}
+
+fn sigmoid() -> GroupSpanConfig {
+    GroupSpanConfig { normalization: GroupNormalization::Sigmoid, ..sum() }
+}
+
+/// One side of the loss in loops; `None` if no group has a gold position.
+fn naive_side(
+    logits: &Array2<f64>,
+    groups: &[i64],
+    positions: &[i64],
+    mask: Option<&Array2<bool>>,
+    normalization: GroupNormalization,
+) -> Option<f64> {
+    let (mut total, mut kept) = (0.0, 0);
+    let distinct: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
+    for group in distinct {
+        let (mut all, mut gold) = (Vec::new(), Vec::new());
+        for (w, _) in groups.iter().enumerate().filter(|(_, of)| **of == group) {
+            for l in 0..logits.ncols() {
+                if mask.is_none_or(|mask| mask[[w, l]]) {
+                    all.push(logits[[w, l]]);
+                    gold.push(positions[w] == l as i64);
+                }
+            }
+        }
+        if !gold.contains(&true) {
+            continue;
+        }
+        kept += 1;
+        match normalization {
+            GroupNormalization::Shared => {
+                let largest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let share = |logit: f64| (logit - largest).exp();
+                let sum: f64 = all.iter().map(|&logit| share(logit)).sum();
+                let of_gold: f64 =
+                    all.iter().zip(&gold).filter(|(_, gold)| **gold).map(|(&x, _)| share(x)).sum();
+                total -= (of_gold / sum).ln();
+            }
+            GroupNormalization::Sigmoid => {
+                for (&logit, &gold) in all.iter().zip(&gold) {
+                    let of_truth = if gold { logit } else { -logit };
+                    total += (-of_truth).exp().ln_1p();
+                }
+            }
+        }
+    }
+    (kept > 0).then(|| total / f64::from(kept))
+}
+
+#[test]
+fn equals_the_loops_and_its_gradients_equal_central_differences() {
+    let (starts, ends) = (ramp(6, 5, 0.731, 3.0), ramp(6, 5, 1.137, 3.0));
+    // Group 0 has two gold windows of three; group 3 only an end; group 7 is one window.
+    let (groups, s, e) = ([0, 0, 0, 3, 3, 7], [1, 4, -1, 5, -1, 0], [2, 4, 9, 3, -1, 2]);
+    let mut mask = Array2::from_elem((6, 5), true);
+    for index in [[0, 0], [0, 4], [2, 1], [4, 0]] {
+        mask[index] = false;
+    }
+    for (mask, config) in [(None, sum()), (Some(&mask), sum()), (Some(&mask), sigmoid())] {
+        let as_tensor = mask.map(mask_tensor);
+        let ours = |[x, y]: [&Tensor; 2]| {
+            group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), as_tensor.as_ref(), &config)
+                .unwrap()
+        };
+        let naive = |x, p: &[i64]| naive_side(x, &groups, p, mask, config.normalization).unwrap();
+        let naive = naive(&starts, &s) + naive(&ends, &e);
+        LossCase { inputs: [&starts, &ends], ours: &ours, naive }.check(1e-12);
+    }
+}
+
+#[test]
+fn low_precision_logits_are_reduced_in_float32() {
+    let (starts, ends) = (ramp(4, 384, 0.731, 6.0), ramp(4, 384, 1.137, 6.0));
+    let (groups, s, e) = ([0, 0, 1, 1], [0, -1, 383, 17], [3, -1, 383, 17]);
+    let naive = |x, p: &[i64]| naive_side(x, &groups, p, None, GroupNormalization::Shared).unwrap();
+    let ours = |[x, y]: [&Tensor; 2]| {
+        group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), None, &sum()).unwrap()
+    };
+    // Rounding changes each side by at most twice the rounding of a logit, 2 · 2^-9 · 6.
+    LossCase {
+        inputs: [&starts, &ends],
+        ours: &ours,
+        naive: naive(&starts, &s) + naive(&ends, &e),
+    }
+    .check_low_precision(0.048);
+}
+
+#[test]
+fn values_worked_by_hand() {
+    let zeros = Tensor::zeros([3, 4], DOUBLE);
+    let run = |groups: &[i64], positions: &[i64], config: &GroupSpanConfig| {
+        let p = ids(positions);
+        scalar(&group_span(&zeros, &zeros, &ids(groups), &p, &p, None, config).unwrap())
+    };
+    // One of 12 positions; two of 12.
+    assert_near(run(&[0, 0, 0], &[1, -1, -1], &Default::default()), 12_f64.ln(), 1e-14);
+    assert_near(run(&[0, 0, 0], &[1, -1, 3], &Default::default()), 6_f64.ln(), 1e-14);
+    // Groups of one and two windows: the mean of ln 4 and ln 8, for start and end.
+    assert_near(run(&[2, 5, 5], &[0, -1, 3], &sum()), 4_f64.ln() + 8_f64.ln(), 1e-14);
+    // Twelve probabilities of 1/2, for start and end.
+    assert_near(run(&[0, 0, 0], &[1, -1, -1], &sigmoid()), 24.0 * 2_f64.ln(), 1e-14);
+}
+
+#[test]
+fn positions_without_loss_receive_exactly_zero_whatever_they_contain() {
+    let mut hostile = ramp(5, 4, 0.417, 2.0);
+    hostile.row_mut(2).fill(f64::NAN); // group 1 has no gold position
+    hostile[[0, 3]] = f64::NAN; // padding
+    let mut mask = Array2::from_elem((5, 4), true);
+    mask[[0, 3]] = false;
+    mask.row_mut(4).fill(false); // a window that is masked throughout
+    let (mask, positions, groups) =
+        (mask_tensor(&mask), ids(&[1, -1, -1, 2, 4]), ids(&[0, 0, 1, 2, 2]));
+    for config in [sum(), sigmoid()] {
+        let (x, y) = (leaf(&hostile), leaf(&hostile));
+        let full = GroupSpanConfig { checks: Checks::Full, ..config };
+        let loss = group_span(&x, &y, &groups, &positions, &positions, Some(&mask), &full).unwrap();
+        check_zeros(&loss, &[&x, &y], &[&[2], &[0, 3], &[4]]);
+        for x in [x, y] {
+            assert_nowhere_zero(&x.grad().get(1));
+            assert_nowhere_zero(&x.grad().get(3));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let x = Tensor::zeros([2, 4], FLOAT);
+    let run = |x: &Tensor, groups: &[i64], s: &[i64], e: &[i64], mask: Option<&Tensor>| {
+        let full = GroupSpanConfig { checks: Checks::Full, ..sum() };
+        refusal(group_span(x, x, &ids(groups), &ids(s), &ids(e), mask, &full))
+    };
+    let mut mask = Array2::from_elem((2, 4), true);
+    mask[[1, 2]] = false;
+    let mask = mask_tensor(&mask);
+    let mut nan = ramp(2, 4, 0.9, 1.0);
+    nan[[1, 3]] = f64::NAN;
+    let mut forbidden = ramp(2, 4, 0.9, 1.0);
+    forbidden[[1, 0]] = f64::NEG_INFINITY;
+    assert_messages([
+        (
+            run(&x, &[1, 0], &[0, 0], &[0, 0], None),
+            "groups: every value must be at least as large…",
+        ),
+        (run(&x, &[0], &[0, 0], &[0, 0], None), "groups: expected shape [W] = [2], got [1]"),
+        (run(&x, &[0, 0], &[0], &[0, 0], None), "start_positions…"),
+        (run(&x, &[0, 0], &[4, -1], &[0, 0], None), "start_positions: no group has a window…"),
+        (run(&x, &[0, 0], &[0, 0], &[-1, -1], None), "end_positions: no group has a window…"),
+        (run(&x, &[0, 1], &[-1, 2], &[0, 0], Some(&mask)), "start_positions[1] = 2: context_mask…"),
+        (run(&tensor(&nan), &[0, 1], &[-1, 2], &[0, 0], None), "start_logits[1, 3] = NaN…"),
+        (run(&tensor(&forbidden), &[0, 1], &[-1, 0], &[0, 0], None), "start_logits[1, 0] = -inf…"),
+    ]);
+    for size in [[0, 4], [2, 0]] {
+        let x = Tensor::zeros(size, FLOAT);
+        let p = Tensor::zeros([size[0]], INT64);
+        let empty = group_span(&x, &x, &p, &p, &p, None, &sum());
+        assert!(matches!(empty, Err(Error::Empty { .. })), "{size:?}");
+    }
+}
+
+#[test]
+fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+    check_config(
+        [("reduction = \"sum\"\nnormalization = \"sigmoid\"", sigmoid())],
+        ["normalization = \"merge\"", "out_of_window = \"reject\""],
+    );
+}
+
+/// Logits, mask, groups and positions; the mask is true at every gold position.
+type Batch = (Array2<f64>, Array2<f64>, Array2<bool>, Vec<i64>, Vec<i64>, Vec<i64>);
+
+fn batches() -> impl Strategy<Value = Batch> {
+    (1usize..8, 1usize..6).prop_flat_map(|(w, l)| {
+        let logits = move || matrix(-20.0..20.0, w, l);
+        let positions = move || prop::collection::vec(-3..l as i64, w);
+        let groups = prop::collection::vec(0..4_i64, w).prop_map(|mut groups| {
+            groups.sort_unstable();
+            groups
+        });
+        let mask = matrix(any::<bool>(), w, l);
+        (logits(), logits(), mask, groups, positions(), positions()).prop_map(
+            |(x, y, mut mask, groups, s, e)| {
+                for positions in [&s, &e] {
+                    for (w, &position) in positions.iter().enumerate().filter(|(_, p)| **p >= 0) {
+                        mask[[w, position as usize]] = true;
+                    }
+                }
+                (x, y, mask, groups, s, e)
+            },
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(draws(128))]
+
+    #[test]
+    fn agrees_with_the_loops((x, y, mask, groups, s, e) in batches()) {
+        for config in [sum(), sigmoid()] {
+            let got = group_span(
+                &tensor(&x), &tensor(&y), &ids(&groups), &ids(&s), &ids(&e),
+                Some(&mask_tensor(&mask)), &config,
+            );
+            let side = |x, p: &[i64]| naive_side(x, &groups, p, Some(&mask), config.normalization);
+            match (side(&x, &s), side(&y, &e)) {
+                (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
+                _ => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+            }
+        }
+    }
+
+    #[test]
+    fn groups_of_one_window_give_the_span_loss((x, y, mask, _, s, e) in batches()) {
+        let (x, y, mask, s, e) = (tensor(&x), tensor(&y), mask_tensor(&mask), ids(&s), ids(&e));
+        let groups = Tensor::arange(x.size()[0], INT64);
+        let ours = group_span(&x, &y, &groups, &s, &e, Some(&mask), &Default::default());
+        match span(&x, &y, &s, &e, Some(&mask), &SpanConfig::default()) {
+            Ok(want) => assert_near(scalar(&ours.unwrap()), scalar(&want), 1e-12),
+            Err(_) => prop_assert!(ours.is_err()),
+        }
+    }
+
+    /// Adding a constant to the logits of a group, and windows that belong to groups without an
+    /// answer, do not change the shared loss.
+    #[test]
+    fn keeps_its_value((x, y, mask, groups, s, e) in batches(), shift in -9.0..9.0f64) {
+        let run = |x: &Tensor, y: &Tensor, groups: &Tensor, s: &Tensor, e: &Tensor, m: &Tensor| {
+            group_span(x, y, groups, s, e, Some(m), &sum()).map(|loss| scalar(&loss))
+        };
+        let (x, y, mask) = (tensor(&x), tensor(&y), mask_tensor(&mask));
+        let (groups, s, e) = (ids(&groups), ids(&s), ids(&e));
+        let Ok(want) = run(&x, &y, &groups, &s, &e, &mask) else { return Ok(()) };
+        let moved = &x + (&groups * shift).unsqueeze(1);
+        assert_near(run(&moved, &y, &groups, &s, &e, &mask).unwrap(), want, 1e-10);
+        let more = |t: &Tensor, value: f64| {
+            let mut size = t.size();
+            size[0] = 2;
+            Tensor::cat(&[t, &Tensor::full(size, value, (t.kind(), Device::Cpu))], 0)
+        };
+        let padded = run(
+            &more(&x, 9.0), &more(&y, 9.0), &more(&groups, 8.0), &more(&s, -1.0), &more(&e, -1.0),
+            &more(&mask, 1.0),
+        );
+        assert_near(padded.unwrap(), want, 1e-12);
+    }
+}

@@ -1,0 +1,261 @@
+//! Windows without the answer that a training question is trained with.
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
+use objectives::GroupNormalization;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+use crate::Result;
+
+/// Options for training each question with windows that do not contain its answer, so that scores
+/// of windows of one document can be compared.
+///
+/// Negative windows come from the paragraphs of the question's article, including its own
+/// paragraph if that has several windows. A window that contains the text of a gold answer is
+/// skipped. The windows are chosen once, before training, and depend on the seed and the data only.
+///
+/// # Example
+/// ```
+/// use tasks::question_answering::{NegativeLoss, Negatives};
+///
+/// let negatives: Negatives = toml::from_str("count = 2\nloss = \"sigmoid\"").unwrap();
+/// assert_eq!((negatives.count, negatives.loss), (2, NegativeLoss::Sigmoid));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Negatives {
+    /// Maximum number of negative windows per window with an answer; 0: none.
+    pub count: usize,
+    /// The loss over a window with the answer and its negatives.
+    pub loss: NegativeLoss,
+    /// Random seed for the choice of windows.
+    pub seed: u64,
+}
+
+/// The loss over the windows of one question (Clark and Gardner 2018, section 3.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NegativeLoss {
+    /// One softmax over all windows of the question, see [`objectives::group_span`].
+    #[default]
+    Shared,
+    /// A softmax for each window; start and end of a negative window are its first token.
+    NoAnswer,
+    /// A sigmoid for each token, see [`objectives::GroupNormalization::Sigmoid`].
+    Sigmoid,
+}
+
+impl Negatives {
+    /// Whether questions are trained without negatives.
+    pub(crate) fn is_none(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How the group loss normalises; `None` for the loss of single windows.
+    pub(super) fn normalization(&self) -> Option<GroupNormalization> {
+        match (self.count, self.loss) {
+            (0, _) | (_, NegativeLoss::NoAnswer) => None,
+            (_, NegativeLoss::Shared) => Some(GroupNormalization::Shared),
+            (_, NegativeLoss::Sigmoid) => Some(GroupNormalization::Sigmoid),
+        }
+    }
+
+    /// The negative windows of each question, at most `count`; none for questions without an
+    /// answer.
+    pub(super) fn of(
+        &self,
+        questions: &[Question],
+        tokenizer: &Tokenizer,
+        config: &WindowConfig,
+    ) -> Result<Vec<Vec<Window>>> {
+        // As training windows are cut.
+        let config = WindowConfig { compatible: None, ..config.clone() };
+        let mut all: Vec<Drawn> = Vec::with_capacity(questions.len());
+        for article in articles(questions) {
+            let contexts = contexts(article);
+            for question in article {
+                let rng = trainer::rng_for(self.seed, "negatives", all.len() as u64);
+                all.push(Drawn::new(question, &contexts, rng));
+            }
+        }
+        loop {
+            // The next paragraph of each question that needs more windows.
+            let open = all.iter_mut().filter(|drawn| drawn.windows.len() < self.count);
+            let mut next: Vec<(&mut Drawn, Question)> =
+                open.filter_map(|drawn| drawn.next().map(|asked| (drawn, asked))).collect();
+            if next.is_empty() {
+                break;
+            }
+            let asked: Vec<Question> = next.iter().map(|(_, asked)| asked.clone()).collect();
+            for window in windows(&asked, tokenizer, &config, Purpose::Eval)? {
+                if let Some((drawn, asked)) = next.get_mut(window.question) {
+                    drawn.add(window, asked);
+                }
+            }
+        }
+        Ok(all.into_iter().map(|drawn| drawn.finish(self)).collect())
+    }
+}
+
+/// The negative windows of a question while they are chosen.
+struct Drawn<'q> {
+    question: &'q Question,
+    /// Texts of the gold answers in lower case.
+    answers: Vec<String>,
+    /// The paragraphs that are left, in reverse order.
+    contexts: Vec<Arc<str>>,
+    windows: Vec<Window>,
+    rng: ChaCha8Rng,
+}
+
+impl<'q> Drawn<'q> {
+    fn new(question: &'q Question, contexts: &[Arc<str>], mut rng: ChaCha8Rng) -> Self {
+        let answers = question.answers.iter().map(|answer| answer.text.trim().to_lowercase());
+        let answers: Vec<String> = answers.filter(|text| !text.is_empty()).collect();
+        let mut contexts = if answers.is_empty() { Vec::new() } else { contexts.to_vec() };
+        contexts.shuffle(&mut rng);
+        Self { question, answers, contexts, windows: Vec::new(), rng }
+    }
+
+    /// The question with its next paragraph.
+    fn next(&mut self) -> Option<Question> {
+        let context = self.contexts.pop()?;
+        Some(Question { context, answers: Vec::new(), ..self.question.clone() })
+    }
+
+    /// Adds a window of `asked` that does not contain the text of an answer.
+    fn add(&mut self, window: Window, asked: &Question) {
+        let from = window.offsets.iter().map(|&(from, _)| from).min().unwrap_or(0);
+        let to = window.offsets.iter().map(|&(_, to)| to).max().unwrap_or(0);
+        let text = asked.context.chars().skip(from).take(to.saturating_sub(from));
+        let text = text.collect::<String>().to_lowercase();
+        if !text.is_empty() && !self.answers.iter().any(|answer| text.contains(answer.as_str())) {
+            self.windows.push(window);
+        }
+    }
+
+    fn finish(mut self, config: &Negatives) -> Vec<Window> {
+        self.windows.shuffle(&mut self.rng);
+        self.windows.truncate(config.count);
+        if config.loss == NegativeLoss::NoAnswer {
+            for window in &mut self.windows {
+                (window.start_position, window.end_position) = (Some(0), Some(0));
+            }
+        }
+        self.windows
+    }
+}
+
+/// Whether most articles have several paragraphs, so that their questions have negatives.
+pub(super) fn has_several_paragraphs(questions: &[Question]) -> bool {
+    let articles = articles(questions);
+    let several = articles.iter().filter(|article| contexts(article).len() > 1).count();
+    2 * several > articles.len()
+}
+
+/// The questions of each article: neighbours with the same title. An id that occurs again begins
+/// another article, such as its translation. Questions without a title share no article.
+fn articles(questions: &[Question]) -> Vec<&[Question]> {
+    let (mut articles, mut ids, mut first) = (Vec::new(), HashSet::new(), 0);
+    let mut before: Option<&Question> = None;
+    for (number, question) in questions.iter().enumerate() {
+        let same_title = before.is_some_and(|before| before.title == question.title);
+        if !same_title || question.title.is_empty() || ids.contains(question.id.as_str()) {
+            articles.extend(questions.get(first..number));
+            first = number;
+            ids.clear();
+        }
+        ids.insert(question.id.as_str());
+        before = Some(question);
+    }
+    articles.extend(questions.get(first..));
+    articles.retain(|questions: &&[Question]| !questions.is_empty());
+    articles
+}
+
+/// The paragraphs of an article.
+fn contexts(article: &[Question]) -> Vec<Arc<str>> {
+    let mut seen = HashSet::new();
+    let contexts = article.iter().map(|question| &question.context);
+    contexts.filter(|context| seen.insert(&***context)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mlqa_eval::Answer;
+    use xlmr_model::read_tokenizer;
+
+    use super::*;
+
+    fn question(id: &str, title: &str, context: &str, answer: &str) -> Question {
+        let start = context.find(answer).unwrap();
+        Question {
+            id: id.into(),
+            question: "What is it ?".into(),
+            context: context.into(),
+            answers: vec![Answer { text: answer.into(), answer_start: start }],
+            title: title.into(),
+        }
+    }
+
+    /// Two articles of one title, as of two languages, and questions without a title.
+    fn questions() -> Vec<Question> {
+        let (peru, lima, asia) =
+            ("Peru has Lima .", "LIMA is a city .", "The region of Japan is Asia .");
+        let long = format!("Egypt . {}", "The region of Peru is Spanish . ".repeat(12));
+        vec![
+            question("a", "One", peru, "Lima"),
+            question("b", "One", lima, "city"),
+            question("c", "One", asia, "Asia"),
+            Question { answers: Vec::new(), ..question("d", "One", asia, "Asia") },
+            question("a", "One", "Peru ist hier .", "Peru"),
+            question("b", "One", "Das ist Japan .", "Japan"),
+            question("e", "Two", &long, "Egypt"),
+            question("f", "", peru, "Peru"),
+            question("g", "", asia, "Asia"),
+        ]
+    }
+
+    fn chosen(negatives: &Negatives) -> Vec<Vec<Window>> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
+        let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
+        negatives.of(&questions(), &read_tokenizer(path).unwrap(), &windows).unwrap()
+    }
+
+    #[test]
+    fn negatives_are_windows_of_the_article_without_the_answer() {
+        let negatives = Negatives { count: 4, ..Negatives::default() };
+        let all = chosen(&negatives);
+        let counts: Vec<usize> = all.iter().map(Vec::len).collect();
+        // "LIMA" contains the answer to the first question. A question without an answer or a title
+        // has no negatives; the long paragraph has windows without "Egypt".
+        assert_eq!(counts, [1, 2, 2, 0, 1, 1, all[6].len(), 0, 0]);
+        assert!((2..=4).contains(&all[6].len()));
+        assert!(all.iter().flatten().all(|window| window.start_position.is_none()));
+        let skipped_start = |window: &Window| window.offsets.first().unwrap().0 > 0;
+        assert!(all[6].iter().all(skipped_start));
+
+        let few = Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };
+        let few = chosen(&few);
+        assert!(few.iter().all(|windows| windows.len() < 2));
+        assert!(few.iter().flatten().all(|window| window.start_position == Some(0)));
+        let other = chosen(&Negatives { seed: 1, ..negatives.clone() });
+        assert_ne!(all, other);
+        assert_eq!(all, chosen(&negatives));
+    }
+
+    #[test]
+    fn articles_with_several_paragraphs_are_recognised() {
+        let all = questions();
+        let sizes: Vec<usize> = articles(&all).iter().map(|article| article.len()).collect();
+        assert_eq!(sizes, [4, 2, 1, 1, 1]);
+        assert!(!has_several_paragraphs(&all) && has_several_paragraphs(&all[..7]));
+        assert!(!has_several_paragraphs(&[]) && articles(&[]).is_empty());
+    }
+}
