@@ -166,3 +166,27 @@ fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
 fn f32_of(count: usize) -> f32 {
     count as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fusion_adds_reciprocal_ranks() {
+        // 1/61 + 1/62 for documents 4 and 7, of which the lower index is first; 1/63 for 2 and 9.
+        assert_eq!(fused([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
+        assert_eq!(fused([vec![], vec![3, 1]]), [3, 1]);
+    }
+
+    #[test]
+    fn documents_at_the_end_of_both_rankings_leave_the_order_of_the_others() {
+        let rankings = [vec![5, 0, 3, 1], vec![1, 3, 4, 0]];
+        let alone = fused(rankings.clone());
+        let [mut bm25, mut dense] = rankings;
+        bm25.extend([10, 11]);
+        dense.extend([11, 12, 10]);
+        let mut more = fused([bm25, dense]);
+        more.retain(|&document| document < 10);
+        assert_eq!(more, alone);
+    }
+}

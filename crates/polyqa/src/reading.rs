@@ -6,8 +6,8 @@ use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
 use crate::answer::Gathered;
-use crate::reader::Pairs;
 use crate::first_pass::CANDIDATES;
+use crate::reader::Pairs;
 use crate::{Answers, Document, Documents, FirstPass, Reader, Result, Retriever};
 
 /// Bytes of contexts that are cut at once, so that what is too long is found before all is cut.

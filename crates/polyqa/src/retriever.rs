@@ -340,3 +340,65 @@ fn tokenizer_error(id: &str, error: tokenizers::Error) -> Error {
     let (name, message) = (format!("of the retriever on {id}"), error.to_string());
     mlqa_eval::Error::Tokenizer { name, message }.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn unit(values: &[f32]) -> Embeddings {
+        let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
+        values.iter().map(|x| x / norm).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn scores_depend_on_neither_blocks_nor_other_documents(
+            rows in prop::collection::vec(prop::collection::vec(-1.0f32..1.0, 8), 3..40),
+            sizes in prop::collection::vec(0usize..4, 40),
+            block in 1usize..9,
+            first in 0usize..20,
+        ) {
+            let rows: Vec<Embeddings> = rows.iter().map(|row| unit(row)).collect();
+            let (questions, rows) = rows.split_at(2);
+            let mut left = rows;
+            let mut index: Vec<Embeddings> = Vec::new();
+            for size in sizes {
+                let (part, rest) = left.split_at(size.min(left.len()));
+                index.push(part.iter().flat_map(|row| row.iter().copied()).collect());
+                left = rest;
+            }
+            let whole = best_passages(&index, questions, SCORED_TOGETHER).unwrap();
+            prop_assert_eq!(&best_passages(&index, questions, block).unwrap(), &whole);
+            let part = best_passages(&index[first..], questions, block).unwrap();
+            for (part, whole) in part.iter().zip(&whole) {
+                prop_assert_eq!(&part[..], &whole[first..]);
+            }
+            for (question, scores) in questions.iter().zip(&whole) {
+                for (document, &score) in index.iter().zip(scores) {
+                    let dot = |row: &[f32]| row.iter().zip(&**question).map(|(a, b)| a * b).sum();
+                    let best = document.chunks(8).map(dot).fold(f32::NEG_INFINITY, f32::max);
+                    prop_assert!(score == best || (score - best).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_cache_removes_the_oldest_embeddings() {
+        let mut cache = Cache::default();
+        for k in 0..10u8 {
+            cache.insert([k; 32], unit(&[1.0; 8]), 100);
+            cache.insert([k; 32], unit(&[1.0; 8]), 100);
+        }
+        assert_eq!((cache.bytes, cache.embeddings.len()), (96, 3));
+        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.oldest_first.len() == 3);
+    }
+
+    #[test]
+    fn long_rows_keep_their_last_token() {
+        assert_eq!(shortened(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
+        assert_eq!(shortened(&[0, 5, 2], 3), [0, 5, 2]);
+    }
+}

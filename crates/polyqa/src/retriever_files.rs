@@ -49,9 +49,8 @@ fn pooling(folder: &Path) -> Result<Pooling> {
     let Some(config) = json(&path)? else { return Ok(Pooling::Mean) };
     let enabled = |key: &str| config.get(key).and_then(Value::as_bool);
     let modes = config.as_object().into_iter().flatten();
-    let modes = modes.filter(|(key, value)| {
-        key.starts_with("pooling_mode_") && value.as_bool() == Some(true)
-    });
+    let modes = modes
+        .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true));
     let mut modes: Vec<&str> = modes.map(|(key, _)| key.as_str()).collect();
     modes.extend(config.get("pooling_mode").and_then(Value::as_str));
     match modes.as_slice() {
@@ -147,4 +146,67 @@ fn json(path: &Path) -> Result<Option<Value>> {
 
 fn content(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::Content { path: path.to_owned(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, files: &[(&str, &str)]) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, content) in files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        settings(folder.path(), name)
+    }
+
+    fn prefixes(name: &str, files: &[(&str, &str)]) -> [String; 2] {
+        let found = of(name, files).unwrap();
+        [found.query_prefix, found.passage_prefix]
+    }
+
+    const POOLING: (&str, &str) = (
+        "1_Pooling/config.json",
+        r#"{"word_embedding_dimension": 384, "pooling_mode_cls_token": true,
+            "pooling_mode_mean_tokens": false, "include_prompt": true}"#,
+    );
+
+    #[test]
+    fn settings_are_those_of_sentence_transformers() {
+        let default = of("bge", &[]).unwrap();
+        assert_eq!((default.pooling, default.max_length), (Pooling::Mean, None));
+        let modules = r#"[
+            {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
+        let length = ("sentence_bert_config.json", r#"{"max_seq_length": 128}"#);
+        let found = of("bge", &[("modules.json", modules), POOLING, length]).unwrap();
+        assert_eq!((found.pooling, found.max_length), (Pooling::First, Some(128)));
+        assert_eq!(of("bge", &[POOLING]).unwrap().pooling, Pooling::First);
+        let newer = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
+        assert_eq!(of("bge", &[newer]).unwrap().pooling, Pooling::Mean);
+        let missing = of("bge", &[("modules.json", modules)]).unwrap_err().to_string();
+        assert!(missing.contains("modules.json: there is no"), "{missing}");
+        let outside = modules.replace("1_Pooling", "../1_Pooling");
+        assert!(of("bge", &[("modules.json", &outside), POOLING]).is_err());
+        let excluded = ("1_Pooling/config.json", r#"{"include_prompt": false}"#);
+        assert!(of("bge", &[excluded]).unwrap_err().to_string().contains("include_prompt"));
+    }
+
+    #[test]
+    fn prefixes_come_from_prompts_or_the_name_e5() {
+        let e5 = ["query: ", "passage: "];
+        assert_eq!(prefixes("multilingual-e5-small-trimmed", &[]), e5);
+        let card = |text| prefixes("mine", &[("README.md", text)]);
+        assert_eq!(card("---\nbase_model: intfloat/multilingual-e5-base\n---\n# Mine\n"), e5);
+        assert_eq!(card("# A model\n\nBetter than E5.\n"), ["", ""]);
+        assert_eq!(prefixes("multilingual-e5-large-instruct", &[]), ["", ""]);
+        let file = "config_sentence_transformers.json";
+        let prompts = r#"{"prompts": {"query": "q: ", "document": "d: "}}"#;
+        assert_eq!(prefixes("multilingual-e5-small", &[(file, prompts)]), ["q: ", "d: "]);
+        let empty = r#"{"prompts": {"query": "", "document": ""}}"#;
+        assert_eq!(prefixes("multilingual-e5-small", &[(file, empty)]), e5);
+    }
 }
