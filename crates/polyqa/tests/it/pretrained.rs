@@ -144,7 +144,6 @@ fn pretrained_encoder_retrieves_across_languages() {
         questions.truncate(12);
         questions
     };
-    let document = |(id, text)| Document { id, text };
     let document = |one: mlqa_eval::Question| Document { id: one.title, text: one.context };
     let documents = read("en").into_iter().map(document);
     let documents: Documents = documents.collect::<Vec<_>>().into();

@@ -472,10 +472,12 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
     // 50 documents are read, the same as those of `polyqa answer`.
     let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
     service.program.write("rows.jsonl", lines);
-    let encoder = encoder.path().display().to_string();
-    let line = ["answer", "--model", "model", "--retriever", &encoder, "--documents", "rows.jsonl"];
-    let line = [&line[..], &["--json", "-q", "Where is town 7?"]].concat();
-    let answered: Value = serde_json::from_str(&service.program.done(&line[..]).out).unwrap();
+    let line = format!(
+        "answer --model model --retriever {} --documents rows.jsonl --json -q",
+        encoder.path().display()
+    );
+    let ended = testkit::ended(service.program.command(&line).arg("Where is town 7?"));
+    let answered: Value = serde_json::from_str(&ended.out).unwrap();
     let texts = |answers: &Value| -> Vec<Value> {
         let answers = answers["answers"].as_array().unwrap();
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
