@@ -24,7 +24,8 @@ pub enum Ranking {
     Bm25,
     /// Cosine similarity of the retriever's embeddings, across languages.
     Dense,
-    /// Reciprocal rank fusion of both.
+    /// Reciprocal rank fusion of both; dense alone for a question that seems to be in another
+    /// language than the documents.
     Hybrid,
 }
 
@@ -108,7 +109,14 @@ impl FirstPass<'_> {
             return Ok(dense);
         }
         let both = questions.iter().zip(dense);
-        Ok(both.map(|(question, dense)| fused([self.bm25(question), dense])).collect())
+        let fuse = |(question, dense): (&&str, Vec<usize>)| {
+            // Words in common across languages are mostly chance, and move good documents down.
+            match !dense.is_empty() && self.language_mismatch(question).is_some() {
+                true => dense,
+                false => fused([self.bm25(question), dense]),
+            }
+        };
+        Ok(both.map(fuse).collect())
     }
 
     fn bm25(&self, question: &str) -> Vec<usize> {

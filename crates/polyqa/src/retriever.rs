@@ -147,6 +147,14 @@ impl Retriever {
         }
     }
 
+    /// Sets the maximum length of a passage in tokens: 256 by default, and at most the model's
+    /// maximum length.
+    #[must_use]
+    pub fn with_passage_length(self, length: usize) -> Self {
+        let [longest, _] = self.lengths;
+        Self { lengths: [longest, length.min(longest)], cache: Mutex::default(), ..self }
+    }
+
     /// The prefixes of questions and passages.
     pub fn prefixes(&self) -> (&str, &str) {
         (&self.query_prefix, &self.passage_prefix)
