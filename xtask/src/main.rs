@@ -236,6 +236,7 @@ enum Task {
         cargo xtask bench info_nce\n  \
         cargo xtask bench answer         polyqa answer beside transformers' pipeline\n  \
         cargo xtask bench serve          polyqa serve beside FastAPI over that pipeline\n  \
+        cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
         cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
@@ -331,7 +332,7 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
         None => ("", arguments),
     };
     let package = match name {
-        "answer" | "serve" => Some("polyqa"),
+        "answer" | "retrieval" | "serve" => Some("polyqa"),
         "extract" => Some("kg-triples"),
         "maps" => Some("transfer-eval"),
         "programs" => Some("mlqa-eval"),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::language_guess::{Sample, expected_languages};
+use crate::language_guess::{TextSample, expected_languages};
 use crate::rows::{Form, Row};
 use crate::unicode::is_space;
 use crate::{Error, squad};
@@ -113,8 +113,8 @@ struct Checker {
     findings: Vec<Finding>,
     /// Where an id was first.
     seen: HashMap<String, String>,
-    contexts: Sample,
-    wordings: Sample,
+    contexts: TextSample,
+    wordings: TextSample,
 }
 
 impl Checker {

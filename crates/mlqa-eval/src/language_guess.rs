@@ -61,14 +61,23 @@ pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Languag
     }
 }
 
-/// Letters by script and frequent words by language of some texts.
-#[derive(Default)]
-pub(crate) struct Sample {
+/// Letters by script and frequent words by language of some texts, to tell languages apart.
+///
+/// ```
+/// use mlqa_eval::TextSample;
+///
+/// let (mut question, mut documents) = (TextSample::default(), TextSample::default());
+/// question.add("Was ist die Hauptstadt von Peru?");
+/// documents.add(&"The capital of Peru is Lima, and it is in the west. ".repeat(5));
+/// assert_eq!(question.differs_from(&documents), Some(["de", "en"]));
+/// ```
+#[derive(Debug, Default)]
+pub struct TextSample {
     letters: BTreeMap<&'static str, usize>,
     words: BTreeMap<&'static str, usize>,
 }
 
-impl Sample {
+impl TextSample {
     /// Adds a text.
     pub fn add(&mut self, text: &str) {
         for c in text.chars() {
@@ -86,6 +95,27 @@ impl Sample {
                 }
             }
         }
+    }
+
+    /// The scripts, or the languages in Latin script, of a short text and of others if they seem to
+    /// differ.
+    pub fn differs_from(&self, others: &Self) -> Option<[&'static str; 2]> {
+        let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
+        let (theirs, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;
+        let letters: usize = others.letters.values().sum();
+        let shared = others.letters.get(script).unwrap_or(&0);
+        if letters < MIN_COUNT {
+            return None;
+        }
+        if 100 * shared < MIN_SCRIPT_PERCENT * letters {
+            return Some([script, theirs]);
+        }
+        let (language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
+        let (theirs, many) = others.words.iter().max_by_key(|&(_, count)| count)?;
+        let clear = *count >= 2 + self.words.get(theirs).unwrap_or(&0)
+            && *many >= MIN_COUNT
+            && *many > 3 * others.words.get(language).unwrap_or(&0);
+        clear.then_some([language, theirs])
     }
 
     /// Returns the reason why the texts cannot be in a language, if there is one.

@@ -56,6 +56,7 @@ pub use error::Error;
 pub use evidence::{Interval, PairedTest, Resampling, bootstrap, holm, paired_test};
 pub use files::{json_bytes, read_json, write_together};
 pub use language::{Language, LanguageError};
+pub use language_guess::TextSample;
 pub use languages::{MLQA_LANGUAGES, TableOrder};
 pub use matrix::{Average, Cell, Matrix};
 pub use metric::{QuestionScore, Score, ScoreIntervals, score};

@@ -161,7 +161,8 @@ mod write {
         pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
             let path = self.snapshot(commit).join(file);
             make_folder_of(&path)?;
-            let linked = link(&path, etag).or_else(|_| {
+            let up = "../".repeat(2 + file.matches('/').count());
+            let linked = link(&path, &format!("{up}blobs/{etag}")).or_else(|_| {
                 let mut copy = whole_file::WholeFile::create(&path)?;
                 io::copy(&mut File::open(self.blob(etag))?, &mut copy)?;
                 copy.finish()
@@ -208,19 +209,18 @@ mod write {
 
     /// Links are relative, so that a cache can be moved. A link that leads nowhere gives way.
     #[cfg(unix)]
-    fn link(path: &Path, etag: &str) -> io::Result<()> {
-        let target = Path::new("../../blobs").join(etag);
-        match std::os::unix::fs::symlink(&target, path) {
+    fn link(path: &Path, target: &str) -> io::Result<()> {
+        match std::os::unix::fs::symlink(target, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(path)?;
-                std::os::unix::fs::symlink(&target, path)
+                std::os::unix::fs::symlink(target, path)
             }
             made => made,
         }
     }
 
     #[cfg(not(unix))]
-    fn link(_path: &Path, _etag: &str) -> io::Result<()> {
+    fn link(_path: &Path, _target: &str) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::cache::{Cache, make_folder_of};
 use crate::http::{Announced, Client, LIST};
 use crate::names::{
-    CONFIG, INDEX, Repository, SMALL, TOKENIZER, WEIGHTS, is_commit, is_sha256, quoted,
+    CONFIG, INDEX, Repository, SENTENCE, SMALL, TOKENIZER, WEIGHTS, is_commit, is_sha256, quoted,
 };
 use crate::settings::Settings;
 use crate::{Error, Progress, Result};
@@ -41,7 +41,8 @@ pub(crate) fn fetch(
     let weights = weights(repository, &listed)?;
 
     let mut fetch = Fetch { client, cache, commit: &commit, progress };
-    for name in SMALL.into_iter().filter(|name| listed.contains(*name)).chain([weights]) {
+    let small = SMALL.into_iter().chain(SENTENCE).filter(|name| listed.contains(*name));
+    for name in small.chain([weights]) {
         fetch.file(name)?;
     }
     for name in cache.weights(&commit)? {

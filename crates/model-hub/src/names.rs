@@ -11,8 +11,8 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// What belongs to a model besides its weights. With those above and the index's shards these are
-/// all the names that are ever written.
+/// What belongs to a model besides its weights. With those above and below and the index's shards
+/// these are all the names that are ever written.
 pub(crate) const SMALL: [&str; 8] = [
     CONFIG,
     TOKENIZER,
@@ -22,6 +22,15 @@ pub(crate) const SMALL: [&str; 8] = [
     "sentencepiece.bpe.model",
     "spm.model",
     "vocab.txt",
+];
+
+/// Files of sentence-transformers: pooling, prompts and the maximum length of a text.
+#[cfg(feature = "fetch")]
+pub(crate) const SENTENCE: [&str; 4] = [
+    "modules.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
 ];
 
 /// Bytes of a JSON answer or an index that are read at most.

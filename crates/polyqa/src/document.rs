@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mlqa_eval::NBest;
 use serde::Deserialize;
 use whole_file::Lines;
 
@@ -12,8 +13,32 @@ use crate::{Error, Result};
 pub struct Document {
     /// Its name in answers: that of its file, or the `id` of its row.
     pub id: Arc<str>,
-    /// All of it, of any length.
+    /// All of it, of any length. A byte order mark (U+FEFF) at its start counts in offsets and is
+    /// not shown to models.
     pub text: Arc<str>,
+}
+
+/// The byte order mark of a text.
+const MARK: char = '\u{feff}';
+
+impl Document {
+    /// The text without a byte order mark at its start.
+    pub(crate) fn unmarked_text(&self) -> &str {
+        self.text.strip_prefix(MARK).unwrap_or(&self.text)
+    }
+
+    /// The text without a byte order mark, shared if there is none.
+    pub(crate) fn context(&self) -> Arc<str> {
+        self.text.strip_prefix(MARK).map_or_else(|| self.text.clone(), Arc::from)
+    }
+
+    /// Moves answers found in [`context`](Self::context) to their offsets in the text.
+    pub(crate) fn place(&self, mut found: NBest) -> NBest {
+        if self.text.starts_with(MARK) {
+            found.candidates.iter_mut().for_each(|one| one.answer_start += 1);
+        }
+        found
+    }
 }
 
 /// Bytes of the longest text; a longer one is likely no text.
@@ -134,7 +159,7 @@ impl Documents {
 
 /// A file as one document.
 fn document(path: &Path) -> Result<Document> {
-    let text = whole_file::read_to_string_limited(path, LONGEST);
+    let text = whole_file::read_to_string_with_mark(path, LONGEST);
     let text = text.map_err(|source| Error::read(path, source))?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }

@@ -1,19 +1,45 @@
-//! Which of many documents are read for a question.
-use std::collections::HashSet;
+//! The first stage: selects the documents that are read for a question.
+use std::collections::{BTreeMap, HashSet};
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
+use mlqa_eval::TextSample;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::{Documents, Result};
+use crate::retriever::Embeddings;
+use crate::{Documents, Result, Retriever};
 
-/// A lexical first pass: BM25 (Robertson and Zaragoza 2009) over the words of the documents.
+/// Number of candidates that programs select.
+pub(crate) const CANDIDATES: usize = 50;
+
+/// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
+const FUSION_RANK: usize = 60;
+
+/// Characters of a document from which its script and language are guessed.
+const SAMPLED: usize = 2000;
+
+/// How documents are ranked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranking {
+    /// BM25 over words: for questions in the documents' language.
+    Bm25,
+    /// Cosine similarity of the retriever's embeddings, across languages.
+    Dense,
+    /// Reciprocal rank fusion of both; dense alone for a question that seems to be in another
+    /// language than the documents.
+    Hybrid,
+}
+
+/// The first stage of retrieval: BM25 (Robertson and Zaragoza 2009) over the words of documents,
+/// and optionally a [`Retriever`].
 ///
-/// It finds documents that share words with a question, so it serves questions in the documents'
-/// language, and names and numbers in others.
-pub struct FirstPass {
+/// BM25 finds documents that share words with a question, so it works within one language, and for
+/// names and numbers in others.
+pub struct FirstPass<'a> {
     embedder: Embedder<u32, Words>,
     scorer: Scorer<usize>,
     documents: usize,
+    sample: TextSample,
+    dense: Option<(&'a Retriever, Vec<Embeddings>)>,
 }
 
 /// Words by UAX #29, in lower case; a Han or Kana character is a word.
@@ -26,40 +52,149 @@ impl Tokenizer for Words {
     }
 }
 
-impl FirstPass {
-    /// Reads all documents once; of them the counts of words stay in memory.
+impl FirstPass<'_> {
+    /// Reads all documents and stores their word counts.
     ///
     /// # Errors
     /// As [`Documents::iter`].
     pub fn over(documents: &Documents) -> Result<Self> {
         let (mut words, mut count) = (0.0f32, 0usize);
         for document in documents.iter() {
-            words += f32_of(document?.text.unicode_words().count());
+            words += f32_of(document?.unmarked_text().unicode_words().count());
             count += 1;
         }
         let average = words / f32_of(count.max(1));
         let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(average).build();
-        let mut scorer = Scorer::new();
+        let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
         for (index, document) in documents.iter().enumerate() {
-            scorer.upsert(&index, embedder.embed(&document?.text));
+            let document = document?;
+            let text = document.unmarked_text();
+            scorer.upsert(&index, embedder.embed(text));
+            let end = text.char_indices().nth(SAMPLED).map_or(text.len(), |(end, _)| end);
+            sample.add(text.get(..end).unwrap_or_default());
         }
-        Ok(Self { embedder, scorer, documents: count })
+        Ok(Self { embedder, scorer, documents: count, sample, dense: None })
     }
 
-    /// The numbers of the at most `most` documents that fit a question best; all documents where
-    /// none shares a word with it.
-    pub fn candidates(&self, question: &str, most: usize) -> HashSet<usize> {
-        let mut found = self.scorer.matches(&self.embedder.embed(question));
-        if found.is_empty() {
-            return (0..self.documents).collect();
-        }
-        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-        found.into_iter().take(most).map(|one| one.id).collect()
+    /// Adds the embeddings of the same documents. Calls `progress` with the number of documents
+    /// that are embedded.
+    ///
+    /// # Errors
+    /// As [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
+    pub fn with_retriever<'a>(
+        self,
+        documents: &Documents,
+        retriever: &'a Retriever,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<FirstPass<'a>> {
+        let dense = Some((retriever, retriever.index(documents, progress)?));
+        let Self { embedder, scorer, documents, sample, .. } = self;
+        Ok(FirstPass { embedder, scorer, documents, sample, dense })
     }
+
+    /// The indices of documents for each question, best first. BM25 omits documents without a word
+    /// of the question. Without a retriever dense rankings are empty and hybrid ones equal BM25.
+    ///
+    /// # Errors
+    /// [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
+    pub fn rank(&self, questions: &[&str], ranking: Ranking) -> Result<Vec<Vec<usize>>> {
+        let dense = match &self.dense {
+            Some((retriever, index)) if ranking != Ranking::Bm25 => {
+                let scores = retriever.scores(index, questions)?;
+                scores.into_iter().map(|scores| sorted(scores.into_iter().enumerate())).collect()
+            }
+            _ => vec![Vec::new(); questions.len()],
+        };
+        if ranking == Ranking::Dense {
+            return Ok(dense);
+        }
+        let both = questions.iter().zip(dense);
+        let fuse = |(question, dense): (&&str, Vec<usize>)| {
+            // Words in common across languages are mostly chance, and move good documents down.
+            match !dense.is_empty() && self.language_mismatch(question).is_some() {
+                true => dense,
+                false => fused([self.bm25(question), dense]),
+            }
+        };
+        Ok(both.map(fuse).collect())
+    }
+
+    fn bm25(&self, question: &str) -> Vec<usize> {
+        let found = self.scorer.matches(&self.embedder.embed(question));
+        sorted(found.into_iter().map(|one| (one.id, one.score)))
+    }
+
+    /// The indices of the at most `max_documents` best documents for each question: by both
+    /// rankings if there is a retriever, else by BM25. All documents if no ranking has one.
+    ///
+    /// # Errors
+    /// As [`rank`](Self::rank).
+    pub fn candidates(
+        &self,
+        questions: &[&str],
+        max_documents: usize,
+    ) -> Result<Vec<HashSet<usize>>> {
+        let selected = |ranked: Vec<usize>| match ranked.is_empty() {
+            true => (0..self.documents).collect(),
+            false => ranked.into_iter().take(max_documents).collect(),
+        };
+        Ok(self.rank(questions, Ranking::Hybrid)?.into_iter().map(selected).collect())
+    }
+
+    /// The script or language of a question and of the documents if they seem to differ, so that
+    /// BM25 cannot rank the documents.
+    pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
+        let mut asked = TextSample::default();
+        asked.add(question);
+        asked.differs_from(&self.sample)
+    }
+}
+
+/// The indices by descending score, then ascending; without scores of negative infinity.
+fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
+    let mut scores: Vec<(usize, f32)> =
+        scores.filter(|&(_, score)| score > f32::NEG_INFINITY).collect();
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    scores.into_iter().map(|(index, _)| index).collect()
+}
+
+/// Reciprocal rank fusion.
+fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
+    let mut scores: BTreeMap<usize, f32> = BTreeMap::new();
+    for ranking in &rankings {
+        for (rank, &document) in (FUSION_RANK + 1..).zip(ranking) {
+            *scores.entry(document).or_default() += 1.0 / f32_of(rank);
+        }
+    }
+    sorted(scores.into_iter())
 }
 
 /// Counts of words; beyond 2^24 they are rounded.
 #[allow(clippy::cast_precision_loss)]
 fn f32_of(count: usize) -> f32 {
     count as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fusion_adds_reciprocal_ranks() {
+        // 1/61 + 1/62 for documents 4 and 7, of which the lower index is first; 1/63 for 2 and 9.
+        assert_eq!(fused([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
+        assert_eq!(fused([vec![], vec![3, 1]]), [3, 1]);
+    }
+
+    #[test]
+    fn documents_at_the_end_of_both_rankings_leave_the_order_of_the_others() {
+        let rankings = [vec![5, 0, 3, 1], vec![1, 3, 4, 0]];
+        let alone = fused(rankings.clone());
+        let [mut bm25, mut dense] = rankings;
+        bm25.extend([10, 11]);
+        dense.extend([11, 12, 10]);
+        let mut more = fused([bm25, dense]);
+        more.retain(|&document| document < 10);
+        assert_eq!(more, alone);
+    }
 }

@@ -9,14 +9,17 @@ pub mod program;
 mod reader;
 #[cfg(feature = "serve")]
 mod reading;
+mod retriever;
+mod retriever_files;
 mod sentence;
 
 pub use answer::{Answer, Answers};
 pub use calibration::{Answered, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
-pub use first_pass::FirstPass;
+pub use first_pass::{FirstPass, Ranking};
 pub use reader::Reader;
+pub use retriever::Retriever;
 
 /// The programs of the guide "Use one crate".
 #[cfg(doctest)]

@@ -1,5 +1,4 @@
 //! A model that answers questions over documents.
-use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -179,14 +178,14 @@ impl Reader {
         &self,
         questions: &[(Option<String>, String)],
         documents: &Documents,
-        first_pass: Option<(&FirstPass, usize)>,
+        first_pass: Option<(&FirstPass<'_>, usize)>,
         done: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         for asked in questions.chunks(QUESTIONS_AT_ONCE) {
             let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
-            let wanted: Option<Vec<HashSet<usize>>> = first_pass.map(|(pass, most)| {
-                asked.iter().map(|(_, question)| pass.candidates(question, most)).collect()
-            });
+            let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
+            let wanted = first_pass.map(|(pass, most)| pass.candidates(&texts, most));
+            let wanted = wanted.transpose()?;
             let mut pairs = Pairs::default();
             for (index, document) in documents.iter().enumerate() {
                 let document = document?;
@@ -215,9 +214,9 @@ impl Reader {
 
     fn read(&self, pairs: Pairs, gathered: &mut [Gathered]) -> Result<()> {
         let found = self.predict(&pairs.questions)?;
-        for ((at, document), one) in pairs.of.iter().zip(&found) {
+        for ((at, document), one) in pairs.of.iter().zip(found) {
             if let Some(gathered) = gathered.get_mut(*at) {
-                gathered.add(document, one, &self.calibration, self.most);
+                gathered.add(document, &document.place(one), &self.calibration, self.most);
             }
         }
         Ok(())
@@ -278,7 +277,7 @@ impl Pairs {
         self.questions.push(Question {
             id: format!("{} about {}", at + 1, document.id),
             question: question.to_owned(),
-            context: document.text.clone(),
+            context: document.context(),
             answers: Vec::new(),
             title: document.id.clone(),
         });

@@ -1,10 +1,14 @@
 //! Questions about documents that are read window by window, beside those of others.
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
 use crate::answer::Gathered;
+use crate::first_pass::CANDIDATES;
 use crate::reader::Pairs;
-use crate::{Answers, Document, Reader, Result};
+use crate::{Answers, Document, Documents, FirstPass, Reader, Result, Retriever};
 
 /// Bytes of contexts that are cut at once, so that what is too long is found before all is cut.
 const BYTES_AT_ONCE: usize = 1 << 18;
@@ -17,28 +21,54 @@ pub type Asked = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
+    /// Selects candidates of requests with more than [`CANDIDATES`] documents.
+    retriever: Option<Mutex<Retriever>>,
 }
 
 impl Cutter {
-    pub fn of(reader: &Reader) -> Self {
+    pub fn of(reader: &Reader, retriever: Option<Retriever>) -> Self {
         let tokenizer = reader.pretrained.tokenizer.clone();
-        Self { tokenizer, config: reader.windows().clone() }
+        Self { tokenizer, config: reader.windows().clone(), retriever: retriever.map(Mutex::new) }
     }
 
-    /// Every question about every document; `None` where that is more than `most` windows.
+    /// The candidates of each question; `None` if every document is read.
+    fn candidates(
+        &self,
+        asked: &[Asked],
+        documents: &[Document],
+    ) -> Result<Option<Vec<HashSet<usize>>>> {
+        let Some(retriever) = self.retriever.as_ref().filter(|_| documents.len() > CANDIDATES)
+        else {
+            return Ok(None);
+        };
+        let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
+        let documents: Documents = documents.to_vec().into();
+        let pass = FirstPass::over(&documents)?;
+        let pass = pass.with_retriever(&documents, &retriever, &mut |_| {})?;
+        let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
+        pass.candidates(&texts, CANDIDATES).map(Some)
+    }
+
+    /// Every question about its candidate documents; `None` where that is more than `most`
+    /// windows.
     ///
     /// # Errors
-    /// As [`windows`].
+    /// As [`windows`] and [`FirstPass::candidates`].
     pub fn cut(
         &self,
         asked: Vec<Asked>,
         documents: &[Document],
         most: usize,
     ) -> Result<Option<Reading>> {
+        let wanted = self.candidates(&asked, documents)?;
         let mut reading = Reading { asked, ..Reading::default() };
         let mut pairs = Pairs::default();
-        for document in documents {
+        for (index, document) in documents.iter().enumerate() {
             for (at, (_, question)) in reading.asked.iter().enumerate() {
+                let of_this = wanted.as_ref().and_then(|wanted| wanted.get(at));
+                if of_this.is_some_and(|wanted| !wanted.contains(&index)) {
+                    continue;
+                }
                 pairs.push(at, question, document);
                 if pairs.bytes >= BYTES_AT_ONCE {
                     let part = std::mem::take(&mut pairs);
@@ -106,9 +136,9 @@ impl Reading {
             let windows: Vec<Window> = windows.by_ref().take(count).collect();
             let logits = logits.by_ref().take(count).collect();
             let found = reader.predictor().best_answers(&questions, &windows, logits)?;
-            for ((at, document), one) in of.iter().zip(&found) {
+            for ((at, document), one) in of.iter().zip(found) {
                 if let Some(gathered) = gathered.get_mut(*at) {
-                    gathered.add(document, one, &reader.calibration, most);
+                    gathered.add(document, &document.place(one), &reader.calibration, most);
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! Pooling of hidden states to one vector per row.
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::upload;
 use xlmr_model::Inputs;
 
-use crate::{Encoder, Error, Result};
+use crate::{Encoder, Error, Result, batch};
 
 /// Pooling that represents a text by one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -73,6 +74,38 @@ pub(crate) fn pool(hidden: &Tensor, inputs: &Inputs, pooling: Pooling) -> Result
     }
 }
 
+/// Computes one vector per row of token ids, `[rows, H]`, in batches of similar length.
+///
+/// # Errors
+/// [`Error::Config`] if `batch_size` is 0; as [`encode`].
+///
+/// # Example
+/// ```
+/// use tasks::pooling::{Pooling, embed};
+/// use xlmr_model::{Config, Head, Model};
+///
+/// let model = Model::new(&Config::tiny(50), &[Head::None], tch::Device::Cpu, 1)?;
+/// let vectors = embed(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], Pooling::Mean, 8)?;
+/// assert_eq!(vectors.dim(), (2, 64));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn embed(
+    model: &dyn Encoder,
+    rows: &[&[u32]],
+    pooling: Pooling,
+    batch_size: usize,
+) -> Result<Array2<f32>> {
+    let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
+    let vectors = batch::by_length_saying(false, &lengths, batch_size, |indices| {
+        let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
+        let pooled = no_grad(|| pooled(model, &rows, pooling, false))?;
+        Ok(to_array("text vectors", &pooled)?.outer_iter().map(|row| row.to_vec()).collect())
+    })?;
+    let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
+    Array2::from_shape_vec(shape, vectors.concat())
+        .map_err(|error| Error::data("text vectors", "a full array", error))
+}
+
 /// The state of one position of each row: `[B, L, H]` to `[B, H]`.
 ///
 /// # Errors
@@ -103,7 +136,7 @@ pub(crate) fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tenso
 ///
 /// # Errors
 /// [`Error::Data`] naming `name` if the tensor has not two dimensions.
-pub(crate) fn to_array(name: &str, tensor: &Tensor) -> Result<ndarray::Array2<f32>> {
+pub(crate) fn to_array(name: &str, tensor: &Tensor) -> Result<Array2<f32>> {
     let size = tensor.size();
     let shape: Vec<usize> = size.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
     let &[rows, width] = shape.as_slice() else {
@@ -111,7 +144,7 @@ pub(crate) fn to_array(name: &str, tensor: &Tensor) -> Result<ndarray::Array2<f3
     };
     let flat = tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
     let values = Vec::<f32>::try_from(flat.f_to_device(Device::Cpu)?)?;
-    ndarray::Array2::from_shape_vec((rows, width), values)
+    Array2::from_shape_vec((rows, width), values)
         .map_err(|error| Error::data(name, "a full array", error))
 }
 

@@ -22,7 +22,7 @@ pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use notes::{lines, note_unended, one_line, take_notes};
 pub use read::{
     LONGEST_FILE, Lines, TextReader, open, read, read_limited, read_to_string,
-    read_to_string_limited,
+    read_to_string_limited, read_to_string_with_mark,
 };
 pub use temporary::sync_folder_of;
 pub use together::{PublishError, Together, publish_all};

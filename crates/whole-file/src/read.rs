@@ -35,7 +35,10 @@ impl Read for Failed {
 /// # Errors
 /// If it cannot be opened or read.
 pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
-    let path = path.as_ref();
+    open_with(path.as_ref(), false)
+}
+
+fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
     let source: Source = match path == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path)?),
@@ -55,7 +58,7 @@ pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
         // For the reader, as one that comes later is.
         Err(error) => (Vec::new(), Box::new(Failed(Some(error))) as Source),
     };
-    if head == BYTE_ORDER_MARK {
+    if head == BYTE_ORDER_MARK && !keep_mark {
         head.clear();
     }
     let inner = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(source));
@@ -121,7 +124,10 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`].
 pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
-    let path = path.as_ref();
+    read_with(path.as_ref(), limit, false)
+}
+
+fn read_with(path: &Path, limit: u64, keep_mark: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
     let length = data.map_or(0, |data| data.len());
@@ -131,7 +137,7 @@ pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     }
     let reserved = usize::try_from(length.min(limit)).unwrap_or(usize::MAX).saturating_add(1);
     bytes.try_reserve_exact(reserved).map_err(|_| ErrorKind::OutOfMemory)?;
-    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    open_with(path, keep_mark)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(too_long(limit));
     }
@@ -164,7 +170,19 @@ pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 /// # Errors
 /// As [`read_to_string`].
 pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
-    String::from_utf8(read_limited(path, limit)?).map_err(|error| {
+    as_utf8(read_limited(path, limit)?)
+}
+
+/// The same with the byte order mark, if there is one, for offsets from the start of the file.
+///
+/// # Errors
+/// As [`read_to_string`].
+pub fn read_to_string_with_mark(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
+    as_utf8(read_with(path.as_ref(), limit, true)?)
+}
+
+fn as_utf8(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();

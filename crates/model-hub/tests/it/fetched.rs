@@ -13,7 +13,9 @@ use crate::common::{
 
 #[test]
 fn a_name_is_fetched_in_the_layout_of_the_cache_and_then_found() {
-    let server = Server::of(model());
+    let mut served = model();
+    served.insert("1_Pooling/config.json".into(), b"{\"pooling_mode\": \"cls\"}".to_vec());
+    let server = Server::of(served);
     let home = Home::new(&format!("{}/", server.url));
     let told = Mutex::new(Vec::new());
     let resolved = home.hub().resolve(NAME, &mut |progress| {
@@ -40,7 +42,9 @@ fn a_name_is_fetched_in_the_layout_of_the_cache_and_then_found() {
     let main = home.cache().join("models--deepset--tiny/refs/main");
     assert_eq!(fs::read_to_string(main).unwrap(), COMMIT);
     let tree = home.tree();
-    assert_eq!(tree.len(), 4 + 4 + 1, "{tree:?}");
+    assert_eq!(tree.len(), 5 + 5 + 1, "{tree:?}");
+    let pooling = fs::read_to_string(resolved.folder.join("1_Pooling/config.json")).unwrap();
+    assert_eq!(pooling, "{\"pooling_mode\": \"cls\"}");
     assert!(tree.iter().all(|path| path.starts_with("hub/models--deepset--tiny/")), "{tree:?}");
 
     let told = told.into_inner().unwrap();

@@ -3,13 +3,14 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use crate::{Answers, Documents, FirstPass, Reader};
+use crate::first_pass::CANDIDATES;
+use crate::{Answers, Documents, FirstPass, Reader, Retriever};
 use anyhow::{Context, Result, bail, ensure};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
 use serde::Deserialize;
 use whole_file::{Lines, cli};
 
-use crate::program::model::ReaderArgs;
+use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::program::show;
 
 /// Answer questions over documents, or over the contexts of a question file
@@ -35,8 +36,11 @@ pub struct Args {
     /// File with additional documents, one {"id": "…", "text": "…"} per line
     #[arg(long, value_name = "FILE")]
     documents: Vec<PathBuf>,
-    /// Number of candidate documents that BM25 selects per question; only for questions in the
-    /// documents' language; 0 reads all documents [default: 50 for 20 or more documents, else 0]
+    #[command(flatten)]
+    retriever: RetrieverArgs,
+    /// Number of candidate documents that the retriever and BM25 select per question; 0 reads all
+    /// documents. BM25 alone works only for questions in the documents' language [default: 50 for
+    /// 20 or more documents, else 0]
     #[arg(long, value_name = "N")]
     candidates: Option<usize>,
     /// Print one JSON line per question
@@ -60,6 +64,8 @@ const EXAMPLES: &str = "\
 Examples:
   polyqa answer --model runs/mine/model -q 'Where is Lima?' peru.txt notes/*.md
   polyqa answer --model deepset/xlm-roberta-base-squad2 -q 'Wo liegt Lima?' --documents docs.jsonl --json
+  polyqa answer --model runs/mine/model --retriever intfloat/multilingual-e5-small -q 'Wo liegt Lima?' \\
+    --documents docs.jsonl
   polyqa answer --model runs/mine/model --questions dev.json --predictions predictions.json
   polyqa answer --model runs/evidence/seed-0/found/model -q 'Was wächst dort?' peru.txt
   curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
@@ -69,9 +75,8 @@ end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence,
 probability, score. Each line is complete when it is written, so an interrupted program leaves
 what is answered.";
 
-/// From how many documents on the first pass chooses by itself, and how many it leaves.
+/// Number of documents from which on candidates are selected by default.
 const MANY: usize = 20;
-const CANDIDATES: usize = 50;
 
 /// Questions of a file that are read together.
 const TOGETHER: usize = 256;
@@ -98,35 +103,70 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let questions = questions(args)?;
     let reader = load(args)?;
+    let retriever = args.retriever.load(&reader)?;
     let count = documents.count()?;
-    let most = match args.candidates {
-        Some(most) => most,
-        None if count >= MANY => CANDIDATES,
-        None => 0,
-    };
-    let first_pass = match most > 0 && most < count {
-        true => Some(FirstPass::over(&documents)?),
-        false => None,
-    };
+    let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
+    if let (Some((pass, _)), None) = (&first_pass, &retriever) {
+        warn_of_mismatch(pass, &questions);
+    }
     let bar = cli::progress(count, "documents");
     let done = |answers: Vec<Answers>, read: usize| -> Result<()> {
         bar.set_position(read.try_into().unwrap_or(u64::MAX));
         bar.suspend(|| answers.iter().try_for_each(|one| print(args, one)))
     };
-    reader.answer_all(
-        &questions,
-        &documents,
-        first_pass.as_ref().map(|pass| (pass, most)),
-        &mut { done },
-    )?;
+    let first_pass = first_pass.as_ref().map(|(pass, most)| (pass, *most));
+    reader.answer_all(&questions, &documents, first_pass, &mut { done })?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// The first stage and the number of candidates; `None` if every document is read.
+fn first_pass<'a>(
+    args: &Args,
+    documents: &Documents,
+    count: usize,
+    retriever: Option<&'a Retriever>,
+) -> Result<Option<(FirstPass<'a>, usize)>> {
+    let most = match args.candidates {
+        Some(most) => most,
+        None if count >= MANY => CANDIDATES,
+        None => 0,
+    };
+    if most == 0 || most >= count {
+        return Ok(None);
+    }
+    let pass = FirstPass::over(documents)?;
+    let Some(retriever) = retriever else { return Ok(Some((pass, most))) };
+    let bar = cli::progress(count, "embedded documents");
+    let mut done = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
+    let pass = pass.with_retriever(documents, retriever, &mut done)?;
+    bar.finish_and_clear();
+    Ok(Some((pass, most)))
+}
+
+/// Prints one warning if a question is in another script or language than the documents.
+fn warn_of_mismatch(pass: &FirstPass<'_>, questions: &[(Option<String>, String)]) {
+    let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
+    if let Some((question, [asked, theirs])) = found {
+        cli::say(&format!(
+            "warning: the question {question:?} ({asked}) is not in the documents' language \
+             ({theirs}), and BM25 selects documents by their words; give --retriever MODEL, or \
+             --candidates 0 to read all documents"
+        ));
+    }
 }
 
 /// Answers questions from standard input, one on each line, until it ends.
 fn converse(args: &Args, documents: &Documents) -> Result<()> {
     let documents = documents.iter().collect::<Result<Vec<_>, _>>()?;
     let reader = load(args)?;
+    let retriever = args.retriever.load(&reader)?;
+    let (count, all) = (documents.len(), Documents::from(documents));
+    let first_pass = match &retriever {
+        Some(_) => first_pass(args, &all, count, retriever.as_ref())?,
+        None => None,
+    };
+    let first_pass = first_pass.as_ref().map(|(pass, most)| (pass, *most));
     let (input, terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
         if terminal {
@@ -138,7 +178,12 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
         }
         match std::str::from_utf8(&line).map(str::trim) {
             Ok("") => {}
-            Ok(question) => print(args, &reader.answer(question, documents.clone())?)?,
+            Ok(question) => {
+                let asked = [(None, question.to_owned())];
+                reader.answer_all(&asked, &all, first_pass, &mut |answers, _| -> Result<()> {
+                    answers.iter().try_for_each(|one| print(args, one))
+                })?;
+            }
             Err(_) => cli::say("this line is not UTF-8 and has no answer; convert it first"),
         }
     }

@@ -7,7 +7,7 @@ use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, Resolved};
 use whole_file::cli;
 
-use crate::Reader;
+use crate::{Reader, Retriever};
 
 /// What `--model` says everywhere.
 #[derive(clap::Args)]
@@ -99,6 +99,40 @@ impl From<Score> for WindowScore {
             Score::Margin => Self::Margin,
         }
     }
+}
+
+/// The sentence encoder of the first stage.
+#[derive(clap::Args)]
+pub struct RetrieverArgs {
+    /// Sentence encoder, such as intfloat/multilingual-e5-small, that selects candidate documents
+    /// across languages, together with BM25 (reciprocal rank fusion)
+    #[arg(long, value_name = "DIR|NAME")]
+    retriever: Option<String>,
+    /// Prefix of questions for the retriever [default: from its files; "query: " for E5]
+    #[arg(long, value_name = "TEXT", requires = "retriever")]
+    query_prefix: Option<String>,
+    /// Prefix of passages for the retriever [default: from its files; "passage: " for E5]
+    #[arg(long, value_name = "TEXT", requires = "retriever")]
+    passage_prefix: Option<String>,
+}
+
+impl RetrieverArgs {
+    /// Loads the retriever, if there is one, on the reader's device and in its precision.
+    pub fn load(&self, reader: &Reader) -> Result<Option<Retriever>> {
+        let Some(model) = &self.retriever else { return Ok(None) };
+        let Resolved { folder, origin } = resolve(model)?;
+        let name = origin.map(|origin| origin.repository);
+        let name = name.unwrap_or_else(|| folder_name(&folder));
+        let read = &reader.pretrained.model;
+        let mut retriever = Retriever::load_named(&folder, &name, read.device())?;
+        retriever.set_precision(read.precision());
+        let (query, passage) = (self.query_prefix.clone(), self.passage_prefix.clone());
+        Ok(Some(retriever.with_prefixes(query, passage)))
+    }
+}
+
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl ReaderArgs {

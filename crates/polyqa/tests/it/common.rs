@@ -9,10 +9,19 @@ pub const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
 
 /// A folder with a small reader of random weights.
 pub fn random_reader() -> TempDir {
+    random_model(Head::Span)
+}
+
+/// A folder with a small encoder of random weights.
+pub fn random_encoder() -> TempDir {
+    random_model(Head::MaskedLm)
+}
+
+fn random_model(head: Head) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { max_position_embeddings: 130, ..Config::tiny(4000) };
-    let model = Model::new(&config, &[Head::Span], tch::Device::Cpu, 5).unwrap();
-    model.save(folder.path(), Head::Span).unwrap();
+    let model = Model::new(&config, &[head], tch::Device::Cpu, 5).unwrap();
+    model.save(folder.path(), head).unwrap();
     let tokenizer = Path::new(DATA).join("base/tokenizer.json");
     std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
     folder

@@ -5,6 +5,7 @@ mod cli;
 mod common;
 mod pretrained;
 mod reader;
+mod retrieval;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;

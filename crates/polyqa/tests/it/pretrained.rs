@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mlqa_eval::Dataset;
+use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, Peers, Program, assert_close, fixture, peers_python};
@@ -131,4 +132,31 @@ fn pretrained_encoder_learns_and_answers() {
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let text = answer["answers"][0]["text"].as_str().unwrap();
     assert!(TEXT.contains(text) && text.contains("Lima"), "{answer}");
+}
+
+#[test]
+fn pretrained_encoder_retrieves_across_languages() {
+    let Some(folder) = encoder() else { return };
+    let read = |language: &str| {
+        let path = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
+        let mut questions = Dataset::read(path).unwrap().questions;
+        questions.dedup_by(|one, before| one.title == before.title);
+        questions.truncate(12);
+        questions
+    };
+    let document = |one: mlqa_eval::Question| Document { id: one.title, text: one.context };
+    let documents = read("en").into_iter().map(document);
+    let documents: Documents = documents.collect::<Vec<_>>().into();
+    let questions = read("zh");
+    let questions: Vec<&str> = questions.iter().map(|one| one.question.as_str()).collect();
+    let retriever = Retriever::load(folder, Device::Cpu).unwrap();
+    assert_eq!(retriever.prefixes(), ("query: ", "passage: "));
+    let pass = FirstPass::over(&documents).unwrap();
+    let pass = pass.with_retriever(&documents, &retriever, &mut |_| {}).unwrap();
+    let first = |ranking| -> usize {
+        let ranked = pass.rank(&questions, ranking).unwrap();
+        ranked.iter().enumerate().filter(|(k, ranked)| ranked.first() == Some(k)).count()
+    };
+    let [bm25, dense] = [Ranking::Bm25, Ranking::Dense].map(first);
+    assert!(dense >= 9 && bm25 < dense, "{bm25} {dense}");
 }

@@ -462,3 +462,33 @@ fn what_cannot_be_served_is_one_line() {
         ("serve --model model --host here", &["--host"]),
     ]);
 }
+
+#[test]
+fn a_retriever_selects_the_candidates_of_large_requests() {
+    let encoder = crate::common::random_encoder();
+    let options = format!("--max-windows 55 --retriever {}", encoder.path().display());
+    let service = Service::start(&options);
+    let rows: Vec<Value> = (0..60)
+        .map(|k| json!({"id": k.to_string(), "text": format!("Town {k} is here.")}))
+        .collect();
+    let told = service.client().ask(&json!({"question": "Where is town 7?", "documents": rows}));
+    assert_eq!(told.status, 200, "{}", told.body);
+    // 50 documents are read, the same as those of `polyqa answer`.
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    service.program.write("rows.jsonl", lines);
+    let line = format!(
+        "answer --model model --retriever {} --documents rows.jsonl --json -q",
+        encoder.path().display()
+    );
+    let ended = testkit::ended(service.program.command(&line).arg("Where is town 7?"));
+    let answered: Value = serde_json::from_str(&ended.out).unwrap();
+    let texts = |answers: &Value| -> Vec<Value> {
+        let answers = answers["answers"].as_array().unwrap();
+        answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
+    };
+    assert_eq!(texts(&told.body["results"][0]), texts(&answered));
+    // Every document of a small request is read, and too many windows are refused.
+    let long: Vec<String> = vec!["Town ".repeat(300); 50];
+    let told = service.client().ask(&json!({"question": "Where?", "documents": long}));
+    assert_eq!(told.status, 413, "{}", told.body);
+}

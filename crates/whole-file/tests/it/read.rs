@@ -42,6 +42,7 @@ fn mark_and_compression_are_taken_off_whatever_the_name() {
     for short in ["", "a", "\u{feff}", "\u{1f}"] {
         fs::write(&path, short).unwrap();
         assert_eq!(read_to_string(&path).unwrap(), short.trim_start_matches('\u{feff}'));
+        assert_eq!(read_to_string_with_mark(&path, 9).unwrap(), short);
     }
     fs::write(&path, "\r\n\na\r\nb\rc\r\n").unwrap();
     let expected = [(1, ""), (2, ""), (3, "a"), (4, "b\rc")];

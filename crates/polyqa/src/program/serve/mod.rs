@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use whole_file::cli;
 
-use crate::program::model::ReaderArgs;
+use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::reading::Cutter;
 
 /// Serve answers over HTTP, with a web page
@@ -22,6 +22,8 @@ use crate::reading::Cutter;
 pub struct Args {
     #[command(flatten)]
     reader: ReaderArgs,
+    #[command(flatten)]
+    retriever: RetrieverArgs,
     /// Address to listen on; a non-loopback address exposes the service to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -65,6 +67,7 @@ const EXAMPLES: &str = "\
 Examples:
   polyqa serve --model runs/mine/model
   polyqa serve --model deepset/xlm-roberta-base-squad2 --port 9000 --device cuda
+  polyqa serve --model runs/mine/model --retriever intfloat/multilingual-e5-small
 
   curl -s 127.0.0.1:8080/answer -H 'content-type: application/json' \\
     -d '{\"question\": \"Wo liegt Lima?\", \"text\": \"Lima is the capital of Peru.\"}'
@@ -73,6 +76,7 @@ POST /answer takes a question or questions, and a text or documents:
   {\"questions\": [\"Where?\", {\"id\": \"b\", \"question\": \"Who?\"}],
    \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
 and gives {\"results\": [...]}, one for each question, each as a line of `polyqa answer --json`.
+Every document is read; with --retriever the 50 best for each question.
 GET /health says whether it serves. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
 SIGTERM or SIGINT lets it answer what it has taken in, and ends it; a second one ends it at once.";
 
@@ -102,11 +106,13 @@ pub fn run(args: &Args) -> Result<()> {
     let (address, listener) = bound.with_context(|| format!("cannot listen on {address}"))?;
     let (reader, model) = args.reader.load(None)?;
     ensure!(!reader.marks_evidence, "{model} marks evidence; serve a reader of answers");
+    let retriever = args.retriever.load(&reader)?;
     let (jobs, taken) = mpsc::channel();
     let most = reader.decoding().n_best;
     let gather = Duration::from_millis(limits.gather);
-    let service =
-        http::Service::new(limits, jobs, Cutter::of(&reader), model, (args.reader.answers, most));
+    let cutter = Cutter::of(&reader, retriever);
+    let answers = (args.reader.answers, most);
+    let service = http::Service::new(limits, jobs, cutter, model, answers);
     // The model stays in this thread, whose threads libtorch has set up; the network has another.
     let network = std::thread::Builder::new()
         .name("http".into())

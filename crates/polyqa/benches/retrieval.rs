@@ -1,0 +1,120 @@
+//! Recall of the first stage across languages: the gold article of each XQuAD question among all
+//! articles, for BM25, dense and hybrid rankings and every pair of languages.
+#![allow(clippy::unwrap_used, missing_docs)] // a program for developers
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Parser;
+use mlqa_eval::Dataset;
+use polyqa::{Document, Documents, FirstPass, Ranking, Result, Retriever};
+use tch::Device;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Recall of the first stage on XQuAD.
+#[derive(Parser)]
+struct Options {
+    /// Sentence encoder
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.pretrained/multilingual-e5-small-trimmed"))]
+    model: PathBuf,
+    /// Languages of XQuAD
+    #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,hi,vi,zh")]
+    languages: Vec<String>,
+    /// Maximum length of a passage in tokens
+    #[arg(long, default_value_t = 256)]
+    passage_length: usize,
+    /// Use every Nth question
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A language's articles, and its questions with the index of their article.
+struct Language {
+    name: String,
+    articles: Documents,
+    questions: Vec<(String, usize)>,
+}
+
+impl Language {
+    fn read(name: &str, every: usize) -> Self {
+        let file = Path::new(ROOT).join(format!("data/xquad/xquad.{name}.json"));
+        let mut articles: Vec<(Document, Vec<String>)> = Vec::new();
+        let mut questions = Vec::new();
+        for one in Dataset::read(file).unwrap().questions {
+            if articles.last().is_none_or(|(last, _)| last.id != one.title) {
+                let document = Document { id: one.title.clone(), text: "".into() };
+                articles.push((document, Vec::new()));
+            }
+            let (_, paragraphs) = articles.last_mut().unwrap();
+            if paragraphs.last().is_none_or(|last| **last != *one.context) {
+                paragraphs.push(one.context.to_string());
+            }
+            questions.push((one.question, articles.len() - 1));
+        }
+        let whole = |(article, paragraphs): (Document, Vec<String>)| Document {
+            text: paragraphs.join("\n").into(),
+            ..article
+        };
+        let articles: Vec<Document> = articles.into_iter().map(whole).collect();
+        Self {
+            name: name.to_owned(),
+            articles: articles.into(),
+            questions: questions.into_iter().step_by(every).collect(),
+        }
+    }
+}
+
+/// The shares in percent of questions whose article is the first, and among the first five.
+fn recall(ranked: &[Vec<usize>], questions: &[(String, usize)]) -> [f64; 2] {
+    [1, 5].map(|most| {
+        let found = ranked.iter().zip(questions);
+        let found = found.filter(|(ranked, (_, gold))| ranked.iter().take(most).any(|k| k == gold));
+        100.0 * found.count() as f64 / questions.len() as f64
+    })
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    if !options.bench {
+        return Ok(());
+    }
+    if !options.model.is_dir() {
+        println!("skipped: {} is missing; run `cargo xtask reader`", options.model.display());
+        return Ok(());
+    }
+    let retriever = Retriever::load(&options.model, Device::cuda_if_available())?
+        .with_passage_length(options.passage_length);
+    let read = |name: &String| Language::read(name, options.every);
+    let languages: Vec<Language> = options.languages.iter().map(read).collect();
+    println!("prefixes {:?}; recall@1 / recall@5 in percent\n", retriever.prefixes());
+    println!("| documents | questions | BM25 | dense | hybrid |\n|---|---|---:|---:|---:|");
+    let start = Instant::now();
+    let mut totals = [[0.0; 2]; 3];
+    let mut least = [f64::INFINITY; 3];
+    for documents in &languages {
+        let pass = FirstPass::over(&documents.articles)?;
+        let pass = pass.with_retriever(&documents.articles, &retriever, &mut |_| {})?;
+        for asked in &languages {
+            let texts: Vec<&str> = asked.questions.iter().map(|(text, _)| text.as_str()).collect();
+            let mut row = format!("| {} | {} |", documents.name, asked.name);
+            let rankings = [Ranking::Bm25, Ranking::Dense, Ranking::Hybrid];
+            for ((ranking, total), least) in rankings.into_iter().zip(&mut totals).zip(&mut least) {
+                let [first, five] = recall(&pass.rank(&texts, ranking)?, &asked.questions);
+                row += &format!(" {first:.1} / {five:.1} |");
+                *total = [total[0] + first, total[1] + five];
+                *least = least.min(five);
+            }
+            println!("{row}");
+        }
+    }
+    let pairs = (languages.len() * languages.len()) as f64;
+    let means = totals.map(|[first, five]| format!("{:.1} / {:.1}", first / pairs, five / pairs));
+    println!("| mean | | {} |", means.join(" | "));
+    println!("| lowest recall@5 | | {} |", least.map(|five| format!("{five:.1}")).join(" | "));
+    println!("\n{:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Settings of a sentence encoder from the files of sentence-transformers.
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use tasks::pooling::Pooling;
+
+use crate::{Error, Result};
+
+/// Maximum size of a settings file in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// Pooling, prefixes and maximum length of a sentence encoder.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub pooling: Pooling,
+    pub query_prefix: String,
+    pub passage_prefix: String,
+    /// Maximum length in tokens, special tokens included.
+    pub max_length: Option<usize>,
+}
+
+/// An entry of `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    r#type: String,
+}
+
+/// Reads the settings of a folder; `name` is that of the folder or repository.
+///
+/// # Errors
+/// [`Error::Read`] or [`Error::Content`] naming the file.
+pub(crate) fn settings(folder: &Path, name: &str) -> Result<Settings> {
+    let sentence = json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+    let max_length = sentence.get("max_seq_length").and_then(Value::as_u64);
+    let [query_prefix, passage_prefix] = prefixes(folder, name)?;
+    Ok(Settings {
+        pooling: pooling(folder)?,
+        query_prefix,
+        passage_prefix,
+        max_length: max_length.and_then(|length| usize::try_from(length).ok()),
+    })
+}
+
+fn pooling(folder: &Path) -> Result<Pooling> {
+    let path = pooling_file(folder)?;
+    let Some(config) = json(&path)? else { return Ok(Pooling::Mean) };
+    let enabled = |key: &str| config.get(key).and_then(Value::as_bool);
+    let modes = config.as_object().into_iter().flatten();
+    let modes = modes
+        .filter(|(key, value)| key.starts_with("pooling_mode_") && value.as_bool() == Some(true));
+    let mut modes: Vec<&str> = modes.map(|(key, _)| key.as_str()).collect();
+    modes.extend(config.get("pooling_mode").and_then(Value::as_str));
+    match modes.as_slice() {
+        _ if enabled("include_prompt") == Some(false) => {
+            Err(content(&path, "include_prompt: false is not supported"))
+        }
+        ["pooling_mode_mean_tokens" | "mean"] => Ok(Pooling::Mean),
+        ["pooling_mode_cls_token" | "cls"] => Ok(Pooling::First),
+        modes => {
+            let modes = modes.join(", ");
+            let problem =
+                format!("unsupported pooling [{modes}] (supported: mean_tokens or cls_token)");
+            Err(content(&path, problem))
+        }
+    }
+}
+
+/// The configuration of the pooling module that `modules.json` names; else the usual path.
+fn pooling_file(folder: &Path) -> Result<PathBuf> {
+    let usual = folder.join("1_Pooling/config.json");
+    let path = folder.join("modules.json");
+    let Some(list) = json(&path)? else { return Ok(usual) };
+    let modules: Vec<Module> = serde_json::from_value(list)
+        .map_err(|error| content(&path, format!("not a list of modules: {error}")))?;
+    let mut pooling = usual;
+    for module in &modules {
+        match module.r#type.rsplit('.').next().unwrap_or_default() {
+            "Transformer" | "Normalize" => {}
+            "Pooling" => {
+                let below = Path::new(&module.path);
+                pooling = folder.join(below).join("config.json");
+                let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
+                if !inside || !pooling.is_file() {
+                    let problem =
+                        format!("there is no {:?} for its Pooling module", pooling.display());
+                    return Err(content(&path, format!("{problem}; copy the whole model")));
+                }
+            }
+            other => {
+                let supported = "supported: Transformer, Pooling, Normalize";
+                return Err(content(&path, format!("unsupported module {other:?} ({supported})")));
+            }
+        }
+    }
+    Ok(pooling)
+}
+
+/// The prefixes of questions and passages.
+fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
+    let config = json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+    let prompt = |keys: [&str; 2]| {
+        let found = keys.into_iter().find_map(|key| config.get("prompts")?.get(key)?.as_str());
+        found.unwrap_or_default().to_owned()
+    };
+    let prompts = [prompt(["query", "question"]), prompt(["passage", "document"])];
+    // Newer versions write empty prompts for every model.
+    if prompts.iter().any(|prompt| !prompt.is_empty()) {
+        return Ok(prompts);
+    }
+    let is_e5 = is_e5(name) || is_e5(&card_title(folder));
+    Ok(if is_e5 { ["query: ".into(), "passage: ".into()] } else { prompts })
+}
+
+/// Whether a name has the word E5, as in `multilingual-e5-small`. The models with `instruct` in
+/// their name need a prompt that describes the task.
+fn is_e5(name: &str) -> bool {
+    let has = |wanted: &str| {
+        name.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case(wanted))
+    };
+    has("e5") && !has("instruct")
+}
+
+/// The base model and the first heading of a model card; its text may mention other models.
+fn card_title(folder: &Path) -> String {
+    let card = whole_file::read_to_string_limited(folder.join("README.md"), MAX_SIZE);
+    let card = card.unwrap_or_default();
+    let heading = card.lines().find(|line| line.starts_with("# ")).unwrap_or_default();
+    let base = card.lines().find(|line| line.starts_with("base_model:")).unwrap_or_default();
+    format!("{base} {heading}")
+}
+
+/// A JSON file; `None` if there is none.
+fn json(path: &Path) -> Result<Option<Value>> {
+    match whole_file::read_limited(path, MAX_SIZE) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(content(path, error)),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::read(path, source)),
+    }
+}
+
+fn content(path: &Path, problem: impl std::fmt::Display) -> Error {
+    Error::Content { path: path.to_owned(), problem: problem.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, files: &[(&str, &str)]) -> Result<Settings> {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, content) in files {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        settings(folder.path(), name)
+    }
+
+    fn prefixes(name: &str, files: &[(&str, &str)]) -> [String; 2] {
+        let found = of(name, files).unwrap();
+        [found.query_prefix, found.passage_prefix]
+    }
+
+    const POOLING: (&str, &str) = (
+        "1_Pooling/config.json",
+        r#"{"word_embedding_dimension": 384, "pooling_mode_cls_token": true,
+            "pooling_mode_mean_tokens": false, "include_prompt": true}"#,
+    );
+
+    #[test]
+    fn settings_are_those_of_sentence_transformers() {
+        let default = of("bge", &[]).unwrap();
+        assert_eq!((default.pooling, default.max_length), (Pooling::Mean, None));
+        let modules = r#"[
+            {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
+        let length = ("sentence_bert_config.json", r#"{"max_seq_length": 128}"#);
+        let found = of("bge", &[("modules.json", modules), POOLING, length]).unwrap();
+        assert_eq!((found.pooling, found.max_length), (Pooling::First, Some(128)));
+        assert_eq!(of("bge", &[POOLING]).unwrap().pooling, Pooling::First);
+        let newer = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
+        assert_eq!(of("bge", &[newer]).unwrap().pooling, Pooling::Mean);
+        let missing = of("bge", &[("modules.json", modules)]).unwrap_err().to_string();
+        assert!(missing.contains("modules.json: there is no"), "{missing}");
+        let outside = modules.replace("1_Pooling", "../1_Pooling");
+        assert!(of("bge", &[("modules.json", &outside), POOLING]).is_err());
+        let excluded = ("1_Pooling/config.json", r#"{"include_prompt": false}"#);
+        assert!(of("bge", &[excluded]).unwrap_err().to_string().contains("include_prompt"));
+    }
+
+    #[test]
+    fn prefixes_come_from_prompts_or_the_name_e5() {
+        let e5 = ["query: ", "passage: "];
+        assert_eq!(prefixes("multilingual-e5-small-trimmed", &[]), e5);
+        let card = |text| prefixes("mine", &[("README.md", text)]);
+        assert_eq!(card("---\nbase_model: intfloat/multilingual-e5-base\n---\n# Mine\n"), e5);
+        assert_eq!(card("# A model\n\nBetter than E5.\n"), ["", ""]);
+        assert_eq!(prefixes("multilingual-e5-large-instruct", &[]), ["", ""]);
+        let file = "config_sentence_transformers.json";
+        let prompts = r#"{"prompts": {"query": "q: ", "document": "d: "}}"#;
+        assert_eq!(prefixes("multilingual-e5-small", &[(file, prompts)]), ["q: ", "d: "]);
+        let empty = r#"{"prompts": {"query": "", "document": ""}}"#;
+        assert_eq!(prefixes("multilingual-e5-small", &[(file, empty)]), e5);
+    }
+}

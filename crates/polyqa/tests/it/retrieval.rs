@@ -1,0 +1,234 @@
+//! The first stage: BM25, the retriever and both.
+use std::fmt::Write;
+use std::path::Path;
+
+use mlqa_eval::Dataset;
+use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
+use serde_json::Value;
+use tch::Device;
+use testkit::{Ended, Program};
+
+use crate::common::{DATA, polyqa, random_encoder};
+
+fn articles(language: &str, count: usize) -> (Vec<Document>, Vec<String>) {
+    let file = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
+    let mut questions = Dataset::read(file).unwrap().questions;
+    questions.dedup_by(|one, before| one.context == before.context);
+    questions.truncate(count);
+    let document = |(index, text)| Document { id: format!("{index}").into(), text };
+    let texts = questions.iter().map(|one| one.context.clone());
+    (
+        texts.enumerate().map(document).collect(),
+        questions.into_iter().map(|one| one.question).collect(),
+    )
+}
+
+fn ranked(
+    documents: &[Document],
+    retriever: &Retriever,
+    questions: &[&str],
+    ranking: Ranking,
+) -> Vec<Vec<usize>> {
+    let documents: Documents = documents.to_vec().into();
+    let pass = FirstPass::over(&documents).unwrap();
+    let pass = pass.with_retriever(&documents, retriever, &mut |_| {}).unwrap();
+    pass.rank(questions, ranking).unwrap()
+}
+
+#[test]
+fn added_documents_and_threads_do_not_change_the_order() {
+    let folder = random_encoder();
+    let (documents, questions) = articles("en", 30);
+    let (others, _) = articles("zh", 30);
+    let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
+    let load = || Retriever::load(folder.path(), Device::Cpu).unwrap();
+    let rank = |documents: &[Document]| ranked(documents, &load(), &questions, Ranking::Dense);
+    let threads = tch::get_num_threads();
+    tch::set_num_threads(1);
+    let alone = rank(&documents);
+    tch::set_num_threads(3);
+    assert_eq!(rank(&documents), alone);
+    tch::set_num_threads(threads);
+    assert!(alone.iter().all(|ranked| ranked.len() == documents.len()));
+
+    // Documents before, between and after.
+    let mut mixed = others[..10].to_vec();
+    for (one, other) in documents.iter().zip(&others) {
+        mixed.extend([one.clone(), other.clone()]);
+    }
+    for (ranked, alone) in rank(&mixed).iter().zip(&alone) {
+        let old = ranked.iter().filter(|&&k| k >= 10 && k % 2 == 0).map(|&k| (k - 10) / 2);
+        assert_eq!(old.collect::<Vec<_>>(), *alone);
+    }
+}
+
+#[test]
+fn embeddings_are_cached_by_content() {
+    let folder = random_encoder();
+    let retriever = Retriever::load(folder.path(), Device::Cpu).unwrap();
+    let (mut documents, questions) = articles("de", 4);
+    documents.push(Document { id: "copy".into(), ..documents[1].clone() });
+    documents.push(Document { id: "empty".into(), text: " \n".into() });
+    let question = questions[0].as_str();
+    let first = ranked(&documents, &retriever, &[question, question], Ranking::Dense);
+    assert_eq!(first[0], first[1]);
+    // Equal documents follow each other in their order, and a document without words is omitted.
+    let at = first[0].iter().position(|&k| k == 1).unwrap();
+    assert_eq!((first[0].get(at + 1), first[0].len()), (Some(&4), 5));
+    assert_eq!(ranked(&documents, &retriever, &[question], Ranking::Dense)[0], first[0]);
+    let hybrid = ranked(&documents, &retriever, &[question, "…"], Ranking::Hybrid);
+    assert_eq!(hybrid[0].len(), 5);
+    assert_eq!(hybrid[1], ranked(&documents, &retriever, &["…"], Ranking::Dense)[0]);
+}
+
+/// The program with a sentence encoder in the folder `encoder`, and 60 documents of which one has
+/// the words of the question.
+fn program() -> Program {
+    let (program, encoder) = (polyqa(), random_encoder());
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        program
+            .write(&format!("encoder/{file}"), std::fs::read(encoder.path().join(file)).unwrap());
+    }
+    program.write("documents.jsonl", rows(60, 20));
+    program
+}
+
+fn rows(count: usize, sentences: usize) -> String {
+    let mut rows = String::new();
+    for index in 0..count {
+        let text = match index {
+            37 => "Lima liegt in Peru.".to_owned(),
+            _ => format!("The town number {index} is on the coast of the sea. ").repeat(sentences),
+        };
+        writeln!(rows, "{}", serde_json::json!({"id": index.to_string(), "text": text})).unwrap();
+    }
+    rows
+}
+
+/// Runs a line with further arguments, which may have spaces.
+fn run(program: &Program, line: &str, arguments: &[&str]) -> Ended {
+    let ended = testkit::ended(program.command(line).args(arguments));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    ended
+}
+
+fn documents(line: &str) -> Vec<String> {
+    let answers: Value = serde_json::from_str(line).unwrap();
+    let answers = answers["answers"].as_array().unwrap();
+    answers.iter().map(|one| one["document"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_program_selects_documents_with_both_rankings() {
+    let program = program();
+    let line = "answer --model model --json -n 60 --documents documents.jsonl";
+    let run =
+        |options: &str| run(&program, &format!("{line} {options}"), &["-q", "Wo liegt Lima?"]);
+    // BM25 finds a document; the others share no word.
+    let bm25 = run("");
+    assert!(documents(&bm25.out).iter().all(|id| id == "37"), "{}", bm25.out);
+    let hybrid = run("--retriever encoder --candidates 3");
+    let mut found = documents(&hybrid.out);
+    found.sort();
+    found.dedup();
+    assert!(found.len() == 3 && found.contains(&"37".to_owned()), "{found:?}");
+    assert!(!hybrid.err.contains("warning"), "{}", hybrid.err);
+
+    // Questions from standard input have the same candidates.
+    program.write("input", "Wo liegt Lima?\n");
+    let mut command = program.command(&format!("{line} --retriever encoder --candidates 3"));
+    command.stdin(std::fs::File::open(program.at("input")).unwrap());
+    assert_eq!(testkit::ended(&mut command).out, hybrid.out);
+}
+
+#[test]
+fn a_question_in_another_script_or_language_is_one_warning() {
+    let program = program();
+    let line = "answer --model model --documents documents.jsonl -q";
+    let asked = |options: &[&str]| run(&program, line, options).err;
+    for (question, names) in
+        [("利马在哪里？", "(Chinese)"), ("Was ist die Stadt an der See?", "(de)")]
+    {
+        let said = asked(&[question, "-q", "Где Лима?"]);
+        assert_eq!(said.matches("warning:").count(), 1, "{said}");
+        assert!(said.contains(names) && said.contains("--retriever"), "{said}");
+    }
+    for options in [
+        vec!["What is on the coast of the sea?"],
+        vec!["利马在哪里？", "--candidates", "0"],
+        vec!["利马在哪里？", "--retriever", "encoder"],
+    ] {
+        let said = asked(&options);
+        assert!(!said.contains("warning"), "{said}");
+    }
+}
+
+#[test]
+fn a_bad_retriever_is_one_line_that_names_the_file() {
+    let program = program();
+    let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
+    let max = r#"{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}"#;
+    for (folder, file, content) in [
+        ("dense", "modules.json", modules),
+        ("max", "1_Pooling/config.json", max),
+        ("cut", "config_sentence_transformers.json", "{"),
+    ] {
+        for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+            program.copy(&format!("encoder/{name}"), &format!("{folder}/{name}"));
+        }
+        program.write(&format!("{folder}/{file}"), content);
+    }
+    let line = "answer --model model -q Wo? --documents documents.jsonl";
+    program.refuses(&[
+        (&format!("{line} --retriever dense"), &["dense/modules.json", "\"Dense\""]),
+        (&format!("{line} --retriever max"), &["1_Pooling/config.json", "pooling_mode_max_tokens"]),
+        (&format!("{line} --retriever cut"), &["cut/config_sentence_transformers.json"]),
+        (&format!("{line} --retriever nowhere"), &["nowhere"]),
+        (&format!("{line} --query-prefix query:"), &["--retriever"]),
+    ]);
+}
+
+#[test]
+fn memory_is_bounded_for_10_000_documents() {
+    let program = program();
+    let line = "answer --model model --retriever encoder -q Where? --candidates 1 --documents";
+    let [few, many] = [1_000, 10_000].map(|count| {
+        program.write("many.jsonl", rows(count, 1));
+        let mut command = program.command(&format!("{line} many.jsonl"));
+        testkit::process::run(&mut command, &program.at("out")).unwrap().peak_mib
+    });
+    // Per document 512 B of embeddings, some 1 kB of word counts and of the ranking.
+    assert!(many < few + 40.0, "{few} MiB, {many} MiB");
+}
+
+#[test]
+fn offsets_count_a_byte_order_mark() {
+    let program = polyqa();
+    let text = "Lima liegt in Peru. 利马";
+    program.write("plain.txt", text);
+    program.write("marked.txt", format!("\u{feff}{text}"));
+    let run = |file: &str| -> Value {
+        let line = format!("answer --model model -n 9 --json -q Wo? {file}");
+        serde_json::from_str(&program.done(&line).out).unwrap()
+    };
+    let (mut plain, marked) = (run("plain.txt"), run("marked.txt"));
+    let file = program.bytes("marked.txt");
+    for answer in marked["answers"].as_array().unwrap() {
+        let at = |key: &str| usize::try_from(answer[key].as_u64().unwrap()).unwrap();
+        let bytes = &file[at("start_byte")..at("end_byte")];
+        assert_eq!(std::str::from_utf8(bytes).unwrap(), answer["text"]);
+        let characters = String::from_utf8(file.clone()).unwrap();
+        let characters = characters.chars().skip(at("start")).take(at("end") - at("start"));
+        assert_eq!(characters.collect::<String>(), answer["text"].as_str().unwrap());
+        assert!(!answer["sentence"].as_str().unwrap().contains('\u{feff}'));
+    }
+    // Nothing else differs.
+    for answer in plain["answers"].as_array_mut().unwrap() {
+        for (key, by) in [("start", 1), ("end", 1), ("start_byte", 3), ("end_byte", 3)] {
+            answer[key] = (answer[key].as_u64().unwrap() + by).into();
+        }
+        answer["document"] = "marked.txt".into();
+    }
+    assert_eq!(plain, marked);
+}
