@@ -15,13 +15,11 @@ const QUESTIONS: &str = "runs/reader-questions";
 const ARTICLES: &str = "36";
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
-/// Options of `polyqa train` that are passed unless the command line has them. Single windows
-/// (`--negatives 0`), as in the measurements of docs/results/reader.md.
-const DEFAULTS: [(&str, &str); 5] = [
+/// Options of `polyqa train` that are passed unless the command line has them.
+const DEFAULTS: [(&str, &str); 4] = [
     ("--batch-size", "16"),
     ("--learning-rate", "1.5e-4"),
     ("--epochs", "1"),
-    ("--negatives", "0"),
     ("--out", OUT),
 ];
 
@@ -86,7 +84,7 @@ mod tests {
     fn options_of_the_command_line_replace_the_defaults() {
         let arguments = ["--epochs=2", "--out", "runs/longer"].map(str::to_owned);
         let options: Vec<&str> = missing(&arguments).map(|(option, _)| option).collect();
-        assert_eq!(options, ["--batch-size", "--learning-rate", "--negatives"]);
+        assert_eq!(options, ["--batch-size", "--learning-rate"]);
         assert_eq!(missing(&[]).count(), DEFAULTS.len());
     }
 }

@@ -122,9 +122,8 @@ fn article() -> String {
 }
 
 #[test]
-fn negatives_are_on_for_articles_of_several_paragraphs() {
+fn negatives_are_trained_on_request() {
     let program = polyqa();
-    program.write("rows.jsonl", rows(6));
     program.write("article.json", article());
     let train = |file: &str, out: &str, options: &str| {
         let line = format!(
@@ -135,15 +134,12 @@ fn negatives_are_on_for_articles_of_several_paragraphs() {
         let weights = program.bytes(&format!("{out}/model/model.safetensors"));
         (weights, program.read(&format!("{out}/recipe.toml")), said.out + &said.err)
     };
-    let (_, recipe, _) = train("rows.jsonl", "rows", "");
-    assert!(!recipe.contains("negative"), "{recipe}");
+    let (by_default, _, _) = train("article.json", "default", "");
     let (plain, recipe, _) = train("article.json", "plain", "--negatives 0");
-    assert!(!recipe.contains("negative"), "{recipe}");
-    let (by_default, recipe, said) = train("article.json", "default", "");
-    assert!(recipe.contains("negatives = 1"), "{recipe}");
-    assert!(said.contains("up to 1 negative windows"), "{said}");
-    let (one, _, _) = train("article.json", "one", "--negatives 1");
-    assert!(by_default == one && one != plain);
+    assert!(!recipe.contains("negative") && by_default == plain, "{recipe}");
+    let (one, recipe, printed) = train("article.json", "one", "--negatives 1");
+    assert!(recipe.contains("negatives = 1") && one != plain, "{recipe}");
+    assert!(printed.contains("up to 1 negative windows"), "{printed}");
     let sigmoid = "--set data.negatives=2 --set data.negative_loss=\"sigmoid\"";
     let (other, recipe, _) = train("article.json", "sigmoid", sigmoid);
     assert!(recipe.contains("negatives = 2") && other != one, "{recipe}");

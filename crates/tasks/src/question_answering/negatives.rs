@@ -150,13 +150,6 @@ impl<'q> Drawn<'q> {
     }
 }
 
-/// Whether most articles have several paragraphs, so that their questions have negatives.
-pub(super) fn has_several_paragraphs(questions: &[Question]) -> bool {
-    let articles = articles(questions);
-    let several = articles.iter().filter(|article| contexts(article).len() > 1).count();
-    2 * several > articles.len()
-}
-
 /// The questions of each article: neighbours with the same title. An id that occurs again begins
 /// another article, such as its translation. Questions without a title share no article.
 fn articles(questions: &[Question]) -> Vec<&[Question]> {
@@ -251,11 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn articles_with_several_paragraphs_are_recognised() {
+    fn questions_with_one_title_are_an_article() {
         let all = questions();
         let sizes: Vec<usize> = articles(&all).iter().map(|article| article.len()).collect();
         assert_eq!(sizes, [4, 2, 1, 1, 1]);
-        assert!(!has_several_paragraphs(&all) && has_several_paragraphs(&all[..7]));
-        assert!(!has_several_paragraphs(&[]) && articles(&[]).is_empty());
+        assert!(articles(&[]).is_empty());
     }
 }

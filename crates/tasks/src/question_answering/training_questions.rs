@@ -3,7 +3,6 @@ use std::path::Path;
 
 use mlqa_eval::{Dataset, Question, WindowConfig, squad};
 
-use super::negatives::has_several_paragraphs;
 use super::{QaData, QuestionEntitySpans, entity_spans};
 use crate::{Error, Result};
 
@@ -56,15 +55,12 @@ impl TrainingQuestions {
     /// # Errors
     /// As [`TrainingQuestions::read`].
     pub fn read_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
-        let files = paths.into_iter().map(Self::read).collect::<Result<Vec<_>>>()?;
-        Ok(files.into_iter().collect())
-    }
-
-    /// Whether most articles of a file have several paragraphs, so that questions can be trained
-    /// with [`Negatives`](super::Negatives) from their own article. Articles are recognised by
-    /// their titles.
-    pub fn has_several_paragraphs(&self) -> bool {
-        has_several_paragraphs(&self.questions)
+        paths.into_iter().try_fold(Self::default(), |mut all, path| {
+            let Self { questions, entity_spans } = Self::read(path)?;
+            all.questions.extend(questions);
+            all.entity_spans.extend(entity_spans);
+            Ok(all)
+        })
     }
 
     /// Returns the questions with a non-blank first answer, and the number of skipped ones.
@@ -83,17 +79,5 @@ impl TrainingQuestions {
         }
         let left_out = all - self.questions.len();
         Ok((self, left_out))
-    }
-}
-
-/// Concatenates the questions of several files.
-impl FromIterator<TrainingQuestions> for TrainingQuestions {
-    fn from_iter<I: IntoIterator<Item = Self>>(files: I) -> Self {
-        let mut all = Self::default();
-        for Self { questions, entity_spans } in files {
-            all.questions.extend(questions);
-            all.entity_spans.extend(entity_spans);
-        }
-        all
     }
 }

@@ -39,8 +39,7 @@ pub struct Args {
     unanswerable: Unanswerable,
     /// Train each window with an answer together with up to N windows of the same article that do
     /// not contain it, so that scores are comparable across the windows of a document; each costs
-    /// as much time as a window. Articles are recognised by their titles [default: 1 if most
-    /// articles of a training file have several paragraphs, else 0]
+    /// as much time as a window. Articles are recognised by their titles [default: 0]
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(..=MOST_NEGATIVES))]
     negatives: Option<u8>,
     /// Epochs

@@ -50,19 +50,16 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
-/// The questions to train on, and how many are left out as they have no answer. Sets the number of
-/// negatives if it depends on the files.
+/// The training questions, and the number of skipped questions without an answer.
 fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
     let names = || {
         let names = train.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    let files = train.iter().map(TrainingQuestions::read).collect::<Result<Vec<_>, _>>()?;
-    let several = files.iter().any(TrainingQuestions::has_several_paragraphs);
     // 0 is not written, so that folders of earlier runs are recognised.
-    *negatives = Some(negatives.unwrap_or(usize::from(several))).filter(|&count| count > 0);
-    let all: TrainingQuestions = files.into_iter().collect();
+    *negatives = negatives.filter(|&count| count > 0);
+    let all = TrainingQuestions::read_all(train.iter())?;
     let answered = all.clone().answered().with_context(names)?;
     Ok(match unanswerable {
         Unanswerable::Drop => answered,

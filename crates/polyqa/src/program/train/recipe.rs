@@ -41,7 +41,7 @@ pub struct Data {
     /// Language of the contexts of `dev`.
     pub language: Option<Language>,
     pub unanswerable: Unanswerable,
-    /// Negative windows per window with an answer; none: the files decide.
+    /// Negative windows per window with an answer; default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub negatives: Option<usize>,
     #[serde(skip_serializing_if = "is_shared")]
