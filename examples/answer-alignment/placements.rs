@@ -7,7 +7,7 @@ use mlqa_eval::Language;
 use qa_translate::{
     CandidateConfig, Candidates, CodecConfig, PlaceFault, SpanTask, Windows, units,
 };
-use results::{Table, bootstrap_means, middle};
+use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
 use crate::ways::{self, Ways};
@@ -163,7 +163,7 @@ fn interval(all: &[&Outcome]) -> (f64, f64) {
     }
     let scale = clusters.len() as f64 / all.len().max(1) as f64;
     let values: Vec<f64> = clusters.values().map(|sum| 100.0 * (share + sum * scale)).collect();
-    let (low, high) = middle(&bootstrap_means(&values, 2000, 1), 0.95);
+    let (low, high) = percentile_interval(&bootstrap_means(&values, 2000, 1), 0.95);
     (low.max(0.0), high.min(100.0))
 }
 

@@ -19,8 +19,8 @@ impl Lines {
     }
 
     /// The same, with a note where the last line has no end.
-    pub(crate) fn noting_cuts(self) -> Self {
-        Self(self.0.noting_cuts())
+    pub(crate) fn note_missing_newline(self) -> Self {
+        Self(self.0.note_missing_newline())
     }
 
     /// Goes to the next line; `false` at the end.

@@ -16,7 +16,7 @@ impl TsvReader {
         path: &Path,
         headers: &[&'static [&'static str]],
     ) -> Result<(Self, usize), Error> {
-        let mut reader = Self { lines: Lines::open(path)?.noting_cuts(), columns: &[] };
+        let mut reader = Self { lines: Lines::open(path)?.note_missing_newline(), columns: &[] };
         let found = reader.advance()?;
         let text = String::from_utf8_lossy(reader.lines.bytes());
         let header = |columns: &&[&str]| found && text.split('\t').eq(columns.iter().copied());

@@ -4,7 +4,7 @@
 
 It holds inclusive ranges of code points, three bytes for each end, of the classes that it prints
 with the number of their ranges, in this order. The digest is a 64-bit FNV-1a over what the scorer
-uses of every code point; a test of src/unicode.rs recomputes it from the tables and from Rust's
+uses of every code point; a test of src/metric/unicode.rs recomputes it from the tables and from Rust's
 own lower-casing.
 """
 import pathlib

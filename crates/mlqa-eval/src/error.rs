@@ -74,7 +74,7 @@ pub enum Error {
         reason: String,
     },
     /// Two files have no question id in common.
-    #[error("{} and {} share no question id; are both files of one parallel set?", context.display(), question.display())]
+    #[error("{} and {} have no question id in common; expected two files of one parallel data set", context.display(), question.display())]
     NothingPaired {
         /// The file with contexts.
         context: PathBuf,
@@ -144,15 +144,15 @@ pub enum Error {
         got: usize,
     },
     /// There are no questions to score.
-    #[error("{}: no questions, so there is no score", path.display())]
+    #[error("{}: no questions to score", path.display())]
     NoQuestions {
         /// The file.
         path: PathBuf,
     },
     /// A question cannot be scored because it has no gold answer.
     #[error(
-        "{}: question `{id}` has no gold answer, so it cannot be scored; where questions may have \
-         none, as in SQuAD 2.0, `mlqa-eval score --squad2` does",
+        "{}: question `{id}` has no gold answer, so it cannot be scored; for SQuAD 2.0 use \
+         `mlqa-eval score --squad2`",
         path.display()
     )]
     NoGold {
@@ -163,8 +163,8 @@ pub enum Error {
     },
     /// No language was given, and the question ids do not name languages.
     #[error(
-        "{}: LANGUAGE is missing: give that of contexts and answers, such as en (only ids such as \
-         `arabic-2387335860751143628-1`, TyDi's, tell it, and these do not)",
+        "{}: LANGUAGE is missing, and the question ids do not name languages as in TyDi \
+         (`arabic-2387335860751143628-1`); give the language of contexts and answers, such as en",
         path.display()
     )]
     NoLanguage {
@@ -173,8 +173,8 @@ pub enum Error {
     },
     /// One language was given for a file of several languages.
     #[error(
-        "{}: its questions are in several languages, and not all in `{language}`; leave the language \
-         out, and each is scored by its own rules",
+        "{}: the question ids name several languages, but LANGUAGE is `{language}`; omit LANGUAGE to \
+         score each language by its own rules",
         path.display()
     )]
     SeveralLanguages {
@@ -208,7 +208,7 @@ pub enum Error {
         message: String,
     },
     /// Token coverage cannot be computed because the questions, or the text, have no tokens.
-    #[error("{what} gave no tokens, so there is no coverage")]
+    #[error("coverage: no tokens in {what}")]
     NoTokens {
         /// The questions or the text.
         what: &'static str,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
-use whole_file::{PublishError, Together};
+use whole_file::{FileSet, PublishError};
 
 use crate::Error;
 
@@ -71,8 +71,8 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
-    let mut together = Together::default();
+pub fn write_files(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
+    let mut together = FileSet::default();
     for (path, bytes) in files {
         path.parent()
             .map_or(Ok(()), std::fs::create_dir_all)
@@ -84,7 +84,7 @@ pub fn write_together(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
 
 /// Writes a file atomically; missing folders are created.
 pub(crate) fn write_whole(path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
-    write_together(&[(path.to_path_buf(), bytes)])
+    write_files(&[(path.to_path_buf(), bytes)])
 }
 
 /// Pretty JSON and a newline, atomically.

@@ -147,7 +147,7 @@ impl Calibration {
     pub fn write(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE);
         let bytes = mlqa_eval::json_bytes(&path, self)?;
-        Ok(mlqa_eval::write_together(&[(path, bytes)])?)
+        Ok(mlqa_eval::write_files(&[(path, bytes)])?)
     }
 }
 

@@ -208,7 +208,7 @@ fn facts(
         environment("threads")
             .map(|threads| format!("{threads} thread{}", if threads == "1" { "" } else { "s" })),
     );
-    hardware.extend(environment("float32_matmul").map(|name| format!("float32 products: {name}")));
+    hardware.extend(environment("float32_matmul").map(|name| format!("float32 matmul: {name}")));
     let seconds: f64 = records.iter().map(|one| one.seconds()).sum();
     let tokens = records.iter().flat_map(|one| &one.0).filter_map(|one| one["tokens"].as_u64());
     let tokens = usize::try_from(tokens.fold(0, u64::saturating_add)).unwrap_or(usize::MAX);

@@ -8,8 +8,8 @@ use mlqa_eval::{
 };
 use serde::Deserialize;
 
-use crate::asked::Questions;
 use crate::input::AnswerFile;
+use crate::query_sets::Questions;
 
 /// One file, scored.
 pub(crate) struct Answers {
@@ -39,7 +39,7 @@ impl Answers {
         questions: &Questions,
         rules: Normalization,
     ) -> Result<Self, mlqa_eval::Error> {
-        let (dataset, places) = questions.asked_of(file);
+        let (dataset, places) = questions.questions_of(file);
         let path = &file.predictions;
         let mut scores = BTreeMap::new();
         let texts = match &file.samples {
@@ -52,7 +52,7 @@ impl Answers {
         };
         let is_known = |id: &String| texts.0.contains_key(id) || scores.contains_key(id);
         if !dataset.questions.iter().any(|question| is_known(&question.id)) {
-            let message = format!("answers no question of {}", dataset.path.display());
+            let message = format!("no answer to any question of {}", dataset.path.display());
             return Err(mlqa_eval::Error::Content { path: path.clone(), message });
         }
         if !scores.is_empty() {
@@ -109,7 +109,9 @@ fn read_entries(
     }
     match (scores.is_empty(), texts.keys().next()) {
         (false, Some(id)) => {
-            let message = format!("question `{id}` has an answer, others have scores; keep one");
+            let message = format!(
+                "question `{id}` has an answer, but others have scores; expected only one of them"
+            );
             Err(mlqa_eval::Error::Content { path: path.clone(), message })
         }
         _ => Ok((Predictions(texts), scores)),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Question, Score, Spread};
 
 use crate::answers::Answers;
-use crate::asked::Questions;
 use crate::browser::{Browser, SeenAnswers, read_n_best};
 use crate::input::{AnswerFile, Pair};
+use crate::query_sets::Questions;
 use crate::{ReportConfig, ReportRun};
 
 /// Features of every question.

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::QuestionFiles;
 use crate::curves::{CurveFile, METRICS};
-use crate::others;
+use crate::other_programs;
 use crate::samples::Samples;
 
 /// A set of questions in a language about texts in a language.
@@ -121,7 +121,7 @@ impl ReportRun {
             };
         }
         if path.is_file() && is_samples(path) {
-            return Ok(vec![others::of_samples_file(path, files)?]);
+            return Ok(vec![other_programs::of_samples_file(path, files)?]);
         }
         if path.is_file()
             && let Some(runs) = of_scores(path)?
@@ -141,9 +141,9 @@ impl ReportRun {
             false => vec![of_file(path, files)?],
         };
         if answers.is_empty() {
-            let runs = others::of_folder(path, files)?;
+            let runs = other_programs::of_folder(path, files)?;
             return match runs.is_empty() {
-                true => Err(nothing(others::LOOKED_FOR, path)),
+                true => Err(nothing(other_programs::LOOKED_FOR, path)),
                 false => Ok(runs),
             };
         }
@@ -329,7 +329,7 @@ fn of_predictions(
             if files.data.is_some() {
                 continue;
             }
-            let what = format!("questions for {name} (give them as --data DIR)");
+            let what = format!("questions for {name} (give --data DIR)");
             return Err(nothing(&what, folder));
         };
         let n_best = match parsed {
@@ -418,7 +418,7 @@ pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, 
     let Some((context, question)) = given.or(named) else {
         return Err(unknown(
             path,
-            "the language of its answers is not known; give --language LANG",
+            "cannot determine the language of the answers; give --language LANG",
         ));
     };
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
@@ -432,7 +432,7 @@ pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, 
         (Some(data), _) => data.clone(),
         (None, Some(source)) => source.path.clone(),
         (None, None) => {
-            return Err(unknown(path, "its questions are not known; give them as --data FILE"));
+            return Err(unknown(path, "cannot determine the question file; give --data FILE"));
         }
     };
     Ok(AnswerFile {
@@ -447,7 +447,7 @@ pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, 
 
 impl AnswerFile {
     /// Whether its questions are those of its samples.
-    pub fn brings_questions(&self) -> bool {
+    pub fn has_own_questions(&self) -> bool {
         self.samples.is_some() && self.questions == self.predictions
     }
 }

@@ -2,7 +2,6 @@
 
 mod about;
 mod answers;
-mod asked;
 mod browser;
 mod collect;
 mod curves;
@@ -13,11 +12,12 @@ mod evidence;
 mod finding;
 mod heat;
 mod input;
-mod others;
+mod other_programs;
 mod page;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
+mod query_sets;
 mod question_files;
 mod samples;
 mod svg;
@@ -28,7 +28,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Language, Resampling, json_bytes, write_together};
+use mlqa_eval::{Language, Resampling, json_bytes, write_files};
 
 use crate::about::About;
 use crate::collect::{Collected, collect};
@@ -42,21 +42,21 @@ use crate::svg::Svg;
 use crate::table::Table;
 pub use crate::tables::CoveredTokens;
 
-/// What a report shows.
+/// Options of a report.
 #[derive(Clone, Debug)]
 pub struct ReportConfig {
-    /// At the top of the page; empty: what the questions and texts are.
+    /// Title; empty for the languages of questions and texts.
     pub title: String,
-    /// The day of the runs; `None`: the newest day on which a file of predictions was written.
+    /// Date of the runs; `None` for the date of the newest prediction file.
     pub date: Option<String>,
-    /// How questions are resampled.
+    /// Options of the bootstrap.
     pub resampling: Resampling,
-    /// Whether SQuAD's English rules count; `None`: those that each set prescribes, MLQA's where
-    /// none says otherwise.
+    /// Whether to score by SQuAD's English rules; `None` for the official rules of each data set
+    /// (MLQA's by default).
     pub squad: Option<bool>,
-    /// Most questions in the page; those that a run has wrong come first.
+    /// Maximum number of questions in the report; questions with errors come first.
     pub examples: usize,
-    /// By language of the question, what `mlqa-eval coverage` printed.
+    /// Output of `mlqa-eval coverage` by question language.
     pub coverage: BTreeMap<Language, CoveredTokens>,
 }
 
@@ -73,11 +73,10 @@ impl Default for ReportConfig {
     }
 }
 
-/// A form in which the tables, or the drawings, of a report are written beside it. Numbers in CSV
-/// and JSON have all digits.
+/// Additional output format for tables or figures. Numbers in CSV and JSON have full precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum ReportForm {
+pub enum ReportFormat {
     /// All tables in one Markdown file
     #[cfg_attr(feature = "cli", value(name = "md"))]
     Markdown,
@@ -89,8 +88,7 @@ pub enum ReportForm {
     Svg,
 }
 
-/// Everything about one or several runs, scored and compared. The first run is the one that the
-/// others are compared with.
+/// Scores and comparisons of one or several runs. All runs are compared with the first one.
 ///
 /// ```
 /// use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
@@ -118,7 +116,7 @@ pub struct Report {
     about: About,
 }
 
-/// Numbers names that occur before, so that none replaces another's file.
+/// Appends numbers to repeated names, so that file names are unique.
 fn make_unique<'a>(names: impl Iterator<Item = &'a mut String>) {
     let mut seen = BTreeSet::new();
     for name in names {
@@ -140,8 +138,8 @@ impl Report {
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
-        runs.iter().try_for_each(asked::check_seeds)?;
-        asked::align_sets(&mut runs)?;
+        runs.iter().try_for_each(query_sets::check_seeds)?;
+        query_sets::align_sets(&mut runs)?;
         let all = collect(&runs, config)?;
         if all.pairs.is_empty() {
             let what = "runs with scores".to_owned();
@@ -166,7 +164,7 @@ impl Report {
         })
     }
 
-    /// All tables: scores in the order of the page, then what was run.
+    /// Returns all tables: scores in the order of the page, then the setup.
     fn tables(&self) -> Vec<Table> {
         let of = &self.resampling;
         let mut tables = vec![tables::summary(&self.all, &self.means, of)];
@@ -183,7 +181,7 @@ impl Report {
         tables
     }
 
-    /// All drawings, in the order of the page.
+    /// Returns all figures in the order of the page.
     fn drawings(&self) -> Vec<Svg> {
         let parts = [
             draw::run_means(self),
@@ -207,18 +205,17 @@ impl Report {
         self.curves.iter().map(|curve| curves::draw(curve, &self.all)).collect()
     }
 
-    /// What to know about the files that were read, such as which of several was taken.
+    /// Returns notes about the input files, such as skipped files.
     pub fn notes(&self) -> &[String] {
         &self.about.notes
     }
 
-    /// The page: one file that needs nothing else, readable in light and dark and on a phone. The
-    /// same runs give the same bytes.
+    /// Returns the report as one HTML file without external resources. The output is deterministic.
     pub fn to_html(&self) -> String {
         page::html(self)
     }
 
-    /// All tables as Markdown.
+    /// Returns all tables as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", text::markdown(&self.title));
         if let Some(date) = &self.date {
@@ -234,39 +231,40 @@ impl Report {
         out
     }
 
-    /// The first table, as Markdown: every run with its scores and intervals.
+    /// Returns the summary table as Markdown: each run with its scores and intervals.
     pub fn summary(&self) -> String {
         tables::summary(&self.all, &self.means, &self.resampling).markdown()
     }
 
-    /// Writes the page to `path` (`-`: standard output), and beside it the tables and drawings in
-    /// these forms, named after it: `report.md`, `report.json`, `report-<table>.csv`,
-    /// `report-<drawing>.svg`. All are complete before the first gets its name.
+    /// Writes the report to `path` (`-` for standard output), and its tables and figures in the
+    /// given formats next to it: `report.md`, `report.json`, `report-<table>.csv`,
+    /// `report-<figure>.svg`. All files are complete before the first is renamed to its final
+    /// name.
     ///
     /// # Errors
     /// [`mlqa_eval::Error::Write`].
     pub fn write(
         &self,
         path: impl AsRef<Path>,
-        beside: &[ReportForm],
+        formats: &[ReportFormat],
     ) -> Result<(), mlqa_eval::Error> {
         let path = path.as_ref();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let named = |end: &str| path.with_file_name(format!("{stem}{end}"));
         let mut files = vec![(path.to_path_buf(), self.to_html().into_bytes())];
-        for form in beside {
-            match form {
-                ReportForm::Markdown => {
+        for format in formats {
+            match format {
+                ReportFormat::Markdown => {
                     files.push((named(".md"), self.to_markdown().into_bytes()));
                 }
-                ReportForm::Json => files.push((named(".json"), self.json(&named(".json"))?)),
-                ReportForm::Csv => {
+                ReportFormat::Json => files.push((named(".json"), self.json(&named(".json"))?)),
+                ReportFormat::Csv => {
                     for table in self.tables() {
                         let path = named(&format!("-{}.csv", table.name));
                         files.push((path.clone(), table.csv(&path)?));
                     }
                 }
-                ReportForm::Svg => {
+                ReportFormat::Svg => {
                     let drawings = self.drawings().into_iter();
                     files.extend(drawings.map(|drawing| {
                         let path = named(&format!("-{}.svg", drawing.name));
@@ -275,7 +273,7 @@ impl Report {
                 }
             }
         }
-        write_together(&files)
+        write_files(&files)
     }
 
     fn json(&self, path: &Path) -> Result<Vec<u8>, mlqa_eval::Error> {

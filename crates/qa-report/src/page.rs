@@ -90,7 +90,7 @@ fn facts(report: &Report) -> String {
     }
     let without: usize = all.pairs.iter().map(|one| one.without_gold).sum();
     if without > 0 {
-        facts.push(format!("{} without a gold answer left out", thousands(without)));
+        facts.push(format!("{} without a gold answer skipped", thousands(without)));
     }
     if !all.rows.is_empty() {
         let squad = |one: &PairScores| one.squad_rules;
@@ -125,12 +125,12 @@ fn sections(report: &Report) -> Vec<Section> {
     let drawing = figures(draw::boundaries(all).as_slice());
     let body = drawing + &folded(&tables::boundaries(all));
     let body = match report.means.iter().any(|mean| mean.no_span > Some(0.0)) {
-        true => explained("Answers that do not stand in their contexts are disjoint.", body),
+        true => explained("Answers that do not occur in their contexts are disjoint.", body),
         false => body,
     };
     add("boundaries", "Boundaries", body);
     let effects = folded(&tables::effects(all, &report.effects));
-    let whiskers = "Whiskers: 1.96 standard errors, every question taken for independent.";
+    let whiskers = "Whiskers: 1.96 standard errors, assuming independent questions.";
     let body = explained(whiskers, figures(&report.effect_drawings()) + &effects);
     add("effects", "Length and position", body);
     let coverage = tables::coverage(all, &report.coverage);

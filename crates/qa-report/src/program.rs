@@ -1,4 +1,4 @@
-//! The program `qa-report`, which `polyqa report` is, too.
+//! The program `qa-report`, also available as `polyqa report`.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -6,15 +6,16 @@ use clap::ValueEnum;
 use mlqa_eval::{Language, Resampling, read_json};
 use whole_file::cli;
 
-use crate::{QuestionFiles, Report, ReportConfig, ReportForm, ReportRun};
+use crate::{QuestionFiles, Report, ReportConfig, ReportFormat, ReportRun};
 
-/// Write one page about runs: scores, differences, errors, and the questions themselves.
+/// Write an HTML report that compares runs: scores, differences, errors and questions.
 ///
-/// The page is one HTML file that needs nothing else. A RUN is a run folder of a recipe (one run
-/// for each arm), a folder of prediction files named as MLQA's, a prediction file, or what `score
-/// --per-question` wrote; a folder or file of lm-evaluation-harness's samples (`--log_samples`), an
-/// output folder of transformers' `run_qa`; for scores alone, a matrix.json or a recipe's
-/// summary.json. Others are compared with the first, on the questions that both were asked.
+/// The report is one HTML file without external resources. A RUN is one of: a run folder of a
+/// recipe (one run per arm); a folder of prediction files with MLQA names; a prediction file; the
+/// output of `score --per-question`; samples of lm-evaluation-harness (`--log_samples`, file or
+/// folder); an output folder of transformers' `run_qa`; or, for scores only, a matrix.json or a
+/// recipe's summary.json. All runs are compared with the first one, on the questions that both
+/// answered.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,84 +28,85 @@ Examples:
   qa-report reader=crates/testkit/fixtures/harness/reader \\
     chat=crates/testkit/fixtures/harness/samples \\
     --data crates/testkit/fixtures/harness/data --out chat.html
-With runs of your own:
+With your own runs:
   qa-report runs/demo --arms base,injected --out report.html
   qa-report --data MLQA_V1/test before=a1,a2,a3 after=b1,b2,b3 \\
     --out report.html
   qa-report reader=runs/mine chat=results/my__chat-model other=run_qa_out \\
     --data test-context-de-question-de.json --out report.html
 
-NAME=RUN gives a run another name; several folders or files, with commas
-between them, are its seeds. The same runs give the same bytes.")]
+NAME=RUN sets the name of a run. Comma-separated folders or files are the seeds of
+one run. The output is deterministic.")]
 pub struct Args {
-    /// What to report on
+    /// Runs to compare
     #[arg(required = true, value_name = "[NAME=]RUN[,RUN…]")]
     runs: Vec<String>,
-    /// The page
+    /// Output file
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     out: PathBuf,
-    /// Questions with gold answers, or a folder of MLQA-named ones (a recipe's run knows its own)
+    /// Question file with gold answers, or a folder of files with MLQA names (not needed for run
+    /// folders)
     #[arg(long, value_name = "FILE|DIR")]
     data: Option<PathBuf>,
-    /// Language of context and answer in a file of --data
+    /// Language code of contexts and answers, if --data is a file
     #[arg(long, value_name = "LANG")]
     language: Option<Language>,
-    /// The first word of the names in a folder of --data
+    /// Split: the first part of the file names, if --data is a folder
     #[arg(long, default_value = "test")]
     split: String,
     /// n-best lists of a prediction file
     #[arg(long, value_name = "FILE")]
     n_best: Option<PathBuf>,
-    /// Arms of run folders, in this order; the first is compared with [default: all, by name]
+    /// Arms of run folders, in this order; the first is the baseline [default: all, by name]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<String>,
-    /// What `mlqa-eval coverage` printed for two folders
+    /// Output of `mlqa-eval coverage` for two folders
     #[arg(long, value_name = "FILE")]
     coverage: Option<PathBuf>,
-    /// Also write the tables, or drawings, beside the page
+    /// Also write tables or figures in these formats, next to the report
     #[arg(long, value_enum, value_name = "FORM,…", value_delimiter = ',')]
-    beside: Vec<ReportForm>,
-    /// At the top of the page [default: what the questions and texts are]
+    beside: Vec<ReportFormat>,
+    /// Title of the report [default: the languages of questions and texts]
     #[arg(long)]
     title: Option<String>,
-    /// The day of the runs [default: the newest day of a file of predictions]
+    /// Date of the runs [default: date of the newest prediction file]
     #[arg(long, value_name = "YYYY-MM-DD")]
     date: Option<String>,
-    /// Most questions in the page, those with an error first
+    /// Maximum number of questions in the report; questions with errors come first
     #[arg(long, value_name = "N", default_value_t = ReportConfig::default().examples)]
     questions: usize,
-    /// How answers are normalised before they are compared [default: mlqa]
+    /// Normalisation of answers before comparison [default: the rules of each data set]
     #[arg(long)]
     norm: Option<Norm>,
-    /// Samples of the questions
+    /// Number of bootstrap samples
     #[arg(long, value_name = "N", default_value_t = Resampling::default().samples)]
     samples: usize,
-    /// Share of the samples that an interval holds
+    /// Confidence level of the intervals
     #[arg(long, value_name = "SHARE", default_value_t = Resampling::default().level)]
     level: f64,
-    /// Decides what is drawn
+    /// Random seed of the bootstrap
     #[arg(long, default_value_t = Resampling::default().seed)]
     seed: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Norm {
-    /// MLQA's rules for the language; without articles for one that is not MLQA's
+    /// MLQA's rules for the language; no article removal for languages outside MLQA
     Mlqa,
-    /// SQuAD v1.1's English rules for every language, as XQuAD prescribes
+    /// SQuAD v1.1's English rules for every language (official for XQuAD)
     Squad,
 }
 
-/// What `mlqa-eval coverage` prints, by language.
+/// Output format of `mlqa-eval coverage`, by language.
 const COVERAGE: &str = "{\"de\": {\"covered\": 1, \"total\": 2, \"ratio\": 0.5}, …}";
 
-/// Writes the page and prints its summary.
+/// Writes the report and prints its summary.
 ///
 /// # Errors
-/// One line that says what is wrong.
+/// A one-line message.
 pub fn run(args: &Args) -> Result<(), String> {
     if args.out == Path::new("-") && !args.beside.is_empty() {
-        return Err("--beside needs a file as --out, to be named after".into());
+        return Err("--beside cannot be used with --out -; give a file as --out".into());
     }
     let report = args.report()?;
     report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
@@ -174,8 +176,8 @@ impl Args {
     }
 }
 
-/// The name and the paths of `[NAME=]RUN[,RUN…]`, where both may hold the two signs: the reading
-/// counts under which all paths exist.
+/// Splits `[NAME=]RUN[,RUN…]` into name and paths. Names and paths may contain `=` and `,`, so the
+/// split whose paths all exist is used.
 fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
     let name_ends = given.match_indices('=').map(|(at, _)| at);
     let readings = || {
@@ -189,7 +191,7 @@ fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
     match (whole, parts()) {
         (Some((name, path)), _) => (name, vec![path]),
         (None, Some((name, paths))) => (name, paths.split(',').collect()),
-        // The error names what the usual reading finds missing.
+        // The error names the missing path of the usual split.
         (None, None) => match given.split_once('=') {
             Some((name, paths)) => (Some(name), paths.split(',').collect()),
             None => (None, given.split(',').collect()),
@@ -203,7 +205,7 @@ fn select(runs: &[ReportRun], arms: &[String]) -> Result<Vec<ReportRun>, String>
         Some(run) => Ok(run.clone()),
         None => {
             let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-            Err(format!("--arms {arm}: there is none; expected {}", names.join(", ")))
+            Err(format!("--arms: no arm `{arm}`; expected {}", names.join(", ")))
         }
     };
     arms.iter().map(of_name).collect()

@@ -142,8 +142,9 @@ impl Samples {
                 if samples.all.is_empty() {
                     return Ok(None);
                 }
-                let message =
-                    format!("no `{key}` in `doc`, which lines above have; one task a file");
+                let message = format!(
+                    "`doc` has no `{key}`, unlike the lines above; expected one task per file"
+                );
                 return Err(wrong(message, 1));
             }
             let own = own.as_str().unwrap_or_default().to_owned();
@@ -152,14 +153,14 @@ impl Samples {
                 continue;
             }
             let Some(response) = first_text(&filtered_resps).or_else(|| first_text(&resps)) else {
-                let message = "no text in `filtered_resps` and none in `resps`";
+                let message = "neither `filtered_resps` nor `resps` has a text";
                 return Err(wrong(message.into(), 1));
             };
             let response = response.trim().to_owned();
             let (question, has_id) = question(doc).map_err(|message| wrong(message, 1))?;
             let twice = |what: String, first, more| {
-                let rule = "a file holds one task of one run";
-                content(format!("line {line}: {what} is in line {first}, too{more}; {rule}"))
+                let rule = "expected one task of one run per file";
+                content(format!("line {line}: {what} is also in line {first}{more}; {rule}"))
             };
             if let Some(first) = ids.insert(question.id.clone(), line) {
                 return Err(twice(format!("question `{}`", question.id), first, ""));
@@ -185,7 +186,9 @@ fn parse(json: &str, is_last: bool) -> Result<Line, (String, usize)> {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = message.strip_suffix(&place).unwrap_or(&message);
         let cut = match error.is_eof() && is_last {
-            true => "; the file ends within its last line, so what wrote it was stopped",
+            true => {
+                "; the last line is incomplete, so the program that wrote the file was interrupted"
+            }
             false => "",
         };
         (format!("{message}{cut}"), error.column().max(1))
@@ -208,13 +211,15 @@ fn question(doc: Map<String, Json>) -> Result<(Question, bool), String> {
         Json::String(id) => Some(id),
         Json::Number(id) => Some(id.to_string()),
         Json::Null => None,
-        _ => return Err("`id` in `doc` is no text and no number".into()),
+        _ => return Err("`id` in `doc` is neither a string nor a number".into()),
     };
     let answers: Vec<(String, Option<i64>)> = match doc.answers {
         Golds::Lists { text, answer_start } => {
             if !answer_start.is_empty() && answer_start.len() != text.len() {
                 let (texts, starts) = (text.len(), answer_start.len());
-                return Err(format!("`answers`: {texts} in `text`, {starts} in `answer_start`"));
+                return Err(format!(
+                    "`answers`: `text` has {texts} values, `answer_start` has {starts}"
+                ));
             }
             let starts = answer_start.into_iter().map(Some).chain(std::iter::repeat(None));
             text.into_iter().zip(starts).collect()

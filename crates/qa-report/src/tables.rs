@@ -46,9 +46,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
     }
     table.note = "Means over pairs of languages, each counting once.".into();
     if some_no_span {
-        table
-            .note
-            .push_str(" Not a span: answers that do not stand in their contexts, word for word.");
+        table.note.push_str(" Not a span: answers that do not occur verbatim in their contexts.");
     }
     for Shared { set, run, counts: [first, own, both] } in shared(all) {
         let set = if set.is_empty() { String::new() } else { format!("{set}: ") };
@@ -127,8 +125,8 @@ pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling
     table.note = format!(
         "Paired by question; of several seeds, each question counts with its mean. Low and high: \
          {:.0} % bootstrap interval ({} samples). p (Holm) corrects p of the randomisation for all pairs of \
-         languages, and for all means, of a metric. The values speak of other questions, not of \
-         other seeds.",
+         languages, and for all means, of a metric. The p-values account for the choice of \
+         questions, not of seeds.",
         100.0 * of.level,
         of.samples
     );
@@ -224,9 +222,10 @@ pub(crate) fn boundaries(all: &Collected) -> Table {
         }
         table.rows.extend(rows);
     }
-    table.note = "The predicted span against the nearest gold answer, after white space, \
-                  punctuation and articles at its ends are gone; the sum over seeds. Of several \
-                  places with the predicted words the best counts; what stands nowhere is disjoint."
+    table.note = "The predicted span compared with the nearest gold answer, without white space, \
+                  punctuation and articles at its ends; sum over seeds. If the predicted text \
+                  occurs several times, the best occurrence counts; if it does not occur, it is \
+                  disjoint."
         .into();
     table.without_empty_columns()
 }

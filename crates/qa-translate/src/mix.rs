@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use whole_file::Together;
+use whole_file::FileSet;
 
 use crate::error::create_folder_of;
 use crate::{Error, Translated};
@@ -248,7 +248,7 @@ impl Mixed {
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, Error> {
         self.check_some()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());
-        let mut together = Together::default();
+        let mut together = FileSet::default();
         for (context, question, _) in self.report.in_table_order() {
             let of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 /// so results do not depend on the number of threads. Without values there are no means.
 ///
 /// ```
-/// use results::{bootstrap_means, middle};
+/// use results::{bootstrap_means, percentile_interval};
 ///
 /// // Exact match of ten questions, in percent.
 /// let values = [100.0, 0.0, 100.0, 100.0, 0.0, 100.0, 0.0, 100.0, 100.0, 100.0];
-/// assert_eq!(middle(&bootstrap_means(&values, 10_000, 42), 0.95), (40.0, 100.0));
+/// assert_eq!(percentile_interval(&bootstrap_means(&values, 10_000, 42), 0.95), (40.0, 100.0));
 /// ```
 pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
     let count = values.len();
@@ -30,7 +30,7 @@ pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
 }
 
 /// The ends of what lies in the middle of sorted values, a share `level` of them; 0 without values.
-pub fn middle(sorted: &[f64], level: f64) -> (f64, f64) {
+pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
     let at = |share: f64| {
         // The value that `share` of all lie at or below.

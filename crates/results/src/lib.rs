@@ -10,7 +10,7 @@ mod seeds;
 mod spread;
 mod table;
 
-pub use bootstrap::{bootstrap_means, middle};
+pub use bootstrap::{bootstrap_means, percentile_interval};
 pub use error::{Error, Result};
 pub use measured::Measured;
 pub use over_seeds::{OverSeeds, over_seeds};

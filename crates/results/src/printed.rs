@@ -71,7 +71,7 @@ impl PrintedTable {
             "001-1" | "001-2" | "001-3" => Layout::Languages,
             "001-4" | "001-7" => Layout::Settings,
             "001-5" => Layout::Models,
-            _ => return wrong(format!("there is none; expected one of {}", Self::IDS.join(", "))),
+            _ => return wrong(format!("no such table; expected one of {}", Self::IDS.join(", "))),
         };
         let printed = select(Some(id), None, None);
         let fits = |number: &&Measured| {
@@ -85,7 +85,10 @@ impl PrintedTable {
             let Measured { setting, metric, .. } = number;
             let names: Vec<&str> =
                 printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_new);
-            return wrong(format!("no `{metric}` of `{setting}`; it has {}", names.join(", ")));
+            return wrong(format!(
+                "no `{metric}` of `{setting}`; the table has {}",
+                names.join(", ")
+            ));
         }
         let kept: Vec<Measured> = run.iter().filter(fits).cloned().collect();
         let cell = |source, (number, sd)| Cell { table: id.to_owned(), source, number, sd };

@@ -23,7 +23,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 /// has no end is noted.
 pub(crate) fn read_rows(path: &Path) -> Result<String> {
     let text = read_text(path)?;
-    whole_file::note_unended(path, text.as_bytes());
+    whole_file::note_missing_newline(path, text.as_bytes());
     Ok(text)
 }
 

@@ -19,13 +19,13 @@ use tempfile::TempPath;
 use crate::target::Target;
 
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
-pub use notes::{lines, note_unended, one_line, take_notes};
+pub use notes::{lines, note_missing_newline, one_line, take_notes};
 pub use read::{
-    LONGEST_FILE, Lines, TextReader, open, read, read_limited, read_to_string,
+    Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,
     read_to_string_limited, read_to_string_with_mark,
 };
 pub use temporary::sync_folder_of;
-pub use together::{PublishError, Together, publish_all};
+pub use together::{FileSet, PublishError, publish_all};
 
 /// Whether a file was written to standard output.
 static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);

@@ -12,7 +12,7 @@ pub fn take_notes() -> Vec<String> {
 }
 
 /// Leaves a note about the lines of the file `path` where the last has no end.
-pub fn note_unended(path: &Path, bytes: &[u8]) {
+pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
     if bytes.last().is_none_or(|&last| last == b'\n') {
         return;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use crate::{note_unended, remember_input};
+use crate::{note_missing_newline, remember_input};
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -108,15 +108,15 @@ impl BufRead for TextReader {
 
 /// Bytes of the longest file that [`read`] and [`read_to_string`] give, unpacked: more than any set
 /// of questions, and less than what ends a machine's memory. What may be longer is read in lines.
-pub const LONGEST_FILE: u64 = 4 << 30;
+pub const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// The whole content of a text file, as [`open`] gives it.
 ///
 /// # Errors
 /// As [`open`]; if it cannot be read to its end; [`ErrorKind::FileTooLarge`] for one that is longer
-/// than [`LONGEST_FILE`].
+/// than [`MAX_FILE_BYTES`].
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    read_limited(path, LONGEST_FILE)
+    read_limited(path, MAX_FILE_BYTES)
 }
 
 /// The same of a file of at most `limit` bytes, unpacked. No more of a longer one is read.
@@ -162,7 +162,7 @@ fn too_long(limit: u64) -> io::Error {
 /// # Errors
 /// As [`read`]; [`ErrorKind::InvalidData`] naming the first line that is no UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-    read_to_string_limited(path, LONGEST_FILE)
+    read_to_string_limited(path, MAX_FILE_BYTES)
 }
 
 /// The content of [`read_limited`] as UTF-8.
@@ -194,7 +194,7 @@ fn as_utf8(bytes: Vec<u8>) -> io::Result<String> {
 /// A text file line by line, with line numbers.
 pub struct Lines {
     reader: TextReader,
-    noting_cuts: bool,
+    note_missing_newline: bool,
     path: PathBuf,
     line: Vec<u8>,
     number: u64,
@@ -208,14 +208,14 @@ impl Lines {
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let (reader, path) = (open(path)?, path.to_owned());
-        Ok(Self { reader, noting_cuts: false, path, line: Vec::new(), number: 0 })
+        Ok(Self { reader, note_missing_newline: false, path, line: Vec::new(), number: 0 })
     }
 
     /// The same, with a note ([`take_notes`](crate::take_notes)) where the last line has no end:
     /// for lines that a cut leaves readable, unlike those of JSON.
     #[must_use]
-    pub fn noting_cuts(self) -> Self {
-        Self { noting_cuts: true, ..self }
+    pub fn note_missing_newline(self) -> Self {
+        Self { note_missing_newline: true, ..self }
     }
 
     /// Goes to the next line; `false` at the end.
@@ -228,8 +228,8 @@ impl Lines {
             return Ok(false);
         }
         self.number += 1;
-        if self.noting_cuts {
-            note_unended(&self.path, &self.line);
+        if self.note_missing_newline {
+            note_missing_newline(&self.path, &self.line);
         }
         if self.line.pop_if(|last| *last == b'\n').is_some() {
             self.line.pop_if(|last| *last == b'\r');

@@ -34,14 +34,14 @@ pub fn publish_all(files: impl IntoIterator<Item = Synced>) -> Result<(), Publis
     Ok(())
 }
 
-/// Files that are written now and get their names together, with [`Together::publish`]. Dropped
+/// Files that are written now and get their names together, with [`FileSet::publish`]. Dropped
 /// before, all of them vanish.
 #[derive(Debug, Default)]
-pub struct Together {
+pub struct FileSet {
     files: Vec<Synced>,
 }
 
-impl Together {
+impl FileSet {
     /// Writes `bytes` for the file `path`, which gets its name later.
     ///
     /// # Errors

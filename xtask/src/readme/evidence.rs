@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use results::{MISSING, Measured, Spread, Table, bootstrap_means, middle};
+use results::{MISSING, Measured, Spread, Table, bootstrap_means, percentile_interval};
 use serde::Deserialize;
 
 /// The file with the claims.
@@ -116,7 +116,7 @@ impl Pair<'_> {
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
         let pairs = number.items.iter().zip(&control.items);
         let differences: Vec<f64> = pairs.map(|(own, base)| own - base).collect();
-        paired.then(|| middle(&bootstrap_means(&differences, SAMPLES, SEED), 0.95))
+        paired.then(|| percentile_interval(&bootstrap_means(&differences, SAMPLES, SEED), 0.95))
     }
 
     /// Effect, intervals over seeds and items, verdict.

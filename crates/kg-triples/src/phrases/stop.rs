@@ -49,7 +49,7 @@ impl StopWords {
     /// [`Error::Empty`] without an entry.
     pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, Error> {
         let path = path.as_ref();
-        let mut lines = Lines::open(path)?.noting_cuts();
+        let mut lines = Lines::open(path)?.note_missing_newline();
         let mut entries = Vec::new();
         while lines.advance()? {
             let line = std::str::from_utf8(lines.bytes()).map_err(|error| Error::Row {

@@ -89,7 +89,7 @@ pub(super) fn scan<T: Send>(
         while waiting.len() < 2 * rayon::current_num_threads()
             && let Some(block) = blocks.next().map_err(|_| Irregular)?
         {
-            whole_file::note_unended(path, &block);
+            whole_file::note_missing_newline(path, &block);
             waiting.push(block);
         }
         if waiting.is_empty() {

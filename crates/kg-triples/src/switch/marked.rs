@@ -35,7 +35,7 @@ impl<'s> MarkedReader<'s> {
         sitelinks: &'s Sitelinks,
     ) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let lines = Lines::open(&path)?.noting_cuts();
+        let lines = Lines::open(&path)?.note_missing_newline();
         Ok(Self { lines, path, language, sitelinks, tables: 0 })
     }
 

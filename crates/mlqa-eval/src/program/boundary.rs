@@ -1,4 +1,4 @@
-//! `mlqa-eval boundary`: where predictions begin and end.
+//! `mlqa-eval boundary`: boundary errors of predictions.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,12 +9,11 @@ use crate::{
 use super::score::NormArg;
 use super::{Stop, print};
 
-/// Count predictions that are exact, a superset or a subset of the gold answer, overlap with it or
-/// miss it.
+/// Count predictions by boundary class: exact, superset, subset, overlap or disjoint.
 ///
-/// Spans are compared by position after deleting white space, punctuation and articles at their
-/// ends. Several prediction files for one question file are compared run by run. Markdown goes to
-/// standard output.
+/// Spans are compared by position with the gold answers, after white space, punctuation and
+/// articles at their ends are removed. The table has one row per prediction file. The output is
+/// Markdown.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,12 +22,11 @@ Examples:
 With two runs:
   mlqa-eval boundary test-context-de-question-de.json de before.json after.json")]
 pub struct Args {
-    /// Questions with gold answers, SQuAD-style JSON or rows
+    /// Question file with gold answers: SQuAD-style JSON or rows
     dataset: PathBuf,
-    /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
-    /// code
+    /// Language code of contexts and answers (MLQA: en, es, de, ar, hi, vi, zh)
     language: String,
-    /// {"<question id>": "<answer>", …}, one file for each run
+    /// Prediction files {"<question id>": "<answer>", …}, one per run
     #[arg(required = true)]
     predictions: Vec<PathBuf>,
     #[command(flatten)]

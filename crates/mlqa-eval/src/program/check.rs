@@ -1,28 +1,27 @@
-//! `mlqa-eval check`: are the files what they should be?
+//! `mlqa-eval check`: validation of question files.
 use std::path::PathBuf;
 
 use crate::{FileCheck, Finding, check_file};
 
 use super::{Stop, json, print, say};
 
-/// Check question files of MLQA, XQuAD, SQuAD and MTQA, and rows as data hubs have them.
+/// Validate question files: MLQA, XQuAD, SQuAD, MTQA, and rows from data hubs.
 ///
-/// A line for each finding on standard error: file, question's id, place, kind, and what is wrong.
-/// It checks the format, ids, texts, whether every gold answer is in its context at its
-/// answer_start (and if not, whether bytes or UTF-16 were counted), and whether the languages in
-/// the file's name can be those of its texts.
+/// Prints one line per fault to standard error: file, question id, position, kind and message. The
+/// checks cover the format, ids, empty texts, the offset of every gold answer (including offsets in
+/// bytes or UTF-16 units), and whether the languages in the file name match the texts.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mlqa-eval check data/xquad/*.json
   mlqa-eval check --json crates/testkit/fixtures/matrix/data/*.json
 
-Exit code: 0 without findings, otherwise 2.")]
+Exit codes: 0 without faults, 2 otherwise.")]
 pub struct Args {
-    /// SQuAD-style JSON, or rows in JSON, JSON lines or Parquet
+    /// Question files: SQuAD-style JSON, or rows as JSON, JSON lines or Parquet
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Print everything as JSON on standard output
+    /// Print the results as JSON to standard output
     #[arg(long)]
     json: bool,
 }
@@ -43,8 +42,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let faulty = checks.iter().filter(|check| !check.findings.is_empty()).count();
     match (findings, checks.len()) {
         (0, _) => Ok(()),
-        (1, 1) => Err(Stop::Usage("1 finding".into())),
-        (n, files) => Err(Stop::Usage(format!("{n} findings in {faulty} of {files} files"))),
+        (1, 1) => Err(Stop::Usage("1 fault".into())),
+        (n, files) => Err(Stop::Usage(format!("{n} faults in {faulty} of {files} files"))),
     }
 }
 

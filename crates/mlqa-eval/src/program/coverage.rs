@@ -1,4 +1,4 @@
-//! `mlqa-eval coverage`: how much of the questions' vocabulary a text covers.
+//! `mlqa-eval coverage`: share of the questions' vocabulary that occurs in a text.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use crate::{
 
 use super::{Stop, json, print};
 
-/// Print the share of the questions' tokens that a text has shown.
+/// Print the share of the questions' tokens that occur in a text.
 ///
-/// Of two files, or of two folders for all languages at once (Fig. 5 of *Bridging the Language
-/// Gap*): `{split}-context-{context}-question-{q}.json` against `triples.{q}.txt`, which
+/// Compares two files, or two folders for all languages at once (Fig. 5 of "Bridging the Language
+/// Gap"): `{split}-context-{context}-question-{q}.json` with `triples.{q}.txt`, which
 /// `kg-triples texts` writes.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -26,22 +26,22 @@ pub struct Args {
     /// Hugging Face tokenizer.json
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// SQuAD-style file whose questions count, or a folder of MLQA-named ones
+    /// Question file, or a folder of files with MLQA names
     #[arg(long, value_name = "FILE|DIR")]
     questions: PathBuf,
-    /// Text, each line tokenised for itself, or a folder with triples.<language>.txt
+    /// Text file, tokenised line by line, or a folder with triples.<language>.txt
     #[arg(long, value_name = "FILE|DIR")]
     text: PathBuf,
-    /// The first word of the names in a folder of questions
+    /// Split: the first part of the file names in a folder of questions
     #[arg(long, default_value = "test")]
     split: String,
-    /// Language of the contexts in a folder of questions
+    /// Context language of the files to use in a folder of questions
     #[arg(long, default_value = "en", value_name = "LANG")]
     context: Language,
-    /// Count every occurrence instead of every token of the vocabulary once
+    /// Count every occurrence of a token instead of every distinct token once
     #[arg(long)]
     occurrences: bool,
-    /// Take the share of the text's tokens instead of the questions'
+    /// Compute the share of the text's tokens instead of the questions' tokens
     #[arg(long)]
     of_text: bool,
 }
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         let path = text;
         let text = whole_file::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        whole_file::note_unended(path, text.as_bytes());
+        whole_file::note_missing_newline(path, text.as_bytes());
         coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer, &config)
     };
     if !args.questions.is_dir() {

@@ -1,4 +1,4 @@
-//! `mlqa-eval decode`: from a model's logits to answers.
+//! `mlqa-eval decode`: answers from a model's logits.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -8,18 +8,18 @@ use super::tensors::Rows;
 use super::windows::{Block, CutArgs};
 use super::{Stop, print, say};
 
-/// Choose answers by the logits that a model gave for the rows of `mlqa-eval windows`.
+/// Decode answers from the logits that a model computed for `mlqa-eval windows`.
 ///
-/// The windows are cut again, so their options have to be those of then. Where the logits have the
-/// metadata `windows` of the file that `mlqa-eval windows` wrote, another --compatible gets a
+/// The windows are computed again, so the options, tokenizer and questions must be the same as for
+/// `mlqa-eval windows`. If the logits file records a different --compatible, the program prints a
 /// warning.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-After a model has read the windows:
+With the logits of a model:
   mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
     --out predictions.json --n-best n_best.json
-The numbers of transformers' run_qa.py:
+The same results as transformers' run_qa.py:
   mlqa-eval windows xquad.de.json --tokenizer xlmr --out windows.safetensors \\
     --compatible run_qa
   xlmr-model run --model xlmr --inputs windows.safetensors \\
@@ -28,30 +28,29 @@ The numbers of transformers' run_qa.py:
     --out predictions.json --compatible run_qa
   mlqa-eval score --norm squad xquad.de.json predictions.json")]
 pub struct Args {
-    /// Questions, SQuAD-style JSON or rows
+    /// Question file: SQuAD-style JSON or rows
     dataset: PathBuf,
     #[command(flatten)]
     cut: CutArgs,
-    /// start_logits and end_logits [rows, length], float32, a safetensors file
+    /// Safetensors file with start_logits and end_logits [rows, length], float32
     #[arg(long, value_name = "FILE")]
     logits: PathBuf,
-    /// Where the predictions go
+    /// Output file for the predictions
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Also write the best answers of every question to this JSON file
+    /// Also write the n-best list of every question to this JSON file
     #[arg(long, value_name = "FILE")]
     n_best: Option<PathBuf>,
-    /// Also write how sure it is that a question has no answer to this JSON file
+    /// Also write the null odds ("no answer" score) of every question to this JSON file
     #[arg(long, value_name = "FILE")]
     null_odds: Option<PathBuf>,
-    /// Starts and ends considered in each window, and answers kept for each question
+    /// Number of starts and ends considered per window, and of answers per question
     #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().n_best)]
     n_best_size: usize,
-    /// Longest answer, in tokens
+    /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = DecodeConfig::default().max_answer_length)]
     max_answer_length: usize,
-    /// A question may have no answer: where its null score exceeds the best answer's by more than
-    /// this
+    /// Predict "no answer" if the null score exceeds the best answer's score by more than this
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     null_threshold: Option<f32>,
 }
@@ -72,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let mut lists = args.n_best.as_deref().map(NBestFile::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
     let mut rows = 0;
-    let mut choose = |Block { questions, windows }: Block<'_>| {
+    let mut decode_block = |Block { questions, windows }: Block<'_>| {
         let (Some(starts), Some(ends)) = (start.next(windows.len())?, end.next(windows.len())?)
         else {
             let needed = format!("more than {}", rows + windows.len() - 1);
@@ -93,16 +92,15 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         answers.extend(Predictions::from(all.as_slice()).0);
         Ok(())
     };
-    // The next windows are cut while answers are chosen, so that no thread waits for what one
-    // thread does alone.
+    // The next block is prepared while this one is decoded.
     let mut blocks = cutter.blocks(&dataset.questions)?;
     let mut block = blocks.next().transpose()?;
     while let Some(now) = block {
-        let (next, chosen) = rayon::join(|| blocks.next().transpose(), || choose(now));
+        let (next, chosen) = rayon::join(|| blocks.next().transpose(), || decode_block(now));
         chosen?;
         block = next?;
     }
-    if start.left() > 0 || end.left() > 0 {
+    if start.remaining() > 0 || end.remaining() > 0 {
         return Err(other_rows(args, start.shape, &rows.to_string()));
     }
     lists.map_or(Ok(()), NBestFile::finish)?;
@@ -117,13 +115,13 @@ fn open(args: &Args, name: &'static str) -> Result<Rows, Error> {
     Rows::open(&args.logits, name)
 }
 
-/// Windows and decoding of different programs give answers that nobody's numbers have.
+/// Warns if windows and decoding follow different programs: the answers would match neither.
 fn warn_of_other_windows(args: &Args, made: Option<&str>) {
     let chosen = args.cut.program();
     if let Some(made) = made.filter(|&made| made != chosen) {
         say(&format!(
-            "warning: {} belongs to windows cut as {made} does, but answers are chosen as {chosen} \
-             does; give `windows` and `decode` the same --compatible",
+            "warning: {}: the logits are for windows of {made}, but decoding follows {chosen}; use the \
+             same --compatible for `windows` and `decode`",
             args.logits.display()
         ));
     }
@@ -131,8 +129,8 @@ fn warn_of_other_windows(args: &Args, made: Option<&str>) {
 
 fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
     let message = format!(
-        "has {rows} rows of logits, but {} makes {needed} windows; give the options, tokenizer and \
-         questions that `mlqa-eval windows` had",
+        "has {rows} rows of logits, but {} has {needed} windows; use the same options, tokenizer \
+         and questions as for `mlqa-eval windows`",
         args.dataset.display()
     );
     Error::Content { path: args.logits.clone(), message }.into()

@@ -1,4 +1,4 @@
-//! `mlqa-eval matrix`: every pair of languages at once.
+//! `mlqa-eval matrix`: scores of all language pairs.
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -10,10 +10,9 @@ use super::{Stop, print};
 
 /// Score all language pairs of a folder and write matrix.md, matrix.json and matrix.html.
 ///
-/// Data and prediction files are named `{split}-context-{c}-question-{q}.json`; a pair without
-/// predictions leaves its cell empty. The Markdown goes to standard output as well. Several
-/// folders, such as the folds of a cross-validation, are scored as one: --data and --predictions as
-/// often.
+/// Question and prediction files are named `{split}-context-{c}-question-{q}.json`. A pair without
+/// predictions has an empty cell. The Markdown is also printed to standard output. Several folders,
+/// such as the folds of a cross-validation, are scored together; repeat --data and --predictions.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,16 +28,16 @@ pub struct Args {
     /// Folder of question files
     #[arg(long, value_name = "DIR", required = true)]
     data: Vec<PathBuf>,
-    /// Folder of prediction files of the same names
+    /// Folder of prediction files with the same names
     #[arg(long, value_name = "DIR", required = true)]
     predictions: Vec<PathBuf>,
-    /// The first word of the file names
+    /// Split: the first part of the file names
     #[arg(long, default_value = "test")]
     split: String,
-    /// Folder for the three files
+    /// Output folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// The tables' title
+    /// Title of the tables
     #[arg(long, default_value = "Generalised cross-lingual transfer")]
     title: String,
     #[command(flatten)]
@@ -47,10 +46,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Stop> {
     let (Some(first), Some(last)) = (args.data.first(), args.predictions.last()) else {
-        return Err(Stop::Usage("--data and --predictions: give both".to_owned()));
+        return Err(Stop::Usage("--data and --predictions are both required".to_owned()));
     };
     if args.data.len() != args.predictions.len() {
-        return Err(Stop::Usage("--predictions: give as many as --data".to_owned()));
+        let (expected, got) = (args.data.len(), args.predictions.len());
+        let message =
+            format!("--predictions: expected {expected} folders, one per --data, got {got}");
+        return Err(Stop::Usage(message));
     }
     let names = dataset_names(first, &args.split)?;
     let bar = progress(names.len(), "");
@@ -66,7 +68,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
     bar.finish_and_clear();
     if matrix.is_empty() {
-        let what = format!("{}-context-…-question-….json that --data has, too,", args.split);
+        let what =
+            format!("{}-context-…-question-….json with the name of a file in --data", args.split);
         return Err(Error::NothingFound { what, path: last.clone() }.into());
     }
     matrix.write(&args.out)?;
@@ -91,7 +94,9 @@ fn joined(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Sto
         let known: BTreeSet<&str> = questions.questions.iter().map(|one| one.id.as_str()).collect();
         if let Some(twice) = dataset.questions.iter().find(|one| known.contains(one.id.as_str())) {
             let (id, path) = (&twice.id, dataset.path.display());
-            return Err(Stop::Usage(format!("{path}: question {id} is in another --data, too")));
+            return Err(Stop::Usage(format!(
+                "{path}: question {id} occurs in another folder of --data, too; question ids must be unique"
+            )));
         }
         questions.questions.extend(dataset.questions);
         answers.0.extend(predictions.0);

@@ -1,4 +1,4 @@
-//! The commands of the program `mlqa-eval`, which `polyqa` has, too.
+//! The commands of the program `mlqa-eval`, shared with `polyqa`.
 #![allow(rustdoc::invalid_html_tags)] // help for a terminal
 
 use clap::Subcommand;
@@ -24,7 +24,7 @@ mod windows;
 
 /// The commands of the program.
 #[derive(Subcommand)]
-#[allow(missing_docs)] // the help has them
+#[allow(missing_docs)] // documented by the help of each command
 pub enum Command {
     Score(score::Args),
     Types(types::Args),
@@ -42,10 +42,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
-    /// [`Stop`], which is one line.
+    /// [`Stop`], whose message is one line.
     pub fn run(&self) -> Result<(), Stop> {
         match self {
             Self::Score(args) => score::run(args),
@@ -65,13 +65,13 @@ impl Command {
     }
 }
 
-/// What stops a command.
+/// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// A file or a value.
+    /// An invalid file or value.
     #[error(transparent)]
     Eval(#[from] Error),
-    /// The command line, or what it leads to.
+    /// Invalid arguments or a failed output.
     #[error("{0}")]
     Usage(String),
 }

@@ -1,4 +1,4 @@
-//! `mlqa-eval compare --data`: two runs, question by question.
+//! `mlqa-eval compare --data`: paired comparison of two runs.
 use std::path::{Path, PathBuf};
 
 use crate::{
@@ -9,22 +9,22 @@ use results::Table;
 use super::Stop;
 use super::score::{NormArg, ResamplingArgs};
 
-/// Two runs and the questions that they answer.
+/// Two runs and their questions.
 #[derive(clap::Args)]
 pub struct RunsArgs {
-    /// Questions with gold answers, or a folder of MLQA-named ones
+    /// Question file with gold answers, or a folder of files with MLQA names
     #[arg(long, value_name = "FILE|DIR", conflicts_with = "table", requires_all = ["baseline", "predictions"])]
     data: Option<PathBuf>,
-    /// Language of context and answer in a file of --data
+    /// Language code of contexts and answers, if --data is a file
     #[arg(long, value_name = "LANG", requires = "data")]
     language: Option<String>,
-    /// Predictions of the first run; several are its seeds
+    /// Predictions of the first run; one per seed
     #[arg(long, value_name = "FILE|DIR,…", value_delimiter = ',', requires = "data")]
     baseline: Vec<PathBuf>,
-    /// Predictions of the second run
+    /// Predictions of the second run; one per seed
     #[arg(long, value_name = "FILE|DIR,…", value_delimiter = ',', requires = "data")]
     predictions: Vec<PathBuf>,
-    /// The first word of the names in a folder
+    /// Split: the first part of the file names, if --data is a folder
     #[arg(long, default_value = "test", requires = "data")]
     split: String,
     #[command(flatten)]
@@ -56,7 +56,10 @@ impl RunsArgs {
                 }
             }
             if rows.is_empty() {
-                let what = format!("{}-context-…-question-….json that both runs have,", self.split);
+                let what = format!(
+                    "{}-context-…-question-….json with predictions of both runs",
+                    self.split
+                );
                 return Err(Error::NothingFound { what, path: data.to_path_buf() }.into());
             }
         } else {
@@ -71,12 +74,12 @@ impl RunsArgs {
     }
 }
 
-/// The predictions of a run, seed by seed.
+/// Reads the predictions of each seed of a run.
 fn read(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
     seeds.iter().map(Predictions::read).collect()
 }
 
-/// The rows as a table.
+/// Formats the rows as a Markdown table.
 pub fn markdown(rows: &[RunDifference]) -> String {
     let columns = ["metric", "questions", "baseline", "predictions", "difference", "interval"];
     let p = ["p (randomisation)", "p (bootstrap)", "p (Holm)"];

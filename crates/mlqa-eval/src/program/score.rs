@@ -1,4 +1,4 @@
-//! `mlqa-eval score`: the official scripts' output.
+//! `mlqa-eval score`: output of the official scoring scripts.
 use std::path::PathBuf;
 
 use crate::{
@@ -9,10 +9,10 @@ use clap::ValueEnum;
 
 use super::{Stop, json, print, say};
 
-/// Print exact match and F1 as the official script does.
+/// Print exact match and F1 in the format of the official MLQA script.
 ///
-/// One JSON line on standard output (more with --intervals or for several languages); on standard
-/// error a line for each unanswered question.
+/// Prints one JSON line (more with --intervals or several languages) to standard output, and one
+/// line per unanswered question to standard error.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
     < crates/testkit/fixtures/scorer/zh/dataset.json
   mlqa-eval score crates/testkit/fixtures/scorer/zh/dataset.json \\
     crates/testkit/fixtures/scorer/zh/predictions.json zh --intervals
-With data of your own:
+With your row_odds data:
   mlqa-eval score test-context-zh-question-en.json predictions.json zh
   mlqa-eval score --norm squad xquad.ru.json predictions.json
   mlqa-eval score --norm squad tydiqa-goldp-v1.1-dev.json predictions.json
@@ -30,35 +30,34 @@ With data of your own:
   mlqa-eval score --squad2 dev-v2.0.json predictions.json \\
     --null-odds null_odds.json --null-threshold 0
 
---norm squad scores as SQuAD v1.1, XQuAD and TyDi's gold passages prescribe.
-Several languages in one file, which ids tell as TyDi's do (arabic-23873-1),
-have a score each, and means over languages, the second without English, as
-TyDi's are reported; exact_match and f1 are those of all questions. Intervals are
-percentiles of samples of the questions, with replacement.")]
+--norm squad is the official normalisation of SQuAD v1.1, XQuAD and TyDi's gold
+passages. If the question ids name several languages (arabic-23873-1, as in
+TyDi), the output has a score per language, their mean, and the mean without
+English; exact_match and f1 cover all questions. --intervals prints percentile
+bootstrap intervals over questions.")]
 pub struct Args {
-    /// Questions with gold answers: SQuAD-style JSON, or rows (id, context, question, answers) in
-    /// JSON, JSON lines or Parquet
+    /// Question file with gold answers: SQuAD-style JSON, or rows (id, context, question, answers)
+    /// as JSON, JSON lines or Parquet
     dataset: PathBuf,
-    /// {"<question id>": "<answer>", …}, or rows {"id": "…", "prediction_text": "…"}
+    /// Predictions: {"<question id>": "<answer>", …}, or rows {"id": "…", "prediction_text": "…"}
     predictions: PathBuf,
-    /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
-    /// code (not used by --norm squad). Where the ids of the questions tell languages as TyDi's do,
-    /// it is left out, and each language is scored by its own rules
+    /// Language code of contexts and answers (MLQA: en, es, de, ar, hi, vi, zh). Not
+    /// needed with --norm squad, or if the question ids name languages as in TyDi
     language: Option<String>,
     #[command(flatten)]
     norm: NormArg,
-    /// Stop if a gold answer is not in its context at its answer_start (the official scripts do not
-    /// check)
+    /// Reject files with a gold answer that is not at its answer_start (not checked by the official
+    /// scripts)
     #[arg(long)]
     check_answers: bool,
-    /// Score as the official script of SQuAD 2.0: an empty prediction says that there is no answer
+    /// Score like the official SQuAD 2.0 script: an empty prediction means "no answer"
     #[arg(long, conflicts_with_all = ["norm", "language", "per_question", "intervals"])]
     squad2: bool,
-    /// {"<question id>": 0.25, …}: how sure it is that a question has no answer; also gives the
-    /// best thresholds [default: no_answer_probability of predictions that are rows]
+    /// Null odds {"<question id>": 0.25, …}; also prints the best thresholds [default:
+    /// no_answer_probability of predictions in rows]
     #[arg(long, value_name = "FILE", requires = "squad2")]
     null_odds: Option<PathBuf>,
-    /// Questions with larger odds count as having no answer
+    /// Questions with null odds above this count as predicted "no answer"
     #[arg(
         long,
         value_name = "T",
@@ -67,26 +66,26 @@ pub struct Args {
         allow_negative_numbers = true
     )]
     null_threshold: f64,
-    /// Also print bootstrap intervals of both scores
+    /// Also print bootstrap confidence intervals of both scores
     #[arg(long)]
     intervals: bool,
     #[command(flatten)]
     resampling: ResamplingArgs,
-    /// Also write every question's result to this JSON file
+    /// Also write the scores of every question to this JSON file
     #[arg(long, value_name = "FILE")]
     per_question: Option<PathBuf>,
 }
 
-/// How questions are drawn.
+/// Options of the bootstrap.
 #[derive(clap::Args)]
 pub struct ResamplingArgs {
-    /// Samples of the questions
+    /// Number of bootstrap samples
     #[arg(long, value_name = "N", default_value_t = Resampling::default().samples)]
     samples: usize,
-    /// Share of the samples that an interval holds
+    /// Confidence level of the intervals
     #[arg(long, value_name = "SHARE", default_value_t = Resampling::default().level)]
     level: f64,
-    /// Decides what is drawn
+    /// Random seed of the bootstrap
     #[arg(long, default_value_t = Resampling::default().seed)]
     seed: u64,
 }
@@ -99,16 +98,16 @@ impl ResamplingArgs {
 
 #[derive(clap::Args)]
 pub struct NormArg {
-    /// How answers are normalised before they are compared [default: mlqa]
+    /// Normalisation of answers before comparison [default: mlqa]
     #[arg(long)]
     norm: Option<Norm>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Norm {
-    /// MLQA's rules for the language; without articles for one that is not MLQA's
+    /// MLQA's rules for the language; no article removal for languages outside MLQA
     Mlqa,
-    /// SQuAD v1.1's English rules for every language, as XQuAD prescribes
+    /// SQuAD v1.1's English rules for every language (official for XQuAD)
     Squad,
 }
 
@@ -120,26 +119,26 @@ impl NormArg {
         }
     }
 
-    /// Whether the user chose SQuAD's rules, or MLQA's.
+    /// Whether SQuAD's rules are set; `None` for the default.
     pub fn squad(&self) -> Option<bool> {
         self.norm.map(|norm| matches!(norm, Norm::Squad))
     }
 
-    /// The same for a language code, which SQuAD's rules ignore. A language that is not
-    /// MLQA's is named on standard error, since it may be a typing error.
+    /// The rules for a language code, which SQuAD's rules ignore. Prints a note for a language
+    /// outside MLQA, which may be a typing error.
     pub fn rules_for(&self, code: Option<&str>) -> Result<Normalization, Stop> {
         if matches!(self.norm, Some(Norm::Squad)) {
             return Ok(Normalization::SquadEn);
         }
         let Some(code) = code else {
-            let message = "--norm mlqa needs the language of context and answer, such as en";
+            let message = "LANGUAGE is missing: --norm mlqa needs the language code of contexts and answers, such as en";
             return Err(Stop::Usage(message.into()));
         };
         let language: Language = code.parse().map_err(Error::from)?;
         if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
             let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
             say(&format!(
-                "Language {language} is none of MLQA's ({known}); its articles are not removed."
+                "note: {language} is not a language of MLQA ({known}); articles are not removed"
             ));
         }
         Ok(self.rules(language))
@@ -207,8 +206,8 @@ fn squad2(args: &Args) -> Result<(), Stop> {
         dataset.check_answers()?;
     }
     let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
-    let (predictions, own) = Predictions::read_with_odds(&args.predictions)?;
-    let odds = odds.or(own);
+    let (predictions, row_odds) = Predictions::read_with_odds(&args.predictions)?;
+    let odds = odds.or(row_odds);
     let score = score_squad2(&dataset, &predictions, odds.as_ref(), args.null_threshold)?;
     for id in &score.unanswered {
         say(&format!("Missing prediction for {id}"));

@@ -1,4 +1,4 @@
-//! `mlqa-eval tables` and `compare`: the papers' numbers.
+//! `mlqa-eval tables` and `compare`: published results and comparisons with them.
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -10,23 +10,23 @@ use serde::Serialize;
 use super::runs::{self, RunsArgs};
 use super::{Stop, json, print};
 
-/// Print the papers' result tables as data.
+/// Print published result tables of the papers.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   mlqa-eval tables --table 000-1
   mlqa-eval tables --model xlm-k --language zh --format csv")]
 pub struct Args {
-    /// Paper and table, as 000-1 (all tables if not given)
+    /// Table id: paper and table, such as 000-1 [default: all tables]
     #[arg(long, value_name = "ID")]
     table: Option<String>,
-    /// A part of the model's name
+    /// Only models whose names contain this
     #[arg(long)]
     model: Option<String>,
-    /// Language code, or avg
+    /// Only this language code, or avg
     #[arg(long)]
     language: Option<String>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Md)]
     format: Format,
 }
@@ -42,12 +42,12 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if let Some(table) = &args.table
         && !tables().contains(&table.as_str())
     {
-        let message = format!("there is none; expected one of {}", tables().join(", "));
+        let message = format!("no such table; expected one of {}", tables().join(", "));
         return Err(Error::Table { given: table.clone(), message }.into());
     }
     let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
     if rows.is_empty() {
-        let message = "no number matches; `mlqa-eval tables` prints all of them";
+        let message = "no published value matches --table, --model and --language; `mlqa-eval tables` prints all";
         return Err(Stop::Usage(message.into()));
     }
     print(&match args.format {
@@ -81,11 +81,11 @@ fn csv(rows: &[impl Serialize]) -> Result<String, Stop> {
     String::from_utf8(bytes).map_err(|error| failed(&error))
 }
 
-/// Print a run beside a paper's table, number by number, or two runs with what their difference is
-/// worth.
+/// Compare a run with a published table (--table), or two runs with each other (--data).
 ///
-/// Two runs are compared question by question: difference with bootstrap interval, p of approximate
-/// randomisation and of the bootstrap. Several files or folders of one run are its seeds.
+/// Two runs are compared question by question. The output has the difference with a bootstrap
+/// interval, and p-values of approximate randomisation and of the bootstrap. Several files or
+/// folders of one run are its seeds.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -99,26 +99,26 @@ With three seeds of two runs:
   mlqa-eval compare --data test-context-de-question-de.json --language de \\
     --baseline a1.json,a2.json,a3.json --predictions b1.json,b2.json,b3.json
 
-Of twenty comparisons one is significant at 0.05 by chance: p (Holm) is p of
-the randomisation, corrected for all rows of a metric. Of several seeds, each
-question counts with its mean, and the spread is over seeds; the p-values speak
-of other questions, not of other seeds.")]
+p (Holm) is the p-value of the randomisation test with Holm's correction for all
+rows of a metric. With several seeds, each question has its mean over seeds, and
+± is the 95 % confidence interval over seeds. The p-values account for the choice
+of questions, not of seeds.")]
 pub struct CompareArgs {
-    /// Paper and table, as 000-1
+    /// Table id: paper and table, such as 000-1
     #[arg(long, value_name = "ID", required_unless_present = "data", requires = "run")]
     table: Option<String>,
     /// matrix.json of `mlqa-eval matrix`
     #[arg(long, value_name = "FILE", requires = "table")]
     run: Option<PathBuf>,
-    /// A part of the model's name
+    /// Only models whose names contain this
     #[arg(long, requires = "table")]
     model: Option<String>,
-    /// The numbers of the table on this data, as MTQA (MLQA and XQuAD if not given)
+    /// Only results on this data set, such as MTQA [default: MLQA and XQuAD]
     #[arg(long, value_name = "NAME", requires = "table")]
     on: Option<String>,
     #[command(flatten)]
     runs: RunsArgs,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Md)]
     format: Format,
 }
@@ -139,7 +139,8 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
         let model = model.to_lowercase();
         rows.retain(|row| row.published.model.to_lowercase().contains(&model));
         if rows.is_empty() {
-            let message = format!("no model of table {table} has `{model}` in its name");
+            let message =
+                format!("--model: table {table} has no model whose name contains `{model}`");
             return Err(Stop::Usage(message));
         }
     }
@@ -150,7 +151,7 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
     })
 }
 
-/// One line of the comparison's CSV.
+/// A line of the comparison in CSV.
 #[derive(Serialize)]
 struct Flat<'a> {
     model: &'a str,

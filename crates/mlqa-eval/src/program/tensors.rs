@@ -1,4 +1,4 @@
-//! Safetensors files: integers out, float32 rows in, some at a time.
+//! Safetensors files: writes integer tensors and reads float32 rows in blocks.
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata, TensorView};
 
-/// A tensor of integers, as it lies in a file.
+/// An integer tensor in the byte layout of the file.
 pub struct IntTensor {
     name: &'static str,
     dtype: Dtype,
@@ -23,7 +23,7 @@ impl IntTensor {
         Self { name, dtype: Dtype::I32, shape: vec![values.len()], bytes }
     }
 
-    /// 32-bit integers `[rows, width]`, short rows filled up with `pad`.
+    /// 32-bit integers `[rows, width]`, short rows padded with `pad`.
     pub fn rows(name: &'static str, rows: &[Vec<u32>], width: usize, pad: u32) -> Self {
         let mut bytes = vec![0; 4 * rows.len() * width];
         bytes.par_chunks_mut(4 * width.max(1)).zip(rows).for_each(|(out, row)| {
@@ -35,7 +35,7 @@ impl IntTensor {
         Self { name, dtype: Dtype::I32, shape: vec![rows.len(), width], bytes }
     }
 
-    /// One byte for each place `[rows, width]`: 1 where a row has a value.
+    /// One byte per position `[rows, width]`: 1 where a row has a value.
     pub fn mask(name: &'static str, rows: &[Vec<u32>], width: usize) -> Self {
         let mut bytes = vec![0; rows.len() * width];
         bytes.par_chunks_mut(width.max(1)).zip(rows).for_each(|(out, row)| {
@@ -45,10 +45,10 @@ impl IntTensor {
     }
 }
 
-/// Key of a file's metadata that names the program whose windows it holds, or logits of.
+/// Metadata key with the program whose windows the file contains.
 const WINDOWS: &str = "windows";
 
-/// Writes the tensors of windows that were cut as `program` does, atomically.
+/// Writes the window tensors of `program`, atomically.
 pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(), Error> {
     let failed = |message: String| Error::Content { path: path.to_owned(), message };
     let views = tensors.iter().map(|tensor| {
@@ -61,7 +61,7 @@ pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(
     whole_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
-/// The float32 matrix of a file, read from its first row on.
+/// Sequential reader of a float32 matrix.
 pub struct Rows {
     path: PathBuf,
     name: &'static str,
@@ -90,28 +90,31 @@ impl Rows {
             serde_json::from_slice::<Metadata>(&header).ok().map(|header| (header, 8 + length))
         });
         let Some((header, data)) = header else {
-            return Err(wrong("is no safetensors file".into()));
+            return Err(wrong("is not a safetensors file".into()));
         };
         let Some(info) = header.info(name) else {
-            let message =
-                format!("has no tensor `{name}`; decoding needs start_logits and end_logits");
+            let message = format!("no tensor `{name}`; expected start_logits and end_logits");
             return Err(wrong(message));
         };
         let (Dtype::F32, &[rows, columns]) = (info.dtype, info.shape.as_slice()) else {
             let (dtype, shape) = (info.dtype, &info.shape);
-            return Err(wrong(format!("`{name}` is {dtype:?} {shape:?}, not F32 [rows, length]")));
+            return Err(wrong(format!(
+                "`{name}` is {dtype:?} {shape:?}; expected F32 [rows, length]"
+            )));
         };
         let (from, to) = info.data_offsets;
         let [from, to] = [from, to].map(|at| data.saturating_add(at as u64));
         if to > size {
-            return Err(wrong(format!("the data of `{name}` are cut; copy or make it again")));
+            return Err(wrong(format!(
+                "the data of `{name}` are truncated; copy or create the file again"
+            )));
         }
         let windows = header.metadata().as_ref().and_then(|all| all.get(WINDOWS)).cloned();
         let (path, shape) = (path.to_owned(), [rows, columns]);
         Ok(Self { path, name, file, begin: from, read: 0, shape, windows })
     }
 
-    /// The next rows; `None` if fewer are left.
+    /// Reads the next `count` rows; `None` if fewer remain.
     pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, Error> {
         let [rows, columns] = self.shape;
         if count > rows - self.read {
@@ -131,8 +134,8 @@ impl Rows {
         })
     }
 
-    /// Rows that are not read yet.
-    pub fn left(&self) -> usize {
+    /// Number of unread rows.
+    pub fn remaining(&self) -> usize {
         self.shape.first().map_or(0, |rows| rows - self.read)
     }
 }

@@ -7,11 +7,11 @@ use clap::ValueEnum;
 use super::score::NormArg;
 use super::{Stop, json, print, say};
 
-/// Exact match and F1 by type of answer (`subtype`).
+/// Print exact match and F1 by answer type (`subtype`).
 ///
-/// Types with fewer than ten questions are flagged. Reads MTQA's rows (question, passage, answer
-/// with start, end and text, subtype; a JSON array or one a line), and SQuAD-style JSON or other
-/// rows with `subtype` beside each question.
+/// Types with fewer than ten questions are marked. Question files are MTQA's rows (question,
+/// passage, answer with start, end and text, subtype), or SQuAD-style JSON or other rows whose
+/// questions have a `subtype`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -20,32 +20,32 @@ Examples:
 With MTQA:
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval types --norm squad --format csv mtqa-test.fr.jsonl predictions.json
-Two runs side by side, and the paper's numbers beside them:
+Two runs and the paper's differences:
   mlqa-eval types mtqa-test.fr.jsonl mixmrc.json fr --name mixMRC \\
     --beside LAKM=lakm.json --paper
 
-Rows without an id are called row-1, row-2 and so on, in predictions too.")]
+Rows without an id have the ids row-1, row-2 and so on, also in predictions.")]
 pub struct Args {
-    /// Questions with gold answers and their types
+    /// Question file with gold answers and types
     data: PathBuf,
-    /// {"<question id>": "<answer>", …}
+    /// Predictions {"<question id>": "<answer>", …}
     predictions: PathBuf,
-    /// Language of context and answer: en, es, de, ar, hi, vi or zh as MLQA has them, or any other
-    /// code (not used by --norm squad)
+    /// Language code of contexts and answers (MLQA: en, es, de, ar, hi, vi, zh). Not
+    /// needed with --norm squad
     #[arg(required_unless_present = "norm")]
     language: Option<String>,
     #[command(flatten)]
     norm: NormArg,
-    /// Another run's predictions: prints exact match of all, side by side
+    /// Predictions of another run; prints a table of exact match with a column per run
     #[arg(long, value_name = "NAME=FILE", value_parser = named)]
     beside: Vec<(String, PathBuf)>,
-    /// What the first run is called beside others
+    /// Name of the first run in this table
     #[arg(long, default_value = "first", requires = "beside")]
     name: String,
-    /// Add what Fig. 5 of mixMRC + LAKM says of the types
+    /// Add the differences that the paper reports (Fig. 5 of mixMRC + LAKM)
     #[arg(long, requires = "beside")]
     paper: bool,
-    /// What to print
+    /// Output format
     #[arg(long, default_value = "markdown", conflicts_with = "beside")]
     format: Format,
     /// Also write the scores to this JSON file

@@ -1,4 +1,4 @@
-//! `mlqa-eval windows`: the rows that a model reads.
+//! `mlqa-eval windows`: model inputs.
 use std::path::PathBuf;
 
 use crate::{
@@ -11,12 +11,12 @@ use tokenizers::Tokenizer;
 use super::tensors::{IntTensor, write_ints};
 use super::{Stop, print};
 
-/// Cut questions and contexts into the rows of token ids that a model reads.
+/// Split questions and contexts into windows of token ids, the inputs of a model.
 ///
-/// The file holds input_ids [rows, length], 32-bit integers, attention_mask of the same shape,
-/// bytes, and question [rows], which counts questions from 0 in file order, as safetensors, with
-/// the metadata `windows`: `mlqa-eval`, or `run_qa` with --compatible.
-/// `mlqa-eval decode` reads the logits that come of it.
+/// The output is a safetensors file with input_ids [rows, length] (int32), attention_mask [rows,
+/// length] (uint8) and question [rows] (int32, the index of the question in the file, from 0). Its
+/// metadata key `windows` is `mlqa-eval`, or `run_qa` with --compatible. `mlqa-eval decode` decodes
+/// the logits of a model for these windows.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,31 +29,31 @@ With a model:
   mlqa-eval decode xquad.de.json --tokenizer xlmr --logits logits.safetensors \\
     --out predictions.json")]
 pub struct Args {
-    /// Questions, SQuAD-style JSON or rows
+    /// Question file: SQuAD-style JSON or rows
     dataset: PathBuf,
     #[command(flatten)]
     cut: CutArgs,
-    /// Where the rows go, a safetensors file
+    /// Output safetensors file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
-/// How windows are cut.
+/// Options of windows.
 #[derive(clap::Args)]
 pub struct CutArgs {
-    /// Hugging Face tokenizer.json, or its folder
+    /// Hugging Face tokenizer.json, or a folder with this file
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Tokens of a window, special tokens included
+    /// Maximum number of tokens per window, including special tokens
     #[arg(long, value_name = "N", default_value_t = WindowConfig::default().max_length)]
     max_length: usize,
-    /// Context tokens that neighbouring windows share
+    /// Number of context tokens shared by adjacent windows
     #[arg(long, value_name = "N", default_value_t = WindowConfig::default().doc_stride)]
     doc_stride: usize,
-    /// Question tokens beyond this are cut off (not by run_qa)
+    /// Maximum number of question tokens; longer questions are truncated (not with run_qa)
     #[arg(long, value_name = "N", default_value_t = WindowConfig::default().max_question_length)]
     max_question_length: usize,
-    /// Follow another program step by step
+    /// Reproduce the windows of another program exactly
     #[arg(long, value_name = "PROGRAM")]
     compatible: Option<Program>,
 }
@@ -70,7 +70,7 @@ impl CutArgs {
         self.compatible.map(|Program::RunQa| Compatible::RunQa)
     }
 
-    /// The program whose windows these are, as files name it.
+    /// Name of the program whose windows are reproduced, as stored in files.
     pub fn program(&self) -> &'static str {
         match self.compatible {
             None => "mlqa-eval",
@@ -91,23 +91,23 @@ impl CutArgs {
     }
 }
 
-/// Questions whose windows are in memory at once.
+/// Number of questions whose windows are in memory at once.
 const BLOCK: usize = 256;
 
-/// Some questions and their windows, which count these questions from 0.
+/// A block of questions and their windows; window indices refer to this block.
 pub struct Block<'a> {
     pub questions: &'a [Question],
     pub windows: Vec<Window>,
 }
 
-/// A tokenizer and how windows are cut with it.
+/// A tokenizer with window options.
 pub struct Cutter {
     config: WindowConfig,
     tokenizer: Tokenizer,
 }
 
 impl Cutter {
-    /// Blocks of questions with their windows, so that not all of them are in memory.
+    /// Iterates over blocks of questions with their windows.
     pub fn blocks<'a>(
         &'a self,
         questions: &'a [Question],
@@ -119,7 +119,7 @@ impl Cutter {
         }))
     }
 
-    /// Rows are as long as the longest; those of run_qa have the full length.
+    /// Row length: the longest window, or `max_length` for run_qa.
     fn width(&self, longest: usize) -> usize {
         match self.config.compatible {
             None => longest,

@@ -39,16 +39,16 @@ pub(crate) fn run_qa_answers(
     question: &Question,
     rows: &[Row<'_>],
     config: &DecodeConfig,
-    kept: usize,
+    max_answers: usize,
 ) -> Result<NBest, Error> {
     let mut spans = Vec::new();
     let mut null: Option<Span> = None;
     for (k, row) in rows.iter().enumerate() {
         row.check(&question.id, row.start.len().max(row.end.len()))?;
         if let (Some(&start_logit), Some(&end_logit)) = (row.start.first(), row.end.first()) {
-            let own = Span { row: k, start: 0, end: 0, start_logit, end_logit };
-            if null.as_ref().is_none_or(|lowest| lowest.score() > own.score()) {
-                null = Some(own);
+            let span = Span { row: k, start: 0, end: 0, start_logit, end_logit };
+            if null.as_ref().is_none_or(|lowest| lowest.score() > span.score()) {
+                null = Some(span);
             }
         }
         add_spans(k, row, config, &mut spans);
@@ -57,23 +57,23 @@ pub(crate) fn run_qa_answers(
     let lowest = null.filter(|_| config.allow_null.is_some());
     spans.extend(lowest);
     let of = |candidates: Vec<Candidate>| {
-        let null = says_nothing(&candidates, null_score, config);
+        let null = predicts_no_answer(&candidates, null_score, config);
         NBest { id: question.id.clone(), candidates, null_score, null }
     };
-    let bytes = ByteIndex::new(&question.context, kept);
+    let bytes = ByteIndex::new(&question.context, max_answers);
     let candidate = |span: &Span| {
         let (from, to) = span.offsets(rows).unwrap_or((0, 0));
         span.candidate(rows, bytes.slice(&question.context, from, to), from)
     };
-    if kept < config.n_best
+    if max_answers < config.n_best
         && let Some(first) = keep_best(&spans, 1).first().map(candidate)
         && !first.text.is_empty()
     {
         return Ok(of(vec![first]));
     }
     let mut spans = keep_best(&spans, config.n_best);
-    let says_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
-    if !spans.iter().any(says_null) {
+    let is_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
+    if !spans.iter().any(is_null) {
         spans.extend(lowest);
     }
     let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
@@ -102,19 +102,23 @@ fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Spa
 
 /// `empty` where there is no other answer.
 fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
-    let nothing = match candidates.as_slice() {
+    let no_text = match candidates.as_slice() {
         [] => true,
         [only] => only.text.is_empty(),
         _ => false,
     };
-    if nothing {
+    if no_text {
         let window = rows.first().map_or(0, |row| row.index);
         candidates.insert(0, Candidate { text: "empty".into(), window, ..Candidate::default() });
     }
 }
 
 /// Whether the answer is "": by the threshold, or without one because the first span has no text.
-fn says_nothing(candidates: &[Candidate], null_score: Option<f32>, config: &DecodeConfig) -> bool {
+fn predicts_no_answer(
+    candidates: &[Candidate],
+    null_score: Option<f32>,
+    config: &DecodeConfig,
+) -> bool {
     let solid = candidates.iter().find(|candidate| !candidate.text.is_empty());
     match (config.allow_null, null_score, solid) {
         (None, ..) => candidates.first().is_none_or(|first| first.text.is_empty()),

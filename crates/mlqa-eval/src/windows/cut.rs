@@ -10,8 +10,8 @@ use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
 use super::tokens::{Tokens, layout, special_token, tokenize, tokenize_as_is, untruncated};
-use super::words::Words;
-use crate::unicode::is_space;
+use super::words::WordCache;
+use crate::metric::unicode::is_space;
 use crate::{Answer, Compatible, Error, Question};
 
 /// The tokens between question and context.
@@ -96,7 +96,7 @@ impl Default for WindowConfig {
 }
 
 /// Tokens of a row of [`Compatible::RunQa`], at most.
-const LONGEST: usize = 1 << 20;
+const MAX_ROW_LENGTH: usize = 1 << 20;
 
 impl WindowConfig {
     /// Returns the defaults, adjusted to a model's number of positions and segments.
@@ -171,9 +171,10 @@ impl WindowConfig {
 
     fn check_lengths(&self) -> Result<(), Error> {
         // Its rows all have the full length.
-        if self.compatible == Some(Compatible::RunQa) && self.max_length > LONGEST {
-            let rule =
-                format!("at most {LONGEST} with compatible = \"run_qa\", whose rows all have it");
+        if self.compatible == Some(Compatible::RunQa) && self.max_length > MAX_ROW_LENGTH {
+            let rule = format!(
+                "at most {MAX_ROW_LENGTH} with compatible = \"run_qa\", whose rows all have it"
+            );
             return Err(Error::config("max_length", self.max_length, rule));
         }
         for (key, value) in
@@ -291,7 +292,7 @@ pub fn windows(
 #[derive(Debug)]
 pub struct WindowTokenizer<'a> {
     tokenizer: Cow<'a, Tokenizer>,
-    words: Option<Words>,
+    words: Option<WordCache>,
     layout: Layout,
 }
 
@@ -303,7 +304,7 @@ impl<'a> WindowTokenizer<'a> {
     pub fn new(tokenizer: Cow<'a, Tokenizer>) -> Result<Self, Error> {
         let layout = layout(&tokenizer)?;
         let tokenizer = untruncated(tokenizer)?;
-        Ok(Self { words: Words::of(&tokenizer), tokenizer, layout })
+        Ok(Self { words: WordCache::of(&tokenizer), tokenizer, layout })
     }
 }
 
@@ -537,10 +538,10 @@ fn answer_tokens(
         let k = offsets.partition_point(|&(_, end)| end <= at);
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
-    let wanted = answer.answer_start..answer.answer_start + answer.text.chars().count();
+    let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
     let solid = |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && covered(at).is_some();
-    let from = wanted.clone().find(solid)?;
-    let to = wanted.rev().find(solid)?;
+    let from = gold.clone().find(solid)?;
+    let to = gold.rev().find(solid)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
     let end = offsets.iter().position(|&(start, end)| start < end && to < end)?;
     Some((start.min(end), end))

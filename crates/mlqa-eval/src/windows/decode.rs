@@ -170,7 +170,7 @@ fn by_question<S, E, T: Send>(
     start_logits: &[ArrayBase<S, Ix1>],
     end_logits: &[ArrayBase<E, Ix1>],
     config: &DecodeConfig,
-    kept: usize,
+    max_answers: usize,
     result: impl Fn(NBest) -> T + Sync,
 ) -> Result<Vec<T>, Error>
 where
@@ -206,8 +206,8 @@ where
             rows.iter_mut().try_for_each(|row| row.shift(&question.id, config.window_score))?;
         }
         match config.compatible {
-            None => decode_question(question, &rows, config, kept),
-            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, kept),
+            None => decode_question(question, &rows, config, max_answers),
+            Some(Compatible::RunQa) => run_qa_answers(question, &rows, config, max_answers),
         }
     };
     questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
@@ -357,7 +357,7 @@ fn decode_question(
     question: &Question,
     rows: &[Row],
     config: &DecodeConfig,
-    kept: usize,
+    max_answers: usize,
 ) -> Result<NBest, Error> {
     let mut spans = Vec::new();
     let mut null_score: Option<f32> = None;
@@ -370,7 +370,7 @@ fn decode_question(
         }
     }
     // Nearly always the answers are among the first.
-    let few = spans.len().min(kept.saturating_mul(4));
+    let few = spans.len().min(max_answers.saturating_mul(4));
     if few < spans.len() {
         spans.select_nth_unstable_by(few, best_first);
     }
@@ -378,8 +378,8 @@ fn decode_question(
     for count in [few, spans.len()] {
         let Some(best) = spans.get_mut(..count) else { continue };
         best.sort_unstable_by(best_first);
-        candidates = distinct(question, rows, best, kept);
-        if candidates.len() == kept {
+        candidates = distinct(question, rows, best, max_answers);
+        if candidates.len() == max_answers {
             break;
         }
     }

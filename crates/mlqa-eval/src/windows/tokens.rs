@@ -5,9 +5,9 @@ use std::path::Path;
 use tokenizer_file::{Layout, kept_text};
 use tokenizers::Tokenizer;
 
-use super::words::Words;
+use super::words::WordCache;
 use crate::Error;
-use crate::unicode::is_space;
+use crate::metric::unicode::is_space;
 
 /// Token ids without special tokens, and `[start, end)` in code points for each.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +58,7 @@ pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Token
 /// are; `name` names the text in errors.
 pub(crate) fn tokenize_as_is(
     tokenizer: &Tokenizer,
-    words: Option<&Words>,
+    words: Option<&WordCache>,
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
@@ -79,7 +79,7 @@ fn whole(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Result
 /// Tokenises `text`; `name` names it in errors.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
-    words: Option<&Words>,
+    words: Option<&WordCache>,
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {

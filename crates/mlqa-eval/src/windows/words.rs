@@ -18,10 +18,10 @@ use super::tokens::Tokens;
 
 /// Longer words are rare, and not kept; their places fit into a byte.
 const MAX_BYTES: usize = 64;
-/// Words kept by one part, about 150 bytes each.
+/// WordCache kept by one part, about 150 bytes each.
 const MAX_WORDS: usize = 4096;
 /// Parts with a lock of their own, so that threads seldom wait for each other.
-const PARTS: usize = 16;
+const LOCKS: usize = 16;
 /// With more added tokens the cache is not used: each text is searched for them.
 const MAX_ADDED: usize = 64;
 
@@ -32,7 +32,7 @@ type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
 
 /// Tokens of words, for one tokenizer.
 #[derive(Debug)]
-pub(crate) struct Words {
+pub(crate) struct WordCache {
     hasher: RandomState,
     parts: Vec<RwLock<Pieces>>,
     /// Texts that hold one of these are not taken apart.
@@ -40,7 +40,7 @@ pub(crate) struct Words {
     added_ids: AHashSet<u32>,
 }
 
-impl Words {
+impl WordCache {
     /// Creates a cache for a tokenizer that is known to tokenise words between spaces
     /// independently, such as XLM-R's.
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
@@ -50,7 +50,7 @@ impl Words {
             && added.values().all(|token| one_word(&token.content))
             && normalizes_words(tokenizer.get_normalizer())
             && splits_words(tokenizer.get_pre_tokenizer())
-            && sees_characters(tokenizer.get_model())
+            && is_character_model(tokenizer.get_model())
             && matches!(
                 tokenizer.get_post_processor(),
                 None | Some(PostProcessorWrapper::Template(_))
@@ -61,7 +61,7 @@ impl Words {
             let part = || RwLock::new(HashMap::with_hasher(hasher.clone()));
             let finder = |text: &str| Finder::new(text).into_owned();
             Self {
-                parts: std::iter::repeat_with(part).take(PARTS).collect(),
+                parts: std::iter::repeat_with(part).take(LOCKS).collect(),
                 added: added.values().map(|token| finder(&token.content)).collect(),
                 added_ids: added.into_keys().filter(|&id| Some(id) != unknown).collect(),
                 hasher,
@@ -80,7 +80,7 @@ impl Words {
             return Ok(None);
         }
         // What is dropped at the beginning moves the places of all that follows.
-        if !text.starts_with(stands_alone) {
+        if !text.starts_with(is_independent) {
             return Ok(None);
         }
         let mut tokens = Tokens::default();
@@ -94,7 +94,7 @@ impl Words {
                 if found.ids.iter().any(|id| self.added_ids.contains(id)) {
                     return Ok(None);
                 }
-                self.keep(part, &found);
+                self.store(part, &found);
                 tokens.ids.extend(found.ids);
                 tokens.offsets.extend(found.offsets.iter().map(|&(s, e)| (at + s, at + e)));
             }
@@ -106,7 +106,7 @@ impl Words {
     fn part(&self, word: &str) -> Option<&RwLock<Pieces>> {
         // The low bits choose the place within a map.
         let hash = self.hasher.hash_one(word) >> 32;
-        self.parts.get(usize::try_from(hash).unwrap_or(0) % PARTS)
+        self.parts.get(usize::try_from(hash).unwrap_or(0) % LOCKS)
     }
 
     fn look_up(&self, word: &str, at: usize, tokens: &mut Tokens) -> bool {
@@ -120,7 +120,7 @@ impl Words {
         true
     }
 
-    fn keep(&self, word: &str, tokens: &Tokens) {
+    fn store(&self, word: &str, tokens: &Tokens) {
         let Some(part) = self.part(word).filter(|_| word.len() <= MAX_BYTES) else { return };
         let pieces = tokens.ids.iter().zip(&tokens.offsets).map(|(&id, &(start, end))| {
             Some((id, u8::try_from(start).ok()?, u8::try_from(end).ok()?))
@@ -134,7 +134,7 @@ impl Words {
 }
 
 /// Composition and SentencePiece's tables go from one starter or grapheme to the next and never
-/// across a space between characters that [`stands_alone`] takes.
+/// across a space between characters that [`is_independent`] takes.
 fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
     use NormalizerWrapper::{NFC, NFKC, Precompiled, Replace, Sequence};
     match normalizer {
@@ -174,7 +174,7 @@ fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
 
 /// Draws nothing, and gives no part of a character, whose place would be counted in bytes of the
 /// text.
-fn sees_characters(model: &ModelWrapper) -> bool {
+fn is_character_model(model: &ModelWrapper) -> bool {
     match model {
         ModelWrapper::BPE(model) => model.dropout.is_none() && !model.byte_fallback,
         ModelWrapper::Unigram(model) => !model.byte_fallback(),
@@ -189,7 +189,8 @@ fn first_part(text: &str) -> (&str, Option<&str>) {
         let (before, after) = (text.get(..at), text.get(at + 1..));
         let last = before.and_then(|before| before.chars().next_back());
         let first = after.and_then(|after| after.chars().next());
-        last.is_some_and(|c| stands_alone(c) || is_devanagari(c)) && first.is_some_and(stands_alone)
+        last.is_some_and(|c| is_independent(c) || is_devanagari(c))
+            && first.is_some_and(is_independent)
     };
     let space = memchr::memchr_iter(b' ', text.as_bytes()).find(separates);
     let parts = space.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)));
@@ -198,7 +199,7 @@ fn first_part(text: &str) -> (&str, Option<&str>) {
 
 /// Characters that no normalisation joins to a space, makes one of or drops: letters and digits of
 /// alphabets without marks of their own, ideographs, and common punctuation.
-fn stands_alone(c: char) -> bool {
+fn is_independent(c: char) -> bool {
     match c {
         '!'..='~' => true,
         '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{52f}' | '\u{1e00}'..='\u{1eff}' => {
@@ -214,7 +215,7 @@ fn stands_alone(c: char) -> bool {
     }
 }
 
-/// Words end in these marks; a space after one is a grapheme of its own.
+/// WordCache end in these marks; a space after one is a grapheme of its own.
 fn is_devanagari(c: char) -> bool {
     matches!(c, '\u{900}'..='\u{963}')
 }
@@ -239,7 +240,7 @@ mod tests {
     }
 
     /// Whether the text was taken apart; then its tokens are those of the whole, twice.
-    fn by_words(words: &Words, tokenizer: &Tokenizer, text: &str) -> bool {
+    fn by_words(words: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
         let taken = || words.tokenize(text, |word| whole(tokenizer, word)).unwrap();
         let Some(first) = taken() else { return false };
         let expected = whole(tokenizer, text).unwrap();
@@ -253,7 +254,7 @@ mod tests {
     #[test]
     fn words_of_xquad_have_the_tokens_of_the_whole_text() {
         for tokenizer in tokenizers() {
-            let words = Words::of(&tokenizer).unwrap();
+            let words = WordCache::of(&tokenizer).unwrap();
             for (language, least) in [
                 ("en", 0.85),
                 ("de", 0.85),
@@ -290,7 +291,7 @@ mod tests {
         assert_eq!(parts("a\tb \u{bd}, x\u{200b} y z "), ["a\tb \u{bd},", "x\u{200b} y", "z "]);
         assert_eq!(parts(""), [""]);
         for tokenizer in tokenizers() {
-            let words = Words::of(&tokenizer).unwrap();
+            let words = WordCache::of(&tokenizer).unwrap();
             assert!(!by_words(&words, &tokenizer, "\u{1}a b"));
             for text in ["Who a\tb \u{bd}, x?", "a  b c", "a \u{301}b c", "a \u{600} b c"] {
                 assert!(by_words(&words, &tokenizer, text), "{text:?}");
@@ -309,7 +310,7 @@ mod tests {
         let changed = |pointer: &str, value: serde_json::Value| {
             let mut json = json.clone();
             *json.pointer_mut(pointer).unwrap() = value;
-            Words::of(&json.to_string().parse().unwrap()).is_none()
+            WordCache::of(&json.to_string().parse().unwrap()).is_none()
         };
         let metaspace = serde_json::json!({
             "type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": true,
@@ -324,7 +325,7 @@ mod tests {
         // Bytes of characters, and spaces that the model sees; words of BERT's own rules.
         for other in ["byte_fallback", "wordpiece"] {
             let path = format!("../testkit/fixtures/{other}.json");
-            assert!(Words::of(&load_tokenizer(path).unwrap()).is_none(), "{other}");
+            assert!(WordCache::of(&load_tokenizer(path).unwrap()).is_none(), "{other}");
         }
     }
 
@@ -345,11 +346,11 @@ mod tests {
         }
     }
 
-    static TOKENIZERS: std::sync::LazyLock<Vec<(Tokenizer, Words)>> =
+    static TOKENIZERS: std::sync::LazyLock<Vec<(Tokenizer, WordCache)>> =
         std::sync::LazyLock::new(|| {
             tokenizers()
                 .map(|one| {
-                    let words = Words::of(&one).unwrap();
+                    let words = WordCache::of(&one).unwrap();
                     (one, words)
                 })
                 .into()

@@ -137,7 +137,10 @@ fn languages_of_names() {
     }
     let got = language("test-context-de-question-en.json", "de");
     assert_eq!(got.len(), 1);
-    assert!(got[0].starts_with("the name says that questions are in `en`, but they"), "{got:?}");
+    assert!(
+        got[0].starts_with("according to the file name, questions are in `en`, but they"),
+        "{got:?}"
+    );
     assert_eq!(language("test-context-d e-question-en.json", "de").len(), 1);
     assert_eq!(language("xquad.zh-Hans.json", "zh").len(), 0);
     // A language about which nothing is known, and a name without one.
@@ -163,11 +166,11 @@ fn the_program_prints_lines_or_json() {
     let lines: Vec<&str> = err.lines().collect();
     let line = format!(
         "{}: `q`: {place}: byte-offset: answer_start 23 should hold `ein Haus`, but the context has \
-         `s und no` there; offsets count Unicode code points; it is there if bytes of UTF-8 are \
-         counted",
+         `s und no` there; offsets count Unicode code points; the offset is correct in UTF-8 \
+         bytes",
         bad.display()
     );
-    assert_eq!(lines, [&*line, "error: 1 findings in 1 of 2 files"]);
+    assert_eq!(lines, [&*line, "error: 1 faults in 1 of 2 files"]);
     let (code, out, _) = run(&["--json"], &[&bad, &good]);
     assert_eq!(code, Some(2));
     let value: Value = serde_json::from_str(&out).unwrap();

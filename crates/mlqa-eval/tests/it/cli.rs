@@ -35,21 +35,6 @@ fn score_prints_the_official_line() {
 }
 
 #[test]
-fn per_question_results_go_to_a_file() {
-    let program = program();
-    let files = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json";
-    program.done(&format!("score {files} zh --per-question per.json"));
-    let got = value(&program.read("per.json"));
-    let expected = value(&program.read("fixtures/scorer/zh/expected.json"));
-    let expected = expected["per_question"].as_object().unwrap();
-    assert_eq!(got.as_object().unwrap().len(), expected.len());
-    for (id, want) in expected {
-        assert_eq!(got[id]["f1"].as_f64(), want["f1"].as_f64(), "{id}");
-        assert_eq!(got[id]["exact_match"].as_f64(), want["exact_match"].as_f64(), "{id}");
-    }
-}
-
-#[test]
 fn squad_rules_need_no_language() {
     let program = program();
     let files = "fixtures/scorer/hi/dataset.json fixtures/scorer/hi/predictions.json";
@@ -69,8 +54,8 @@ fn a_language_that_mlqa_does_not_have_is_scored_and_told() {
     program.write("p.json", r#"{"q": "maison !"}"#);
     let scored = program.done("score fr.json p.json fr");
     assert_eq!(scored.out, "{\"exact_match\": 0.0, \"f1\": 66.66666666666666}\n");
-    let told = "Language fr is none of MLQA's (en, es, de, ar, hi, vi, zh); its articles are not \
-                removed.\n";
+    let told = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
+                removed\n";
     assert_eq!(scored.err, told);
     // A region does not make another language.
     assert_eq!(program.run("score fr.json p.json es-MX").err, "");
@@ -146,7 +131,7 @@ fn a_matrix_of_what_there_is() {
     let other = "in/data/dev-context-en-question-en.json";
     program.copy("fixtures/scorer/en/dataset.json", other);
     program.write("in/data/notes.txt", "x");
-    program.refused(matrix, &["that --data has"]);
+    program.refused(matrix, &["with the name of a file in --data"]);
     let german = "in/predictions/test-context-de-question-de.json";
     program.copy("fixtures/scorer/de/predictions.json", german);
     let out = program.done(matrix).out;
@@ -190,33 +175,7 @@ fn tables_in_three_forms() {
     assert_eq!(form("csv"), lines);
     assert_eq!(value(&form("json"))[0]["value"].as_f64(), Some(60.13));
     program.refused("tables --table 5", &["`5`", "000-1, 001-1"]);
-    program.refused(&["tables", "--model", "no such model"], &["no number matches"]);
-}
-
-#[cfg(feature = "windows")]
-#[test]
-fn coverage_of_a_file() {
-    let program = program();
-    program.write("text.txt", "der die das\nwas wie wer\n");
-    let questions = "--questions fixtures/scorer/de/dataset.json";
-    let coverage = format!("coverage {questions} --tokenizer fixtures/tokenizer.json");
-    let ratio = |extra: &str| {
-        let out = program.run(&format!("{coverage} --text text.txt {extra}")).out;
-        value(&out)["ratio"].as_f64().unwrap()
-    };
-    let types = ratio("");
-    assert!(types > 0.0 && types < 0.2, "{types}");
-    assert!(ratio("--occurrences") > types);
-    assert!(ratio("--of-text") > 0.5);
-    program.write("tokenizer.json", "{}");
-    program.write("empty.txt", "");
-    program.refuses(&[
-        (
-            &format!("coverage {questions} --tokenizer tokenizer.json --text text.txt"),
-            &["tokenizer.json"],
-        ),
-        (&format!("{coverage} --text empty.txt --of-text"), &["the text gave no tokens"]),
-    ]);
+    program.refused(&["tables", "--model", "no such model"], &["no published value matches"]);
 }
 
 #[cfg(feature = "windows")]

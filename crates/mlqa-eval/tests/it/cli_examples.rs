@@ -1,66 +1,30 @@
-//! The examples of `--help`, run as they stand.
+//! The examples of `--help`, run as printed.
 #![cfg(unix)]
 use testkit::run_examples;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mlqa-eval");
 
 #[test]
-fn examples_of_the_program_run() {
-    let folder = run_examples(PROGRAM, &[], 4);
-    assert!(folder.path().join("run/matrix.json").exists());
-}
-
-#[test]
-fn examples_score_run() {
-    run_examples(PROGRAM, &["score"], 3);
-}
-
-#[test]
-fn examples_matrix_run() {
-    let folder = run_examples(PROGRAM, &["matrix"], 1);
-    assert!(folder.path().join("tables/matrix.html").exists());
-}
-
-#[test]
-fn examples_boundary_run() {
-    run_examples(PROGRAM, &["boundary"], 1);
-}
-
-#[test]
-fn examples_check_run() {
-    run_examples(PROGRAM, &["check"], 2);
-}
-
-#[cfg(feature = "windows")]
-#[test]
-fn examples_coverage_run() {
-    run_examples(PROGRAM, &["coverage"], 1);
-}
-
-#[test]
-fn examples_types_run() {
-    run_examples(PROGRAM, &["types"], 1);
-}
-
-#[test]
-fn examples_tables_run() {
-    run_examples(PROGRAM, &["tables"], 2);
-}
-
-#[test]
-fn examples_compare_run() {
-    run_examples(PROGRAM, &["compare"], 3);
-}
-
-#[cfg(feature = "windows")]
-#[test]
-fn examples_windows_run() {
-    let folder = run_examples(PROGRAM, &["windows"], 1);
-    assert!(folder.path().join("windows.safetensors").exists());
-}
-
-#[cfg(feature = "windows")]
-#[test]
-fn examples_decode_are_understood() {
-    run_examples(PROGRAM, &["decode"], 0);
+fn examples_of_help_run() {
+    // Command, number of examples that run on the repository's files, a file that they write.
+    for (command, count, output) in [
+        ("", 4, "run/matrix.json"),
+        ("score", 3, ""),
+        ("matrix", 1, "tables/matrix.html"),
+        ("boundary", 1, ""),
+        ("check", 2, ""),
+        ("types", 1, ""),
+        ("tables", 2, ""),
+        ("compare", 3, ""),
+        #[cfg(feature = "windows")]
+        ("coverage", 1, ""),
+        #[cfg(feature = "windows")]
+        ("windows", 1, "windows.safetensors"),
+        #[cfg(feature = "windows")]
+        ("decode", 0, ""),
+    ] {
+        let command: Vec<&str> = Some(command).into_iter().filter(|one| !one.is_empty()).collect();
+        let folder = run_examples(PROGRAM, &command, count);
+        assert!(folder.path().join(output).exists(), "{command:?}: {output}");
+    }
 }

@@ -112,8 +112,11 @@ fn folds_are_scored_as_one() {
         serde_json::from_slice(&program.bytes("to/matrix.json")).unwrap();
     assert!(numbers.to_string().contains("\"questions\":4"), "{numbers}");
     let twice = format!("matrix{}{} --out to", fold(1), fold(1));
-    program.failed(&twice, &["question q1 is in another --data, too"]);
-    program.failed("matrix --data a --data b --predictions c", &["give as many as --data"]);
+    program.failed(&twice, &["question q1 occurs in another folder of --data"]);
+    program.failed(
+        "matrix --data a --data b --predictions c",
+        &["expected 2 folders, one per --data, got 1"],
+    );
     let missing = "matrix --data fold-1 --predictions run-1 --data fold-2 --predictions none";
     program.failed(missing, &["none/test-context-en-question-de.json"]);
 }
@@ -195,7 +198,7 @@ fn tables_hold_no_control_characters() {
 fn numbers_of_nonsense_are_refused() {
     let program = program();
     let files = "fixtures/scorer/de/dataset.json fixtures/scorer/de/predictions.json";
-    for (samples, words) in [("0", "1 or more"), ("1000000000000000000", "at most 10000000")] {
+    for (samples, words) in [("0", "at least 1"), ("1000000000000000000", "at most 10000000")] {
         let arguments = format!("score {files} de --intervals --samples {samples}");
         let error = program.run(&arguments).err;
         assert!(error.contains(&format!("samples = {samples}: must be {words}")), "{error}");

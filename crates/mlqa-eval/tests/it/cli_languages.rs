@@ -46,10 +46,10 @@ fn case_in_the_names_of_files_makes_no_other_language() {
         program.done("compare --data in --baseline said --predictions said --samples 10").out;
     assert!(rows.contains("context en, question de"), "{rows}");
     // Its languages are looked at: English contexts, and questions that are not German.
-    let words = ["the name says that questions are in `de`"];
+    let words = ["according to the file name, questions are in `de`"];
     program.failed("check in/test-context-EN-question-DE.json", &words);
     program.copy(english, "in/test-context-en-question-de.json");
-    program.failed(matrix, &["test-context-en-question-de.json is there twice"]);
+    program.failed(matrix, &["two files are named test-context-en-question-de.json"]);
 }
 
 /// Articles, each with the questions of one language as TyDi's ids have it.
@@ -106,7 +106,7 @@ fn each_language_of_a_file_has_its_score() {
     assert_eq!(more["languages"], own["languages"]);
     assert!(more["f1_interval"].is_array());
     // Not one language's rules for all.
-    let words = ["tydi.json", "several languages", "leave the language out"];
+    let words = ["tydi.json", "several languages", "omit LANGUAGE"];
     program.failed("score tydi.json said.json en", &words);
 }
 

@@ -1,5 +1,4 @@
 //! Question files that are lists of rows.
-use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 use testkit::Program;
 
@@ -7,25 +6,6 @@ use crate::program;
 
 fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
-}
-
-#[test]
-fn rows_score_as_the_same_questions_in_squad_form() {
-    let program = program();
-    let rows = "fixtures/typed/questions.jsonl";
-    Dataset::read(program.at(rows)).unwrap().write(program.at("squad.json")).unwrap();
-    let text = program.read(rows);
-    let list: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    program.write("array.json", Value::Array(list).to_string());
-    for option in ["en", "fr", "--norm squad", "en --check-answers", "en --intervals"] {
-        let score = |data: &str| {
-            program.done(&format!("score {data} fixtures/typed/predictions.json {option}")).out
-        };
-        let expected = score("squad.json");
-        assert!(expected.starts_with('{'));
-        assert_eq!(score(rows), expected, "{option}");
-        assert_eq!(score("array.json"), expected, "{option}");
-    }
 }
 
 /// The line that `score`, `check` and, where it is there, `windows` end with.

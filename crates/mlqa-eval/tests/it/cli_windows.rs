@@ -95,7 +95,7 @@ fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
                 let options = format!("--logits l --out p {chosen}");
                 let said = program.done(&with("decode", &options)).err;
                 let expected = match windows.filter(|&made| made != name) {
-                    Some(made) => format!("warning: l belongs to windows cut as {made} does"),
+                    Some(made) => format!("warning: l: the logits are for windows of {made}"),
                     None => String::new(),
                 };
                 assert!(said.starts_with(&expected), "{said}");
@@ -189,10 +189,10 @@ fn other_logits_are_refused() {
     write_logits(&program.at("l"), rows, usual, Dtype::F32);
     let whole = program.bytes("l");
     program.write("l", &whole[..whole.len() - 1]);
-    refused(&["_logits` are cut"]);
+    refused(&["_logits` are truncated"]);
     for bytes in [&whole[..9], &b"{}"[..], &[0xff; 64]] {
         program.write("l", bytes);
-        refused(&["no safetensors file"]);
+        refused(&["not a safetensors file"]);
     }
     assert!(!program.at("p").exists() && !program.at("n").exists());
     program.failed(&with("windows", "--max-question-length 99 --out w"), &["max_length"]);

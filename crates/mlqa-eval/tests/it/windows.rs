@@ -310,13 +310,6 @@ fn an_empty_context_gives_one_empty_window() {
     assert_eq!(all[0].context_start, all[0].context_end);
 }
 
-#[test]
-fn an_empty_config_is_the_default() {
-    assert_eq!(serde_json::from_str::<WindowConfig>("{}").unwrap(), WindowConfig::default());
-    let error = serde_json::from_str::<WindowConfig>(r#"{"stride": 1}"#).unwrap_err();
-    assert!(error.to_string().contains("stride"));
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 

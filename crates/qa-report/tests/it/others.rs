@@ -128,7 +128,7 @@ fn a_reader_and_a_chat_model_are_compared_on_what_both_were_asked() {
     let output =
         run(&[&args[..], &["--out", &page, "--beside", "json", "--samples", "200"]].concat());
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.starts_with("note: mlqa_de_de: of 2 files of samples the newest, "), "{error}");
+    assert!(error.starts_with("note: mlqa_de_de: using the newest of 2 sample files, "), "{error}");
     let written = folder.json("report.json");
     let summary = written["tables"]["summary"]["rows"].as_array().unwrap();
     assert_eq!((&summary[0]["questions"], &summary[1]["questions"]), (&json!(8), &json!(6)));
@@ -144,7 +144,7 @@ fn a_reader_and_a_chat_model_are_compared_on_what_both_were_asked() {
     let html = folder.read("report.html");
     assert!(html.contains("over the 6 questions that both answer.</p>"));
     for piece in
-        ["<bdi>acme/chat-1b</bdi>", "<bdi>0.4.13</bdi>", "<dt>Files</dt><dd>mlqa_de_de: of 2"]
+        ["<bdi>acme/chat-1b</bdi>", "<bdi>0.4.13</bdi>", "<dt>Files</dt><dd>mlqa_de_de: using"]
     {
         assert!(html.contains(piece), "{piece}");
     }
@@ -253,31 +253,27 @@ fn a_file_that_is_not_understood_is_named_with_its_line() {
             &[][..],
             "l:2:12: expected value; expected lines of lm",
         ),
-        (
-            format!("{a}\n{}", &b[..90]),
-            &[],
-            "; the file ends within its last line, so what wrote it",
-        ),
+        (format!("{a}\n{}", &b[..90]), &[], "; the last line is incomplete, so the program"),
         (format!("{a}\n{}\n", &b[..90]), &[], "l:2:90: EOF while parsing a string; expected"),
         (format!("{a}\n{{\"id\": 1}}\n"), &[], "l:2:1: no `doc`"),
-        (format!("{maths}\n"), &[], "line 1: its task is not question answering over a text"),
-        (format!("{a}\n{maths}\n"), &[], "l:2:1: no `context` in `doc`, which lines above have"),
-        (format!("{a}\n{a}\n"), &[], "line 2: question `a` is in line 1, too"),
-        (format!("{a}\n{b}\n"), &[], "line 2: doc_id 0 is in line 1, too, with another question"),
+        (format!("{maths}\n"), &[], "line 1: the task is not question answering over a text"),
+        (format!("{a}\n{maths}\n"), &[], "l:2:1: `doc` has no `context`, unlike the lines above"),
+        (format!("{a}\n{a}\n"), &[], "line 2: question `a` is also in line 1"),
+        (format!("{a}\n{b}\n"), &[], "line 2: doc_id 0 is also in line 1, with another question"),
         (
             with("resps", json!([]))
                 .replace("\"filtered_resps\":[\"x\"]", "\"filtered_resps\":[[]]"),
             &[],
-            "l:2:1: no text in `filtered_resps` and none in `resps`",
+            "l:2:1: neither `filtered_resps` nor `resps` has a text",
         ),
         (
             with("answers", json!({ "text": ["a"], "answer_start": [1, 2] })),
             &[],
-            "l:2:1: `answers`: 1 in",
+            "l:2:1: `answers`: `text` has 1 values",
         ),
         (with("answers", json!("Lima")), &[], "l:2:1: `answers`: lists `text` and"),
         (with("context", json!(7)), &[], "l:2:1: invalid type: integer `7`"),
-        (with("id", json!(["a"])), &[], "l:2:1: `id` in `doc` is no text"),
+        (with("id", json!(["a"])), &[], "l:2:1: `id` in `doc` is neither"),
         ("\n".into(), &[], "is empty"),
         (
             format!("{}\n", with("id", json!("c")).lines().nth(1).unwrap()),
@@ -292,14 +288,17 @@ fn a_file_that_is_not_understood_is_named_with_its_line() {
         (
             format!("{}\n", with("answers", json!([])).lines().nth(1).unwrap()),
             &[],
-            "no questions, so",
+            "no questions to score",
         ),
     ] {
         wants(&text, args, error);
     }
     // Seeds are of one task; a task that names no languages is asked for them.
     let [de, en] = ["xquad_de", "xquad_en"].map(|task| folder.text(&names(task), &a));
-    refused(&[&format!("chat={de},{en}"), "--out", "/dev/null"], "what commas part are seeds");
+    refused(
+        &[&format!("chat={de},{en}"), "--out", "/dev/null"],
+        "comma-separated paths are the seeds",
+    );
     let other = folder.text("samples.jsonl", &a);
     refused(&[&other, "--out", "/dev/null"], "give --language LANG");
     report(&[&other, "--language", "en", "--out", &folder.at("report.html")]);
@@ -335,9 +334,9 @@ fn a_folder_has_what_its_files_say() {
     );
     let file = names("xquad_en");
     let expected = [
-        "note: left out, since they ask about no text: gsm8k\n".to_owned(),
-        format!("note: xquad_en: of 2 files of samples the newest, {TIME}\n"),
-        format!("note: {file}: responses of its first filter; left out are those of strict\n"),
+        "note: skipped tasks without a text to read: gsm8k\n".to_owned(),
+        format!("note: xquad_en: using the newest of 2 sample files, {TIME}\n"),
+        format!("note: {file}: responses of the first filter; skipped filters: strict\n"),
     ];
     for note in &expected {
         assert!(notes.contains(note), "{notes}");
@@ -404,7 +403,7 @@ fn a_folder_of_run_qa_is_a_run() {
     report(&[&both[..], &args[2..]].concat());
     let html = folder.read("report.html");
     assert!(
-        html.contains("<bdi>eval_f1 (run_qa&#39;s own)</bdi>")
+        html.contains("<bdi>eval_f1 (from run_qa)</bdi>")
             && html.contains("<bdi>66.66666666666667</bdi>")
     );
     // Of two files the first counts; without languages and questions it is as with any file.
@@ -414,11 +413,11 @@ fn a_folder_of_run_qa_is_a_run() {
     let output = run(&[&[&folder.at("both")[..]], &args[..], &["--samples", "200"]].concat());
     let notes = String::from_utf8(output.stderr).unwrap();
     assert!(
-        notes.ends_with("/both: eval_predictions.json; left out: predict_predictions.json\n"),
+        notes.ends_with("/both: using eval_predictions.json; skipped: predict_predictions.json\n"),
         "{notes}"
     );
     refused(&[&other, "--out", "/dev/null"], "give --language LANG");
-    refused(&[&other, "--language", "de", "--out", "/dev/null"], "give them as --data FILE");
+    refused(&[&other, "--language", "de", "--out", "/dev/null"], "give --data FILE");
     refused(
         &[&other, "--language", "fr", "--data", folder_of_data, "--out", "/dev/null"],
         "no questions for",

@@ -296,7 +296,7 @@ fn a_page_begins_with_what_was_found_and_what_was_run() {
         "<dt>Command</dt><dd>toy toy.toml --set &#39;a=&#39;\\&#39;&#39;&lt;/dd&gt;&#39;\\&#39;&#39;&#39;</dd>",
         "<dt>Seeds</dt><dd>9, 10</dd>",
         "<dt>Programs</dt><dd>polyqa 1.2, scored by mlqa-eval ",
-        "<dt>Hardware</dt><dd>P 9000, device cpu, 2 threads, float32 products: high</dd>",
+        "<dt>Hardware</dt><dd>P 9000, device cpu, 2 threads, float32 matmul: high</dd>",
         "<dt>Time</dt><dd>2 min 2 s in training and evaluation, 1,000 tokens trained on</dd>",
         "<dt>Peak memory</dt><dd>1.50 GiB</dd>",
         "<bdi>facts</bdi></th><td class=\"text\"><bdi>0</bdi></td><td class=\"text\"><bdi>7</bdi>",
@@ -394,8 +394,8 @@ fn what_answers_nothing_leaves_the_page_that_is_there() {
         ("empty", "no predictions"),
         ("run", "no predictions"),
         ("page.json", "page.json:1:1"),
-        ("nothing.json", "nothing.json: answers no question of"),
-        ("others.json", "others.json: answers no question of"),
+        ("nothing.json", "nothing.json: no answer to any question of"),
+        ("others.json", "others.json: no answer to any question of"),
         ("matrix.json", "no scores in"),
         ("summary.json", "no scores"),
     ] {
@@ -412,8 +412,8 @@ fn what_is_not_said_is_asked_for() {
     let said = fixture("scorer/es/predictions.json");
     let data = fixture("scorer/es/dataset.json");
     for (args, error) in [
-        (["--data", &data], "the language of its answers is not known; give --language LANG"),
-        (["--language", "es"], "its questions are not known; give them as --data FILE"),
+        (["--data", &data], "cannot determine the language of the answers; give --language LANG"),
+        (["--language", "es"], "cannot determine the question file; give --data FILE"),
     ] {
         let output = run(&[&[&said, "--out", "/dev/null"], &args[..]].concat());
         let text = String::from_utf8(output.stderr).unwrap();
@@ -472,7 +472,7 @@ fn scores_of_questions_do_without_the_answers() {
         Path::new(&at("both.json")),
         &json!({ "a": "x", "b": { "exact_match": 1, "f1": 1.0, "answered": true } }),
     );
-    refused(&[&[&at("both.json")[..]], &args[..4]].concat(), "keep one");
+    refused(&[&[&at("both.json")[..]], &args[..4]].concat(), "expected only one of them");
 }
 
 #[test]

@@ -107,13 +107,13 @@ fn what_is_in_no_table_is_refused() {
     let text = PrintedTable::new("001-9", &[]).unwrap_err().to_string();
     assert_eq!(
         text,
-        "published table `001-9`: there is none; expected one of 001-1, 001-2, 001-3, 001-4, 001-5, 001-7"
+        "published table `001-9`: no such table; expected one of 001-1, 001-2, 001-3, 001-4, 001-5, 001-7"
     );
     let text = refused("001-2", number("NER", "en", "accuracy", 1.0, None));
-    assert_eq!(text, "published table `001-2`: no `accuracy` of `NER`; it has NER");
+    assert_eq!(text, "published table `001-2`: no `accuracy` of `NER`; the table has NER");
     let text = refused("001-5", number("LAMA T-REx 2-2", "en", "p@1", 1.0, None));
     assert!(
-        text.contains("no `p@1` of `LAMA T-REx 2-2`; it has LAMA Google-RE birth-place"),
+        text.contains("no `p@1` of `LAMA T-REx 2-2`; the table has LAMA Google-RE birth-place"),
         "{text}"
     );
 }

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::tempdir;
 use whole_file::{
-    LONGEST_FILE, Lines, read, read_limited, read_to_string, read_to_string_limited, take_notes,
+    Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited, take_notes,
 };
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 fn lines(path: &Path) -> Vec<(u64, String)> {
-    let mut lines = Lines::open(path).unwrap().noting_cuts();
+    let mut lines = Lines::open(path).unwrap().note_missing_newline();
     let mut all = Vec::new();
     while lines.advance().unwrap() {
         all.push((lines.number(), String::from_utf8(lines.bytes().to_vec()).unwrap()));
@@ -82,7 +82,7 @@ fn a_file_is_read_up_to_its_limit_and_no_further() {
     let error = read_to_string(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FileTooLarge);
     assert!(error.to_string().contains("more than 4 GiB"), "{error}");
-    assert_eq!(LONGEST_FILE, 4 << 30);
+    assert_eq!(MAX_FILE_BYTES, 4 << 30);
 }
 
 #[test]

@@ -253,7 +253,7 @@ mod what_is_no_regular_file {
         assert_eq!(publish_all(files).unwrap_err().path, at("b"));
         assert_eq!(names(folder.path()), ["b"]);
         fs::remove_dir(at("b")).unwrap();
-        let mut together = whole_file::Together::default();
+        let mut together = whole_file::FileSet::default();
         together.add(at("a"), "1").unwrap();
         together.add(at("b"), "2").unwrap();
         assert!(!at("a").exists());

@@ -7,7 +7,7 @@ use whole_file::cli;
 
 mod report;
 
-/// Scores cross-lingual extractive question answering: MLQA, XQuAD, SQuAD v1.1.
+/// Evaluate cross-lingual extractive question answering (MLQA, XQuAD, SQuAD).
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -23,15 +23,15 @@ Examples:
     --predictions crates/testkit/fixtures/matrix/predictions --out run
   mlqa-eval check data/xquad/xquad.*.json
   mlqa-eval tables --table 001-1 --model xlm-k --format csv
-With data and predictions of your own:
+With your own data and predictions:
   mlqa-eval score - predictions.json en < test-context-en-question-de.json
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval boundary test-context-de-question-de.json de predictions.json
   mlqa-eval compare --table 000-1 --run run/matrix.json
   mlqa-eval report --data MLQA_V1/test before=a after=b --out report.html
 
-A file may be - for standard input or output, and inputs may be packed by gzip.
-Exit code: 0, or 2 with one line on standard error.";
+A file may be `-` for standard input or output. Inputs may be compressed with gzip.
+Exit codes: 0 for success, 2 for an error, which is one line on standard error.";
 
 #[derive(Subcommand)]
 enum Command {

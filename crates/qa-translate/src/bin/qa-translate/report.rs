@@ -7,7 +7,7 @@ use std::path::Path;
 use mlqa_eval::{Language, TableOrder};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
-use whole_file::Together;
+use whole_file::FileSet;
 
 use crate::Done;
 
@@ -28,7 +28,7 @@ pub fn publish(
     out: &Path,
     language: Language,
     report: TranslateReport,
-    mut together: Together,
+    mut together: FileSet,
 ) -> Done {
     let path = out.join(NAME);
     let failed = |action| Error::io(&path, action);

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use mlqa_eval::{Dataset, DatasetName, Language};
 use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, parallel, translate};
-use whole_file::Together;
+use whole_file::FileSet;
 
 use crate::provider::{Options, each_once, pair};
 use crate::{Done, dropped, report, say};
@@ -137,7 +137,7 @@ impl Args {
 fn write(args: &Args, translated: Translated) -> Done {
     let refuse = |path| Error::io(path, "write the file");
     std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;
-    let mut together = Together::default();
+    let mut together = FileSet::default();
     let Translated { language, dataset, questions, report } = translated;
     if report.kept() > 0 {
         for (path, dataset) in args.paths(language).iter().zip([dataset, questions]) {

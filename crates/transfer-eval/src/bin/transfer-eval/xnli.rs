@@ -34,7 +34,7 @@ fn labels(path: &Path) -> Done<Vec<NliLabel>> {
     let file = path.display();
     let text =
         whole_file::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
-    whole_file::note_unended(path, text.as_bytes());
+    whole_file::note_missing_newline(path, text.as_bytes());
     let label = |(k, line): (usize, &str)| {
         let class = line.parse().ok().and_then(NliLabel::from_class);
         class

@@ -55,7 +55,7 @@ impl Dictionary {
     /// ```
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut lines = Lines::open(path).map_err(Error::read(path))?.noting_cuts();
+        let mut lines = Lines::open(path).map_err(Error::read(path))?.note_missing_newline();
         let mut pairs = Vec::new();
         while lines.advance().map_err(Error::read(path))? {
             let line = utf8(&lines, lines.bytes())?;

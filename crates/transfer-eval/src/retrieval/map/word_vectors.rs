@@ -187,7 +187,7 @@ impl WordVectors {
 /// The words of the rows of `vectors`, one a line.
 fn read_words(path: &Path, vectors: &Path, rows: usize, first: usize) -> Result<Vec<String>> {
     let failed = Error::read(path);
-    let mut lines = Lines::open(path).map_err(failed)?.noting_cuts();
+    let mut lines = Lines::open(path).map_err(failed)?.note_missing_newline();
     let mut words = Vec::with_capacity(rows);
     while words.len() < first && lines.advance().map_err(failed)? {
         words.push(utf8(&lines, lines.bytes())?.to_owned());
@@ -212,7 +212,7 @@ struct Rows {
 
 fn read_text(path: &Path, first: usize) -> Result<WordVectors> {
     let failed = Error::read(path);
-    let mut lines = Lines::open(path).map_err(failed)?.noting_cuts();
+    let mut lines = Lines::open(path).map_err(failed)?.note_missing_newline();
     let mut rows = Rows::default();
     let mut expected = None;
     while rows.index.len() < first && lines.advance().map_err(failed)? {

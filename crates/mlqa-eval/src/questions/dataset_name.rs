@@ -51,7 +51,7 @@ pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Err
     }
     names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
     if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
-        let message = format!("{twice} is there twice, in upper and in lower case; remove one");
+        let message = format!("two files are named {twice} in different case; remove one");
         return Err(Error::Content { path: folder.to_path_buf(), message });
     }
     if names.is_empty() {
@@ -81,8 +81,9 @@ impl FromStr for DatasetName {
     /// ```
     fn from_str(name: &str) -> Result<Self, Error> {
         let wrong = |reason: String| Error::DatasetName { name: name.to_owned(), reason };
-        let stem =
-            name.strip_suffix(".json").ok_or_else(|| wrong("no `.json` at its end".into()))?;
+        let stem = name
+            .strip_suffix(".json")
+            .ok_or_else(|| wrong("the extension is not `.json`".into()))?;
         let (head, question) =
             stem.rsplit_once("-question-").ok_or_else(|| wrong("no `-question-`".into()))?;
         let (split, context) =

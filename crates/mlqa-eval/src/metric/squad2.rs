@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::score::{overlap_f1, python_float};
+use super::token_buffer::TokenBuffer;
 use crate::files::{in_order, read_json, write_json};
-use crate::metric::{overlap_f1, python_float};
-use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, Error, NBest, Normalization, Predictions};
 
 /// Null odds by question id, in the order of the file: larger means "no answer" is more likely.
@@ -83,7 +83,7 @@ pub struct Squad2Score {
 struct Scored<'a> {
     id: &'a str,
     has_answer: bool,
-    says_answer: bool,
+    predicts_answer: bool,
     exact: f64,
     f1: f64,
 }
@@ -140,7 +140,7 @@ pub fn score_squad2(
         scored.push(Scored {
             id: &question.id,
             has_answer: !question.answers.is_empty(),
-            says_answer: !prediction.is_empty(),
+            predicts_answer: !prediction.is_empty(),
             exact: f64::from(u8::from(golds.contains(&predicted))),
             f1: golds.iter().map(overlap).fold(0.0, f64::max),
         });
@@ -154,23 +154,26 @@ pub fn score_squad2(
     let by_id: HashMap<&str, f64> =
         odds.into_iter().flat_map(|odds| &odds.0).map(|(id, odds)| (id.as_str(), *odds)).collect();
     for one in &mut scored {
-        let own = match (by_id.get(one.id), odds) {
-            (Some(own), _) => *own,
+        let null_odds = match (by_id.get(one.id), odds) {
+            (Some(null_odds), _) => *null_odds,
             (None, None) => 0.0,
             (None, Some(_)) => {
-                let rule = "an object with the odds of every question that has a prediction";
+                let rule = "an object with the null odds of every question that has a prediction";
                 let value = format!("without `{}`", one.id);
                 return Err(Error::config("null odds", value, rule));
             }
         };
-        if own > threshold {
+        if null_odds > threshold {
             let right = f64::from(u8::from(!one.has_answer));
             (one.exact, one.f1) = (right, right);
         }
     }
-    let part = |wanted: Option<bool>| {
-        let of =
-            || scored.iter().filter(|one| wanted.is_none_or(|wanted| one.has_answer == wanted));
+    let part = |answerable: Option<bool>| {
+        let of = || {
+            scored
+                .iter()
+                .filter(|one| answerable.is_none_or(|answerable| one.has_answer == answerable))
+        };
         let total = of().count();
         // Summed in file order, as the script does; `Iterator::sum` starts at -0.0.
         let mean = |value: fn(&Scored<'_>) -> f64| {
@@ -199,7 +202,7 @@ fn best_thresholds(scored: &[Scored<'_>], odds: &NullOdds, without: f64) -> [Bes
     [|one: &Scored<'_>| one.exact, |one: &Scored<'_>| one.f1].map(|value| {
         let (mut current, mut best, mut threshold) = (without, without, 0.0);
         for &(one, odds) in &order {
-            current += match (one.has_answer, one.says_answer) {
+            current += match (one.has_answer, one.predicts_answer) {
                 (true, _) => value(one),
                 (false, true) => -1.0,
                 (false, false) => 0.0,

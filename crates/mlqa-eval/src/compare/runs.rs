@@ -47,10 +47,10 @@ impl RunDifference {
     /// Sets [`RunDifference::p_holm`] for several question files, with [`holm`] per metric.
     pub fn correct(rows: &mut [Self]) {
         for (metric, _) in METRICS {
-            let mut own: Vec<&mut Self> =
+            let mut selected: Vec<&mut Self> =
                 rows.iter_mut().filter(|row| row.metric == metric).collect();
-            let p: Vec<f64> = own.iter().map(|row| row.p_randomisation).collect();
-            own.iter_mut().zip(holm(&p)).for_each(|(row, p)| row.p_holm = p);
+            let p: Vec<f64> = selected.iter().map(|row| row.p_randomisation).collect();
+            selected.iter_mut().zip(holm(&p)).for_each(|(row, p)| row.p_holm = p);
         }
     }
 }

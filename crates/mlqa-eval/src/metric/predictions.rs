@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::files::{parse_json, read_text, write_json};
-use crate::rows::{Id, rows_with};
+use crate::questions::rows::{Id, rows_with};
 use crate::{Error, NBest, NullOdds};
 
 const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}, or rows (a JSON \
@@ -52,7 +52,7 @@ impl Predictions {
         let (mut answers, mut odds) = (BTreeMap::new(), Vec::new());
         for Row { id, prediction_text, no_answer_probability } in rows {
             let id = String::from(id);
-            odds.extend(no_answer_probability.map(|own| (id.clone(), own)));
+            odds.extend(no_answer_probability.map(|probability| (id.clone(), probability)));
             answers.insert(id, prediction_text);
         }
         Ok((Self(answers), Some(NullOdds(odds)).filter(|odds| !odds.0.is_empty())))

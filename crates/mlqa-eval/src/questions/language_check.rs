@@ -23,7 +23,7 @@ const SCRIPTS: [(&str, &[(char, char)]); 9] = [
     ("Hangul", &[('\u{1100}', '\u{11ff}'), ('\u{ac00}', '\u{d7a3}')]),
 ];
 
-/// Languages whose script is known, with the frequent words of those in Latin script.
+/// Languages whose script is code, with the frequent words of those in Latin script.
 const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
     ("en", &["Latin"], &["the", "of", "and", "to", "is", "was", "what", "in", "did"]),
     ("es", &["Latin"], &["de", "la", "el", "que", "los", "en", "y", "qué", "del", "las"]),
@@ -120,23 +120,24 @@ impl TextSample {
 
     /// Returns the reason why the texts cannot be in a language, if there is one.
     pub fn contradicts(&self, language: Language) -> Option<String> {
-        let (known, scripts, words) =
-            LANGUAGES.into_iter().find(|(known, ..)| *known == language.base())?;
+        let (code, scripts, words) =
+            LANGUAGES.into_iter().find(|(code, ..)| *code == language.base())?;
         let letters: usize = self.letters.values().sum();
-        let own: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
-        let (most, count) = self.letters.iter().max_by_key(|&(_, count)| count)?;
+        let matching: usize = scripts.iter().filter_map(|script| self.letters.get(script)).sum();
+        let (script, count) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         if letters < MIN_COUNT {
             return None;
         }
-        if 100 * own < MIN_SCRIPT_PERCENT * letters {
+        if 100 * matching < MIN_SCRIPT_PERCENT * letters {
             let percent = 100 * count / letters;
-            return Some(format!("{percent} % of their letters are {most}"));
+            return Some(format!("{percent} % of their letters are {script}"));
         }
-        let own = if words.is_empty() { return None } else { self.words.get(known).unwrap_or(&0) };
+        let matching =
+            if words.is_empty() { return None } else { self.words.get(code).unwrap_or(&0) };
         let (other, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
-        let many = *count >= MIN_COUNT && *count > 3 * own;
+        let many = *count >= MIN_COUNT && *count > 3 * matching;
         many.then(|| {
-            format!("they have {count} frequent words of `{other}` and {own} of `{known}`")
+            format!("they contain {count} frequent words of `{other}` and {matching} of `{code}`")
         })
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::by_language::steps_of;
+use super::by_language::steps_of;
+use super::normalize::Steps;
+use super::token_buffer::TokenBuffer;
 use crate::files::write_json;
-use crate::normalize::Steps;
-use crate::token_buffer::TokenBuffer;
 use crate::{Dataset, Error, Interval, Normalization, Predictions, Resampling, bootstrap};
 
 /// The result of a question.
@@ -211,15 +211,15 @@ const MAX_PAIRS: usize = 64 * 64;
 
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
-    let same = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
-        true => predicted.common_with_few(gold),
+    let common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
+        true => predicted.common_with_short(gold),
         false => common_of_many(predicted, gold),
     };
-    if same == 0 {
+    if common == 0 {
         return 0.0;
     }
-    let precision = same as f64 / predicted.len() as f64;
-    let recall = same as f64 / gold.len() as f64;
+    let precision = common as f64 / predicted.len() as f64;
+    let recall = common as f64 / gold.len() as f64;
     (2.0 * precision * recall) / (precision + recall)
 }
 
@@ -229,8 +229,8 @@ fn common_of_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
         *counts.entry(token).or_default() += 1;
     }
     let taken = predicted.iter().filter(|token| match counts.get_mut(*token) {
-        Some(left) if *left > 0 => {
-            *left -= 1;
+        Some(remaining) if *remaining > 0 => {
+            *remaining -= 1;
             true
         }
         _ => false,
@@ -284,7 +284,7 @@ mod tests {
         };
         for n in 0..64 {
             let (predicted, gold) = (text(n, n * 3 % 17), text(3, n));
-            let few = predicted.common_with_few(&gold);
+            let few = predicted.common_with_short(&gold);
             assert_eq!(few, common_of_many(&predicted, &gold), "{predicted:?} {gold:?}");
         }
         // Beyond the 64 bits of the short way.

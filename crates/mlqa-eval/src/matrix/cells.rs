@@ -281,7 +281,7 @@ impl TryFrom<File> for Matrix {
         for Entry { context, question, cell } in file.cells {
             if matrix.cells.insert((context.into(), question.into()), cell).is_some() {
                 return Err(format!(
-                    "the cell of context {context} and question {question} occurs twice; keep one"
+                    "the cell of context {context} and question {question} occurs twice; remove one"
                 ));
             }
         }

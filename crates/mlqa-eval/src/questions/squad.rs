@@ -23,9 +23,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use super::rows::Form;
 use crate::Error;
 use crate::files::{in_order, write_whole};
-use crate::rows::Form;
 
 /// A SQuAD-style file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -165,7 +165,7 @@ impl Qa {
         let Some(value) = self.extra.get(key) else { return Ok(None) };
         Option::deserialize(value).map_err(|error| Error::Content {
             path: path.as_ref().to_path_buf(),
-            message: format!("question `{}`: its `{key}` is {value}: {error}", self.id),
+            message: format!("question `{}`: `{key}` is {value}: {error}", self.id),
         })
     }
 }

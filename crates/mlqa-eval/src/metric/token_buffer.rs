@@ -1,9 +1,9 @@
 //! Tokens of a normalised text, in reusable buffers.
 use std::ops::Range;
 
+use super::normalize::{Articles, Steps};
+use super::unicode::{is_space, is_word, lower, lower_char, stays};
 use crate::Normalization;
-use crate::normalize::{Articles, Steps};
-use crate::unicode::{is_space, is_word, lower, lower_char, stays};
 
 /// A normalised text: its tokens, joined by one space.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,7 @@ impl TokenBuffer {
     }
 
     /// Returns the size of the intersection with another multiset of at most 64 tokens.
-    pub fn common_with_few(&self, few: &Self) -> usize {
+    pub fn common_with_short(&self, few: &Self) -> usize {
         let mut taken = 0_u64;
         for token in &self.tokens {
             let same = |other: &Token| {
@@ -152,13 +152,13 @@ impl TokenBuffer {
             let prefix = articles == Articles::ArabicPrefix;
             let mut writer =
                 Writer { start: self.begin(), buffer: self, prefix, mixed, alef: false };
-            kept_chars(rules, text, |c| writer.take(c));
+            normalized_chars(rules, text, |c| writer.take(c));
             writer.end();
             return;
         }
         let mut lowered = std::mem::take(&mut self.lowered);
         lowered.clear();
-        kept_chars(rules, text, |c| lowered.push(c));
+        normalized_chars(rules, text, |c| lowered.push(c));
         for piece in lowered.split(is_space) {
             self.push_without(words, piece);
         }
@@ -168,23 +168,23 @@ impl TokenBuffer {
     /// Each article that stands between word boundaries becomes a space. A boundary is where
     /// Python's `\w` begins or ends, so a combining mark ends a word.
     fn push_without(&mut self, articles: &[&str], piece: &str) {
-        let mut kept = 0;
+        let mut end_of_last = 0;
         let mut at = 0;
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if articles.contains(&rest.get(..word).unwrap_or_default()) {
-                self.push(piece.get(kept..at).unwrap_or_default());
-                kept = at + word;
+                self.push(piece.get(end_of_last..at).unwrap_or_default());
+                end_of_last = at + word;
             }
             let after = rest.get(word..).unwrap_or_default();
             at += word + after.find(is_word).unwrap_or(after.len());
         }
-        self.push(piece.get(kept..).unwrap_or_default());
+        self.push(piece.get(end_of_last..).unwrap_or_default());
     }
 }
 
 /// The characters of a text in lower case that are not deleted.
-fn kept_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
+fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
     let mut keep = |c, stays: bool| {
         if stays || !rules.deletes(c) {
             take(c);
@@ -253,7 +253,7 @@ impl Writer<'_> {
     }
 }
 
-/// The letters of [`ARABIC_ARTICLE`](crate::normalize::ARABIC_ARTICLE).
+/// The letters of [`ARABIC_ARTICLE`](super::normalize::ARABIC_ARTICLE).
 const ALEF: char = '\u{627}';
 const LAM: char = '\u{644}';
 
@@ -268,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::normalize::ARABIC_ARTICLE;
+    use crate::metric::normalize::ARABIC_ARTICLE;
     use crate::{Language, MLQA_LANGUAGES};
 
     /// The rules step by step, each over the whole text.
@@ -295,8 +295,8 @@ mod tests {
         };
         let mut apart = String::new();
         for c in text.chars() {
-            let alone = rules.language().base() == "zh" && is_han(c);
-            match alone {
+            let separate = rules.language().base() == "zh" && is_han(c);
+            match separate {
                 true => apart.extend([' ', c, ' ']),
                 false => apart.push(c),
             }

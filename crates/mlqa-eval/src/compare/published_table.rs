@@ -49,7 +49,7 @@ pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>
     let wrong = |message: String| Error::Table { given: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
-        return Err(wrong(format!("there is none; expected one of {}", tables().join(", "))));
+        return Err(wrong(format!("no such table; expected one of {}", tables().join(", "))));
     }
     let compared: Vec<Compared> = rows
         .into_iter()
@@ -69,7 +69,7 @@ pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>
         .collect();
     if compared.is_empty() {
         let data = data.join(" or ");
-        return Err(wrong(format!("it has no F1 or EM per language on {data}")));
+        return Err(wrong(format!("no F1 or EM per language on {data}")));
     }
     Ok(compared)
 }

@@ -1,9 +1,9 @@
 //! Answer normalisation of the official scorers.
 use std::ops::Range;
 
+use super::token_buffer::TokenBuffer;
+use super::unicode::{is_punctuation, is_space, is_word, lower};
 use crate::Language;
-use crate::token_buffer::TokenBuffer;
-use crate::unicode::{is_punctuation, is_space, is_word, lower};
 
 /// The normalisation of an official script.
 ///
@@ -47,21 +47,21 @@ impl Normalization {
     /// The part of a text between what normalisation deletes at its ends: white space, punctuation
     /// and articles. Empty if that is all of it.
     pub(crate) fn edges(self, text: &[char]) -> Range<usize> {
-        let mut kept: Vec<(usize, char)> =
+        let mut stripped: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
         loop {
-            let before = kept.len();
-            let solid = kept.iter().position(|&(_, c)| !is_space(c)).unwrap_or(kept.len());
-            kept.drain(..solid);
-            let solid = kept.iter().rposition(|&(_, c)| !is_space(c)).map_or(0, |at| at + 1);
-            kept.truncate(solid);
-            kept.drain(..self.leading_article(&kept));
-            kept.truncate(kept.len() - self.trailing_article(&kept));
-            if kept.len() == before {
+            let before = stripped.len();
+            let edge = stripped.iter().position(|&(_, c)| !is_space(c)).unwrap_or(stripped.len());
+            stripped.drain(..edge);
+            let edge = stripped.iter().rposition(|&(_, c)| !is_space(c)).map_or(0, |at| at + 1);
+            stripped.truncate(edge);
+            stripped.drain(..self.leading_article(&stripped));
+            stripped.truncate(stripped.len() - self.trailing_article(&stripped));
+            if stripped.len() == before {
                 break;
             }
         }
-        match (kept.first(), kept.last()) {
+        match (stripped.first(), stripped.last()) {
             (Some(&(from, _)), Some(&(to, _))) => from..to + 1,
             _ => 0..0,
         }

@@ -7,8 +7,8 @@ use std::path::Path;
 use results::{Table, cell, select};
 use serde::Serialize;
 
+use super::score::percent;
 use crate::files::write_json;
-use crate::metric::percent;
 use crate::{Dataset, Error, QuestionScore, Score, squad};
 
 /// Minimum number of questions of a type; smaller types are marked in tables.
@@ -61,11 +61,11 @@ impl TypedDataset {
         let refuse = |message| Err(Error::Content { path: path.to_path_buf(), message });
         if self.types.is_empty() {
             return refuse(
-                "no question has a `subtype`, so there are no types to tell apart".into(),
+                "no question has a `subtype`; expected a type for at least one question".into(),
             );
         }
         match self.types.iter().find(|(_, subtype)| subtype.trim().is_empty()) {
-            Some((id, _)) => refuse(format!("question `{id}`: its `subtype` is blank")),
+            Some((id, _)) => refuse(format!("question `{id}`: `subtype` is blank")),
             None => Ok(()),
         }
     }
@@ -208,14 +208,14 @@ pub fn exact_match_by_type(runs: &[(&str, &AnswerTypes)], paper: bool) -> String
     let Some((_, first)) = runs.first() else { return String::new() };
     let differs = runs.len() == 2;
     let further = [(differs, "difference"), (paper, "paper: LAKM less mixMRC, fr")];
-    let further = further.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name);
+    let further = further.iter().filter(|(shown, _)| *shown).map(|(_, name)| *name);
     let names = runs.iter().map(|(name, _)| *name);
     let mut table =
         Table::new("EM by subtype", ["questions"].into_iter().chain(names).chain(further));
     for one in first.types.iter().chain([&first.all]) {
         let of = |types: &AnswerTypes| {
             let mut all = types.types.iter().chain([&types.all]);
-            all.find(|own| own.subtype == one.subtype).map(|own| own.exact_match)
+            all.find(|row| row.subtype == one.subtype).map(|row| row.exact_match)
         };
         let values: Vec<Option<f64>> = runs.iter().map(|(_, types)| of(types)).collect();
         let mut cells = vec![one.questions.to_string()];

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::language_guess::{TextSample, expected_languages};
-use crate::rows::{Form, Row};
-use crate::unicode::is_space;
+use super::language_check::{TextSample, expected_languages};
+use super::rows::{Form, Row};
+use crate::metric::unicode::is_space;
 use crate::{Error, squad};
 
 /// Kind of a fault.
@@ -172,11 +172,11 @@ impl Checker {
         let impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
         match (impossible, qa.answers.is_empty()) {
             (true, false) => {
-                let message = "`is_impossible` is true, but there are answers";
+                let message = "`is_impossible` is true, but the question has answers";
                 self.add(FindingKind::ImpossibleAnswered, Some(&qa.id), place, message);
             }
             (false, true) => {
-                let message = "no answer, and no `is_impossible` that is true";
+                let message = "the question has no answer, and `is_impossible` is not true";
                 self.add(FindingKind::NoAnswers, Some(&qa.id), place, message);
             }
             _ => {}
@@ -224,7 +224,7 @@ impl Checker {
 
     fn subtype(&mut self, id: &str, subtype: Option<&str>, place: &str) {
         if subtype.is_none_or(is_blank) {
-            let message = "its `subtype` is blank or no text";
+            let message = "`subtype` is blank or not a string";
             self.add(FindingKind::Subtype, Some(id), place, message);
         }
     }
@@ -242,7 +242,7 @@ impl Checker {
     /// What concerns the whole file.
     fn whole(&mut self, path: &Path) {
         if self.questions == 0 && self.findings.is_empty() {
-            self.add(FindingKind::NoQuestions, None, "file", "there are no questions");
+            self.add(FindingKind::NoQuestions, None, "file", "the file has no questions");
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let expected = match expected_languages(name) {
@@ -254,7 +254,8 @@ impl Checker {
         let questions = ("questions", question, self.wordings.contradicts(question));
         for (what, language, found) in [contexts, questions] {
             if let Some(found) = found {
-                let message = format!("the name says that {what} are in `{language}`, but {found}");
+                let message =
+                    format!("according to the file name, {what} are in `{language}`, but {found}");
                 self.add(FindingKind::Language, None, "file", message);
             }
         }
@@ -295,15 +296,15 @@ impl<'a> Context<'a> {
                 let found = self.text.get(from..to).unwrap_or_default();
                 format!("the context has `{found}` there; offsets count Unicode code points")
             }
-            _ => format!("that would end at {end}, and the context has {length} code points"),
+            _ => format!("the answer would end at {end}, and the context has {length} code points"),
         };
         let should = format!("answer_start {start} should hold `{text}`, but {found}");
         if self.holds(text, start) {
-            let hint = "it is there if bytes of UTF-8 are counted";
+            let hint = "the offset is correct in UTF-8 bytes";
             return Some((FindingKind::ByteOffset, format!("{should}; {hint}")));
         }
         if self.utf16(start).is_some_and(|byte| self.holds(text, byte)) {
-            let hint = "it is there if units of UTF-16 are counted";
+            let hint = "the offset is correct in UTF-16 units";
             return Some((FindingKind::Utf16Offset, format!("{should}; {hint}")));
         }
         let nearest = self
@@ -317,8 +318,8 @@ impl<'a> Context<'a> {
             (None, false) => FindingKind::AnswerMissing,
         };
         let hint = match nearest {
-            Some(at) => format!("it is at {at}"),
-            None => "it is nowhere in the context".to_owned(),
+            Some(at) => format!("the answer occurs at {at}"),
+            None => "the answer does not occur in the context".to_owned(),
         };
         Some((kind, format!("{should}; {hint}")))
     }

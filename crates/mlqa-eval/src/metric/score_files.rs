@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::files::read_text;
-use crate::rows::is_parquet;
+use crate::questions::rows::is_parquet;
 use crate::{
     Answer, Dataset, Error, LanguageScores, Normalization, Predictions, Question, Score,
     score_by_language,

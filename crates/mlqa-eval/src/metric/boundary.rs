@@ -171,10 +171,10 @@ fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize>
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;
     let inside = text.get(span.clone()).unwrap_or_default();
-    let kept = rules.edges(inside);
-    match kept.is_empty() {
+    let stripped = rules.edges(inside);
+    match stripped.is_empty() {
         true => span,
-        false => span.start + kept.start..span.start + kept.end,
+        false => span.start + stripped.start..span.start + stripped.end,
     }
 }
 

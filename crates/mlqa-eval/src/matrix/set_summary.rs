@@ -62,8 +62,14 @@ impl Matrix {
     ) -> Self {
         let mut matrix = Self::new(title);
         for file in files {
-            if let (None, Some(own)) = (matrix.get(file.context, file.question), scores(file)) {
-                matrix.insert(file.context, file.question, Cell::of(own, file.questions));
+            if let (None, Some(scores_of_file)) =
+                (matrix.get(file.context, file.question), scores(file))
+            {
+                matrix.insert(
+                    file.context,
+                    file.question,
+                    Cell::of(scores_of_file, file.questions),
+                );
             }
         }
         matrix
@@ -191,10 +197,12 @@ impl SetSummary {
         let pairs: Option<Vec<(f64, f64)>> = em(seeds)
             .iter()
             .zip(&em(control))
-            .map(|(own, base)| average(own).zip(average(base)))
+            .map(|(scores_of_file, base)| average(scores_of_file).zip(average(base)))
             .collect();
         let pairs = pairs.filter(|pairs| !pairs.is_empty());
-        let less = |pairs: Vec<(f64, f64)>| pairs.into_iter().map(|(own, base)| own - base);
+        let less = |pairs: Vec<(f64, f64)>| {
+            pairs.into_iter().map(|(scores_of_file, base)| scores_of_file - base)
+        };
         Self { difference: pairs.map(|pairs| Spread::of(less(pairs))), ..self }
     }
 }

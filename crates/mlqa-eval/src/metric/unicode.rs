@@ -2,7 +2,7 @@
 use std::sync::LazyLock;
 
 /// What `data/unicode_tables.py` made: inclusive ranges of code points, three bytes for each end.
-const TABLES: &[u8] = include_bytes!("../data/unicode14.bin");
+const TABLES: &[u8] = include_bytes!("../../data/unicode14.bin");
 
 /// General categories P*.
 const PUNCTUATION: [(u32, u32); 189] = ranges(0);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use results::{Spread, Table, cell};
 
-use crate::files::write_together;
+use crate::files::write_files;
 use crate::{Average, Cell, Error, Language, Matrix};
 
 /// The question languages of the first paper's Table I, in its order.
@@ -93,7 +93,7 @@ impl Matrix {
         let folder = folder.as_ref();
         let json = folder.join("matrix.json");
         let bytes = self.to_json(&json)?;
-        write_together(&[
+        write_files(&[
             (json, bytes),
             (folder.join("matrix.md"), self.to_markdown().into_bytes()),
             (folder.join("matrix.html"), self.to_html().into_bytes()),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::metric::{percent, score_with};
-use crate::normalize::Steps;
+use super::normalize::Steps;
+use super::score::{percent, score_with};
 use crate::{
     Dataset, Error, Language, Normalization, Predictions, QuestionScore, Score, Spread, TableOrder,
 };
@@ -77,17 +77,17 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
     for one in all {
         by.entry(TableOrder(language_of(&one.id)?)).or_default().push(one);
     }
-    let score = |own: Vec<&QuestionScore>| {
-        let (exact_match, f1, questions) = percent(own);
+    let score = |scores: Vec<&QuestionScore>| {
+        let (exact_match, f1, questions) = percent(scores);
         LanguageScore { exact_match, f1, questions }
     };
     let languages: BTreeMap<TableOrder, LanguageScore> =
-        by.into_iter().map(|(language, own)| (language, score(own))).collect();
+        by.into_iter().map(|(language, scores)| (language, score(scores))).collect();
     let mean = |keep: fn(Language) -> bool| {
-        let kept = || languages.iter().filter(|(language, _)| keep(language.0));
-        (kept().count() > 0).then(|| MeanScore {
-            exact_match: Spread::of(kept().map(|(_, own)| own.exact_match)).mean,
-            f1: Spread::of(kept().map(|(_, own)| own.f1)).mean,
+        let selected = || languages.iter().filter(|(language, _)| keep(language.0));
+        (selected().count() > 0).then(|| MeanScore {
+            exact_match: Spread::of(selected().map(|(_, scores)| scores.exact_match)).mean,
+            f1: Spread::of(selected().map(|(_, scores)| scores.f1)).mean,
         })
     };
     let without_en = mean(|language| language != Language::EN);

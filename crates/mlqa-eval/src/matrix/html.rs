@@ -1,5 +1,5 @@
 //! A matrix as a self-contained HTML page.
-use crate::report::averages;
+use super::markdown::averages;
 use crate::{Average, Language, Matrix, Metric, Spread};
 
 const STYLE: &str = include_str!("matrix.css");

@@ -27,15 +27,15 @@ impl Default for Resampling {
 }
 
 /// Means of as many samples are kept.
-const MOST: usize = 10_000_000;
+const MAX_SAMPLES: usize = 10_000_000;
 
 impl Resampling {
     fn check(&self) -> Result<(), Error> {
         let Self { samples, level, .. } = *self;
         match samples {
-            0 => Err(Error::config("samples", 0, "1 or more")),
-            1..=MOST if level > 0.0 && level < 1.0 => Ok(()),
-            1..=MOST => Err(Error::config("level", level, "between 0 and 1, such as 0.95")),
+            0 => Err(Error::config("samples", 0, "at least 1")),
+            1..=MAX_SAMPLES if level > 0.0 && level < 1.0 => Ok(()),
+            1..=MAX_SAMPLES => Err(Error::config("level", level, "between 0 and 1, such as 0.95")),
             _ => Err(Error::config("samples", samples, "at most 10000000")),
         }
     }
@@ -53,8 +53,8 @@ impl Resampling {
     }
 
     /// The ends of what lies in the middle of sorted values.
-    fn middle(&self, sorted: &[f64]) -> (f64, f64) {
-        results::middle(sorted, self.level)
+    fn percentile_interval(&self, sorted: &[f64]) -> (f64, f64) {
+        results::percentile_interval(sorted, self.level)
     }
 }
 
@@ -93,7 +93,7 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
     config.check()?;
     some(values.len())?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let (low, high) = config.middle(&config.means(values));
+    let (low, high) = config.percentile_interval(&config.means(values));
     Ok(Interval { mean, low, high })
 }
 
@@ -136,7 +136,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
     let means = config.means(&differences);
-    let (low, high) = config.middle(&means);
+    let (low, high) = config.percentile_interval(&means);
     // Sums in another order differ in their last digits.
     let size: f64 = differences.iter().map(|one| one.abs()).sum();
     let slack = 1e-12 * size;
@@ -166,7 +166,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
 
 fn some(values: usize) -> Result<(), Error> {
     match values {
-        0 => Err(Error::config("values", "[]", "one value or more, one for each question")),
+        0 => Err(Error::config("values", "[]", "at least one value, one per question")),
         _ => Ok(()),
     }
 }

@@ -63,7 +63,7 @@ fn of_samples_in(
         let Some((name, path)) = of_task.last() else { continue };
         if of_task.len() > 1 {
             notes.push(format!(
-                "{}: of {} files of samples the newest, {}",
+                "{}: using the newest of {} sample files, {}",
                 name.task,
                 of_task.len(),
                 name.time
@@ -78,10 +78,10 @@ fn of_samples_in(
         }
     }
     match (answers.is_empty(), others.first()) {
-        (true, Some((_, path))) => return Err(asks_no_text(path)),
+        (true, Some((_, path))) => return Err(no_reading_task(path)),
         (false, Some(_)) => {
             let tasks: Vec<&str> = others.iter().map(|(task, _)| *task).collect();
-            notes.push(format!("left out, since they ask about no text: {}", tasks.join(", ")));
+            notes.push(format!("skipped tasks without a text to read: {}", tasks.join(", ")));
         }
         _ => {}
     }
@@ -91,14 +91,14 @@ fn of_samples_in(
 /// One run of a file of samples.
 pub(crate) fn of_samples_file(path: &Path, files: &QuestionFiles) -> Result<ReportRun, Error> {
     let name = SamplesName::of(path);
-    let Some(samples) = Samples::read(path)? else { return Err(asks_no_text(path)) };
+    let Some(samples) = Samples::read(path)? else { return Err(no_reading_task(path)) };
     let mut notes = Vec::new();
     let answers = vec![answer_file(samples, name.as_ref(), files, &mut notes)?];
     Ok(run(path.parent().unwrap_or(path), path, name.as_ref(), answers, notes))
 }
 
-fn asks_no_text(path: &Path) -> Error {
-    let message = "line 1: its task is not question answering over a text: `doc` lacks `context`, \
+fn no_reading_task(path: &Path) -> Error {
+    let message = "line 1: the task is not question answering over a text: `doc` has no `context`, \
                    `question` or `answers`";
     Error::Content { path: path.to_path_buf(), message: message.into() }
 }
@@ -114,12 +114,11 @@ fn answer_file(
         let others: Vec<&str> = samples.other_filters.iter().map(String::as_str).collect();
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let others = others.join(", ");
-        notes
-            .push(format!("{file}: responses of its first filter; left out are those of {others}"));
+        notes.push(format!("{file}: responses of the first filter; skipped filters: {others}"));
     }
     let given = || files.language.map(|language| (language, language));
     let Some((context, question)) = name.and_then(SamplesName::languages).or_else(given) else {
-        let message = "the language of its answers is not known: its name is not \
+        let message = "cannot determine the language of the answers: expected a file name \
                        samples_mlqa_<context>_<question>_<time>.jsonl or \
                        samples_xquad_<language>_<time>.jsonl; give --language LANG";
         return Err(Error::Content { path, message: message.into() });
@@ -196,7 +195,10 @@ fn of_run_qa(folder: &Path, files: &QuestionFiles) -> Result<Option<ReportRun>, 
     let mut notes = Vec::new();
     if !others.is_empty() {
         let folder = folder.display();
-        notes.push(format!("{folder}: {part}_predictions.json; left out: {}", others.join(", ")));
+        notes.push(format!(
+            "{folder}: using {part}_predictions.json; skipped: {}",
+            others.join(", ")
+        ));
     }
     let scores = match json(&file(part, "results")) {
         Json::Null => json(&folder.join("all_results.json")),
@@ -205,7 +207,7 @@ fn of_run_qa(folder: &Path, files: &QuestionFiles) -> Result<Option<ReportRun>, 
     let own = |(key, value): (&String, &Json)| {
         let end = key.strip_prefix(part)?.strip_prefix('_')?;
         let is_score = ["exact", "f1", "exact_match", "samples"].contains(&end);
-        is_score.then(|| (format!("{key} (run_qa's own)"), value.clone()))
+        is_score.then(|| (format!("{key} (from run_qa)"), value.clone()))
     };
     let keys = scores.as_object().into_iter().flatten().filter_map(own).collect();
     let name = file_stem(folder);

@@ -28,7 +28,7 @@ impl Questions {
     pub fn of(files: &OfPair<'_>) -> Result<Self, Error> {
         let mut found: Option<TypedDataset> = None;
         let all = || files.iter().flatten();
-        for file in all().filter(|file| !file.brings_questions()) {
+        for file in all().filter(|file| !file.has_own_questions()) {
             let path = &file.questions;
             if found.as_ref().is_some_and(|known| known.dataset.path == *path) {
                 continue;
@@ -40,7 +40,7 @@ impl Questions {
                     if first.questions != typed.dataset.questions =>
                 {
                     let message = format!(
-                        "its questions are not those of {}; runs are compared on the same questions",
+                        "the questions differ from {}; expected the same questions for all runs",
                         first.path.display()
                     );
                     return Err(Error::Content { path: path.clone(), message });
@@ -94,7 +94,7 @@ impl Questions {
                     let message = format!("has another text or context than in {other}");
                     return Err(wrong(sample, message));
                 }
-                None if file.brings_questions() => {
+                None if file.has_own_questions() => {
                     places.insert(&sample.question, all.len());
                     ids.push(sample.question.id.clone());
                     self.added.insert(sample.question.id.clone());
@@ -111,7 +111,7 @@ impl Questions {
     }
 
     /// The questions that a file of answers was asked, and by question here its place among them.
-    pub fn asked_of(&self, file: &AnswerFile) -> (Cow<'_, Dataset>, Vec<Option<usize>>) {
+    pub fn questions_of(&self, file: &AnswerFile) -> (Cow<'_, Dataset>, Vec<Option<usize>>) {
         let own: Option<HashSet<&str>> = match &file.samples {
             Some(samples) => {
                 self.samples.get(&samples.path).map(|ids| ids.iter().map(String::as_str).collect())
@@ -158,8 +158,8 @@ pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
         (true, [one, other, ..]) => Err(Error::Content {
             path: other.predictions.clone(),
             message: format!(
-                "answers {}, and {} {}; what commas part are seeds of one run, which answer the \
-                 same",
+                "answers {}, but {} answers {}; comma-separated paths are the seeds of one run and \
+                 must answer the same questions",
                 other.pair.label(),
                 one.predictions.display(),
                 one.pair.label()

@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::dataset::check_answer;
+use super::dataset::check_answer;
 use crate::files::{parse_json, read_text};
 use crate::{Error, squad};
 
@@ -58,7 +58,8 @@ impl Form {
         let first = First::of(text);
         let has = |key| first.keys.contains_key(key);
         if has("question_text") {
-            let message = format!("holds rows of TyDi's primary task; expected {EXPECTED}");
+            let message =
+                format!("rows of TyDi's primary task are not supported; expected {EXPECTED}");
             return Err(Error::Content { path: path.to_path_buf(), message });
         }
         let questions = ["context", "passage", "question"].into_iter().any(has);
@@ -128,8 +129,9 @@ impl Row {
         let (start, length) = (answer.answer_start, answer.text.chars().count());
         (start.checked_add(length) != Some(end)).then(|| {
             format!(
-                "end is {end}, but {length} code points from {start} end elsewhere; `end` is one \
-                 past the answer's last"
+                "end is {end}, but the answer of {length} code points from {start} ends at {}; `end` is \
+                 exclusive",
+                start.saturating_add(length)
             )
         })
     }
@@ -342,7 +344,9 @@ impl Lists {
     fn answers(self) -> Result<Vec<squad::Answer>, String> {
         let (texts, starts) = (self.text.len(), self.answer_start.len());
         if texts != starts {
-            return Err(format!("`answers`: {texts} in `text`, {starts} in `answer_start`"));
+            return Err(format!(
+                "`answers`: `text` has {texts} values, `answer_start` has {starts}"
+            ));
         }
         let answer = |(text, answer_start)| squad::Answer {
             text,
@@ -372,12 +376,12 @@ fn parquet(path: &Path) -> Result<Rows, Error> {
     whole_file::remember_input(path);
     let mut rows = Rows::default();
     // As many bytes as of a text file.
-    let mut left = whole_file::LONGEST_FILE;
+    let mut remaining = whole_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
-        left = u64::try_from(line.text.len())
+        remaining = u64::try_from(line.text.len())
             .ok()
-            .and_then(|length| left.checked_sub(length))
-            .ok_or("more than 4 GiB of rows to here, the most that is read; split the file")?;
+            .and_then(|length| remaining.checked_sub(length))
+            .ok_or("more than 4 GiB of rows, the maximum file size; split the file")?;
         let text = str::from_utf8(line.text).map_err(|error| error.to_string())?;
         rows.add(parse_json(text, path, EXPECTED).map_err(|error| match error {
             Error::Json { message, expected, .. } => {
@@ -401,7 +405,7 @@ fn parquet(path: &Path) -> Result<Rows, Error> {
 
 #[cfg(not(feature = "parquet"))]
 fn parquet(path: &Path) -> Result<Rows, Error> {
-    let message = "is Parquet, which this build does not read: build with the feature `parquet`, \
-                   or give its rows as JSON lines";
+    let message = "Parquet is not supported by this build; build with the feature `parquet`, or \
+                   convert the rows to JSON lines";
     Err(Error::Content { path: path.to_path_buf(), message: message.into() })
 }

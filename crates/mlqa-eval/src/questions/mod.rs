@@ -1,0 +1,14 @@
+//! Question files: reading, writing, joining and validation.
+mod check;
+mod dataset;
+mod dataset_name;
+mod language_check;
+mod question_sources;
+pub(crate) mod rows;
+pub mod squad;
+
+pub use check::{FileCheck, Finding, FindingKind, check_file};
+pub use dataset::{Answer, Dataset, Question, pair};
+pub use dataset_name::{DatasetName, dataset_names, language_file};
+pub use language_check::TextSample;
+pub use question_sources::{QuestionSource, QuestionSources};
