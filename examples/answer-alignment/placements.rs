@@ -69,7 +69,7 @@ impl Placements {
             let task = &case.task;
             by_codec += usize::from(is_span_of_words(&task.target, &case.gold));
             let candidates = Windows.candidates(task)?;
-            let mut scored = candidates.iter().take(CandidateConfig::default().most);
+            let mut scored = candidates.iter().take(CandidateConfig::default().max_candidates);
             by_windows += usize::from(scored.any(|one| *one == case.gold));
             for (way, mut place) in all.of(case)? {
                 let placed = ways::one(place.as_mut(), task)?;

@@ -35,7 +35,7 @@ impl<'a> Ways<'a> {
     /// If the tokenizer cannot write markers.
     pub fn of(&self, case: &Case) -> Result<Vec<Way<'a>>> {
         let occurrence = Occurrence::Nearest;
-        let search = BySearch { config: SearchConfig { occurrence, ..SearchConfig::default() } };
+        let search = BySearch { config: SearchConfig { occurrence } };
         let aligner = self.aligner;
         let align = move |task: &SpanTask| -> Result<Alignment, Error> {
             let source = aligner.encode(&task.source)?;

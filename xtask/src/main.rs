@@ -239,7 +239,6 @@ enum Task {
         cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
         cargo xtask bench extract        kg-triples alone, without libtorch\n  \
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
-        cargo xtask bench maps           transfer-eval map beside numpy, without libtorch\n  \
         cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \
         cargo xtask bench losses --device cuda\n  \
@@ -334,7 +333,6 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     let package = match name {
         "answer" | "retrieval" | "serve" => Some("polyqa"),
         "extract" => Some("kg-triples"),
-        "maps" => Some("transfer-eval"),
         "programs" => Some("mlqa-eval"),
         _ => None,
     };

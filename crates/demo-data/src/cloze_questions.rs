@@ -30,13 +30,13 @@ pub struct ClozeQuestions {
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_values = LANGUAGES,
           value_parser = PossibleValuesParser::new(LANGUAGES))]
     pub languages: Vec<String>,
-    /// Training questions in each language
+    /// Number of training questions per language
     #[arg(long, default_value_t = 4_000, value_parser = value_parser!(u32).range(1..=MAX_ITEMS))]
     pub train_items: u32,
-    /// Evaluation questions from each paragraph that is held out
+    /// Number of evaluation questions per held-out paragraph
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=MAX_ITEMS))]
     pub items_per_paragraph: u32,
-    /// Longest context, in words
+    /// Maximum length of a context in words
     #[arg(long, default_value_t = 36, value_parser = value_parser!(u16).range(12..))]
     pub context_words: u16,
     /// Random seed

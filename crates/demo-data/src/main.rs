@@ -68,43 +68,43 @@ Exit code 2 and one line on stderr mean bad input or a path that cannot be used.
 struct Prepared<T: Args> {
     #[command(flatten)]
     stand_in: T,
-    /// Folder to prepare
+    /// Output folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Questions about facts, in place of SQuAD and MLQA
+    /// Write questions about facts, a synthetic substitute for SQuAD and MLQA
     ///
     /// Synthetic: contexts and questions are facts put into sentences by templates. Training
     /// contexts are about labels drawn at random, so that no fact can be learned from them; those
     /// of dev and test tell true facts.
     FactQuestions(Prepared<FactQuestions>),
-    /// XQuAD divided by article, in place of questions with machine translations
+    /// Split XQuAD by article, a substitute for machine-translated questions
     ///
     /// Real questions and human translations: an upper bound for those of a machine.
     XquadSplit(Prepared<XquadSplit>),
-    /// Cloze questions about real text, in place of SQuAD and MLQA
+    /// Write cloze questions about real text, a substitute for SQuAD and MLQA
     ///
     /// Synthetic questions: a span of a passage is the answer, the words around it are the
     /// question. The passages are real.
     ClozeQuestions(Prepared<ClozeQuestions>),
-    /// Pairs of sentences about facts, in place of XNLI
+    /// Write pairs of sentences about facts, a substitute for XNLI
     ///
     /// Synthetic: premise and hypothesis are facts put into sentences by templates; the premise
     /// alone decides the label.
     Inference(Prepared<Inference>),
-    /// Clozes about facts, in place of mLAMA
+    /// Write clozes about facts, a substitute for mLAMA
     ///
     /// Real facts, sentences from templates.
     Clozes(Prepared<Clozes>),
-    /// Real text in seven languages, in place of a corpus to pre-train on
+    /// Write real text in seven languages, a substitute for a pretraining corpus
     ///
     /// First paragraphs of encyclopedia pages, sentences of news, and XQuAD's paragraphs, without
     /// the articles that are held out.
     Text(Prepared<CorpusConfig>),
-    /// Training questions with their passages, in place of a search engine's log, for
+    /// Write training questions with their passages, a substitute for a search log, for
     /// `kg-triples phrases`
     Search(Prepared<Search>),
 }

@@ -11,8 +11,8 @@ use crate::stand_in::{Files, StandIn, line};
 /// Which questions are the queries.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Search {
-    /// Folder with train-context-xx-question-xx.json: its questions are the queries, each with its
-    /// own passage as the only result
+    /// Folder with train-context-xx-question-xx.json; each question is a query with its passage as
+    /// the only result
     #[arg(long, value_name = "DIR")]
     pub own: PathBuf,
     /// Languages

@@ -17,33 +17,33 @@ use crate::stand_in::{Files, StandIn, json_of};
 /// XQuAD's questions, divided by article: no text that is tested was trained on in any language.
 #[derive(Clone, Debug, clap::Args)]
 pub struct XquadSplit {
-    /// Folder with xquad.<lang>.json, the same questions in each
+    /// Folder with xquad.<lang>.json, parallel questions
     #[arg(long, value_name = "DIR")]
     pub xquad: PathBuf,
-    /// The language that is trained on, then the others
+    /// Training language, then the other languages
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = crate::facts::LANGUAGES)]
     pub languages: Vec<Language>,
-    /// Leave all but the first N articles out
+    /// Use only the first N articles
     #[arg(long, value_name = "N")]
     pub articles: Option<usize>,
-    /// Train on the first N articles and test on the others; none is for development
+    /// Train on the first N articles and test on the others, without development data
     #[arg(long, value_name = "N", conflicts_with_all = ["train", "dev", "seed"])]
     pub first: Option<usize>,
-    /// Test on the K-th of N parts of the articles, in their order, and train on the others; tests
-    /// each pair of languages. After all N folds each question was tested once
+    /// Cross-validation fold: test on part K of N of the articles, in all language pairs, and train
+    /// on the other parts
     #[arg(long, value_name = "K/N", conflicts_with_all = ["first", "train", "dev", "seed"])]
     pub fold: Option<Fold>,
     /// Write each article as one context, to evaluate on whole documents; xquad.<lang>.json is
     /// named documents.<lang>.json then
     #[arg(long)]
     pub documents: bool,
-    /// Share of the articles to train on
+    /// Fraction of the articles for training
     #[arg(long, default_value_t = 0.5)]
     pub train: f64,
-    /// Share of the articles for development
+    /// Fraction of the articles for development
     #[arg(long, default_value_t = 0.1)]
     pub dev: f64,
-    /// Decides which
+    /// Random seed of the split
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
 }

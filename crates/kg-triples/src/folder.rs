@@ -206,7 +206,9 @@ impl KnowledgeGraph {
         for (id, language, label, kind) in self.all_labels() {
             builder.add_label(id, language.as_str(), label, kind)?;
         }
-        Ok(builder.build())
+        let mut graph = builder.build();
+        graph.repeated += self.repeated;
+        Ok(graph)
     }
 }
 

@@ -63,7 +63,7 @@ pub struct KnowledgeGraph {
     /// Sorted and distinct: interned head, relation, tail.
     pub(crate) triples: Vec<[u32; 3]>,
     languages: Vec<Language>,
-    repeated: usize,
+    pub(crate) repeated: usize,
 }
 
 impl KnowledgeGraph {

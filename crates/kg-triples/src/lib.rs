@@ -29,7 +29,7 @@ pub use each_once::each_once;
 pub use error::Error;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;
-pub use sample::{Coverage, MissingRelation, SampleConfig, SampleReport, sample, sample_folder};
+pub use sample::{Coverage, SampleConfig, SampleReport, sample, sample_folder};
 pub use sequence::{
     BuildReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
     build_sequences,

@@ -7,26 +7,14 @@ mod rules;
 
 use std::convert::Infallible;
 
-use serde::Deserialize;
-
 pub use folder::sample_folder;
 pub use rules::Coverage;
 
-use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, each_once};
+use crate::{Error, KnowledgeGraph, Language, Triple, each_once};
 use draw::{Judge, Ranks, draw};
 use ids::IdMap;
 pub(crate) use ids::Redirects;
-use rules::{MOST_FOR_PAIRS, Rules};
-
-/// Treatment of relations without a label in one of the languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissingRelation {
-    /// Drop its triples.
-    Drop,
-    /// Use the English label in that language too; without an English label, drop its triples.
-    English,
-}
+use rules::{MAX_PAIR_LANGUAGES, Rules};
 
 /// Options of [`sample`]; the defaults are the values of *Bridging the Language Gap* (section
 /// III-A).
@@ -40,19 +28,8 @@ pub struct SampleConfig {
     pub count: usize,
     /// Seed of the sample.
     pub seed: u64,
-    /// Relations without a label in one of the languages.
-    pub missing_relation: MissingRelation,
     /// Whether fewer facts than `count` are an error.
     pub strict: bool,
-    /// Only triples of these relations; empty: all.
-    pub relations: Vec<String>,
-    /// Only triples whose head is an instance (`P31`) of one of these; empty: all.
-    pub types: Vec<String>,
-    /// Minimum length of the labels of head and tail, in code points.
-    pub min_label_chars: usize,
-    /// Whether to sample equally many triples per relation, as far as available, instead of
-    /// uniformly.
-    pub stratified: bool,
 }
 
 impl Default for SampleConfig {
@@ -62,25 +39,12 @@ impl Default for SampleConfig {
             coverage: Coverage::All,
             count: 20_000,
             seed: 42,
-            missing_relation: MissingRelation::Drop,
             strict: false,
-            relations: Vec::new(),
-            types: Vec::new(),
-            min_label_chars: 1,
-            stratified: false,
         }
     }
 }
 
-/// What an item is an instance of, in Wikidata.
-const INSTANCE_OF: &str = "P31";
-
 impl SampleConfig {
-    /// Whether a fact of this relation and tail says that its head is of a requested type.
-    fn is_of_type(&self, relation: &str, tail: &str) -> bool {
-        relation == INSTANCE_OF && self.types.iter().any(|id| id == tail)
-    }
-
     fn validate(&self) -> Result<(), Error> {
         if self.languages.is_empty() {
             let rule = "one language or more";
@@ -90,7 +54,8 @@ impl SampleConfig {
         if self.count == 0 {
             return Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" });
         }
-        if self.coverage == Coverage::Pairs && !(2..=MOST_FOR_PAIRS).contains(&self.languages.len())
+        if self.coverage == Coverage::Pairs
+            && !(2..=MAX_PAIR_LANGUAGES).contains(&self.languages.len())
         {
             let (value, rule) =
                 (self.languages.join(","), "2 to 31 languages for coverage by pairs");
@@ -100,18 +65,16 @@ impl SampleConfig {
     }
 }
 
-/// Counts of sampled and dropped triples; `read` is the sum of `self_loops`, `filtered`, the three
-/// `without_…`, `short_labels` and `available`.
+/// Counts of sampled and dropped triples; `read` is the sum of `self_loops`, the three `without_…`
+/// and `available`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleReport {
     /// Distinct triples of the graph.
     pub read: usize,
+    /// Duplicate triples, which are not part of `read`.
+    pub repeated: usize,
     /// Dropped: head and tail are one entity.
     pub self_loops: usize,
-    /// Dropped: of another relation or type than those requested.
-    pub filtered: usize,
-    /// Dropped: labelled, but with a label of head or tail that is too short.
-    pub short_labels: usize,
     /// Dropped: no label of the head in one of the languages; in pairs: in any.
     pub without_head_label: usize,
     /// Dropped: head labelled, but not the tail; in pairs: not in another language.
@@ -124,8 +87,6 @@ pub struct SampleReport {
     pub requested: usize,
     /// Triples sampled: the smaller of `available` and `requested`.
     pub kept: usize,
-    /// Labels of relations taken from English for another language.
-    pub english_relation_labels: usize,
 }
 
 /// Samples facts uniformly without replacement, and returns their graph with labels in
@@ -172,26 +133,20 @@ pub fn sample(
         let of_id: Vec<_> = of_id.iter().map(|(code, label)| (*code, &**label)).collect();
         labels.add(id, rules.bits(&of_id));
     }
-    let heads = (!config.types.is_empty()).then(|| {
-        let mut heads = IdMap::new(1);
-        for triple in graph.triples().filter(|one| config.is_of_type(one.relation, one.tail)) {
-            heads.add(triple.head, 1);
-        }
-        heads
-    });
-    let judge = Judge { config, rules, labels, ranks: Ranks::new(config.seed), heads };
-    let Ok((report, drawn)) = draw(config, |bounds, take| {
+    let judge = Judge { rules, labels, ranks: Ranks::new(config.seed) };
+    let Ok((mut report, drawn)) = draw(config, |bound, take| {
         let facts = graph.triples().map(|Triple { head, relation, tail }| [head, relation, tail]);
-        let Ok(found) = judge.judge(facts.map(Ok::<_, Infallible>), bounds);
+        let Ok(found) = judge.judge(facts.map(Ok::<_, Infallible>), bound);
         take(found);
         Ok::<_, Infallible>(())
     });
-    checked(&report, config, &languages)?;
+    report.repeated = graph.repeated_triples();
+    check_available(&report, config, &languages)?;
     let position = |id: Box<str>| graph.position(&id).and_then(|at| u32::try_from(at).ok());
     let triples = drawn.into_iter().map(|fact| fact.map(|id| position(id).unwrap_or_default()));
     let mut triples: Vec<[u32; 3]> = triples.collect();
     triples.sort_unstable();
-    finish(graph, &triples, (&languages, config), report)
+    Ok(finish(graph, &triples, &languages, report))
 }
 
 /// The requested languages, all of which must have a label.
@@ -202,8 +157,8 @@ fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Langua
     languages.map(|code| known(code).ok_or_else(|| Error::unknown_language(code, all))).collect()
 }
 
-/// Says if too few triples can be sampled.
-fn checked(
+/// Rejects a report with too few triples.
+fn check_available(
     report: &SampleReport,
     config: &SampleConfig,
     languages: &[Language],
@@ -217,14 +172,15 @@ fn checked(
         return Err(Error::Empty {
             what: format!("triples with labels in {which} of {}", codes.join(", ")),
             hint: format!(
-                "of {} triples, {} are filtered out, {} lack a label of the head, {} of the tail, \
-                 {} of the relation, {} have short labels; ask for fewer languages or add labels",
+                "of {} distinct triples ({} duplicates were removed), {} have the same head and \
+                 tail, {} lack a label of the head, {} of the tail, {} of the relation; request \
+                 fewer languages or add labels",
                 report.read,
-                report.filtered,
+                report.repeated,
+                report.self_loops,
                 report.without_head_label,
                 report.without_tail_label,
-                report.without_relation_label,
-                report.short_labels
+                report.without_relation_label
             ),
         });
     }
@@ -238,42 +194,9 @@ fn checked(
 fn finish(
     graph: &KnowledgeGraph,
     triples: &[[u32; 3]],
-    (languages, config): (&[Language], &SampleConfig),
-    mut report: SampleReport,
-) -> Result<(KnowledgeGraph, SampleReport), Error> {
-    report.kept = triples.len();
-    let mut sampled = graph.subgraph(triples, |language| languages.contains(&language));
-    if config.missing_relation == MissingRelation::English {
-        (sampled, report.english_relation_labels) =
-            with_english_relations(graph, sampled, triples, languages)?;
-    }
-    Ok((sampled, report))
-}
-
-/// `sampled` with the English label of each relation in the languages in which it has none, and how
-/// many labels that makes.
-fn with_english_relations(
-    graph: &KnowledgeGraph,
-    sampled: KnowledgeGraph,
-    triples: &[[u32; 3]],
     languages: &[Language],
-) -> Result<(KnowledgeGraph, usize), Error> {
-    let english = Language::new("en")?;
-    let mut builder = GraphBuilder::from(sampled);
-    let mut relations: Vec<_> = triples.iter().map(|[_, relation, _]| *relation).collect();
-    relations.sort_unstable();
-    relations.dedup();
-    let mut added = 0;
-    for relation in relations {
-        for language in languages {
-            if let (None, Some(label)) =
-                (graph.label_at(relation, *language), graph.label_at(relation, english))
-            {
-                let id = graph.id_at(relation);
-                builder.add_label(id, language.as_str(), label, LabelKind::Relation)?;
-                added += 1;
-            }
-        }
-    }
-    Ok((builder.build(), added))
+    report: SampleReport,
+) -> (KnowledgeGraph, SampleReport) {
+    let sampled = graph.subgraph(triples, |language| languages.contains(&language));
+    (sampled, SampleReport { kept: triples.len(), ..report })
 }

@@ -1,7 +1,7 @@
 //! Texts as token ids.
 use std::ops::Range;
 
-use tokenizer_file::{Layout, LayoutError, kept_text};
+use tokenizer_file::{Layout, LayoutError, trim_dropped};
 use tokenizers::Tokenizer;
 
 use crate::Error;
@@ -74,7 +74,7 @@ pub(crate) struct Tokens {
 impl Tokens {
     /// Encodes `text`, which neither begins nor ends with white space.
     pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, Error> {
-        let body = kept_text(tokenizer, text);
+        let body = trim_dropped(tokenizer, text);
         let encoding = tokenizer.encode_char_offsets(body, false).map_err(refuse(text))?;
         let skipped = text.chars().count() - body.chars().count();
         let offsets = encoding.get_offsets().iter();

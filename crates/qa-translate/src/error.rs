@@ -87,27 +87,6 @@ pub enum Error {
         /// Requests sent for this batch.
         attempts: u32,
     },
-    /// A line of a JSONL file does not hold a recorded answer.
-    #[error("{}:{line}: expected {{\"request\": {{\"model\": \"…\", \"messages\": […]}}, \"answer\": \"…\"}}, got {got}", path.display())]
-    Recorded {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        got: String,
-    },
-    /// A file of recorded answers lacks one, and nobody else is asked.
-    #[error("{}: no answer to {text:?} is recorded", path.display())]
-    Unanswered {
-        /// The file.
-        path: PathBuf,
-        /// The last message, at most 80 code points of it.
-        text: String,
-    },
-    /// As many answers were asked for as the run may ask for.
-    #[error("most_requests answers were asked for; raise it, or run again to go on")]
-    Budget,
     /// A translator returned another number of texts than it was given.
     #[error("the translator returned {got} texts for {expected}; it must return one for each")]
     Count {

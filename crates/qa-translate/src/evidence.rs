@@ -65,8 +65,7 @@ impl EvidencePlace {
                     let answer = first_answer(source).ok()?;
                     let length = source.context.chars().count().max(1);
                     let position = answer.answer_start as f64 / length as f64;
-                    let config =
-                        SearchConfig { occurrence: Occurrence::Nearest, ..SearchConfig::default() };
+                    let config = SearchConfig { occurrence: Occurrence::Nearest };
                     let found = search(&target.context, &answer.text, position, &config).ok()?;
                     around(&all, found.answer_start)?
                 }

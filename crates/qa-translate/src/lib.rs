@@ -26,15 +26,13 @@ pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    Candidates, CodecConfig, FileScorer, FirstOf, Hypothesis, NextToken, PlaceFault, PlaceSpans,
-    Placed, ScoreRequest, ScoreText, Searched, SpanTask, TextScore, Windows, branch_and_bound,
-    ratio, translation_similarity, units,
+    Candidates, CodecConfig, FileScorer, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText,
+    SpanTask, TextScore, Windows, ratio, translation_similarity, units,
 };
-pub use project::{Links, ProjectConfig, project};
+pub use project::{ProjectConfig, project};
 pub use provider::{
-    Cached, Chat, ChatConfig, ChatMessage, ChatRequest, ChatTranslator, FileTranslator, HttpChat,
-    HttpConfig, HttpScorer, HttpTranslator, Identity, MissingText, OnFault, Protect, ProtectConfig,
-    ProtectReport, Protected, RecordedChat, Translations, Translator,
+    Cached, ChatConfig, ChatTranslator, FileTranslator, HttpConfig, HttpTranslator, Identity,
+    MissingText, Translations, Translator,
 };
 pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};

@@ -1,9 +1,8 @@
 //! Questions and passages in different languages (mixMRC, section 3.1: D'').
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use mlqa_eval::{Dataset, DatasetName, Language, Question, TableOrder, squad};
+use mlqa_eval::{Dataset, DatasetName, Language, Question, TableOrder};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -80,32 +79,6 @@ pub struct MixedRow {
     pub context_language: Language,
     /// The row, with the source's id.
     pub question: Question,
-}
-
-impl MixedRow {
-    /// The row as an article of one question, with the languages and the source's id as extra keys.
-    fn to_squad(&self) -> squad::Article {
-        let (context, question) = (self.context_language, self.question_language);
-        let extra = squad::Extra::default;
-        let qa = squad::Qa {
-            id: format!("{}-context-{context}-question-{question}", self.question.id),
-            question: self.question.question.clone(),
-            answers: self.question.answers.iter().map(squad::Answer::from).collect(),
-            extra: [
-                ("source_id", self.question.id.as_str()),
-                ("question_language", question.as_str()),
-                ("context_language", context.as_str()),
-            ]
-            .into_iter()
-            .collect(),
-        };
-        let context = Arc::clone(&self.question.context);
-        squad::Article {
-            title: Arc::clone(&self.question.title),
-            paragraphs: vec![squad::Paragraph { context, qas: vec![qa], extra: extra() }],
-            extra: extra(),
-        }
-    }
 }
 
 /// Mixed rows in their final order.
@@ -265,24 +238,6 @@ impl Mixed {
         }
         together.publish()?;
         Ok(paths)
-    }
-
-    /// Writes all rows to one SQuAD-style file, in their order. Each question's id is the source's
-    /// and its languages, as `56be…-context-en-question-de`; `source_id`, `question_language` and
-    /// `context_language` are its extra keys.
-    ///
-    /// # Errors
-    /// [`Error::Empty`] without rows; [`Error::Io`].
-    pub fn write_one(&self, path: &Path) -> Result<(), Error> {
-        self.check_some()?;
-        let data = self.rows.iter().map(MixedRow::to_squad).collect();
-        let extra = squad::Extra::default();
-        let file = squad::File { version: self.version.clone(), data, extra };
-        let refuse = || Error::io(path, "write the file");
-        let mut bytes = serde_json::to_vec_pretty(&file).map_err(|error| refuse()(error.into()))?;
-        bytes.push(b'\n');
-        create_folder_of(path)?;
-        whole_file::write(path, bytes).map_err(refuse())
     }
 
     fn check_some(&self) -> Result<(), Error> {

@@ -7,23 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Which source and target tokens are linked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Links {
-    /// Those that are each other's most similar token.
-    #[default]
-    Mutual,
-    /// Each source token with its most similar target token.
-    SourceBest,
-}
-
 /// How a span is carried over.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectConfig {
-    /// Which tokens are linked.
-    pub links: Links,
     /// Links of a similarity below this do not count.
     pub min_similarity: f32,
     /// Linked target tokens with more unlinked ones than this between them are not of one span; the
@@ -34,15 +21,15 @@ pub struct ProjectConfig {
 
 impl Default for ProjectConfig {
     fn default() -> Self {
-        Self { links: Links::Mutual, min_similarity: 0.0, max_gap: 3 }
+        Self { min_similarity: 0.0, max_gap: 3 }
     }
 }
 
 /// The target tokens that correspond to the source tokens `span`; `None` where no token is linked.
 ///
-/// The tokens of `span` are linked to target tokens, outliers are dropped by `max_gap`, and the
-/// result is the smallest span that covers the rest. Of equally similar tokens the first is the
-/// best one, so the result is always the same.
+/// Tokens are linked if each is the other's most similar one. Outliers are dropped by `max_gap`,
+/// and the result is the smallest span that covers the rest. Of equally similar tokens the first is
+/// the best one, so the result is always the same.
 ///
 /// # Shapes
 /// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
@@ -75,11 +62,9 @@ pub fn project(
     for source in span {
         let row = similarity.index_axis(Axis(0), source);
         let Some((target, value)) = best(row, |column| (source, column))? else { continue };
-        let linked = config.links == Links::SourceBest || {
-            let column = similarity.index_axis(Axis(1), target);
-            best(column, |row| (row, target))?.is_some_and(|(back, _)| back == source)
-        };
-        if linked && value >= config.min_similarity {
+        let column = similarity.index_axis(Axis(1), target);
+        let mutual = best(column, |row| (row, target))?.is_some_and(|(back, _)| back == source);
+        if mutual && value >= config.min_similarity {
             links.push((target, value));
         }
     }

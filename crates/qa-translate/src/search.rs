@@ -21,8 +21,6 @@ pub enum Occurrence {
 pub struct SearchConfig {
     /// What to do with several occurrences.
     pub occurrence: Occurrence,
-    /// Whether upper and lower case are the same.
-    pub ignore_case: bool,
 }
 
 /// Why a search has no result.
@@ -44,7 +42,7 @@ pub enum SearchFault {
 /// let strict = SearchConfig::default();
 /// assert_eq!(search("2 und 2 sind 4", "4", 0.9, &strict).unwrap().answer_start, 13);
 /// assert_eq!(search("2 und 2 sind 4", "2", 0.9, &strict), Err(SearchFault::Ambiguous));
-/// let nearest = SearchConfig { occurrence: Occurrence::Nearest, ..strict };
+/// let nearest = SearchConfig { occurrence: Occurrence::Nearest };
 /// assert_eq!(search("2 und 2 sind 4", "2", 0.9, &nearest).unwrap().answer_start, 6);
 /// ```
 ///
@@ -61,11 +59,8 @@ pub fn search(
     if wanted.is_empty() {
         return Err(SearchFault::NotFound);
     }
-    let same =
-        |a: char, b: char| a == b || (config.ignore_case && a.to_lowercase().eq(b.to_lowercase()));
-    let matches = |window: &[char]| window.iter().zip(&wanted).all(|(&a, &b)| same(a, b));
     let windows = text.windows(wanted.len()).enumerate();
-    let starts = windows.filter(|(_, window)| matches(window)).map(|(start, _)| start);
+    let starts = windows.filter(|(_, window)| *window == wanted).map(|(start, _)| start);
     let distance = |start: usize| (start as f64 / text.len() as f64 - position).abs();
     let starts: Vec<usize> = starts.collect();
     let start = match (starts.as_slice(), config.occurrence) {

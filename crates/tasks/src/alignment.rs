@@ -8,7 +8,7 @@ use ndarray::Array2;
 use qa_translate::{ProjectConfig, project};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
-use tokenizer_file::kept_text;
+use tokenizer_file::trim_dropped;
 use tokenizers::Tokenizer;
 use xlmr_model::{Inputs, SpecialTokens};
 
@@ -270,7 +270,7 @@ type Place = Option<(usize, usize)>;
 /// # Errors
 /// [`Error::Tokenizer`].
 pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Place)>> {
-    let body = kept_text(tokenizer, text);
+    let body = trim_dropped(tokenizer, text);
     let encoding = tokenizer.encode_char_offsets(body, false);
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
     let characters: Vec<char> = text.chars().collect();

@@ -273,7 +273,7 @@ impl<'a> Sides<'a> {
         let mut pairs: Vec<(usize, usize)> = pairs.collect();
         pairs.sort_unstable();
         let (mut source, mut target) = (from.labels.clone(), to.labels.clone());
-        let (map, _) = LinearMap::fit(&mut source, &mut target, &pairs, config)?;
+        let map = LinearMap::fit(&mut source, &mut target, &pairs, config)?;
         Ok([map.source(from.labels.clone())?, map.source(from.facts.clone())?, target])
     }
 }

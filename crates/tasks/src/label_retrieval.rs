@@ -93,7 +93,7 @@ pub struct MappedRetrieval {
     pub seed: u64,
     /// Number of neighbours of CSLS.
     pub neighbours: usize,
-    /// Normalisation and refinement.
+    /// Normalisation.
     pub map: MapConfig,
 }
 
@@ -174,7 +174,7 @@ pub fn mapped_label_retrieval(
             let asked = asked.into_iter().map(|(_, &id)| id).filter(|&id| id < candidates);
             let asked: Vec<usize> = asked.collect();
             let (mut source, mut target) = (own.clone(), english.clone());
-            let (map, _) = LinearMap::fit(&mut source, &mut target, &pairs, &config.map)?;
+            let map = LinearMap::fit(&mut source, &mut target, &pairs, &config.map)?;
             let source = map.source(own.clone())?;
             let rows: Vec<usize> = (0..candidates).collect();
             let (queries, targets) = (source.select(Axis(0), &rows), target.select(Axis(0), &rows));

@@ -12,18 +12,18 @@ use tokenizers::Tokenizer;
 mod charsmap;
 mod folder;
 mod growth;
-mod kept_text;
 mod layout;
 mod offsets;
 mod sentencepiece;
 mod spacing;
 mod trim;
+mod trim_dropped;
 
 pub use folder::{find, model_folder};
-pub use kept_text::kept_text;
 pub use layout::{Layout, LayoutError};
 pub use spacing::Spacing;
 pub use trim::{Trimmed, trim};
+pub use trim_dropped::trim_dropped;
 
 /// A file that is no tokenizer.
 #[derive(Debug, thiserror::Error)]

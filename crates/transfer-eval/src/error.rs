@@ -3,8 +3,6 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use whole_file::Lines;
-
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -117,12 +115,6 @@ impl Error {
         Self::Config { key, value: value.to_string(), rule: rule.into() }
     }
 
-    /// What is wrong with the line read last.
-    pub(crate) fn at(lines: &Lines, message: impl Into<String>) -> Self {
-        let line = usize::try_from(lines.number()).unwrap_or(usize::MAX);
-        Self::line(lines.path(), line, message)
-    }
-
     pub(crate) fn line(path: &Path, line: usize, message: impl Into<String>) -> Self {
         Self::Line { path: path.to_path_buf(), line, message: message.into() }
     }
@@ -150,7 +142,7 @@ impl Error {
 ///
 /// # Errors
 /// [`Error::Count`] that names the first one without a partner, with what `name` says of it.
-pub(crate) fn check_partners(
+pub(crate) fn check_counts(
     (one, what): (&str, &'static str),
     expected: usize,
     got: usize,

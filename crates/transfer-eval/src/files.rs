@@ -3,7 +3,6 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use whole_file::Lines;
 
 use crate::{Error, Result};
 
@@ -25,11 +24,6 @@ pub(crate) fn read_rows(path: &Path) -> Result<String> {
     let text = read_text(path)?;
     whole_file::note_missing_newline(path, text.as_bytes());
     Ok(text)
-}
-
-/// The line read last, or a part of it, as UTF-8.
-pub(crate) fn utf8<'l>(lines: &Lines, bytes: &'l [u8]) -> Result<&'l str> {
-    std::str::from_utf8(bytes).map_err(|_| Error::at(lines, "not UTF-8; convert the file first"))
 }
 
 /// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a

@@ -26,7 +26,7 @@ pub struct Inference {
     /// Which facts.
     #[command(flatten)]
     pub facts: Facts,
-    /// Premises about each head, each with one hypothesis of each label
+    /// Number of premises per head; each has one hypothesis per label
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub premises: u16,
 }

@@ -15,11 +15,11 @@ pub struct FactQuestions {
     /// Which facts.
     #[command(flatten)]
     pub facts: Facts,
-    /// Training questions, each with a context whose labels are drawn at random, so that no fact
-    /// can be learned from it
+    /// Number of training questions; their contexts have random labels, so that no fact can be
+    /// learned from them
     #[arg(long, default_value_t = 10_000)]
     pub items: usize,
-    /// Tells contexts in each language, each a translation of the others, not in the first alone
+    /// Write parallel contexts in all languages instead of the first language only
     #[arg(long)]
     pub parallel: bool,
 }

@@ -227,11 +227,7 @@ fn rows(entity: &Entity, table: DumpTable) -> String {
             labels.map(|(language, text)| format!("{id}\t{language}\t{text}\t{kind}\n")).collect()
         }
         DumpTable::Descriptions => texts(&entity.descriptions),
-        DumpTable::Aliases => texts(&entity.aliases),
         DumpTable::Sitelinks => texts(&entity.sitelinks),
-        DumpTable::Properties => {
-            entity.datatype.iter().map(|datatype| format!("{id}\t{datatype}\n")).collect()
-        }
         DumpTable::Redirects => String::new(),
     }
 }

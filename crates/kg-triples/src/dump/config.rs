@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::EntityCounts;
 use super::source::Compression;
-use super::table::{DumpTable, TableFormat, TailKind};
+use super::table::{DumpTable, TableFormat};
 use crate::{Error, Language, each_once};
 
 /// Options of [`extract`](super::extract()).
@@ -19,8 +19,6 @@ pub struct ExtractConfig {
     pub tables: Vec<DumpTable>,
     /// File format of the tables.
     pub format: TableFormat,
-    /// Kinds of entities allowed as tails, at least one.
-    pub tails: Vec<TailKind>,
     /// Rows per Parquet file (the last one of a table may have fewer), at least 1.
     pub part_rows: usize,
     /// Maximum number of unusable lines.
@@ -40,7 +38,6 @@ impl Default for ExtractConfig {
             fallback: Vec::new(),
             tables: TableFormat::Tsv.default_tables(),
             format: TableFormat::Tsv,
-            tails: vec![TailKind::Item],
             part_rows: 1 << 20,
             bad_lines: 1000,
             longest_line: 256 << 20,
@@ -60,7 +57,6 @@ impl ExtractConfig {
         for (key, empty, rule) in [
             ("languages", self.languages.is_empty(), "one language or more"),
             ("tables", self.tables.is_empty(), "one table or more"),
-            ("tails", self.tails.is_empty(), "one kind of entity or more"),
         ] {
             if empty {
                 return Err(Error::Config { key, value: "[]".into(), rule });
@@ -85,7 +81,6 @@ impl ExtractConfig {
             languages: self.languages.clone(),
             table_format: self.format,
             tables: self.tables(),
-            tails: self.tails.clone(),
             ..ExtractReport::default()
         }
     }
@@ -123,9 +118,6 @@ pub struct ExtractReport {
     /// The tables that were written.
     #[serde(default)]
     pub tables: Vec<DumpTable>,
-    /// Kinds of entities used as tails.
-    #[serde(default)]
-    pub tails: Vec<TailKind>,
     /// Items.
     pub items: u64,
     /// Properties.

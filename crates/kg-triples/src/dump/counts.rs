@@ -22,7 +22,7 @@ pub struct EntityCounts {
     pub not_preferred: u64,
     /// Skipped: `somevalue` or `novalue`.
     pub without_value: u64,
-    /// Skipped: the value is no entity of the kinds that are tails.
+    /// Skipped: the value is not an item.
     pub other_values: u64,
     /// Skipped: the triple is there already.
     pub repeated_triples: u64,
@@ -40,27 +40,12 @@ pub struct EntityCounts {
     /// Skipped descriptions: nothing is left of the text.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_descriptions: u64,
-    /// Aliases written.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub aliases: u64,
-    /// Skipped aliases: another language's.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub foreign_aliases: u64,
-    /// Skipped aliases: nothing is left of the text.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub empty_aliases: u64,
-    /// Skipped aliases: the entity has them in the language already.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub repeated_aliases: u64,
     /// Sitelinks written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitelinks: u64,
     /// Skipped sitelinks: nothing is left of the title.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_sitelinks: u64,
-    /// Datatypes of properties written.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub datatypes: u64,
 }
 
 // serde gives a reference.
@@ -89,13 +74,8 @@ impl EntityCounts {
             (&mut self.fallback_descriptions, other.fallback_descriptions),
             (&mut self.foreign_descriptions, other.foreign_descriptions),
             (&mut self.empty_descriptions, other.empty_descriptions),
-            (&mut self.aliases, other.aliases),
-            (&mut self.foreign_aliases, other.foreign_aliases),
-            (&mut self.empty_aliases, other.empty_aliases),
-            (&mut self.repeated_aliases, other.repeated_aliases),
             (&mut self.sitelinks, other.sitelinks),
             (&mut self.empty_sitelinks, other.empty_sitelinks),
-            (&mut self.datatypes, other.datatypes),
         ] {
             *sum += count;
         }

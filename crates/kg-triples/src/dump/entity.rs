@@ -5,8 +5,8 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 
 use super::counts::EntityCounts;
 use super::json::{Each, Entries, Object, Rank, Raw, Read, Statement, Tail, is_id, select};
-use super::table::{DumpTable, TailKind};
-use super::texts::{Aliases, Sitelinks, Texts, usable, usable_aliases, usable_sitelinks};
+use super::table::DumpTable;
+use super::texts::{Sitelinks, Texts, usable, usable_sitelinks};
 use super::wanted::Wanted;
 use crate::{LabelKind, Language};
 
@@ -18,13 +18,10 @@ pub(super) struct Entity {
     /// Sorted by language, as all texts.
     pub(super) labels: Vec<(Language, String)>,
     pub(super) descriptions: Vec<(Language, String)>,
-    pub(super) aliases: Vec<(Language, String)>,
     /// Titles.
     pub(super) sitelinks: Vec<(Language, String)>,
     /// Relation and tail, sorted, each pair once.
     pub(super) triples: Vec<(String, String)>,
-    /// Of a property.
-    pub(super) datatype: Option<String>,
     pub(super) counts: EntityCounts,
 }
 
@@ -70,10 +67,8 @@ struct Values {
     kind: Option<String>,
     entity: Option<String>,
     redirect: Option<String>,
-    datatype: Option<String>,
     labels: Texts,
     descriptions: Texts,
-    aliases: Aliases,
     sitelinks: Sitelinks,
     claims: BTreeMap<String, Each<Statement>>,
 }
@@ -97,14 +92,9 @@ impl Values {
         };
         let mut entity = Entity { id, kind, ..Entity::default() };
         self.texts(wanted, &mut entity)?;
-        let counts = &mut entity.counts;
-        match kind {
-            LabelKind::Entity => entity.triples = triples(self.claims, &wanted.tails, counts),
-            // What a property says of itself is no fact about the world.
-            LabelKind::Relation => {
-                entity.datatype = self.datatype.filter(|datatype| is_id(datatype));
-                counts.datatypes += u64::from(entity.datatype.is_some());
-            }
+        // Statements of properties are not facts about the world.
+        if kind == LabelKind::Entity {
+            entity.triples = triples(self.claims, &mut entity.counts);
         }
         Ok(Line::Entity(Box::new(entity)))
     }
@@ -121,7 +111,6 @@ impl Values {
         counts.fallback_descriptions += descriptions.fallbacks;
         counts.foreign_descriptions += descriptions.foreign;
         counts.empty_descriptions += descriptions.empty;
-        entity.aliases = usable_aliases(&self.aliases, counts)?;
         entity.sitelinks = usable_sitelinks(&self.sitelinks, counts)?;
         entity.labels = labels.texts;
         entity.descriptions = descriptions.texts;
@@ -133,7 +122,6 @@ impl Values {
 /// none, the normal ones. Values are read after ranks.
 fn triples(
     claims: BTreeMap<String, Each<Statement>>,
-    tails: &[TailKind],
     counts: &mut EntityCounts,
 ) -> Vec<(String, String)> {
     let mut triples = Vec::new();
@@ -147,7 +135,7 @@ fn triples(
                 (Rank::Normal, true) => counts.not_preferred += 1,
                 _ => match tail {
                     Tail::Unknown => counts.without_value += 1,
-                    Tail::Entity(kind, tail) if tails.contains(&kind) && is_id(&property) => {
+                    Tail::Item(tail) if is_id(&property) => {
                         triples.push((property.clone(), tail));
                     }
                     _ => counts.other_values += 1,
@@ -174,15 +162,9 @@ impl<'de> Entries<'de> for Fields<'_> {
             "type" => values.kind = text(map.next_value()?),
             "entity" => values.entity = text(map.next_value()?),
             "redirect" => values.redirect = text(map.next_value()?),
-            "datatype" if wanted.has(DumpTable::Properties) => {
-                values.datatype = text(map.next_value()?);
-            }
             "labels" if wanted.has(DumpTable::Labels) => values.labels = select(map, &code)?,
             "descriptions" if wanted.has(DumpTable::Descriptions) => {
                 values.descriptions = select(map, &code)?;
-            }
-            "aliases" if wanted.has(DumpTable::Aliases) => {
-                values.aliases = select(map, &|code| wanted.language(code))?;
             }
             "sitelinks" if wanted.has(DumpTable::Sitelinks) => {
                 values.sitelinks = select(map, &|site| wanted.wikipedia(site))?;
@@ -203,7 +185,7 @@ mod tests {
     fn wanted() -> Wanted {
         let [en, zh, hans] = ["en", "zh", "zh-hans"].map(|code| Language::new(code).unwrap());
         let languages = vec![(en, vec![]), (zh, vec![hans])];
-        Wanted { languages, tables: DumpTable::ALL.to_vec(), tails: vec![TailKind::Item] }
+        Wanted { languages, tables: DumpTable::ALL.to_vec() }
     }
 
     fn entity(json: &str) -> Entity {

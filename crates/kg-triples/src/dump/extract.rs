@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
 use super::reading::Reading;
-use super::source::{Beginning, Place, Progress, Source, is_stream};
+use super::source::{ExtractStart, Position, Progress, Source, is_stream};
 use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
@@ -19,12 +19,10 @@ use crate::Error;
 /// followed by `extract.json`, an [`ExtractReport`] with counts of everything skipped:
 ///
 /// - triples: the truthy statements of items (preferred ones, else normal ones) whose value is an
-///   item, or another entity of [`ExtractConfig::tails`]; each triple once;
+///   item; each triple once;
 /// - labels: those in the requested languages of items (`entity`) and properties (`relation`), with
 ///   normalised white space and without control characters; descriptions likewise;
-/// - aliases: likewise, in the requested languages only;
 /// - sitelinks: titles in the Wikipedias of these languages (`zh-yue` is the site `zh_yuewiki`);
-/// - properties: their datatypes;
 /// - redirects.
 ///
 /// A table is `NAME.tsv` or, as Parquet, files of [`ExtractConfig::part_rows`] rows in the folder
@@ -35,7 +33,7 @@ use crate::Error;
 ///
 /// # Resuming
 /// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
-/// stored in `folder/.extract`, which is removed at the end. [`Progress::beginning`] shows whether
+/// stored in `folder/.extract`, which is removed at the end. [`Progress::start`] shows whether
 /// an extract resumes. An interrupted extract resumes when it is called again with the same dump
 /// and configuration, and writes the same bytes. Plain dumps and bzip2 resume at the stored
 /// position; gzip, zstd and standard input are decompressed again up to it, but not parsed. The
@@ -44,7 +42,8 @@ use crate::Error;
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
-/// # Errors [`Error::Config`] without a language, table or kind of tail, for a language that is
+/// # Errors
+/// [`Error::Config`] without a language or table, for a language that is
 /// named twice, and for Parquet without the feature `parquet`; [`Error::Io`] naming the file, and
 /// the place in the dump where a packed one is damaged, is not packed as its name says, or in a way
 /// that is not understood; [`Error::Dump`] if the dump is N-Triples, an array has no end, no line
@@ -81,9 +80,9 @@ pub fn extract(
     let task = Task::new(dump, config)?;
     let (state, found) = StateFolder::open(folder, &task, config.restart)?;
     progress.begin(match &found {
-        Some(found) => Beginning::GoesOn(found.place.offset),
-        None if state.is_left() => Beginning::Anew,
-        None => Beginning::First,
+        Some(found) => ExtractStart::Resumed(found.place.offset),
+        None if state.is_left() => ExtractStart::Restarted,
+        None => ExtractStart::New,
     });
     let mut reading = Reading::new(dump, config, folder, (state, task));
     let threads = rayon::current_num_threads();
@@ -91,18 +90,18 @@ pub fn extract(
         None => {
             let source = Source::open(dump, progress, threads)?;
             reading.tally.report.compression = source.compression;
-            reading.read(source, Place::default())?;
+            reading.read(source, Position::default())?;
         }
         Some(found) if found.read => {
             if is_stream(dump) {
                 Source::check(dump, &found.passed, progress)?;
             }
-            reading.go_on(found);
+            reading.resume(found);
         }
         Some(found) => {
             let place = found.place;
             let from = (place, found.passed.clone());
-            reading.go_on(found);
+            reading.resume(found);
             let compression = reading.tally.report.compression;
             let source = Source::open_at(dump, compression, from, progress, threads)?;
             reading.read(source, place)?;

@@ -7,8 +7,6 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::table::TailKind;
-
 /// A string as bytes: WTF-8, so that a surrogate without a partner is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Raw<'de>(pub(super) Cow<'de, [u8]>);
@@ -152,10 +150,10 @@ pub(super) enum Rank {
 pub(super) enum Tail {
     /// `somevalue` or `novalue`.
     Unknown,
-    /// Any value but an entity.
+    /// Any value but an item.
     #[default]
     Other,
-    Entity(TailKind, String),
+    Item(String),
 }
 
 /// A statement: what a property says.
@@ -228,19 +226,17 @@ impl<'de> Entries<'de> for DataValue {
 
 #[derive(Default)]
 struct EntityValue {
-    kind: Option<TailKind>,
+    is_item: bool,
     id: Option<String>,
     numeric_id: Option<u64>,
 }
 
 impl EntityValue {
-    /// The entity's id; of items also that of old dumps, which give its number alone.
+    /// The item's id; old dumps provide its number only.
     fn tail(self) -> Tail {
-        let Some(kind) = self.kind else { return Tail::Other };
-        let number = self.numeric_id.filter(|_| kind == TailKind::Item);
-        let id = self.id.or_else(|| number.map(|number| format!("Q{number}")));
-        match id.filter(|id| is_id(id)) {
-            Some(id) => Tail::Entity(kind, id),
+        let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
+        match id.filter(|id| self.is_item && is_id(id)) {
+            Some(id) => Tail::Item(id),
             None => Tail::Other,
         }
     }
@@ -253,7 +249,7 @@ impl<'de> Entries<'de> for EntityValue {
             "entity-type" => {
                 let value = map.next_value::<&RawValue>()?.get();
                 let name = serde_json::from_str::<Raw<'_>>(value).ok();
-                self.kind = name.and_then(|name| TailKind::of_type(name.text()?));
+                self.is_item = name.is_some_and(|name| name.text() == Some("item"));
             }
             "id" => {
                 let value = map.next_value::<&RawValue>()?.get();

@@ -20,5 +20,5 @@ mod tests;
 
 pub use config::{ExtractConfig, ExtractReport};
 pub use extract::extract;
-pub use source::{Beginning, Progress};
-pub use table::{DumpTable, TableFormat, TailKind};
+pub use source::{ExtractStart, Progress};
+pub use table::{DumpTable, TableFormat};

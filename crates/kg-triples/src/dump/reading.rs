@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::chunk::{self, Chunk, Chunks, Event, Found, Parsed};
 use super::config::{BadLine, ExtractConfig};
 use super::sort::{Entry, Sorter};
-use super::source::{Passed, Place, Source, Watch};
+use super::source::{Position, ReadPrefix, Source, Watch};
 use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
 use crate::{Error, Language};
@@ -56,7 +56,7 @@ impl<'a> Reading<'a> {
             dump,
             config,
             folder,
-            wanted: Wanted { languages, tables: config.tables(), tails: config.tails.clone() },
+            wanted: Wanted { languages, tables: config.tables() },
             entities: Sorter::new(state.path(), "entities", config.memory),
             redirects: Sorter::new(state.path(), "redirects", config.memory / 8),
             tally: Tally { report: config.report(), ..Tally::default() },
@@ -67,7 +67,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Takes up what an unfinished extract left.
-    pub(super) fn go_on(&mut self, found: State) {
+    pub(super) fn resume(&mut self, found: State) {
         let path = self.state.path();
         let memory = self.config.memory;
         self.entities = Sorter::new(path, "entities", memory).with_runs(found.entities);
@@ -77,7 +77,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads everything from `place` on. One thread unpacks while others parse.
-    pub(super) fn read(&mut self, mut source: Source, place: Place) -> Result<(), Error> {
+    pub(super) fn read(&mut self, mut source: Source, place: Position) -> Result<(), Error> {
         let longest = self.config.longest_line;
         let size = (self.config.memory / 16).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as u64;
         let watch = source.watch.clone();
@@ -125,7 +125,7 @@ impl<'a> Reading<'a> {
 
     fn parse_all(
         &mut self,
-        chunks: Receiver<(Chunk, Option<Place>)>,
+        chunks: Receiver<(Chunk, Option<Position>)>,
         watch: &Watch,
     ) -> Result<(), Error> {
         let mut waiting = Vec::new();
@@ -143,7 +143,7 @@ impl<'a> Reading<'a> {
                 waiting.push(chunk);
             }
             let wanted = &self.wanted;
-            let parsed: Vec<(Parsed, Option<Place>)> = waiting
+            let parsed: Vec<(Parsed, Option<Position>)> = waiting
                 .par_iter()
                 .map(|(chunk, end)| (chunk::parse(chunk, wanted), *end))
                 .collect();
@@ -167,7 +167,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Stores what was found up to `place`.
-    fn store(&mut self, place: Place, passed: Passed, read: bool) -> Result<(), Error> {
+    fn store(&mut self, place: Position, passed: ReadPrefix, read: bool) -> Result<(), Error> {
         let refuse = || Error::io(self.folder, "write to the folder");
         self.entities.spill().map_err(refuse())?;
         self.redirects.spill().map_err(refuse())?;

@@ -127,7 +127,7 @@ impl Sorter {
             return Ok(());
         }
         self.entries.par_sort_unstable();
-        let name = self.fresh();
+        let name = self.next_name();
         let mut file = self.create(&name)?;
         self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
         file.into_inner()?.sync_all()?;
@@ -139,7 +139,7 @@ impl Sorter {
         Ok(())
     }
 
-    fn fresh(&mut self) -> String {
+    fn next_name(&mut self) -> String {
         self.made += 1;
         format!("{}-{}", self.name, self.made)
     }
@@ -160,7 +160,7 @@ impl Sorter {
         let (old, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
         let mut sorted = Sorted::new(self.open(&old)?)?;
-        let name = self.fresh();
+        let name = self.next_name();
         let mut file = self.create(&name)?;
         while let Some(entry) = sorted.next()? {
             entry.write(&mut file)?;

@@ -84,19 +84,19 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
 
 /// Start position of an extract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
+pub enum ExtractStart {
     /// The beginning of the dump; the folder has no unfinished extract.
-    First,
+    New,
     /// The beginning of the dump; an unfinished extract is discarded, because it had stored nothing
     /// or a restart was requested.
-    Anew,
+    Restarted,
     /// The given number of decompressed bytes, which an unfinished extract had processed.
-    GoesOn(u64),
+    Resumed(u64),
 }
 
 /// Progress of an extract: its start position and the compressed bytes read.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<(AtomicU64, OnceLock<Beginning>)>);
+pub struct Progress(Arc<(AtomicU64, OnceLock<ExtractStart>)>);
 
 impl Progress {
     /// Returns the number of compressed bytes read.
@@ -105,7 +105,7 @@ impl Progress {
     }
 
     /// Returns the start position; `None` before the start.
-    pub fn beginning(&self) -> Option<Beginning> {
+    pub fn start(&self) -> Option<ExtractStart> {
         self.0.1.get().copied()
     }
 
@@ -113,14 +113,14 @@ impl Progress {
         self.0.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn begin(&self, beginning: Beginning) {
-        let _ = self.0.1.set(beginning);
+    pub(super) fn begin(&self, start: ExtractStart) {
+        let _ = self.0.1.set(start);
     }
 }
 
 /// The beginning of the packed bytes: how many, and their SHA-256 in hexadecimal digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Passed {
+pub(super) struct ReadPrefix {
     pub(super) bytes: u64,
     pub(super) sha256: String,
 }
@@ -131,14 +131,14 @@ struct Packed {
     hash: Sha256,
     bytes: u64,
     /// What an earlier run read, if that was more than this one has.
-    expected: Option<Passed>,
+    expected: Option<ReadPrefix>,
 }
 
 impl Packed {
-    fn passed(&self) -> Passed {
+    fn passed(&self) -> ReadPrefix {
         let digest = self.hash.clone().finalize();
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Passed { bytes: self.bytes, sha256 }
+        ReadPrefix { bytes: self.bytes, sha256 }
     }
 
     /// Counts and hashes.
@@ -181,7 +181,7 @@ struct Counted<R> {
 
 impl<R> Counted<R> {
     /// Before the first byte; an earlier run read what is `expected`.
-    fn new(input: R, progress: &Progress, expected: Option<Passed>) -> Self {
+    fn new(input: R, progress: &Progress, expected: Option<ReadPrefix>) -> Self {
         let packed = Packed { expected, ..Packed::default() };
         Self { input, progress: progress.clone(), packed: Arc::new(Mutex::new(packed)) }
     }
@@ -205,7 +205,7 @@ impl<R: Seek> Seek for Counted<R> {
 
 /// A place in the unpacked bytes, from which an extract can resume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// Unpacked bytes before it.
     pub(super) offset: u64,
     /// Where to unpack from, if not from the beginning.
@@ -242,7 +242,7 @@ pub(super) struct Source {
     pub(super) compression: Compression,
     pub(super) unpacked: Box<dyn Read + Send>,
     /// Where the unpacked bytes begin.
-    pub(super) start: Place,
+    pub(super) start: Position,
     pub(super) watch: Watch,
 }
 
@@ -255,7 +255,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// What was read of the packed bytes so far.
-    pub(super) fn passed(&self) -> Passed {
+    pub(super) fn passed(&self) -> ReadPrefix {
         locked(&self.packed).passed()
     }
 
@@ -266,7 +266,7 @@ impl Watch {
 
     /// The place behind this many unpacked bytes, all of which were read. Later calls may only name
     /// later places.
-    pub(super) fn place(&self, offset: u64) -> Place {
+    pub(super) fn place(&self, offset: u64) -> Position {
         let mut marks = locked(&self.marks);
         while marks.get(1).is_some_and(|(next, _)| *next <= offset) {
             marks.pop_front();
@@ -274,7 +274,7 @@ impl Watch {
         let bzip2 = marks.front().and_then(|(start, block)| {
             Some(ReadPosition { block: *block, skip: offset.checked_sub(*start)? })
         });
-        Place { offset, bzip2 }
+        Position { offset, bzip2 }
     }
 }
 
@@ -304,7 +304,12 @@ impl Source {
             }
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         };
-        Ok(Self { compression, unpacked, start: Place::default(), watch: Watch { packed, marks } })
+        Ok(Self {
+            compression,
+            unpacked,
+            start: Position::default(),
+            watch: Watch { packed, marks },
+        })
     }
 
     /// Opens a dump to read on behind `place`, up to which an earlier run had read `passed`. The
@@ -316,7 +321,7 @@ impl Source {
     pub(super) fn open_at(
         path: &Path,
         compression: Compression,
-        (place, passed): (Place, Passed),
+        (place, passed): (Position, ReadPrefix),
         progress: &Progress,
         threads: usize,
     ) -> Result<Self, Error> {
@@ -355,7 +360,7 @@ impl Source {
     ///
     /// # Errors
     /// Those of reading, or if there are not as many.
-    pub(super) fn skip(&mut self, place: Place) -> io::Result<()> {
+    pub(super) fn skip(&mut self, place: Position) -> io::Result<()> {
         let left = place.offset.saturating_sub(self.start.offset);
         let skipped = io::copy(&mut self.unpacked.by_ref().take(left), &mut io::sink())?;
         self.start = place;
@@ -369,7 +374,11 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Io`], also if they differ.
-    pub(super) fn check(path: &Path, passed: &Passed, progress: &Progress) -> Result<(), Error> {
+    pub(super) fn check(
+        path: &Path,
+        passed: &ReadPrefix,
+        progress: &Progress,
+    ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
             let mut counted = Counted::new(input(path)?, progress, None);
             io::copy(&mut counted, &mut io::sink())?;

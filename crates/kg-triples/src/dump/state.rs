@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{ExtractConfig, ExtractReport};
 use super::sort::RunFile;
-use super::source::{Passed, Place, is_stream};
+use super::source::{Position, ReadPrefix, is_stream};
 use crate::Error;
 
 const FOLDER: &str = ".extract";
@@ -23,7 +23,7 @@ const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 
 /// What must be the same to resume.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -96,8 +96,8 @@ pub(super) struct Tally {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct State {
     pub(super) task: Task,
-    pub(super) place: Place,
-    pub(super) passed: Passed,
+    pub(super) place: Position,
+    pub(super) passed: ReadPrefix,
     /// Whether the dump was read to its end.
     pub(super) read: bool,
     pub(super) tally: Tally,
@@ -152,8 +152,8 @@ impl StateFolder {
         };
         if let Some(difference) = found.as_ref().and_then(|found| found.task.difference(task)) {
             return fault(format!(
-                "holds an unfinished extract {difference}; the same command goes on with it, \
-                 --restart begins anew"
+                "holds an unfinished extract {difference}; repeat the same command to resume it, or \
+                 use --restart to start again"
             ));
         }
         let out = out.to_owned();
@@ -253,7 +253,7 @@ fn read(path: &Path) -> io::Result<Option<State>> {
         Err(error) => Err(error),
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             let reason = format!(
-                "{STATE} of an unfinished extract cannot be read, --restart begins anew: {error}"
+                "{STATE} of an unfinished extract cannot be read, use --restart to start again: {error}"
             );
             io::Error::new(ErrorKind::InvalidData, reason)
         }),

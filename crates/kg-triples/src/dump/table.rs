@@ -11,27 +11,16 @@ pub enum DumpTable {
     Labels,
     /// `id lang description`: Wikidata's short descriptions, of properties too.
     Descriptions,
-    /// `id lang alias`: other names, in the order of the dump, each once.
-    Aliases,
     /// `id lang title`: pages of Wikipedias.
     Sitelinks,
-    /// `id datatype`: datatypes of properties.
-    Properties,
     /// `id target_id`: entities that were merged into another.
     Redirects,
 }
 
 impl DumpTable {
     /// All tables.
-    pub const ALL: [Self; 7] = [
-        Self::Triples,
-        Self::Labels,
-        Self::Descriptions,
-        Self::Aliases,
-        Self::Sitelinks,
-        Self::Properties,
-        Self::Redirects,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Triples, Self::Labels, Self::Descriptions, Self::Sitelinks, Self::Redirects];
 
     /// Returns the table's name: the file name without `.tsv`, or the folder of Parquet files.
     pub fn name(self) -> &'static str {
@@ -39,9 +28,7 @@ impl DumpTable {
             Self::Triples => "triples",
             Self::Labels => "labels",
             Self::Descriptions => "descriptions",
-            Self::Aliases => "aliases",
             Self::Sitelinks => "sitelinks",
-            Self::Properties => "properties",
             Self::Redirects => "redirects",
         }
     }
@@ -52,9 +39,7 @@ impl DumpTable {
             Self::Triples => &["head_id", "relation_id", "tail_id"],
             Self::Labels => &["id", "lang", "label", "kind"],
             Self::Descriptions => &["id", "lang", "description"],
-            Self::Aliases => &["id", "lang", "alias"],
             Self::Sitelinks => &["id", "lang", "title"],
-            Self::Properties => &["id", "datatype"],
             Self::Redirects => &["id", "target_id"],
         }
     }
@@ -78,36 +63,6 @@ impl TableFormat {
         match self {
             Self::Tsv => vec![DumpTable::Triples, DumpTable::Labels, DumpTable::Redirects],
             Self::Parquet => DumpTable::ALL.to_vec(),
-        }
-    }
-}
-
-/// Kind of an entity that is the value of a statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TailKind {
-    /// Such as `Q70`.
-    Item,
-    /// Such as `P36`.
-    Property,
-    /// Such as `L7`.
-    Lexeme,
-    /// Such as `L7-F1`.
-    Form,
-    /// Such as `L7-S1`.
-    Sense,
-}
-
-impl TailKind {
-    /// By the `entity-type` of a value.
-    pub(super) fn of_type(name: &str) -> Option<Self> {
-        match name {
-            "item" => Some(Self::Item),
-            "property" => Some(Self::Property),
-            "lexeme" => Some(Self::Lexeme),
-            "form" => Some(Self::Form),
-            "sense" => Some(Self::Sense),
-            _ => None,
         }
     }
 }

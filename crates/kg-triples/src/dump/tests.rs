@@ -54,15 +54,6 @@ fn dump() -> String {
             "zh-hans":{"language":"zh-hans","value":"数字"},
             "zh-yue":{"language":"zh-yue","value":" \t"},
             "de":{"language":"de","value":"eine Zahl"}},
-        "aliases":{
-            "zh-hans":[{"language":"zh-hans","value":"not asked for"}],
-            "en":[
-                {"language":"en","value":"pair"},
-                {"language":"en","value":"2"},
-                {"language":"en","value":"pair "},
-                {"language":"en","value":"\u0000"},
-                {"language":"en-gb","value":"brace"}],
-            "zh":[{"language":"zh","value":"二"}]},
         "sitelinks":{
             "enwiki":{"site":"enwiki","title":"2 (number)","badges":["Q1"]},
             "zh_yuewiki":{"site":"zh_yuewiki","title":"二"},
@@ -76,14 +67,11 @@ fn dump() -> String {
             {"mainsnak":{"snaktype":"value","datavalue":{"type":"wikibase-entityid","value":
                 {"entity-type":"property","id":"P2","numeric-id":2}}}},
             {"mainsnak":{"snaktype":"value","datavalue":{"type":"wikibase-entityid","value":
-                {"entity-type":"property","numeric-id":3}}}},
-            {"mainsnak":{"snaktype":"value","datavalue":{"type":"wikibase-entityid","value":
                 {"entity-type":"lexeme","id":"L4"}}}},
             {"mainsnak":{"snaktype":"value","datavalue":{"type":"string","value":"L5"}}}]}}"#;
-    let property = r#"{"type":"property","id":"P1","datatype":"wikibase-item",
-        "labels":{"en":{"language":"en","value":"is"}},
+    let property = r#"{"type":"property","id":"P1","labels":{"en":{"language":"en","value":"is"}},
         "descriptions":{"en":{"language":"en","value":"what it is"}},
-        "aliases":[],"sitelinks":{}}"#;
+        "sitelinks":{}}"#;
     let lines = [item, property, r#"{"type":"property","id":"P9"}"#];
     let lines = lines.map(|line| line.replace('\n', " "));
     format!("[\n{},\n{{\"entity\":\"Q9\",\"redirect\":\"Q2\"}}\n]\n", lines.join(",\n"))
@@ -92,13 +80,11 @@ fn dump() -> String {
 #[test]
 fn every_table_has_its_rows() {
     let (found, report) = all_rows(&dump(), &config(TableFormat::Tsv));
-    let expected: [(DumpTable, &[&str]); 7] = [
+    let expected: [(DumpTable, &[&str]); 5] = [
         (DumpTable::Triples, &["Q2\tP1\tQ3"]),
         (DumpTable::Labels, &["P1\ten\tis\trelation", "Q2\ten\ttwo\tentity"]),
         (DumpTable::Descriptions, &["P1\ten\twhat it is", "Q2\ten\ta number", "Q2\tzh\t数字"]),
-        (DumpTable::Aliases, &["Q2\ten\tpair", "Q2\ten\t2", "Q2\tzh\t二"]),
         (DumpTable::Sitelinks, &["Q2\ten\t2 (number)", "Q2\tzh-yue\t二"]),
-        (DumpTable::Properties, &["P1\twikibase-item"]),
         (DumpTable::Redirects, &["Q9\tQ2"]),
     ];
     for (table, rows) in expected {
@@ -107,10 +93,8 @@ fn every_table_has_its_rows() {
     let counts = report.counts;
     assert_eq!((counts.descriptions, counts.fallback_descriptions), (3, 1));
     assert_eq!((counts.foreign_descriptions, counts.empty_descriptions), (1, 1));
-    assert_eq!((counts.aliases, counts.repeated_aliases), (3, 1));
-    assert_eq!((counts.foreign_aliases, counts.empty_aliases), (1, 1));
-    assert_eq!((counts.sitelinks, counts.empty_sitelinks, counts.datatypes), (2, 1, 1));
-    assert_eq!((counts.triples, counts.other_values), (1, 4));
+    assert_eq!((counts.sitelinks, counts.empty_sitelinks), (2, 1));
+    assert_eq!((counts.triples, counts.other_values), (1, 3));
 }
 
 #[test]
@@ -130,24 +114,13 @@ fn only_what_is_asked_for_is_read_and_written() {
         has(DumpTable::Triples, report.counts.statements);
         has(DumpTable::Labels, report.counts.labels);
         has(DumpTable::Descriptions, report.counts.descriptions);
-        has(DumpTable::Aliases, report.counts.aliases);
         has(DumpTable::Sitelinks, report.counts.sitelinks);
-        has(DumpTable::Properties, report.counts.datatypes);
     }
     // What is not asked for may be of any form.
-    let odd = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1],"aliases":"x"}"#;
+    let odd = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1]}"#;
     let config = ExtractConfig { tables: vec![DumpTable::Triples], ..config(TableFormat::Tsv) };
     let (_, report) = all_rows(odd, &config);
     assert_eq!((report.items, report.bad_lines), (1, 0));
-}
-
-#[test]
-fn other_entities_can_be_tails() {
-    let tails = vec![TailKind::Lexeme, TailKind::Property];
-    let config = ExtractConfig { tails, ..config(TableFormat::Tsv) };
-    let (found, report) = all_rows(&dump(), &config);
-    assert_eq!(found[&DumpTable::Triples], ["Q2\tP1\tL4", "Q2\tP1\tP2"]);
-    assert_eq!((report.counts.other_values, report.tails), (3, config.tails.clone()));
 }
 
 #[test]
@@ -166,7 +139,6 @@ fn nothing_to_write_is_an_error() {
     };
     let tsv = || config(TableFormat::Tsv);
     assert!(refused(ExtractConfig { tables: vec![], ..tsv() }).starts_with("tables = []"));
-    assert!(refused(ExtractConfig { tails: vec![], ..tsv() }).starts_with("tails = []"));
     #[cfg(not(feature = "parquet"))]
     {
         let error = refused(config(TableFormat::Parquet));
@@ -278,7 +250,7 @@ mod parquet {
                 let text = serde_json::json!({"language": "en", "value": text});
                 let entity = serde_json::json!({
                     "id": format!("Q{}", at % 30), "type": "item", "labels": {"en": text},
-                    "descriptions": {"en": text}, "aliases": {"en": [text]},
+                    "descriptions": {"en": text},
                     "sitelinks": {"enwiki": {"title": text["value"]}},
                 });
                 entity.to_string()
@@ -302,7 +274,7 @@ mod parquet {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let out = tempfile::tempdir().unwrap();
                 pool.install(|| write(&dump, &config, out.path())).unwrap();
-                for table in [DumpTable::Descriptions, DumpTable::Aliases, DumpTable::Sitelinks] {
+                for table in [DumpTable::Descriptions, DumpTable::Sitelinks] {
                     prop_assert_eq!(&rows(out.path(), table), &expected);
                 }
                 let labels = rows(out.path(), DumpTable::Labels);

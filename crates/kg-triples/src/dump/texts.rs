@@ -1,10 +1,10 @@
-//! Labels, descriptions, aliases and sitelinks of an entity, as its JSON has them.
-use std::collections::{BTreeMap, BTreeSet};
+//! Labels, descriptions and sitelinks of an entity, as in its JSON.
+use std::collections::BTreeMap;
 
 use serde::de::MapAccess;
 
 use super::counts::EntityCounts;
-use super::json::{Each, Entries, Raw, Read};
+use super::json::{Entries, Raw, Read};
 use super::text::{Clean, clean};
 use super::wanted::Wanted;
 use crate::Language;
@@ -88,33 +88,6 @@ pub(super) fn usable(
     }
     let chosen = wanted.choose(&usable);
     Ok(Usable { texts: chosen.texts, fallbacks: chosen.fallbacks, ..found })
-}
-
-/// Aliases, by language.
-pub(super) type Aliases = BTreeMap<Language, Each<Text>>;
-
-/// Sorted by language, in the order of the dump, each once.
-pub(super) fn usable_aliases(
-    aliases: &Aliases,
-    counts: &mut EntityCounts,
-) -> Result<Vec<(Language, String)>, String> {
-    let mut usable = Vec::new();
-    for (language, aliases) in aliases {
-        let mut known = BTreeSet::new();
-        for Read(alias) in aliases.iter().flatten() {
-            match alias.cleaned(language.as_str(), counts)? {
-                Cleaned::Foreign => counts.foreign_aliases += 1,
-                Cleaned::Missing => (),
-                Cleaned::Empty => counts.empty_aliases += 1,
-                Cleaned::Usable(text) if known.insert(text.clone()) => {
-                    counts.aliases += 1;
-                    usable.push((*language, text));
-                }
-                Cleaned::Usable(_) => counts.repeated_aliases += 1,
-            }
-        }
-    }
-    Ok(usable)
 }
 
 /// Titles of pages of Wikipedias, by language.

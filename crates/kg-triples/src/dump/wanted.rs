@@ -1,7 +1,7 @@
 //! The parts of an entity that are read.
 use std::collections::BTreeMap;
 
-use super::table::{DumpTable, TailKind};
+use super::table::DumpTable;
 use crate::Language;
 
 /// Wikis whose code ends like a Wikipedia's.
@@ -30,8 +30,6 @@ pub(super) struct Wanted {
     pub(super) languages: Vec<(Language, Vec<Language>)>,
     /// The tables that are written, sorted, each once.
     pub(super) tables: Vec<DumpTable>,
-    /// Kinds of entities used as tails.
-    pub(super) tails: Vec<TailKind>,
 }
 
 /// The texts of an entity in the requested languages.

@@ -2,40 +2,20 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use aho_corasick::AhoCorasick;
-use serde::Deserialize;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{LinkedText, Mention};
 use crate::{Error, Language};
 
-/// Accepted spellings of a label.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LabelCase {
-    /// The exact label.
-    Exact,
-    /// Also with a capital first letter, as at the beginning of a sentence. The exact label of
-    /// another entity takes precedence.
-    #[default]
-    FirstLetter,
-}
-
 /// Options of the label matcher, which replaces Wikipedia's links. It is not from a paper.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelConfig {
-    /// Accepted spellings.
-    pub case: LabelCase,
-    /// Minimum label length, in code points.
-    pub min_chars: usize,
     /// Whether an entity is also linked on its own page. Wikipedia pages do not link to themselves.
     pub own_page: bool,
 }
 
-impl Default for LabelConfig {
-    fn default() -> Self {
-        Self { case: LabelCase::FirstLetter, min_chars: 2, own_page: false }
-    }
-}
+/// Minimum length of a label, in code points.
+const MIN_CHARS: usize = 2;
 
 /// Counts of used and skipped labels of a language; `labels` is the sum of the other counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +24,7 @@ pub struct LabelReport {
     pub labels: usize,
     /// Skipped: labels of two entities or more.
     pub ambiguous: usize,
-    /// Skipped: shorter than `min_chars`.
+    /// Skipped: shorter than two code points.
     pub too_short: usize,
     /// Labels used for matching.
     pub used: usize,
@@ -67,7 +47,9 @@ pub struct LinkReport {
 ///
 /// Words are those of Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
 /// match anywhere. If a particle is attached to a word, such as the Arabic article, a label without
-/// it does not match. Text and labels should have the same Unicode normal form.
+/// it does not match. A capital first letter also matches, as at the beginning of a sentence,
+/// unless it is the exact label of another entity. Text and labels should have the same Unicode
+/// normal form.
 ///
 /// ```
 /// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};
@@ -119,7 +101,7 @@ impl LabelMatcher {
         let mut languages = BTreeMap::new();
         let mut reports = BTreeMap::new();
         for (language, labels) in known {
-            let (matcher, report) = LanguageMatcher::new(labels, &config)?;
+            let (matcher, report) = LanguageMatcher::new(labels)?;
             languages.insert(language, matcher);
             reports.insert(language, report);
         }
@@ -152,10 +134,7 @@ impl LabelMatcher {
 }
 
 impl LanguageMatcher {
-    fn new(
-        labels: BTreeMap<String, Option<String>>,
-        config: &LabelConfig,
-    ) -> Result<(Self, LabelReport), Error> {
+    fn new(labels: BTreeMap<String, Option<String>>) -> Result<(Self, LabelReport), Error> {
         let mut report = LabelReport { labels: labels.len(), ..LabelReport::default() };
         let mut variants = BTreeMap::new();
         let mut patterns = Vec::new();
@@ -164,17 +143,15 @@ impl LanguageMatcher {
                 report.ambiguous += 1;
                 continue;
             };
-            if label.chars().count() < config.min_chars {
+            if label.chars().count() < MIN_CHARS {
                 report.too_short += 1;
                 continue;
             }
             report.used += 1;
             patterns.push((label.clone(), entity.clone()));
-            if config.case == LabelCase::FirstLetter {
-                let capital = capitalised(label);
-                if !labels.contains_key(&capital) {
-                    add(&mut variants, capital, entity.clone());
-                }
+            let capital = capitalised(label);
+            if !labels.contains_key(&capital) {
+                add(&mut variants, capital, entity.clone());
             }
         }
         let distinct = variants.into_iter().filter_map(|(label, entity)| Some((label, entity?)));

@@ -26,17 +26,18 @@ impl Record for Candidate {
     }
 }
 
-/// All golds, and of the other entities as many as make `most`, in an order by `seed` and id.
+/// Returns all golds, filled up to `max_candidates` with other entities in an order by `seed` and
+/// id.
 pub(super) fn choose<'e>(
     golds: &BTreeSet<&'e str>,
     all: impl Iterator<Item = &'e str>,
-    most: usize,
+    max_candidates: usize,
     seed: u64,
 ) -> Vec<&'e str> {
     let rank = |entity: &str| seed::hash_to_unit(seed, &format!("candidate {entity}")).to_bits();
     let others = all.filter(|entity| !golds.contains(entity));
     let mut others: Vec<(u64, &str)> = others.map(|entity| (rank(entity), entity)).collect();
     others.sort_unstable();
-    others.truncate(most.saturating_sub(golds.len()));
+    others.truncate(max_candidates.saturating_sub(golds.len()));
     golds.iter().copied().chain(others.into_iter().map(|(_, entity)| entity)).collect()
 }

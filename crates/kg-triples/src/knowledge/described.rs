@@ -51,7 +51,7 @@ impl Described {
     }
 
     /// Whether the probe may ask for `entity`: it is described, or occurs in a training triple.
-    pub(super) fn knows(&self, entity: &str) -> bool {
+    pub(super) fn contains(&self, entity: &str) -> bool {
         match self {
             Self::Texts(texts) => !texts.get(entity).is_empty(),
             Self::Triples(triples) => triples.facts_about.contains_key(entity),

@@ -3,26 +3,13 @@ use std::path::Path;
 
 use rand::seq::IndexedRandom;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 use super::Candidate;
 use super::candidate::choose;
 use crate::entity_linking::{PageText, page_files, read_pages};
-use crate::table::each_row;
 use crate::tokens::{Specials, encode, unlimited};
-use crate::{Error, KnowledgeGraph, LabelKind, Language, seed};
-
-/// Treatment of examples that have one language where two are required.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SameLanguage {
-    /// Skip the example.
-    #[default]
-    Skip,
-    /// Use that language on both sides.
-    Allow,
-}
+use crate::{Error, Language, seed};
 
 /// Texts that describe entities: entity → language → text.
 ///
@@ -89,66 +76,6 @@ impl Descriptions {
             _ => Ok(()),
         })?;
         Ok(descriptions)
-    }
-
-    /// Adds the descriptions of a table with the header `id lang description`, as `kg-triples
-    /// extract` writes it, in the languages that `wanted` accepts.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Header`] and [`Error::Row`] naming file, line and column; one
-    /// of them if an entity has a description in that language already.
-    ///
-    /// ```
-    /// use kg_triples::knowledge::Descriptions;
-    ///
-    /// let folder = tempfile::tempdir().unwrap();
-    /// let path = folder.path().join("descriptions.tsv");
-    /// let rows = "Q70\ten\tcity in Switzerland\nQ70\tde\tStadt in der Schweiz\n";
-    /// std::fs::write(&path, format!("id\tlang\tdescription\n{rows}")).unwrap();
-    /// let mut descriptions = Descriptions::default();
-    /// descriptions.add_table(&path, |language| language == "de")?;
-    /// assert_eq!(descriptions.get("Q70", "de".parse()?), Some("Stadt in der Schweiz"));
-    /// assert_eq!(descriptions.counts().len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn add_table(
-        &mut self,
-        path: &Path,
-        wanted: impl Fn(Language) -> bool,
-    ) -> Result<(), Error> {
-        each_row(path, &[&["id", "lang", "description"]], |row| {
-            let [id, code, text] = *row else { return Ok(()) };
-            let language = Language::new(code)?;
-            match wanted(language) {
-                true => self.add(id, language, text),
-                false => Ok(()),
-            }
-        })?;
-        Ok(())
-    }
-
-    /// Uses labels as descriptions of entities of `graph` that lack one, in the languages that
-    /// `wanted` accepts.
-    ///
-    /// Returns the number of added descriptions.
-    pub fn add_labels(
-        &mut self,
-        graph: &KnowledgeGraph,
-        wanted: impl Fn(Language) -> bool,
-    ) -> usize {
-        let mut added = 0;
-        for (at, id) in (0u32..).zip(&graph.ids) {
-            let entity = usize::try_from(at).is_ok_and(|at| graph.has_role(at, LabelKind::Entity));
-            for language in graph.languages().iter().filter(|language| entity && wanted(**language))
-            {
-                if self.get(id, *language).is_none()
-                    && let Some(label) = graph.label_at(at, *language)
-                {
-                    added += usize::from(self.add(id, *language, label).is_ok());
-                }
-            }
-        }
-        added
     }
 
     /// Retains the entities that `keep` accepts.
@@ -263,29 +190,24 @@ impl EncodedDescriptions {
         entity: &str,
         language: Language,
         multilingual: bool,
-        same: SameLanguage,
     ) -> Vec<&(Language, Vec<u32>)> {
-        let (same_language, others): (Vec<_>, Vec<_>) =
-            self.get(entity).iter().partition(|(known, _)| *known == language);
-        match multilingual {
-            true if others.is_empty() && same == SameLanguage::Allow => same_language,
-            true => others,
-            false => same_language,
-        }
+        let descriptions = self.get(entity).iter();
+        descriptions.filter(|(known, _)| (*known != language) == multilingual).collect()
     }
 
     /// Selects candidate descriptions: each entity of `golds` in its languages, then other entities
-    /// up to `most`.
+    /// up to `max_candidates`.
     ///
     /// The language of another entity is drawn by `seed` and id.
     pub fn candidates(
         &self,
         golds: &BTreeSet<(&str, Language)>,
-        most: usize,
+        max_candidates: usize,
         seed: u64,
     ) -> Vec<Candidate> {
         let entities: BTreeSet<&str> = golds.iter().map(|(entity, _)| *entity).collect();
-        let entities = choose(&entities, self.entities.keys().map(String::as_str), most, seed);
+        let entities =
+            choose(&entities, self.entities.keys().map(String::as_str), max_candidates, seed);
         let mut candidates = Vec::new();
         for entity in entities {
             let gold = |known: &&(Language, Vec<u32>)| golds.contains(&(entity, known.0));

@@ -12,7 +12,6 @@ use super::entailment_split::{Divided, divide, languages};
 use super::facts_by_language::FactsByLanguage;
 use super::{
     Candidate, EncodedDescriptions, EntailmentConfig, EntailmentExample, EntailmentReport,
-    SameLanguage,
 };
 use crate::tokens::{Specials, unlimited};
 use crate::{Error, KnowledgeGraph, Language, seed};
@@ -113,17 +112,14 @@ impl EntailmentExamples {
         let relations: BTreeSet<&str> = graph.triples().map(|triple| triple.relation).collect();
         let relations: Vec<String> = relations.into_iter().map(str::to_owned).collect();
         let report = EntailmentReport { relations: relations.len(), ..report };
-        let allow = config.same_language == SameLanguage::Allow;
         let usable = |fact: u32, language: Language| {
             graph.triple(fact).is_some_and(|triple| {
                 let has = |id: &str, code| described.has(&graph, id, code);
                 let across =
                     || languages.iter().any(|code| *code != language && has(triple.tail, *code));
-                let alone =
-                    || allow && only_language(&graph, &described, &languages, fact, language);
                 has(triple.head, language)
                     && match config.multilingual {
-                        true => across() || alone(),
+                        true => across(),
                         false => has(triple.tail, language),
                     }
             })
@@ -168,7 +164,6 @@ impl EntailmentExamples {
             let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple"))?;
             let others = self.languages_of(triple.tail).filter(|other| *other != language);
             let others: Vec<Language> = others.collect();
-            // Only `SameLanguage::Allow` lets triples without another language be drawn.
             others.choose(rng).copied().unwrap_or(language)
         } else {
             language
@@ -194,19 +189,10 @@ impl EntailmentExamples {
     /// The languages of subject and object in which a triple is described.
     fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
-        let all = || {
-            let subject = self.languages_of(triple.head);
-            subject.flat_map(|one| self.languages_of(triple.tail).map(move |other| (one, other)))
-        };
-        let same = || all().filter(|(one, other)| one == other).collect();
-        if !self.config.multilingual {
-            return same();
-        }
-        let different: Vec<_> = all().filter(|(one, other)| one != other).collect();
-        match self.config.same_language {
-            SameLanguage::Allow if different.is_empty() => same(),
-            _ => different,
-        }
+        let subject = self.languages_of(triple.head);
+        let all =
+            subject.flat_map(|one| self.languages_of(triple.tail).map(move |other| (one, other)));
+        all.filter(|(one, other)| (one != other) == self.config.multilingual).collect()
     }
 
     /// The languages that the entity is described in.
@@ -245,18 +231,21 @@ impl EntailmentExamples {
     /// Returns the queries and candidates of the probe (XLM-K, appendix B).
     ///
     /// Queries are held-out triples whose subject and relation have one object. Candidates are
-    /// objects, those of the queries first, up to `most`. A subject is described in another
-    /// language than its object.
+    /// objects, those of the queries first, up to `max_candidates`. A subject is described in
+    /// another language than its object.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a description cannot be encoded.
-    pub fn probe(&self, most: usize) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), Error> {
+    pub fn probe(
+        &self,
+        max_candidates: usize,
+    ) -> Result<(Vec<EntailmentExample>, Vec<Candidate>), Error> {
         let objects = self.objects();
         let queries = self.queries(&objects)?;
         let golds: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
         let all = objects.keys().map(String::as_str);
         let mut candidates = Vec::new();
-        for object in choose(&golds, all, most, self.config.seed) {
+        for object in choose(&golds, all, max_candidates, self.config.seed) {
             let Some(&language) = objects.get(object) else { continue };
             let input_ids = self.object_ids(object, language)?;
             candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
@@ -268,7 +257,7 @@ impl EntailmentExamples {
     /// occurs in a training triple), with one language for its description.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
-        let known = objects.into_iter().filter(|object| self.described.knows(object));
+        let known = objects.into_iter().filter(|object| self.described.contains(object));
         let language_of = |object: &str| {
             let mut rng = seed::stream_rng(0, object, 0);
             let languages: Vec<Language> = self.languages_of(object).collect();
@@ -302,23 +291,6 @@ impl EntailmentExamples {
         }
         Ok(queries)
     }
-}
-
-/// Whether subject and object can be described in `language`, and in no two languages.
-fn only_language(
-    graph: &KnowledgeGraph,
-    described: &Described,
-    languages: &[Language],
-    fact: u32,
-    language: Language,
-) -> bool {
-    graph.triple(fact).is_some_and(|triple| {
-        languages.iter().all(|code| {
-            let same = *code == language;
-            described.has(graph, triple.head, *code) == same
-                && described.has(graph, triple.tail, *code) == same
-        })
-    })
 }
 
 /// Something that a graph with triples to train on has is not there.

@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::SameLanguage;
 use super::description::text_budget;
 use crate::{Error, Language};
 
@@ -14,9 +13,6 @@ pub struct EntailmentConfig {
     pub languages: Vec<Language>,
     /// Whether subject and object are described in different languages; `false` is an ablation.
     pub multilingual: bool,
-    /// Treatment of triples whose subject and object share their only language; not stated in the
-    /// paper.
-    pub same_language: SameLanguage,
     /// Exponent of the number of triples in the share of each language of the subject, from 0 to 1
     /// (XLM-K, §4.1, as XLM-R).
     pub smoothing: f64,
@@ -33,7 +29,6 @@ impl Default for EntailmentConfig {
         Self {
             languages: Vec::new(),
             multilingual: true,
-            same_language: SameLanguage::default(),
             smoothing: 0.3,
             description_tokens: 256,
             hold_out: 0.0,
@@ -67,7 +62,7 @@ impl EntailmentConfig {
             return refuse("smoothing", self.smoothing.to_string(), "from 0 to 1");
         }
         let distinct: BTreeSet<&Language> = self.languages.iter().collect();
-        let too_few = distinct.len() == 1 && self.same_language == SameLanguage::Skip;
+        let too_few = distinct.len() == 1 && self.multilingual;
         if too_few || distinct.len() != self.languages.len() {
             let rule = "two languages or more, each once; leave it out for all there are";
             return refuse("languages", format!("{:?}", self.languages), rule);
@@ -87,10 +82,8 @@ pub struct EntailmentReport {
     pub without_subject: usize,
     /// Skipped: the subject is described, the object is not.
     pub without_object: usize,
-    /// Skipped: both are described, but only in the same language.
+    /// Skipped with `multilingual`: both are described, but only in the same language.
     pub without_language: usize,
-    /// Used although both are described only in the same language ([`SameLanguage::Allow`]).
-    pub one_language: usize,
     /// Skipped: held out, but subject and relation have several objects.
     pub ambiguous: usize,
     /// Training triples.

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use super::described::Described;
-use super::{EntailmentConfig, EntailmentReport, SameLanguage};
+use super::{EntailmentConfig, EntailmentReport};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
 /// The languages of the descriptions.
@@ -11,7 +11,7 @@ pub(super) fn languages(
     known: &[Language],
 ) -> Result<Vec<Language>, Error> {
     if config.languages.is_empty() {
-        if known.len() == 1 && config.same_language == SameLanguage::Skip {
+        if known.len() == 1 && config.multilingual {
             let rule = "two languages or more: give labels or descriptions in another one";
             return Err(Error::Config { key: "languages", value: format!("{known:?}"), rule });
         }
@@ -59,12 +59,10 @@ pub(super) fn divide(
             report.without_object += 1;
             continue;
         }
-        if !subject.iter().any(|one| object.iter().any(|other| one != other)) {
-            if config.same_language == SameLanguage::Skip {
-                report.without_language += 1;
-                continue;
-            }
-            report.one_language += 1;
+        let different = || subject.iter().any(|one| object.iter().any(|other| one != other));
+        if config.multilingual && !different() {
+            report.without_language += 1;
+            continue;
         }
         let name = format!("fact {} {} {}", triple.head, triple.relation, triple.tail);
         if seed::hash_to_unit(config.seed, &name) < config.hold_out {

@@ -43,10 +43,11 @@ impl EntityCounts {
         counts.and_then(|counts| counts.get(entity)).copied().unwrap_or(0)
     }
 
-    /// Returns the `most` entities with the largest sum of `ln(1 + mentions)` over languages.
+    /// Returns the `max_entities` entities with the largest sum of `ln(1 + mentions)` over all
+    /// languages.
     ///
     /// This prefers entities that are mentioned often and in many languages.
-    pub fn most_mentioned(&self, most: usize) -> BTreeSet<&str> {
+    pub fn most_mentioned(&self, max_entities: usize) -> BTreeSet<&str> {
         let mut scores: BTreeMap<&str, f64> = BTreeMap::new();
         for counts in self.by_language.values() {
             for (entity, count) in counts {
@@ -55,7 +56,7 @@ impl EntityCounts {
         }
         let mut order: Vec<(&str, f64)> = scores.into_iter().collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-        order.into_iter().take(most).map(|(entity, _)| entity).collect()
+        order.into_iter().take(max_entities).map(|(entity, _)| entity).collect()
     }
 
     /// Returns a resampling under which entities with n mentions in a language occur proportionally

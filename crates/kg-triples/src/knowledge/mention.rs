@@ -5,23 +5,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::mention_passage::{LeftOut, PassageAligner};
+use super::mention_passage::{PassageAligner, SkipReason};
 use super::mention_queries::MentionQueries;
-use super::{EncodedDescriptions, EntityCounts, HeldOut, Resampling, SameLanguage, Split};
+use super::{EncodedDescriptions, EntityCounts, HeldOut, Resampling, Split};
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 use crate::jsonl::Record;
 use crate::{Error, Language, seed};
-
-/// Treatment of tokens that cross a mention's boundary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenBoundary {
-    /// All overlapping tokens belong to the mention, so masking hides it completely.
-    #[default]
-    Cover,
-    /// The mention is skipped.
-    Exact,
-}
 
 /// Options of the examples of masked entity prediction; the defaults are the values of XLM-K (§3.2,
 /// §4.1).
@@ -33,23 +22,13 @@ pub struct MentionConfig {
     /// Whether the description is in another language than the passage; `false` is the ablation
     /// "w/o multilingual description".
     pub multilingual: bool,
-    /// Treatment of entities described in no other language; not stated in the paper.
-    pub same_language: SameLanguage,
-    /// Treatment of mentions that do not align with tokens; not stated in the paper.
-    pub boundary: TokenBoundary,
     /// Seed of all draws.
     pub seed: u64,
 }
 
 impl Default for MentionConfig {
     fn default() -> Self {
-        Self {
-            max_tokens: 256,
-            multilingual: true,
-            same_language: SameLanguage::Skip,
-            boundary: TokenBoundary::Cover,
-            seed: 42,
-        }
+        Self { max_tokens: 256, multilingual: true, seed: 42 }
     }
 }
 
@@ -112,14 +91,11 @@ pub struct MentionReport {
     pub without_language: usize,
     /// Skipped: of a held-out text, or without a mention that may be trained, see [`HeldOut`].
     pub held_out: usize,
-    /// Skipped: the tokens do not fit, see [`TokenBoundary`], or are unknown to the tokenizer; or a
-    /// mention longer than the passage may be.
+    /// Skipped: the tokens are unknown to the tokenizer, or the mention is longer than the passage
+    /// may be.
     pub unaligned: usize,
     /// Number of examples.
     pub examples: usize,
-    /// Examples with a description in the passage's language, for lack of another
-    /// ([`SameLanguage::Allow`]).
-    pub fallbacks: usize,
     /// Examples by language of the passage.
     pub by_language: BTreeMap<Language, usize>,
     /// Tokens of all passages returned.
@@ -284,11 +260,11 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         for (language, outcome) in made {
             match outcome {
                 Ok(Ok(made)) => self.take(language, made),
-                Ok(Err(LeftOut::WithoutMention)) => self.report.without_mention += 1,
-                Ok(Err(LeftOut::WithoutDescription)) => self.report.without_description += 1,
-                Ok(Err(LeftOut::WithoutLanguage)) => self.report.without_language += 1,
-                Ok(Err(LeftOut::HeldOut)) => self.report.held_out += 1,
-                Ok(Err(LeftOut::Unaligned)) => self.report.unaligned += 1,
+                Ok(Err(SkipReason::WithoutMention)) => self.report.without_mention += 1,
+                Ok(Err(SkipReason::WithoutDescription)) => self.report.without_description += 1,
+                Ok(Err(SkipReason::WithoutLanguage)) => self.report.without_language += 1,
+                Ok(Err(SkipReason::HeldOut)) => self.report.held_out += 1,
+                Ok(Err(SkipReason::Unaligned)) => self.report.unaligned += 1,
                 Err(fault) => {
                     self.done = true;
                     self.ready.push_back(Err(fault));
@@ -322,9 +298,6 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     fn count(&mut self, example: &MentionExample) {
         let report = &mut self.report;
         report.examples += 1;
-        let fallback = self.maker.aligner.config.multilingual
-            && example.description_language == example.language;
-        report.fallbacks += usize::from(fallback);
         *report.by_language.entry(example.language).or_default() += 1;
         report.tokens += example.input_ids.len();
         report.mention_tokens += example.mention.end - example.mention.start;
@@ -366,7 +339,7 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Made, LeftOut>, Error> {
+    ) -> Result<Result<Made, SkipReason>, Error> {
         let held_out = self.held_out.filter(|held_out| held_out.holds_out_text(&text.id));
         match held_out {
             Some(held_out) => {
@@ -379,8 +352,8 @@ impl Maker<'_> {
 
     /// The descriptions that may be trained with a mention in `language`.
     fn wanted(&self, entity: &str, language: Language) -> Vec<&(Language, Vec<u32>)> {
-        let MentionConfig { multilingual, same_language, .. } = self.aligner.config;
-        let mut wanted = self.descriptions.wanted(entity, language, multilingual, same_language);
+        let multilingual = self.aligner.config.multilingual;
+        let mut wanted = self.descriptions.wanted(entity, language, multilingual);
         if let Some(held_out) = self.held_out {
             let new = held_out.holds_out_entity(entity);
             wanted.retain(|(to, _)| !new && !held_out.holds_out_pair(entity, language, *to));
@@ -393,27 +366,31 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Made, LeftOut>, Error> {
-        let MentionConfig { multilingual, same_language, seed, .. } = self.aligner.config;
+    ) -> Result<Result<Made, SkipReason>, Error> {
+        let MentionConfig { multilingual, seed, .. } = self.aligner.config;
         let name = (text.id.as_str(), text.language);
         let fits = |mention: &Mention| !self.wanted(&mention.entity, text.language).is_empty();
         let aligned = self.aligner.align(number, name, passage, self.descriptions, fits)?;
         let aligned = match aligned {
             Ok(aligned) => aligned,
-            Err(LeftOut::WithoutLanguage) => {
+            Err(SkipReason::WithoutLanguage) => {
                 let known = |mention: &Mention| {
                     let (entity, language) = (&mention.entity, text.language);
-                    self.descriptions.wanted(entity, language, multilingual, same_language)
+                    self.descriptions.wanted(entity, language, multilingual)
                 };
                 let any = passage.mentions.iter().any(|mention| !known(mention).is_empty());
-                return Ok(Err(if any { LeftOut::HeldOut } else { LeftOut::WithoutLanguage }));
+                return Ok(Err(if any {
+                    SkipReason::HeldOut
+                } else {
+                    SkipReason::WithoutLanguage
+                }));
             }
             Err(left_out) => return Ok(Err(left_out)),
         };
         // The name has at most 24 bytes: a code has at most 23.
         let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
-            return Ok(Err(LeftOut::Unaligned));
+            return Ok(Err(SkipReason::Unaligned));
         };
         let wanted = self.wanted(&mention.entity, text.language);
         let mut examples = Vec::new();
@@ -424,7 +401,7 @@ impl Maker<'_> {
         for _ in 0..count {
             let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
             let Some((language, ids)) = wanted.choose(&mut rng) else {
-                return Ok(Err(LeftOut::WithoutLanguage));
+                return Ok(Err(SkipReason::WithoutLanguage));
             };
             examples.push(self.aligner.example(&aligned, mention, piece, (*language, ids)));
         }
@@ -440,14 +417,12 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Vec<MentionExample>, LeftOut>, Error> {
-        let across = |entity: &str| {
-            self.descriptions.wanted(entity, text.language, true, SameLanguage::Skip)
-        };
+    ) -> Result<Result<Vec<MentionExample>, SkipReason>, Error> {
+        let across = |entity: &str| self.descriptions.wanted(entity, text.language, true);
         let name = (text.id.as_str(), text.language);
         let fits = |mention: &Mention| !across(&mention.entity).is_empty();
         let aligned = self.aligner.align(number, name, passage, self.descriptions, fits)?;
-        let Ok(aligned) = aligned else { return Ok(Err(LeftOut::HeldOut)) };
+        let Ok(aligned) = aligned else { return Ok(Err(SkipReason::HeldOut)) };
         let mut pairs: Vec<_> = (aligned.mentions.iter())
             .flat_map(|mention| across(&mention.entity).into_iter().map(move |to| (mention, to)))
             .collect();

@@ -5,7 +5,7 @@ use rand::Rng;
 use tokenizers::Tokenizer;
 
 use super::description::text_budget;
-use super::{EncodedDescriptions, MentionConfig, MentionExample, TokenBoundary, TokenSpan};
+use super::{EncodedDescriptions, MentionConfig, MentionExample, TokenSpan};
 use crate::entity_linking::{Mention, Passage};
 use crate::tokens::{Specials, Tokens, unlimited};
 use crate::{Error, Language};
@@ -33,7 +33,7 @@ pub(super) struct AlignedMention {
 
 /// Why a passage gives no example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LeftOut {
+pub(super) enum SkipReason {
     WithoutMention,
     WithoutDescription,
     WithoutLanguage,
@@ -69,55 +69,38 @@ impl PassageAligner {
         passage: &Passage<'_>,
         descriptions: &EncodedDescriptions,
         fits: impl Fn(&Mention) -> bool,
-    ) -> Result<Result<AlignedPassage, LeftOut>, Error> {
+    ) -> Result<Result<AlignedPassage, SkipReason>, Error> {
         if passage.mentions.is_empty() {
-            return Ok(Err(LeftOut::WithoutMention));
+            return Ok(Err(SkipReason::WithoutMention));
         }
         let described = |mention: &&Mention| !descriptions.get(&mention.entity).is_empty();
         let described: Vec<&Mention> = passage.mentions.iter().filter(described).collect();
         if described.is_empty() {
-            return Ok(Err(LeftOut::WithoutDescription));
+            return Ok(Err(SkipReason::WithoutDescription));
         }
         let wanted: Vec<&Mention> = described.into_iter().filter(|one| fits(one)).collect();
         if wanted.is_empty() {
-            return Ok(Err(LeftOut::WithoutLanguage));
+            return Ok(Err(SkipReason::WithoutLanguage));
         }
         let tokens = Tokens::encode(&self.tokenizer, passage.text)?;
         let aligned = wanted.into_iter().filter_map(|mention| {
-            let span = self.span(&tokens, passage, mention)?;
+            let span = self.span(&tokens, mention)?;
             Some(AlignedMention { span, entity: mention.entity.clone() })
         });
         let mentions: Vec<AlignedMention> = aligned.collect();
         if mentions.is_empty() {
-            return Ok(Err(LeftOut::Unaligned));
+            return Ok(Err(SkipReason::Unaligned));
         }
         Ok(Ok(AlignedPassage { number, id: id.to_owned(), language, ids: tokens.ids, mentions }))
     }
 
     /// The tokens of a mention; `None` if they cannot be masked in a passage of the length allowed.
-    fn span(
-        &self,
-        tokens: &Tokens,
-        passage: &Passage<'_>,
-        mention: &Mention,
-    ) -> Option<Range<usize>> {
+    fn span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
         let span = tokens.covering(mention.start, mention.end)?;
         // What is unknown to the tokenizer says nothing about its entity.
         let unusable = |id: &u32| self.specials.control(*id) || Some(*id) == self.specials.unknown;
         if tokens.ids.get(span.clone())?.iter().any(unusable) || span.len() > self.text_budget {
             return None;
-        }
-        if self.config.boundary == TokenBoundary::Exact {
-            let (from, _) = *tokens.offsets.get(span.start)?;
-            let (_, to) = *tokens.offsets.get(span.end - 1)?;
-            // White space that a token holds is nobody's.
-            let blank = |from: usize, to: usize| {
-                let between = passage.text.chars().skip(from).take(to.saturating_sub(from));
-                between.into_iter().all(char::is_whitespace)
-            };
-            if !blank(from, mention.start) || !blank(mention.end, to) {
-                return None;
-            }
         }
         Some(span)
     }

@@ -31,7 +31,7 @@ pub struct LanguageMix<F, I> {
 
 /// Starts without an item, one after the other, before a language counts as empty: where items are
 /// dropped at random, a start may have none.
-const MOST_EMPTY: usize = 100;
+const MAX_EMPTY_STARTS: usize = 100;
 
 struct Source<F, I> {
     open: F,
@@ -82,7 +82,7 @@ where
 {
     /// The next item; `None` if even new starts have none.
     fn next(&mut self) -> Option<Result<T, Error>> {
-        for _ in 0..=MOST_EMPTY {
+        for _ in 0..=MAX_EMPTY_STARTS {
             if let Some(item) = self.items.as_mut().and_then(Iterator::next) {
                 return Some(item);
             }

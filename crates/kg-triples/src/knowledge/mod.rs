@@ -20,14 +20,12 @@ mod pair_sentence;
 mod pairs;
 
 pub use candidate::Candidate;
-pub use description::{Descriptions, EncodedDescriptions, SameLanguage};
+pub use description::{Descriptions, EncodedDescriptions};
 pub use entailment::EntailmentExamples;
 pub use entailment_config::{EntailmentConfig, EntailmentReport};
 pub use entailment_example::EntailmentExample;
 pub use entity_counts::{EntityCounts, Resampling};
-pub use mention::{
-    MentionConfig, MentionExample, MentionExamples, MentionReport, TokenBoundary, TokenSpan,
-};
+pub use mention::{MentionConfig, MentionExample, MentionExamples, MentionReport, TokenSpan};
 pub use mention_split::{HeldOut, Split};
 pub use mix::LanguageMix;
 pub use pairs::{PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs};

@@ -9,7 +9,7 @@ use super::Descriptions;
 use super::pair_sentence::without_object;
 use crate::entity_linking::LinkedText;
 use crate::jsonl::Record;
-use crate::switch::{TextUnit, sentences};
+use crate::switch::sentences;
 use crate::{Error, KnowledgeGraph, Language, each_once, seed};
 
 /// Kind of a pair, named after the adapter that it trains in *Adapters for Enhanced Modeling of
@@ -258,7 +258,7 @@ impl<'a> TextPairs<'a> {
             if !pairs.languages.contains(&text.language) {
                 continue;
             }
-            for sentence in sentences(&text, TextUnit::Sentence).0 {
+            for sentence in sentences(&text).0 {
                 let ids = sentence.mentions.iter().filter_map(|m| graph.position(&m.entity));
                 let ids: BTreeSet<u32> = ids.filter_map(|at| u32::try_from(at).ok()).collect();
                 let about = |object: &u32| {

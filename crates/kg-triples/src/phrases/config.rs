@@ -1,65 +1,27 @@
-use std::collections::BTreeSet;
-
-use serde::Deserialize;
-
-use super::{Fraction, Units};
-use crate::{Error, Language};
-
-/// Exclusion of candidates by stop words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopRule {
-    /// Excludes candidates that begin or end with a stop word: `the myth` is excluded, `bank of
-    /// england` is not.
-    #[default]
-    Ends,
-    /// Excludes candidates that contain a stop word.
-    Any,
-    /// Excludes candidates that consist of stop words only.
-    All,
-    /// None.
-    Keep,
-}
-
-/// Treatment of phrases inside longer ones of the same query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NestedPhrases {
-    /// Both are phrases; a masking policy takes the union of their positions.
-    #[default]
-    All,
-    /// Only the longer one.
-    Longest,
-}
+use super::Fraction;
+use crate::Error;
 
 /// Options of phrase mining; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
 ///
-/// Reading: the paper does not define the stop-word filter of n-grams, N, or which passages are
-/// dropped for "equal" numbers.
+/// The paper does not define the stop-word filter of n-grams, N, or which passages are dropped for
+/// "equal" numbers. Here a candidate is excluded if it begins or ends with a stop word: `the myth`
+/// is excluded, `bank of england` is not. Phrases inside longer ones are phrases as well.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
     /// Minimum number of units in a phrase.
     pub min_words: usize,
     /// Maximum number of units in a phrase.
     pub max_words: usize,
-    /// Languages whose n-grams are of characters instead of words.
-    pub character_languages: BTreeSet<Language>,
-    /// Exclusion of candidates by stop words.
-    pub stop_rule: StopRule,
     /// N, the number of first results used per query; not stated in the paper.
     pub titles: usize,
     /// Minimum fraction of the first N titles that contain a phrase as contiguous units.
     pub title_fraction: Fraction,
-    /// Treatment of phrases inside longer ones.
-    pub nested: NestedPhrases,
     /// Minimum passage length in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016,
     /// §3.1), which the paper follows.
     pub min_chars: usize,
     /// Whether to draw equally many passages per language, as many as the smallest one has. The
     /// paper's text states this; its Table 4 contradicts it.
     pub equalise: bool,
-    /// Maximum number of passages per language, drawn by `seed`; absent: all.
-    pub most: Option<usize>,
     /// Seed of the selection of passages.
     pub seed: u64,
 }
@@ -69,21 +31,17 @@ impl Default for PhraseConfig {
         Self {
             min_words: 2,
             max_words: 4,
-            character_languages: BTreeSet::new(),
-            stop_rule: StopRule::Ends,
             titles: 10,
             title_fraction: Fraction::SEVEN_TENTHS,
-            nested: NestedPhrases::All,
             min_chars: 500,
             equalise: true,
-            most: None,
             seed: 42,
         }
     }
 }
 
-/// Longest phrases that are looked for; every length below costs a pass over the query.
-const MOST_WORDS: usize = 1000;
+/// Upper limit of `max_words`; each length costs a pass over the query.
+const MAX_WORDS: usize = 1000;
 
 impl PhraseConfig {
     /// Validates every value.
@@ -107,19 +65,12 @@ impl PhraseConfig {
         if self.max_words < self.min_words {
             return refuse("max_words", self.max_words, "min_words or more");
         }
-        if self.max_words > MOST_WORDS {
+        if self.max_words > MAX_WORDS {
             return refuse("max_words", self.max_words, "1000 or less");
         }
         if self.titles == 0 {
             return refuse("titles", 0, "1 or more");
         }
-        if self.most == Some(0) {
-            return refuse("most", 0, "1 or more");
-        }
         Ok(())
-    }
-
-    pub(super) fn units(&self, language: Language) -> Units {
-        if self.character_languages.contains(&language) { Units::Characters } else { Units::Words }
     }
 }

@@ -6,8 +6,8 @@ use rayon::prelude::*;
 use super::draw::rank;
 use super::words::{Word, words};
 use super::{
-    NestedPhrases, PhraseConfig, PhraseOccurrences, PhrasePassage, PhraseReport, QueryDocuments,
-    StopRule, StopWords, TextSpan, Units,
+    PhraseConfig, PhraseOccurrences, PhrasePassage, PhraseReport, QueryDocuments, StopWords,
+    TextSpan,
 };
 use crate::{Error, Language};
 
@@ -47,34 +47,26 @@ impl PhraseMiner {
         self.stop_words.insert(language, stop_words);
     }
 
-    /// Returns the units of a language's n-grams.
-    pub fn units(&self, language: Language) -> Units {
-        self.config.units(language)
-    }
-
-    /// Makes sure that a language has stop words where the rule asks for them.
+    /// Reads the stop words of a language, unless they are set.
     fn prepare(&mut self, language: Language) -> Result<(), Error> {
-        let units = self.config.units(language);
-        if let (Entry::Vacant(entry), true) =
-            (self.stop_words.entry(language), self.config.stop_rule != StopRule::Keep)
-        {
-            entry.insert(StopWords::built_in(language, units)?);
+        if let Entry::Vacant(entry) = self.stop_words.entry(language) {
+            entry.insert(StopWords::built_in(language)?);
         }
         Ok(())
     }
 
     /// Mines the phrases and passages of one query.
     ///
-    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` units, w − n + 1 of each
+    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` words, w − n + 1 of each
     ///    length n, the same one once.
-    /// 2. Stop words leave some out.
-    /// 3. A candidate stays if the titles that hold it as contiguous units are `title_fraction` of
-    ///    the first `titles` or more.
+    /// 2. Candidates that begin or end with a stop word are excluded.
+    /// 3. A candidate stays if at least `title_fraction` of the first `titles` contain it as
+    ///    contiguous words.
     /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase,
     ///    with all its occurrences.
     ///
     /// # Errors
-    /// [`Error::Value`] if the language has no stop words and the rule requires them.
+    /// [`Error::Value`] if the language has no stop words.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -91,25 +83,21 @@ impl PhraseMiner {
     /// ```
     pub fn mine(&self, record: &QueryDocuments) -> Result<Mined, Error> {
         let language = record.language;
-        let units = self.config.units(language);
         let built_in;
-        let stop_words = match (self.stop_words.get(&language), self.config.stop_rule) {
-            (Some(stop_words), _) => stop_words,
-            (None, rule) => {
-                built_in = match rule {
-                    StopRule::Keep => StopWords::default(),
-                    _ => StopWords::built_in(language, units)?,
-                };
+        let stop_words = match self.stop_words.get(&language) {
+            Some(stop_words) => stop_words,
+            None => {
+                built_in = StopWords::built_in(language)?;
                 &built_in
             }
         };
         let mut report = PhraseReport { queries: 1, ..PhraseReport::default() };
-        let mut phrases = self.candidates(&record.query, units, stop_words, &mut report);
+        let mut phrases = self.candidates(&record.query, stop_words, &mut report);
         let titles: Vec<Vec<Word>> = record
             .documents
             .iter()
             .take(self.config.titles)
-            .map(|document| words(&document.title, units))
+            .map(|document| words(&document.title))
             .collect();
         report.titles = titles.len();
         phrases.retain(|phrase| {
@@ -117,15 +105,12 @@ impl PhraseMiner {
             self.config.title_fraction.reached(count, titles.len())
         });
         report.frequent = phrases.len();
-        if self.config.nested == NestedPhrases::Longest {
-            phrases = longest(&phrases);
-        }
         report.phrases = phrases.len();
         report.queries_with_phrases = usize::from(!phrases.is_empty());
         let passages = if phrases.is_empty() {
             Vec::new()
         } else {
-            self.passages(record, &Finder::new(&phrases, units), &mut report)
+            self.passages(record, &Finder::new(&phrases), &mut report)
         };
         Ok(Mined { phrases, passages, report })
     }
@@ -134,17 +119,16 @@ impl PhraseMiner {
     fn candidates(
         &self,
         query: &str,
-        units: Units,
         stop_words: &StopWords,
         report: &mut PhraseReport,
     ) -> Vec<Vec<String>> {
-        let query = words(query, units);
+        let query = words(query);
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();
         for gram in ngrams(&query, self.config.min_words, self.config.max_words) {
             if seen.insert(texts(gram)) {
                 report.candidates += 1;
-                if !stop_words.drops(gram, self.config.stop_rule) {
+                if !stop_words.excludes(gram) {
                     candidates.push(texts(gram));
                 }
             }
@@ -205,33 +189,21 @@ fn holds(words: &[Word], phrase: &[String]) -> bool {
     })
 }
 
-/// The phrases that are no part of another.
-fn longest(phrases: &[Vec<String>]) -> Vec<Vec<String>> {
-    let inside = |phrase: &Vec<String>| {
-        phrases.iter().any(|other| {
-            other.len() > phrase.len() && other.windows(phrase.len()).any(|part| part == phrase)
-        })
-    };
-    phrases.iter().filter(|phrase| !inside(phrase)).cloned().collect()
-}
-
 /// Phrases by their units.
 struct Finder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,
-    units: Units,
 }
 
 impl Finder {
-    fn new(phrases: &[Vec<String>], units: Units) -> Self {
-        let gap = if units == Units::Characters { "" } else { " " };
-        let names = phrases.iter().map(|phrase| (phrase.clone(), phrase.join(gap))).collect();
-        Self { names, sizes: phrases.iter().map(Vec::len).collect(), units }
+    fn new(phrases: &[Vec<String>]) -> Self {
+        let names = phrases.iter().map(|phrase| (phrase.clone(), phrase.join(" "))).collect();
+        Self { names, sizes: phrases.iter().map(Vec::len).collect() }
     }
 
     /// Every occurrence of every phrase.
     fn find(&self, text: &str) -> BTreeMap<String, Vec<TextSpan>> {
-        let words = words(text, self.units);
+        let words = words(text);
         let mut found: BTreeMap<String, Vec<TextSpan>> = BTreeMap::new();
         for &size in &self.sizes {
             for window in words.windows(size.max(1)) {
@@ -262,8 +234,8 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
 /// Mines all queries and returns the passages by language, in order of discovery.
 ///
 /// A passage that several queries lead to is one passage with all their phrases. With `equalise`,
-/// and with `most`, the passages that stay are those with the smallest numbers drawn for (seed,
-/// text): which ones stay depends neither on the order of the queries nor on the number of threads.
+/// the retained passages are those with the smallest random numbers for (seed, text): the selection
+/// depends neither on the order of the queries nor on the number of threads.
 /// Queries are read and searched in blocks; the passages found are held in memory.
 ///
 /// # Errors
@@ -300,13 +272,12 @@ pub fn mine_passages(
         let report = reports.entry(language).or_default();
         report.different = found.passages.len();
         let equal = if config.equalise { fewest } else { None };
-        let limit = equal.unwrap_or(usize::MAX).min(config.most.unwrap_or(usize::MAX));
-        let units = config.units(language);
+        let limit = equal.unwrap_or(usize::MAX);
         for passage in found.drawn(limit, config.seed) {
             report.passages += 1;
             report.passage_phrases += passage.phrases.len();
             for phrase in &passage.phrases {
-                report.phrase_words += words(&phrase.phrase, units).len();
+                report.phrase_words += words(&phrase.phrase).len();
                 report.occurrences += phrase.occurrences.len();
             }
             all.push(passage);

@@ -6,7 +6,7 @@
 //! ```text
 //! query, titles   all 2- to 4-grams   without stop words   in 70 % of titles   passages with one
 //! and texts of  ───────────────────> ───────────────────> ──────────────────> ─────────────────>
-//! its results     candidates          stop_rule            knowledge phrases   all occurrences
+//! its results     candidates                               knowledge phrases   all occurrences
 //! ```
 //!
 //! ```
@@ -42,7 +42,7 @@ mod report;
 mod stop;
 mod words;
 
-pub use config::{NestedPhrases, PhraseConfig, StopRule};
+pub use config::PhraseConfig;
 pub use draw::draw_passages;
 pub use encode::{PassageEncoder, PassageExample, SpecialIds, encode_passages};
 pub use fraction::Fraction;
@@ -50,4 +50,4 @@ pub use mine::{PhraseMiner, mine_passages};
 pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
 pub use report::PhraseReport;
 pub use stop::StopWords;
-pub use words::{Units, Word, words};
+pub use words::{Word, words};

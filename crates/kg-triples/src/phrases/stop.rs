@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::words::{Units, words};
-use super::{StopRule, Word};
+use super::Word;
+use super::words::words;
 use crate::input::Lines;
 use crate::{Error, Language};
 
@@ -14,11 +14,11 @@ pub struct StopWords {
 }
 
 impl StopWords {
-    /// Creates a list from entries, which are split into units like queries.
-    pub fn new<W: AsRef<str>>(entries: impl IntoIterator<Item = W>, units: Units) -> Self {
+    /// Creates a list from entries, which are split into words like queries.
+    pub fn new<W: AsRef<str>>(entries: impl IntoIterator<Item = W>) -> Self {
         let entries: BTreeSet<Vec<String>> = entries
             .into_iter()
-            .map(|entry| words(entry.as_ref(), units).into_iter().map(|word| word.text).collect())
+            .map(|entry| words(entry.as_ref()).into_iter().map(|word| word.text).collect())
             .filter(|entry: &Vec<String>| !entry.is_empty())
             .collect();
         let longest = entries.iter().map(Vec::len).max().unwrap_or(0);
@@ -30,16 +30,16 @@ impl StopWords {
     ///
     /// # Errors
     /// [`Error::Value`] if there is none.
-    pub fn built_in(language: Language, units: Units) -> Result<Self, Error> {
+    pub fn built_in(language: Language) -> Result<Self, Error> {
         let code = language.as_str();
         let base = code.split(['-', '_']).next().unwrap_or(code);
         let list = stop_words::lookup(code).or_else(|| stop_words::lookup(base));
         let list = list.ok_or_else(|| Error::Value {
             field: "stop words",
-            expected: "a language with a built-in list, or a list of your own".into(),
+            expected: "a language with a built-in list, or a file (--stop-words)".into(),
             got: format!("{code:?}"),
         })?;
-        Ok(Self::new(list, units))
+        Ok(Self::new(list))
     }
 
     /// Reads a file with one entry per line; blank lines and lines that begin with `#` are ignored.
@@ -47,7 +47,7 @@ impl StopWords {
     /// # Errors
     /// [`Error::Io`] if it cannot be read; [`Error::Row`] naming a line that is not UTF-8;
     /// [`Error::Empty`] without an entry.
-    pub fn read(path: impl AsRef<Path>, units: Units) -> Result<Self, Error> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let mut lines = Lines::open(path)?.note_missing_newline();
         let mut entries = Vec::new();
@@ -63,17 +63,17 @@ impl StopWords {
                 entries.push(line.to_owned());
             }
         }
-        let stop_words = Self::new(entries, units);
+        let stop_words = Self::new(entries);
         if stop_words.entries.is_empty() {
             return Err(Error::Empty {
                 what: format!("stop words in {}", path.display()),
-                hint: "give one a line, or use the rule `keep` to filter nothing".into(),
+                hint: "write one stop word per line".into(),
             });
         }
         Ok(stop_words)
     }
 
-    /// Returns whether a single lower-case unit is an entry.
+    /// Returns whether a single lower-case word is an entry.
     pub fn contains(&self, word: &str) -> bool {
         self.entries.contains([word.to_owned()].as_slice())
     }
@@ -83,30 +83,11 @@ impl StopWords {
             && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())
     }
 
-    /// Whether the rule leaves a candidate out.
-    pub(super) fn drops(&self, gram: &[Word], rule: StopRule) -> bool {
-        let sizes = 1..=gram.len().min(self.longest);
-        match rule {
-            StopRule::Keep => false,
-            StopRule::Ends => sizes.clone().any(|size| {
-                let first = gram.get(..size).is_some_and(|part| self.has(part));
-                first || gram.get(gram.len() - size..).is_some_and(|part| self.has(part))
-            }),
-            StopRule::Any => {
-                sizes.clone().any(|size| gram.windows(size).any(|part| self.has(part)))
-            }
-            StopRule::All => {
-                // covered[k]: the first k words are entries, one after the other.
-                let mut covered = vec![true];
-                for end in 1..=gram.len() {
-                    let reachable = (0..end).any(|start| {
-                        covered.get(start) == Some(&true)
-                            && gram.get(start..end).is_some_and(|part| self.has(part))
-                    });
-                    covered.push(reachable);
-                }
-                covered.last() == Some(&true)
-            }
-        }
+    /// Whether a candidate begins or ends with an entry.
+    pub(super) fn excludes(&self, gram: &[Word]) -> bool {
+        (1..=gram.len().min(self.longest)).any(|size| {
+            let first = gram.get(..size).is_some_and(|part| self.has(part));
+            first || gram.get(gram.len() - size..).is_some_and(|part| self.has(part))
+        })
     }
 }

@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::blocks::{Cut, Irregular, cells, rows, scan};
-use super::draw::{Bounds, Found, Judge, Ranks, draw};
+use super::draw::{Bound, Found, Judge, Ranks, draw};
 use super::ids::{IdMap, Redirects};
 use super::rules::Rules;
-use super::{SampleConfig, SampleReport, checked, finish, known_languages};
+use super::{SampleConfig, SampleReport, check_available, finish, known_languages};
 use crate::folder::{LABELS, REDIRECTS, TRIPLES};
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 
@@ -72,16 +72,16 @@ fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
         Err(error) => return Ok(Err(error)),
     };
     drop(found);
-    let heads = (!config.types.is_empty()).then(|| IdMap::new(1));
-    let judge = Judge { config, rules, labels, ranks: Ranks::new(config.seed), heads };
+    let judge = Judge { rules, labels, ranks: Ranks::new(config.seed) };
     let mut facts = Facts { dir, judge, redirects, changed: HashSet::new() };
-    facts.prepare()?;
-    let (report, picked) = draw(config, |bounds, take| facts.pass(bounds, take))?;
-    if let Err(error) = checked(&report, config, &languages) {
+    let rows = facts.resolve_redirects()?;
+    let (mut report, picked) = draw(config, |bound, take| facts.pass(bound, take))?;
+    report.repeated = rows.map_or(0, |rows| rows.saturating_sub(report.read));
+    if let Err(error) = check_available(&report, config, &languages) {
         return Ok(Err(error));
     }
     let graph = with_labels(dir, &picked, &languages)?;
-    Ok(finish(&graph, &graph.triples, (&languages, config), report))
+    Ok(Ok(finish(&graph, &graph.triples, &languages, report)))
 }
 
 /// Of an empty list for a folder without the table.
@@ -196,7 +196,7 @@ fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irre
 
 struct Facts<'a> {
     dir: &'a Path,
-    judge: Judge<'a>,
+    judge: Judge,
     redirects: Redirects,
     /// Rows that redirects made.
     changed: HashSet<String>,
@@ -228,59 +228,49 @@ impl Facts<'_> {
         })
     }
 
-    /// Finds the facts that redirects change, and the heads of the requested types.
-    fn prepare(&mut self) -> Result<(), Irregular> {
-        if self.redirects.is_empty() && self.judge.heads.is_none() {
-            return Ok(());
+    /// Finds the facts that redirects change. Returns the number of rows, unless there are no
+    /// redirects.
+    fn resolve_redirects(&mut self) -> Result<Option<usize>, Irregular> {
+        if self.redirects.is_empty() {
+            return Ok(None);
         }
         let read = |block: &[u8]| {
-            let (mut changed, mut heads) = (Vec::new(), Vec::new());
+            let (mut changed, mut count) = (Vec::new(), 0);
             for row in rows(block)? {
                 let [head, relation, tail] = cells(row)?;
+                count += 1;
                 let (new_head, new_tail) =
                     (self.redirects.resolve(head), self.redirects.resolve(tail));
-                if self.judge.config.is_of_type(relation, &new_tail) {
-                    heads.push(new_head.clone().into_owned());
-                }
                 if new_head != head || new_tail != tail {
                     changed.push(format!("{new_head}\t{relation}\t{new_tail}"));
                 }
             }
-            Ok((changed, heads))
+            Ok((changed, count))
         };
-        let mut changed = HashSet::new();
-        let mut found = self.judge.heads.clone();
-        self.scan(read, |(block, heads)| {
+        let (mut changed, mut total) = (HashSet::new(), 0);
+        self.scan(read, |(block, count)| {
             changed.extend(block);
-            if let Some(found) = &mut found {
-                heads.iter().for_each(|head| found.add(head, 1));
-            }
+            total += count;
         })?;
         self.changed = changed;
-        self.judge.heads = found;
-        Ok(())
+        Ok(Some(total))
     }
 
-    /// Judges every fact once, and draws within `bounds`.
-    fn pass(&self, bounds: Option<&Bounds>, take: &mut dyn FnMut(Found)) -> Result<(), Irregular> {
-        self.scan(|block| self.judge(block, bounds, false), &mut *take)?;
+    /// Judges every fact once, and draws within `bound`.
+    fn pass(&self, bound: &Bound, take: &mut dyn FnMut(Found)) -> Result<(), Irregular> {
+        self.scan(|block| self.judge(block, bound, false), &mut *take)?;
         let changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
-        take(self.judge(changed.join("\n").as_bytes(), bounds, true)?);
+        take(self.judge(changed.join("\n").as_bytes(), bound, true)?);
         Ok(())
     }
 
-    /// Judges the facts of a block, which holds those that redirects changed, or the others.
-    fn judge(
-        &self,
-        block: &[u8],
-        bounds: Option<&Bounds>,
-        is_changed: bool,
-    ) -> Result<Found, Irregular> {
+    /// Judges the facts of a block: those that redirects changed, or the others.
+    fn judge(&self, block: &[u8], bound: &Bound, is_changed: bool) -> Result<Found, Irregular> {
         let facts = rows(block)?.filter_map(|row| match cells(row) {
             Ok([head, _, tail]) if !is_changed && self.is_elsewhere(row, [head, tail]) => None,
             fact => Some(fact),
         });
-        self.judge.judge(facts, bounds)
+        self.judge.judge(facts, bound)
     }
 
     /// Whether redirects change this row, or make it of another one.
@@ -291,7 +281,7 @@ impl Facts<'_> {
     }
 }
 
-/// The graph of these facts, with their labels in these languages and in English.
+/// The graph of these facts, with their labels in these languages.
 fn with_labels(
     dir: &Path,
     facts: &[[Box<str>; 3]],
@@ -310,9 +300,7 @@ fn with_labels(
         let mut found: Vec<(String, Language, String)> = Vec::new();
         each_id(block, &mut Vec::new(), |id, group| {
             if kinds.contains_key(id) {
-                let wanted = |(language, _): &&(Language, &str)| {
-                    languages.contains(language) || *language == Language::EN
-                };
+                let wanted = |(language, _): &&(Language, &str)| languages.contains(language);
                 let owned = group.iter().filter(wanted);
                 found
                     .extend(owned.map(|(code, label)| (id.to_owned(), *code, (*label).to_owned())));

@@ -45,7 +45,7 @@ fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig
         |mention: &Mention, language: &Language| labels.label(&mention.entity, *language).is_some();
     let mentions = &sentence.mentions;
     let known: Vec<&Mention> =
-        mentions.iter().filter(|mention| labels.knows(&mention.entity)).collect();
+        mentions.iter().filter(|mention| labels.contains(&mention.entity)).collect();
     wanted.retain(|language| match config.rule {
         LanguageRule::Shared => {
             !known.is_empty() && known.iter().all(|mention| has(mention, language))

@@ -15,17 +15,6 @@ pub enum LanguageRule {
     PerMention,
 }
 
-/// Unit of switching.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TextUnit {
-    /// Sentences, by the rules of Unicode's annex 29; a mention is never cut.
-    #[default]
-    Sentence,
-    /// Lines.
-    Line,
-}
-
 /// Options of code switching; the defaults are the values of EntityCS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchConfig {
@@ -40,8 +29,6 @@ pub struct SwitchConfig {
     pub rule: LanguageRule,
     /// Maximum number of languages per sentence, drawn uniformly.
     pub count: usize,
-    /// Unit of switching.
-    pub unit: TextUnit,
     /// Maximum sentence length in white-space separated words.
     pub max_words: usize,
     /// Seed of all draws.
@@ -56,7 +43,6 @@ impl Default for SwitchConfig {
             pool: Vec::new(),
             rule: LanguageRule::Shared,
             count: 5,
-            unit: TextUnit::Sentence,
             max_words: 128,
             seed: 42,
         }

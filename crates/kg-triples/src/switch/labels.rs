@@ -122,7 +122,7 @@ impl EntityLabels {
     }
 
     /// Whether an entity has a label in any language.
-    pub(super) fn knows(&self, id: &str) -> bool {
+    pub(super) fn contains(&self, id: &str) -> bool {
         self.labels.contains_key(id)
     }
 

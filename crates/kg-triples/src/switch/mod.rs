@@ -32,15 +32,13 @@
 mod build;
 mod config;
 mod labels;
-mod marked;
 mod sentence;
 mod stream;
 mod tagged;
 
 pub use build::{SwitchedText, switch_sentence};
-pub use config::{LanguageRule, SwitchConfig, TextUnit};
+pub use config::{LanguageRule, SwitchConfig};
 pub use labels::{EntityLabels, LabelPair};
-pub use marked::MarkedReader;
 pub use sentence::sentences;
 pub use stream::{SwitchReport, switch_texts};
-pub use tagged::{TaggedPair, TaggedReader, tagged_pair};
+pub use tagged::{TaggedPair, TaggedReader};

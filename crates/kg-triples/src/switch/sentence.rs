@@ -1,22 +1,17 @@
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::TextUnit;
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 
-/// Splits a text into sentences or lines with non-overlapping mentions.
+/// Splits a text into sentences (Unicode Standard Annex 29) with non-overlapping mentions.
 ///
 /// Of overlapping mentions, the longer of those that begin first is retained. Also returns the
 /// number of skipped mentions: overlapping ones and those across lines. Ids are the text's id and a
 /// number, as in `en:25#0`.
-pub fn sentences(text: &LinkedText, unit: TextUnit) -> (Vec<LinkedText>, usize) {
+pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {
         keep_apart(&mut passage.mentions);
-        let pieces = match unit {
-            TextUnit::Line => vec![passage],
-            TextUnit::Sentence => split(&passage),
-        };
-        for Passage { text: body, mentions } in pieces {
+        for Passage { text: body, mentions } in split(&passage) {
             sentences.push(LinkedText {
                 id: format!("{}#{}", text.id, sentences.len()),
                 language: text.language,

@@ -60,7 +60,7 @@ pub fn switch_texts(
         report.texts += wanted.len();
         report.other_language += block.len() - wanted.len();
         let cut: Vec<(Vec<LinkedText>, usize)> =
-            wanted.par_iter().map(|text| sentences(text, config.unit)).collect();
+            wanted.par_iter().map(|text| sentences(text)).collect();
         report.overlapping += cut.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
         let mut numbered = Vec::new();
         for sentence in cut.into_iter().flat_map(|(sentences, _)| sentences) {

@@ -1,26 +1,25 @@
 //! The format of the released EntityCS corpus: sentences with `<en>…</en>` around mentions.
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 
-use super::SwitchedText;
 use crate::entity_linking::{JoinedText, LinkedText, Mention, text_or_number};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
 /// A sentence and its switched form, or the sentence alone: a line of the released corpus.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TaggedPair {
     /// The sentence's number; also accepted as a string.
     #[serde(deserialize_with = "number_or_text")]
     pub id: u64,
     /// The language of the labels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub language: Option<Language>,
     /// The English sentence, mentions in `<en>…</en>`.
     pub en_sentence: String,
     /// The switched sentence: labels in `<xx>…</xx>`, other mentions in `<en>…</en>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub cs_sentence: Option<String>,
 }
 
@@ -124,52 +123,6 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
     }
     text.push(rest);
     Ok((text.text, spans))
-}
-
-/// Converts an English sentence and its optional switched form to the released format; `None` if
-/// the text contains such a tag.
-pub fn tagged_pair(
-    number: u64,
-    sentence: &LinkedText,
-    form: Option<&SwitchedText>,
-) -> Option<TaggedPair> {
-    let plain = vec![false; sentence.mentions.len()];
-    let pair = TaggedPair {
-        id: number,
-        language: form.map(|form| form.text.language),
-        en_sentence: tagged(sentence, &plain),
-        cs_sentence: form.map(|form| tagged(&form.text, &form.switched)),
-    };
-    // What is read back must be what was written.
-    let (english, switched) = pair.texts().ok()?;
-    let same = |read: &LinkedText, written: &LinkedText| {
-        let spans = |text: &LinkedText| {
-            text.mentions.iter().map(|mention| (mention.start, mention.end)).collect::<Vec<_>>()
-        };
-        read.text == written.text && spans(read) == spans(written)
-    };
-    let fits = match (&switched, form) {
-        (Some(read), Some(written)) => same(read, &written.text),
-        (read, written) => read.is_none() && written.is_none(),
-    };
-    (fits && same(&english, sentence)).then_some(pair)
-}
-
-/// The text with tags around its mentions: those of its language around labels.
-fn tagged(text: &LinkedText, switched: &[bool]) -> String {
-    let mut tagged = String::with_capacity(text.text.len() + 9 * text.mentions.len());
-    let mut chars = text.text.chars();
-    let mut at = 0;
-    for (mention, switched) in text.mentions.iter().zip(switched) {
-        let language = if *switched { text.language } else { Language::EN };
-        tagged.extend(chars.by_ref().take(mention.start.saturating_sub(at)));
-        tagged.push_str(&format!("<{language}>"));
-        tagged.extend(chars.by_ref().take(mention.end.saturating_sub(mention.start)));
-        tagged.push_str(&format!("</{language}>"));
-        at = mention.end;
-    }
-    tagged.extend(chars);
-    tagged
 }
 
 /// Reads a file of the released corpus as linked texts: the switched form of each line and, if

@@ -18,7 +18,7 @@ fn examples_of_the_program_run() {
 fn examples_of_extract_and_sample_run() {
     let folder = run("extract", 4);
     assert!(folder.path().join("kg/extract.json").exists());
-    let folder = run("sample", 2);
+    let folder = run("sample", 1);
     assert!(folder.path().join("sampled/triples.tsv").exists());
 }
 
@@ -39,8 +39,8 @@ fn examples_on_texts_run() {
     assert!(folder.path().join("passages.jsonl.gz").exists());
     let folder = run("link", 1);
     assert!(folder.path().join("linked.jsonl.gz").exists());
-    let folder = run("switch", 5);
-    assert!(folder.path().join("again.jsonl").exists());
+    let folder = run("switch", 3);
+    assert!(folder.path().join("switched.jsonl").exists());
     for code in ["de", "en", "zh"] {
         assert!(folder.path().join(format!("switched/train/switched.{code}.jsonl.gz")).exists());
     }

@@ -160,9 +160,10 @@ fn inputs() -> tempfile::TempDir {
         "linked.jsonl",
         r#"{"id":"1","lang":"en","text":"Germany.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#,
     );
-    let switch = "switch --texts linked.jsonl --labels kg/labels.tsv --languages de";
-    let output = run(dir.path(), &format!("{switch} --format entitycs --out corpus.jsonl"));
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    write(
+        "corpus.jsonl",
+        r#"{"id":1,"language":"de","en_sentence":"<en>Germany</en>.","cs_sentence":"<de>Deutschland</de>."}"#,
+    );
     dir
 }
 
@@ -171,15 +172,14 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
     let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
     let tables: &[&[&str]] = &[&["kg/triples.tsv"], &["kg/labels.tsv"]];
     let pages: &[&[&str]] = &[&["pages/entities.en.jsonl", "pages/entities.de.jsonl"]];
-    let commands: [(&str, &[&[&str]]); 11] = [
+    let commands: [(&str, &[&[&str]]); 10] = [
         ("extract --dump dump.json --languages en,de", &[&["dump.json"]]),
-        ("sample --dump dump.json --languages en,de --count 2", &[&["dump.json"]]),
         ("sample --kg kg --languages en,de --count 2", tables),
         ("texts --in kg", tables),
         ("mix --in kg --tokenizer T --pairs en-de", tables),
         ("link --entities pages", pages),
         ("mentions --entities pages --tokenizer T", pages),
-        ("entailment --kg kg --labels --tokenizer T", tables),
+        ("entailment --kg kg --synthetic --tokenizer T", tables),
         (
             "switch --texts linked.jsonl --labels kg/labels.tsv --languages de",
             &[tables[1], &["linked.jsonl"]],
@@ -228,7 +228,7 @@ fn what_leaves_nothing_to_write_is_named() {
     };
     let mentions = format!("mentions --entities pages {tokenizer}");
     refused(&format!("{mentions} --count 0"), "count = 0: must be 1 or more");
-    let entailment = format!("entailment --kg kg --labels {tokenizer}");
+    let entailment = format!("entailment --kg kg --synthetic {tokenizer}");
     refused(&format!("{entailment} --count 0"), "count = 0: must be 1 or more");
     refused(
         &format!("{entailment} --hold-out 0.5"),
@@ -237,12 +237,6 @@ fn what_leaves_nothing_to_write_is_named() {
     let error = failure(&run(dir.path(), &format!("{entailment} --hold-out 1e-9 --out asked")));
     assert!(error.contains("queries of") && error.contains("nothing is left"), "{error}");
     assert!(!dir.path().join("asked").exists());
-    let tagged = r#"{"id":"1","lang":"en","text":"Germany <a>.","mentions":[{"start":0,"end":7,"entity":"Q183"}]}"#;
-    fs::write(dir.path().join("tagged.jsonl"), tagged.replace("<a>", "<en>")).unwrap();
-    refused(
-        "switch --texts tagged.jsonl --labels kg/labels.tsv --languages de --format entitycs",
-        "have tags in their text",
-    );
 }
 
 #[test]
@@ -252,16 +246,14 @@ fn a_language_that_is_named_twice_is_refused() {
     for command in [
         "extract --dump dump.json --languages en,de,EN".to_owned(),
         "extract --dump dump.json --languages en --fallback en=de,de".to_owned(),
-        "sample --dump dump.json --languages en,de,de".to_owned(),
         "sample --kg kg --languages en,de,de".to_owned(),
         "texts --in kg --languages en,en".to_owned(),
         format!("mix --in kg {tokenizer} --pairs en-de,en-de"),
         "link --entities pages --languages en,en".to_owned(),
         format!("mentions --entities pages {tokenizer} --languages en,en"),
-        format!("entailment --kg kg --labels {tokenizer} --languages en,en"),
+        format!("entailment --kg kg --synthetic {tokenizer} --languages en,en"),
         "switch --texts linked.jsonl --labels kg/labels.tsv --languages de,de".to_owned(),
         "switch --texts linked.jsonl --labels kg/labels.tsv --languages de --pool zh,zh".to_owned(),
-        "phrases --queries queries.jsonl --characters zh,zh".to_owned(),
     ] {
         let error = failure(&run(dir.path(), &format!("{command} --out out")));
         assert!(error.contains("must be a list that names each language once"), "{error}");

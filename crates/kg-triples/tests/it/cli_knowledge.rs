@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use crate::common::{countries, failure, has_row, read, stdout, write};
 use kg_triples::jsonl::Record;
@@ -111,12 +111,12 @@ fn linked_texts_and_wikipedia_pages_are_sources_too() {
 fn triples_are_joined_with_descriptions() {
     let dir = entities();
     countries().write_dir(dir.path().join("kg")).unwrap();
-    let table = stdout(&run(dir.path(), "entailment --kg kg --labels --out e.jsonl.gz"));
+    let table = stdout(&run(dir.path(), "entailment --kg kg --synthetic --out e.jsonl.gz"));
     assert!(has_row(&table, "usable 6") && has_row(&table, "relations 2"), "{table}");
     let made: Vec<EntailmentExample> = read(dir.path().join("e.jsonl.gz"));
     assert_eq!(made.len(), 6);
     assert!(made.iter().all(|e| e.subject_language != e.object_language && e.relation < 2));
-    stdout(&run(dir.path(), "entailment --kg kg --labels --count 50 --out f.jsonl"));
+    stdout(&run(dir.path(), "entailment --kg kg --synthetic --count 50 --out f.jsonl"));
     assert_eq!(read::<EntailmentExample>(dir.path().join("f.jsonl")).len(), 50);
 
     let text = r#"{"id":"1","lang":"en","entity":"Q183","text":"Germany."}"#;
@@ -151,12 +151,10 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("mentions --entities pages --languages en", "nothing is left"),
         ("entailment --kg kg", "--entities"),
         ("entailment --kg kg --entities pages", "entities.de.jsonl:2"),
-        ("entailment --kg none --labels", "none"),
-        ("entailment --kg kg --labels --description-tokens 2", "description_tokens = 2"),
-        ("entailment --kg kg --wikidata", "descriptions.tsv"),
-        ("entailment --kg kg --labels --hold-out 1.5", "hold_out = 1.5"),
-        ("entailment --kg kg --labels --hold-out 0.5", "must be a folder where something is"),
-        ("entailment --kg kg --labels --synthetic", "--synthetic"),
+        ("entailment --kg none --synthetic", "none"),
+        ("entailment --kg kg --synthetic --description-tokens 2", "description_tokens = 2"),
+        ("entailment --kg kg --synthetic --hold-out 1.5", "hold_out = 1.5"),
+        ("entailment --kg kg --synthetic --hold-out 0.5", "must be a folder where something is"),
         ("mentions --entities pages --hold-out texts=0.1", "must be a folder where something is"),
         ("mentions --entities pages --hold-out pairs=0.1", "hold_out.texts = 0"),
         ("mentions --entities pages --hold-out text=0.1", "expected texts=F"),
@@ -331,7 +329,7 @@ fn a_folder_says_how_it_was_made_and_what_changed_in_it() {
 fn held_out_triples_are_queries_among_their_objects() {
     let dir = tempdir().unwrap();
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
-    for (options, seed) in [("--labels", 1), ("--synthetic --count 200", 2)] {
+    for (options, seed) in [("--synthetic", 1), ("--synthetic --count 200", 2)] {
         let command =
             format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
         // Each head has five tails: nothing that is held out has one answer.
@@ -339,7 +337,7 @@ fn held_out_triples_are_queries_among_their_objects() {
         assert!(error.contains("queries of 60 triples: nothing is left"), "{error}");
     }
     crate::common::grid(40, 1).write_dir(dir.path().join("kg")).unwrap();
-    for (options, seed) in [("--labels", 1), ("--synthetic --count 200", 2)] {
+    for (options, seed) in [("--synthetic", 1), ("--synthetic --count 200", 2)] {
         let command =
             format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
         let table = stdout(&run(dir.path(), &command));
@@ -353,10 +351,6 @@ fn held_out_triples_are_queries_among_their_objects() {
         assert!(queries.iter().all(|query| query.object == candidates[0].entity));
         Manifest::read(&made).unwrap().unwrap().check(&made).unwrap();
     }
-    // The earlier name of the option.
-    let old = "entailment --kg kg --labels --held-out-fraction 0.3 --out old";
-    stdout(&run(dir.path(), old));
-    assert!(dir.path().join("old/probe/unseen-triples.jsonl.gz").exists());
 }
 
 /// XLM-K: at most 256 tokens a side (sections 3.1 to 3.3), languages as XLM-R (4.1), 32k candidates

@@ -66,7 +66,10 @@ fn stop_words_may_be_ones_own() {
     assert!(failure(&run("--stop-words en=stop.txt")).contains("nothing is left"));
     assert!(failure(&run("--stop-words en=none.txt")).contains("none.txt"));
     assert!(failure(&run("--stop-words en=missing.txt")).contains("missing.txt"));
-    assert!(run("--stop-words en=stop.txt --stop-rule keep").status.success());
+    write(dir.path(), "other.txt", "tree\n");
+    assert!(failure(&run("--stop-words en=other.txt")).contains("nothing is left"));
+    write(dir.path(), "cut.txt", "cut\n");
+    assert!(run("--stop-words en=cut.txt").status.success());
 }
 
 #[test]
@@ -84,9 +87,8 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--queries q.jsonl,none.jsonl", "none.jsonl"),
         ("--queries xx.jsonl", "\"xx\""),
         ("--queries q.jsonl", "1 queries have a phrase; of their 3 paragraphs 3 are shorter"),
-        ("--queries q.jsonl --title-share 1.5", "1.5"),
+        ("--queries q.jsonl --title-fraction 1.5", "1.5"),
         ("--queries q.jsonl --max-words 1", "max_words = 1"),
-        ("--queries q.jsonl --stop-rule sometimes", "sometimes"),
     ] {
         let error = failure(&run(dir.path(), &format!("{arguments} --out out.jsonl")));
         assert!(error.contains(why), "{arguments}: {error}");

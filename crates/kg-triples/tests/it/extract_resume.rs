@@ -231,14 +231,14 @@ fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
     }
     child.kill().unwrap();
     let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-    assert_eq!(said.contains("note: begins anew; "), begins, "{said}");
+    assert_eq!(said.contains("note: starts from the beginning; "), begins, "{said}");
     let state = stored(dir.path()).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let offset = state["place"]["offset"].as_u64().unwrap();
     // What waits to be parsed when 64 MiB were read is read again.
     assert!((1..=96 << 20).contains(&offset), "{offset}");
     let said = end(start(), 0);
-    let goes_on = format!("note: goes on with the unfinished extract in {OUT}, behind {offset} ");
+    let goes_on = format!("note: resumes the unfinished extract in {OUT} after {offset} ");
     assert!(said.contains(&goes_on), "{said}");
     assert!(files(dir.path()) == expected);
 }

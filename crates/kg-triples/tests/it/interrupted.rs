@@ -15,7 +15,7 @@ use crate::common::{countries, write};
 const COMMANDS: [(&str, &str); 7] = [
     ("link --wiki en=wiki.jsonl --sitelinks sitelinks.tsv", "sitelinks.tsv"),
     ("mentions --texts linked.jsonl --tokenizer tokenizer.json --entities .", "linked.jsonl"),
-    ("entailment --kg kg --labels --tokenizer tokenizer.json", "kg/labels.tsv"),
+    ("entailment --kg kg --synthetic --tokenizer tokenizer.json", "kg/labels.tsv"),
     ("mix --in kg --pairs en-de --tokenizer tokenizer.json", "kg/labels.tsv"),
     ("texts --in kg", "kg/labels.tsv"),
     ("switch --texts linked.jsonl --entities . --rule per_mention", "linked.jsonl"),

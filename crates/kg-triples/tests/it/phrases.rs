@@ -1,8 +1,8 @@
 //! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal
 //! numbers.
 use kg_triples::phrases::{
-    Document, Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments,
-    StopRule, StopWords, Units, mine_passages, words,
+    Document, Fraction, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments, StopWords,
+    mine_passages, words,
 };
 use kg_triples::{Error, Language};
 use proptest::prelude::*;
@@ -39,6 +39,13 @@ fn titled(query: &str, titles: &[&str]) -> QueryDocuments {
     record("en", query, &titles.iter().map(|title| (*title, "")).collect::<Vec<_>>())
 }
 
+/// A miner that excludes no candidate.
+fn without_stop_words(config: PhraseConfig) -> PhraseMiner {
+    let mut miner = PhraseMiner::new(config).unwrap();
+    miner.set_stop_words(Language::EN, StopWords::default());
+    miner
+}
+
 fn mined(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
     let phrases = PhraseMiner::new(config.clone()).unwrap().mine(record).unwrap().phrases;
     phrases.iter().map(|phrase| phrase.join(" ")).collect()
@@ -53,17 +60,19 @@ fn the_papers_example() {
     // 12 words: 11 + 10 + 9 n-grams.
     assert_eq!((report.queries, report.titles, report.candidates), (1, 8, 30));
     assert_eq!((report.frequent, report.phrases, report.queries_with_phrases), (2, 2, 1));
-    // Both stand in all eight titles, "myth of" and "the myth" in fewer than 0.7.
-    let config = |fraction: &str, stop_rule| PhraseConfig {
+    // Both occur in all eight titles, "myth of" and "the myth" in fewer than 0.7.
+    let config = |fraction: &str| PhraseConfig {
         title_fraction: fraction.parse().unwrap(),
-        stop_rule,
         ..config.clone()
     };
-    let all = ["george washington", "cherry tree"];
-    assert_eq!(mined(&config("1", StopRule::Keep), &record), all);
-    assert_eq!(mined(&config("0.7", StopRule::Keep), &record), all);
-    assert!(mined(&config("1/2", StopRule::Keep), &record).contains(&"myth of".to_owned()));
-    assert!(!mined(&config("1/2", StopRule::Ends), &record).contains(&"myth of".to_owned()));
+    let all = |fraction: &str| -> Vec<String> {
+        let phrases = without_stop_words(config(fraction)).mine(&record).unwrap().phrases;
+        phrases.iter().map(|phrase| phrase.join(" ")).collect()
+    };
+    assert_eq!(all("1"), ["george washington", "cherry tree"]);
+    assert_eq!(all("0.7"), ["george washington", "cherry tree"]);
+    assert!(all("1/2").contains(&"myth of".to_owned()));
+    assert!(!mined(&config("1/2"), &record).contains(&"myth of".to_owned()));
 }
 
 #[test]
@@ -100,42 +109,24 @@ fn the_threshold_is_exact() {
 }
 
 #[test]
-fn stop_words_by_every_rule() {
-    let titles = ["the bank of england of the north"];
-    let query = "is the bank of england of the north";
-    let config = |stop_rule| PhraseConfig { stop_rule, ..PhraseConfig::default() };
-    let with = |rule| {
-        let mut miner = PhraseMiner::new(config(rule)).unwrap();
-        let list = StopWords::new(["is", "the", "of", "of the"], Units::Words);
-        miner.set_stop_words(language("en"), list);
-        let phrases = miner.mine(&titled(query, &titles)).unwrap().phrases;
-        phrases.iter().map(|phrase| phrase.join(" ")).collect::<Vec<_>>()
-    };
-    assert_eq!(with(StopRule::Ends), ["bank of england", "england of the north"]);
-    assert!(with(StopRule::Any).is_empty());
-    let all = with(StopRule::All);
-    assert!(all.contains(&"the bank".to_owned()) && !all.contains(&"of the".to_owned()));
-    let kept = with(StopRule::Keep);
-    assert_eq!(kept.len(), all.len() + 1); // "of the"; "is" stands in no title
-    // The built-in lists, also by what stands before a hyphen.
+fn candidates_neither_begin_nor_end_with_a_stop_word() {
+    let record =
+        titled("is the bank of england of the north", &["the bank of england of the north"]);
+    let mut miner = PhraseMiner::new(PhraseConfig::default()).unwrap();
+    miner.set_stop_words(language("en"), StopWords::new(["is", "the", "of", "of the"]));
+    let phrases = miner.mine(&record).unwrap().phrases;
+    let phrases: Vec<String> = phrases.iter().map(|phrase| phrase.join(" ")).collect();
+    assert_eq!(phrases, ["bank of england", "england of the north"]);
+    // The built-in lists, also by the base language.
     for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
-        assert!(StopWords::built_in(language(code), Units::Words).is_ok(), "{code}");
+        assert!(StopWords::built_in(language(code)).is_ok(), "{code}");
     }
-    let english = StopWords::built_in(language("en"), Units::Words).unwrap();
+    let english = StopWords::built_in(language("en")).unwrap();
     assert!(english.contains("the") && !english.contains("tree") && !english.contains("of the"));
-    let error = StopWords::built_in(language("xx"), Units::Words).unwrap_err();
+    let error = StopWords::built_in(language("xx")).unwrap_err();
     assert!(error.to_string().contains("\"xx\""), "{error}");
-    let unknown = record("xx", "a b", &[]);
-    assert!(PhraseMiner::new(config(StopRule::Keep)).unwrap().mine(&unknown).is_ok());
-    assert!(PhraseMiner::new(config(StopRule::Ends)).unwrap().mine(&unknown).is_err());
-}
-
-#[test]
-fn phrases_inside_longer_ones() {
-    let record = titled("new york city marathon", &["New York City Marathon"]);
-    let config = |nested| PhraseConfig { nested, stop_rule: StopRule::Keep, ..Default::default() };
-    assert_eq!(mined(&config(NestedPhrases::All), &record).len(), 3 + 2 + 1);
-    assert_eq!(mined(&config(NestedPhrases::Longest), &record), ["new york city marathon"]);
+    let miner = PhraseMiner::new(PhraseConfig::default()).unwrap();
+    assert!(miner.mine(&self::record("xx", "a b", &[])).is_err());
 }
 
 fn small() -> PhraseConfig {
@@ -180,25 +171,6 @@ fn every_occurrence_is_found_in_code_points() {
         ]
     );
     assert_eq!(at(&made[1]), [["film school"]]);
-}
-
-#[test]
-fn characters_are_an_option_for_chinese() {
-    let documents = [("乔治·华盛顿与樱桃树", "华盛顿 砍了樱桃树。"), ("华盛顿的樱桃树", "")];
-    let record = record("zh", "华盛顿砍樱桃树", &documents);
-    let config = PhraseConfig {
-        character_languages: [language("zh")].into(),
-        nested: NestedPhrases::Longest,
-        ..small()
-    };
-    let made = passages(config, std::slice::from_ref(&record));
-    let names: Vec<&str> = made[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
-    assert_eq!(names, ["华盛顿", "樱桃树"]);
-    assert_eq!(at(&made[0]), [["华盛顿"], ["樱桃树"]]);
-    // Annex 29 keeps katakana together; characters do not, but for ASCII.
-    assert_eq!(words("アメリカ abc 1990年代", Units::Words).len(), 2 + 3);
-    assert_eq!(words("アメリカ abc 1990年代", Units::Characters).len(), 4 + 1 + 3);
-    assert_eq!(words("नमस्ते", Units::Characters).len(), 4 - 1);
 }
 
 #[test]
@@ -255,12 +227,10 @@ fn languages_get_as_many_passages_whatever_the_order() {
     assert_ne!(english, of(&other, "en"));
     // The other way round: the same passages.
     records.reverse();
-    let mut reversed = of(&passages(config.clone(), &records), "en");
+    let mut reversed = of(&passages(config, &records), "en");
     english.sort_unstable();
     reversed.sort_unstable();
     assert_eq!(english, reversed);
-    let most = PhraseConfig { most: Some(7), ..config };
-    assert_eq!(passages(most, &records).len(), 21);
 }
 
 #[test]
@@ -281,7 +251,6 @@ fn what_a_configuration_refuses() {
         (PhraseConfig { max_words: 1, ..small() }, "max_words = 1"),
         (PhraseConfig { max_words: 1001, ..small() }, "max_words = 1001"),
         (PhraseConfig { titles: 0, ..small() }, "titles = 0"),
-        (PhraseConfig { most: Some(0), ..small() }, "most = 0"),
     ] {
         let error = PhraseMiner::new(wrong).unwrap_err();
         assert!(matches!(error, Error::Config { .. }) && error.to_string().starts_with(why));
@@ -308,11 +277,10 @@ proptest! {
         let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
         let record = titled(&query.join(", "), &joined);
         let config = PhraseConfig {
-            stop_rule: StopRule::Keep,
             title_fraction: Fraction::new(parts, 10).unwrap(),
             ..PhraseConfig::default()
         };
-        let got = PhraseMiner::new(config).unwrap().mine(&record).unwrap();
+        let got = without_stop_words(config).mine(&record).unwrap();
         let query = lower(&query);
         let mut grams: Vec<Vec<String>> = Vec::new();
         let mut total = 0;
@@ -348,8 +316,7 @@ proptest! {
     fn occurrences_are_all_the_places_of_a_phrase(words_of in text(30), query in text(5)) {
         let passage = words_of.join("; ");
         let record = record("en", &query.join(" "), &[(&query.join(" "), &passage)]);
-        let config = PhraseConfig { stop_rule: StopRule::Keep, ..small() };
-        let made = PhraseMiner::new(config).unwrap().mine(&record);
+        let made = without_stop_words(small()).mine(&record);
         if query.is_empty() {
             return Ok(());
         }
@@ -371,10 +338,9 @@ proptest! {
     }
 
     #[test]
-    fn any_text_has_words_in_order_and_in_place(text in any::<String>(), characters in any::<bool>()) {
-        let units = if characters { Units::Characters } else { Units::Words };
+    fn any_text_has_words_in_order_and_in_place(text in any::<String>()) {
         let mut end = 0;
-        for word in words(&text, units) {
+        for word in words(&text) {
             prop_assert!(word.start >= end && word.end > word.start);
             end = word.end;
             let slice: String = text.chars().skip(word.start).take(word.end - word.start).collect();

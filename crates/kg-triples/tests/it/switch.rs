@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{has_row, read, run, stdout, write};
-use kg_triples::entity_linking::{LinkedText, Mention, Sitelinks};
+use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::switch::{
-    EntityLabels, LabelPair, LanguageRule, MarkedReader, SwitchConfig, SwitchReport, SwitchedText,
-    TaggedPair, TaggedReader, TextUnit, sentences, switch_sentence, switch_texts, tagged_pair,
+    EntityLabels, LabelPair, LanguageRule, SwitchConfig, SwitchReport, SwitchedText, TaggedReader,
+    sentences, switch_sentence, switch_texts,
 };
 use kg_triples::{Error, Language};
 use proptest::prelude::*;
@@ -141,7 +141,7 @@ fn sentences_are_cut_but_not_in_mentions() {
     let mut one = text(body, &["St. Petersburg", "Bern", "Aare", "Rome"]);
     one.mentions.push(Mention { start: 46, end: 50, entity: "across lines".into() });
     one.mentions.push(Mention { start: 6, end: 9, entity: "inside".into() });
-    let (cut, left_out) = sentences(&one, TextUnit::Sentence);
+    let (cut, left_out) = sentences(&one);
     let found: Vec<(&str, &str)> =
         cut.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
     let expected = [
@@ -156,7 +156,6 @@ fn sentences_are_cut_but_not_in_mentions() {
         let shown: String = sentence.text.chars().take(mention.end).skip(mention.start).collect();
         assert_eq!(shown, mention.entity);
     }
-    assert_eq!(sentences(&one, TextUnit::Line).0.len(), 2);
 }
 
 fn all_forms(
@@ -232,29 +231,13 @@ proptest! {
             let back = switch_sentence(&form.text, 0, &labels, &back);
             prop_assert_eq!(&back[0].text.text, &sentence.text);
             prop_assert_eq!(&back[0].text.mentions, &sentence.mentions);
-
-            // The released form is read back as it was written.
-            let pair = tagged_pair(7, &sentence, Some(&form)).unwrap();
-            let (english, switched) = pair.texts().unwrap();
-            prop_assert_eq!(&english.text, &sentence.text);
-            prop_assert_eq!(switched.unwrap().text, form.text.text);
         }
     }
 }
 
 #[test]
-fn the_released_form_is_written_and_read() {
-    let sentence = text("Bern, a town by Nowhere.", &["Bern", "Nowhere"]);
-    let forms = switch_sentence(&sentence, 0, &labels(), &config(&["aa"]));
-    let pair = tagged_pair(19, &sentence, forms.first()).unwrap();
+fn the_released_form_is_read() {
     let expected = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
-    assert_eq!(serde_json::to_string(&pair).unwrap(), expected);
-    let alone = tagged_pair(19, &sentence, None).unwrap();
-    assert_eq!((alone.language, alone.cs_sentence), (None, None));
-    // A text that holds a tag itself has no such form.
-    let tricky = text("Bern <en>x</en>", &["Bern"]);
-    assert_eq!(tagged_pair(1, &tricky, None), None);
-
     let folder = tempdir().unwrap();
     let other = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
     let again = expected.replace("aa", "bb");
@@ -279,45 +262,22 @@ fn the_released_form_is_written_and_read() {
 #[test]
 fn damaged_pairs_are_refused_with_their_line() {
     let folder = tempdir().unwrap();
-    let pair = |en: &str, cs: &str| TaggedPair {
-        id: 1,
-        language: Some(Language::DE),
-        en_sentence: en.into(),
-        cs_sentence: Some(cs.into()),
+    let pair = |en: &str, cs: &str| {
+        format!(r#"{{"id":1,"language":"de","en_sentence":"{en}","cs_sentence":"{cs}"}}"#)
     };
     for (pair, why) in [
         (pair("<en>a</en>", "a"), "0 mentions in cs_sentence, 1 in en_sentence"),
         (pair("<en>a", "<de>a</de>"), "no </en> after"),
         (pair("<en></en>", "<de>a</de>"), "an empty mention"),
-        (TaggedPair { language: None, ..pair("a", "a") }, "without `language`"),
-        (TaggedPair { cs_sentence: None, ..pair("a", "a") }, "without `cs_sentence`"),
+        (r#"{"id":1,"en_sentence":"a","cs_sentence":"a"}"#.into(), "without `language`"),
+        (r#"{"id":1,"language":"de","en_sentence":"a"}"#.into(), "without `cs_sentence`"),
     ] {
-        write(folder.path(), "c.jsonl", format!("\n{}\n", serde_json::to_string(&pair).unwrap()));
+        write(folder.path(), "c.jsonl", format!("\n{pair}\n"));
         let mut reader = TaggedReader::open(folder.path().join("c.jsonl"), true).unwrap();
         let error = reader.next().unwrap().unwrap_err();
         assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
         assert!(error.to_string().contains(why), "{why}: {error}");
     }
-}
-
-#[test]
-fn titles_in_brackets_become_entities() {
-    let folder = tempdir().unwrap();
-    let sentence =
-        "In [[bern|the city]], on [[lake geneva]], by [[Nowhere]].\n{| a table\n[[]]\n[[Bern|]]\n";
-    write(folder.path(), "m.txt", sentence);
-    write(folder.path(), "s.tsv", "id\tlang\ttitle\nQ70\ten\tBern\nQ6\ten\tLake Geneva\n");
-    let sitelinks = Sitelinks::read(folder.path().join("s.tsv")).unwrap();
-    let path = folder.path().join("m.txt");
-    let mut reader = MarkedReader::open(path, Language::EN, &sitelinks).unwrap();
-    let texts: Vec<LinkedText> = reader.by_ref().collect::<Result<_, _>>().unwrap();
-    assert_eq!(reader.tables(), 1);
-    assert_eq!(texts.len(), 2);
-    assert_eq!(texts[0].text, "In the city, on lake geneva, by Nowhere.");
-    let entities: Vec<&str> =
-        texts[0].mentions.iter().map(|mention| mention.entity.as_str()).collect();
-    assert_eq!(entities, ["Q70", "Q6", "title:Nowhere"]);
-    assert_eq!((texts[1].id.as_str(), texts[1].text.as_str()), ("en:4", "Bern"));
 }
 
 #[test]
@@ -359,11 +319,6 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
     let texts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
     assert_eq!(texts, ["Bern.", "Bärn.", "伯尔尼."]);
 
-    let piped = run(dir, "switch --texts t.jsonl --labels l.tsv --format entitycs --out -");
-    let piped = String::from_utf8(piped.stdout).unwrap();
-    assert_eq!(piped.lines().count(), 2);
-    assert!(piped.starts_with(r#"{"id":0,"language":"de","en_sentence":"<en>Bern</en>."#));
-
     // Drawn from both languages, and nothing is written in that of the pool.
     let drawn = |seed: &u64| {
         let pool = "--languages zh --pool de,zh --count 1";
@@ -381,13 +336,8 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
             "switch --texts t.jsonl --labels l.tsv --source de --out o.jsonl",
             "1 texts are in another",
         ),
-        (
-            "switch --texts t.jsonl --labels l.tsv --source de --format entitycs --out o.jsonl",
-            "source = de",
-        ),
         ("switch --texts l.tsv --labels l.tsv --out o.jsonl", "l.tsv:1"),
         ("switch --texts t.jsonl --labels t.jsonl --out o.jsonl", "t.jsonl:1"),
-        ("switch --marked t.jsonl --labels l.tsv --out o.jsonl", "--sitelinks"),
         ("switch --tagged t.jsonl --out o.jsonl", "t.jsonl:1"),
         ("switch --out o.jsonl", "--texts"),
     ] {
@@ -508,34 +458,6 @@ fn a_folder_is_asked_for_where_there_are_parts() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("texts in de to train on") && error.contains("takes all"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
-}
-
-#[test]
-fn a_killed_command_leaves_nothing_that_looks_complete() {
-    let folder = tempdir().unwrap();
-    write_texts(folder.path(), 30_000);
-    let arguments = format!("{SWITCH} --with-source --by-language --out o");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
-    let mut child =
-        command.current_dir(folder.path()).args(arguments.split_whitespace()).spawn().unwrap();
-    let writing = || {
-        let mut entries = std::fs::read_dir(folder.path()).unwrap();
-        entries.any(|entry| entry.unwrap().path().join("train").exists())
-    };
-    while !writing() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!folder.path().join("o").exists());
-    // What is left is no prepared folder, and not in the way of another.
-    for entry in std::fs::read_dir(folder.path()).unwrap() {
-        let path = entry.unwrap().path();
-        assert!(!path.is_dir() || Manifest::read(&path).unwrap().is_none(), "{path:?}");
-    }
-    let again = run(folder.path(), &arguments);
-    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
-    shards_of(&folder.path().join("o"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use tokenizer_file::{Layout, kept_text};
+use tokenizer_file::{Layout, trim_dropped};
 use tokenizers::Tokenizer;
 
 use super::words::WordCache;
@@ -83,7 +83,7 @@ pub(crate) fn tokenize(
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
-    let body = kept_text(tokenizer, text);
+    let body = trim_dropped(tokenizer, text);
     let skipped = text.chars().count() - body.chars().count();
     let mut tokens = tokenize_as_is(tokenizer, words, body, name)?;
     for (start, end) in &mut tokens.offsets {

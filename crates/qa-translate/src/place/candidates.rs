@@ -25,12 +25,12 @@ impl Candidates for Windows {
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error> {
         let text = task.text()?;
         let words = units(&task.target);
-        let most = units(&text).len() * 3 / 2 + 2;
+        let max_units = units(&text).len() * 3 / 2 + 2;
         let share = |at: usize, text: &str| at as f64 / text.chars().count().max(1) as f64;
         let (length, place) = (text.chars().count() as f64, share(task.span.start, &task.source));
         let mut all: Vec<(f64, Range<usize>)> = Vec::new();
         for (number, first) in words.iter().enumerate() {
-            for last in words.iter().skip(number).take(most) {
+            for last in words.iter().skip(number).take(max_units) {
                 let window = first.start..last.end;
                 let stretched = (window.len() as f64 / length).ln().abs();
                 let moved = (share(window.start, &task.target) - place).abs();
@@ -46,13 +46,14 @@ impl Candidates for Windows {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// The first so many different ones; four scores each.
-    pub most: usize,
+    /// Maximum number of different candidates; each costs four scores. `most` in a file.
+    #[serde(rename = "most")]
+    pub max_candidates: usize,
 }
 
 impl Default for CandidateConfig {
     fn default() -> Self {
-        Self { most: 30 }
+        Self { max_candidates: 30 }
     }
 }
 
@@ -99,7 +100,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             let mut texts: Vec<String> = Vec::new();
             for range in self.generator.candidates(task)? {
                 let Some(text) = cut(&task.target, &range) else { continue };
-                if !texts.contains(&text) && texts.len() < self.config.most {
+                if !texts.contains(&text) && texts.len() < self.config.max_candidates {
                     texts.push(text);
                 }
             }

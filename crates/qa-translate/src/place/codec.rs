@@ -34,12 +34,10 @@ impl Default for CodecConfig {
 }
 
 /// A span with the logarithm of its marked translation's probability.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hypothesis {
-    /// In code points.
-    pub span: Range<usize>,
+struct Hypothesis {
+    span: Range<usize>,
     /// `ln p(marked translation | marked source)`.
-    pub score: f64,
+    score: f64,
 }
 
 /// Places markers by the scores of whole texts: every pair of word boundaries from an opening that
@@ -257,136 +255,4 @@ pub fn ratio(a: &str, b: &str) -> f64 {
         }
     }
     2.0 * matched as f64 / (a.len() + b.len()) as f64
-}
-
-/// A model that reads a text from left to right.
-pub trait NextToken {
-    /// What it knows of the text so far.
-    type State: Clone;
-
-    /// Before the first token.
-    fn start(&mut self) -> Self::State;
-
-    /// After one more token, with the token's `ln p`, at most 0.
-    fn next(&mut self, state: &Self::State, token: &str) -> (Self::State, f64);
-}
-
-/// What [`branch_and_bound`] found.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Searched {
-    /// Spans of tokens, best first.
-    pub hypotheses: Vec<Hypothesis>,
-    /// Calls of [`NextToken::next`].
-    pub expanded: usize,
-}
-
-/// The `n_best` places of a marker pair in `tokens` under a model that reads from left to right:
-/// depth first, the more probable branch first, cut where it is no better than the worst that is
-/// kept.
-///
-/// With `future_steps` a branch is compared with what that one had accumulated so many tokens on,
-/// which cuts more and may miss the best; without, with its whole score, which is exact.
-pub fn branch_and_bound<M: NextToken>(
-    model: &mut M,
-    tokens: &[&str],
-    markers: [&str; 2],
-    n_best: usize,
-    future_steps: Option<usize>,
-) -> Searched {
-    let mut search = Search {
-        model,
-        tokens,
-        markers,
-        n_best: n_best.max(1),
-        future_steps,
-        kept: Vec::new(),
-        expanded: 0,
-    };
-    let state = search.model.start();
-    search.from(&Branch { state, read: 0, open: None, close: None, scores: Vec::new() });
-    let hypotheses = search
-        .kept
-        .into_iter()
-        .map(|(span, scores)| Hypothesis { span, score: scores.last().copied().unwrap_or(0.0) });
-    Searched { hypotheses: hypotheses.collect(), expanded: search.expanded }
-}
-
-struct Search<'a, M> {
-    model: &'a mut M,
-    tokens: &'a [&'a str],
-    markers: [&'a str; 2],
-    n_best: usize,
-    future_steps: Option<usize>,
-    /// With what each had accumulated after each token, best first.
-    kept: Vec<(Range<usize>, Vec<f64>)>,
-    expanded: usize,
-}
-
-#[derive(Clone)]
-struct Branch<S> {
-    state: S,
-    read: usize,
-    open: Option<usize>,
-    close: Option<usize>,
-    scores: Vec<f64>,
-}
-
-impl<M: NextToken> Search<'_, M> {
-    fn from(&mut self, branch: &Branch<M::State>) {
-        let &Branch { read, open, close, .. } = branch;
-        let ends = read == self.tokens.len();
-        if let (true, Some(start), Some(end)) = (ends, open, close) {
-            let at = self.kept.partition_point(|(_, kept)| kept.last() >= branch.scores.last());
-            self.kept.insert(at, (start..end, branch.scores.clone()));
-            self.kept.truncate(self.n_best);
-            return;
-        }
-        let [opening, closing] = self.markers;
-        let mut ways = Vec::new();
-        // A span has at least one token.
-        if let Some(token) =
-            self.tokens.get(read).filter(|_| open.is_some() || read + 1 < self.tokens.len())
-        {
-            ways.extend(self.step(branch, token, read + 1, open, close));
-        }
-        if open.is_none() && !ends {
-            ways.extend(self.step(branch, opening, read, Some(read), None));
-        }
-        if close.is_none() && open.is_some_and(|open| open < read) {
-            ways.extend(self.step(branch, closing, read, open, Some(read)));
-        }
-        ways.sort_by(|a, b| {
-            b.scores.last().partial_cmp(&a.scores.last()).unwrap_or(std::cmp::Ordering::Equal)
-        });
-        for way in ways {
-            if !self.is_cut(&way) {
-                self.from(&way);
-            }
-        }
-    }
-
-    fn step(
-        &mut self,
-        branch: &Branch<M::State>,
-        token: &str,
-        read: usize,
-        open: Option<usize>,
-        close: Option<usize>,
-    ) -> Option<Branch<M::State>> {
-        self.expanded += 1;
-        let (state, score) = self.model.next(&branch.state, token);
-        let mut scores = branch.scores.clone();
-        scores.push(scores.last().copied().unwrap_or(0.0) + score);
-        let next = Branch { state, read, open, close, scores };
-        (!self.is_cut(&next)).then_some(next)
-    }
-
-    fn is_cut(&self, branch: &Branch<M::State>) -> bool {
-        let Some((_, worst)) = self.kept.get(self.n_best - 1) else { return false };
-        let bound = match self.future_steps {
-            None => worst.last(),
-            Some(steps) => worst.get(branch.scores.len() - 1 + steps).or(worst.last()),
-        };
-        branch.scores.last() <= bound
-    }
 }

@@ -2,7 +2,6 @@
 mod alignment;
 mod candidates;
 mod codec;
-mod first_of;
 mod score;
 mod search_span;
 mod units;
@@ -16,11 +15,7 @@ use crate::Error;
 
 pub use alignment::{Alignment, ByAlignment};
 pub use candidates::{ByCandidates, CandidateConfig, Candidates, Windows, translation_similarity};
-pub use codec::{
-    ByConstrainedDecoding, CodecConfig, Hypothesis, NextToken, Searched, branch_and_bound, ratio,
-};
-pub use first_of::FirstOf;
-pub(crate) use score::Line;
+pub use codec::{ByConstrainedDecoding, CodecConfig, ratio};
 pub use score::{FileScorer, ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
 pub use units::units;

@@ -47,9 +47,9 @@ impl<S: ScoreText + ?Sized> ScoreText for &mut S {
 }
 
 /// The form of a line.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Line {
+struct Line {
     from: Language,
     to: Language,
     source: String,
@@ -60,13 +60,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(request: ScoreRequest, total: f64, tokens: Vec<(usize, usize, f64)>) -> Self {
-        let ScoreRequest { from, to, source, target } = request;
-        Self { from, to, source, target, total, tokens }
-    }
-
     /// Request and score, or what is wrong with the numbers.
-    pub(crate) fn checked(self) -> Result<(ScoreRequest, TextScore), String> {
+    fn checked(self) -> Result<(ScoreRequest, TextScore), String> {
         let Self { from, to, source, target, total, tokens } = self;
         let length = target.chars().count();
         let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;

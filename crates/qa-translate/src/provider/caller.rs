@@ -10,7 +10,7 @@ use crate::Error;
 
 /// How patient to be with a server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct RetryPolicy {
     pub(super) timeout_seconds: f64,
     pub(super) attempts: u32,
     pub(super) first_wait_seconds: f64,
@@ -18,7 +18,7 @@ pub(super) struct Patience {
 }
 
 /// Refuses an address or a value that no call could use.
-pub(super) fn validate(url: &str, patience: Patience) -> Result<(), Error> {
+pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error> {
     let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
     let parsed = url.parse::<Uri>().ok();
     match parsed.as_ref().and_then(Uri::scheme_str) {
@@ -29,13 +29,13 @@ pub(super) fn validate(url: &str, patience: Patience) -> Result<(), Error> {
         }
         _ => return refuse("url", url.to_owned(), "an address as http://localhost:5000"),
     }
-    if patience.attempts == 0 {
+    if retry_policy.attempts == 0 {
         return refuse("attempts", "0".into(), "at least 1");
     }
     for (key, value, may_be_zero) in [
-        ("timeout_seconds", patience.timeout_seconds, false),
-        ("first_wait_seconds", patience.first_wait_seconds, true),
-        ("longest_wait_seconds", patience.longest_wait_seconds, true),
+        ("timeout_seconds", retry_policy.timeout_seconds, false),
+        ("first_wait_seconds", retry_policy.first_wait_seconds, true),
+        ("longest_wait_seconds", retry_policy.longest_wait_seconds, true),
     ] {
         // A day is beyond any use and well within what `Duration` holds.
         if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
@@ -49,7 +49,7 @@ pub(super) fn validate(url: &str, patience: Patience) -> Result<(), Error> {
 pub(super) enum Outcome<T> {
     Answer(T),
     /// Worth another try, perhaps after the wait that the server asks for.
-    Again(String, Option<Duration>),
+    Retry(String, Option<Duration>),
     Refused(String),
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Outcome<T> {
 /// waits; anything else is an error at once, as is a redirection.
 pub(super) struct Caller {
     pub(super) address: String,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     authorization: Option<String>,
     agent: Agent,
 }
@@ -70,16 +70,16 @@ impl Caller {
         url: &str,
         path: &str,
         authorization: Option<String>,
-        patience: Patience,
+        retry_policy: RetryPolicy,
     ) -> Self {
         let agent = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs_f64(patience.timeout_seconds)))
+            .timeout_global(Some(Duration::from_secs_f64(retry_policy.timeout_seconds)))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .build();
         let address = format!("{}{path}", url.trim_end_matches('/'));
-        Self { address, patience, authorization, agent: agent.into() }
+        Self { address, retry_policy, authorization, agent: agent.into() }
     }
 
     /// What `read` makes of the answer.
@@ -88,18 +88,18 @@ impl Caller {
         body: &[u8],
         read: impl Fn(&str) -> Outcome<T>,
     ) -> Result<T, Error> {
-        let longest = Duration::from_secs_f64(self.patience.longest_wait_seconds);
-        let mut wait = Duration::from_secs_f64(self.patience.first_wait_seconds).min(longest);
+        let longest = Duration::from_secs_f64(self.retry_policy.longest_wait_seconds);
+        let mut wait = Duration::from_secs_f64(self.retry_policy.first_wait_seconds).min(longest);
         let mut attempt = 1;
         loop {
             match self.send(body, &read) {
                 Outcome::Answer(answer) => return Ok(answer),
-                Outcome::Again(_, requested_wait) if attempt < self.patience.attempts => {
+                Outcome::Retry(_, requested_wait) if attempt < self.retry_policy.attempts => {
                     std::thread::sleep(requested_wait.unwrap_or(wait).min(longest));
                     wait = wait.saturating_mul(2).min(longest);
                     attempt += 1;
                 }
-                Outcome::Again(problem, _) | Outcome::Refused(problem) => {
+                Outcome::Retry(problem, _) | Outcome::Refused(problem) => {
                     let url = self.address.clone();
                     return Err(Error::Server { url, problem, attempts: attempt });
                 }
@@ -115,19 +115,19 @@ impl Caller {
         let mut response = match call.send(body) {
             Ok(response) => response,
             Err(error) if lasting(&error) => return Outcome::Refused(error.to_string()),
-            Err(error) => return Outcome::Again(error.to_string(), None),
+            Err(error) => return Outcome::Retry(error.to_string(), None),
         };
         let status = response.status().as_u16();
         let requested_wait = retry_after(&response);
         let limit = response.body_mut().with_config().limit(LARGEST_REPLY);
         let text = match limit.read_to_string() {
             Ok(text) => text,
-            Err(error) => return Outcome::Again(format!("reading the answer: {error}"), None),
+            Err(error) => return Outcome::Retry(format!("reading the answer: {error}"), None),
         };
         if status != 200 {
             let problem = format!("status {status}: {}", message(&text));
             return match status {
-                429 | 500..=599 => Outcome::Again(problem, requested_wait),
+                429 | 500..=599 => Outcome::Retry(problem, requested_wait),
                 _ => Outcome::Refused(problem),
             };
         }
@@ -141,7 +141,7 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) ->
         Ok(read) => Outcome::Answer(read),
         // Cut off on its way, or empty.
         Err(error) if error.is_eof() => {
-            Outcome::Again(format!("the answer ends early: {:?}", cut(text)), None)
+            Outcome::Retry(format!("the answer ends early: {:?}", cut(text)), None)
         }
         Err(error) => {
             Outcome::Refused(format!("expected {expected}, got {:?} ({error})", cut(text)))

@@ -1,9 +1,7 @@
-use std::collections::BTreeMap;
-
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-use super::caller::{Caller, Outcome, Patience, parse};
+use super::caller::{Caller, Outcome, RetryPolicy, parse};
 use crate::{Error, Translations, Translator};
 
 /// Where a translation server is and how patient to be with it.
@@ -22,8 +20,6 @@ pub struct HttpConfig {
     pub first_wait_seconds: f64,
     /// The longest wait, also where the server asks for a longer one by `Retry-After`.
     pub longest_wait_seconds: f64,
-    /// Codes of languages that the server calls otherwise, as `{ zh = "zh-Hans" }`.
-    pub codes: BTreeMap<Language, String>,
 }
 
 impl Default for HttpConfig {
@@ -35,14 +31,13 @@ impl Default for HttpConfig {
             attempts: 6,
             first_wait_seconds: 1.0,
             longest_wait_seconds: 60.0,
-            codes: BTreeMap::new(),
         }
     }
 }
 
 impl HttpConfig {
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        super::caller::validate(&self.url, self.patience())?;
+    fn validate(&self) -> Result<(), Error> {
+        super::caller::validate(&self.url, self.retry_policy())?;
         if self.batch_size == 0 {
             let (value, rule) = ("0".into(), "at least 1");
             return Err(Error::Config { key: "batch_size", value, rule });
@@ -50,8 +45,8 @@ impl HttpConfig {
         Ok(())
     }
 
-    pub(super) fn patience(&self) -> Patience {
-        Patience {
+    fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
             timeout_seconds: self.timeout_seconds,
             attempts: self.attempts,
             first_wait_seconds: self.first_wait_seconds,
@@ -96,19 +91,15 @@ impl HttpTranslator {
     /// [`Error::Config`] naming the key.
     pub fn new(config: HttpConfig, api_key: Option<String>) -> Result<Self, Error> {
         config.validate()?;
-        let caller = Caller::new(&config.url, "/translate", None, config.patience());
+        let caller = Caller::new(&config.url, "/translate", None, config.retry_policy());
         Ok(Self { config, caller, api_key })
-    }
-
-    fn code<'a>(&'a self, language: &'a Language) -> &'a str {
-        self.config.codes.get(language).map_or_else(|| language.as_str(), String::as_str)
     }
 
     fn batch(&self, texts: &[&str], from: Language, to: Language) -> Result<Vec<String>, Error> {
         let request = Request {
             q: texts,
-            source: self.code(&from),
-            target: self.code(&to),
+            source: from.as_str(),
+            target: to.as_str(),
             format: "text",
             api_key: self.api_key.as_deref(),
         };
@@ -126,7 +117,7 @@ impl HttpTranslator {
                     let (got, expected) = (reply.translated_text.len(), texts.len());
                     Outcome::Refused(format!("{got} texts in the answer to {expected}"))
                 }
-                Outcome::Again(problem, wait) => Outcome::Again(problem, wait),
+                Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
                 Outcome::Refused(problem) => Outcome::Refused(problem),
             }
         })

@@ -1,12 +1,11 @@
-//! Where translations come from.
+//! Sources of translations.
 //!
-//! | you have | use |
+//! | source | type |
 //! |---|---|
-//! | translations in a file | [`FileTranslator`] |
+//! | a file of translations | [`FileTranslator`] |
 //! | a LibreTranslate-compatible server | [`Cached`] around [`HttpTranslator`] |
-//! | a server with a language model | [`ChatTranslator`] over [`RecordedChat`] over [`HttpChat`] |
-//! | code, placeholders or names in the texts | [`Protected`] around any of these |
-//! | data that is translated already, as XQuAD | [`parallel`](crate::parallel()), no translator |
+//! | a language model behind an OpenAI-compatible server | [`Cached`] around [`ChatTranslator`] |
+//! | existing translations of the data, such as XQuAD | [`parallel`](crate::parallel()), no translator |
 mod cached;
 mod caller;
 mod chat;
@@ -14,18 +13,12 @@ mod file;
 mod http;
 mod identity;
 mod journal;
-mod protected;
-mod scorer;
 
 pub use cached::Cached;
-pub use chat::{
-    Chat, ChatConfig, ChatMessage, ChatRequest, ChatTranslator, HttpChat, RecordedChat,
-};
+pub use chat::{ChatConfig, ChatTranslator};
 pub use file::{FileTranslator, MissingText};
 pub use http::{HttpConfig, HttpTranslator};
 pub use identity::Identity;
-pub use protected::{OnFault, Protect, ProtectConfig, ProtectReport, Protected};
-pub use scorer::HttpScorer;
 
 use mlqa_eval::Language;
 

@@ -19,7 +19,7 @@ fn examples_translate_run() {
 #[test]
 fn examples_mix_run() {
     let folder = run_examples(PROGRAM, &["mix"], 3);
-    assert!(folder.path().join("mixed.json").exists());
+    assert!(folder.path().join("all/xquad-context-de-question-es.json").exists());
 }
 
 #[test]

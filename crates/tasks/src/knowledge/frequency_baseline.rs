@@ -110,7 +110,7 @@ mod tests {
             config: CandidateConfig { size: 5, gold_language: GoldLanguage::Any, seed: 0 },
             candidates: candidates.map(candidate).to_vec(),
             queries: queries.into_iter().enumerate().map(query).collect(),
-            left_out: Vec::new(),
+            skipped: Vec::new(),
         };
         // Counts for a German mention: Q4 0, Q2 2, Q1 3, Q3 0, and Q1 again, 3. For a Spanish one
         // Q3 alone has 1. Nothing is known of Chinese: the order of the list.
@@ -132,7 +132,7 @@ mod tests {
                 language: "de".into(),
                 gold: 0,
             }],
-            left_out: Vec::new(),
+            skipped: Vec::new(),
         };
         let error =
             FrequencyBaseline::Entity.ranks(&TrainedPairs::new(), &list).unwrap_err().to_string();

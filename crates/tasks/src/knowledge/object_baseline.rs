@@ -174,7 +174,7 @@ mod tests {
                     gold: objects.iter().position(|one| *one == queries[id].object).unwrap(),
                 })
                 .collect(),
-            left_out: Vec::new(),
+            skipped: Vec::new(),
         };
         // Latin has two triples, Arabic one; Africa has none, as three others here.
         assert_eq!(ObjectBaseline::Relation.ranks(&trained, &queries, &list), [2, 1, 5]);

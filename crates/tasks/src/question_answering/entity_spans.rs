@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use mlqa_eval::squad;
-use tokenizer_file::kept_text;
+use tokenizer_file::trim_dropped;
 use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
@@ -35,7 +35,7 @@ pub(super) fn entity_tokens(
     question: &str,
     span: &Range<usize>,
 ) -> Result<Option<Range<usize>>> {
-    let body = kept_text(tokenizer, question);
+    let body = trim_dropped(tokenizer, question);
     let encoding = tokenizer
         .encode_char_offsets(body, false)
         .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;

@@ -5,7 +5,7 @@ use ndarray::ArrayView2;
 use results::Measured;
 use serde::Serialize;
 
-use crate::error::check_partners;
+use crate::error::check_counts;
 use crate::lama::{Candidates, Cloze, Corpus, Relation};
 use crate::{Error, Result, Ties};
 
@@ -156,7 +156,7 @@ pub fn rank_golds(
 
 fn check_count(clozes: &[Cloze], got: usize) -> Result<()> {
     let id = |at: usize| clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
-    check_partners(("cloze", "clozes"), clozes.len(), got, id)
+    check_counts(("cloze", "clozes"), clozes.len(), got, id)
 }
 
 /// Scores ranks, one per cloze. A cloze without a rank is wrong. Relations without a cloze do not

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
-use crate::error::check_partners;
+use crate::error::check_counts;
 use crate::files::json_lines;
 use crate::lama::facts::{Relation, parts};
 use crate::lama::score::{LamaScore, score_ranks};
@@ -227,7 +227,7 @@ impl TypedClozes {
     /// [`Error::Count`] unless there is one rank for each cloze; [`Error::Nothing`] without any.
     pub fn score(&self, ranks: &[usize]) -> Result<LamaScore> {
         let id = |at: usize| self.clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
-        check_partners(("cloze", "clozes"), self.clozes.len(), ranks.len(), id)?;
+        check_counts(("cloze", "clozes"), self.clozes.len(), ranks.len(), id)?;
         let relations: Vec<&Relation> = self.relations.iter().map(|one| &one.relation).collect();
         let rows = self.clozes.iter().zip(ranks).map(|(cloze, &rank)| (cloze.relation, Some(rank)));
         score_ranks(&relations, rows)

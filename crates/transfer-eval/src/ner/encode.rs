@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use crate::error::check_partners;
+use crate::error::check_counts;
 use crate::ner::{Labels, Sentence};
 use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
@@ -222,7 +222,7 @@ pub fn sentence_tags(
     predictions: &[Vec<usize>],
     labels: &Labels,
 ) -> Result<Vec<Vec<Option<String>>>> {
-    check_partners(("input", "inputs"), inputs.len(), predictions.len(), |_| None)?;
+    check_counts(("input", "inputs"), inputs.len(), predictions.len(), |_| None)?;
     let mut best: Vec<Vec<Option<(usize, &str)>>> =
         sentences.iter().map(|sentence| vec![None; sentence.words.len()]).collect();
     for (k, (input, row)) in inputs.iter().zip(predictions).enumerate() {

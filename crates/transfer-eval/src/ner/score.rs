@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::check_partners;
+use crate::error::check_counts;
 use crate::ner::{Entity, Scheme, Sentence, average, entities};
 use crate::{Error, Result};
 
@@ -74,7 +74,7 @@ pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     if gold.is_empty() {
         return Err(Error::Nothing { what: "sentence" });
     }
-    check_partners(("sentence", "sentences"), gold.len(), predicted.len(), |_| None)?;
+    check_counts(("sentence", "sentences"), gold.len(), predicted.len(), |_| None)?;
     let mut counts: BTreeMap<&str, Counts> = BTreeMap::new();
     for (k, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
         if gold.len() != predicted.len() {
@@ -144,7 +144,7 @@ pub fn score_ner(
     scheme: Scheme,
 ) -> Result<NerScore> {
     let line = |at: usize| sentences.get(at)?.line().map(|line| format!("line {line}"));
-    check_partners(("sentence", "sentences"), sentences.len(), predicted.len(), line)?;
+    check_counts(("sentence", "sentences"), sentences.len(), predicted.len(), line)?;
     let mut gold_tags = Vec::with_capacity(sentences.len());
     let mut predicted_tags = Vec::with_capacity(sentences.len());
     for (k, (sentence, tags)) in sentences.iter().zip(predicted).enumerate() {

@@ -114,7 +114,7 @@ pub enum Reason {
 /// A query that is not in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct LeftOut {
+pub struct SkippedQuery {
     /// The query's id.
     pub id: String,
     /// Why it is not.
@@ -133,7 +133,8 @@ pub struct CandidateList {
     /// The queries, in their original order.
     pub queries: Vec<PlacedQuery>,
     /// Queries that are not scored.
-    pub left_out: Vec<LeftOut>,
+    #[serde(rename = "left_out")]
+    pub skipped: Vec<SkippedQuery>,
 }
 
 impl CandidateList {
@@ -190,16 +191,16 @@ impl CandidateList {
             return wrong(format!("{entities} entities have a description, but size = {size}"));
         }
         let candidates = draw_candidates(&described, &queried, config);
-        let (listed, left_out) = list_queries(queries, &queried, &candidates, config.gold_language);
+        let (listed, skipped) = list_queries(queries, &queried, &candidates, config.gold_language);
         if listed.is_empty() {
-            let missing = left_out.iter().filter(|one| one.reason == Reason::NoDescription).count();
-            let same = left_out.len() - missing;
+            let missing = skipped.iter().filter(|one| one.reason == Reason::NoDescription).count();
+            let same = skipped.len() - missing;
             return wrong(format!(
                 "no query has a place: {missing} ask for entities without a description, {same} for \
                  entities described in their own language alone"
             ));
         }
-        Ok(Self { config: config.clone(), candidates, queries: listed, left_out })
+        Ok(Self { config: config.clone(), candidates, queries: listed, skipped })
     }
 
     /// The index of each query's right candidate, in the order of the queries.
@@ -256,7 +257,7 @@ impl CandidateList {
             serde_json::to_string(&self.config).map_err(failed)?,
             rows("candidates", self.candidates.iter().map(serde_json::to_string).collect())?,
             rows("queries", self.queries.iter().map(serde_json::to_string).collect())?,
-            rows("left_out", self.left_out.iter().map(serde_json::to_string).collect())?,
+            rows("left_out", self.skipped.iter().map(serde_json::to_string).collect())?,
         );
         write_whole(path, text.as_bytes())
     }
@@ -300,13 +301,13 @@ fn list_queries(
     queried: &Languages<'_>,
     candidates: &[Description],
     gold_language: GoldLanguage,
-) -> (Vec<PlacedQuery>, Vec<LeftOut>) {
+) -> (Vec<PlacedQuery>, Vec<SkippedQuery>) {
     let candidates: BTreeMap<&str, (usize, &str)> = candidates
         .iter()
         .enumerate()
         .map(|(index, one)| (one.entity.as_str(), (index, one.language.as_str())))
         .collect();
-    let (mut listed, mut left_out) = (Vec::new(), Vec::new());
+    let (mut listed, mut skipped) = (Vec::new(), Vec::new());
     for Query { id, entity, language } in queries {
         let candidate = match queried.contains_key(entity.as_str()) {
             true => candidates.get(entity.as_str()),
@@ -325,9 +326,9 @@ fn list_queries(
                 continue;
             }
         };
-        left_out.push(LeftOut { id: id.clone(), reason });
+        skipped.push(SkippedQuery { id: id.clone(), reason });
     }
-    (listed, left_out)
+    (listed, skipped)
 }
 
 /// The generator of one purpose and item, so that no draw depends on how many came before.

@@ -8,7 +8,8 @@ mod spread;
 mod vectors;
 
 pub use list::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, PlacedQuery, Query, Reason,
+    CandidateConfig, CandidateList, Description, GoldLanguage, PlacedQuery, Query, Reason,
+    SkippedQuery,
 };
 pub use rank::{RankConfig, Similarity, rank_candidates};
 pub use score::{PairScore, RankSummary, RetrievalScore, score_retrieval};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-use crate::error::check_partners;
+use crate::error::check_counts;
 use crate::retrieval::CandidateList;
 use crate::{Error, Result};
 
@@ -82,7 +82,7 @@ impl RetrievalScore {
 /// beyond N, or a query's candidate is not in the list; [`Error::Nothing`] without a query.
 pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<RetrievalScore> {
     let id = |at: usize| list.queries.get(at).map(|query| format!("`{}`", query.id));
-    check_partners(("query", "queries"), list.queries.len(), ranks.len(), id)?;
+    check_counts(("query", "queries"), list.queries.len(), ranks.len(), id)?;
     let size = list.candidates.len();
     let mut languages: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut pairs: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();

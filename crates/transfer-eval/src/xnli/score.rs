@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::check_partners;
+use crate::error::check_counts;
 use crate::xnli::{NliExample, NliLabel};
 use crate::{Error, Result};
 
@@ -63,7 +63,7 @@ pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliS
         return Err(Error::Nothing { what: "pair" });
     }
     let line = |at: usize| examples.get(at).map(|one| format!("line {}", one.line));
-    check_partners(("pair", "pairs"), examples.len(), predicted.len(), line)?;
+    check_counts(("pair", "pairs"), examples.len(), predicted.len(), line)?;
     let mut languages: BTreeMap<String, LanguageAccuracy> = BTreeMap::new();
     for (example, &predicted) in examples.iter().zip(predicted) {
         let language = languages.entry(example.language.clone()).or_default();

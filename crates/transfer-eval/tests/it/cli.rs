@@ -121,7 +121,7 @@ fn lama() {
     program.write("TREx/P19.jsonl", ["Paris", "London", "Tegucigalpa"].map(fact).concat());
     let build = "lama clozes --data . --corpus t-rex --tokenizer fixtures/tokenizer.json --out clozes.jsonl";
     let said = program.done(build).err;
-    assert!(said.starts_with("3 clozes of 3 facts; left out: 0 outside"), "{said}");
+    assert!(said.starts_with("3 clozes of 3 facts; skipped: 0 outside"), "{said}");
     let lines = program.read("clozes.jsonl");
     let gold = |line: &str| serde_json::from_str::<Value>(line).unwrap()["gold"].clone();
     let golds: Vec<Value> = lines.lines().map(gold).collect();
@@ -180,7 +180,7 @@ fn retrieval() {
     };
     assert_eq!(
         program.done(&draw(5)).err,
-        "5 candidates, 2 queries; left out: 0 without a description, 1 in the language of their candidate\n"
+        "5 candidates, 2 queries; skipped: 0 without a description, 1 in the language of their candidate\n"
     );
     let stored: Value = serde_json::from_str(&program.read("list.json")).unwrap();
     let golds =
@@ -258,53 +258,10 @@ fn tables_and_help() {
 }
 
 #[test]
-fn maps_of_word_vectors() {
-    let program = program();
-    for (name, text) in [
-        ("en.vec", "4 2\none 1 0\ntwo 0 1\nthree -1 0.1\nfour 0.1 -1\n"),
-        ("de.vec", "4 2\neins 0 1\nzwei -1 0\ndrei -0.1 -1\nvier 1 0.1\n"),
-        ("train.txt", "one eins\ntwo zwei\nsix sechs\n"),
-        ("test.txt", "three drei\nfour vier\nfive eins\n"),
-        ("bad.vec", "eins 1 0\nzwei NaN 0\n"),
-        ("wide.vec", "eins 1 0 0\n"),
-    ] {
-        program.write(name, text);
-    }
-    let sides = "--source en.vec --target de.vec --dictionary";
-    let fitted = json(&program, &format!("map fit {sides} train.txt --out map.safetensors"));
-    assert_eq!((fitted["pairs"].as_u64(), fitted["without_source"].as_u64()), (Some(2), Some(1)));
-    let score = |extra: &str| json(&program, &format!("map score {sides} test.txt {extra}"));
-    let found = score("--map map.safetensors --oov skip");
-    assert_eq!(found["cosine"]["p_at_1"].as_f64(), Some(100.0));
-    assert_eq!(found["without_vector"].as_u64(), Some(1));
-    let missed = score("--map map.safetensors")["cosine"]["p_at_1"].as_f64();
-    assert_eq!(missed, Some(100.0 * 2.0 / 3.0));
-    assert_eq!(score("--oov skip")["cosine"]["p_at_1"].as_f64(), Some(0.0));
-
-    let apply = "map apply --map map.safetensors --source en.vec --out";
-    program.done(&format!("{apply} mapped.vec"));
-    assert!(program.read("mapped.vec").starts_with("4 2\none "));
-    program.refused(&format!("{apply} en.vec"), &["en.vec", "one of the inputs"]);
-    let score =
-        |target| format!("map score --source en.vec --target {target} --dictionary test.txt");
-    assert!(program.run(&score("bad.vec")).err.contains("bad.vec:2: `zwei`"));
-    assert!(program.run(&score("wide.vec")).err.contains("wide.vec: 3 dimensions"));
-    let apply = "map apply --map map.safetensors --target wide.vec --out mapped.vec";
-    program.refused(apply, &["wide.vec"]);
-}
-
-#[test]
 fn a_wrong_input_leaves_the_output_as_it_is() {
     let program = program();
-    for (name, text) in [
-        ("texts.tsv", "a\tone house\nb\ttwo\nc\tthree trees\n"),
-        ("v.vec", "3 2\na 1 0\nb 0.5 1\nc -1 0.2\n"),
-        ("pairs.txt", "a a\nb b\nc c\n"),
-        // A filter that drops everything.
-        ("none.txt", "nothing\n"),
-    ] {
-        program.write(name, text);
-    }
+    // A filter that drops everything.
+    program.write("none.txt", "nothing\n");
     for name in ["descriptions.jsonl", "queries.jsonl", "best.jsonl"] {
         program.copy(&format!("fixtures/transfer/{name}"), name);
     }
@@ -312,18 +269,7 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
         program.copy(&format!("fixtures/transfer/{name}"), name);
     }
     let cloze = "lama clozes --data lama --corpus t-rex --tokenizer data/base/tokenizer.json";
-    let commands: [(&str, &str, &[&str]); 6] = [
-        ("map vectors --model data/base --texts texts.tsv --out out", "out", &["texts.tsv"]),
-        (
-            "map fit --source v.vec --target v.vec --dictionary pairs.txt --out map.safetensors",
-            "map.safetensors",
-            &["v.vec", "pairs.txt"],
-        ),
-        (
-            "map apply --map map.safetensors --source v.vec --out out",
-            "out",
-            &["v.vec", "map.safetensors"],
-        ),
+    let commands: [(&str, &str, &[&str]); 3] = [
         (&format!("{cloze} --out clozes.jsonl"), "clozes.jsonl", &["lama/TREx/P19.jsonl"]),
         (
             "lama score clozes.jsonl best.jsonl --corpus t-rex --model m --measured measured.jsonl",
@@ -361,8 +307,8 @@ fn arguments_that_cannot_be_taken_are_one_line() {
     let program = program();
     for (arguments, word) in [
         ("", "no command is given"),
-        ("map", "no command is given"),
-        ("map fit --source x", "--target <FILE> --dictionary <FILE> --out"),
+        ("retrieval", "no command is given"),
+        ("retrieval list --size 5", "--descriptions <FILE> --queries <FILE> --out"),
         ("table 001-1 --format x", "[possible values: md, json]"),
     ] {
         let ended = program.refused(arguments, &[word, "; try '--help'"]);

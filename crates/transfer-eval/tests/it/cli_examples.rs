@@ -3,18 +3,14 @@
 use testkit::run_examples;
 
 /// A subcommand, the number of its examples, and a file that they write.
-const EXAMPLES: [(&[&str], usize, Option<&str>); 12] = [
-    (&[], 11, Some("xep.json")),
+const EXAMPLES: [(&[&str], usize, Option<&str>); 8] = [
+    (&[], 7, Some("xep.json")),
     (&["ner"], 1, None),
     (&["xnli"], 1, None),
     (&["lama", "clozes"], 1, Some("clozes.jsonl")),
     (&["lama", "score"], 2, None),
     (&["retrieval", "list"], 1, Some("xep.json")),
     (&["retrieval", "score"], 2, None),
-    (&["map", "vectors"], 2, Some("pud-de.vec")),
-    (&["map", "fit"], 3, Some("en-de.safetensors")),
-    (&["map", "apply"], 5, Some("mapped-en.vec")),
-    (&["map", "score"], 4, None),
     (&["table"], 2, None),
 ];
 

@@ -4,6 +4,5 @@
 mod cli;
 mod cli_examples;
 mod families;
-mod map_files;
 mod mlama;
 mod retrieval;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, LeftOut, Query, RankConfig, Reason,
-    Similarity, rank_candidates, read_vectors, score_retrieval,
+    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, Reason,
+    Similarity, SkippedQuery, rank_candidates, read_vectors, score_retrieval,
 };
 use transfer_eval::{Error, Ties};
 
@@ -59,17 +59,14 @@ fn a_list_holds_each_gold_once_in_another_language() {
         assert_eq!(list.candidates[list.queries[0].gold].language, "zh");
         let ids: Vec<&str> = list.queries.iter().map(|query| query.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c", "f"]);
-        let out = |id: &str, reason| LeftOut { id: id.into(), reason };
-        assert_eq!(
-            list.left_out,
-            [out("d", Reason::SameLanguage), out("e", Reason::NoDescription)]
-        );
+        let out = |id: &str, reason| SkippedQuery { id: id.into(), reason };
+        assert_eq!(list.skipped, [out("d", Reason::SameLanguage), out("e", Reason::NoDescription)]);
         assert_eq!(list.golds()[0], list.golds()[1]);
     }
     assert_eq!(languages.len(), 3, "the language is drawn");
     let any = CandidateConfig { gold_language: GoldLanguage::Any, ..config(60, 0) };
     let list = CandidateList::draw(&descriptions(), &queries, &any).unwrap();
-    assert_eq!((list.queries.len(), list.left_out.len()), (5, 1));
+    assert_eq!((list.queries.len(), list.skipped.len()), (5, 1));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use kg_triples::entity_linking::{LinkedText, PageText};
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Candidate, Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples,
-    EntailmentReport, SameLanguage,
+    EntailmentReport,
 };
 use kg_triples::{Error, KnowledgeGraph, Language, each_once};
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
+  kg-triples entailment --kg data/mini-kg --synthetic --tokenizer data/base \\
     --out entailment.jsonl.gz
   kg-triples entailment --kg data/mini-kg --synthetic --tokenizer data/base \\
     --description-tokens 24 --hold-out 0.2 --count 1000 --out triples
@@ -25,8 +25,6 @@ With an extract of Wikidata and pages of entities:
     --tokenizer xlm-roberta-base --hold-out 0.001 --out triples
   kg-triples entailment --kg wikidata --texts pages.jsonl.gz \\
     --tokenizer xlm-roberta-base --count 1000000 --out triples
-  kg-triples entailment --kg extract --wikidata --tokenizer xlm-roberta-base \\
-    --hold-out 0.001 --out triples
 
 A folder holds train/ and, with --hold-out, probe/: held-out triples whose subject and relation have
 one object, and the objects as candidates.")]
@@ -35,54 +33,45 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
     /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "labels", "wikidata", "synthetic"])]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "synthetic"])]
     entities: Option<PathBuf>,
-    /// Texts that describe their entity, JSONL: id, lang, entity, text
+    /// JSONL file of texts that describe their entity: id, lang, entity, text
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     texts: Vec<PathBuf>,
-    /// Wikidata's short descriptions: descriptions.tsv in --kg, as `extract` writes it
-    #[arg(long)]
-    wikidata: bool,
-    /// Let labels of --kg stand for descriptions that are missing
-    #[arg(long)]
-    labels: bool,
-    /// Describe entities by their labels and other training triples: a stand-in for small data
-    #[arg(long, conflicts_with_all = ["entities", "texts", "labels", "wikidata"])]
+    /// Build descriptions from labels and other training triples (for small data sets)
+    #[arg(long, conflicts_with_all = ["entities", "texts"])]
     synthetic: bool,
     /// Languages of descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// tokenizer.json, or the model folder that holds it
+    /// tokenizer.json, or the model folder that contains it
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Longest description in tokens, special tokens counted
+    /// Maximum length of a description in tokens, special tokens included
     #[arg(long, default_value_t = 256)]
     description_tokens: usize,
-    /// Which text of --entities describes: extract, description or either
+    /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
     page_text: PageText,
-    /// Both descriptions in one language
+    /// Use one language for both descriptions of an example
     #[arg(long)]
     monolingual: bool,
-    /// Triples whose ends share their only language: skip or allow
-    #[arg(long, default_value = "skip", value_parser = choice::<SameLanguage>)]
-    same_language: SameLanguage,
-    /// Examples to draw, with replacement [default: each triple once]
+    /// Number of examples, sampled with replacement [default: each triple once]
     #[arg(long)]
     count: Option<u64>,
-    /// With --count: exponent of the number of triples in the share of each language of the subject
+    /// With --count: a subject language with n triples is sampled in proportion to n^EXPONENT
     #[arg(long, default_value_t = EntailmentConfig::default().smoothing)]
     smoothing: f64,
-    /// Fraction of the triples that is kept for the probe
-    #[arg(long, alias = "held-out-fraction", default_value_t = 0.0, value_name = "FRACTION")]
+    /// Fraction of the triples held out for the probe
+    #[arg(long, default_value_t = 0.0, value_name = "FRACTION")]
     hold_out: f64,
-    /// Objects that are candidates, with those of the queries
+    /// Number of candidate objects, including the objects of the queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
-    /// Seed of all draws
+    /// Random seed
     #[arg(long, default_value_t = EntailmentConfig::default().seed)]
     seed: u64,
-    /// Prepared folder to write, or FILE.jsonl[.gz] for training lines alone
+    /// Prepared folder to write, or FILE.jsonl[.gz] for the training lines only
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -93,8 +82,6 @@ pub fn run(args: Args) -> Done {
     let config = EntailmentConfig {
         languages: args.languages.clone().unwrap_or_default(),
         multilingual: !args.monolingual,
-        // Of triples whose ends share a language only monolingual examples can be made.
-        same_language: if args.monolingual { SameLanguage::Allow } else { args.same_language },
         smoothing: args.smoothing,
         description_tokens: args.description_tokens,
         hold_out: args.hold_out,
@@ -109,13 +96,10 @@ pub fn run(args: Args) -> Done {
     let data = if args.synthetic {
         EntailmentExamples::with_triples(graph, &tokenizer, &config)?
     } else {
-        let (descriptions, labels) = descriptions(&args, &graph)?;
+        let descriptions = descriptions(&args)?;
         bar.set_message("encoding descriptions");
         let texts = descriptions.encode(&tokenizer, args.description_tokens)?;
         table.count("entities described", texts.entities());
-        if args.labels {
-            table.count("labels that stand for descriptions", labels);
-        }
         EntailmentExamples::with_texts(graph, texts, &config)?
     };
     let report = data.report();
@@ -147,9 +131,8 @@ pub fn run(args: Args) -> Done {
     table.count("without a described object", report.without_object);
     table.count("without descriptions in wanted languages", report.without_language);
     table.count("usable", report.train + report.test + report.ambiguous);
-    table.count("with descriptions in one language", report.one_language);
-    table.count("left out with one object", report.test);
-    table.count("left out with several objects", report.ambiguous);
+    table.count("held out, one object", report.test);
+    table.count("held out, several objects", report.ambiguous);
     table.count("relations", report.relations);
     table.count("examples", written);
     for (name, size) in sizes {
@@ -179,25 +162,22 @@ fn nothing(what: &str, report: &EntailmentReport) -> Error {
 /// The held-out triples as queries, and the objects.
 fn probe(
     data: &EntailmentExamples,
-    most: usize,
+    max_candidates: usize,
 ) -> Result<Probe<EntailmentExample, Candidate>, Error> {
-    let (queries, candidates) = data.probe(most)?;
+    let (queries, candidates) = data.probe(max_candidates)?;
     if queries.is_empty() {
         return Err(nothing("queries", &data.report()));
     }
     Ok(Probe { queries: vec![("unseen-triples", queries)], candidates })
 }
 
-/// The descriptions that the arguments ask for, and how many of them are labels.
-fn descriptions(args: &Args, graph: &KnowledgeGraph) -> Result<(Descriptions, usize), Error> {
+/// The descriptions of `--entities` and `--texts`.
+fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
         Some(folder) => Descriptions::of_pages(folder, args.page_text, wants, |_| true)?,
         None => Descriptions::default(),
     };
-    if args.wikidata {
-        descriptions.add_table(&args.kg.join("descriptions.tsv"), wants)?;
-    }
     for path in &args.texts {
         for text in JsonlReader::<LinkedText>::open(path)? {
             let text = text?;
@@ -208,8 +188,7 @@ fn descriptions(args: &Args, graph: &KnowledgeGraph) -> Result<(Descriptions, us
             }
         }
     }
-    let labels = if args.labels { descriptions.add_labels(graph, wants) } else { 0 };
-    Ok((descriptions, labels))
+    Ok(descriptions)
 }
 
 /// How many were written, by the language of the subject.

@@ -3,7 +3,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use kg_triples::dump::{
-    Beginning, DumpTable, ExtractConfig, ExtractReport, Progress, TableFormat, TailKind, extract,
+    DumpTable, ExtractConfig, ExtractReport, ExtractStart, Progress, TableFormat, extract,
 };
 use kg_triples::{Error, Language};
 use whole_file::cli;
@@ -19,8 +19,7 @@ use crate::{Done, choice};
     --languages en,zh --fallback zh=zh-hans,zh-cn --out kg
   kg-triples extract --dump crates/testkit/fixtures/dump.json \\
     --languages en,de \\
-    --tables triples,labels,descriptions,sitelinks,redirects \\
-    --tails item,property --out kg
+    --tables triples,labels,descriptions,sitelinks,redirects --out kg
   gzip -c crates/testkit/fixtures/dump.json | kg-triples extract --dump - \\
     --languages en --out kg
 With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
@@ -36,40 +35,36 @@ The folder gets the tables and extract.json, which counts all that was left out.
 stored after every 64 MiB of the packed dump; an extract that was killed goes on from there when the
 same command is given again.")]
 pub struct Args {
-    /// Wikidata's dump; - for standard input
+    /// Wikidata JSON dump; - reads standard input
     #[arg(long, value_name = "FILE")]
     dump: PathBuf,
-    /// Languages of labels and other texts, each once; case does not matter, zh is not zh-hans
+    /// Languages of labels and other texts; case is ignored, zh and zh-hans are different
     #[arg(long, value_delimiter = ',', required = true, value_name = "LANG,…")]
     languages: Vec<Language>,
-    /// Languages whose label or description takes the place of a missing one, best first; once for
-    /// each language
+    /// Languages used when a language has no label or description, in order of preference;
+    /// repeat the option for further languages
     #[arg(long, value_name = "zh=zh-hans,…", value_parser = fallback)]
     fallback: Vec<(Language, Vec<Language>)>,
-    /// How tables are written: NAME.tsv, or NAME/part-00000.parquet and so on
+    /// Table format: tsv (NAME.tsv) or parquet (NAME/part-00000.parquet, …)
     #[arg(long, default_value = "tsv", value_name = "tsv|parquet", value_parser = choice::<TableFormat>)]
     format: TableFormat,
     /// Tables to write [default: triples, labels and redirects as tsv, all as parquet]
     #[arg(long, value_delimiter = ',', value_parser = choice::<DumpTable>,
-        value_name = "triples,labels,descriptions,aliases,sitelinks,properties,redirects")]
+        value_name = "triples,labels,descriptions,sitelinks,redirects")]
     tables: Vec<DumpTable>,
-    /// Entities that are tails of triples
-    #[arg(long, default_value = "item", value_delimiter = ',', value_parser = choice::<TailKind>,
-        value_name = "item,property,lexeme,form,sense")]
-    tails: Vec<TailKind>,
-    /// Lines that may be unusable; one more is an error
+    /// Maximum number of unusable lines before the command fails
     #[arg(long, default_value_t = ExtractConfig::default().bad_lines, value_name = "N")]
     bad_lines: u64,
-    /// Threads that parse, beside the one that unpacks; 0: one for each core
+    /// Number of parsing threads; 0: one per core. One more thread decompresses
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
-    /// Memory for sorting, in MiB; the rest lies on disk, below --out
+    /// Memory for sorting in MiB; further data is sorted on disk, in --out
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: usize,
-    /// Begin anew where an unfinished extract lies below --out, instead of going on with it
+    /// Discard an unfinished extract in --out and start again instead of resuming it
     #[arg(long)]
     restart: bool,
-    /// Folder for the tables
+    /// Output folder for the tables
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -91,7 +86,6 @@ pub fn run(args: Args) -> Done {
             false => args.tables,
         },
         format: args.format,
-        tails: args.tails,
         bad_lines: args.bad_lines,
         memory: args.memory.saturating_mul(1 << 20),
         restart: args.restart,
@@ -106,7 +100,7 @@ pub fn run(args: Args) -> Done {
 }
 
 /// Extracts behind a progress bar of the packed bytes.
-pub fn with_progress(
+fn with_progress(
     dump: &Path,
     config: &ExtractConfig,
     out: &Path,
@@ -129,8 +123,8 @@ pub fn with_progress(
             let mut reported = false;
             loop {
                 let over = ended.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
-                if let (false, Some(beginning)) = (reported, shown.beginning()) {
-                    bar.suspend(|| say(beginning, out));
+                if let (false, Some(start)) = (reported, shown.start()) {
+                    bar.suspend(|| print_start(start, out));
                     reported = true;
                 }
                 if over {
@@ -146,17 +140,19 @@ pub fn with_progress(
     })
 }
 
-/// Whether an extract goes on, where one is unfinished.
-fn say(beginning: Beginning, out: &Path) {
+/// Prints whether an unfinished extract is resumed or discarded.
+fn print_start(start: ExtractStart, out: &Path) {
     let out = out.display().to_string();
     let out = whole_file::one_line(&out);
-    match beginning {
-        Beginning::First => (),
-        Beginning::Anew => {
-            eprintln!("note: begins anew; of the unfinished extract in {out} nothing is kept");
+    match start {
+        ExtractStart::New => (),
+        ExtractStart::Restarted => {
+            eprintln!(
+                "note: starts from the beginning; the unfinished extract in {out} is discarded"
+            );
         }
-        Beginning::GoesOn(bytes) => eprintln!(
-            "note: goes on with the unfinished extract in {out}, behind {bytes} unpacked bytes"
+        ExtractStart::Resumed(bytes) => eprintln!(
+            "note: resumes the unfinished extract in {out} after {bytes} decompressed bytes"
         ),
     }
 }
@@ -181,7 +177,7 @@ fn print(report: &ExtractReport) {
         ("deprecated", counts.deprecated),
         ("not preferred", counts.not_preferred),
         ("without a value", counts.without_value),
-        ("of other values than such entities", counts.other_values),
+        ("of other values than items", counts.other_values),
         ("repeated triples", counts.repeated_triples),
         ("triples", counts.triples),
     ] {
@@ -189,9 +185,7 @@ fn print(report: &ExtractReport) {
     }
     for (of, name, count) in [
         (DumpTable::Descriptions, "descriptions", counts.descriptions),
-        (DumpTable::Aliases, "aliases", counts.aliases),
         (DumpTable::Sitelinks, "sitelinks", counts.sitelinks),
-        (DumpTable::Properties, "datatypes of properties", counts.datatypes),
     ] {
         if report.tables.contains(&of) {
             table.row([name.to_owned(), count.to_string()]);

@@ -47,7 +47,7 @@ Examples:
     --entities data/codex --languages en,es --out switched.jsonl
   kg-triples mentions --entities data/codex --languages en,de --count 100 \\
     --tokenizer data/base --out mentions
-  kg-triples entailment --kg data/mini-kg --labels --tokenizer data/base \\
+  kg-triples entailment --kg data/mini-kg --synthetic --tokenizer data/base \\
     --out triples
   kg-triples pairs --kg data/demo/kg --hold-out 0.2 --out pairs
   kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
@@ -61,23 +61,23 @@ input or a path that cannot be used.";
 enum Command {
     /// Read a Wikidata dump into triples and labels
     Extract(extract::Args),
-    /// Sample facts that have labels in all languages
+    /// Sample triples that have labels in all languages
     Sample(sample::Args),
     /// Build monolingual, mixed and concatenated masked sequences
     Mix(mix::Args),
-    /// Write triples as plain text, a file for each language
+    /// Write triples as plain text, one file per language
     Texts(texts::Args),
-    /// Write texts with the entities that their links name
+    /// Write texts with the entities of their links
     Link(link::Args),
     /// Pair linked mentions in text with descriptions of their entities
     Mentions(mentions::Args),
     /// Join triples with descriptions of subject and object
     Entailment(entailment::Args),
-    /// Pair texts that mean one entity, for contrastive training
+    /// Pair texts about the same entity, for contrastive training
     Pairs(pairs::Args),
-    /// Mine knowledge phrases of queries, and the passages that hold them
+    /// Mine knowledge phrases of queries, and the passages that contain them
     Phrases(phrases::Args),
-    /// Put labels of other languages into sentences with linked mentions
+    /// Replace linked mentions in sentences by labels in other languages
     Switch(switch::Args),
     /// Count triples and labels by language and relation
     Stats(stats::Args),

@@ -5,8 +5,7 @@ use kg_triples::entity_linking::{LabelReport, LinkReport};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
     Candidate, Descriptions, EncodedDescriptions, EntityCounts, HeldOut, LanguageMix,
-    MentionConfig, MentionExample, MentionExamples, MentionReport, Resampling, SameLanguage,
-    TokenBoundary,
+    MentionConfig, MentionExample, MentionExamples, MentionReport, Resampling,
 };
 use kg_triples::{Error, Language};
 use serde_json::json;
@@ -15,7 +14,7 @@ use tokenizers::Tokenizer;
 use crate::out::{FOR_QUERIES, Out, Probe};
 use crate::sources::{self, Links, SourceArgs, Sources, Texts};
 use crate::table::{Table, blank_line};
-use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
+use crate::{Done, at_least_one, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -42,52 +41,46 @@ entity in its pair of languages, or an entity that is held out.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
-    /// tokenizer.json, or the model folder that holds it
+    /// tokenizer.json, or the model folder that contains it
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Longest passage in tokens, special tokens counted
+    /// Maximum length of a passage in tokens, special tokens included
     #[arg(long, default_value_t = MentionConfig::default().max_tokens)]
     max_tokens: usize,
-    /// Longest description in tokens, special tokens counted
+    /// Maximum length of a description in tokens, special tokens included
     #[arg(long, default_value_t = 256)]
     description_tokens: usize,
-    /// Descriptions in the language of the passage (an ablation)
+    /// Use descriptions in the language of the passage (an ablation)
     #[arg(long)]
     monolingual: bool,
-    /// Entities described in the passage's language only: skip or allow
-    #[arg(long, default_value = "skip", value_parser = choice::<SameLanguage>)]
-    same_language: SameLanguage,
-    /// Tokens that reach across a mention's border: cover or exact
-    #[arg(long, default_value = "cover", value_parser = choice::<TokenBoundary>)]
-    boundary: TokenBoundary,
-    /// Examples to draw, languages by --smoothing [default: each passage once]
+    /// Number of examples, sampled by language with --smoothing [default: each passage once]
     #[arg(long)]
     count: Option<usize>,
-    /// Exponent of the languages' sizes
+    /// A language with n passages is sampled in proportion to n^EXPONENT
     #[arg(long, default_value_t = 0.3, requires = "count")]
     smoothing: f64,
-    /// Exponent of the entities' mentions in a language; less than 1 shows rare ones more often
+    /// Exponent for an entity's mention count; below 1 samples rare entities more often
     #[arg(long, default_value_t = 1.0, requires = "count")]
     entity_smoothing: f64,
-    /// Take the N entities alone that are mentioned most, in most languages
+    /// Use only the N entities with the most mentions, weighted towards many languages
     #[arg(long, value_name = "N")]
     most_mentioned: Option<usize>,
-    /// Fractions of texts, pairs of languages and entities that are kept for the probe
+    /// Fractions of texts, language pairs and entities held out for the probe
     #[arg(long, value_name = "texts=F,pairs=F,entities=F", value_parser = fractions)]
     hold_out: Option<Fractions>,
-    /// Most queries of each kind
+    /// Maximum number of queries of each kind
     #[arg(long, default_value_t = HeldOut::default().queries, requires = "hold_out")]
     queries: usize,
-    /// Most queries about one entity [default: any number]
+    /// Maximum number of queries per entity [default: unlimited]
     #[arg(long, value_name = "N", requires = "hold_out")]
     queries_per_entity: Option<usize>,
-    /// Entities whose descriptions are candidates, with those of the queries
+    /// Number of candidate entities, including the entities of the queries
     #[arg(long, default_value_t = 32_768, requires = "hold_out")]
     candidates: usize,
-    /// Seed of all draws
+    /// Random seed
     #[arg(long, default_value_t = MentionConfig::default().seed)]
     seed: u64,
-    /// Prepared folder to write, or FILE.jsonl[.gz] for training lines alone
+    /// Prepared folder to write, or FILE.jsonl[.gz] for the training lines only
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -128,8 +121,6 @@ pub fn run(args: Args) -> Done {
     let config = MentionConfig {
         max_tokens: args.max_tokens,
         multilingual: !args.monolingual,
-        same_language: args.same_language,
-        boundary: args.boundary,
         seed: args.seed,
     };
     at_least_one(args.count)?;
@@ -142,10 +133,10 @@ pub fn run(args: Args) -> Done {
         bar.set_message("reading descriptions");
         describe_by_texts(&sources, &mut descriptions)?;
     }
-    if let Some(most) = args.most_mentioned {
+    if let Some(max_entities) = args.most_mentioned {
         bar.set_message("counting mentions");
         let counts = EntityCounts::of_texts(sources.texts(None))?;
-        let kept = counts.most_mentioned(most);
+        let kept = counts.most_mentioned(max_entities);
         descriptions.retain(|entity| kept.contains(entity));
         sources.linked.take();
     }
@@ -205,12 +196,12 @@ pub fn run(args: Args) -> Done {
 fn probe(
     queries: [Vec<MentionExample>; 3],
     descriptions: &EncodedDescriptions,
-    most: usize,
+    max_candidates: usize,
     seed: u64,
 ) -> Probe<MentionExample, Candidate> {
     let all = queries.iter().flatten();
     let golds = all.map(|query| (query.entity.as_str(), query.description_language)).collect();
-    let candidates = descriptions.candidates(&golds, most, seed);
+    let candidates = descriptions.candidates(&golds, max_candidates, seed);
     let names = ["unseen-texts", "unseen-pairs", "unseen-entities"];
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }
@@ -349,7 +340,6 @@ fn print(
     table.count("mentions that do not fit the tokens", report.unaligned);
     table.count("held out", report.held_out);
     table.count("passages used", report.examples);
-    table.count("with a description in the same language", report.fallbacks);
     table.count("tokens", report.tokens);
     table.count("mention tokens", report.mention_tokens);
     if !drawn.is_empty() {

@@ -30,11 +30,11 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]
     input: PathBuf,
-    /// tokenizer.json, or the model folder that holds it [default: tokenizer.json in the folder of
-    /// --in]
+    /// tokenizer.json, or the model folder that contains it [default: tokenizer.json in
+    /// the folder --in]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Language pairs [default: en with each other language of the folder]
+    /// Language pairs [default: en with every other language of the folder]
     #[arg(long, value_delimiter = ',', value_name = "en-de,…", value_parser = pair)]
     pairs: Option<Vec<(String, String)>>,
     /// Kinds of sequences
@@ -46,10 +46,10 @@ pub struct Args {
     /// Masked entity of mixed triples: foreign_entity, native_entity or both
     #[arg(long, default_value = "foreign_entity", value_parser = choice::<MixedTarget>)]
     mixed_target: MixedTarget,
-    /// Between head, relation and tail: space or comma
+    /// Separator of head, relation and tail: space or comma
     #[arg(long, default_value = "space", value_parser = choice::<TripleStyle>)]
     triple_style: TripleStyle,
-    /// Between concatenated triples: none or sep_token
+    /// Separator of concatenated triples: none or sep_token
     #[arg(long, default_value = "none", value_parser = choice::<ConcatSeparator>)]
     concat_separator: ConcatSeparator,
     /// Mixed sequences of (i, j) only (forward), or of (j, i) too (both)
@@ -61,21 +61,21 @@ pub struct Args {
     /// Proportions of monolingual, mixed, concatenated sequences, such as 1,1,1 [default: keep all]
     #[arg(long, value_delimiter = ',', num_args = 1..=3, value_name = "W,W,W")]
     mix_weights: Option<Vec<f64>>,
-    /// Drop sequences of more tokens, special tokens counted
+    /// Maximum length of a sequence in tokens, special tokens included; longer ones are dropped
     #[arg(long, default_value_t = SequenceConfig::default().max_length)]
     max_length: usize,
-    /// Seed of the shuffle
+    /// Random seed of the shuffle
     #[arg(long, default_value_t = SequenceConfig::default().seed)]
     seed: u64,
-    /// Leave out triples about these heads, an entity's id a line
+    /// File of entity ids, one per line; triples with these heads are excluded
     #[arg(long, value_name = "FILE")]
     without_heads: Option<PathBuf>,
-    /// In place of the facts, to see what they are worth: label_pairs (with --kinds mixed: each
-    /// entity's label in one language beside that in the other) or false_facts (other tails of
-    /// the same relation, drawn by --seed)
+    /// Control data written instead of the facts: label_pairs (with --kinds mixed: the labels of
+    /// an entity in both languages) or false_facts (another tail of the same relation, chosen
+    /// with --seed)
     #[arg(long, value_parser = choice::<Control>)]
     control: Option<Control>,
-    /// Build the sequences of each pair by themselves, into a file of the folder --out each
+    /// Build the sequences of each language pair separately, one file per pair in --out
     #[arg(long)]
     by_pair: bool,
     /// JSONL file to write, compressed if it ends in .gz; or a prepared folder

@@ -35,34 +35,34 @@ pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     kg: PathBuf,
-    /// Folder with entities.<lang>.jsonl[.gz]: descriptions, and labels that --kg lacks
+    /// Folder with entities.<lang>.jsonl[.gz]: descriptions, and labels missing in --kg
     #[arg(long, value_name = "DIR")]
     entities: Option<PathBuf>,
-    /// Linked texts, JSONL: id, lang, text, mentions
+    /// JSONL files of linked texts: id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     texts: Vec<PathBuf>,
-    /// Which text of --entities describes: extract, description or either
+    /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
     page_text: PageText,
-    /// What to pair: ep, tp, es, ts
+    /// Kinds of pairs: ep, tp, es, ts
     #[arg(long, default_value = "ep,tp", value_delimiter = ',', value_parser = choice::<PairKind>)]
     kinds: Vec<PairKind>,
     /// Languages of all texts [default: all that have labels]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// Training pairs of each kind, drawn with replacement [default: each source once]
+    /// Training pairs of each kind, sampled with replacement [default: each source once]
     #[arg(long)]
     count: Option<u64>,
-    /// What ts removes of the object: whole, or released (all but its last word)
+    /// Part of the object that ts removes: whole, or released (all but its last word)
     #[arg(long, default_value = "whole", value_parser = choice::<RemoveObject>)]
     remove_object: RemoveObject,
-    /// Fraction of the entities that is kept from training
+    /// Fraction of the entities held out of training
     #[arg(long, default_value_t = PairConfig::default().hold_out, value_name = "FRACTION")]
     hold_out: f64,
-    /// Seed of all draws
+    /// Random seed
     #[arg(long, default_value_t = PairConfig::default().seed)]
     seed: u64,
-    /// Prepared folder to write, or FILE.jsonl[.gz] for training lines alone
+    /// Prepared folder to write, or FILE.jsonl[.gz] for the training lines only
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -179,7 +179,7 @@ impl Args {
             graph.languages().iter().filter_map(label)
         });
         // Subject and object may both be the page's.
-        let config = LabelConfig { own_page: true, ..LabelConfig::default() };
+        let config = LabelConfig { own_page: true };
         let (matcher, _) = LabelMatcher::new(labels, config)?;
         let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
         Ok(Sources::new(files.collect(), languages, Links::Labels(matcher, self.page_text)))

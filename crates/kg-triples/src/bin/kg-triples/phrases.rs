@@ -3,24 +3,22 @@ use std::path::PathBuf;
 
 use kg_triples::jsonl::{self, JsonlReader};
 use kg_triples::phrases::{
-    Fraction, NestedPhrases, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopRule,
-    StopWords, mine_passages,
+    Fraction, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopWords, mine_passages,
 };
-use kg_triples::{Error, Language, each_once};
+use kg_triples::{Error, Language};
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{Done, choice, language_file, spinner};
+use crate::{Done, language_file, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
     --min-chars 0 --unequal --out passages.jsonl.gz
 With your queries:
-  kg-triples phrases --queries zh.jsonl --characters zh --min-chars 150 \\
-    --out passages.jsonl
+  kg-triples phrases --queries zh.jsonl --min-chars 150 --out passages.jsonl
   kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt \\
-    --title-fraction 1/2 --most 50000 --out passages.jsonl.gz
+    --title-fraction 1/2 --out passages.jsonl.gz
 
 A line of --queries holds a query and its results, the best first:
   {\"query\": \"…\", \"lang\": \"en\",
@@ -30,43 +28,31 @@ points:
   {\"lang\": \"en\", \"text\": \"…\", \"phrases\": [{\"phrase\": \"…\",
    \"occurrences\": [{\"start\": 4, \"end\": 19}]}]}")]
 pub struct Args {
-    /// Queries with their documents, JSONL
+    /// JSONL file of queries with their documents
     #[arg(long, required = true, value_name = "FILE,…", value_delimiter = ',')]
     queries: Vec<PathBuf>,
-    /// Files of stop words, one a line, instead of the built-in ones
+    /// Files of stop words, one per line, used instead of the built-in lists
     #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file)]
     stop_words: Vec<(Language, PathBuf)>,
-    /// Candidates that stop words leave out: ends, any, all or keep
-    #[arg(long, default_value = "ends", value_parser = choice::<StopRule>)]
-    stop_rule: StopRule,
-    /// Fewest words in a phrase
+    /// Minimum number of words in a phrase
     #[arg(long, default_value_t = PhraseConfig::default().min_words)]
     min_words: usize,
-    /// Most words in a phrase
+    /// Maximum number of words in a phrase
     #[arg(long, default_value_t = PhraseConfig::default().max_words)]
     max_words: usize,
-    /// Languages whose n-grams are of characters
-    #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
-    characters: Vec<Language>,
-    /// Results of a query that count
+    /// Number of search results used per query
     #[arg(long, default_value_t = PhraseConfig::default().titles)]
     titles: usize,
-    /// Fraction of the titles that must hold a phrase, such as 0.7 or 7/10
-    #[arg(long, alias = "title-share", default_value_t = PhraseConfig::default().title_fraction)]
+    /// Minimum fraction of the titles that contain a phrase, such as 0.7 or 7/10
+    #[arg(long, default_value_t = PhraseConfig::default().title_fraction)]
     title_fraction: Fraction,
-    /// Phrases inside longer ones: all or longest
-    #[arg(long, default_value = "all", value_parser = choice::<NestedPhrases>)]
-    nested: NestedPhrases,
-    /// Shortest passage in code points
+    /// Minimum length of a passage in code points
     #[arg(long, default_value_t = PhraseConfig::default().min_chars)]
     min_chars: usize,
-    /// Keep all passages, however many the languages have
+    /// Keep all passages instead of an equal number per language
     #[arg(long)]
     unequal: bool,
-    /// Passages of a language at most
-    #[arg(long)]
-    most: Option<usize>,
-    /// Decides which passages stay
+    /// Random seed of the choice of passages
     #[arg(long, default_value_t = PhraseConfig::default().seed)]
     seed: u64,
     /// JSONL file to write, compressed if it ends in .gz; or a prepared folder
@@ -75,25 +61,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Done {
-    each_once("characters", &args.characters)?;
     let out = Out::start(&args.out, None)?;
     let config = PhraseConfig {
         min_words: args.min_words,
         max_words: args.max_words,
-        character_languages: args.characters.into_iter().collect(),
-        stop_rule: args.stop_rule,
         titles: args.titles,
         title_fraction: args.title_fraction,
-        nested: args.nested,
         min_chars: args.min_chars,
         equalise: !args.unequal,
-        most: args.most,
         seed: args.seed,
     };
     let mut miner = PhraseMiner::new(config)?;
     for (language, path) in &args.stop_words {
-        let units = miner.units(*language);
-        miner.set_stop_words(*language, StopWords::read(path, units)?);
+        miner.set_stop_words(*language, StopWords::read(path)?);
     }
     let bar = spinner("mining");
     let mut count = 0u64;

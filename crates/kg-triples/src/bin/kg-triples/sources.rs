@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kg_triples::entity_linking::{
-    LabelCase, LabelConfig, LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
+    LabelConfig, LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
     WikiReader, page_files, read_pages,
 };
 use kg_triples::jsonl::JsonlReader;
@@ -19,10 +19,10 @@ pub struct SourceArgs {
     /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
     #[arg(long, value_name = "DIR", required_unless_present_any = ["texts", "wiki"])]
     pub entities: Option<PathBuf>,
-    /// Linked texts, JSONL: id, lang, text, mentions
+    /// JSONL files of linked texts: id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with = "wiki")]
     texts: Vec<PathBuf>,
-    /// Pages from WikiExtractor, by language
+    /// WikiExtractor files by language
     #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file, requires = "sitelinks")]
     wiki: Vec<(Language, PathBuf)>,
     /// TSV file: id, lang, title
@@ -31,15 +31,9 @@ pub struct SourceArgs {
     /// Languages of passages and descriptions [default: all]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     languages: Option<Vec<Language>>,
-    /// Which text of --entities describes: extract, description or either
+    /// Text of --entities used as description: extract, description or either
     #[arg(long, default_value = "extract", value_parser = choice::<PageText>)]
     page_text: PageText,
-    /// Spellings of labels that are linked: exact or first_letter
-    #[arg(long, default_value = "first_letter", value_parser = choice::<LabelCase>)]
-    label_case: LabelCase,
-    /// Shortest label that is linked, in code points
-    #[arg(long, default_value_t = LabelConfig::default().min_chars)]
-    label_chars: usize,
 }
 
 pub type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, Error>> + 's>;
@@ -138,12 +132,7 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
     }
     let mut label_reports = BTreeMap::new();
     let (links, files) = if from_pages {
-        let config = LabelConfig {
-            case: args.label_case,
-            min_chars: args.label_chars,
-            ..LabelConfig::default()
-        };
-        let (matcher, reports) = LabelMatcher::new(labels, config)?;
+        let (matcher, reports) = LabelMatcher::new(labels, LabelConfig::default())?;
         label_reports = reports;
         let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();
         (Links::Labels(matcher, args.page_text), files)

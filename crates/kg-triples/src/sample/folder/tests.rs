@@ -1,13 +1,9 @@
 //! The streamed sample and that of a graph in memory against a plain one.
 use proptest::prelude::*;
 
-use std::collections::BTreeMap;
-
-use super::super::INSTANCE_OF;
-use super::super::draw::share;
 use super::super::rules::Verdict;
 use super::*;
-use crate::{Coverage, MissingRelation};
+use crate::Coverage;
 
 const CODES: [&str; 4] = ["de", "en", "vi", "zh"];
 
@@ -47,28 +43,15 @@ fn graph() -> impl Strategy<Value = KnowledgeGraph> {
 
 fn config() -> impl Strategy<Value = SampleConfig> {
     let languages = prop::sample::subsequence(CODES.to_vec(), 1..=4);
-    let options = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let filters = (
-        prop::option::weighted(0.3, prop::collection::vec(relation(), 1..3)),
-        prop::option::weighted(0.3, prop::collection::vec(id(), 1..4)),
-    );
-    (languages, options, filters, 1..30usize, any::<u64>(), 0..4usize).prop_map(
-        |(languages, (pairs, english, strict, stratified), filters, count, seed, least)| {
+    (languages, any::<bool>(), any::<bool>(), 1..30usize, any::<u64>()).prop_map(
+        |(languages, pairs, strict, count, seed)| {
             let pairs = pairs && languages.len() > 1;
             SampleConfig {
                 languages: languages.into_iter().map(str::to_owned).collect(),
                 coverage: if pairs { Coverage::Pairs } else { Coverage::All },
                 count,
                 seed,
-                missing_relation: match english {
-                    true => MissingRelation::English,
-                    false => MissingRelation::Drop,
-                },
                 strict,
-                relations: filters.0.unwrap_or_default(),
-                types: filters.1.unwrap_or_default(),
-                min_label_chars: least,
-                stratified,
             }
         },
     )
@@ -82,15 +65,12 @@ fn plain(
     config.validate()?;
     let languages = known_languages(config, graph.languages())?;
     let (mut ranked, report) = ranked(graph, &languages, config);
-    checked(&report, config, &languages)?;
+    check_available(&report, config, &languages)?;
     ranked.sort_unstable();
-    if config.stratified {
-        ranked = stratified(graph, ranked, config.count);
-    }
     ranked.truncate(config.count);
     let mut triples: Vec<_> = ranked.into_iter().map(|(_, triple)| triple).collect();
     triples.sort_unstable();
-    finish(graph, &triples, (&languages, config), report)
+    Ok(finish(graph, &triples, &languages, report))
 }
 
 /// A triple of interned ids with its random rank.
@@ -110,17 +90,18 @@ fn ranked(
     let bits: Vec<u64> = bits.collect();
     let bits =
         |id: u32| usize::try_from(id).ok().and_then(|id| bits.get(id)).copied().unwrap_or_default();
-    let wanted = Wanted::new(graph, config);
     let ranks = Ranks::new(config.seed);
-    let mut report =
-        SampleReport { read: graph.len(), requested: config.count, ..SampleReport::default() };
+    let mut report = SampleReport {
+        read: graph.len(),
+        repeated: graph.repeated_triples(),
+        requested: config.count,
+        ..SampleReport::default()
+    };
     let mut ranked = Vec::new();
     for triple in &graph.triples {
         let [head, _, tail] = *triple;
         if head == tail {
             report.self_loops += 1;
-        } else if !wanted.takes(*triple) {
-            report.filtered += 1;
         } else {
             let verdict = rules.judge(triple.map(bits));
             report.count(verdict);
@@ -130,54 +111,6 @@ fn ranked(
         }
     }
     (ranked, report)
-}
-
-/// The relations and heads that are asked for.
-struct Wanted {
-    /// `None`: all.
-    relations: Option<HashSet<u32>>,
-    heads: Option<HashSet<u32>>,
-}
-
-impl Wanted {
-    fn new(graph: &KnowledgeGraph, config: &SampleConfig) -> Self {
-        let listed = |id: u32, all: &[String]| all.iter().any(|known| *known == graph.id_at(id));
-        let relations = graph.triples.iter().map(|[_, relation, _]| *relation);
-        let relations: HashSet<u32> = relations.collect();
-        let instances = graph.triples.iter().filter(|[_, relation, tail]| {
-            graph.id_at(*relation) == INSTANCE_OF && listed(*tail, &config.types)
-        });
-        Self {
-            relations: (!config.relations.is_empty()).then(|| {
-                relations.into_iter().filter(|id| listed(*id, &config.relations)).collect()
-            }),
-            heads: (!config.types.is_empty())
-                .then(|| instances.map(|[head, _, _]| *head).collect()),
-        }
-    }
-
-    fn takes(&self, [head, relation, _]: [u32; 3]) -> bool {
-        self.relations.as_ref().is_none_or(|relations| relations.contains(&relation))
-            && self.heads.as_ref().is_none_or(|heads| heads.contains(&head))
-    }
-}
-
-/// At most `count` triples, of each relation those with the smallest ranks.
-fn stratified(graph: &KnowledgeGraph, ranked: Vec<Ranked>, count: usize) -> Vec<Ranked> {
-    let mut groups: BTreeMap<&str, Vec<Ranked>> = BTreeMap::new();
-    for (rank, triple) in ranked {
-        let [_, relation, _] = triple;
-        groups.entry(graph.id_at(relation)).or_default().push((rank, triple));
-    }
-    let sizes = groups.iter().map(|(relation, group)| (*relation, group.len())).collect();
-    let mut taken = Vec::new();
-    for (relation, quota) in share(sizes, count) {
-        let mut group = groups.remove(relation).unwrap_or_default();
-        group.sort_unstable();
-        group.truncate(quota);
-        taken.extend(group);
-    }
-    taken
 }
 
 proptest! {
@@ -196,6 +129,7 @@ proptest! {
             let rows = redirects.iter().map(|(id, target)| format!("{id}\t{target}\n"));
             std::fs::write(&path, format!("id\ttarget_id\n{}", rows.collect::<String>())).unwrap();
         }
+        let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
         let graph = graph.with_redirects(&path).unwrap();
         let streamed = streamed(folder.path(), &config).expect("a table in order");
         for found in [streamed, sample(&graph, &config)] {
@@ -213,17 +147,11 @@ proptest! {
     fn pairs_are_what_their_definition_says(graph in graph(), config in config()) {
         let config = SampleConfig {
             coverage: Coverage::Pairs,
-            missing_relation: MissingRelation::Drop,
-            relations: Vec::new(),
-            types: Vec::new(),
             strict: false,
-            stratified: false,
             count: 1000,
             ..config
         };
-        let long = |id: &str, code: &str| {
-            graph.label(id, code).is_some_and(|text| text.chars().count() >= config.min_label_chars)
-        };
+        let labelled = |id: &str, code: &str| graph.label(id, code).is_some();
         let usable = graph.triples().filter(|triple| {
             let pairs = config.languages.iter().flat_map(|first| {
                 config.languages.iter().map(move |second| (first, second))
@@ -231,10 +159,10 @@ proptest! {
             triple.head != triple.tail
                 && pairs.into_iter().any(|(first, second)| {
                     first != second
-                        && long(triple.head, first)
-                        && long(triple.tail, second)
-                        && graph.label(triple.relation, first).is_some()
-                        && graph.label(triple.relation, second).is_some()
+                        && labelled(triple.head, first)
+                        && labelled(triple.tail, second)
+                        && labelled(triple.relation, first)
+                        && labelled(triple.relation, second)
                 })
         });
         let usable: Vec<_> = usable.map(|triple| (triple.head, triple.relation, triple.tail)).collect();

@@ -59,18 +59,3 @@ fn what_cannot_be_added_is_named() {
     }
     assert_eq!(descriptions.counts(), [(en, 1)].into());
 }
-
-#[test]
-fn labels_stand_for_descriptions_that_are_missing() {
-    let graph = crate::common::countries();
-    let mut descriptions = Descriptions::default();
-    descriptions.add("Q183", language("en"), "Germany is a country.").unwrap();
-    // Nine entities in three languages; relations are not described.
-    assert_eq!(descriptions.add_labels(&graph, |_| true), 26);
-    assert_eq!(descriptions.get("Q183", language("en")), Some("Germany is a country."));
-    assert_eq!(descriptions.get("Q183", language("zh")), Some("德国"));
-    assert_eq!(descriptions.get("P36", language("en")), None);
-    let mut german = Descriptions::default();
-    assert_eq!(german.add_labels(&graph, |language| language == "de"), 9);
-    assert_eq!(german.counts().into_iter().collect::<Vec<_>>(), [(language("de"), 9)]);
-}

@@ -3,12 +3,11 @@ use std::collections::BTreeMap;
 use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport,
-    SameLanguage,
 };
 use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
 use tempfile::tempdir;
 
-use super::{decode, described, tokenizer};
+use super::{decode, described, labels, tokenizer};
 
 fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
@@ -19,12 +18,8 @@ fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
 }
 
 /// All triples to train on, described by these texts.
-fn dataset(
-    graph: &KnowledgeGraph,
-    descriptions: &Descriptions,
-    same_language: SameLanguage,
-) -> EntailmentExamples {
-    with(graph, descriptions, EntailmentConfig { same_language, ..EntailmentConfig::default() })
+fn dataset(graph: &KnowledgeGraph, descriptions: &Descriptions) -> EntailmentExamples {
+    with(graph, descriptions, EntailmentConfig::default())
 }
 
 fn with(
@@ -43,9 +38,8 @@ fn all(examples: impl Iterator<Item = Result<EntailmentExample, Error>>) -> Vec<
 #[test]
 fn relations_are_numbered_densely() {
     let graph = crate::common::countries();
-    let mut descriptions = described(&[]);
-    descriptions.add_labels(&graph, |_| true);
-    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    let descriptions = labels(&graph);
+    let data = dataset(&graph, &descriptions);
     let mut numbers: Vec<(u32, String)> = all(data.once(0))
         .into_iter()
         .map(|example| (example.relation, example.relation_id))
@@ -67,7 +61,7 @@ fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
         (&["en", "zh"], &["de", "en"], &[("en", "de"), ("zh", "de"), ("zh", "en")]),
     ] {
         let descriptions = described(&[("A", subject), ("B", object)]);
-        let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+        let data = dataset(&graph, &descriptions);
         let mut drawn = BTreeMap::new();
         for seed in 0..900 {
             let [example] = <[_; 1]>::try_from(all(data.once(seed))).unwrap();
@@ -111,34 +105,24 @@ fn triples_left_out_are_counted_by_reason() {
         relations: 4,
         ..EntailmentReport::default()
     };
-    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    let data = dataset(&graph, &descriptions);
     assert_eq!(data.report(), expected);
     // Numbers come from the graph, whatever is described.
     let once = all(data.once(0));
     let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
     assert!(once.iter().all(|example| (example.relation as usize) < data.report().relations));
-    let within = |same_language| {
-        let config =
-            EntailmentConfig { multilingual: false, same_language, ..EntailmentConfig::default() };
-        with(&graph, &descriptions, config)
-    };
-    assert_eq!(within(SameLanguage::Skip).once(0).count(), 0);
-
-    let data = dataset(&graph, &descriptions, SameLanguage::Allow);
-    let allowed = EntailmentReport { without_language: 0, one_language: 1, train: 3, ..expected };
-    assert_eq!(data.report(), allowed);
-    assert_eq!(data.once(0).count(), 3);
-    let alone = all(within(SameLanguage::Allow).once(0));
+    // Both in one language: of A and B in English.
+    let config = EntailmentConfig { multilingual: false, ..EntailmentConfig::default() };
+    let within = with(&graph, &descriptions, config);
+    assert_eq!(within.report(), EntailmentReport { without_language: 0, train: 3, ..expected });
+    let alone = all(within.once(0));
     assert_eq!(alone.len(), 1);
-    assert!(alone.iter().all(|example| example.subject_language == example.object_language));
-    // Drawn at random, the triple of one language comes too, in that language.
-    let drawn: Vec<_> = (0..100).map(|index| data.drawn(1, index).unwrap()).collect();
-    let same = drawn.iter().filter(|example| example.subject_language == example.object_language);
-    let same: Vec<u32> = same.map(|example| example.fact).collect();
-    assert!(!same.is_empty() && same.iter().all(|fact| *fact == alone[0].fact));
+    assert_eq!((alone[0].subject.as_str(), alone[0].object.as_str()), ("A", "B"));
+    assert_eq!(alone[0].subject_language, alone[0].object_language);
+    assert_eq!(within.drawn(1, 0).unwrap().fact, alone[0].fact);
 
-    let data = dataset(&graph, &described(&[]), SameLanguage::Allow);
+    let data = dataset(&graph, &described(&[]));
     assert_eq!(data.report().train, 0);
     assert!(data.drawn(0, 0).is_err() && data.once(0).count() == 0);
 }
@@ -146,9 +130,8 @@ fn triples_left_out_are_counted_by_reason() {
 #[test]
 fn only_the_seed_and_the_number_decide() {
     let graph = crate::common::countries();
-    let mut descriptions = described(&[]);
-    descriptions.add_labels(&graph, |_| true);
-    let data = dataset(&graph, &descriptions, SameLanguage::Skip);
+    let descriptions = labels(&graph);
+    let data = dataset(&graph, &descriptions);
     let make = |seed| {
         let example = |index| data.drawn(seed, index).unwrap();
         let backwards: Vec<_> = (0..300).rev().map(example).collect();
@@ -172,9 +155,8 @@ fn only_the_seed_and_the_number_decide() {
 #[test]
 fn examples_read_back_and_broken_ones_are_named() {
     let graph = crate::common::countries();
-    let mut descriptions = described(&[]);
-    descriptions.add_labels(&graph, |_| true);
-    let examples = all(dataset(&graph, &descriptions, SameLanguage::Skip).once(3));
+    let descriptions = labels(&graph);
+    let examples = all(dataset(&graph, &descriptions).once(3));
     let dir = tempdir().unwrap();
     let path = dir.path().join("e.jsonl");
     let mut writer = JsonlWriter::create(&path).unwrap();

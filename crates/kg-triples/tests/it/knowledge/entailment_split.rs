@@ -135,27 +135,19 @@ fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
     assert!(german > few / (few + many) + 0.05, "more often than their share");
 }
 
-/// Descriptions in two languages of the countries' capitals and of two of the three countries, as
-/// pages and as Wikidata's table.
+/// Descriptions in two languages of the countries' capitals and of two of the three countries.
 fn write_descriptions(folder: &Path) -> KnowledgeGraph {
     let graph = crate::common::countries();
     let mut ids: Vec<&str> = graph.triples().flat_map(|one| [one.head, one.tail]).collect();
     ids.sort_unstable();
     ids.dedup();
-    let left_out = graph.triples().next().unwrap().head;
-    let rows = |code: &str, json: bool| -> String {
-        let own = ids.iter().filter(|id| **id != left_out);
-        let line = |id: &&str| match json {
-            true => format!("{{\"id\":\"{id}\",\"extract\":\"Words of {id} in {code}\"}}\n"),
-            false => format!("{id}\t{code}\tWords of {id} in {code}\n"),
-        };
-        own.map(line).collect()
-    };
+    let skipped = graph.triples().next().unwrap().head;
     for code in ["de", "en"] {
-        crate::common::write(folder, &format!("entities.{code}.jsonl"), rows(code, true));
+        let described = ids.iter().filter(|id| **id != skipped);
+        let lines = described
+            .map(|id| format!("{{\"id\":\"{id}\",\"extract\":\"Words of {id} in {code}\"}}\n"));
+        crate::common::write(folder, &format!("entities.{code}.jsonl"), lines.collect::<String>());
     }
-    let table = format!("id\tlang\tdescription\n{}{}", rows("de", false), rows("en", false));
-    crate::common::write(folder, "descriptions.tsv", table);
     graph
 }
 
@@ -185,10 +177,4 @@ fn texts_describe_and_nothing_takes_the_place_of_a_missing_one() {
             assert_eq!(text, format!("Wordsof{id}in{code}"));
         }
     }
-    // Wikidata's are the same here, but come from a table beside the triples.
-    let mut wikidata = Descriptions::default();
-    wikidata.add_table(&folder.path().join("descriptions.tsv"), |_| true).unwrap();
-    let other = with_texts(&wikidata);
-    assert_eq!(other.report(), report);
-    assert_eq!(other.drawn(3, 7).unwrap(), data.drawn(3, 7).unwrap());
 }

@@ -11,8 +11,8 @@ mod pairs;
 
 use std::sync::LazyLock;
 
-use kg_triples::Language;
 use kg_triples::knowledge::Descriptions;
+use kg_triples::{KnowledgeGraph, Language};
 use tokenizers::Tokenizer;
 
 fn language(code: &str) -> Language {
@@ -28,6 +28,19 @@ fn tokenizer() -> &'static Tokenizer {
 /// The text of ids, without the spaces that the tokenizer's pieces bring.
 fn decode(ids: &[u32]) -> String {
     tokenizer().decode(ids, false).unwrap().replace(' ', "")
+}
+
+/// The labels of all entities, as descriptions.
+fn labels(graph: &KnowledgeGraph) -> Descriptions {
+    let mut descriptions = Descriptions::default();
+    for id in graph.entities() {
+        for language in graph.languages() {
+            if let Some(label) = graph.label(id, language.as_str()) {
+                descriptions.add(id, *language, label).unwrap();
+            }
+        }
+    }
+    descriptions
 }
 
 /// Descriptions given as (entity, languages); the text names both.

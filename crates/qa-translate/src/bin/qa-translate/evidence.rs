@@ -28,22 +28,22 @@ pub struct Args {
     /// `qa-translate translate` write it
     #[arg(long, value_name = "DIR")]
     questions: PathBuf,
-    /// The questions whose answers say what is evidence [default: the folder's]
+    /// Questions whose answers mark the evidence [default: those of the folder]
     #[arg(long = "in", value_name = "FILE")]
     source: Option<PathBuf>,
-    /// Their language
+    /// Language of the source data
     #[arg(long, default_value = "en", value_name = "LANG")]
     from: Language,
-    /// Languages that are trained besides
+    /// Additional training languages
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     to: Vec<Language>,
-    /// How their evidence is found: gold, search, order, search_or_order or random
+    /// How evidence is located: gold, search, order, search_or_order or random
     #[arg(long, default_value = "search_or_order", value_parser = crate::word::<EvidencePlace>)]
     place: EvidencePlace,
-    /// Seed of random places
+    /// Random seed for --place random
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// The folder that is written
+    /// Output folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

@@ -20,50 +20,38 @@ Examples:
   qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
     --split xquad --out mixed
   qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
-    --split xquad --to de,es --all-pairs --one-file mixed.json
+    --split xquad --to de,es --all-pairs --out all
 
---out prepares a folder with a file for each pair of languages, named as MLQA
-names its files, and how they were made in manifest.json;
---one-file writes all rows, shuffled, with question_language and context_language
-beside each question.")]
+The prepared folder has one file per pair of languages, named like MLQA's files, and manifest.json
+with the counts and the command.")]
 pub struct Args {
-    /// The questions that were translated, SQuAD-style JSON or rows
+    /// Source questions of the translation, SQuAD JSON or rows
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
-    /// Their language
+    /// Language of the source data
     #[arg(long, default_value = "en", value_name = "LANG")]
     from: Language,
-    /// Folder that `qa-translate translate` wrote
+    /// Output folder of `qa-translate translate`
     #[arg(long, value_name = "DIR")]
     translated: PathBuf,
-    /// Languages to mix in [default: all that the folder has]
+    /// Languages to mix [default: all languages of the folder]
     #[arg(long, value_delimiter = ',', value_name = "LANG,…")]
     to: Option<Vec<Language>>,
-    /// The first word of the file names
+    /// Prefix of the file names
     #[arg(long, default_value = "train")]
     split: String,
-    /// Mix every two languages, not only the source's with each other
+    /// Mix all pairs of languages, not only those with the source language
     #[arg(long)]
     all_pairs: bool,
     /// Also use questions whose translated passage was discarded
     #[arg(long)]
     without_pair: bool,
-    /// Seed of the order of rows
+    /// Random seed of the order of rows
     #[arg(long, default_value_t = MixConfig::default().seed)]
     seed: u64,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(clap::Args)]
-#[group(required = true, multiple = true)]
-struct Output {
-    /// Prepared folder for one file for each pair of languages
+    /// Prepared folder to write, with one file per pair of languages
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// One file for all rows
-    #[arg(long, value_name = "FILE")]
-    one_file: Option<PathBuf>,
+    out: PathBuf,
 }
 
 /// The languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
@@ -80,8 +68,7 @@ fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Err
 }
 
 pub fn run(args: &Args) -> Done {
-    if let Some(out) = &args.output.out
-        && let (Ok(out), Ok(translated)) = (out.canonicalize(), args.translated.canonicalize())
+    if let (Ok(out), Ok(translated)) = (args.out.canonicalize(), args.translated.canonicalize())
         && out == translated
     {
         return Err(Error::Config {
@@ -115,19 +102,13 @@ pub fn run(args: &Args) -> Done {
         seed: args.seed,
     };
     let mixed = mix(&source, &translations, &config)?;
-    if let Some(out) = &args.output.out {
-        let folder = Preparing::start(out)?;
-        mixed.write_pairs(&folder.file("")?, &args.split)?;
-        let rows = mixed.report.in_table_order().into_iter();
-        let rows =
-            rows.map(|(context, question, rows)| (format!("{context}-{question}"), rows.into()));
-        let counts = Value::Object(rows.collect());
-        let seed = Some(args.seed);
-        folder.finish(Preparation { program: "qa-translate mix", seed, counts })?;
-    }
-    if let Some(path) = &args.output.one_file {
-        mixed.write_one(path)?;
-    }
+    let folder = Preparing::start(&args.out)?;
+    mixed.write_pairs(&folder.file("")?, &args.split)?;
+    let rows = mixed.report.in_table_order().into_iter();
+    let rows = rows.map(|(context, question, rows)| (format!("{context}-{question}"), rows.into()));
+    let counts = Value::Object(rows.collect());
+    let seed = Some(args.seed);
+    folder.finish(Preparation { program: "qa-translate mix", seed, counts })?;
     for (context, question, count) in mixed.report.in_table_order() {
         say(&format!("context {context}, question {question}: {count} rows"));
     }

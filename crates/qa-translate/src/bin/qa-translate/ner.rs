@@ -27,7 +27,7 @@ With a server that speaks as LibreTranslate does, or a language model:
   qa-translate ner --in train.conll --to de,zh --out translated \\
     --server http://localhost:5000
   qa-translate ner --in train.conll --to de --out translated --nearest \\
-    --chat http://localhost:8080 --model gemma --protect markers
+    --chat http://localhost:8080 --model gemma
 
 What a server translates is kept after each batch, beside --out in
 <out>.cache.<language>.jsonl or in --cache; the same command goes on where it was
@@ -36,7 +36,7 @@ pub struct Args {
     /// Sentences to translate
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
-    /// Their language
+    /// Language of the source data
     #[arg(long, default_value = "en", value_name = "LANG")]
     from: Language,
     /// Languages to translate into
@@ -44,10 +44,7 @@ pub struct Args {
     to: Vec<Language>,
     #[command(flatten)]
     options: Options,
-    /// Also write sentences that lost an entity, its words without a tag
-    #[arg(long)]
-    keep_partial: bool,
-    /// The folder that is written
+    /// Output folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -96,8 +93,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         let TranslatedSpans { texts, report } = translated;
         let kept = texts.into_iter().zip(&source).filter_map(|(text, source)| {
             let text = text?;
-            let whole = text.spans.len() == source.spans.len();
-            (whole || args.keep_partial).then(|| {
+            (text.spans.len() == source.spans.len()).then(|| {
                 let (words, tags) = text.words();
                 Sentence { words, tags, ..Sentence::default() }
             })

@@ -4,65 +4,46 @@ use std::path::PathBuf;
 
 use mlqa_eval::{Language, LanguageError};
 use qa_translate::{
-    Cached, ChatConfig, ChatTranslator, Error, FileTranslator, HttpChat, HttpConfig,
-    HttpTranslator, MissingText, Occurrence, Protect, ProtectConfig, ProtectReport, Protected,
-    SearchConfig, Stage, Translator,
+    Cached, ChatConfig, ChatTranslator, Error, FileTranslator, HttpConfig, HttpTranslator,
+    MissingText, Occurrence, SearchConfig, Stage, Translator,
 };
 use whole_file::cli;
 
-use crate::{Done, say, word};
+use crate::{Done, word};
 
 /// Options of the commands that translate.
 #[derive(clap::Args)]
 pub struct Options {
     #[command(flatten)]
     provider: Provider,
-    /// What a text that --file lacks means: error or skip
+    /// Treatment of texts missing in --file: error or skip
     #[arg(long, default_value = "error", value_parser = word::<MissingText>, requires = "file")]
     missing: MissingText,
-    /// JSONL file that keeps what the server translated [default: one for each language]
+    /// JSONL file that caches the server's translations [default: one per language]
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "file")]
     cache: Option<PathBuf>,
-    /// Environment variable that holds the server's API key
+    /// Environment variable with the server's API key
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     api_key_env: Option<String>,
-    /// The model's name at the --chat server
+    /// Model name on the --chat server
     #[arg(long, value_name = "NAME", requires = "chat")]
     model: Option<String>,
-    /// Requests to the --chat server in a minute; 0: as fast as it answers
-    #[arg(long, default_value_t = 0.0, requires = "chat")]
-    requests_per_minute: f64,
-    /// Texts that the --chat server translates before the run ends, to be gone on with; 0: all
-    #[arg(long, default_value_t = 0, requires = "chat")]
-    most_requests: u64,
-    /// What a translator must leave as it is: code, math, addresses, placeholders, tags, markers
-    #[arg(long, value_delimiter = ',', value_name = "KIND,…", value_parser = word::<Protect>)]
-    protect: Vec<Protect>,
-    /// A name or term that stays as it is; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    keep: Vec<String>,
-    /// Languages that the server calls otherwise, as zh=zh-Hans
-    #[arg(long, value_delimiter = ',', value_name = "LANG=CODE,…", value_parser = pair::<String>, requires = "server")]
-    codes: Vec<(Language, String)>,
-    /// Texts in a request
+    /// Number of texts per request
     #[arg(long, default_value_t = HttpConfig::default().batch_size, requires = "server")]
     batch_size: usize,
-    /// Seconds that a request may take
+    /// Timeout of a request in seconds
     #[arg(long, default_value_t = HttpConfig::default().timeout_seconds, conflicts_with = "file")]
     timeout: f64,
-    /// Requests for one batch before giving up
+    /// Maximum number of attempts per request
     #[arg(long, default_value_t = HttpConfig::default().attempts, conflicts_with = "file")]
     attempts: u32,
-    /// Seconds before a request is repeated; doubled each time
+    /// Seconds before the first retry; doubled for each further retry
     #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, conflicts_with = "file")]
     first_wait: f64,
     /// Take the occurrence at the nearest relative position where what is searched occurs more
     /// than once
     #[arg(long)]
     nearest: bool,
-    /// Search without regard to case
-    #[arg(long)]
-    ignore_case: bool,
 }
 
 #[derive(clap::Args)]
@@ -74,7 +55,7 @@ struct Provider {
     /// LibreTranslate-compatible server
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// OpenAI-compatible server with a language model, asked for one text at a time
+    /// OpenAI-compatible server with a language model; each request has one text
     #[arg(long, value_name = "URL", requires = "model")]
     chat: Option<String>,
 }
@@ -83,8 +64,7 @@ struct Provider {
 enum Origin {
     File(FileTranslator),
     Server(HttpConfig, Option<String>),
-    /// With the model's name.
-    Chat(ChatConfig, String, Option<String>),
+    Chat(ChatConfig, Option<String>),
 }
 
 /// Told the stage, texts done and texts in all.
@@ -94,7 +74,7 @@ impl Options {
     /// How spans are searched.
     pub fn search(&self) -> SearchConfig {
         let occurrence = if self.nearest { Occurrence::Nearest } else { Occurrence::Unique };
-        SearchConfig { occurrence, ignore_case: self.ignore_case }
+        SearchConfig { occurrence }
     }
 
     fn origin(&self) -> Result<Origin, Error> {
@@ -112,14 +92,13 @@ impl Options {
         if let Some(url) = &self.provider.chat {
             let config = ChatConfig {
                 url: url.clone(),
+                model: self.model.clone().unwrap_or_default(),
                 timeout_seconds: self.timeout,
                 attempts: self.attempts,
                 first_wait_seconds: self.first_wait,
-                requests_per_minute: self.requests_per_minute,
-                most_requests: self.most_requests,
                 ..ChatConfig::default()
             };
-            return Ok(Origin::Chat(config, self.model.clone().unwrap_or_default(), key));
+            return Ok(Origin::Chat(config, key));
         }
         let config = HttpConfig {
             url: self.provider.server.clone().unwrap_or_default(),
@@ -127,7 +106,6 @@ impl Options {
             timeout_seconds: self.timeout,
             attempts: self.attempts,
             first_wait_seconds: self.first_wait,
-            codes: self.codes.iter().cloned().collect(),
             ..HttpConfig::default()
         };
         Ok(Origin::Server(config, key))
@@ -160,22 +138,14 @@ impl Options {
                     cached = Cached::open(server, cache)?;
                     &mut cached
                 }
-                Origin::Chat(config, model, key) => {
-                    let model = model.clone();
-                    let server = HttpChat::new(config, key.as_deref())?;
-                    chat = Cached::open(ChatTranslator { chat: server, model }, cache)?;
+                Origin::Chat(config, key) => {
+                    let server = ChatTranslator::new(config, key.as_deref())?;
+                    chat = Cached::open(server, cache)?;
                     &mut chat
                 }
             };
-            let protect = ProtectConfig {
-                kinds: self.protect.clone(),
-                names: self.keep.clone(),
-                ..ProtectConfig::default()
-            };
-            let mut translator = Protected::new(translator, protect);
-            let result = work(to, &mut translator, &progress)?;
+            let result = work(to, translator, &progress)?;
             bar.finish_and_clear();
-            print_protected(to, &translator.report);
             finish(to, result)?;
         }
         Ok(())
@@ -192,17 +162,6 @@ pub fn each_once<'l>(languages: impl IntoIterator<Item = &'l Language>) -> Done 
         }
         None => Ok(()),
     }
-}
-
-fn print_protected(to: Language, report: &ProtectReport) {
-    if report.protected == 0 {
-        return;
-    }
-    let ProtectReport { protected, lost, doubled, by_segments, rejected, .. } = report;
-    say(&format!(
-        "{to}: {protected} texts with protected parts, {lost} came back without one, {doubled} \
-         with one twice; {by_segments} translated in pieces, {rejected} left out"
-    ));
 }
 
 fn stage_name(stage: Stage) -> &'static str {

@@ -26,18 +26,17 @@ With a server that speaks as LibreTranslate does, or translations in a file:
   qa-translate translate --in train-v1.1.json --to de --missing skip \\
     --file translations.jsonl --out translated
 With a language model behind an OpenAI-compatible server (llama.cpp, vLLM,
-Ollama), code and placeholders kept as they are:
+Ollama):
   qa-translate translate --in train-v1.1.json --to de --out translated \\
-    --chat http://localhost:8080 --model gemma \\
-    --protect code,placeholders,markers
+    --chat http://localhost:8080 --model gemma
 
 What a server translates is kept after each batch, in cache.<language>.jsonl in
 --out or in --cache; the same command goes on where it was stopped.")]
 pub struct Args {
-    /// Questions to translate, SQuAD-style JSON or rows
+    /// Questions to translate, SQuAD JSON or rows
     #[arg(long = "in", value_name = "FILE")]
     source: PathBuf,
-    /// Their language
+    /// Language of the source data
     #[arg(long, default_value = "en", value_name = "LANG")]
     from: Language,
     /// Languages to translate into
@@ -50,23 +49,23 @@ pub struct Args {
     to: Vec<Language>,
     #[command(flatten)]
     options: Options,
-    /// The same data in other languages, with the same ids
+    /// Parallel data in other languages, with the same ids
     #[arg(
         long,
         value_delimiter = ',',
         value_name = "LANG=FILE,…",
         value_parser = pair::<PathBuf>,
         group = "provider",
-        conflicts_with_all = ["cache", "api_key_env", "protect", "keep", "timeout", "attempts", "first_wait"]
+        conflicts_with_all = ["cache", "api_key_env", "timeout", "attempts", "first_wait"]
     )]
     parallel: Vec<(Language, PathBuf)>,
-    /// Leave out answers whose markers are lost, without searching them
+    /// Skip answers whose markers are lost instead of searching for them
     #[arg(long)]
     no_search: bool,
-    /// The first word of the file names
+    /// Prefix of the file names
     #[arg(long, default_value = "train")]
     split: String,
-    /// Folder for the files
+    /// Output folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }

@@ -30,7 +30,7 @@ fn list(candidates: usize, golds: &[usize]) -> CandidateList {
         config: CandidateConfig { size: candidates, gold_language: GoldLanguage::Any, seed: 0 },
         candidates: (0..candidates).map(description).collect(),
         queries: golds.iter().enumerate().map(query).collect(),
-        left_out: Vec::new(),
+        skipped: Vec::new(),
     }
 }
 

@@ -31,25 +31,25 @@ With LAMA:
   transfer-eval lama clozes --data data --corpus google-re \\
     --tokenizer xlmr/tokenizer.json --out clozes.jsonl")]
 pub struct ClozeArgs {
-    /// LAMA's unpacked folder `data`
+    /// Unpacked folder `data` of LAMA
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Which part of LAMA
+    /// Part of LAMA
     #[arg(long, value_enum)]
     corpus: Corpus,
     /// tokenizer.json of an XLM-R model
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Words that all compared models know, one per line; facts with other objects are left out
+    /// Vocabulary shared by all compared models, one word per line; other objects are skipped
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
-    /// Leave out facts whose object is several pieces (else they count as wrong)
+    /// Skip facts whose object has several pieces (otherwise they count as wrong)
     #[arg(long)]
     skip_multi_piece: bool,
-    /// Give the space before the mask a separate piece
+    /// Encode the space before the mask as a separate piece
     #[arg(long)]
     own_space_piece: bool,
-    /// The file to write
+    /// Output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -67,21 +67,21 @@ With LAMA's relations, and the numbers of a table:
   transfer-eval lama score clozes.jsonl best.jsonl --corpus t-rex \\
     --relations data/relations.jsonl --model ours --measured run.jsonl")]
 pub struct ScoreArgs {
-    /// What `lama clozes` wrote
+    /// Output file of `lama clozes`
     clozes: PathBuf,
-    /// A line for each cloze, in order: {"id": "…", "best": [piece, …]} with the ten best
+    /// One line per cloze, in order: {"id": "…", "best": [piece, …]} with the ten best
     /// pieces, best first, or {"id": "…", "rank": 3}, the gold piece's rank (null: none)
     best: PathBuf,
-    /// relations.jsonl of LAMA, for the kinds of T-REx
+    /// relations.jsonl of LAMA, for the relation types of T-REx
     #[arg(long, value_name = "FILE")]
     relations: Option<PathBuf>,
-    /// Also write the numbers for `transfer-eval table 001-5` to this file
+    /// Also write the results for `transfer-eval table 001-5` to this file
     #[arg(long, value_name = "FILE", requires_all = ["corpus", "model"])]
     measured: Option<PathBuf>,
-    /// Which part of LAMA the clozes are, for --measured
+    /// Part of LAMA of the clozes, for --measured
     #[arg(long, value_enum)]
     corpus: Option<Corpus>,
-    /// The model's name, for --measured
+    /// Model name, for --measured
     #[arg(long)]
     model: Option<String>,
 }
@@ -115,7 +115,7 @@ fn clozes(args: &ClozeArgs) -> Done {
     }
     let wrong = rows.iter().filter(|cloze| cloze.gold.is_none()).count();
     let counts = format!(
-        "{} clozes of {facts} facts; left out: {outside} outside the vocabulary, {multi_piece} of \
+        "{} clozes of {facts} facts; skipped: {outside} outside the vocabulary, {multi_piece} of \
          several pieces, {long} too long",
         rows.len()
     );

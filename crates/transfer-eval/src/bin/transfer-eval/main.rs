@@ -5,14 +5,12 @@ use clap::{Parser, Subcommand};
 use whole_file::cli::{self, say};
 
 mod lama;
-mod map;
 mod ner;
 mod retrieval;
 mod table;
 mod xnli;
 
-/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval, maps of word
-/// vectors.
+/// Scores cross-lingual transfer: named entities, XNLI, LAMA and entity retrieval.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -35,14 +33,6 @@ Examples:
     --queries crates/testkit/fixtures/transfer/queries.jsonl
   transfer-eval retrieval score xep.json \\
     crates/testkit/fixtures/transfer/vectors.safetensors
-  transfer-eval map vectors --model data/base --texts data/pud/en.tsv \\
-    --out en.vec
-  transfer-eval map vectors --model data/base --texts data/pud/de.tsv \\
-    --out de.vec
-  cut -f1 data/pud/en.tsv | sed -n 1~5p | transfer-eval map fit \\
-    --source en.vec --target de.vec --dictionary - --out en-de.safetensors
-  cut -f1 data/pud/en.tsv | sed 1~5d | transfer-eval map score \\
-    --map en-de.safetensors --source en.vec --target de.vec --dictionary -
   transfer-eval table 001-2 --run crates/testkit/fixtures/transfer/run.jsonl
 
 Inputs may be packed by gzip. Exit code: 0, or 2 with one line on standard error.";
@@ -55,8 +45,6 @@ enum Command {
     Lama(lama::Command),
     #[command(subcommand)]
     Retrieval(retrieval::Command),
-    #[command(subcommand)]
-    Map(map::Command),
     Table(table::Args),
 }
 
@@ -74,7 +62,6 @@ fn main() -> ExitCode {
         Command::Xnli(args) => xnli::run(&args),
         Command::Lama(command) => lama::run(&command),
         Command::Retrieval(command) => retrieval::run(&command),
-        Command::Map(command) => map::run(&command),
         Command::Table(args) => table::run(&args),
     };
     cli::end(done)

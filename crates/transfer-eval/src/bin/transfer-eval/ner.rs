@@ -22,10 +22,10 @@ pub struct Args {
     gold: PathBuf,
     /// Predicted tags
     predicted: PathBuf,
-    /// Format of the gold file [default: by its first lines]
+    /// Format of the gold file [default: detected from its first lines]
     #[arg(long, value_enum)]
     format: Option<NerFormat>,
-    /// Format of the predictions [default: by their first lines]
+    /// Format of the predictions [default: detected from their first lines]
     #[arg(long, value_enum)]
     predicted_format: Option<NerFormat>,
     /// Count only entities that start with B- (seqeval's mode="strict", scheme=IOB2)

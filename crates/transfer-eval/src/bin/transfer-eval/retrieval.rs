@@ -28,22 +28,22 @@ With a list of the paper's size:
   transfer-eval retrieval list --descriptions descriptions.jsonl \\
     --queries queries.jsonl --size 32768 --seed 1 --out xep.json")]
 pub struct ListArgs {
-    /// {"entity": "Q64", "language": "de"} a line: the descriptions that there are
+    /// JSONL file of the available descriptions: {"entity": "Q64", "language": "de"}
     #[arg(long, value_name = "FILE")]
     descriptions: PathBuf,
-    /// {"id": "…", "entity": "Q64", "language": "en"} a line
+    /// JSONL file of the queries: {"id": "…", "entity": "Q64", "language": "en"}
     #[arg(long, value_name = "FILE")]
     queries: PathBuf,
-    /// Candidates in the list
+    /// Number of candidates in the list
     #[arg(long, default_value_t = CandidateConfig::default().size)]
     size: usize,
-    /// Decides everything random
+    /// Random seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Let right candidates be in the query's language
+    /// Allow correct candidates in the query's language
     #[arg(long)]
     any_language: bool,
-    /// The file to write
+    /// Output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -62,21 +62,21 @@ With the numbers of a table:
   transfer-eval retrieval score xor.json vectors.safetensors --cosine \\
     --model ours --task XOR --measured run.jsonl")]
 pub struct ScoreArgs {
-    /// What `retrieval list` wrote
+    /// Output file of `retrieval list`
     list: PathBuf,
     /// safetensors with `queries` [Q, D] and `candidates` [N, D], float32, rows in the order of the
     /// list
     vectors: PathBuf,
-    /// Score by cosine instead of the dot product
+    /// Use cosine similarity instead of the dot product
     #[arg(long)]
     cosine: bool,
-    /// Let the right candidate stand by its index among equals instead of behind them
+    /// Rank ties by candidate index instead of placing the correct candidate last
     #[arg(long)]
     ties_by_index: bool,
-    /// Also write the number for `transfer-eval table 001-7` to this file
+    /// Also write the result for `transfer-eval table 001-7` to this file
     #[arg(long, value_name = "FILE", requires_all = ["model", "task"])]
     measured: Option<PathBuf>,
-    /// The model's name, for --measured
+    /// Model name, for --measured
     #[arg(long)]
     model: Option<String>,
     /// XEP or XOR, for --measured
@@ -97,12 +97,12 @@ fn list(args: &ListArgs) -> Done {
     let descriptions = Description::read(&args.descriptions)?;
     let list = CandidateList::draw(&descriptions, &Query::read(&args.queries)?, &config)?;
     list.write(&args.out)?;
-    let missing = list.left_out.iter().filter(|one| one.reason == Reason::NoDescription).count();
+    let missing = list.skipped.iter().filter(|one| one.reason == Reason::NoDescription).count();
     say(&format!(
-        "{} candidates, {} queries; left out: {missing} without a description, {} in the language of their candidate",
+        "{} candidates, {} queries; skipped: {missing} without a description, {} in the language of their candidate",
         list.candidates.len(),
         list.queries.len(),
-        list.left_out.len() - missing
+        list.skipped.len() - missing
     ));
     Ok(())
 }

@@ -21,10 +21,10 @@ A line of --run:
 pub struct Args {
     /// Paper and table
     id: String,
-    /// Numbers, one JSON object per line; may be given several times
+    /// JSONL file of results; may be repeated
     #[arg(long, value_name = "FILE")]
     run: Vec<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Md)]
     format: Format,
 }

@@ -25,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Done {
     let data = read_nli(&args.gold)?;
     if data.unlabelled > 0 {
-        say(&format!("{} pairs without a gold label are left out", data.unlabelled));
+        say(&format!("{} pairs without a gold label were skipped", data.unlabelled));
     }
     print_json(&score_nli(&data.examples, &labels(&args.predicted)?)?)
 }

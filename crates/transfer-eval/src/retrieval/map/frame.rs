@@ -19,35 +19,13 @@ pub enum Step {
     Center,
 }
 
-impl Step {
-    /// Reads steps from their names, such as `unit,center,unit`.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for another name, or if the last step is not `unit`: neighbours are
-    /// compared by cosine.
-    pub fn list(text: &str) -> Result<Vec<Self>> {
-        let rule = "a list of `unit` and `center` that ends with `unit`";
-        let wrong = || Error::config("normalize", text, rule);
-        let step = |name: &str| match name.trim() {
-            "unit" => Ok(Self::Unit),
-            "center" => Ok(Self::Center),
-            _ => Err(wrong()),
-        };
-        let steps: Vec<Self> = text.split(',').map(step).collect::<Result<_>>()?;
-        match steps.last() {
-            Some(Self::Unit) => Ok(steps),
-            _ => Err(wrong()),
-        }
-    }
-}
-
 /// How the vectors of one language are normalised: the steps, with the means of the vocabulary they
 /// were taken from, so that vectors that come later are treated alike.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Frame {
-    pub steps: Vec<Step>,
+    steps: Vec<Step>,
     /// `[centers, D]`: a mean for each step that centers.
-    pub means: Array2<f64>,
+    means: Array2<f64>,
 }
 
 impl Frame {
@@ -56,6 +34,10 @@ impl Frame {
     /// # Errors
     /// [`Error::Config`] if the last step is not [`Step::Unit`]; [`Error::Array`] without a vector.
     pub fn fit(vectors: ArrayView2<'_, f32>, steps: &[Step]) -> Result<Self> {
+        if steps.last() != Some(&Step::Unit) {
+            let rule = "a list of `unit` and `center` that ends with `unit`";
+            return Err(Error::config("normalize", format!("{steps:?}"), rule));
+        }
         if vectors.is_empty() {
             return Err(Error::array("vectors", format!("shape {:?}", vectors.dim())));
         }
@@ -70,24 +52,11 @@ impl Frame {
             }
             frame.steps.push(step);
         }
-        frame.checked()
-    }
-
-    /// The same frame, if its parts agree.
-    pub fn checked(self) -> Result<Self> {
-        let centers = self.steps.iter().filter(|step| **step == Step::Center).count();
-        let names: Vec<String> =
-            self.steps.iter().map(|step| format!("{step:?}").to_lowercase()).collect();
-        Step::list(&names.join(","))?;
-        if self.means.nrows() != centers || self.means.iter().any(|value| !value.is_finite()) {
-            let message = format!("{} finite means for {centers} steps", self.means.nrows());
-            return Err(Error::array("means", message));
-        }
-        Ok(self)
+        Ok(frame)
     }
 
     /// The number of dimensions.
-    pub fn width(&self) -> usize {
+    fn width(&self) -> usize {
         self.means.ncols()
     }
 

@@ -64,7 +64,7 @@ pub fn nearest(
     mean_similarities: Option<&[f64]>,
 ) -> Result<Vec<Vec<Neighbour>>> {
     let search = Search::new(queries.reborrow(), candidates.reborrow(), mean_similarities)?;
-    Ok(search.best(count, |_, _| false, |best| best))
+    Ok(search.best(count, |best| best))
 }
 
 /// The mean score of the `count` nearest `candidates` of each row of `queries`: the r of CSLS, with
@@ -81,11 +81,11 @@ pub fn mean_similarity(
         best.iter().map(|one| one.score).sum::<f64>() / best.len().max(1) as f64
     };
     let search = Search::new(queries.reborrow(), candidates.reborrow(), None)?;
-    Ok(search.best(count, |_, _| false, mean))
+    Ok(search.best(count, mean))
 }
 
 /// Queries and candidates that fit each other.
-pub(super) struct Search<'a> {
+struct Search<'a> {
     queries: ArrayView2<'a, f32>,
     candidates: ArrayView2<'a, f32>,
     mean_similarities: Option<&'a [f64]>,
@@ -96,7 +96,7 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub fn new(
+    fn new(
         queries: ArrayView2<'a, f32>,
         candidates: ArrayView2<'a, f32>,
         mean_similarities: Option<&'a [f64]>,
@@ -127,31 +127,20 @@ impl<'a> Search<'a> {
         Ok(Self { queries, candidates, mean_similarities, rough_means, slack })
     }
 
-    /// What `take` makes of the best `count` candidates of each query. Of equal scores, those for
-    /// which `behind(query, candidate)` holds come last.
-    pub fn best<T: Send>(
-        &self,
-        count: usize,
-        behind: impl Fn(usize, usize) -> bool + Sync,
-        take: impl Fn(Vec<Neighbour>) -> T + Sync,
-    ) -> Vec<T> {
+    /// The result of `take` for the best `count` candidates of each query.
+    fn best<T: Send>(&self, count: usize, take: impl Fn(Vec<Neighbour>) -> T + Sync) -> Vec<T> {
         let starts: Vec<usize> = (0..self.queries.nrows()).step_by(QUERY_BLOCK).collect();
         let blocks: Vec<Vec<T>> = starts
             .into_par_iter()
             .map(|start| {
-                let lists = self.block(start, count, &behind);
+                let lists = self.block(start, count);
                 lists.into_iter().map(|list| take(list.best)).collect()
             })
             .collect();
         blocks.into_iter().flatten().collect()
     }
 
-    fn block(
-        &self,
-        start: usize,
-        count: usize,
-        behind: &(impl Fn(usize, usize) -> bool + Sync),
-    ) -> Vec<Best> {
+    fn block(&self, start: usize, count: usize) -> Vec<Best> {
         let end = (start + QUERY_BLOCK).min(self.queries.nrows());
         let queries = self.queries.slice(s![start..end, ..]);
         let mut lists: Vec<Best> = (start..end).map(|_| Best::new(count)).collect();
@@ -164,10 +153,9 @@ impl<'a> Search<'a> {
                 .mean_similarities
                 .and_then(|means| Some((means.get(first..)?, self.rough_means.get(first..)?)));
             let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
-            for (number, ((products, query), list)) in rows.enumerate() {
+            for ((products, query), list) in rows {
                 let row = Row { query, part, means, first, slack: self.slack };
-                let products = products.to_slice().unwrap_or_default();
-                row.scan(products, list, |candidate| behind(start + number, candidate));
+                row.scan(products.to_slice().unwrap_or_default(), list);
             }
             first += part.nrows();
         }
@@ -187,7 +175,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     /// Offers the candidates that may be among the best; groups without one are skipped.
-    fn scan(&self, products: &[f32], list: &mut Best, behind: impl Fn(usize) -> bool) {
+    fn scan(&self, products: &[f32], list: &mut Best) {
         for (group, products) in products.chunks(GROUP).enumerate() {
             let start = group * GROUP;
             let limit = list.limit - self.slack;
@@ -201,7 +189,7 @@ impl Row<'_> {
                     }
                     for (at, &product) in products.iter().enumerate() {
                         if f64::from(product) >= list.limit - self.slack {
-                            self.offer(start + at, None, list, &behind);
+                            self.offer(start + at, None, list);
                         }
                     }
                 }
@@ -212,7 +200,7 @@ impl Row<'_> {
                     }
                     for (at, (pair, &mean)) in products.iter().zip(rough).zip(exact).enumerate() {
                         if f64::from(score(pair)) >= list.limit - self.slack {
-                            self.offer(start + at, Some(mean), list, &behind);
+                            self.offer(start + at, Some(mean), list);
                         }
                     }
                 }
@@ -221,17 +209,10 @@ impl Row<'_> {
     }
 
     /// Sums the product again, in float64.
-    fn offer(
-        &self,
-        column: usize,
-        mean: Option<f64>,
-        list: &mut Best,
-        behind: &impl Fn(usize) -> bool,
-    ) {
+    fn offer(&self, column: usize, mean: Option<f64>, list: &mut Best) {
         let cosine = dot(self.query, self.part.row(column));
         let score = mean.map_or(cosine, |mean| 2.0 * cosine - mean);
-        let index = self.first + column;
-        list.offer(Neighbour { index, score }, behind(index));
+        list.offer(Neighbour { index: self.first + column, score });
     }
 }
 
@@ -239,7 +220,6 @@ impl Row<'_> {
 struct Best {
     count: usize,
     best: Vec<Neighbour>,
-    behind: Vec<bool>,
     /// What a further candidate must reach.
     limit: f64,
 }
@@ -247,24 +227,20 @@ struct Best {
 impl Best {
     fn new(count: usize) -> Self {
         let limit = if count == 0 { f64::INFINITY } else { f64::NEG_INFINITY };
-        Self { count, best: Vec::new(), behind: Vec::new(), limit }
+        Self { count, best: Vec::new(), limit }
     }
 
-    fn offer(&mut self, one: Neighbour, behind: bool) {
-        let comes_before = |(other, other_behind): (&Neighbour, &bool)| {
+    fn offer(&mut self, one: Neighbour) {
+        let comes_before = |other: &&Neighbour| {
             let order = other.score.total_cmp(&one.score).reverse();
-            let order = order.then(other_behind.cmp(&behind));
             order.then(other.index.cmp(&one.index)) == Ordering::Less
         };
-        let place = self.best.iter().zip(&self.behind).take_while(|pair| comes_before(*pair));
-        let place = place.count();
+        let place = self.best.iter().take_while(comes_before).count();
         if place >= self.count {
             return;
         }
         self.best.insert(place, one);
-        self.behind.insert(place, behind);
         self.best.truncate(self.count);
-        self.behind.truncate(self.count);
         if self.best.len() == self.count
             && let Some(last) = self.best.last()
         {

@@ -8,16 +8,16 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 /// inside a text they do no harm. The tokens are the same without them.
 ///
 /// ```
-/// use tokenizer_file::{kept_text, read};
+/// use tokenizer_file::{trim_dropped, read};
 ///
 /// let bert = read("../testkit/fixtures/wordpiece.json")?;
-/// assert_eq!(kept_text(&bert, "\u{200f}Bern"), "Bern");
+/// assert_eq!(trim_dropped(&bert, "\u{200f}Bern"), "Bern");
 /// // Gemma's normaliser drops nothing.
 /// let gemma = read("../testkit/fixtures/byte_fallback.json")?;
-/// assert_eq!(kept_text(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
+/// assert_eq!(trim_dropped(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
 /// # Ok::<(), tokenizer_file::Error>(())
 /// ```
-pub fn kept_text<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
+pub fn trim_dropped<'t>(tokenizer: &Tokenizer, text: &'t str) -> &'t str {
     text.trim_start_matches(|c: char| is_dropped(tokenizer, c))
 }
 
