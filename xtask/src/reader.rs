@@ -16,12 +16,8 @@ const ARTICLES: &str = "36";
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
 /// Options of `polyqa train` that are passed unless the command line has them.
-const DEFAULTS: [(&str, &str); 4] = [
-    ("--batch-size", "16"),
-    ("--learning-rate", "1.5e-4"),
-    ("--epochs", "1"),
-    ("--out", OUT),
-];
+const DEFAULTS: [(&str, &str); 4] =
+    [("--batch-size", "16"), ("--learning-rate", "1.5e-4"), ("--epochs", "1"), ("--out", OUT)];
 
 /// Trains the reader, or resumes an interrupted training. `arguments` are passed to `polyqa train`.
 pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
@@ -63,9 +59,8 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
 
 /// The defaults that `arguments` do not set.
 fn missing(arguments: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let is_set = |option: &str| {
-        arguments.iter().any(|argument| argument.split('=').next() == Some(option))
-    };
+    let is_set =
+        |option: &str| arguments.iter().any(|argument| argument.split('=').next() == Some(option));
     DEFAULTS.into_iter().filter(move |(option, _)| !is_set(option))
 }
 

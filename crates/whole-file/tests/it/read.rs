@@ -7,7 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::tempdir;
 use whole_file::{
-    Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited, take_notes,
+    Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited,
+    read_to_string_with_mark, take_notes,
 };
 
 fn gzip(text: &[u8]) -> Vec<u8> {
