@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
 
 use crate::checks::{check_ids, check_int64};
-use crate::{Checks, Error, TokenScores};
+use crate::{Error, TokenScores};
 
 /// Options of [`entity_completion`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -12,8 +12,6 @@ use crate::{Checks, Error, TokenScores};
 pub struct EntityCompletionConfig {
     /// Weighting of entities.
     pub normalization: EntityNormalization,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 /// Unit over which [`entity_completion`] averages.
@@ -51,7 +49,7 @@ pub enum EntityNormalization {
 /// # Errors
 /// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity number is
 /// negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for
-/// invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// invalid tensors.
 ///
 /// # Example
 /// ```
@@ -90,7 +88,7 @@ pub fn entity_completion<'a>(
         None => LossReduction::Mean,
         Some(_) => LossReduction::Sum,
     };
-    scores.loss(targets, reduction, shares.as_ref(), 0.0, config.checks)
+    scores.loss(targets, reduction, shares.as_ref())
 }
 
 /// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions

@@ -33,9 +33,7 @@ pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, wi
 pub use dropout::{dropout_factors, dropout_factors_like, token_places};
 pub use error::{Error, Result};
 pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
-pub use linear_cross_entropy::{
-    LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
-};
+pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
 pub use optim::{
     AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, set_grad,
     total_norm,
