@@ -62,7 +62,6 @@ struct Inputs {
     key: Tensor,
     queue: NegativeQueue,
     pushed: RefCell<NegativeQueue>,
-    rows: Tensor,
     normalised: Tensor,
 }
 
@@ -75,14 +74,12 @@ impl Inputs {
         };
         let config = QueueConfig { size, ..Default::default() };
         let queue = NegativeQueue::new(WIDTH, options, &config)?;
-        let rows = queue.keys()?;
         Ok(Self {
             query: leaf()?,
             key: leaf()?,
             pushed: RefCell::new(NegativeQueue::new(WIDTH, options, &config)?),
+            normalised: normalise(&queue.keys()?)?,
             queue,
-            normalised: normalise(&rows)?,
-            rows,
         })
     }
 

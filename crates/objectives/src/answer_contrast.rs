@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
 
-use crate::checks::{check_mask, check_temperature, common_place, first_true};
+use crate::checks::{check_mask, check_temperature, common_device, first_true};
 use crate::hard_negatives::unit;
 use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
@@ -126,7 +126,7 @@ fn in_full(
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
 fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error> {
     let device = gold.present.device();
-    let place = common_place([question_mask, &gold.checked], device);
+    let place = common_device([question_mask, &gold.checked], device);
     let question_mask = upload(question_mask, place)?;
     let present = upload(&gold.checked, place)?.f_unsqueeze(1)?;
     let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;

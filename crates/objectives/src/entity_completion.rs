@@ -80,20 +80,20 @@ pub fn entity_completion<'a>(
     let (like, device) = (scores.name(), scores.device());
     check_int64("entities", entities, &targets.size(), "[N]", like, device)?;
     check_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
-    let shares = match config.normalization {
+    let position_weights = match config.normalization {
         EntityNormalization::Token => None,
-        EntityNormalization::Entity => Some(upload(&shares(entities)?, scores.device())?),
+        EntityNormalization::Entity => Some(upload(&position_weights(entities)?, scores.device())?),
     };
-    let reduction = match shares {
+    let reduction = match position_weights {
         None => LossReduction::Mean,
         Some(_) => LossReduction::Sum,
     };
-    scores.loss(targets, reduction, shares.as_ref())
+    scores.loss(targets, reduction, position_weights.as_ref())
 }
 
-/// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions
+/// `1 / (kₑ E)` for each position, `[N]` f64: equal position_weights for the entities, and for the positions
 /// of one.
-fn shares(entities: &Tensor) -> Result<Tensor, Error> {
+fn position_weights(entities: &Tensor) -> Result<Tensor, Error> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity
     let count = sizes.size1()?;

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{
-    check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_place,
+    check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_device,
     extent, first_true,
 };
 use crate::span_checks::reduction_kind;
@@ -108,7 +108,7 @@ pub fn hard_learning(
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
     // Read where they lie, moved afterwards.
-    let place = common_place([valid].into_iter().chain(gold_index), device);
+    let place = common_device([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, place)?;
     let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
     let mut carries = valid.f_any_dim(1, false)?; // [B]

@@ -12,14 +12,14 @@ use crate::{Error, NegativeQueue};
 /// fits in a core's cache.
 const CPU_BLOCK: i64 = 1024;
 /// Number of products per block on a GPU: 256 MiB, for few large kernels.
-const GPU_PRODUCTS: i64 = 1 << 26;
+const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
 
 /// Number of keys per block of products with `anchors`.
 fn block(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
         Device::Cpu => CPU_BLOCK,
-        _ => (GPU_PRODUCTS / rows.max(1)).max(CPU_BLOCK),
+        _ => (GPU_BLOCK_ELEMENTS / rows.max(1)).max(CPU_BLOCK),
     })
 }
 

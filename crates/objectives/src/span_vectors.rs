@@ -35,13 +35,13 @@ pub(crate) fn members(
 pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     match hidden.device() {
         Device::Cpu => gathered_means(hidden, members),
-        _ => means_by_product(hidden, members),
+        _ => means_by_matmul(hidden, members),
     }
 }
 
 /// As a product with a matrix of shares: on a GPU little work, and nothing waits for the number of
 /// tokens that are marked.
-fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
+fn means_by_matmul(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
     let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
     let table = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_by_product_are_those_of_the_tokens_alone() {
+    fn means_by_matmul_equal_gathered_means() {
         tch::manual_seed(5);
         let ids = |values: &[i64]| Tensor::from_slice(values).view([2, 3]);
         let (starts, ends) = (ids(&[0, 2, 3, 1, 0, 0]), ids(&[0, 4, 3, 4, 0, 0]));
@@ -94,7 +94,7 @@ mod tests {
                 (out, hidden.grad())
             };
             let ((ours, ours_grad), (theirs, theirs_grad)) =
-                (run(means_by_product), run(gathered_means));
+                (run(means_by_matmul), run(gathered_means));
             assert_eq!(ours.kind(), theirs.kind());
             assert!(ours.allclose(&theirs, 1e-5, 1e-6, false), "{kind:?}");
             assert!(ours_grad.allclose(&theirs_grad, 1e-2, 1e-6, false), "{kind:?}");

@@ -181,7 +181,7 @@ impl Task for EntityPredictionTask<'_> {
         Ok(StepLosses { tokens: Some(tokens), ..losses })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

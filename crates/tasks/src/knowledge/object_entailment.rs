@@ -101,7 +101,7 @@ impl Task for ObjectEntailmentTask<'_> {
         Ok(contrast("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

@@ -253,7 +253,7 @@ impl Task for PhraseMaskingTask<'_> {
         Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

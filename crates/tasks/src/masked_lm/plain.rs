@@ -118,7 +118,7 @@ impl Task for MlmTask<'_> {
         Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

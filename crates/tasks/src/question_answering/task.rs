@@ -8,7 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tokenizers::Tokenizer;
-use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
+};
 
 use super::augmentation::{EmbeddingNoise, noisy_embeddings, replace_question_tokens};
 use super::entity_spans::entity_tokens;
@@ -248,11 +250,11 @@ impl Task for QaTask<'_> {
         losses("span", &rows, *micro_batch, Reduction::Mean, answers, |rows| self.span_loss(rows))
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         let counts = &self.counts;
         [
             ("questions without an answer", counts.without_answer),
@@ -262,7 +264,7 @@ impl Task for QaTask<'_> {
             ("questions cut at max_question_length", counts.cut_question),
         ]
         .into_iter()
-        .map(|(what, count)| LeftOut::new(what, count, counts.questions))
+        .map(|(what, count)| SkippedData::new(what, count, counts.questions))
         .collect()
     }
 
@@ -404,7 +406,7 @@ mod tests {
             WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default()).unwrap();
-        let said: Vec<String> = task.left_out().iter().map(LeftOut::to_string).collect();
+        let said: Vec<String> = task.skipped_data().iter().map(SkippedData::to_string).collect();
         let want = [
             "questions without an answer: 2 of 4",
             "questions whose answer is blank: 0 of 4",
