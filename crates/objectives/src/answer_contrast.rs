@@ -34,8 +34,9 @@ impl Default for AnswerContrastConfig {
 /// over the gold spans of all rows and the incorrect answers of all rows that are closest to the
 /// gold span ([`hard_negatives`]).
 ///
-/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; here those of all
-/// rows. `r_q` is not defined; here it is the mean over the question's tokens in the joint sequence.
+/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; here those of
+/// all rows. `r_q` is not defined; here it is the mean over the question's tokens in the joint
+/// sequence.
 /// Two rows with the same gold span stay each other's negatives. The choice of
 /// negatives has no gradient; their vectors do.
 ///

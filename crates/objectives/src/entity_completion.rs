@@ -91,8 +91,8 @@ pub fn entity_completion<'a>(
     scores.loss(targets, reduction, position_weights.as_ref())
 }
 
-/// `1 / (kₑ E)` for each position, `[N]` f64: equal position_weights for the entities, and for the positions
-/// of one.
+/// `1 / (kₑ E)` for each position, `[N]` f64: equal weights for the entities, and for the
+/// positions of one.
 fn position_weights(entities: &Tensor) -> Result<Tensor, Error> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity

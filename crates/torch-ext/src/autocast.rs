@@ -120,8 +120,8 @@ impl Drop for Guard {
 /// sums in float32.
 ///
 /// `tch::autocast` supports only CUDA and its default dtype. At the end the earlier state is
-/// restored; calls nest. Each use of a weight casts it again: libtorch's cache of cast weights would
-/// lose the gradient of a weight that was first used without one.
+/// restored; calls nest. Each use of a weight casts it again: libtorch's cache of cast weights
+/// would lose the gradient of a weight that was first used without one.
 ///
 /// A backward pass belongs outside, or under [`without_autocast`].
 ///

@@ -94,8 +94,8 @@ pub(crate) struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Copies the tensors and writes them while the caller continues; waits first for the checkpoint
-    /// before this one.
+    /// Copies the tensors and writes them while the caller continues; first waits for the previous
+    /// checkpoint.
     pub(crate) fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         let root = save.root.clone();
