@@ -36,10 +36,7 @@ fn contrast_case(device: Device) -> Result<Case> {
     let step = sharing(ContrastInputs::random([32, 384, 768], 50, device)?);
     Ok(Case::new(
         step("at once", ContrastInputs::at_once),
-        vec![
-            step("averaging matrix", ContrastInputs::averaging_matrix),
-            step("loop over spans", ContrastInputs::loop_over_spans),
-        ],
+        vec![step("averaging matrix", ContrastInputs::averaging_matrix)],
     ))
 }
 
@@ -157,38 +154,6 @@ impl ContrastInputs {
             &list,
             &AnswerContrastConfig::default(),
         )?)
-    }
-
-    /// A slice and a mean for every span of every row.
-    fn loop_over_spans(&self) -> Result<f64> {
-        let (batch, count) = self.valid.size2()?;
-        let [starts, ends] = &self.spans;
-        let (mut questions, mut right, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-        for b in 0..batch {
-            let row = self.hidden.f_select(0, b)?;
-            let mean = |row: &Tensor, m: i64| -> Result<Tensor> {
-                let (start, end) = (starts.f_int64_value(&[b, m])?, ends.f_int64_value(&[b, m])?);
-                let tokens = row.f_narrow(0, start, end - start + 1)?;
-                Ok(tokens.f_mean_dim(0, false, None::<Kind>)?)
-            };
-            let gold = mean(&row, 0)?;
-            let (mut best, mut highest) = (1, f64::NEG_INFINITY);
-            let fixed = row.f_detach()?;
-            for m in 1..count {
-                let other = mean(&fixed, m)?;
-                let cosine = Tensor::f_cosine_similarity(&other, &gold.f_detach()?, 0, 1e-8)?;
-                let cosine = cosine.f_double_value(&[])?;
-                if cosine > highest {
-                    (best, highest) = (m, cosine);
-                }
-            }
-            wrong.push(mean(&row, best)?);
-            right.push(gold);
-            let question = row.f_narrow(0, 1, 16)?; // the question mask
-            questions.push(question.f_mean_dim(0, false, None::<Kind>)?);
-        }
-        let stack = |vectors: &[Tensor]| Tensor::f_stack(vectors, 0);
-        self.contrast(&stack(&questions)?, &stack(&right)?, &stack(&wrong)?)
     }
 
     /// Every mean as a row of a matrix times the hidden states, once to choose and once for the

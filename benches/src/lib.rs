@@ -6,7 +6,6 @@ mod compare;
 mod contrast;
 mod entities;
 mod lm;
-mod masked_rows;
 mod process;
 mod soft;
 mod spans;
@@ -17,7 +16,6 @@ use tch::Device;
 
 pub use case::{Case, Spec, Step};
 pub use compare::{is_quick, run};
-pub use masked_rows::{every_seventh, small_model};
 pub use process::{cpu_seconds, exit, median, resident_mib};
 pub use summary::{Line, Timed, folder, print};
 

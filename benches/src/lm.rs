@@ -1,5 +1,4 @@
-//! XLM-R's masked LM head, on the masked positions in chunks, on the masked positions, or on all
-//! positions.
+//! XLM-R's masked LM head, on the masked positions, in chunks or at once.
 use anyhow::Result;
 use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -23,28 +22,25 @@ struct LmSize {
 /// The comparisons of `masked_lm`.
 pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
     let size = |batch, vocabulary| LmSize { batch, length: 256, hidden: 768, vocabulary };
-    let spec = |size: LmSize, kind: Kind, all: bool| {
+    let spec = |size: LmSize, kind: Kind| {
         let dtype = if kind == Kind::Float { "" } else { ",bf16" };
         let name = format!("V={},{}x{}{dtype}", size.vocabulary, size.batch, size.length);
-        Spec::new("masked_lm", name, move || case(size, (kind, device), all))
+        Spec::new("masked_lm", name, move || case(size, (kind, device)))
     };
     let mut specs = vec![
-        spec(size(4, 250_002), Kind::Float, !quick).goal(0.70).goal_mib(0.80 * 1024.0),
-        spec(size(4, 250_002), Kind::BFloat16, false).goal(0.35).memory(),
+        spec(size(4, 250_002), Kind::Float).goal(0.70).goal_mib(0.80 * 1024.0),
+        spec(size(4, 250_002), Kind::BFloat16).goal(0.35).memory(),
     ];
     if !quick {
-        specs.push(spec(size(4, 4_000), Kind::Float, true));
-        specs.push(spec(size(24, 250_002), Kind::Float, false).goal(0.70).goal_mib(0.85 * 1024.0));
+        specs.push(spec(size(4, 4_000), Kind::Float));
+        specs.push(spec(size(24, 250_002), Kind::Float).goal(0.70).goal_mib(0.85 * 1024.0));
     }
     specs
 }
 
-fn case(size: LmSize, options: (Kind, Device), all: bool) -> Result<Case> {
+fn case(size: LmSize, options: (Kind, Device)) -> Result<Case> {
     let step = sharing(Inputs::random(size, options)?);
-    let mut peers = vec![step("gather, then cross-entropy", Inputs::gather_first)];
-    if all {
-        peers.push(step("all positions", Inputs::every_position));
-    }
+    let peers = vec![step("gather, then cross-entropy", Inputs::gather_first)];
     let tolerance = if options.0 == Kind::Float { 1e-3 } else { 0.1 };
     let unit = products(size, options.1)?;
     Ok(Case::new(step("chunked", Inputs::chunked), peers).unit(unit).within(tolerance))
@@ -147,13 +143,6 @@ impl Inputs {
         let rows = self.hidden.f_flatten(0, 1)?.f_index_select(0, &index)?;
         let logits = self.logits(&rows)?;
         self.cross_entropy(logits, &labels.f_index_select(0, &index)?)
-    }
-
-    /// As `XLMRobertaForMaskedLM` does it: logits of all positions, cross-entropy that ignores
-    /// -100.
-    fn every_position(&self) -> Result<f64> {
-        let logits = self.logits(&self.hidden)?.f_flatten(0, 1)?;
-        self.cross_entropy(logits, &self.labels.f_view([-1])?)
     }
 
     fn cross_entropy(&self, logits: Tensor, targets: &Tensor) -> Result<f64> {

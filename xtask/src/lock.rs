@@ -224,7 +224,7 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
     println!("{} digests and numbers are in {}", found.len(), path.display());
     let Some(earlier) = earlier else { return Ok(0) };
     let different = differences(&earlier, &found);
-    for line in different.iter().take(MOST_SHOWN) {
+    for line in different.iter().take(MAX_SHOWN) {
         println!("{line}");
     }
     match different.len() {
@@ -234,7 +234,7 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
     Ok(u8::from(!different.is_empty()))
 }
 
-const MOST_SHOWN: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 impl Case {
     fn run(&self, root: &Path, out: &Path) -> Result<()> {

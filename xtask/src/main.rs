@@ -8,7 +8,6 @@
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
 //! | `doctor` | what is found, what is missing, what to do |
 //! | `lock` | digests of what the recipes make of a few steps |
-//! | `public_names` | what the libraries show and nobody outside them uses |
 //! | `recipes` | a recipe, after the commands that prepare its data |
 //! | `reader` | a reader trained on the pretrained encoder |
 //! | `readme` | the pages' tables, from stored summaries of runs |
@@ -29,7 +28,6 @@ mod peers;
 mod pretrained;
 mod process;
 mod progress;
-mod public_names;
 mod reader;
 mod readme;
 mod recipes;
@@ -208,8 +206,6 @@ enum Task {
     Wheel,
     /// Check that comments keep to 100 columns
     Widths,
-    /// List public names of the libraries that nothing outside their crate uses
-    PublicNames,
     /// Ask the demo's model a question about an English text
     #[command(
         after_help = "It is `polyqa answer` with the demo's model and text; options go to it as \
@@ -241,9 +237,7 @@ enum Task {
         cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
         cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \
-        cargo xtask bench losses --device cuda\n  \
-        cargo xtask bench ranks          two processes of a thread beside one of two\n  \
-        cargo xtask bench streams        training from files beside training from memory"
+        cargo xtask bench losses --device cuda"
     )]
     Bench {
         /// Passed on to criterion
@@ -303,10 +297,6 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Package => package::package(root),
         Task::Wheel => wheel::wheel(root),
         Task::Widths => Ok(if widths::check(root)? { 0 } else { 1 }),
-        Task::PublicNames => {
-            public_names::print(root)?;
-            Ok(0)
-        }
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;
@@ -344,7 +334,7 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
         bench.args(["bench", "-p", package, "--bench", name, "--"]);
         return run(bench.args(options));
     }
-    if ["encoder", "losses", "ranks", "streams"].contains(&name) {
+    if ["encoder", "losses"].contains(&name) {
         bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
         return run(bench.args(options));
     }

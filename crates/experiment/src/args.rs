@@ -10,36 +10,36 @@ use crate::read::{Override, read_with};
 use crate::recipe::select_arms;
 use crate::{Error, Recipe, Result};
 
-/// Most seeds that `--seeds` takes.
-const MOST_SEEDS: u64 = 1000;
+/// Maximum of `--seeds`.
+const MAX_SEEDS: u64 = 1000;
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
-    /// The recipe; with --resume it may be left out, and that of the run is read
+    /// Recipe file; optional with --resume, which reads the recipe of the run
     #[arg(required_unless_present = "resume")]
     recipe: Option<PathBuf>,
-    /// A model's folder, in place of the recipe's; NAME where a recipe compares several
+    /// Model folder that replaces the recipe's; NAME if a recipe compares several models
     #[arg(long = "model", value_name = "[NAME=]DIR")]
     models: Vec<String>,
-    /// Overrides a key of the recipe
+    /// Override a key of the recipe
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Runs the seeds 0 to N - 1 and reports the spread
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_SEEDS))]
+    /// Run seeds 0 to N - 1 and report means and 95 % confidence intervals
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_SEEDS))]
     seeds: Option<u64>,
-    /// Runs the arms whose names match, such as 'base,table4-*', in place of run.arms
+    /// Run only the arms whose names match, such as 'base,table4-*'; overrides run.arms
     #[arg(long, value_name = "GLOB", value_delimiter = ',')]
     arms: Vec<String>,
-    /// The run folder
+    /// Run folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Goes on with the run in this folder
+    /// Resume the run in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
-    /// Runs the commands of [prepare] first whose folders are missing or made of other inputs
+    /// First run the commands of [prepare] whose folders are missing or have different inputs
     #[arg(long)]
     pub(crate) prepare: bool,
-    /// Prints the recipe with every key and the value in force, and its commands, and stops
+    /// Print the recipe with the effective value of every key and its commands, then exit
     #[arg(long)]
     pub(crate) show: bool,
 }
@@ -50,12 +50,12 @@ impl Args {
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> std::result::Result<Self, clap::Error> {
         let about = format!(
-            "{}\n\nAn interrupted run goes on where it was when it is started again with the same \
-             --out. Seeds and arms can be added to a finished run in the same way.",
+            "{}\n\nTo resume an interrupted run, start it again with the same --out. Seeds and arms \
+             can be added to a finished run in the same way.",
             R::ABOUT
         );
         let examples = R::EXAMPLES.lines().map(|line| format!("\n  {line}")).collect::<String>();
-        let out = format!("The run folder; runs/{} where it is left out", R::NAME);
+        let out = format!("Run folder [default: runs/{}]", R::NAME);
         let command = Self::command()
             .name(R::NAME)
             .bin_name(R::NAME)

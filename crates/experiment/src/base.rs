@@ -44,7 +44,9 @@ fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
     let unset = table.remove(UNSET);
     let Some(base) = base else {
         return match unset {
-            Some(_) => Err(Error::content(path, format!("{UNSET}: only beside {BASE}"))),
+            Some(_) => {
+                Err(Error::content(path, format!("{UNSET}: only allowed together with {BASE}")))
+            }
             None => Ok(table),
         };
     };
@@ -141,7 +143,7 @@ mod tests {
         assert!(refused("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
         assert!(refused("base = 1").contains("base: expected a path"));
         assert!(refused("base = 'none.toml'").contains("none.toml: "));
-        assert!(refused("unset = ['seed']").contains("unset: only beside base"));
+        assert!(refused("unset = ['seed']").contains("unset: only allowed together with base"));
         let error = refused("base = 'recipe.toml'\nunset = ['model.size']");
         assert!(error.ends_with("small.toml: unset: model.size is not in the base"), "{error}");
     }

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trainer::Environment;
 
+use crate::evaluation_files::{
+    FileSizes, first_fault, of_evaluation, of_model, write_stored_models,
+};
 use crate::folder::remove_checkpoints;
 use crate::identity::Identity;
-use crate::leaves::Part;
-use crate::left_files::{FileSizes, first_fault, of_evaluation, of_model, write_kept_models};
+use crate::recipe_values::Part;
 use crate::{Error, Recipe, Result, Trial, TrialResult, digest, log, read_json, write_json};
 
 /// What a trial that was begun is trained from.
@@ -185,7 +187,7 @@ where
     };
     if ranks.leads() {
         remove_checkpoints(&trial.folder)?;
-        write_kept_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
+        write_stored_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
     }
     // The first rank alone evaluates.
     let run = &trial.experiment.folder;

@@ -54,7 +54,7 @@ impl RunFolder {
         let marker = self.path.join(MARKER);
         if let Some(earlier) = read_marker(&self.path)? {
             if earlier.recipe != recipe {
-                let reason = format!("holds a run of {}, not of {recipe}", earlier.recipe);
+                let reason = format!("contains a run of {}, not of {recipe}", earlier.recipe);
                 return Err(Error::content(&self.path, reason + "; give another --out"));
             }
             // Before the first trial nothing depends on the recipe.
@@ -77,7 +77,8 @@ pub(crate) fn check_run(path: &Path) -> Result<()> {
         Some(_) => Ok(()),
         None => {
             check_ours(path)?;
-            let reason = "holds no run (no run.json); to start one, give --out instead of --resume";
+            let reason =
+                "contains no run (run.json is missing); use --out instead of --resume to start one";
             Err(Error::content(path, reason))
         }
     }
@@ -128,12 +129,12 @@ fn check_ours(path: &Path) -> Result<()> {
     match first_foreign {
         None => Ok(()),
         Some(_) if earlier_version => {
-            let reason = "holds a run of an earlier version, which cannot go on";
+            let reason = "contains a run of an earlier version, which cannot be resumed";
             Err(Error::content(path, format!("{reason}; give another --out")))
         }
         Some(name) => {
-            let reason = format!("holds {name} and no run (no run.json), so nothing is written");
-            Err(Error::content(path, reason + " there; give an empty or new folder as --out"))
+            let reason = format!("contains {name} but no run (run.json is missing)");
+            Err(Error::content(path, reason + "; give an empty or new folder as --out"))
         }
     }
 }

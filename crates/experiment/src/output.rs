@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::args::Args;
 use crate::error::one_line;
-use crate::leaves::Leaves;
+use crate::recipe_values::RecipeValues;
 use crate::{Error, Experiment, Recipe};
 
 /// The `main` of a recipe: parses the command line, opens the run folder and calls `run`.
@@ -208,7 +208,7 @@ fn start<R: Recipe>(
         log(preparations.comments() + &toml::to_string_pretty(&recipe)?);
         return Ok(());
     }
-    let inputs = Leaves::of(&recipe)?.inputs();
+    let inputs = RecipeValues::of(&recipe)?.inputs();
     if args.prepare {
         preparations.run(&inputs)?;
     }
@@ -233,7 +233,7 @@ pub fn log(line: impl Display) {
     let line = whole_file::lines(&line);
     let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };
     if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
-        let text = format!("standard output cannot be written ({error}); the run goes on");
+        let text = format!("cannot write to standard output ({error}); the run continues");
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 }

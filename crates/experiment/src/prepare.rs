@@ -183,7 +183,7 @@ impl Preparations {
         match needed.iter().filter(read).find(missing) {
             None => Ok(()),
             Some(one) => {
-                let reason = format!("not there yet: add --prepare, or run `{}`", one.line());
+                let reason = format!("not found: add --prepare, or run `{}`", one.line());
                 Err(Error::setting(format!("{PREPARE}.{}", one.name), reason))
             }
         }
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(names(&[inside.clone(), "x".into()]), ["letters", "words"]);
         assert!(names(&["data/base".into()]).is_empty());
         let error = all.check(&[inside]).unwrap_err().to_string();
-        assert!(error.starts_with("prepare.words: not there yet: add --prepare, or run `count"));
+        assert!(error.starts_with("prepare.words: not found: add --prepare, or run `count"));
     }
 
     #[cfg(unix)]

@@ -57,9 +57,9 @@ impl Ranks {
         self.temporary.is_none()
     }
 
-    /// Refuses ranks of unlike recipes or data, by the first key or file in which one differs from
+    /// Rejects ranks with different recipes or data, by the first key or file that differs from
     /// the first.
-    pub(crate) fn check_alike(&self, identity: &Identity) -> Result<()> {
+    pub(crate) fn check_same_recipe(&self, identity: &Identity) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         let unreadable = |error: serde_json::Error| Error::setting("recipe", error.to_string());
         let mut all: Vec<Identity> = Vec::with_capacity(group.size());
@@ -69,7 +69,10 @@ impl Ranks {
         let Some((lead, others)) = all.split_first() else { return Ok(()) };
         for (rank, other) in (1..).zip(others) {
             if let Some(difference) = lead.difference(other) {
-                return Err(Error::setting(unlike(rank, &difference), "give all ranks the same"));
+                return Err(Error::setting(
+                    first_difference(rank, &difference),
+                    "give all ranks the same",
+                ));
             }
         }
         Ok(())
@@ -113,7 +116,7 @@ impl Ranks {
 }
 
 /// The message about a rank that differs from the first.
-fn unlike(rank: usize, difference: &Difference) -> String {
+fn first_difference(rank: usize, difference: &Difference) -> String {
     let Difference { name, is_file, stored, current } = difference;
     let rank_with_file = if stored.is_some() { 0 } else { rank };
     match (is_file, stored, current) {

@@ -11,10 +11,10 @@ use crate::adapters::check_adapters;
 use crate::arms::ARMS;
 use crate::cached::{check_fit, compute};
 use crate::folder::RunFolder;
-use crate::leaves::Leaves;
 use crate::output::first_table;
 use crate::ranks::Ranks;
 use crate::recipe::{check_runnable, select_arms};
+use crate::recipe_values::RecipeValues;
 use crate::{
     Error, Recipe, Result, Results, Runtime, Trial, log, machine, names, report, write_json,
     write_text,
@@ -35,7 +35,7 @@ pub struct Experiment<R: Recipe> {
     pub folder: PathBuf,
     /// What it computes on.
     pub runtime: Runtime,
-    pub(crate) leaves: Leaves,
+    pub(crate) leaves: RecipeValues,
     inputs_checked: Flag<bool>,
     pub(crate) ranks: Ranks,
     _folder: RunFolder,
@@ -53,7 +53,7 @@ impl<R: Recipe> Experiment<R> {
         select_arms(&mut recipe, &[])?;
         check_runnable(&recipe)?;
         check_adapters(&recipe)?;
-        let mut leaves = Leaves::of(&recipe)?;
+        let mut leaves = RecipeValues::of(&recipe)?;
         leaves.check()?;
         recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
@@ -61,7 +61,7 @@ impl<R: Recipe> Experiment<R> {
         let folder = ranks.folder(folder);
         let run_folder = RunFolder::lock(&folder)?;
         leaves.hash()?;
-        ranks.check_alike(&leaves.everything(recipe.run()))?;
+        ranks.check_same_recipe(&leaves.everything(recipe.run()))?;
         run_folder.enter(R::NAME, &leaves.shared())?;
         let inputs_checked = Flag::new(false);
         let experiment =

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_place};
+use crate::checks::{check_ids, check_int64, check_mask, check_matrix, common_device};
 use crate::span_checks::{Gold, check_order};
 use crate::{Error, IGNORE_INDEX, TopKSpans};
 
@@ -55,7 +55,7 @@ impl CandidateSpans<'_> {
         check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
         check_int64("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
         check_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
-        let place = common_place([self.starts, self.ends, self.valid], device);
+        let place = common_device([self.starts, self.ends, self.valid], device);
         let valid = upload(self.valid, place)?;
         let empty = valid.f_logical_not()?;
         let filled = |positions: &Tensor| -> Result<Tensor, Error> {

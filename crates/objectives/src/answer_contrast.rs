@@ -3,13 +3,11 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
 
-use crate::checks::{check_mask, check_temperature, common_place, first_true};
+use crate::checks::{check_mask, check_temperature, common_device, first_true};
 use crate::hard_negatives::unit;
 use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
-use crate::{
-    CandidateSpans, Checks, Error, HardNegatives, IGNORE_INDEX, NegativeSelection, hard_negatives,
-};
+use crate::{CandidateSpans, Error, IGNORE_INDEX, NegativeSelection, hard_negatives};
 
 /// Options of [`answer_contrast`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -21,66 +19,25 @@ pub struct AnswerContrastConfig {
     pub temperature: f64,
     /// Selection of the incorrect answers.
     pub selection: NegativeSelection,
-    /// Terms of the denominator.
-    pub denominator: ContrastDenominator,
-    /// Vector that represents the question.
-    pub question: QuestionVector,
-    /// Whether the vectors of the incorrect answers are detached. If false, they receive gradient.
-    pub stop_gradient: bool,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 impl Default for AnswerContrastConfig {
     fn default() -> Self {
-        Self {
-            temperature: 10.0,
-            selection: NegativeSelection::default(),
-            denominator: ContrastDenominator::default(),
-            question: QuestionVector::default(),
-            stop_gradient: false,
-            checks: Checks::default(),
-        }
+        Self { temperature: 10.0, selection: NegativeSelection::default() }
     }
-}
-
-/// Terms of [`answer_contrast`]'s denominator, for n rows with a gold span and Θ negatives each.
-/// Every variant includes the row's positive once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ContrastDenominator {
-    /// The gold spans and the hard negatives of all rows: n + nΘ.
-    #[default]
-    InBatchAndAllHard,
-    /// The gold spans of all rows and the row's hard negatives: n + Θ.
-    InBatchAndOwnHard,
-    /// The row's gold span and its hard negatives: 1 + Θ.
-    OwnHardOnly,
-    /// The gold spans of all rows: n, as Eq. 8 is printed.
-    InBatchOnly,
-}
-
-/// Vector of the question in [`answer_contrast`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QuestionVector {
-    /// The mean of the tokens of the question mask.
-    #[default]
-    Mean,
-    /// The first token, `<s>`. The question mask is ignored.
-    FirstToken,
 }
 
 /// Computes the answer-aware contrastive loss of *From Good to Best* (Eq. 6 to 8), in nats.
 ///
 /// The loss is the mean over rows of `-ln(e^{cos(r_q, r_a)/τ} / Σ e^{cos(r_q, r_a′)/τ})`. `r_q`
 /// represents the question, `r_a` is the mean of the gold span's hidden states, and `r_a′` runs
-/// over the terms of [`ContrastDenominator`], including the incorrect answers closest to the gold
-/// span ([`hard_negatives`]).
+/// over the gold spans of all rows and the incorrect answers of all rows that are closest to the
+/// gold span ([`hard_negatives`]).
 ///
-/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; the default uses
-/// those of all rows. `r_q` is not defined; the default is the mean over the question's tokens in
-/// the joint sequence. Two rows with the same gold span stay each other's negatives. The choice of
+/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; here those of
+/// all rows. `r_q` is not defined; here it is the mean over the question's tokens in the joint
+/// sequence.
+/// Two rows with the same gold span stay each other's negatives. The choice of
 /// negatives has no gradient; their vectors do.
 ///
 /// The mean is over the rows with a gold span whose denominator holds anything besides their
@@ -105,8 +62,7 @@ pub enum QuestionVector {
 /// question token; [`Error::Domain`] unless `temperature` is above 0 and at most 1000, or if
 /// `count` is 0; [`Error::Range`] if a candidate is outside the window; [`Error::Reversed`] if a
 /// span ends before it starts; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`] for hidden
-/// states of used tokens, including those of all candidates.
+/// [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -157,78 +113,29 @@ fn in_full(
         return Err(Error::Empty { tensor: "gold_starts", reason });
     }
     let kept = upload(&kept, device)?;
-    let question = question_tokens(question_mask, &gold, config.question)?; // [B, 1, L]
-    if config.checks == Checks::Full {
-        check_finite(hidden, &question, &gold, candidates)?;
-    }
-    let negatives = match config.denominator {
-        ContrastDenominator::InBatchOnly => {
-            drop(candidates.check_batch(batch, length, "hidden", device)?);
-            HardNegatives::none(batch, device)?
-        }
-        _ => hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?,
-    };
+    let question = question_tokens(question_mask, &gold)?; // [B, 1, L]
+    let negatives = hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?;
     let column = |tensor: &Tensor| tensor.f_unsqueeze(1);
     let right =
         members(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
     let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
     let vectors = mean_of_members(hidden, &Tensor::f_cat(&[question, right, wrong], 1)?)?;
     let vectors = unit(&vectors.f_index_select(0, &kept)?)?; // [n, 2 + Θ, H]
-    let terms = Terms::new(&vectors, &negatives, &kept, config)?;
-    terms.loss(config.temperature)
+    Terms::new(&vectors, &negatives.valid.f_index_select(0, &kept)?)?.loss(config.temperature)
 }
 
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
-fn question_tokens(
-    question_mask: &Tensor,
-    gold: &Gold,
-    question: QuestionVector,
-) -> Result<Tensor, Error> {
-    let (_, length) = question_mask.size2()?;
+fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error> {
     let device = gold.present.device();
-    let place = common_place([question_mask, &gold.checked], device);
+    let place = common_device([question_mask, &gold.checked], device);
     let question_mask = upload(question_mask, place)?;
     let present = upload(&gold.checked, place)?.f_unsqueeze(1)?;
-    let tokens = match question {
-        QuestionVector::Mean => {
-            let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
-            if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
-                let reason = "no token of the question is marked";
-                return Err(Error::EmptyRow { tensor: "question_mask", row: *row, reason });
-            }
-            question_mask.f_logical_and(&present)?
-        }
-        QuestionVector::FirstToken => {
-            let position = Tensor::f_arange(length, (Kind::Int64, place))?;
-            position.f_eq(0)?.f_logical_and(&present)?
-        }
-    };
-    Ok(upload(&tokens, device)?.f_unsqueeze(1)?)
-}
-
-/// Rejects hidden states that are not finite, at the tokens of questions, gold spans and
-/// candidates.
-fn check_finite(
-    hidden: &Tensor,
-    question: &Tensor,
-    gold: &Gold,
-    candidates: &CandidateSpans<'_>,
-) -> Result<(), Error> {
-    let [batch, length, _] = check_hidden(hidden)?;
-    let list = candidates.check_batch(batch, length, "hidden", hidden.device())?;
-    let present = gold.present.f_unsqueeze(1)?;
-    let right =
-        members(&gold.starts.f_unsqueeze(1)?, &gold.ends.f_unsqueeze(1)?, &present, length)?;
-    let valid = list.valid.f_logical_and(&present)?;
-    let listed = members(&list.starts, &list.ends, &valid, length)?;
-    let used = Tensor::f_cat(&[question, &right, &listed], 1)?.f_any_dim(1, false)?; // [B, L]
-    let bad = hidden.f_isfinite()?.f_logical_not()?.f_logical_and(&used.f_unsqueeze(2)?)?;
-    if let Some(index) = first_true(&bad)? {
-        let value = hidden.f_double_value(&index)?;
-        let rule = "the hidden state of a token that is used must be finite";
-        return Err(Error::NotFinite { tensor: "hidden", index, value, rule });
+    let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
+    if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
+        let reason = "no token of the question is marked; mark at least one";
+        return Err(Error::EmptyRow { tensor: "question_mask", row: *row, reason });
     }
-    Ok(())
+    Ok(upload(&question_mask.f_logical_and(&present)?, device)?.f_unsqueeze(1)?)
 }
 
 /// The terms of each row's denominator.
@@ -242,51 +149,22 @@ struct Terms {
 }
 
 impl Terms {
-    /// From unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives.
-    fn new(
-        vectors: &Tensor,
-        negatives: &HardNegatives,
-        kept: &Tensor,
-        config: &AnswerContrastConfig,
-    ) -> Result<Self, Error> {
+    /// From unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives; `has_wrong` `[n, Θ]`
+    /// marks the negatives that exist.
+    fn new(vectors: &Tensor, has_wrong: &Tensor) -> Result<Self, Error> {
         let (rows, width, size) = vectors.size3()?;
         let device = vectors.device();
         let (question, right) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
-        let mut wrong = vectors.f_narrow(1, 2, width - 2)?; // [n, Θ, H]
-        if config.stop_gradient {
-            wrong = wrong.f_detach()?;
-        }
-        let has_wrong = negatives.valid.f_index_select(0, kept)?; // [n, Θ]
-        let some = |columns| Tensor::f_ones([rows, columns], (Kind::Bool, device));
-        let in_batch = || question.f_matmul(&right.f_tr()?); // [n, n]
-        let row_wrong = || wrong.f_bmm(&question.f_unsqueeze(2)?)?.f_squeeze_dim(2); // [n, Θ]
-        let diagonal = Tensor::f_arange(rows, (Kind::Int64, device))?;
-        let (cosines, present, gold) = match config.denominator {
-            ContrastDenominator::InBatchOnly => (in_batch()?, some(rows)?, diagonal),
-            ContrastDenominator::InBatchAndOwnHard => (
-                Tensor::f_cat(&[in_batch()?, row_wrong()?], 1)?,
-                Tensor::f_cat(&[some(rows)?, has_wrong], 1)?,
-                diagonal,
-            ),
-            ContrastDenominator::InBatchAndAllHard => {
-                let all_wrong = question.f_matmul(&wrong.f_reshape([-1, size])?.f_tr()?)?;
-                let has_wrong = has_wrong.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
-                (
-                    Tensor::f_cat(&[in_batch()?, all_wrong], 1)?,
-                    Tensor::f_cat(&[some(rows)?, has_wrong], 1)?,
-                    diagonal,
-                )
-            }
-            ContrastDenominator::OwnHardOnly => {
-                let row_right = question.f_mul(&right)?.f_sum_dim_intlist(1, true, None::<Kind>)?;
-                (
-                    Tensor::f_cat(&[row_right, row_wrong()?], 1)?,
-                    Tensor::f_cat(&[some(1)?, has_wrong], 1)?,
-                    diagonal.f_zeros_like()?,
-                )
-            }
-        };
-        Ok(Self { cosines, present, gold })
+        let wrong = vectors.f_narrow(1, 2, width - 2)?.f_reshape([-1, size])?; // [nΘ, H]
+        let in_batch = question.f_matmul(&right.f_tr()?)?; // [n, n]
+        let all_wrong = question.f_matmul(&wrong.f_tr()?)?; // [n, nΘ]
+        let has_right = Tensor::f_ones([rows, rows], (Kind::Bool, device))?;
+        let has_wrong = has_wrong.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
+        Ok(Self {
+            cosines: Tensor::f_cat(&[in_batch, all_wrong], 1)?,
+            present: Tensor::f_cat(&[has_right, has_wrong], 1)?,
+            gold: Tensor::f_arange(rows, (Kind::Int64, device))?,
+        })
     }
 
     /// The mean over the rows that have anything to contrast with.

@@ -138,7 +138,7 @@ pub(crate) fn check_int64(
 
 /// Where the values of several tensors are read: on the CPU if all lie there, else on
 /// `device`.
-pub(crate) fn common_place<'a>(
+pub(crate) fn common_device<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
     device: Device,
 ) -> Device {

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 use torch_ext::{LossReduction, upload};
 
 use crate::checks::{check_ids, check_int64};
-use crate::{Checks, Error, TokenScores};
+use crate::{Error, TokenScores};
 
 /// Options of [`entity_completion`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -12,8 +12,6 @@ use crate::{Checks, Error, TokenScores};
 pub struct EntityCompletionConfig {
     /// Weighting of entities.
     pub normalization: EntityNormalization,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 /// Unit over which [`entity_completion`] averages.
@@ -51,7 +49,7 @@ pub enum EntityNormalization {
 /// # Errors
 /// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V` or an entity number is
 /// negative; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for
-/// invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// invalid tensors.
 ///
 /// # Example
 /// ```
@@ -82,20 +80,20 @@ pub fn entity_completion<'a>(
     let (like, device) = (scores.name(), scores.device());
     check_int64("entities", entities, &targets.size(), "[N]", like, device)?;
     check_ids("entities", entities, i64::MAX, ", the number of a masked entity")?;
-    let shares = match config.normalization {
+    let position_weights = match config.normalization {
         EntityNormalization::Token => None,
-        EntityNormalization::Entity => Some(upload(&shares(entities)?, scores.device())?),
+        EntityNormalization::Entity => Some(upload(&position_weights(entities)?, scores.device())?),
     };
-    let reduction = match shares {
+    let reduction = match position_weights {
         None => LossReduction::Mean,
         Some(_) => LossReduction::Sum,
     };
-    scores.loss(targets, reduction, shares.as_ref(), 0.0, config.checks)
+    scores.loss(targets, reduction, position_weights.as_ref())
 }
 
-/// `1 / (kₑ E)` for each position, `[N]` f64: equal shares for the entities, and for the positions
-/// of one.
-fn shares(entities: &Tensor) -> Result<Tensor, Error> {
+/// `1 / (kₑ E)` for each position, `[N]` f64: equal weights for the entities, and for the
+/// positions of one.
+fn position_weights(entities: &Tensor) -> Result<Tensor, Error> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity
     let count = sizes.size1()?;

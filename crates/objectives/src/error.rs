@@ -158,10 +158,4 @@ pub enum Error {
         /// The reason why it is required.
         reason: &'static str,
     },
-    /// Two terms with the same name.
-    #[error("{name}: two terms have this name; rename one, so that the report can tell them apart")]
-    Duplicate {
-        /// The name.
-        name: &'static str,
-    },
 }

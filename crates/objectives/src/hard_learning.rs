@@ -4,11 +4,11 @@ use tch::{Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{
-    check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_place,
+    check_device, check_float, check_int64, check_mask, check_matrix, check_shape, common_device,
     extent, first_true,
 };
 use crate::span_checks::reduction_kind;
-use crate::{Checks, Error, IGNORE_INDEX};
+use crate::{Error, IGNORE_INDEX};
 
 /// Options of [`hard_learning`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -19,8 +19,6 @@ pub struct HardLearningConfig {
     /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
     /// term, so 0; with 0 the gold span counts as any candidate.
     pub gold_loss_weight: f64,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 /// Weighting of a row's candidates in [`hard_learning`].
@@ -80,7 +78,7 @@ pub enum HardLearningWeighting {
 /// needs; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more; [`Error::Range`] for
 /// a gold index outside `0..K` that is not -100; [`Error::GoldSlot`] if it points to an empty slot;
 /// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
-/// tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// tensors.
 ///
 /// # Example
 /// ```
@@ -110,7 +108,7 @@ pub fn hard_learning(
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
     // Read where they lie, moved afterwards.
-    let place = common_place([valid].into_iter().chain(gold_index), device);
+    let place = common_device([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, place)?;
     let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
     let mut carries = valid.f_any_dim(1, false)?; // [B]
@@ -132,17 +130,13 @@ pub fn hard_learning(
     let rows = CandidateRows {
         log_probs: span_log_probs.f_index_select(0, &there)?.f_to_kind(kind)?,
         empty: upload(&empty, device)?,
-        kept,
-        checks: config.checks,
     };
-    rows.check_log_probs()?;
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
     if let Some(gold) = gold.filter(|_| config.gold_loss_weight > 0.0) {
         let gold_log_probs =
             rows.log_probs.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
         losses = losses.f_sub(&gold_log_probs.f_mul_scalar(config.gold_loss_weight)?)?;
     }
-    rows.check_finite(&losses)?;
     Ok(losses.f_mean(None::<Kind>)?)
 }
 
@@ -165,13 +159,6 @@ fn check_theta(
     check_shape("weights", weights, &[slots], "[K]")?;
     check_float("weights", weights)?;
     check_device("weights", weights, "span_log_probs", span_log_probs.device())?;
-    if config.checks == Checks::Full
-        && let Some(index) = first_true(&weights.f_isfinite()?.f_logical_not()?)?
-    {
-        let value = weights.f_double_value(&index)?;
-        let rule = "a learned weight must be finite; lower its learning rate";
-        return Err(Error::NotFinite { tensor: "weights", index, value, rule });
-    }
     Ok(Some(weights.f_to_kind(reduction_kind(span_log_probs)?)?))
 }
 
@@ -225,9 +212,6 @@ struct CandidateRows {
     log_probs: Tensor,
     /// `[n, K]` bool: no candidate here.
     empty: Tensor,
-    /// `[n]` i64: the rows of the batch, on the device of `valid`.
-    kept: Tensor,
-    checks: Checks,
 }
 
 impl CandidateRows {
@@ -264,39 +248,6 @@ impl CandidateRows {
             }
         };
         Ok(log_likelihood.f_neg()?)
-    }
-
-    /// Under [`Checks::Full`], rejects candidates with NaN or +∞.
-    fn check_log_probs(&self) -> Result<(), Error> {
-        if self.checks == Checks::Full {
-            let log_probs = self.log_probs.f_masked_fill(&self.empty, 0.0)?;
-            let bad = log_probs.f_isnan()?.f_logical_or(&log_probs.f_isposinf()?)?;
-            self.refuse(&bad, "a log-probability must be a number or -inf")?;
-        }
-        Ok(())
-    }
-
-    /// Under [`Checks::Full`], rejects candidates with −∞ in rows whose loss they make infinite.
-    fn check_finite(&self, losses: &Tensor) -> Result<(), Error> {
-        if self.checks == Checks::Full {
-            let infinite = losses.f_isfinite()?.f_logical_not()?.f_unsqueeze(1)?;
-            let gone = self.log_probs.f_masked_fill(&self.empty, 0.0)?.f_isneginf()?;
-            let rule = "the loss of this row is not finite; drop candidates of probability 0";
-            self.refuse(&gone.f_logical_and(&infinite)?, rule)?;
-        }
-        Ok(())
-    }
-
-    fn refuse(&self, bad: &Tensor, rule: &'static str) -> Result<(), Error> {
-        if let Some([row, slot]) = first_true(bad)?.as_deref() {
-            return Err(Error::NotFinite {
-                tensor: "span_log_probs",
-                index: vec![self.kept.f_int64_value(&[*row])?, *slot],
-                value: self.log_probs.f_double_value(&[*row, *slot])?,
-                rule,
-            });
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Selection of hard negatives: incorrect answers to contrast with the correct one.
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use torch_ext::{upload, without_autocast};
 
 use crate::answer_candidates::Listed;
@@ -144,19 +144,6 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> 
     let (_, slots, _) = vectors.size3()?;
     let first = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
     Ok(vectors.f_narrow(1, 1, slots - 1)?.f_bmm(&first)?.f_squeeze_dim(2)?)
-}
-
-impl HardNegatives {
-    /// Θ = 0.
-    pub(crate) fn none(batch: i64, device: Device) -> Result<Self, Error> {
-        let nothing = |kind| Tensor::f_zeros([batch, 0], (kind, device));
-        Ok(Self {
-            slots: nothing(Kind::Int64)?,
-            starts: nothing(Kind::Int64)?,
-            ends: nothing(Kind::Int64)?,
-            valid: nothing(Kind::Bool)?,
-        })
-    }
 }
 
 /// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in

@@ -6,21 +6,20 @@ use torch_ext::{KeyBlocks, streamed_logsumexp};
 use crate::checks::{
     check_device, check_float, check_kind, check_matrix, check_shape, check_temperature,
 };
-use crate::linear_cross_entropy::check_finite;
-use crate::{Checks, Error, NegativeQueue};
+use crate::{Error, NegativeQueue};
 
 /// Number of keys per block of query-key products on the CPU: with a few hundred queries a block
 /// fits in a core's cache.
 const CPU_BLOCK: i64 = 1024;
 /// Number of products per block on a GPU: 256 MiB, for few large kernels.
-const GPU_PRODUCTS: i64 = 1 << 26;
+const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
 
 /// Number of keys per block of products with `anchors`.
 fn block(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
         Device::Cpu => CPU_BLOCK,
-        _ => (GPU_PRODUCTS / rows.max(1)).max(CPU_BLOCK),
+        _ => (GPU_BLOCK_ELEMENTS / rows.max(1)).max(CPU_BLOCK),
     })
 }
 
@@ -42,10 +41,6 @@ pub struct InfoNceConfig {
     /// Whether to mask other keys of the query's entity. The positive key stays. Requires entity
     /// ids.
     pub mask_same_entity: bool,
-    /// Reduction over rows.
-    pub reduction: InfoNceReduction,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 impl Default for InfoNceConfig {
@@ -57,8 +52,6 @@ impl Default for InfoNceConfig {
             direction: Direction::QueryToKey,
             negatives: Negatives::KeysAndQueue,
             mask_same_entity: false,
-            reduction: InfoNceReduction::Mean,
-            checks: Checks::Shapes,
         }
     }
 }
@@ -109,17 +102,6 @@ pub enum Negatives {
     QueriesKeysAndQueue,
 }
 
-/// Reduction of [`info_nce`](info_nce()) over rows and directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InfoNceReduction {
-    /// The mean over all of them: n terms, or 2n for both directions.
-    #[default]
-    Mean,
-    /// Their sum.
-    Sum,
-}
-
 /// Entity ids and validity of the rows of a contrastive batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContrastRows<'a> {
@@ -157,7 +139,7 @@ pub struct ContrastRows<'a> {
 /// # Errors
 /// [`Error::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`Error::Missing`] if
 /// `mask_same_entity` is set without ids; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -196,10 +178,6 @@ pub fn info_nce(
     let (count, _) = query.size2()?;
     if count == 0 {
         return Ok(query.f_sum(sums)?.f_add(&key.f_sum(sums)?)?);
-    }
-    if config.checks == Checks::Full {
-        check_finite("query", &query)?;
-        check_finite("key", &key)?;
     }
     let prepare = |rows: Tensor| -> Result<Tensor, Error> {
         let rows = rows.f_to_kind(sums)?;
@@ -242,10 +220,7 @@ pub fn info_nce(
     }
     parts.push(positive.shallow_clone());
     let losses = Tensor::f_stack(&parts, 0)?.f_logsumexp(0, false)?.f_sub(&positive)?;
-    Ok(match config.reduction {
-        InfoNceReduction::Mean => losses.f_mean(None::<Kind>)?,
-        InfoNceReduction::Sum => losses.f_sum(None::<Kind>)?,
-    })
+    Ok(losses.f_mean(None::<Kind>)?)
 }
 
 /// The rows over the larger of their L2 norm and `eps`.

@@ -4,8 +4,8 @@ use tch::{Kind, Tensor};
 
 use crate::checks::{check_kind, check_matrix, check_shape};
 use crate::{
-    ContrastRows, Direction, Error, InfoNceConfig, LinearCrossEntropyConfig, NegativeQueue,
-    Negatives, info_nce, linear_cross_entropy,
+    ContrastRows, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, info_nce,
+    linear_cross_entropy,
 };
 
 /// Options of [`masked_entity_prediction`](masked_entity_prediction()) and
@@ -192,7 +192,7 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
 /// # Shapes
 /// - `subject`, `object`: `[B, D]` float, the descriptions' `<s>` states; receive gradient
 /// - `weight`: `[R, 2D]`, `bias`: `[R]`, for R relations (1,304 in the paper); receive gradient
-/// - `relations`: `[B]` i64 in `0..R`, or `ignore_index`
+/// - `relations`: `[B]` i64 in `0..R`, or [`IGNORE_INDEX`](crate::IGNORE_INDEX)
 /// - returns `[]`
 ///
 /// # Errors
@@ -201,15 +201,13 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
 /// # Example
 /// ```
 /// use objectives::tch::{Device, Kind, Tensor};
-/// use objectives::{LinearCrossEntropyConfig, relation_classification};
+/// use objectives::relation_classification;
 ///
 /// let options = (Kind::Float, Device::Cpu);
 /// let states = Tensor::ones([3, 4], options).set_requires_grad(true);
 /// let (weight, bias) = (Tensor::zeros([1304, 8], options), Tensor::zeros([1304], options));
 /// let relations = Tensor::from_slice(&[0_i64, 17, 1303]);
-/// let config = LinearCrossEntropyConfig::default();
-/// let loss =
-///     relation_classification(&states, &states, &weight, Some(&bias), &relations, &config)?;
+/// let loss = relation_classification(&states, &states, &weight, Some(&bias), &relations)?;
 /// assert!((loss.double_value(&[]) - 1304_f64.ln()).abs() < 1e-5);
 /// # Ok::<(), objectives::Error>(())
 /// ```
@@ -219,10 +217,9 @@ pub fn relation_classification(
     weight: &Tensor,
     bias: Option<&Tensor>,
     relations: &Tensor,
-    config: &LinearCrossEntropyConfig,
 ) -> Result<Tensor, Error> {
     let (batch, width) = check_matrix("subject", subject, "[B, D]")?;
     check_shape("object", object, &[batch, width], "[B, D]")?;
     let states = Tensor::f_cat(&[subject, object], 1)?;
-    Ok(linear_cross_entropy(&states, weight, bias, relations, config)?.loss)
+    linear_cross_entropy(&states, weight, bias, relations)
 }

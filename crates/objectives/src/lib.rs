@@ -9,7 +9,7 @@ mod answer_candidates;
 mod answer_contrast;
 mod cached_step;
 mod checks;
-mod combine;
+
 mod cross_entropy;
 mod entity_completion;
 mod error;
@@ -22,6 +22,7 @@ mod knowledge_contrast;
 mod linear_cross_entropy;
 mod masked_lm;
 mod masked_positions;
+mod mix_by_alpha;
 mod negative_queue;
 mod soft_labels;
 mod span;
@@ -34,12 +35,9 @@ mod top_k_spans;
 pub mod masking;
 
 pub use answer_candidates::{AnswerCandidates, CandidateSpans, GoldSlot, answer_candidates};
-pub use answer_contrast::{
-    AnswerContrastConfig, ContrastDenominator, QuestionVector, answer_contrast,
-};
+pub use answer_contrast::{AnswerContrastConfig, answer_contrast};
 pub use cached_step::cached_step;
 pub use checks::{Checks, MAX_TEMPERATURE};
-pub use combine::{Combined, Term, combine, mix_by_alpha};
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::Error;
 pub use group_span::{GroupNormalization, GroupSpanConfig, group_span};
@@ -47,21 +45,19 @@ pub use hard_learning::{
     HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
 };
 pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
-pub use info_nce::{ContrastRows, Direction, InfoNceConfig, InfoNceReduction, Negatives, info_nce};
+pub use info_nce::{ContrastRows, Direction, InfoNceConfig, Negatives, info_nce};
 pub use initial_weights::{InitialWeights, initial_weights};
 pub use knowledge_contrast::{
     ContrastConfig, Push, masked_entity_prediction, object_entailment, relation_classification,
 };
-pub use linear_cross_entropy::{
-    LinearCrossEntropyConfig, LinearCrossEntropyOutput, TokenReduction, linear_cross_entropy,
-};
+pub use linear_cross_entropy::linear_cross_entropy;
 pub use masked_lm::{MaskedLmConfig, MaskedLmReduction, masked_lm};
 pub use masked_positions::{MaskedPositions, masked_positions};
+pub use mix_by_alpha::mix_by_alpha;
 pub use negative_queue::{NegativeQueue, QueueConfig, QueueStart};
 pub use soft_labels::{SoftLabelConfig, SoftmaxOver, soft_labels};
 pub use span::{OutOfWindow, SpanConfig, SpanReduction, span};
 pub use span_log_probs::span_log_probs;
-pub use span_vectors::span_vectors;
 pub use token_scores::TokenScores;
 pub use top_k_spans::{TopKConfig, TopKSpans, top_k_spans};
 pub use torch_ext::{MicroBatch, MicroBatchSeeds};

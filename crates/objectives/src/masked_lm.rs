@@ -3,8 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use torch_ext::LossReduction;
 
-use crate::linear_cross_entropy::check_smoothing;
-use crate::{Checks, Error, TokenScores};
+use crate::{Error, TokenScores};
 
 /// Options of [`masked_lm`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -12,11 +11,6 @@ use crate::{Checks, Error, TokenScores};
 pub struct MaskedLmConfig {
     /// Reduction over positions.
     pub reduction: MaskedLmReduction,
-    /// ε in `[0, 1)`: the share of each target that is distributed evenly over all V tokens,
-    /// including the target. 0, as in the papers.
-    pub label_smoothing: f64,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 /// Reduction of [`masked_lm`] over positions.
@@ -35,8 +29,6 @@ pub enum MaskedLmReduction {
 ///
 /// The loss is `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions.
 ///
-/// With `label_smoothing` ε each term is `-(1 − ε) ln p(target) − (ε/V) Σᵥ ln p(v)`.
-///
 /// Reading: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x that is
 /// *not* masked. It is a sum; the mean is taken over masked positions, so padding and visible
 /// tokens never dilute it.
@@ -53,9 +45,8 @@ pub enum MaskedLmReduction {
 /// [`MaskedPositions::targets`]: crate::MaskedPositions::targets
 ///
 /// # Errors
-/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`; [`Error::Domain`] for
-/// ε outside `[0, 1)`; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if N = 0; [`Error::Range`] if a target is outside `0..V`; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -84,10 +75,9 @@ pub fn masked_lm<'a>(
 ) -> Result<Tensor, Error> {
     let scores = scores.into();
     let targets = &scores.check_targets(targets)?;
-    check_smoothing(config.label_smoothing)?;
     let reduction = match config.reduction {
         MaskedLmReduction::Mean => LossReduction::Mean,
         MaskedLmReduction::Sum => LossReduction::Sum,
     };
-    scores.loss(targets, reduction, None, config.label_smoothing, config.checks)
+    scores.loss(targets, reduction, None)
 }

@@ -3,11 +3,11 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::upload;
 
+use crate::Error;
 use crate::checks::{
     check_device, check_float, check_mask, check_matrix, check_shape, check_temperature,
 };
-use crate::span_checks::{check_logit_values, reduction_kind};
-use crate::{Checks, Error};
+use crate::span_checks::reduction_kind;
 
 /// Options of [`soft_labels`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -18,13 +18,11 @@ pub struct SoftLabelConfig {
     pub temperature: f64,
     /// Elements that share one softmax.
     pub over: SoftmaxOver,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 impl Default for SoftLabelConfig {
     fn default() -> Self {
-        Self { temperature: 6.0, over: SoftmaxOver::Row, checks: Checks::default() }
+        Self { temperature: 6.0, over: SoftmaxOver::Row }
     }
 }
 
@@ -76,8 +74,7 @@ pub enum SoftmaxOver {
 /// # Errors
 /// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is above 0 and
 /// at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -113,17 +110,15 @@ pub fn soft_labels(
         None => None,
     };
     // Of each argument, what has left the softmax is -∞.
-    let scores = |name, logits: &Tensor| -> Result<Tensor, Error> {
+    let scores = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_to_kind(kind)?;
         let logits = match &outside {
             Some(outside) => logits.f_masked_fill(outside, f64::NEG_INFINITY)?,
             None => logits,
         };
-        check_logit_values(name, &logits, config.checks)?;
         Ok(logits.f_div_scalar(config.temperature)?)
     };
-    let (student, teacher) =
-        (scores("student", student)?, scores("teacher", &teacher.f_detach()?)?);
+    let (student, teacher) = (scores(student)?, scores(&teacher.f_detach()?)?);
     let positions = match mask {
         Some(mask) => mask.f_sum(Kind::Int64)?.f_int64_value(&[])?,
         None => batch * classes,
@@ -150,11 +145,5 @@ pub fn soft_labels(
     let ratio = log_p.f_sub(&log_q)?.f_masked_fill(&p.f_eq(0.0)?, 0.0)?;
     let divergence = p.f_mul(&ratio)?.f_sum(None::<Kind>)?;
     let loss = divergence.f_mul_scalar(config.temperature.powi(2) / count as f64)?;
-    if config.checks == Checks::Full && !loss.f_double_value(&[])?.is_finite() {
-        let rule = "the loss is not finite; a position that the teacher holds possible needs a \
-                    finite score";
-        let value = loss.f_double_value(&[])?;
-        return Err(Error::NotFinite { tensor: "student", index: Vec::new(), value, rule });
-    }
     Ok(loss)
 }

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::checks::{check_int64, common_place, extent, first_true};
+use crate::checks::{check_int64, common_device, extent, first_true};
 use crate::cross_entropy::{Rows, row_losses};
 use crate::span_checks::check_span_logits;
 use crate::{Checks, Error};
@@ -101,7 +101,7 @@ pub fn span(
     let end = side(["end_logits", "end_positions"], end_logits, end_positions)?;
     // Both in one: on a GPU a kernel or a copy costs the same for twice as many rows.
     let both = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
-        let place = common_place([start, end], device);
+        let place = common_device([start, end], device);
         let both = Tensor::f_cat(&[upload(start, place)?, upload(end, place)?], 0)?;
         Ok(upload(&both, device)?)
     };

@@ -4,7 +4,7 @@ use torch_ext::upload;
 
 use crate::checks::{
     check_device, check_float, check_int64, check_kind, check_mask, check_matrix, check_shape,
-    common_place, first_true,
+    common_device, first_true,
 };
 use crate::{Checks, Error};
 
@@ -96,7 +96,7 @@ impl Gold {
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
             check_int64(name, positions, &[batch], "[B]", like, device)?;
         }
-        let place = common_place([gold_starts, gold_ends], device);
+        let place = common_device([gold_starts, gold_ends], device);
         let (starts, ends) = (upload(gold_starts, place)?, upload(gold_ends, place)?);
         let present = inside(&starts)?.f_logical_and(&inside(&ends)?)?;
         check_order("gold_ends", &starts, &ends, &present)?;

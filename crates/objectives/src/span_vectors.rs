@@ -1,49 +1,9 @@
-//! One vector per span: the mean of its tokens.
+//! One vector per span: the mean of its tokens (*From Good to Best*, Eq. 6).
 use tch::{Device, Kind, Tensor};
-use torch_ext::without_autocast;
 
+use crate::Error;
 use crate::checks::{check_float, shape_of};
 use crate::span_checks::reduction_kind;
-use crate::{CandidateSpans, Error};
-
-/// Computes the mean of the hidden states of each span's tokens, `u = (1 / (e - s + 1)) Σ_{t=s..e}
-/// X_t` (*From Good to Best*, Eq. 6).
-///
-/// Reading: hidden states come from the encoder's pass over question and context, not from a second
-/// pass over the answer.
-///
-/// Only the tokens of the spans are read; all other positions of `hidden` receive a gradient of
-/// exactly 0.
-///
-/// # Shapes
-/// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double; receives gradient
-/// - `spans`: tensors `[B, S]`
-/// - returns `[B, S, H]`: f64 for f64 hidden states, f32 for all others (the sum runs in it); 0 in
-///   empty slots
-///
-/// # Errors
-/// [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if one ends before it starts;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
-/// tensors.
-///
-/// # Example
-/// ```
-/// use objectives::{CandidateSpans, span_vectors, tch::{Kind, Tensor}};
-///
-/// let hidden = Tensor::from_slice(&[1_f32, 3.0, 8.0]).view([1, 3, 1]); // L = 3, H = 1
-/// let row = |values: &[i64]| Tensor::from_slice(values).view([1, -1]);
-/// let (starts, ends, valid) = (row(&[0, 1]), row(&[1, 2]), row(&[1, 1]).to_kind(Kind::Bool));
-/// let spans = CandidateSpans { starts: &starts, ends: &ends, valid: &valid };
-/// let vectors = span_vectors(&hidden, &spans)?;
-/// assert_eq!(Vec::<f32>::try_from(vectors.view([-1]))?, [2.0, 5.5]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn span_vectors(hidden: &Tensor, spans: &CandidateSpans<'_>) -> Result<Tensor, Error> {
-    let [batch, length, _] = check_hidden(hidden)?;
-    let spans = spans.check_batch(batch, length, "hidden", hidden.device())?;
-    let members = members(&spans.starts, &spans.ends, &spans.valid, length)?;
-    without_autocast(|| mean_of_members(hidden, &members))?
-}
 
 /// The sizes of hidden states `[B, L, H]`.
 pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], Error> {
@@ -75,13 +35,13 @@ pub(crate) fn members(
 pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     match hidden.device() {
         Device::Cpu => gathered_means(hidden, members),
-        _ => means_by_product(hidden, members),
+        _ => means_by_matmul(hidden, members),
     }
 }
 
 /// As a product with a matrix of shares: on a GPU little work, and nothing waits for the number of
 /// tokens that are marked.
-fn means_by_product(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
+fn means_by_matmul(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
     let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
     let table = hidden.f_to_kind(kind)?.f_masked_fill(&unused, 0.0)?;
@@ -114,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_by_product_are_those_of_the_tokens_alone() {
+    fn means_by_matmul_equal_gathered_means() {
         tch::manual_seed(5);
         let ids = |values: &[i64]| Tensor::from_slice(values).view([2, 3]);
         let (starts, ends) = (ids(&[0, 2, 3, 1, 0, 0]), ids(&[0, 4, 3, 4, 0, 0]));
@@ -134,7 +94,7 @@ mod tests {
                 (out, hidden.grad())
             };
             let ((ours, ours_grad), (theirs, theirs_grad)) =
-                (run(means_by_product), run(gathered_means));
+                (run(means_by_matmul), run(gathered_means));
             assert_eq!(ours.kind(), theirs.kind());
             assert!(ours.allclose(&theirs, 1e-5, 1e-6, false), "{kind:?}");
             assert!(ours_grad.allclose(&theirs_grad, 1e-2, 1e-6, false), "{kind:?}");

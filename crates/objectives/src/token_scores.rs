@@ -1,10 +1,9 @@
 //! Logits of the token losses, precomputed or as a linear layer.
 use tch::{Kind, Tensor};
-use torch_ext::{LinearCrossEntropy, LossReduction, upload};
+use torch_ext::{LinearCrossEntropy, LossReduction, linear_cross_entropy, upload};
 
 use crate::checks::{check_device, check_float, check_ids, check_int64, check_matrix, check_shape};
 use crate::cross_entropy::{Rows, row_losses};
-use crate::linear_cross_entropy::token_losses;
 use crate::{Checks, Error};
 
 /// Scores of all V tokens at N masked positions, as logits or as a linear layer.
@@ -101,13 +100,11 @@ impl<'a> TokenScores<'a> {
         targets: &Tensor,
         reduction: LossReduction,
         weights: Option<&Tensor>,
-        label_smoothing: f64,
-        checks: Checks,
     ) -> Result<Tensor, Error> {
         match *self {
             Self::Logits(logits) => {
-                let about = Rows { origin: &|row| Ok(("logits", row)), checks };
-                let losses = row_losses(logits, targets, label_smoothing, &about)?; // [N]
+                let about = Rows { origin: &|row| Ok(("logits", row)), checks: Checks::Shapes };
+                let losses = row_losses(logits, targets, 0.0, &about)?; // [N]
                 Ok(match (reduction, weights) {
                     (LossReduction::Mean, _) => losses.f_mean(None::<Kind>)?,
                     (_, None) => losses.f_sum(None::<Kind>)?,
@@ -117,14 +114,8 @@ impl<'a> TokenScores<'a> {
                 })
             }
             Self::Linear { hidden, weight, bias } => {
-                let options = LinearCrossEntropy {
-                    reduction,
-                    weights,
-                    label_smoothing,
-                    chunk_rows: None,
-                    correct: false,
-                };
-                Ok(token_losses((hidden, weight, bias), targets, &options, checks)?.loss)
+                let options = LinearCrossEntropy { reduction, weights, chunk_rows: None };
+                Ok(linear_cross_entropy(hidden, weight, bias, targets, &options)?)
             }
         }
     }

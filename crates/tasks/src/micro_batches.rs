@@ -1,7 +1,7 @@
 //! Micro-batches whose losses add up to the batch's loss.
 use tch::Tensor;
 use torch_ext::MicroBatch;
-use trainer::{Share, StepLosses, TaskError, accumulate};
+use trainer::{StepLosses, TaskError, WeightedLoss, accumulate};
 
 use crate::Result;
 
@@ -36,6 +36,6 @@ pub(crate) fn losses<T>(
             Reduction::Mean => loss.f_mul_scalar(count(rows) as f64 / all)?,
             Reduction::Sum => loss,
         };
-        Ok(vec![Share { name, weight: 1.0, loss }])
+        Ok(vec![WeightedLoss { name, weight: 1.0, loss }])
     })
 }

@@ -82,7 +82,7 @@ impl Task for SequenceClassificationTask<'_> {
         )
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

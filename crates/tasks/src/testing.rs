@@ -104,7 +104,7 @@ pub(crate) fn assert_parts_are_the_whole<T: Task>(
     task: impl Fn() -> T,
     batch: &[usize],
 ) {
-    assert!(task().takes_micro_batches() && batch.len() > 4);
+    assert!(task().supports_micro_batches() && batch.len() > 4);
     let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
     for size in [4, 1] {
         let (got, parts) = step(parameters, &mut task(), batch, Precision::F32, Some(size));

@@ -14,7 +14,7 @@ use tch::Tensor;
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 use trainer::{
-    ExampleRecord, Examples, Fingerprint, LeftOut, Shards, Step, StepLosses, Task, TaskError,
+    ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
 
 use crate::contrast::{contrast, ids, number_of};
@@ -241,7 +241,7 @@ impl Task for TextPairTask<'_> {
         Ok(contrast(self.kind.name(), &rows, step.micro_batch, model.device(), embed, loss)?)
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         // Of the released pooling each part has a padding of its own.
         self.config.pooling != Pooling::AllPositions
     }
@@ -254,10 +254,10 @@ impl Task for TextPairTask<'_> {
         self.examples.get(index).map(record).unwrap_or_default()
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         let most = self.config.max_length(self.kind);
         let what = format!("pairs with a text cut to {most} tokens");
-        vec![LeftOut::new(what, self.cut, self.examples.len())]
+        vec![SkippedData::new(what, self.cut, self.examples.len())]
     }
 }
 
@@ -421,7 +421,7 @@ mod tests {
         let config = TextPairConfig { phrase_length: 5, ..TextPairConfig::default() };
         let task = task(&model, &config);
         assert!(task.examples.iter().all(|one| one.query.len() <= 5 && one.query.ends_with(&[2])));
-        let [cut] = &task.left_out()[..] else { panic!("one count") };
+        let [cut] = &task.skipped_data()[..] else { panic!("one count") };
         assert!((1..9).contains(&cut.count) && cut.of == 9, "{cut}");
         let long = TextPairConfig { phrase_length: 4000, ..config };
         let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs(), &long);
@@ -460,6 +460,6 @@ mod tests {
         assert_bf16_is_near_f32(&parameters, || task(&model, &config), &batch);
         assert_parts_are_the_whole(&parameters, || task(&model, &config), &batch);
         let released = TextPairConfig { pooling: Pooling::AllPositions, ..config };
-        assert!(!task(&model, &released).takes_micro_batches());
+        assert!(!task(&model, &released).supports_micro_batches());
     }
 }

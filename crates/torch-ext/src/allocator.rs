@@ -19,7 +19,7 @@ const SETTINGS: [&str; 5] = [
 /// kept memory falls into gaps that batches of other lengths do not fit, and grows; large tensors
 /// by themselves take as much as the largest batch needed. Elsewhere than on Linux with glibc it
 /// does nothing.
-pub(crate) fn keep_freed_memory() {
+pub(crate) fn retain_freed_memory() {
     if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
         set();
     }

@@ -71,7 +71,9 @@ impl std::str::FromStr for Precision {
     fn from_str(text: &str) -> Result<Self> {
         let known = || Self::ALL.map(Self::name).join(", ");
         let found = Self::ALL.into_iter().find(|one| one.name() == text);
-        found.ok_or_else(|| Error::Libtorch(format!("{text:?} is none of {}", known())))
+        found.ok_or_else(|| {
+            Error::Libtorch(format!("unknown precision {text:?} (supported: {})", known()))
+        })
     }
 }
 
@@ -118,8 +120,8 @@ impl Drop for Guard {
 /// sums in float32.
 ///
 /// `tch::autocast` supports only CUDA and its default dtype. At the end the earlier state is
-/// restored; calls nest. Each use of a weight casts it anew: libtorch's cache of cast weights would
-/// lose the gradient of a weight that was first used without one.
+/// restored; calls nest. Each use of a weight casts it again: libtorch's cache of cast weights
+/// would lose the gradient of a weight that was first used without one.
 ///
 /// A backward pass belongs outside, or under [`without_autocast`].
 ///

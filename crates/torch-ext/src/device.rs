@@ -116,7 +116,7 @@ pub fn peak_device_memory(device: Device) -> Result<u64> {
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// Lets [`peak_device_memory`] begin anew with the bytes that tensors take now, and returns these.
+/// Resets [`peak_device_memory`] to the bytes that tensors use now, and returns them.
 ///
 /// # Errors
 /// As [`peak_device_memory`].

@@ -9,15 +9,15 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, RawGroup, call, make, raw};
-use crate::roll_call::{Notes, Peers, roll_call};
+use crate::wait_for_ranks::{Notes, Peers, wait_for_ranks};
 use crate::waiting::{FIRST, Watch, say};
 use crate::{Error, Result};
 
 /// Most processes that a run has; more are a slip.
-const MOST_RANKS: usize = 65_536;
+const MAX_RANKS: usize = 65_536;
 
 /// How long a process whose exchange failed looks for the one that ended.
-const LOOK_FOR_THE_GONE: Duration = Duration::from_secs(2);
+const LOST_RANK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where the processes of a run meet, and which of them this one is.
 ///
@@ -84,8 +84,8 @@ impl Rendezvous {
             return Ok(None);
         }
         let rank = number("RANK", None)?;
-        if size > MOST_RANKS {
-            let message = format!("WORLD_SIZE = {size} is more than {MOST_RANKS} processes");
+        if size > MAX_RANKS {
+            let message = format!("WORLD_SIZE = {size} is more than {MAX_RANKS} processes");
             return Err(Error::Distributed(message));
         }
         if rank >= size {
@@ -164,14 +164,14 @@ impl ProcessGroup {
         // A launcher that answers in place of rank 0 watches over its processes itself.
         let peers = match place.rank_0_serves {
             false => Peers::default(),
-            true => roll_call(place, meeting, Notes::new(FIRST), &mut |text| say(&text))
+            true => wait_for_ranks(place, meeting, Notes::new(FIRST), &mut |text| say(&text))
                 .map_err(|reason| not_met(&reason))?,
         };
         let who = format!("rank {} of {}", place.rank, place.size);
         let watch = Watch::start(who, peers.others());
         let text = |text: &str| {
             CString::new(text)
-                .map_err(|_| Error::Distributed(format!("{text:?} holds a character 0")))
+                .map_err(|_| Error::Distributed(format!("{text:?} contains a NUL character")))
         };
         let (host, prefix) = (text(&place.host)?, text(&place.prefix)?);
         let interface = text(place.interface.as_deref().unwrap_or_default())?;
@@ -219,8 +219,9 @@ impl ProcessGroup {
     ) -> Result<Self> {
         let number = c_int::try_from(device)
             .map_err(|_| Error::Distributed(format!("there is no GPU {device}")))?;
-        let prefix = CString::new(place.prefix.as_str())
-            .map_err(|_| Error::Distributed(format!("{:?} holds a character 0", place.prefix)))?;
+        let prefix = CString::new(place.prefix.as_str()).map_err(|_| {
+            Error::Distributed(format!("{:?} contains a NUL character", place.prefix))
+        })?;
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         // SAFETY: a live group, and a text that ends in 0 and outlives the call.
         call(|error| unsafe {
@@ -253,7 +254,7 @@ impl ProcessGroup {
     fn together<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.watch.waiting(body).map_err(|error| {
             let here = format!("rank {} of {}: {operation}", self.rank, self.size);
-            Error::Distributed(match self.peers.gone(LOOK_FOR_THE_GONE) {
+            Error::Distributed(match self.peers.gone(LOST_RANK_CHECK_INTERVAL) {
                 Some(gone) => format!("{here}: {gone}: {error}"),
                 None => format!("{here}: {error}; another rank ended, or does something else"),
             })

@@ -15,12 +15,12 @@ use crate::{Result, first_row};
 ///
 /// # Example
 /// ```
-/// let places = torch_ext::token_places(2, 3)?;
+/// let places = torch_ext::token_offsets(2, 3)?;
 /// let row = 1 << 32;
 /// assert_eq!(Vec::<i64>::try_from(places).unwrap(), [0, 1, 2, row, row + 1, row + 2]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
-pub fn token_places(rows: i64, length: i64) -> Result<Tensor> {
+pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
     let first = i64::try_from(first_row()).unwrap_or(i64::MAX);
     let row = |row: i64| first.wrapping_add(row).wrapping_mul(1 << 32);
     let places: Vec<i64> =
@@ -28,7 +28,7 @@ pub fn token_places(rows: i64, length: i64) -> Result<Tensor> {
     Ok(Tensor::f_from_slice(&places)?)
 }
 
-/// What dropout multiplies N rows of `width` numbers by: 0 with probability `p`, else 1 / (1 - p).
+/// Dropout factors for N rows of `width` elements: 0 with probability `p`, else 1 / (1 - p).
 ///
 /// A function of a seed, which is drawn from libtorch's CPU generator, of the row's place and of
 /// the position in the row: the same for any number of threads.
@@ -43,12 +43,12 @@ pub fn token_places(rows: i64, length: i64) -> Result<Tensor> {
 ///
 /// # Example
 /// ```
-/// use torch_ext::{dropout_factors, token_places};
+/// use torch_ext::{dropout_factors, token_offsets};
 ///
 /// tch::manual_seed(1);
-/// let all = dropout_factors(&token_places(4, 1)?, 8, 0.5)?;
+/// let all = dropout_factors(&token_offsets(4, 1)?, 8, 0.5)?;
 /// tch::manual_seed(1);
-/// let first = dropout_factors(&token_places(2, 1)?, 8, 0.5)?;
+/// let first = dropout_factors(&token_offsets(2, 1)?, 8, 0.5)?;
 /// assert_eq!(all.narrow(0, 0, 2), first);
 /// assert!(Vec::<f32>::try_from(all.view(-1)).unwrap().iter().all(|&x| x == 0.0 || x == 2.0));
 /// # Ok::<(), torch_ext::Error>(())

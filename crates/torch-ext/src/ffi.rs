@@ -131,11 +131,9 @@ unsafe extern "C" {
         bias: RawTensor,
         targets: RawTensor,
         weights: RawTensor,
-        reduction: c_int,
-        label_smoothing: f64,
+        mean: c_int,
         chunk_rows: i64,
         loss: *mut *mut C_tensor,
-        correct: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_streamed_logsumexp(

@@ -45,7 +45,7 @@ pub fn flash_attention(
     })
 }
 
-/// What attention [`flash_attention`] is asked for.
+/// Use of [`flash_attention`]: device, dtype and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlashUse {
     /// Where.

@@ -16,11 +16,11 @@ mod precision;
 mod profile;
 mod recompute;
 mod rng;
-mod roll_call;
 mod row_adamw;
 mod streamed_logsumexp;
 mod tensor_file;
 mod upload;
+mod wait_for_ranks;
 mod wait_policy;
 mod waiting;
 
@@ -30,12 +30,10 @@ pub use autocast::{
 };
 pub use device::{DeviceChoice, peak_device_memory, reset_peak_device_memory, resolve_device};
 pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};
-pub use dropout::{dropout_factors, dropout_factors_like, token_places};
+pub use dropout::{dropout_factors, dropout_factors_like, token_offsets};
 pub use error::{Error, Result};
 pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
-pub use linear_cross_entropy::{
-    LinearCrossEntropy, LossReduction, TokenLosses, linear_cross_entropy,
-};
+pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
 pub use optim::{
     AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, set_grad,
     total_norm,
@@ -51,4 +49,4 @@ pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use upload::upload;
 pub use wait_policy::passive_omp_wait;
-pub use waiting::tell_of_stop;
+pub use waiting::set_stop_flag;

@@ -2,7 +2,7 @@
 use tch::Tensor;
 
 use crate::Result;
-use crate::ffi::{self, call, raw_or_null};
+use crate::ffi::{self, make, raw_or_null};
 
 /// How the rows' losses are reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,8 +12,6 @@ pub enum LossReduction {
     Mean,
     /// Their sum, `[]`.
     Sum,
-    /// Themselves, `[N]`.
-    None,
 }
 
 /// Options of [`linear_cross_entropy`].
@@ -23,35 +21,20 @@ pub struct LinearCrossEntropy<'a> {
     pub reduction: LossReduction,
     /// `[N]` float: the weight of each row in the sum; under `Sum` only. Receives no gradient.
     pub weights: Option<&'a Tensor>,
-    /// ε: the share of each target that is spread evenly over all V outputs.
-    pub label_smoothing: f64,
     /// Rows whose logits exist at once. `None`: as many as fit the memory of the weight's gradient,
     /// which is not written yet while they are needed; beyond that, and without such a gradient, 64
     /// MiB on the CPU and 512 MiB on a GPU.
     pub chunk_rows: Option<i64>,
-    /// Whether to report which targets have the largest logit.
-    pub correct: bool,
 }
 
-/// What [`linear_cross_entropy`] computes.
-#[derive(Debug)]
-pub struct TokenLosses {
-    /// `[]` or, unreduced, `[N]`: float64 for float64 inputs, else float32; in nats.
-    pub loss: Tensor,
-    /// `[N]` bool: the target's logit is the largest, and the first of those equally large. Only
-    /// with [`LinearCrossEntropy::correct`].
-    pub correct: Option<Tensor>,
-}
-
-/// `-ln softmax(hidden · weightᵀ + bias)[target]` for each row, its logits made a chunk of rows at
-/// a time.
+/// Computes the mean or sum over rows of `-ln softmax(hidden · weightᵀ + bias)[target]` in nats,
+/// with the logits of one chunk of rows at a time.
 ///
-/// A custom autograd function: under `Mean` and `Sum` the gradients are made chunk by chunk in the
-/// forward pass, from the logits that exist anyway, so a step costs the three matrix products it
-/// cannot avoid; `None` makes the logits a second time in the backward pass. Logits are kept in the
-/// memory of the weight's gradient before that is written, so up to H rows need no extra memory.
-/// Inputs that require no gradient cost nothing. There is no second derivative: asking for one is
-/// an error.
+/// A custom autograd function: the gradients are computed chunk by chunk in the forward pass, from
+/// the logits that exist anyway, so a step costs the three matrix multiplications it cannot avoid.
+/// Logits are stored in the memory of the weight's gradient before that is written, so up to H rows
+/// need no extra memory. Inputs that require no gradient cost nothing. There is no second
+/// derivative: requesting one is an error.
 ///
 /// Under autocast the products run in autocast's dtype. For bfloat16 and float16 products, softmax,
 /// losses and the sums over chunks run in float32, and the gradients are rounded to the inputs'
@@ -72,15 +55,10 @@ pub struct TokenLosses {
 ///
 /// let hidden = Tensor::zeros([3, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let weight = Tensor::ones([5, 8], (Kind::Float, Device::Cpu));
-/// let options = LinearCrossEntropy {
-///     reduction: LossReduction::Mean,
-///     weights: None,
-///     label_smoothing: 0.0,
-///     chunk_rows: None,
-///     correct: false,
-/// };
+/// let reduction = LossReduction::Mean;
+/// let options = LinearCrossEntropy { reduction, weights: None, chunk_rows: None };
 /// let targets = Tensor::from_slice(&[0i64, 4, 1]);
-/// let loss = linear_cross_entropy(&hidden, &weight, None, &targets, &options)?.loss;
+/// let loss = linear_cross_entropy(&hidden, &weight, None, &targets, &options)?;
 /// loss.backward();
 /// assert!((loss.double_value(&[]) - 5f64.ln()).abs() < 1e-6);
 /// # Ok::<(), torch_ext::Error>(())
@@ -91,33 +69,21 @@ pub fn linear_cross_entropy(
     bias: Option<&Tensor>,
     targets: &Tensor,
     options: &LinearCrossEntropy<'_>,
-) -> Result<TokenLosses> {
-    let reduction = match options.reduction {
-        LossReduction::Mean => 0,
-        LossReduction::Sum => 1,
-        LossReduction::None => 2,
-    };
-    let (mut loss, mut correct) = (std::ptr::null_mut(), std::ptr::null_mut());
-    let correct_out = if options.correct { &raw mut correct } else { std::ptr::null_mut() };
+) -> Result<Tensor> {
+    let mean = options.reduction == LossReduction::Mean;
     // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over
-    // tensors that we own.
-    call(|error| unsafe {
+    // a tensor that we own.
+    make(|out, error| unsafe {
         ffi::polyqa_linear_cross_entropy(
             hidden.as_ptr(),
             weight.as_ptr(),
             raw_or_null(bias),
             targets.as_ptr(),
             raw_or_null(options.weights),
-            reduction,
-            options.label_smoothing,
+            mean.into(),
             options.chunk_rows.unwrap_or(0),
-            &mut loss,
-            correct_out,
+            out,
             error,
         )
-    })?;
-    Ok(TokenLosses {
-        loss: unsafe { Tensor::from_ptr(loss) },
-        correct: options.correct.then(|| unsafe { Tensor::from_ptr(correct) }),
     })
 }

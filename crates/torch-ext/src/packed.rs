@@ -2,7 +2,7 @@
 //! padding, on the CPU.
 //!
 //! Dropout masks are functions of a seed, which each call draws from libtorch's CPU generator, of a
-//! token's place ([`token_places`](crate::token_places)), and of the position within the row of
+//! token's place ([`token_offsets`](crate::token_offsets)), and of the position within the row of
 //! numbers. Nothing of them is kept: backward makes them again. The generator's state decides all
 //! masks, so the same state gives the same step, whatever the number of threads.
 use tch::Tensor;
@@ -54,9 +54,9 @@ impl Attention {
 /// # Example
 /// ```
 /// use tch::{Device, Kind, Tensor};
-/// use torch_ext::{Attention, packed_attention, token_places};
+/// use torch_ext::{Attention, packed_attention, token_offsets};
 ///
-/// let places = token_places(1, 3)?;
+/// let places = token_offsets(1, 3)?;
 /// let value = Tensor::from_slice(&[2f32, 4.0, 7.0]).view([3, 1]);
 /// let flat = value.zeros_like(); // without a preference: the mean of what is seen
 /// let all = Attention { heads: 1, reach: None, dropout: 0.0 };
@@ -112,7 +112,7 @@ pub fn packed_attention(
 /// let options = (Kind::Float, Device::Cpu);
 /// let (x, weight, bias) =
 ///     (Tensor::randn([5, 8], options), Tensor::ones([8], options), Tensor::zeros([8], options));
-/// let places = torch_ext::token_places(1, 5)?;
+/// let places = torch_ext::token_offsets(1, 5)?;
 /// let out = torch_ext::dropout_add_norm(&x, &x, &weight, &bias, &places, 1e-5, 0.0)?;
 /// let want = (&x + &x).layer_norm([8], Some(&weight), Some(&bias), 1e-5, false);
 /// assert!((out - want).abs().max().double_value(&[]) < 1e-5);

@@ -68,7 +68,7 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if libtorch refuses an operation.
 pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
-    let (medium, highest) = product_errors()?;
+    let (medium, highest) = matmul_errors()?;
     let chosen = match medium <= 8.0 * highest {
         true => MatmulPrecision::Medium,
         false => MatmulPrecision::Highest,
@@ -78,7 +78,7 @@ pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
 }
 
 /// The largest errors of a 256 x 384 x 256 product at `Medium` and at `Highest`, against float64.
-fn product_errors() -> Result<(f64, f64)> {
+fn matmul_errors() -> Result<(f64, f64)> {
     let ramp = |rows: i64, columns: i64, step: f64| -> Result<Tensor> {
         Ok(Tensor::f_arange(rows * columns, (Kind::Double, Device::Cpu))?
             .f_mul_scalar(step)?
@@ -103,20 +103,11 @@ mod tests {
 
     #[test]
     fn the_chosen_level_keeps_float32_accuracy() {
-        let (medium, highest) = product_errors().unwrap();
+        let (medium, highest) = matmul_errors().unwrap();
         assert!(highest < 1e-3, "{highest}");
         if tune_float32_matmul().unwrap() == MatmulPrecision::Medium {
             assert!(medium <= 8.0 * highest, "{medium} {highest}");
         }
         set_float32_matmul_precision(MatmulPrecision::Highest).unwrap();
-    }
-
-    #[test]
-    fn names_round_trip() {
-        for level in [MatmulPrecision::Highest, MatmulPrecision::High, MatmulPrecision::Medium] {
-            assert_eq!(level.name().parse::<MatmulPrecision>().unwrap(), level);
-        }
-        let error = "bf16x3".parse::<MatmulPrecision>().unwrap_err().to_string();
-        assert!(error.contains("highest, high or medium"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Parts of a network whose inner states are made again on the way back instead of kept.
+//! Activation checkpointing: inner states are recomputed in the backward pass instead of stored.
 use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -60,18 +60,18 @@ pub fn first_row() -> usize {
 
 /// What is drawn in the micro-batches of a step.
 ///
-/// On the CPU dropout is drawn for each row by its number in the batch ([`token_places`]), so where
-/// the batch is cut, and which process computes which rows, changes nothing: every micro-batch
+/// On the CPU dropout is drawn for each row by its number in the batch ([`token_offsets`]), so
+/// where the batch is cut, and which process computes which rows, changes nothing: every micro-batch
 /// begins with the generator as it was, and with the number of its first row. A GPU's generator
 /// knows no rows and is seeded for each micro-batch, by that number.
 ///
 /// ```
 /// use tch::Device;
-/// use torch_ext::{MicroBatchSeeds, dropout_factors, token_places};
+/// use torch_ext::{MicroBatchSeeds, dropout_factors, token_offsets};
 ///
 /// tch::manual_seed(3);
 /// let seeds = MicroBatchSeeds::new()?;
-/// let draw = |rows| dropout_factors(&token_places(rows, 5)?, 8, 0.1);
+/// let draw = |rows| dropout_factors(&token_offsets(rows, 5)?, 8, 0.1);
 /// let whole = draw(3)?;
 /// seeds.enter(2);
 /// assert_eq!(draw(1)?, whole.narrow(0, 10, 5));
@@ -80,7 +80,7 @@ pub fn first_row() -> usize {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 ///
-/// [`token_places`]: crate::token_places
+/// [`token_offsets`]: crate::token_offsets
 #[derive(Debug)]
 pub struct MicroBatchSeeds {
     cpu: Tensor,

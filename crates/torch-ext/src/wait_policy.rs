@@ -43,7 +43,7 @@ pub fn passive_omp_wait() {
     if !missing.is_empty() {
         start_again(&missing);
     }
-    crate::allocator::keep_freed_memory();
+    crate::allocator::retain_freed_memory();
 }
 
 /// The variables that the user left to us, with our values. What we set ourselves counts as chosen,

@@ -1,31 +1,30 @@
-//! What a process says that waits long for the others.
+//! Messages of a process that waits long for other processes.
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a process waits before it says so.
+/// Time until the first message.
 pub(crate) const FIRST: Duration = Duration::from_secs(10);
-/// How long it is silent after that: evaluations of the first rank let the others wait as well.
+/// Time between later messages: other ranks also wait while the first rank evaluates.
 const LATER: Duration = Duration::from_secs(600);
-/// How long it waits before it answers a signal.
+/// Time until a message about a signal.
 const SIGNAL: Duration = Duration::from_secs(1);
 
 static STOP: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Names the flag that holds the number of a signal which asked this process to stop, 0 where none
-/// did: one that waits for others then says that it stops after them, and that a second signal
-/// ends it. The first flag counts.
-pub fn tell_of_stop(flag: Arc<AtomicUsize>) {
+/// Sets the flag with the number of the signal that stops this process, or 0. A process that waits
+/// for others then prints that it stops after the step. Only the first call has an effect.
+pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
     let _ = STOP.set(flag);
 }
 
-/// Says it to the person who watches. Nobody may be listening.
+/// Prints a line on standard error; a closed standard error is ignored.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
 }
 
-/// Watches, in a thread of its own, how long this process waits.
+/// Measures in a separate thread how long this process waits.
 #[derive(Debug)]
 pub(crate) struct Watch(Arc<Mutex<Option<Instant>>>);
 
@@ -39,7 +38,7 @@ impl Watch {
         Self(since)
     }
 
-    /// What `body` returns, which waits for other processes.
+    /// Runs `body`, which waits for other processes.
     pub(crate) fn waiting<T>(&self, body: impl FnOnce() -> T) -> T {
         self.set(Some(Instant::now()));
         let value = body();
@@ -63,16 +62,16 @@ fn watch(since: &Weak<Mutex<Option<Instant>>>, who: &str, for_whom: &str) {
         if stop && !told_of_stop && waited >= SIGNAL {
             told_of_stop = true;
             say(&format!(
-                "{who} waits for {for_whom} and stops after the step that they make together; a \
-                 second signal ends it at once"
+                "{who} waits for {for_whom} and stops after the step; a second signal stops it \
+                 immediately"
             ));
         }
         if waited >= FIRST && said.is_none_or(|said| said.elapsed() >= LATER) {
             said = Some(Instant::now());
             let seconds = waited.as_secs();
             say(&format!(
-                "{who} waits since {seconds} s for {for_whom}: busy, as the first one is in an \
-                 evaluation, or standing still"
+                "{who} has waited {seconds} s for {for_whom}, which may be busy (for example \
+                 evaluating on rank 0) or have stopped"
             ));
         }
     }

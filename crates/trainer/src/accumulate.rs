@@ -5,7 +5,7 @@ use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, current_group};
 use crate::{StepLosses, TaskError};
 
 /// A named loss of a micro-batch, as its share of the full batch's loss.
-pub struct Share {
+pub struct WeightedLoss {
     /// Name in the log.
     pub name: &'static str,
     /// The loss's weight in the sum of losses.
@@ -39,20 +39,20 @@ pub struct Share {
 /// # Example
 /// ```
 /// use tch::{Kind, Tensor};
-/// use trainer::{MicroBatch, Share, accumulate};
+/// use trainer::{MicroBatch, WeightedLoss, accumulate};
 ///
 /// let weight = Tensor::from(2f64).set_requires_grad(true);
 /// let rows = [1.0, 2.0, 3.0, 6.0];
 /// let losses = accumulate(&MicroBatch::cut(&rows, 3), |part: &&[f64]| {
 ///     let sum = (Tensor::from_slice(part) * &weight).sum(Kind::Double);
-///     Ok(vec![Share { name: "mean", weight: 1.0, loss: sum / 4.0 }])
+///     Ok(vec![WeightedLoss { name: "mean", weight: 1.0, loss: sum / 4.0 }])
 /// })?;
 /// assert_eq!((losses.total.double_value(&[]), weight.grad().double_value(&[])), (6.0, 3.0));
 /// # Ok::<(), trainer::TaskError>(())
 /// ```
 pub fn accumulate<T>(
     micro_batches: &[MicroBatch<T>],
-    mut shares: impl FnMut(&T) -> Result<Vec<Share>, TaskError>,
+    mut shares: impl FnMut(&T) -> Result<Vec<WeightedLoss>, TaskError>,
 ) -> Result<StepLosses, TaskError> {
     let mut total = Tensor::f_zeros([], (Kind::Double, tch::Device::Cpu))?;
     let mut parts: Vec<(&'static str, Tensor)> = Vec::new();
@@ -64,7 +64,7 @@ pub fn accumulate<T>(
         }
         seeds.enter(*first)?;
         let mut sum: Option<Tensor> = None;
-        for Share { name, weight, loss } in shares(rows)? {
+        for WeightedLoss { name, weight, loss } in shares(rows)? {
             let value = loss.f_detach()?.f_to_kind(Kind::Double)?;
             total = total.f_add(&value.f_mul_scalar(weight)?)?;
             match parts.iter_mut().find(|(known, _)| *known == name) {

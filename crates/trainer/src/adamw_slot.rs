@@ -3,7 +3,7 @@ use tch::Tensor;
 use torch_ext::{AdamWStep, Gradient, ProcessGroup, TouchedRows};
 
 use crate::Result;
-use crate::parts::Parts;
+use crate::sharding::OptimizerShards;
 
 /// A parameter that is trained, its moments and its gradient of a step.
 pub(crate) struct Slot {
@@ -14,7 +14,8 @@ pub(crate) struct Slot {
     /// Known from the first gradient of some rows to the next dense one.
     pub(crate) live_rows: Option<TouchedRows>,
     pub(crate) updates: u64,
-    /// Of several processes: the summed gradient of this rank's numbers, in [`Parts::own`]'s cut.
+    /// Of several processes: the summed gradient of this rank's elements, split as by
+    /// [`OptimizerShards::local`].
     pub(crate) share: Option<Vec<Tensor>>,
     /// Whether the moments are of this rank's numbers alone, `[n]`.
     pub(crate) split: bool,
@@ -26,12 +27,12 @@ impl Slot {
     /// Makes the moments that are missing, of this rank's numbers alone where it updates no others.
     pub(crate) fn make_moments(&mut self, group: Option<&ProcessGroup>) -> Result<()> {
         let split = self.share.is_some() && !self.replicated;
-        let parts = group.filter(|_| split).map(Parts::new);
+        let parts = group.filter(|_| split).map(OptimizerShards::new);
         for moment in [&mut self.exp_avg, &mut self.exp_avg_sq] {
             *moment = Some(match (&parts, moment.take()) {
-                (Some(parts), Some(moment)) if !self.split => parts.own_copy(&moment)?,
+                (Some(parts), Some(moment)) if !self.split => parts.local_copy(&moment)?,
                 (_, Some(moment)) => moment,
-                (Some(parts), None) => parts.own_copy(&self.parameter)?.f_zeros_like()?,
+                (Some(parts), None) => parts.local_copy(&self.parameter)?.f_zeros_like()?,
                 (None, None) => self.parameter.f_detach()?.f_zeros_like()?,
             });
         }
@@ -40,7 +41,7 @@ impl Slot {
     }
 
     /// Keeps all moments from here on.
-    pub(crate) fn replicate(&mut self, parts: &Parts<'_>) -> Result<()> {
+    pub(crate) fn replicate(&mut self, parts: &OptimizerShards<'_>) -> Result<()> {
         if self.split {
             for moment in [&mut self.exp_avg, &mut self.exp_avg_sq].into_iter().flatten() {
                 *moment = parts.whole(&self.parameter, moment)?;
@@ -80,7 +81,7 @@ impl Slot {
             first += length;
             Ok([part, exp_avg?, exp_avg_sq?])
         };
-        Parts::new(group).own(&self.parameter)?.into_iter().map(cut).collect()
+        OptimizerShards::new(group).local(&self.parameter)?.into_iter().map(cut).collect()
     }
 
     /// The update of a gradient of some rows; all others move by their decay alone.

@@ -9,7 +9,7 @@ use torch_ext::{TensorMap, read_tensors, write_tensors};
 
 use crate::error::error_text;
 use crate::sums::{self, SUMS};
-use crate::{AdamW, Error, LossScaler, Result, StreamPlace};
+use crate::{AdamW, Error, LossScaler, Result, StreamPosition};
 
 /// Conditions of bit-for-bit equality, in addition to seed and data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -41,7 +41,7 @@ pub struct Checkpoint {
     pub pending_parts: BTreeMap<String, (f64, u64)>,
     /// Stream position of each task; `None` for tasks with examples in memory, empty if all are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub streams: Vec<Option<StreamPlace>>,
+    pub streams: Vec<Option<StreamPosition>>,
     /// The scale of a float16 loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scaler: Option<LossScaler>,
@@ -74,7 +74,7 @@ fn folder_of(root: &Path, step: u64) -> PathBuf {
 }
 
 /// Writes the parameters alone as `step-<step>.safetensors` in `folder`, to stay there.
-pub(crate) fn keep_parameters(
+pub(crate) fn store_parameters(
     folder: &Path,
     step: u64,
     parameters: &[(String, Tensor)],
@@ -103,7 +103,7 @@ fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
         let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
         let path = entry.path();
         if !path.is_dir() {
-            let reason = "no folder, though it is called like a checkpoint; move it away";
+            let reason = "not a directory, but named like a checkpoint; move it away";
             return Err(Error::file(path, reason));
         }
         folders.push((path, rest.to_owned()));

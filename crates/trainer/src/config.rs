@@ -313,12 +313,12 @@ fn is_not_negative(x: f64) -> bool {
 }
 
 /// AdamW changes every weight by about the rate, so a larger rate is a mistake.
-const MOST_RATE: f64 = 1000.0;
+const MAX_LEARNING_RATE: f64 = 1000.0;
 
 /// [`expect`] for a learning rate.
 fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
     expect(ok, key, rate, rule)?;
-    expect(rate <= MOST_RATE, key, rate, &format!("must be at most {MOST_RATE}"))
+    expect(rate <= MAX_LEARNING_RATE, key, rate, &format!("must be at most {MAX_LEARNING_RATE}"))
 }
 
 /// [`expect`] for a weight decay: with a rate of 0.001, a decay of 1000 sets a weight to zero in

@@ -133,14 +133,14 @@ impl Error {
 impl From<torch_ext::Error> for Error {
     fn from(error: torch_ext::Error) -> Self {
         match error {
-            // The message holds the reason, which must not be told again as the cause.
+            // The message contains the reason, so it is not repeated as the cause.
             torch_ext::Error::Io { path, source } => Self::file(path, source),
             other => Self::TorchExt(other),
         }
     }
 }
 
-/// An error with its causes; a cause that the message before it holds is not told again.
+/// An error with its causes, without causes that the preceding message contains.
 pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut told = text.clone();

@@ -1,8 +1,8 @@
 //! Training of one or several tasks.
 use tch::Tensor;
 
-use crate::left_out::tell;
 use crate::selection::{Best, BestEpoch, CheckpointSelection};
+use crate::skipped_data::report;
 use crate::task_slot::TaskSlot;
 use crate::training::Training;
 use crate::{Error, Result, Stage, Tasks, TrainConfig};
@@ -41,7 +41,7 @@ pub fn fit<'a>(
     tasks: impl Into<Tasks<'a>>,
 ) -> Result<FitReport> {
     let mut tasks = tasks.into();
-    tell(stage, &tasks.slots)?;
+    report(stage, &tasks.slots)?;
     Training::start(stage, config, parameters, &mut tasks)?.run()
 }
 

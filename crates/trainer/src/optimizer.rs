@@ -10,8 +10,8 @@ use torch_ext::{
 };
 
 use crate::adamw_slot::Slot;
-use crate::parts::{Parts, joined};
 use crate::ranks::{Reached, reached, sum_rows};
+use crate::sharding::{OptimizerShards, joined};
 use crate::{Error, Result, TrainConfig};
 
 /// Parameters that share a learning rate and a weight decay.
@@ -193,7 +193,7 @@ impl AdamW {
     /// numbers, and those of rows that occur. Returns the largest `signal` of any rank.
     pub(crate) fn sum_gradients(&mut self, signal: i32) -> Result<i32> {
         let Some(group) = &self.group else { return Ok(signal) };
-        let parts = Parts::new(group);
+        let parts = OptimizerShards::new(group);
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         let (reached, signal) = reached(group, &parameters, signal)?;
         let mut dense = Vec::new();
@@ -366,7 +366,7 @@ impl AdamW {
         }
         let split = live.iter().filter(|(slot, _)| slot.split);
         let split: Vec<&Tensor> = split.map(|(slot, _)| &slot.parameter).collect();
-        shared.map_or(Ok(()), |group| Parts::new(&group).share(&split))
+        shared.map_or(Ok(()), |group| OptimizerShards::new(&group).share(&split))
     }
 
     /// Returns the moments and update counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and
@@ -385,7 +385,7 @@ impl AdamW {
             };
             let mut moments = [exp_avg, exp_avg_sq].map(Tensor::shallow_clone);
             if let Some(group) = self.group.as_ref().filter(|_| slot.split) {
-                let parts = Parts::new(group);
+                let parts = OptimizerShards::new(group);
                 for moment in &mut moments {
                     *moment = parts.whole(&slot.parameter, moment)?.f_to_device(Device::Cpu)?;
                 }

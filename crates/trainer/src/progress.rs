@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// Says something on standard error, on one line. Nobody may be listening; training goes on.
+/// Prints one line on standard error; a closed standard error is ignored.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
 }

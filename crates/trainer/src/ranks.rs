@@ -27,7 +27,7 @@ const KINDS: [Kind; 9] = [
 
 /// What `rank` of the others has otherwise than the first, where there is one: a setting of the
 /// stage by its key, or else its data.
-pub(crate) fn first_unlike(
+pub(crate) fn first_difference(
     group: &ProcessGroup,
     config: &TrainConfig,
     fingerprint: &str,
@@ -61,7 +61,7 @@ pub(crate) fn first_unlike(
 
 /// Gives every rank the first one's parameters, and what that read of a checkpoint: the checkpoint,
 /// the moments and what tasks kept. On the first rank the three are its own.
-pub(crate) fn share_start(
+pub(crate) fn broadcast_start(
     group: &ProcessGroup,
     parameters: &[(String, Tensor)],
     checkpoint: Option<Checkpoint>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{
-    Error, ExampleRecord, Examples, Fingerprint, LeftOut, Result, Step, StepLosses, Task,
+    Error, ExampleRecord, Examples, Fingerprint, Result, SkippedData, Step, StepLosses, Task,
     TaskError, TensorMap,
 };
 
@@ -304,16 +304,16 @@ impl<T: Task> Task for BestEpoch<'_, T> {
         self.task.losses(step)
     }
 
-    fn takes_micro_batches(&self) -> bool {
-        self.task.takes_micro_batches()
+    fn supports_micro_batches(&self) -> bool {
+        self.task.supports_micro_batches()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
         self.task.example(index)
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
-        self.task.left_out()
+    fn skipped_data(&self) -> Vec<SkippedData> {
+        self.task.skipped_data()
     }
 
     fn evaluations_since_best(&self) -> Option<u64> {

@@ -86,8 +86,8 @@ impl Stage {
     ///
     /// All processes start from the first rank's checkpoint and parameters. Only the first rank
     /// writes checkpoints and shows progress. A task without micro-batches
-    /// ([`Task::takes_micro_batches`](crate::Task::takes_micro_batches)) is an error. On the CPU
-    /// the number of processes changes only rounding. On a GPU, where dropout is drawn for each
+    /// ([`Task::supports_micro_batches`](crate::Task::supports_micro_batches)) is an error. On the
+    /// CPU the number of processes changes only rounding. On a GPU, where dropout is drawn for each
     /// part of a batch, this holds for equal `micro_batch` of at most the batch size divided by the
     /// number of processes.
     #[must_use]
@@ -137,7 +137,7 @@ impl Stage {
         self.folder.join("models")
     }
 
-    /// The step after which this call stops, of a stage of `total` steps that goes on at `first`.
+    /// The step after which this call stops; the stage has `total` steps and continues at `first`.
     pub(crate) fn last_step(&self, first: u64, total: u64) -> u64 {
         self.interrupt_after.map_or(total, |steps| total.min(first.saturating_add(steps)))
     }

@@ -29,7 +29,7 @@ impl Handlers {
             flag::register_usize(signal, Arc::clone(&received), number)?;
             flag::register(signal, Arc::clone(&at_once))?;
         }
-        torch_ext::tell_of_stop(Arc::clone(&received));
+        torch_ext::set_stop_flag(Arc::clone(&received));
         Ok(Self { at_once, received })
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     }
     for name in names {
         let Some(sum) = sums.get(name) else {
-            let reason = "has no sum, so nothing says that it was written with the others";
+            let reason = "has no checksum in SHA256SUMS";
             return Err(Error::file(path, format!("{name} {reason}")));
         };
         let file = folder.join(name);

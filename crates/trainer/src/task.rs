@@ -3,7 +3,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 use torch_ext::TensorMap;
 
-use crate::{BatchStream, ExampleRecord, Fingerprint, LeftOut};
+use crate::{BatchStream, ExampleRecord, Fingerprint, SkippedData};
 
 /// The total loss of a batch, and its named parts for the log.
 pub struct StepLosses {
@@ -141,7 +141,7 @@ pub trait Task {
 
     /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`], with the losses and
     /// gradients of the whole batch. Otherwise this setting is an error.
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         false
     }
 
@@ -154,7 +154,7 @@ pub trait Task {
 
     /// Returns counts of skipped, truncated or unusable data. A stage prints a line for each count
     /// above 0 at its start, and writes all counts to `left-out.json` in its folder.
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         Vec::new()
     }
 
@@ -222,16 +222,16 @@ impl<T: Task + ?Sized> Task for &mut T {
         (**self).losses(step)
     }
 
-    fn takes_micro_batches(&self) -> bool {
-        (**self).takes_micro_batches()
+    fn supports_micro_batches(&self) -> bool {
+        (**self).supports_micro_batches()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
         (**self).example(index)
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
-        (**self).left_out()
+    fn skipped_data(&self) -> Vec<SkippedData> {
+        (**self).skipped_data()
     }
 
     fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {

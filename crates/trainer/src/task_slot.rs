@@ -202,7 +202,7 @@ pub(crate) fn expect_micro_batches(
         Some(size) => ("micro_batch", size.to_string()),
         None => return Ok(()),
     };
-    match slots.iter().find(|slot| !slot.task.takes_micro_batches()) {
+    match slots.iter().find(|slot| !slot.task.supports_micro_batches()) {
         None => Ok(()),
         Some(slot) => Err(Error::Config {
             key: key.into(),
@@ -225,7 +225,7 @@ pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) ->
         Some((key, value)) => Err(Error::Config {
             key: key.into(),
             value: value.to_string(),
-            rule: "must be absent, since no task scores its model in training".into(),
+            rule: "must be absent, because no task evaluates its model during training".into(),
         }),
     }
 }

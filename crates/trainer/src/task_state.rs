@@ -33,12 +33,12 @@ pub(crate) struct TaskState<'s, 't> {
 enum Order {
     /// Batches of examples in memory, and those of the present epoch.
     Indexed(Batches, Option<(u64, Epoch)>),
-    Streamed(StreamPlace),
+    Streamed(StreamPosition),
 }
 
 /// Position of a stream, as stored in a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct StreamPlace {
+pub struct StreamPosition {
     /// The epoch of the next batch.
     pub epoch: u64,
     /// Batches of that epoch that were read.
@@ -102,7 +102,7 @@ impl<'s, 't> TaskState<'s, 't> {
             }
             Examples::Streamed(stream) => {
                 let per_epoch = stream.examples().map(|all| all.div_ceil(batch_size as u64).max(1));
-                (Order::Streamed(StreamPlace::default()), per_epoch)
+                (Order::Streamed(StreamPosition::default()), per_epoch)
             }
         };
         let prefix = if slots == 1 { String::new() } else { format!("{}/", slot.name) };
@@ -181,7 +181,7 @@ impl<'s, 't> TaskState<'s, 't> {
                 }
                 if batch.last {
                     self.ended.push(place.epoch);
-                    *place = StreamPlace { epoch: place.epoch + 1, ..StreamPlace::default() };
+                    *place = StreamPosition { epoch: place.epoch + 1, ..StreamPosition::default() };
                 } else {
                     place.batches += 1;
                     place.position = Some(stream.position().map_err(&fail)?);
@@ -302,7 +302,7 @@ impl<'s, 't> TaskState<'s, 't> {
     }
 
     /// Where the task's stream is; `None` for examples in memory.
-    pub(crate) fn stream_place(&self) -> Option<StreamPlace> {
+    pub(crate) fn stream_position(&self) -> Option<StreamPosition> {
         match &self.order {
             Order::Indexed(..) => None,
             Order::Streamed(place) => Some(place.clone()),
@@ -313,7 +313,7 @@ impl<'s, 't> TaskState<'s, 't> {
     pub(crate) fn restore(
         &mut self,
         state: &TensorMap,
-        stream: Option<&StreamPlace>,
+        stream: Option<&StreamPosition>,
     ) -> std::result::Result<(), TaskError> {
         let tensors: TensorMap = state
             .iter()

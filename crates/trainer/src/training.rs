@@ -10,11 +10,11 @@ use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
 use crate::profile::StepProfile;
 use crate::progress::note;
-use crate::ranks::{first_unlike, share_start};
+use crate::ranks::{broadcast_start, first_difference};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::schedule::LinearSchedule;
-use crate::step_numbers::{StepMade, StepNumbers};
+use crate::step_values::{StepResult, StepValues};
 use crate::stop::StopSignals;
 use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint};
 use crate::task_state::{Arithmetic, TaskState};
@@ -204,7 +204,7 @@ impl<'a, 't> Training<'a, 't> {
 
     /// One update. Where the scale of a float16 loss was too large, the scale is halved and no
     /// parameter changes.
-    fn run_step(&mut self, signal: Option<i32>) -> Result<StepMade> {
+    fn run_step(&mut self, signal: Option<i32>) -> Result<StepResult> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;
         let arithmetic = Arithmetic {
@@ -223,7 +223,7 @@ impl<'a, 't> Training<'a, 't> {
         self.agreed_stop = (signal > 0).then_some(signal);
         let numbers = {
             let _region = region(c"losses and norm as numbers");
-            StepNumbers::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?
+            StepValues::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?
         };
         let (factor, grad_norm) = (self.schedule.factor(step), numbers.grad_norm);
         let fault = numbers.first_fault();
@@ -257,7 +257,7 @@ impl<'a, 't> Training<'a, 't> {
             learning_rate: self.config.learning_rate * factor,
             tokens: self.state.tokens,
         });
-        Ok(StepMade { factor, grad_norm, skipped })
+        Ok(StepResult { factor, grad_norm, skipped })
     }
 
     fn device(&self) -> Device {
@@ -265,7 +265,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes what is known of the step beside the checkpoints.
-    fn not_finite(&self, numbers: &StepNumbers, (what, value): (String, f64)) -> Result<Error> {
+    fn not_finite(&self, numbers: &StepValues, (what, value): (String, f64)) -> Result<Error> {
         let records = numbers.batches.iter().enumerate().filter_map(|(at, batch)| {
             let slot = batch.origin.slot;
             let is_last =
@@ -305,7 +305,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes a line of metrics where one is due.
-    fn log(&mut self, made: &StepMade) -> Result<()> {
+    fn log(&mut self, made: &StepResult) -> Result<()> {
         let _region = region(c"log");
         let step = self.state.step;
         if !step.is_multiple_of(self.config.log_steps) && !self.ends() {
@@ -356,7 +356,7 @@ impl<'a, 't> Training<'a, 't> {
         if !self.stage.leads() {
             return Ok(None);
         }
-        let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_place).collect();
+        let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_position).collect();
         let checkpoint = Checkpoint {
             step,
             tokens: self.state.tokens,
@@ -413,8 +413,7 @@ fn total_steps(
         (None, None) => Err(Error::Config {
             key: "steps".into(),
             value: "none".into(),
-            rule: "must be set, since the stream of examples does not know how many it holds"
-                .into(),
+            rule: "must be set, because the length of the example stream is unknown".into(),
         }),
     }
 }
@@ -436,7 +435,7 @@ fn begin(
         let text = format!("{}: rank {rank}: {what}", stage.name);
         Error::from(torch_ext::Error::Distributed(text))
     };
-    if let Some(what) = first_unlike(group, config, fingerprint)? {
+    if let Some(what) = first_difference(group, config, fingerprint)? {
         return Err(refuse(&what));
     }
     let (mut checkpoint, mut moments, mut kept) = (None, TensorMap::new(), TensorMap::new());
@@ -449,7 +448,8 @@ fn begin(
             }
         }
     }
-    let (checkpoint, moments, kept) = share_start(group, parameters, checkpoint, moments, kept)?;
+    let (checkpoint, moments, kept) =
+        broadcast_start(group, parameters, checkpoint, moments, kept)?;
     if let Some(checkpoint) = checkpoint.as_ref().filter(|_| !stage.leads()) {
         optimizer.load_state(&moments).map_err(|error| refuse(&error))?;
         for (number, task) in tasks.iter_mut().enumerate() {

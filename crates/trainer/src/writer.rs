@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tch::{Device, Tensor};
 use torch_ext::{TensorMap, region};
 
-use crate::checkpoint::keep_parameters;
+use crate::checkpoint::store_parameters;
 use crate::{Checkpoint, Error, Result};
 
 /// The largest checkpoint of tensors in the host's memory that is copied, so that training goes on
@@ -60,7 +60,7 @@ impl Save {
         let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
         // Before the checkpoint: where a process ends between the two, the step is made again.
         if let Some(models) = models {
-            keep_parameters(models, checkpoint.step, parameters)?;
+            store_parameters(models, checkpoint.step, parameters)?;
         }
         checkpoint.write(root, parameters, moments, task, *keep)
     }
@@ -94,8 +94,8 @@ pub(crate) struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    /// Copies the tensors and writes them while the caller goes on; waits first for the checkpoint
-    /// before this one.
+    /// Copies the tensors and writes them while the caller continues; first waits for the previous
+    /// checkpoint.
     pub(crate) fn start(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         let root = save.root.clone();
@@ -108,9 +108,9 @@ impl CheckpointWriter {
             let written = save.write();
             (save, written)
         };
-        let handle = thread
-            .spawn(write)
-            .map_err(|error| Error::file(&root, format!("no thread to write it: {error}")))?;
+        let handle = thread.spawn(write).map_err(|error| {
+            Error::file(&root, format!("cannot start the thread that writes it: {error}"))
+        })?;
         self.writing = Some((root, handle));
         Ok(())
     }
@@ -142,7 +142,7 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
-        // Training ended with another error, which is the one that is told.
+        // Training ended with another error, which is the one that is reported.
         let _ = self.wait();
     }
 }

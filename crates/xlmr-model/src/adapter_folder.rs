@@ -82,7 +82,7 @@ impl Model {
             let name = within.map(|name| format!("{prefix}{}", names.prefixed(name)));
             let name = name.map_or_else(|| stored.clone(), |name| name.replace(there, here));
             if let Some(other) = left.insert(name, stored) {
-                return Err(Error::damaged(file.path(), format!("tensor {other} is there twice")));
+                return Err(Error::damaged(file.path(), format!("duplicate tensor {other}")));
             }
         }
         let mut tensors = BTreeMap::new();
@@ -210,7 +210,7 @@ pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<T
             "holds {pickled} only, a Python pickle that can run code when it is opened, so it is \
              not read; save the adapter as {safe} once in Python"
         ),
-        false => format!("{CONFIG} is there, but no {safe}"),
+        false => format!("found {CONFIG}, but no {safe}"),
     };
     Err(Error::NoWeights { path: folder.to_owned(), reason })
 }

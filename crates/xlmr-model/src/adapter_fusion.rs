@@ -121,7 +121,7 @@ impl Model {
     /// [`BottleneckConfig`]: crate::BottleneckConfig
     pub fn add_adapter_fusion(&mut self, names: &[&str], seed: u64) -> Result<()> {
         let (name, config) = self.new_fusion(names)?;
-        self.add_fresh(&name, config, seed)
+        self.add_new(&name, config, seed)
     }
 
     /// Activates the fusion of these bottlenecks, and deactivates all other adapters.

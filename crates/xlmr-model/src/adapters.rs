@@ -314,10 +314,10 @@ impl Model {
 
     fn add_adapter(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         self.check_new_adapter(name)?;
-        self.add_fresh(name, config, seed)
+        self.add_new(name, config, seed)
     }
 
-    pub(crate) fn add_fresh(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
+    pub(crate) fn add_new(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         let mut tensors = BTreeMap::new();
         for spec in config.specs(name, self.config(), "adapter")? {
             let tensor = spec.fresh(HUB_STD, seed, self.device())?;

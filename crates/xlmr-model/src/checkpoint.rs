@@ -204,8 +204,9 @@ fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<Stri
         let mut parts = Path::new(&shard).components();
         let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
         if !plain || shard.contains(['/', '\\']) {
-            let reason =
-                format!("tensor {tensor} lies in {shard:?}, which is no file of this folder");
+            let reason = format!(
+                "tensor {tensor} is stored in {shard:?}, which is not a file of this folder"
+            );
             return Err(Error::damaged(index, reason));
         }
         shards.entry(folder.join(shard)).or_default().insert(tensor);

@@ -1,6 +1,6 @@
 //! Dropout; on the CPU it is drawn per row of the batch.
 use tch::{Device, Kind, Tensor};
-use torch_ext::{dropout_factors_like, token_places};
+use torch_ext::{dropout_factors_like, token_offsets};
 
 use crate::Result;
 use crate::packing::{Packing, Rows};
@@ -8,7 +8,7 @@ use crate::packing::{Packing, Rows};
 /// What dropout is drawn from in one pass: the numbers of its tokens.
 pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
-    /// Of each token ([`token_places`]), padded or packed as the batch is; empty where nothing is
+    /// Of each token ([`token_offsets`]), padded or packed as the batch is; empty where nothing is
     /// drawn, and on a GPU, whose generator knows no places.
     pub(crate) places: Tensor,
 }
@@ -17,7 +17,7 @@ impl DropoutSeeds {
     /// For a batch `[rows, length]` on `device`.
     pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
         let by_place = train && device == Device::Cpu;
-        let places = if by_place { token_places(rows, length)? } else { token_places(0, 0)? };
+        let places = if by_place { token_offsets(rows, length)? } else { token_offsets(0, 0)? };
         Ok(Self { train, places })
     }
 

@@ -11,7 +11,7 @@ use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
-use crate::layers::{Joined, JoinedParts, LayerNorm, Linear, Lookup, cast_all};
+use crate::layers::{Joined, JoinedWeights, LayerNorm, Linear, Lookup, cast_all};
 use crate::modernbert::ModernLayer;
 use crate::packing::Packing;
 use crate::{Activation, Architecture, Config, Result};
@@ -34,7 +34,7 @@ pub(crate) struct Embeddings {
 
 /// From this many numbers on, the gradient of token embeddings in training holds the rows that
 /// occur alone (libtorch's sparse form): 64 MiB in float32.
-const MANY_WORDS: i64 = 1 << 24;
+const LARGE_VOCABULARY: i64 = 1 << 24;
 
 impl Embeddings {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
@@ -65,7 +65,7 @@ impl Embeddings {
             norm,
             unused_position: if leaves_out { config.pad_token_id } else { -1 },
             dropout,
-            many_words: config.vocab_size.saturating_mul(width) >= MANY_WORDS,
+            many_words: config.vocab_size.saturating_mul(width) >= LARGE_VOCABULARY,
         })
     }
 
@@ -103,10 +103,10 @@ impl Embeddings {
 }
 
 /// What a layer is made of.
-pub(crate) struct Parts<'a> {
+pub(crate) struct EncoderParameters<'a> {
     /// Its products, those of one input first, in the order of [`Architecture::products`]; those
     /// that no adapter changes after them.
-    pub(crate) joined: Vec<JoinedParts<'a>>,
+    pub(crate) joined: Vec<JoinedWeights<'a>>,
     pub(crate) linear: Vec<&'a mut Linear>,
     pub(crate) norms: Vec<&'a mut LayerNorm>,
     pub(crate) behind: &'a mut Option<Behind>,
@@ -133,7 +133,7 @@ impl Layer {
         })
     }
 
-    pub(crate) fn parts(&mut self) -> Parts<'_> {
+    pub(crate) fn parts(&mut self) -> EncoderParameters<'_> {
         match self {
             Self::PostNorm(layer) => layer.parts(),
             Self::Modern(layer) => layer.parts(),
@@ -233,7 +233,7 @@ impl PostNormLayer {
         })
     }
 
-    fn parts(&mut self) -> Parts<'_> {
+    fn parts(&mut self) -> EncoderParameters<'_> {
         let (mut joined, mut linear) = (Vec::new(), Vec::new());
         match &self.disentangled {
             None => joined.push(self.projections.parts()),
@@ -243,7 +243,7 @@ impl PostNormLayer {
         linear.extend([&mut self.attention_dense, &mut self.intermediate, &mut self.output_dense]);
         linear.extend(self.disentangled.iter_mut().flat_map(Disentangled::linear));
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
-        Parts { joined, linear, norms, behind: &mut self.behind }
+        EncoderParameters { joined, linear, norms, behind: &mut self.behind }
     }
 
     fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {

@@ -99,7 +99,9 @@ pub enum Error {
         got: String,
     },
     /// A required head is missing.
-    #[error("the model holds no {head} head; name it in `heads` when the model is made or loaded")]
+    #[error(
+        "the model has no {head} head; include it in `heads` when creating or loading the model"
+    )]
     NoHead {
         /// The head.
         head: &'static str,

@@ -3,7 +3,7 @@ use tch::Tensor;
 
 use crate::batch::Batch;
 use crate::bottleneck::Behind;
-use crate::encoder::Parts;
+use crate::encoder::EncoderParameters;
 use crate::layers::{Joined, LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
@@ -59,11 +59,11 @@ impl EuroLayer {
         })
     }
 
-    pub(crate) fn parts(&mut self) -> Parts<'_> {
+    pub(crate) fn parts(&mut self) -> EncoderParameters<'_> {
         let joined = vec![self.projections.parts(), self.gate_up.parts()];
         let linear = vec![&mut self.attention_out, &mut self.down];
         let norms = vec![&mut self.attention_norm, &mut self.mlp_norm];
-        Parts { joined, linear, norms, behind: &mut self.behind }
+        EncoderParameters { joined, linear, norms, behind: &mut self.behind }
     }
 
     /// Maps hidden states to hidden states, packed or padded as in `batch`.

@@ -146,8 +146,8 @@ impl<const N: usize> Joined<N> {
         Self { layers, cast: None }
     }
 
-    pub(crate) fn parts(&mut self) -> JoinedParts<'_> {
-        JoinedParts { layers: &mut self.layers, cast: &mut self.cast }
+    pub(crate) fn parts(&mut self) -> JoinedWeights<'_> {
+        JoinedWeights { layers: &mut self.layers, cast: &mut self.cast }
     }
 
     pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
@@ -182,12 +182,12 @@ impl<const N: usize> Joined<N> {
 }
 
 /// What [`Joined`] is made of.
-pub(crate) struct JoinedParts<'a> {
+pub(crate) struct JoinedWeights<'a> {
     pub(crate) layers: &'a mut [Linear],
     cast: &'a mut Option<Linear>,
 }
 
-impl<'a> JoinedParts<'a> {
+impl<'a> JoinedWeights<'a> {
     /// Weights one below the other if `join`, and so biases; else each by itself.
     pub(crate) fn casts(self, join: bool) -> Vec<Cast<'a>> {
         let Some(first) = self.layers.first().filter(|_| join) else {

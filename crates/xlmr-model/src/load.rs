@@ -62,7 +62,8 @@ impl Config {
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
-            let reason = "no such folder; a model folder holds config.json and model.safetensors";
+            let reason =
+                "no such folder; expected a model folder with config.json and model.safetensors";
             return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
         }
         Self::from_file(model_folder(folder)?.join("config.json"))

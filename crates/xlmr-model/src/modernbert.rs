@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::batch::Batch;
 use crate::bottleneck::Behind;
-use crate::encoder::Parts;
+use crate::encoder::EncoderParameters;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
@@ -57,7 +57,7 @@ impl ModernLayer {
         })
     }
 
-    pub(crate) fn parts(&mut self) -> Parts<'_> {
+    pub(crate) fn parts(&mut self) -> EncoderParameters<'_> {
         let linear = vec![
             &mut self.query_key_value,
             &mut self.attention_out,
@@ -66,7 +66,7 @@ impl ModernLayer {
         ];
         let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
         let norms = norms.collect();
-        Parts { joined: Vec::new(), linear, norms, behind: &mut self.behind }
+        EncoderParameters { joined: Vec::new(), linear, norms, behind: &mut self.behind }
     }
 
     /// Maps hidden states to hidden states, packed or padded as in `batch`.

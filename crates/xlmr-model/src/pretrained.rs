@@ -20,7 +20,7 @@ pub struct Pretrained {
     /// The tokenizer's special tokens.
     pub specials: SpecialTokens,
     /// A line for each token id of `config.json` that was replaced by the tokenizer's; see
-    /// [`Config::take_token_ids`].
+    /// [`Config::apply_token_ids`].
     pub notes: Vec<String>,
     files: TokenizerFiles,
 }
@@ -29,10 +29,10 @@ impl Pretrained {
     /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
     /// Where `config.json` and the tokenizer contradict each other about the id of a special
-    /// token, the model's [`Config`] gets the tokenizer's id, see [`Config::take_token_ids`].
+    /// token, the model's [`Config`] gets the tokenizer's id, see [`Config::apply_token_ids`].
     ///
     /// # Errors
-    /// As [`Model::load`], [`Config::take_token_ids`] and [`TokenizerFiles::of_folder`].
+    /// As [`Model::load`], [`Config::apply_token_ids`] and [`TokenizerFiles::of_folder`].
     pub fn load(
         folder: impl AsRef<Path>,
         heads: &[Head],
@@ -42,7 +42,7 @@ impl Pretrained {
         let folder = folder.as_ref();
         let (tokenizer, files) = TokenizerFiles::of_folder(folder)?;
         let mut config = Config::of_folder(folder)?;
-        let notes = config.take_token_ids(&tokenizer)?;
+        let notes = config.apply_token_ids(&tokenizer)?;
         let (model, report) = Model::load_with(folder, config, heads, device, options)?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
         Ok((Self { model, tokenizer, specials, notes, files }, report))

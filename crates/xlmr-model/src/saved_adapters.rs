@@ -122,7 +122,7 @@ impl Saved {
         let adapters = adapters.ok_or_else(|| fields.refuse("adapters", NAMES, "none".into()))?;
         let active = fields.take("active", NAMES, None)?;
         if let Some((key, value)) = fields.rest()?.into_iter().next() {
-            return Err(Error::config(&file, key, "adapters and active alone", brief(&value)));
+            return Err(Error::config(&file, key, "only adapters and active", brief(&value)));
         }
         let saved = Self { folder, adapters, active };
         for name in &saved.adapters {

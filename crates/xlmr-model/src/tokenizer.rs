@@ -66,7 +66,7 @@ impl Config {
     /// # Errors
     /// As [`check_tokenizer`], except for replaced ids: only the `pad_token_id` of XLM-R is an
     /// error.
-    pub fn take_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
+    pub fn apply_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let special = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();
         for (key, stored, id) in contradictions(special, self) {

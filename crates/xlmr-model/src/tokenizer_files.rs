@@ -19,7 +19,7 @@ const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
 /// What stands beside `tokenizer.json` and belongs to it.
-const BESIDE: [&str; 6] = [
+const EXTRA_FILES: [&str; 6] = [
     CONFIG,
     SPECIAL_TOKENS,
     "added_tokens.json",
@@ -81,7 +81,7 @@ impl TokenizerFiles {
         let folder = folder.as_ref();
         let (tokenizer, mut files) = Self::of_file(tokenizer_in(folder)?)?;
         let folder = model_folder(folder)?;
-        for name in BESIDE {
+        for name in EXTRA_FILES {
             let path = folder.join(name);
             if let Some(mut bytes) = read(&path)? {
                 if name == CONFIG {
@@ -141,7 +141,7 @@ impl TokenizerFiles {
         }
         files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
         whole(&folder.join(TOKENIZER), json.as_bytes())?;
-        for name in BESIDE {
+        for name in EXTRA_FILES {
             let path = folder.join(name);
             match files.get(name) {
                 Some(bytes) => whole(&path, bytes)?,

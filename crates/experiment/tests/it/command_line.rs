@@ -71,9 +71,9 @@ fn resuming_nothing_is_an_error() {
         crate::toy::start(&arguments).unwrap_err()
     };
     let error = resume("nowhere");
-    assert!(error.contains("holds no run") && error.contains("--out"), "{error}");
+    assert!(error.contains("contains no run") && error.contains("--out"), "{error}");
     assert!(!workshop.path("nowhere").exists());
-    assert!(resume("").contains("and no run"));
+    assert!(resume("").contains("but no run"));
     let old = workshop.path("old");
     fs::create_dir(&old).unwrap();
     fs::write(old.join("fingerprints.json"), "{}").unwrap();
@@ -97,7 +97,7 @@ fn output_that_nobody_takes_ends_no_run() {
     let output = program(&workshop).stdout(full()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(error.matches("standard output cannot be written").count(), 1, "{error}");
+    assert_eq!(error.matches("cannot write to standard output").count(), 1, "{error}");
     assert_eq!(workshop.summary().len(), 2);
     let status = program(&workshop).stdout(full()).stderr(full()).status().unwrap();
     assert!(status.success());
@@ -138,7 +138,7 @@ fn help_says_what_the_program_does_and_how() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     for piece in
-        ["Finds the mean", "goes on where it was", "--arms <GLOB>", "runs/toy", "Examples:"]
+        ["Finds the mean", "To resume an interrupted run", "--arms <GLOB>", "runs/toy", "Examples:"]
     {
         assert!(text.contains(piece), "no {piece:?} in {text}");
     }

@@ -314,7 +314,7 @@ fn a_folder_of_somebody_else_stays_as_it_is() {
     let workshop = Workshop::new();
     let own = fs::read_to_string(workshop.path("toy.toml")).unwrap();
     let error = workshop.start_in(workshop.folder.path(), &[]).unwrap_err();
-    assert!(error.contains("holds evaluation.json and no run"), "{error}");
+    assert!(error.contains("contains evaluation.json but no run"), "{error}");
     assert_eq!(fs::read_to_string(workshop.path("toy.toml")).unwrap(), own);
     assert_eq!(fs::read_dir(workshop.folder.path()).unwrap().count(), 3);
     assert!(calls().is_empty());

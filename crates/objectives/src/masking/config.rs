@@ -37,16 +37,16 @@ impl Corruption {
     }
 }
 
-/// Number of units (tokens or words) selected per example, with `p` the probability and `m` the
-/// number of units.
+/// Number of tokens selected per example, with `p` the probability and `m` the number of tokens
+/// that are not special.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// `p · m` units, randomly rounded so that the mean is exact, as in fairseq, which trained
+    /// `p · m` tokens, randomly rounded so that the mean is exact, as in fairseq, which trained
     /// XLM-R.
     #[default]
     Count,
-    /// Each unit independently with probability `p`, as in the collator of Hugging Face
+    /// Each token independently with probability `p`, as in the collator of Hugging Face
     /// transformers.
     Independent,
 }
@@ -55,12 +55,10 @@ pub enum Selection {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlmMaskingConfig {
-    /// Expected share of tokens (or words) that carry loss, from 0 to 1.
+    /// Expected share of tokens that carry loss, from 0 to 1.
     pub probability: f64,
-    /// Selection of tokens or words.
+    /// Selection of tokens.
     pub selection: Selection,
-    /// A word is selected with all its tokens or not at all; needs word ids.
-    pub whole_words: bool,
     /// Replacement of the selected tokens.
     pub corruption: Corruption,
     /// Seed of all draws.
@@ -72,7 +70,6 @@ impl Default for MlmMaskingConfig {
         Self {
             probability: 0.15,
             selection: Selection::Count,
-            whole_words: false,
             corruption: Corruption::default(),
             seed: 42,
         }
@@ -88,37 +85,6 @@ pub enum SpanMask {
     PerToken,
     /// One mask token for all of it; the sequence becomes shorter.
     Single,
-}
-
-/// Selection of the masked mentions of an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MentionChoice {
-    /// Every one.
-    All,
-    /// Some, drawn uniformly without replacement.
-    Count {
-        /// Number of mentions; all if there are fewer.
-        count: usize,
-    },
-}
-
-/// Options of [`entity_masking`](super::entity_masking); the defaults are XLM-K's (Jiang et al.
-/// 2022, §3.2).
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EntityMaskingConfig {
-    /// Selection of the masked mentions.
-    pub mentions: MentionChoice,
-    /// Replacement of the masked mentions.
-    pub span_mask: SpanMask,
-    /// Whether the tokens of masked mentions are labels too. Under [`SpanMask::Single`] only for
-    /// mentions of one token.
-    pub targets: bool,
-    /// Ordinary masking of the tokens around the masked mentions.
-    pub rest: Option<MlmMaskingConfig>,
-    /// Seed of the choice of mentions.
-    pub seed: u64,
 }
 
 impl MlmMaskingConfig {
@@ -137,18 +103,6 @@ impl MlmMaskingConfig {
     pub fn validate(&self) -> Result<(), MaskingError> {
         check_share("probability", self.probability)?;
         self.corruption.check()
-    }
-}
-
-impl Default for EntityMaskingConfig {
-    fn default() -> Self {
-        Self {
-            mentions: MentionChoice::Count { count: 1 },
-            span_mask: SpanMask::PerToken,
-            targets: false,
-            rest: None,
-            seed: 42,
-        }
     }
 }
 
@@ -209,7 +163,14 @@ pub struct EntityPredictionConfig {
 
 impl Default for EntityPredictionConfig {
     fn default() -> Self {
-        Self::partial_same()
+        Self {
+            unit: PredictionUnit::Token,
+            probability: 1.0,
+            corruption: Corruption { mask: 0.8, random: 0.0 },
+            unchanged: Unchanged::Predicted,
+            rest: None,
+            seed: 42,
+        }
     }
 }
 
@@ -221,40 +182,6 @@ impl EntityPredictionConfig {
     pub fn validate(&self) -> Result<(), MaskingError> {
         check_share("probability", self.probability)?;
         self.corruption.check()
-    }
-
-    fn of(unit: PredictionUnit, random: f64, unchanged: Unchanged) -> Self {
-        let corruption = Corruption { mask: 0.8, random };
-        Self { unit, probability: 1.0, corruption, unchanged, rest: None, seed: 42 }
-    }
-
-    /// Returns the options of WEP: every mention, 80 % masked, all predicted.
-    pub fn whole() -> Self {
-        Self::of(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
-    }
-
-    /// Returns the options of PEP_MRS: every token of mentions, 80 % masked, 10 % random, all
-    /// predicted.
-    pub fn partial_random() -> Self {
-        Self::of(PredictionUnit::Token, 0.1, Unchanged::Predicted)
-    }
-
-    /// Returns the options of PEP_MS: every token of mentions, 80 % masked, all predicted.
-    pub fn partial_same() -> Self {
-        Self::of(PredictionUnit::Token, 0.0, Unchanged::Predicted)
-    }
-
-    /// Returns the options of PEP_M: every token of mentions, 80 % masked, these predicted.
-    pub fn partial_mask() -> Self {
-        Self::of(PredictionUnit::Token, 0.0, Unchanged::Ignored)
-    }
-
-    /// Adds masked language modelling around the mentions: half of the units are candidates, and 15
-    /// % of the other tokens, drawn independently, as in the released code.
-    #[must_use]
-    pub fn with_mlm(self) -> Self {
-        let rest = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
-        Self { probability: 0.5, rest: Some(rest), ..self }
     }
 }
 

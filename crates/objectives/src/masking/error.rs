@@ -23,14 +23,6 @@ pub enum MaskingError {
         /// The actual range.
         ids: Range<u32>,
     },
-    /// Word ids that do not match the tokens.
-    #[error("word_ids: expected one for each of the {expected} input_ids, got {got}")]
-    WordIds {
-        /// Number of tokens.
-        expected: usize,
-        /// Number of word ids.
-        got: usize,
-    },
     /// A span that is empty, reversed or out of range.
     #[error(
         "spans[{span}] = {start}..{end}: expected start < end <= {length}, the number of tokens"

@@ -7,7 +7,7 @@
 //! | your example | policy | loss |
 //! |---|---|---|
 //! | text | [`mlm_masking`] | [`masked_lm`](crate::masked_lm) |
-//! | text with linked mentions, or a triple | [`entity_masking`] | a contrast with descriptions, or [`entity_completion`](crate::entity_completion()) |
+//! | text with a linked mention | [`entity_masking`] | [`masked_entity_prediction`](crate::masked_entity_prediction()) |
 //! | code-switched text with its mentions | [`entity_prediction_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
@@ -17,13 +17,13 @@
 //! differently in each epoch, give it a new number, such as `epoch * examples + index`.
 //!
 //! ```
-//! use objectives::masking::{MaskingVocab, MlmMaskingConfig, Tokens, mlm_masking};
+//! use objectives::masking::{MaskingVocab, MlmMaskingConfig, mlm_masking};
 //!
 //! // XLM-R: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>` 250001.
 //! let vocab = MaskingVocab::new([0, 1, 2, 3], 250_001, 0..250_002)?;
 //! let input_ids = [0, 581, 8780, 83, 10, 3034, 2, 1, 1];
 //! let config = MlmMaskingConfig { probability: 0.4, ..Default::default() };
-//! let masked = mlm_masking(Tokens::from(&input_ids), &vocab, 7, &config)?;
+//! let masked = mlm_masking(&input_ids, &vocab, 7, &config)?;
 //! assert_eq!(masked.selected().count(), 2); // of the five tokens that are not special
 //! # Ok::<(), objectives::masking::MaskingError>(())
 //! ```
@@ -40,13 +40,13 @@ mod spans;
 mod vocab;
 
 pub use config::{
-    Corruption, EntityMaskingConfig, EntityPredictionConfig, MentionChoice, MlmMaskingConfig,
-    NgramMaskingConfig, PhraseMaskingConfig, PredictionUnit, Selection, SpanMask, Unchanged,
+    Corruption, EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
+    PredictionUnit, Selection, SpanMask, Unchanged,
 };
-pub use entity::{EntityMasked, MentionQuery, entity_masking};
+pub use entity::entity_masking;
 pub use error::MaskingError;
 pub use mlm::mlm_masking;
 pub use ngram::ngram_masking;
 pub use phrase::phrase_masking;
 pub use prediction::entity_prediction_masking;
-pub use vocab::{Masked, MaskingVocab, Tokens};
+pub use vocab::{Masked, MaskingVocab};

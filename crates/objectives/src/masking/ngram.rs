@@ -3,7 +3,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
-use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
+use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig};
 
 /// Masks random spans of 1 to 4 tokens until 15 % of the tokens are selected ("Random N-gram
 /// Masking" of Yuan et al. 2020, Table 8, the counterpart of
@@ -19,8 +19,7 @@ use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
 /// tokens, as the budget is.
 ///
 /// # Errors
-/// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0;
-/// [`MaskingError::WordIds`] if there are word ids, but not as many as tokens.
+/// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0.
 ///
 /// # Example
 /// ```
@@ -33,14 +32,14 @@ use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig, Tokens};
 /// # Ok::<(), objectives::masking::MaskingError>(())
 /// ```
 pub fn ngram_masking(
-    tokens: Tokens<'_>,
+    input_ids: &[u32],
     vocab: &MaskingVocab,
     example: u64,
     config: &NgramMaskingConfig,
 ) -> Result<Masked, MaskingError> {
     config.validate()?;
-    let candidates = tokens.units(vocab, false)?;
-    let mut free: Vec<bool> = tokens.input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
+    let candidates = vocab.candidates(input_ids);
+    let mut free: Vec<bool> = input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
     let mut left = budget(config.probability, candidates.len());
     let mut rng = generator("ngram", config.seed, example);
     let mut selected = Vec::with_capacity(left);
@@ -54,7 +53,7 @@ pub fn ngram_masking(
         left -= length;
     }
     selected.sort_unstable();
-    Ok(corrupt(tokens.input_ids, selected, vocab, &config.corruption, &mut rng))
+    Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
 /// Start and length of a random span of `length` free positions, or of fewer if there is none.

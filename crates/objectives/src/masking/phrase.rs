@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
 use super::spans::{check_spans, united};
-use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
+use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig};
 
 /// Masks the knowledge phrases of a passage, then random tokens until 15 % are selected.
 ///
@@ -24,8 +24,7 @@ use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`]
-/// for a phrase that is empty or reaches past the tokens; [`MaskingError::SpecialInSpan`];
-/// [`MaskingError::WordIds`] if there are word ids, but not as many as tokens.
+/// for a phrase that is empty or reaches past the tokens; [`MaskingError::SpecialInSpan`].
 ///
 /// # Example
 /// ```
@@ -39,15 +38,15 @@ use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig, Tokens};
 /// # Ok::<(), objectives::masking::MaskingError>(())
 /// ```
 pub fn phrase_masking(
-    tokens: Tokens<'_>,
+    input_ids: &[u32],
     phrases: &[Range<usize>],
     vocab: &MaskingVocab,
     example: u64,
     config: &PhraseMaskingConfig,
 ) -> Result<Masked, MaskingError> {
     config.validate()?;
-    check_spans(phrases, tokens.input_ids, vocab)?;
-    let candidates: Vec<usize> = tokens.units(vocab, false)?.into_iter().flatten().collect();
+    check_spans(phrases, input_ids, vocab)?;
+    let candidates: Vec<usize> = vocab.candidates(input_ids);
     let phrases = united(phrases);
 
     let mut rng = generator("phrase", config.seed, example);
@@ -69,7 +68,7 @@ pub fn phrase_masking(
         still_missing -= count;
     }
     selected.sort_unstable();
-    Ok(corrupt(tokens.input_ids, selected, vocab, &config.corruption, &mut rng))
+    Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
 /// Takes phrases in random order, each if it still fits into `most` tokens; those that fit, and the

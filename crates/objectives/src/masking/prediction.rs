@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::draw::generator;
 use super::spans::{check_disjoint, check_spans};
 use super::{
-    EntityPredictionConfig, Masked, MaskingError, MaskingVocab, PredictionUnit, Tokens, Unchanged,
+    EntityPredictionConfig, Masked, MaskingError, MaskingVocab, PredictionUnit, Unchanged,
     mlm_masking,
 };
 use crate::IGNORE_INDEX;
@@ -37,30 +37,28 @@ use crate::IGNORE_INDEX;
 /// let vocab = MaskingVocab::new([0, 1, 2, 3], 99, 0..100)?;
 /// let input_ids = [0, 11, 12, 13, 14, 2]; // <s> Nueva York never sleeps </s>
 /// let config = EntityPredictionConfig::whole(); // WEP
-/// let masked = entity_prediction_masking((&input_ids).into(), &[1..3], &vocab, 0, &config)?;
+/// let masked = entity_prediction_masking(&input_ids, &[1..3], &vocab, 0, &config)?;
 /// assert_eq!(masked.labels, [-100, 11, 12, -100, -100, -100]);
 /// # Ok::<(), objectives::masking::MaskingError>(())
 /// ```
 pub fn entity_prediction_masking(
-    tokens: Tokens<'_>,
+    input_ids: &[u32],
     spans: &[Range<usize>],
     vocab: &MaskingVocab,
     example: u64,
     config: &EntityPredictionConfig,
 ) -> Result<Masked, MaskingError> {
     config.validate()?;
-    tokens.units(vocab, false)?; // its check of the word ids
-    check_spans(spans, tokens.input_ids, vocab)?;
+    check_spans(spans, input_ids, vocab)?;
     let order = check_disjoint(spans)?;
     let mentions: Vec<Range<usize>> =
         order.into_iter().filter_map(|number| spans.get(number).cloned()).collect();
 
     let mut masked = match &config.rest {
-        Some(rest) => around(tokens, &mentions, vocab, example, rest)?,
-        None => Masked {
-            input_ids: tokens.input_ids.to_vec(),
-            labels: vec![IGNORE_INDEX; tokens.input_ids.len()],
-        },
+        Some(rest) => around(input_ids, &mentions, vocab, example, rest)?,
+        None => {
+            Masked { input_ids: input_ids.to_vec(), labels: vec![IGNORE_INDEX; input_ids.len()] }
+        }
     };
     let mut rng = generator("entity prediction", config.seed, example);
     for mention in mentions {
@@ -112,23 +110,22 @@ fn predict(
 
 /// Ordinary masking of the tokens outside mentions.
 fn around(
-    tokens: Tokens<'_>,
+    input_ids: &[u32],
     mentions: &[Range<usize>],
     vocab: &MaskingVocab,
     example: u64,
     config: &super::MlmMaskingConfig,
 ) -> Result<Masked, MaskingError> {
     // What is special is never selected.
-    let mut covered = tokens.input_ids.to_vec();
+    let mut covered = input_ids.to_vec();
     for at in mentions.iter().cloned().flatten() {
         if let Some(id) = covered.get_mut(at) {
             *id = vocab.mask_id();
         }
     }
-    let covered = Tokens { input_ids: &covered, word_ids: tokens.word_ids };
-    let mut masked = mlm_masking(covered, vocab, example, config)?;
+    let mut masked = mlm_masking(&covered, vocab, example, config)?;
     for at in mentions.iter().cloned().flatten() {
-        if let (Some(id), Some(own)) = (masked.input_ids.get_mut(at), tokens.input_ids.get(at)) {
+        if let (Some(id), Some(own)) = (masked.input_ids.get_mut(at), input_ids.get(at)) {
             *id = *own;
         }
     }

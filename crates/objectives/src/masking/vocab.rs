@@ -62,6 +62,12 @@ impl MaskingVocab {
         self.special.binary_search(&id).is_ok()
     }
 
+    /// The positions that may be selected, in rising order.
+    pub(super) fn candidates(&self, input_ids: &[u32]) -> Vec<usize> {
+        let tokens = input_ids.iter().enumerate();
+        tokens.filter(|(_, id)| !self.is_special(**id)).map(|(at, _)| at).collect()
+    }
+
     /// How many ids a random replacement is drawn from; at least 1. As an `i64`, since the draws of
     /// a seed depend on the type.
     pub(super) fn random_count(&self) -> i64 {
@@ -80,78 +86,6 @@ impl MaskingVocab {
             id = id.saturating_add(1);
         }
         id
-    }
-}
-
-/// The tokens of one example, including special tokens and padding.
-#[derive(Clone, Copy, Debug)]
-pub struct Tokens<'a> {
-    /// Token ids.
-    pub input_ids: &'a [u32],
-    /// The word index of each token, from `Encoding::get_word_ids` of the tokenizers crate. `None`
-    /// marks a token that is a separate word. Adjacent tokens with the same index are one word, so
-    /// indices may restart in the second text of a pair.
-    ///
-    /// XLM-R's own word ids follow spaces, which makes one word of a Chinese clause; pass ids of a
-    /// word segmenter there.
-    pub word_ids: Option<&'a [Option<u32>]>,
-}
-
-impl<'a> From<&'a [u32]> for Tokens<'a> {
-    fn from(input_ids: &'a [u32]) -> Self {
-        Self { input_ids, word_ids: None }
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u32; N]> for Tokens<'a> {
-    fn from(input_ids: &'a [u32; N]) -> Self {
-        Self { input_ids, word_ids: None }
-    }
-}
-
-impl<'a> From<&'a Vec<u32>> for Tokens<'a> {
-    fn from(input_ids: &'a Vec<u32>) -> Self {
-        Self { input_ids, word_ids: None }
-    }
-}
-
-impl Tokens<'_> {
-    /// The positions that may be selected, in rising order, grouped into words (of one token where
-    /// words do not count).
-    pub(super) fn units(
-        &self,
-        vocab: &MaskingVocab,
-        whole_words: bool,
-    ) -> Result<Vec<Range<usize>>, MaskingError> {
-        let words = match self.word_ids {
-            Some(words) if words.len() != self.input_ids.len() => {
-                let expected = self.input_ids.len();
-                return Err(MaskingError::WordIds { expected, got: words.len() });
-            }
-            None if whole_words => {
-                let expected = self.input_ids.len();
-                return Err(MaskingError::WordIds { expected, got: 0 });
-            }
-            words => words.filter(|_| whole_words),
-        };
-        let word_at = |at: usize| words.and_then(|words| words.get(at).copied().flatten());
-        let mut units: Vec<Range<usize>> = Vec::new();
-        for (at, id) in self.input_ids.iter().enumerate() {
-            if vocab.is_special(*id) {
-                continue;
-            }
-            match units.last_mut() {
-                Some(last)
-                    if last.end == at
-                        && word_at(at).is_some()
-                        && word_at(at) == word_at(last.start) =>
-                {
-                    last.end += 1;
-                }
-                _ => units.push(at..at + 1),
-            }
-        }
-        Ok(units)
     }
 }
 

@@ -2,8 +2,8 @@ use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, Term, TokenScores,
-    combine, masked_lm, masked_positions, masked_entity_prediction,
+    ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, TokenScores, masked_lm,
+    masked_positions, masked_entity_prediction,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,14 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let paper = ContrastConfig::paper();
     let mep = masked_entity_prediction(&mentions, &descriptions, &mut queue, &known, &paper)?;
 
-    let sum = combine(&[
-        Term { name: "mlm", weight: 1.0, loss: &mlm },
-        Term { name: "mep", weight: 1.0, loss: &mep },
-    ])?;
-    sum.total.backward();
+    let total = &mlm + &mep;
+    total.backward();
 
-    println!("loss {:.4} nats", sum.total.double_value(&[]));
-    for (name, part) in &sum.parts {
+    println!("loss {:.4} nats", total.double_value(&[]));
+    for (name, part) in [("mlm", &mlm), ("mep", &mep)] {
         println!("  {name} {:.4}", part.double_value(&[])); // nothing known yet: ln 5, ln 8
     }
     println!("the queue holds {} of {} keys", queue.len(), queue.capacity());

@@ -7,7 +7,7 @@ use objectives::{
     ContrastConfig, ContrastRows, Error, InfoNceConfig, MicroBatch, MicroBatchSeeds, NegativeQueue,
     QueueConfig, cached_step, info_nce, masked_entity_prediction,
 };
-use torch_ext::{dropout_factors_like, token_places};
+use torch_ext::{dropout_factors_like, token_offsets};
 
 /// Dropout draws from the process's generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
@@ -28,7 +28,7 @@ impl Encoder {
 
     fn embed(&self, rows: &Tensor, dropout: f64) -> Result<Vec<Tensor>, Error> {
         let drop = |x: Tensor| -> Result<Tensor, Error> {
-            let places = token_places(x.size()[0], 1)?;
+            let places = token_offsets(x.size()[0], 1)?;
             Ok(x.f_mul(&dropout_factors_like(&x, &places, dropout)?)?)
         };
         let hidden = drop(rows.f_matmul(&self.first)?.f_tanh()?)?;

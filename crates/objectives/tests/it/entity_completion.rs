@@ -2,7 +2,7 @@
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{
-    Checks, EntityCompletionConfig, EntityNormalization, Error, MaskedLmConfig, entity_completion,
+    EntityCompletionConfig, EntityNormalization, Error, MaskedLmConfig, entity_completion,
     masked_lm, masked_positions,
 };
 use std::collections::BTreeMap;
@@ -143,16 +143,6 @@ fn what_does_not_fit_is_named() {
         let huge = entity_completion(&logits, &ids(&[1, 1]), &ids(&[0, i64::MAX - 1]), &config(by));
         assert_near(scalar(&huge.unwrap()), 4_f64.ln(), 1e-6);
     }
-    let full = EntityCompletionConfig { checks: Checks::Full, ..Default::default() };
-    let nan = &logits + f64::NAN;
-    let message = refusal(entity_completion(&nan, &ids(&[1, 1]), &ids(&[0, 1]), &full));
-    assert!(message.starts_with("logits[0, 0] = NaN"), "{message}");
-}
-
-#[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let want = config(EntityNormalization::Entity);
-    check_config([("normalization = \"entity\"", want)], ["normalisation = \"entity\""]);
 }
 
 /// N rows with target and entity number each; one entity, one token each and gaps occur.

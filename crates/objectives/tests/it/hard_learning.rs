@@ -201,8 +201,7 @@ fn rows_and_slots_without_loss_receive_exactly_zero_whatever_they_hold() {
     let theta = Tensor::from_slice(&theta(4));
     for weighting in ALL {
         let x = leaf(&hostile);
-        let config =
-            HardLearningConfig { gold_loss_weight: 0.5, checks: Checks::Full, ..config(weighting) };
+        let config = HardLearningConfig { gold_loss_weight: 0.5, ..config(weighting) };
         let run = hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
         check_zeros(&run.unwrap(), &[&x], &[&[2], &[3], &[1, 1], &[1, 3]]);
         assert_finite(&x.grad());
@@ -258,47 +257,6 @@ fn low_precision_is_reduced_in_float32() {
 }
 
 #[test]
-fn bad_values_are_named_or_go_through() {
-    let mut bad = random_log_probs(3, 4, 0.9);
-    let valid = Tensor::ones([3, 4], BOOL);
-    let gold = ids(&[-100, 0, 1]); // row 0 is dropped, so the row must be translated back
-    let run = |log_probs: &Array2<f64>, theta: &[f64], checks, weighting| {
-        let config = HardLearningConfig { checks, ..config(weighting) };
-        let theta = Tensor::from_slice(theta);
-        hard_learning(&tensor(log_probs), &valid, Some(&gold), Some(&theta), &config)
-    };
-    let even = [0.0; 4];
-    for (value, shown) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
-        bad[[2, 3]] = value;
-        for weighting in ALL {
-            let message = refusal(run(&bad, &even, Checks::Full, weighting));
-            let want = format!("span_log_probs[2, 3] = {shown}: a log-probability must");
-            assert!(message.starts_with(&want), "{message}");
-            let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
-            assert!(!loss.is_finite(), "{weighting:?}: {loss}");
-        }
-    }
-    // One candidate of probability 0 matters only where every candidate counts.
-    bad[[2, 3]] = f64::NEG_INFINITY;
-    for weighting in [Learned, Uniform] {
-        let message = refusal(run(&bad, &even, Checks::Full, weighting));
-        assert_messages([(message, "span_log_probs[2, 3] = -inf: the loss of this row…")]);
-        let loss = scalar(&run(&bad, &even, Checks::Shapes, weighting).unwrap());
-        assert_eq!(loss, f64::INFINITY);
-    }
-    for weighting in [HardEm, Mml, Literal] {
-        assert!(scalar(&run(&bad, &even, Checks::Full, weighting).unwrap()).is_finite());
-    }
-    let good = random_log_probs(3, 4, 0.9);
-    for weighting in [Learned, Literal] {
-        let message = refusal(run(&good, &[0.0, 0.0, f64::NAN, 0.0], Checks::Full, weighting));
-        assert!(message.starts_with("weights[2] = NaN: a learned weight must be"), "{message}");
-        let loss = run(&good, &[0.0, 0.0, f64::NAN, 0.0], Checks::Shapes, weighting);
-        assert!(scalar(&loss.unwrap()).is_nan());
-    }
-}
-
-#[test]
 fn what_does_not_fit_is_named() {
     let log_probs = Tensor::zeros([2, 3], FLOAT);
     let valid = flags(&[vec![true; 3], vec![true, true, false]]);
@@ -347,13 +305,6 @@ fn the_share_of_hard_em_rises_to_four_fifths() {
     assert_eq!([0, 100, 800, 801, 9_000].map(at), [0.0, 0.1, 0.8, 0.8, 0.8]);
     assert_eq!([0, 7].map(|step| hard_em_probability(step, Some(0))), [0.8, 0.8]);
     assert_eq!([0, 7].map(|step| hard_em_probability(step, None)), [1.0, 1.0]);
-}
-
-#[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let text = "weighting = \"hard_em\"\ngold_loss_weight = 1.0";
-    let want = HardLearningConfig { gold_loss_weight: 1.0, ..config(HardEm) };
-    check_config([(text, want)], ["weighting = \"em\""]);
 }
 
 /// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts,

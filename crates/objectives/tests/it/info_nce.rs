@@ -2,8 +2,8 @@
 use crate::common::*;
 use ndarray::{Array2, ArrayView1};
 use objectives::{
-    Checks, ContrastRows, Direction, Error, InfoNceConfig, InfoNceReduction, NegativeQueue,
-    Negatives, QueueConfig, QueueStart, info_nce,
+    ContrastRows, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, QueueConfig,
+    QueueStart, info_nce,
 };
 
 /// A batch, what is queued (oldest first), and the entities of both.
@@ -103,7 +103,7 @@ impl Batch {
                 sizes.push(candidates.len());
             }
         }
-        if config.reduction == InfoNceReduction::Mean && terms > 0 {
+        if terms > 0 {
             total /= f64::from(terms as u32);
         }
         (total, sizes)
@@ -191,12 +191,8 @@ fn values_worked_by_hand() {
     let sharp = InfoNceConfig { temperature: 0.5, ..Default::default() };
     assert_near(batch.loss(0, &sharp), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
     // The queued row describes the second row's entity: that row has one candidate less.
-    let masked = InfoNceConfig {
-        mask_same_entity: true,
-        reduction: InfoNceReduction::Sum,
-        ..Default::default()
-    };
-    let want = (2.0 * e + 1.0).ln() - 1.0 + (e + 1.0).ln() - 1.0;
+    let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
+    let want = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
     assert_near(batch.loss(0, &masked), want, 1e-14);
     // A row alone, without a queue, has nothing to tell apart: no loss and no gradient.
     let one = leaf(&ndarray::array![[2.0, 3.0]]);
@@ -265,7 +261,6 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
     batch.query.row_mut(1).fill(f64::NAN);
     batch.key.row_mut(3).fill(f64::INFINITY);
     for config in configs() {
-        let config = InfoNceConfig { checks: Checks::Full, ..config };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
         let loss = batch.run(&query, &key, 0, &config).unwrap();
         check_zeros(&loss, &[&query, &key], &[&[1], &[3]]);
@@ -370,36 +365,6 @@ fn what_does_not_fit_is_named() {
     }
     let empty = info_nce(&q.narrow(0, 0, 0), &k.narrow(0, 0, 0), None, 0, &none, &default);
     assert!(matches!(empty, Err(Error::Empty { tensor: "query", .. })));
-}
-
-#[test]
-fn full_checks_name_the_tensor_and_unchecked_it_goes_through() {
-    for name in ["query", "key"] {
-        for value in [f64::NAN, f64::INFINITY] {
-            let mut batch = Batch::ramp(3, 2, 4);
-            let rows = if name == "query" { &mut batch.query } else { &mut batch.key };
-            rows[[2, 1]] = value;
-            let run = |config: &InfoNceConfig| {
-                batch.run(&tensor(&batch.query), &tensor(&batch.key), 0, config)
-            };
-            let full = InfoNceConfig { checks: Checks::Full, ..Default::default() };
-            let message = refusal(run(&full));
-            assert!(message.starts_with(&format!("{name}[2, 1] = ")), "{message}");
-            assert!(!scalar(&run(&InfoNceConfig::default()).unwrap()).is_finite());
-        }
-    }
-}
-
-#[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let text = "temperature = 0.05\nl2_norm = true\nnegatives = \"queries_keys_and_queue\"";
-    let want = InfoNceConfig {
-        temperature: 0.05,
-        l2_norm: true,
-        negatives: Negatives::QueriesKeysAndQueue,
-        ..Default::default()
-    };
-    check_config([(text, want)], ["tau = 1"]);
 }
 
 fn batches() -> impl Strategy<Value = Batch> {

@@ -3,8 +3,8 @@
 use crate::common::*;
 use ndarray::{Array2, Axis, concatenate};
 use objectives::{
-    ContrastConfig, ContrastRows, InfoNceConfig, LinearCrossEntropyConfig, NegativeQueue, Push,
-    QueueConfig, QueueStart, masked_entity_prediction, object_entailment, relation_classification,
+    ContrastConfig, ContrastRows, InfoNceConfig, NegativeQueue, Push, QueueConfig, QueueStart,
+    masked_entity_prediction, object_entailment, relation_classification,
 };
 
 fn queue_of(rows: &Array2<f64>) -> NegativeQueue {
@@ -217,15 +217,14 @@ fn without_contrast_the_relation_is_read_off_both_states() {
             naive += naive_nll(logits.row(i), relation as usize, |_| true) / 3.0;
         }
     }
-    let config = LinearCrossEntropyConfig::default();
     let run = |s: &Tensor, o: &Tensor, w: &Tensor| {
         let bias = tensor(&bias).view([-1]);
-        relation_classification(s, o, w, Some(&bias), &ids(&relations), &config).unwrap()
+        relation_classification(s, o, w, Some(&bias), &ids(&relations)).unwrap()
     };
     let inputs = [&subject, &object, &weight];
     LossCase { inputs, ours: &|[s, o, w]| run(s, o, w), naive }.check(1e-12);
     let [s, o, w] = inputs.map(tensor);
     let short = o.narrow(0, 0, 3);
-    let message = refusal(relation_classification(&s, &short, &w, None, &ids(&relations), &config));
+    let message = refusal(relation_classification(&s, &short, &w, None, &ids(&relations)));
     assert!(message.starts_with("object: expected shape"), "{message}");
 }

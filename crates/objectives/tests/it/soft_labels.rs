@@ -1,10 +1,10 @@
 //! `soft_labels` against float64 loops, central differences and values worked by hand.
 use crate::common::*;
 use ndarray::Array2;
-use objectives::{Checks, Error, SoftLabelConfig, SoftmaxOver, soft_labels};
+use objectives::{Error, SoftLabelConfig, SoftmaxOver, soft_labels};
 
 fn config(temperature: f64, over: SoftmaxOver) -> SoftLabelConfig {
-    SoftLabelConfig { temperature, over, checks: Checks::Full }
+    SoftLabelConfig { temperature, over }
 }
 
 fn row(temperature: f64) -> SoftLabelConfig {
@@ -278,25 +278,6 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
-fn full_checks_name_bad_logits() {
-    let good = tensor(&ramp(2, 3, 0.9, 1.0));
-    let mut bad = ramp(2, 3, 0.9, 1.0);
-    bad[[1, 2]] = f64::NAN;
-    let bad = tensor(&bad);
-    let infinite = Tensor::from_slice(&[0.0, f64::NEG_INFINITY]).view([1, 2]);
-    let even = infinite.zeros_like();
-    let run = |s: &Tensor, t: &Tensor| refusal(soft_labels(s, t, None, &row(1.0)));
-    assert_messages([
-        (run(&bad, &good), "student[1, 2] = NaN…"),
-        (run(&good, &bad), "teacher[1, 2] = NaN…"),
-        (run(&infinite, &even), "…the loss is not finite…"),
-    ]);
-    let shapes = SoftLabelConfig { checks: Checks::Shapes, ..row(1.0) };
-    let loss = soft_labels(&infinite, &even, None, &shapes).unwrap();
-    assert_eq!(scalar(&loss), f64::INFINITY);
-}
-
-#[test]
 fn low_precision_logits_are_reduced_in_float32() {
     let (student, teacher) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
     let naive = naive(&student, &teacher, None, &row(6.0)).unwrap();
@@ -304,12 +285,6 @@ fn low_precision_logits_are_reduced_in_float32() {
     let teacher = tensor(&teacher).to_kind(Kind::Float);
     let ours = |[x]: [&Tensor; 1]| soft_labels(x, &teacher, None, &row(6.0)).unwrap();
     LossCase { inputs: [&student], ours: &ours, naive }.check_low_precision(0.01 * naive);
-}
-
-#[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let want = SoftLabelConfig { checks: Checks::Shapes, ..config(2.0, SoftmaxOver::Batch) };
-    check_config([("temperature = 2.0\nover = \"batch\"", want)], ["T = 1.0", "over = \"rows\""]);
 }
 
 /// Student, teacher and mask of one shape.

@@ -1,7 +1,7 @@
 //! Question answering with questions fused with their translations (FILTER, section 3).
 use mlqa_eval::{Purpose, Question, UnanswerableWindow, Window, WindowConfig};
 use tokenizers::Tokenizer;
-use trainer::{ExampleRecord, Fingerprint, LeftOut};
+use trainer::{ExampleRecord, Fingerprint, SkippedData};
 use xlmr_model::FusionConfig;
 
 use super::halves::{Half, is_labelled, logits};
@@ -169,14 +169,14 @@ impl FusedHead for SpanPairs {
         }
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         let PairCounts { pairs, target_alone, .. } = self.counts;
         let without = pairs - self.pairs.pairs.len();
         [
             ("pairs of windows without an answer", without),
             ("pairs whose source half lacks the answer of the target half", target_alone),
         ]
-        .map(|(what, count)| LeftOut::new(what, count, pairs))
+        .map(|(what, count)| SkippedData::new(what, count, pairs))
         .into()
     }
 

@@ -5,8 +5,8 @@ use objectives::{SoftmaxOver, soft_labels};
 use tch::{Tensor, no_grad};
 use torch_ext::{MicroBatch, upload};
 use trainer::{
-    ExampleRecord, Examples, Fingerprint, LeftOut, Share, Step, StepLosses, Task, TaskError,
-    accumulate,
+    ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
+    WeightedLoss, accumulate,
 };
 use xlmr_model::FusionConfig;
 
@@ -59,7 +59,7 @@ pub trait FusedHead {
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint);
 
     /// Returns the counts of skipped data.
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         Vec::new()
     }
 
@@ -141,7 +141,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     }
 
     /// What some examples add to the losses of a batch with `all` labels.
-    fn shares(&self, examples: &[usize], all: [usize; 3]) -> Result<Vec<Share>> {
+    fn shares(&self, examples: &[usize], all: [usize; 3]) -> Result<Vec<WeightedLoss>> {
         let read = self.head.forward(self.model, &self.fusion, examples, true)?;
         let teacher = self.teacher.as_ref();
         let soft = teacher.map(|teacher| self.soft_loss(teacher, examples, &read)).transpose()?;
@@ -158,7 +158,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
                     true => loss,
                     false => loss.f_mul_scalar(count as f64 / all.max(1) as f64)?,
                 };
-                shares.push(Share { name, weight, loss });
+                shares.push(WeightedLoss { name, weight, loss });
             }
         }
         Ok(shares)
@@ -191,10 +191,10 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
 }
 
 /// The sum of shares that are a batch's own losses.
-fn sum(shares: Vec<Share>) -> Result<StepLosses, TaskError> {
+fn sum(shares: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
     let mut total: Option<Tensor> = None;
     let mut parts = Vec::with_capacity(shares.len());
-    for Share { name, weight, loss } in shares {
+    for WeightedLoss { name, weight, loss } in shares {
         parts.push((name, loss.f_detach()?));
         let weighted = loss.f_mul_scalar(weight)?;
         total = Some(match total {
@@ -230,7 +230,7 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
     }
 
     /// One softmax over the batch cannot be cut, nor a mean over positions of rows of any length.
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         let rows_are_alike = self.head.score_count(0).is_none();
         self.teacher.is_none()
             || match self.soft.loss.over {
@@ -240,8 +240,8 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
             }
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
-        self.head.left_out()
+    fn skipped_data(&self) -> Vec<SkippedData> {
+        self.head.skipped_data()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {

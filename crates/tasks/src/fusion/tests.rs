@@ -335,9 +335,9 @@ fn a_batch_in_parts_is_the_whole_and_bfloat16_is_near() {
         let mut config = config.clone();
         config.soft.loss.over = over;
         let task = task(&student, &config, &dropping);
-        assert!(task.takes_micro_batches());
+        assert!(task.supports_micro_batches());
         let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
-        assert!(!task.with_teacher(scores).unwrap().takes_micro_batches());
+        assert!(!task.with_teacher(scores).unwrap().supports_micro_batches());
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Language;
 use kg_triples::knowledge::MentionExample;
-use objectives::masking::{EntityMaskingConfig, MaskingVocab, entity_masking};
+use objectives::masking::{MaskingVocab, entity_masking};
 use objectives::{ContrastRows, NegativeQueue, QueueConfig, masked_entity_prediction};
 use tch::{Kind, Tensor};
 use trainer::{
@@ -17,7 +17,7 @@ use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains,
 use crate::contrast::{contrast, ids, number_of};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pooled};
-use crate::{Encoder, Error, Result};
+use crate::{Encoder, Result};
 
 /// Training task of masked entity prediction (XLM-K, Jiang et al. 2022, §3.2, Eq. 1, 2 and 5),
 /// logged as `mep`.
@@ -142,17 +142,11 @@ pub(super) fn mask_mention(
     vocab: &MaskingVocab,
     config: &MentionMasking,
 ) -> Result<MentionPair> {
-    let config =
-        EntityMaskingConfig { span_mask: config.span_mask, ..EntityMaskingConfig::default() };
     let span = example.mention.start..example.mention.end;
-    let tokens = (&example.input_ids).into();
-    let masked = entity_masking(tokens, &[span], vocab, example.passage, &config)?;
-    let position =
-        masked.queries.first().map(|query| query.position).ok_or_else(|| {
-            Error::data(format!("passage {}", example.passage), "a mention", "none")
-        })?;
+    let position = span.start;
+    let input_ids = entity_masking(&example.input_ids, span, vocab, config.span_mask)?;
     let description_ids = example.description_ids.clone();
-    Ok(MentionPair { input_ids: masked.input_ids, position, description_ids })
+    Ok(MentionPair { input_ids, position, description_ids })
 }
 
 impl Task for EntityPredictionTask<'_> {
@@ -187,7 +181,7 @@ impl Task for EntityPredictionTask<'_> {
         Ok(StepLosses { tokens: Some(tokens), ..losses })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

@@ -1,8 +1,7 @@
 //! Object entailment (XLM-K, §3.3).
 use kg_triples::knowledge::EntailmentExample;
 use objectives::{
-    ContrastRows, LinearCrossEntropyConfig, NegativeQueue, QueueConfig, object_entailment,
-    relation_classification,
+    ContrastRows, NegativeQueue, QueueConfig, object_entailment, relation_classification,
 };
 use tch::{Kind, Tensor};
 use trainer::{
@@ -67,11 +66,7 @@ impl<'a> ObjectEntailmentTask<'a> {
         let relations = Tensor::f_from_slice(&relations)?; // checked on the CPU, then uploaded
         if self.by == ObjectEntailment::Classification {
             let (weight, bias) = self.heads.relation_classifier();
-            let config = LinearCrossEntropyConfig::default();
-            let bias = Some(bias);
-            return Ok(relation_classification(
-                subjects, objects, weight, bias, &relations, &config,
-            )?);
+            return Ok(relation_classification(subjects, objects, weight, Some(bias), &relations)?);
         }
         let domains = one_domain(self.losses.norm_by_language, examples.len());
         let query = self.heads.oe_query(subjects, &relations, &domains, true)?; // [b, H]
@@ -106,7 +101,7 @@ impl Task for ObjectEntailmentTask<'_> {
         Ok(contrast("oe", &rows, step.micro_batch, model.device(), embed, loss)?)
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

@@ -136,7 +136,7 @@ impl Task for EntityCompletionTask<'_> {
         })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

@@ -3,8 +3,7 @@ use std::ops::Range;
 
 use kg_triples::phrases::{PassageExample, PhrasePassage, SpecialIds, encode_passages};
 use objectives::masking::{
-    Masked, MaskingVocab, Tokens, entity_prediction_masking, mlm_masking, ngram_masking,
-    phrase_masking,
+    Masked, MaskingVocab, entity_prediction_masking, mlm_masking, ngram_masking, phrase_masking,
 };
 use objectives::{MaskedLmConfig, MaskedLmReduction};
 use rand::Rng;
@@ -169,7 +168,7 @@ impl<'a> PhraseMaskingTask<'a> {
 
     /// Masks one example; `draw` decides how.
     fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked> {
-        let tokens = Tokens::from(&example.input_ids);
+        let tokens = example.input_ids.as_slice();
         let mut masked = match &self.config.masking {
             PassageMasking::Phrases(config) => {
                 phrase_masking(tokens, &example.phrases, &self.vocab, draw, config)
@@ -254,7 +253,7 @@ impl Task for PhraseMaskingTask<'_> {
         Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 
@@ -272,6 +271,7 @@ mod tests {
     use objectives::IGNORE_INDEX;
     use objectives::masking::{
         EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
+        PredictionUnit,
     };
     use xlmr_model::Model;
 
@@ -445,7 +445,10 @@ mod tests {
     #[test]
     fn mentions_are_predicted_and_of_two_that_share_a_token_the_first() {
         let model = model(80);
-        let whole = PassageMasking::Mentions(EntityPredictionConfig::whole());
+        let whole = PassageMasking::Mentions(EntityPredictionConfig {
+            unit: PredictionUnit::Mention,
+            ..EntityPredictionConfig::default()
+        });
         let task = task(&model, with(whole));
         let mut example = examples().swap_remove(0);
         example.phrases = vec![2..4, 3..5, 5..6];

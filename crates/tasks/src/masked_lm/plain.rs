@@ -107,9 +107,8 @@ impl Task for MlmTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows = step.batch.iter().filter_map(|&index| self.rows.row(index));
-        let mask = |row: &[u32]| {
-            Ok(mlm_masking(row.into(), &self.vocab, step.rng.random(), &self.masking)?)
-        };
+        let mask =
+            |row: &[u32]| Ok(mlm_masking(row, &self.vocab, step.rng.random(), &self.masking)?);
         let rows = rows.map(mask).collect::<Result<Vec<Masked>>>()?;
         let mean = MaskedLmReduction::Mean.into();
         let targets = |row: &Masked| row.selected().count();
@@ -119,7 +118,7 @@ impl Task for MlmTask<'_> {
         Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 

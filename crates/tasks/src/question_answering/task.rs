@@ -8,7 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tokenizers::Tokenizer;
-use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
+};
 
 use super::augmentation::{EmbeddingNoise, noisy_embeddings, replace_question_tokens};
 use super::entity_spans::entity_tokens;
@@ -297,13 +299,13 @@ impl Task for QaTask<'_> {
         losses("span", &rows, *micro_batch, Reduction::Mean, answers, |rows| self.span_loss(rows))
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         let counts = &self.counts;
-        let left_out = [
+        let skipped = [
             ("questions without an answer", counts.without_answer),
             ("questions whose answer is blank", counts.blank_answer),
             ("questions whose context is blank", counts.blank_context),
@@ -311,10 +313,11 @@ impl Task for QaTask<'_> {
             ("questions cut at max_question_length", counts.cut_question),
         ]
         .into_iter()
-        .map(|(what, count)| LeftOut::new(what, count, counts.questions));
+        .map(|(what, count)| SkippedData::new(what, count, counts.questions));
         let what = "windows with an answer that have no negative window";
-        let alone = self.without_negatives.map(|count| LeftOut::new(what, count, self.rows.len()));
-        left_out.chain(alone).collect()
+        let alone =
+            self.without_negatives.map(|count| SkippedData::new(what, count, self.rows.len()));
+        skipped.chain(alone).collect()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -457,7 +460,7 @@ mod tests {
             WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default()).unwrap();
-        let said: Vec<String> = task.left_out().iter().map(LeftOut::to_string).collect();
+        let said: Vec<String> = task.skipped_data().iter().map(SkippedData::to_string).collect();
         let want = [
             "questions without an answer: 2 of 4",
             "questions whose answer is blank: 0 of 4",
@@ -545,8 +548,8 @@ mod tests {
             let rng = trainer::rng_for(0, "test", 0);
             let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
             totals.push(task().losses(&mut step).unwrap().total.double_value(&[]));
-            let left_out: Vec<LeftOut> = task().left_out();
-            assert_eq!((left_out.len(), left_out.last().unwrap().count), (6, 0));
+            let skipped: Vec<SkippedData> = task().skipped_data();
+            assert_eq!((skipped.len(), skipped.last().unwrap().count), (6, 0));
         }
         // An untrained model: the logarithms of the number of tokens in three windows and in one.
         let [shared, no_answer, sigmoid] = totals[..] else { panic!("{totals:?}") };

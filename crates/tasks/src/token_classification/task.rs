@@ -3,7 +3,9 @@ use mlqa_eval::Window;
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
-use trainer::{ExampleRecord, Examples, Fingerprint, LeftOut, Step, StepLosses, Task, TaskError};
+use trainer::{
+    ExampleRecord, Examples, Fingerprint, SkippedData, Step, StepLosses, Task, TaskError,
+};
 use transfer_eval::ner::NerInput;
 use xlmr_model::Inputs;
 
@@ -133,13 +135,13 @@ impl Task for TokenClassificationTask<'_> {
         })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         let all = self.rows.len() + self.unlabelled;
-        vec![LeftOut::new("sentences without a labelled token", self.unlabelled, all)]
+        vec![SkippedData::new("sentences without a labelled token", self.unlabelled, all)]
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -279,7 +281,10 @@ mod tests {
         inputs[1].labels.fill(IGNORE_INDEX);
         let mut task = TokenClassificationTask::new(&model, &inputs).unwrap();
         assert_eq!(task.examples().lengths(), Some([9, 20].as_slice()));
-        assert_eq!(task.left_out(), [LeftOut::new("sentences without a labelled token", 1, 3)]);
+        assert_eq!(
+            task.skipped_data(),
+            [SkippedData::new("sentences without a labelled token", 1, 3)]
+        );
         let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
         assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
     }

@@ -1,7 +1,7 @@
 //! Training task of the second stage, with one encoder pass for both losses.
 use mlqa_eval::Window;
 use objectives::{
-    CandidateSpans, HardLearningWeighting, NegativeSelection, OutOfWindow, SpanConfig,
+    CandidateSpans, Checks, HardLearningWeighting, NegativeSelection, OutOfWindow, SpanConfig,
     SpanReduction, answer_contrast, hard_em_probability, hard_learning, initial_weights,
     mix_by_alpha, span, span_log_probs, top_k_spans,
 };
@@ -220,7 +220,7 @@ impl<'a> BoundaryTask<'a> {
             &of_batch(&all.starts)?,
             &of_batch(&all.ends)?,
             Some(&batch.answerable),
-            config.checks,
+            Checks::Shapes,
         )?;
         let (valid, gold) = (of_batch(&all.valid)?, of_batch(&all.gold_index)?);
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
@@ -228,11 +228,8 @@ impl<'a> BoundaryTask<'a> {
 
     /// L_mrc (Eq. 3).
     fn span(&self, batch: &Encoded<'_>) -> Result<Tensor> {
-        let config = SpanConfig {
-            reduction: SpanReduction::Sum,
-            out_of_window: OutOfWindow::Reject,
-            checks: self.config.hard.checks,
-        };
+        let (reduction, out_of_window) = (SpanReduction::Sum, OutOfWindow::Reject);
+        let config = SpanConfig { reduction, out_of_window, ..SpanConfig::default() };
         let (starts, ends) = (&batch.gold_starts, &batch.gold_ends);
         let mask = Some(&batch.answerable);
         Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)
@@ -289,7 +286,7 @@ impl<'a> BoundaryTask<'a> {
         let Some(contrast) = contrast else { return Ok(StepLosses::single(name, side)) };
         let mixed = mix_by_alpha(&contrast, &side, self.config.alpha)?;
         let parts = vec![("contrastive", contrast.f_detach()?), (name, side.f_detach()?)];
-        Ok(StepLosses { total: mixed.total, parts, tokens: None, accumulated: false })
+        Ok(StepLosses { total: mixed, parts, tokens: None, accumulated: false })
     }
 }
 

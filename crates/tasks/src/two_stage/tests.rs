@@ -299,7 +299,7 @@ fn low_precision_changes_little() {
             BoundaryTask::new(model, windows, Some(&all), terms(hard, contrast), &config, true)
                 .unwrap()
         };
-        assert!(!task().takes_micro_batches());
+        assert!(!task().supports_micro_batches());
         assert_bf16_is_near_f32(&parameters, task, &[0, 1, 2, 3]);
     }
 }

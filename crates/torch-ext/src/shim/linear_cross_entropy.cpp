@@ -19,13 +19,10 @@ using torch::autograd::variable_list;
 // The largest row weight of a float16 gradient while it is stored: float16 loses numbers below 6e-8.
 constexpr double kHalfScale = 8;
 
-// What the rows' losses become: their mean, their sum, or themselves.
-enum class Reduction : int64_t { Mean = 0, Sum = 1, None = 2 };
-
 // d loss / d row loss for each row, [N].
-Tensor row_weights(const Tensor& weights, Reduction reduction, int64_t rows, const at::TensorOptions& options) {
+Tensor row_weights(const Tensor& weights, bool mean, int64_t rows, const at::TensorOptions& options) {
   if (weights.defined()) return weights.to(options.dtype());
-  const double share = reduction == Reduction::Mean && rows > 0 ? 1.0 / static_cast<double>(rows) : 1.0;
+  const double share = mean && rows > 0 ? 1.0 / static_cast<double>(rows) : 1.0;
   return at::full({rows}, share, options);
 }
 
@@ -44,9 +41,9 @@ std::pair<Tensor, Tensor> enlarged(const Layer& layer, const Tensor& scale) {
 Tensor to_or_undefined(const Tensor& t, at::ScalarType dtype) { return t.defined() ? t.to(dtype) : t; }
 
 Layer layer_of(const Tensor& hidden, const Tensor& weight, const Tensor& bias, const Tensor& targets,
-               at::ScalarType products, double label_smoothing, int64_t chunk_rows) {
+               at::ScalarType products, int64_t chunk_rows) {
   return {hidden.to(products).contiguous(), weight.to(products).contiguous(),
-          to_or_undefined(bias, sum_dtype(products)), targets.contiguous(), label_smoothing, chunk_rows};
+          to_or_undefined(bias, sum_dtype(products)), targets.contiguous(), chunk_rows};
 }
 
 // An undefined tensor cannot stand in IValues, so absence is kept as no entry.
@@ -58,27 +55,18 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static variable_list forward(AutogradContext* ctx, const Tensor& hidden, const Tensor& weight,
                                const std::optional<Tensor>& optional_bias, const Tensor& targets,
                                const std::optional<Tensor>& optional_weights, int64_t products_dtype,
-                               double label_smoothing, int64_t chunk_rows, int64_t reduction_code,
-                               bool want_correct, bool grad_hidden, bool grad_weight, bool grad_bias) {
+                               int64_t chunk_rows, bool mean, bool grad_hidden, bool grad_weight,
+                               bool grad_bias) {
     const auto products = static_cast<at::ScalarType>(products_dtype);
-    const auto reduction = static_cast<Reduction>(reduction_code);
     const Tensor bias = optional_bias.value_or(Tensor()), weights = optional_weights.value_or(Tensor());
-    const auto layer = layer_of(hidden, weight, bias, targets, products, label_smoothing, chunk_rows);
+    const auto layer = layer_of(hidden, weight, bias, targets, products, chunk_rows);
     const auto rows = layer.rows();
     const auto options = layer.hidden.options().dtype(layer.sums());
     auto losses = at::empty({rows}, options);
-    Tensor correct = want_correct ? at::empty({rows}, options.dtype(at::kBool)) : Tensor();
-    if (reduction == Reduction::None) {
-      // How much each row's loss weighs is known in backward only: the chunks are made again there.
-      run_chunks(layer, {losses, correct, {}, {}}, nullptr);
-      ctx->save_for_backward({hidden, weight, bias, targets});
-      ctx->saved_data["products"] = products_dtype;
-      ctx->saved_data["label_smoothing"] = label_smoothing;
-      ctx->saved_data["chunk_rows"] = chunk_rows;
-    } else if (grad_hidden || grad_weight || grad_bias) {
-      const auto scale_unscale = enlarged(layer, row_weights(weights, reduction, rows, options).unsqueeze(1));
+    if (grad_hidden || grad_weight || grad_bias) {
+      const auto scale_unscale = enlarged(layer, row_weights(weights, mean, rows, options).unsqueeze(1));
       auto gradients = allocate(layer, grad_hidden, grad_weight, grad_bias, weight.scalar_type());
-      run_chunks(layer, {losses, correct, scale_unscale.first, scale_unscale.second}, &gradients);
+      run_chunks(layer, {losses, scale_unscale.first, scale_unscale.second}, &gradients);
       store(ctx, "hidden", gradients.hidden);
       store(ctx, "weight", gradients.weight);
       store(ctx, "bias", gradients.bias);
@@ -86,28 +74,17 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
           static_cast<int64_t>(hidden.scalar_type()), static_cast<int64_t>(weight.scalar_type()),
           static_cast<int64_t>(bias.defined() ? bias.scalar_type() : at::kFloat)};
     } else {
-      run_chunks(layer, {losses, correct, {}, {}}, nullptr);
+      run_chunks(layer, {losses, {}, {}}, nullptr);
     }
-    ctx->saved_data["reduction"] = reduction_code;
-    auto loss = reduction == Reduction::None   ? losses
-                : reduction == Reduction::Mean ? losses.mean()
-                : weights.defined()            ? losses.mul(weights.to(losses.scalar_type())).sum()
-                                               : losses.sum();
-    if (!want_correct) return {loss};
-    ctx->mark_non_differentiable({correct});
-    return {loss, correct};
+    if (mean) return {losses.mean()};
+    return {weights.defined() ? losses.mul(weights.to(losses.scalar_type())).sum() : losses.sum()};
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grad_outputs) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "linear cross-entropy has no second derivative");
-    variable_list result(13);
+    variable_list result(11);
     const auto grad_output = grad_outputs[0];
     if (!grad_output.defined()) return result;
-    const auto reduction = static_cast<Reduction>(ctx->saved_data["reduction"].toInt());
-    if (reduction == Reduction::None) {
-      recompute(ctx, grad_output, result);
-      return result;
-    }
     TORCH_CHECK(ctx->saved_data.count("dtypes"),
                 "trying to go backward through the graph a second time: keep the graph in the first");
     const bool keep = torch::autograd::get_current_graph_task_keep_graph();
@@ -129,34 +106,16 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     return result;
   }
 
- private:
-  static void recompute(AutogradContext* ctx, const Tensor& grad_output, variable_list& result) {
-    const auto saved = ctx->get_saved_variables();
-    const auto products = static_cast<at::ScalarType>(ctx->saved_data["products"].toInt());
-    const auto layer = layer_of(saved[0], saved[1], saved[2], saved[3], products,
-                                ctx->saved_data["label_smoothing"].toDouble(), ctx->saved_data["chunk_rows"].toInt());
-    const auto rows = layer.rows();
-    const auto options = layer.hidden.options().dtype(layer.sums());
-    auto gradients = allocate(layer, ctx->needs_input_grad(0), ctx->needs_input_grad(1),
-                              saved[2].defined() && ctx->needs_input_grad(2), saved[1].scalar_type());
-    auto losses = at::empty({rows}, options);
-    const auto scale_unscale = enlarged(layer, grad_output.to(layer.sums()).unsqueeze(1));
-    run_chunks(layer, {losses, {}, scale_unscale.first, scale_unscale.second}, &gradients);
-    result[0] = to_or_undefined(gradients.hidden, saved[0].scalar_type());
-    result[1] = to_or_undefined(gradients.weight, saved[1].scalar_type());
-    if (saved[2].defined()) result[2] = to_or_undefined(gradients.bias, saved[2].scalar_type());
-  }
 };
 }  // namespace
 
 extern "C" {
-// reduction: 0 mean, 1 sum, 2 none. `bias`, `weights` (of the sum's rows) and `correct` may be null. Targets must lie
-// in 0..V. chunk_rows: 0 for as many as fit memory that is there anyway.
+// mean: 1 for the mean, 0 for the sum. `bias` and `weights` (of the sum's rows) may be null. Targets must be in 0..V.
+// chunk_rows: 0 for as many as fit memory that is there anyway.
 int polyqa_linear_cross_entropy(const Tensor* hidden, const Tensor* weight, const Tensor* bias, const Tensor* targets,
-                                const Tensor* weights, int reduction, double label_smoothing, int64_t chunk_rows,
-                                Tensor** loss, Tensor** correct, char** error) {
+                                const Tensor* weights, int mean, int64_t chunk_rows, Tensor** loss,
+                                char** error) {
   return guarded(error, [&] {
-    TORCH_CHECK(reduction >= 0 && reduction <= 2, "unknown reduction ", reduction);
     TORCH_CHECK(chunk_rows >= 0, "chunk_rows must not be negative, got ", chunk_rows);
     TORCH_CHECK(hidden->dim() == 2 && weight->dim() == 2 && hidden->size(1) == weight->size(1),
                 "hidden must be [N, H] and weight [V, H], got ", hidden->sizes(), " and ", weight->sizes());
@@ -165,7 +124,7 @@ int polyqa_linear_cross_entropy(const Tensor* hidden, const Tensor* weight, cons
     // An absent tensor is no input of the autograd function; an undefined one would be, and has no device.
     const auto b = bias ? std::make_optional(*bias) : std::nullopt;
     const auto w = weights ? std::make_optional(weights->detach()) : std::nullopt;
-    TORCH_CHECK(!w || (reduction == 1 && w->sizes() == targets->sizes()), "weights must be [N], for a sum");
+    TORCH_CHECK(!w || (!mean && w->sizes() == targets->sizes()), "weights must be [N], for a sum");
     TORCH_CHECK(!b || (b->dim() == 1 && b->size(0) == weight->size(0)), "bias must be [V], got ", b->sizes());
     const auto device = hidden->device().type();
     const bool autocast = at::autocast::is_autocast_enabled(device) && hidden->scalar_type() != at::kDouble;
@@ -175,11 +134,9 @@ int polyqa_linear_cross_entropy(const Tensor* hidden, const Tensor* weight, cons
     const bool grad = at::GradMode::is_enabled();
     c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     auto out = LinearCrossEntropy::apply(*hidden, *weight, b, *targets, w, static_cast<int64_t>(products),
-                                         label_smoothing, chunk_rows, static_cast<int64_t>(reduction),
-                                         correct != nullptr, grad && hidden->requires_grad(),
+                                         chunk_rows, mean != 0, grad && hidden->requires_grad(),
                                          grad && weight->requires_grad(), grad && b && b->requires_grad());
     *loss = new Tensor(out[0]);
-    if (correct) *correct = new Tensor(out[1]);
   });
 }
 }

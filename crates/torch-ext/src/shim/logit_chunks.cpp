@@ -32,8 +32,7 @@ Layer rows_of(const Layer& layer, int64_t first, int64_t count) {
 }
 
 RowResults rows_of(const RowResults& rows, int64_t first, int64_t count) {
-  return {narrowed(rows.losses, first, count), narrowed(rows.correct, first, count),
-          narrowed(rows.scale, first, count), rows.unscale};
+  return {narrowed(rows.losses, first, count), narrowed(rows.scale, first, count), rows.unscale};
 }
 
 void scale_by(const Tensor& t, const Tensor& factor) {
@@ -103,50 +102,33 @@ struct Softmax {
       : largest(at::full({layer.rows(), 1}, -std::numeric_limits<double>::infinity(),
                          layer.hidden.options().dtype(layer.sums()))),
         total(at::zeros_like(largest)),
-        target(at::zeros_like(largest)),
-        below(at::zeros_like(largest)) {}
+        target(at::zeros_like(largest)) {}
 
-  // Of logits `x` that come tile by tile; `correct` is false before the first.
-  void look(const Tensor& x, const Tile& tile, const Tensor& correct) {
+  // Of logits `x` that come tile by tile.
+  void look(const Tensor& x, const Tile& tile) {
     const auto here_column = tile.targets();
     const auto &here = here_column.first, &column = here_column.second;
-    const auto own = x.amax(1, true);
-    if (correct.defined()) {
-      // A later tile must be larger to win, as the first of equal logits counts.
-      const auto best = x.argmax(1, true).eq(column).logical_and_(here);
-      correct.copy_(at::where(own.gt(largest), best, correct.unsqueeze(1)).squeeze(1));
-    }
-    largest = at::maximum(largest, own);
+    largest = at::maximum(largest, x.amax(1, true));
     target = at::where(here, x.gather(1, column), target);
   }
 
   // From logits to e^(logit - largest), in place, and their sum; after a look at all of them.
-  void exponentiate(Tensor& x, bool smoothing) {
-    x.sub_(largest);
-    if (smoothing) below.add_(x.sum(1, true));
-    x.exp_();
+  void exponentiate(Tensor& x) {
+    x.sub_(largest).exp_();
     total.add_(x.sum(1, true));
   }
 
   // The largest logit and the target are compared before the logarithm comes in: of large logits that differ little, the
   // other order would leave rounding alone.
-  Tensor losses(const Layer& layer) const {
-    const double smoothing = layer.label_smoothing;
-    auto loss = total.log().add_(largest.sub(target), 1 - smoothing);
-    if (smoothing > 0) loss.sub_(below, smoothing / static_cast<double>(layer.vocabulary()));
-    return loss.squeeze(1);
-  }
+  Tensor losses() const { return total.log().add_(largest.sub(target)).squeeze(1); }
 
-  // `below` is the sum of what the logits lie below the largest, negative.
-  Tensor largest, total, target, below;
+  Tensor largest, total, target;
 };
 
 // From probabilities times scale to the gradient of the logits times scale.
-void subtract_targets(Tensor& x, const Layer& layer, const Tile& tile, const Tensor& scale) {
-  const double smoothing = layer.label_smoothing;
+void subtract_targets(Tensor& x, const Tile& tile, const Tensor& scale) {
   const auto here_column = tile.targets();
-  x.scatter_add_(1, here_column.second, scale.mul(smoothing - 1).mul_(here_column.first));
-  if (smoothing > 0) x.sub_(scale.mul(smoothing / static_cast<double>(layer.vocabulary())));
+  x.scatter_add_(1, here_column.second, scale.neg().mul_(here_column.first));
 }
 
 Tensor product(const Tensor& a, const Tensor& b) {
@@ -181,12 +163,12 @@ void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradien
     Tile tile(part, all.stored().narrow(0, first, count), 0);
     auto x = tile.biased();
     Softmax softmax(part);
-    softmax.look(x, tile, own.correct);
-    softmax.exponentiate(x, layer.label_smoothing > 0);
-    own.losses.copy_(softmax.losses(part));
+    softmax.look(x, tile);
+    softmax.exponentiate(x);
+    own.losses.copy_(softmax.losses());
     if (!own.scale.defined()) continue;
     x.mul_(own.scale / softmax.total);
-    subtract_targets(x, part, tile, own.scale);
+    subtract_targets(x, tile, own.scale);
     if (tile.stored().scalar_type() != layer.sums()) tile.stored().copy_(x);
   }
   if (!gradients) return;
@@ -233,17 +215,17 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   Softmax softmax(layer);
   each([&](Tile& tile, int64_t, int64_t) {
     tile.multiply();
-    softmax.look(tile.biased(wide), tile, rows.correct);
+    softmax.look(tile.biased(wide), tile);
   });
   each([&](Tile& tile, int64_t, int64_t) {
     auto x = in_place ? tile.stored() : tile.biased(wide);
-    softmax.exponentiate(x, layer.label_smoothing > 0);
+    softmax.exponentiate(x);
   });
   // Low-precision tiles keep their logits, so that probabilities are rounded once.
   auto exponentials = [&](Tile& tile) {
     return in_place ? tile.stored() : tile.biased(wide).sub_(softmax.largest).exp_();
   };
-  rows.losses.copy_(softmax.losses(layer));
+  rows.losses.copy_(softmax.losses());
 
   const auto factor = rows.scale / softmax.total;
   auto scratch = at::empty({count * step}, options);
@@ -253,10 +235,10 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
     auto x = exponentials(tile);
     if (in_place) {
       at::mul_out(logits, x, factor);
-      subtract_targets(logits, layer, tile, rows.scale);
+      subtract_targets(logits, tile, rows.scale);
     } else {
       x.mul_(factor);
-      subtract_targets(x, layer, tile, rows.scale);
+      subtract_targets(x, tile, rows.scale);
       logits.copy_(x);
     }
     if (gradients.hidden.defined()) product_into(gradients.hidden, logits, tile.weight(), true, {});
@@ -305,7 +287,6 @@ Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::
 }
 
 void run_chunks(const Layer& layer, const RowResults& rows, Gradients* gradients) {
-  if (rows.correct.defined()) rows.correct.fill_(false);
   int64_t done = 0;
   if (gradients && gradients->weight.defined() && layer.rows() > 0) {
     done = rows_in_gradient(layer, gradients->weight);

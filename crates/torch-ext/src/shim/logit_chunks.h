@@ -9,7 +9,6 @@ struct Layer {
   at::Tensor weight;   // [V, H], likewise
   at::Tensor bias;     // [V], in the dtype of the sums; undefined for none
   at::Tensor targets;  // [N], in 0..V
-  double label_smoothing;
   int64_t chunk_rows;  // rows whose logits exist at once; 0 for as many as fit memory that is there anyway
 
   at::ScalarType sums() const { return sum_dtype(hidden.scalar_type()); }
@@ -26,7 +25,6 @@ struct Gradients {
 // What is written for each row, and what each row weighs.
 struct RowResults {
   at::Tensor losses;   // [N]
-  at::Tensor correct;  // [N], whether the target's logit is the largest; undefined for unasked
   at::Tensor scale;    // [N, 1], the weight of each row's gradient; undefined where none is wanted
   at::Tensor unscale;  // [], multiplies the gradients once more, after the products; undefined for 1
 };

@@ -1,14 +1,14 @@
 //! Dropout drawn for each row of a batch.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{MicroBatchSeeds, dropout_factors, dropout_factors_like, first_row, token_places};
+use torch_ext::{MicroBatchSeeds, dropout_factors, dropout_factors_like, first_row, token_offsets};
 
 use crate::alone;
 
 #[test]
 fn as_many_are_dropped_as_asked_for() {
     let _alone = alone();
-    let places = token_places(200, 1).unwrap();
+    let places = token_offsets(200, 1).unwrap();
     for p in [0.0, 0.1, 0.5] {
         let kept = dropout_factors(&places, 300, p).unwrap().ne(0.0);
         let share = kept.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
@@ -19,7 +19,7 @@ fn as_many_are_dropped_as_asked_for() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let _alone = alone();
-    let places = token_places(2, 2).unwrap();
+    let places = token_offsets(2, 2).unwrap();
     for (places, width, p) in [
         (&places, 4, 1.0),
         (&places, 4, -0.1),
@@ -42,7 +42,7 @@ fn a_part_has_its_rows_draws_and_leaves_nothing_behind() {
     let _alone = alone();
     tch::manual_seed(2);
     let draw =
-        |rows, length| dropout_factors(&token_places(rows, length).unwrap(), 6, 0.5).unwrap();
+        |rows, length| dropout_factors(&token_offsets(rows, length).unwrap(), 6, 0.5).unwrap();
     let seeds = MicroBatchSeeds::new().unwrap();
     let (whole, next) = (draw(4, 3), draw(4, 3));
     assert_ne!(whole, next);

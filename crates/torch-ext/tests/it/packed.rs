@@ -1,7 +1,7 @@
 //! Packed attention and the fused norm against libtorch's own operations.
 
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_places};
+use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_offsets};
 
 use crate::alone;
 
@@ -81,7 +81,7 @@ fn heads_of_any_size_attend_in_both_precisions_and_with_any_threads() {
             tch::set_num_threads(threads);
             let [q, k, v] = qkv.each_ref().map(|t| leaf(&t.to_kind(kind)));
             let attention = Attention { heads, reach, dropout: 0.0 };
-            let places = token_places(1, q.size()[0]).unwrap();
+            let places = token_offsets(1, q.size()[0]).unwrap();
             let out =
                 torch_ext::packed_attention(&q, &k, &v, &lengths, &places, &attention).unwrap();
             (&out * &weight.to_kind(kind)).sum(Kind::Float).backward();
@@ -113,7 +113,7 @@ fn packed_attention(
     heads: i64,
     p: f64,
 ) -> torch_ext::Result<Tensor> {
-    let places = token_places(1, query.size()[0])?;
+    let places = token_offsets(1, query.size()[0])?;
     let attention = Attention { heads, reach: None, dropout: p };
     torch_ext::packed_attention(query, key, value, lengths, &places, &attention)
 }
@@ -127,7 +127,7 @@ fn dropout_add_norm(
     eps: f64,
     p: f64,
 ) -> torch_ext::Result<Tensor> {
-    let places = token_places(1, x.size()[0])?;
+    let places = token_offsets(1, x.size()[0])?;
     torch_ext::dropout_add_norm(x, residual, weight, bias, &places, eps, p)
 }
 
@@ -184,7 +184,7 @@ fn a_window_is_the_same_as_scores_cut_off_beyond_it() {
         let (ours, theirs) = (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
         let [q, k, v] = &ours;
         let attention = Attention { heads, reach: Some(reach), dropout: 0.0 };
-        let places = token_places(1, tokens).unwrap();
+        let places = token_offsets(1, tokens).unwrap();
         let got = torch_ext::packed_attention(q, k, v, lengths, &places, &attention).unwrap();
         let want = windowed(&theirs, lengths, heads, reach);
         assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
@@ -205,7 +205,7 @@ fn a_window_over_the_whole_row_drops_what_no_window_drops() {
         tch::manual_seed(7);
         let [q, k, v] = qkv.each_ref().map(leaf);
         let attention = Attention { heads: 2, reach, dropout: 0.4 };
-        let places = token_places(1, 70).unwrap();
+        let places = token_offsets(1, 70).unwrap();
         let out = torch_ext::packed_attention(&q, &k, &v, &[50, 20], &places, &attention).unwrap();
         out.square().sum(Kind::Float).backward();
         [out.detach(), q.grad(), k.grad(), v.grad()]
@@ -338,7 +338,7 @@ fn what_does_not_fit_is_refused() {
     assert!(error(&[4], 2, 1.0).contains("dropout is 1"));
     assert!(packed_attention(&x, &x, &y, &[4], 1, 0.0).is_err());
     let attention = Attention { heads: 2, reach: Some(-1), dropout: 0.0 };
-    let places = token_places(1, 4).unwrap();
+    let places = token_offsets(1, 4).unwrap();
     let error = torch_ext::packed_attention(&x, &x, &x, &[4], &places, &attention).unwrap_err();
     assert!(error.to_string().contains("reach is -1"), "{error}");
     let one = Tensor::ones([6], FLOAT);
@@ -355,7 +355,7 @@ fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
     let (q, k, v, weight) = (draw(), draw(), draw(), Tensor::ones([width], FLOAT));
     // Rows of 5, 3 and 4 tokens, in a batch of length 5 and, without the first, of length 4.
     let places = |rows: &[i64], length: i64| {
-        let all = token_places(rows.len() as i64, length).unwrap().view([-1, length]);
+        let all = token_offsets(rows.len() as i64, length).unwrap().view([-1, length]);
         let rows = (0i64..).zip(rows).map(|(row, &n)| all.get(row).narrow(0, 0, n));
         Tensor::cat(&rows.collect::<Vec<_>>(), 0)
     };

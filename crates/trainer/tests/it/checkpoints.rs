@@ -67,10 +67,10 @@ fn sums_that_leave_out_a_file_verify_nothing() {
     };
     for name in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
         let error = rewritten(&|line| !line.ends_with(name));
-        assert!(error.contains(&format!("{name} has no sum")), "{error}");
+        assert!(error.contains(&format!("{name} has no checksum")), "{error}");
     }
     let error = rewritten(&|_| false);
-    assert!(error.contains("has no sum"), "{error}");
+    assert!(error.contains("has no checksum"), "{error}");
     let (_, error) = after(|root| {
         let path = root.join("step-00000004/SHA256SUMS");
         let text = fs::read_to_string(&path).unwrap();
@@ -81,7 +81,7 @@ fn sums_that_leave_out_a_file_verify_nothing() {
         let path = root.join("step-00000004/task.safetensors");
         torch_ext::write_tensors(path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
     });
-    assert!(error.contains("SHA256SUMS: task.safetensors has no sum"), "{error}");
+    assert!(error.contains("SHA256SUMS: task.safetensors has no checksum"), "{error}");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn files_called_like_checkpoints_are_named_before_training() {
     let _alone = alone();
     for name in [".partial-x", "step-00000050"] {
         let (folder, error) = after(|root| fs::write(root.join(name), "").unwrap());
-        let text = "no folder, though it is called like a checkpoint; move it away";
+        let text = "not a directory, but named like a checkpoint; move it away";
         assert_eq!(error, format!("RUN/checkpoints/{name}: {text}"));
         fs::remove_file(folder.path().join("checkpoints").join(name)).unwrap();
         train(folder.path(), None).unwrap();

@@ -5,8 +5,8 @@ use crate::common::{alone, config, metrics, stage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::{
-    Error, ExampleRecord, Examples, Fingerprint, LossScaler, MicroBatch, Precision, Share, Stage,
-    Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit,
+    Error, ExampleRecord, Examples, Fingerprint, LossScaler, MicroBatch, Precision, Stage, Step,
+    StepLosses, Task, TaskError, TrainConfig, WeightedLoss, accumulate, fit,
 };
 
 /// What goes wrong in a step.
@@ -78,7 +78,7 @@ impl Task for Line {
             return accumulate(&MicroBatch::cut(step.batch, 1), |examples| {
                 let losses = examples.iter().map(|&example| self.loss(example, step.number));
                 let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * share;
-                Ok(vec![Share { name: "line", weight: 1.0, loss }])
+                Ok(vec![WeightedLoss { name: "line", weight: 1.0, loss }])
             });
         }
         let losses = step.batch.iter().map(|&example| self.loss(example, step.number));

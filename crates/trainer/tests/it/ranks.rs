@@ -10,9 +10,9 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous, TensorMap, read_tensors, write_tensors};
 use trainer::{
-    Environment, ExampleStream, Examples, Fingerprint, MicroBatch, ShardedJsonl, Shards, Share,
-    ShuffleConfig, Stage, Step, StepLosses, Task, TaskError, TrainConfig, accumulate, fit,
-    pad_mask, pad_rows,
+    Environment, ExampleStream, Examples, Fingerprint, MicroBatch, ShardedJsonl, Shards,
+    ShuffleConfig, Stage, Step, StepLosses, Task, TaskError, TrainConfig, WeightedLoss, accumulate,
+    fit, pad_mask, pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
@@ -92,11 +92,11 @@ impl Task for Guess<'_> {
         let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
             let loss = self.sum(rows)? / count;
-            Ok(vec![Share { name: "mlm", weight: 1.0, loss }])
+            Ok(vec![WeightedLoss { name: "mlm", weight: 1.0, loss }])
         })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 }
@@ -188,11 +188,11 @@ impl Task for Shared {
                     loss += self.big.view([-1]).select(0, -1) * f64::NAN;
                 }
             }
-            Ok(vec![Share { name: "loss", weight: 1.0, loss }])
+            Ok(vec![WeightedLoss { name: "loss", weight: 1.0, loss }])
         })
     }
 
-    fn takes_micro_batches(&self) -> bool {
+    fn supports_micro_batches(&self) -> bool {
         true
     }
 }

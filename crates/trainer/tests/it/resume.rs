@@ -196,25 +196,6 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_an_error_that_names_the_file() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    train(folder.path(), Some(8));
-    let path = folder.path().join("checkpoints/step-00000005/optimizer.safetensors");
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let model = model();
-    let error = fit(
-        &stage(folder.path(), None),
-        &config(),
-        &model.named_parameters(),
-        &mut Guess::new(&model),
-    )
-    .unwrap_err();
-    assert!(error.to_string().contains("optimizer.safetensors"), "{error}");
-}
-
-#[test]
 fn frozen_parameters_stay_and_groups_have_their_own_rate() {
     let _alone = alone();
     let model = model();
@@ -326,8 +307,8 @@ fn accumulated_gradients_equal_those_of_one_large_batch() {
     let got = trainer::accumulate(&parts, |&(first, count)| {
         let (all, some) = losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
         Ok(vec![
-            trainer::Share { name: "all", weight: 1.0, loss: all / 7.0 },
-            trainer::Share { name: "odd", weight: 0.25, loss: some / 3.0 },
+            trainer::WeightedLoss { name: "all", weight: 1.0, loss: all / 7.0 },
+            trainer::WeightedLoss { name: "odd", weight: 0.25, loss: some / 3.0 },
         ])
     })
     .unwrap();

@@ -8,8 +8,9 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::read_tensors;
 use trainer::{
-    AdamW, Alternating, Environment, Error, Examples, Fingerprint, FitReport, LeftOut, Stage, Step,
-    StepLosses, StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum, fit,
+    AdamW, Alternating, Environment, Error, Examples, Fingerprint, FitReport, SkippedData, Stage,
+    Step, StepLosses, StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum,
+    fit,
 };
 
 use crate::common::alone;
@@ -74,9 +75,9 @@ impl Task for Line {
         Ok(StepLosses::single("square", loss))
     }
 
-    fn left_out(&self) -> Vec<LeftOut> {
+    fn skipped_data(&self) -> Vec<SkippedData> {
         let count = if self.name == "a" { 0 } else { 2 };
-        vec![LeftOut::new("points without a line", count, self.points.len())]
+        vec![SkippedData::new("points without a line", count, self.points.len())]
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
@@ -262,7 +263,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     let line = &metrics(folder.path())[0];
     assert!((line.grad_norm - gradient.abs()).abs() < 1e-12, "{} {gradient}", line.grad_norm);
     assert!((line.loss - loss).abs() < 1e-12);
-    // Parts are logged as they are.
+    // OptimizerShards are logged as they are.
     for (name, sum) in ["loss/a/square", "loss/b/square", "loss/c/square"].iter().zip(sums) {
         assert!((line.parts[*name] - sum).abs() < 1e-12, "{name}");
     }

@@ -95,11 +95,6 @@ fn values_out_of_range_name_their_key() {
 }
 
 #[test]
-fn a_pad_token_id_of_null_is_the_default() {
-    assert_eq!(with("pad_token_id", json!(null)).unwrap().pad_token_id, 1);
-}
-
-#[test]
 fn numbers_of_labels_agree() {
     let with_labels = |number: Value| {
         let mut config = Config::base().to_json();

@@ -16,14 +16,14 @@ use xlmr_model::{
 mod opened;
 
 #[allow(dead_code)] // its `main`
-#[path = "../../examples/fresh.rs"]
-mod fresh;
+#[path = "../../examples/new_model.rs"]
+mod new_model;
 
 #[test]
 fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
     let folder = tempfile::tempdir().unwrap();
-    fresh::write(folder.path()).unwrap();
+    new_model::write(folder.path()).unwrap();
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();

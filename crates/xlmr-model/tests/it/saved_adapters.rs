@@ -226,7 +226,7 @@ fn damaged_missing_and_hostile_files_are_refused_by_name() {
         ("active", json!(["behind", "Idle-2_"]), &["`active`", "one bottleneck", "Idle-2_"]),
         ("active", json!("one"), &["`active`", "a list of adapters' names", "\"one\""]),
         ("active", json!({}), &["`active`", "a list of adapters' names", "{}"]),
-        ("more", json!(1), &["`more`", "adapters and active alone", "1"]),
+        ("more", json!(1), &["`more`", "only adapters and active", "1"]),
     ] {
         let edit = |adapters: &Path| {
             edit_json(&adapters.join("active.json"), |json| {

@@ -30,9 +30,9 @@ fn the_tokenizers_ids_replace_those_of_config_json() {
     let tokenizer = Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
     let right = Config { architecture: Architecture::Bert, ..Config::tiny(8192) };
     let mut config = right.clone();
-    assert!(config.take_token_ids(&tokenizer).unwrap().is_empty());
+    assert!(config.apply_token_ids(&tokenizer).unwrap().is_empty());
     config = Config { pad_token_id: 0, eos_token_id: Some(5), bos_token_id: None, ..right.clone() };
-    let notes = config.take_token_ids(&tokenizer).unwrap();
+    let notes = config.apply_token_ids(&tokenizer).unwrap();
     assert_eq!(
         notes,
         [
@@ -48,13 +48,13 @@ fn the_tokenizers_ids_replace_those_of_config_json() {
 
     // XLM-R's positions depend on the id of padding, and on no other.
     let mut config = Config { bos_token_id: Some(7), ..Config::tiny(8192) };
-    assert_eq!(config.take_token_ids(&tokenizer).unwrap().len(), 1);
+    assert_eq!(config.apply_token_ids(&tokenizer).unwrap().len(), 1);
     config.pad_token_id = 0;
-    let message = config.take_token_ids(&tokenizer).unwrap_err().to_string();
+    let message = config.apply_token_ids(&tokenizer).unwrap_err().to_string();
     for part in ["pad_token_id is 0", "<pad> has id 1", "position ids", "set pad_token_id to 1"] {
         assert!(message.contains(part), "{message}");
     }
-    let message = Config::tiny(8191).take_token_ids(&tokenizer).unwrap_err().to_string();
+    let message = Config::tiny(8191).apply_token_ids(&tokenizer).unwrap_err().to_string();
     assert!(message.contains("vocab_size = 8191"), "{message}");
 }
 

@@ -1,5 +1,5 @@
 use crate::common::draws;
-use objectives::masking::{MaskingError, MlmMaskingConfig, Selection, Tokens, mlm_masking};
+use objectives::masking::{MlmMaskingConfig, Selection, mlm_masking};
 use proptest::prelude::*;
 
 use super::{
@@ -13,7 +13,7 @@ fn eighty_percent_become_masks_ten_random_ten_stay() {
     for selection in [Selection::Count, Selection::Independent] {
         let config = MlmMaskingConfig { selection, ..Default::default() };
         assert_eighty_ten_ten((0..700).map(|number| {
-            let masked = mlm_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+            let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
             assert_sound(&input_ids, &masked);
             masked
         }));
@@ -28,8 +28,7 @@ fn the_expected_count_is_exact_and_every_position_alike() {
     let mut hits = vec![0_u32; input_ids.len()];
     let mut counts = [0_u32; 22];
     for number in 0..draws {
-        let masked =
-            mlm_masking((&input_ids).into(), &vocab(), number, &MlmMaskingConfig::default());
+        let masked = mlm_masking(&input_ids, &vocab(), number, &MlmMaskingConfig::default());
         let selected: Vec<usize> = masked.unwrap().selected().collect();
         counts[selected.len()] += 1;
         selected.into_iter().for_each(|at| hits[at] += 1);
@@ -48,7 +47,7 @@ fn independent_draws_vary_in_number() {
     let config = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
     let counts: Vec<f64> = (0..5_000)
         .map(|number| {
-            let masked = mlm_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+            let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
             f64::from(u32::try_from(masked.selected().count()).unwrap())
         })
         .collect();
@@ -59,56 +58,10 @@ fn independent_draws_vary_in_number() {
 }
 
 #[test]
-fn a_word_is_selected_whole() {
-    // Words of 1, 3 and 2 tokens, a token without a word, then </s> and a second text whose words
-    // begin at 0 again.
-    let input_ids = [0, 11, 12, 13, 14, 15, 16, 17, 2, 21, 22, 2, 1];
-    let word_ids = [
-        None,
-        Some(0),
-        Some(1),
-        Some(1),
-        Some(1),
-        Some(2),
-        Some(2),
-        None,
-        Some(0),
-        Some(0),
-        Some(0),
-        None,
-        None,
-    ];
-    let words: [&[usize]; 5] = [&[1], &[2, 3, 4], &[5, 6], &[7], &[9, 10]];
-    let tokens = Tokens { input_ids: &input_ids, word_ids: Some(&word_ids) };
-    let config = MlmMaskingConfig { probability: 0.4, whole_words: true, ..Default::default() };
-    let mut seen = [0; 5];
-    for number in 0..2_000 {
-        let masked = mlm_masking(tokens, &vocab(), number, &config).unwrap();
-        assert_sound(&input_ids, &masked);
-        let selected: Vec<usize> = masked.selected().collect();
-        let mut taken = 0;
-        for (seen, word) in seen.iter_mut().zip(words) {
-            let inside = word.iter().filter(|at| selected.contains(at)).count();
-            assert!(inside == 0 || inside == word.len(), "{selected:?} cuts {word:?}");
-            *seen += usize::from(inside > 0);
-            taken += usize::from(inside > 0);
-        }
-        assert_eq!(taken, 2, "0.4 of five words");
-    }
-    seen.iter().for_each(|seen| assert!(seen.abs_diff(800) < 100, "{seen:?}"));
-
-    let short = Tokens { input_ids: &input_ids, word_ids: Some(&word_ids[1..]) };
-    let error = mlm_masking(short, &vocab(), 0, &config).unwrap_err();
-    assert_eq!(error, MaskingError::WordIds { expected: 13, got: 12 });
-    let none = mlm_masking((&input_ids).into(), &vocab(), 0, &config).unwrap_err();
-    assert!(none.to_string().starts_with("word_ids: expected one for each of the 13"), "{none}");
-}
-
-#[test]
 fn nothing_to_select_is_no_error() {
     for input_ids in [vec![], vec![0], vec![0, 2, 1, 1, MASK]] {
         let config = MlmMaskingConfig { probability: 1.0, ..Default::default() };
-        let masked = mlm_masking((&input_ids).into(), &vocab(), 0, &config).unwrap();
+        let masked = mlm_masking(&input_ids, &vocab(), 0, &config).unwrap();
         assert_eq!(masked.input_ids, input_ids);
         assert_eq!(masked.selected().count(), 0);
     }
@@ -119,7 +72,7 @@ fn only_seed_and_example_decide() {
     let input_ids = example(60, 4);
     let mask = |seed, number| {
         let config = MlmMaskingConfig { seed, ..Default::default() };
-        mlm_masking((&input_ids).into(), &vocab(), number, &config).unwrap()
+        mlm_masking(&input_ids, &vocab(), number, &config).unwrap()
     };
     assert_depends_on_example_alone(|number| mask(42, number));
     assert_ne!(mask(42, 0), mask(43, 0));
@@ -139,7 +92,7 @@ proptest! {
         number: u64,
     ) {
         let config = MlmMaskingConfig { probability, corruption: ALL_MASKED, ..Default::default() };
-        let masked = mlm_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         let ordinary = input_ids.iter().filter(|id| **id > 3).count();
         let (count, mean) = (masked.selected().count() as f64, probability * ordinary as f64);

@@ -100,12 +100,12 @@ fn policies_draw_apart_under_one_seed() {
     let (probability, corruption) = (0.5, ALL_MASKED);
     let same = (0..50).filter(|number| {
         let mlm = MlmMaskingConfig { probability, corruption, ..Default::default() };
-        let mlm = mlm_masking((&input_ids).into(), &vocab(), *number, &mlm).unwrap();
+        let mlm = mlm_masking(&input_ids, &vocab(), *number, &mlm).unwrap();
         let phrase = PhraseMaskingConfig { probability, corruption, ..Default::default() };
-        let phrase = phrase_masking((&input_ids).into(), &[], &vocab(), *number, &phrase).unwrap();
+        let phrase = phrase_masking(&input_ids, &[], &vocab(), *number, &phrase).unwrap();
         let ngram =
             NgramMaskingConfig { probability, max_tokens: 1, corruption, ..Default::default() };
-        let ngram = ngram_masking((&input_ids).into(), &vocab(), *number, &ngram).unwrap();
+        let ngram = ngram_masking(&input_ids, &vocab(), *number, &ngram).unwrap();
         assert_eq!(mlm.selected().count(), 20);
         mlm == phrase || mlm == ngram || phrase == ngram
     });
@@ -120,7 +120,7 @@ fn random_tokens_come_from_the_range_without_its_specials() {
     let vocab = MaskingVocab::new([19, 13, 12, 13, 0], 10, 10..20).unwrap();
     let corruption = Corruption { mask: 0.0, random: 1.0 };
     let config = MlmMaskingConfig { probability: 1.0, corruption, ..Default::default() };
-    let masked = mlm_masking((&vec![50; 60_000]).into(), &vocab, 0, &config).unwrap();
+    let masked = mlm_masking(&vec![50; 60_000], &vocab, 0, &config).unwrap();
     let count = |id| masked.input_ids.iter().filter(|drawn| **drawn == id).count();
     for id in [11, 14, 15, 16, 17, 18] {
         assert!(count(id).abs_diff(10_000) < 500, "{id} came {} times", count(id));
@@ -135,45 +135,22 @@ fn random_tokens_come_from_the_range_without_its_specials() {
 }
 
 #[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    use objectives::masking::{
-        EntityMaskingConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
-    };
-    assert_eq!(toml::from_str::<MlmMaskingConfig>(""), Ok(MlmMaskingConfig::default()));
-    assert_eq!(toml::from_str::<EntityMaskingConfig>(""), Ok(EntityMaskingConfig::default()));
-    assert_eq!(toml::from_str::<PhraseMaskingConfig>(""), Ok(PhraseMaskingConfig::default()));
-    assert_eq!(toml::from_str::<NgramMaskingConfig>(""), Ok(NgramMaskingConfig::default()));
-    assert_eq!(toml::from_str::<Corruption>(""), Ok(Corruption::default()));
-    let text = "span_mask = \"single\"\nmentions = { count = { count = 2 } }\n\
-                rest = { whole_words = true }\n";
-    let config: EntityMaskingConfig = toml::from_str(text).unwrap();
-    assert!(config.rest.as_ref().unwrap().whole_words);
-    let again = toml::from_str(&toml::to_string(&config).unwrap());
-    assert_eq!(again, Ok(config));
-    assert!(toml::from_str::<MlmMaskingConfig>("probabilty = 0.2").is_err());
-    assert!(toml::from_str::<PhraseMaskingConfig>("corruption = { masks = 0.2 }").is_err());
-}
-
-#[test]
 fn shares_outside_their_domain_are_named() {
     use objectives::masking::{
-        EntityMaskingConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
-        entity_masking, mlm_masking, ngram_masking, phrase_masking,
+        MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
+        phrase_masking,
     };
     let (input_ids, vocab) = (example(5, 0), vocab());
     for bad in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
         let mlm = MlmMaskingConfig { probability: bad, ..Default::default() };
-        let rest = EntityMaskingConfig { rest: Some(mlm.clone()), ..Default::default() };
         let phrase = PhraseMaskingConfig { probability: bad, ..Default::default() };
         let cap = PhraseMaskingConfig { cap: Some(bad), ..Default::default() };
         let ngram = NgramMaskingConfig { probability: bad, ..Default::default() };
-        let tokens = || (&input_ids).into();
         let errors = [
-            ("probability", mlm_masking(tokens(), &vocab, 0, &mlm).unwrap_err()),
-            ("probability", entity_masking(tokens(), &[], &vocab, 0, &rest).unwrap_err()),
-            ("probability", phrase_masking(tokens(), &[], &vocab, 0, &phrase).unwrap_err()),
-            ("cap", phrase_masking(tokens(), &[], &vocab, 0, &cap).unwrap_err()),
-            ("probability", ngram_masking(tokens(), &vocab, 0, &ngram).unwrap_err()),
+            ("probability", mlm_masking(&input_ids, &vocab, 0, &mlm).unwrap_err()),
+            ("probability", phrase_masking(&input_ids, &[], &vocab, 0, &phrase).unwrap_err()),
+            ("cap", phrase_masking(&input_ids, &[], &vocab, 0, &cap).unwrap_err()),
+            ("probability", ngram_masking(&input_ids, &vocab, 0, &ngram).unwrap_err()),
         ];
         for (option, error) in errors {
             assert_eq!(error.to_string(), format!("{option} = {bad}: must be from 0 to 1"));
@@ -184,10 +161,10 @@ fn shares_outside_their_domain_are_named() {
     {
         let config =
             MlmMaskingConfig { corruption: Corruption { mask, random }, ..Default::default() };
-        let error = mlm_masking((&input_ids).into(), &vocab, 0, &config).unwrap_err().to_string();
+        let error = mlm_masking(&input_ids, &vocab, 0, &config).unwrap_err().to_string();
         assert!(error.starts_with(&format!("corruption.{named} = ")), "{error}");
     }
     let config = NgramMaskingConfig { max_tokens: 0, ..Default::default() };
-    let error = ngram_masking((&input_ids).into(), &vocab, 0, &config).unwrap_err().to_string();
+    let error = ngram_masking(&input_ids, &vocab, 0, &config).unwrap_err().to_string();
     assert_eq!(error, "max_tokens = 0: must be at least 1");
 }

@@ -11,7 +11,7 @@ fn eighty_percent_become_masks_ten_random_ten_stay() {
     let input_ids = example(500, 12);
     assert_eighty_ten_ten((0..1_400).map(|number| {
         let config = NgramMaskingConfig::default();
-        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         assert_eq!(masked.selected().count(), 75);
         masked
@@ -25,7 +25,7 @@ fn tokens_are_selected_in_runs() {
     let mut by_runs = [0_u32; 5];
     for number in 0..4_000 {
         let config = NgramMaskingConfig { probability: 0.01, ..Default::default() };
-        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         let taken: Vec<usize> = masked.selected().collect();
         assert_eq!(taken.len(), 4);
         let runs = 1 + taken.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
@@ -41,7 +41,7 @@ fn tokens_are_selected_in_runs() {
 
     let config = NgramMaskingConfig { probability: 0.01, max_tokens: 1, ..Default::default() };
     let alone = (0..500).filter(|number| {
-        let masked = ngram_masking((&input_ids).into(), &vocab(), *number, &config).unwrap();
+        let masked = ngram_masking(&input_ids, &vocab(), *number, &config).unwrap();
         let taken: Vec<usize> = masked.selected().collect();
         taken.windows(2).all(|pair| pair[1] > pair[0] + 1)
     });
@@ -55,7 +55,7 @@ fn every_place_is_reached_and_no_span_crosses_a_special_token() {
     let config = NgramMaskingConfig { probability: 0.5, max_tokens: 6, ..Default::default() };
     let mut seen = [0; 11];
     for number in 0..1_000 {
-        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         assert_eq!(masked.selected().count(), 3);
         masked.selected().for_each(|at| seen[at] += 1);
@@ -67,7 +67,7 @@ fn every_place_is_reached_and_no_span_crosses_a_special_token() {
 fn nothing_to_select_is_no_error() {
     for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
         let config = NgramMaskingConfig { probability: 1.0, ..Default::default() };
-        let masked = ngram_masking((&input_ids).into(), &vocab(), 0, &config).unwrap();
+        let masked = ngram_masking(&input_ids, &vocab(), 0, &config).unwrap();
         assert_eq!(masked.input_ids, input_ids);
         assert_eq!(masked.selected().count(), 0);
     }
@@ -78,7 +78,7 @@ fn only_seed_and_example_decide() {
     let input_ids = example(60, 4);
     let config = NgramMaskingConfig::default();
     assert_depends_on_example_alone(|number| {
-        ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap()
+        ngram_masking(&input_ids, &vocab(), number, &config).unwrap()
     });
 }
 
@@ -93,7 +93,7 @@ proptest! {
         number: u64,
     ) {
         let config = NgramMaskingConfig { probability, max_tokens, ..Default::default() };
-        let masked = ngram_masking((&input_ids).into(), &vocab(), number, &config).unwrap();
+        let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         let ordinary = input_ids.iter().filter(|id| **id > 3).count();
         let count = (probability * ordinary as f64).round() as usize;

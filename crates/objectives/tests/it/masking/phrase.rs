@@ -11,7 +11,7 @@ use super::{
 
 fn selected(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
     let input_ids = example(text, 3);
-    let masked = phrase_masking((&input_ids).into(), phrases, &vocab(), 5, config).unwrap();
+    let masked = phrase_masking(&input_ids, phrases, &vocab(), 5, config).unwrap();
     assert_sound(&input_ids, &masked);
     masked.selected().collect()
 }
@@ -55,7 +55,7 @@ fn eighty_percent_become_masks_ten_random_ten_stay() {
     let mut outside = BTreeSet::new();
     assert_eighty_ten_ten((0..700).map(|number| {
         let config = PhraseMaskingConfig::default();
-        let masked = phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config);
+        let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &config);
         let masked = masked.unwrap();
         assert_sound(&input_ids, &masked);
         let taken: BTreeSet<usize> = masked.selected().collect();
@@ -75,7 +75,7 @@ fn a_cap_takes_whole_phrases_within_its_budget() {
     let input_ids = example(40, 0);
     let mut seen = [0; 4];
     for number in 0..1_000 {
-        let masked = phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &capped(0.15));
+        let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &capped(0.15));
         let taken: Vec<usize> = masked.unwrap().selected().collect();
         assert_eq!(taken.len(), 6, "the budget is used and kept");
         for (seen, phrase) in seen.iter_mut().zip(&united) {
@@ -102,7 +102,7 @@ fn a_cap_takes_whole_phrases_within_its_budget() {
 fn nothing_to_select_is_no_error() {
     for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
         let config = PhraseMaskingConfig { probability: 1.0, ..Default::default() };
-        let masked = phrase_masking((&input_ids).into(), &[], &vocab(), 0, &config).unwrap();
+        let masked = phrase_masking(&input_ids, &[], &vocab(), 0, &config).unwrap();
         assert_eq!(masked.input_ids, input_ids);
         assert_eq!(masked.selected().count(), 0);
     }
@@ -113,7 +113,7 @@ fn phrases_that_do_not_fit_are_named() {
     let input_ids = example(5, 0);
     let refuse = |phrase: Range<usize>| {
         let config = PhraseMaskingConfig::default();
-        phrase_masking((&input_ids).into(), &[1..2, phrase], &vocab(), 0, &config).unwrap_err()
+        phrase_masking(&input_ids, &[1..2, phrase], &vocab(), 0, &config).unwrap_err()
     };
     assert_eq!(refuse(3..9), MaskingError::Span { span: 1, start: 3, end: 9, length: 7 });
     assert_eq!(refuse(3..3), MaskingError::Span { span: 1, start: 3, end: 3, length: 7 });
@@ -126,13 +126,13 @@ fn only_seed_and_example_decide() {
     let phrases = [3..5, 4..8, 20..22, 40..44];
     for config in [PhraseMaskingConfig::default(), capped(0.1)] {
         assert_depends_on_example_alone(|number| {
-            phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config).unwrap()
+            phrase_masking(&input_ids, &phrases, &vocab(), number, &config).unwrap()
         });
         // The order in which phrases are found does not matter.
         let mut reversed = phrases.clone();
         reversed.reverse();
         let mask = |phrases: &[Range<usize>]| {
-            phrase_masking((&input_ids).into(), phrases, &vocab(), 1, &config).unwrap()
+            phrase_masking(&input_ids, phrases, &vocab(), 1, &config).unwrap()
         };
         assert_eq!(mask(&phrases), mask(&reversed));
     }
@@ -157,7 +157,7 @@ proptest! {
         let in_phrases: BTreeSet<usize> = phrases.iter().cloned().flatten().collect();
         let config = PhraseMaskingConfig { probability, ..Default::default() };
         let masked =
-            phrase_masking((&input_ids).into(), &phrases, &vocab(), number, &config).unwrap();
+            phrase_masking(&input_ids, &phrases, &vocab(), number, &config).unwrap();
         assert_sound(&input_ids, &masked);
         let taken: BTreeSet<usize> = masked.selected().collect();
         let budget = (probability * text as f64).round() as usize;

@@ -2,8 +2,8 @@ use std::ops::Range;
 
 use objectives::IGNORE_INDEX;
 use objectives::masking::{
-    EntityPredictionConfig, Masked, MaskingError, MlmMaskingConfig, Unchanged,
-    entity_prediction_masking,
+    Corruption, EntityPredictionConfig, Masked, MaskingError, MlmMaskingConfig, PredictionUnit,
+    Selection, Unchanged, entity_prediction_masking,
 };
 use proptest::prelude::*;
 
@@ -13,8 +13,31 @@ use super::{MASK, assert_depends_on_example_alone, example, vocab};
 const INPUT: [u32; 12] = [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 2];
 const SPANS: [Range<usize>; 3] = [6..7, 1..3, 8..11];
 
+/// The masks of EntityCS: WEP, PEP_MRS, PEP_MS and PEP_M.
+fn of(unit: PredictionUnit, random: f64, unchanged: Unchanged) -> EntityPredictionConfig {
+    let corruption = Corruption { mask: 0.8, random };
+    EntityPredictionConfig { unit, corruption, unchanged, ..Default::default() }
+}
+
+fn whole() -> EntityPredictionConfig {
+    of(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
+}
+
+fn partial_random() -> EntityPredictionConfig {
+    of(PredictionUnit::Token, 0.1, Unchanged::Predicted)
+}
+
+fn partial_mask() -> EntityPredictionConfig {
+    of(PredictionUnit::Token, 0.0, Unchanged::Ignored)
+}
+
+fn with_mlm(config: EntityPredictionConfig) -> EntityPredictionConfig {
+    let rest = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
+    EntityPredictionConfig { probability: 0.5, rest: Some(rest), ..config }
+}
+
 fn masked(example: u64, config: &EntityPredictionConfig) -> Masked {
-    entity_prediction_masking((&INPUT).into(), &SPANS, &vocab(), example, config).unwrap()
+    entity_prediction_masking(&INPUT, &SPANS, &vocab(), example, config).unwrap()
 }
 
 fn in_mention(at: usize) -> bool {
@@ -53,10 +76,10 @@ fn assert_near(got: [f64; 3], want: [f64; 3], total: f64, name: &str) {
 fn every_mask_has_the_shares_of_the_paper() {
     type Make = fn() -> EntityPredictionConfig;
     let rows: [(&str, Make, [f64; 3]); 4] = [
-        ("WEP", EntityPredictionConfig::whole, [0.8, 0.0, 1.0]),
-        ("PEP_MRS", EntityPredictionConfig::partial_random, [0.8, 0.1, 1.0]),
-        ("PEP_MS", EntityPredictionConfig::partial_same, [0.8, 0.0, 1.0]),
-        ("PEP_M", EntityPredictionConfig::partial_mask, [0.8, 0.0, 0.8]),
+        ("WEP", whole, [0.8, 0.0, 1.0]),
+        ("PEP_MRS", partial_random, [0.8, 0.1, 1.0]),
+        ("PEP_MS", EntityPredictionConfig::default, [0.8, 0.0, 1.0]),
+        ("PEP_M", partial_mask, [0.8, 0.0, 0.8]),
     ];
     for (name, make, want) in rows {
         let (got, total) = shares(&make(), in_mention);
@@ -64,16 +87,14 @@ fn every_mask_has_the_shares_of_the_paper() {
         let (outside, _) = shares(&make(), |at| !in_mention(at));
         assert_eq!(outside, [0.0; 3], "{name}");
         // Half the candidates, and ordinary masking of the rest.
-        let both = make().with_mlm();
+        let both = with_mlm(make());
         let (got, total) = shares(&both, in_mention);
         assert_near(got, want.map(|share| share / 2.0), total, name);
         let (outside, total) = shares(&both, |at| !in_mention(at));
         assert_near(outside, [0.12, 0.015, 0.15], total, name);
     }
-    let half = EntityPredictionConfig {
-        unchanged: Unchanged::Half,
-        ..EntityPredictionConfig::partial_same()
-    };
+    let half =
+        EntityPredictionConfig { unchanged: Unchanged::Half, ..EntityPredictionConfig::default() };
     let (got, total) = shares(&half, in_mention);
     assert_near(got, [0.8, 0.0, 0.9], total, "half");
 }
@@ -82,7 +103,7 @@ fn every_mask_has_the_shares_of_the_paper() {
 fn a_whole_mention_is_hidden_or_not_at_all() {
     let mut hidden = [0; 3];
     for example in 0..2_000 {
-        let config = EntityPredictionConfig { probability: 0.5, ..EntityPredictionConfig::whole() };
+        let config = EntityPredictionConfig { probability: 0.5, ..whole() };
         let masked = masked(example, &config);
         for (count, span) in hidden.iter_mut().zip(SPANS) {
             let all = |holds: &dyn Fn(usize) -> bool| {
@@ -98,24 +119,12 @@ fn a_whole_mention_is_hidden_or_not_at_all() {
 }
 
 #[test]
-fn mentions_of_one_token_are_the_same_whole_or_in_parts() {
-    let spans = [1..2, 4..5, 9..10];
-    for example in 0..100 {
-        let run = |config| {
-            entity_prediction_masking((&INPUT).into(), &spans, &vocab(), example, &config).unwrap()
-        };
-        let whole = run(EntityPredictionConfig::whole());
-        assert_eq!(whole, run(EntityPredictionConfig::partial_same()));
-    }
-}
-
-#[test]
 fn the_default_is_partial_prediction_and_reads_from_a_recipe() {
     let read: EntityPredictionConfig = toml::from_str("unit = \"token\"").unwrap();
-    assert_eq!(read, EntityPredictionConfig::partial_same());
+    assert_eq!(read, EntityPredictionConfig::default());
     let toml = "probability = 0.5\nrest = { selection = \"independent\" }";
     let read: EntityPredictionConfig = toml::from_str(toml).unwrap();
-    assert_eq!(read, EntityPredictionConfig::partial_same().with_mlm());
+    assert_eq!(read, with_mlm(EntityPredictionConfig::default()));
     let read: EntityPredictionConfig =
         toml::from_str("unchanged = \"half\"\nprobability = 1.0").unwrap();
     assert_eq!((read.unchanged, read.probability), (Unchanged::Half, 1.0));
@@ -125,9 +134,9 @@ fn the_default_is_partial_prediction_and_reads_from_a_recipe() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let refuse = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
-        entity_prediction_masking((&INPUT).into(), spans, &vocab(), 0, config).unwrap_err()
+        entity_prediction_masking(&INPUT, spans, &vocab(), 0, config).unwrap_err()
     };
-    let whole = EntityPredictionConfig::whole();
+    let whole = whole();
     let late = Range { start: 4, end: 13 };
     assert!(matches!(refuse(&[late], &whole), MaskingError::Span { span: 0, .. }));
     assert!(matches!(refuse(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
@@ -146,11 +155,11 @@ proptest! {
         seed: u64,
         example: u64,
         probability in 0.0..=1.0,
-        with_mlm: bool,
+        with_rest: bool,
     ) {
-        let mut config = EntityPredictionConfig { seed, ..EntityPredictionConfig::partial_random() };
-        if with_mlm {
-            config = config.with_mlm();
+        let mut config = EntityPredictionConfig { seed, ..partial_random() };
+        if with_rest {
+            config = with_mlm(config);
         }
         config.probability = probability;
         let Masked { input_ids, labels } = masked(example, &config);
@@ -160,7 +169,7 @@ proptest! {
                 prop_assert_eq!(input_ids[at], id);
             } else {
                 prop_assert_eq!(labels[at], i64::from(id));
-                prop_assert!(with_mlm || in_mention(at));
+                prop_assert!(with_rest || in_mention(at));
             }
         }
         prop_assert_eq!((labels[0], labels[11]), (IGNORE_INDEX, IGNORE_INDEX));
@@ -169,9 +178,9 @@ proptest! {
 
 #[test]
 fn draws_depend_on_the_example_alone() {
-    let (config, input_ids) = (EntityPredictionConfig::default().with_mlm(), example(80, 3));
+    let (config, input_ids) = (with_mlm(EntityPredictionConfig::default()), example(80, 3));
     let spans: Vec<Range<usize>> = (0..16).map(|k| 5 * k + 2..5 * k + 5).collect();
     assert_depends_on_example_alone(|number| {
-        entity_prediction_masking((&input_ids).into(), &spans, &vocab(), number, &config).unwrap()
+        entity_prediction_masking(&input_ids, &spans, &vocab(), number, &config).unwrap()
     });
 }

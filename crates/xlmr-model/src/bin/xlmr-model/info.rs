@@ -66,7 +66,7 @@ fn tokenizer(folder: &Path, config: &Config) -> String {
         return "none".into();
     }
     let described = xlmr_model::read_tokenizer(folder).and_then(|tokenizer| {
-        let notes = config.clone().take_token_ids(&tokenizer)?;
+        let notes = config.clone().apply_token_ids(&tokenizer)?;
         let notes: String = notes.iter().map(|note| format!("\n  note: {note}")).collect();
         Ok(format!("{} tokens{notes}", tokenizer.get_vocab_size(true)))
     });

@@ -9,23 +9,23 @@ use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles};
 #[command(after_help = "Example:\n  xlmr-model init --config data/base/config.json \\\n      \
                         --tokenizer data/base/tokenizer.json --heads mlm,qa --out runs/fresh")]
 pub struct Args {
-    /// Architecture, as config.json of transformers has it
+    /// Configuration in the format of transformers (config.json)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The tokenizer.json that belongs to it; copied as it is
+    /// The matching tokenizer.json, which is copied unchanged
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-    /// Gets config.json, model.safetensors, tokenizer.json, tokenizer_config.json and
-    /// special_tokens_map.json
+    /// Output folder for config.json, model.safetensors, tokenizer.json, tokenizer_config.json
+    /// and special_tokens_map.json
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Decides the weights: N(0, initializer_range); biases and <pad> 0, norms 1 and 0
+    /// Random seed of the weights, drawn from N(0, initializer_range); biases and <pad> are 0
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Heads; config.json names the first one's class, others go to heads.safetensors
+    /// Heads; config.json names the class of the first, the others are written to heads.safetensors
     #[arg(long, value_enum, value_delimiter = ',', default_value = "mlm", value_name = "HEADS")]
     heads: Vec<HeadName>,
-    /// Replaces model files that are in the folder
+    /// Overwrite model files in the output folder
     #[arg(long)]
     force: bool,
 }
@@ -68,7 +68,7 @@ const MODEL_FILES: [&str; 12] = [
 pub fn init(args: &Args) -> Result<()> {
     let mut config = Config::from_file(&args.config)?;
     let (tokenizer, files) = TokenizerFiles::of_file(&args.tokenizer)?;
-    for note in config.take_token_ids(&tokenizer)? {
+    for note in config.apply_token_ids(&tokenizer)? {
         eprintln!("note: {note}");
     }
     let present: Vec<PathBuf> =

@@ -9,7 +9,7 @@ mod init;
 mod run;
 mod trim;
 
-/// Makes, runs and inspects XLM-R models in Hugging Face folders.
+/// Create, run and inspect models in Hugging Face folders
 #[derive(Parser)]
 #[command(name = "xlmr-model", version, after_help = EXAMPLES)]
 struct Cli {
@@ -19,14 +19,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a model on token ids: safetensors in, safetensors out
+    /// Run a model on token ids: safetensors in, safetensors out
     Run(run::Args),
-    /// Describes a model folder: configuration, parameters, and what its checkpoint lacks or has
-    /// too much
+    /// Describe a model folder: configuration, parameters, missing and unexpected tensors
     Info(info::Args),
-    /// Writes a model folder with random weights
+    /// Write a randomly initialised model
     Init(init::Args),
-    /// Writes a model folder with only the token embeddings that given texts use
+    /// Write a model whose vocabulary is reduced to the tokens of given texts
     Trim(trim::Args),
 }
 

@@ -24,16 +24,16 @@ pub struct Args {
     /// Model folder: config.json and model.safetensors
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Token ids, a safetensors file
+    /// Safetensors file with input_ids
     #[arg(long, value_name = "FILE")]
     inputs: PathBuf,
-    /// Where the results go, a safetensors file
+    /// Output file (safetensors)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// auto, cpu, cuda or cuda:N
+    /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Rows that run at once
+    /// Rows per batch
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
 }

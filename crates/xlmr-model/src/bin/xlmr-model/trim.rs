@@ -19,10 +19,10 @@ pub struct Args {
     /// Model folder: config.json, model.safetensors and tokenizer.json
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Texts whose tokens are kept
+    /// Texts whose tokens stay in the vocabulary
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     texts: Vec<PathBuf>,
-    /// Entries of the vocabulary to keep besides, one per line
+    /// File with further vocabulary entries to keep, one per line
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// Folder for the trimmed model

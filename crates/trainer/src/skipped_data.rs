@@ -11,14 +11,14 @@ use crate::{Error, Result, Stage};
 const FILE: &str = "left-out.json";
 
 /// A count of skipped, truncated or unusable data of a task; see
-/// [`Task::left_out`](crate::Task::left_out).
+/// [`Task::skipped_data`](crate::Task::skipped_data).
 ///
 /// ```
-/// let left_out = trainer::LeftOut::new("questions without an answer", 3, 40);
-/// assert_eq!(left_out.to_string(), "questions without an answer: 3 of 40");
+/// let skipped = trainer::SkippedData::new("questions without an answer", 3, 40);
+/// assert_eq!(skipped.to_string(), "questions without an answer: 3 of 40");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
+pub struct SkippedData {
     /// The counted things, in the plural.
     pub what: String,
     /// The count.
@@ -27,14 +27,14 @@ pub struct LeftOut {
     pub of: usize,
 }
 
-impl LeftOut {
+impl SkippedData {
     /// Creates a count of `count` of `of`.
     pub fn new(what: impl Into<String>, count: usize, of: usize) -> Self {
         Self { what: what.into(), count, of }
     }
 }
 
-impl std::fmt::Display for LeftOut {
+impl std::fmt::Display for SkippedData {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { what, count, of } = self;
         write!(f, "{what}: {count} of {of}")
@@ -48,22 +48,22 @@ struct Counted {
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<String>,
     #[serde(flatten)]
-    left_out: LeftOut,
+    skipped: SkippedData,
 }
 
 /// Prints a line for each count above 0, and writes all counts.
-pub(crate) fn tell(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
+pub(crate) fn report(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
     if !stage.leads() {
         return Ok(());
     }
     let mut all = Vec::new();
     for slot in slots {
         let name = label(&stage.name, slots.len(), &slot.name);
-        for left_out in slot.task.left_out() {
-            if left_out.count > 0 {
-                note(&format!("{name}: {left_out}"));
+        for skipped in slot.task.skipped_data() {
+            if skipped.count > 0 {
+                note(&format!("{name}: {skipped}"));
             }
-            all.push(Counted { task: (slots.len() > 1).then(|| slot.name.clone()), left_out });
+            all.push(Counted { task: (slots.len() > 1).then(|| slot.name.clone()), skipped });
         }
     }
     if all.is_empty() {

@@ -11,7 +11,7 @@ use crate::Rendezvous;
 /// Marks the first line of a rank.
 const PROGRAM: &str = "polyqa roll call 1";
 /// Longest line that is read.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -51,7 +51,7 @@ pub(crate) struct Peers {
 }
 
 /// Calls the roll within `patience`. `tell` gets the progress messages.
-pub(crate) fn roll_call(
+pub(crate) fn wait_for_ranks(
     place: &Rendezvous,
     patience: Duration,
     mut notes: Notes,
@@ -190,7 +190,7 @@ fn answer(
         }
         std::thread::sleep(PAUSE * 10);
     };
-    let ended = |error: std::io::Error| format!("no rank 0 that waits answers there: {error}");
+    let ended = |error: std::io::Error| format!("rank 0 does not answer: {error}");
     let hello: Hello = (PROGRAM.into(), prefix.clone(), *rank, *size, std::process::id());
     send(&stream, &hello).map_err(ended)?;
     loop {
@@ -243,7 +243,7 @@ fn read_line(mut stream: &TcpStream, deadline: Instant) -> std::io::Result<Optio
         match stream.read(&mut byte) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(_) if byte == *b"\n" => return Ok(Some(line)),
-            Ok(_) if line.len() < MOST_BYTES => line.extend(byte),
+            Ok(_) if line.len() < MAX_BYTES => line.extend(byte),
             Ok(_) => return Err(ErrorKind::InvalidData.into()),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 match line.is_empty() {
@@ -354,7 +354,7 @@ mod tests {
             let mut said = String::new();
             let notes = Notes::new(Duration::from_millis(300));
             let mut tell = |text: String| said += &(text + "\n");
-            let met = roll_call(&place, Duration::from_secs(seconds), notes, &mut tell);
+            let met = wait_for_ranks(&place, Duration::from_secs(seconds), notes, &mut tell);
             (met, said)
         })
     }

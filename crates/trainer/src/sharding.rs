@@ -9,77 +9,77 @@ use crate::Result;
 
 /// Elements per communication bucket: 25 MB in float32, as PyTorch's DistributedDataParallel has
 /// it.
-const MOST: i64 = 25 * 1024 * 1024 / 4;
+const MAX_BUCKET_ELEMENTS: i64 = 25 * 1024 * 1024 / 4;
 
 /// Segments of at least this many elements are sent without copying them into a shared bucket,
 /// because a message costs less than the copy.
-const ALONE: i64 = 1 << 16;
+const MIN_SEPARATE_ELEMENTS: i64 = 1 << 16;
 
-/// Parts begin at multiples of it, as the tasks of the update's kernel on the CPU do: how a tensor
+/// Shards begin at multiples of it, as the tasks of the update's kernel on the CPU do: how a tensor
 /// is cut changes no bit of it.
 const ALIGNMENT: i64 = 16;
 
 /// A contiguous segment of a tensor's elements, of which each rank has a part.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
-    /// The tensor, by its number in a list.
+struct Segment {
+    /// Index of the tensor in a list.
     tensor: usize,
     first: i64,
     length: i64,
-    /// Of each rank's part; the last ones may be shorter or empty.
+    /// Elements of each rank's part; the last parts may be shorter or empty.
     width: i64,
 }
 
-impl Stretch {
-    /// Where the part of a rank begins in the tensor, and how long it is.
-    fn place(self, rank: i64) -> (i64, i64) {
+impl Segment {
+    /// Offset and length of a rank's part in the tensor.
+    fn range(self, rank: i64) -> (i64, i64) {
         let before = self.length.min(rank * self.width);
         (self.first + before, self.width.min(self.length - before))
     }
 
-    /// That part as a view of the flat tensor.
+    /// A rank's part as a view of the flat tensor.
     fn part(self, rank: i64, flat: &Tensor) -> Result<Tensor> {
-        let (first, length) = self.place(rank);
+        let (first, length) = self.range(rank);
         Ok(flat.f_narrow(0, first, length)?)
     }
 }
 
 /// Segments whose parts are sent in one bucket.
-type Row = Vec<Stretch>;
+type Row = Vec<Segment>;
 
-/// How a group shares out tensors: the same way on every rank.
-pub(crate) struct Parts<'a> {
+/// Shards tensors across the ranks of a group, identically on every rank.
+pub(crate) struct OptimizerShards<'a> {
     group: &'a ProcessGroup,
     rank: i64,
     size: i64,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> OptimizerShards<'a> {
     pub(crate) fn new(group: &'a ProcessGroup) -> Self {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         Self { group, rank: number(group.rank()), size: number(group.size()) }
     }
 
-    /// What travels in one exchange each, row by row: a long stretch, or short ones together.
+    /// The buckets, one exchange each. A row is one long segment or several short ones.
     fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Row>> {
         let mut buckets: Vec<Vec<Row>> = Vec::new();
         let (mut held, mut form) = (0, None);
         for (number, tensor) in tensors.iter().enumerate() {
             let own_form = Some((tensor.kind(), tensor.device()));
-            for stretch in stretches(number, length_of(tensor), self.size) {
-                held += stretch.length;
-                if form != own_form || held > MOST {
-                    (held, form) = (stretch.length, own_form);
+            for segment in segments(number, length_of(tensor), self.size) {
+                held += segment.length;
+                if form != own_form || held > MAX_BUCKET_ELEMENTS {
+                    (held, form) = (segment.length, own_form);
                     buckets.push(vec![Row::new()]);
                 }
                 let Some(bucket) = buckets.last_mut() else { continue };
                 let mut row = 0;
-                if stretch.length >= ALONE {
+                if segment.length >= MIN_SEPARATE_ELEMENTS {
                     row = bucket.len();
                     bucket.push(Row::new());
                 }
                 if let Some(row) = bucket.get_mut(row) {
-                    row.push(stretch);
+                    row.push(segment);
                 }
             }
         }
@@ -87,23 +87,24 @@ impl<'a> Parts<'a> {
         buckets
     }
 
-    /// Views of this rank's numbers of a contiguous tensor; none that are empty.
-    pub(crate) fn own(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
+    /// Views of this rank's elements of a contiguous tensor, without empty ones.
+    pub(crate) fn local(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
         let flat = flat(tensor)?;
-        let parts = stretches(0, length_of(tensor), self.size)
+        let parts = segments(0, length_of(tensor), self.size)
             .into_iter()
             .map(|one| one.part(self.rank, &flat));
         parts.filter(|part| !part.as_ref().is_ok_and(|part| part.numel() == 0)).collect()
     }
 
-    /// A copy of this rank's numbers of a contiguous tensor, `[n]`.
-    pub(crate) fn own_copy(&self, tensor: &Tensor) -> Result<Tensor> {
-        joined(&self.own(tensor)?, tensor)
+    /// A copy of this rank's elements of a contiguous tensor, `[n]`.
+    pub(crate) fn local_copy(&self, tensor: &Tensor) -> Result<Tensor> {
+        joined(&self.local(tensor)?, tensor)
     }
 
-    /// The sums over all ranks of this rank's numbers of `grads`, cut as [`own`](Self::own) cuts
-    /// the parameters that they are of: its own ones first, then those of the other ranks in their
-    /// order. A rank without a gradient adds nothing. The gradients are written over.
+    /// Reduces `grads` over all ranks (reduce-scatter), and returns this rank's elements, split as
+    /// [`local`](Self::local) splits the parameters. The sum starts with the local elements,
+    /// followed by those of the other ranks in order. A rank without a gradient adds nothing. The
+    /// gradients are overwritten.
     pub(crate) fn sums(
         &self,
         parameters: &[&Tensor],
@@ -120,13 +121,13 @@ impl<'a> Parts<'a> {
         for bucket in self.buckets(parameters) {
             let (mut own, mut sent, mut into) = (Vec::new(), Vec::new(), Vec::new());
             for row in &bucket {
-                let numbers = part_of_row(row, &flats, self.rank)?;
+                let numbers = shard_of_row(row, &flats, self.rank)?;
                 let exchanged = self.group.exchange_device(numbers.device());
                 let numbers = numbers.f_to_device(exchanged)?;
                 for rank in 0..self.size {
                     sent.push(match rank == self.rank {
                         true => numbers.shallow_clone(),
-                        false => part_of_row(row, &flats, rank)?.f_to_device(exchanged)?,
+                        false => shard_of_row(row, &flats, rank)?.f_to_device(exchanged)?,
                     });
                     into.push(numbers.f_empty_like()?);
                 }
@@ -138,9 +139,9 @@ impl<'a> Parts<'a> {
                 for (_, came) in (0..).zip(came).filter(|(rank, _)| *rank != self.rank) {
                     let _ = sum.f_add_(came)?;
                 }
-                for (stretch, part) in cut(row, self.rank, &sum)? {
-                    let device = flats.get(stretch.tensor).map_or(sum.device(), Tensor::device);
-                    if let Some(sums) = sums.get_mut(stretch.tensor).filter(|_| part.numel() > 0) {
+                for (segment, part) in cut(row, self.rank, &sum)? {
+                    let device = flats.get(segment.tensor).map_or(sum.device(), Tensor::device);
+                    if let Some(sums) = sums.get_mut(segment.tensor).filter(|_| part.numel() > 0) {
                         sums.push(part.f_to_device(device)?);
                     }
                 }
@@ -149,27 +150,27 @@ impl<'a> Parts<'a> {
         Ok(sums)
     }
 
-    /// Fills each of `tensors`, contiguous and right in this rank's numbers, with those of the
-    /// others.
+    /// Fills each of `tensors` (contiguous, valid in this rank's elements) with the elements of the
+    /// other ranks (all-gather).
     pub(crate) fn share(&self, tensors: &[&Tensor]) -> Result<()> {
         let flats = tensors.iter().map(|tensor| flat(tensor)).collect::<Result<Vec<_>>>()?;
         for bucket in self.buckets(tensors) {
             let (mut sent, mut into) = (Vec::new(), Vec::new());
             for row in &bucket {
-                let own = part_of_row(row, &flats, self.rank)?;
+                let own = shard_of_row(row, &flats, self.rank)?;
                 let own = own.f_to_device(self.group.exchange_device(own.device()))?;
                 for rank in 0..self.size {
-                    into.push(part_of_row(row, &flats, rank)?.f_to_device(own.device())?);
+                    into.push(shard_of_row(row, &flats, rank)?.f_to_device(own.device())?);
                     sent.push(own.shallow_clone());
                 }
             }
             self.group.exchange(&refs(&sent), &refs(&into))?;
             for (row, came) in bucket.iter().zip(into.chunks(self.group.size())) {
                 for (rank, came) in (0..).zip(came).filter(|(rank, _)| *rank != self.rank) {
-                    for (stretch, columns) in cut(row, rank, came)? {
-                        let Some(flat) = flats.get(stretch.tensor) else { continue };
-                        let mut part = stretch.part(rank, flat)?;
-                        // What travels as it lies is there already.
+                    for (segment, columns) in cut(row, rank, came)? {
+                        let Some(flat) = flats.get(segment.tensor) else { continue };
+                        let mut part = segment.part(rank, flat)?;
+                        // A segment that was received in place needs no copy.
                         if part.data_ptr() != columns.data_ptr() {
                             part.f_copy_(&columns)?;
                         }
@@ -184,7 +185,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn whole(&self, parameter: &Tensor, own: &Tensor) -> Result<Tensor> {
         let whole = parameter.f_detach()?.f_zeros_like()?;
         let mut first = 0;
-        for mut part in self.own(&whole)? {
+        for mut part in self.local(&whole)? {
             let length = length_of(&part);
             part.f_copy_(&own.f_narrow(0, first, length)?)?;
             first += length;
@@ -194,24 +195,24 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A tensor of `numel` numbers, cut for `size` ranks.
-fn stretches(tensor: usize, numel: i64, size: i64) -> Vec<Stretch> {
+/// Splits a tensor of `numel` elements for `size` ranks.
+fn segments(tensor: usize, numel: i64, size: i64) -> Vec<Segment> {
     let aligned = ALIGNMENT * size;
-    let most = (MOST / aligned).max(1) * aligned;
-    let mut stretches = Vec::new();
+    let max_length = (MAX_BUCKET_ELEMENTS / aligned).max(1) * aligned;
+    let mut segments = Vec::new();
     let mut first = 0;
     while first < numel {
-        let length = most.min(numel - first);
+        let length = max_length.min(numel - first);
         let width = (length + aligned - 1) / aligned * ALIGNMENT;
-        stretches.push(Stretch { tensor, first, length, width });
+        segments.push(Segment { tensor, first, length, width });
         first += length;
     }
-    stretches
+    segments
 }
 
-/// A rank's part of a row; a view if it is of one segment.
-fn part_of_row(row: &[Stretch], flats: &[Tensor], rank: i64) -> Result<Tensor> {
-    let part = |stretch: &Stretch| Some(stretch.part(rank, flats.get(stretch.tensor)?));
+/// A rank's part of a row; a view if the row is one segment.
+fn shard_of_row(row: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> {
+    let part = |segment: &Segment| Some(segment.part(rank, flats.get(segment.tensor)?));
     let parts = row.iter().filter_map(part).collect::<Result<Vec<_>>>()?;
     match parts.as_slice() {
         [part] => Ok(part.shallow_clone()),
@@ -219,13 +220,13 @@ fn part_of_row(row: &[Stretch], flats: &[Tensor], rank: i64) -> Result<Tensor> {
     }
 }
 
-/// A row's numbers of a rank as views of the part of each stretch.
-fn cut(row: &[Stretch], rank: i64, numbers: &Tensor) -> Result<Vec<(Stretch, Tensor)>> {
+/// Splits a rank's elements of a row into one view per segment.
+fn cut(row: &[Segment], rank: i64, numbers: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
     let mut before = 0;
-    let part = |&stretch: &Stretch| {
-        let (_, length) = stretch.place(rank);
+    let part = |&segment: &Segment| {
+        let (_, length) = segment.range(rank);
         before += length;
-        Ok((stretch, numbers.f_narrow(0, before - length, length)?))
+        Ok((segment, numbers.f_narrow(0, before - length, length)?))
     };
     row.iter().map(part).collect()
 }
@@ -257,12 +258,23 @@ mod tests {
     #[test]
     fn every_number_is_of_one_rank() {
         for size in [1, 2, 3, 7, 64] {
-            for numel in [0, 1, 15, 16, 17, 770, 65_536, MOST, MOST + 1, 3 * MOST - 5] {
-                let stretches = stretches(0, numel, size);
+            for numel in [
+                0,
+                1,
+                15,
+                16,
+                17,
+                770,
+                65_536,
+                MAX_BUCKET_ELEMENTS,
+                MAX_BUCKET_ELEMENTS + 1,
+                3 * MAX_BUCKET_ELEMENTS - 5,
+            ] {
+                let segments = segments(0, numel, size);
                 let mut next = 0;
-                for stretch in &stretches {
+                for segment in &segments {
                     for rank in 0..size {
-                        let (first, length) = stretch.place(rank);
+                        let (first, length) = segment.range(rank);
                         assert_eq!(first, next, "{numel} numbers, {size} ranks, rank {rank}");
                         assert!(length == 0 || first % ALIGNMENT == 0);
                         next = first + length;

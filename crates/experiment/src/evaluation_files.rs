@@ -80,7 +80,7 @@ pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, Str
 /// Makes a model folder `step-<step>` of each `<stage>/models/step-<step>.safetensors` in a trial's
 /// folder, and removes the file. Architecture and tokenizer are those of the model that training
 /// left, the first of `trained` that exists.
-pub(crate) fn write_kept_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
+pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
     for stage in entries(trial)? {
         let models = stage.path().join("models");
         if !models.is_dir() {

@@ -23,7 +23,7 @@ pub(crate) enum Part {
     Evaluation,
 }
 
-enum Leaf {
+enum RecipeValue {
     Value(Value),
     Input(Input),
     /// The SHA-256 of an input's files, each with its name below the key.
@@ -31,13 +31,13 @@ enum Leaf {
 }
 
 /// A recipe taken apart. Inputs of arms that are neither selected nor referred to are left out.
-pub(crate) struct Leaves {
-    leaves: Vec<(Key, Leaf)>,
+pub(crate) struct RecipeValues {
+    leaves: Vec<(Key, RecipeValue)>,
     evaluation: &'static [&'static str],
     arms: BTreeSet<String>,
 }
 
-impl Leaves {
+impl RecipeValues {
     pub(crate) fn of<R: Recipe>(recipe: &R) -> Result<Self> {
         let refuse = |reason: String| Error::setting(format!("recipe of {}", R::NAME), reason);
         let (mut json, inputs) = record(recipe).map_err(|error| refuse(error.to_string()))?;
@@ -55,14 +55,15 @@ impl Leaves {
         let precision = &recipe.run().precision;
         if *precision != RunConfig::default().precision {
             // The default is left out, as it was before the key came.
-            let precision = Leaf::Value(precision.as_str().into());
+            let precision = RecipeValue::Value(precision.as_str().into());
             leaves.push((Key::parse("run.precision"), precision));
         }
         let arms = recipe.arms().keys().cloned().collect();
         let mut all = Self { leaves, evaluation: R::EVALUATION, arms };
         let needed = all.with_references(recipe.run().selected().iter().cloned().collect());
         all.leaves.retain(|(key, leaf)| {
-            !matches!(leaf, Leaf::Input(_)) || arm_of(key).is_none_or(|arm| needed.contains(arm))
+            !matches!(leaf, RecipeValue::Input(_))
+                || arm_of(key).is_none_or(|arm| needed.contains(arm))
         });
         Ok(all)
     }
@@ -72,14 +73,14 @@ impl Leaves {
     pub(crate) fn check(&self) -> Result<()> {
         for (key, leaf) in &self.leaves {
             match leaf {
-                Leaf::Value(value) => {
+                RecipeValue::Value(value) => {
                     check_declared(key, value)?;
                     if key.parts().last().is_some_and(|part| part.ends_with("languages")) {
                         check_unique(key, value)?;
                     }
                 }
-                Leaf::Input(input) => check_input(&key.to_string(), &input.path)?,
-                Leaf::Files(_) => {}
+                RecipeValue::Input(input) => check_input(&key.to_string(), &input.path)?,
+                RecipeValue::Files(_) => {}
             }
         }
         Ok(())
@@ -87,8 +88,8 @@ impl Leaves {
 
     /// The paths of the inputs.
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
-        let path = |(_, leaf): &(Key, Leaf)| match leaf {
-            Leaf::Input(input) => Some(input.path.clone()),
+        let path = |(_, leaf): &(Key, RecipeValue)| match leaf {
+            RecipeValue::Input(input) => Some(input.path.clone()),
             _ => None,
         };
         self.leaves.iter().filter_map(path).collect()
@@ -98,7 +99,7 @@ impl Leaves {
     pub(crate) fn hash(&mut self) -> Result<()> {
         let mut digests = Digests::default();
         for (key, leaf) in &mut self.leaves {
-            let Leaf::Input(input) = leaf else { continue };
+            let RecipeValue::Input(input) = leaf else { continue };
             let mut hashed = Vec::new();
             let manifest = Manifest::read(&input.path)?;
             for (name, path) in files(&key.to_string(), input)? {
@@ -109,7 +110,7 @@ impl Leaves {
                 }
                 hashed.push((name, digest));
             }
-            *leaf = Leaf::Files(hashed);
+            *leaf = RecipeValue::Files(hashed);
         }
         Ok(())
     }
@@ -159,12 +160,16 @@ impl Leaves {
                 continue;
             }
             match leaf {
-                Leaf::Value(value) => drop(identity.keys.insert(key.to_string(), value.clone())),
-                Leaf::Input(_) => {}
-                Leaf::Files(files) => identity.files.extend(files.iter().map(|(name, digest)| {
-                    let name = name.as_ref().map(|name| format!("{name} of {key}"));
-                    (name.unwrap_or_else(|| key.to_string()), digest.as_str().into())
-                })),
+                RecipeValue::Value(value) => {
+                    drop(identity.keys.insert(key.to_string(), value.clone()))
+                }
+                RecipeValue::Input(_) => {}
+                RecipeValue::Files(files) => {
+                    identity.files.extend(files.iter().map(|(name, digest)| {
+                        let name = name.as_ref().map(|name| format!("{name} of {key}"));
+                        (name.unwrap_or_else(|| key.to_string()), digest.as_str().into())
+                    }))
+                }
             }
         }
         identity
@@ -175,7 +180,7 @@ impl Leaves {
         loop {
             let before = arms.len();
             for (key, leaf) in &self.leaves {
-                if let Leaf::Value(value) = leaf
+                if let RecipeValue::Value(value) = leaf
                     && arm_of(key).is_none_or(|arm| arms.contains(arm))
                 {
                     each_text(value, &mut |text| arms.extend(self.arms.get(text).cloned()));
@@ -250,9 +255,11 @@ fn strip(value: &mut Value) -> bool {
 }
 
 /// The values below `key`: lists are one value, but for those that hold inputs.
-fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Leaf)>) {
+fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, RecipeValue)>) {
     if let Some(number) = input_number(&value) {
-        leaves.extend(inputs.get(number).map(|input| (key.clone(), Leaf::Input(input.clone()))));
+        leaves.extend(
+            inputs.get(number).map(|input| (key.clone(), RecipeValue::Input(input.clone()))),
+        );
         return;
     }
     match value {
@@ -266,7 +273,7 @@ fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Leaf)>
                 walk(&key.below(number.to_string()), inner, inputs, leaves);
             }
         }
-        value => leaves.push((key.clone(), Leaf::Value(value))),
+        value => leaves.push((key.clone(), RecipeValue::Value(value))),
     }
 }
 
@@ -307,7 +314,7 @@ mod tests {
         let keys: Vec<String> = found.iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, ["data.0", "empty", "stages", "training.steps"]);
         let stages = found.iter().find_map(|(key, found)| match found {
-            Leaf::Value(value) if key.to_string() == "stages" => Some(value),
+            RecipeValue::Value(value) if key.to_string() == "stages" => Some(value),
             _ => None,
         });
         assert_eq!(stages.unwrap(), &json!([{ "steps": 5 }]));

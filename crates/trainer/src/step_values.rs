@@ -7,7 +7,7 @@ use crate::Result;
 use crate::task_state::{BatchLosses, Origin};
 
 /// A step, as a line of metrics tells of it.
-pub(crate) struct StepMade {
+pub(crate) struct StepResult {
     /// On the learning rate.
     pub(crate) factor: f64,
     /// Of the gradients, before clipping.
@@ -17,21 +17,21 @@ pub(crate) struct StepMade {
 }
 
 /// A batch's losses.
-pub(crate) struct BatchNumbers {
+pub(crate) struct BatchValues {
     pub(crate) loss: f64,
     pub(crate) parts: Vec<(String, f64)>,
     pub(crate) origin: Origin,
 }
 
 /// What a step left beside its gradients.
-pub(crate) struct StepNumbers {
-    pub(crate) batches: Vec<BatchNumbers>,
+pub(crate) struct StepValues {
+    pub(crate) batches: Vec<BatchValues>,
     /// The total norm of the gradients, without the scale of the loss; 0 where there is none.
     pub(crate) grad_norm: f64,
     pub(crate) has_gradient: bool,
 }
 
-impl StepNumbers {
+impl StepValues {
     /// Reads all numbers of a step; `norm` is that of gradients whose loss was multiplied by
     /// `scale`.
     pub(crate) fn read(
@@ -49,7 +49,7 @@ impl StepNumbers {
         let mut next = || values.next().unwrap_or(f64::NAN);
         let batches = batches.into_iter().map(|batch| {
             let parts = batch.parts.into_iter().map(|(name, _)| (name, next())).collect();
-            BatchNumbers { parts, loss: next(), origin: batch.origin }
+            BatchValues { parts, loss: next(), origin: batch.origin }
         });
         let batches = batches.collect();
         let has_gradient = norm.is_some();

@@ -1,7 +1,7 @@
 //! Writes a small random model for each class of transformers that this crate knows, one folder
 //! each.
 //!
-//! `cargo run -p xlmr-model --example fresh -- OUT`, then
+//! `cargo run -p xlmr-model --example new_model -- OUT`, then
 //! `scripts/check_with_transformers.py OUT/*`.
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use xlmr_model::{
 
 fn main() -> Result<()> {
     let Some(out) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("error: usage: fresh OUT");
+        eprintln!("error: usage: new_model OUT");
         std::process::exit(2);
     };
     write(&out)
