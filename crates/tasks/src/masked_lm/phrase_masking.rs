@@ -149,8 +149,7 @@ impl<'a> PhraseMaskingTask<'a> {
             });
             let rows = masked.collect::<Result<Vec<Masked>>>()?;
             let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-            let summed =
-                MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..self.config.loss.clone() };
+            let summed = MaskedLmConfig { reduction: MaskedLmReduction::Sum };
             let loss = no_grad(|| {
                 let hidden = self.model.encode(&self.inputs(&rows)?, false)?;
                 loss_from_hidden(self.model, &hidden, &labels, &summed)
