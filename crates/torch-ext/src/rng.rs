@@ -61,7 +61,8 @@ pub fn first_row() -> usize {
 /// What is drawn in the micro-batches of a step.
 ///
 /// On the CPU dropout is drawn for each row by its number in the batch ([`token_offsets`]), so
-/// where the batch is cut, and which process computes which rows, changes nothing: every micro-batch
+/// where the batch is cut, and which process computes which rows, changes nothing: every
+/// micro-batch
 /// begins with the generator as it was, and with the number of its first row. A GPU's generator
 /// knows no rows and is seeded for each micro-batch, by that number.
 ///

@@ -149,8 +149,7 @@ impl<'a> PhraseMaskingTask<'a> {
             });
             let rows = masked.collect::<Result<Vec<Masked>>>()?;
             let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-            let summed =
-                MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..self.config.loss.clone() };
+            let summed = MaskedLmConfig { reduction: MaskedLmReduction::Sum };
             let loss = no_grad(|| {
                 let hidden = self.model.encode(&self.inputs(&rows)?, false)?;
                 loss_from_hidden(self.model, &hidden, &labels, &summed)
@@ -389,7 +388,7 @@ mod tests {
         assert!((got - sum / f64::from(count)).abs() < 1e-4, "{got} {}", sum / f64::from(count));
 
         let reduction = MaskedLmReduction::Sum;
-        let loss = MaskedLmConfig { reduction, ..Default::default() };
+        let loss = MaskedLmConfig { reduction };
         let mut summed = task(&model, PhraseTaskConfig { loss, ..Default::default() });
         let got = losses(&mut summed, 1).total.double_value(&[]);
         assert!((got - sum).abs() < 1e-3 * sum);
