@@ -62,7 +62,7 @@ pub enum EntityNormalization {
 /// let targets = Tensor::from_slice(&[0_i64, 1, 0]);
 /// let entities = Tensor::from_slice(&[0_i64, 0, 1]);
 /// let normalization = EntityNormalization::Entity;
-/// let config = EntityCompletionConfig { normalization, ..Default::default() };
+/// let config = EntityCompletionConfig { normalization };
 /// let loss = entity_completion(&logits, &targets, &entities, &config)?;
 /// // p = 1/2 for both sub-tokens of entity 0, 3/4 for entity 1.
 /// let by_hand = (2_f64.ln() + (4.0 / 3_f64).ln()) / 2.0;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const BOTH: [EntityNormalization; 2] = [EntityNormalization::Token, EntityNormalization::Entity];
 
 fn config(normalization: EntityNormalization) -> EntityCompletionConfig {
-    EntityCompletionConfig { normalization, ..Default::default() }
+    EntityCompletionConfig { normalization }
 }
 
 fn loss(x: &Tensor, t: &[i64], e: &[i64], normalization: EntityNormalization) -> Tensor {

@@ -222,7 +222,7 @@ mod tests {
         let (model, sequences) = (model(4000), sequences());
         let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
         for normalization in [EntityNormalization::Token, EntityNormalization::Entity] {
-            let config = EntityCompletionConfig { normalization, ..Default::default() };
+            let config = EntityCompletionConfig { normalization };
             let task = || EntityCompletionTask::new(&model, &sequences, &config).unwrap();
             assert_bf16_is_near_f32(&parameters, task, &batch);
             assert_parts_are_the_whole(&parameters, task, &batch);
@@ -232,10 +232,7 @@ mod tests {
     #[test]
     fn the_loss_is_that_of_a_loop_over_entities() {
         let (model, sequences) = (model(4000), sequences());
-        let config = EntityCompletionConfig {
-            normalization: EntityNormalization::Entity,
-            ..Default::default()
-        };
+        let config = EntityCompletionConfig { normalization: EntityNormalization::Entity };
         let mut task = EntityCompletionTask::new(&model, &sequences, &config).unwrap();
         let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
         let rng = trainer::rng_for(0, "test", 0);

@@ -162,7 +162,7 @@ mod tests {
             (MaskedLmReduction::Mean, want.iter().sum::<f64>() / 3.0),
             (MaskedLmReduction::Sum, want.iter().sum()),
         ] {
-            let config = MaskedLmConfig { reduction, ..Default::default() };
+            let config = MaskedLmConfig { reduction };
             let got = loss(&model, &inputs(), &labels, &config).unwrap().unwrap();
             let got = got.double_value(&[]);
             assert!((got - want).abs() < 1e-5, "{reduction:?}: got {got}, want {want}");

@@ -388,7 +388,7 @@ mod tests {
         assert!((got - sum / f64::from(count)).abs() < 1e-4, "{got} {}", sum / f64::from(count));
 
         let reduction = MaskedLmReduction::Sum;
-        let loss = MaskedLmConfig { reduction, ..Default::default() };
+        let loss = MaskedLmConfig { reduction };
         let mut summed = task(&model, PhraseTaskConfig { loss, ..Default::default() });
         let got = losses(&mut summed, 1).total.double_value(&[]);
         assert!((got - sum).abs() < 1e-3 * sum);

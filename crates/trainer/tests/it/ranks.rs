@@ -58,7 +58,7 @@ impl<'a> Guess<'a> {
         let masked = masked_positions(&pad_rows(&labels, -100, Device::Cpu)?)?;
         let hidden = masked.gather(&self.model.encode(&inputs, true)?)?;
         let logits = self.model.mlm_logits(&hidden)?;
-        let config = MaskedLmConfig { reduction: MaskedLmReduction::Sum, ..Default::default() };
+        let config = MaskedLmConfig { reduction: MaskedLmReduction::Sum };
         Ok(masked_lm(&logits, &masked.targets, &config)?)
     }
 }
