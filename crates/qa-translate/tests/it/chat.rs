@@ -14,7 +14,6 @@ fn config(server: &Server) -> ChatConfig {
         attempts: 3,
         first_wait_seconds: 0.01,
         longest_wait_seconds: 0.05,
-        ..ChatConfig::default()
     }
 }
 

@@ -18,7 +18,6 @@ fn config(server: &Server) -> HttpConfig {
         attempts: 3,
         first_wait_seconds: 0.01,
         longest_wait_seconds: 0.05,
-        ..HttpConfig::default()
     }
 }
 

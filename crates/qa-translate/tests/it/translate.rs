@@ -61,7 +61,7 @@ fn markers_then_search_then_nothing_with_exact_counts() {
     assert_eq!(got.questions.questions[2].question, "Q THREE");
     assert_eq!(got.questions.questions[2].answers, source.questions[2].answers);
 
-    let search = SearchConfig { occurrence: Occurrence::Nearest, ..SearchConfig::default() };
+    let search = SearchConfig { occurrence: Occurrence::Nearest };
     let nearest = TranslateConfig { search, ..TranslateConfig::default() };
     let got = run(&source, &nearest, by);
     assert_eq!((got.report.kept(), got.report.by_search, got.report.skip_ratio()), (3, 2, 0.0));
