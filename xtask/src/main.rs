@@ -81,8 +81,9 @@ enum Task {
     },
     /// Download the pretrained encoder, multilingual-e5-small in 4 bits, into .pretrained
     #[command(
-        after_help = "95 MB to download; the folder takes 490 MB. An interrupted download goes on \
-        where it was.\n\nExamples:\n  cargo xtask pretrained\n  \
+        after_help = "Downloads 95 MB. Writes the model (490 MB) and a copy with the vocabulary of \
+        the embedded texts\n(200 MB), for which it builds xlmr-model. An interrupted download is \
+        resumed.\n\nExamples:\n  cargo xtask pretrained\n  \
         polyqa train --model .pretrained/multilingual-e5-small --train train.json"
     )]
     Pretrained {
@@ -268,8 +269,9 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Pretrained { force } => {
-            let state = if pretrained::encoder(root, force)? { "ready" } else { "there already" };
-            println!("the encoder is {state}: {}", pretrained::ENCODER);
+            ensure(root, Options::default())?;
+            let state = if pretrained::encoders(root, force)? { "ready" } else { "up to date" };
+            println!("{state}: {} and {}", pretrained::ENCODER, pretrained::TRIMMED);
             Ok(0)
         }
         Task::Reader { arguments } => reader::reader(root, &arguments),

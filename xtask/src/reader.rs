@@ -22,17 +22,16 @@ const DEFAULTS: [(&str, &str); 4] =
 /// Trains the reader, or resumes an interrupted training. `arguments` are passed to `polyqa train`.
 pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
     ensure(root, Options::default())?;
-    pretrained::encoder(root, false)?;
+    pretrained::encoders(root, false)?;
     let mut build = cargo(root);
     build.args(["build", "--release"]);
-    for program in ["polyqa", "xlmr-model", "demo-data"] {
+    for program in ["polyqa", "demo-data"] {
         build.args(["-p", program, "--bin", program]);
     }
     let code = run(&mut build)?;
     if code != 0 {
         return Ok(code);
     }
-    pretrained::trimmed(root)?;
     let programs = target_folder()?.join("release");
     let mut split = command(programs.join("demo-data"), root);
     split.args(["xquad-split", "--xquad", "data/xquad", "--first", ARTICLES, "--out", QUESTIONS]);
