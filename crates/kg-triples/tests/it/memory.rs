@@ -76,7 +76,7 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
         "mentions --texts linked.jsonl --tokenizer tokenizer.json --hold-out \
          texts=0.1,pairs=0.1,entities=0.1 --queries 50 --out mentions",
         "mix --in large-kg --tokenizer tokenizer.json --out sequences",
-        "entailment --kg kg --labels --tokenizer tokenizer.json --out triples",
+        "entailment --kg kg --synthetic --tokenizer tokenizer.json --out triples",
     ];
     let peak = |command: &'static str| {
         let mut program = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
