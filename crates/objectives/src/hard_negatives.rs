@@ -51,8 +51,8 @@ pub struct HardNegatives {
 /// Selects the candidates of each row that serve as negatives. No gradient.
 ///
 /// Under [`NegativeSelection::Hardest`] these are the Θ for which `cos(u_a, u_gold)` is largest
-/// among those that are not the gold span (*From Good to Best*, Eq. 7), u as in
-/// [`span_vectors`](crate::span_vectors()).
+/// among those that are not the gold span (*From Good to Best*, Eq. 7). u is the mean of the hidden
+/// states of a span's tokens (Eq. 6).
 ///
 /// Reading: Eq. 7 prints "max" and omits the condition that the negative differs from the gold
 /// span; it is read as an argmax over the other candidates. Candidates are compared by position;

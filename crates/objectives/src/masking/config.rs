@@ -136,13 +136,13 @@ pub enum Unchanged {
 /// Options of [`entity_prediction_masking`](super::entity_prediction_masking); the default is
 /// PEP_MS (EntityCS, Whitehouse et al. 2022).
 ///
-/// | paper | here |
+/// | paper | options that differ from the default |
 /// |---|---|
-/// | WEP | [`whole`](Self::whole) |
-/// | PEP_MRS | [`partial_random`](Self::partial_random) |
-/// | PEP_MS | [`partial_same`](Self::partial_same) |
-/// | PEP_M | [`partial_mask`](Self::partial_mask) |
-/// | …+MLM | [`with_mlm`](Self::with_mlm) of these |
+/// | WEP | `unit`: [`PredictionUnit::Mention`] |
+/// | PEP_MRS | `corruption.random`: 0.1 |
+/// | PEP_MS | – |
+/// | PEP_M | `unchanged`: [`Unchanged::Ignored`] |
+/// | …+MLM | `probability`: 0.5; `rest`: 15 % of the other tokens, drawn independently |
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EntityPredictionConfig {

@@ -46,9 +46,10 @@ impl<'a> EntityPredictionTask<'a> {
     /// Creates the task on the mentions of `data`.
     ///
     /// # Errors
-    /// [`Error::Config`] for options that mean nothing; [`Error::Data`] naming the line that the
-    /// model cannot read; [`Error::Loss`] if a queue cannot be made; [`Error::Masking`] if every id
-    /// of the vocabulary is a special token.
+    /// [`Error::Config`](crate::Error::Config) for options without effect;
+    /// [`Error::Data`](crate::Error::Data) naming the line that the model cannot read;
+    /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be made;
+    /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
     pub fn new(
         model: &'a dyn Encoder,
         specials: SpecialTokens,
