@@ -99,7 +99,7 @@ fn a_task_without_scores_refuses_them() {
     let mut task = shrink(&weight);
     let error = fit(&stage(folder.path(), None), &patient(), &parameters(&weight), &mut task);
     let error = error.unwrap_err().to_string();
-    assert!(error.starts_with("evaluation_steps = 2: must be absent, since no task"), "{error}");
+    assert!(error.starts_with("evaluation_steps = 2: must be absent, because no task"), "{error}");
 }
 
 #[test]
