@@ -86,7 +86,7 @@ pub(crate) fn pool(hidden: &Tensor, inputs: &Inputs, pooling: Pooling) -> Result
 ///
 /// let model = Model::new(&Config::tiny(50), &[Head::None], tch::Device::Cpu, 1)?;
 /// let vectors = embed(&model, &[&[0, 7, 8, 2], &[0, 9, 2]], Pooling::Mean, 8)?;
-/// assert_eq!(vectors.dim(), (2, 64));
+/// assert_eq!(vectors.dim(), (2, 128));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn embed(

@@ -20,8 +20,8 @@ use crate::{Architecture, Error, Result};
 ///
 /// Trimming removes rows of the token embeddings and of the masked-LM head (Abdaoui et al. 2020,
 /// "Load What You Need"; Ushio et al. 2023, "An Efficient Multilingual Language Model Compression
-/// through Vocabulary Trimming"). All other tensors stay as they are, so that the outputs for the
-/// given texts are bit-identical.
+/// through Vocabulary Trimming"). All other tensors stay as they are: hidden states of the given
+/// texts and span logits are bit-identical, masked-LM logits equal up to rounding.
 #[derive(Clone, Debug)]
 pub struct VocabularyTrim {
     folder: PathBuf,

@@ -27,7 +27,7 @@ use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig};
 ///
 /// let vocab = MaskingVocab::new([0, 1, 2, 3], 99, 0..100)?;
 /// let passage: Vec<u32> = [0].into_iter().chain(10..50).chain([2]).collect();
-/// let masked = ngram_masking((&passage).into(), &vocab, 0, &NgramMaskingConfig::default())?;
+/// let masked = ngram_masking(&passage, &vocab, 0, &NgramMaskingConfig::default())?;
 /// assert_eq!(masked.selected().count(), 6); // 15 % of 40
 /// # Ok::<(), objectives::masking::MaskingError>(())
 /// ```

@@ -33,7 +33,7 @@ use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig};
 /// let vocab = MaskingVocab::new([101, 102], 103, 0..200)?;
 /// let passage = [101, 11, 12, 13, 14, 15, 102]; // [CLS] the cherry tree of Washington [SEP]
 /// let config = PhraseMaskingConfig::default();
-/// let masked = phrase_masking((&passage).into(), &[2..4], &vocab, 0, &config)?;
+/// let masked = phrase_masking(&passage, &[2..4], &vocab, 0, &config)?;
 /// assert_eq!(masked.labels, [-100, -100, 12, 13, -100, -100, -100]);
 /// # Ok::<(), objectives::masking::MaskingError>(())
 /// ```

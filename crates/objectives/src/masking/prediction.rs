@@ -32,11 +32,14 @@ use crate::IGNORE_INDEX;
 ///
 /// # Example
 /// ```
-/// use objectives::masking::{EntityPredictionConfig, MaskingVocab, entity_prediction_masking};
+/// use objectives::masking::{
+///     EntityPredictionConfig, MaskingVocab, PredictionUnit, entity_prediction_masking,
+/// };
 ///
 /// let vocab = MaskingVocab::new([0, 1, 2, 3], 99, 0..100)?;
 /// let input_ids = [0, 11, 12, 13, 14, 2]; // <s> Nueva York never sleeps </s>
-/// let config = EntityPredictionConfig::whole(); // WEP
+/// // WEP
+/// let config = EntityPredictionConfig { unit: PredictionUnit::Mention, ..Default::default() };
 /// let masked = entity_prediction_masking(&input_ids, &[1..3], &vocab, 0, &config)?;
 /// assert_eq!(masked.labels, [-100, 11, 12, -100, -100, -100]);
 /// # Ok::<(), objectives::masking::MaskingError>(())

@@ -319,7 +319,7 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
     }
     let twice = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
     let folder = edited(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
-    refusal(folder.path(), Head::Span, &[file, "there twice"]);
+    refusal(folder.path(), Head::Span, &[file, "duplicate tensor"]);
     let folder = edited(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
     refusal(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
     let folder = edited(&|tensors| {

