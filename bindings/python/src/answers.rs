@@ -142,7 +142,8 @@ fn config(
     max_answer_length: usize,
     allow_null: Option<f32>,
 ) -> DecodeConfig {
-    DecodeConfig { n_best, max_answer_length, allow_null, compatible: windows.compatible }
+    let compatible = windows.compatible;
+    DecodeConfig { n_best, max_answer_length, allow_null, compatible, ..DecodeConfig::default() }
 }
 
 fn best(
