@@ -94,6 +94,7 @@ fn recipe_mixmrc_tests_folds_of_xquad_that_are_scored_as_one() {
             format!("data.translated={data}"),
             format!("data.evaluation={data}"),
             "data.phrases=".into(),
+            "lakm_max_length=128".into(),
             "languages=[\"en\", \"de\"]".into(),
             "evaluation.contexts=[\"en\", \"de\"]".into(),
             "windows.max_length=158".into(),
