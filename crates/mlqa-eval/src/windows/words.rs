@@ -215,7 +215,7 @@ fn is_independent(c: char) -> bool {
     }
 }
 
-/// WordCache end in these marks; a space after one is a grapheme of its own.
+/// Words end in these marks; a space after one is a grapheme of its own.
 fn is_devanagari(c: char) -> bool {
     matches!(c, '\u{900}'..='\u{963}')
 }
