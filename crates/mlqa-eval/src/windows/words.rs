@@ -18,7 +18,7 @@ use super::tokens::Tokens;
 
 /// Longer words are rare, and not kept; their places fit into a byte.
 const MAX_BYTES: usize = 64;
-/// WordCache kept by one part, about 150 bytes each.
+/// Words cached by one part, about 150 bytes each.
 const MAX_WORDS: usize = 4096;
 /// Parts with a lock of their own, so that threads seldom wait for each other.
 const LOCKS: usize = 16;
