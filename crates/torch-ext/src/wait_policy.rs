@@ -31,7 +31,10 @@ const CACHED_KERNELS: &str = "128";
 /// it, only speed and memory. On systems other than Linux it does nothing.
 ///
 /// It also keeps freed memory for the next step instead of giving it back to the kernel, unless the
-/// environment sets glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and their like).
+/// environment sets glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and their like),
+/// and gives the calling thread a signal stack (see [`handle_on_signal_stack`]).
+///
+/// [`handle_on_signal_stack`]: crate::handle_on_signal_stack
 ///
 /// ```no_run
 /// torch_ext::passive_omp_wait();
@@ -44,6 +47,7 @@ pub fn passive_omp_wait() {
         start_again(&missing);
     }
     crate::allocator::retain_freed_memory();
+    crate::signal_stack::give_thread_signal_stack();
 }
 
 /// The variables that the user left to us, with our values. What we set ourselves counts as chosen,

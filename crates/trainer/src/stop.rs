@@ -28,6 +28,7 @@ impl Handlers {
             let number = usize::try_from(signal).unwrap_or_default();
             flag::register_usize(signal, Arc::clone(&received), number)?;
             flag::register(signal, Arc::clone(&at_once))?;
+            torch_ext::handle_on_signal_stack(signal)?;
         }
         torch_ext::set_stop_flag(Arc::clone(&received));
         Ok(Self { at_once, received })

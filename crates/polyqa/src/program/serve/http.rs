@@ -95,6 +95,9 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
     let graceful = GracefulShutdown::new();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        torch_ext::handle_on_signal_stack(kind.as_raw_value())?;
+    }
     loop {
         let connection = async {
             let permit = connections.clone().acquire_owned().await;

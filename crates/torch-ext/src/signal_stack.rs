@@ -1,0 +1,111 @@
+//! Signal handlers run on a stack of their own.
+//!
+//! oneDNN's float32 matrix product for AVX-512 points the stack pointer at a block of the heap
+//! while it computes. A signal that arrives then is handled below the stack pointer, and its frame
+//! (2.5 KB and more) overwrites other blocks of the heap. An alternate signal stack prevents it.
+use std::io;
+
+/// Bytes of the main thread's signal stack. A frame has at most 12 KB (AMX).
+#[cfg(target_os = "linux")]
+const STACK: usize = 1 << 16;
+
+/// Gives the calling thread an alternate signal stack for the rest of the process.
+///
+/// The kernel delivers a process's signals to its main thread, whose stack from Rust's runtime has
+/// no room for a handler above the frame on processors with AMX.
+#[cfg(target_os = "linux")]
+pub(crate) fn give_thread_signal_stack() {
+    let memory = Box::leak(vec![0_u8; STACK].into_boxed_slice());
+    let stack =
+        libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+    // SAFETY: the memory is never freed. A refused stack leaves the one before.
+    unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn give_thread_signal_stack() {}
+
+/// Lets the handler of `signal` run on the alternate signal stack of the thread that receives it.
+///
+/// Call it after each registration of a handler in a program that computes with libtorch; without
+/// it, a signal can corrupt the heap. Elsewhere than on Linux it does nothing.
+///
+/// # Errors
+/// Of the system, for an unknown signal.
+#[cfg(target_os = "linux")]
+pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
+    let ok = |code| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: `action` is written by the first call, and read only if that succeeded.
+    unsafe {
+        ok(libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()))?;
+        let mut action = action.assume_init();
+        action.sa_flags |= libc::SA_ONSTACK;
+        ok(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))
+    }
+}
+
+/// Elsewhere nothing is known to move the stack pointer.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn handle_on_signal_stack(_: i32) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    extern "C" fn ignore(_: libc::c_int) {}
+
+    /// Sends signals to a thread that multiplies matrices. Where a handler runs on the stack of
+    /// the matrix product, the heap is damaged within a few thousand signals.
+    #[test]
+    fn signals_during_matrix_products_leave_the_heap_intact() {
+        let signal = libc::SIGUSR1;
+        // SAFETY: a handler that does nothing.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = ignore as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+        }
+        handle_on_signal_stack(signal).unwrap();
+        give_thread_signal_stack();
+        // SAFETY: the calling thread's own handle, and it outlives the scope below.
+        let computing = unsafe { libc::pthread_self() };
+        let done = AtomicBool::new(false);
+        let options = (Kind::Float, Device::Cpu);
+        let weight = Tensor::ones([128, 128], options);
+        let x = Tensor::ones([256, 128], options);
+        let bias = Tensor::zeros([128], options);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // SAFETY: the thread exists until the scope ends.
+                    unsafe { libc::pthread_kill(computing, signal) };
+                }
+            });
+            for product in 0..8000 {
+                if product % 500 == 0 {
+                    // As programs do. Another test sets the level, too.
+                    crate::tune_float32_matmul().unwrap();
+                }
+                let sums = x.linear(&weight, Some(&bias));
+                assert_eq!(sums.double_value(&[255, 127]), 128.0);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn an_unknown_signal_is_an_error() {
+        assert!(handle_on_signal_stack(0).is_err());
+    }
+}
