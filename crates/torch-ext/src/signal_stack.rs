@@ -11,8 +11,8 @@ const STACK: usize = 1 << 16;
 
 /// Gives the calling thread an alternate signal stack for the rest of the process.
 ///
-/// The kernel delivers a process's signals to its main thread, whose stack from Rust's runtime has
-/// no room for a handler above the frame on processors with AMX.
+/// Call it in the main thread, which the kernel prefers for signals to the process. The signal stack
+/// of Rust's runtime may be no larger than a frame, without room for the handler.
 #[cfg(target_os = "linux")]
 pub(crate) fn give_thread_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK].into_boxed_slice());
@@ -54,7 +54,8 @@ pub fn handle_on_signal_stack(_: i32) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 

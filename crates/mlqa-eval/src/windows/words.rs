@@ -215,7 +215,7 @@ fn is_independent(c: char) -> bool {
     }
 }
 
-/// Words end in these marks; a space after one is a grapheme of its own.
+/// Marks that end a word: a space after one of them is a separate grapheme cluster.
 fn is_devanagari(c: char) -> bool {
     matches!(c, '\u{900}'..='\u{963}')
 }
