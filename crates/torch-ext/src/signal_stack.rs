@@ -11,8 +11,8 @@ const STACK: usize = 1 << 16;
 
 /// Gives the calling thread an alternate signal stack for the rest of the process.
 ///
-/// Call it in the main thread, which the kernel prefers for signals to the process. The signal stack
-/// of Rust's runtime may be no larger than a frame, without room for the handler.
+/// Call it in the main thread, which the kernel prefers for signals to the process. The signal
+/// stack of Rust's runtime may be no larger than a frame, without room for the handler.
 #[cfg(target_os = "linux")]
 pub(crate) fn give_thread_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK].into_boxed_slice());
