@@ -95,7 +95,7 @@ fn recipe_on_two_processes_says_for_whom_it_waits_and_how_it_stops() {
     let other = format!("rank 1 (process {} at 127.0.0.1)", ranks[1].id());
     for said in [
         format!("rank 0 of 2 waits for {other} and stops after the step"),
-        format!(" s for {other}: busy, "),
+        format!(" s for {other}, which may be busy "),
     ] {
         let says = |line: String| line.contains(&said);
         wait_until(&mut ranks, &said, || told.try_iter().any(says));
