@@ -7,7 +7,7 @@ const UNITS: [&[&str]; 5] = [
     &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision", "product"],
     &["autocast", "cast", "dropout", "flash_attention", "optim", "rng", "upload"],
     &["allocator", "device_memory", "distributed", "profile"],
-    &["dropout_add_norm", "gated", "linear_cross_entropy"],
+    &["dropout_add_norm", "gated", "int8_linear", "linear_cross_entropy"],
     &["packed_attention", "recompute", "rotary", "streamed_logsumexp"],
 ];
 

@@ -123,6 +123,9 @@ fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
     let known = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));
     let precision = run.precision.parse::<Precision>();
     let precision = precision.map_err(|_| Error::setting(&key, known()))?;
+    if precision == Precision::Int8 {
+        return Err(Error::setting(key, "is for inference only; \"bf16\" works for training"));
+    }
     if precision == Precision::F16 && !matches!(device, Device::Cuda(_)) {
         let reason = format!(
             "needs a CUDA device, and run.device = {:?} is {device:?}; \"bf16\" works there",

@@ -237,7 +237,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
         check_finite(folder, &loaded.model.named_parameters())?;
         loaded.notes.iter().for_each(log);
-        loaded.model.set_precision(self.experiment.runtime.precision);
+        loaded.model.set_precision(self.experiment.runtime.precision)?;
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
         if let Some(fault) = loaded.model.padding_fault() {
             log(format!("training computes padding as well: {fault}"));

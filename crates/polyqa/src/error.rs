@@ -23,6 +23,14 @@ pub enum Error {
         /// What is wrong, with the line.
         problem: String,
     },
+    /// A precision that is unknown or not available.
+    #[error("precision {name:?}: {problem}")]
+    Precision {
+        /// Name of the precision.
+        name: String,
+        /// Supported values, or what the precision needs.
+        problem: String,
+    },
     /// A model's name.
     #[error(transparent)]
     Hub(#[from] model_hub::Error),

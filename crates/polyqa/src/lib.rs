@@ -5,6 +5,7 @@ mod calibration;
 mod document;
 mod error;
 mod first_pass;
+mod precision;
 pub mod program;
 mod reader;
 #[cfg(feature = "serve")]
@@ -18,6 +19,7 @@ pub use calibration::{Answered, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
 pub use first_pass::{FirstPass, Ranking};
+pub use precision::{PRECISION_VARIABLE, select_precision};
 pub use reader::Reader;
 pub use retriever::Retriever;
 

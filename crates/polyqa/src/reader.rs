@@ -94,9 +94,18 @@ impl Reader {
         Self::load(Hub::from_env().resolve(model, &mut |_| {})?.folder, device)
     }
 
-    /// Sets what the model computes in.
-    pub fn set_precision(&mut self, precision: Precision) {
-        self.pretrained.model.set_precision(precision);
+    /// Sets the compute precision; f32 by default. See
+    /// [`select_precision`](crate::select_precision).
+    ///
+    /// # Errors
+    /// As [`Model::set_precision`](xlmr_model::Model::set_precision).
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        Ok(self.pretrained.model.set_precision(precision)?)
+    }
+
+    /// Returns the compute precision.
+    pub fn precision(&self) -> Precision {
+        self.pretrained.model.precision()
     }
 
     /// Sets how documents are cut.

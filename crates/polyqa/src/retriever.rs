@@ -131,9 +131,12 @@ impl Retriever {
         })
     }
 
-    /// Sets the compute precision.
-    pub fn set_precision(&mut self, precision: Precision) {
-        self.pretrained.model.set_precision(precision);
+    /// Sets the compute precision; f32 by default.
+    ///
+    /// # Errors
+    /// As [`Model::set_precision`](xlmr_model::Model::set_precision).
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        Ok(self.pretrained.model.set_precision(precision)?)
     }
 
     /// Replaces the prefixes of questions and passages that are given.

@@ -175,6 +175,26 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(crate) fn polyqa_int8_is_fast() -> bool;
+    pub(crate) fn polyqa_bf16_is_fast() -> bool;
+    pub(crate) fn polyqa_amx_is_there() -> bool;
+    pub(crate) fn polyqa_int8_pack(
+        weight: RawTensor,
+        packed: *mut *mut C_tensor,
+        scales: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(crate) fn polyqa_int8_linear(
+        x: RawTensor,
+        packed: RawTensor,
+        scales: RawTensor,
+        bias: RawTensor,
+        outputs: i64,
+        gelu: bool,
+        half: bool,
+        out: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(crate) fn polyqa_flash_attention(
         query: RawTensor,
         key: RawTensor,

@@ -8,6 +8,7 @@ mod dropout;
 mod error;
 mod ffi;
 mod flash_attention;
+mod int8_linear;
 mod linear_cross_entropy;
 mod optim;
 mod packed;
@@ -34,6 +35,8 @@ pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, wi
 pub use dropout::{dropout_factors, dropout_factors_like, token_offsets};
 pub use error::{Error, Result};
 pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
+pub(crate) use int8_linear::amx_is_there;
+pub use int8_linear::{Int8Linear, bf16_is_fast, int8_is_fast};
 pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
 pub use optim::{
     AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, set_grad,

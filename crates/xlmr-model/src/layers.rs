@@ -2,9 +2,10 @@
 use std::ops::Deref;
 
 use tch::{Device, Kind, Tensor};
+use torch_ext::Int8Linear;
 
 use crate::dropout::DropoutSeeds;
-use crate::{Error, Result};
+use crate::{Activation, Error, Result};
 
 /// Where the parts of a model take their parameters from: a shallow clone by full name.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
@@ -96,6 +97,8 @@ pub(crate) struct Linear {
     pub(crate) weight: Parameter,
     pub(crate) bias: Option<Parameter>,
     pub(crate) loras: Vec<Lora>,
+    /// Weight and bias in 8 bits, used in their place.
+    int8: Option<Int8Linear>,
 }
 
 impl Linear {
@@ -105,7 +108,14 @@ impl Linear {
 
     pub(crate) fn with_bias(get: Lookup, name: &str, bias: bool) -> Result<Self> {
         let (weight, bias) = Parameter::weight_and_bias(get, name, bias)?;
-        Ok(Self { weight, bias, loras: Vec::new() })
+        Ok(Self { weight, bias, loras: Vec::new(), int8: None })
+    }
+
+    /// Computes in 8 bits from now on if `int8`, else with the parameters.
+    pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
+        let quantised = || Int8Linear::new(&self.weight, self.bias.as_deref());
+        self.int8 = int8.then(quantised).transpose()?;
+        Ok(())
     }
 
     pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {
@@ -119,7 +129,32 @@ impl Linear {
 
     /// Without adapters.
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, self.bias.as_deref())?)
+        self.apply_as(x, Kind::Float)
+    }
+
+    /// Without adapters; outputs of 8-bit layers have the dtype `int8_output`.
+    fn apply_as(&self, x: &Tensor, int8_output: Kind) -> Result<Tensor> {
+        Ok(match &self.int8 {
+            Some(int8) => int8.apply(x, false, int8_output)?,
+            None => x.f_linear(&self.weight, self.bias.as_deref())?,
+        })
+    }
+
+    /// Applies the layer with its adapters, then `activation`. Of 8-bit layers the activation is
+    /// part of the product where it can be, and the output is bfloat16: the next layer rounds it to
+    /// 8 bits.
+    pub(crate) fn apply_activated(
+        &self,
+        x: &Tensor,
+        activation: Activation,
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
+        match &self.int8 {
+            Some(int8) if activation == Activation::Gelu && self.loras.is_empty() => {
+                Ok(int8.apply(x, true, Kind::BFloat16)?)
+            }
+            _ => activation.apply(&self.apply_adapted(x, seeds)?),
+        }
     }
 
     pub(crate) fn apply_adapted(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<Tensor> {
@@ -137,41 +172,41 @@ impl Linear {
 #[derive(Clone, Debug)]
 pub(crate) struct Joined<const N: usize> {
     pub(crate) layers: [Linear; N],
-    /// Them in one, where a cast wrote their weights one below the other.
-    cast: Option<Linear>,
+    /// All layers as one, if their cast or quantised weights are concatenated.
+    joined: Option<Linear>,
+    /// Dtype of outputs if the layers compute in 8 bits.
+    int8_output: Kind,
 }
 
 impl<const N: usize> Joined<N> {
     pub(crate) fn new(layers: [Linear; N]) -> Self {
-        Self { layers, cast: None }
+        Self { layers, joined: None, int8_output: Kind::Float }
     }
 
     pub(crate) fn parts(&mut self) -> JoinedWeights<'_> {
-        JoinedWeights { layers: &mut self.layers, cast: &mut self.cast }
+        JoinedWeights {
+            layers: &mut self.layers,
+            joined: &mut self.joined,
+            int8_output: &mut self.int8_output,
+        }
     }
 
     pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
         let layers = self.layers.iter();
-        let outs: Vec<Tensor> = match &self.cast {
+        // What adapters add is float32.
+        let adapted = self.layers.iter().any(|layer| !layer.loras.is_empty());
+        let int8_output = if adapted { Kind::Float } else { self.int8_output };
+        let outs: Vec<Tensor> = match &self.joined {
             None if x.device() == Device::Cpu => {
                 layers.map(|layer| layer.apply(x)).collect::<Result<_>>()?
             }
-            None => self.split(&self.cat()?.apply(x)?)?,
-            Some(joined) => self.split(&joined.apply(x)?)?,
+            None => self.split(&concatenate(&self.layers)?.apply(x)?)?,
+            Some(joined) => self.split(&joined.apply_as(x, int8_output)?)?,
         };
         let outs = self.layers.iter().zip(outs).map(|(layer, out)| layer.with_loras(out, x, seeds));
         let outs = outs.collect::<Result<Vec<_>>>()?;
         let count = outs.len().to_string();
         outs.try_into().map_err(|_| Error::input("layers", format!("{N} outputs"), count))
-    }
-
-    /// The layers with their weights one below the other.
-    fn cat(&self) -> Result<Linear> {
-        let weights: Vec<&Tensor> = self.layers.iter().map(|layer| &*layer.weight).collect();
-        let biases: Option<Vec<&Tensor>> =
-            self.layers.iter().map(|layer| layer.bias.as_deref()).collect();
-        let bias = biases.map(|biases| Tensor::f_cat(&biases, 0)).transpose()?.map(Parameter);
-        Ok(Linear { weight: Parameter(Tensor::f_cat(&weights, 0)?), bias, loras: Vec::new() })
     }
 
     fn split(&self, out: &Tensor) -> Result<Vec<Tensor>> {
@@ -181,19 +216,43 @@ impl<const N: usize> Joined<N> {
     }
 }
 
-/// What [`Joined`] is made of.
+/// Concatenates the weights of layers, and their biases, without adapters.
+fn concatenate(layers: &[Linear]) -> Result<Linear> {
+    let weights: Vec<&Tensor> = layers.iter().map(|layer| &*layer.weight).collect();
+    let biases: Option<Vec<&Tensor>> = layers.iter().map(|layer| layer.bias.as_deref()).collect();
+    let bias = biases.map(|biases| Tensor::f_cat(&biases, 0)).transpose()?.map(Parameter);
+    let weight = Parameter(Tensor::f_cat(&weights, 0)?);
+    Ok(Linear { weight, bias, loras: Vec::new(), int8: None })
+}
+
+/// The parts of [`Joined`].
 pub(crate) struct JoinedWeights<'a> {
     pub(crate) layers: &'a mut [Linear],
-    cast: &'a mut Option<Linear>,
+    joined: &'a mut Option<Linear>,
+    int8_output: &'a mut Kind,
 }
 
 impl<'a> JoinedWeights<'a> {
+    /// As [`Linear::set_int8`], for all layers as one; with outputs of the dtype `output`.
+    pub(crate) fn set_int8(self, int8: bool, output: Kind) -> Result<()> {
+        *self.joined = None;
+        *self.int8_output = output;
+        if int8 && let Some(first) = self.layers.first() {
+            let mut joined = concatenate(self.layers)?;
+            joined.set_int8(true)?;
+            // Only the 8-bit weights of the concatenation are used.
+            joined.weight = first.weight.clone();
+            *self.joined = Some(joined);
+        }
+        Ok(())
+    }
+
     /// Weights one below the other if `join`, and so biases; else each by itself.
     pub(crate) fn casts(self, join: bool) -> Vec<Cast<'a>> {
         let Some(first) = self.layers.first().filter(|_| join) else {
             return self.layers.iter_mut().flat_map(Linear::casts).collect();
         };
-        let joined = self.cast.insert(Linear { loras: Vec::new(), ..first.clone() });
+        let joined = self.joined.insert(Linear { loras: Vec::new(), ..first.clone() });
         let weights = self.layers.iter().map(|layer| layer.weight.clone()).collect();
         let biases = self.layers.iter().filter_map(|layer| layer.bias.clone()).collect();
         let mut casts = vec![(weights, &mut joined.weight)];
@@ -304,6 +363,7 @@ mod tests {
                 weight: leaf(&[outputs, 5], 0),
                 bias: biased.then(|| leaf(&[outputs], 1)),
                 loras: ranks.iter().map(lora).collect(),
+                int8: None,
             }
         };
         Joined::new([layer(1, 4, &[]), layer(2, 4, &[2]), layer(3, 3, &[])])
@@ -331,7 +391,7 @@ mod tests {
         for biased in [true, false] {
             let mut alone = joined(biased, Kind::Double);
             let leaves = leaves(&mut alone);
-            let cat = Joined { cast: Some(alone.cat().unwrap()), ..alone.clone() };
+            let cat = Joined { joined: Some(concatenate(&alone.layers).unwrap()), ..alone.clone() };
             let [alone, cat] =
                 [alone, cat].map(|layers| out_and_gradients(&layers, &leaves, Kind::Double));
             assert_eq!(cat.len(), alone.len());
@@ -359,8 +419,8 @@ mod tests {
             let [apart, at_once] = [false, true].map(|join| {
                 let mut cast = layers.clone();
                 cast_all(cast.parts().casts(join), Kind::BFloat16).unwrap();
-                let cat = cast.cast.take().unwrap_or_else(|| cast.cat().unwrap());
-                cast.cast = Some(cat);
+                let joined = cast.joined.take();
+                cast.joined = joined.or_else(|| Some(concatenate(&cast.layers).unwrap()));
                 out_and_gradients(&cast, &leaves, Kind::BFloat16)
             });
             assert_eq!(at_once, apart);

@@ -166,6 +166,9 @@ impl Model {
     /// # Errors
     /// As for [`Model::encode`].
     pub fn embed(&self, inputs: &Inputs, train: bool) -> Result<States> {
+        if train && self.precision == Precision::Int8 {
+            return Err(Error::input("precision", "f32, bf16 or f16 for training", "int8"));
+        }
         let Prepared { ids, rows } = Prepared::new(inputs, &self.config, self.device())?;
         let kind = self.kind()?;
         let batch = Batch::new(rows, &self.config, kind, train, false)?;
@@ -381,8 +384,24 @@ impl Model {
     }
 
     /// Sets the precision of [`in_precision`](Self::in_precision). Parameters stay float32.
-    pub fn set_precision(&mut self, precision: Precision) {
+    ///
+    /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the encoder's linear
+    /// layers as they are now; later changes of their parameters have no effect until the next call.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for `Int8` on a GPU or with parameters that are not float32,
+    /// [`Error::TorchExt`] for a parameter that is not finite.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let int8 = precision == Precision::Int8;
+        if int8 && (self.device() != Device::Cpu || self.kind()? != Kind::Float) {
+            let got = format!("{:?} on {:?}", self.kind()?, self.device());
+            return Err(Error::input("precision int8", "a float32 model on the CPU", got));
+        }
+        if int8 || self.precision == Precision::Int8 {
+            self.layers.iter_mut().try_for_each(|layer| layer.set_int8(int8))?;
+        }
         self.precision = precision;
+        Ok(())
     }
 
     /// Returns the reason why half-precision training on a GPU includes padding, if it does.
@@ -410,7 +429,7 @@ impl Model {
     /// use xlmr_model::{Config, Inputs, Model};
     ///
     /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
-    /// model.set_precision(Precision::Bf16);
+    /// model.set_precision(Precision::Bf16)?;
     /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?;
     /// let hidden = model.in_precision(|| model.encode(&inputs, false))??;
     /// assert_eq!(hidden.kind(), tch::Kind::Float);
@@ -444,8 +463,9 @@ impl Model {
         let (precision, recompute) = (self.precision, self.recompute);
         let assembled = Self::assemble(config, heads, self.device(), tensors)?;
         let (adapters, active) = (mem::take(&mut self.adapters), mem::take(&mut self.active));
-        *self = Self { precision, recompute, adapters, active, ..assembled };
-        self.attach_adapters()
+        *self = Self { recompute, adapters, active, ..assembled };
+        self.attach_adapters()?;
+        self.set_precision(precision)
     }
 
     /// Enables or disables activation checkpointing for training; off in a new model.

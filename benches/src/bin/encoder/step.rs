@@ -43,7 +43,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     let (program, adapter) = adapter_of(&options.program);
     let precision = program.trim_end_matches("-recompute");
     model.set_recompute(precision != program);
-    model.set_precision(precision.parse()?);
+    model.set_precision(precision.parse()?)?;
     let parameters = match adapter {
         None => model.named_parameters(),
         Some(name) => {

@@ -5,9 +5,10 @@ use anyhow::{Result, ensure};
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, Resolved};
+use torch_ext::Precision;
 use whole_file::cli;
 
-use crate::{Reader, Retriever};
+use crate::{Reader, Retriever, select_precision};
 
 /// What `--model` says everywhere.
 #[derive(clap::Args)]
@@ -72,9 +73,11 @@ pub struct ReaderArgs {
     /// Windows per batch [default: 32; 8 for a large model on the CPU]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Compute precision: f32, bf16, f16 (GPU only) or bf16-states (hidden states in bf16 as well)
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    precision: String,
+    /// Compute precision: f32, bf16, bf16-states (hidden states in bf16 as well), int8 (CPU only),
+    /// f16 (GPU only), or auto: bf16 on processors with AMX, int8 on others with AVX-512 VNNI, else
+    /// f32 [default: POLYQA_PRECISION, or auto]
+    #[arg(long, value_name = "TYPE")]
+    precision: Option<String>,
     /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
@@ -125,7 +128,10 @@ impl RetrieverArgs {
         let name = name.unwrap_or_else(|| folder_name(&folder));
         let read = &reader.pretrained.model;
         let mut retriever = Retriever::load_named(&folder, &name, read.device())?;
-        retriever.set_precision(read.precision());
+        // Similarities were not measured in 8 bits.
+        if read.precision() != Precision::Int8 {
+            retriever.set_precision(read.precision())?;
+        }
         let (query, passage) = (self.query_prefix.clone(), self.passage_prefix.clone());
         Ok(Some(retriever.with_prefixes(query, passage)))
     }
@@ -146,11 +152,12 @@ impl ReaderArgs {
     /// The reader, and the model's name: that of its repository, or of its folder, which is the
     /// run's where it is a run's `model`.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
-        let (device, precision) = (self.device.clone(), self.precision.clone());
-        let runtime = Runtime::set_up(&RunConfig { device, precision, ..RunConfig::default() })?;
+        let device = self.device.clone();
+        let runtime = Runtime::set_up(&RunConfig { device, ..RunConfig::default() })?;
+        let precision = select_precision(self.precision.as_deref(), runtime.device)?;
         let Resolved { folder, origin } = self.model.resolve()?;
         let mut reader = Reader::load(&folder, runtime.device)?;
-        reader.set_precision(runtime.precision);
+        reader.set_precision(precision)?;
         let mut windows = reader.windows().clone();
         windows.max_length = self.max_length.unwrap_or(windows.max_length);
         windows.doc_stride = self.doc_stride.unwrap_or(windows.doc_stride);

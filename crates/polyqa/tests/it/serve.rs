@@ -114,7 +114,7 @@ impl Client {
 /// The head of a request and a part of its body.
 fn head(length: usize, part: &str) -> String {
     format!(
-        "POST /answer HTTP/1.1\r\nhost: here\r\ncontent-type: {JSON}\r\n\
+        "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n\
          content-length: {length}\r\n\r\n{part}"
     )
 }
@@ -204,7 +204,7 @@ fn what_cannot_be_answered_is_said_in_json() {
     }
     // A body whose length is not said beforehand.
     let mut stream = service.connect();
-    write!(stream, "POST /answer HTTP/1.1\r\nhost: a\r\ncontent-type: {JSON}\r\n").unwrap();
+    write!(stream, "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n").unwrap();
     write!(stream, "transfer-encoding: chunked\r\nconnection: close\r\n\r\n").unwrap();
     let _ = write!(stream, "2711\r\n{}\r\n0\r\n\r\n", " ".repeat(10_001));
     let mut told = String::new();

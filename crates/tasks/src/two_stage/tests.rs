@@ -310,6 +310,6 @@ fn candidates_belong_to_the_precision_they_were_mined_in() {
     let config = CandidateConfig { count: 5, ..Default::default() };
     assert!(!setting.candidates(&config).1);
     assert!(setting.candidates(&config).1);
-    setting.model.set_precision(torch_ext::Precision::Bf16);
+    setting.model.set_precision(torch_ext::Precision::Bf16).unwrap();
     assert!(!setting.candidates(&config).1);
 }

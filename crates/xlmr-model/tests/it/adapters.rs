@@ -442,7 +442,7 @@ fn half_precision_is_near_float32_with_the_encoder_frozen() {
         {
             let mut model = adapted(&config, 0.0, fused);
             freeze(&model);
-            model.set_precision(precision);
+            model.set_precision(precision).unwrap();
             model.set_recompute(recompute);
             let (loss, got) = gradients(&model, true);
             assert!((loss - want_loss).abs() < 0.1 * want_loss, "{loss} {want_loss}");

@@ -153,7 +153,7 @@ fn bfloat16_packed_is_as_near_to_float32_as_bfloat16_padded() {
     let mask = mask(&inputs);
     let exact = model.encode(&inputs, false).unwrap() * mask.unsqueeze(-1);
     for precision in [Precision::Bf16, Precision::Bf16States] {
-        model.set_precision(precision);
+        model.set_precision(precision).unwrap();
         let states = |train| {
             let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
             hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)
@@ -181,7 +181,7 @@ fn states_in_bfloat16_are_near_float64() {
         let build = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
         let (mut exact, mut model) = (build(), build());
         exact.set_kind(Kind::Double).unwrap();
-        model.set_precision(Precision::Bf16States);
+        model.set_precision(Precision::Bf16States).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[7])] {
             let mask = mask(&inputs);
             let pass = |model: &Model| {
@@ -206,7 +206,7 @@ fn states_in_bfloat16_are_near_float64() {
 /// Tensors that a training step copies into another dtype each by itself.
 fn casts(config: &Config, precision: Precision) -> usize {
     let mut model = Model::new(config, &[], Device::Cpu, 3).unwrap();
-    model.set_precision(precision);
+    model.set_precision(precision).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("step.trace.json");
     let profile = Profile::start(Device::Cpu).unwrap();
@@ -246,7 +246,7 @@ fn recomputed_layers_train_alike_with_the_same_dropout() {
     let _alone = alone();
     let mut model = model(0.2, 1);
     for precision in [Precision::F32, Precision::Bf16, Precision::Bf16States] {
-        model.set_precision(precision);
+        model.set_precision(precision).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[4])] {
             let mask = mask(&inputs);
             let mut pass = |recompute| {

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -23,11 +24,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+use torch_ext::Precision;
 use whole_file::one_line;
 
-use super::Limits;
 use super::engine::Job;
 use super::request::{self, Refusal, Request};
+use super::{Limits, host};
 use crate::Error;
 use crate::reading::Cutter;
 
@@ -44,6 +46,7 @@ pub struct Service {
     jobs: Sender<Job>,
     cutter: Arc<Cutter>,
     model: String,
+    precision: Precision,
     /// Answers of a question, by default and at most.
     answers: (usize, usize),
     requests: Arc<Semaphore>,
@@ -56,27 +59,31 @@ impl Service {
         limits: Limits,
         jobs: Sender<Job>,
         cutter: Cutter,
-        model: String,
+        (model, precision): (String, Precision),
         answers: (usize, usize),
     ) -> Self {
         let requests = Arc::new(Semaphore::new(limits.max_requests));
         let windows = Arc::new(Semaphore::new(limits.max_windows));
         let (cutter, draining) = (Arc::new(cutter), AtomicBool::new(false));
-        Self { limits, jobs, cutter, model, answers, requests, windows, draining }
+        Self { limits, jobs, cutter, model, precision, answers, requests, windows, draining }
     }
 }
 
 /// Serves until SIGTERM or SIGINT, and then what was taken in.
-pub fn serve(listener: TcpListener, service: Service) -> io::Result<()> {
+pub fn serve(listener: TcpListener, service: Service, hosts: Arc<[String]>) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(CUTTING)
         .thread_name("cut")
         .build()?;
-    runtime.block_on(accept(listener, Arc::new(service)))
+    runtime.block_on(accept(listener, Arc::new(service), hosts))
 }
 
-async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    service: Arc<Service>,
+    hosts: Arc<[String]>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = Router::new()
         .route("/", get(|| page("text/html; charset=utf-8", include_str!("page.html"))))
@@ -88,6 +95,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
         .method_not_allowed_fallback(|| async {
             Refusal::new(405, "method_not_allowed", "/answer takes POST, the others take GET")
         })
+        .layer(from_fn_with_state(hosts, host::check))
         .with_state(service.clone());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 16);
@@ -173,6 +181,7 @@ async fn health(State(service): State<Arc<Service>>) -> Response {
     let health = json!({
         "status": if draining { "draining" } else { "ok" },
         "model": service.model,
+        "precision": service.precision.name(),
         "version": env!("CARGO_PKG_VERSION"),
         "requests": limits.max_requests.saturating_sub(requests.available_permits()),
         "windows": limits.max_windows.saturating_sub(windows.available_permits()),

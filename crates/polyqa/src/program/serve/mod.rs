@@ -1,5 +1,6 @@
 //! `polyqa serve`.
 mod engine;
+mod host;
 mod http;
 mod request;
 
@@ -27,6 +28,10 @@ pub struct Args {
     /// Address to listen on; a non-loopback address exposes the service to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
+    /// Host name by which clients and proxies reach the service, besides localhost and IP addresses;
+    /// requests for other names get status 421
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
     /// Port to listen on; 0 selects a free port
     #[arg(long, value_name = "N", default_value_t = 8080)]
     port: u16,
@@ -77,7 +82,7 @@ POST /answer takes a question or questions, and a text or documents:
    \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
 and gives {\"results\": [...]}, one for each question, each as a line of `polyqa answer --json`.
 Every document is read; with --retriever the 50 best for each question.
-GET /health says whether it serves. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
+GET /health returns the state, the model and its precision. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
 SIGTERM or SIGINT lets it answer what it has taken in, and ends it; a second one ends it at once.";
 
 pub fn run(args: &Args) -> Result<()> {
@@ -112,11 +117,13 @@ pub fn run(args: &Args) -> Result<()> {
     let gather = Duration::from_millis(limits.gather);
     let cutter = Cutter::of(&reader, retriever);
     let answers = (args.reader.answers, most);
-    let service = http::Service::new(limits, jobs, cutter, model, answers);
+    let described = (model, reader.precision());
+    let service = http::Service::new(limits, jobs, cutter, described, answers);
+    let hosts = args.allow_host.clone().into();
     // The model stays in this thread, whose threads libtorch has set up; the network has another.
     let network = std::thread::Builder::new()
         .name("http".into())
-        .spawn(move || http::serve(listener, service))
+        .spawn(move || http::serve(listener, service, hosts))
         .context("cannot start a thread")?;
     cli::say(&format!("serving on http://{address}"));
     engine::run(&reader, &taken, gather);

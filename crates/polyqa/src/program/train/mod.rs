@@ -117,7 +117,7 @@ fn evaluate(
     }
     let (recipe, model) = (&experiment.recipe, experiment.dir("model"));
     let mut trained = Pretrained::load_trained(&model, Head::Span, experiment.runtime.device)?;
-    trained.model.set_precision(experiment.runtime.precision);
+    trained.model.set_precision(experiment.runtime.precision)?;
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
         .with_decoding(&recipe.decoding);
     let mut sources = QuestionSources::default();

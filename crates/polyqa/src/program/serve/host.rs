@@ -1,0 +1,63 @@
+//! The host names that requests may name, so that a web page cannot reach a local service under a
+//! name of its own (DNS rebinding).
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::request::Refusal;
+
+/// Passes on requests whose `Host` is an IP address, `localhost`, or one of `allowed`; refuses the
+/// others with status 421. A request without `Host` does not come from a web page.
+pub async fn check(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+    let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    match named.or(request.uri().host()) {
+        Some(host) if !is_allowed(host, &allowed) => {
+            let message = format!("this service is not called {host:?}; see --allow-host");
+            Refusal::new(421, "misdirected_request", message).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn is_allowed(host: &str, allowed: &[String]) -> bool {
+    let name = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    let name = name.trim_end_matches('.');
+    name.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || allowed.iter().any(|allowed| name.eq_ignore_ascii_case(allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_that_were_given_are_allowed() {
+        let allowed = ["qa.example.org".to_owned()];
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "192.168.0.7:80",
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.",
+            "QA.example.org:443",
+        ] {
+            assert!(is_allowed(host, &allowed), "{host}");
+        }
+        for host in
+            ["", "evil.example", "evil.example:8080", "example.org", "127.0.0.1.evil.example"]
+        {
+            assert!(!is_allowed(host, &allowed), "{host}");
+        }
+    }
+}

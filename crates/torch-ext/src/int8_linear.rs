@@ -1,0 +1,210 @@
+//! Linear layers with 8-bit weights and activations, for inference on the CPU.
+use tch::{Device, Kind, Tensor};
+
+use crate::Result;
+use crate::ffi::{self, make, owned};
+
+/// Returns whether the processor has instructions for products of 8-bit integers (AVX-512 VNNI).
+///
+/// [`Int8Linear`] computes the same values without them, slowly.
+pub fn int8_is_fast() -> bool {
+    // SAFETY: no arguments.
+    unsafe { ffi::polyqa_int8_is_fast() }
+}
+
+/// Returns whether the processor multiplies bfloat16 (AVX-512 BF16).
+pub fn bf16_is_fast() -> bool {
+    // SAFETY: no arguments.
+    unsafe { ffi::polyqa_bf16_is_fast() }
+}
+
+/// Returns whether the processor has tiles for bfloat16 (AMX), and the system allows their use.
+pub(crate) fn amx_is_there() -> bool {
+    // SAFETY: no arguments.
+    unsafe { ffi::polyqa_amx_is_there() }
+}
+
+/// A linear layer `x Wᵀ + b` whose weights are stored, and multiplied, as 8-bit integers.
+///
+/// Weights have one scale per output; activations are quantised in each call with one scale per
+/// row, so that a row's output does not depend on the rest of its batch. Integer sums are exact: the
+/// output does not depend on the number of threads.
+///
+/// # Example
+/// ```
+/// use tch::{Kind, Tensor};
+/// use torch_ext::Int8Linear;
+///
+/// let weight = Tensor::from_slice(&[1f32, -2.0, 0.5, 4.0]).view([2, 2]);
+/// let linear = Int8Linear::new(&weight, None)?;
+/// let out = linear.apply(&Tensor::from_slice(&[1f32, 1.0]).view([1, 2]), false, Kind::Float)?;
+/// let exact = Tensor::from_slice(&[-1f32, 4.5]).view([1, 2]);
+/// assert!((out - exact).abs().max().double_value(&[]) < 0.05);
+/// # Ok::<(), torch_ext::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Int8Linear {
+    /// `[panels, inputs / 4, 64, 4]`, see the shim
+    packed: Tensor,
+    /// `[panels * 64]`
+    scales: Tensor,
+    /// `[panels * 64]`
+    bias: Tensor,
+    outputs: i64,
+}
+
+impl Clone for Int8Linear {
+    fn clone(&self) -> Self {
+        Self {
+            packed: self.packed.shallow_clone(),
+            scales: self.scales.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            outputs: self.outputs,
+        }
+    }
+}
+
+impl Int8Linear {
+    /// Quantises a weight `[outputs, inputs]` and takes the bias `[outputs]`, float32 on the CPU.
+    ///
+    /// # Errors
+    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit, or a weight
+    /// is not finite; [`Error::Torch`](crate::Error::Torch).
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        let mut scales = std::ptr::null_mut();
+        // SAFETY: a live tensor; on success the shim hands over two tensors that we own.
+        let packed = make(|packed, error| unsafe {
+            ffi::polyqa_int8_pack(weight.as_ptr(), packed, &mut scales, error)
+        })?;
+        let scales = owned(scales)?;
+        let outputs = weight.size().first().copied().unwrap_or(0);
+        let padded = Tensor::f_zeros([scales.numel() as i64], (Kind::Float, Device::Cpu))?;
+        if let Some(bias) = bias {
+            let _ = padded.f_narrow(0, 0, outputs)?.f_copy_(&bias.f_detach()?)?;
+        }
+        Ok(Self { packed, scales, bias: padded, outputs })
+    }
+
+    /// Computes `x Wᵀ + b`, or the exact GELU of it, in the dtype `kind`.
+    ///
+    /// # Shapes
+    /// - `x`: `[.., inputs]`, float32 or bfloat16 on the CPU
+    /// - returns `[.., outputs]`, bfloat16 if `kind` is, else float32
+    ///
+    /// # Errors
+    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit.
+    pub fn apply(&self, x: &Tensor, gelu: bool, kind: Kind) -> Result<Tensor> {
+        let half = kind == Kind::BFloat16;
+        // SAFETY: live tensors; on success the shim hands over a tensor that we own.
+        make(|out, error| unsafe {
+            ffi::polyqa_int8_linear(
+                x.as_ptr(),
+                self.packed.as_ptr(),
+                self.scales.as_ptr(),
+                self.bias.as_ptr(),
+                self.outputs,
+                gelu,
+                half,
+                out,
+                error,
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(size: &[i64], seed: i64) -> Tensor {
+        crate::seeded_randn(size, seed).unwrap()
+    }
+
+    /// Rounds to 8 bits with one scale per row, as float64.
+    fn rounded(x: &Tensor) -> Tensor {
+        let x = x.to_kind(Kind::Float);
+        let largest = x.abs().amax([-1].as_slice(), true);
+        let scale = &largest / 127.0;
+        let values = (&x * (largest.full_like(127.0) / &largest)).round();
+        values.to_kind(Kind::Double) * scale.to_kind(Kind::Double)
+    }
+
+    fn close(got: &Tensor, want: &Tensor, relative: f64) {
+        let scale = want.abs().max().double_value(&[]).max(1e-30);
+        let error = (got.to_kind(Kind::Double) - want).abs().max().double_value(&[]);
+        assert!(error <= relative * scale, "{error} of {scale}");
+    }
+
+    #[test]
+    fn outputs_are_those_of_rounded_weights_and_rows() {
+        for (rows, inputs, outputs) in
+            [(1, 1, 1), (3, 7, 5), (5, 64, 64), (70, 130, 65), (129, 384, 200)]
+        {
+            let weight = draw(&[outputs, inputs], 1);
+            let bias = draw(&[outputs], 2);
+            let x = draw(&[rows, inputs], 3) * 5.0;
+            let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
+            let want = rounded(&x).matmul(&rounded(&weight).tr()) + bias.to_kind(Kind::Double);
+            close(&linear.apply(&x, false, Kind::Float).unwrap(), &want, 1e-6);
+            close(&linear.apply(&x, true, Kind::Float).unwrap(), &want.gelu("none"), 1e-6);
+            let half = linear.apply(&x, false, Kind::BFloat16).unwrap();
+            assert_eq!((half.kind(), half.size()), (Kind::BFloat16, vec![rows, outputs]));
+            close(&half, &want, 1.0 / 256.0);
+            let low = x.to_kind(Kind::BFloat16);
+            let want = rounded(&low).matmul(&rounded(&weight).tr()) + bias.to_kind(Kind::Double);
+            close(&linear.apply(&low, false, Kind::Float).unwrap(), &want, 1e-6);
+            let batched = linear.apply(&x.view([1, rows, inputs]), false, Kind::Float).unwrap();
+            assert_eq!(batched.size(), [1, rows, outputs]);
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_others_nor_on_threads() {
+        let (weight, x) = (draw(&[100, 48], 1), draw(&[300, 48], 2));
+        let linear = Int8Linear::new(&weight, None).unwrap();
+        let all = linear.apply(&x, true, Kind::Float).unwrap();
+        for row in [0, 63, 64, 299] {
+            let one = linear.apply(&x.narrow(0, row, 1), true, Kind::Float).unwrap();
+            assert_eq!(one, all.narrow(0, row, 1));
+        }
+        let threads = tch::get_num_threads();
+        tch::set_num_threads(1);
+        assert_eq!(linear.apply(&x, true, Kind::Float).unwrap(), all);
+        tch::set_num_threads(threads);
+    }
+
+    #[test]
+    fn zeros_large_values_and_values_that_are_not_finite() {
+        let weight = draw(&[3, 5], 1);
+        let linear = Int8Linear::new(&weight, None).unwrap();
+        let apply = |x: Tensor| linear.apply(&x.view([1, 5]), false, Kind::Float).unwrap();
+        assert_eq!(
+            apply(Tensor::zeros([5], (Kind::Float, Device::Cpu))).abs().max().double_value(&[]),
+            0.0
+        );
+        let large = apply(Tensor::full([5], 1e30, (Kind::Float, Device::Cpu)));
+        assert!(bool::try_from(large.isfinite().all()).unwrap());
+        for odd in [f64::NAN, f64::INFINITY] {
+            let x = Tensor::zeros([5], (Kind::Float, Device::Cpu));
+            let _ = x.get(2).fill_(odd);
+            assert!(bool::try_from(apply(x).isnan().all()).unwrap());
+        }
+        let _ = weight.get(1).get(1).fill_(f64::NAN);
+        let error = Int8Linear::new(&weight, None).unwrap_err().to_string();
+        assert!(error.contains("not finite, output 1"), "{error}");
+    }
+
+    #[test]
+    fn shapes_and_dtypes_that_do_not_fit_are_refused() {
+        let linear = Int8Linear::new(&draw(&[3, 8], 1), None).unwrap();
+        for (x, part) in [
+            (draw(&[2, 12], 1), "expected about 8 inputs, got 12"),
+            (draw(&[2, 8], 1).to_kind(Kind::Double), "expected float32 or bfloat16"),
+        ] {
+            let error = linear.apply(&x, false, Kind::Float).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let error = Int8Linear::new(&draw(&[3], 1), None).unwrap_err().to_string();
+        assert!(error.contains("expected a weight [outputs, inputs]"), "{error}");
+    }
+}
