@@ -33,8 +33,10 @@ impl Batch {
         train: bool,
         joined: bool,
     ) -> Result<Self> {
+        let on_cpu = rows.device == Device::Cpu;
         let pack = match config.architecture {
-            Architecture::ModernBert(_) => !joined && packs(&rows, train),
+            Architecture::ModernBert(_) => !joined && (train || on_cpu) && tokens_first(&rows),
+            Architecture::XlmRoberta | Architecture::Bert => train || on_cpu,
             _ => train,
         };
         let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
@@ -131,10 +133,4 @@ fn tokens_first(rows: &Rows) -> bool {
     let length = usize::try_from(rows.length).unwrap_or(1);
     let first = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
     rows.kept.as_ref().is_none_or(|kept| kept.chunks(length.max(1)).all(first))
-}
-
-/// Whether training or not, a batch of ModernBERT is packed where that pays on the CPU: local
-/// layers compute only their windows there.
-fn packs(rows: &Rows, train: bool) -> bool {
-    (train || rows.device == Device::Cpu) && tokens_first(rows)
 }

@@ -304,14 +304,15 @@ impl PostNormLayer {
         self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
-    /// The same for the training of packed tokens, `[N, H]` to `[N, H]`.
+    /// The same for packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let [hidden, low] = &residual_and_input(hidden)?;
         let [query, key, value] = self.projections.apply(low, seeds)?;
         let attended = match &self.disentangled {
             None => {
-                let (heads, dropout) = (self.heads, self.attention_dropout);
+                let dropout = if seeds.train { self.attention_dropout } else { 0.0 };
+                let heads = self.heads;
                 let attention = Attention { heads, reach: None, dropout };
                 packing.attend(&query, &key, &value, &seeds.places, &attention)?
             }
@@ -322,13 +323,12 @@ impl PostNormLayer {
                 packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
             }
         };
+        let mut dropout = if seeds.train { self.hidden_dropout } else { 0.0 };
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
-        let hidden =
-            self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.hidden_dropout)?;
+        let hidden = self.attention_norm.apply_to_sum(&attended, hidden, seeds, dropout)?;
         let [hidden, low] = &residual_and_input(&hidden)?;
-        let wide = self.activation.apply(&self.intermediate.apply_adapted(low, seeds)?)?;
+        let wide = self.intermediate.apply_activated(low, self.activation, seeds)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
-        let mut dropout = self.hidden_dropout;
         if self.behind.is_some() {
             let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
             output = seeds.dropout(output, dropout)?;
