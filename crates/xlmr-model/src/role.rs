@@ -118,16 +118,20 @@ impl Role {
 mod tests {
     use super::*;
     use crate::parameters::{encoder_specs, head_specs};
-    use crate::{Config, Head};
+    use crate::{Architecture, Config, DistilBert, Head};
 
     #[test]
     fn every_parameter_of_every_architecture_has_its_roles() {
+        let of = |architecture| Config { architecture, ..Config::base() };
         for config in [
             Config::base(),
             Config::bert_base_multilingual(),
             Config::mmbert_base(),
             Config::eurobert_210m(),
             Config::mdeberta_v3_base(),
+            of(Architecture::Data2VecText),
+            of(Architecture::DistilBert(DistilBert::default())),
+            of(Architecture::Electra { embedding_size: 128 }),
         ] {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =

@@ -27,7 +27,7 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert_eq!(folders.len(), 35);
+    assert_eq!(folders.len(), 61);
     // transformers 4 has no EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
     let in_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
@@ -178,6 +178,10 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
                 ("eurobert_seqcls", sequence),
                 ("deberta_seqcls", sequence),
                 ("deberta_qa", Head::Span),
+                ("roberta_qa", Head::Span),
+                ("distilbert_seqcls", sequence),
+                ("electra_mlm", Head::MaskedLm),
+                ("electra_tokcls", token),
             ][..],
         ),
         (
@@ -191,6 +195,9 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
                 ("bert_seqcls", sequence),
                 ("bert_tokcls", token),
                 ("deberta_qa", Head::Span),
+                ("roberta_qa", Head::Span),
+                ("distilbert_seqcls", sequence),
+                ("electra_tokcls", token),
             ],
         ),
     ] {
