@@ -381,6 +381,10 @@ impl Config {
             let expected = "a number above 0 and at most 1";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
+        if names.key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
+            let expected = "1e-12, which this architecture always has";
+            return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
+        }
         if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
             return refuse("initializer_range", "a number of at least 0", &self.initializer_range);
         }

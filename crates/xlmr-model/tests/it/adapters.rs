@@ -37,7 +37,11 @@ fn architectures(base: &Config) -> Vec<Config> {
         Architecture::DistilBert(DistilBert { qa_dropout: 0.0, ..DistilBert::default() }),
         Architecture::Electra { embedding_size: 12 },
     ]
-    .map(|architecture| Config { architecture, pad_token_id: 1, ..base.clone() })
+    .map(|architecture| {
+        let fixed = matches!(architecture, Architecture::DistilBert(_));
+        let layer_norm_eps = if fixed { 1e-12 } else { base.layer_norm_eps };
+        Config { architecture, pad_token_id: 1, layer_norm_eps, ..base.clone() }
+    })
     .into()
 }
 

@@ -264,7 +264,7 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
         model.set_active(&["ours"]).unwrap();
         model.save_adapter("ours", folder.join("adapter"), head).unwrap();
     }
-    let rows: [&[u32]; 3] = [&[5, 70, 17, 9, 31, 8, 40, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
+    let rows: [&[u32]; 3] = [&[5, 37, 17, 9, 31, 8, 39, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id).unwrap();
     let mask = inputs.attention_mask.as_ref();
     let hidden = model.encode(&inputs, false).unwrap();
