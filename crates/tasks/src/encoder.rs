@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::{Fingerprint, TensorField};
-use xlmr_model::{Architecture, FusionConfig, Inputs, Model, fused};
+use xlmr_model::{FusionConfig, Inputs, Model, fused};
 
 use crate::Result;
 
@@ -157,7 +157,7 @@ impl Encoder for Model {
     }
 
     fn pairs_have_segments(&self) -> bool {
-        self.config().architecture != Architecture::XlmRoberta && self.segments() > 1
+        !self.config().architecture.is_roberta() && self.segments() > 1
     }
 
     fn layers(&self) -> usize {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Peers, deberta_pieces, fixture, older_peers_packages, peers_python};
 use xlmr_model::{
-    Activation, Architecture, BottleneckConfig, Config, Head, Inputs, LoadOptions, LoraConfig,
-    LoraTarget, Model, ModernBert, Pretrained, Role,
+    Activation, Architecture, BottleneckConfig, Config, DistilBert, Head, Inputs, LoadOptions,
+    LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
 #[path = "common/opened.rs"]
@@ -67,6 +67,33 @@ fn saved_again(from: &Path) -> PathBuf {
     to
 }
 
+fn stored_tokenizer(name: &str) -> Value {
+    let file = fs::read(fixture(&format!("{name}.json"))).unwrap();
+    serde_json::from_slice(&file).unwrap()
+}
+
+/// The stored byte-level BPE laid out as RoBERTa's.
+fn roberta_tokenizer(add_prefix_space: bool) -> Value {
+    let mut tokenizer = stored_tokenizer("byte_level");
+    let former = tokenizer["model"]["vocab"].as_object().unwrap();
+    let shifted = former.iter().map(|(piece, id)| (piece.clone(), json!(id.as_i64().unwrap() + 4)));
+    let mut vocabulary: serde_json::Map<String, Value> = shifted.collect();
+    let last = vocabulary.len() + 4;
+    let special = [("<s>", 0), ("<pad>", 1), ("</s>", 2), ("<unk>", 3), ("<mask>", last)];
+    vocabulary.extend(special.map(|(token, id)| (token.to_owned(), json!(id))));
+    let added = special.map(|(token, id)| {
+        json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
+            "rstrip": false, "normalized": false, "special": true})
+    });
+    tokenizer["model"]["vocab"] = vocabulary.into();
+    tokenizer["added_tokens"] = json!(added);
+    tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space,
+        "trim_offsets": true, "use_regex": true});
+    tokenizer["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["</s>", 2],
+        "cls": ["<s>", 0], "trim_offsets": true, "add_prefix_space": add_prefix_space});
+    tokenizer
+}
+
 #[test]
 fn transformers_opens_the_tokenizers_that_are_written() {
     let root = tempfile::tempdir().unwrap();
@@ -91,6 +118,20 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 8192,
         "tokenizer_class": "PreTrainedTokenizerFast"});
     let of_bert = json!({"do_lower_case": false, "model_max_length": 512});
+    let roberta = Config { architecture: Architecture::Roberta, ..small(Config::base()) };
+    let camembert = Config { architecture: Architecture::Camembert, ..roberta.clone() };
+    let distil = Config {
+        architecture: Architecture::DistilBert(DistilBert::default()),
+        type_vocab_size: 1,
+        ..bert.clone()
+    };
+    let electra =
+        Config { architecture: Architecture::Electra { embedding_size: 8 }, ..bert.clone() };
+    let of_roberta = json!({"add_prefix_space": true, "model_max_length": 512,
+        "tokenizer_class": "RobertaTokenizer"});
+    let of_distil = json!({"do_lower_case": false, "model_max_length": 512,
+        "tokenizer_class": "DistilBertTokenizer"});
+    let of_camembert = json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
     // The folder's tokenizer_config.json as its page has it, or none, as it was saved before.
     let mut folders = Vec::new();
     for (name, tokenizer, config, beside) in [
@@ -104,12 +145,32 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         ("mmbert-hub", "byte_fallback", &modern, of_gemma),
         ("euro", "byte_level", &euro, Value::Null),
         ("euro-bare", "byte_level", &euro, Value::Null),
+        ("roberta", "roberta", &roberta, Value::Null),
+        ("roberta-hub", "roberta", &roberta, json!({"model_max_length": 512})),
+        ("roberta-cut", "roberta", &roberta, of_roberta),
+        ("camembert-hub", "tokenizer", &camembert, of_camembert),
+        ("distil-hub", "wordpiece", &distil, of_distil),
+        ("electra-lower-cut", "wordpiece", &electra, json!({"model_max_length": 512})),
     ] {
         let folder = root.path().join(name);
         let model = Model::new(config, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
         model.save(&folder, Head::MaskedLm).unwrap();
-        let file = fs::read(fixture(&format!("{tokenizer}.json"))).unwrap();
-        let mut tokenizer: Value = serde_json::from_slice(&file).unwrap();
+        let mut tokenizer = match tokenizer {
+            "roberta" => roberta_tokenizer(name.ends_with("-cut")),
+            other => stored_tokenizer(other),
+        };
+        if name.contains("-lower") {
+            tokenizer["normalizer"]["lowercase"] = true.into();
+            tokenizer["normalizer"]["strip_accents"] = Value::Null;
+        }
+        if name.ends_with("-cut") {
+            // They cut and pad no input of this crate.
+            tokenizer["truncation"] = json!({"direction": "Right", "max_length": 6,
+                "strategy": "LongestFirst", "stride": 0});
+            tokenizer["padding"] = json!({"strategy": {"Fixed": 6}, "direction": "Right",
+                "pad_to_multiple_of": null, "pad_id": config.pad_token_id, "pad_type_id": 0,
+                "pad_token": if tokenizer["model"]["type"] == "BPE" { "<pad>" } else { "[PAD]" }});
+        }
         if name.ends_with("-bare") {
             tokenizer["post_processor"] = Value::Null;
         }
