@@ -41,8 +41,8 @@ pub struct Config {
     pub attention_probs_dropout_prob: f64,
     /// Dropout in the classification heads; `hidden_dropout_prob` if absent.
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; without
-    /// position embeddings, the maximum input length.
+    /// Rows of the position embeddings, of which XLM-R and RoBERTa leave `pad_token_id + 1` unused;
+    /// without position embeddings, the maximum input length.
     pub max_position_embeddings: i64,
     /// Rows of the token type embeddings; 1 if there are none.
     pub type_vocab_size: i64,
@@ -50,7 +50,7 @@ pub struct Config {
     pub initializer_range: f64,
     /// ε of every norm.
     pub layer_norm_eps: f64,
-    /// Id of the padding token. XLM-R's position ids start at the next id.
+    /// Id of the padding token. Position ids of XLM-R and RoBERTa start at the next id.
     pub pad_token_id: i64,
     /// Id of the token before a text, if given.
     pub bos_token_id: Option<i64>,

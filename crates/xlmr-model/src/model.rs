@@ -296,8 +296,8 @@ impl Model {
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
     ///
     /// ModernBERT and EuroBERT use the first position or the mean of all tokens
-    /// ([`Pooling`](crate::Pooling)), all others the first position. The mean uses `attention_mask`, `[B, L]` integer or
-    /// bool; absent: all positions.
+    /// ([`Pooling`](crate::Pooling), [`EuroPooling`](crate::EuroPooling)), all others the first
+    /// position. The mean uses `attention_mask`, `[B, L]` integer or bool; absent: all positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// | `layers` | every layer |
 /// | `layers.3` | one layer, counted from 0 |
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be left out |
-/// | `encoder` | embeddings, layers and what norms the last one |
+/// | `encoder` | embeddings with their projection, layers and the norm after the last one |
 /// | `adapters` | all adapters, whichever is active (`adapters.NAME.` begins the names of one) |
 /// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion) of adapters, likewise |
 /// | `head` | everything else: heads, and what a task trains beside the model |
