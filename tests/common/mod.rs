@@ -15,7 +15,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use tch::Device;
-use xlmr_model::{Architecture, Config, DebertaV2, DistilBert, EuroBert, Head, LayerType, Model, ModernBert};
+use xlmr_model::{
+    Architecture, Config, DebertaV2, DistilBert, EuroBert, Head, LayerType, Model, ModernBert,
+};
 
 /// A program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {

@@ -94,6 +94,27 @@ fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     tokenizer
 }
 
+/// The stored Unigram model laid out as CamemBERT's.
+fn camembert_tokenizer() -> Value {
+    let mut tokenizer = stored_tokenizer("tokenizer");
+    let former = tokenizer["model"]["vocab"].as_array().unwrap();
+    let first = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"];
+    let vocabulary: Vec<Value> = first.map(|token| json!([token, 0.0])).into();
+    let vocabulary = [&vocabulary, &former[4..]].concat();
+    let last = vocabulary.len() - 1;
+    let special = first.into_iter().chain(["<mask>"]).zip((0..7).chain([last]));
+    let added = special.map(|(token, id)| {
+        json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
+            "rstrip": false, "normalized": false, "special": true})
+    });
+    tokenizer["added_tokens"] = added.collect();
+    tokenizer["model"]["vocab"] = vocabulary.into();
+    for (token, id) in [("<s>", 5), ("</s>", 6)] {
+        tokenizer["post_processor"]["special_tokens"][token]["ids"] = json!([id]);
+    }
+    tokenizer
+}
+
 #[test]
 fn transformers_opens_the_tokenizers_that_are_written() {
     let root = tempfile::tempdir().unwrap();
@@ -119,7 +140,12 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         "tokenizer_class": "PreTrainedTokenizerFast"});
     let of_bert = json!({"do_lower_case": false, "model_max_length": 512});
     let roberta = Config { architecture: Architecture::Roberta, ..small(Config::base()) };
-    let camembert = Config { architecture: Architecture::Camembert, ..roberta.clone() };
+    let camembert = Config {
+        architecture: Architecture::Camembert,
+        bos_token_id: Some(5),
+        eos_token_id: Some(6),
+        ..roberta.clone()
+    };
     let distil = Config {
         architecture: Architecture::DistilBert(DistilBert::default()),
         type_vocab_size: 1,
@@ -148,7 +174,8 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         ("roberta", "roberta", &roberta, Value::Null),
         ("roberta-hub", "roberta", &roberta, json!({"model_max_length": 512})),
         ("roberta-cut", "roberta", &roberta, of_roberta),
-        ("camembert-hub", "tokenizer", &camembert, of_camembert),
+        ("camembert", "camembert", &camembert, Value::Null),
+        ("camembert-hub", "camembert", &camembert, of_camembert),
         ("distil-hub", "wordpiece", &distil, of_distil),
         ("electra-lower-cut", "wordpiece", &electra, json!({"model_max_length": 512})),
     ] {
@@ -157,6 +184,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         model.save(&folder, Head::MaskedLm).unwrap();
         let mut tokenizer = match tokenizer {
             "roberta" => roberta_tokenizer(name.ends_with("-cut")),
+            "camembert" => camembert_tokenizer(),
             other => stored_tokenizer(other),
         };
         if name.contains("-lower") {
