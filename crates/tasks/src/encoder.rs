@@ -84,13 +84,13 @@ pub trait Encoder {
     /// If the model holds no such head.
     fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)>;
 
-    /// What the masked-LM head's decoder reads, `[N, H]`, from hidden states `[N, H]`.
+    /// What the masked-LM head's decoder reads, `[N, E]`, from hidden states `[N, H]`.
     ///
     /// # Errors
     /// If the model holds no such head.
     fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor>;
 
-    /// The masked-LM head's decoder: weight `[V, H]` and bias `[V]`.
+    /// The masked-LM head's decoder: weight `[V, E]` and bias `[V]`.
     ///
     /// # Errors
     /// If the model holds no such head.
@@ -120,7 +120,7 @@ pub trait Encoder {
         train: bool,
     ) -> Result<Tensor>;
 
-    /// Returns the token embeddings, `[V, H]`: the parameter itself.
+    /// Returns the token embeddings, `[V, E]`: the parameter itself.
     fn word_embeddings(&self) -> &Tensor;
 
     /// Every parameter under its name in the checkpoint.
