@@ -220,7 +220,7 @@ fn recipe_questions_are_answered_by_each() {
     let folder = tempfile::tempdir().unwrap();
     let questions = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut trained = Vec::new();
-    for architecture in ["bert", "modernbert", "eurobert", "deberta"] {
+    for architecture in ["bert", "modernbert", "eurobert", "deberta", "distilbert", "electra"] {
         let model = folder.path().join(architecture);
         write_encoder(architecture, &model);
         let out = folder.path().join(format!("{architecture}-run"));
@@ -268,7 +268,9 @@ fn an_architecture_that_is_not_known_is_named_with_those_that_are() {
         command.args(["--set", &set]);
     }
     let error = refuse(&command.output().unwrap());
-    let known =
-        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
+    let known = concat!(
+        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", "roberta", "#,
+        r#""camembert", "data2vec-text", "distilbert", "electra", got "gpt2""#,
+    );
     assert!(error.contains(known) && error.contains("config.json"), "{error}");
 }

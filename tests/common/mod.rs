@@ -15,7 +15,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use tch::Device;
-use xlmr_model::{Architecture, Config, DebertaV2, EuroBert, Head, LayerType, Model, ModernBert};
+use xlmr_model::{
+    Architecture, Config, DebertaV2, DistilBert, EuroBert, Head, LayerType, Model, ModernBert,
+};
 
 /// A program of this package, which cargo builds before the tests.
 pub fn program(name: &str) -> Command {
@@ -317,8 +319,8 @@ pub fn summary(folder: &Path) -> Value {
 }
 
 /// Writes a random model of two layers in another architecture than XLM-R's, with a tokenizer as
-/// such models have it: `bert` with pieces of words, `modernbert` with bytes for what is rare,
-/// `eurobert` with bytes alone, `deberta` with a SentencePiece model.
+/// such models have it: `bert`, `distilbert` and `electra` with pieces of words, `modernbert` with
+/// bytes for what is rare, `eurobert` with bytes alone, `deberta` with a SentencePiece model.
 pub fn write_encoder(architecture: &str, folder: &Path) {
     let (tokenizer, usual, layers) = match architecture {
         "deberta" => {
@@ -326,6 +328,14 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
             ("spm.model", Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta))
         }
         "bert" => ("wordpiece", Config::bert_base_multilingual(), Architecture::Bert),
+        "distilbert" => {
+            let usual = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
+            ("wordpiece", usual, Architecture::DistilBert(DistilBert::default()))
+        }
+        "electra" => {
+            let electra = Architecture::Electra { embedding_size: 16 };
+            ("wordpiece", Config::bert_base_multilingual(), electra)
+        }
         "eurobert" => {
             let euro = EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() };
             let ids = Config {

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::{Fingerprint, TensorField};
-use xlmr_model::{Architecture, FusionConfig, Inputs, Model, fused};
+use xlmr_model::{FusionConfig, Inputs, Model, fused};
 
 use crate::Result;
 
@@ -84,13 +84,13 @@ pub trait Encoder {
     /// If the model holds no such head.
     fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)>;
 
-    /// What the masked-LM head's decoder reads, `[N, H]`, from hidden states `[N, H]`.
+    /// What the masked-LM head's decoder reads, `[N, E]`, from hidden states `[N, H]`.
     ///
     /// # Errors
     /// If the model holds no such head.
     fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor>;
 
-    /// The masked-LM head's decoder: weight `[V, H]` and bias `[V]`.
+    /// The masked-LM head's decoder: weight `[V, E]` and bias `[V]`.
     ///
     /// # Errors
     /// If the model holds no such head.
@@ -120,7 +120,7 @@ pub trait Encoder {
         train: bool,
     ) -> Result<Tensor>;
 
-    /// Returns the token embeddings, `[V, H]`: the parameter itself.
+    /// Returns the token embeddings, `[V, E]`: the parameter itself.
     fn word_embeddings(&self) -> &Tensor;
 
     /// Every parameter under its name in the checkpoint.
@@ -157,7 +157,7 @@ impl Encoder for Model {
     }
 
     fn pairs_have_segments(&self) -> bool {
-        self.config().architecture != Architecture::XlmRoberta && self.segments() > 1
+        !self.config().architecture.is_roberta() && self.segments() > 1
     }
 
     fn layers(&self) -> usize {

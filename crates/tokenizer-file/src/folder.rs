@@ -3,12 +3,16 @@ use std::io::{Error as IoError, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Error;
 use crate::sentencepiece::CONVERT;
 
 /// What is read, the first that is there.
-const FILES: [&str; 3] = ["tokenizer.json", "sentencepiece.bpe.model", "spm.model"];
+const FILES: [&str; 3] = ["tokenizer.json", PIECES, "spm.model"];
+
+/// The SentencePiece model of XLM-R, and of CamemBERT.
+const PIECES: &str = "sentencepiece.bpe.model";
 
 /// Files of tokenizers of other kinds.
 const OTHERS: [&str; 5] =
@@ -17,7 +21,7 @@ const OTHERS: [&str; 5] =
 /// The list of modules in a folder of sentence-transformers.
 pub(crate) const MODULES: &str = "modules.json";
 
-/// Bytes of the longest such list that is read.
+/// Bytes of the longest such list, and of the longest `config.json`, that is read.
 const LONGEST: u64 = 1 << 20;
 
 /// An entry of `modules.json`.
@@ -69,7 +73,8 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
 ///
 /// # Errors
 /// [`Error::Read`] naming the folder, the files and, where it has only a tokenizer of another kind
-/// (`vocab.txt`, `spiece.model`), what converts it; as [`model_folder`].
+/// (`vocab.txt`, `spiece.model`, the SentencePiece model of CamemBERT), what converts it; as
+/// [`model_folder`].
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = path.as_ref();
     if !path.is_dir() {
@@ -78,13 +83,20 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = model_folder(path)?;
     // A link to nothing counts: what it names is missing, not the name.
     let there = |name: &&str| path.join(name).symlink_metadata().is_ok();
-    if let Some(name) = FILES.into_iter().find(there) {
-        return Ok(path.join(name));
-    }
-    let none = format!("it has none of {}", FILES.join(", "));
-    let reason = match OTHERS.into_iter().find(there) {
-        Some(other) => format!("{none}, but {other}; {CONVERT}"),
-        None => format!("{none}; copy one of them from the model's page"),
+    let none = || format!("it has none of {}", FILES.join(", "));
+    let reason = match (FILES.into_iter().find(there), OTHERS.into_iter().find(there)) {
+        (Some(PIECES), _) if is_camembert(&path) => {
+            format!("CamemBERT numbers the pieces of {PIECES} differently from XLM-R; {CONVERT}")
+        }
+        (Some(name), _) => return Ok(path.join(name)),
+        (None, Some(other)) => format!("{}, but {other}; {CONVERT}", none()),
+        (None, None) => format!("{}; copy one of them from the model's page", none()),
     };
     Err(Error::Read { path, source: IoError::new(ErrorKind::NotFound, reason) })
+}
+
+fn is_camembert(folder: &Path) -> bool {
+    let config = whole_file::read_limited(folder.join("config.json"), LONGEST).ok();
+    let config: Option<Value> = config.and_then(|text| serde_json::from_slice(&text).ok());
+    config.is_some_and(|config| config["model_type"] == "camembert")
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{
-    Activation, Architecture, Config, DebertaV2, EuroBert, EuroPooling, Head, LayerType, Model,
-    ModernBert, Pooling, Result,
+    Activation, Architecture, Config, DebertaV2, DistilBert, EuroBert, EuroPooling, Head,
+    LayerType, Model, ModernBert, Pooling, Result,
 };
 
 fn main() -> Result<()> {
@@ -93,6 +93,29 @@ pub fn write(out: &Path) -> Result<()> {
     let deberta_untied = Config { tie_word_embeddings: false, ..older_deberta.clone() };
     let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
     let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
+    let distil = |sinusoidal_pos_embds| Config {
+        architecture: Architecture::DistilBert(DistilBert {
+            sinusoidal_pos_embds,
+            qa_dropout: 0.0,
+        }),
+        type_vocab_size: 1,
+        layer_norm_eps: 1e-12,
+        ..bert.clone()
+    };
+    let electra = |embedding_size| Config {
+        architecture: Architecture::Electra { embedding_size },
+        hidden_act: Activation::Relu,
+        ..bert.clone()
+    };
+    let of = |architecture, config: &Config| Config { architecture, ..config.clone() };
+    let (roberta, camembert) =
+        (of(Architecture::Roberta, &two_segments), of(Architecture::Camembert, &tied));
+    let data2vec = of(Architecture::Data2VecText, &tied);
+    let (distil, sinusoidal, electra, wide_electra) =
+        (distil(false), distil(true), electra(12), electra(32));
+    let no_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
+    let (roberta_untied, distil_untied, electra_untied) =
+        (no_tie(&roberta), no_tie(&distil), no_tie(&electra));
     let (token, sequence) =
         (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
     for (seed, name, config, head) in [
@@ -131,6 +154,32 @@ pub fn write(out: &Path) -> Result<()> {
         (33, "deberta_qa", &deberta, Head::Span),
         (34, "deberta_token_classification", &older_deberta, token),
         (35, "deberta_sequence_classification", &deberta, sequence),
+        (36, "roberta_encoder", &roberta, Head::None),
+        (37, "roberta_mlm", &roberta, Head::MaskedLm),
+        (38, "roberta_mlm_untied", &roberta_untied, Head::MaskedLm),
+        (39, "roberta_qa", &roberta, Head::Span),
+        (40, "roberta_token_classification", &roberta, token),
+        (41, "roberta_sequence_classification", &roberta, sequence),
+        (42, "camembert_encoder", &camembert, Head::None),
+        (43, "camembert_mlm", &camembert, Head::MaskedLm),
+        (44, "camembert_qa", &camembert, Head::Span),
+        (45, "camembert_sequence_classification", &camembert, sequence),
+        (46, "data2vec_encoder", &data2vec, Head::None),
+        (47, "data2vec_mlm", &data2vec, Head::MaskedLm),
+        (48, "data2vec_qa", &data2vec, Head::Span),
+        (49, "data2vec_token_classification", &data2vec, token),
+        (50, "distilbert_encoder", &distil, Head::None),
+        (51, "distilbert_mlm", &sinusoidal, Head::MaskedLm),
+        (52, "distilbert_mlm_untied", &distil_untied, Head::MaskedLm),
+        (53, "distilbert_qa", &distil, Head::Span),
+        (54, "distilbert_token_classification", &distil, token),
+        (55, "distilbert_sequence_classification", &distil, sequence),
+        (56, "electra_encoder", &electra, Head::None),
+        (57, "electra_mlm", &electra, Head::MaskedLm),
+        (58, "electra_mlm_untied", &electra_untied, Head::MaskedLm),
+        (59, "electra_qa", &wide_electra, Head::Span),
+        (60, "electra_token_classification", &wide_electra, token),
+        (61, "electra_sequence_classification", &electra, sequence),
     ] {
         let model = Model::new(config, &[head], Device::Cpu, seed)?;
         for (_, parameter) in model.named_parameters() {

@@ -7,7 +7,7 @@ Reads from standard input what is expected, a JSON list of objects with these ke
     max_length        its model_max_length
     inputs            its model_input_names, sorted
     special           the ids of its special tokens by name: cls, sep, pad, unk, mask
-    texts, pairs      lists of {"text": ..., "ids": ...}; a pair's text is a list of two
+    texts, pairs      lists of {"text": ..., "ids": ...}; a pair's text is a list of two; a text has "offsets", too
     limit             a number of tokens
     long_text         {"text": ..., "ids": ...}, cut to that limit
     long_pair         the same for a pair whose second text is cut
@@ -36,6 +36,9 @@ def faults_of(expected):
 
     for case in expected["texts"] + expected["pairs"]:
         compare(repr(case["text"]), ids(case), case["ids"])
+    for case in expected["texts"]:
+        offsets = tokenizer(case["text"], return_offsets_mapping=True)["offset_mapping"]
+        compare(f"offsets of {case['text']!r}", list(map(list, offsets)), case["offsets"])
     limit = expected["limit"]
     text, pair = expected["long_text"], expected["long_pair"]
     compare("a long text", ids(text, truncation=True, max_length=limit), text["ids"])

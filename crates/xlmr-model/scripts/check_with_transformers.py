@@ -43,7 +43,7 @@ def load(folder):
     config = json.loads((folder / "config.json").read_text())
     (name,) = config["architectures"]
     options = {"output_loading_info": True}
-    if name in ("XLMRobertaModel", "BertModel"):
+    if name in ("XLMRobertaModel", "BertModel", "RobertaModel", "CamembertModel", "Data2VecTextModel"):
         options["add_pooling_layer"] = False
     messages = Messages()
     logger = logging.getLogger("transformers")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/hf/{bert,modernbert,eurobert,deberta}_*: small random models of transformers with what they compute.
+"""Writes small random models of transformers with their outputs to crates/testkit/fixtures/hf, except those of XLM-R.
 
-    .peers/bin/python crates/xlmr-model/scripts/golden_architectures.py
+    .peers/bin/python crates/xlmr-model/scripts/golden_architectures.py [CASE]...
 
 Each case is a folder as `save_pretrained` writes it, two padded batches, outputs and losses, for some the gradients.
 Computed in float64 from the stored weights, with torch's fused attention (the plain one gives NaN there where padding
@@ -10,6 +10,7 @@ finds no token in its window); stored as float32. Needs torch, transformers and 
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 OUT = Path(__file__).parents[2] / "testkit/fixtures/hf"
 VOCABULARY, BATCHES = 120, {"b0": (4, 21), "b1": (2, 37)}
+TINY_BATCHES = {"b0": (3, 9), "b1": (2, 14)}
 
 SIZES = dict(
     vocab_size=VOCABULARY, hidden_size=32, num_attention_heads=4, max_position_embeddings=40, initializer_range=0.3,
@@ -34,6 +36,16 @@ EURO = dict(
 DEBERTA = dict(
     BERT, relative_attention=True, pos_att_type=["c2p", "p2c"], norm_rel_ebd="layer_norm", position_biased_input=False,
 )
+# Stored in few bytes.
+TINY = dict(vocab_size=40, max_position_embeddings=18, initializer_range=0.3)
+WIDTHS = dict(hidden_size=8, num_attention_heads=2, num_hidden_layers=2, intermediate_size=12)
+NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+ROBERTA = dict(TINY, **WIDTHS, **NO_DROPOUT, type_vocab_size=1)
+DISTIL = dict(
+    TINY, dim=8, n_heads=2, n_layers=2, hidden_dim=12, dropout=0.0, attention_dropout=0.0, qa_dropout=0.0,
+    seq_classif_dropout=0.0,
+)  # fmt: skip
+ELECTRA = dict(TINY, **WIDTHS, **NO_DROPOUT, embedding_size=4)
 BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True)
 ROTARY = {
     "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
@@ -128,13 +140,35 @@ CASES = {
         # As the published models have it.
         {"pos_att_type": "P2C"},
     ),
+    "roberta_qa": ("RobertaForQuestionAnswering", dict(ROBERTA, type_vocab_size=2), "bfloat16", True, {}),
+    "roberta_tokcls": ("RobertaForTokenClassification", dict(ROBERTA, num_labels=5), "bfloat16", False, {}),
+    "camembert_mlm": ("CamembertForMaskedLM", ROBERTA, "bfloat16", False, {}),
+    "data2vec_seqcls": ("Data2VecTextForSequenceClassification", dict(ROBERTA, num_labels=3), "bfloat16", True, {}),
+    "distilbert_mlm": ("DistilBertForMaskedLM", dict(DISTIL, activation="relu"), "bfloat16", True, {}),
+    "distilbert_qa": ("DistilBertForQuestionAnswering", DISTIL, "bfloat16", True, {}),
+    "distilbert_seqcls": ("DistilBertForSequenceClassification", dict(DISTIL, num_labels=3), "bfloat16", True, {}),
+    "distilbert_tokcls": (
+        "DistilBertForTokenClassification", dict(DISTIL, num_labels=5, sinusoidal_pos_embds=True), "bfloat16", False, {}
+    ),
+    "electra_mlm": ("ElectraForMaskedLM", dict(ELECTRA, hidden_act="relu"), "bfloat16", True, {}),
+    "electra_qa": ("ElectraForQuestionAnswering", ELECTRA, "bfloat16", True, {}),
+    "electra_seqcls": (
+        "ElectraForSequenceClassification", dict(ELECTRA, num_labels=3, hidden_act="relu"), "bfloat16", True, {}
+    ),
+    "electra_tokcls": ("ElectraForTokenClassification", dict(ELECTRA, embedding_size=8, num_labels=5), "bfloat16", False, {}),
 }
 CONFIGURATIONS = {
     "deberta": transformers.DebertaV2Config,
     "bert": transformers.BertConfig,
     "modernbert": transformers.ModernBertConfig,
     "eurobert": transformers.EuroBertConfig,
+    "roberta": transformers.RobertaConfig,
+    "camembert": transformers.CamembertConfig,
+    "data2vec": transformers.Data2VecTextConfig,
+    "distilbert": transformers.DistilBertConfig,
+    "electra": transformers.ElectraConfig,
 }
+WITHOUT_HOLES = ("bert", "modernbert", "eurobert")
 
 
 def batch(which, kind, config, rows, columns, generator):
@@ -143,8 +177,8 @@ def batch(which, kind, config, rows, columns, generator):
     if kind.endswith("QuestionAnswering") and which == "b0":
         lengths[:] = columns  # the loss is over padding too, whose states mean nothing
     mask = (torch.arange(columns)[None] < lengths[:, None]).long()
-    ids = torch.randint(5, VOCABULARY, (rows, columns), generator=generator)
-    if config.model_type == "deberta-v2" and not (kind.endswith("QuestionAnswering") and which == "b0"):
+    ids = torch.randint(5, config.vocab_size, (rows, columns), generator=generator)
+    if config.model_type not in WITHOUT_HOLES and not (kind.endswith("QuestionAnswering") and which == "b0"):
         holes = torch.rand(rows, columns, generator=generator) < 0.15
         holes[:, 0] = False
         mask[holes] = 0
@@ -158,7 +192,7 @@ def batch(which, kind, config, rows, columns, generator):
     elif kind.endswith("SequenceClassification"):
         inputs["labels"] = torch.randint(0, config.num_labels, (rows,), generator=generator)
     else:
-        classes = VOCABULARY if kind.endswith("MaskedLM") else config.num_labels
+        classes = config.vocab_size if kind.endswith("MaskedLM") else config.num_labels
         labels = torch.randint(0, classes, (rows, columns), generator=generator)
         keep = (torch.rand(rows, columns, generator=generator) < 0.3) & (mask == 1)
         keep[:, 0] = True
@@ -184,7 +218,7 @@ def write(name, number):
         for parameter in model.parameters():
             near = 1.0 if parameter.dim() == 1 and bool((parameter == 1).all()) else 0.0
             # What layers add is not normalised in these: rounding grows with it.
-            small = {"bert": 0.3, "deberta": 0.2}.get(family, 0.08)
+            small = {"modernbert": 0.08, "eurobert": 0.08, "deberta": 0.2}.get(family, 0.3)
             spread = small if parameter.dim() == 2 else 0.3
             parameter.copy_(near + torch.randn(parameter.shape) * spread)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
@@ -203,7 +237,8 @@ def write(name, number):
     model.eval()
     inputs, outputs = {}, {}
     plainly, off = model_class.from_pretrained(folder, dtype=torch.float32).eval(), 0.0
-    for which, (rows, columns) in BATCHES.items():
+    batches = BATCHES if model.config.vocab_size == VOCABULARY else TINY_BATCHES
+    for which, (rows, columns) in batches.items():
         given = batch(which, kind, model.config, rows, columns, generator)
         result = model(**given, output_hidden_states=True)
         mask = given["attention_mask"]
@@ -240,9 +275,10 @@ def write(name, number):
         "padding": "hidden states and logits of padding are stored as 0",
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
-    print(name, off, {which: round(float(outputs[f"{which}.loss"]), 4) for which in BATCHES})
+    print(name, off, {which: round(float(outputs[f"{which}.loss"]), 4) for which in batches})
 
 
 if __name__ == "__main__":
     for number, name in enumerate(CASES):
-        write(name, number)
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            write(name, number)

@@ -34,46 +34,49 @@ pub enum LoraTarget {
     Output,
 }
 
-impl Architecture {
-    /// The products of a layer that adapters may change, after the layer's name, and what they are:
-    /// those of one input first.
-    pub(crate) fn products(&self) -> &'static [(&'static str, &'static [LoraTarget])] {
-        use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
-        match self {
-            Self::XlmRoberta | Self::Bert => &[
-                ("attention.self.query", &[Query]),
-                ("attention.self.key", &[Key]),
-                ("attention.self.value", &[Value]),
-                ("attention.output.dense", &[AttentionOutput]),
-                ("intermediate.dense", &[Intermediate]),
-                ("output.dense", &[Output]),
-            ],
-            Self::DebertaV2(_) => &[
-                ("attention.self.query_proj", &[Query]),
-                ("attention.self.key_proj", &[Key]),
-                ("attention.self.value_proj", &[Value]),
-                ("attention.output.dense", &[AttentionOutput]),
-                ("intermediate.dense", &[Intermediate]),
-                ("output.dense", &[Output]),
-            ],
-            Self::ModernBert(_) => &[
-                ("attn.Wqkv", &[Query, Key, Value]),
-                ("attn.Wo", &[AttentionOutput]),
-                ("mlp.Wi", &[Intermediate]),
-                ("mlp.Wo", &[Output]),
-            ],
-            Self::EuroBert(_) => &[
-                ("self_attn.q_proj", &[Query]),
-                ("self_attn.k_proj", &[Key]),
-                ("self_attn.v_proj", &[Value]),
-                ("mlp.gate_proj", &[Intermediate]),
-                ("mlp.up_proj", &[Intermediate]),
-                ("self_attn.o_proj", &[AttentionOutput]),
-                ("mlp.down_proj", &[Output]),
-            ],
-        }
-    }
-}
+use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
+
+type Products = &'static [(&'static str, &'static [LoraTarget])];
+
+pub(crate) const BERT_PRODUCTS: Products = &[
+    ("attention.self.query", &[Query]),
+    ("attention.self.key", &[Key]),
+    ("attention.self.value", &[Value]),
+    ("attention.output.dense", &[AttentionOutput]),
+    ("intermediate.dense", &[Intermediate]),
+    ("output.dense", &[Output]),
+];
+pub(crate) const DEBERTA_PRODUCTS: Products = &[
+    ("attention.self.query_proj", &[Query]),
+    ("attention.self.key_proj", &[Key]),
+    ("attention.self.value_proj", &[Value]),
+    ("attention.output.dense", &[AttentionOutput]),
+    ("intermediate.dense", &[Intermediate]),
+    ("output.dense", &[Output]),
+];
+pub(crate) const DISTIL_PRODUCTS: Products = &[
+    ("attention.q_lin", &[Query]),
+    ("attention.k_lin", &[Key]),
+    ("attention.v_lin", &[Value]),
+    ("attention.out_lin", &[AttentionOutput]),
+    ("ffn.lin1", &[Intermediate]),
+    ("ffn.lin2", &[Output]),
+];
+pub(crate) const MODERN_PRODUCTS: Products = &[
+    ("attn.Wqkv", &[Query, Key, Value]),
+    ("attn.Wo", &[AttentionOutput]),
+    ("mlp.Wi", &[Intermediate]),
+    ("mlp.Wo", &[Output]),
+];
+pub(crate) const EURO_PRODUCTS: Products = &[
+    ("self_attn.q_proj", &[Query]),
+    ("self_attn.k_proj", &[Key]),
+    ("self_attn.v_proj", &[Value]),
+    ("mlp.gate_proj", &[Intermediate]),
+    ("mlp.up_proj", &[Intermediate]),
+    ("self_attn.o_proj", &[AttentionOutput]),
+    ("mlp.down_proj", &[Output]),
+];
 
 /// LoRA (Hu et al. 2022): `y = W x + b + (α / r) B A drop(x)` in selected linear layers of every
 /// encoder layer.
@@ -131,7 +134,7 @@ impl LoraConfig {
             return refuse("lora_dropout", "from 0 to below 1", self.dropout.to_string());
         }
         let mut products = Vec::new();
-        for (product, targets) in architecture.products() {
+        for (product, targets) in architecture.names().products {
             let named = targets.iter().filter(|target| self.targets.contains(target)).count();
             if named == targets.len() {
                 products.push(*product);
@@ -176,11 +179,12 @@ impl LoraConfig {
 /// The layers' names, and what AdapterHub calls the place behind each one's last product.
 pub(crate) fn behind_layers(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
     let names = config.architecture.names();
-    // It has no ModernBERT and no EuroBERT: as it names those of its other layers without a norm
-    // at the end.
+    // It has no ModernBERT and no EuroBERT: as in its other layers without a norm at the end.
     let place = match &config.architecture {
-        Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => "output",
-        Architecture::ModernBert(_) | Architecture::EuroBert(_) => "output_adapters",
+        Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
+            "output_adapters"
+        }
+        _ => "output",
     };
     (0..config.num_hidden_layers).map(move |index| (names.layer(index), place))
 }
@@ -476,7 +480,7 @@ fn each_product(
         let parts = layer.parts();
         let joined = parts.joined.into_iter().flat_map(|joined| joined.layers);
         let linear = joined.chain(parts.linear);
-        for (linear, (product, _)) in linear.zip(architecture.products()) {
+        for (linear, (product, _)) in linear.zip(architecture.names().products) {
             with(linear, &format!("{layer_name}.{product}"))?;
         }
     }

@@ -1,4 +1,10 @@
 //! Supported architectures and their names of parts.
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::adapters::{BERT_PRODUCTS, DEBERTA_PRODUCTS, DISTIL_PRODUCTS, EURO_PRODUCTS};
+use crate::adapters::{LoraTarget, MODERN_PRODUCTS};
+use crate::fields::Keys;
 use crate::{DebertaV2, EuroBert, ModernBert};
 
 /// Encoder architecture, given by `model_type` in `config.json`.
@@ -10,6 +16,12 @@ pub enum Architecture {
     /// XLM-R (Conneau et al. 2020): `model_type` "xlm-roberta", positions after `<pad>`'s id.
     #[default]
     XlmRoberta,
+    /// RoBERTa (Liu et al. 2019): `model_type` "roberta", XLM-R's layers and positions.
+    Roberta,
+    /// CamemBERT (Martin et al. 2020): `model_type` "camembert", as RoBERTa.
+    Camembert,
+    /// data2vec for text (Baevski et al. 2022): `model_type` "data2vec-text", as RoBERTa.
+    Data2VecText,
     /// BERT (Devlin et al. 2019), also multilingual: `model_type` "bert", two segments, positions
     /// from 0.
     Bert,
@@ -20,28 +32,67 @@ pub enum Architecture {
     EuroBert(EuroBert),
     /// DeBERTa v2 and v3 (He et al. 2021), also mDeBERTa: `model_type` "deberta-v2".
     DebertaV2(DebertaV2),
+    /// DistilBERT (Sanh et al. 2019): `model_type` "distilbert", BERT without segments.
+    DistilBert(DistilBert),
+    /// ELECTRA (Clark et al. 2020), discriminators and generators: `model_type` "electra", BERT
+    /// with other heads and, in some sizes, narrower embeddings.
+    Electra {
+        /// E, width of the embeddings; a linear layer maps them to `hidden_size` if it differs.
+        embedding_size: i64,
+    },
 }
 
-/// The values of `model_type` that are read and written.
-pub(crate) const MODEL_TYPES: [&str; 5] =
-    ["xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2"];
+/// DistilBERT-specific options.
+///
+/// They complement [`Config`](crate::Config), whose fields have other keys in the file: `dim`,
+/// `n_layers`, `n_heads`, `hidden_dim`, `activation`, `dropout`, `attention_dropout` and
+/// `seq_classif_dropout`, which is `classifier_dropout` and applies to the sequence classification
+/// head only. `layer_norm_eps` is always 1e-12.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DistilBert {
+    /// Dropout before the span head.
+    pub qa_dropout: f64,
+    /// Whether new position embeddings are sinusoids. They are trained all the same.
+    pub sinusoidal_pos_embds: bool,
+}
 
-/// What an architecture calls the parameters that are spoken of one by one.
+impl Default for DistilBert {
+    /// transformers' `DistilBertConfig`.
+    fn default() -> Self {
+        Self { qa_dropout: 0.1, sinusoidal_pos_embds: false }
+    }
+}
+
+/// What an architecture calls its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
+    pub(crate) model_type: &'static str,
+    /// How the names of its transformers classes begin.
+    class: &'static str,
+    /// Keys of `config.json` that differ from XLM-R's, each with its own name; `None`: no such key.
+    keys: &'static [(&'static str, Option<&'static str>)],
+    /// Whether positions are counted from the id of `<pad>` on.
+    pub(crate) pad_positions: bool,
     /// Before the encoder's parameters, with its dot.
     pub(crate) prefix: &'static str,
     /// What stands after the prefix: a checkpoint of the bare encoder begins so.
     pub(crate) parts: &'static [&'static str],
     /// Known tensors of the encoder that are not used.
     pub(crate) unused: &'static [&'static str],
-    /// `[V, H]`
+    /// `[V, E]`
     pub(crate) words: &'static str,
-    /// `[S, H]`; absent where there are no segments.
+    /// `[S, E]`; absent where there are no segments.
     pub(crate) types: Option<&'static str>,
     /// One past it, the number of a layer.
     pub(crate) layer: &'static str,
-    /// `[V, H]`
+    /// The products of a layer that adapters may change, after the layer's name, and what they
+    /// are: those of one input first.
+    pub(crate) products: &'static [(&'static str, &'static [LoraTarget])],
+    /// The norms after attention and at the end of a layer, where there are such.
+    pub(crate) norms: [&'static str; 2],
+    /// Dense layer and norm of the masked-LM head, where it has them in every model.
+    pub(crate) lm_head: [&'static str; 2],
+    /// `[V, E]`
     pub(crate) decoder: &'static str,
     /// `[V]`
     pub(crate) lm_bias: &'static str,
@@ -50,18 +101,41 @@ pub(crate) struct Names {
 }
 
 const XLM_ROBERTA: Names = Names {
+    model_type: "xlm-roberta",
+    class: "XLMRoberta",
+    keys: &[],
+    pad_positions: true,
     prefix: "roberta.",
     parts: &["embeddings.", "encoder.", "pooler."],
     unused: &["roberta.pooler."],
     words: "roberta.embeddings.word_embeddings.weight",
     types: Some("roberta.embeddings.token_type_embeddings.weight"),
     layer: "roberta.encoder.layer.",
+    products: BERT_PRODUCTS,
+    norms: ["attention.output.LayerNorm", "output.LayerNorm"],
+    lm_head: ["lm_head.dense", "lm_head.layer_norm"],
     decoder: "lm_head.decoder.weight",
     lm_bias: "lm_head.bias",
     decoder_bias: "lm_head.decoder.bias",
 };
 
+const ROBERTA: Names = Names { model_type: "roberta", class: "Roberta", ..XLM_ROBERTA };
+const CAMEMBERT: Names = Names { model_type: "camembert", class: "Camembert", ..XLM_ROBERTA };
+const DATA2VEC_TEXT: Names = Names {
+    model_type: "data2vec-text",
+    class: "Data2VecText",
+    prefix: "data2vec_text.",
+    unused: &["data2vec_text.pooler."],
+    words: "data2vec_text.embeddings.word_embeddings.weight",
+    types: Some("data2vec_text.embeddings.token_type_embeddings.weight"),
+    layer: "data2vec_text.encoder.layer.",
+    ..XLM_ROBERTA
+};
+
 const BERT: Names = Names {
+    model_type: "bert",
+    class: "Bert",
+    pad_positions: false,
     prefix: "bert.",
     parts: &["embeddings.", "encoder.", "pooler."],
     // Pre-training also learned whether two sentences follow each other.
@@ -69,37 +143,64 @@ const BERT: Names = Names {
     words: "bert.embeddings.word_embeddings.weight",
     types: Some("bert.embeddings.token_type_embeddings.weight"),
     layer: "bert.encoder.layer.",
+    lm_head: ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"],
     decoder: "cls.predictions.decoder.weight",
     lm_bias: "cls.predictions.bias",
     decoder_bias: "cls.predictions.decoder.bias",
+    ..XLM_ROBERTA
 };
 
 const MODERN_BERT: Names = Names {
+    model_type: "modernbert",
+    class: "ModernBert",
+    keys: &[
+        ("hidden_act", Some("hidden_activation")),
+        ("hidden_dropout_prob", Some("mlp_dropout")),
+        ("attention_probs_dropout_prob", Some("attention_dropout")),
+        ("type_vocab_size", None),
+        ("layer_norm_eps", Some("norm_eps")),
+    ],
     prefix: "model.",
     parts: &["embeddings.", "layers.", "final_norm."],
     unused: &[],
     words: "model.embeddings.tok_embeddings.weight",
     types: None,
     layer: "model.layers.",
+    products: MODERN_PRODUCTS,
     decoder: "decoder.weight",
     lm_bias: "decoder.bias",
     decoder_bias: "decoder.bias",
+    ..BERT
 };
 
 const EURO_BERT: Names = Names {
+    model_type: "eurobert",
+    class: "EuroBert",
+    keys: &[
+        ("hidden_dropout_prob", None),
+        ("attention_probs_dropout_prob", Some("attention_dropout")),
+        ("classifier_dropout", None),
+        ("type_vocab_size", None),
+        ("layer_norm_eps", Some("rms_norm_eps")),
+    ],
     prefix: "model.",
     parts: &["embed_tokens.", "layers.", "norm."],
     unused: &[],
     words: "model.embed_tokens.weight",
     types: None,
     layer: "model.layers.",
+    products: EURO_PRODUCTS,
     decoder: "lm_head.weight",
     lm_bias: "lm_head.bias",
     decoder_bias: "lm_head.bias",
+    ..BERT
 };
 
 /// With BERT's masked-LM head.
 const DEBERTA_V2: Names = Names {
+    model_type: "deberta-v2",
+    class: "DebertaV2",
+    keys: &[("classifier_dropout", Some("cls_dropout"))],
     prefix: "deberta.",
     parts: &["embeddings.", "encoder."],
     // The published models keep positions that are not added, and a head of their training.
@@ -107,11 +208,70 @@ const DEBERTA_V2: Names = Names {
     words: "deberta.embeddings.word_embeddings.weight",
     types: Some("deberta.embeddings.token_type_embeddings.weight"),
     layer: "deberta.encoder.layer.",
+    products: DEBERTA_PRODUCTS,
+    ..BERT
+};
+
+const DISTIL_BERT: Names = Names {
+    model_type: "distilbert",
+    class: "DistilBert",
+    keys: &[
+        ("hidden_size", Some("dim")),
+        ("num_hidden_layers", Some("n_layers")),
+        ("num_attention_heads", Some("n_heads")),
+        ("intermediate_size", Some("hidden_dim")),
+        ("hidden_act", Some("activation")),
+        ("hidden_dropout_prob", Some("dropout")),
+        ("attention_probs_dropout_prob", Some("attention_dropout")),
+        ("classifier_dropout", Some("seq_classif_dropout")),
+        ("type_vocab_size", None),
+        ("layer_norm_eps", None),
+    ],
+    prefix: "distilbert.",
+    parts: &["embeddings.", "transformer."],
+    unused: &[],
+    words: "distilbert.embeddings.word_embeddings.weight",
+    types: None,
+    layer: "distilbert.transformer.layer.",
+    products: DISTIL_PRODUCTS,
+    norms: ["sa_layer_norm", "output_layer_norm"],
+    lm_head: ["vocab_transform", "vocab_layer_norm"],
+    decoder: "vocab_projector.weight",
+    lm_bias: "vocab_projector.bias",
+    decoder_bias: "vocab_projector.bias",
+    ..BERT
+};
+
+const ELECTRA: Names = Names {
+    model_type: "electra",
+    class: "Electra",
+    prefix: "electra.",
+    parts: &["embeddings.", "embeddings_project.", "encoder."],
+    // Of a discriminator's training.
+    unused: &["discriminator_predictions."],
+    words: "electra.embeddings.word_embeddings.weight",
+    types: Some("electra.embeddings.token_type_embeddings.weight"),
+    layer: "electra.encoder.layer.",
+    lm_head: ["generator_predictions.dense", "generator_predictions.LayerNorm"],
+    decoder: "generator_lm_head.weight",
+    lm_bias: "generator_lm_head.bias",
+    decoder_bias: "generator_lm_head.bias",
     ..BERT
 };
 
 /// Those of every architecture.
-pub(crate) const NAMES: [Names; 5] = [XLM_ROBERTA, BERT, MODERN_BERT, EURO_BERT, DEBERTA_V2];
+pub(crate) const NAMES: [Names; 10] = [
+    XLM_ROBERTA,
+    BERT,
+    MODERN_BERT,
+    EURO_BERT,
+    DEBERTA_V2,
+    ROBERTA,
+    CAMEMBERT,
+    DATA2VEC_TEXT,
+    DISTIL_BERT,
+    ELECTRA,
+];
 
 impl Architecture {
     /// Returns the value of `model_type` in `config.json`.
@@ -123,42 +283,41 @@ impl Architecture {
     /// assert_eq!(Architecture::Bert.model_type(), "bert");
     /// ```
     pub fn model_type(&self) -> &'static str {
-        let [xlm_roberta, bert, modern_bert, euro_bert, deberta_v2] = MODEL_TYPES;
-        match self {
-            Self::XlmRoberta => xlm_roberta,
-            Self::Bert => bert,
-            Self::ModernBert(_) => modern_bert,
-            Self::EuroBert(_) => euro_bert,
-            Self::DebertaV2(_) => deberta_v2,
-        }
+        self.names().model_type
+    }
+
+    /// Returns whether the architecture is XLM-R's under any name: RoBERTa, CamemBERT and data2vec
+    /// differ in names only. Positions are counted from `pad_token_id` on, and both texts of a pair
+    /// are in the first segment.
+    pub fn is_roberta(&self) -> bool {
+        self.names().pad_positions
     }
 
     /// How the names of its transformers classes begin.
     pub(crate) fn class_prefix(&self) -> &'static str {
-        match self {
-            Self::XlmRoberta => "XLMRoberta",
-            Self::Bert => "Bert",
-            Self::ModernBert(_) => "ModernBert",
-            Self::EuroBert(_) => "EuroBert",
-            Self::DebertaV2(_) => "DebertaV2",
-        }
+        self.names().class
     }
 
     /// Rotary positions, of the architectures that have them.
     pub(crate) fn rotary(&self) -> Option<Rotary> {
         match self {
-            Self::XlmRoberta | Self::Bert | Self::DebertaV2(_) => None,
             Self::ModernBert(modern) => Some(Rotary {
                 theta: modern.global_rope_theta,
                 local: Some((modern.local_rope_theta, modern.local_attention / 2)),
             }),
             Self::EuroBert(euro) => Some(Rotary { theta: euro.rope_theta, local: None }),
+            _ => None,
         }
     }
 
     pub(crate) fn names(&self) -> Names {
         match self {
             Self::XlmRoberta => XLM_ROBERTA,
+            Self::Roberta => ROBERTA,
+            Self::Camembert => CAMEMBERT,
+            Self::Data2VecText => DATA2VEC_TEXT,
+            Self::DistilBert(_) => DISTIL_BERT,
+            Self::Electra { .. } => ELECTRA,
             Self::Bert => BERT,
             Self::ModernBert(_) => MODERN_BERT,
             Self::EuroBert(_) => EURO_BERT,
@@ -168,6 +327,10 @@ impl Architecture {
                     true => Names { types, ..DEBERTA_V2 },
                     false => Names {
                         types,
+                        lm_head: [
+                            "lm_predictions.lm_head.dense",
+                            "lm_predictions.lm_head.LayerNorm",
+                        ],
                         decoder: "lm_predictions.lm_head.decoder.weight",
                         lm_bias: "lm_predictions.lm_head.bias",
                         decoder_bias: "lm_predictions.lm_head.bias",
@@ -189,6 +352,11 @@ pub(crate) struct Rotary {
 }
 
 impl Names {
+    /// What `config.json` calls XLM-R's `key`; `None` if it has no such key.
+    pub(crate) fn key<'a>(&self, key: &'a str) -> Option<&'a str> {
+        self.keys.iter().find(|(usual, _)| *usual == key).map_or(Some(key), |(_, own)| *own)
+    }
+
     /// The name of a layer, without a dot after it.
     pub(crate) fn layer(&self, index: i64) -> String {
         format!("{}{index}", self.layer)
@@ -203,5 +371,16 @@ impl Names {
     pub(crate) fn prefixed(&self, name: &str) -> String {
         let bare = self.parts.iter().any(|part| name.starts_with(part));
         if bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
+    }
+}
+
+/// Keys under the names that an architecture has for them.
+pub(crate) struct OwnKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
+
+impl<K: Keys> Keys for OwnKeys<'_, K> {
+    fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
+        if let Some(own) = self.1.key(key) {
+            self.0.key(own, expected, value);
+        }
     }
 }

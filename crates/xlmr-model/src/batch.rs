@@ -36,8 +36,8 @@ impl Batch {
         let on_cpu = rows.device == Device::Cpu;
         let pack = match config.architecture {
             Architecture::ModernBert(_) => !joined && (train || on_cpu) && tokens_first(&rows),
-            Architecture::XlmRoberta | Architecture::Bert => train || on_cpu,
-            _ => train,
+            Architecture::DebertaV2(_) | Architecture::EuroBert(_) => train,
+            _ => train || on_cpu,
         };
         let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
         // Packed attention sees nothing but tokens; DeBERTa's is padded.

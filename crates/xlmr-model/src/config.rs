@@ -5,17 +5,20 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::architecture::MODEL_TYPES;
+use crate::architecture::{NAMES, OwnKeys};
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
-use crate::{Activation, Architecture, DebertaV2, Error, EuroBert, Head, ModernBert, Result};
+use crate::{
+    Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
+};
 
 /// Configuration of a model; fields have the names of XLM-R's and BERT's `config.json`.
 ///
-/// [`ModernBert`], [`EuroBert`] and [`DebertaV2`] document how their keys map to these fields.
+/// [`ModernBert`], [`EuroBert`], [`DebertaV2`] and [`DistilBert`] document how their keys map to
+/// these fields.
 ///
-/// Absent keys take the defaults of transformers' `XLMRobertaConfig`, `BertConfig`,
-/// `ModernBertConfig`, `EuroBertConfig` or `DebertaV2Config`. Keys that this crate does not use
-/// stay in [`Config::extra`] and are written back.
+/// Absent keys take the defaults of the architecture's class in transformers, such as
+/// `XLMRobertaConfig`. Keys that this crate does not use stay in [`Config::extra`] and are written
+/// back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The kind of encoder.
@@ -38,8 +41,8 @@ pub struct Config {
     pub attention_probs_dropout_prob: f64,
     /// Dropout in the classification heads; `hidden_dropout_prob` if absent.
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings, of which XLM-R leaves `pad_token_id + 1` unused; without
-    /// position embeddings, the maximum input length.
+    /// Rows of the position embeddings, of which XLM-R and RoBERTa leave `pad_token_id + 1` unused;
+    /// without position embeddings, the maximum input length.
     pub max_position_embeddings: i64,
     /// Rows of the token type embeddings; 1 if there are none.
     pub type_vocab_size: i64,
@@ -47,7 +50,7 @@ pub struct Config {
     pub initializer_range: f64,
     /// ε of every norm.
     pub layer_norm_eps: f64,
-    /// Id of the padding token. XLM-R's position ids start at the next id.
+    /// Id of the padding token. Position ids of XLM-R and RoBERTa start at the next id.
     pub pad_token_id: i64,
     /// Id of the token before a text, if given.
     pub bos_token_id: Option<i64>,
@@ -208,15 +211,37 @@ impl Config {
     /// [`Error::Config`] as for [`Config::from_file`].
     pub fn from_json(value: Value, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
-        let known = || format!("one of {}", MODEL_TYPES.map(|name| format!("{name:?}")).join(", "));
-        let model_type: Option<String> = fields.take("model_type", &known(), None)?;
+        let known = NAMES.map(|names| format!("{:?}", names.model_type)).join(", ");
+        let known = format!("one of {known}");
+        let model_type: Option<String> = fields.take("model_type", &known, None)?;
+        let roberta = |architecture, vocab_size| Self {
+            architecture,
+            vocab_size,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            ..Self::base()
+        };
         let mut config = match model_type.as_deref() {
-            Some("xlm-roberta") => Self {
+            Some("xlm-roberta") => roberta(Architecture::XlmRoberta, 30_522),
+            Some("roberta") => roberta(Architecture::Roberta, 50_265),
+            Some("camembert") => roberta(Architecture::Camembert, 30_522),
+            Some("data2vec-text") => roberta(Architecture::Data2VecText, 30_522),
+            Some("distilbert") => Self {
+                architecture: Architecture::DistilBert(DistilBert::default()),
                 vocab_size: 30_522,
-                max_position_embeddings: 512,
-                type_vocab_size: 2,
-                layer_norm_eps: 1e-12,
-                ..Self::base()
+                num_hidden_layers: 6,
+                classifier_dropout: Some(0.2),
+                type_vocab_size: 1,
+                ..Self::bert_base_multilingual()
+            },
+            Some("electra") => Self {
+                architecture: Architecture::Electra { embedding_size: 128 },
+                vocab_size: 30_522,
+                hidden_size: 256,
+                num_attention_heads: 4,
+                intermediate_size: 1024,
+                ..Self::bert_base_multilingual()
             },
             Some("bert") => Self { vocab_size: 30_522, ..Self::bert_base_multilingual() },
             Some("modernbert") => Self {
@@ -238,17 +263,17 @@ impl Config {
             },
             other => {
                 let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
-                return Err(fields.refuse("model_type", &known(), got));
+                return Err(fields.refuse("model_type", &known, got));
             }
         };
         config.keys(&mut fields);
         match &mut config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert => {}
             Architecture::ModernBert(modern) => {
                 *modern = ModernBert::read(&mut fields, config.num_hidden_layers)?;
             }
             Architecture::EuroBert(euro) => *euro = EuroBert::read(&mut fields)?,
             Architecture::DebertaV2(deberta) => deberta.read(&mut fields)?,
+            _ => {}
         }
         let names: Option<Vec<String>> =
             fields.take("architectures", "a list of class names", None)?;
@@ -261,44 +286,40 @@ impl Config {
 
     /// The keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
-        let modern = matches!(self.architecture, Architecture::ModernBert(_));
-        let euro = matches!(self.architecture, Architecture::EuroBert(_));
-        let name = |usual, of_modern| if modern { of_modern } else { usual };
+        let keys = &mut OwnKeys(keys, self.architecture.names());
         keys.key("vocab_size", COUNT, &mut self.vocab_size);
         keys.key("hidden_size", COUNT, &mut self.hidden_size);
         keys.key("num_hidden_layers", COUNT, &mut self.num_hidden_layers);
         keys.key("num_attention_heads", COUNT, &mut self.num_attention_heads);
         keys.key("intermediate_size", COUNT, &mut self.intermediate_size);
-        let activation = name("hidden_act", "hidden_activation");
-        keys.key(activation, Activation::NAMES, &mut self.hidden_act);
-        if !euro {
-            let dropout = name("hidden_dropout_prob", "mlp_dropout");
-            keys.key(dropout, RATE, &mut self.hidden_dropout_prob);
-        }
-        let of_attention = if euro { "attention_dropout" } else { "attention_probs_dropout_prob" };
-        let dropout = name(of_attention, "attention_dropout");
-        keys.key(dropout, RATE, &mut self.attention_probs_dropout_prob);
-        match &mut self.classifier_dropout {
-            _ if euro => {}
-            Some(dropout) if modern => keys.key("classifier_dropout", RATE, dropout),
-            dropout => {
-                let deberta = matches!(self.architecture, Architecture::DebertaV2(_));
-                let key = if deberta { "cls_dropout" } else { "classifier_dropout" };
-                keys.key(key, "a number or null", dropout);
+        keys.key("hidden_act", Activation::NAMES, &mut self.hidden_act);
+        keys.key("hidden_dropout_prob", RATE, &mut self.hidden_dropout_prob);
+        let dropout = &mut self.attention_probs_dropout_prob;
+        keys.key("attention_probs_dropout_prob", RATE, dropout);
+        match (&mut self.classifier_dropout, &self.architecture) {
+            (Some(dropout), Architecture::ModernBert(_) | Architecture::DistilBert(_)) => {
+                keys.key("classifier_dropout", RATE, dropout);
             }
+            (dropout, _) => keys.key("classifier_dropout", "a number or null", dropout),
         }
         keys.key("max_position_embeddings", COUNT, &mut self.max_position_embeddings);
         let rows = &mut self.type_vocab_size;
         match &mut self.architecture {
-            Architecture::ModernBert(_) | Architecture::EuroBert(_) => {}
             Architecture::DebertaV2(deberta) => deberta.type_vocab_size(keys, rows),
-            Architecture::XlmRoberta | Architecture::Bert => {
-                keys.key("type_vocab_size", COUNT, rows);
+            _ => keys.key("type_vocab_size", COUNT, rows),
+        }
+        match &mut self.architecture {
+            Architecture::DistilBert(distil) => {
+                keys.key("qa_dropout", RATE, &mut distil.qa_dropout);
+                keys.key("sinusoidal_pos_embds", FLAG, &mut distil.sinusoidal_pos_embds);
             }
+            Architecture::Electra { embedding_size } => {
+                keys.key("embedding_size", COUNT, embedding_size);
+            }
+            _ => {}
         }
         keys.key("initializer_range", RATE, &mut self.initializer_range);
-        let eps = name(if euro { "rms_norm_eps" } else { "layer_norm_eps" }, "norm_eps");
-        keys.key(eps, RATE, &mut self.layer_norm_eps);
+        keys.key("layer_norm_eps", RATE, &mut self.layer_norm_eps);
         let mut pad = Some(self.pad_token_id);
         keys.key("pad_token_id", "an integer or null", &mut pad);
         self.pad_token_id = pad.unwrap_or(self.pad_token_id);
@@ -316,8 +337,9 @@ impl Config {
     }
 
     fn check(&self, file: &str) -> Result<()> {
+        let names = self.architecture.names();
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
-            Err(Error::config(file, key, expected, got))
+            Err(Error::config(file, names.key(key).unwrap_or(key), expected, got))
         };
         // Generous bounds: they keep a damaged file from taking all memory, and products within
         // i64.
@@ -329,6 +351,7 @@ impl Config {
             ("intermediate_size", self.intermediate_size, 1 << 22),
             ("max_position_embeddings", self.max_position_embeddings, 1 << 24),
             ("type_vocab_size", self.type_vocab_size, 1 << 20),
+            ("embedding_size", self.embedding_size(), 1 << 20),
         ] {
             if value < 1 || value > most {
                 let expected = format!("an integer from 1 to {most}");
@@ -336,10 +359,16 @@ impl Config {
             }
         }
         if self.hidden_size % self.num_attention_heads != 0 {
-            let expected = format!("a divisor of hidden_size = {}", self.hidden_size);
+            let key = names.key("hidden_size").unwrap_or_default();
+            let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
+        let qa_dropout = match &self.architecture {
+            Architecture::DistilBert(distil) => Some(distil.qa_dropout),
+            _ => None,
+        };
         for (key, value) in [
+            ("qa_dropout", qa_dropout),
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
             ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
             ("classifier_dropout", self.classifier_dropout),
@@ -350,6 +379,10 @@ impl Config {
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps <= 1.0) {
             let expected = "a number above 0 and at most 1";
+            return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
+        }
+        if names.key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
+            let expected = "1e-12, which this architecture always has";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
         if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
@@ -365,11 +398,13 @@ impl Config {
                 return refuse(key, &expected, &id);
             }
         }
-        if self.architecture == Architecture::XlmRoberta
-            && self.max_position_embeddings <= self.pad_token_id + 1
-        {
+        if self.architecture.is_roberta() && self.max_position_embeddings <= self.pad_token_id + 1 {
             let expected = format!("more than pad_token_id + 1 = {}", self.pad_token_id + 1);
             return refuse("max_position_embeddings", &expected, &self.max_position_embeddings);
+        }
+        if names.types.is_none() && self.type_vocab_size != 1 {
+            let expected = "1; this architecture has no segments";
+            return refuse("type_vocab_size", expected, &self.type_vocab_size);
         }
         let depth = self.hidden_size / self.num_attention_heads;
         if let Architecture::DebertaV2(deberta) = &self.architecture {
@@ -384,11 +419,7 @@ impl Config {
                 Architecture::EuroBert(euro) => {
                     euro.check(file, self.num_attention_heads, depth)?;
                 }
-                Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {}
-            }
-            if self.type_vocab_size != 1 {
-                let expected = "1; this architecture has no segments";
-                return refuse("type_vocab_size", expected, &self.type_vocab_size);
+                _ => {}
             }
             if let Some(value) =
                 self.extra_value("head_dim").filter(|&value| value != &json!(depth))
@@ -431,9 +462,17 @@ impl Config {
 
     /// Returns the maximum input length, in tokens without padding.
     pub fn max_length(&self) -> i64 {
+        match self.architecture.is_roberta() {
+            true => self.max_position_embeddings - self.pad_token_id - 1,
+            false => self.max_position_embeddings,
+        }
+    }
+
+    /// Returns E, the width of the token embeddings: H, except in some sizes of ELECTRA.
+    pub fn embedding_size(&self) -> i64 {
         match self.architecture {
-            Architecture::XlmRoberta => self.max_position_embeddings - self.pad_token_id - 1,
-            _ => self.max_position_embeddings,
+            Architecture::Electra { embedding_size } => embedding_size,
+            _ => self.hidden_size,
         }
     }
 
@@ -508,6 +547,9 @@ impl Config {
         }
         if let Architecture::DebertaV2(deberta) = &mut config.architecture {
             deberta.write(&mut all);
+        }
+        if let Architecture::DistilBert(_) = &config.architecture {
+            config.classifier_dropout.get_or_insert(config.hidden_dropout_prob);
         }
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);

@@ -1,5 +1,6 @@
-//! Embeddings and the layers of XLM-R, BERT and DeBERTa (Conneau et al. 2020; the layout of
-//! transformers' `XLMRobertaModel`, `BertModel` and `DebertaV2Model`).
+//! Embeddings and the layers of XLM-R, BERT, DeBERTa, DistilBERT and ELECTRA (Conneau et al. 2020;
+//! the layout of transformers' `XLMRobertaModel`, `BertModel`, `DebertaV2Model`, `DistilBertModel`
+//! and `ElectraModel`).
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
@@ -14,7 +15,7 @@ use crate::inputs::Ids;
 use crate::layers::{Joined, JoinedWeights, LayerNorm, Linear, Lookup, cast_all};
 use crate::modernbert::ModernLayer;
 use crate::packing::Packing;
-use crate::{Activation, Architecture, Config, Result};
+use crate::{Activation, Architecture, Config, LoraTarget, Result};
 
 /// Token embeddings with those of positions and token types where there are any, summed and
 /// normalised.
@@ -28,6 +29,8 @@ pub(crate) struct Embeddings {
     /// The position that learns nothing; below 0: none.
     unused_position: i64,
     dropout: f64,
+    /// From the embeddings' width to that of the hidden states, where they differ.
+    project: Option<Linear>,
     /// Whether the gradient of words in training is kept by rows.
     many_words: bool,
 }
@@ -38,26 +41,29 @@ const LARGE_VOCABULARY: i64 = 1 << 24;
 
 impl Embeddings {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
+        let (width, eps) = (config.embedding_size(), config.layer_norm_eps);
         let names = config.architecture.names();
         let (norm, dropout, positions) = match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {
-                let name = |part: &str| format!("{}embeddings.{part}", names.prefix);
-                let norm = LayerNorm::new(get, &name("LayerNorm"), width, eps)?;
-                let positions = match &config.architecture {
-                    Architecture::DebertaV2(deberta) if !deberta.position_biased_input => None,
-                    _ => Some(get(&name("position_embeddings.weight"))?),
-                };
-                (Some(norm), config.hidden_dropout_prob, positions)
-            }
             Architecture::ModernBert(modern) => {
                 let (name, bias) = ("model.embeddings.norm", modern.norm_bias);
                 let norm = LayerNorm::with_bias(get, name, width, eps, bias)?;
                 (Some(norm), modern.embedding_dropout, None)
             }
             Architecture::EuroBert(_) => (None, 0.0, None),
+            architecture => {
+                let name = |part: &str| format!("{}embeddings.{part}", names.prefix);
+                let norm = LayerNorm::new(get, &name("LayerNorm"), width, eps)?;
+                let positions = match architecture {
+                    Architecture::DebertaV2(deberta) if !deberta.position_biased_input => None,
+                    _ => Some(get(&name("position_embeddings.weight"))?),
+                };
+                (Some(norm), config.hidden_dropout_prob, positions)
+            }
         };
-        let leaves_out = config.architecture == Architecture::XlmRoberta;
+        let leaves_out = config.architecture.is_roberta();
+        let project = format!("{}embeddings_project", names.prefix);
+        let project =
+            (width != config.hidden_size).then(|| Linear::new(get, &project)).transpose()?;
         Ok(Self {
             words: get(names.words)?,
             positions,
@@ -65,6 +71,7 @@ impl Embeddings {
             norm,
             unused_position: if leaves_out { config.pad_token_id } else { -1 },
             dropout,
+            project,
             many_words: config.vocab_size.saturating_mul(width) >= LARGE_VOCABULARY,
         })
     }
@@ -98,7 +105,10 @@ impl Embeddings {
             sum = sum.f_add(&Tensor::f_embedding(table, ids, unused, false, false)?)?;
         }
         let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
-        batch.seeds.dropout(sum, self.dropout)
+        let sum = batch.seeds.dropout(sum, self.dropout)?;
+        let Some(project) = &self.project else { return Ok(sum) };
+        // Hidden states have the dtype of the embeddings also under autocast.
+        Ok(project.apply(&sum)?.f_to_kind(sum.f_kind()?)?)
     }
 }
 
@@ -123,13 +133,11 @@ pub(crate) enum Layer {
 impl Layer {
     pub(crate) fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
         Ok(match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {
-                Self::PostNorm(PostNormLayer::new(get, config, index)?)
-            }
             Architecture::ModernBert(modern) => {
                 Self::Modern(ModernLayer::new(get, config, modern, index)?)
             }
             Architecture::EuroBert(euro) => Self::Euro(EuroLayer::new(get, config, euro, index)?),
+            _ => Self::PostNorm(PostNormLayer::new(get, config, index)?),
         })
     }
 
@@ -209,38 +217,49 @@ pub(crate) struct PostNormLayer {
     attention_dropout: f64,
     /// DeBERTa's attention, in place of the plain one.
     disentangled: Option<Disentangled>,
+    /// After `attention_dense`.
+    attended_dropout: f64,
     hidden_dropout: f64,
     behind: Option<Behind>,
 }
 
 impl PostNormLayer {
     fn new(get: Lookup, config: &Config, index: i64) -> Result<Self> {
-        let name = config.architecture.names().layer(index);
-        let linear = |part: &str| Linear::new(get, &format!("{name}.{part}"));
-        let norm = |part: &str| {
-            let name = format!("{name}.{part}.LayerNorm");
-            LayerNorm::new(get, &name, config.hidden_size, config.layer_norm_eps)
+        let names = config.architecture.names();
+        let name = names.layer(index);
+        let linear = |target: LoraTarget| {
+            let product = names.products.iter().find(|(_, targets)| targets.contains(&target));
+            let product = product.map(|(product, _)| *product).unwrap_or_default();
+            Linear::new(get, &format!("{name}.{product}"))
         };
-        let (disentangled, end) = match &config.architecture {
+        let [attention_norm, output_norm] = names.norms.map(|norm| {
+            let name = format!("{name}.{norm}");
+            LayerNorm::new(get, &name, config.hidden_size, config.layer_norm_eps)
+        });
+        let disentangled = match &config.architecture {
             Architecture::DebertaV2(deberta) => {
-                (Some(Disentangled::new(get, config, deberta, &name)?), "_proj")
+                Some(Disentangled::new(get, config, deberta, &name)?)
             }
-            _ => (None, ""),
+            _ => None,
         };
         Ok(Self {
             projections: Joined::new([
-                linear(&format!("attention.self.query{end}"))?,
-                linear(&format!("attention.self.key{end}"))?,
-                linear(&format!("attention.self.value{end}"))?,
+                linear(LoraTarget::Query)?,
+                linear(LoraTarget::Key)?,
+                linear(LoraTarget::Value)?,
             ]),
-            attention_dense: linear("attention.output.dense")?,
-            attention_norm: norm("attention.output")?,
-            intermediate: linear("intermediate.dense")?,
-            output_dense: linear("output.dense")?,
-            output_norm: norm("output")?,
+            attention_dense: linear(LoraTarget::AttentionOutput)?,
+            attention_norm: attention_norm?,
+            intermediate: linear(LoraTarget::Intermediate)?,
+            output_dense: linear(LoraTarget::Output)?,
+            output_norm: output_norm?,
             activation: config.hidden_act,
             heads: config.num_attention_heads,
             attention_dropout: config.attention_probs_dropout_prob,
+            attended_dropout: match &config.architecture {
+                Architecture::DistilBert(_) => 0.0,
+                _ => config.hidden_dropout_prob,
+            },
             hidden_dropout: config.hidden_dropout_prob,
             disentangled,
             behind: None,
@@ -293,8 +312,8 @@ impl PostNormLayer {
         let seeds = &batch.seeds;
         let [query, key, value] = self.projections.apply(hidden, seeds)?;
         let attended = self.attend([&query, &key, &value], batch, seeds)?;
-        let attended = seeds
-            .dropout(self.attention_dense.apply_adapted(&attended, seeds)?, self.hidden_dropout)?;
+        let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
+        let attended = seeds.dropout(attended, self.attended_dropout)?;
         let hidden = self.attention_norm.apply_to_states(&attended.f_add(hidden)?)?;
         let wide = self.intermediate.apply_activated(&hidden, self.activation, seeds)?;
         let output =
@@ -323,12 +342,13 @@ impl PostNormLayer {
                 packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
             }
         };
-        let mut dropout = if seeds.train { self.hidden_dropout } else { 0.0 };
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
-        let hidden = self.attention_norm.apply_to_sum(&attended, hidden, seeds, dropout)?;
+        let hidden =
+            self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.attended_dropout)?;
         let [hidden, low] = &residual_and_input(&hidden)?;
         let wide = self.intermediate.apply_activated(low, self.activation, seeds)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
+        let mut dropout = self.hidden_dropout;
         if self.behind.is_some() {
             let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
             output = seeds.dropout(output, dropout)?;

@@ -17,29 +17,18 @@ struct PredictionHead {
 impl PredictionHead {
     /// `None` of EuroBERT, whose decoder reads the states.
     fn of_lm(get: Lookup, config: &Config) -> Result<Option<Self>> {
-        let (dense, norm, activation) = match &config.architecture {
-            Architecture::XlmRoberta => ("lm_head.dense", "lm_head.layer_norm", Activation::Gelu),
-            Architecture::Bert => (
-                "cls.predictions.transform.dense",
-                "cls.predictions.transform.LayerNorm",
-                config.hidden_act,
-            ),
+        let names = config.architecture.names();
+        let activation = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 return Ok(Some(Self::modern(get, config, modern, "lm_head")?));
             }
             Architecture::EuroBert(_) => return Ok(None),
-            Architecture::DebertaV2(deberta) => {
-                let (dense, norm) = match deberta.legacy {
-                    true => {
-                        ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm")
-                    }
-                    false => ("lm_predictions.lm_head.dense", "lm_predictions.lm_head.LayerNorm"),
-                };
-                (dense, norm, config.hidden_act)
-            }
+            Architecture::Electra { .. } => Activation::Gelu,
+            architecture if architecture.is_roberta() => Activation::Gelu,
+            _ => config.hidden_act,
         };
-        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
-        let norm = LayerNorm::new(get, norm, width, eps)?;
+        let [dense, norm] = names.lm_head;
+        let norm = LayerNorm::new(get, norm, config.embedding_size(), config.layer_norm_eps)?;
         Ok(Some(Self { dense: Linear::new(get, dense)?, activation, norm }))
     }
 
@@ -103,36 +92,41 @@ impl LmHead {
 /// Start and end of a span for each token.
 #[derive(Debug)]
 pub(crate) struct SpanHead {
-    /// Of ModernBERT and EuroBERT, with dropout after it.
-    head: Option<(PredictionHead, f64)>,
+    /// Of ModernBERT and EuroBERT.
+    head: Option<PredictionHead>,
+    /// Before the output.
+    dropout: f64,
     output: Linear,
 }
 
 impl SpanHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        Ok(match &config.architecture {
-            Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => {
-                Self { head: None, output: Linear::new(get, "qa_outputs")? }
-            }
+        let (head, dropout, output) = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "qa_head")?;
-                Self {
-                    head: Some((head, head_dropout(config))),
-                    output: Linear::new(get, "qa_head.classifier")?,
-                }
+                (Some(head), head_dropout(config), "qa_head.classifier")
             }
-            Architecture::EuroBert(_) => Self {
-                head: Some((PredictionHead::of_euro_spans(get, config)?, head_dropout(config))),
-                output: Linear::new(get, "qa_head.classifier")?,
-            },
-        })
+            Architecture::EuroBert(_) => {
+                let head = PredictionHead::of_euro_spans(get, config)?;
+                (Some(head), head_dropout(config), "qa_head.classifier")
+            }
+            Architecture::DistilBert(distil) => (None, distil.qa_dropout, "qa_outputs"),
+            _ => (None, 0.0, "qa_outputs"),
+        };
+        Ok(Self { head, dropout, output: Linear::new(get, output)? })
     }
 
     /// `[.., 2]`.
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        let Some((head, dropout)) = &self.head else { return self.output.apply(hidden) };
+        if self.head.is_none() && self.dropout == 0.0 {
+            return self.output.apply(hidden);
+        }
         let seeds = DropoutSeeds::for_states(hidden, train)?;
-        self.output.apply(&seeds.dropout(head.apply(hidden)?, *dropout)?)
+        let hidden = match &self.head {
+            None => hidden.shallow_clone(),
+            Some(head) => head.apply(hidden)?,
+        };
+        self.output.apply(&seeds.dropout(hidden, self.dropout)?)
     }
 }
 
@@ -148,18 +142,17 @@ pub(crate) struct TokenHead {
 impl TokenHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let (head, classifier) = match &config.architecture {
-            Architecture::XlmRoberta => (None, "classifier"),
-            Architecture::Bert | Architecture::EuroBert(_) | Architecture::DebertaV2(_) => {
-                (None, "token_head.classifier")
-            }
+            Architecture::Electra { .. } => (None, "classifier"),
+            architecture if architecture.is_roberta() => (None, "classifier"),
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "token_head")?;
                 (Some(head), "token_head.classifier")
             }
+            _ => (None, "token_head.classifier"),
         };
         let classifier = Linear::new(get, classifier)?;
         let dropout = match &config.architecture {
-            Architecture::DebertaV2(_) => config.hidden_dropout_prob,
+            Architecture::DebertaV2(_) | Architecture::DistilBert(_) => config.hidden_dropout_prob,
             _ => head_dropout(config),
         };
         Ok(Self { head, classifier, dropout })
@@ -200,33 +193,42 @@ enum SequenceInner {
 
 impl SequenceHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        let (inner, output) = match &config.architecture {
-            Architecture::XlmRoberta => {
-                let dense = Linear::new(get, "classifier.dense")?;
-                (SequenceInner::XlmRoberta(dense), "classifier.out_proj")
-            }
-            Architecture::Bert => {
-                let dense = Linear::new(get, "sequence_head.pooler.dense")?;
-                (SequenceInner::Pooler(dense), "sequence_head.classifier")
-            }
+        let [dense, output] = Self::form(&config.architecture);
+        let dense = || Linear::new(get, dense);
+        let inner = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "sequence_head")?;
-                let inner = SequenceInner::Modern(head, modern.classifier_pooling);
-                (inner, "sequence_head.classifier")
+                SequenceInner::Modern(head, modern.classifier_pooling)
             }
-            Architecture::EuroBert(euro) => {
-                let dense = Linear::new(get, "sequence_head.dense")?;
-                let inner = SequenceInner::Euro(dense, euro.classifier_pooling);
-                (inner, "sequence_head.classifier")
-            }
+            Architecture::EuroBert(euro) => SequenceInner::Euro(dense()?, euro.classifier_pooling),
             Architecture::DebertaV2(deberta) => {
-                let dense = Linear::new(get, "sequence_head.pooler.dense")?;
                 let (activation, dropout) = (deberta.pooler_hidden_act, deberta.pooler_dropout);
-                let inner = SequenceInner::Context(dense, activation, dropout);
-                (inner, "sequence_head.classifier")
+                SequenceInner::Context(dense()?, activation, dropout)
             }
+            Architecture::DistilBert(_) => SequenceInner::Context(dense()?, Activation::Relu, 0.0),
+            Architecture::Electra { .. } => {
+                SequenceInner::Context(dense()?, Activation::Gelu, head_dropout(config))
+            }
+            Architecture::Bert => SequenceInner::Pooler(dense()?),
+            _ => SequenceInner::XlmRoberta(dense()?),
         };
         Ok(Self { inner, output: Linear::new(get, output)?, dropout: head_dropout(config) })
+    }
+
+    /// The names of the dense layer and of the last one.
+    pub(crate) fn form(architecture: &Architecture) -> [&'static str; 2] {
+        match architecture {
+            Architecture::Bert | Architecture::DebertaV2(_) => {
+                ["sequence_head.pooler.dense", "sequence_head.classifier"]
+            }
+            Architecture::DistilBert(_) => {
+                ["sequence_head.pre_classifier", "sequence_head.classifier"]
+            }
+            Architecture::ModernBert(_) | Architecture::EuroBert(_) => {
+                ["sequence_head.dense", "sequence_head.classifier"]
+            }
+            _ => ["classifier.dense", "classifier.out_proj"],
+        }
     }
 
     /// Of `[B, L, H]`; `mask`, `[B, L]`, is 1 for a token.

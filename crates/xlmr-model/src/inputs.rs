@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::packing::Rows;
-use crate::{Architecture, Config, Error, Result};
+use crate::{Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
 ///
@@ -19,10 +19,10 @@ pub struct Inputs {
     pub attention_mask: Option<Tensor>,
     /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
     pub token_type_ids: Option<Tensor>,
-    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; for XLM-R derived
-    /// from `input_ids`, see [`position_ids`].
+    /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; for XLM-R and
+    /// RoBERTa derived from `input_ids`, see [`position_ids`].
     pub position_ids: Option<Tensor>,
-    /// `[B, L, H]` float, instead of the token embeddings of `input_ids`. Positions still come from
+    /// `[B, L, E]` float, instead of the token embeddings of `input_ids`. Positions still come from
     /// `input_ids` (transformers would number them sequentially). Receives gradient.
     pub inputs_embeds: Option<Tensor>,
 }
@@ -171,13 +171,11 @@ impl Prepared {
 
         let positions = match &inputs.position_ids {
             Some(tensor) => read("position_ids", tensor)?,
-            None => match config.architecture {
-                Architecture::XlmRoberta => {
-                    let length = usize::try_from(length).unwrap_or(1);
-                    position_ids(&ids, length, config.pad_token_id)
-                }
-                _ => (0..length).cycle().take(ids.len()).collect(),
-            },
+            None if config.architecture.is_roberta() => {
+                let length = usize::try_from(length).unwrap_or(1);
+                position_ids(&ids, length, config.pad_token_id)
+            }
+            None => (0..length).cycle().take(ids.len()).collect(),
         };
         let limit = format!(
             "positions below max_position_embeddings = {} (at most {} tokens in a row; cut \
@@ -211,7 +209,7 @@ impl Prepared {
         }
         let rows = Rows::new(batch, length, device, kept);
         if let Some(embeds) = &inputs.inputs_embeds {
-            let (expected, got) = (vec![batch, length, config.hidden_size], embeds.size());
+            let (expected, got) = (vec![batch, length, config.embedding_size()], embeds.size());
             if got != expected || !embeds.is_floating_point() {
                 let got = format!("{got:?} {:?}", embeds.f_kind()?);
                 return Err(Error::input("inputs_embeds", format!("{expected:?} float"), got));

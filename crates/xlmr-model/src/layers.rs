@@ -320,7 +320,7 @@ impl LayerNorm {
         torch_ext::without_autocast(|| self.apply_with(x, &weight, bias.as_ref()))?
     }
 
-    /// Of `x`, after dropout, plus `residual`: `[N, H]` each, while training.
+    /// Of `x`, after dropout while training, plus `residual`: `[N, H]` each.
     pub(crate) fn apply_to_sum(
         &self,
         x: &Tensor,
@@ -332,6 +332,7 @@ impl LayerNorm {
         match &self.bias {
             Some(bias) if x.device() == Device::Cpu && residual.kind() == Kind::Float => {
                 let (places, eps) = (&seeds.places, self.eps);
+                let p = if seeds.train { p } else { 0.0 };
                 Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, places, eps, p)?)
             }
             _ => self.apply_to_states(&seeds.dropout(x.shallow_clone(), p)?.f_add(residual)?),

@@ -44,7 +44,7 @@ mod trim;
 
 pub use activation::Activation;
 pub use adapters::{LoraConfig, LoraTarget};
-pub use architecture::Architecture;
+pub use architecture::{Architecture, DistilBert};
 pub use bottleneck::BottleneckConfig;
 pub use config::Config;
 pub use deberta_config::DebertaV2;

@@ -281,7 +281,7 @@ impl Loader<'_> {
         if self.used.contains(name) {
             return Ok(());
         }
-        let shape = [self.config.vocab_size, self.config.hidden_size];
+        let shape = [self.config.vocab_size, self.config.embedding_size()];
         let Some(decoder) = self.checkpoint.weight(name, &shape, self.device)? else {
             return Ok(());
         };

@@ -93,7 +93,6 @@ impl Model {
                 .map(|index| Layer::new(&get, &config, index))
                 .collect::<Result<_>>()?,
             final_norm: match &config.architecture {
-                Architecture::XlmRoberta | Architecture::Bert | Architecture::DebertaV2(_) => None,
                 Architecture::ModernBert(modern) => {
                     let (width, eps) = (config.hidden_size, config.layer_norm_eps);
                     let (name, bias) = ("model.final_norm", modern.norm_bias);
@@ -103,6 +102,7 @@ impl Model {
                     let (width, eps) = (config.hidden_size, config.layer_norm_eps);
                     Some(LayerNorm::root_mean_square(&get, "model.norm", width, eps)?)
                 }
+                _ => None,
             },
             lm: None,
             span: None,
@@ -249,7 +249,7 @@ impl Model {
     }
 
     /// Computes the decoder's input: dense layer, GELU and LayerNorm of the language model head,
-    /// `[.., H]` to `[.., H]`.
+    /// `[.., H]` to `[.., E]`.
     ///
     /// # Errors
     /// As for [`Model::mlm_logits`].
@@ -258,7 +258,7 @@ impl Model {
         self.lm()?.transform(hidden)
     }
 
-    /// Returns the decoder's weight `[V, H]` (the token embeddings if tied) and bias `[V]`.
+    /// Returns the decoder's weight `[V, E]` (the token embeddings if tied) and bias `[V]`.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a masked-language-model head.
@@ -269,8 +269,8 @@ impl Model {
 
     /// Computes start and end logits, `[B, L]` each, of hidden states `[B, L, H]`.
     ///
-    /// Padding is not masked. Only ModernBERT's head has dropout during training
-    /// (`classifier_dropout`).
+    /// Padding is not masked. The heads of ModernBERT and EuroBERT have dropout during training
+    /// (`classifier_dropout`), and so has DistilBERT's (`qa_dropout`).
     ///
     /// # Errors
     /// [`Error::NoHead`] without a span head, [`Error::Input`] if the width is not H.
@@ -298,9 +298,9 @@ impl Model {
 
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
     ///
-    /// XLM-R and BERT use the first position, ModernBERT the first position or the mean of all
-    /// tokens ([`Pooling`](crate::Pooling)). The mean uses `attention_mask`, `[B, L]` integer or
-    /// bool; absent: all positions.
+    /// ModernBERT and EuroBERT use the first position or the mean of all tokens
+    /// ([`Pooling`](crate::Pooling), [`EuroPooling`](crate::EuroPooling)), all others the first
+    /// position. The mean uses `attention_mask`, `[B, L]` integer or bool; absent: all positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
@@ -326,7 +326,8 @@ impl Model {
         self.sequence.as_ref().ok_or_else(absent)?.logits(hidden, attention_mask, train)
     }
 
-    /// Returns the token embeddings, the parameter itself: `[V, H]`.
+    /// Returns the token embeddings, the parameter itself: `[V, E]`, with E of
+    /// [`Config::embedding_size`].
     pub fn word_embeddings(&self) -> &Tensor {
         &self.embeddings.words
     }

@@ -5,7 +5,8 @@ use rand_chacha::rand_core::SeedableRng;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::Names;
-use crate::{Architecture, Config, DebertaV2, EuroBert, Head, ModernBert, Result};
+use crate::heads::SequenceHead;
+use crate::{Architecture, Config, DebertaV2, EuroBert, Head, LoraTarget, ModernBert, Result};
 
 /// How a parameter starts where no checkpoint holds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub(crate) enum Init {
     },
     /// Between minus this and this, uniformly.
     Uniform(f64),
+    /// Sinusoids of the row's number (Vaswani et al. 2017, section 3.5).
+    Sinusoids,
     /// One on the diagonal, and this beside it.
     Identity {
         beside: f64,
@@ -96,41 +99,50 @@ impl Specs {
 pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
     let names = config.architecture.names();
     match &config.architecture {
-        Architecture::XlmRoberta => post_norm_specs(config, names, true),
-        Architecture::Bert => post_norm_specs(config, names, false),
         Architecture::ModernBert(modern) => modern_specs(config, modern, names),
         Architecture::EuroBert(euro) => euro_specs(config, euro, names),
         Architecture::DebertaV2(deberta) => deberta_specs(config, deberta, names),
+        _ => post_norm_specs(config, names).all,
     }
 }
 
-/// Of XLM-R and of BERT. `unused_position`: the position of `<pad>` is one of its own.
-fn post_norm_specs(config: &Config, names: Names, unused_position: bool) -> Vec<Spec> {
+/// Of XLM-R, of BERT and of what has their layers.
+fn post_norm_specs(config: &Config, names: Names) -> Specs {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+    let width = config.embedding_size();
     let embeddings = format!("{}embeddings", names.prefix);
     let mut specs = Specs::default();
     let pad = Init::NormalButRow(config.pad_token_id);
-    let positions = if unused_position { pad } else { Init::Normal };
-    for (name, rows, init) in [
-        ("word_embeddings", config.vocab_size, pad),
-        ("position_embeddings", config.max_position_embeddings, positions),
-        ("token_type_embeddings", config.type_vocab_size, Init::Normal),
-    ] {
-        specs.add(&format!("{embeddings}.{name}.weight"), &[rows, hidden], init);
+    let positions = match &config.architecture {
+        Architecture::DistilBert(distil) if distil.sinusoidal_pos_embds => Init::Sinusoids,
+        architecture if architecture.is_roberta() => pad,
+        _ => Init::Normal,
+    };
+    specs.add(names.words, &[config.vocab_size, width], pad);
+    let position_embeddings = format!("{embeddings}.position_embeddings.weight");
+    specs.add(&position_embeddings, &[config.max_position_embeddings, width], positions);
+    if let Some(types) = names.types {
+        specs.add(types, &[config.type_vocab_size, width], Init::Normal);
     }
-    specs.norm(&format!("{embeddings}.LayerNorm"), hidden, true);
+    specs.norm(&format!("{embeddings}.LayerNorm"), width, true);
+    if width != hidden {
+        specs.linear(&format!("{embeddings}_project"), hidden, width);
+    }
     for index in 0..config.num_hidden_layers {
         let layer = names.layer(index);
-        for part in ["query", "key", "value"] {
-            specs.linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
+        for (product, targets) in names.products {
+            let (outputs, inputs) = match targets {
+                [LoraTarget::Intermediate] => (intermediate, hidden),
+                [LoraTarget::Output] => (hidden, intermediate),
+                _ => (hidden, hidden),
+            };
+            specs.linear(&format!("{layer}.{product}"), outputs, inputs);
         }
-        specs.linear(&format!("{layer}.attention.output.dense"), hidden, hidden);
-        specs.norm(&format!("{layer}.attention.output.LayerNorm"), hidden, true);
-        specs.linear(&format!("{layer}.intermediate.dense"), intermediate, hidden);
-        specs.linear(&format!("{layer}.output.dense"), hidden, intermediate);
-        specs.norm(&format!("{layer}.output.LayerNorm"), hidden, true);
+        for norm in names.norms {
+            specs.norm(&format!("{layer}.{norm}"), hidden, true);
+        }
     }
-    specs.all
+    specs
 }
 
 fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec> {
@@ -180,23 +192,12 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     specs.all
 }
 
-/// Those of BERT, with projections under other names and, where positions are relative, the
-/// embeddings of distances.
+/// Those of BERT, and embeddings of distances where positions are relative.
 fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
     let hidden = config.hidden_size;
-    let mut all = post_norm_specs(config, names, false);
-    all.retain(|spec| {
-        let absolute = spec.name.contains("embeddings.position_embeddings.");
-        let types = spec.name.contains("embeddings.token_type_embeddings.");
-        (deberta.position_biased_input || !absolute) && (deberta.token_types || !types)
-    });
-    for spec in &mut all {
-        for part in ["query", "key", "value"] {
-            let (name, longer) = (format!("self.{part}."), format!("self.{part}_proj."));
-            spec.name = spec.name.replace(&name, &longer);
-        }
-    }
-    let mut specs = Specs { all, ..Specs::default() };
+    let mut specs = post_norm_specs(config, names);
+    let absolute = |spec: &Spec| spec.name.contains("embeddings.position_embeddings.");
+    specs.all.retain(|spec| deberta.position_biased_input || !absolute(spec));
     if deberta.relative_attention {
         let rows = 2 * deberta.span(config.max_position_embeddings);
         specs.add("deberta.encoder.rel_embeddings.weight", &[rows, hidden], Init::Normal);
@@ -220,76 +221,44 @@ fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec
 /// The parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     match &config.architecture {
-        Architecture::XlmRoberta => xlm_roberta_head(config, head),
-        Architecture::Bert => bert_head(config, head),
         Architecture::ModernBert(modern) => modern_head(config, modern, head),
         Architecture::EuroBert(euro) => euro_head(config, euro, head),
-        Architecture::DebertaV2(deberta) => deberta_head(config, deberta, head),
+        _ => post_norm_head(config, head),
     }
 }
 
-fn xlm_roberta_head(config: &Config, head: Head) -> Vec<Spec> {
-    let hidden = config.hidden_size;
+/// Of XLM-R, of BERT and of what has their layers.
+fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
+    let (hidden, width) = (config.hidden_size, config.embedding_size());
+    let Names { prefix, lm_head: [dense, norm], .. } = config.architecture.names();
     let mut specs = Specs::default();
-    match head {
-        Head::None => {}
-        Head::MaskedLm => {
-            specs.linear("lm_head.dense", hidden, hidden);
-            specs.norm("lm_head.layer_norm", hidden, true);
+    match (head, SequenceHead::form(&config.architecture)) {
+        (Head::None, _) => {}
+        (Head::MaskedLm, _) => {
+            specs.linear(dense, width, hidden);
+            specs.norm(norm, width, true);
             decoder(&mut specs, config, true, Init::Normal);
         }
-        Head::Span => specs.linear("qa_outputs", 2, hidden),
-        Head::TokenClassification { labels } => specs.linear("classifier", labels, hidden),
-        Head::SequenceClassification { labels } => {
-            specs.linear("classifier.dense", hidden, hidden);
-            specs.linear("classifier.out_proj", labels, hidden);
+        (Head::Span, _) => specs.linear("qa_outputs", 2, hidden),
+        // The names of its two heads do not meet.
+        (Head::TokenClassification { labels }, ["classifier.dense", _]) => {
+            specs.linear("classifier", labels, hidden);
         }
-    }
-    specs.all
-}
-
-fn bert_head(config: &Config, head: Head) -> Vec<Spec> {
-    let hidden = config.hidden_size;
-    let mut specs = Specs::default();
-    match head {
-        Head::None => {}
-        Head::MaskedLm => {
-            specs.linear("cls.predictions.transform.dense", hidden, hidden);
-            specs.norm("cls.predictions.transform.LayerNorm", hidden, true);
-            decoder(&mut specs, config, true, Init::Normal);
-        }
-        Head::Span => specs.linear("qa_outputs", 2, hidden),
-        Head::TokenClassification { labels } => {
+        (Head::TokenClassification { labels }, _) => {
             specs = Specs::renamed("token_head.", "");
             specs.linear("token_head.classifier", labels, hidden);
         }
-        Head::SequenceClassification { labels } => {
-            let mut pooler = Specs::renamed("sequence_head.", "bert.");
-            pooler.linear("sequence_head.pooler.dense", hidden, hidden);
+        (Head::SequenceClassification { labels }, [dense, output]) => {
             specs = Specs::renamed("sequence_head.", "");
-            specs.linear("sequence_head.classifier", labels, hidden);
-            specs.all.extend(pooler.all);
+            specs.linear(output, labels, hidden);
+            specs.linear(dense, hidden, hidden);
+            // BERT's pooler is a part of the encoder there.
+            if config.architecture == Architecture::Bert {
+                for spec in specs.all.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
+                    spec.stored = spec.stored.take().map(|stored| format!("{prefix}{stored}"));
+                }
+            }
         }
-    }
-    specs.all
-}
-
-/// BERT's, but for the pooler's place and, where it is not the older one, the masked-LM head.
-fn deberta_head(config: &Config, deberta: &DebertaV2, head: Head) -> Vec<Spec> {
-    let hidden = config.hidden_size;
-    let mut specs = Specs::default();
-    match head {
-        Head::MaskedLm if !deberta.legacy => {
-            specs.linear("lm_predictions.lm_head.dense", hidden, hidden);
-            specs.norm("lm_predictions.lm_head.LayerNorm", hidden, true);
-            decoder(&mut specs, config, true, Init::Normal);
-        }
-        Head::SequenceClassification { labels } => {
-            specs = Specs::renamed("sequence_head.", "");
-            specs.linear("sequence_head.classifier", labels, hidden);
-            specs.linear("sequence_head.pooler.dense", hidden, hidden);
-        }
-        other => return bert_head(config, other),
     }
     specs.all
 }
@@ -356,7 +325,7 @@ fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
         specs.add(names.lm_bias, &[config.vocab_size], Init::Zeros);
     }
     if !config.tie_word_embeddings {
-        specs.add(names.decoder, &[config.vocab_size, config.hidden_size], init);
+        specs.add(names.decoder, &[config.vocab_size, config.embedding_size()], init);
     }
 }
 
@@ -385,6 +354,7 @@ impl Spec {
             Init::Uniform(bound) => {
                 self.filled(&uniform(self.count(), bound, seed, &self.name), device)?
             }
+            Init::Sinusoids => self.filled(&sinusoids(&self.shape), device)?,
             Init::Identity { beside } => {
                 Tensor::f_full(&self.shape, beside, options)?.f_fill_diagonal_(1.0, false)?
             }
@@ -420,6 +390,16 @@ fn uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = stream(seed, name);
     let mut draw = || f64::from(rng.next_u32()) / f64::from(u32::MAX);
     std::iter::repeat_with(|| ((2.0 * draw() - 1.0) * bound) as f32).take(count).collect()
+}
+
+/// Sine and cosine of the row's number times 10000^(-2i / width), in columns 2i and 2i + 1.
+fn sinusoids(shape: &[i64]) -> Vec<f32> {
+    let &[rows, width] = shape else { return Vec::new() };
+    let value = |row: i64, column: i64| {
+        let angle = row as f64 / 10_000f64.powf((column / 2 * 2) as f64 / width as f64);
+        (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
+    };
+    (0..rows).flat_map(|row| (0..width).map(move |column| value(row, column))).collect()
 }
 
 /// `count` draws of N(0, std) between `-limit` and `limit` by Box and Muller's transform.

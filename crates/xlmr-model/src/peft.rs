@@ -141,7 +141,7 @@ fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTre
     let refuse =
         |expected: &str, got: String| Err(Error::config(file, "target_modules", expected, got));
     let mut products = Vec::new();
-    for (product, targets) in config.architecture.products() {
+    for (product, targets) in names.products {
         let count = (0..config.num_hidden_layers)
             .filter(|&index| {
                 let name = format!("{}.{product}", names.layer(index));

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// | `layers` | every layer |
 /// | `layers.3` | one layer, counted from 0 |
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be left out |
-/// | `encoder` | embeddings, layers and what norms the last one |
+/// | `encoder` | embeddings with their projection, layers and the norm after the last one |
 /// | `adapters` | all adapters, whichever is active (`adapters.NAME.` begins the names of one) |
 /// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion) of adapters, likewise |
 /// | `head` | everything else: heads, and what a task trains beside the model |
@@ -118,16 +118,20 @@ impl Role {
 mod tests {
     use super::*;
     use crate::parameters::{encoder_specs, head_specs};
-    use crate::{Config, Head};
+    use crate::{Architecture, Config, DistilBert, Head};
 
     #[test]
     fn every_parameter_of_every_architecture_has_its_roles() {
+        let of = |architecture| Config { architecture, ..Config::base() };
         for config in [
             Config::base(),
             Config::bert_base_multilingual(),
             Config::mmbert_base(),
             Config::eurobert_210m(),
             Config::mdeberta_v3_base(),
+            of(Architecture::Data2VecText),
+            of(Architecture::DistilBert(DistilBert::default())),
+            of(Architecture::Electra { embedding_size: 128 }),
         ] {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =

@@ -3,7 +3,7 @@ use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 
-use crate::{Architecture, Config, Error, Result};
+use crate::{Config, Error, Result};
 
 /// Ids of a tokenizer's special tokens, under XLM-R's names.
 ///
@@ -60,12 +60,12 @@ impl Config {
     ///
     /// Published folders of Multilingual MiniLM and its descendants, such as multilingual-e5-small,
     /// have `pad_token_id: 0` in `config.json`, where the tokenizer's `<pad>` has id 1. The hidden
-    /// states of tokens do not depend on these ids, with one exception: XLM-R counts position ids
-    /// from `pad_token_id`.
+    /// states of tokens do not depend on these ids, with one exception: XLM-R and RoBERTa count
+    /// position ids from `pad_token_id`.
     ///
     /// # Errors
-    /// As [`check_tokenizer`], except for replaced ids: only the `pad_token_id` of XLM-R is an
-    /// error.
+    /// As [`check_tokenizer`], except for replaced ids: only the `pad_token_id` of XLM-R and
+    /// RoBERTa is an error.
     pub fn apply_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let special = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();
@@ -73,10 +73,10 @@ impl Config {
             let token = tokenizer.id_to_token(id).unwrap_or_default();
             let found = format!("{key} is {stored}, but the tokenizer's {token} has id {id}");
             match key {
-                PAD if self.architecture == Architecture::XlmRoberta => {
+                PAD if self.architecture.is_roberta() => {
                     return Err(Error::Tokenizer(format!(
-                        "config.json: {found}; XLM-R counts position ids from {key}, so the id \
-                         cannot be replaced: if the model was trained with the tokenizer's id, set \
+                        "config.json: {found}; this architecture counts position ids from {key}, \
+                         so the id cannot be replaced: if the model was trained with the tokenizer's id, set \
                          {key} to {id} in config.json"
                     )));
                 }

@@ -9,12 +9,12 @@ use tokenizer_file::{Layout, Trimmed};
 use tokenizers::Tokenizer;
 use torch_ext::TensorFile;
 
-use crate::architecture::NAMES;
+use crate::architecture::{NAMES, Names};
 use crate::checkpoint::{HEADS, INDEX, SINGLE, weight_files};
 use crate::config::{read_json, write_json};
 use crate::load::model_folder;
 use crate::tokenizer_files::tokenizer_in;
-use crate::{Architecture, Error, Result};
+use crate::{Error, Result};
 
 /// Collects the tokens used by texts, to trim the vocabulary of a model folder.
 ///
@@ -240,13 +240,15 @@ impl TrimmedVocabulary {
         if let Ok(pad) = layout.and_then(|layout| layout.pad()) {
             config["pad_token_id"] = json!(pad);
         }
-        let is_xlm_roberta = config["model_type"] == Architecture::XlmRoberta.model_type();
-        // XLM-R's default is 1.
+        let model_type = &config["model_type"];
+        let of_type = |names: &Names| names.pad_positions && model_type == names.model_type;
+        let is_roberta = NAMES.iter().any(of_type);
+        // The default is 1.
         let former_pad = if former_pad.is_null() { json!(1) } else { former_pad };
-        if is_xlm_roberta && former_pad != config["pad_token_id"] {
+        if is_roberta && former_pad != config["pad_token_id"] {
             let expected = format!(
-                "{}, the id of the padding token after trimming, since XLM-R counts position ids \
-                 from it",
+                "{}, the id of the padding token after trimming, since this architecture counts \
+                 position ids from it",
                 config["pad_token_id"]
             );
             return Err(Error::config(&file, "pad_token_id", expected, &former_pad));

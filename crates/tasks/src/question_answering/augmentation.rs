@@ -106,7 +106,7 @@ impl EmbeddingNoise {
     }
 }
 
-/// Token embeddings `[B, L, H]` of a batch, with Gaussian noise on those of the question.
+/// Token embeddings `[B, L, E]` of a batch, with Gaussian noise on those of the question.
 ///
 /// `noise` has one entry for each row. The noise on a vector e of the row's question
 /// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)², similar to NEFTune (Jain
@@ -120,9 +120,10 @@ pub(super) fn noisy_embeddings(
     batch: &WindowBatch,
     noise: &[EmbeddingNoise],
 ) -> Result<Tensor> {
-    let (device, width) = (model.device(), model.hidden_size());
+    let device = model.device();
+    let (_, width) = model.word_embeddings().size2()?;
     let ids = torch_ext::upload(&batch.inputs.input_ids, device)?;
-    let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, H]
+    let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, E]
     let question = batch.question.f_to_kind(Kind::Bool)?; // [B, L]
     let (rows, length) = question.size2()?;
     if i64::try_from(noise.len()).ok() != Some(rows) {

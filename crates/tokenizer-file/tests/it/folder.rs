@@ -30,6 +30,13 @@ fn the_file_of_a_folder() {
     let alone = folder(&[(MODEL, &model), ("vocab.txt", b"")]);
     assert_eq!(read(alone.path()).unwrap().get_vocab_size(true), 8192);
     assert_eq!(read(alone.path().join(MODEL)).unwrap().get_vocab_size(true), 8192);
+    // CamemBERT's has the same name and other numbers.
+    let config = br#"{"model_type": "camembert"}"#;
+    let camembert = folder(&[(MODEL, &model), ("config.json", config)]);
+    let error = read(camembert.path()).unwrap_err().to_string();
+    assert!(error.contains("CamemBERT numbers the pieces"), "{error}");
+    let converted = folder(&[("tokenizer.json", &json), (MODEL, &model), ("config.json", config)]);
+    assert_eq!(find(converted.path()).unwrap(), converted.path().join("tokenizer.json"));
     // Neither.
     let neither = |files: &[(&str, &[u8])], expected: &str| {
         let folder = folder(files);

@@ -5,8 +5,8 @@ use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use torch_ext::Precision;
 use xlmr_model::{
-    Activation, Architecture, BottleneckConfig, Config, DebertaV2, EuroBert, FusionConfig, Head,
-    Inputs, LoraConfig, LoraTarget, Model, ModernBert, Role, fused,
+    Activation, Architecture, BottleneckConfig, Config, DebertaV2, DistilBert, EuroBert,
+    FusionConfig, Head, Inputs, LoraConfig, LoraTarget, Model, ModernBert, Role, fused,
 };
 
 use crate::common::{alone, ids, small_config};
@@ -33,8 +33,15 @@ fn architectures(base: &Config) -> Vec<Config> {
         Architecture::ModernBert(ModernBert { local_attention: 6, ..ModernBert::new(2) }),
         Architecture::EuroBert(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() }),
         Architecture::DebertaV2(deberta),
+        Architecture::Data2VecText,
+        Architecture::DistilBert(DistilBert { qa_dropout: 0.0, ..DistilBert::default() }),
+        Architecture::Electra { embedding_size: 12 },
     ]
-    .map(|architecture| Config { architecture, pad_token_id: 1, ..base.clone() })
+    .map(|architecture| {
+        let fixed = matches!(architecture, Architecture::DistilBert(_));
+        let layer_norm_eps = if fixed { 1e-12 } else { base.layer_norm_eps };
+        Config { architecture, pad_token_id: 1, layer_norm_eps, ..base.clone() }
+    })
     .into()
 }
 

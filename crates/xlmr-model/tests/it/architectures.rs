@@ -1,18 +1,18 @@
-//! BERT, ModernBERT and EuroBERT against transformers (see crates/testkit/fixtures/README.md), and
+//! All architectures but XLM-R against transformers (see crates/testkit/fixtures/README.md), and
 //! what they promise beside it.
 
 use crate::common::{alone, batch, case, read};
 use tch::{Device, Kind, Reduction, Tensor};
 use testkit::{Golden, assert_close, max_abs_error};
 use xlmr_model::{
-    Architecture, Config, DebertaV2, EuroBert, FusionConfig, Head, Inputs, LayerType, LoadOptions,
-    Model, ModernBert, Pooling, Segments, fused,
+    Architecture, Config, DebertaV2, DistilBert, EuroBert, FusionConfig, Head, Inputs, LayerType,
+    LoadOptions, Model, ModernBert, Pooling, Segments, fused,
 };
 
 const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
-const CASES: [(&str, Head); 17] = [
+const CASES: [(&str, Head); 29] = [
     ("bert_mlm", Head::MaskedLm),
     ("bert_qa", Head::Span),
     ("bert_seqcls", SEQUENCE),
@@ -30,6 +30,18 @@ const CASES: [(&str, Head); 17] = [
     ("deberta_qa", Head::Span),
     ("deberta_seqcls", SEQUENCE),
     ("deberta_tokcls", TOKEN),
+    ("roberta_qa", Head::Span),
+    ("roberta_tokcls", TOKEN),
+    ("camembert_mlm", Head::MaskedLm),
+    ("data2vec_seqcls", SEQUENCE),
+    ("distilbert_mlm", Head::MaskedLm),
+    ("distilbert_qa", Head::Span),
+    ("distilbert_seqcls", SEQUENCE),
+    ("distilbert_tokcls", TOKEN),
+    ("electra_mlm", Head::MaskedLm),
+    ("electra_qa", Head::Span),
+    ("electra_seqcls", SEQUENCE),
+    ("electra_tokcls", TOKEN),
 ];
 
 fn load(name: &str, heads: &[Head]) -> Model {
@@ -75,7 +87,7 @@ fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Ten
 
 /// What transformers calls a parameter of a case.
 fn stored_name(case: &str, name: &str) -> String {
-    if case.starts_with("eurobert") || case.starts_with("deberta") {
+    if !case.starts_with("bert") && !case.starts_with("modernbert") {
         return name.replace("sequence_head.", "");
     }
     let name = name.replace("sequence_head.pooler.", "bert.pooler.");
@@ -143,7 +155,7 @@ fn gradients_match_transformers() {
             assert_close(&title, &tensor.grad(), want, 1e-4);
         }
     }
-    assert_eq!(cases, 13);
+    assert_eq!(cases, 21);
 }
 
 #[test]
@@ -219,7 +231,8 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
 }
 
 /// Models of three layers wide enough to be packed, with this dropout.
-const WIDE: [fn(f64) -> Model; 3] = [wide_modern, wide_euro, wide_deberta];
+const WIDE: [fn(f64) -> Model; 5] =
+    [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra];
 
 fn wide_modern(dropout: f64) -> Model {
     let modern = ModernBert {
@@ -244,6 +257,17 @@ fn wide_euro(dropout: f64) -> Model {
 fn wide_deberta(dropout: f64) -> Model {
     let deberta = DebertaV2 { position_buckets: 16, ..DebertaV2::v3() };
     wide(Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta), dropout)
+}
+
+fn wide_distil(dropout: f64) -> Model {
+    let distil = DistilBert { qa_dropout: dropout, ..DistilBert::default() };
+    let usual = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
+    wide(usual, Architecture::DistilBert(distil), dropout)
+}
+
+fn wide_electra(dropout: f64) -> Model {
+    let electra = Architecture::Electra { embedding_size: 48 };
+    wide(Config::bert_base_multilingual(), electra, dropout)
 }
 
 fn wide(usual: Config, architecture: Architecture, dropout: f64) -> Model {
@@ -417,8 +441,10 @@ fn what_does_not_fit_is_named() {
     };
     let modern = |key, value| refuse("modernbert_qa", key, value);
     let unknown = modern("model_type", "gpt2".into());
-    let known =
-        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", got "gpt2""#;
+    let known = concat!(
+        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", "roberta", "#,
+        r#""camembert", "data2vec-text", "distilbert", "electra", got "gpt2""#,
+    );
     assert!(unknown.contains(known), "{unknown}");
     for (key, value, part) in [
         ("layer_types", serde_json::json!(["full_attention"]), "num_hidden_layers = 4"),
@@ -475,6 +501,27 @@ fn what_does_not_fit_is_named() {
         ("tie_word_embeddings", false.into(), "no decoder of its own"),
     ] {
         let error = refuse("deberta_mlm", key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+    for (name, key, value, part) in [
+        ("distilbert_qa", "n_heads", 3.into(), "key `n_heads`: expected a divisor of dim = 8"),
+        ("distilbert_qa", "dim", 0.into(), "key `dim`: expected an integer from 1"),
+        ("distilbert_qa", "qa_dropout", 2.into(), "key `qa_dropout`: expected a probability"),
+        (
+            "distilbert_qa",
+            "seq_classif_dropout",
+            "a".into(),
+            "key `seq_classif_dropout`: expected a num",
+        ),
+        (
+            "electra_qa",
+            "embedding_size",
+            0.into(),
+            "key `embedding_size`: expected an integer from 1",
+        ),
+        ("roberta_qa", "max_position_embeddings", 2.into(), "more than pad_token_id + 1 = 2"),
+    ] {
+        let error = refuse(name, key, value);
         assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
     }
 }

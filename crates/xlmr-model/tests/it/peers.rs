@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Peers, deberta_pieces, fixture, older_peers_packages, peers_python};
 use xlmr_model::{
-    Activation, Architecture, BottleneckConfig, Config, Head, Inputs, LoadOptions, LoraConfig,
-    LoraTarget, Model, ModernBert, Pretrained, Role,
+    Activation, Architecture, BottleneckConfig, Config, DistilBert, Head, Inputs, LoadOptions,
+    LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
 #[path = "common/opened.rs"]
@@ -27,7 +27,7 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert_eq!(folders.len(), 35);
+    assert_eq!(folders.len(), 61);
     // transformers 4 has no EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
     let in_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
@@ -67,6 +67,54 @@ fn saved_again(from: &Path) -> PathBuf {
     to
 }
 
+fn stored_tokenizer(name: &str) -> Value {
+    let file = fs::read(fixture(&format!("{name}.json"))).unwrap();
+    serde_json::from_slice(&file).unwrap()
+}
+
+/// The stored byte-level BPE laid out as RoBERTa's.
+fn roberta_tokenizer(add_prefix_space: bool) -> Value {
+    let mut tokenizer = stored_tokenizer("byte_level");
+    let former = tokenizer["model"]["vocab"].as_object().unwrap();
+    let shifted = former.iter().map(|(piece, id)| (piece.clone(), json!(id.as_i64().unwrap() + 4)));
+    let mut vocabulary: serde_json::Map<String, Value> = shifted.collect();
+    let last = vocabulary.len() + 4;
+    let special = [("<s>", 0), ("<pad>", 1), ("</s>", 2), ("<unk>", 3), ("<mask>", last)];
+    vocabulary.extend(special.map(|(token, id)| (token.to_owned(), json!(id))));
+    let added = special.map(|(token, id)| {
+        json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
+            "rstrip": false, "normalized": false, "special": true})
+    });
+    tokenizer["model"]["vocab"] = vocabulary.into();
+    tokenizer["added_tokens"] = json!(added);
+    tokenizer["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": add_prefix_space,
+        "trim_offsets": true, "use_regex": true});
+    tokenizer["post_processor"] = json!({"type": "RobertaProcessing", "sep": ["</s>", 2],
+        "cls": ["<s>", 0], "trim_offsets": true, "add_prefix_space": add_prefix_space});
+    tokenizer
+}
+
+/// The stored Unigram model laid out as CamemBERT's.
+fn camembert_tokenizer() -> Value {
+    let mut tokenizer = stored_tokenizer("tokenizer");
+    let former = tokenizer["model"]["vocab"].as_array().unwrap();
+    let first = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED", "<s>", "</s>"];
+    let vocabulary: Vec<Value> = first.map(|token| json!([token, 0.0])).into();
+    let vocabulary = [&vocabulary, &former[4..]].concat();
+    let last = vocabulary.len() - 1;
+    let special = first.into_iter().chain(["<mask>"]).zip((0..7).chain([last]));
+    let added = special.map(|(token, id)| {
+        json!({"id": id, "content": token, "single_word": false, "lstrip": token == "<mask>",
+            "rstrip": false, "normalized": false, "special": true})
+    });
+    tokenizer["added_tokens"] = added.collect();
+    tokenizer["model"]["vocab"] = vocabulary.into();
+    for (token, id) in [("<s>", 5), ("</s>", 6)] {
+        tokenizer["post_processor"]["special_tokens"][token]["ids"] = json!([id]);
+    }
+    tokenizer
+}
+
 #[test]
 fn transformers_opens_the_tokenizers_that_are_written() {
     let root = tempfile::tempdir().unwrap();
@@ -91,6 +139,25 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 8192,
         "tokenizer_class": "PreTrainedTokenizerFast"});
     let of_bert = json!({"do_lower_case": false, "model_max_length": 512});
+    let roberta = Config { architecture: Architecture::Roberta, ..small(Config::base()) };
+    let camembert = Config {
+        architecture: Architecture::Camembert,
+        bos_token_id: Some(5),
+        eos_token_id: Some(6),
+        ..roberta.clone()
+    };
+    let distil = Config {
+        architecture: Architecture::DistilBert(DistilBert::default()),
+        type_vocab_size: 1,
+        ..bert.clone()
+    };
+    let electra =
+        Config { architecture: Architecture::Electra { embedding_size: 8 }, ..bert.clone() };
+    let of_roberta = json!({"add_prefix_space": true, "model_max_length": 512,
+        "tokenizer_class": "RobertaTokenizer"});
+    let of_distil = json!({"do_lower_case": false, "model_max_length": 512,
+        "tokenizer_class": "DistilBertTokenizer"});
+    let of_camembert = json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
     // The folder's tokenizer_config.json as its page has it, or none, as it was saved before.
     let mut folders = Vec::new();
     for (name, tokenizer, config, beside) in [
@@ -104,12 +171,34 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         ("mmbert-hub", "byte_fallback", &modern, of_gemma),
         ("euro", "byte_level", &euro, Value::Null),
         ("euro-bare", "byte_level", &euro, Value::Null),
+        ("roberta", "roberta", &roberta, Value::Null),
+        ("roberta-hub", "roberta", &roberta, json!({"model_max_length": 512})),
+        ("roberta-cut", "roberta", &roberta, of_roberta),
+        ("camembert", "camembert", &camembert, Value::Null),
+        ("camembert-hub", "camembert", &camembert, of_camembert),
+        ("distil-hub", "wordpiece", &distil, of_distil),
+        ("electra-lower-cut", "wordpiece", &electra, json!({"model_max_length": 512})),
     ] {
         let folder = root.path().join(name);
         let model = Model::new(config, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
         model.save(&folder, Head::MaskedLm).unwrap();
-        let file = fs::read(fixture(&format!("{tokenizer}.json"))).unwrap();
-        let mut tokenizer: Value = serde_json::from_slice(&file).unwrap();
+        let mut tokenizer = match tokenizer {
+            "roberta" => roberta_tokenizer(name.ends_with("-cut")),
+            "camembert" => camembert_tokenizer(),
+            other => stored_tokenizer(other),
+        };
+        if name.contains("-lower") {
+            tokenizer["normalizer"]["lowercase"] = true.into();
+            tokenizer["normalizer"]["strip_accents"] = Value::Null;
+        }
+        if name.ends_with("-cut") {
+            // They cut and pad no input of this crate.
+            tokenizer["truncation"] = json!({"direction": "Right", "max_length": 6,
+                "strategy": "LongestFirst", "stride": 0});
+            tokenizer["padding"] = json!({"strategy": {"Fixed": 6}, "direction": "Right",
+                "pad_to_multiple_of": null, "pad_id": config.pad_token_id, "pad_type_id": 0,
+                "pad_token": if tokenizer["model"]["type"] == "BPE" { "<pad>" } else { "[PAD]" }});
+        }
         if name.ends_with("-bare") {
             tokenizer["post_processor"] = Value::Null;
         }
@@ -178,6 +267,10 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
                 ("eurobert_seqcls", sequence),
                 ("deberta_seqcls", sequence),
                 ("deberta_qa", Head::Span),
+                ("roberta_qa", Head::Span),
+                ("distilbert_seqcls", sequence),
+                ("electra_mlm", Head::MaskedLm),
+                ("electra_tokcls", token),
             ][..],
         ),
         (
@@ -191,6 +284,9 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
                 ("bert_seqcls", sequence),
                 ("bert_tokcls", token),
                 ("deberta_qa", Head::Span),
+                ("roberta_qa", Head::Span),
+                ("distilbert_seqcls", sequence),
+                ("electra_tokcls", token),
             ],
         ),
     ] {
@@ -257,7 +353,7 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
         model.set_active(&["ours"]).unwrap();
         model.save_adapter("ours", folder.join("adapter"), head).unwrap();
     }
-    let rows: [&[u32]; 3] = [&[5, 70, 17, 9, 31, 8, 40, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
+    let rows: [&[u32]; 3] = [&[5, 37, 17, 9, 31, 8, 39, 6], &[5, 9, 6], &[7, 30, 31, 32, 6]];
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id).unwrap();
     let mask = inputs.attention_mask.as_ref();
     let hidden = model.encode(&inputs, false).unwrap();

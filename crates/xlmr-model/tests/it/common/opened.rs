@@ -22,6 +22,20 @@ const TEXTS: [&str; 8] = [
 /// Cut to this many tokens.
 const LIMIT: usize = 24;
 
+/// Forty questions in each of seven languages.
+fn xquad_lines() -> Vec<String> {
+    let mut lines = Vec::new();
+    for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
+        let path = testkit::fixture(&format!("../../../data/xquad/xquad.{language}.json"));
+        let data: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let articles = data["data"].as_array().unwrap().iter();
+        let paragraphs = articles.flat_map(|article| article["paragraphs"].as_array().unwrap());
+        let questions = paragraphs.flat_map(|paragraph| paragraph["qas"].as_array().unwrap());
+        lines.extend(questions.take(40).map(|qa| qa["question"].as_str().unwrap().to_owned()));
+    }
+    lines
+}
+
 /// What this project makes of the texts, with the tokenizer of a folder.
 fn expected(folder: &Path) -> Value {
     let tokenizer = read_tokenizer(folder).unwrap();
@@ -31,7 +45,11 @@ fn expected(folder: &Path) -> Value {
     let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
     let mut texts: Vec<String> = TEXTS.map(str::to_owned).into();
     texts.push(format!("Bern is the {mask} of Switzerland, {mask}."));
-    let single = |text: &String| json!({"text": text, "ids": layout.single(&ids(text))});
+    texts.extend(xquad_lines());
+    let single = |text: &String| {
+        let encoding = tokenizer.encode_char_offsets(text.as_str(), true).unwrap();
+        json!({"text": text, "ids": layout.single(&ids(text)), "offsets": encoding.get_offsets()})
+    };
     // An empty second text is none for transformers.
     let pairs = texts.iter().zip(texts.iter().rev()).filter(|(_, second)| !second.is_empty());
     let pairs = pairs.map(|(first, second)| {
