@@ -1,10 +1,15 @@
 //! A small graph and a tokenizer for the tests.
 
+use std::fmt::Debug;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use kg_triples::jsonl::{JsonlReader, Record};
+use kg_triples::jsonl::{self, JsonlReader, Record};
 use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind, Sequence};
+use serde::Serialize;
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
 use tokenizers::Tokenizer;
 
 pub const TRIPLES: &[[&str; 3]] = &[
@@ -46,6 +51,13 @@ pub fn countries() -> KnowledgeGraph {
     builder.build()
 }
 
+/// A temporary folder with [`countries`] in `kg`.
+pub fn countries_folder() -> TempDir {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    dir
+}
+
 /// The label that [`countries`] has.
 pub fn label(id: &str, language: &str) -> &'static str {
     let row = LABELS.iter().find(|row| row[0] == id).unwrap();
@@ -84,6 +96,46 @@ pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     std::fs::write(dir.join(name), text).unwrap();
 }
 
+/// Compresses bytes by gzip, bzip2 (in blocks of 100 kB) or zstd (with a checksum), as `gz`, `bz2`
+/// and `zst` name them; other bytes stay as they are.
+pub fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
+    match packing {
+        "gz" => testkit::gzip(bytes),
+        "bz2" => {
+            let level = bzip2::Compression::fast();
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zst" => {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.include_checksum(true).unwrap();
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => bytes.to_owned(),
+    }
+}
+
+/// Writes records to a file and checks that the same records are read from it.
+pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T]) {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("r.jsonl.gz");
+    jsonl::write(&path, records).unwrap();
+    assert_eq!(read::<T>(&path), records);
+}
+
+/// The error of reading a record in which the value of a key is replaced, in line 2 of `r.jsonl`.
+pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
+    let good = serde_json::to_value(record).unwrap();
+    let mut broken = good.clone();
+    broken[key] = value;
+    let dir = tempdir().unwrap();
+    write(dir.path(), "r.jsonl", format!("{good}\n{broken}\n"));
+    let mut reader = JsonlReader::<T>::open(dir.path().join("r.jsonl")).unwrap();
+    reader.nth(1).unwrap().err().unwrap().to_string()
+}
+
 /// All lines of a file.
 pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
     JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
@@ -105,6 +157,22 @@ pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
 pub fn run(dir: &Path, arguments: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
     command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// The arguments of `mix` on the graph `kg` with the tokenizer of the fixtures.
+pub fn mix_arguments(rest: &str) -> String {
+    format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
+}
+
+/// Expects that each command fails with an error that contains the text next to it, and that it
+/// writes no file.
+#[track_caller]
+pub fn expect_refusals(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
+    for (arguments, expected) in cases {
+        let error = failure(&run(dir, &format!("{prefix} {arguments} --out out.jsonl")));
+        assert!(error.contains(expected), "{arguments}: {error}");
+        assert!(!dir.join("out.jsonl").exists(), "{arguments}");
+    }
 }
 
 /// What a run that must succeed prints.
