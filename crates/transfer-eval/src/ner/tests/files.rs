@@ -180,11 +180,3 @@ fn a_sentence_without_its_tags_is_not_written() {
     assert_eq!(got, "sentence 1: no word");
     assert!(!path.exists());
 }
-
-#[test]
-fn the_last_column_of_conll_is_the_tag() {
-    let text = "U.N. NNP I-NP I-ORG\nofficial NN I-NP O\n\nBaghdad NNP I-NP I-LOC\n";
-    let sentences = parse_ner(text, NerFormat::Conll, "eng.testa").unwrap();
-    assert_eq!(sentences.len(), 2);
-    assert_eq!(sentences[0].tags, ["I-ORG", "O"]);
-}
