@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use kg_triples::jsonl::{self, JsonlReader, Record};
 use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind, Sequence};
@@ -12,43 +13,9 @@ use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 use tokenizers::Tokenizer;
 
-pub const TRIPLES: &[[&str; 3]] = &[
-    ["Q183", "P36", "Q64"],
-    ["Q142", "P36", "Q90"],
-    ["Q148", "P36", "Q956"],
-    ["Q183", "P37", "Q188"],
-    ["Q142", "P37", "Q150"],
-    ["Q148", "P37", "Q7850"],
-];
-
-/// id, English, German, Chinese
-pub const LABELS: &[[&str; 4]] = &[
-    ["Q183", "Germany", "Deutschland", "德国"],
-    ["Q142", "France", "Frankreich", "法国"],
-    ["Q148", "China", "Volksrepublik China", "中国"],
-    ["Q64", "Berlin", "Berlin", "伯林"],
-    ["Q90", "Paris", "Paris", "巴黎"],
-    ["Q956", "Beijing", "Peking", "北京"],
-    ["Q188", "German", "Deutsch", "德语"],
-    ["Q150", "French", "Französisch", "法语"],
-    ["Q7850", "Chinese", "Chinesisch", "中文"],
-    ["P36", "capital", "Hauptstadt", "首都"],
-    ["P37", "official language", "Amtssprache", "官方语言"],
-];
-
 /// Three countries with capital and official language, labelled in en, de and zh.
 pub fn countries() -> KnowledgeGraph {
-    let mut builder = GraphBuilder::default();
-    for [head, relation, tail] in TRIPLES {
-        builder.add_triple(head, relation, tail).unwrap();
-    }
-    for [id, en, de, zh] in LABELS {
-        let kind = if id.starts_with('P') { LabelKind::Relation } else { LabelKind::Entity };
-        for (language, label) in [("en", en), ("de", de), ("zh", zh)] {
-            builder.add_label(id, language, label, kind).unwrap();
-        }
-    }
-    builder.build()
+    KnowledgeGraph::read_dir(testkit::fixture("countries")).unwrap()
 }
 
 /// A temporary folder with [`countries`] in `kg`.
@@ -60,8 +27,8 @@ pub fn countries_folder() -> TempDir {
 
 /// The label that [`countries`] has.
 pub fn label(id: &str, language: &str) -> &'static str {
-    let row = LABELS.iter().find(|row| row[0] == id).unwrap();
-    row[1 + ["en", "de", "zh"].iter().position(|known| *known == language).unwrap()]
+    static COUNTRIES: LazyLock<KnowledgeGraph> = LazyLock::new(countries);
+    COUNTRIES.label(id, language).unwrap()
 }
 
 /// `heads` × `tails` facts of one relation, labelled in en and de.
