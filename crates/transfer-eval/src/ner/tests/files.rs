@@ -1,6 +1,4 @@
 //! NER files as they come, well formed or not.
-use std::io::Write;
-
 use crate::Error;
 use crate::ner::read::parse_ner;
 use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
@@ -113,9 +111,7 @@ fn faults_are_named() {
 fn compressed_and_damaged_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gz");
-    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    writer.write_all("\u{feff}EU B-ORG\n".as_bytes()).unwrap();
-    let bytes = writer.finish().unwrap();
+    let bytes = testkit::gzip("\u{feff}EU B-ORG\n");
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(
         read_ner(&path, None).unwrap(),
