@@ -6,204 +6,37 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::process::{command, output};
 use crate::recipes;
 
-/// A program, and its arguments at a few steps.
-struct Case {
-    name: &'static str,
-    program: &'static str,
-    arguments: &'static [&'static str],
-    set: &'static [&'static str],
+/// The runs whose results are compared.
+const CASES: &str = include_str!("lock/cases.toml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    case: Vec<Case>,
 }
 
-const CASES: &[Case] = &[
-    Case {
-        name: "bridging-gap",
-        program: "bridging-gap",
-        arguments: &["examples/bridging-gap/small.toml", "--arms", "*"],
-        set: &[
-            "injection.steps=6",
-            "injection.batch_size=8",
-            "injection.log_steps=2",
-            "fine_tuning.steps=4",
-            "fine_tuning.batch_size=4",
-            "fine_tuning.log_steps=2",
-            "prepare.questions=demo-data fact-questions --kg data/demo/kg --templates data/demo/templates.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234",
-        ],
-    },
-    Case {
-        name: "bridging-gap, pairs",
-        program: "bridging-gap",
-        arguments: &["examples/bridging-gap/small.toml", "--arms", "base,injected"],
-        set: &[
-            "models=per_pair",
-            "languages=[\"en\", \"de\", \"zh\"]",
-            "prepare.sequences=kg-triples mix --in data/demo/kg --tokenizer data/base --by-pair \
-             --pairs en-de,en-zh --mixed-target both --concatenated-orders both \
-             --concat-separator sep_token --mix-weights 1,1,1",
-            "injection.steps=4",
-            "injection.batch_size=8",
-            "injection.log_steps=2",
-            "fine_tuning.steps=4",
-            "fine_tuning.batch_size=4",
-            "fine_tuning.log_steps=2",
-            "prepare.questions=demo-data fact-questions --kg data/demo/kg --templates data/demo/templates.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234 --languages en,de,zh",
-        ],
-    },
-    Case {
-        name: "xlm-k",
-        program: "xlm-k",
-        arguments: &["examples/xlm-k/small.toml", "--arms", "*"],
-        set: &[
-            "pretraining.steps=8",
-            "pretraining.batch_size=6",
-            "pretraining.log_steps=2",
-            "losses.queue.size=16",
-        ],
-    },
-    Case {
-        name: "mixmrc-lakm",
-        program: "mixmrc-lakm",
-        arguments: &["examples/mixmrc-lakm/small.toml", "--arms", "*"],
-        set: &[
-            "languages=[\"en\", \"de\"]",
-            "evaluation.contexts=[\"en\", \"de\"]",
-            "prepare.questions=demo-data fact-questions --parallel --languages en,de --kg data/demo/kg --templates data/demo/templates-all.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234",
-            "prepare.search=demo-data search --own {questions} --languages de",
-            "training.steps=6",
-            "training.batch_size=4",
-            "training.log_steps=2",
-        ],
-    },
-    Case {
-        name: "good-to-best",
-        program: "good-to-best",
-        arguments: &["examples/good-to-best/small.toml"],
-        set: &[
-            "languages=[\"en\", \"zh\"]",
-            "prepare.questions=demo-data cloze-questions --extracts data/codex --sentences data/pud --paragraphs data/xquad --languages en,zh --train-items 40 --items-per-paragraph 1 --context-words 24",
-            "stage_one.steps=6",
-            "stage_one.batch_size=6",
-            "stage_one.log_steps=2",
-            "stage_two.steps=6",
-            "stage_two.batch_size=6",
-            "stage_two.log_steps=2",
-        ],
-    },
-    Case {
-        name: "entity-cs",
-        program: "entity-cs",
-        arguments: &["examples/entity-cs/small.toml", "--arms", "*"],
-        set: &[
-            "pretraining.steps=6",
-            "pretraining.batch_size=4",
-            "pretraining.log_steps=2",
-            "data.sentences=\"data/pud\"",
-        ],
-    },
-    Case {
-        name: "knowledge-adapters",
-        program: "knowledge-adapters",
-        arguments: &["examples/knowledge-adapters/small.toml", "--arms", "*"],
-        set: &[
-            "languages=[\"en\", \"de\"]",
-            "prepare.pairs=kg-triples pairs --kg data/demo/kg --entities data/codex --languages en,de --kinds ep,tp,es,ts --count 60 --hold-out 0.2",
-            "prepare.questions=demo-data fact-questions --kg data/demo/kg --templates data/demo/templates.tsv --items 40 --split 0.4,0.3,0.3 --seed 1234 --languages en,de",
-            "knowledge.phrases.steps=4",
-            "knowledge.phrases.batch_size=6",
-            "knowledge.phrases.log_steps=2",
-            "knowledge.sentences.steps=2",
-            "knowledge.sentences.batch_size=4",
-            "knowledge.sentences.log_steps=2",
-            "fusion.phrases.steps=2",
-            "fusion.sentences.steps=2",
-            "language_model.sentences=8",
-            "fine_tuning.steps=4",
-            "fine_tuning.batch_size=4",
-            "fine_tuning.log_steps=2",
-        ],
-    },
-    Case {
-        name: "filter",
-        program: "filter",
-        arguments: &["examples/filter/small.toml"],
-        set: &[
-            "languages=[\"en\", \"de\"]",
-            "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,de --first 46",
-            "training.steps=6",
-            "training.batch_size=4",
-            "training.log_steps=2",
-            "teacher.steps=4",
-            "teacher.batch_size=4",
-            "teacher.log_steps=2",
-            "arms.filter-soft.steps=4",
-        ],
-    },
-    Case {
-        name: "filter, classification",
-        program: "filter",
-        arguments: &["examples/filter/xnli-small.toml"],
-        set: &[
-            "languages=[\"en\", \"de\"]",
-            "prepare.pairs=demo-data inference --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de --premises 2",
-            "training.steps=6",
-            "training.batch_size=4",
-            "training.log_steps=2",
-            "teacher.steps=4",
-            "teacher.batch_size=4",
-            "teacher.log_steps=2",
-            "arms.filter-soft.steps=4",
-        ],
-    },
-    Case {
-        name: "transfer-suite",
-        program: "transfer-suite",
-        arguments: &["examples/transfer-suite/small.toml", "--model", "data/base"],
-        set: &[
-            "tasks.ner.fine_tuning.epochs=1",
-            "prepare.pairs=demo-data inference --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de --premises 2",
-            "tasks.xnli.fine_tuning.epochs=1",
-            "prepare.clozes=demo-data clozes --kg data/demo/kg --templates data/demo/templates-all.tsv --split 0.4,0.3,0.3 --seed 1234 --languages en,de",
-            "tasks.facts.data.test={ en = \"{clozes}/test/en\", de = \"{clozes}/test/de\" }",
-            "tasks.facts.data.seen={ en = \"{clozes}/train/en\", de = \"{clozes}/train/de\" }",
-            "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,de --train 0.04 --dev 0.9 --seed 1234",
-            "tasks.mlqa.data.languages=[\"en\", \"de\"]",
-            "tasks.mlqa.fine_tuning.epochs=1",
-        ],
-    },
-    Case {
-        name: "question-answering",
-        program: "polyqa",
-        arguments: &[
-            "train",
-            "--model",
-            "data/base",
-            "--train",
-            "data/xquad/xquad.en.json",
-            "--dev",
-            "data/xquad/xquad.de.json",
-            "--batch-size",
-            "4",
-            "--device",
-            "cpu",
-        ],
-        set: &[
-            "run.threads=1",
-            "run.float32_matmul=highest",
-            "training.steps=6",
-            "training.log_steps=2",
-        ],
-    },
-];
+/// A program with its arguments, and settings that make a run short.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    program: String,
+    arguments: Vec<String>,
+    set: Vec<String>,
+}
 
 /// Runs the cases and writes their digests to `out`; compares them with those of `against`.
 /// Returns 1 where they differ.
 pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<u8> {
     let earlier = against.as_deref().map(read).transpose()?;
+    let Cases { case: cases } = toml::from_str(CASES).context("lock/cases.toml")?;
     recipes::build(root, &["--quiet"], &["--examples", "-p", "polyqa", "--bin", "polyqa"])?;
     let folder = root.join("target/lock");
     let runs = folder.join("runs");
@@ -212,11 +45,11 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
     }
     fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
     let mut found = BTreeMap::new();
-    for case in CASES {
+    for case in &cases {
         println!("{}", case.name);
-        let out = runs.join(case.name);
+        let out = runs.join(&case.name);
         case.run(root, &out)?;
-        digests(root, &out, &out, case.name, &mut found)?;
+        digests(root, &out, &out, &case.name, &mut found)?;
     }
     let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
     let text: String = found.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
@@ -241,16 +74,16 @@ impl Case {
         let target = crate::process::target_folder()?;
         let recipe = self.program != "polyqa";
         let folder = target.join(if recipe { "debug/examples" } else { "debug" });
-        let mut command = command(folder.join(self.program), root);
-        command.args(self.arguments).arg("--out").arg(out);
+        let mut command = command(folder.join(&self.program), root);
+        command.args(&self.arguments).arg("--out").arg(out);
         if recipe {
             command.arg("--prepare");
         }
-        for set in self.set {
+        for set in &self.set {
             command.args(["--set", set]);
         }
         command.env("OMP_NUM_THREADS", "1").env("OMP_WAIT_POLICY", "passive");
-        let ended = command.stdin(Stdio::null()).output().context(self.program)?;
+        let ended = command.stdin(Stdio::null()).output().with_context(|| self.program.clone())?;
         if !ended.status.success() {
             bail!("{}: {}", self.name, String::from_utf8_lossy(&ended.stderr).trim());
         }
@@ -354,6 +187,17 @@ fn commit(root: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_case_has_a_recipe_or_a_program_of_its_own() {
+        let cases: Cases = toml::from_str(CASES).unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for case in cases.case {
+            let recipe = &case.arguments[0];
+            let own = recipe.starts_with(&format!("examples/{}/", case.program));
+            assert!(case.program == "polyqa" || own && root.join(recipe).is_file(), "{recipe}");
+        }
+    }
 
     #[test]
     fn what_differs_is_named_and_times_are_left_out() {

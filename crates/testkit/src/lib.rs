@@ -11,6 +11,7 @@ mod compare;
 #[cfg(unix)]
 mod examples;
 mod golden;
+mod gzip;
 mod long;
 mod outside;
 mod peers;
@@ -23,6 +24,7 @@ pub use compare::{assert_close, max_abs_error};
 #[cfg(unix)]
 pub use examples::run_examples;
 pub use golden::Golden;
+pub use gzip::gzip;
 pub use long::{cases, long};
 pub use outside::run_outside;
 pub use peers::{Peers, older_peers_packages, peers_python};

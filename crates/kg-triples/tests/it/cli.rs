@@ -2,39 +2,28 @@
 
 use std::process::Command;
 
-use crate::common::{countries, failure, read, run, stdout, write};
+use crate::common::{
+    countries, countries_folder, expect_refusals, failure, has_row, mix_arguments, read, run,
+    stdout, write,
+};
 use kg_triples::{KnowledgeGraph, Sequence, SequenceConfig, build_sequences};
-use tempfile::tempdir;
-
-/// Whether a line of the table says `name` and ends in `count`.
-fn says(table: &str, name: &str, count: usize) -> bool {
-    table.lines().any(|line| {
-        line.starts_with(name) && line.split_whitespace().last() == Some(count.to_string().as_str())
-    })
-}
-
-fn mix_arguments(rest: &str) -> String {
-    format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
-}
 
 #[test]
 fn sample_mix_and_stats_work_together() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
-
-    let table = stdout(&run(dir.path(), "stats --in kg"));
-    assert!(says(&table, "triples", 6) && says(&table, "entities", 9), "{table}");
-    assert!(table.lines().any(|l| l.split_whitespace().eq(["zh", "9", "2", "6"])), "{table}");
-    assert!(table.lines().any(|l| l.split_whitespace().eq(["P36", "3", "capital"])), "{table}");
-
-    let table =
-        stdout(&run(dir.path(), "sample --kg kg --languages en,de --count 4 --seed 1 --out s"));
-    assert!(says(&table, "available", 6) && says(&table, "sampled", 4), "{table}");
+    let dir = countries_folder();
+    let expect_rows = |arguments: &str, rows: &[&str]| {
+        let table = stdout(&run(dir.path(), arguments));
+        for row in rows {
+            assert!(has_row(&table, row), "{row}\n{table}");
+        }
+    };
+    expect_rows("stats --in kg", &["triples 6", "entities 9", "zh 9 2 6", "P36 3 capital"]);
+    let sample = "sample --kg kg --languages en,de --count 4 --seed 1 --out s";
+    expect_rows(sample, &["available 6", "sampled 4"]);
     let sampled = KnowledgeGraph::read_dir(dir.path().join("s")).unwrap();
     assert_eq!((sampled.len(), sampled.languages().len()), (4, 2));
 
-    let table = stdout(&run(dir.path(), &mix_arguments("--pairs en-de --out m/s.jsonl.gz")));
-    assert!(says(&table, "sequences", 60), "{table}");
+    expect_rows(&mix_arguments("--pairs en-de --out m/s.jsonl.gz"), &["sequences 60"]);
     let built = build_sequences(
         &countries(),
         ("en", "de"),
@@ -43,24 +32,18 @@ fn sample_mix_and_stats_work_together() {
     );
     assert_eq!(read::<Sequence>(dir.path().join("m/s.jsonl.gz")), built.unwrap().0);
 
-    let table = stdout(&run(
-        dir.path(),
-        &mix_arguments(
-            "--kinds mixed,concatenated --mixed-target both --masking fixed:12 --out d.jsonl",
-        ),
-    ));
     // Default pairs: en-de and en-zh.
-    assert!(says(&table, "language pairs", 2) && says(&table, "sequences", 120), "{table}");
+    let options = "--kinds mixed,concatenated --mixed-target both --masking fixed:12";
+    let rows = ["language pairs 2", "sequences 120"];
+    expect_rows(&mix_arguments(&format!("{options} --out d.jsonl")), &rows);
 }
 
 #[test]
 fn texts_has_a_line_for_each_labelled_triple() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+    let dir = countries_folder();
     let table = stdout(&run(dir.path(), "texts --in kg --out texts"));
     for language in ["de", "en", "zh"] {
-        let row = [language, "6", "0"];
-        assert!(table.lines().any(|line| line.split_whitespace().eq(row)), "{table}");
+        assert!(has_row(&table, &format!("{language} 6 0")), "{table}");
     }
     let read =
         |name: &str| std::fs::read_to_string(dir.path().join("texts/train").join(name)).unwrap();
@@ -75,54 +58,56 @@ fn texts_has_a_line_for_each_labelled_triple() {
     let fewer: Vec<&str> = labels.lines().filter(|line| !line.contains("Berlin")).collect();
     write(&kg, "labels.tsv", fewer.join("\n") + "\n");
     let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
-    assert!(table.lines().any(|line| line.split_whitespace().eq(["de", "5", "1"])), "{table}");
+    assert!(has_row(&table, "de 5 1"), "{table}");
     assert!(!dir.path().join("fewer/train/triples.en.txt").exists());
-    let error = failure(&run(dir.path(), "texts --in kg --languages fr --out none"));
+    // Files of all languages are written, or none.
+    let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out none"));
     assert!(error.contains("all labels in fr"), "{error}");
     assert!(!dir.path().join("none").exists());
 }
 
 #[test]
-fn unknown_languages_and_empty_results_are_errors() {
-    let dir = tempdir().unwrap();
-    let kg = dir.path().join("kg");
-    countries().write_dir(&kg).unwrap();
-    let error = failure(&run(dir.path(), "sample --kg kg --languages en,fr --out out"));
-    assert!(error.contains("\"fr\"") && error.contains("de, en, zh"), "{error}");
-    let error = failure(&run(dir.path(), &mix_arguments("--pairs en-fr --out out.jsonl")));
-    assert!(error.contains("\"fr\""), "{error}");
-    let error =
-        failure(&run(dir.path(), "sample --kg kg --languages en --count 7 --strict --out out"));
-    assert!(error.contains('6') && error.contains('7'), "{error}");
-    let error = failure(&run(
-        dir.path(),
-        &mix_arguments("--pairs en-de --max-length 5 --kinds concatenated --out out.jsonl"),
-    ));
-    assert!(error.contains("nothing is left"), "{error}");
-    write(&kg, "labels.tsv", "id\tlang\tlabel\tkind\nQ183\ten\tGermany\tentity\n");
-    let error = failure(&run(dir.path(), "sample --kg kg --languages en --out out"));
-    assert!(error.contains("nothing is left"), "{error}");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was written");
-}
-
-#[test]
-fn an_output_that_cannot_be_written_is_named() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+fn bad_input_is_named_and_leaves_no_file() {
+    let dir = countries_folder();
     write(dir.path(), "file", "");
-    let error = failure(&run(dir.path(), "sample --kg kg --languages en --out file/out"));
-    assert!(error.contains("file/out"), "{error}");
-    let error = failure(&run(dir.path(), &mix_arguments("--pairs en-de --out file/out.jsonl")));
-    assert!(error.contains("file"), "{error}");
-    let error = failure(&run(dir.path(), &mix_arguments("--pairs en-de --out kg")));
-    assert!(error.contains("kg"), "{error}");
+    countries().write_dir(dir.path().join("few")).unwrap();
+    let label = "id\tlang\tlabel\tkind\nQ183\ten\tGermany\tentity\n";
+    write(&dir.path().join("few"), "labels.tsv", label);
+    let sample = [
+        (
+            "--kg kg --languages en,fr",
+            "\"fr\" has no label in this knowledge graph; it has de, en, zh",
+        ),
+        ("--kg kg --languages en --count 7 --strict", "7"),
+        ("--kg few --languages en", "nothing is left"),
+    ];
+    expect_refusals(dir.path(), "sample", &sample);
+    let mix = [
+        ("--pairs en-fr", "\"fr\""),
+        ("--pairs en-de --max-length 5 --kinds concatenated", "nothing is left"),
+    ];
+    expect_refusals(dir.path(), &mix_arguments(""), &mix);
+    let tokenizer = [("--tokenizer none.json", "none.json")];
+    expect_refusals(dir.path(), "mix --in kg", &tokenizer);
+    for (arguments, expected) in [
+        ("sample --kg kg --languages en --out file/out".to_owned(), "file/out"),
+        (mix_arguments("--pairs en-de --out file/out.jsonl"), "file"),
+        (mix_arguments("--pairs en-de --out kg"), "kg"),
+        (mix_arguments("--kinds trilingual --out out.jsonl"), "trilingual"),
+        (mix_arguments("--masking fixed:x --out out.jsonl"), "fixed:x"),
+        (mix_arguments("--pairs en --out out.jsonl"), "--pairs"),
+        (mix_arguments("--mixed-target any --out out.jsonl"), "any"),
+    ] {
+        let error = failure(&run(dir.path(), &arguments));
+        assert!(error.contains(expected), "{arguments}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3, "nothing was written");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+    let dir = countries_folder();
     // A limit of 1,024 bytes per file stands for a full disk.
     let program = env!("CARGO_BIN_EXE_kg-triples");
     let script = format!(
@@ -134,17 +119,4 @@ fn a_full_disk_leaves_nothing_half_written() {
     let error = failure(&output);
     assert!(error.contains("out.jsonl"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was written");
-}
-
-#[test]
-fn a_bad_tokenizer_or_option_is_an_error() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
-    let error = failure(&run(dir.path(), "mix --in kg --tokenizer none.json --out out.jsonl"));
-    assert!(error.contains("none.json"), "{error}");
-    for option in ["--kinds trilingual", "--masking fixed:x", "--pairs en", "--mixed-target any"] {
-        let output = run(dir.path(), &mix_arguments(&format!("{option} --out out.jsonl")));
-        assert_eq!(output.status.code(), Some(2), "{option}");
-        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "{option}");
-    }
 }

@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{countries, failure, read, run};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use crate::common::{countries, countries_folder, failure, mix_arguments, read, run};
 use kg_triples::{KnowledgeGraph, Sequence};
 use shards::Manifest;
 use tempfile::tempdir;
@@ -18,15 +15,10 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn mix_arguments(rest: &str) -> String {
-    format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
-}
-
 #[test]
 fn an_output_that_is_an_input_is_refused() {
-    let dir = tempdir().unwrap();
+    let dir = countries_folder();
     let kg = dir.path().join("kg");
-    countries().write_dir(&kg).unwrap();
     let before = fs::read(kg.join("triples.tsv")).unwrap();
     let error = failure(&run(dir.path(), "sample --kg kg --languages en,de --count 2 --out kg"));
     assert!(error.contains("kg/triples.tsv") && error.contains("one of the inputs"), "{error}");
@@ -42,8 +34,7 @@ fn an_output_that_is_an_input_is_refused() {
 
 #[test]
 fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+    let dir = countries_folder();
     run(dir.path(), &mix_arguments("--pairs en-de --out file.jsonl"));
     let file = fs::read(dir.path().join("file.jsonl")).unwrap();
     assert_eq!(read::<Sequence>(dir.path().join("file.jsonl")).len(), 60);
@@ -62,25 +53,13 @@ fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
 }
 
 #[test]
-fn texts_of_all_languages_appear_or_none() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
-    let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out texts"));
-    assert!(error.contains("all labels in fr"), "{error}");
-    assert!(!dir.path().join("texts").exists());
-}
-
-#[test]
 fn tables_are_read_with_a_mark_compressed_and_with_blank_lines() {
-    let dir = tempdir().unwrap();
+    let dir = countries_folder();
     let kg = dir.path().join("kg");
-    countries().write_dir(&kg).unwrap();
     for name in ["triples.tsv", "labels.tsv"] {
         let plain = fs::read(kg.join(name)).unwrap();
         let marked = [b"\xef\xbb\xbf", &plain[..], b"  \n\n"].concat();
-        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-        packer.write_all(&marked).unwrap();
-        for bytes in [marked.clone(), packer.finish().unwrap()] {
+        for bytes in [marked.clone(), testkit::gzip(&marked)] {
             fs::write(kg.join(name), bytes).unwrap();
             assert_eq!(KnowledgeGraph::read_dir(&kg).unwrap(), countries(), "{name}");
         }
@@ -89,9 +68,8 @@ fn tables_are_read_with_a_mark_compressed_and_with_blank_lines() {
 
 #[test]
 fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
-    let dir = tempdir().unwrap();
+    let dir = countries_folder();
     let kg = dir.path().join("kg");
-    countries().write_dir(&kg).unwrap();
     assert!(!text(&run(dir.path(), "stats --in kg").stderr).contains("note:"));
     let labels = fs::read_to_string(kg.join("labels.tsv")).unwrap();
     fs::write(kg.join("labels.tsv"), labels.trim_end()).unwrap();
@@ -113,19 +91,6 @@ fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
     assert!(error.contains("no\\nsuch\\u{202e}folder"), "{error}");
 }
 
-#[test]
-fn masks_without_end_are_refused() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
-    for masks in ["18446744073709551615", "1000000000", "61"] {
-        let arguments = mix_arguments(&format!("--masking fixed:{masks} --out out.jsonl"));
-        let error = failure(&run(dir.path(), &arguments));
-        assert!(error.contains("max_length - 4"), "{error}");
-    }
-    let output = run(dir.path(), &mix_arguments("--masking fixed:60 --out out.jsonl"));
-    assert!(output.status.code() != Some(101), "{}", text(&output.stderr));
-}
-
 /// Every file below `path`, or it alone.
 fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     if path.is_file() {
@@ -136,8 +101,7 @@ fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
 
 /// A folder with an input of each kind.
 fn inputs() -> tempfile::TempDir {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+    let dir = countries_folder();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     fs::create_dir(dir.path().join("pages")).unwrap();
     for (code, country, text) in [
@@ -217,29 +181,6 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
 }
 
 #[test]
-fn what_leaves_nothing_to_write_is_named() {
-    let dir = inputs();
-    let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
-    fs::write(dir.path().join("out"), "old").unwrap();
-    let refused = |command: &str, what: &str| {
-        let error = failure(&run(dir.path(), &format!("{command} --out out")));
-        assert!(error.contains(what), "{error}");
-        assert_eq!(fs::read_to_string(dir.path().join("out")).unwrap(), "old");
-    };
-    let mentions = format!("mentions --entities pages {tokenizer}");
-    refused(&format!("{mentions} --count 0"), "count = 0: must be 1 or more");
-    let entailment = format!("entailment --kg kg --synthetic {tokenizer}");
-    refused(&format!("{entailment} --count 0"), "count = 0: must be 1 or more");
-    refused(
-        &format!("{entailment} --hold-out 0.5"),
-        "must be a folder where something is held out",
-    );
-    let error = failure(&run(dir.path(), &format!("{entailment} --hold-out 1e-9 --out asked")));
-    assert!(error.contains("queries of") && error.contains("nothing is left"), "{error}");
-    assert!(!dir.path().join("asked").exists());
-}
-
-#[test]
 fn a_language_that_is_named_twice_is_refused() {
     let dir = inputs();
     let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
@@ -284,8 +225,7 @@ fn arguments_that_cannot_be_taken_are_one_line() {
 
 #[test]
 fn sequences_in_a_folder_are_those_of_a_file_and_those_of_a_pair_its_own() {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+    let dir = countries_folder();
     let mix = |rest: &str| {
         let output = run(dir.path(), &mix_arguments(rest));
         assert!(output.status.success(), "{}", text(&output.stderr));

@@ -5,14 +5,15 @@ use std::process::Command;
 use kg_triples::knowledge::{PairKind, TextPair};
 use serde_json::Value;
 use shards::Manifest;
-use tempfile::{TempDir, tempdir};
+use tempfile::TempDir;
 
-use crate::common::{countries, failure, has_row, read, run, stdout, write};
+use crate::common::{
+    countries, countries_folder, expect_refusals, failure, has_row, read, run, stdout, write,
+};
 
 /// Three countries, and pages that name and describe some of them.
 fn folder() -> TempDir {
-    let dir = tempdir().unwrap();
-    countries().write_dir(dir.path().join("kg")).unwrap();
+    let dir = countries_folder();
     let pages = dir.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
     write(
@@ -118,7 +119,7 @@ fn bad_input_is_named_and_leaves_no_file() {
         "bad.jsonl",
         "{\"id\":\"1\",\"lang\":\"en\",\"text\":\"a\",\"mentions\":[{\"start\":0,\"end\":2,\"entity\":\"Q64\"}]}",
     );
-    for (arguments, why) in [
+    let cases = [
         ("--kg none", "none: cannot read the folder"),
         ("--kg blank", "labels.tsv:2: label: expected some text"),
         ("--kg short", "labels.tsv:2: columns"),
@@ -138,11 +139,8 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--kg kg --hold-out 1", "hold_out = 1: must be from 0 to below 1"),
         ("--kg kg --hold-out 0.2", "must be a folder where something is held out"),
         ("--kg kg --remove-object half", "unknown variant `half`"),
-    ] {
-        let error = failure(&run(dir.path(), &format!("pairs {arguments} --out out.jsonl")));
-        assert!(error.contains(why), "{arguments}: {error}");
-        assert!(!dir.path().join("out.jsonl").exists(), "{arguments}");
-    }
+    ];
+    expect_refusals(dir.path(), "pairs", &cases);
     let error = failure(&run(dir.path(), "pairs --kg kg --hold-out 0.0001 --out out"));
     assert!(error.contains("12 are to be trained and 0 held out"), "{error}");
     assert!(!dir.path().join("out").exists());

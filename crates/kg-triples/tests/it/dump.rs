@@ -1,15 +1,14 @@
 //! Dumps of every packing and form against a slow reader, and damaged ones.
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use kg_triples::dump::{ExtractConfig, ExtractReport, Progress, extract};
 use kg_triples::{Error, KnowledgeGraph, Language};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::Value;
+
+use crate::common::packed;
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/dump.json")
@@ -219,26 +218,6 @@ fn agree(bytes: &[u8], config: &ExtractConfig) {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(bytes).unwrap();
-    gzip.finish().unwrap()
-}
-
-fn bzip2(bytes: &[u8]) -> Vec<u8> {
-    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    bzip2.write_all(bytes).unwrap();
-    bzip2.finish().unwrap()
-}
-
-/// With a checksum, as the program `zstd` writes it.
-fn zstandard(bytes: &[u8]) -> Vec<u8> {
-    let mut zstd = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    zstd.include_checksum(true).unwrap();
-    zstd.write_all(bytes).unwrap();
-    zstd.finish().unwrap()
-}
-
 #[test]
 fn the_fixture_becomes_the_graph_that_it_is() {
     let bytes = std::fs::read(fixture()).unwrap();
@@ -276,12 +255,12 @@ fn packing_form_threads_and_memory_change_nothing() {
         jsonl.replace('\n', "\r\n\r\n").into_bytes(),
         [b"\xEF\xBB\xBF".as_slice(), &bytes].concat(),
         text.replace("{\"type\"", "  {  \"type\"").replace(",\n", " , \n").into_bytes(),
-        gzip(&bytes),
-        [gzip(first), gzip(second)].concat(),
-        bzip2(&bytes),
-        [bzip2(first), bzip2(second)].concat(),
-        zstandard(&bytes),
-        [zstandard(first), zstandard(second)].concat(),
+        packed(&bytes, "gz"),
+        [packed(first, "gz"), packed(second, "gz")].concat(),
+        packed(&bytes, "bz2"),
+        [packed(first, "bz2"), packed(second, "bz2")].concat(),
+        packed(&bytes, "zst"),
+        [packed(first, "zst"), packed(second, "zst")].concat(),
     ];
     for (number, form) in forms.iter().enumerate() {
         for (threads, memory) in [(1, 1), (3, 1 << 20)] {
@@ -298,7 +277,7 @@ fn packing_form_threads_and_memory_change_nothing() {
 #[test]
 fn a_cut_or_damaged_archive_is_an_error_that_names_the_place() {
     let bytes = std::fs::read(fixture()).unwrap();
-    for packed in [gzip(&bytes), bzip2(&bytes), zstandard(&bytes)] {
+    for packed in ["gz", "bz2", "zst"].map(|packing| packed(&bytes, packing)) {
         for cut in (4..packed.len()).step_by(7) {
             let error = tables(&packed[..cut], &config()).err().unwrap().to_string();
             assert!(error.contains("unpacked bytes") || error.contains("no end"), "{error}");
@@ -420,8 +399,8 @@ fn what_is_no_dump_leaves_the_extract_as_it_is() {
         assert!(error.contains("its name says that it is packed by"), "{error}");
     }
     // Packed, and not as it is named; damaged in the first bytes; cut to nothing.
-    assert!(refused("d.gz", &bzip2(&bytes), &config()).contains("packed by gzip"));
-    let mut damaged = zstandard(&bytes);
+    assert!(refused("d.gz", &packed(&bytes, "bz2"), &config()).contains("packed by gzip"));
+    let mut damaged = packed(&bytes, "zst");
     damaged[0] ^= 1;
     assert!(refused("d.zst", &damaged, &config()).contains("packed by zstd"));
     refused("d.bz2", b"", &config());
@@ -462,7 +441,7 @@ fn ntriples_are_refused() {
     let triple = "<http://www.wikidata.org/entity/Q1> \
                   <http://www.w3.org/2000/01/rdf-schema#label> \"one\"@en .\n";
     for text in [triple.to_owned(), format!("\u{feff}{triple}"), format!("_:b1{triple}")] {
-        for bytes in [text.clone().into_bytes(), bzip2(text.as_bytes())] {
+        for bytes in [text.clone().into_bytes(), packed(text.as_bytes(), "bz2")] {
             let error = refused("dump", &bytes, &config());
             let expected = "line 1: not a JSON entity; N-Triples dumps are not supported: use \
                             latest-all.json.bz2";
@@ -541,7 +520,7 @@ proptest! {
     ) {
         let bytes = std::fs::read(fixture()).unwrap();
         let (expected, _) = tables(&bytes, &config()).unwrap();
-        for mut packed in [gzip(&bytes), bzip2(&bytes), zstandard(&bytes)] {
+        for mut packed in ["gz", "bz2", "zst"].map(|packing| packed(&bytes, packing)) {
             // By the first bytes, an archive is known as one.
             for (at, byte) in &changes {
                 *at.get_mut(&mut packed[4..]) = *byte;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::common::packed;
+
 const OUT: &str = "out";
 
 /// JSON lines: some of these cannot be used, some are redirects, some come twice.
@@ -44,26 +46,6 @@ fn dump(entities: usize) -> Vec<u8> {
         }
     }
     lines
-}
-
-fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
-    match packing {
-        "gz" => {
-            let level = flate2::Compression::fast();
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), level);
-            gzip.write_all(bytes).unwrap();
-            gzip.finish().unwrap()
-        }
-        "bz2" => {
-            // Blocks of 100 kB, so that there are many.
-            let level = bzip2::Compression::fast();
-            let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), level);
-            bzip2.write_all(bytes).unwrap();
-            bzip2.finish().unwrap()
-        }
-        "zst" => zstd::encode_all(bytes, 1).unwrap(),
-        _ => bytes.to_owned(),
-    }
 }
 
 /// Starts an extract that holds 1 MiB and stores the rest.

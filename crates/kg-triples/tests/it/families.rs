@@ -6,7 +6,7 @@ use kg_triples::knowledge::Descriptions;
 use kg_triples::phrases::{
     PhraseOccurrences, PhrasePassage, SpecialIds, TextSpan, encode_passages,
 };
-use kg_triples::sequence::{ConcatSeparator, Masking, TripleStyle};
+use kg_triples::sequence::{ConcatSeparator, Masking, Role, TripleStyle};
 use kg_triples::{Language, SequenceConfig, SequenceKind, build_sequences};
 use testkit::fixture;
 use tokenizers::Tokenizer;
@@ -75,10 +75,11 @@ fn filled_in_sequences_decode_to_their_triples() {
                     assert!(rest.iter().all(|&label| label == i64::from(id(pad))));
                 }
                 let triple = graph.triple(s.fact).unwrap();
-                let say = |language: &str| {
-                    let words = [triple.head, triple.relation, triple.tail];
-                    words.map(|id| label(id, language))
+                let words = |head: &str, relation: &str, tail: &str| {
+                    let relation = label(triple.relation, relation);
+                    [label(triple.head, head), relation, label(triple.tail, tail)]
                 };
+                let monolingual = |language: &str| words(language, language, language);
                 let comma = config.triple_style == TripleStyle::Comma;
                 let style = if comma { ", " } else { " " };
                 let (i, j) = (s.languages.0.as_str(), s.languages.1.as_str());
@@ -87,15 +88,20 @@ fn filled_in_sequences_decode_to_their_triples() {
                 assert!(pad == end || !filled.contains(&id(pad)));
                 let body = &filled[1..filled.len() - 1];
                 let text = match s.kind {
-                    SequenceKind::Monolingual => say(i).join(style),
+                    SequenceKind::Monolingual => monolingual(i).join(style),
                     SequenceKind::Concatenated => {
                         let separated = config.concat_separator == ConcatSeparator::SepToken;
                         let count = body.windows(separator.len()).filter(|w| **w == separator);
                         assert_eq!(count.count(), usize::from(separated), "{family}");
                         let middle = if separated { " " } else { style };
-                        [say(i).join(style), say(j).join(style)].join(middle)
+                        [monolingual(i).join(style), monolingual(j).join(style)].join(middle)
                     }
-                    SequenceKind::Mixed => continue,
+                    SequenceKind::Mixed => {
+                        let native = s.entities[0].language == *i;
+                        let foreign_head = (s.entities[0].role == Role::Head) != native;
+                        let (head, tail) = if foreign_head { (j, i) } else { (i, j) };
+                        words(head, i, tail).join(style)
+                    }
                 };
                 let body: Vec<u32> =
                     body.iter().copied().filter(|&id| !separator.contains(&id)).collect();

@@ -111,20 +111,3 @@ fn every_command_that_is_killed_leaves_the_older_folder() {
         fs::remove_dir_all(dir.join("made")).unwrap();
     }
 }
-
-#[test]
-fn two_commands_that_prepare_one_folder_do_not_mix() {
-    let dir = inputs();
-    let dir = dir.path();
-    let [first, second] = ["texts --in kg", "phrases --queries queries.jsonl --min-chars 0"];
-    let alone = [first, second].map(|arguments| prepare(dir, arguments).files);
-    let labels = Piped::new(dir.join("kg/labels.tsv"));
-    let mut child = start(dir, first);
-    assert_eq!(prepare(dir, second).files, alone[1]);
-    let mut pipe = fs::File::options().write(true).open(&labels.path).unwrap();
-    pipe.write_all(&labels.bytes).unwrap();
-    drop(pipe);
-    assert!(child.wait().unwrap().success());
-    assert_eq!(whole(dir).files, alone[0]);
-    assert!(hidden(dir).is_empty());
-}

@@ -47,18 +47,6 @@ fn one_line_is_one_object_with_the_documented_keys() {
 }
 
 #[test]
-fn plain_and_compressed_files_read_back() {
-    let sequences = sequences();
-    let dir = tempdir().unwrap();
-    let (plain, compressed) = (dir.path().join("a/s.jsonl"), dir.path().join("s.jsonl.gz"));
-    for path in [&plain, &compressed] {
-        jsonl::write(path, &sequences).unwrap();
-        assert_eq!(read::<Sequence>(path), sequences);
-    }
-    assert!(fs::metadata(compressed).unwrap().len() < fs::metadata(plain).unwrap().len() / 3);
-}
-
-#[test]
 fn a_file_without_a_line_replaces_nothing() {
     let dir = tempdir().unwrap();
     let [full, empty] = ["full.jsonl", "empty.jsonl"].map(|name| dir.path().join(name));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{has_row, read, run, stdout, write};
+use crate::common::{expect_refusals, failure, has_row, read, run, stdout, write};
 use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::switch::{
     EntityLabels, LabelPair, LanguageRule, SwitchConfig, SwitchReport, SwitchedText, TaggedReader,
@@ -327,26 +327,21 @@ fn the_program_writes_whole_files_and_refuses_its_inputs() {
     };
     assert!((1..12).contains(&(0..12).filter(drawn).count()));
 
-    for (arguments, why) in [
-        ("switch --texts t.jsonl --labels l.tsv --out t.jsonl", "one of the inputs"),
-        ("switch --texts t.jsonl --labels l.tsv --languages fr --out o.jsonl", "nothing is left"),
-        ("switch --texts t.jsonl --labels l.tsv --languages en --out o.jsonl", "languages = en"),
-        ("switch --texts t.jsonl --labels l.tsv --count 0 --out o.jsonl", "count = 0"),
-        (
-            "switch --texts t.jsonl --labels l.tsv --source de --out o.jsonl",
-            "1 texts are in another",
-        ),
-        ("switch --texts l.tsv --labels l.tsv --out o.jsonl", "l.tsv:1"),
-        ("switch --texts t.jsonl --labels t.jsonl --out o.jsonl", "t.jsonl:1"),
-        ("switch --tagged t.jsonl --out o.jsonl", "t.jsonl:1"),
-        ("switch --out o.jsonl", "--texts"),
-    ] {
-        let output = run(dir, arguments);
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments}: {error}");
-        assert!(error.contains(why), "{arguments}: {error}");
-        assert!(!dir.join("o.jsonl").exists(), "{arguments}");
-    }
+    let error = failure(&run(dir, "switch --texts t.jsonl --labels l.tsv --out t.jsonl"));
+    assert!(error.contains("one of the inputs"), "{error}");
+    let refusals = [
+        ("--texts t.jsonl --labels l.tsv --languages fr", "nothing is left"),
+        ("--texts t.jsonl --labels l.tsv --languages en", "languages = en"),
+        ("--texts t.jsonl --labels l.tsv --count 0", "count = 0"),
+        ("--texts t.jsonl --labels l.tsv --source de", "1 texts are in another"),
+        ("--texts l.tsv --labels l.tsv", "l.tsv:1"),
+        ("--texts t.jsonl --labels t.jsonl", "t.jsonl:1"),
+        ("--tagged t.jsonl", "t.jsonl:1"),
+        ("", "--texts"),
+        ("--texts t.jsonl --labels l.tsv --hold-out 0.1", "must be a folder for --by-language"),
+        ("--texts t.jsonl --labels l.tsv --validation 1", "must be a folder for --by-language"),
+    ];
+    expect_refusals(dir, "switch", &refusals);
     assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
 }
 
@@ -443,20 +438,16 @@ proptest! {
 }
 
 #[test]
-fn a_folder_is_asked_for_where_there_are_parts() {
+fn parts_of_impossible_size_are_refused() {
     let folder = tempdir().unwrap();
     write_texts(folder.path(), 3);
-    for options in ["--hold-out 0.1 --out o.jsonl", "--validation 1 --out o.jsonl.gz"] {
-        let output = run(folder.path(), &format!("{SWITCH} {options}"));
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert!(error.contains("must be a folder for --by-language, --hold-out"), "{error}");
+    for (options, expected) in [
+        ("--hold-out 1", "hold_out = 1: must be from 0 to below 1"),
+        ("--validation 1000", "texts in de to train on: nothing is left; --validation takes all"),
+    ] {
+        let error = failure(&run(folder.path(), &format!("{SWITCH} {options} --out o")));
+        assert!(error.contains(expected), "{error}");
     }
-    let output = run(folder.path(), &format!("{SWITCH} --hold-out 1 --out o"));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("hold_out = 1: must be from 0 to below 1"), "{error}");
-    let output = run(folder.path(), &format!("{SWITCH} --validation 1000 --out o"));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("texts in de to train on") && error.contains("takes all"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 

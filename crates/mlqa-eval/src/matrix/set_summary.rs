@@ -323,11 +323,4 @@ mod tests {
         assert_eq!(matrices.keys().collect::<Vec<_>>(), ["xquad"]);
         assert_eq!(matrices["xquad"].title, "a run, xquad");
     }
-
-    #[test]
-    fn files_make_a_matrix() {
-        let matrix = Matrix::of_files("a run", &seed(10.0, 20.0, None));
-        assert_eq!(matrix.xlt().map(|mean| mean.em), Some(15.0));
-        assert_eq!(matrix.get(Language::EN, Language::EN).map(|cell| cell.questions), Some(10));
-    }
 }

@@ -22,7 +22,7 @@ Examples:
     < crates/testkit/fixtures/scorer/zh/dataset.json
   mlqa-eval score crates/testkit/fixtures/scorer/zh/dataset.json \\
     crates/testkit/fixtures/scorer/zh/predictions.json zh --intervals
-With your row_odds data:
+With your own data:
   mlqa-eval score test-context-zh-question-en.json predictions.json zh
   mlqa-eval score --norm squad xquad.ru.json predictions.json
   mlqa-eval score --norm squad tydiqa-goldp-v1.1-dev.json predictions.json

@@ -1,9 +1,10 @@
 //! Scores by type of answer.
 use std::fs;
-use std::process::Command;
 
 use mlqa_eval::{Error, Language, Normalization, Predictions, TypedDataset, answer_types, score};
 use serde_json::{Value, json};
+
+use crate::program;
 
 /// Rows of ten animals, nine dates and one without a type; the passage begins with two code points
 /// above U+FFFF.
@@ -137,43 +138,31 @@ fn rows_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn the_command_prints_what_it_is_asked_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(path("data.jsonl"), lines(&rows())).unwrap();
-    fs::write(path("p.json"), "{\"row-1\": \"thing 0\"}").unwrap();
-    let run = |args: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_mlqa-eval")).args(args).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    };
-    let (data, p, out) = (path("data.jsonl"), path("p.json"), path("out.json"));
-    let (code, table, said) = run(&["types", &data, &p, "en", "--out", &out]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(table.contains("| animal | 10 | 10.00 | 10.00 |"), "{table}");
-    assert_eq!(said.lines().count(), 19);
-    let written: Value = serde_json::from_str(&fs::read_to_string(&out).unwrap()).unwrap();
-    let (_, printed, _) = run(&["types", &data, &p, "--norm", "squad", "--format", "json"]);
+fn the_command_prints_tables_json_and_csv() {
+    let program = program();
+    program.write("data.jsonl", lines(&rows()));
+    program.write("p.json", "{\"row-1\": \"thing 0\"}");
+    let types = "types data.jsonl p.json";
+    let ended = program.done(&format!("{types} en --out out.json"));
+    assert!(ended.out.contains("| animal | 10 | 10.00 | 10.00 |"), "{}", ended.out);
+    assert_eq!(ended.err.lines().count(), 19);
+    let written: Value = serde_json::from_str(&program.read("out.json")).unwrap();
+    let printed = program.done(&format!("{types} --norm squad --format json")).out;
     assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), written);
     assert_eq!(written["types"][0]["exact_match"], 10.0);
-    let (_, csv, _) = run(&["types", &data, &p, "en", "--format", "csv"]);
+    let csv = program.done(&format!("{types} en --format csv")).out;
     assert!(csv.contains("\nanimal,10,10,10,false\n"), "{csv}");
-    // Beside another run, in the shape of Fig. 5.
-    fs::write(path("q.json"), "{\"row-1\": \"thing 0\", \"row-2\": \"thing 1\"}").unwrap();
-    let (code, none, said) = run(&["types", &data, &p, "en", "--paper"]);
-    assert!(code == Some(2) && none.is_empty() && said.contains("--beside"), "{said}");
-    let other = format!("LAKM={}", path("q.json"));
-    let names = ["--name", "mixMRC", "--beside", &other];
-    let (code, table, said) = run(&[&["types", &data, &p, "en", "--paper"], &names[..]].concat());
-    assert_eq!(code, Some(0), "{said}");
+    // Compared with another run, in the shape of Fig. 5.
+    program.write("q.json", "{\"row-1\": \"thing 0\", \"row-2\": \"thing 1\"}");
+    program.refused(&format!("{types} en --paper"), &["--beside"]);
+    let other = "--beside LAKM=q.json";
+    let table = program.done(&format!("{types} en --paper --name mixMRC {other}")).out;
     let head = "| EM by subtype | questions | mixMRC | LAKM | difference |";
     assert!(table.starts_with(head), "{table}");
     assert!(table.contains("| animal | 10 | 10.00 | 20.00 | +10.00 | +9.1 |"), "{table}");
     assert!(table.contains("| date * | 9 | 0.00 | 0.00 | +0.00 | – |"), "{table}");
-    let (_, table, _) = run(&["types", &data, &p, "en", "--beside", &other, "--beside", &other]);
+    let table = program.done(&format!("{types} en {other} {other}")).out;
     assert!(table.contains("| animal | 10 | 10.00 | 20.00 | 20.00 |\n"), "{table}");
-    fs::write(&data, lines(&rows()[19..])).unwrap();
-    let (code, _, said) = run(&["types", &data, &p, "en"]);
-    assert_eq!(code, Some(2));
-    assert!(said.starts_with("error: ") && said.contains("no question has a `subtype`"), "{said}");
+    program.write("data.jsonl", lines(&rows()[19..]));
+    program.failed(&format!("{types} en"), &["no question has a `subtype`"]);
 }

@@ -1,13 +1,13 @@
 //! Boundary errors worked by hand.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use mlqa_eval::{
-    Answer, BoundaryClass, BoundaryCounts, Candidate, Dataset, Error, Language, MLQA_LANGUAGES,
-    NBest, Normalization, Predictions, Question, boundaries, boundary_class, boundary_classes,
-    boundary_table, score,
+    BoundaryClass, BoundaryCounts, Error, Language, MLQA_LANGUAGES, NBest, Normalization,
+    boundaries, boundary_class, boundary_classes, boundary_table, score,
 };
 use proptest::prelude::*;
+
+use crate::common::{dataset, n_best, predictions, question};
 
 const EN: Normalization = Normalization::Mlqa(Language::EN);
 
@@ -18,38 +18,6 @@ fn class(context: &str, predicted: &str, gold: &str, rules: Normalization) -> Bo
         start..start + text.chars().count()
     };
     boundary_class(context, span(predicted), span(gold), rules)
-}
-
-fn question(id: &str, context: &str, answers: &[(&str, usize)]) -> Question {
-    Question {
-        id: id.into(),
-        question: String::new(),
-        context: Arc::from(context),
-        answers: answers
-            .iter()
-            .map(|(text, start)| Answer { text: (*text).into(), answer_start: *start })
-            .collect(),
-        title: Arc::from(""),
-    }
-}
-
-fn dataset(questions: Vec<Question>) -> Dataset {
-    Dataset { path: "hand.json".into(), version: None, questions }
-}
-
-fn best(id: &str, text: &str, answer_start: usize) -> NBest {
-    let candidate = Candidate {
-        text: text.into(),
-        score: 0.0,
-        probability: 1.0,
-        start_logit: 0.0,
-        end_logit: 0.0,
-        window: 0,
-        start: 0,
-        end: 0,
-        answer_start,
-    };
-    NBest { id: id.into(), candidates: vec![candidate], null_score: None, null: false }
 }
 
 #[test]
@@ -118,22 +86,27 @@ fn positions_count_code_points() {
 fn the_same_words_elsewhere_are_disjoint_and_counted() {
     let context = "red fox and red hen";
     let data = dataset(vec![
-        question("a", context, &[("red", 12)]),
-        question("b", context, &[("red", 12)]),
-        question("c", context, &[("fox", 4), ("red fox", 0)]),
-        question("d", context, &[("hen", 16)]),
-        question("e", context, &[("hen", 16)]),
+        question("a", "", context, &[("red", 12)]),
+        question("b", "", context, &[("red", 12)]),
+        question("c", "", context, &[("fox", 4), ("red fox", 0)]),
+        question("d", "", context, &[("hen", 16)]),
+        question("e", "", context, &[("hen", 16)]),
     ]);
-    let null = NBest { null: true, ..best("e", "hen", 16) };
-    let lists = [best("a", "red", 0), best("b", "red", 12), best("c", "red fox", 0), null];
+    let null = NBest { null: true, ..n_best("e", &[("hen", 16)]) };
+    let lists = [
+        n_best("a", &[("red", 0)]),
+        n_best("b", &[("red", 12)]),
+        n_best("c", &[("red fox", 0)]),
+        null,
+    ];
     let counts = boundaries(&data, &lists, EN).unwrap();
     let expected =
         BoundaryCounts { exact: 2, disjoint: 1, unanswered: 2, elsewhere: 1, ..Default::default() };
     assert_eq!(counts, expected);
     assert_eq!((counts.questions(), counts.share(BoundaryClass::Exact)), (5, 40.0));
     // Texts alone are placed where they fit best.
-    let texts = [("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")];
-    let texts = Predictions(texts.map(|(id, text)| (id.to_owned(), text.to_owned())).into());
+    let texts =
+        predictions(&[("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")]);
     let counts = BoundaryCounts::of(&boundary_classes(&data, &texts, EN).unwrap());
     assert_eq!((counts.exact, counts.disjoint, counts.unanswered, counts.elsewhere), (1, 3, 1, 0));
 }
@@ -142,8 +115,8 @@ fn the_same_words_elsewhere_are_disjoint_and_counted() {
 fn nothing_to_count_is_an_error() {
     let none = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
     assert!(matches!(none, Error::NoQuestions { .. }), "{none}");
-    let data = dataset(vec![question("a", "x y", &[])]);
-    let gold = boundaries(&data, &[best("a", "x", 0)], EN).unwrap_err();
+    let data = dataset(vec![question("a", "", "x y", &[])]);
+    let gold = boundaries(&data, &[n_best("a", &[("x", 0)])], EN).unwrap_err();
     assert!(matches!(gold, Error::NoGold { .. }), "{gold}");
 }
 
@@ -181,9 +154,9 @@ proptest! {
         };
         let ((gold, gold_start), (predicted, start)) = (part(spans[0], spans[1]), part(spans[2], spans[3]));
         let rules = Normalization::Mlqa(MLQA_LANGUAGES[language]);
-        let data = dataset(vec![question("q", &context, &[(&gold, gold_start)])]);
-        let counts = boundaries(&data, &[best("q", &predicted, start)], rules).unwrap();
-        let predictions = Predictions([("q".to_owned(), predicted.clone())].into());
+        let data = dataset(vec![question("q", "", &context, &[(&gold, gold_start)])]);
+        let counts = boundaries(&data, &[n_best("q", &[(&predicted, start)])], rules).unwrap();
+        let predictions = predictions(&[("q", &predicted)]);
         let matched = score(&data, &predictions, rules).unwrap().exact_match == 100.0;
         prop_assert_eq!(counts.questions(), 1);
         prop_assert_eq!(counts.exact + counts.elsewhere, usize::from(matched), "{:?} {:?} in {:?}", predicted, gold, context);

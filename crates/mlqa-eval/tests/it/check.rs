@@ -1,9 +1,11 @@
 //! `mlqa-eval check`: every kind of fault, its place and its words.
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use mlqa_eval::{FindingKind, MLQA_LANGUAGES, check_file, squad};
 use serde_json::{Value, json};
+use testkit::Ended;
+
+use crate::program;
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
@@ -150,32 +152,24 @@ fn languages_of_names() {
 
 #[test]
 fn the_program_prints_lines_or_json() {
-    let folder = tempfile::tempdir().unwrap();
-    let bad = write(folder.path(), "bad.json", &answered("ein Haus", 23));
-    let good = write(folder.path(), "good.json", &answered("ein Haus", 16));
-    let run = |options: &[&str], files: &[&PathBuf]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mlqa-eval"));
-        let output = command.arg("check").args(options).args(files).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    };
-    let (code, out, err) = run(&[], &[&bad, &good]);
-    assert_eq!(code, Some(2));
-    assert_eq!(out, format!("{}: 1 questions, 2 answers\n", good.display()));
+    let program = program();
+    program.write("bad.json", answered("ein Haus", 23));
+    program.write("good.json", answered("ein Haus", 16));
+    let Ended { out, err, code } = program.run("check bad.json good.json");
+    assert_eq!((code, &*out), (Some(2), "good.json: 1 questions, 2 answers\n"));
     let place = "data[0].paragraphs[0].qas[0].answers[1]";
-    let lines: Vec<&str> = err.lines().collect();
-    let line = format!(
-        "{}: `q`: {place}: byte-offset: answer_start 23 should hold `ein Haus`, but the context has \
-         `s und no` there; offsets count Unicode code points; the offset is correct in UTF-8 \
-         bytes",
-        bad.display()
+    let lines = format!(
+        "bad.json: `q`: {place}: byte-offset: answer_start 23 should hold `ein Haus`, but the \
+         context has `s und no` there; offsets count Unicode code points; the offset is correct \
+         in UTF-8 bytes\nerror: 1 faults in 1 of 2 files\n"
     );
-    assert_eq!(lines, [&*line, "error: 1 faults in 1 of 2 files"]);
-    let (code, out, _) = run(&["--json"], &[&bad, &good]);
-    assert_eq!(code, Some(2));
-    let value: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(err, lines);
+    let json = program.run("check --json bad.json good.json");
+    assert_eq!(json.code, Some(2));
+    let value: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(value[0]["findings"][0]["kind"], "byte-offset");
     assert_eq!(value[0]["findings"][0]["place"], place);
-    assert_eq!(value[1], json!({"path": good, "questions": 1, "answers": 2, "findings": []}));
-    assert_eq!(run(&["--json"], &[&good]).0, Some(0));
+    let good = json!({"path": "good.json", "questions": 1, "answers": 2, "findings": []});
+    assert_eq!(value[1], good);
+    program.done("check --json good.json");
 }

@@ -1,11 +1,8 @@
 //! The program's files: standard input and output, inputs that are kept, files that come together.
 #![cfg(unix)]
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use testkit::{Ended, Program, ended};
 
 use crate::program;
@@ -61,9 +58,7 @@ fn files_are_read_with_a_mark_and_compressed() {
     let program = program();
     let marked = |name: &str| [b"\xef\xbb\xbf".to_vec(), program.bytes(name)].concat();
     program.write("predictions.json", marked(PREDICTIONS));
-    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    packer.write_all(&marked(DATASET)).unwrap();
-    program.write("dataset.json.gz", packer.finish().unwrap());
+    program.write("dataset.json.gz", testkit::gzip(marked(DATASET)));
     let ended = program.run("score dataset.json.gz predictions.json zh");
     assert_eq!(ended.out, DIGITS, "{}", ended.err);
 }

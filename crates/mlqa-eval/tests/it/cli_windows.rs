@@ -7,16 +7,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use testkit::Program;
 
+use crate::common::{run_qa_golden, run_qa_logit};
 use crate::program;
 
 /// The arguments of `windows` or `decode` for `data.json`.
 fn with(command: &str, options: &str) -> String {
     let tokenizer = "--tokenizer fixtures/tokenizer.json";
     format!("{command} data.json {tokenizer} --max-length 128 --doc-stride 32 {options}")
-}
-
-fn golden() -> Value {
-    serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()
 }
 
 /// The program, and the questions of the golden file as a data set.
@@ -31,19 +28,8 @@ fn with_questions(golden: &Value) -> Program {
 
 /// The golden file's peaked logits.
 fn logits(side: u64, rows: usize) -> Vec<u8> {
-    let mix = |value: u64| {
-        let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        value ^ (value >> 31)
-    };
-    let value = |feature: u64, at: u64| {
-        let draw = mix(((2 + side) * 4096 + feature) * 4096 + at);
-        let peak = if draw.is_multiple_of(41) { 8.0 } else { 0.0 };
-        ((draw >> 40) as f32 / 1_048_576.0 - 8.0) / 4.0 + peak
-    };
     (0..rows as u64)
-        .flat_map(|feature| (0..128).flat_map(move |at| value(feature, at).to_le_bytes()))
+        .flat_map(|row| (0..128).flat_map(move |at| run_qa_logit(1, side, row, at).to_le_bytes()))
         .collect()
 }
 
@@ -76,7 +62,7 @@ fn write_logits_of(
 
 #[test]
 fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
-    let program = with_questions(&golden());
+    let program = with_questions(&run_qa_golden());
     let run_qa = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
     for (cut, made) in run_qa.into_iter().zip(programs) {
@@ -107,7 +93,7 @@ fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
 
 #[test]
 fn rows_and_answers_of_run_qa() {
-    let golden = golden();
+    let golden = run_qa_golden();
     let program = with_questions(&golden);
     let printed = program.done(&with("windows", "--compatible run_qa --out w")).out;
     let features = golden["features"].as_array().unwrap();
@@ -156,11 +142,11 @@ fn rows_and_answers_of_run_qa() {
 
 #[test]
 fn our_own_way_is_the_default() {
-    let program = with_questions(&golden());
+    let program = with_questions(&run_qa_golden());
     let printed = program.done(&with("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
     // Questions are cut, so there is more room and there are fewer rows.
-    assert!(rows < golden()["features"].as_array().unwrap().len(), "{printed}");
+    assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
     write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
     program.done(&with("decode", "--max-question-length 10 --logits l --out p.json"));
     let predictions: BTreeMap<String, String> =
@@ -172,7 +158,7 @@ fn our_own_way_is_the_default() {
 
 #[test]
 fn other_logits_are_refused() {
-    let golden = golden();
+    let golden = run_qa_golden();
     let program = with_questions(&golden);
     let rows = golden["features"].as_array().unwrap().len();
     let decode = with("decode", "--compatible run_qa --logits l --out p --n-best n");

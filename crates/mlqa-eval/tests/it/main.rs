@@ -11,6 +11,7 @@ mod cli_languages;
 mod cli_rows;
 #[cfg(feature = "windows")]
 mod cli_windows;
+mod common;
 mod compare;
 #[cfg(feature = "windows")]
 mod coverage;

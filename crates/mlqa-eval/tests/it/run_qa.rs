@@ -1,7 +1,5 @@
 //! Windows and decoding as transformers' run_qa has them: `golden/run_qa.py` made what is expected
 //! with transformers itself, from the same questions, tokenizer and logits.
-use std::sync::Arc;
-
 use mlqa_eval::{
     Compatible, DecodeConfig, Error, NBest, NullOdds, Purpose, Question, Window, WindowConfig,
     decode, decode_answers, load_tokenizer, windows,
@@ -9,11 +7,9 @@ use mlqa_eval::{
 use ndarray::Array1;
 use serde_json::Value;
 
-const RUN_QA: Option<Compatible> = Some(Compatible::RunQa);
+use crate::common::{question, run_qa_golden, run_qa_logit};
 
-fn golden() -> Value {
-    serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()
-}
+const RUN_QA: Option<Compatible> = Some(Compatible::RunQa);
 
 fn number(value: &Value) -> usize {
     usize::try_from(value.as_u64().unwrap()).unwrap()
@@ -25,15 +21,7 @@ fn text(value: &Value) -> String {
 
 fn questions(golden: &Value) -> Vec<Question> {
     let rows = golden["examples"].as_array().unwrap();
-    rows.iter()
-        .map(|row| Question {
-            id: text(&row[0]),
-            question: text(&row[1]),
-            context: Arc::from(text(&row[2])),
-            answers: Vec::new(),
-            title: Arc::from(""),
-        })
-        .collect()
+    rows.iter().map(|row| question(&text(&row[0]), &text(&row[1]), &text(&row[2]), &[])).collect()
 }
 
 fn config(golden: &Value) -> WindowConfig {
@@ -58,30 +46,15 @@ fn cut(golden: &Value) -> (Vec<Question>, Vec<Window>) {
     (questions, windows)
 }
 
-/// `SplitMix64`, as in the generator.
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ (value >> 31)
-}
-
 fn logits(kind: u64, side: u64, count: usize, length: usize) -> Vec<Array1<f32>> {
-    let row = |feature: u64| {
-        let value = |at: u64| {
-            let draw = mix(((kind * 2 + side) * 4096 + feature) * 4096 + at);
-            let flat = (draw >> 40) as f32 / 1_048_576.0 - 8.0;
-            let peak = if draw.is_multiple_of(41) { 8.0 } else { 0.0 };
-            if kind == 0 { flat } else { flat / 4.0 + peak }
-        };
-        (0..length as u64).map(value).collect()
-    };
+    let row =
+        |feature| (0..length as u64).map(|at| run_qa_logit(kind, side, feature, at)).collect();
     (0..count as u64).map(row).collect()
 }
 
 #[test]
 fn windows_are_those_of_transformers() {
-    let golden = golden();
+    let golden = run_qa_golden();
     let (questions, windows) = cut(&golden);
     let features = golden["features"].as_array().unwrap();
     assert_eq!(windows.len(), features.len());
@@ -117,7 +90,7 @@ fn check(got: &NBest, run: &Value, odds: &NullOdds) {
 
 #[test]
 fn answers_are_those_of_transformers() {
-    let golden = golden();
+    let golden = run_qa_golden();
     let (questions, windows) = cut(&golden);
     let mut nothing = 0;
     for run in golden["runs"].as_array().unwrap() {
@@ -158,7 +131,7 @@ fn answers_are_those_of_transformers() {
 
 #[test]
 fn training_windows_are_our_own() {
-    let golden = golden();
+    let golden = run_qa_golden();
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let compatible = WindowConfig { max_question_length: 20, ..config(&golden) };
     let own = WindowConfig { compatible: None, ..compatible.clone() };
@@ -179,15 +152,9 @@ fn settings_are_checked_and_written_where_they_are_set() {
     assert!(!json(None).contains("compatible"));
     assert!(json(RUN_QA).contains("\"compatible\":\"run_qa\""), "{}", json(RUN_QA));
     // A question that leaves no room for a context that does not fit.
-    let question = Question {
-        id: "q".into(),
-        question: "why ".repeat(110),
-        context: Arc::from("word ".repeat(40)),
-        answers: Vec::new(),
-        title: Arc::from(""),
-    };
+    let question = question("q", &"why ".repeat(110), &"word ".repeat(40), &[]);
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
-    let error =
-        windows(&[question], &tokenizer, &self::config(&golden()), Purpose::Eval).unwrap_err();
+    let error = windows(&[question], &tokenizer, &self::config(&run_qa_golden()), Purpose::Eval)
+        .unwrap_err();
     assert!(matches!(error, Error::NoRoom { .. }), "{error}");
 }

@@ -1,21 +1,16 @@
 //! SQuAD 2.0 beside the definition.
-use mlqa_eval::{Answer, Dataset, NullOdds, Predictions, Question, score_squad2};
+use mlqa_eval::{Dataset, NullOdds, Predictions, score_squad2};
 use proptest::prelude::*;
+
+use crate::common::question;
 
 /// Questions whose gold answer is given; blank for none.
 fn dataset(golds: &[&str]) -> Dataset {
-    let question = |(k, gold): (usize, &&str)| Question {
-        id: k.to_string(),
-        question: String::new(),
-        context: (*gold).into(),
-        answers: match gold.is_empty() {
-            true => Vec::new(),
-            false => vec![Answer { text: (*gold).into(), answer_start: 0 }],
-        },
-        title: "".into(),
+    let question = |(k, gold): (usize, &&str)| match *gold {
+        "" => question(&k.to_string(), "", "", &[]),
+        gold => question(&k.to_string(), "", gold, &[(gold, 0)]),
     };
-    let questions = golds.iter().enumerate().map(question).collect();
-    Dataset { path: "dev.json".into(), version: Some("v2.0".into()), questions }
+    crate::common::dataset(golds.iter().enumerate().map(question).collect())
 }
 
 fn predictions(texts: &[&str]) -> Predictions {

@@ -1,41 +1,16 @@
 //! Top-k exact match worked by hand.
-use std::sync::Arc;
+use mlqa_eval::{Error, Language, NBest, Normalization, TopKUnique, top_k_exact_match};
 
-use mlqa_eval::{
-    Answer, Candidate, Dataset, Error, Language, NBest, Normalization, Question, TopKUnique,
-    top_k_exact_match,
-};
-
-fn dataset(gold: &[&str]) -> Dataset {
-    let question = |(k, text): (usize, &&str)| Question {
-        id: format!("q{k}"),
-        question: String::new(),
-        context: Arc::from(""),
-        answers: vec![Answer { text: (*text).into(), answer_start: 0 }],
-        title: Arc::from(""),
-    };
-    let questions = gold.iter().enumerate().map(question).collect();
-    Dataset { path: "hand.json".into(), version: None, questions }
-}
+use crate::common::{dataset, n_best, question};
 
 fn list(id: &str, texts: &[&str]) -> NBest {
-    let candidates = texts.iter().map(|text| Candidate {
-        text: (*text).into(),
-        score: 0.0,
-        probability: 0.0,
-        start_logit: 0.0,
-        end_logit: 0.0,
-        window: 0,
-        start: 0,
-        end: 0,
-        answer_start: 0,
-    });
-    NBest { id: id.into(), candidates: candidates.collect(), null_score: None, null: false }
+    n_best(id, &texts.iter().map(|text| (*text, 0)).collect::<Vec<_>>())
 }
 
 #[test]
 fn more_answers_find_more() {
-    let dataset = dataset(&["red", "Blue", "green", "none"]);
+    let golds = [("q0", "red"), ("q1", "Blue"), ("q2", "green"), ("q3", "none")];
+    let dataset = dataset(golds.map(|(id, gold)| question(id, "", "", &[(gold, 0)])).into());
     let lists = [
         list("q0", &["The red", "x"]),
         // After normalisation the first three are one answer.

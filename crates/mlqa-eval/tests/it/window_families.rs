@@ -1,9 +1,7 @@
 //! Windows of tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
-use std::sync::Arc;
-
 use mlqa_eval::{
-    Answer, Dataset, MLQA_LANGUAGES, Purpose, Question, Separator, Window, WindowConfig,
-    WindowCounts, load_tokenizer, windows,
+    Dataset, MLQA_LANGUAGES, Purpose, Question, Separator, Window, WindowConfig, WindowCounts,
+    load_tokenizer, windows,
 };
 use serde_json::{Value, json};
 use testkit::fixture;
@@ -168,14 +166,14 @@ fn bytes_of_one_character_share_its_place() {
 
 fn question(question: &str, context: &str, answer: &str) -> Question {
     let byte = context.find(answer).unwrap();
-    let answer_start = context[..byte].chars().count();
-    Question {
-        id: "q".into(),
-        question: question.into(),
-        context: Arc::from(context),
-        answers: vec![Answer { text: answer.into(), answer_start }],
-        title: Arc::from(""),
-    }
+    let start = context[..byte].chars().count();
+    crate::common::question("q", question, context, &[(answer, start)])
+}
+
+/// The characters of the first and of the last token of a window's answer.
+fn answer_offsets(window: &Window) -> [(usize, usize); 2] {
+    [window.start_position, window.end_position]
+        .map(|position| window.offsets[position.unwrap() - window.context_start])
 }
 
 #[test]
@@ -189,10 +187,7 @@ fn answers_are_found_where_they_stand() {
             for window in all.iter().filter(|window| window.start_position != Some(0)) {
                 let question = &questions[window.question];
                 found.insert(window.question);
-                let offsets = |position: Option<usize>| {
-                    window.offsets[position.unwrap() - window.context_start]
-                };
-                let (first, last) = (offsets(window.start_position), offsets(window.end_position));
+                let [first, last] = answer_offsets(window);
                 let answer = &question.answers[0];
                 let text: Vec<char> = question.context.chars().collect();
                 let spelled: String = text[first.0..last.1].iter().collect();
@@ -227,9 +222,7 @@ fn characters_that_a_normaliser_drops_move_nothing() {
             let asked = question("\u{200e}Where?", context, answer);
             let all = windows(&[asked], &tokenizer, &whole(), Purpose::Train).unwrap();
             let [window] = all.as_slice() else { panic!("one window") };
-            let at =
-                |position: Option<usize>| window.offsets[position.unwrap() - window.context_start];
-            let (first, last) = (at(window.start_position), at(window.end_position));
+            let [first, last] = answer_offsets(window);
             let text: String = context
                 .chars()
                 .skip(first.0)
@@ -277,10 +270,7 @@ fn answers_have_their_first_character_behind_a_byte_level_step() {
                     let questions = [question("What?", context, answer)];
                     let all = windows(&questions, &tokenizer, &whole(), Purpose::Train).unwrap();
                     let [window] = all.as_slice() else { panic!("one window") };
-                    let at = |position: Option<usize>| {
-                        window.offsets[position.unwrap() - window.context_start]
-                    };
-                    let (first, last) = (at(window.start_position), at(window.end_position));
+                    let [first, last] = answer_offsets(window);
                     let text: Vec<char> = context.chars().collect();
                     let spelled: String = text[first.0..last.1].iter().collect();
                     assert_eq!(spelled, answer, "{name}");

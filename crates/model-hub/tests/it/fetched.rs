@@ -167,25 +167,34 @@ fn a_part_that_does_not_fit_is_no_content() {
     home.resolve(NAME).unwrap();
 }
 
-#[test]
-fn two_at_once_fetch_once() {
-    let server = Server::changed(model(), |_, reply| {
+/// A server whose answers take a while.
+fn slow_server() -> Server {
+    Server::changed(model(), |_, reply| {
         thread::sleep(Duration::from_millis(20));
         reply
-    });
-    let home = Home::new(&server.url);
-    thread::scope(|scope| {
-        let all: Vec<_> = (0..3).map(|_| scope.spawn(|| home.resolve(NAME).unwrap())).collect();
-        let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
-        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
-    });
+    })
+}
+
+fn expect_fetched_once(server: &Server, home: &Home) {
     for file in ["config.json", "tokenizer.json", WEIGHTS] {
         assert_eq!(server.contents(file), 1, "{file}");
     }
     assert_eq!(fs::read(home.cache().join(SNAPSHOT).join(WEIGHTS)).unwrap(), weights());
 }
 
-/// A process of its own, where it is started by the test below.
+#[test]
+fn threads_fetch_once() {
+    let server = slow_server();
+    let home = Home::new(&server.url);
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(|| home.resolve(NAME).unwrap())).collect();
+        let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
+    });
+    expect_fetched_once(&server, &home);
+}
+
+/// A process that the test below starts.
 #[test]
 fn another_process_fetches() {
     let [Some(endpoint), Some(cache)] = ["TEST_ENDPOINT", "TEST_CACHE"].map(std::env::var_os)
@@ -197,11 +206,8 @@ fn another_process_fetches() {
 }
 
 #[test]
-fn two_processes_fetch_once() {
-    let server = Server::changed(model(), |_, reply| {
-        thread::sleep(Duration::from_millis(20));
-        reply
-    });
+fn processes_fetch_once() {
+    let server = slow_server();
     let home = Home::new(&server.url);
     let start = || {
         Command::new(std::env::current_exe().unwrap())
@@ -215,10 +221,7 @@ fn two_processes_fetch_once() {
     for mut process in [start(), start(), start()] {
         assert!(process.wait().unwrap().success());
     }
-    for file in ["config.json", "tokenizer.json", WEIGHTS] {
-        assert_eq!(server.contents(file), 1, "{file}");
-    }
-    assert_eq!(fs::read(home.cache().join(SNAPSHOT).join(WEIGHTS)).unwrap(), weights());
+    expect_fetched_once(&server, &home);
 }
 
 #[test]

@@ -1,6 +1,4 @@
 //! Translation by a chat server.
-use std::time::Duration;
-
 use crate::common::{Reply, Server};
 use mlqa_eval::Language;
 use qa_translate::{ChatConfig, ChatTranslator, Error, Translator};
@@ -15,12 +13,6 @@ fn config(server: &Server) -> ChatConfig {
         first_wait_seconds: 0.01,
         longest_wait_seconds: 0.05,
     }
-}
-
-fn translate(config: &ChatConfig) -> Result<String, Error> {
-    let mut translator = ChatTranslator::new(config, None)?;
-    let translated = translator.translate(&["a"], Language::EN, Language::DE)?;
-    Ok(translated[0].clone().unwrap())
 }
 
 /// The last message in upper case, as a model would put it.
@@ -48,32 +40,24 @@ fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
     assert!(server.headers.lock().unwrap()[0].contains("authorization: bearer secret"));
 }
 
+/// Waiting, retries and time-outs are those of `HttpTranslator`.
 #[test]
-fn slow_wrong_and_partial_answers() {
-    let whole = json!({"choices": [{"message": {"content": "x"}}]}).to_string();
-    let cut = whole[..20].to_owned();
-    let server = Server::start(move |number, _| match number {
-        0 => Reply::Later(429, json!({"error": {"message": "slow down"}}).to_string(), 3600),
-        1 => Reply::Say(200, cut.clone()),
-        _ => Reply::Say(200, whole.clone()),
-    });
-    assert_eq!(translate(&config(&server)).unwrap(), "x");
-    assert_eq!(server.count(), 3);
+fn errors_and_wrong_answers_are_named() {
     for (status, body, problem, attempts) in [
         (401, r#"{"error": {"message": "no such key"}}"#, "status 401: no such key", 1),
         (503, "busy", "status 503: busy", 3),
+        (200, r#"{"choices": [{"mess"#, "the answer ends early", 3),
         (200, "[1]", "expected {\"choices\"", 1),
         (200, r#"{"choices": []}"#, "without a choice", 1),
         (200, r#"{"choices": [{"message": {"content": null}}]}"#, "expected {\"choices\"", 1),
     ] {
         let server = Server::start(move |_, _| Reply::Say(status, body.into()));
-        let error = translate(&config(&server)).unwrap_err();
+        let mut translator = ChatTranslator::new(&config(&server), None).unwrap();
+        let error = translator.translate(&["a"], Language::EN, Language::DE).unwrap_err();
         let Error::Server { problem: got, attempts: tried, .. } = &error else { panic!("{error}") };
         assert!(got.contains(problem) && *tried == attempts, "{error}");
     }
-    let server = Server::start(|_, _| Reply::Stall(Duration::from_secs(2)));
-    let short = ChatConfig { timeout_seconds: 0.1, attempts: 1, ..config(&server) };
-    assert!(translate(&short).is_err());
+    let server = Server::start(|_, body| shout(body));
     for bad in [
         ChatConfig { attempts: 0, ..config(&server) },
         ChatConfig { url: "ftp://x".into(), ..config(&server) },

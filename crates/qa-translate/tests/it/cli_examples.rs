@@ -2,34 +2,17 @@
 #![cfg(unix)]
 use testkit::run_examples;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_qa-translate");
-
 #[test]
-fn examples_of_the_program_run() {
-    let folder = run_examples(PROGRAM, &[], 3);
-    assert!(folder.path().join("mixed/xquad-context-de-question-en.json").exists());
-}
-
-#[test]
-fn examples_translate_run() {
-    let folder = run_examples(PROGRAM, &["translate"], 2);
-    assert!(folder.path().join("french/train-context-fr-question-fr.json").exists());
-}
-
-#[test]
-fn examples_mix_run() {
-    let folder = run_examples(PROGRAM, &["mix"], 3);
-    assert!(folder.path().join("all/xquad-context-de-question-es.json").exists());
-}
-
-#[test]
-fn examples_evidence_run() {
-    let folder = run_examples(PROGRAM, &["evidence"], 2);
-    assert!(folder.path().join("evidence/train-context-zh-question-zh.json").exists());
-}
-
-#[test]
-fn examples_ner_run() {
-    let folder = run_examples(PROGRAM, &["ner"], 1);
-    assert!(folder.path().join("french/en.fr.conll").exists());
+fn examples_of_help_run() {
+    // Command, number of its examples, a file that they write.
+    for (command, count, output) in [
+        (&[][..], 3, "mixed/xquad-context-de-question-en.json"),
+        (&["translate"], 2, "french/train-context-fr-question-fr.json"),
+        (&["mix"], 3, "all/xquad-context-de-question-es.json"),
+        (&["evidence"], 2, "evidence/train-context-zh-question-zh.json"),
+        (&["ner"], 1, "french/en.fr.conll"),
+    ] {
+        let folder = run_examples(env!("CARGO_BIN_EXE_qa-translate"), command, count);
+        assert!(folder.path().join(output).exists(), "{command:?}: {output}");
+    }
 }

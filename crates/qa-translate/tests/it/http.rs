@@ -90,26 +90,22 @@ fn retry_after_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_stays_broken_is_given_up() {
-    let server = Server::start(|_, _| Reply::Say(500, json!({"error": "no model"}).to_string()));
-    assert_eq!(failure(config(&server)), ("status 500: no model".into(), 3));
-    assert_eq!(server.count(), 3);
-}
-
-#[test]
-fn a_request_that_is_wrong_is_sent_once() {
-    for (status, body, said) in [
-        (
-            400,
-            json!({"error": "xx is not supported"}).to_string(),
-            "status 400: xx is not supported",
-        ),
-        (403, "Invalid key\nmore".to_owned(), "status 403: Invalid key"),
-        (302, String::new(), "status 302: no text"),
+fn server_errors_are_retried_and_wrong_answers_are_not() {
+    for (status, body, expected, attempts) in [
+        (500, r#"{"error": "no model"}"#, "status 500: no model", 3),
+        (400, r#"{"error": "xx is not supported"}"#, "status 400: xx is not supported", 1),
+        (403, "Invalid key\nmore", "status 403: Invalid key", 1),
+        (302, "", "status 302: no text", 1),
+        // Answers that are no translations.
+        (200, "<html>", "got \"<html>\"", 1),
+        (200, r#"{"translatedText": "A"}"#, "expected {\"translatedText\"", 1),
+        (200, r#"{"translatedText": ["A", "B"]}"#, "2 texts in the answer to 1", 1),
+        (200, r#"{"translatedText": ["#, "the answer ends early", 3),
     ] {
-        let server = Server::start(move |_, _| Reply::Say(status, body.clone()));
-        assert_eq!(failure(config(&server)), (said.into(), 1));
-        assert_eq!(server.count(), 1);
+        let server = Server::start(move |_, _| Reply::Say(status, body.into()));
+        let (problem, tries) = failure(config(&server));
+        assert!(problem.contains(expected) && !problem.contains("more"), "{problem}");
+        assert_eq!((tries, server.count()), (attempts, attempts as usize), "{problem}");
     }
 }
 
@@ -122,20 +118,6 @@ fn a_silent_server_times_out() {
     assert!(problem.contains("timeout"), "{problem}");
     assert_eq!(attempts, 2);
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-}
-
-#[test]
-fn answers_that_are_no_translations_are_refused() {
-    for (body, words) in [
-        ("<html>".to_owned(), "got \"<html>\""),
-        (json!({"translatedText": "A"}).to_string(), "expected {\"translatedText\""),
-        (json!({"translatedText": ["A", "B"]}).to_string(), "2 texts in the answer to 1"),
-    ] {
-        let server = Server::start(move |_, _| Reply::Say(200, body.clone()));
-        let (problem, attempts) = failure(config(&server));
-        assert!(problem.contains(words), "{problem}");
-        assert_eq!(attempts, 1);
-    }
 }
 
 #[test]
@@ -152,21 +134,23 @@ fn nobody_there() {
 
 #[test]
 fn settings_are_checked() {
-    let key = |config: HttpConfig| match HttpTranslator::new(config, None).err() {
-        Some(Error::Config { key, .. }) => key,
-        other => panic!("{other:?}"),
-    };
     let good = HttpConfig::default;
-    assert_eq!(key(HttpConfig { url: "localhost:5000".into(), ..good() }), "url");
-    assert_eq!(key(HttpConfig { url: "ftp://x".into(), ..good() }), "url");
-    if cfg!(not(feature = "https")) {
-        assert_eq!(key(HttpConfig { url: "https://x".into(), ..good() }), "url");
+    for (expected, config) in [
+        ("url", HttpConfig { url: "localhost:5000".into(), ..good() }),
+        ("url", HttpConfig { url: "ftp://x".into(), ..good() }),
+        #[cfg(not(feature = "https"))]
+        ("url", HttpConfig { url: "https://x".into(), ..good() }),
+        ("batch_size", HttpConfig { batch_size: 0, ..good() }),
+        ("attempts", HttpConfig { attempts: 0, ..good() }),
+        ("timeout_seconds", HttpConfig { timeout_seconds: 0.0, ..good() }),
+        ("first_wait_seconds", HttpConfig { first_wait_seconds: f64::NAN, ..good() }),
+        ("longest_wait_seconds", HttpConfig { longest_wait_seconds: -1.0, ..good() }),
+    ] {
+        match HttpTranslator::new(config, None).err() {
+            Some(Error::Config { key, .. }) => assert_eq!(key, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
     }
-    assert_eq!(key(HttpConfig { batch_size: 0, ..good() }), "batch_size");
-    assert_eq!(key(HttpConfig { attempts: 0, ..good() }), "attempts");
-    assert_eq!(key(HttpConfig { timeout_seconds: 0.0, ..good() }), "timeout_seconds");
-    assert_eq!(key(HttpConfig { first_wait_seconds: f64::NAN, ..good() }), "first_wait_seconds");
-    assert_eq!(key(HttpConfig { longest_wait_seconds: -1.0, ..good() }), "longest_wait_seconds");
 }
 
 #[test]
@@ -179,7 +163,4 @@ fn an_answer_that_ends_early_is_asked_for_again() {
         let got = translate(config(&server), &["a"]).unwrap();
         assert_eq!((got, server.count()), (vec![Some("A".into())], 3), "{part}");
     }
-    let server = Server::start(|_, _| Reply::Say(200, "{\"translatedText\": [".into()));
-    let (problem, tries) = failure(config(&server));
-    assert!(problem.contains("the answer ends early") && tries == 3, "{problem}");
 }

@@ -3,7 +3,7 @@ use std::fs;
 
 use crate::common::By;
 use mlqa_eval::Language;
-use qa_translate::{Cached, Error, FileTranslator, MissingText, Translations, Translator};
+use qa_translate::{Cached, Error, FileTranslator, MissingText, Translator};
 
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
@@ -79,30 +79,6 @@ fn the_cache_asks_once_and_outlives_its_program() {
     assert_eq!(file.translate(&["c"], EN, DE).unwrap(), [Some("C".into())]);
     let mut later = Cached::open(By(|_: &str| panic!("asked again")), &path).unwrap();
     assert_eq!(later.translate(&["b", "a"], EN, DE).unwrap().len(), 2);
-}
-
-#[test]
-fn batches_before_a_failure_are_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cache.jsonl");
-    struct FailsThird(usize);
-    impl Translator for FailsThird {
-        fn translate(&mut self, texts: &[&str], _: Language, _: Language) -> Translations {
-            self.0 += 1;
-            match self.0 {
-                3 => Err(Error::Empty { hint: "broken".into() }),
-                _ => Ok(texts.iter().map(|t| Some(t.to_uppercase())).collect()),
-            }
-        }
-        fn batch_size(&self) -> usize {
-            2
-        }
-    }
-    let mut cached = Cached::open(FailsThird(0), &path).unwrap();
-    assert!(cached.translate(&["a", "b", "c", "d", "e"], EN, DE).is_err());
-    drop(cached);
-    let held = Cached::open(FailsThird(0), &path).unwrap();
-    assert_eq!(held.len(), 4);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use shards::{Endless, ExampleSource, Fingerprint, ShardedJsonl, Shards, ShuffleConfig, rng_for};
 
@@ -15,12 +13,7 @@ fn pack(path: &Path, text: &str) {
     let bytes = if name.ends_with(".gz") {
         // Two members, as `cat a.gz b.gz` leaves them.
         let (first, second) = text.split_at(text.len() / 2);
-        let member = |text: &str| {
-            let mut member = GzEncoder::new(Vec::new(), Compression::fast());
-            member.write_all(text.as_bytes()).unwrap();
-            member.finish().unwrap()
-        };
-        [member(first), member(second)].concat()
+        [testkit::gzip(first), testkit::gzip(second)].concat()
     } else if name.ends_with(".zst") {
         let mut frame = zstd::Encoder::new(Vec::new(), 1).unwrap();
         frame.include_checksum(true).unwrap();
@@ -163,6 +156,12 @@ fn every_place_in_epochs_without_end_can_be_gone_back_to() {
         places.push(serde_json::to_string(&whole.position()).unwrap());
         all.push(whole.next_example().unwrap().unwrap());
     }
+    for epoch in all.chunks_exact(16) {
+        let mut numbers: Vec<u64> = epoch.iter().map(|[number]| *number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..16).collect::<Vec<_>>());
+    }
+    assert_ne!(all[..16], all[16..32], "each epoch has its own order");
     for (number, place) in places.iter().enumerate() {
         let mut other = make();
         start(&mut other, 0);

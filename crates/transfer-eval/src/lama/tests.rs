@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use super::facts::read_facts;
 use crate::lama::{
     Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, MultiPiece,
-    Precision, Relation, RelationScore, SpaceBeforeMask, build_clozes, rank_golds, read_corpus,
-    score_lama,
+    Precision, Relation, RelationScore, build_clozes, rank_golds, read_corpus, score_lama,
 };
 use crate::{Error, Ties};
 use ndarray::Array2;
@@ -145,35 +144,6 @@ fn fact(before: &str, after: &str, object: &str) -> Fact {
         from_template: true,
         line: 5,
     }
-}
-
-#[test]
-fn the_space_goes_into_the_mask_as_in_pre_training() {
-    let tokenizer = tokenizer();
-    let id = |piece: &str| tokenizer.token_to_id(piece);
-    for (before, after) in
-        [("Ada was born in ", " ."), ("Ada (born ", ")."), ("", " is a city"), ("C'est l'", ".")]
-    {
-        let facts = [fact(before, after, "Paris")];
-        let built = build_clozes(&facts, &tokenizer, None, &ClozeConfig::default()).unwrap();
-        let cloze = &built.clozes[0];
-        // What `tokenizers` makes of the text with the mask in it.
-        let whole = tokenizer.encode(format!("{before}<mask>{after}"), true).unwrap();
-        assert_eq!(cloze.input_ids, whole.get_ids(), "{before}");
-        assert_eq!(Some(cloze.input_ids[cloze.mask]), id("<mask>"));
-        let spaced = before != "C'est l'";
-        assert_eq!(cloze.spaced, spaced);
-        assert_eq!(cloze.gold, if spaced { id("▁Paris") } else { id("Paris") });
-        assert!(!spaced || cloze.gold.is_some());
-    }
-    let config =
-        ClozeConfig { space_before_mask: SpaceBeforeMask::OwnPiece, ..ClozeConfig::default() };
-    // A piece of this vocabulary with and without a space before it.
-    let facts = [fact("Ada was born in ", " .", "man")];
-    let cloze = build_clozes(&facts, &tokenizer, None, &config).unwrap().clozes.remove(0);
-    assert_eq!(Some(cloze.input_ids[cloze.mask - 1]), id("▁"));
-    assert_eq!((cloze.gold, cloze.spaced), (id("man"), false));
-    assert!(id("man").is_some() && id("▁man") != id("man"));
 }
 
 #[test]

@@ -329,11 +329,3 @@ fn defaults_are_the_empty_file() {
     let config: NerConfig = toml::from_str("overflow = { windows = { overlap = 8 } }").unwrap();
     assert_eq!(config.overflow, Overflow::Windows { overlap: 8 });
 }
-
-#[test]
-fn an_entity_that_begins_a_word_early_is_wrong() {
-    let gold = [vec!["O", "O", "B-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
-    let predicted = [vec!["O", "B-MISC", "I-MISC", "I-MISC"], vec!["B-PER", "I-PER", "O"]];
-    let score = score_tags(&gold, &predicted, Scheme::Lenient).unwrap();
-    assert_eq!(score.micro.f1, 0.5); // PER is right
-}

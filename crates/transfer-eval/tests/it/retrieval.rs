@@ -195,6 +195,15 @@ fn noise(rows: usize, width: usize, salt: u32) -> Array2<f32> {
     })
 }
 
+/// Expects the ranks of [`slow`] under every configuration.
+#[track_caller]
+fn expect_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize]) {
+    for config in configs() {
+        let ranks = rank_candidates(queries.view(), candidates.view(), gold, &config).unwrap();
+        assert_eq!(ranks, slow(queries, candidates, gold, &config), "{config:?}");
+    }
+}
+
 #[test]
 fn ranks_are_those_of_all_scores_at_once() {
     // More rows than a block of queries and a block of candidates.
@@ -206,10 +215,7 @@ fn ranks_are_those_of_all_scores_at_once() {
         candidates.row_mut(to).assign(&copy);
     }
     candidates.row_mut(17).fill(0.0);
-    for config in configs() {
-        let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
-        assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{config:?}");
-    }
+    expect_exact(&queries, &candidates, &gold);
 }
 
 #[test]
@@ -221,21 +227,14 @@ fn scores_closer_than_float32_are_told_apart() {
     let queries =
         &base.broadcast((20, 64)).unwrap() * 100.0 + &noise(20, 64, 5).mapv(|value| value * 1e-6);
     let gold: Vec<usize> = (0..20).map(|k| k * 15).collect();
-    for config in configs() {
-        let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
-        assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{config:?}");
-    }
+    expect_exact(&queries, &candidates, &gold);
 }
 
 #[test]
 fn large_and_small_numbers() {
     for scale in [1e30f32, 1e-30] {
         let (queries, candidates) = (noise(5, 8, 6) * scale, noise(50, 8, 7) * scale);
-        for config in configs() {
-            let gold = [0, 10, 20, 30, 49];
-            let ranks = rank_candidates(queries.view(), candidates.view(), &gold, &config).unwrap();
-            assert_eq!(ranks, slow(&queries, &candidates, &gold, &config), "{scale} {config:?}");
-        }
+        expect_exact(&queries, &candidates, &[0, 10, 20, 30, 49]);
     }
 }
 
@@ -246,10 +245,7 @@ proptest! {
     ) {
         let all = Array2::from_shape_vec((9, 3), values.iter().map(|&v| f32::from(v)).collect()).unwrap();
         let (queries, candidates) = (all.slice(s![..3, ..]).to_owned(), all.slice(s![3.., ..]).to_owned());
-        for config in configs() {
-            let ranks = rank_candidates(queries.view(), candidates.view(), &golds, &config).unwrap();
-            prop_assert_eq!(ranks, slow(&queries, &candidates, &golds, &config));
-        }
+        expect_exact(&queries, &candidates, &golds);
     }
 }
 

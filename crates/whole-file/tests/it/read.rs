@@ -1,21 +1,14 @@
 //! Text files are read in one way.
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tempfile::tempdir;
+use testkit::gzip;
 use whole_file::{
     Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited,
     read_to_string_with_mark, take_notes,
 };
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    packer.write_all(text).unwrap();
-    packer.finish().unwrap()
-}
 
 fn lines(path: &Path) -> Vec<(u64, String)> {
     let mut lines = Lines::open(path).unwrap().note_missing_newline();

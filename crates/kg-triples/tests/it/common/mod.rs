@@ -1,55 +1,34 @@
 //! A small graph and a tokenizer for the tests.
 
+use std::fmt::Debug;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
-use kg_triples::jsonl::{JsonlReader, Record};
+use kg_triples::jsonl::{self, JsonlReader, Record};
 use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind, Sequence};
+use serde::Serialize;
+use serde_json::Value;
+use tempfile::{TempDir, tempdir};
 use tokenizers::Tokenizer;
-
-pub const TRIPLES: &[[&str; 3]] = &[
-    ["Q183", "P36", "Q64"],
-    ["Q142", "P36", "Q90"],
-    ["Q148", "P36", "Q956"],
-    ["Q183", "P37", "Q188"],
-    ["Q142", "P37", "Q150"],
-    ["Q148", "P37", "Q7850"],
-];
-
-/// id, English, German, Chinese
-pub const LABELS: &[[&str; 4]] = &[
-    ["Q183", "Germany", "Deutschland", "德国"],
-    ["Q142", "France", "Frankreich", "法国"],
-    ["Q148", "China", "Volksrepublik China", "中国"],
-    ["Q64", "Berlin", "Berlin", "伯林"],
-    ["Q90", "Paris", "Paris", "巴黎"],
-    ["Q956", "Beijing", "Peking", "北京"],
-    ["Q188", "German", "Deutsch", "德语"],
-    ["Q150", "French", "Französisch", "法语"],
-    ["Q7850", "Chinese", "Chinesisch", "中文"],
-    ["P36", "capital", "Hauptstadt", "首都"],
-    ["P37", "official language", "Amtssprache", "官方语言"],
-];
 
 /// Three countries with capital and official language, labelled in en, de and zh.
 pub fn countries() -> KnowledgeGraph {
-    let mut builder = GraphBuilder::default();
-    for [head, relation, tail] in TRIPLES {
-        builder.add_triple(head, relation, tail).unwrap();
-    }
-    for [id, en, de, zh] in LABELS {
-        let kind = if id.starts_with('P') { LabelKind::Relation } else { LabelKind::Entity };
-        for (language, label) in [("en", en), ("de", de), ("zh", zh)] {
-            builder.add_label(id, language, label, kind).unwrap();
-        }
-    }
-    builder.build()
+    KnowledgeGraph::read_dir(testkit::fixture("countries")).unwrap()
+}
+
+/// A temporary folder with [`countries`] in `kg`.
+pub fn countries_folder() -> TempDir {
+    let dir = tempdir().unwrap();
+    countries().write_dir(dir.path().join("kg")).unwrap();
+    dir
 }
 
 /// The label that [`countries`] has.
 pub fn label(id: &str, language: &str) -> &'static str {
-    let row = LABELS.iter().find(|row| row[0] == id).unwrap();
-    row[1 + ["en", "de", "zh"].iter().position(|known| *known == language).unwrap()]
+    static COUNTRIES: LazyLock<KnowledgeGraph> = LazyLock::new(countries);
+    COUNTRIES.label(id, language).unwrap()
 }
 
 /// `heads` × `tails` facts of one relation, labelled in en and de.
@@ -84,6 +63,46 @@ pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     std::fs::write(dir.join(name), text).unwrap();
 }
 
+/// Compresses bytes by gzip, bzip2 (in blocks of 100 kB) or zstd (with a checksum), as `gz`, `bz2`
+/// and `zst` name them; other bytes stay as they are.
+pub fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
+    match packing {
+        "gz" => testkit::gzip(bytes),
+        "bz2" => {
+            let level = bzip2::Compression::fast();
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zst" => {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.include_checksum(true).unwrap();
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        }
+        _ => bytes.to_owned(),
+    }
+}
+
+/// Writes records to a file and checks that the same records are read from it.
+pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T]) {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("r.jsonl.gz");
+    jsonl::write(&path, records).unwrap();
+    assert_eq!(read::<T>(&path), records);
+}
+
+/// The error of reading a record in which the value of a key is replaced, in line 2 of `r.jsonl`.
+pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
+    let good = serde_json::to_value(record).unwrap();
+    let mut broken = good.clone();
+    broken[key] = value;
+    let dir = tempdir().unwrap();
+    write(dir.path(), "r.jsonl", format!("{good}\n{broken}\n"));
+    let mut reader = JsonlReader::<T>::open(dir.path().join("r.jsonl")).unwrap();
+    reader.nth(1).unwrap().err().unwrap().to_string()
+}
+
 /// All lines of a file.
 pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
     JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
@@ -105,6 +124,22 @@ pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
 pub fn run(dir: &Path, arguments: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
     command.current_dir(dir).args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// The arguments of `mix` on the graph `kg` with the tokenizer of the fixtures.
+pub fn mix_arguments(rest: &str) -> String {
+    format!("mix --in kg --tokenizer {} {rest}", testkit::fixture("tokenizer.json").display())
+}
+
+/// Expects that each command fails with an error that contains the text next to it, and that it
+/// writes no file.
+#[track_caller]
+pub fn expect_refusals(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
+    for (arguments, expected) in cases {
+        let error = failure(&run(dir, &format!("{prefix} {arguments} --out out.jsonl")));
+        assert!(error.contains(expected), "{arguments}: {error}");
+        assert!(!dir.join("out.jsonl").exists(), "{arguments}");
+    }
 }
 
 /// What a run that must succeed prints.

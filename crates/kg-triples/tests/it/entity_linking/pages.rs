@@ -2,7 +2,7 @@ use kg_triples::entity_linking::{EntityPage, PageText, page_files, read_pages};
 use kg_triples::{Error, Language};
 use tempfile::tempdir;
 
-use super::{gzip, language};
+use super::language;
 
 #[test]
 fn pages_are_read_by_language_with_file_and_line_in_errors() {
@@ -11,10 +11,8 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
     write("entities.zh.jsonl", "{\"id\":\"Q4\",\"label\":\"死亡\",\"extract\":null}\n");
     write("README.md", "not pages");
     write("entities.tsv", "not pages");
-    gzip(
-        &dir.path().join("entities.en.jsonl.gz"),
-        "{\"id\":\"Q4\",\"extract\":\" Death is. \"}\n\n{\"id\":\"Q5\"}\n",
-    );
+    let english = "{\"id\":\"Q4\",\"extract\":\" Death is. \"}\n\n{\"id\":\"Q5\"}\n";
+    std::fs::write(dir.path().join("entities.en.jsonl.gz"), testkit::gzip(english)).unwrap();
     let files = page_files(dir.path()).unwrap();
     let languages: Vec<Language> = files.iter().map(|(language, _)| *language).collect();
     assert_eq!(languages, ["en", "zh"]);

@@ -2,7 +2,7 @@ use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader};
 use tempfile::tempdir;
 
-use super::{gzip, language, slice};
+use super::{language, slice};
 
 fn sitelinks() -> Sitelinks {
     let mut sitelinks = Sitelinks::default();
@@ -98,7 +98,8 @@ fn malformed_links_lose_their_tags() {
 fn sitelinks_are_read_and_faults_named() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("sitelinks.tsv.gz");
-    gzip(&path, "id\tlang\ttitle\nQ70\tde\tBern\nQ70\tde\tBundesstadt_(Schweiz)\n");
+    let bytes = testkit::gzip("id\tlang\ttitle\nQ70\tde\tBern\nQ70\tde\tBundesstadt_(Schweiz)\n");
+    std::fs::write(&path, &bytes).unwrap();
     let sitelinks = Sitelinks::read(&path).unwrap();
     assert_eq!(sitelinks.entity(language("de"), "bern"), Some("Q70"));
     assert_eq!(sitelinks.entity(language("de"), "Bundesstadt (Schweiz)"), Some("Q70"));
@@ -115,7 +116,6 @@ fn sitelinks_are_read_and_faults_named() {
         let error = Sitelinks::read(&path).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
-    let bytes = gzip(&path, "id\tlang\ttitle\nQ70\tde\tBern\n");
     std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
     let error = Sitelinks::read(&path).unwrap_err();
     assert!(matches!(error, Error::Truncated { .. }), "{error}");

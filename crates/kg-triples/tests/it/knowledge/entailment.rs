@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 
-use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport,
 };
 use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
-use tempfile::tempdir;
 
 use super::{decode, described, labels, tokenizer};
+use crate::common::{error_with, expect_round_trip};
 
 fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
@@ -157,20 +156,7 @@ fn examples_read_back_and_broken_ones_are_named() {
     let graph = crate::common::countries();
     let descriptions = labels(&graph);
     let examples = all(dataset(&graph, &descriptions).once(3));
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("e.jsonl");
-    let mut writer = JsonlWriter::create(&path).unwrap();
-    examples.iter().for_each(|example| writer.write(example).unwrap());
-    writer.finish().unwrap();
-    let read: Vec<EntailmentExample> =
-        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
-    assert_eq!(read, examples);
-    let first = std::fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
-    let broken = serde_json::to_value(&examples[0]).map(|mut value| {
-        value["object_ids"] = serde_json::json!([]);
-        value.to_string()
-    });
-    std::fs::write(&path, format!("{first}\n{}\n", broken.unwrap())).unwrap();
-    let error = JsonlReader::<EntailmentExample>::open(&path).unwrap().last().unwrap().unwrap_err();
-    assert!(error.to_string().contains("e.jsonl:2: expected one entailment example"), "{error}");
+    expect_round_trip(&examples);
+    let error = error_with(&examples[0], "object_ids", serde_json::json!([]));
+    assert!(error.contains("r.jsonl:2: expected one entailment example"), "{error}");
 }

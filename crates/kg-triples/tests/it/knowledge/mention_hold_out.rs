@@ -6,7 +6,6 @@ use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::knowledge::{
     EncodedDescriptions, EntityCounts, HeldOut, MentionConfig, MentionExample, MentionExamples,
 };
-use proptest::prelude::*;
 
 use super::{described, language, tokenizer};
 
@@ -52,64 +51,6 @@ fn make(
     let train = examples.by_ref().collect::<Result<_, _>>()?;
     let queries = examples.queries()?;
     Ok((train, queries))
-}
-
-fn triple(example: &MentionExample) -> (&str, &str, &str) {
-    (&example.entity, example.language.as_str(), example.description_language.as_str())
-}
-
-fn expect_no_leak(train: &[MentionExample], queries: &[Vec<MentionExample>; 3]) {
-    let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
-    let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
-    let pairs: BTreeSet<_> = train.iter().map(triple).collect();
-    for query in queries.iter().flatten() {
-        assert!(!texts.contains(&*query.id), "the text of {query:?} leaks");
-        assert_ne!(query.language, query.description_language);
-    }
-    let [_, unseen_pairs, unseen_entities] = queries;
-    assert!(unseen_pairs.iter().all(|query| !pairs.contains(&triple(query))), "a pair leaks");
-    assert!(unseen_entities.iter().all(|query| !entities.contains(&*query.entity)), "an entity");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(testkit::cases(24)))]
-
-    #[test]
-    fn no_held_out_text_pair_or_entity_is_trained(
-        seed: u64,
-        fractions in (0.05f64..0.6, 0.0f64..0.6, 0.0f64..0.6),
-        multilingual: bool,
-        threads in 1usize..5,
-        of_texts in prop::collection::vec((prop::array::uniform4(0usize..20), 0usize..3), 20..120),
-    ) {
-        let texts: Vec<LinkedText> = of_texts
-            .into_iter()
-            .enumerate()
-            .map(|(at, (entities, code))| text(at / 2, entities, code))
-            .collect();
-        let descriptions = descriptions();
-        let (texts_held, pairs, entities) = fractions;
-        let held_out = HeldOut { texts: texts_held, pairs, entities, seed, ..HeldOut::default() };
-        let config = MentionConfig { multilingual, seed, ..MentionConfig::default() };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        match pool.install(|| make(&texts, &descriptions, &held_out, &config)) {
-            Ok((train, queries)) => {
-                expect_no_leak(&train, &queries);
-                for example in &train {
-                    let [_, from, to] = <[_; 3]>::from(triple(example));
-                    prop_assert!(!held_out.holds_out_text(&example.id));
-                    prop_assert!(!held_out.holds_out_entity(&example.entity));
-                    prop_assert!(!held_out.holds_out_pair(
-                        &example.entity, example.language, example.description_language
-                    ));
-                    prop_assert_eq!(from != to, multilingual);
-                }
-                let alone = make(&texts, &descriptions, &held_out, &config).unwrap();
-                prop_assert_eq!(alone, (train, queries), "another number of threads");
-            }
-            Err(error) => prop_assert!(matches!(error, Error::Empty { .. }), "{error}"),
-        }
-    }
 }
 
 /// Texts of which each names four of twenty entities.

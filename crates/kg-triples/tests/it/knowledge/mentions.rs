@@ -5,14 +5,14 @@ use kg_triples::Error;
 use kg_triples::entity_linking::{
     LabelConfig, LabelMatcher, LinkedText, Mention, PageText, page_files, read_pages,
 };
-use kg_triples::jsonl::{JsonlReader, JsonlWriter};
 use kg_triples::knowledge::{
     Descriptions, EncodedDescriptions, MentionConfig, MentionExample, MentionExamples,
     MentionReport,
 };
-use tempfile::tempdir;
+use serde_json::json;
 
 use super::{decode, described, language, tokenizer};
+use crate::common::{error_with, expect_round_trip};
 
 /// A text whose mentions are given as words of it and their entities.
 fn text(code: &str, body: &str, mentions: &[(&str, &str)]) -> LinkedText {
@@ -262,30 +262,16 @@ fn only_the_seed_and_the_number_of_the_passage_decide() {
 fn examples_read_back_and_broken_ones_are_named() {
     let (texts, descriptions) = many();
     let (made, _) = examples(&texts[..3], &descriptions, &MentionConfig::default());
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("m.jsonl.gz");
-    let mut writer = JsonlWriter::create(&path).unwrap();
-    made.iter().for_each(|example| writer.write(example).unwrap());
-    writer.finish().unwrap();
-    let read: Vec<MentionExample> =
-        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
-    assert_eq!(read, made);
-
-    let good = serde_json::to_value(&made[0]).unwrap();
-    let path = dir.path().join("m.jsonl");
+    expect_round_trip(&made);
     for (key, value) in [
-        ("mention", serde_json::json!({ "start": 0, "end": 2 })),
-        ("mention", serde_json::json!({ "start": 2, "end": 2 })),
-        ("mention", serde_json::json!({ "start": 2, "end": made[0].input_ids.len() })),
-        ("description_ids", serde_json::json!([])),
-        ("language", serde_json::json!("e n")),
+        ("mention", json!({ "start": 0, "end": 2 })),
+        ("mention", json!({ "start": 2, "end": 2 })),
+        ("mention", json!({ "start": 2, "end": made[0].input_ids.len() })),
+        ("description_ids", json!([])),
+        ("language", json!("e n")),
     ] {
-        let mut broken = good.clone();
-        broken[key] = value;
-        std::fs::write(&path, format!("{good}\n{broken}\n")).unwrap();
-        let error =
-            JsonlReader::<MentionExample>::open(&path).unwrap().last().unwrap().unwrap_err();
-        assert!(error.to_string().contains("m.jsonl:2: expected one mention example"), "{error}");
+        let error = error_with(&made[0], key, value);
+        assert!(error.contains("r.jsonl:2: expected one mention example"), "{error}");
     }
 }
 

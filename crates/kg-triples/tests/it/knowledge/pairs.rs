@@ -1,14 +1,13 @@
 use std::collections::BTreeSet;
 
 use kg_triples::entity_linking::{LinkedText, Mention};
-use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::{
     Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs,
 };
-use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind, jsonl};
-use tempfile::tempdir;
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 
 use super::language;
+use crate::common::{error_with, expect_round_trip};
 
 /// Two triples about A whose relations are `r` in two languages and without any label; X has none.
 fn graph() -> KnowledgeGraph {
@@ -278,14 +277,7 @@ fn bad_values_are_named() {
 fn pairs_read_back_and_blank_ones_are_named() {
     let graph = graph();
     let pairs: Vec<_> = TextPairs::of_labels(&graph, &config(&[], 3)).unwrap().once().collect();
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("p.jsonl");
-    jsonl::write(&path, &pairs).unwrap();
-    let read: Result<Vec<TextPair>, _> = JsonlReader::open(&path).unwrap().collect();
-    assert_eq!(read.unwrap(), pairs);
-    let lines = std::fs::read_to_string(&path).unwrap();
-    let blank = TextPair { key: " ".into(), ..pairs[0].clone() };
-    std::fs::write(&path, lines + &serde_json::to_string(&blank).unwrap()).unwrap();
-    let error = JsonlReader::<TextPair>::open(&path).unwrap().last().unwrap().unwrap_err();
-    assert!(error.to_string().ends_with("got a blank key"), "{error}");
+    expect_round_trip(&pairs);
+    let error = error_with(&pairs[0], "key", " ".into());
+    assert!(error.ends_with("got a blank key"), "{error}");
 }

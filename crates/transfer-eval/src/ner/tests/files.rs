@@ -1,6 +1,4 @@
 //! NER files as they come, well formed or not.
-use std::io::Write;
-
 use crate::Error;
 use crate::ner::read::parse_ner;
 use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
@@ -113,9 +111,7 @@ fn faults_are_named() {
 fn compressed_and_damaged_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gz");
-    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    writer.write_all("\u{feff}EU B-ORG\n".as_bytes()).unwrap();
-    let bytes = writer.finish().unwrap();
+    let bytes = testkit::gzip("\u{feff}EU B-ORG\n");
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(
         read_ner(&path, None).unwrap(),
@@ -179,12 +175,4 @@ fn a_sentence_without_its_tags_is_not_written() {
     let got = write_ner(&path, &[Sentence::default()]).unwrap_err().to_string();
     assert_eq!(got, "sentence 1: no word");
     assert!(!path.exists());
-}
-
-#[test]
-fn the_last_column_of_conll_is_the_tag() {
-    let text = "U.N. NNP I-NP I-ORG\nofficial NN I-NP O\n\nBaghdad NNP I-NP I-LOC\n";
-    let sentences = parse_ner(text, NerFormat::Conll, "eng.testa").unwrap();
-    assert_eq!(sentences.len(), 2);
-    assert_eq!(sentences[0].tags, ["I-ORG", "O"]);
 }
