@@ -120,7 +120,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
 
     // The trained model alone gives the same answers, and knows its threshold.
     let mut command = tool("polyqa");
-    command.args(["answer", "--json", "--device", "cpu", "--null-threshold", "1e9", "--model"]);
+    command.args(["answer", "--json", "--device", "cpu", "--precision", "f32", "--null-threshold", "1e9", "--model"]);
     command
         .arg(out.join("model"))
         .arg("--questions")
@@ -152,7 +152,7 @@ fn recipe_question_answering_reads_rows_and_parquet_as_it_reads_squad() {
         command.arg("--train").arg(file("train")).arg("--dev").arg(file("dev"));
         succeed(command);
         let mut answer = tool("polyqa");
-        answer.args(["answer", "--json", "--device", "cpu", "--model"]);
+        answer.args(["answer", "--json", "--device", "cpu", "--precision", "f32", "--model"]);
         answer.arg(folder.join(form).join("model")).arg("--questions").arg(file("dev"));
         let answers = succeed(answer);
         let mut score = tool("polyqa");

@@ -69,7 +69,7 @@ fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Re
     let specials = check_tokenizer(&tokenizer, &config)?;
     let heads = [Head::MaskedLm, Head::Span];
     let mut model = Model::new(&config, &heads, trial.device(), trial.seed)?;
-    model.set_precision(precision);
+    model.set_precision(precision)?;
     mimetic_start(&model, trial.seed)?;
 
     let examples = recipe.examples()?;

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 pub struct Program {
     path: &'static str,
     folder: TempDir,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 /// What a run left.
@@ -54,7 +55,14 @@ impl Program {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         link(&root.join("fixtures"), &folder.path().join("fixtures"));
         link(&root.join("../../data"), &folder.path().join("data"));
-        Self { path, folder }
+        Self { path, folder, environment: Vec::new() }
+    }
+
+    /// Sets an environment variable in every run.
+    #[must_use]
+    pub fn with_variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
+        self
     }
 
     /// A file or folder in the program's folder.
@@ -94,6 +102,7 @@ impl Program {
     pub fn command(&self, arguments: &(impl Arguments + ?Sized)) -> Command {
         let mut command = Command::new(self.path);
         command.args(arguments.list()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.envs(self.environment.iter().copied());
         command
     }
 

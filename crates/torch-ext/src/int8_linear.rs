@@ -80,7 +80,7 @@ impl Int8Linear {
         let outputs = weight.size().first().copied().unwrap_or(0);
         let padded = Tensor::f_zeros([scales.numel() as i64], (Kind::Float, Device::Cpu))?;
         if let Some(bias) = bias {
-            let _ = padded.f_narrow(0, 0, outputs)?.f_copy_(&bias.f_detach()?)?;
+            padded.f_narrow(0, 0, outputs)?.f_copy_(&bias.f_detach()?)?;
         }
         Ok(Self { packed, scales, bias: padded, outputs })
     }

@@ -27,9 +27,10 @@ fn random_model(head: Head) -> TempDir {
     folder
 }
 
-/// The program beside a reader in the folder `model`.
+/// The program, computing in float32, with a reader in the folder `model`.
 pub fn polyqa() -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
+    let program = program.with_variable("POLYQA_PRECISION", "f32");
     let model = random_reader();
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {
         program.write(&format!("model/{file}"), std::fs::read(model.path().join(file)).unwrap());
