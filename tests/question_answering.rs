@@ -120,7 +120,17 @@ fn recipe_question_answering_trains_predicts_and_scores() {
 
     // The trained model alone gives the same answers, and knows its threshold.
     let mut command = tool("polyqa");
-    command.args(["answer", "--json", "--device", "cpu", "--precision", "f32", "--null-threshold", "1e9", "--model"]);
+    command.args([
+        "answer",
+        "--json",
+        "--device",
+        "cpu",
+        "--precision",
+        "f32",
+        "--null-threshold",
+        "1e9",
+        "--model",
+    ]);
     command
         .arg(out.join("model"))
         .arg("--questions")

@@ -36,7 +36,7 @@ pub struct Reader {
 impl Reader {
     #[new]
     #[pyo3(signature = (
-        model, *, device="auto", precision="f32", batch_size=None, max_length=None, doc_stride=None,
+        model, *, device="auto", precision=None, batch_size=None, max_length=None, doc_stride=None,
         max_answer_length=30, answers=3, null_threshold=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
@@ -44,7 +44,7 @@ impl Reader {
         py: Python<'_>,
         model: PathBuf,
         device: &str,
-        precision: &str,
+        precision: Option<&str>,
         batch_size: Option<i64>,
         max_length: Option<i64>,
         doc_stride: Option<i64>,
@@ -67,24 +67,17 @@ impl Reader {
         let max_answer_length = count("max_answer_length", max_answer_length, 1)?;
         let max_length = max_length.map(|given| count("max_length", given, 1)).transpose()?;
         let doc_stride = doc_stride.map(|given| count("doc_stride", given, 0)).transpose()?;
-        let precision: Precision = precision.parse().map_err(|_| {
-            let known = Precision::ALL.map(Precision::name).join(", ");
-            refused(&format!("precision={precision:?}: must be one of {known}"))
-        })?;
         let model = model.into_os_string().into_string().map_err(|model| {
             refused(&format!("model {}: must be UTF-8", model.to_string_lossy()))
         })?;
         let choice: DeviceChoice = device.parse().map_err(|error| py_error(&error))?;
         let reader = py.detach(|| {
             let device = resolve_device(choice).map_err(|error| py_error(&error))?;
-            if precision == Precision::F16 && !device.is_cuda() {
-                return Err(refused(
-                    "precision=\"f16\": needs a CUDA device; \"bf16\" works on the CPU",
-                ));
-            }
+            let precision = polyqa::select_precision(precision, device);
+            let precision = precision.map_err(|error| refused(&error.to_string()))?;
             let configured = || -> polyqa::Result<polyqa::Reader> {
                 let mut reader = polyqa::Reader::open(&model, device)?;
-                reader.set_precision(precision);
+                reader.set_precision(precision)?;
                 let mut windows = reader.windows().clone();
                 windows.max_length = max_length.unwrap_or(windows.max_length);
                 windows.doc_stride = doc_stride.unwrap_or(windows.doc_stride);

@@ -135,9 +135,9 @@ impl Model {
     /// Computes the last hidden states, `[B, L, H]`: [`embed`](Self::embed), then all
     /// [layers](Self::run_layers).
     ///
-    /// Where `train` is set, on the CPU and from a hidden size of 256 on, nothing is computed for
-    /// padding: its positions hold zeros. So it is with ModernBERT without `train` too. Otherwise
-    /// they hold numbers that mean nothing.
+    /// On the CPU nothing is computed for padding if the hidden size is at least 256: its positions
+    /// hold zeros. EuroBERT and DeBERTa compute padding without `train`. Other values at padding
+    /// have no meaning.
     ///
     /// # Errors
     /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit;
@@ -446,11 +446,14 @@ impl Model {
     /// The parameters are new tensors without gradients: take [`Model::named_parameters`] again.
     ///
     /// # Errors
-    /// [`Error::Input`] unless `kind` is a floating-point kind.
+    /// [`Error::Input`] unless `kind` is a floating-point kind, and float32 with precision int8.
     pub fn set_kind(&mut self, kind: Kind) -> Result<()> {
         if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
             let got = format!("{kind:?}");
             return Err(Error::input("kind", "Float, Double, Half or BFloat16", got));
+        }
+        if self.precision == Precision::Int8 && kind != Kind::Float {
+            return Err(Error::input("kind", "Float with precision int8", format!("{kind:?}")));
         }
         let mut tensors = BTreeMap::new();
         for (name, parameter) in self.plain_parameters() {

@@ -31,7 +31,7 @@ class Reader:
         model: Union[str, PathLike[str]],
         *,
         device: str = "auto",
-        precision: Literal["f32", "bf16", "f16"] = "f32",
+        precision: Optional[Literal["auto", "f32", "bf16", "int8", "f16"]] = None,
         batch_size: Optional[int] = None,
         max_length: Optional[int] = None,
         doc_stride: Optional[int] = None,

@@ -1,8 +1,8 @@
 //! `polyqa answer` beside the question-answering pipeline of transformers 4, each as a program.
 //!
-//! Both have a model of XLM-R base's size with random weights, float32, the CPU, and the same
-//! windows. They run by turns; every row is the middle of the runs. The pipeline gives each window
-//! a softmax of its own, so answers are compared where a context is one window.
+//! Both have a model of XLM-R base's size with random weights, the CPU, and the same windows; the
+//! pipeline computes in float32. They alternate; every row is the median of the runs. The pipeline
+//! computes a softmax per window, so answers are compared for contexts of one window, in float32.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -38,6 +38,9 @@ struct Options {
     /// Questions, each asked of every document
     #[arg(long, default_value_t = 4)]
     questions: usize,
+    /// Precisions of `polyqa answer`
+    #[arg(long, value_delimiter = ',', default_value = "f32,bf16,int8")]
+    precisions: Vec<String>,
     /// Windows in a batch of the pipeline, by turns; the best one counts
     #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
     batches: Vec<usize>,
@@ -99,7 +102,8 @@ impl Bench {
         self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
         // As many starts and ends as a window has tokens, as the pipeline.
         let own = ["--questions", "own.json", "--predictions", "own.answers.json"];
-        let mut ours = self.ours(&[&own[..], &["--answers", "384"]].concat());
+        let options = ["--answers", "384", "--precision", "f32"];
+        let mut ours = self.ours(&[&own[..], &options].concat());
         run(&mut ours, &self.folder.join("ours.jsonl"))?;
         let said = Predictions::read(self.folder.join("own.answers.json")).unwrap();
         let (_, there) = self.run_peer("short.json", 8)?;
@@ -134,12 +138,15 @@ impl Bench {
     }
 
     fn compare(&self, count: usize) -> io::Result<()> {
-        let Options { batches, rounds, .. } = &self.options;
-        let mut ours = Vec::new();
+        let Options { batches, precisions, rounds, .. } = &self.options;
+        let mut ours = vec![Vec::new(); precisions.len()];
         let mut peers = vec![(Vec::new(), Vec::new()); batches.len()];
         for _ in 0..*rounds {
             let asked = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
-            ours.push(run(&mut self.ours(&asked), &self.folder.join("ours.jsonl"))?);
+            for (precision, costs) in precisions.iter().zip(&mut ours) {
+                let arguments = [&asked[..], &["--precision", precision]].concat();
+                costs.push(run(&mut self.ours(&arguments), &self.folder.join("ours.jsonl"))?);
+            }
             for (&batch, (costs, alone)) in batches.iter().zip(&mut peers) {
                 let (cost, report) = self.run_peer("pairs.json", batch)?;
                 assert_eq!(report["windows"], count, "the windows differ");
@@ -160,16 +167,20 @@ impl Bench {
             let alone = alone.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
             println!("| {name} | {:.2} | {alone} | {cpu:.1} | {peak_mib:.0} |", rate(wall));
         };
-        let ours = median(&ours);
-        row("`polyqa answer`", ours, None);
         let mut best: f64 = 0.0;
         for (batch, (costs, alone)) in batches.iter().zip(&peers) {
             let alone = rate(median(alone).wall);
             row(&format!("pipeline, {batch} in a batch"), median(costs), Some(alone));
             best = best.max(alone);
         }
-        let times = rate(ours.wall) / best;
-        println!("\nour whole program beside the pipeline's best without imports: {times:.2}");
+        for (precision, costs) in precisions.iter().zip(&ours) {
+            row(&format!("`polyqa answer`, {precision}"), median(costs), None);
+        }
+        println!();
+        for (precision, costs) in precisions.iter().zip(&ours) {
+            let times = rate(median(costs).wall) / best;
+            println!("{precision}, whole program / pipeline's best without imports: {times:.2}");
+        }
         Ok(())
     }
 }

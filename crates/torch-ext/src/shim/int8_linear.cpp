@@ -78,11 +78,8 @@ ALWAYS_INLINE Row quantise_row(const T* x, int64_t inputs, int64_t padded, int8_
   int32_t sum = 0;
   for (int64_t i = 0; i < inputs; ++i) {
     const float value = largest > 0 ? widen(x[i]) * factor : 0;
-    // Adding this constant rounds to the nearest integer, ties to even.
-    const float shifted = value + 12582912.0F;
-    int32_t bits;
-    std::memcpy(&bits, &shifted, sizeof bits);
-    const int32_t rounded = bits - 0x4b400000;
+    // To the nearest integer, ties to even.
+    const auto rounded = static_cast<int32_t>(std::nearbyint(value));
     out[i] = static_cast<int8_t>(rounded);
     sum += rounded;
   }

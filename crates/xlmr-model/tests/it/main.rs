@@ -11,6 +11,7 @@ mod common;
 mod config;
 mod fusion;
 mod inputs;
+mod int8;
 mod knowledge_heads;
 mod load;
 mod model;

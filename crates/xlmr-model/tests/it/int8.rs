@@ -1,0 +1,106 @@
+//! Inference with linear layers in 8 bits.
+use tch::{Device, Kind, Tensor};
+use torch_ext::Precision;
+use xlmr_model::{
+    Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert,
+};
+
+use crate::common::alone;
+
+/// Wide enough to be packed.
+fn config(architecture: Architecture) -> Config {
+    Config {
+        architecture,
+        vocab_size: 60,
+        hidden_size: 256,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        intermediate_size: 128,
+        max_position_embeddings: 40,
+        ..Config::base()
+    }
+}
+
+fn architectures() -> Vec<Config> {
+    let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
+    [
+        Architecture::XlmRoberta,
+        Architecture::Bert,
+        Architecture::ModernBert(ModernBert::new(3)),
+        Architecture::EuroBert(EuroBert::default()),
+        Architecture::DebertaV2(deberta),
+    ]
+    .map(config)
+    .into()
+}
+
+fn inputs() -> Inputs {
+    Inputs::from_rows(&[&[0, 7, 8, 31, 17, 2], &[0, 9, 2]], 1).unwrap()
+}
+
+fn encode(model: &Model) -> Tensor {
+    let hidden = model.in_precision(|| model.encode(&inputs(), false)).unwrap().unwrap();
+    assert_eq!(hidden.kind(), Kind::Float);
+    let mask = inputs().attention_mask.unwrap();
+    hidden * mask.unsqueeze(-1)
+}
+
+/// Relative error in the Frobenius norm.
+fn error(got: &Tensor, want: &Tensor) -> f64 {
+    ((got - want).norm() / want.norm()).double_value(&[])
+}
+
+#[test]
+fn int8_is_near_float32_and_float32_comes_back_bit_for_bit() {
+    let _alone = alone();
+    for config in architectures() {
+        let name = config.architecture.model_type();
+        let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
+        let exact = encode(&model);
+        model.set_precision(Precision::Int8).unwrap();
+        let int8 = encode(&model);
+        let off = error(&int8, &exact);
+        assert!(off > 1e-4 && off < 0.05, "{name}: {off}");
+        assert_eq!(encode(&model), int8, "{name}");
+        model.set_precision(Precision::F32).unwrap();
+        assert_eq!(encode(&model), exact, "{name}");
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_batch() {
+    let _alone = alone();
+    let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
+    model.set_precision(Precision::Int8).unwrap();
+    let together = encode(&model).get(1).narrow(0, 0, 3);
+    let single = Inputs::from_rows(&[&[0, 9, 2]], 1).unwrap();
+    let single = model.encode(&single, false).unwrap().get(0);
+    assert!(error(&together, &single) < 1e-3);
+}
+
+#[test]
+fn adapters_add_to_layers_in_int8() {
+    let _alone = alone();
+    let mut model = Model::new(&config(Architecture::XlmRoberta), &[], Device::Cpu, 1).unwrap();
+    model.add_lora("a", &LoraConfig::default(), 3).unwrap();
+    for (name, parameter) in model.named_parameters() {
+        if name.contains("lora_B") {
+            let _ = tch::no_grad(|| parameter.shallow_clone().fill_(0.05));
+        }
+    }
+    let exact = encode(&model);
+    model.set_precision(Precision::Int8).unwrap();
+    let off = error(&encode(&model), &exact);
+    assert!(off > 1e-4 && off < 0.05, "{off}");
+}
+
+#[test]
+fn training_and_other_dtypes_are_refused() {
+    let _alone = alone();
+    let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
+    model.set_precision(Precision::Int8).unwrap();
+    let error = model.encode(&inputs(), true).unwrap_err().to_string();
+    assert!(error.contains("for training") && error.contains("int8"), "{error}");
+    let error = model.set_kind(Kind::Double).unwrap_err().to_string();
+    assert!(error.contains("Float with precision int8, got Double"), "{error}");
+}
