@@ -27,8 +27,8 @@ pub(crate) fn amx_is_there() -> bool {
 /// A linear layer `x Wᵀ + b` whose weights are stored, and multiplied, as 8-bit integers.
 ///
 /// Weights have one scale per output; activations are quantised in each call with one scale per
-/// row, so that a row's output does not depend on the rest of its batch. Integer sums are exact: the
-/// output does not depend on the number of threads.
+/// row, so that a row's output does not depend on the rest of its batch. Integer sums are exact:
+/// the output does not depend on the number of threads.
 ///
 /// # Example
 /// ```
@@ -68,8 +68,8 @@ impl Int8Linear {
     /// Quantises a weight `[outputs, inputs]` and takes the bias `[outputs]`, float32 on the CPU.
     ///
     /// # Errors
-    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit, or a weight
-    /// is not finite; [`Error::Torch`](crate::Error::Torch).
+    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit, or a
+    /// weight is not finite; [`Error::Torch`](crate::Error::Torch).
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let mut scales = std::ptr::null_mut();
         // SAFETY: a live tensor; on success the shim hands over two tensors that we own.

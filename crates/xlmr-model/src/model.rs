@@ -387,7 +387,8 @@ impl Model {
     /// Sets the precision of [`in_precision`](Self::in_precision). Parameters stay float32.
     ///
     /// [`Int8`](Precision::Int8) is for inference on the CPU. It quantises the encoder's linear
-    /// layers as they are now; later changes of their parameters have no effect until the next call.
+    /// layers as they are now; later changes of their parameters have no effect until the next
+    /// call.
     ///
     /// # Errors
     /// [`Error::Input`] for `Int8` on a GPU or with parameters that are not float32,

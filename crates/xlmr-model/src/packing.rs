@@ -4,8 +4,8 @@ use torch_ext::{Attention, FlashUse};
 
 use crate::{Architecture, Config, Result};
 
-/// The narrowest model whose batches are packed on the CPU: below, a step is so short that the calls
-/// for each row cost more than the padding.
+/// The narrowest model whose batches are packed on the CPU: below, a step is so short that the
+/// calls for each row cost more than the padding.
 const SMALLEST_WIDTH: i64 = 256;
 
 /// The rows of a batch and which of their positions hold tokens.

@@ -1,8 +1,8 @@
 //! `polyqa serve` beside a service in FastAPI over the pipeline of transformers 4, each as a
 //! program: how long clients wait that ask one thing after the other.
 //!
-//! Both have a model of XLM-R base's size with random weights, float32, the CPU, the same windows
-//! and the same requests, a question about a paragraph of XQuAD each.
+//! Both have a model of XLM-R base's size with random weights, float32 by default, the CPU, the
+//! same windows and the same requests, a question about a paragraph of XQuAD each.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -40,7 +40,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "1,8")]
     clients: Vec<usize>,
     /// Options of `polyqa serve`
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "--precision f32")]
     options: String,
     /// Given by cargo
     #[arg(long, hide = true)]

@@ -28,8 +28,8 @@ pub struct Args {
     /// Address to listen on; a non-loopback address exposes the service to the network
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
-    /// Host name by which clients and proxies reach the service, besides localhost and IP addresses;
-    /// requests for other names get status 421
+    /// Host name by which clients and proxies reach the service, besides localhost and IP
+    /// addresses; requests for other names get status 421
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// Port to listen on; 0 selects a free port
