@@ -1,7 +1,6 @@
 //! Commands that prepare a folder, held up by a pipe in place of an input: killed, or beside
 //! another.
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

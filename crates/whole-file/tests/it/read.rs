@@ -64,7 +64,7 @@ fn a_file_is_read_up_to_its_limit_and_no_further() {
     fs::write(&path, "").unwrap();
     assert_eq!(read_limited(&path, 0).unwrap(), b"");
     // A bomb: 64 MiB in 64 KiB.
-    fs::write(&path, gzip(&vec![b' '; 64 << 20])).unwrap();
+    fs::write(&path, gzip(vec![b' '; 64 << 20])).unwrap();
     assert!(too_long(&path, 1 << 20).starts_with("it holds more than 1 MiB"));
     assert_eq!(read(&path).unwrap().len(), 64 << 20);
     // Without an end.
