@@ -1,8 +1,8 @@
 //! The libtorch this workspace builds against: the pinned version, the pinned wheels, and the
 //! check of a folder that claims to hold it.
 //!
-//! `libtorch/wheels.txt` is the only place that names a wheel of libtorch. `tch` and `torch-sys` in the root
-//! `Cargo.toml` move together with [`VERSION`].
+//! `libtorch/wheels.txt` is the only place that names a wheel of libtorch. `tch` and `torch-sys`
+//! in the root `Cargo.toml` move together with [`VERSION`].
 use crate::wheels::Wheel;
 use std::fmt;
 use std::path::{Path, PathBuf};
