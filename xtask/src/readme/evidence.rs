@@ -303,10 +303,15 @@ mod tests {
             let is_stored = |model: &String| runs[&claim.run].iter().any(|one| one.model == *model);
             let stored = claim.models.iter().all(is_stored);
             if !stored && !runs[&claim.run].is_empty() {
-                let (recipe, _) = claim.run.split_once('/').unwrap();
-                let small = root.join("examples").join(recipe).join("small.toml");
-                let small = std::fs::read_to_string(small).unwrap();
-                let is_arm = |model: &&String| small.contains(&format!("[arms.{model}]"));
+                let (recipe, run) = claim.run.split_once('/').unwrap();
+                let folder = root.join("examples").join(recipe);
+                let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+                let recipes = read("small.toml") + &read(&format!("{run}.toml"));
+                // Tables name an arm by its title if it has one.
+                let is_arm = |model: &&String| {
+                    recipes.contains(&format!("[arms.{model}]"))
+                        || recipes.contains(&format!("title = \"{model}\""))
+                };
                 let unknown = claim.models.iter().filter(|model| !is_stored(model));
                 assert!(unknown.clone().all(|model| is_arm(&model)), "{row}");
             }
