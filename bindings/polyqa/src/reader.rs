@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use polyqa::Answers;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use torch_ext::{DeviceChoice, Precision, resolve_device};
+use torch_ext::{DeviceChoice, resolve_device};
 
 use crate::arguments::{self, count, refused};
 use crate::py_error;
@@ -28,6 +28,8 @@ pub struct Reader {
     /// One call after the other: tensors are not shared between threads.
     reader: Mutex<polyqa::Reader>,
     model: String,
+    /// Name of the precision that was selected.
+    precision: &'static str,
     /// The keyword arguments that were given or are defaults.
     options: Py<PyDict>,
 }
@@ -93,7 +95,8 @@ impl Reader {
             };
             configured().map_err(|error| py_error(&error))
         })?;
-        Ok(Self { reader: Mutex::new(reader), model, options: options.unbind() })
+        let precision = reader.precision().name();
+        Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
     }
 
     /// The best answers to a question in documents, as a dict; or those to questions
@@ -156,7 +159,7 @@ impl Reader {
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let option = |name| self.options.bind(py).as_any().get_item(name);
-        Ok(format!("<Reader: {}, {}, {}>", self.model, option("device")?, option("precision")?))
+        Ok(format!("<Reader: {}, {}, {}>", self.model, option("device")?, self.precision))
     }
 }
 

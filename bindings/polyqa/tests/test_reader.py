@@ -181,10 +181,10 @@ def answers(reader):
     *(lambda reader, p=p: pickle.loads(pickle.dumps(reader, p)) for p in range(2, 6)),
 ])
 def test_a_reader_is_the_same_after_pickle_and_copy(model, again):
-    given = polyqa.Reader(str(model), device="cpu", answers=2, null_threshold=-1e9)
+    given = polyqa.Reader(str(model), device="cpu", precision="int8", answers=2, null_threshold=-1e9)
     same = again(given)
     assert same is not given and answers(same) == answers(given)
-    assert repr(same) == repr(given) == f"<Reader: {model}, cpu, f32>"
+    assert repr(same) == repr(given) == f"<Reader: {model}, cpu, int8>"
 
 
 def test_a_reader_goes_to_other_processes(reader):
