@@ -192,6 +192,7 @@ unsafe extern "C" {
         outputs: i64,
         gelu: bool,
         half: bool,
+        portable: bool,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;

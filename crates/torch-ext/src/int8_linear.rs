@@ -6,7 +6,7 @@ use crate::ffi::{self, make, owned};
 
 /// Returns whether the processor has instructions for products of 8-bit integers (AVX-512 VNNI).
 ///
-/// [`Int8Linear`] computes the same values without them, slowly.
+/// [`Int8Linear`] computes the same values without them, up to rounding, but slowly.
 pub fn int8_is_fast() -> bool {
     // SAFETY: no arguments.
     unsafe { ffi::polyqa_int8_is_fast() }
@@ -94,6 +94,11 @@ impl Int8Linear {
     /// # Errors
     /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit.
     pub fn apply(&self, x: &Tensor, gelu: bool, kind: Kind) -> Result<Tensor> {
+        self.apply_on(x, gelu, kind, false)
+    }
+
+    /// Without special instructions if `portable`.
+    fn apply_on(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
         let half = kind == Kind::BFloat16;
         // SAFETY: live tensors; on success the shim hands over a tensor that we own.
         make(|out, error| unsafe {
@@ -105,6 +110,7 @@ impl Int8Linear {
                 self.outputs,
                 gelu,
                 half,
+                portable,
                 out,
                 error,
             )
@@ -155,6 +161,20 @@ mod tests {
             close(&linear.apply(&low, false, Kind::Float).unwrap(), &want, 1e-6);
             let batched = linear.apply(&x.view([1, rows, inputs]), false, Kind::Float).unwrap();
             assert_eq!(batched.size(), [1, rows, outputs]);
+        }
+    }
+
+    #[test]
+    fn processors_without_vnni_compute_the_same_up_to_rounding() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let (weight, bias) = (draw(&[70, 131], 1), draw(&[70], 2));
+            let x = (draw(&[67, 131], 3) * 5.0).to_kind(kind);
+            let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
+            for gelu in [false, true] {
+                let [fast, portable] = [false, true]
+                    .map(|portable| linear.apply_on(&x, gelu, Kind::Float, portable).unwrap());
+                close(&portable, &fast.to_kind(Kind::Double), 1e-6);
+            }
         }
     }
 

@@ -232,9 +232,9 @@ void product(const Tensor& x, const Product& p, Tensor& out) {
 }
 
 template <class In, class Out>
-void dispatch(const Tensor& x, const Product& p, Tensor& out) {
+void dispatch(const Tensor& x, const Product& p, bool portable, Tensor& out) {
 #if defined(__x86_64__)
-  if (has_vnni()) return product<Vnni, In, Out>(x, p, out);
+  if (has_vnni() && !portable) return product<Vnni, In, Out>(x, p, out);
 #endif
   product<Portable, In, Out>(x, p, out);
 }
@@ -281,9 +281,10 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
   });
 }
 
-// x [.., I] float32 or bfloat16 to [.., O], bfloat16 where `half`; `bias` is [panels * 64].
+// x [.., I] float32 or bfloat16 to [.., O], bfloat16 where `half`; `bias` is [panels * 64]. `portable`: without special
+// instructions.
 int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scales, const Tensor* bias, int64_t outputs,
-                       bool gelu, bool half, Tensor** out, char** error) {
+                       bool gelu, bool half, bool portable, Tensor** out, char** error) {
   return guarded(error, [&] {
     const auto kind = x->scalar_type();
     TORCH_CHECK(x->is_cpu() && x->dim() > 0 && (kind == at::kFloat || kind == at::kBFloat16),
@@ -297,9 +298,9 @@ int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scal
     const Product p{inputs, padded, outputs, packed->const_data_ptr<uint8_t>(), scales->const_data_ptr<float>(),
                     bias->const_data_ptr<float>(), gelu};
     if (kind == at::kFloat) {
-      half ? dispatch<float, at::BFloat16>(from, p, to) : dispatch<float, float>(from, p, to);
+      half ? dispatch<float, at::BFloat16>(from, p, portable, to) : dispatch<float, float>(from, p, portable, to);
     } else {
-      half ? dispatch<at::BFloat16, at::BFloat16>(from, p, to) : dispatch<at::BFloat16, float>(from, p, to);
+      half ? dispatch<at::BFloat16, at::BFloat16>(from, p, portable, to) : dispatch<at::BFloat16, float>(from, p, portable, to);
     }
     *out = new Tensor(to);
   });
