@@ -220,6 +220,13 @@ fn what_cannot_be_answered_is_said_in_json() {
     }
     let health = client.health();
     assert_eq!((&health["model"], &health["requests"]), (&"model".into(), &0.into()));
+    assert_eq!(health["precision"], "f32");
+    // Names that a web page may have chosen are not this service's.
+    let mut stream = service.connect();
+    write!(stream, "GET /health HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n").unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 421") && told.contains("misdirected_request"), "{told}");
 }
 
 #[test]
