@@ -57,8 +57,8 @@ impl Precision {
         }
     }
 
-    /// Returns the fastest precision for inference whose answers were found to be as good as those
-    /// of float32: on a CPU with AMX bfloat16, with AVX-512 VNNI 8 bits, else float32.
+    /// Returns the precision for fast inference: bfloat16 on a CPU with AMX, 8 bits on another CPU
+    /// with AVX-512 VNNI, else float32.
     ///
     /// It depends on the processor alone, so that a machine always gives the same answers.
     pub fn fastest(device: Device) -> Self {

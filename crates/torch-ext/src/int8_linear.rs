@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn processors_without_vnni_compute_the_same_up_to_rounding() {
         for kind in [Kind::Float, Kind::BFloat16] {
-            let (weight, bias) = (draw(&[70, 131], 1), draw(&[70], 2));
+            let weight = draw(&[70, 131], 1);
+            let bias = draw(&[70], 2);
             let x = (draw(&[67, 131], 3) * 5.0).to_kind(kind);
             let linear = Int8Linear::new(&weight, Some(&bias)).unwrap();
             for gelu in [false, true] {
@@ -180,7 +181,8 @@ mod tests {
 
     #[test]
     fn a_row_does_not_depend_on_the_others_nor_on_threads() {
-        let (weight, x) = (draw(&[100, 48], 1), draw(&[300, 48], 2));
+        let weight = draw(&[100, 48], 1);
+        let x = draw(&[300, 48], 2);
         let linear = Int8Linear::new(&weight, None).unwrap();
         let all = linear.apply(&x, true, Kind::Float).unwrap();
         for row in [0, 63, 64, 299] {

@@ -305,12 +305,19 @@ mod tests {
             if !stored && !runs[&claim.run].is_empty() {
                 let (recipe, run) = claim.run.split_once('/').unwrap();
                 let folder = root.join("examples").join(recipe);
-                let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-                let recipes = read("small.toml") + &read(&format!("{run}.toml"));
+                let arms = |name: &str| -> toml::Table {
+                    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+                    let recipe: toml::Table = text.parse().unwrap();
+                    recipe.get("arms").and_then(|arms| arms.as_table()).cloned().unwrap_or_default()
+                };
+                let arms = [arms("small.toml"), arms(&format!("{run}.toml"))];
                 // Tables name an arm by its title if it has one.
+                let is_named = |(name, arm): (&String, &toml::Value), model: &String| {
+                    name == model
+                        || arm.get("title").and_then(|title| title.as_str()) == Some(model)
+                };
                 let is_arm = |model: &&String| {
-                    recipes.contains(&format!("[arms.{model}]"))
-                        || recipes.contains(&format!("title = \"{model}\""))
+                    arms.iter().flatten().any(|named_arm| is_named(named_arm, model))
                 };
                 let unknown = claim.models.iter().filter(|model| !is_stored(model));
                 assert!(unknown.clone().all(|model| is_arm(&model)), "{row}");

@@ -174,22 +174,26 @@ fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
     let _alone = alone();
     let (target, source) = pair();
     let model = still(256);
-    let run = |train| {
-        let (t, s) = fused(&model, &target, &source, &config(1, 1), train).unwrap();
+    let mut double = still(256);
+    double.set_kind(Kind::Double).unwrap(); // is not packed
+    let run = |model: &Model, train| {
+        let (t, s) = fused(model, &target, &source, &config(1, 1), train).unwrap();
         (at_tokens(&t, &target), at_tokens(&s, &source))
     };
-    let gradients = |(t, s): &(Tensor, Tensor)| -> Vec<(String, Tensor)> {
+    let gradients = |model: &Model, (t, s): &(Tensor, Tensor)| -> Vec<(String, Tensor)> {
         let parameters = model.named_parameters();
         for (_, parameter) in &parameters {
             let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
         }
-        (t.square().sum(Kind::Float) + s.sin().sum(Kind::Float)).backward();
+        (t.square().sum(Kind::Double) + s.sin().sum(Kind::Double)).backward();
         parameters.into_iter().map(|(name, p)| (name, p.grad().copy())).collect()
     };
-    let (padded, packed) = (run(false), run(true));
+    let (padded, packed) = (run(&double, true), run(&model, true));
+    assert_eq!(run(&model, false), packed);
     assert_close("target", &packed.0, &padded.0, 1e-5);
     assert_close("source", &packed.1, &padded.1, 1e-5);
-    for ((name, want), (_, got)) in gradients(&padded).iter().zip(&gradients(&packed)) {
+    let (padded, packed) = (gradients(&double, &padded), gradients(&model, &packed));
+    for ((name, want), (_, got)) in padded.iter().zip(&packed) {
         let scale = want.abs().max().double_value(&[]).max(1.0);
         // What is added to all keys moves no score: this gradient is rounding alone.
         if !name.contains("key.bias") {

@@ -82,7 +82,8 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
     let _alone = alone();
-    let (model, padded_model) = (model(0.0, 1), padded_model(0.0, 1));
+    let padded_model = padded_model(0.0, 1);
+    let model = model(0.0, 1);
     // A token may be `<pad>`, which learns nothing as a word.
     for (lengths, first) in
         [(&[7usize, 31, 2, 16][..], 1), (&[1, 33], 9), (&[13], 1), (&[9, 9, 9], 9)]
@@ -97,8 +98,8 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
         let tokens = mask.unsqueeze(-1);
         let off = worst(&(&padded * &tokens), &packed);
         assert!(off < 1e-5, "{lengths:?}: states {off:e}");
-        let (a, b) = (loss(&padded_model, &padded, &mask), loss(&model, &packed, &mask));
-        let (want, got) = (gradients(&padded_model, &a), gradients(&model, &b));
+        let want = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
+        let got = gradients(&model, &loss(&model, &packed, &mask));
         let largest = |name: &str| {
             let (_, found) = want.iter().find(|(other, _)| other == name).unwrap();
             found.abs().max().double_value(&[]).max(1.0)
@@ -134,7 +135,8 @@ fn padding_holds_zeros_while_training_and_every_state_is_padded_alike() {
 #[test]
 fn embeddings_segments_and_holes_in_the_mask_are_kept() {
     let _alone = alone();
-    let (model, padded_model) = (model(0.0, 2), padded_model(0.0, 2));
+    let padded_model = padded_model(0.0, 2);
+    let model = model(0.0, 2);
     let ids = inputs(&[6, 6]).input_ids;
     // Row 0 has a hole, row 1 no token at all: it attends to all its positions.
     let mask = Tensor::from_slice(&[1i64, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]).view([2, 6]);

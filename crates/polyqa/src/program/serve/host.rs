@@ -1,5 +1,5 @@
-//! The host names that requests may name, so that a web page cannot reach a local service under a
-//! name of its own (DNS rebinding).
+//! Check of the `Host` header, which prevents web pages from reaching a local service by DNS
+//! rebinding.
 use std::net::IpAddr;
 use std::sync::Arc;
 
