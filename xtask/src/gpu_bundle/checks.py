@@ -33,10 +33,7 @@ PARALLEL = (
     "prepare.questions=demo-data fact-questions --parallel --languages en,de --items 40 "
     f"{FACTS} --templates data/demo/templates-all.tsv"
 )
-SEARCH = (
-    "prepare.search=demo-data search --questions data/xquad --pages data/codex --languages de "
-    "--snippet 300"
-)
+SEARCH = "prepare.search=demo-data search --own {questions} --languages de"
 CLOZE = (
     "prepare.questions=demo-data cloze-questions --extracts data/codex --sentences data/pud "
     "--paragraphs data/xquad --languages en,zh --train-items 40 --items-per-paragraph 1 "
