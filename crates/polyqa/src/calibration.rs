@@ -28,19 +28,20 @@ pub struct Calibration {
     pub calibration_error_before: f64,
     /// The same with the fitted temperature.
     pub calibration_error_after: f64,
-    /// The comparison of windows that the fitted answers were chosen with, which is the reader's
-    /// default.
+    /// The comparison of windows that the fitted answers were selected with, which is the reader's
+    /// default. A file without it has `raw`; a model without a file has `margin`.
     #[serde(default, skip_serializing_if = "is_raw")]
     pub window_score: WindowScore,
 }
 
-/// Raw scores are not written, so that earlier programs read the file.
+/// `raw` is not written, so that earlier programs read the file.
 fn is_raw(score: &WindowScore) -> bool {
     *score == WindowScore::Raw
 }
 
 impl Default for Calibration {
-    /// A temperature of 1, and no threshold.
+    /// A temperature of 1, no threshold, and margins over "no answer", which compare windows better
+    /// than raw logits for readers that were trained on single paragraphs.
     fn default() -> Self {
         Self {
             temperature: 1.0,
@@ -48,7 +49,7 @@ impl Default for Calibration {
             questions: 0,
             calibration_error_before: 0.0,
             calibration_error_after: 0.0,
-            window_score: WindowScore::Raw,
+            window_score: WindowScore::Margin,
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct ReaderArgs {
     #[arg(long, value_name = "N", default_value_t = 30)]
     max_answer_length: usize,
     /// How answers from different windows of a document are compared [default: the one that the
-    /// model was calibrated with, else raw]
+    /// model was calibrated with, else margin; raw with --compatible run_qa]
     #[arg(long, value_enum, value_name = "SCORE")]
     window_score: Option<Score>,
     /// Window length in tokens [default: 384, or the model's maximum]

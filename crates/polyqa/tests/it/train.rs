@@ -151,11 +151,17 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
     program.write("article.json", article());
     let long = article().replace("It is in", &"Nothing is here at all. ".repeat(40));
     program.write("text.txt", &long);
-    program.done(
-        "train --model model --train article.json --dev article.json --out run --device cpu \
-         --set training.steps=1 --set decoding.window_score=\"margin\"",
-    );
-    assert!(program.read("run/model/calibration.json").contains("\"window_score\": \"margin\""));
+    let calibration = |folder: &str, options: &str| {
+        program.done(&format!(
+            "train --model model --train article.json --dev article.json --out {folder} \
+             --device cpu --set training.steps=1 {options}"
+        ));
+        program.read(&format!("{folder}/model/calibration.json"))
+    };
+    assert!(calibration("run", "").contains("\"window_score\": \"margin\""));
+    assert!(!calibration("negatives", "--negatives 1").contains("window_score"), "raw");
+    let softmax = calibration("softmax", "--set decoding.window_score=\"softmax\"");
+    assert!(softmax.contains("\"window_score\": \"softmax\""));
     let answer = |options: &str| {
         let line = format!("answer --model run/model -q Where? --json --device cpu {options}");
         program.done(&format!("{line} text.txt")).out
@@ -163,6 +169,10 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
     let (stored, raw) = (answer(""), answer("--window-score raw"));
     assert!(stored == answer("--window-score margin") && stored != raw);
     assert!(![&stored, &raw].contains(&&answer("--window-score softmax")));
+    // A model without a calibration has the same default.
+    std::fs::remove_file(program.at("run/model/calibration.json")).unwrap();
+    let scores = |out: &str| out.split("\"score\":").nth(1).map(|rest| rest[..8].to_owned());
+    assert_eq!(scores(&answer("")), scores(&stored));
     program.failed(
         "answer --model run/model -q Where? --window-score softmax --compatible run_qa text.txt",
         &["--compatible", "--window-score"],

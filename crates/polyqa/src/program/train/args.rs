@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::value_parser;
 use experiment::{Adapters, BaseModel, RunConfig};
-use mlqa_eval::{Language, WindowConfig};
+use mlqa_eval::{Language, WindowConfig, WindowScore};
 use model_hub::{Origin, Resolved};
 use xlmr_model::{BottleneckConfig, LoraConfig};
 
@@ -119,6 +119,12 @@ impl Args {
         };
         let limits = recipe.model.limits()?;
         recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
+        // Shared normalisation makes the logits of windows comparable; without it their margins
+        // over "no answer" are.
+        recipe.decoding.window_score = match self.negatives {
+            None | Some(0) => WindowScore::Margin,
+            Some(_) => WindowScore::Raw,
+        };
         recipe.training.epochs = self.epochs;
         recipe.training.learning_rate = self.learning_rate;
         recipe.training.batch_size = self.batch_size;

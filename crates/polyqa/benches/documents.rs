@@ -1,0 +1,215 @@
+//! F1 of a reader on XQuAD's paragraphs and whole articles, for each way to compare windows
+//! (`--window-score`). The windows are computed once and decoded three times.
+#![allow(clippy::unwrap_used, missing_docs)] // a program for developers
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Parser;
+use mlqa_eval::{
+    Dataset, DecodeConfig, Language, Normalization, Predictions, Purpose, Question, Resampling,
+    Window, WindowConfig, WindowScore, bootstrap, score, windows,
+};
+use polyqa::{Result, select_precision};
+use tasks::question_answering::QaPredictor;
+use tch::Device;
+use xlmr_model::{Head, Pretrained};
+
+const SCORES: [WindowScore; 3] = [WindowScore::Raw, WindowScore::Softmax, WindowScore::Margin];
+
+/// F1 of a reader on paragraphs and whole articles.
+#[derive(Parser)]
+struct Options {
+    /// Folder of a reader that was not trained on the articles
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Languages of XQuAD
+    #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,hi,vi,zh")]
+    languages: Vec<Language>,
+    /// Also ask the questions of every language about the articles of every other language
+    #[arg(long)]
+    pairs: bool,
+    /// Index of the first test article
+    #[arg(long, default_value_t = 0)]
+    skip: usize,
+    /// Number of test articles
+    #[arg(long, default_value_t = 12)]
+    articles: usize,
+    /// Use every Nth question
+    #[arg(long, default_value_t = 1)]
+    every: usize,
+    /// Windows per batch
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Compute precision
+    #[arg(long)]
+    precision: Option<String>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The questions of each article, over their paragraphs and over the whole article.
+struct Articles {
+    paragraphs: Vec<Vec<Question>>,
+    whole: Vec<Vec<Question>>,
+}
+
+impl Articles {
+    fn read(language: Language, options: &Options) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let all = Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
+        let (mut paragraphs, mut whole) = (Vec::new(), Vec::new());
+        for article in all.articles().skip(options.skip).take(options.articles) {
+            let mut texts: Vec<&str> = article.iter().map(|question| &*question.context).collect();
+            texts.dedup();
+            let context = texts.join("\n\n").into();
+            let over = |question: &Question| Question {
+                context: std::sync::Arc::clone(&context),
+                ..question.clone()
+            };
+            let asked = || article.iter().step_by(options.every);
+            paragraphs.push(asked().cloned().collect());
+            whole.push(asked().map(over).collect());
+        }
+        Self { paragraphs, whole }
+    }
+
+    /// The same contexts and gold answers, with the questions of another language.
+    fn asked_in(&self, other: &Self) -> Self {
+        let exchange = |own: &[Vec<Question>], other: &[Vec<Question>]| {
+            let pairs = own.iter().zip(other).map(|(own, other)| {
+                let pairs = own.iter().zip(other).map(|(own, other)| {
+                    assert_eq!(own.id, other.id);
+                    Question { question: other.question.clone(), ..own.clone() }
+                });
+                pairs.collect()
+            });
+            pairs.collect()
+        };
+        Self {
+            paragraphs: exchange(&self.paragraphs, &other.paragraphs),
+            whole: exchange(&self.whole, &other.whole),
+        }
+    }
+}
+
+/// The summed F1 of each article's questions under each window score.
+fn article_sums(
+    reader: &Pretrained,
+    articles: &[Vec<Question>],
+    language: Language,
+    batch_size: usize,
+) -> Result<Vec<[f64; 3]>> {
+    let Pretrained { model, tokenizer, .. } = reader;
+    let config = WindowConfig::default();
+    let predictor = QaPredictor::new(model, tokenizer, &config);
+    let mut sums = Vec::new();
+    for questions in articles {
+        let cut = windows(questions, tokenizer, &config, Purpose::Eval)?;
+        let mut order: Vec<usize> = (0..cut.len()).collect();
+        order.sort_by_key(|&at| cut[at].input_ids.len());
+        let mut logits = vec![(Vec::new(), Vec::new()); cut.len()];
+        for batch in order.chunks(batch_size) {
+            let rows: Vec<&Window> = batch.iter().map(|&at| &cut[at]).collect();
+            for (&at, row) in batch.iter().zip(predictor.window_logits(&rows)?) {
+                logits[at] = row;
+            }
+        }
+        let path = "articles".into();
+        let gold = Dataset { path, version: None, questions: questions.clone() };
+        let mut sum = [0.0; 3];
+        for (window_score, sum) in SCORES.into_iter().zip(&mut sum) {
+            let decoding = DecodeConfig { window_score, ..DecodeConfig::default() };
+            let predictor = predictor.clone().with_decoding(&decoding);
+            let answers = predictor.best_answers(questions, &cut, logits.clone())?;
+            let predictions = Predictions::from(answers.as_slice());
+            let scored = score(&gold, &predictions, Normalization::Mlqa(language))?;
+            *sum = scored.per_question.iter().map(|question| 100.0 * question.f1).sum();
+        }
+        sums.push(sum);
+    }
+    Ok(sums)
+}
+
+/// The mean over questions with its 95 % bootstrap interval over articles. Articles have different
+/// numbers of questions, so the ratio of the two sums is linearised.
+fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
+    let questions = counts.iter().sum::<usize>() as f64;
+    let mean = sums.iter().sum::<f64>() / questions;
+    let scale = sums.len() as f64 / questions;
+    let pairs = sums.iter().zip(counts);
+    let values: Vec<f64> =
+        pairs.map(|(sum, &count)| mean + scale * (sum - mean * count as f64)).collect();
+    let found = bootstrap(&values, &Resampling::default()).unwrap();
+    match signed {
+        true => format!("{:+.1} ({:+.1} to {:+.1})", found.mean, found.low, found.high),
+        false => format!("{:.1} ({:.1} to {:.1})", found.mean, found.low, found.high),
+    }
+}
+
+/// A table row: paragraphs by raw scores, articles by each score, differences of the margin.
+fn row(paragraphs: &[[f64; 3]], whole: &[[f64; 3]], counts: &[usize]) -> String {
+    let of = |sums: &[[f64; 3]], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
+    let less = |at: usize| whole.iter().map(|sum| sum[2] - sum[at]).collect::<Vec<f64>>();
+    let cells = [
+        mean(&of(paragraphs, 0), counts, false),
+        mean(&of(whole, 0), counts, false),
+        mean(&of(whole, 1), counts, false),
+        mean(&of(whole, 2), counts, false),
+        mean(&less(0), counts, true),
+        mean(&less(1), counts, true),
+    ];
+    cells.join(" | ")
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let (true, Some(model)) = (options.bench, &options.model) else {
+        println!("skipped: no --model");
+        return Ok(());
+    };
+    let device = Device::cuda_if_available();
+    let mut reader = Pretrained::load_trained(model, Head::Span, device)?;
+    reader.model.set_precision(select_precision(options.precision.as_deref(), device)?)?;
+    println!("{} articles, {:?}", options.articles, reader.model.precision());
+    println!(
+        "| documents | questions | gold paragraph, raw | raw | softmax | margin | margin − raw | margin − softmax |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|");
+    let read = |&language: &Language| (language, Articles::read(language, &options));
+    let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
+    let start = Instant::now();
+    // Same language, then different languages: each article's sums over all pairs.
+    let mut totals: [(Vec<usize>, [Vec<[f64; 3]>; 2]); 2] = Default::default();
+    for (language, documents) in &languages {
+        for (asked, other) in &languages {
+            if !(options.pairs || asked == language) {
+                continue;
+            }
+            let pair = documents.asked_in(other);
+            let sums = [&pair.paragraphs, &pair.whole]
+                .map(|all| article_sums(&reader, all, *language, options.batch_size));
+            let [paragraphs, whole] = sums;
+            let sums = [paragraphs?, whole?];
+            let counts: Vec<usize> = pair.whole.iter().map(Vec::len).collect();
+            println!("| {language} | {asked} | {} |", row(&sums[0], &sums[1], &counts));
+            let (count, total) = &mut totals[usize::from(asked != language)];
+            count.resize(counts.len(), 0);
+            count.iter_mut().zip(&counts).for_each(|(total, count)| *total += count);
+            for (total, sums) in total.iter_mut().zip(sums) {
+                total.resize(sums.len(), [0.0; 3]);
+                for (total, sum) in total.iter_mut().zip(sums) {
+                    total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
+                }
+            }
+        }
+    }
+    for (name, (count, [paragraphs, whole])) in ["same", "different"].iter().zip(&totals) {
+        if !count.is_empty() {
+            println!("| mean | {name} | {} |", row(paragraphs, whole, count));
+        }
+    }
+    println!("\n{:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
