@@ -1,5 +1,5 @@
 //! F1 of a reader on XQuAD's paragraphs and whole articles, for each way to compare windows
-//! (`--window-score`). The windows are computed once and decoded three times.
+//! (`--window-score`), and with a retriever. The windows are computed once for all window scores.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -10,10 +10,18 @@ use mlqa_eval::{
     Dataset, DecodeConfig, Language, Normalization, Predictions, Purpose, Question, Resampling,
     Window, WindowConfig, WindowScore, bootstrap, score, windows,
 };
-use polyqa::{Result, select_precision};
+use polyqa::{
+    Answers, Document, Documents, FirstPass, Reader, Result, Retriever, select_precision,
+};
 use tasks::question_answering::QaPredictor;
 use tch::Device;
 use xlmr_model::{Head, Pretrained};
+
+/// A value for each of [`SCORES`], and for margins with the retriever.
+type Columns = [f64; 4];
+
+/// The questions of each article, and the sums over their paragraphs and over the whole articles.
+type Totals = (Vec<usize>, [Vec<Columns>; 2]);
 
 const SCORES: [WindowScore; 3] = [WindowScore::Raw, WindowScore::Softmax, WindowScore::Margin];
 
@@ -38,6 +46,12 @@ struct Options {
     /// Use every Nth question
     #[arg(long, default_value_t = 1)]
     every: usize,
+    /// Sentence encoder that weights the answers by their passages
+    #[arg(long)]
+    retriever: Option<PathBuf>,
+    /// Weight of the retriever's similarities
+    #[arg(long, default_value_t = 40.0)]
+    retriever_weight: f32,
     /// Windows per batch
     #[arg(long, default_value_t = 32)]
     batch_size: usize,
@@ -94,13 +108,40 @@ impl Articles {
     }
 }
 
+/// The summed F1 of questions.
+fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language) -> Result<f64> {
+    let path = "articles".into();
+    let gold = Dataset { path, version: None, questions: questions.to_vec() };
+    let scored = score(&gold, predictions, Normalization::Mlqa(language))?;
+    Ok(scored.per_question.iter().map(|question| 100.0 * question.f1).sum())
+}
+
+/// The best answers in one article with the retriever.
+fn retrieved(reader: &Reader, retriever: &Retriever, article: &[Question]) -> Result<Predictions> {
+    let text = article[0].context.clone();
+    let document: Documents = vec![Document { id: "article".into(), text }].into();
+    let pass = FirstPass::over(&document)?;
+    let pass = pass.with_retriever(&document, retriever, &mut |_| {})?;
+    let asked = article.iter().map(|one| (Some(one.id.clone()), one.question.clone()));
+    let mut best = Vec::new();
+    let mut done = |found: Vec<Answers>, _| -> Result<()> {
+        best.extend(found.into_iter().map(|one| {
+            let text = one.answers.first().map(|answer| answer.text.clone());
+            (one.id.unwrap_or_default(), text.unwrap_or_default())
+        }));
+        Ok(())
+    };
+    reader.answer_all(&asked.collect::<Vec<_>>(), &document, Some((&pass, 1)), &mut done)?;
+    Ok(Predictions(best.into_iter().collect()))
+}
+
 /// The summed F1 of each article's questions under each window score.
 fn article_sums(
     reader: &Pretrained,
     articles: &[Vec<Question>],
     language: Language,
     batch_size: usize,
-) -> Result<Vec<[f64; 3]>> {
+) -> Result<Vec<Columns>> {
     let Pretrained { model, tokenizer, .. } = reader;
     let config = WindowConfig::default();
     let predictor = QaPredictor::new(model, tokenizer, &config);
@@ -116,16 +157,12 @@ fn article_sums(
                 logits[at] = row;
             }
         }
-        let path = "articles".into();
-        let gold = Dataset { path, version: None, questions: questions.clone() };
-        let mut sum = [0.0; 3];
+        let mut sum = [f64::NAN; 4];
         for (window_score, sum) in SCORES.into_iter().zip(&mut sum) {
             let decoding = DecodeConfig { window_score, ..DecodeConfig::default() };
             let predictor = predictor.clone().with_decoding(&decoding);
             let answers = predictor.best_answers(questions, &cut, logits.clone())?;
-            let predictions = Predictions::from(answers.as_slice());
-            let scored = score(&gold, &predictions, Normalization::Mlqa(language))?;
-            *sum = scored.per_question.iter().map(|question| 100.0 * question.f1).sum();
+            *sum = sum_f1(questions, &Predictions::from(answers.as_slice()), language)?;
         }
         sums.push(sum);
     }
@@ -137,6 +174,9 @@ fn article_sums(
 fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
     let questions = counts.iter().sum::<usize>() as f64;
     let mean = sums.iter().sum::<f64>() / questions;
+    if mean.is_nan() {
+        return "–".to_owned();
+    }
     let scale = sums.len() as f64 / questions;
     let pairs = sums.iter().zip(counts);
     let values: Vec<f64> =
@@ -148,17 +188,19 @@ fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
     }
 }
 
-/// A table row: paragraphs by raw scores, articles by each score, differences of the margin.
-fn row(paragraphs: &[[f64; 3]], whole: &[[f64; 3]], counts: &[usize]) -> String {
-    let of = |sums: &[[f64; 3]], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
-    let less = |at: usize| whole.iter().map(|sum| sum[2] - sum[at]).collect::<Vec<f64>>();
+/// A table row: paragraphs by raw scores, articles by each score, differences.
+fn row(paragraphs: &[Columns], whole: &[Columns], counts: &[usize]) -> String {
+    let of = |sums: &[Columns], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
+    let less = |a: usize, b: usize| whole.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>();
     let cells = [
         mean(&of(paragraphs, 0), counts, false),
         mean(&of(whole, 0), counts, false),
         mean(&of(whole, 1), counts, false),
         mean(&of(whole, 2), counts, false),
-        mean(&less(0), counts, true),
-        mean(&less(1), counts, true),
+        mean(&of(whole, 3), counts, false),
+        mean(&less(2, 0), counts, true),
+        mean(&less(2, 1), counts, true),
+        mean(&less(3, 2), counts, true),
     ];
     cells.join(" | ")
 }
@@ -173,15 +215,22 @@ fn main() -> Result<()> {
     let mut reader = Pretrained::load_trained(model, Head::Span, device)?;
     reader.model.set_precision(select_precision(options.precision.as_deref(), device)?)?;
     println!("{} articles, {:?}", options.articles, reader.model.precision());
+    let retriever = options.retriever.as_ref().map(|folder| -> Result<(Reader, Retriever)> {
+        let mut reader = Reader::load(model, device)?;
+        reader.set_precision(select_precision(options.precision.as_deref(), device)?)?;
+        let retriever = Retriever::load(folder, device)?;
+        Ok((reader, retriever.with_answer_weight(options.retriever_weight)))
+    });
+    let retriever = retriever.transpose()?;
     println!(
-        "| documents | questions | gold paragraph, raw | raw | softmax | margin | margin − raw | margin − softmax |"
+        "| documents | questions | paragraph | raw | softmax | margin | retriever | margin − raw | \
+         margin − softmax | retriever − margin |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
-    println!("|---|---|---:|---:|---:|---:|---:|---:|");
     let read = |&language: &Language| (language, Articles::read(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
     // Same language, then different languages: each article's sums over all pairs.
-    let mut totals: [(Vec<usize>, [Vec<[f64; 3]>; 2]); 2] = Default::default();
+    let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
         for (asked, other) in &languages {
             if !(options.pairs || asked == language) {
@@ -191,14 +240,19 @@ fn main() -> Result<()> {
             let sums = [&pair.paragraphs, &pair.whole]
                 .map(|all| article_sums(&reader, all, *language, options.batch_size));
             let [paragraphs, whole] = sums;
-            let sums = [paragraphs?, whole?];
+            let mut sums = [paragraphs?, whole?];
+            if let Some((reader, retriever)) = &retriever {
+                for (article, sum) in pair.whole.iter().zip(&mut sums[1]) {
+                    sum[3] = sum_f1(article, &retrieved(reader, retriever, article)?, *language)?;
+                }
+            }
             let counts: Vec<usize> = pair.whole.iter().map(Vec::len).collect();
             println!("| {language} | {asked} | {} |", row(&sums[0], &sums[1], &counts));
             let (count, total) = &mut totals[usize::from(asked != language)];
             count.resize(counts.len(), 0);
             count.iter_mut().zip(&counts).for_each(|(total, count)| *total += count);
             for (total, sums) in total.iter_mut().zip(sums) {
-                total.resize(sums.len(), [0.0; 3]);
+                total.resize(sums.len(), [0.0; 4]);
                 for (total, sum) in total.iter_mut().zip(sums) {
                     total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
                 }

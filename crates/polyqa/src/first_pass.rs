@@ -1,11 +1,12 @@
 //! The first stage: selects the documents that are read for a question.
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
-use mlqa_eval::TextSample;
+use mlqa_eval::{NBest, TextSample};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::retriever::Embeddings;
+use crate::retriever::{Embeddings, Similarities};
 use crate::{Documents, Result, Retriever};
 
 /// Number of candidates that programs select.
@@ -39,7 +40,7 @@ pub struct FirstPass<'a> {
     scorer: Scorer<usize>,
     documents: usize,
     sample: TextSample,
-    dense: Option<(&'a Retriever, Vec<Embeddings>)>,
+    dense: Option<(&'a Retriever, Vec<Arc<Embeddings>>)>,
 }
 
 /// Words by UAX #29, in lower case; a Han or Kana character is a word.
@@ -98,15 +99,33 @@ impl FirstPass<'_> {
     /// # Errors
     /// [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
     pub fn rank(&self, questions: &[&str], ranking: Ranking) -> Result<Vec<Vec<usize>>> {
-        let dense = match &self.dense {
-            Some((retriever, index)) if ranking != Ranking::Bm25 => {
-                let scores = retriever.scores(index, questions)?;
-                scores.into_iter().map(|scores| sorted(scores.into_iter().enumerate())).collect()
+        let similarities = match ranking {
+            Ranking::Bm25 => None,
+            Ranking::Dense | Ranking::Hybrid => self.similarities(questions)?,
+        };
+        Ok(self.ranked(questions, ranking, similarities.as_ref()))
+    }
+
+    fn similarities(&self, questions: &[&str]) -> Result<Option<Similarities>> {
+        let dense = self.dense.as_ref();
+        dense.map(|(retriever, index)| retriever.similarities(index, questions)).transpose()
+    }
+
+    fn ranked(
+        &self,
+        questions: &[&str],
+        ranking: Ranking,
+        similarities: Option<&Similarities>,
+    ) -> Vec<Vec<usize>> {
+        let dense: Vec<Vec<usize>> = match similarities {
+            Some(found) => {
+                let scores = found.documents().into_iter();
+                scores.map(|scores| sorted(scores.into_iter().enumerate())).collect()
             }
-            _ => vec![Vec::new(); questions.len()],
+            None => vec![Vec::new(); questions.len()],
         };
         if ranking == Ranking::Dense {
-            return Ok(dense);
+            return dense;
         }
         let both = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
@@ -116,7 +135,7 @@ impl FirstPass<'_> {
                 false => fused([self.bm25(question), dense]),
             }
         };
-        Ok(both.map(fuse).collect())
+        both.map(fuse).collect()
     }
 
     fn bm25(&self, question: &str) -> Vec<usize> {
@@ -124,21 +143,26 @@ impl FirstPass<'_> {
         sorted(found.into_iter().map(|one| (one.id, one.score)))
     }
 
-    /// The indices of the at most `max_documents` best documents for each question: by both
-    /// rankings if there is a retriever, else by BM25. All documents if no ranking has one.
+    /// Selects the at most `max_documents` best documents for each question: by both rankings if
+    /// there is a retriever, else by BM25. All documents if no ranking has one.
     ///
     /// # Errors
     /// As [`rank`](Self::rank).
-    pub fn candidates(
-        &self,
-        questions: &[&str],
-        max_documents: usize,
-    ) -> Result<Vec<HashSet<usize>>> {
-        let selected = |ranked: Vec<usize>| match ranked.is_empty() {
-            true => (0..self.documents).collect(),
-            false => ranked.into_iter().take(max_documents).collect(),
+    pub(crate) fn select(&self, questions: &[&str], max_documents: usize) -> Result<Selection> {
+        let similarities = self.similarities(questions)?;
+        let candidates = match max_documents < self.documents {
+            true => {
+                let ranked = self.ranked(questions, Ranking::Hybrid, similarities.as_ref());
+                let best = |ranked: Vec<usize>| match ranked.is_empty() {
+                    true => (0..self.documents).collect(),
+                    false => ranked.into_iter().take(max_documents).collect(),
+                };
+                Some(ranked.into_iter().map(best).collect())
+            }
+            false => None,
         };
-        Ok(self.rank(questions, Ranking::Hybrid)?.into_iter().map(selected).collect())
+        let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.answer_weight);
+        Ok(Selection { candidates, similarities, weight })
     }
 
     /// The script or language of a question and of the documents if they seem to differ, so that
@@ -147,6 +171,31 @@ impl FirstPass<'_> {
         let mut asked = TextSample::default();
         asked.add(question);
         asked.differs_from(&self.sample)
+    }
+}
+
+/// The documents that are read for each question, and how similar their passages are to it.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// The indices of the documents for each question; `None`: all.
+    candidates: Option<Vec<HashSet<usize>>>,
+    similarities: Option<Similarities>,
+    weight: f32,
+}
+
+impl Selection {
+    /// Whether a document is read for a question.
+    pub fn contains(&self, question: usize, document: usize) -> bool {
+        let candidates = self.candidates.as_ref().and_then(|all| all.get(question));
+        candidates.is_none_or(|candidates| candidates.contains(&document))
+    }
+
+    /// Applies the retriever's weight to the scores of answers, see
+    /// [`Retriever::with_answer_weight`].
+    pub fn rescore(&self, question: usize, document: usize, found: &mut NBest) {
+        if let Some(similarities) = self.similarities.as_ref().filter(|_| self.weight != 0.0) {
+            similarities.rescore(question, document, found, self.weight);
+        }
     }
 }
 

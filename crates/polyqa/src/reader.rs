@@ -12,6 +12,7 @@ use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
 
 use crate::answer::Gathered;
+use crate::first_pass::Selection;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
 /// Bytes of contexts that are cut into windows at once, at least a document.
@@ -193,24 +194,24 @@ impl Reader {
         for asked in questions.chunks(QUESTIONS_AT_ONCE) {
             let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
             let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
-            let wanted = first_pass.map(|(pass, most)| pass.candidates(&texts, most));
-            let wanted = wanted.transpose()?;
+            let selection = first_pass.map(|(pass, most)| pass.select(&texts, most));
+            let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
             for (index, document) in documents.iter().enumerate() {
                 let document = document?;
                 for (at, (_, question)) in asked.iter().enumerate() {
-                    let of_this = wanted.as_ref().and_then(|wanted| wanted.get(at));
-                    if of_this.is_some_and(|wanted| !wanted.contains(&index)) {
+                    if selection.as_ref().is_some_and(|all| !all.contains(at, index)) {
                         continue;
                     }
-                    pairs.push(at, question, &document);
+                    pairs.push(at, question, index, &document);
                     if pairs.bytes >= BYTES_AT_ONCE {
-                        self.read(std::mem::take(&mut pairs), &mut gathered)?;
+                        let pairs = std::mem::take(&mut pairs);
+                        self.read(pairs, selection.as_ref(), &mut gathered)?;
                     }
                 }
                 done(Vec::new(), index + 1)?;
             }
-            self.read(pairs, &mut gathered)?;
+            self.read(pairs, selection.as_ref(), &mut gathered)?;
             let threshold = self.calibration.null_threshold;
             let finished = asked
                 .iter()
@@ -221,13 +222,16 @@ impl Reader {
         Ok(())
     }
 
-    fn read(&self, pairs: Pairs, gathered: &mut [Gathered]) -> Result<()> {
+    fn read(
+        &self,
+        pairs: Pairs,
+        selection: Option<&Selection>,
+        gathered: &mut [Gathered],
+    ) -> Result<()> {
         let found = self.predict(&pairs.questions)?;
-        for ((at, document), one) in pairs.of.iter().zip(found) {
-            if let Some(gathered) = gathered.get_mut(*at) {
-                gathered.add(document, &document.place(one), &self.calibration, self.most);
-            }
-        }
+        pairs.of.iter().zip(found).for_each(|(pair, one)| {
+            pair.gather(one, selection, gathered, &self.calibration, self.most);
+        });
         Ok(())
     }
 
@@ -276,13 +280,40 @@ impl Reader {
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,
-    /// The number of the question, and the document.
-    pub of: Vec<(usize, Document)>,
+    pub of: Vec<Pair>,
     pub bytes: usize,
 }
 
+/// A question and a document.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    question: usize,
+    index: usize,
+    document: Document,
+}
+
+impl Pair {
+    /// Adds the answers that were found in the document to those of the question.
+    pub fn gather(
+        &self,
+        mut found: NBest,
+        selection: Option<&Selection>,
+        gathered: &mut [Gathered],
+        calibration: &Calibration,
+        max_answers: usize,
+    ) {
+        if let Some(selection) = selection {
+            selection.rescore(self.question, self.index, &mut found);
+        }
+        if let Some(gathered) = gathered.get_mut(self.question) {
+            let found = self.document.place(found);
+            gathered.add(&self.document, &found, calibration, max_answers);
+        }
+    }
+}
+
 impl Pairs {
-    pub fn push(&mut self, at: usize, question: &str, document: &Document) {
+    pub fn push(&mut self, at: usize, question: &str, index: usize, document: &Document) {
         self.questions.push(Question {
             id: format!("{} about {}", at + 1, document.id),
             question: question.to_owned(),
@@ -290,7 +321,7 @@ impl Pairs {
             answers: Vec::new(),
             title: document.id.clone(),
         });
-        self.of.push((at, document.clone()));
+        self.of.push(Pair { question: at, index, document: document.clone() });
         // An empty document takes a little, too.
         self.bytes = self.bytes.saturating_add(document.text.len().max(256));
     }

@@ -1,13 +1,12 @@
 //! Questions about documents that are read window by window, beside those of others.
-use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
 use tokenizers::Tokenizer;
 
 use crate::answer::Gathered;
-use crate::first_pass::CANDIDATES;
-use crate::reader::Pairs;
+use crate::first_pass::{CANDIDATES, Selection};
+use crate::reader::{Pair, Pairs};
 use crate::{Answers, Document, Documents, FirstPass, Reader, Result, Retriever};
 
 /// Bytes of contexts that are cut at once, so that what is too long is found before all is cut.
@@ -21,7 +20,7 @@ pub type Asked = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects candidates of requests with more than [`CANDIDATES`] documents.
+    /// Selects [`CANDIDATES`] documents of each request, and weights the answers' passages.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -31,45 +30,37 @@ impl Cutter {
         Self { tokenizer, config: reader.windows().clone(), retriever: retriever.map(Mutex::new) }
     }
 
-    /// The candidates of each question; `None` if every document is read.
-    fn candidates(
-        &self,
-        asked: &[Asked],
-        documents: &[Document],
-    ) -> Result<Option<Vec<HashSet<usize>>>> {
-        let Some(retriever) = self.retriever.as_ref().filter(|_| documents.len() > CANDIDATES)
-        else {
-            return Ok(None);
-        };
+    /// The candidates of each question; `None` without a retriever.
+    fn select(&self, asked: &[Asked], documents: &[Document]) -> Result<Option<Selection>> {
+        let Some(retriever) = &self.retriever else { return Ok(None) };
         let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
         let documents: Documents = documents.to_vec().into();
         let pass = FirstPass::over(&documents)?;
         let pass = pass.with_retriever(&documents, &retriever, &mut |_| {})?;
         let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
-        pass.candidates(&texts, CANDIDATES).map(Some)
+        pass.select(&texts, CANDIDATES).map(Some)
     }
 
     /// Every question about its candidate documents; `None` where that is more than `most`
     /// windows.
     ///
     /// # Errors
-    /// As [`windows`] and [`FirstPass::candidates`].
+    /// As [`windows`] and [`FirstPass::rank`].
     pub fn cut(
         &self,
         asked: Vec<Asked>,
         documents: &[Document],
         most: usize,
     ) -> Result<Option<Reading>> {
-        let wanted = self.candidates(&asked, documents)?;
-        let mut reading = Reading { asked, ..Reading::default() };
+        let selection = self.select(&asked, documents)?;
+        let mut reading = Reading { asked, selection, ..Reading::default() };
         let mut pairs = Pairs::default();
         for (index, document) in documents.iter().enumerate() {
             for (at, (_, question)) in reading.asked.iter().enumerate() {
-                let of_this = wanted.as_ref().and_then(|wanted| wanted.get(at));
-                if of_this.is_some_and(|wanted| !wanted.contains(&index)) {
+                if reading.selection.as_ref().is_some_and(|all| !all.contains(at, index)) {
                     continue;
                 }
-                pairs.push(at, question, document);
+                pairs.push(at, question, index, document);
                 if pairs.bytes >= BYTES_AT_ONCE {
                     let part = std::mem::take(&mut pairs);
                     reading.parts.push(self.part(part, &mut reading.windows)?);
@@ -95,6 +86,7 @@ impl Cutter {
 #[derive(Debug, Default)]
 pub struct Reading {
     asked: Vec<Asked>,
+    selection: Option<Selection>,
     parts: Vec<Part>,
     windows: Vec<Window>,
     logits: Vec<(Vec<f32>, Vec<f32>)>,
@@ -104,7 +96,7 @@ pub struct Reading {
 #[derive(Debug)]
 struct Part {
     questions: Vec<Question>,
-    of: Vec<(usize, Document)>,
+    of: Vec<Pair>,
     windows: usize,
 }
 
@@ -129,18 +121,16 @@ impl Reading {
     /// # Errors
     /// As [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, most: usize) -> Result<Vec<Answers>> {
-        let Self { asked, parts, windows, logits } = self;
+        let Self { asked, selection, parts, windows, logits } = self;
         let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
         for Part { questions, of, windows: count } in parts {
             let windows: Vec<Window> = windows.by_ref().take(count).collect();
             let logits = logits.by_ref().take(count).collect();
             let found = reader.predictor().best_answers(&questions, &windows, logits)?;
-            for ((at, document), one) in of.iter().zip(found) {
-                if let Some(gathered) = gathered.get_mut(*at) {
-                    gathered.add(document, &document.place(one), &reader.calibration, most);
-                }
-            }
+            of.iter().zip(found).for_each(|(pair, one)| {
+                pair.gather(one, selection.as_ref(), &mut gathered, &reader.calibration, most);
+            });
         }
         let threshold = reader.calibration.null_threshold;
         let finished = asked.into_iter().zip(gathered);

@@ -3,6 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mlqa_eval::NBest;
 use model_hub::Hub;
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
@@ -25,10 +26,25 @@ const SCORED_TOGETHER: usize = 4096;
 /// Maximum size of the cached embeddings in bytes.
 const CACHE_SIZE: usize = 256 << 20;
 
+/// Default weight of a passage's similarity in the scores of its answers.
+const ANSWER_WEIGHT: f32 = 40.0;
+
 type Key = [u8; 32];
 
-/// Embeddings of a document's passages: rows of the hidden size, each of norm 1.
-pub(crate) type Embeddings = Arc<[f32]>;
+/// The passages of a document, or a question.
+#[derive(Debug, Default)]
+pub(crate) struct Embeddings {
+    /// Rows of the hidden size, each of norm 1.
+    vectors: Vec<f32>,
+    /// The offset of each passage in the text, in code points; the first is 0.
+    starts: Vec<usize>,
+}
+
+impl Embeddings {
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.vectors) + size_of_val(&*self.starts)
+    }
+}
 
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
@@ -58,29 +74,30 @@ pub struct Retriever {
     /// Maximum length in tokens of a question and of a passage, special tokens included.
     lengths: [usize; 2],
     batch_size: usize,
+    pub(crate) answer_weight: f32,
     cache: Mutex<Cache>,
 }
 
 /// Embeddings by the digest of their text.
 #[derive(Debug, Default)]
 struct Cache {
-    embeddings: HashMap<Key, Embeddings>,
+    embeddings: HashMap<Key, Arc<Embeddings>>,
     oldest_first: VecDeque<Key>,
     bytes: usize,
 }
 
 impl Cache {
-    fn insert(&mut self, key: Key, embeddings: Embeddings, max_bytes: usize) {
-        self.bytes += size_of_val(&*embeddings);
+    fn insert(&mut self, key: Key, embeddings: Arc<Embeddings>, max_bytes: usize) {
+        self.bytes += embeddings.bytes();
         if let Some(replaced) = self.embeddings.insert(key, embeddings) {
-            self.bytes -= size_of_val(&*replaced);
+            self.bytes -= replaced.bytes();
         } else {
             self.oldest_first.push_back(key);
         }
         while self.bytes > max_bytes {
             let Some(oldest) = self.oldest_first.pop_front() else { break };
             let removed = self.embeddings.remove(&oldest);
-            self.bytes -= removed.map_or(0, |removed| size_of_val(&*removed));
+            self.bytes -= removed.map_or(0, |removed| removed.bytes());
         }
     }
 }
@@ -127,6 +144,7 @@ impl Retriever {
             passage_prefix,
             lengths: [max_length, max_length.min(PASSAGE_LENGTH)],
             batch_size: 32,
+            answer_weight: ANSWER_WEIGHT,
             cache: Mutex::default(),
         })
     }
@@ -158,6 +176,13 @@ impl Retriever {
         Self { lengths: [longest, length.min(longest)], cache: Mutex::default(), ..self }
     }
 
+    /// Sets by how much the score of an answer falls per unit of cosine similarity that its passage
+    /// is below the best passage of all documents: 40 by default; 0 ignores the passages.
+    #[must_use]
+    pub fn with_answer_weight(self, answer_weight: f32) -> Self {
+        Self { answer_weight, ..self }
+    }
+
     /// The prefixes of questions and passages.
     pub fn prefixes(&self) -> (&str, &str) {
         (&self.query_prefix, &self.passage_prefix)
@@ -168,9 +193,9 @@ impl Retriever {
         &self,
         documents: &Documents,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<Vec<Embeddings>> {
+    ) -> Result<Vec<Arc<Embeddings>>> {
         let mut order: Vec<Key> = Vec::new();
-        let mut found: HashMap<Key, Embeddings> = HashMap::new();
+        let mut found: HashMap<Key, Arc<Embeddings>> = HashMap::new();
         let mut pending = Vec::new();
         for document in documents.iter() {
             let document = document?;
@@ -178,8 +203,8 @@ impl Retriever {
             let key = key("passage", text);
             order.push(key);
             if !self.find(key, &mut found) {
-                let rows = self.passages(text, &document.id)?;
-                pending.extend(rows.into_iter().map(|row| (key, row)));
+                let passages = self.passages(text, &document.id)?;
+                pending.extend(passages.into_iter().map(|passage| (key, passage)));
             }
             if pending.len() >= ENCODED_TOGETHER {
                 self.encode_pending(&mut pending, &mut found)?;
@@ -192,7 +217,7 @@ impl Retriever {
     }
 
     /// Whether embeddings are found or cached; else an empty entry is added to `found`.
-    fn find(&self, key: Key, found: &mut HashMap<Key, Embeddings>) -> bool {
+    fn find(&self, key: Key, found: &mut HashMap<Key, Arc<Embeddings>>) -> bool {
         if found.contains_key(&key) {
             return true;
         }
@@ -209,22 +234,28 @@ impl Retriever {
     /// Encodes passages and assigns their embeddings to the documents.
     fn encode_pending(
         &self,
-        pending: &mut Vec<(Key, Vec<u32>)>,
-        found: &mut HashMap<Key, Embeddings>,
+        pending: &mut Vec<(Key, Passage)>,
+        found: &mut HashMap<Key, Arc<Embeddings>>,
     ) -> Result<()> {
-        let mut documents: Vec<(Key, Vec<f32>)> = Vec::new();
+        let mut documents: Vec<(Key, Embeddings)> = Vec::new();
         for part in pending.chunks(ENCODED_TOGETHER) {
-            let rows: Vec<&[u32]> = part.iter().map(|(_, row)| row.as_slice()).collect();
-            for ((key, _), vector) in part.iter().zip(self.encode(&rows)?) {
+            let rows: Vec<&[u32]> = part.iter().map(|(_, one)| one.ids.as_slice()).collect();
+            for ((key, passage), vector) in part.iter().zip(self.encode(&rows)?) {
                 match documents.last_mut() {
-                    Some((last, vectors)) if last == key => vectors.extend(vector),
-                    _ => documents.push((*key, vector)),
+                    Some((last, embeddings)) if last == key => {
+                        embeddings.vectors.extend(vector);
+                        embeddings.starts.push(passage.start);
+                    }
+                    _ => {
+                        let starts = vec![passage.start];
+                        documents.push((*key, Embeddings { vectors: vector, starts }));
+                    }
                 }
             }
         }
         pending.clear();
-        for (key, vectors) in documents {
-            let embeddings: Embeddings = vectors.into();
+        for (key, embeddings) in documents {
+            let embeddings = Arc::new(embeddings);
             self.cached().insert(key, embeddings.clone(), CACHE_SIZE);
             found.insert(key, embeddings);
         }
@@ -248,35 +279,51 @@ impl Retriever {
         normalised.collect()
     }
 
-    /// Token ids of a document's passages with prefix and special tokens; none for an empty text.
-    fn passages(&self, text: &str, id: &str) -> Result<Vec<Vec<u32>>> {
+    /// A document's passages; none for an empty text.
+    fn passages(&self, text: &str, id: &str) -> Result<Vec<Passage>> {
         let tokenizer = &self.pretrained.tokenizer;
         let fail = |error| tokenizer_error(id, error);
         let around = tokenizer.encode(self.passage_prefix.as_str(), true).map_err(fail)?;
         let room = self.lengths[1].saturating_sub(around.len()).max(1);
         let whole = tokenizer.encode(text, false).map_err(fail)?;
-        let prefixed = whole.get_offsets().chunks(room).filter_map(|tokens| {
-            let passage = text.get(tokens.first()?.0..tokens.last()?.1)?.trim();
-            (!passage.is_empty()).then(|| format!("{}{passage}", self.passage_prefix))
-        });
-        let encoded = tokenizer.encode_batch(prefixed.collect(), true).map_err(fail)?;
-        Ok(encoded.iter().map(|row| shortened(row.get_ids(), self.lengths[1])).collect())
+        let (mut starts, mut prefixed) = (Vec::new(), Vec::new());
+        // Offsets in bytes and in code points.
+        let mut counted = (0, 0);
+        for tokens in whole.get_offsets().chunks(room) {
+            let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { continue };
+            let Some(passage) = text.get(first.0..last.1) else { continue };
+            counted.1 += text.get(counted.0..first.0).map_or(0, |before| before.chars().count());
+            counted.0 = first.0.max(counted.0);
+            if !passage.trim().is_empty() {
+                starts.push(if starts.is_empty() { 0 } else { counted.1 });
+                prefixed.push(format!("{}{}", self.passage_prefix, passage.trim()));
+            }
+        }
+        let encoded = tokenizer.encode_batch(prefixed, true).map_err(fail)?;
+        let passage = |(row, start): (&tokenizers::Encoding, usize)| Passage {
+            ids: shortened(row.get_ids(), self.lengths[1]),
+            start,
+        };
+        Ok(encoded.iter().zip(starts).map(passage).collect())
     }
 
-    /// Scores of documents for questions, `[questions][documents]`: the highest cosine similarity
-    /// of a passage; negative infinity without passages.
+    /// The cosine similarity of each question and passage.
     ///
     /// Dot products are summed in float64 and rounded to float32, so they depend neither on the
     /// number of threads nor on the other documents of a block.
-    pub(crate) fn scores(&self, index: &[Embeddings], questions: &[&str]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn similarities(
+        &self,
+        index: &[Arc<Embeddings>],
+        questions: &[&str],
+    ) -> Result<Similarities> {
         let questions = self.embed_questions(questions)?;
-        Ok(best_passages(index, &questions, SCORED_TOGETHER)?)
+        Ok(Similarities::new(index, &questions, SCORED_TOGETHER)?)
     }
 
     /// Embeddings of questions, which are cached like those of documents.
-    fn embed_questions(&self, questions: &[&str]) -> Result<Vec<Embeddings>> {
+    fn embed_questions(&self, questions: &[&str]) -> Result<Vec<Arc<Embeddings>>> {
         let keys: Vec<Key> = questions.iter().map(|text| key("question", text)).collect();
-        let mut found: HashMap<Key, Embeddings> = HashMap::new();
+        let mut found: HashMap<Key, Arc<Embeddings>> = HashMap::new();
         let mut pending = Vec::new();
         for (&key, question) in keys.iter().zip(questions) {
             if self.find(key, &mut found) {
@@ -285,43 +332,95 @@ impl Retriever {
             let prefixed = format!("{}{question}", self.query_prefix);
             let encoded = self.pretrained.tokenizer.encode(prefixed, true);
             let encoded = encoded.map_err(|error| tokenizer_error(question, error))?;
-            pending.push((key, shortened(encoded.get_ids(), self.lengths[0])));
+            let ids = shortened(encoded.get_ids(), self.lengths[0]);
+            pending.push((key, Passage { ids, start: 0 }));
         }
         self.encode_pending(&mut pending, &mut found)?;
         Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
 }
 
-/// For each question the highest cosine similarity of each document's passages, which are
-/// multiplied in blocks of `block` passages.
-fn best_passages(
-    index: &[Embeddings],
-    questions: &[Embeddings],
-    block: usize,
-) -> tasks::Result<Vec<Vec<f32>>> {
-    let mut scores = vec![vec![f32::NEG_INFINITY; index.len()]; questions.len()];
-    let Some(width) = questions.first().map(|one| one.len()).filter(|&width| width > 0) else {
-        return Ok(scores);
-    };
-    let queries = matrix(questions.iter().map(|one| &**one), width)?.f_transpose(0, 1)?;
-    let passages: Vec<(usize, &[f32])> = index
-        .iter()
-        .enumerate()
-        .flat_map(|(document, rows)| rows.chunks(width).map(move |row| (document, row)))
-        .collect();
-    for part in passages.chunks(block) {
-        let rows = matrix(part.iter().map(|(_, row)| *row), width)?;
-        let cosines = no_grad(|| rows.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
-        let cosines = Vec::<f32>::try_from(cosines.f_contiguous()?.f_view([-1])?)?;
-        for (&(document, _), cosines) in part.iter().zip(cosines.chunks(questions.len())) {
-            for (scores, &cosine) in scores.iter_mut().zip(cosines) {
-                if let Some(best) = scores.get_mut(document) {
-                    *best = best.max(cosine);
-                }
+/// A passage with prefix and special tokens.
+struct Passage {
+    ids: Vec<u32>,
+    /// Its offset in the text, in code points.
+    start: usize,
+}
+
+/// The cosine similarity of each question and passage of the documents.
+#[derive(Debug)]
+pub(crate) struct Similarities {
+    /// `[questions][passages]`, the passages of one document after another.
+    cosines: Vec<Vec<f32>>,
+    /// The first passage of each document, and the number of all.
+    firsts: Vec<usize>,
+    index: Vec<Arc<Embeddings>>,
+}
+
+impl Similarities {
+    /// Multiplies the embeddings in blocks of `block` passages.
+    fn new(
+        index: &[Arc<Embeddings>],
+        questions: &[Arc<Embeddings>],
+        block: usize,
+    ) -> tasks::Result<Self> {
+        let mut firsts = vec![0];
+        firsts.extend(index.iter().scan(0, |passages, one| {
+            *passages += one.starts.len();
+            Some(*passages)
+        }));
+        let mut cosines = vec![Vec::new(); questions.len()];
+        let width = questions.first().map_or(0, |one| one.vectors.len()).max(1);
+        let queries = matrix(questions.iter().map(|one| &*one.vectors), width)?;
+        let queries = queries.f_transpose(0, 1)?;
+        let passages: Vec<&[f32]> =
+            index.iter().flat_map(|one| one.vectors.chunks(width)).collect();
+        for part in passages.chunks(block).filter(|_| !questions.is_empty()) {
+            let rows = matrix(part.iter().copied(), width)?;
+            let found = no_grad(|| rows.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
+            let found = Vec::<f32>::try_from(found.f_contiguous()?.f_view([-1])?)?;
+            for found in found.chunks(questions.len()) {
+                cosines.iter_mut().zip(found).for_each(|(all, &cosine)| all.push(cosine));
             }
         }
+        Ok(Self { cosines, firsts, index: index.to_vec() })
     }
-    Ok(scores)
+
+    /// The cosines of a question and a document's passages.
+    fn of(&self, question: usize, document: usize) -> &[f32] {
+        let end = self.firsts.get(document + 1).copied().unwrap_or_default();
+        let passages = self.firsts.get(document).copied().unwrap_or_default()..end;
+        self.cosines.get(question).and_then(|all| all.get(passages)).unwrap_or_default()
+    }
+
+    /// The highest cosine of each document for each question; negative infinity without passages.
+    pub fn documents(&self) -> Vec<Vec<f32>> {
+        let of_question = |question| {
+            let documents = 0..self.index.len();
+            documents.map(|document| highest(self.of(question, document))).collect()
+        };
+        (0..self.cosines.len()).map(of_question).collect()
+    }
+
+    /// Lowers the score of each candidate by `weight` times the difference of its passage's cosine
+    /// to that of the best passage of all documents, and orders the candidates again.
+    pub fn rescore(&self, question: usize, document: usize, found: &mut NBest, weight: f32) {
+        let (cosines, Some(one)) = (self.of(question, document), self.index.get(document)) else {
+            return;
+        };
+        let best = self.cosines.get(question).map_or(0.0, |all| highest(all));
+        for candidate in &mut found.candidates {
+            let passage = one.starts.partition_point(|&start| start <= candidate.answer_start);
+            if let Some(cosine) = cosines.get(passage.saturating_sub(1)) {
+                candidate.score -= weight * (best - cosine);
+            }
+        }
+        found.candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    }
+}
+
+fn highest(cosines: &[f32]) -> f32 {
+    cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// Rows as a float64 matrix on the CPU.
@@ -354,13 +453,20 @@ fn tokenizer_error(id: &str, error: tokenizers::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use mlqa_eval::Candidate;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn unit(values: &[f32]) -> Embeddings {
+    fn unit(values: &[f32]) -> Arc<Embeddings> {
         let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
-        values.iter().map(|x| x / norm).collect()
+        let vectors = values.iter().map(|x| x / norm).collect();
+        Arc::new(Embeddings { vectors, starts: vec![0] })
+    }
+
+    fn document(passages: &[Arc<Embeddings>]) -> Arc<Embeddings> {
+        let vectors = passages.iter().flat_map(|one| one.vectors.iter().copied()).collect();
+        Arc::new(Embeddings { vectors, starts: (0..passages.len()).map(|k| 10 * k).collect() })
     }
 
     proptest! {
@@ -371,29 +477,52 @@ mod tests {
             block in 1usize..9,
             first in 0usize..20,
         ) {
-            let rows: Vec<Embeddings> = rows.iter().map(|row| unit(row)).collect();
+            let rows: Vec<Arc<Embeddings>> = rows.iter().map(|row| unit(row)).collect();
             let (questions, rows) = rows.split_at(2);
             let mut left = rows;
-            let mut index: Vec<Embeddings> = Vec::new();
+            let mut index: Vec<Arc<Embeddings>> = Vec::new();
             for size in sizes {
                 let (part, rest) = left.split_at(size.min(left.len()));
-                index.push(part.iter().flat_map(|row| row.iter().copied()).collect());
+                index.push(document(part));
                 left = rest;
             }
-            let whole = best_passages(&index, questions, SCORED_TOGETHER).unwrap();
-            prop_assert_eq!(&best_passages(&index, questions, block).unwrap(), &whole);
-            let part = best_passages(&index[first..], questions, block).unwrap();
+            let best = |index: &[Arc<Embeddings>], block| {
+                Similarities::new(index, questions, block).unwrap().documents()
+            };
+            let whole = best(&index, SCORED_TOGETHER);
+            prop_assert_eq!(&best(&index, block), &whole);
+            let part = best(&index[first..], SCORED_TOGETHER);
             for (part, whole) in part.iter().zip(&whole) {
                 prop_assert_eq!(&part[..], &whole[first..]);
             }
             for (question, scores) in questions.iter().zip(&whole) {
                 for (document, &score) in index.iter().zip(scores) {
-                    let dot = |row: &[f32]| row.iter().zip(&**question).map(|(a, b)| a * b).sum();
-                    let best = document.chunks(8).map(dot).fold(f32::NEG_INFINITY, f32::max);
+                    let dot =
+                        |row: &[f32]| row.iter().zip(&question.vectors).map(|(a, b)| a * b).sum();
+                    let rows = document.vectors.chunks(8);
+                    let best = rows.map(dot).fold(f32::NEG_INFINITY, f32::max);
                     prop_assert!(score == best || (score - best).abs() < 1e-5);
                 }
             }
         }
+    }
+
+    #[test]
+    fn answers_fall_by_the_difference_to_the_best_passage() {
+        // Passages at 0 and 10 of the first document, and one of the second, which is the best.
+        let index =
+            [document(&[unit(&[0.0, 1.0]), unit(&[0.6, 0.8])]), document(&[unit(&[1.0, 0.0])])];
+        let similarities = Similarities::new(&index, &[unit(&[1.0, 0.0])], 2).unwrap();
+        let at = |answer_start, score| Candidate { answer_start, score, ..Candidate::default() };
+        let found =
+            |candidates| NBest { id: "q".into(), candidates, null_score: None, null: false };
+        let mut first = found(vec![at(9, 5.0), at(10, 4.0), at(25, 3.0)]);
+        similarities.rescore(0, 0, &mut first, 10.0);
+        let scores: Vec<_> = first.candidates.iter().map(|c| (c.answer_start, c.score)).collect();
+        assert_eq!(scores, [(10, 0.0), (25, -1.0), (9, -5.0)]);
+        let mut second = found(vec![at(3, 2.0)]);
+        similarities.rescore(0, 1, &mut second, 10.0);
+        assert_eq!(second.candidates[0].score, 2.0);
     }
 
     #[test]
@@ -403,8 +532,8 @@ mod tests {
             cache.insert([k; 32], unit(&[1.0; 8]), 100);
             cache.insert([k; 32], unit(&[1.0; 8]), 100);
         }
-        assert_eq!((cache.bytes, cache.embeddings.len()), (96, 3));
-        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.oldest_first.len() == 3);
+        assert_eq!((cache.bytes, cache.embeddings.len()), (80, 2));
+        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.oldest_first.len() == 2);
     }
 
     #[test]

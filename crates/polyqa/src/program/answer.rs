@@ -132,7 +132,8 @@ fn first_pass<'a>(
         None if count >= MANY => CANDIDATES,
         None => 0,
     };
-    if most == 0 || most >= count {
+    let most = if most == 0 { count } else { most };
+    if most >= count && retriever.is_none_or(|retriever| retriever.answer_weight == 0.0) {
         return Ok(None);
     }
     let pass = FirstPass::over(documents)?;

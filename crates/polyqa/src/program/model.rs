@@ -117,6 +117,10 @@ pub struct RetrieverArgs {
     /// Prefix of passages for the retriever [default: from its files; "passage: " for E5]
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
+    /// How much the score of an answer falls per unit of cosine similarity that its passage is
+    /// below the best passage; 0 uses the retriever only to select documents [default: 40]
+    #[arg(long, value_name = "WEIGHT", requires = "retriever")]
+    retriever_weight: Option<f32>,
 }
 
 impl RetrieverArgs {
@@ -133,6 +137,10 @@ impl RetrieverArgs {
             retriever.set_precision(read.precision())?;
         }
         let (query, passage) = (self.query_prefix.clone(), self.passage_prefix.clone());
+        if let Some(weight) = self.retriever_weight {
+            ensure!(weight.is_finite(), "--retriever-weight must be a finite number");
+            retriever = retriever.with_answer_weight(weight);
+        }
         Ok(Some(retriever.with_prefixes(query, passage)))
     }
 }
