@@ -36,7 +36,7 @@ pub(crate) struct Sibling {
     pub(crate) rfilename: String,
 }
 
-/// What the server announces of a file.
+/// The size and ETag of a file, from the server's response headers.
 pub(crate) struct Announced {
     pub(crate) etag: String,
     pub(crate) size: u64,

@@ -62,8 +62,8 @@ pub struct Progress<'a> {
 }
 
 impl Hub {
-    /// Takes the settings from the environment: `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`,
-    /// `HF_TOKEN`, `HF_HUB_OFFLINE` and what else the table of this crate's first page lists.
+    /// Reads the settings from the [environment variables](crate#environment-variables), such as
+    /// `HF_HUB_CACHE`, `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE`.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var_os(name))
     }
@@ -95,7 +95,7 @@ impl Hub {
         let cache = Cache::new(self.settings.cache()?, repository);
         let commit = match cache.find()? {
             Found::Whole(commit) => commit,
-            // Whoever reads the tokenizer says what is missing.
+            // The error about the missing tokenizer is left to the code that loads it.
             Found::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
             Found::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
             Found::Lacks(what) => self.fetch(&cache, &what, progress)?,
@@ -106,7 +106,7 @@ impl Hub {
         Ok(Resolved { folder, origin })
     }
 
-    /// Fetches into the cache what a snapshot lacks, and returns the commit.
+    /// Downloads the missing files of a snapshot into the cache, and returns the commit.
     #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "nothing is fetched"))]
     fn fetch(
         &self,

@@ -77,7 +77,7 @@ impl Repository {
         Error::Answer { repository: self.to_string(), file: file.to_owned(), reason }
     }
 
-    /// What fetches it with Hugging Face's own program.
+    /// The command that downloads the repository with Hugging Face's program `hf`.
     pub(crate) fn command(&self) -> String {
         format!("hf download {}", self.to_string().replace('@', " --revision "))
     }
@@ -142,7 +142,7 @@ pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, Stri
     }
 }
 
-/// Someone else's text in an error.
+/// Quotes the start of a text from a server or user for an error message.
 pub(crate) fn quoted(text: &str) -> String {
     let text: String = text.chars().take(80).collect();
     format!("{text:?}")

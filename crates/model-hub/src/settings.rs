@@ -36,15 +36,15 @@ impl Settings {
         let home = path("HF_HOME")
             .or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface")))
             .or_else(|| Some(user.as_ref()?.join(".cache/huggingface")));
-        let below = |name: &str| home.as_ref().map(|home| home.join(name));
-        let token_file = path("HF_TOKEN_PATH").or_else(|| below("token"));
+        let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let token_file = path("HF_TOKEN_PATH").or_else(|| in_home("token"));
         let stored = || first_line(&token_file?);
         let is_true = |value: String| {
             matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
         };
         let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.parse().ok());
         Self {
-            cache: path("HF_HUB_CACHE").or_else(|| below("hub")),
+            cache: path("HF_HUB_CACHE").or_else(|| in_home("hub")),
             endpoint: text("HF_ENDPOINT")
                 .unwrap_or_else(|| "https://huggingface.co".to_owned())
                 .trim_end_matches('/')
@@ -60,7 +60,7 @@ impl Settings {
     /// The folder that holds all repositories' folders.
     ///
     /// # Errors
-    /// [`Error::Setting`] if nothing says where it is.
+    /// [`Error::Setting`] if neither `HF_HUB_CACHE` nor the home folder is set.
     pub(crate) fn cache(&self) -> Result<&Path> {
         self.cache.as_deref().ok_or_else(|| Error::Setting {
             variable: "HF_HUB_CACHE",

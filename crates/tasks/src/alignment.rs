@@ -180,7 +180,7 @@ impl<'a> AnswerAligner<'a> {
         let windows = self.window_states(ids, &cuts)?; // [windows, L, H]
         let mut parts = Vec::with_capacity(cuts.len());
         for ((cut, kept), row) in cuts.iter().zip(kept(&cuts)).zip(0..) {
-            // A special token stands before the window's first token.
+            // The window starts with a special token.
             let first = to_i64("token", kept.start - cut.start)? + 1;
             let length = to_i64("tokens", kept.len())?;
             parts.push(windows.f_select(0, row)?.f_narrow(0, first, length)?);

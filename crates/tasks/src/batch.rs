@@ -22,12 +22,12 @@ pub(crate) fn by_length<T>(
     batch_size: usize,
     read: impl FnMut(&[usize]) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
-    by_length_saying(true, lengths, batch_size, read)
+    by_length_with_progress(true, lengths, batch_size, read)
 }
 
-/// [`by_length`], which says how far it is on standard error only where `notes` is set.
-pub(crate) fn by_length_saying<T>(
-    notes: bool,
+/// Like [`by_length`], but prints progress to standard error only if `print_progress` is set.
+pub(crate) fn by_length_with_progress<T>(
+    print_progress: bool,
     lengths: &[usize],
     batch_size: usize,
     mut read: impl FnMut(&[usize]) -> Result<Vec<T>>,
@@ -38,15 +38,15 @@ pub(crate) fn by_length_saying<T>(
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&row| lengths.get(row));
     let mut results: Vec<(usize, T)> = Vec::with_capacity(lengths.len());
-    let mut progress = ReadingProgress::new(lengths);
+    let mut progress = RowProgress::new(lengths);
     for batch in order.chunks(batch_size) {
         let read = read(batch)?;
         if read.len() != batch.len() {
             return Err(Error::data("batch", format!("{} results", batch.len()), read.len()));
         }
         results.extend(batch.iter().copied().zip(read));
-        if let Some(text) = progress.add(batch, lengths, FIRST_NOTE).filter(|_| notes) {
-            // Nobody may be listening.
+        if let Some(text) = progress.add(batch, lengths, FIRST_NOTE).filter(|_| print_progress) {
+            // Standard error may be closed.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
@@ -57,23 +57,23 @@ pub(crate) fn by_length_saying<T>(
 /// The time of the first progress message; each next one comes after twice the time.
 const FIRST_NOTE: Duration = Duration::from_secs(10);
 
-/// How far a model has read.
-struct ReadingProgress {
+/// Progress of the encoder through the rows.
+struct RowProgress {
     start: Instant,
     /// When the last message was written.
     reported: Duration,
     rows: usize,
-    /// Of these rows, and of all.
+    /// Tokens of the processed rows, and of all rows.
     tokens: (usize, usize),
 }
 
-impl ReadingProgress {
+impl RowProgress {
     fn new(lengths: &[usize]) -> Self {
         let tokens = (0, lengths.iter().sum());
         Self { start: Instant::now(), reported: Duration::ZERO, rows: 0, tokens }
     }
 
-    /// Counts a batch; the progress message where one is due.
+    /// Counts a batch, and returns the progress message if one is due.
     fn add(&mut self, batch: &[usize], lengths: &[usize], first: Duration) -> Option<String> {
         self.rows += batch.len();
         self.tokens.0 += batch.iter().filter_map(|&row| lengths.get(row)).sum::<usize>();
@@ -89,9 +89,9 @@ impl ReadingProgress {
     }
 }
 
-/// Rows of a text or of a pair as one batch, with the segments of pairs where the model has learned
-/// them ([`Encoder::pairs_have_segments`]): what follows the first separator, which is the token
-/// that ends the row, is segment 1.
+/// Pads rows with one text or a pair of texts to a batch. If the model has learned segments for
+/// pairs ([`Encoder::pairs_have_segments`]), tokens after the first separator, the token that also
+/// ends the row, are segment 1.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.
@@ -105,7 +105,7 @@ pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs
     Ok(inputs.with_token_type_ids(&segments)?)
 }
 
-/// 1 for each token after the first one like the last.
+/// 1 for each token after the first occurrence of the row's last token.
 fn pair_segments(row: &[u32]) -> Vec<u32> {
     let first = row.iter().position(|id| Some(id) == row.last()).unwrap_or(row.len());
     (0..row.len()).map(|at| u32::from(at > first)).collect()
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn long_reading_says_how_far_it_is_ever_more_rarely() {
         let lengths = [3, 1, 4];
-        let mut progress = ReadingProgress::new(&lengths);
+        let mut progress = RowProgress::new(&lengths);
         assert_eq!(progress.add(&[1], &lengths, FIRST_NOTE), None);
         let text = progress.add(&[0], &lengths, Duration::ZERO).unwrap();
         assert!(text.starts_with("the model has read 2 of 3 rows; about 0 s left"), "{text}");
         // The end has no message.
         assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
-        let mut progress = ReadingProgress::new(&lengths);
+        let mut progress = RowProgress::new(&lengths);
         progress.reported = Duration::from_secs(60);
         assert_eq!(progress.add(&[1], &lengths, Duration::ZERO), None);
     }

@@ -50,7 +50,7 @@ pub trait Encoder {
         false
     }
 
-    /// How many layers there are behind the embeddings.
+    /// Number of layers after the embeddings.
     fn layers(&self) -> usize;
 
     /// Hidden states of the last layer, `[B, L, H]` float; with dropout if `train`.
@@ -108,8 +108,8 @@ pub trait Encoder {
     /// If the model holds no such head.
     fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
 
-    /// Scores of a label for every row, `[B, C]`, from hidden states `[B, L, H]` of inputs with
-    /// this mask, which an average over tokens needs.
+    /// Label scores for every row, `[B, C]`, from hidden states `[B, L, H]`. Heads that average
+    /// over tokens need the mask of the inputs.
     ///
     /// # Errors
     /// If the model holds no such head.

@@ -211,15 +211,15 @@ impl<'a> Sides<'a> {
                 };
                 let asked = ids.iter().filter_map(|&(id, gold)| {
                     let row = *from.rows.get(id)?;
-                    differs((&row, &gold)).then_some(Query { row, gold, id, right: None })
+                    differs((&row, &gold)).then_some(Query { row, gold, id, correct: None })
                 });
                 let all: Vec<usize> = (0..to.texts.len()).collect();
                 let asked: Vec<Query<'_>> = asked.collect();
                 self.rank(&mut labels, to, &asked, &of_labels, &candidates, &all)?;
 
                 let asked = (0..).zip(&from.asked).filter_map(|(row, &[head, relation, id])| {
-                    let right = self.objects.get(&[head, relation]);
-                    Some(Query { row, gold: *to.rows.get(id)?, id, right })
+                    let correct = self.objects.get(&[head, relation]);
+                    Some(Query { row, gold: *to.rows.get(id)?, id, correct })
                 });
                 let asked: Vec<Query<'_>> = asked.collect();
                 let kept = ids.iter().filter(|(id, _)| answers.contains(id)).map(|(_, row)| *row);
@@ -247,17 +247,18 @@ impl<'a> Sides<'a> {
         let (queries, among) = (vectors.select(Axis(0), &rows), candidates.select(Axis(0), kept));
         let place = |row: usize| kept.binary_search(&row).ok();
         let gold: Vec<usize> = asked.iter().filter_map(|one| place(one.gold)).collect();
-        let right: Vec<Vec<usize>> = asked
+        let correct: Vec<Vec<usize>> = asked
             .iter()
             .map(|one| {
                 let same = |row: &usize| to.texts.get(*row) == to.texts.get(one.gold);
-                let mut right: BTreeSet<usize> = kept.iter().copied().filter(same).collect();
-                right.extend(one.right.into_iter().flatten().filter_map(|id| to.rows.get(id)));
-                right.remove(&one.gold);
-                right.into_iter().filter_map(place).collect()
+                let mut correct: BTreeSet<usize> = kept.iter().copied().filter(same).collect();
+                correct.extend(one.correct.into_iter().flatten().filter_map(|id| to.rows.get(id)));
+                correct.remove(&one.gold);
+                correct.into_iter().filter_map(place).collect()
             })
             .collect();
-        for (one, rank) in asked.iter().zip(filtered(queries.view(), among.view(), &gold, &right)?)
+        for (one, rank) in
+            asked.iter().zip(filtered(queries.view(), among.view(), &gold, &correct)?)
         {
             let held_out = self.questions.held_out.contains(one.id);
             let of_kind = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
@@ -278,14 +279,14 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// A row of vectors that asks, and the row of the answer.
+/// The row of a query vector, and the row of the correct candidate.
 struct Query<'a> {
     row: usize,
     gold: usize,
-    /// The entity that is the answer.
+    /// The id of the correct entity.
     id: &'a str,
-    /// All right answers, where there may be others.
-    right: Option<&'a BTreeSet<&'a str>>,
+    /// All correct entities, if there may be several.
+    correct: Option<&'a BTreeSet<&'a str>>,
 }
 
 /// By the entity that is the answer.
@@ -304,22 +305,22 @@ impl Ranks {
     }
 }
 
-/// The rank of each gold candidate by cosine, from 1, among all candidates but those in `right`,
-/// which are right, too.
+/// The rank of each gold candidate by cosine, from 1, among all candidates except other correct
+/// ones (filtered ranking): `correct` has their indices for each query.
 fn filtered(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,
     gold: &[usize],
-    right: &[Vec<usize>],
+    correct: &[Vec<usize>],
 ) -> Result<Vec<usize>> {
     let config = RankConfig { similarity: Similarity::Cosine, ties: Ties::Pessimistic };
     let mut ranks = rank_candidates(queries, candidates, gold, &config)?;
-    let rows = queries.axis_chunks_iter(Axis(0), 1).zip(gold).zip(right);
-    for (rank, ((query, &gold), right)) in ranks.iter_mut().zip(rows) {
-        if right.is_empty() {
+    let rows = queries.axis_chunks_iter(Axis(0), 1).zip(gold).zip(correct);
+    for (rank, ((query, &gold), correct)) in ranks.iter_mut().zip(rows) {
+        if correct.is_empty() {
             continue;
         }
-        let rows: Vec<usize> = [gold].into_iter().chain(right.iter().copied()).collect();
+        let rows: Vec<usize> = [gold].into_iter().chain(correct.iter().copied()).collect();
         let few = candidates.select(Axis(0), &rows);
         // Of these, as many come before the gold one as among all.
         let among = rank_candidates(query, few.view(), &[0], &config)?;
@@ -348,7 +349,7 @@ mod tests {
         let same = candidates.row(3).to_owned();
         candidates.row_mut(8).assign(&same);
         let gold: Vec<usize> = (0..12).map(|k| 2 * k % 30).collect();
-        let right: Vec<Vec<usize>> = gold
+        let correct: Vec<Vec<usize>> = gold
             .iter()
             .map(|gold| (0..gold % 5).map(|k| (gold + 1 + 3 * k) % 30).collect())
             .collect();
@@ -361,11 +362,11 @@ mod tests {
         };
         let want: Vec<usize> = (0..12)
             .map(|k| {
-                let wrong = (0..30).filter(|c| *c != gold[k] && !right[k].contains(c));
+                let wrong = (0..30).filter(|c| *c != gold[k] && !correct[k].contains(c));
                 1 + wrong.filter(|&c| cosine(k, c) >= cosine(k, gold[k])).count()
             })
             .collect();
-        let got = filtered(queries.view(), candidates.view(), &gold, &right).unwrap();
+        let got = filtered(queries.view(), candidates.view(), &gold, &correct).unwrap();
         assert_eq!(got, want);
         let plain = rank_candidates(
             queries.view(),

@@ -360,7 +360,7 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
         let model = model(4000);
-        // Entities with labels of one token each; no token stands in two labels.
+        // Entities with labels of one token each; no token occurs in two labels.
         let word = |id: u32| {
             let word = tokenizer.decode(&[id], false).unwrap().trim().to_owned();
             let ids = tokenizer.encode_fast(word.as_str(), false).unwrap();
@@ -379,7 +379,7 @@ mod tests {
                     .unwrap();
             }
         }
-        // German vectors are English ones with their dimensions turned round.
+        // German vectors are the English vectors in reverse order of dimensions.
         no_grad(|| {
             let mut table = model.word_embeddings().shallow_clone();
             for number in 0..120 {

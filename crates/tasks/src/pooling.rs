@@ -96,7 +96,7 @@ pub fn embed(
     batch_size: usize,
 ) -> Result<Array2<f32>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
-    let vectors = batch::by_length_saying(false, &lengths, batch_size, |indices| {
+    let vectors = batch::by_length_with_progress(false, &lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
         let pooled = no_grad(|| pooled(model, &rows, pooling, false))?;
         Ok(to_array("text vectors", &pooled)?.outer_iter().map(|row| row.to_vec()).collect())

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_that_of_a_difference_quotient() {
+    fn the_gradient_equals_central_differences() {
         let mut model = model();
         model.set_kind(Kind::Double).unwrap();
         let batch = [0, 1, 2, 3];

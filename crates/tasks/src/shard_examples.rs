@@ -27,19 +27,19 @@ type ParseLine<T> = Box<dyn Fn(ShardLine<'_>) -> std::result::Result<Vec<T>, Str
 /// Examples in memory are batched by similar length, in a new order each epoch; streamed ones have
 /// the order of [`ShuffledLines`].
 pub(crate) enum ShardExamples<T> {
-    /// In the order of the shards, and the tokens of each.
+    /// Examples in the order of the shards, and the number of tokens of each.
     InMemory(Vec<T>, Vec<usize>),
     Streamed(Box<ExampleStream<LineExamples<T>>>),
 }
 
 impl<T: 'static> ShardExamples<T> {
-    /// Examples that are in memory already; `tokens` is the length of one.
+    /// Wraps examples in memory; `tokens` returns the number of tokens of one.
     pub(crate) fn in_memory(examples: Vec<T>, tokens: fn(&T) -> usize) -> Self {
         let lengths = examples.iter().map(tokens).collect();
         Self::InMemory(examples, lengths)
     }
 
-    /// Those that `reader` makes of the lines of `shards`.
+    /// Opens the examples that `reader` parses from the lines of `shards`.
     pub(crate) fn open(
         shards: Shards,
         shuffle: &ShuffleConfig,
@@ -66,7 +66,7 @@ impl<T: 'static> ShardExamples<T> {
         Ok(Self::Streamed(Box::new(ExampleStream::new(source, tokens))))
     }
 
-    /// An example in memory, or of the batch that was read last.
+    /// An example in memory, or one of the current batch of the stream.
     pub(crate) fn get(&self, number: usize) -> Option<&T> {
         match self {
             Self::InMemory(examples, _) => examples.get(number),

@@ -1,4 +1,4 @@
-//! A tiny model for this crate's tests, and what holds of every task's step.
+//! A tiny model for this crate's tests, and checks that apply to the step of every task.
 use objectives::tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use trainer::{Step, StepLosses, Task};

@@ -283,7 +283,7 @@ impl<'a> TextRows<'a> {
         Ok(Self { tokenizer, layout, most })
     }
 
-    /// The tokens of a text with special ones, and whether some were cut from its end.
+    /// The token ids of a text with special tokens, and whether its end was truncated.
     pub(crate) fn of(&self, text: &str) -> Result<(Vec<u32>, bool)> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;

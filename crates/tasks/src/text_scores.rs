@@ -231,7 +231,7 @@ impl<'a> ByMaskedMarkers<'a> {
             Error::data("span", "code points of a token", format!("no token in {:?}", task.span))
         })?;
         let marked = with(&with(&source.ids, last + 1, close), first, open);
-        // The translation takes both markers, too.
+        // Both markers are also inserted into the target.
         if marked.len() + target.ids.len() + 2 > self.scorer.room {
             return Ok(None);
         }
@@ -246,7 +246,7 @@ impl<'a> ByMaskedMarkers<'a> {
         let rows = rows.collect::<Result<Vec<Masked>>>()?;
         let mut openings: Vec<_> =
             starts.into_iter().zip(self.scorer.log_probabilities(&rows)?).collect();
-        // Stable: of equals the first.
+        // The sort is stable: of equal scores, the first one stays first.
         openings.sort_by(|a, b| b.1.total_cmp(&a.1));
         openings.truncate(self.n_best.max(1));
 
@@ -258,7 +258,7 @@ impl<'a> ByMaskedMarkers<'a> {
             for word in following {
                 let ends = |place: &Range<usize>| !place.is_empty() && place.end == word.end;
                 let Some(end) = target.places.iter().rposition(ends) else { continue };
-                // Behind the token and the opening.
+                // After the token and the opening marker.
                 rows.push(self.marked(&marked, &opened, end + 2, close)?);
                 spans.push((from..word.end, score));
             }

@@ -29,8 +29,8 @@ impl<'w> Half<'w> {
         Ok(Self { windows, batch })
     }
 
-    /// The mean over the windows that carry a label; `None` where none does. Without
-    /// `unanswerable` a window that lacks the answer carries none, else `<s>` is its label.
+    /// The mean loss over the windows with a label, or `None` if there are none. The label of a
+    /// window without the answer is `<s>` if `unanswerable` is set; otherwise it has no label.
     pub(super) fn loss(
         &self,
         (starts, ends): &SpanLogits,

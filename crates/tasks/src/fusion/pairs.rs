@@ -9,12 +9,12 @@ use tokenizers::Tokenizer;
 use super::WindowPairing;
 use crate::{Error, Result};
 
-/// Windows of questions, those of their translations, and which are read together.
+/// Windows of questions and of their translations, and which of them form a pair.
 #[derive(Clone, Debug)]
 pub(super) struct WindowPairs {
-    /// Of the questions.
+    /// Windows of the questions.
     pub(super) target: Vec<Window>,
-    /// Of their translations.
+    /// Windows of the translations.
     pub(super) source: Vec<Window>,
     /// Indices into both, in the order of the questions.
     pub(super) pairs: Vec<(usize, usize)>,
@@ -48,11 +48,11 @@ impl Display for PairCounts {
 }
 
 impl WindowPairs {
-    /// Cuts `target` and `source`, whose questions of one number belong together, under `config`,
-    /// whose [`unanswerable_window`](WindowConfig::unanswerable_window) leaves no window out here.
+    /// Splits `target` and `source` into windows. Questions with equal indices belong together.
+    /// [`unanswerable_window`](WindowConfig::unanswerable_window) of `config` excludes no window.
     ///
     /// # Errors
-    /// [`Error::Data`] if the two are not as many; [`Error::Eval`] as
+    /// [`Error::Data`] if the numbers of questions differ; [`Error::Eval`] as
     /// [`windows`](mlqa_eval::windows()).
     pub(super) fn new(
         target: &[Question],
@@ -108,7 +108,7 @@ impl WindowPairs {
             .collect()
     }
 
-    /// In which halves the answers are, of windows for training.
+    /// Counts training pairs by the halves that contain the answer.
     pub(super) fn counts(&self) -> PairCounts {
         let mut counts = PairCounts { pairs: self.pairs.len(), ..PairCounts::default() };
         for (target, source) in self.iter() {

@@ -74,7 +74,8 @@ pub trait FusedHead {
 /// [teacher](Self::with_teacher) it is `source + (1 - α) target + α soft`, where `soft` is
 /// [`objectives::soft_labels`] on the target half, the mean over the head's parts.
 ///
-/// Reading: a mean is over the half's examples that have a label in the batch.
+/// The paper leaves the mean open: here it is over the examples of the batch whose half has a
+/// label.
 pub struct FusedTask<'a, H> {
     pub(super) model: &'a dyn Encoder,
     pub(super) head: H,
@@ -229,7 +230,8 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         }
     }
 
-    /// One softmax over the batch cannot be cut, nor a mean over positions of rows of any length.
+    /// Not supported for a softmax over the batch, and for a mean over positions of rows of
+    /// different lengths.
     fn supports_micro_batches(&self) -> bool {
         let rows_are_alike = self.head.score_count(0).is_none();
         self.teacher.is_none()

@@ -162,7 +162,8 @@ impl TeacherLogits {
         }
     }
 
-    /// Refuses scores of other examples: `lengths` has one entry for each example.
+    /// Returns an error if the stored scores have other lengths than the examples: `lengths` has
+    /// one entry for each example.
     pub(super) fn expect_lengths(&self, lengths: &[usize]) -> Result<()> {
         if self.len() != lengths.len() {
             return Err(Error::data("teacher's examples", lengths.len().to_string(), self.len()));

@@ -160,21 +160,20 @@ fn halves_that_never_meet_have_the_losses_of_plain_readers() {
 }
 
 #[test]
-fn windows_without_the_answer_carry_loss_or_none() {
+fn loss_of_windows_without_the_answer_is_optional() {
     let model = model(4000);
     let cls = task(&model, &config(1), &windows());
     let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let mut drop = task(&model, &config(1), &dropping);
     assert_eq!(cls.counts(), drop.counts());
-    // The first pair's source half lacks the answer: alone it has a loss for its target half.
+    // The first pair's source half lacks the answer, so only its target half has a loss.
     let (target, source) = drop.head.pairs.get(0).unwrap();
     assert!(target.start_position > Some(0) && source.start_position == Some(0));
     let names = |losses: &StepLosses| losses.parts.iter().map(|part| part.0).collect::<Vec<_>>();
     assert_eq!(names(&losses(&mut drop, &[0])), ["target"]);
     let mut cls = cls;
     assert_eq!(names(&losses(&mut cls, &[0])), ["source", "target"]);
-    // A batch's mean is over the halves that have one: a pair without changes the other's part by
-    // nothing but its own.
+    // The mean of a batch is over the halves that have a loss.
     let alone = part(&losses(&mut drop, &[0]), "target");
     let of_one = drop.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
     let both = losses(&mut drop, &[0, of_one]);
@@ -271,7 +270,7 @@ fn scores_are_kept_once_and_belong_to_teacher_examples_and_options() {
     assert_eq!((computed.len(), computed.is_empty()), (task.head.pairs.pairs.len(), false));
     assert_eq!(computed.row(0, 99), [0f32; 0]);
 
-    // Another teacher, other examples, other layers.
+    // Stored logits of another teacher, other examples or other layers are rejected.
     let all_pairs = FusedQaConfig { pairing: WindowPairing::AllPairs, ..config(1) };
     let (other_layers, other_pairs) = (
         self::task(&student, &config(0), &windows()),

@@ -31,8 +31,9 @@ impl Default for ProbeConfig {
     }
 }
 
-/// The list for some queries about mentions: one description for each entity, for those that are
-/// queried in the language of the entity's first query. Queries that expect another are left out.
+/// The candidate list for queries about mentions: one description for each entity. A queried entity
+/// has its description in the language of its first query; queries for other languages are
+/// excluded.
 ///
 /// A query's `id` in the list is its index in `queries`.
 pub(super) fn mention_candidates(

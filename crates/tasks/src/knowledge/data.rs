@@ -196,7 +196,7 @@ impl KnowledgeData {
     }
 }
 
-/// What was read, in a line for each part.
+/// Counts of the loaded data: a line each for mentions, triples and text.
 impl fmt::Display for KnowledgeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |shards: &Shards| (shards.lines(), shards.files().len());

@@ -55,8 +55,8 @@ pub(super) fn domain_ids(
     domains.map_or_else(|| Ok(Vec::new()), |domains| domains.ids(languages))
 }
 
-/// The domains of triples: one, since in a batch a language has too few of them to be normalised by
-/// themselves.
+/// The domains of triples. All share one domain, because a batch has too few triples of a language
+/// for separate normalisation.
 pub(super) fn one_domain(norm_by_language: bool, rows: usize) -> Vec<usize> {
     if norm_by_language { vec![0; rows] } else { Vec::new() }
 }

@@ -62,11 +62,11 @@ pub struct KnowledgeProbe<'a> {
     config: ProbeConfig,
 }
 
-/// What the encoder reads for one vector.
+/// The encoder's input for one vector.
 struct Row {
     /// Token ids, `[L]`.
     input_ids: Vec<u32>,
-    /// The position whose hidden state stands for the row; `None`: the row is pooled.
+    /// The position whose hidden state represents the row; `None`: the row is pooled.
     position: Option<usize>,
 }
 
@@ -115,7 +115,7 @@ impl<'a> KnowledgeProbe<'a> {
         let domain = domain_ids(domains.as_ref(), languages)?;
         let query_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                Ok(self.heads.mep_query(hidden, part(&domain, rows), false)?)
+                Ok(self.heads.mep_query(hidden, domains_of_rows(&domain, rows), false)?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
@@ -125,7 +125,7 @@ impl<'a> KnowledgeProbe<'a> {
         let domain = domain_ids(domains.as_ref(), languages)?;
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                Ok(self.heads.mep_key(hidden, part(&domain, rows), false)?)
+                Ok(self.heads.mep_key(hidden, domains_of_rows(&domain, rows), false)?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
@@ -166,7 +166,12 @@ impl<'a> KnowledgeProbe<'a> {
             Representation::Projected(_) => {
                 let relations = relations.get(rows.clone()).unwrap_or_default();
                 let relations = Tensor::f_from_slice(relations)?.f_to_device(hidden.device())?;
-                Ok(self.heads.oe_query(hidden, &relations, part(&domain, rows), false)?)
+                Ok(self.heads.oe_query(
+                    hidden,
+                    &relations,
+                    domains_of_rows(&domain, rows),
+                    false,
+                )?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
@@ -175,7 +180,7 @@ impl<'a> KnowledgeProbe<'a> {
         let domain = one_domain(norm_by_language, list.candidates.len());
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
-                Ok(self.heads.oe_key(hidden, part(&domain, rows), false)?)
+                Ok(self.heads.oe_key(hidden, domains_of_rows(&domain, rows), false)?)
             }
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
@@ -184,8 +189,8 @@ impl<'a> KnowledgeProbe<'a> {
         Ok((score_retrieval(&list, &ranks)?, by_relation))
     }
 
-    /// One vector for each row, `[N, H]` float32, in the order of the rows: `project` of the hidden
-    /// states `[b, H]` of some rows, and of their numbers.
+    /// One vector for each row, `[N, H]` float32, in the order of the rows. `project` maps the
+    /// hidden states `[b, H]` of a block of rows, and the range of their indices, to vectors.
     fn vectors(
         &self,
         rows: impl Iterator<Item = Result<Row>>,
@@ -205,7 +210,7 @@ impl<'a> KnowledgeProbe<'a> {
         })
     }
 
-    /// The hidden states that stand for some rows, `[b, H]`.
+    /// The hidden states that represent a block of rows, `[b, H]`.
     fn hidden(&self, rows: &[Row], pooling: Pooling) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         match rows.iter().map(|row| row.position).collect::<Option<Vec<usize>>>() {
@@ -232,7 +237,7 @@ fn described<'c>(
     })
 }
 
-/// The item that a query's `id` counts.
+/// The item whose index is a query's `id`.
 fn item<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
     let found = id.parse().ok().and_then(|number: usize| items.get(number));
     found.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
@@ -243,8 +248,8 @@ fn languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language
     codes.map(language).collect()
 }
 
-/// The domains of some rows; none where there are none.
-fn part(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
+/// The domain ids of a range of rows; empty if the rows have no domains.
+fn domains_of_rows(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
     domain_ids.get(rows).unwrap_or_default()
 }
 

@@ -12,7 +12,7 @@ use crate::micro_batches::{Reduction, losses};
 use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
 
-// The labels of sequences are those that the losses leave out.
+// Stored sequences and losses use the same label for positions without loss.
 const _: () = assert!(kg_triples::IGNORE_INDEX == IGNORE_INDEX);
 
 /// Training task of knowledge injection: completion of masked entities in triples.

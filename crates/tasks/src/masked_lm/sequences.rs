@@ -143,7 +143,7 @@ impl SequenceFiles {
 }
 
 impl ChosenSequences {
-    /// Tokens of the longest one.
+    /// Number of tokens of the longest sequence.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }

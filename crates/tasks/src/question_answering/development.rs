@@ -286,7 +286,7 @@ mod tests {
             let of_three = selection.sets_in(Path::new(""), &[], &mut source, others).unwrap();
             assert_eq!((&of_three, &source, &translated), (&sets, &train, &train));
             assert_eq!(mixed.len(), train.len());
-            // In the order of the file, and the same again.
+            // The file's order is preserved, and a second call selects the same questions.
             assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
             let mut again = all.clone();
             assert_eq!(selection.sets::<&str>(&[], &mut again).unwrap(), sets);

@@ -173,11 +173,15 @@ impl<'a> QaPredictor<'a> {
     /// The windows of questions that are read alone, with the start and end logits of each.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
         let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
-        let logits =
-            batch::by_length_saying(self.notes, &window_lengths(&all), self.batch_size, |rows| {
+        let logits = batch::by_length_with_progress(
+            self.notes,
+            &window_lengths(&all),
+            self.batch_size,
+            |rows| {
                 let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
                 self.window_logits(&windows)
-            })?;
+            },
+        )?;
         Ok((all, logits))
     }
 

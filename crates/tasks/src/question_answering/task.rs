@@ -163,7 +163,8 @@ impl<'a> QaTask<'a> {
         Ok(Self { model, config, rows, lengths, replacements, counts, without_negatives })
     }
 
-    /// The token ids of a row's windows, with some of the question's replaced, the same in each.
+    /// The token ids of a row's windows, with the same random replacements of question tokens in
+    /// each window.
     fn augmented_ids<'r>(&self, row: &'r Row, rng: &mut ChaCha8Rng) -> Vec<Cow<'r, [u32]>> {
         let max_rate = self.config.augmentation.question_replacement;
         let mut all: Vec<Cow<'r, [u32]>> =

@@ -77,7 +77,7 @@ fn scores_are_those_of_a_loop_that_masks_one_token_at_a_time() {
 }
 
 #[test]
-fn tokens_stand_where_they_are_in_the_target() {
+fn token_ranges_are_code_points_of_the_target() {
     let base = base(Kind::Float);
     let score = scorer(&base, ScorerConfig::default()).pll(&[request("x", "  Ein Haus")]).unwrap();
     let covered: Vec<usize> = score[0].tokens.iter().flat_map(|(place, _)| place.clone()).collect();
@@ -186,7 +186,7 @@ fn markers_are_placed_where_they_are_most_probable() {
     let mut way = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
     assert_eq!(way.name(), "codec_mlm");
     (way.n_best, way.max_words) = (99, 3);
-    // Words apart, so that each part has the tokens that the whole has; brackets of its own.
+    // Separate words, so that markers do not change the tokens; one text contains brackets.
     let tasks = [
         task("The mill [2] in Bern is old .", "Bern", "Die Mühle [2] in Bern ist alt ."),
         task("rain", "rain", "Regen"),
@@ -209,7 +209,7 @@ fn markers_are_placed_where_they_are_most_probable() {
             assert!((score - want.1).abs() < 1e-9, "{span:?}: {score} {want:?}");
         }
     }
-    // Fewer openings: of the best one alone.
+    // With one opening: scores of spans at the best opening only.
     let best = way.marker_scores(&tasks[0]).unwrap().unwrap();
     way.n_best = 1;
     let fewer = way.marker_scores(&tasks[0]).unwrap().unwrap();

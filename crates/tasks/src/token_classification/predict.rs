@@ -87,7 +87,7 @@ impl EncodedSentences {
     /// Encodes sentences.
     ///
     /// # Errors
-    /// [`Error::Transfer`] naming the sentence and line of a tag that is none of `labels`.
+    /// [`Error::Transfer`] naming the sentence and line of a tag that is not in `labels`.
     pub fn new(
         sentences: Vec<Sentence>,
         tokenizer: &Tokenizer,

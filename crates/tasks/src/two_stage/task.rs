@@ -205,7 +205,7 @@ impl<'a> BoundaryTask<'a> {
         let rows: Vec<i64> =
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
-        // On the CPU, where the losses check them without waiting for a GPU.
+        // Indexed on the CPU, so that the losses can check them without synchronising with a GPU.
         let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
@@ -266,7 +266,7 @@ impl<'a> BoundaryTask<'a> {
         }
     }
 
-    /// Eq. 9: α L_con + (1 − α) L_hard, or what the terms leave of it.
+    /// Eq. 9: α L_con + (1 − α) L_hard, or one of the two if the other is disabled.
     fn joint(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<StepLosses> {
         let BoundaryTerms { mut hard_learning, mut answer_contrast } = self.terms;
         if let (true, true, Some(fraction)) =

@@ -226,7 +226,7 @@ fn alpha_mixes_and_ablations_leave_what_they_name() {
     assert!((contrast.total.double_value(&[]) - expected).abs() < 1e-6);
     let hard = setting.losses(Some(&all), terms(true, false), &config, 0);
     assert_eq!(hard.total.double_value(&[]), value(&both, "hard"));
-    // One after the other: first hard learning alone, then contrast with the span loss.
+    // With `hard_fraction`: first hard learning only, then contrast with the span loss.
     let config = BoundaryConfig { hard_fraction: Some(0.5), ..config };
     let names = |number| -> Vec<&str> {
         let losses = setting.losses(Some(&all), terms(true, true), &config, number);

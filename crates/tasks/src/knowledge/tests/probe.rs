@@ -55,14 +55,14 @@ fn known_vectors_have_known_ranks_and_equals_come_first() {
         let found = score(&list, &queries, &candidates, cosine).unwrap();
         assert!((found.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{found:?}");
     }
-    // All alike: the last rank.
+    // Equal vectors: the correct candidate is ranked last.
     let alike = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
     let found = score(&list, &queries, &alike, dot).unwrap();
     assert_eq!((found.all.accuracy, found.all.mrr), (0.0, 0.25));
 }
 
-/// Twelve entities, each described in German and English and mentioned once in Spanish. Some have
-/// the description of another.
+/// Twelve entities, each described in German and English and mentioned once in Spanish. Some share
+/// the text of their description.
 fn mentions() -> MentionShards {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
