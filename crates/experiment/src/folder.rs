@@ -1,4 +1,5 @@
 //! The run folder: whose it is, who works in it, and what a killed process left there.
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use crate::{Error, Result, read_json, write_json};
 /// The file that makes a folder ours.
 const MARKER: &str = "run.json";
 const LOCK: &str = ".lock";
-/// How [`whole_file`] begins the names of files that are not whole yet.
-const UNFINISHED: &str = ".writing-";
+/// Names of a profiler's trace that is not whole yet.
+const TRACES: [&str; 2] = [".writing-trace.json", ".writing-trace.json.tmp"];
 const FORMAT: u32 = 1;
 
 /// `run.json`.
@@ -114,13 +115,15 @@ fn check_ours(path: &Path) -> Result<()> {
     let mut first_foreign: Option<String> = None;
     let mut earlier_version = false;
     for entry in entries {
-        let name = entry.map_err(Error::file(path))?.file_name().to_string_lossy().into_owned();
+        let name = entry.map_err(Error::file(path))?.file_name();
+        let unfinished = is_unfinished(&name);
+        let name = name.to_string_lossy().into_owned();
         if name == MARKER {
             return Ok(());
         }
         earlier_version |= name == "fingerprints.json";
         // What a process leaves that is killed before it wrote the marker.
-        let trace = name == LOCK || name.starts_with(UNFINISHED);
+        let trace = name == LOCK || unfinished;
         let earlier = first_foreign.as_ref().is_some_and(|first| *first < name);
         if !trace && !earlier {
             first_foreign = Some(name);
@@ -220,13 +223,18 @@ fn check_no_links(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file has a name that a run gives to files that are not whole yet.
+fn is_unfinished(name: &OsStr) -> bool {
+    whole_file::is_temporary(name) || TRACES.iter().any(|trace| name == *trace)
+}
+
 /// Removes files that a killed process was writing, here and below.
 fn remove_unfinished(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         if kind.is_dir() {
             remove_unfinished(&path)?;
-        } else if kind.is_file() && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        } else if kind.is_file() && is_unfinished(&entry.file_name()) {
             fs::remove_file(&path).map_err(Error::file(&path))?;
         }
     }
@@ -278,10 +286,27 @@ mod tests {
     #[test]
     fn traces_of_a_killed_start_are_no_obstacle_and_go() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(".writing-abc"), "{").unwrap();
+        fs::write(folder.path().join(".writing-aB3xyz"), "{").unwrap();
         let run = RunFolder::lock(folder.path()).unwrap();
         run.enter("toy", &Identity::default()).unwrap();
-        assert!(!folder.path().join(".writing-abc").exists());
+        assert!(!folder.path().join(".writing-aB3xyz").exists());
+    }
+
+    #[test]
+    fn unfinished_files_are_removed_and_foreign_files_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::lock(folder.path()).unwrap();
+        run.enter("toy", &Identity::default()).unwrap();
+        let model = folder.path().join("seed-0/base/model");
+        fs::create_dir_all(&model).unwrap();
+        let foreign = [".tmp-something", ".tmpaB3xyz", ".writing-aB3xyz2", ".writing-notes.md"];
+        for name in [".writing-aB3xyz", TRACES[0], TRACES[1]].iter().chain(&foreign) {
+            fs::write(model.join(name), "x").unwrap();
+        }
+        run.enter("toy", &Identity::default()).unwrap();
+        let left = entries(&model).unwrap();
+        let left: Vec<_> = left.iter().map(|entry| entry.file_name()).collect();
+        assert_eq!(left, foreign);
     }
 
     #[test]

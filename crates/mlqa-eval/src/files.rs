@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
 use whole_file::{FileSet, PublishError};
@@ -31,15 +31,53 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|error| {
         let full = error.to_string();
-        let position = format!(" at line {} column {}", error.line(), error.column());
-        Error::Json {
-            path: path.to_path_buf(),
-            line: error.line(),
-            column: error.column(),
-            message: full.strip_suffix(&position).unwrap_or(&full).to_owned(),
-            expected,
-        }
+        let (line, column) = (error.line(), error.column());
+        let position = format!(" at line {line} column {column}");
+        let message = match no_json_number(text, line, column) {
+            Some(literal) if error.is_syntax() => format!("{literal} is not JSON; write null"),
+            _ => full.strip_suffix(&position).unwrap_or(&full).to_owned(),
+        };
+        Error::Json { path: path.to_path_buf(), line, column, message, expected }
     })
+}
+
+/// The literal at a position that Python's `json` writes and JSON does not have.
+fn no_json_number(text: &str, line: usize, column: usize) -> Option<&'static str> {
+    let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
+    let here = line.get(column.checked_sub(1)?..)?;
+    ["NaN", "Infinity"].into_iter().find(|literal| here.starts_with(literal.as_bytes()))
+}
+
+/// An offset: a whole number, also as float or text, as pandas and CSV files have it.
+pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    struct Offset;
+    impl Visitor<'_> for Offset {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number from 0")
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<usize, E> {
+            value.try_into().map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<usize, E> {
+            value.try_into().map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<usize, E> {
+            // Whole floats are displayed without a point.
+            let whole = value.to_string().parse();
+            whole.map_err(|_| E::invalid_value(Unexpected::Float(value), &self))
+        }
+
+        fn visit_str<E: de::Error>(self, value: &str) -> Result<usize, E> {
+            let whole = value.strip_suffix(".0").unwrap_or(value).parse();
+            whole.map_err(|_| E::invalid_value(Unexpected::Str(value), &self))
+        }
+    }
+    from.deserialize_any(Offset)
 }
 
 /// The entries of an object, in the order of the file.

@@ -21,6 +21,22 @@ const BYTES_AT_ONCE: usize = 1 << 18;
 /// Hidden size from which a few windows keep a processor busy.
 const LARGE: i64 = 512;
 
+/// The head of a reader, and whether it is a tagger of evidence.
+pub(crate) fn head_of(config: &Config) -> (Head, bool) {
+    let labels = evidence::labels();
+    let named = config.id2label.iter().flat_map(|named| named.values());
+    match named.eq(labels.tags()) {
+        true => (token_classification::head(&labels), true),
+        false => (Head::Span, false),
+    }
+}
+
+/// The usual windows, as far as the model has positions for them.
+pub(crate) fn windows_of(config: &Config) -> WindowConfig {
+    let positions = usize::try_from(config.max_length()).unwrap_or(0);
+    WindowConfig::fitting(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))
+}
+
 /// Questions that are answered in one pass over the documents.
 const QUESTIONS_AT_ONCE: usize = 64;
 
@@ -63,20 +79,15 @@ impl Reader {
     /// As [`Pretrained::load_trained`] and [`Calibration::read`].
     pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
-        let labels = evidence::labels();
         // A folder that has no configuration is refused below.
         let named = Config::of_folder(folder).ok();
-        let named = named.and_then(|config| config.id2label).unwrap_or_default();
-        let marks_evidence = named.values().eq(labels.tags());
-        let head = if marks_evidence { token_classification::head(&labels) } else { Head::Span };
+        let (head, marks_evidence) = named.map_or((Head::Span, false), |named| head_of(&named));
         let pretrained = Pretrained::load_trained(folder, head, device)?;
         let config = pretrained.model.config();
-        let positions = usize::try_from(config.max_length()).unwrap_or(0);
-        let segments = usize::try_from(config.type_vocab_size).unwrap_or(1);
         let calibration = Calibration::read(folder)?;
         let window_score = calibration.window_score;
         Ok(Self {
-            windows: WindowConfig::fitting(positions, segments),
+            windows: windows_of(config),
             decoding: DecodeConfig { window_score, ..DecodeConfig::default() },
             calibration,
             batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },

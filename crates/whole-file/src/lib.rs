@@ -24,7 +24,7 @@ pub use read::{
     Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,
     read_to_string_limited, read_to_string_with_mark,
 };
-pub use temporary::sync_folder_of;
+pub use temporary::{is_temporary, sync_folder_of};
 pub use together::{FileSet, PublishError, publish_all};
 
 /// Whether a file was written to standard output.

@@ -1,9 +1,23 @@
 //! The temporary file and its folder.
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use tempfile::TempPath;
+
+const PREFIX: &str = ".writing-";
+/// Random letters and digits after the prefix.
+const RANDOM: usize = 6;
+
+/// Whether a file has the name of a temporary file of this crate: `.writing-` and six letters or
+/// digits. A killed process leaves such files in the folders of its targets.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+    random.is_some_and(|random| {
+        random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
 
 /// An empty file under a temporary name in the folder of `path`, with the mode of any new file.
 pub(crate) fn beside(path: &Path) -> io::Result<(File, TempPath)> {
@@ -29,7 +43,7 @@ pub(crate) fn beside(path: &Path) -> io::Result<(File, TempPath)> {
         // Narrowed by the umask; temporary files are private otherwise.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let file = builder.prefix(".writing-").tempfile_in(folder).map_err(refuse)?;
+    let file = builder.prefix(PREFIX).rand_bytes(RANDOM).tempfile_in(folder).map_err(refuse)?;
     Ok(file.into_parts())
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Checkpoint {
     tensors: BTreeMap<String, StoredTensor>,
     /// Names that only `heads.safetensors` holds.
     pub(crate) spare: BTreeSet<String>,
+    /// Whether weights are checked but not read.
+    pub(crate) headers_only: bool,
     names: Names,
 }
 
@@ -41,7 +43,7 @@ impl Checkpoint {
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         let (files, tensors, spare) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let mut checkpoint = Self { files, tensors, spare, names };
+        let mut checkpoint = Self { files, tensors, spare, headers_only: false, names };
         if single.is_file() {
             checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
@@ -126,7 +128,18 @@ impl Checkpoint {
         self.find(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
     }
 
-    /// A weight in float32, if the checkpoint holds it.
+    /// The number of stored elements, the dtypes, and the size of the files in bytes.
+    pub(crate) fn size(&self) -> (i64, BTreeSet<String>, u64) {
+        let elements = |name: &String| self.shape(name).unwrap_or_default().iter().product::<i64>();
+        let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |data| data.len());
+        (
+            self.tensors.keys().map(elements).sum(),
+            self.tensors.keys().filter_map(|name| self.dtype(name)).collect(),
+            self.files.iter().map(bytes).sum(),
+        )
+    }
+
+    /// A weight in float32, if the checkpoint holds it; empty with `headers_only`.
     pub(crate) fn weight(
         &self,
         name: &str,
@@ -134,7 +147,11 @@ impl Checkpoint {
         device: Device,
     ) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.find(name) else { return Ok(None) };
-        read_weight(file, stored, shape, device, "as config.json says").map(Some)
+        let source = "as config.json says";
+        if self.headers_only {
+            return check_weight(file, stored, shape, source).map(|()| Some(Tensor::new()));
+        }
+        read_weight(file, stored, shape, device, source).map(Some)
     }
 }
 
@@ -147,6 +164,11 @@ pub(crate) fn read_weight(
     device: Device,
     source: &str,
 ) -> Result<Tensor> {
+    check_weight(file, name, shape, source)?;
+    Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
+}
+
+fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
     let refuse = |expected: String, got: String| Error::Stored {
         path: file.path().to_owned(),
         tensor: name.to_owned(),
@@ -164,7 +186,7 @@ pub(crate) fn read_weight(
     {
         return Err(refuse("dtype F32, F16 or BF16".into(), dtype));
     }
-    Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
+    Ok(())
 }
 
 /// The name that a tensor has today: norms of checkpoints of 2018 and 2019 have `gamma` and `beta`.

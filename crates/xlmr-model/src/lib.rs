@@ -57,7 +57,7 @@ pub use knowledge_heads::{KnowledgeConfig, KnowledgeHeads};
 pub use load::{LoadOptions, LoadReport, Segments};
 pub use model::Model;
 pub use modernbert_config::{LayerType, ModernBert, Pooling};
-pub use pretrained::{Pretrained, read_tokenizer};
+pub use pretrained::{Inspection, Pretrained, read_tokenizer};
 pub use projection::{Projection, ProjectionKind};
 pub use role::Role;
 pub use states::States;

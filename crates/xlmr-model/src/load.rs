@@ -113,7 +113,7 @@ impl Model {
     /// Loads the weights of a folder with a configuration that was read from its `config.json`.
     pub(crate) fn load_with(
         folder: &Path,
-        mut config: Config,
+        config: Config,
         heads: &[Head],
         device: Device,
         options: LoadOptions,
@@ -121,29 +121,8 @@ impl Model {
         let heads = distinct(heads)?;
         let folder = &*model_folder(folder)?;
         let checkpoint = Checkpoint::open(folder, config.architecture.names())?;
-        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            // The published models do not say that their masked-LM head is of their own form.
-            deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
-                || checkpoint.contains("cls.predictions.bias");
-            config.validate()?;
-        }
-        let names = config.architecture.names();
-        let mut loader = Loader {
-            folder,
-            names,
-            config,
-            checkpoint,
-            device,
-            used: BTreeSet::new(),
-            tensors: BTreeMap::new(),
-            report: LoadReport::default(),
-        };
-        loader.encoder()?;
-        loader.segments(options.segments)?;
-        for &head in &heads {
-            loader.head(head, options.seed)?;
-        }
-        let (config, tensors, report) = loader.finish();
+        let loader = Loader::new(folder, checkpoint, config, device)?;
+        let (config, tensors, report) = loader.all(&heads, options)?;
         let mut model = Self::assemble(config, heads, device, tensors)?;
         model.load_saved_adapters(folder)?;
         Ok((model, report))
@@ -161,7 +140,49 @@ struct Loader<'a> {
     report: LoadReport,
 }
 
-impl Loader<'_> {
+/// The report that [`Model::load`] would return. Of the weights only the headers are read.
+pub(crate) fn report(
+    folder: &Path,
+    mut checkpoint: Checkpoint,
+    config: Config,
+    head: Head,
+) -> Result<LoadReport> {
+    checkpoint.headers_only = true;
+    let loader = Loader::new(folder, checkpoint, config, Device::Cpu)?;
+    Ok(loader.all(&[head], LoadOptions::default())?.2)
+}
+
+impl<'a> Loader<'a> {
+    fn new(
+        folder: &'a Path,
+        checkpoint: Checkpoint,
+        mut config: Config,
+        device: Device,
+    ) -> Result<Self> {
+        if let Architecture::DebertaV2(deberta) = &mut config.architecture {
+            // The published models do not say that their masked-LM head is of their own form.
+            deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
+                || checkpoint.contains("cls.predictions.bias");
+            config.validate()?;
+        }
+        let names = config.architecture.names();
+        let (used, tensors, report) = (BTreeSet::new(), BTreeMap::new(), LoadReport::default());
+        Ok(Self { folder, names, config, checkpoint, device, used, tensors, report })
+    }
+
+    fn all(
+        mut self,
+        heads: &[Head],
+        options: LoadOptions,
+    ) -> Result<(Config, BTreeMap<String, Tensor>, LoadReport)> {
+        self.encoder()?;
+        self.segments(options.segments)?;
+        for &head in heads {
+            self.head(head, options.seed)?;
+        }
+        Ok(self.finish())
+    }
+
     /// Reads `stored` as the parameter of `spec`; false if the checkpoint lacks it.
     fn read_as(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
         let Some(tensor) = self.checkpoint.weight(stored, &spec.shape, self.device)? else {

@@ -1,9 +1,13 @@
 //! A model with its tokenizer.
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use tch::Device;
 use tokenizers::Tokenizer;
+use tokenizers::models::ModelWrapper;
 
+use crate::checkpoint::Checkpoint;
+use crate::load::{self, model_folder};
 use crate::tokenizer_files::tokenizer_in;
 use crate::{
     Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
@@ -69,16 +73,8 @@ impl Pretrained {
     pub fn load_trained(folder: impl AsRef<Path>, head: Head, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
         let (loaded, report) = Self::load(folder, &[head], device, LoadOptions::default())?;
-        let class = head.class(&loaded.model.config().architecture);
-        let named = loaded.model.config().architectures.first();
-        let reason = if named != Some(&class) {
-            format!("config.json names {}", named.map_or("no class", String::as_str))
-        } else if !report.missing.is_empty() {
-            format!("the weights lack {}", report.missing.join(", "))
-        } else {
-            return Ok(loaded);
-        };
-        Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
+        check_trained(folder, loaded.model.config(), &report, head)?;
+        Ok(loaded)
     }
 
     /// Saves the model as [`Model::save`] does, with its tokenizer's original files; see
@@ -90,6 +86,83 @@ impl Pretrained {
         let folder = folder.as_ref();
         self.model.save(folder, architecture)?;
         self.files.write(folder, &self.tokenizer, self.model.config())
+    }
+}
+
+/// [`Error::Untrained`] unless a model of this configuration and report was trained with `head`.
+fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head) -> Result<()> {
+    let class = head.class(&config.architecture);
+    let named = config.architectures.first();
+    let reason = if named != Some(&class) {
+        format!("config.json names {}", named.map_or("no class", String::as_str))
+    } else if !report.missing.is_empty() {
+        format!("the weights lack {}", report.missing.join(", "))
+    } else {
+        return Ok(());
+    };
+    Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
+}
+
+/// A model folder whose configuration and tokenizer are read and whose weights are not.
+#[derive(Debug)]
+pub struct Inspection {
+    /// `config.json`, with the tokenizer's ids.
+    pub config: Config,
+    /// Kind of the tokenizer and number of its tokens.
+    pub tokenizer: (&'static str, usize),
+    /// As [`Pretrained::notes`].
+    pub notes: Vec<String>,
+    /// Number of the stored elements.
+    pub parameters: i64,
+    /// The dtypes of the stored tensors.
+    pub dtypes: BTreeSet<String>,
+    /// Size of the weights' files in bytes.
+    pub bytes: u64,
+    folder: PathBuf,
+}
+
+impl Inspection {
+    /// Reads `config.json`, the tokenizer and the headers of the weights. Saved adapters are not
+    /// checked.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`] for a model without a head.
+    pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_owned();
+        let mut config = Config::of_folder(&folder)?;
+        let (tokenizer, _) = TokenizerFiles::of_folder(&folder)?;
+        let notes = config.apply_token_ids(&tokenizer)?;
+        check_tokenizer(&tokenizer, &config)?;
+        let kind = match tokenizer.get_model() {
+            ModelWrapper::BPE(_) => "BPE",
+            ModelWrapper::WordPiece(_) => "WordPiece",
+            ModelWrapper::WordLevel(_) => "WordLevel",
+            ModelWrapper::Unigram(_) => "Unigram",
+        };
+        let tokenizer = (kind, tokenizer.get_vocab_size(true));
+        let checkpoint = Checkpoint::open(&model_folder(&folder)?, config.architecture.names())?;
+        let (parameters, dtypes, bytes) = checkpoint.size();
+        let found = Self { config, tokenizer, notes, parameters, dtypes, bytes, folder };
+        found.report(Head::None)?;
+        Ok(found)
+    }
+
+    /// Returns the report that [`Pretrained::load`] would return for one head.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`].
+    pub fn report(&self, head: Head) -> Result<LoadReport> {
+        let folder = model_folder(&self.folder)?;
+        let checkpoint = Checkpoint::open(&folder, self.config.architecture.names())?;
+        load::report(&folder, checkpoint, self.config.clone(), head)
+    }
+
+    /// Checks that [`Pretrained::load_trained`] would load the model.
+    ///
+    /// # Errors
+    /// As [`Pretrained::load_trained`].
+    pub fn check_trained(&self, head: Head) -> Result<()> {
+        check_trained(&self.folder, &self.config, &self.report(head)?, head)
     }
 }
 

@@ -128,13 +128,13 @@ fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
     assert!(trial.join("trained.json").exists() && !trial.join("result.json").exists());
     // As a kill between record and removal leaves them.
     fs::create_dir_all(trial.join("fit/checkpoints/step-00000006")).unwrap();
-    fs::write(trial.join("model/.writing-x"), "").unwrap();
+    fs::write(trial.join("model/.writing-aB3xyz"), "").unwrap();
     calls();
     workshop.write("evaluation.json", "[2.0, 3.0]");
     workshop.start(&[]).unwrap();
     assert_eq!(calls(), [&ALL[..1], &ALL[2..]].concat());
     assert!(!trial.join("fit/checkpoints").exists());
-    assert!(!trial.join("model/.writing-x").exists());
+    assert!(!trial.join("model/.writing-aB3xyz").exists());
     assert!(trial.join("fit/metrics.jsonl").exists());
 }
 

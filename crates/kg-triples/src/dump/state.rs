@@ -19,7 +19,7 @@ use crate::Error;
 
 const FOLDER: &str = ".extract";
 /// Folders of earlier versions, which cannot be resumed, and tables whose writer was killed.
-const LEFT_OVER: [&str; 3] = [".extract-", ".table-", ".writing-"];
+const LEFT_OVER: [&str; 2] = [".extract-", ".table-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Counted up whenever the files of entries change, or what a chunk of a dump gives.
@@ -222,8 +222,9 @@ impl StateFolder {
                 for entry in fs::read_dir(folder)? {
                     let entry = entry?;
                     let name = entry.file_name();
+                    let ours = whole_file::is_temporary(&name);
                     let name = name.to_string_lossy();
-                    match LEFT_OVER.iter().any(|start| name.starts_with(start)) {
+                    match ours || LEFT_OVER.iter().any(|start| name.starts_with(start)) {
                         true if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
                         true => fs::remove_file(entry.path())?,
                         false => (),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::dataset::check_answer;
-use crate::files::{parse_json, read_text};
+use crate::files::{offset, parse_json, read_text};
 use crate::{Error, squad};
 
 const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
@@ -74,7 +74,7 @@ impl Form {
                 lines(text, path, EXPECTED, |row| rows.add(row))?;
                 (None, rows)
             }
-            List::Data | List::Lines => return Err(error),
+            List::Data | List::Lines => return Err(with_question(error, text)),
         };
         match rows.all.is_empty() {
             true => Err(error),
@@ -108,6 +108,29 @@ impl Form {
         };
         let data = rows.chunk_by_mut(|a, b| a.title == b.title).map(article).collect();
         Ok(squad::File { version, data, extra: squad::Extra::default() })
+    }
+}
+
+/// The error for a text in SQuAD's form with the id of the question that it is about, if it is
+/// about one.
+fn with_question(error: Error, text: &str) -> Error {
+    fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+        value.get(key).and_then(Value::as_array).into_iter().flatten()
+    }
+    let parsed: Value = match serde_json::from_str(text) {
+        Ok(parsed) => parsed,
+        Err(_) => return error,
+    };
+    let articles = list(&parsed, "data");
+    let paragraphs = articles.flat_map(|article| list(article, "paragraphs"));
+    let questions = paragraphs.flat_map(|paragraph| list(paragraph, "qas"));
+    let fault = questions.filter_map(|qa| Some((qa.get("id")?, squad::Qa::deserialize(qa).err()?)));
+    match (error, fault.into_iter().next()) {
+        (Error::Json { path, line, column, expected, .. }, Some((id, fault))) => {
+            let message = format!("question {id}: {fault}");
+            Error::Json { path, line, column, message, expected }
+        }
+        (error, _) => error,
     }
 }
 
@@ -337,8 +360,11 @@ impl From<Id> for String {
 #[serde(expecting = "lists `text` and `answer_start`, or a list of objects with both")]
 struct Lists {
     text: Vec<String>,
-    answer_start: Vec<usize>,
+    answer_start: Vec<Offset>,
 }
+
+#[derive(Deserialize)]
+struct Offset(#[serde(deserialize_with = "offset")] usize);
 
 impl Lists {
     fn answers(self) -> Result<Vec<squad::Answer>, String> {
@@ -348,7 +374,7 @@ impl Lists {
                 "`answers`: `text` has {texts} values, `answer_start` has {starts}"
             ));
         }
-        let answer = |(text, answer_start)| squad::Answer {
+        let answer = |(text, Offset(answer_start))| squad::Answer {
             text,
             answer_start,
             extra: squad::Extra::default(),
@@ -360,7 +386,9 @@ impl Lists {
 /// The answer of an MTQA row.
 #[derive(Deserialize)]
 struct MtqaAnswer {
+    #[serde(deserialize_with = "offset")]
     start: usize,
+    #[serde(deserialize_with = "offset")]
     end: usize,
     text: String,
 }

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::rows::Form;
 use crate::Error;
-use crate::files::{in_order, write_whole};
+use crate::files::{in_order, offset, write_whole};
 
 /// A SQuAD-style file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -85,7 +85,9 @@ pub struct Qa {
 pub struct Answer {
     /// The answer, a part of the context.
     pub text: String,
-    /// Start of the answer in the context, in Unicode code points from 0.
+    /// Start of the answer in the context, in Unicode code points from 0. Files may also have it
+    /// as a whole float or as text (`8.0`, `"8"`).
+    #[serde(deserialize_with = "offset")]
     pub answer_start: usize,
     /// Additional keys.
     #[serde(flatten)]

@@ -51,8 +51,30 @@ fn broken_files_name_line_and_column() {
     let negative = file(&HOUSE.replace("6", "-6"));
     let error = Dataset::read(write(folder.path(), "d.json", &negative)).unwrap_err();
     assert!(error.to_string().contains("integer `-6`"), "{error}");
+    for literal in ["NaN", "Infinity", "-Infinity"] {
+        for text in [HOUSE.replace("true", literal), HOUSE.replace("6", literal)] {
+            let error = Dataset::parse(&file(&text), "d.json").unwrap_err().to_string();
+            let named = format!(": {} is not JSON; write null", literal.trim_start_matches('-'));
+            assert!(error.starts_with("d.json:3:") && error.contains(&named), "{error}");
+        }
+    }
     let missing = Dataset::read(folder.path().join("none.json")).unwrap_err();
     assert!(matches!(missing, Error::Read { .. }), "{missing}");
+}
+
+#[test]
+fn offsets_may_be_whole_floats_or_text() {
+    let read = |offset: &str| Dataset::parse(&file(&HOUSE.replace('6', offset)), "d.json");
+    for offset in ["6.0", "6e0", "\"6\"", "\"6.0\""] {
+        assert_eq!(read(offset).unwrap().questions[0].answers[0].answer_start, 6, "{offset}");
+    }
+    let wrong =
+        ["6.5", "-6.0", "1e30", "null", "true", "\"\"", "\"-6\"", "\"6.5\"", "\"x\"", "\"nan\""];
+    for offset in wrong {
+        let error = read(offset).unwrap_err().to_string();
+        assert!(error.starts_with("d.json:3:") && error.contains("question \"a\": "), "{error}");
+        assert!(error.contains("expected a whole number from 0"), "{error}");
+    }
 }
 
 #[test]

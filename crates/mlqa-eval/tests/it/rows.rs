@@ -168,6 +168,11 @@ fn faults_name_the_row_and_the_key() {
         ),
         (
             "answers",
+            Some(json!({"text": ["b"], "answer_start": [0.5]})),
+            "`answers`: invalid value: floating point `0.5`, expected a whole number from 0",
+        ),
+        (
+            "answers",
             Some(json!({"text": ["b"], "answer_start": []})),
             "`answers`: `text` has 1 values, `answer_start` has 0",
         ),
@@ -196,6 +201,23 @@ fn faults_name_the_row_and_the_key() {
     let cut = json!({"data": [row(), row()]}).to_string();
     let error = read("x.json", &cut[..cut.len() - 9]).unwrap_err().to_string();
     assert!(error.contains("EOF"), "{error}");
+}
+
+#[test]
+fn offsets_of_rows_may_be_whole_floats_or_text() {
+    for offset in [json!(2.0), json!("2"), json!("2.0")] {
+        let mut lists = row();
+        lists["answers"]["answer_start"] = json!([offset]);
+        let mut objects = row();
+        objects["answers"] = json!([{"text": "b", "answer_start": offset}]);
+        let end = json!("3.0");
+        let mtqa = json!({"question": "?", "passage": "a b", "subtype": "x",
+            "answer": {"start": offset, "end": end, "text": "b"}});
+        for row in [lists, objects, mtqa] {
+            let found = read("x.jsonl", &lines(&[row], "\n")).unwrap();
+            assert_eq!(found.questions[0].answers[0].answer_start, 2, "{offset}");
+        }
+    }
 }
 
 #[test]

@@ -1,27 +1,43 @@
 //! `polyqa doctor`.
 use std::fmt::Write;
+use std::path::Path;
 
-use crate::{Calibration, Reader};
+use crate::Calibration;
+use crate::reader::{head_of, windows_of};
+use crate::retriever_files::settings;
 use anyhow::Result;
 use model_hub::{Origin, Resolved};
-use tch::{Cuda, Device};
+use serde_json::{Map, Value};
+use tch::Cuda;
 use whole_file::cli;
+use xlmr_model::{Config, Head, Inspection};
 
 use crate::program::model::resolve;
 
-/// Say what is found and what is missing: libtorch, GPUs, threads, and a model
+/// Print what is found and what is missing: libtorch, GPUs, threads, and a model
 #[derive(clap::Args)]
 #[command(after_help = "\
+With --model, the lines answer, train and encode (as --retriever) state what the model can be used
+for. Configuration, tokenizer and the headers of the weights are read, not the weights.
+
 Examples:
   polyqa doctor
   polyqa doctor --model runs/mine/model
+  polyqa doctor --model xlm-roberta-base --json
 
-Exit code: 0, or 2 where the model cannot answer questions.")]
+Exit code: 0, or 2 if the model cannot answer questions.")]
 pub struct Args {
-    /// A reader to load: a Hugging Face folder, or a repository of the hub
+    /// Model to check: a Hugging Face folder, or a repository of the hub, which is downloaded if it
+    /// is not cached
     #[arg(long, value_name = "DIR|NAME")]
     model: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
+
+/// Names and values, in the order of the output.
+type Lines = Vec<(&'static str, String)>;
 
 pub fn run(args: &Args) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -30,34 +46,97 @@ pub fn run(args: &Args) -> Result<()> {
         (false, 0) => "none".to_owned(),
         (false, count) => format!("{count}, but libtorch cannot use them (driver, or a CPU build)"),
     };
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:10} {value}");
-    };
-    line("polyqa", env!("CARGO_PKG_VERSION"));
-    line("GPUs", &gpus);
-    line("threads", &format!("{} of {cores} cores", tch::get_num_threads()));
-    let checked = match &args.model {
-        Some(name) => model(name, &mut line),
-        None => Ok(()),
-    };
-    cli::print(&whole_file::lines(&text))?;
+    let mut lines = vec![
+        ("polyqa", env!("CARGO_PKG_VERSION").to_owned()),
+        ("GPUs", gpus),
+        ("threads", format!("{} of {cores} cores", tch::get_num_threads())),
+    ];
+    let checked = args.model.as_ref().map_or(Ok(()), |name| model(name, &mut lines));
+    if args.json {
+        let error = checked.as_ref().err().map(|error| ("error", format!("{error:#}")));
+        let all = lines.into_iter().chain(error);
+        let object: Map<String, Value> =
+            all.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
+        cli::print(&format!("{}\n", Value::from(object)))?;
+    } else {
+        let mut text = String::new();
+        for (name, value) in &lines {
+            let _ = writeln!(text, "{name:10} {}", whole_file::one_line(value));
+        }
+        cli::print(&text)?;
+    }
     checked
 }
 
-fn model(name: &str, line: &mut impl FnMut(&str, &str)) -> Result<()> {
+/// Adds what a model is and can be used for.
+fn model(name: &str, lines: &mut Lines) -> Result<()> {
     let Resolved { folder, origin } = resolve(name)?;
+    let repository = origin.as_ref().map_or_else(String::new, |origin| origin.repository.clone());
     if let Some(Origin { repository, commit, .. }) = origin {
-        line("origin", &format!("{repository} at {commit}"));
+        lines.push(("origin", format!("{repository} at {commit}")));
     }
-    line("model", &folder.display().to_string());
-    let reader = Reader::load(&folder, Device::Cpu)?;
-    for note in &reader.pretrained.notes {
-        line("note", note);
+    lines.push(("model", folder.display().to_string()));
+    let found = describe(&folder, lines).inspect_err(|_| {
+        lines.extend(["answer", "train", "encode"].map(|use_| (use_, "no".to_owned())));
+    })?;
+    let answer = answers(&folder, &found, lines);
+    let state = |usable: Result<()>| match usable {
+        Ok(()) => "yes".to_owned(),
+        Err(error) => format!("no: {error:#}"),
+    };
+    let train = state(found.report(Head::Span).map(drop).map_err(Into::into));
+    let next = answer.is_err() && train == "yes";
+    lines.push(("answer", if answer.is_ok() { "yes" } else { "no" }.to_owned()));
+    lines.push(("train", train));
+    lines.push(("encode", state(settings(&folder, &repository).map(drop).map_err(Into::into))));
+    if next {
+        let command = format!("polyqa train --model {name} --train FILE --out DIR");
+        lines.push(("next", command));
     }
-    let windows = reader.windows();
-    line("windows", &format!("{} tokens, {} shared", windows.max_length, windows.doc_stride));
+    answer
+}
+
+/// Adds the parts of a model that any use needs.
+fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
+    let config = Config::of_folder(folder).inspect_err(|_| {
+        // Why it is not supported is in the error.
+        let file = whole_file::read_limited(folder.join("config.json"), 16 << 20);
+        let raw: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
+        if let Some(name) = raw.as_ref().and_then(|raw| raw.get("model_type")?.as_str()) {
+            lines.push(("type", format!("{name} (not supported)")));
+        }
+    })?;
+    let class = config.architectures.first().map_or("no class named", String::as_str);
+    lines.push(("type", format!("{}, {class}", config.architecture.model_type())));
+    let (layers, heads) = (config.num_hidden_layers, config.num_attention_heads);
+    let encoder = format!("{layers} layers of {}, {heads} attention heads", config.hidden_size);
+    lines.push(("encoder", encoder));
+    lines.push(("vocabulary", config.vocab_size.to_string()));
+    lines.push(("max length", format!("{} tokens", config.max_length())));
+    let found = Inspection::of_folder(folder)?;
+    let dtypes: Vec<&str> = found.dtypes.iter().map(String::as_str).collect();
+    let (megabytes, dtypes) = (found.bytes.div_ceil(1_000_000), dtypes.join(", "));
+    let weights = format!("{megabytes} MB, {} parameters in {dtypes}", found.parameters);
+    lines.push(("weights", weights));
+    let (kind, size) = found.tokenizer;
+    lines.push(("tokenizer", format!("{kind}, {size} tokens")));
+    if !found.notes.is_empty() {
+        lines.push(("note", found.notes.join("; ")));
+    }
+    Ok(found)
+}
+
+/// Checks that the model can be opened as a reader; adds its head and how it reads.
+fn answers(folder: &Path, found: &Inspection, lines: &mut Lines) -> Result<()> {
+    let (head, _) = head_of(&found.config);
+    let trained = found.check_trained(head);
+    let present = if trained.is_ok() { head.name() } else { "none" };
+    lines.push(("QA head", present.to_owned()));
+    trained?;
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;
+    let windows = windows_of(&found.config);
+    let windows = format!("{} tokens, {} shared", windows.max_length, windows.doc_stride);
+    lines.push(("windows", windows));
     let calibrated = match (questions, null_threshold) {
         (0, _) => "none; `polyqa train --dev` fits one".to_owned(),
         (_, None) => format!("temperature {temperature:.2} on {questions} questions"),
@@ -65,6 +144,6 @@ fn model(name: &str, line: &mut impl FnMut(&str, &str)) -> Result<()> {
             "temperature {temperature:.2} and null threshold {threshold:.2} on {questions} questions"
         ),
     };
-    line("calibrated", &calibrated);
+    lines.push(("calibrated", calibrated));
     Ok(())
 }

@@ -191,3 +191,63 @@ fn the_doctor_says_what_is_there() {
     assert!(shown.contains("note       config.json: eos_token_id is 5, but"), "{shown}");
     assert!(program.done("completions bash").out.contains("polyqa"));
 }
+
+#[test]
+fn the_doctor_describes_readers_encoders_and_unsupported_models() {
+    let program = polyqa();
+    let shown = program.done("doctor --model model").out;
+    let weights = program.bytes("model/model.safetensors").len().div_ceil(1_000_000);
+    for part in [
+        "type       xlm-roberta, XLMRobertaForQuestionAnswering\n",
+        "encoder    3 layers of 128, 4 attention heads\n",
+        "vocabulary 4000\n",
+        "max length 128 tokens\n",
+        "tokenizer  BPE, 4000 tokens\n",
+        "QA head    span\n",
+        "answer     yes\ntrain      yes\nencode     yes\n",
+        &format!("weights    {weights} MB, "),
+        " parameters in F32\n",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+
+    let refused = |folder: &str, error: &[&str]| -> Value {
+        let ended = program.failed(&format!("doctor --model {folder} --json"), error);
+        serde_json::from_str(&ended.out).unwrap()
+    };
+    let base = refused("data/base", &["config.json names XLMRobertaForMaskedLM"]);
+    assert_eq!(base["error"].as_str().map(|error| error.contains("span head")), Some(true));
+    for (key, value) in [
+        ("QA_head", "none"),
+        ("answer", "no"),
+        ("train", "yes"),
+        ("encode", "yes"),
+        ("next", "polyqa train --model data/base --train FILE --out DIR"),
+    ] {
+        assert_eq!(base[key], value, "{key}: {base}");
+    }
+
+    let config = program.read("model/config.json");
+    program.write("albert/config.json", config.replace("\"xlm-roberta\"", "\"albert\""));
+    let albert = refused("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""]);
+    assert_eq!(albert["type"], "albert (not supported)");
+    for key in ["answer", "train", "encode"] {
+        assert_eq!(albert[key], "no", "{albert}");
+    }
+
+    program.write("pickle/config.json", config.clone());
+    program.write("pickle/pytorch_model.bin", "x");
+    program.copy("model/tokenizer.json", "pickle/tokenizer.json");
+    let pickle = refused("pickle", &["save_pretrained"]);
+    assert_eq!((&pickle["answer"], &pickle["train"]), (&"no".into(), &"no".into()), "{pickle}");
+
+    // The headers suffice to notice a wrong shape and a file that is cut.
+    program.copy("model/tokenizer.json", "wide/tokenizer.json");
+    program.copy("model/model.safetensors", "wide/model.safetensors");
+    let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
+    program.write("wide/config.json", wide);
+    refused("wide", &["expected shape [512, 128] as config.json says, got [256, 128]"]);
+    program.write("wide/config.json", config);
+    program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
+    refused("wide", &["truncated"]);
+}

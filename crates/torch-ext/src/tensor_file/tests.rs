@@ -60,6 +60,8 @@ fn bytes_and_metadata_are_those_of_the_format() {
     assert_eq!(stored.data(), [1f32.to_le_bytes(), (-2f32).to_le_bytes()].concat());
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+    let same = safetensors::serialize(file.tensors(), header.metadata().clone()).unwrap();
+    assert!(bytes == same, "the library writes other bytes");
 }
 
 #[test]

@@ -1,61 +1,38 @@
 //! Writing; the tensors' bytes are made one tensor at a time.
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, View};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tch::{Device, Kind, TchError, Tensor};
+use whole_file::WholeFile;
 
 use super::dtype::dtype_of;
 use crate::{Error, Result};
 
+/// Bytes of the longest header that readers of the format accept.
+const MAX_HEADER: usize = 100_000_000;
+
 /// A tensor whose bytes are copied on request.
 struct Pending<'a> {
-    name: &'a str,
     tensor: &'a Tensor,
     kind: Kind,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// The first failure of any tensor, with its name; the format's interface cannot return one.
-    failure: &'a OnceCell<(String, TchError)>,
 }
 
 impl Pending<'_> {
+    fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.kind.elt_size_in_bytes()
+    }
+
     fn bytes(&self) -> std::result::Result<Vec<u8>, TchError> {
         let tensor = self.tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0u8; self.data_len()];
+        let mut bytes = vec![0u8; self.len()];
         if !bytes.is_empty() {
             tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
         }
         Ok(bytes)
-    }
-}
-
-impl View for Pending<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        // After a failure nothing is published, so that the rest need not be copied.
-        if self.failure.get().is_some() {
-            return Cow::Borrowed(&[]);
-        }
-        Cow::Owned(self.bytes().unwrap_or_else(|error| {
-            self.failure.get_or_init(|| (self.name.to_owned(), error));
-            Vec::new()
-        }))
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.kind.elt_size_in_bytes()
     }
 }
 
@@ -72,7 +49,6 @@ pub fn write_tensors<'a>(
     metadata: &[(&str, &str)],
 ) -> Result<()> {
     let path = path.as_ref();
-    let failure = OnceCell::new();
     let mut pending = BTreeMap::new();
     for (name, tensor) in tensors {
         let refuse = |expected, got| Err(Error::stored(path, name, expected, got));
@@ -85,31 +61,48 @@ pub fn write_tensors<'a>(
         let Ok(shape) = shape else {
             return refuse("sizes of 0 or more", format!("{sizes:?}"));
         };
-        let one = Pending { name, tensor, kind, dtype, shape, failure: &failure };
+        let one = Pending { tensor, kind, dtype, shape };
         if pending.insert(name, one).is_some() {
             return refuse("one tensor of this name", "two".to_owned());
         }
     }
+    // Sorted as by the safetensors library: the widest dtype first, then by name.
+    let mut pending: Vec<_> = pending.into_iter().collect();
+    pending.sort_by_key(|(_, one)| std::cmp::Reverse(one.dtype));
+    let refuse = |error: io::Error| Error::io(path, error);
+    let header = header(&pending, metadata).map_err(refuse)?;
+    // Not the library's own writer: that makes a temporary file whose name is not this project's,
+    // so that nobody could remove the file after a kill.
+    let mut file = WholeFile::create(path).map_err(refuse)?;
+    file.write_all(&header).map_err(refuse)?;
+    for (name, one) in &pending {
+        let bytes = one.bytes().map_err(|error| {
+            let expected = "values that can be copied to the CPU";
+            Error::stored(path, name, expected, error.to_string())
+        })?;
+        file.write_all(&bytes).map_err(refuse)?;
+    }
+    file.finish().map_err(refuse)
+}
+
+/// The header's length and the header, padded to a multiple of 8 bytes.
+fn header(pending: &[(&str, Pending)], metadata: &[(&str, &str)]) -> io::Result<Vec<u8>> {
+    let mut end = 0_usize;
+    let infos = pending.iter().map(|(name, one)| {
+        let start = end;
+        end += one.len();
+        let (dtype, shape) = (one.dtype, one.shape.clone());
+        ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    });
+    let infos = infos.collect();
     let metadata: HashMap<String, String> =
         metadata.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    let written = whole_file::write_with(path, |temporary| {
-        safetensors::serialize_to_file(pending, metadata, temporary).map_err(
-            |error| match error {
-                SafeTensorError::IoError(error) => error,
-                other => io::Error::other(other),
-            },
-        )?;
-        match failure.get() {
-            Some(_) => Err(io::Error::other("a tensor's values cannot be copied")),
-            None => Ok(()),
-        }
-    });
-    match failure.into_inner() {
-        Some((name, error)) => {
-            let expected = "values that can be copied to the CPU";
-            Err(Error::stored(path, &name, expected, error.to_string()))
-        }
-        None => written.map_err(|error| Error::io(path, error)),
+    let metadata = Metadata::new(metadata, infos).map_err(io::Error::other)?;
+    let mut json = serde_json::to_vec(&metadata)?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    if json.len() > MAX_HEADER {
+        return Err(io::Error::other("too many tensors or too much metadata for one file"));
     }
+    Ok([&(json.len() as u64).to_le_bytes(), json.as_slice()].concat())
 }
