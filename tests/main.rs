@@ -4,7 +4,6 @@
 mod adapters;
 mod common;
 mod entity_cs;
-mod evidence;
 mod fidelity;
 mod filter;
 mod good_to_best;

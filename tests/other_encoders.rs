@@ -24,7 +24,7 @@ pub struct Short {
 
 const WINDOWS: &[&str] = &["windows.segment_ids=false"];
 
-pub const RECIPES: [Short; 8] = [
+pub const RECIPES: [Short; 7] = [
     Short {
         recipe: "bridging-gap",
         arms: "[\"injected\"]",
@@ -70,17 +70,6 @@ pub const RECIPES: [Short; 8] = [
         arms: "[\"wep\"]",
         settings: &["pretraining.steps=3", "pretraining.batch_size=4"],
         segments: &["task.segment=0"],
-    },
-    Short {
-        recipe: "evidence",
-        arms: "[\"found\"]",
-        settings: &[
-            "languages=[\"en\",\"de\"]",
-            "evaluation.contexts=[\"en\",\"de\"]",
-            "training.steps=2",
-            "training.batch_size=4",
-        ],
-        segments: &[],
     },
     Short {
         recipe: "filter",
@@ -242,7 +231,7 @@ fn recipe_questions_are_answered_by_each() {
 fn recipe_plans_for_a_pretrained_encoder_fit_a_bert_folder() {
     let folder = tempfile::tempdir().unwrap();
     write_encoder("bert", folder.path());
-    for recipe in ["bridging-gap", "evidence", "good-to-best", "mixmrc-lakm", "xlm-k"] {
+    for recipe in ["bridging-gap", "good-to-best", "mixmrc-lakm", "xlm-k"] {
         let mut command = program(recipe);
         command.arg(format!("examples/{recipe}/pretrained.toml"));
         command.args(["--show", "--model"]).arg(folder.path());

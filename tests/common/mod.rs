@@ -89,12 +89,6 @@ fn phrases(questions: &str) -> String {
     prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
 }
 
-/// Some questions whose answers are sentences, in two languages.
-pub fn evidence() -> String {
-    let divided = format!("{FEW_ARTICLES} --fold 1/2");
-    prepared(&format!("qa-translate evidence --to de --questions {}", prepared(&divided)))
-}
-
 /// Little data for a small recipe, in two languages but for those of [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
     let demo = |command: &str, rest: &str| {
@@ -113,11 +107,6 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             let mut sets = of_folder(&folder, &["translated", "dev", "evaluation"]);
             sets.push(format!("data.phrases={}", phrases(&folder)));
             sets
-        }
-        "evidence" => {
-            let folder = evidence();
-            let arms = ["english", "found"].map(|arm| format!("arms.{arm}.data={folder}"));
-            arms.into_iter().chain([format!("data.evaluation={folder}")]).collect()
         }
         "filter" => {
             let folder = prepared(&format!("{FEW_ARTICLES} --first 3"));

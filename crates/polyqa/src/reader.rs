@@ -4,9 +4,7 @@ use std::path::Path;
 
 use mlqa_eval::{DecodeConfig, NBest, Question, WindowConfig};
 use model_hub::Hub;
-use tasks::evidence::{self, EvidencePredictor};
-use tasks::question_answering::{Predictor, QaPredictor};
-use tasks::token_classification;
+use tasks::question_answering::QaPredictor;
 use tch::Device;
 use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
@@ -21,16 +19,6 @@ const BYTES_AT_ONCE: usize = 1 << 18;
 /// Hidden size from which a few windows keep a processor busy.
 const LARGE: i64 = 512;
 
-/// The head of a reader, and whether it is a tagger of evidence.
-pub(crate) fn head_of(config: &Config) -> (Head, bool) {
-    let labels = evidence::labels();
-    let named = config.id2label.iter().flat_map(|named| named.values());
-    match named.eq(labels.tags()) {
-        true => (token_classification::head(&labels), true),
-        false => (Head::Span, false),
-    }
-}
-
 /// The usual windows, as far as the model has positions for them.
 pub(crate) fn windows_of(config: &Config) -> WindowConfig {
     let positions = usize::try_from(config.max_length()).unwrap_or(0);
@@ -40,8 +28,7 @@ pub(crate) fn windows_of(config: &Config) -> WindowConfig {
 /// Questions that are answered in one pass over the documents.
 const QUESTIONS_AT_ONCE: usize = 64;
 
-/// An extractive reader: a model with a span head, and how its answers are chosen. A tagger of
-/// evidence ([`tasks::evidence`]) is one whose answers are sentences.
+/// An extractive reader: a model with a span head, and how its answers are chosen.
 ///
 /// Answers do not depend on which questions and documents are read together, up to the rounding of
 /// padded batches.
@@ -59,8 +46,6 @@ const QUESTIONS_AT_ONCE: usize = 64;
 #[derive(Debug)]
 pub struct Reader {
     pub(crate) pretrained: Pretrained,
-    /// Whether it is a tagger.
-    pub(crate) marks_evidence: bool,
     windows: WindowConfig,
     decoding: DecodeConfig,
     pub(crate) calibration: Calibration,
@@ -69,8 +54,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Loads a Hugging Face folder of a model with a span head, or of a tagger of evidence, and its
-    /// calibration where it has one.
+    /// Loads a Hugging Face folder of a model with a span head, and its calibration if it has one.
     ///
     /// Windows have the usual 384 tokens, or as many as the model has positions; five answers are
     /// kept of a question.
@@ -79,10 +63,7 @@ impl Reader {
     /// As [`Pretrained::load_trained`] and [`Calibration::read`].
     pub fn load(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
-        // A folder that has no configuration is refused below.
-        let named = Config::of_folder(folder).ok();
-        let (head, marks_evidence) = named.map_or((Head::Span, false), |named| head_of(&named));
-        let pretrained = Pretrained::load_trained(folder, head, device)?;
+        let pretrained = Pretrained::load_trained(folder, Head::Span, device)?;
         let config = pretrained.model.config();
         let calibration = Calibration::read(folder)?;
         let window_score = calibration.window_score;
@@ -92,7 +73,6 @@ impl Reader {
             calibration,
             batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },
             most: 5,
-            marks_evidence,
             pretrained,
         })
     }
@@ -246,7 +226,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Of a reader with a span head.
     pub(crate) fn predictor(&self) -> QaPredictor<'_> {
         let Pretrained { model, tokenizer, .. } = &self.pretrained;
         QaPredictor::new(model, tokenizer, &self.windows)
@@ -260,13 +239,7 @@ impl Reader {
     /// # Errors
     /// As [`QaPredictor::predict`].
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
-        let Pretrained { model, tokenizer, .. } = &self.pretrained;
-        Ok(match self.marks_evidence {
-            true => EvidencePredictor::new(model, tokenizer, &self.windows)
-                .with_batch_size(self.batch_size)
-                .predict(questions)?,
-            false => self.predictor().predict(questions)?,
-        })
+        Ok(self.predictor().predict(questions)?)
     }
 
     /// The answers to questions over their own contexts, in order.

@@ -10,12 +10,6 @@ pub(crate) enum NoAnswer {
     Misplaced,
 }
 
-/// The first gold answer, if the passage holds it.
-pub(crate) fn first_answer(question: &Question) -> Result<&Answer, NoAnswer> {
-    let answer = question.answers.first().ok_or(NoAnswer::None)?;
-    if is_placed(question, answer) { Ok(answer) } else { Err(NoAnswer::Misplaced) }
-}
-
 /// The different gold answers that the passage holds, in order, and how many it does not hold;
 /// an error where it holds none.
 pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {

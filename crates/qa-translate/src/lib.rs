@@ -3,7 +3,6 @@
 mod carry;
 mod checked;
 mod error;
-mod evidence;
 mod lines;
 mod markers;
 mod mix;
@@ -13,12 +12,12 @@ mod project;
 mod provider;
 mod read;
 mod search;
+mod sentences;
 mod spans;
 mod translate;
 
 pub use carry::SpanLoss;
 pub use error::Error;
-pub use evidence::{EvidencePlace, sentences};
 pub use markers::{
     Marked, MarkedSpans, MarkerFault, Recovered, RecoveredSpans, mark, mark_spans, recover,
 };
@@ -36,6 +35,7 @@ pub use provider::{
 };
 pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};
+pub use sentences::sentences;
 pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
 pub use translate::{
     Discarded, Faults, Stage, TranslateConfig, TranslateReport, Translated, translate,

@@ -6,7 +6,6 @@ pub mod cloze_ranking;
 mod contrast;
 mod encoder;
 mod error;
-pub mod evidence;
 pub mod fusion;
 pub mod graph_retrieval;
 mod held_out;

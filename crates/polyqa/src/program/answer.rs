@@ -17,7 +17,7 @@ use crate::program::show;
 ///
 /// A document is a text file, or a row {"id": "…", "text": "…"} of a .jsonl file, of any length. A
 /// question is a string, or a row {"id": "…", "question": "…"}. Without documents, --questions must
-/// be a SQuAD-style file whose questions have contexts. Evidence taggers return whole sentences.
+/// be a SQuAD-style file whose questions have contexts.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -67,7 +67,6 @@ Examples:
   polyqa answer --model runs/mine/model --retriever intfloat/multilingual-e5-small -q 'Wo liegt Lima?' \\
     --documents docs.jsonl
   polyqa answer --model runs/mine/model --questions dev.json --predictions predictions.json
-  polyqa answer --model runs/evidence/seed-0/found/model -q 'Was wächst dort?' peru.txt
   curl -s https://example.org/peru.txt | polyqa answer --model runs/mine/model -q Where? -
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and

@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::Calibration;
-use crate::reader::{head_of, windows_of};
+use crate::reader::windows_of;
 use crate::retriever_files::settings;
 use anyhow::Result;
 use model_hub::{Origin, Resolved};
@@ -128,9 +128,8 @@ fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
 
 /// Checks that the model can be opened as a reader; adds its head and how it reads.
 fn answers(folder: &Path, found: &Inspection, lines: &mut Lines) -> Result<()> {
-    let (head, _) = head_of(&found.config);
-    let trained = found.check_trained(head);
-    let present = if trained.is_ok() { head.name() } else { "none" };
+    let trained = found.check_trained(Head::Span);
+    let present = if trained.is_ok() { Head::Span.name() } else { "none" };
     lines.push(("QA head", present.to_owned()));
     trained?;
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;

@@ -6,7 +6,7 @@ use polyqa::{Answer, Document, Documents, FirstPass, Reader, Result};
 use proptest::prelude::*;
 use tasks::question_answering::QaPredictor;
 use tch::Device;
-use xlmr_model::{Head, LoadOptions, Pretrained};
+use xlmr_model::{Head, Pretrained};
 
 use crate::common::{DATA, random_reader};
 
@@ -54,33 +54,6 @@ fn answers_are_where_they_say_in_every_language() {
         assert_eq!(found.answers.len(), 5, "{language}");
         check_places(&text, &found.answers);
     }
-}
-
-#[test]
-fn a_tagger_of_evidence_answers_with_sentences() {
-    let (folder, program) = (random_reader(), crate::common::polyqa());
-    let labels = tasks::evidence::labels();
-    let head = tasks::token_classification::head(&labels);
-    let (tagger, _) =
-        Pretrained::load(folder.path(), &[head], Device::Cpu, LoadOptions::default()).unwrap();
-    tasks::token_classification::save(&tagger, &labels, program.at("tagger")).unwrap();
-    let reader = Reader::load(program.at("tagger"), Device::Cpu).unwrap().with_answers(9);
-    let text = "Es regnet.  Das Haus ist rot, sagt er. 树很高。 Ende";
-    let found = reader.answer("Was ist rot?", vec![document("d", text)]).unwrap();
-    check_places(text, &found.answers);
-    let mut sentences: Vec<(usize, &str)> =
-        found.answers.iter().map(|one| (one.start, one.text.as_str())).collect();
-    sentences.sort_unstable();
-    let texts: Vec<&str> = sentences.into_iter().map(|(_, text)| text).collect();
-    assert_eq!(texts, ["Es regnet.", "Das Haus ist rot, sagt er.", "树很高。", "Ende"]);
-    assert!(found.answers.iter().all(|one| one.sentence == one.text && one.start_in_sentence == 0));
-    let sum: f64 = found.answers.iter().map(|one| one.probability).sum();
-    assert!((sum + found.null_probability - 1.0).abs() < 1e-9);
-
-    program.write("d.txt", text);
-    let said = program.done("answer --model tagger -q Was? -n 1 d.txt").out;
-    assert!(said.starts_with("Was?\n  [") && said.ends_with(" %, d.txt)\n\n"), "{said}");
-    program.failed("serve --model tagger --port 0", &["tagger marks evidence"]);
 }
 
 proptest! {

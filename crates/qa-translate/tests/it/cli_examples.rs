@@ -9,7 +9,6 @@ fn examples_of_help_run() {
         (&[][..], 3, "mixed/xquad-context-de-question-en.json"),
         (&["translate"], 2, "french/train-context-fr-question-fr.json"),
         (&["mix"], 3, "all/xquad-context-de-question-es.json"),
-        (&["evidence"], 2, "evidence/train-context-zh-question-zh.json"),
         (&["ner"], 1, "french/en.fr.conll"),
     ] {
         let folder = run_examples(env!("CARGO_BIN_EXE_qa-translate"), command, count);

@@ -6,7 +6,6 @@ mod cli;
 mod cli_examples;
 mod common;
 mod config;
-mod evidence;
 mod http;
 mod markers;
 mod mix;

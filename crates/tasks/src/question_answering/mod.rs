@@ -32,6 +32,5 @@ pub use predictor::{Predictor, QaPredictor};
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
 pub(crate) use window_batch::{
-    WindowBatch, context_mask, fingerprint_windows, position_labels, question_mask, segments,
-    window_lengths,
+    WindowBatch, context_mask, fingerprint_windows, position_labels, question_mask, window_lengths,
 };

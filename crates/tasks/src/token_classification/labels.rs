@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use transfer_eval::ner::Labels;
-use xlmr_model::{Config, Head, Pretrained};
+use xlmr_model::{Config, Head};
 
 use crate::Result;
 
@@ -19,27 +19,6 @@ use crate::Result;
 /// ```
 pub fn head(labels: &Labels) -> Head {
     Head::TokenClassification { labels: i64::try_from(labels.len()).unwrap_or(i64::MAX) }
-}
-
-/// Saves a model as [`Pretrained::save`] does, with label names in `config.json` (`id2label`).
-///
-/// # Errors
-/// As [`Pretrained::save`] and [`name_labels`].
-///
-/// # Example
-/// ```
-/// use tasks::token_classification::save;
-/// use transfer_eval::ner::Labels;
-/// use xlmr_model::Pretrained;
-///
-/// # fn keep(tagger: &Pretrained) -> tasks::Result<()> {
-/// save(tagger, &Labels::conll(), "runs/ner/seed-0/base/model")?;
-/// # Ok(())
-/// # }
-/// ```
-pub fn save(tagger: &Pretrained, labels: &Labels, folder: impl AsRef<Path>) -> Result<()> {
-    tagger.save(&folder, head(labels))?;
-    name_labels(folder, labels)
 }
 
 /// Writes label names to the `config.json` of a saved model (`id2label`).

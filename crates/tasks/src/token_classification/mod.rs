@@ -7,6 +7,6 @@ mod predict;
 mod task;
 
 pub use held_out::HeldOut;
-pub use labels::{head, name_labels, save};
+pub use labels::{head, name_labels};
 pub use predict::{EncodedSentences, TaggedSentences, best_labels};
 pub use task::TokenClassificationTask;

@@ -1,5 +1,4 @@
 //! Training on tagged sentences.
-use mlqa_eval::Window;
 use objectives::IGNORE_INDEX;
 use tch::{Kind, Reduction, Tensor};
 use torch_ext::upload;
@@ -11,7 +10,6 @@ use xlmr_model::Inputs;
 
 use crate::masked_lm::target_positions;
 use crate::micro_batches;
-use crate::question_answering::segments;
 use crate::{Encoder, Error, Result};
 
 // The labels of encoded sentences are those that the loss leaves out.
@@ -56,8 +54,6 @@ pub struct TokenClassificationTask<'a> {
 struct Row {
     /// `[L]`.
     input_ids: Vec<u32>,
-    /// `[L]`, or empty for a model without segments.
-    token_type_ids: Vec<u32>,
     /// `[L]`: the class of a labelled token, [`IGNORE_INDEX`] elsewhere.
     labels: Vec<i64>,
 }
@@ -70,33 +66,9 @@ impl<'a> TokenClassificationTask<'a> {
     pub fn new(model: &'a dyn Encoder, inputs: &[NerInput]) -> Result<Self> {
         let row = |input: &NerInput| Row {
             input_ids: input.input_ids.clone(),
-            token_type_ids: Vec::new(),
             labels: input.labels.clone(),
         };
-        Self::of_rows(model, inputs.iter().map(row).collect())
-    }
-
-    /// Windows of questions and passages, with as many labels each as it has tokens.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub(crate) fn of_windows(
-        model: &'a dyn Encoder,
-        windows: &[Window],
-        labels: Vec<Vec<i64>>,
-    ) -> Result<Self> {
-        let row = |(window, labels): (&Window, Vec<i64>)| Row {
-            input_ids: window.input_ids.clone(),
-            token_type_ids: match model.segments() > 1 {
-                true => segments(window, model.pairs_have_segments()),
-                false => Vec::new(),
-            },
-            labels,
-        };
-        Self::of_rows(model, windows.iter().zip(labels).map(row).collect())
-    }
-
-    fn of_rows(model: &'a dyn Encoder, mut rows: Vec<Row>) -> Result<Self> {
+        let mut rows: Vec<Row> = inputs.iter().map(row).collect();
         let all = rows.len();
         rows.retain(|row| row.labels.iter().any(|&label| label != IGNORE_INDEX));
         if rows.is_empty() {
@@ -106,11 +78,6 @@ impl<'a> TokenClassificationTask<'a> {
         let unlabelled = all - rows.len();
         Ok(Self { model, rows, lengths, unlabelled })
     }
-
-    #[cfg(test)]
-    pub(crate) fn labels(&self) -> impl Iterator<Item = &[i64]> {
-        self.rows.iter().map(|row| row.labels.as_slice())
-    }
 }
 
 impl Task for TokenClassificationTask<'_> {
@@ -119,11 +86,8 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        for Row { input_ids, token_type_ids, labels } in &self.rows {
+        for Row { input_ids, labels } in &self.rows {
             fingerprint.ids("input_ids", input_ids).ids("labels", labels);
-            if !token_type_ids.is_empty() {
-                fingerprint.ids("token_type_ids", token_type_ids);
-            }
         }
     }
 
@@ -160,11 +124,7 @@ impl TokenClassificationTask<'_> {
     fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        let mut inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
-        let segments: Vec<&[u32]> = rows.iter().map(|row| row.token_type_ids.as_slice()).collect();
-        if segments.iter().any(|row| !row.is_empty()) {
-            inputs = inputs.with_token_type_ids(&segments)?;
-        }
+        let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let labelled = target_positions(&labels, self.model.device())?;
         // Dropout is drawn for each token by its place, so they are gathered after it.
         let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?; // [B, L, C]

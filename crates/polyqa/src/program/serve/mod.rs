@@ -110,7 +110,6 @@ pub fn run(args: &Args) -> Result<()> {
     });
     let (address, listener) = bound.with_context(|| format!("cannot listen on {address}"))?;
     let (reader, model) = args.reader.load(None)?;
-    ensure!(!reader.marks_evidence, "{model} marks evidence; serve a reader of answers");
     let retriever = args.retriever.load(&reader)?;
     let (jobs, taken) = mpsc::channel();
     let most = reader.decoding().n_best;

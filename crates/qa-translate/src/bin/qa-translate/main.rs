@@ -1,6 +1,5 @@
 //! `qa-translate`: translate question-answering data with its answers and sentences with their
 //! entities, mix languages.
-mod evidence;
 mod mix;
 mod ner;
 mod provider;
@@ -45,7 +44,6 @@ enum Command {
     Translate(Box<translate::Args>),
     Ner(Box<ner::Args>),
     Mix(mix::Args),
-    Evidence(evidence::Args),
 }
 
 /// The result of a command.
@@ -61,7 +59,6 @@ fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Ner(args) => return cli::end(ner::run(&args)),
         Command::Mix(args) => mix::run(&args),
-        Command::Evidence(args) => evidence::run(&args),
     };
     cli::end(done)
 }

@@ -1,0 +1,28 @@
+//! Sentence boundaries.
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The sentences of a text as Unicode divides it (UAX 29), in code points, without the white space
+/// around them.
+///
+/// ```
+/// use qa_translate::sentences;
+///
+/// assert_eq!(sentences("It rains. Why? "), [0..9, 10..14]);
+/// assert_eq!(sentences("下雨了。为什么？"), [0..4, 4..8]);
+/// ```
+pub fn sentences(text: &str) -> Vec<Range<usize>> {
+    let mut at = 0;
+    let mut all = Vec::new();
+    for piece in text.split_sentence_bounds() {
+        let leading = piece.chars().take_while(|c| c.is_whitespace()).count();
+        let start = at + leading;
+        at += piece.chars().count();
+        let length = piece.trim().chars().count();
+        if length > 0 {
+            all.push(start..start + length);
+        }
+    }
+    all
+}
