@@ -108,14 +108,16 @@ fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
     })?;
     let class = config.architectures.first().map_or("no class named", String::as_str);
     lines.push(("type", format!("{}, {class}", config.architecture.model_type())));
-    let (layers, heads) = (config.num_hidden_layers, config.num_attention_heads);
+    let layers = config.num_hidden_layers;
+    let heads = config.num_attention_heads;
     let encoder = format!("{layers} layers of {}, {heads} attention heads", config.hidden_size);
     lines.push(("encoder", encoder));
     lines.push(("vocabulary", config.vocab_size.to_string()));
     lines.push(("max length", format!("{} tokens", config.max_length())));
     let found = Inspection::of_folder(folder)?;
     let dtypes: Vec<&str> = found.dtypes.iter().map(String::as_str).collect();
-    let (megabytes, dtypes) = (found.bytes.div_ceil(1_000_000), dtypes.join(", "));
+    let megabytes = found.bytes.div_ceil(1_000_000);
+    let dtypes = dtypes.join(", ");
     let weights = format!("{megabytes} MB, {} parameters in {dtypes}", found.parameters);
     lines.push(("weights", weights));
     let (kind, size) = found.tokenizer;
