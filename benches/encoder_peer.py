@@ -31,6 +31,7 @@ def arguments():
     parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
     parser.add_argument("--lora", action="store_true", help="PEFT's LoRA of rank 8 in queries, keys and values alone learns")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--inference", action="store_true", help="a forward pass without gradients; with --bf16 of bfloat16 parameters")
     parser.add_argument("--compile", action="store_true", help="torch.compile, as run_qa does with --torch_compile")
     return parser.parse_args()
 
@@ -100,22 +101,27 @@ def main():
         lora = LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["qa_outputs"])
         model = get_peft_model(model, lora)
     model = model.to(given.device)
+    if given.inference:
+        model = model.eval().requires_grad_(False)
+        model = model.to(torch.bfloat16) if given.bf16 else model
     run = torch.compile(model) if given.compile else model
     # run_qa's optimiser: fused AdamW without weight decay, gradients clipped to 1.
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
+    optimizer = None if given.inference else torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
     with open(given.batches, encoding="utf-8") as file:
         batches = json.load(file)
     for step, batch in enumerate(batches):
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-        optimizer.zero_grad()
+        if optimizer:
+            optimizer.zero_grad()
         inputs = padded(batch, given.length, config.pad_token_id)
         if on_gpu:
             inputs = {name: tensor.pin_memory().to(given.device, non_blocking=True) for name, tensor in inputs.items()}
-        with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=given.bf16):
+        with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=given.bf16 and not given.inference):
             loss = run(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        if optimizer:
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
         if on_gpu:
             torch.cuda.synchronize()
         after = resource.getrusage(resource.RUSAGE_SELF)

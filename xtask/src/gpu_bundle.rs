@@ -21,12 +21,13 @@ const BINARIES: [&str; 6] =
 const PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
 /// What the programs read, beside their recipes.
-const DATA: [&str; 7] = [
+const DATA: [&str; 8] = [
     "data/base",
     "data/demo",
     "data/codex",
     "data/mini-kg",
     "data/pud",
+    "data/wikidata-facts",
     "data/xquad",
     "crates/testkit/fixtures/hf",
 ];
@@ -34,6 +35,10 @@ const DATA: [&str; 7] = [
 const RUN: &str = include_str!("gpu_bundle/run.sh");
 const PACK: &str = include_str!("gpu_bundle/pack.py");
 const CHECKS: &str = include_str!("gpu_bundle/checks.py");
+const RECIPES: &str = include_str!("gpu_bundle/recipes.py");
+const NCCL: &str = include_str!("gpu_bundle/nccl.cpp");
+/// What the check of NCCL compiles, beside [`NCCL`].
+const SHIM: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
 /// The peer of the encoder's step.
 const PEER: &str = include_str!("../../benches/encoder_peer.py");
 
@@ -120,7 +125,7 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
     }
     for name in programs {
         copy(&built.join("examples").join(name), &bundle.join("bin").join(name))?;
-        for file in ["recipe.toml", "small.toml"] {
+        for file in ["recipe.toml", "small.toml", "pretrained.toml"] {
             let recipe = Path::new("examples").join(name).join(file);
             if root.join(&recipe).is_file() {
                 copy(&root.join(&recipe), &bundle.join(&recipe))?;
@@ -131,7 +136,12 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
         let to = data.replace("crates/testkit/fixtures", "fixtures");
         copy(&root.join(data), &bundle.join(to))?;
     }
+    for file in SHIM {
+        copy(&root.join("crates/torch-ext/src/shim").join(file), &bundle.join("shim").join(file))?;
+    }
     write(&bundle.join("checks.py"), CHECKS)?;
+    write(&bundle.join("recipes.py"), RECIPES)?;
+    write(&bundle.join("nccl.cpp"), NCCL)?;
     write(&bundle.join("encoder_peer.py"), PEER)?;
     write(&bundle.join("run.sh"), RUN)?;
     #[cfg(unix)]
@@ -199,6 +209,9 @@ mod tests {
             "run.sh",
             "checks.py",
             "encoder_peer.py",
+            "recipes.py",
+            "nccl.cpp",
+            "shim/guard.h",
             "bin/xlmr-model",
             "bin/encoder",
             "bin/xlm-k",

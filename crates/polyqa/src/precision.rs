@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn precisions_that_a_device_lacks_are_refused() {
         for (name, device, part) in [
-            ("fp8", Device::Cpu, "must be one of auto, f32, bf16, bf16-states, f16, int8"),
+            ("fp8", Device::Cpu, "must be one of auto, f32, bf16, f16, int8"),
             ("f16", Device::Cpu, "needs a CUDA device"),
             ("int8", Device::Cuda(0), "needs the CPU"),
         ] {

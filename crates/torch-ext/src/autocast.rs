@@ -21,11 +21,9 @@ pub enum Precision {
     /// float32 throughout.
     #[default]
     F32,
-    /// Products in bfloat16.
+    /// Products in bfloat16, and the hidden states between an encoder's layers: residuals, and what
+    /// norms and dropout read and write. Sums within a norm are float32.
     Bf16,
-    /// Products in bfloat16, and what an encoder's layers hand on: residuals, what norms and
-    /// dropout read and write. Sums within a norm are float32.
-    Bf16States,
     /// Products in float16, whose gradients need a scaled loss; CUDA only.
     F16,
     /// The encoder's linear layers in 8 bits ([`Int8Linear`](crate::Int8Linear)), for inference on
@@ -35,14 +33,13 @@ pub enum Precision {
 
 impl Precision {
     /// All of them, as [`name`](Self::name) calls them.
-    pub const ALL: [Self; 5] = [Self::F32, Self::Bf16, Self::Bf16States, Self::F16, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::F16, Self::Int8];
 
-    /// Returns `f32`, `bf16`, `bf16-states`, `f16` or `int8`.
+    /// Returns `f32`, `bf16`, `f16` or `int8`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
-            Self::Bf16States => "bf16-states",
             Self::F16 => "f16",
             Self::Int8 => "int8",
         }
@@ -52,7 +49,7 @@ impl Precision {
     pub fn half(self) -> Option<Kind> {
         match self {
             Self::F32 | Self::Int8 => None,
-            Self::Bf16 | Self::Bf16States => Some(Kind::BFloat16),
+            Self::Bf16 => Some(Kind::BFloat16),
             Self::F16 => Some(Kind::Half),
         }
     }
@@ -441,7 +438,7 @@ mod tests {
             assert_eq!(one.name().parse::<Precision>().unwrap(), one);
         }
         let error = "fp8".parse::<Precision>().unwrap_err().to_string();
-        assert!(error.contains("f32, bf16, bf16-states, f16, int8"), "{error}");
+        assert!(error.contains("f32, bf16, f16, int8"), "{error}");
         let x = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
         let kind = |precision: Precision| precision.run(Device::Cpu, || x.matmul(&x).kind());
         assert_eq!(kind(Precision::F32).unwrap(), Kind::Float);

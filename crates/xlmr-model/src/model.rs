@@ -177,8 +177,7 @@ impl Model {
         let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         let outside = hidden.f_kind()?;
-        let narrow = self.precision == Precision::Bf16States
-            && torch_ext::autocast_kind(self.device())?.is_some();
+        let narrow = torch_ext::autocast_kind(self.device())? == Some(Kind::BFloat16);
         let hidden = if narrow { hidden.f_to_kind(Kind::BFloat16)? } else { hidden };
         Ok(States { hidden, outside, batch: Rc::new(batch), train })
     }

@@ -20,8 +20,8 @@ pub struct States {
 }
 
 impl States {
-    /// Returns padded hidden states `[B, L, H]`, in float32 also if layers use bfloat16
-    /// ([`Bf16States`](torch_ext::Precision::Bf16States)). In a packed batch, see
+    /// Returns padded hidden states `[B, L, H]`, in float32 also if layers compute in bfloat16
+    /// ([`Bf16`](torch_ext::Precision::Bf16)). In a packed batch, see
     /// [`Model::encode`](crate::Model::encode), padding holds zeros.
     ///
     /// # Errors

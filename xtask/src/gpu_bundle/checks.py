@@ -212,6 +212,34 @@ def check_driver(bundle):
     return found.replace("\n", "; ")
 
 
+def check_nccl(bundle):
+    """Compiles the process groups with NCCL and runs a group of one process."""
+    if bundle.device == "cpu":
+        return "not asked for (--cpu)"
+    libraries = Path(os.environ["LD_LIBRARY_PATH"].split(":")[0])
+    torch = libraries.parent
+    cuda = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    wheels = torch.parent / "nvidia"
+    include = [
+        "shim",
+        torch / "include",
+        torch / "include/torch/csrc/api/include",
+        wheels / "nccl/include",
+        wheels / "cu13/include",
+        wheels / "cu13/include/cccl",
+        cuda / "include",
+        cuda / "include/cccl",
+    ]
+    program = bundle.out / "nccl"
+    compiler = ["g++", "-std=c++17", "-O1", "-DUSE_DISTRIBUTED", "-DUSE_C10D_GLOO", "-DUSE_C10D_NCCL"]
+    compiler += [f"-I{folder}" for folder in include]
+    libraries = [f"-L{libraries}", "-ltorch", "-ltorch_cpu", "-ltorch_cuda", "-lc10", "-lc10_cuda"]
+    linker = ["-Wl,--no-as-needed", "-Wl,--allow-shlib-undefined"]
+    bundle.run([*compiler, "nccl.cpp", "-o", str(program), *linker, *libraries], "nccl-build")
+    bundle.run([str(program)], "nccl", unwanted=[])
+    return last_line(bundle.out / "nccl.log")
+
+
 def check_fixtures(bundle):
     worst, count = 0.0, 0
     for folder in sorted(Path("fixtures/hf").iterdir()):
@@ -569,6 +597,7 @@ def measure_losses(bundle):
 
 CHECKS = [
     ("driver and CUDA libraries", check_driver),
+    ("NCCL", check_nccl),
     ("`xlmr-model run` against transformers' outputs", check_fixtures),
     ("demo", check_demo),
     ("interrupted and started again", check_resume),

@@ -31,6 +31,9 @@ pub struct Options {
     /// Rows of the word embeddings; absent: as the published model has
     #[arg(long)]
     vocab: Option<i64>,
+    /// Time a forward pass to the span logits, without gradients, instead of a training step
+    #[arg(long)]
+    inference: bool,
     /// Tokens of the longest window, to which the peer pads
     #[arg(long, default_value_t = 384)]
     length: usize,
@@ -185,7 +188,8 @@ fn compare(options: &Options) -> Result<()> {
         Architecture::DebertaV2 => "encoder_deberta",
     };
     let device = if options.on_gpu() { "_gpu" } else { "" };
-    let out = folder.join(format!("{name}{device}.json"));
+    let pass = if options.inference { "_inference" } else { "" };
+    let out = folder.join(format!("{name}{pass}{device}.json"));
     whole_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
     println!("\n{}", out.display());
     Ok(())

@@ -60,9 +60,8 @@ const PROGRAMS: [(&str, Kind); 9] = [
     ("transformers, float32, padded", Kind::Peer(&[])),
 ];
 
-const GPU_PROGRAMS: [(&str, Kind); 7] = [
+const GPU_PROGRAMS: [(&str, Kind); 6] = [
     ("bfloat16", Kind::Ours("bf16")),
-    ("bfloat16 states", Kind::Ours("bf16-states")),
     ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
     ("float32", Kind::Ours("f32")),
     ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
@@ -70,8 +69,31 @@ const GPU_PROGRAMS: [(&str, Kind); 7] = [
     ("transformers, float32, padded", Kind::Peer(&[])),
 ];
 
+/// Of a forward pass without gradients, on a GPU. The peer's parameters are bfloat16 there.
+const GPU_INFERENCE: [(&str, Kind); 6] = [
+    ("bfloat16", Kind::Ours("bf16")),
+    ("float16", Kind::Ours("f16")),
+    ("float32", Kind::Ours("f32")),
+    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
+    ("transformers, bfloat16, padded, compiled", Kind::Peer(&["--bf16", "--compile"])),
+    ("transformers, float32, padded", Kind::Peer(&[])),
+];
+
+/// The same on the CPU.
+const INFERENCE: [(&str, Kind); 4] = [
+    ("float32", Kind::Ours("f32")),
+    ("bfloat16", Kind::Ours("bf16")),
+    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
+    ("transformers, float32, padded", Kind::Peer(&[])),
+];
+
 fn programs(options: &Options) -> &'static [(&'static str, Kind)] {
-    if options.on_gpu() { &GPU_PROGRAMS } else { &PROGRAMS }
+    match (options.inference, options.on_gpu()) {
+        (false, false) => &PROGRAMS,
+        (false, true) => &GPU_PROGRAMS,
+        (true, false) => &INFERENCE,
+        (true, true) => &GPU_INFERENCE,
+    }
 }
 
 /// The program that the others are compared with.
@@ -138,6 +160,9 @@ impl Program {
             ("--device", options.device.clone()),
         ] {
             command.args([name, &value]);
+        }
+        if options.inference {
+            command.arg("--inference");
         }
         let output = beside(self.busy, || command.stderr(Stdio::inherit()).output())?;
         ensure!(output.status.success(), "{} ended with {}", self.name, output.status);

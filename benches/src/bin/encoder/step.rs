@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use benches::{cpu_seconds, resident_mib};
 use objectives::{SpanConfig, span};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{
     MatmulPrecision, Profile, TraceSummary, peak_device_memory, region, resolve_device,
     set_float32_matmul_precision, tune_float32_matmul,
@@ -27,7 +27,7 @@ fn adapter_of(program: &str) -> (&str, Option<&str>) {
     adapted.map_or((program, None), |(rest, name)| (rest.trim_end_matches('-'), Some(name)))
 }
 
-/// Trains on all batches and prints a report for each.
+/// Trains on all batches, or encodes them, and prints a report for each.
 pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
     let device = resolve_device(options.device.parse()?)?;
@@ -61,11 +61,14 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
     let mut optimizer = AdamW::new(&parameters, &train)?;
     tch::manual_seed(1);
-    let mut train_on = |batch: &[Row]| -> Result<Tensor> {
+    let mut pass = |batch: &[Row]| -> Result<Tensor> {
+        if options.inference {
+            return no_grad(|| model.in_precision(|| loss(&model, batch, false)))?;
+        }
         optimizer.clear_grads()?;
         let loss = model.in_precision(|| {
             let _region = region(c"forward");
-            loss(&model, batch)
+            loss(&model, batch, true)
         })??;
         {
             let _region = region(c"backward");
@@ -78,7 +81,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     };
     for (step, batch) in batches.iter().enumerate() {
         let (start, before) = (Instant::now(), cpu_seconds()?);
-        let loss = train_on(batch)?;
+        let loss = pass(batch)?;
         if let Device::Cuda(index) = device {
             tch::Cuda::synchronize(i64::try_from(index)?);
         }
@@ -96,7 +99,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     }
     if let (Some(trace), Some(batch)) = (&options.trace, batches.last()) {
         let profile = Profile::start(device)?;
-        let _loss = train_on(batch)?;
+        let _loss = pass(batch)?;
         profile.finish(trace)?;
         let page = format!("# {}\n\n{}", options.program, TraceSummary::read(trace)?.markdown(1));
         let tables = trace.with_extension("").with_extension("md");
@@ -139,10 +142,10 @@ fn config(options: &Options) -> Config {
     }
 }
 
-fn loss(model: &Model, batch: &[Row]) -> Result<Tensor> {
+fn loss(model: &Model, batch: &[Row], train: bool) -> Result<Tensor> {
     let rows: Vec<&[u32]> = batch.iter().map(|row| row.ids.as_slice()).collect();
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id)?;
-    let (start, end) = model.span_logits(&model.encode(&inputs, true)?, true)?;
+    let (start, end) = model.span_logits(&model.encode(&inputs, train)?, train)?;
     let positions =
         |of: fn(&Row) -> i64| Tensor::f_from_slice(&batch.iter().map(of).collect::<Vec<_>>());
     let (starts, ends) = (positions(|row| row.start)?, positions(|row| row.end)?);

@@ -47,7 +47,9 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
     };
     let peak = if options.on_gpu() { options.peak_tflops * 1e12 } else { f64::INFINITY };
     let utilisation = |report: &&crate::programs::Report| {
-        of_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
+        // The backward pass is two thirds of a training step's products.
+        let share = if options.inference { 1.0 / 3.0 } else { 1.0 };
+        share * of_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
     };
     Line {
         program: program.to_owned(),

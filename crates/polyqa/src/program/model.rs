@@ -73,9 +73,8 @@ pub struct ReaderArgs {
     /// Windows per batch [default: 32; 8 for a large model on the CPU]
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// Compute precision: f32, bf16, bf16-states (hidden states in bf16 as well), int8 (CPU only),
-    /// f16 (GPU only), or auto: bf16 on processors with AMX, int8 on others with AVX-512 VNNI, else
-    /// f32 [default: POLYQA_PRECISION, or auto]
+    /// Compute precision: f32, bf16, int8 (CPU only), f16 (GPU only), or auto: bf16 on processors
+    /// with AMX, int8 on others with AVX-512 VNNI, else f32 [default: POLYQA_PRECISION, or auto]
     #[arg(long, value_name = "TYPE")]
     precision: Option<String>,
     /// Device: auto, cpu, cuda or cuda:N

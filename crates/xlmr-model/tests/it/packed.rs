@@ -164,15 +164,13 @@ fn bfloat16_packed_is_near_float64_padded() {
     let inputs = inputs(&[7, 31, 2, 16]);
     let mask = mask(&inputs);
     let exact = padded_model(0.0, 1).encode(&inputs, false).unwrap() * mask.unsqueeze(-1);
-    for precision in [Precision::Bf16, Precision::Bf16States] {
-        model.set_precision(precision).unwrap();
-        for train in [true, false] {
-            let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
-            let packed = worst(&(hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)), &exact);
-            assert!(packed > 1e-3, "float32 everywhere: {packed:e}");
-            // States are near 1, and bfloat16 has 8 bits.
-            assert!(packed < 0.06, "{packed:e}");
-        }
+    model.set_precision(Precision::Bf16).unwrap();
+    for train in [true, false] {
+        let hidden = model.in_precision(|| model.encode(&inputs, train)).unwrap().unwrap();
+        let packed = worst(&(hidden.to_kind(Kind::Float) * mask.unsqueeze(-1)), &exact);
+        assert!(packed > 1e-3, "float32 everywhere: {packed:e}");
+        // States are near 1, and bfloat16 has 8 bits.
+        assert!(packed < 0.06, "{packed:e}");
     }
 }
 
@@ -192,7 +190,7 @@ fn states_in_bfloat16_are_near_float64() {
         let build = || Model::new(&config, &HEADS, Device::Cpu, 3).unwrap();
         let (mut exact, mut model) = (build(), build());
         exact.set_kind(Kind::Double).unwrap();
-        model.set_precision(Precision::Bf16States).unwrap();
+        model.set_precision(Precision::Bf16).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[7])] {
             let mask = mask(&inputs);
             let pass = |model: &Model| {
@@ -215,9 +213,9 @@ fn states_in_bfloat16_are_near_float64() {
 }
 
 /// Tensors that a training step copies into another dtype each by itself.
-fn casts(config: &Config, precision: Precision) -> usize {
+fn casts(config: &Config) -> usize {
     let mut model = Model::new(config, &[], Device::Cpu, 3).unwrap();
-    model.set_precision(precision).unwrap();
+    model.set_precision(Precision::Bf16).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("step.trace.json");
     let profile = Profile::start(Device::Cpu).unwrap();
@@ -228,19 +226,18 @@ fn casts(config: &Config, precision: Precision) -> usize {
 }
 
 #[test]
-fn layers_that_hand_on_bfloat16_cast_nothing() {
+fn layers_in_bfloat16_cast_nothing() {
     let _alone = alone();
     for modern in [false, true] {
-        let count = |layers, precision| {
+        let count = |layers| {
             let mut config = Config { num_hidden_layers: layers, ..config(0.0, 1) };
             if modern {
                 config.architecture = Architecture::ModernBert(ModernBert::new(layers));
             }
-            casts(&config, precision)
+            casts(&config)
         };
-        let [few, many] = [2, 4].map(|layers| count(layers, Precision::Bf16States));
+        let [few, many] = [2, 4].map(count);
         assert!(few > 0 && few == many, "{few} casts for 2 layers, {many} for 4");
-        assert!(count(2, Precision::Bf16) < count(4, Precision::Bf16));
     }
 }
 
@@ -256,7 +253,7 @@ fn apart<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
 fn recomputed_layers_train_alike_with_the_same_dropout() {
     let _alone = alone();
     let mut model = model(0.2, 1);
-    for precision in [Precision::F32, Precision::Bf16, Precision::Bf16States] {
+    for precision in [Precision::F32, Precision::Bf16] {
         model.set_precision(precision).unwrap();
         for inputs in [inputs(&[5, 12]), inputs(&[4])] {
             let mask = mask(&inputs);

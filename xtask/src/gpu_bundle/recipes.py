@@ -1,0 +1,131 @@
+"""Runs the recipes on the pretrained encoder, many at once on one GPU: recipes.py [--seconds N] [--jobs N] [--out FOLDER]
+
+Every recipe runs on all four folds of XQuAD with one seed, then with two, then with three; `xlm-k` has no folds. Nothing
+starts once the time is over, and what still runs then is stopped. Each run prints a line as it ends. Finished runs stay
+in FOLDER, for `cargo xtask readme --table`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+FOLDS = [1, 2, 3, 4]
+# Recipe, short name, options of `demo-data xquad-split`; None has no folds.
+RECIPES = [
+    ("xlm-k", "xlm-k", None),
+    ("bridging-gap", "gap", " --languages en,es,vi,zh"),
+    ("mixmrc-lakm", "mix", ""),
+    ("good-to-best", "best", ""),
+]
+SEEDS = [1, 2, 3]
+
+
+def command(recipe, out, split, fold, seeds, given):
+    words = [f"bin/{recipe}", f"examples/{recipe}/pretrained.toml", "--prepare", "--out", str(out), "--seeds", str(seeds)]
+    settings = [f'run.device="{given.device}"', "run.threads=1", *given.set]
+    if split is not None:
+        settings.append(f"prepare.questions=demo-data xquad-split --xquad data/xquad{split} --fold {fold}/4")
+    for setting in settings:
+        words += ["--set", setting]
+    for arms in given.arms:
+        name, _, arm = arms.partition("=")
+        if name == recipe:
+            words += ["--arms", arm]
+    return words
+
+
+def prepare(chains, given):
+    """Makes what several runs read, each folder once, in the order in which they read each other."""
+    commands = []
+    for recipe, _, split, fold in chains:
+        show = [*command(recipe, given.out / "none", split, fold, 1, given), "--show"]
+        shown = subprocess.run(show, capture_output=True, text=True)
+        if shown.returncode != 0:
+            print(shown.stderr.strip(), flush=True)
+        for line in shown.stdout.splitlines():
+            if line.startswith("# ") and line[2:] not in commands:
+                commands.append(line[2:])
+
+    def run(line):
+        program, *words = line.split()
+        done = subprocess.run([f"bin/{program}", *words], capture_output=True, text=True)
+        if done.returncode != 0:
+            print(f"{line}\n  {done.stderr.strip()[-300:]}", flush=True)
+
+    def folders(line):
+        """The folder that a command makes, and those that it reads."""
+        read, _, made = line.rpartition(" --out ")
+        return made, [word.split("/")[2] for word in read.split() if word.startswith("target/prepared/")]
+
+    left = [line for line in commands if not Path(folders(line)[0]).exists()]
+    while left:
+        ready = [line for line in left if all(Path("target/prepared", name).exists() for name in folders(line)[1])]
+        if not ready:
+            break
+        with ThreadPoolExecutor(given.jobs) as pool:
+            list(pool.map(run, ready))
+        left = [line for line in left if line not in ready]
+    print(f"{len(commands)} folders prepared", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--jobs", type=int, default=13, help="runs at once")
+    parser.add_argument("--out", type=Path, default=Path("out/recipes"))
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--only", action="append", help="only this recipe; may be given several times")
+    parser.add_argument("--arms", action="append", default=[], metavar="RECIPE=ARM", help="only these arms of a recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of all recipes")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="the most seeds")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    left = lambda: given.seconds - (time.monotonic() - start)
+    failed = []
+
+    def run(chain):
+        """One fold of one recipe, with more and more seeds in one folder."""
+        recipe, short, split, fold = chain
+        name = short if fold is None else f"{short}-{fold}"
+        for seeds in SEEDS[: given.seeds]:
+            if left() < 20:
+                return
+            began = time.monotonic()
+            with open(given.out / f"{name}.log", "a", encoding="utf-8") as log:
+                child = subprocess.Popen(
+                    command(recipe, given.out / name, split, fold, seeds, given),
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                )
+                try:
+                    code = child.wait(left())
+                except subprocess.TimeoutExpired:
+                    child.terminate()
+                    child.wait()
+                    print(f"{name}, seeds {seeds}: stopped after {time.monotonic() - began:.0f} s", flush=True)
+                    return
+            print(f"{name}, seeds {seeds}: exit code {code} after {time.monotonic() - began:.0f} s", flush=True)
+            if code != 0:
+                failed.append(name)
+                last = Path(log.name).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+                print("  " + "\n  ".join(line[:300] for line in last), flush=True)
+                return
+
+    chains = [
+        (recipe, short, split, fold)
+        for recipe, short, split in RECIPES
+        if given.only is None or recipe in given.only
+        for fold in (FOLDS if split is not None else [None])
+    ]
+    prepare(chains, given)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(run, chains))
+    print(f"{time.monotonic() - start:.0f} s in all, {os.cpu_count()} cores", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
