@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use polyqa::Answers;
+use polyqa::{Answers, Documents, FirstPass};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
@@ -115,14 +115,18 @@ impl Reader {
         let found = match (question.is_instance_of::<PyString>(), documents) {
             (true, Some(documents)) => {
                 let asked = [(None, arguments::question(question, "question")?)];
-                let documents = arguments::documents(documents)?.into();
+                let documents: Documents = arguments::documents(documents)?.into();
                 let mut answers = Vec::new();
                 self.reading(py, |reader, signals| {
                     let mut done = |found: Vec<Answers>, _| {
                         answers.extend(found);
                         signals.check()
                     };
-                    reader.answer_all(&asked, &documents, None, &mut done)
+                    let count = documents.count()?;
+                    // As `polyqa answer` does, which prefers documents with the question's words.
+                    let pass = (count > 1).then(|| FirstPass::over(&documents)).transpose()?;
+                    let pass = pass.as_ref().map(|pass| (pass, count));
+                    reader.answer_all(&asked, &documents, pass, &mut done)
                 })?;
                 let answers = answers.pop();
                 serde_json::to_string(&answers)

@@ -12,6 +12,10 @@ use crate::{Documents, Result, Retriever};
 /// Number of candidates that programs select.
 pub(crate) const CANDIDATES: usize = 50;
 
+/// How much the score of an answer falls per unit of BM25 that its document is below the best one,
+/// without a retriever.
+const BM25_WEIGHT: f32 = 1.0;
+
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_RANK: usize = 60;
 
@@ -132,15 +136,32 @@ impl FirstPass<'_> {
             // Words in common across languages are mostly chance, and move good documents down.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
-                false => fused([self.bm25(question), dense]),
+                false => fused([sorted(self.bm25(question)), dense]),
             }
         };
         both.map(fuse).collect()
     }
 
-    fn bm25(&self, question: &str) -> Vec<usize> {
+    /// The documents with a word of the question, and their scores.
+    fn bm25(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
         let found = self.scorer.matches(&self.embedder.embed(question));
-        sorted(found.into_iter().map(|one| (one.id, one.score)))
+        found.into_iter().map(|one| (one.id, one.score))
+    }
+
+    /// By how much each document's BM25 score is below the best one's; empty if the question seems
+    /// to be in another language, in which common words are mostly chance.
+    fn bm25_deficits(&self, question: &str) -> Vec<f32> {
+        if self.language_mismatch(question).is_some() {
+            return Vec::new();
+        }
+        let mut scores = vec![0.0; self.documents];
+        for (document, score) in self.bm25(question) {
+            if let Some(own) = scores.get_mut(document) {
+                *own = score;
+            }
+        }
+        let best = scores.iter().copied().fold(0.0, f32::max);
+        scores.into_iter().map(|score| best - score).collect()
     }
 
     /// Selects the at most `max_documents` best documents for each question: by both rankings if
@@ -162,7 +183,11 @@ impl FirstPass<'_> {
             false => None,
         };
         let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.answer_weight);
-        Ok(Selection { candidates, similarities, weight })
+        let bm25_deficits = match self.dense {
+            Some(_) => Vec::new(),
+            None => questions.iter().map(|question| self.bm25_deficits(question)).collect(),
+        };
+        Ok(Selection { candidates, similarities, weight, bm25_deficits })
     }
 
     /// The script or language of a question and of the documents if they seem to differ, so that
@@ -181,6 +206,8 @@ pub(crate) struct Selection {
     candidates: Option<Vec<HashSet<usize>>>,
     similarities: Option<Similarities>,
     weight: f32,
+    /// Without a retriever, see [`FirstPass::bm25_deficits`].
+    bm25_deficits: Vec<Vec<f32>>,
 }
 
 impl Selection {
@@ -191,10 +218,16 @@ impl Selection {
     }
 
     /// Applies the retriever's weight to the scores of answers, see
-    /// [`Retriever::with_answer_weight`].
+    /// [`Retriever::with_answer_weight`]; without a retriever [`BM25_WEIGHT`].
     pub fn rescore(&self, question: usize, document: usize, found: &mut NBest) {
         if let Some(similarities) = self.similarities.as_ref().filter(|_| self.weight != 0.0) {
             similarities.rescore(question, document, found, self.weight);
+        }
+        let deficits = self.bm25_deficits.get(question);
+        if let Some(deficit) = deficits.and_then(|deficits| deficits.get(document)) {
+            for candidate in &mut found.candidates {
+                candidate.score -= BM25_WEIGHT * deficit;
+            }
         }
     }
 }
@@ -226,7 +259,10 @@ fn f32_of(count: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use mlqa_eval::Candidate;
+
     use super::*;
+    use crate::Document;
 
     #[test]
     fn fusion_adds_reciprocal_ranks() {
@@ -245,5 +281,32 @@ mod tests {
         let mut more = fused([bm25, dense]);
         more.retain(|&document| document < 10);
         assert_eq!(more, alone);
+    }
+
+    #[test]
+    fn answers_in_documents_without_the_questions_words_fall() {
+        let texts = [
+            "Lima is the capital of Peru and lies at the coast of the Pacific.",
+            "Quito is the capital of Ecuador, and it is high in the mountains.",
+            "A recipe for bread takes flour, water and some salt from the sea.",
+        ];
+        let document = |(id, text): (usize, &&str)| Document {
+            id: id.to_string().into(),
+            text: (*text).into(),
+        };
+        let documents: Vec<Document> = texts.iter().enumerate().map(document).collect();
+        let pass = FirstPass::over(&documents.into()).unwrap();
+        let questions = ["Which city is the capital of Peru?", "秘鲁的首都是哪座城市？"];
+        let selection = pass.select(&questions, usize::MAX).unwrap();
+        let score = |question, document| {
+            let candidates = vec![Candidate::default()];
+            let mut found = NBest { id: "q".into(), candidates, null_score: None, null: false };
+            selection.rescore(question, document, &mut found);
+            found.candidates[0].score
+        };
+        let [peru, ecuador, bread] = [0, 1, 2].map(|document| score(0, document));
+        assert!(peru == 0.0 && ecuador < 0.0 && bread < ecuador, "{peru} {ecuador} {bread}");
+        // In another language common words are chance.
+        assert_eq!([0, 1, 2].map(|document| score(1, document)), [0.0; 3]);
     }
 }

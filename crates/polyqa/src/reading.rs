@@ -20,7 +20,8 @@ pub type Asked = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects [`CANDIDATES`] documents of each request, and weights the answers' passages.
+    /// Selects [`CANDIDATES`] documents of each request, and weights the answers' passages. Without
+    /// it BM25 weights the documents.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -30,14 +31,20 @@ impl Cutter {
         Self { tokenizer, config: reader.windows().clone(), retriever: retriever.map(Mutex::new) }
     }
 
-    /// The candidates of each question; `None` without a retriever.
+    /// The candidates of each question, and the weights of their answers; `None` for one document
+    /// without a retriever.
     fn select(&self, asked: &[Asked], documents: &[Document]) -> Result<Option<Selection>> {
-        let Some(retriever) = &self.retriever else { return Ok(None) };
-        let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.retriever.is_none() && documents.len() < 2 {
+            return Ok(None);
+        }
+        let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
         let documents: Documents = documents.to_vec().into();
         let pass = FirstPass::over(&documents)?;
+        let Some(retriever) = &self.retriever else {
+            return pass.select(&texts, usize::MAX).map(Some);
+        };
+        let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
         let pass = pass.with_retriever(&documents, &retriever, &mut |_| {})?;
-        let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
         pass.select(&texts, CANDIDATES).map(Some)
     }
 

@@ -85,7 +85,10 @@ impl Embeddings {
         batch: &Batch,
     ) -> Result<Tensor> {
         let mut sum = match embeds {
-            Some(embeds) => batch.laid_out(&embeds.f_to_device(self.words.device())?)?,
+            Some(embeds) => {
+                let embeds = embeds.f_to_device(self.words.device())?;
+                batch.laid_out(&embeds.f_to_kind(self.words.f_kind()?)?)?
+            }
             None => {
                 let sparse = batch.seeds.train && self.many_words;
                 // Looking for a word on a GPU takes many kernels, and waits.

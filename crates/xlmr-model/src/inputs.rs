@@ -22,8 +22,9 @@ pub struct Inputs {
     /// `[B, L]` integer, below `max_position_embeddings`. Absent: 0, 1, 2, …; for XLM-R and
     /// RoBERTa derived from `input_ids`, see [`position_ids`].
     pub position_ids: Option<Tensor>,
-    /// `[B, L, E]` float, instead of the token embeddings of `input_ids`. Positions still come from
-    /// `input_ids` (transformers would number them sequentially). Receives gradient.
+    /// `[B, L, E]` float, instead of the token embeddings of `input_ids`; converted to the dtype of
+    /// the parameters. Positions still come from `input_ids` (transformers would number them
+    /// sequentially). Receives gradient.
     pub inputs_embeds: Option<Tensor>,
 }
 

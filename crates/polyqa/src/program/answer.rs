@@ -39,8 +39,8 @@ pub struct Args {
     #[command(flatten)]
     retriever: RetrieverArgs,
     /// Number of candidate documents that the retriever and BM25 select per question; 0 reads all
-    /// documents. BM25 alone works only for questions in the documents' language [default: 50 for
-    /// 20 or more documents, else 0]
+    /// documents, and without a retriever prefers none. BM25 alone works only for questions in the
+    /// documents' language [default: 50 for 20 or more documents, else all]
     #[arg(long, value_name = "N")]
     candidates: Option<usize>,
     /// Print one JSON line per question
@@ -105,8 +105,8 @@ pub fn run(args: &Args) -> Result<()> {
     let retriever = args.retriever.load(&reader)?;
     let count = documents.count()?;
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
-    if let (Some((pass, _)), None) = (&first_pass, &retriever) {
-        warn_of_mismatch(pass, &questions);
+    if let (Some((pass, most)), None) = (&first_pass, &retriever) {
+        warn_of_mismatch(pass, *most < count, &questions);
     }
     let bar = cli::progress(count, "documents");
     let done = |answers: Vec<Answers>, read: usize| -> Result<()> {
@@ -132,7 +132,11 @@ fn first_pass<'a>(
         None => 0,
     };
     let most = if most == 0 { count } else { most };
-    if most >= count && retriever.is_none_or(|retriever| retriever.answer_weight == 0.0) {
+    let weighted = match retriever {
+        Some(retriever) => retriever.answer_weight != 0.0,
+        None => count > 1 && args.candidates != Some(0),
+    };
+    if most >= count && !weighted {
         return Ok(None);
     }
     let pass = FirstPass::over(documents)?;
@@ -144,8 +148,11 @@ fn first_pass<'a>(
     Ok(Some((pass, most)))
 }
 
-/// Prints one warning if a question is in another script or language than the documents.
-fn warn_of_mismatch(pass: &FirstPass<'_>, questions: &[(Option<String>, String)]) {
+/// Prints one warning if BM25 selects documents and a question is in another script or language.
+fn warn_of_mismatch(pass: &FirstPass<'_>, selects: bool, questions: &[(Option<String>, String)]) {
+    if !selects {
+        return;
+    }
     let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
     if let Some((question, [asked, theirs])) = found {
         cli::say(&format!(
@@ -162,10 +169,7 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
     let reader = load(args)?;
     let retriever = args.retriever.load(&reader)?;
     let (count, all) = (documents.len(), Documents::from(documents));
-    let first_pass = match &retriever {
-        Some(_) => first_pass(args, &all, count, retriever.as_ref())?,
-        None => None,
-    };
+    let first_pass = first_pass(args, &all, count, retriever.as_ref())?;
     let first_pass = first_pass.as_ref().map(|(pass, most)| (pass, *most));
     let (input, terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
@@ -180,6 +184,9 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
             Ok("") => {}
             Ok(question) => {
                 let asked = [(None, question.to_owned())];
+                if let (Some((pass, most)), None) = (first_pass, &retriever) {
+                    warn_of_mismatch(pass, most < count, &asked);
+                }
                 reader.answer_all(&asked, &all, first_pass, &mut |answers, _| -> Result<()> {
                     answers.iter().try_for_each(|one| print(args, one))
                 })?;

@@ -162,6 +162,19 @@ fn embeddings_in_place_of_ids_give_the_same_result_and_take_gradient() {
 }
 
 #[test]
+fn embeddings_in_place_of_ids_are_converted_to_the_dtype_of_the_parameters() {
+    for config in crate::adapters::small() {
+        let model = crate::adapters::new(&config);
+        let low = Tensor::randn([3, 9, config.embedding_size()], (Kind::BFloat16, Device::Cpu));
+        let [low, full] = [low.shallow_clone(), low.to_kind(Kind::Float)].map(|embeds| {
+            let inputs = Inputs { inputs_embeds: Some(embeds), ..Inputs::new(ids(3, 9)) };
+            model.encode(&inputs, false).unwrap()
+        });
+        assert_eq!(low, full, "{:?}", config.architecture);
+    }
+}
+
+#[test]
 fn dropout_acts_in_training_alone_and_follows_libtorchs_seed() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let run = |train, seed| {
