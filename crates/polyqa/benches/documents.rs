@@ -50,7 +50,7 @@ struct Options {
     #[arg(long)]
     retriever: Option<PathBuf>,
     /// Weight of the retriever's similarities
-    #[arg(long, default_value_t = 120.0)]
+    #[arg(long, default_value_t = 80.0)]
     retriever_weight: f32,
     /// Windows per batch
     #[arg(long, default_value_t = 32)]

@@ -30,7 +30,8 @@ pub struct Answer {
     pub document: Arc<str>,
     /// How sure the reader is, 0 to 1: a softmax over the document's best answers and "no answer".
     pub probability: f64,
-    /// `start_logit + end_logit`.
+    /// Start logit plus end logit, less than that of "no answer" or normalised as `--window-score`
+    /// says, and lowered for documents that fit the question less. Orders the answers.
     pub score: f32,
 }
 
@@ -86,13 +87,14 @@ impl Gathered {
             if kept.len() == most {
                 break;
             }
-            // Later candidates of this document are no better.
+            // Later candidates of this document are no better. Probabilities are relative to the
+            // other answers of a document, so that they do not compare documents.
             let last = self.answers.get(most.saturating_sub(1));
-            if last.is_some_and(|last| last.probability >= probability) {
+            if last.is_some_and(|last| last.score >= candidate.score) {
                 break;
             }
             let answer = located(document, candidate, span.clone(), probability);
-            let at = self.answers.partition_point(|other| other.probability >= probability);
+            let at = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(at, answer);
             self.answers.truncate(most);
             kept.push(span);

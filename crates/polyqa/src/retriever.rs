@@ -27,7 +27,7 @@ const SCORED_TOGETHER: usize = 4096;
 const CACHE_SIZE: usize = 256 << 20;
 
 /// Default weight of a passage's similarity in the scores of its answers.
-const ANSWER_WEIGHT: f32 = 120.0;
+const ANSWER_WEIGHT: f32 = 80.0;
 
 type Key = [u8; 32];
 
@@ -177,7 +177,7 @@ impl Retriever {
     }
 
     /// Sets by how much the score of an answer falls per unit of cosine similarity that its passage
-    /// is below the best passage of all documents: 120 by default; 0 ignores the passages.
+    /// is below the best passage of all documents: 80 by default; 0 ignores the passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
         Self { answer_weight, ..self }

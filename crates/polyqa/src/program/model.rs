@@ -117,7 +117,7 @@ pub struct RetrieverArgs {
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
     /// How much the score of an answer falls per unit of cosine similarity that its passage is
-    /// below the best passage; 0 uses the retriever only to select documents [default: 120]
+    /// below the best passage; 0 uses the retriever only to select documents [default: 80]
     #[arg(long, value_name = "WEIGHT", requires = "retriever")]
     retriever_weight: Option<f32>,
 }

@@ -84,7 +84,7 @@ fn documents_read_together_answer_as_each_alone() {
         .iter()
         .flat_map(|one| reader.answer(asked, vec![one.clone()]).unwrap().answers)
         .collect();
-    each.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    each.sort_by(|a, b| b.score.total_cmp(&a.score));
     each.truncate(4);
     let together = reader.answer(asked, documents.clone()).unwrap();
     assert_eq!(places(&together.answers), places(&each));
