@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use polyqa::{Answers, Documents, FirstPass};
+use polyqa::{Answers, CANDIDATES, Documents, FirstPass};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
@@ -102,7 +102,8 @@ impl Reader {
     /// The best answers to a question in documents, as a dict; or those to questions
     /// `{"question": …, "context": …}` over their own contexts, as a list of dicts in their order.
     ///
-    /// Documents are a text, or a list of texts or of `{"id": …, "text": …}`; every one is read.
+    /// Documents are a text, or a list of texts or of `{"id": …, "text": …}`; BM25 selects the best
+    /// 50 passages.
     /// The dicts are the JSON lines of `polyqa answer --json`: `text[one["start"]:one["end"]]` is
     /// `one["text"]` for each of `["answers"]`.
     #[pyo3(signature = (question, documents=None))]
@@ -122,11 +123,8 @@ impl Reader {
                         answers.extend(found);
                         signals.check()
                     };
-                    let count = documents.count()?;
-                    // As `polyqa answer` does, which prefers documents with the question's words.
-                    let pass = (count > 1).then(|| FirstPass::over(&documents)).transpose()?;
-                    let pass = pass.as_ref().map(|pass| (pass, count));
-                    reader.answer_all(&asked, &documents, pass, &mut done)
+                    let pass = FirstPass::over(&documents)?;
+                    reader.answer_all(&asked, &documents, Some((&pass, CANDIDATES)), &mut done)
                 })?;
                 let answers = answers.pop();
                 serde_json::to_string(&answers)

@@ -1,5 +1,6 @@
-//! F1 of a reader on XQuAD's paragraphs and whole articles, for each way to compare windows
-//! (`--window-score`), and with a retriever. The windows are computed once for all window scores.
+//! F1 of a reader on XQuAD's paragraphs and whole articles: for each way to compare the windows of
+//! an article (`--window-score`), and for the passages of an article compared by BM25, as
+//! `polyqa answer` does, or by a retriever. Windows are computed once for all window scores.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -11,14 +12,15 @@ use mlqa_eval::{
     Window, WindowConfig, WindowScore, bootstrap, score, windows,
 };
 use polyqa::{
-    Answers, Document, Documents, FirstPass, Reader, Result, Retriever, select_precision,
+    Answers, CANDIDATES, Document, Documents, FirstPass, Reader, Result, Retriever,
+    select_precision,
 };
 use tasks::question_answering::QaPredictor;
 use tch::Device;
 use xlmr_model::{Head, Pretrained};
 
-/// A value for each of [`SCORES`], and for margins with the retriever.
-type Columns = [f64; 4];
+/// A value for each of [`SCORES`], and for passages with BM25 and with the retriever.
+type Columns = [f64; 5];
 
 /// The questions of each article, and the sums over their paragraphs and over the whole articles.
 type Totals = (Vec<usize>, [Vec<Columns>; 2]);
@@ -116,12 +118,18 @@ fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language)
     Ok(scored.per_question.iter().map(|question| 100.0 * question.f1).sum())
 }
 
-/// The best answers in one article with the retriever.
-fn retrieved(reader: &Reader, retriever: &Retriever, article: &[Question]) -> Result<Predictions> {
+/// The best answers in one article, read by passages.
+fn by_passages(
+    reader: &Reader,
+    retriever: Option<&Retriever>,
+    article: &[Question],
+) -> Result<Predictions> {
     let text = article[0].context.clone();
     let document: Documents = vec![Document { id: "article".into(), text }].into();
-    let pass = FirstPass::over(&document)?;
-    let pass = pass.with_retriever(&document, retriever, &mut |_| {})?;
+    let mut pass = FirstPass::over(&document)?;
+    if let Some(retriever) = retriever {
+        pass = pass.with_retriever(&document, retriever, &mut |_| {})?;
+    }
     let asked = article.iter().map(|one| (Some(one.id.clone()), one.question.clone()));
     let mut best = Vec::new();
     let mut done = |found: Vec<Answers>, _| -> Result<()> {
@@ -131,7 +139,8 @@ fn retrieved(reader: &Reader, retriever: &Retriever, article: &[Question]) -> Re
         }));
         Ok(())
     };
-    reader.answer_all(&asked.collect::<Vec<_>>(), &document, Some((&pass, 1)), &mut done)?;
+    let pass = Some((&pass, CANDIDATES));
+    reader.answer_all(&asked.collect::<Vec<_>>(), &document, pass, &mut done)?;
     Ok(Predictions(best.into_iter().collect()))
 }
 
@@ -157,7 +166,7 @@ fn article_sums(
                 logits[at] = row;
             }
         }
-        let mut sum = [f64::NAN; 4];
+        let mut sum = [f64::NAN; 5];
         for (window_score, sum) in SCORES.into_iter().zip(&mut sum) {
             let decoding = DecodeConfig { window_score, ..DecodeConfig::default() };
             let predictor = predictor.clone().with_decoding(&decoding);
@@ -198,9 +207,10 @@ fn row(paragraphs: &[Columns], whole: &[Columns], counts: &[usize]) -> String {
         mean(&of(whole, 1), counts, false),
         mean(&of(whole, 2), counts, false),
         mean(&of(whole, 3), counts, false),
-        mean(&less(2, 0), counts, true),
-        mean(&less(2, 1), counts, true),
+        mean(&of(whole, 4), counts, false),
+        mean(&less(3, 1), counts, true),
         mean(&less(3, 2), counts, true),
+        mean(&less(4, 3), counts, true),
     ];
     cells.join(" | ")
 }
@@ -212,19 +222,19 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let device = Device::cuda_if_available();
-    let mut reader = Pretrained::load_trained(model, Head::Span, device)?;
-    reader.model.set_precision(select_precision(options.precision.as_deref(), device)?)?;
-    println!("{} articles, {:?}", options.articles, reader.model.precision());
-    let retriever = options.retriever.as_ref().map(|folder| -> Result<(Reader, Retriever)> {
-        let mut reader = Reader::load(model, device)?;
-        reader.set_precision(select_precision(options.precision.as_deref(), device)?)?;
-        let retriever = Retriever::load(folder, device)?;
-        Ok((reader, retriever.with_answer_weight(options.retriever_weight)))
-    });
+    let precision = select_precision(options.precision.as_deref(), device)?;
+    let mut windows_of = Pretrained::load_trained(model, Head::Span, device)?;
+    windows_of.model.set_precision(precision)?;
+    let mut reader = Reader::load(model, device)?;
+    reader.set_precision(precision)?;
+    println!("{} articles, {:?}", options.articles, reader.precision());
+    let retriever = options.retriever.as_ref().map(|folder| Retriever::load(folder, device));
     let retriever = retriever.transpose()?;
+    let retriever = retriever.map(|one| one.with_answer_weight(options.retriever_weight));
     println!(
-        "| documents | questions | paragraph | raw | softmax | margin | retriever | margin − raw | \
-         margin − softmax | retriever − margin |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+        "| documents | questions | paragraph | raw | softmax | margin | BM25 | retriever | \
+         BM25 − softmax | BM25 − margin | retriever − BM25 |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
     let read = |&language: &Language| (language, Articles::read(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
@@ -238,12 +248,14 @@ fn main() -> Result<()> {
             }
             let pair = documents.asked_in(other);
             let sums = [&pair.paragraphs, &pair.whole]
-                .map(|all| article_sums(&reader, all, *language, options.batch_size));
+                .map(|all| article_sums(&windows_of, all, *language, options.batch_size));
             let [paragraphs, whole] = sums;
             let mut sums = [paragraphs?, whole?];
-            if let Some((reader, retriever)) = &retriever {
-                for (article, sum) in pair.whole.iter().zip(&mut sums[1]) {
-                    sum[3] = sum_f1(article, &retrieved(reader, retriever, article)?, *language)?;
+            for (article, sum) in pair.whole.iter().zip(&mut sums[1]) {
+                sum[3] = sum_f1(article, &by_passages(&reader, None, article)?, *language)?;
+                if let Some(retriever) = &retriever {
+                    let found = by_passages(&reader, Some(retriever), article)?;
+                    sum[4] = sum_f1(article, &found, *language)?;
                 }
             }
             let counts: Vec<usize> = pair.whole.iter().map(Vec::len).collect();
@@ -252,7 +264,7 @@ fn main() -> Result<()> {
             count.resize(counts.len(), 0);
             count.iter_mut().zip(&counts).for_each(|(total, count)| *total += count);
             for (total, sums) in total.iter_mut().zip(sums) {
-                total.resize(sums.len(), [0.0; 4]);
+                total.resize(sums.len(), [0.0; 5]);
                 for (total, sum) in total.iter_mut().zip(sums) {
                     total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
                 }

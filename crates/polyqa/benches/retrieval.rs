@@ -21,9 +21,6 @@ struct Options {
     /// Languages of XQuAD
     #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,hi,vi,zh")]
     languages: Vec<String>,
-    /// Maximum length of a passage in tokens
-    #[arg(long, default_value_t = 256)]
-    passage_length: usize,
     /// Use every Nth question
     #[arg(long, default_value_t = 1)]
     every: usize,
@@ -86,8 +83,7 @@ fn main() -> Result<()> {
         println!("skipped: {} is missing; run `cargo xtask reader`", options.model.display());
         return Ok(());
     }
-    let retriever = Retriever::load(&options.model, Device::cuda_if_available())?
-        .with_passage_length(options.passage_length);
+    let retriever = Retriever::load(&options.model, Device::cuda_if_available())?;
     let read = |name: &String| Language::read(name, options.every);
     let languages: Vec<Language> = options.languages.iter().map(read).collect();
     println!("prefixes {:?}; recall@1 / recall@5 in percent\n", retriever.prefixes());

@@ -28,10 +28,10 @@ pub struct Answer {
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
-    /// How sure the reader is, 0 to 1: a softmax over the document's best answers and "no answer".
+    /// How sure the reader is, 0 to 1: a softmax over the passage's best answers and "no answer".
     pub probability: f64,
-    /// Start logit plus end logit, less than that of "no answer" or normalised as `--window-score`
-    /// says, and lowered for documents that fit the question less. Orders the answers.
+    /// Start logit plus end logit, minus those of "no answer" or normalised according to
+    /// `--window-score`, and lowered in passages that fit the question less. Orders the answers.
     pub score: f32,
 }
 
@@ -43,20 +43,20 @@ pub struct Answers {
     pub id: Option<String>,
     /// The question.
     pub question: String,
-    /// Empty where no document has a word that may be an answer.
+    /// Empty if no passage has a word that may be an answer.
     pub answers: Vec<Answer>,
-    /// How sure the reader is that the document that it is surest of has no answer, 0 to 1.
+    /// Probability of "no answer" in the passage where it is lowest, 0 to 1.
     pub null_probability: f64,
-    /// Whether the null threshold says that no document has an answer.
+    /// Whether no passage has an answer according to the null threshold.
     pub no_answer: bool,
 }
 
-/// Answers to one question, document after document.
+/// Answers to one question, passage after passage.
 #[derive(Debug)]
 pub(crate) struct Gathered {
     answers: Vec<Answer>,
     null_probability: f64,
-    /// The lowest of the documents.
+    /// The lowest of the passages.
     null_odds: f64,
 }
 
@@ -65,13 +65,13 @@ impl Gathered {
         Self { answers: Vec::new(), null_probability: 1.0, null_odds: f64::INFINITY }
     }
 
-    /// Takes a document's answers in, and keeps the `most` best of all.
+    /// Adds the answers in a passage of a document, and keeps the `max_answers` best of all.
     pub fn add(
         &mut self,
         document: &Document,
         found: &NBest,
         calibration: &Calibration,
-        most: usize,
+        max_answers: usize,
     ) {
         let (shares, null) = probabilities(found, calibration.temperature);
         self.null_probability = self.null_probability.min(null);
@@ -84,19 +84,19 @@ impl Gathered {
             if span.is_empty() || kept.iter().any(overlaps) {
                 continue;
             }
-            if kept.len() == most {
+            if kept.len() == max_answers {
                 break;
             }
-            // Later candidates of this document are no better. Probabilities are relative to the
-            // other answers of a document, so that they do not compare documents.
-            let last = self.answers.get(most.saturating_sub(1));
+            // Later candidates of this passage are no better. Probabilities are relative to the
+            // other answers of a passage, so that they do not compare passages.
+            let last = self.answers.get(max_answers.saturating_sub(1));
             if last.is_some_and(|last| last.score >= candidate.score) {
                 break;
             }
             let answer = located(document, candidate, span.clone(), probability);
             let at = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(at, answer);
-            self.answers.truncate(most);
+            self.answers.truncate(max_answers);
             kept.push(span);
         }
     }

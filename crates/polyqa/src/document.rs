@@ -2,10 +2,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mlqa_eval::NBest;
 use serde::Deserialize;
 use whole_file::Lines;
 
+use crate::passage::Passage;
 use crate::{Error, Result};
 
 /// A text that is asked about.
@@ -16,29 +16,6 @@ pub struct Document {
     /// All of it, of any length. A byte order mark (U+FEFF) at its start counts in offsets and is
     /// not shown to models.
     pub text: Arc<str>,
-}
-
-/// The byte order mark of a text.
-const MARK: char = '\u{feff}';
-
-impl Document {
-    /// The text without a byte order mark at its start.
-    pub(crate) fn unmarked_text(&self) -> &str {
-        self.text.strip_prefix(MARK).unwrap_or(&self.text)
-    }
-
-    /// The text without a byte order mark, shared if there is none.
-    pub(crate) fn context(&self) -> Arc<str> {
-        self.text.strip_prefix(MARK).map_or_else(|| self.text.clone(), Arc::from)
-    }
-
-    /// Moves answers found in [`context`](Self::context) to their offsets in the text.
-    pub(crate) fn place(&self, mut found: NBest) -> NBest {
-        if self.text.starts_with(MARK) {
-            found.candidates.iter_mut().for_each(|one| one.answer_start += 1);
-        }
-        found
-    }
 }
 
 /// Bytes of the longest text; a longer one is likely no text.
@@ -63,7 +40,10 @@ const ROW: &str = "a document on each line: {\"text\": \"…\", \"id\": \"…\"}
 /// # Ok::<(), polyqa::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Documents(Vec<Source>);
+pub struct Documents {
+    sources: Vec<Source>,
+    whole: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Source {
@@ -83,7 +63,7 @@ struct Row {
 
 impl From<Vec<Document>> for Documents {
     fn from(documents: Vec<Document>) -> Self {
-        Self(documents.into_iter().map(Source::Here).collect())
+        Self { sources: documents.into_iter().map(Source::Here).collect(), whole: false }
     }
 }
 
@@ -106,7 +86,8 @@ impl Documents {
             let rows = name.ends_with(".jsonl") || name.ends_with(".jsonl.gz");
             Ok(if rows { Source::Rows(path) } else { Source::Text(path) })
         };
-        Ok(Self(paths.into_iter().map(source).collect::<Result<_>>()?))
+        let sources = paths.into_iter().map(source).collect::<Result<_>>()?;
+        Ok(Self { sources, whole: false })
     }
 
     /// Adds a file of rows, whatever its name; `-` is standard input, and is kept.
@@ -116,16 +97,25 @@ impl Documents {
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
         if path == Path::new("-") {
             let kept = rows(&path).map(|row| Ok(Source::Here(row?)));
-            self.0.extend(kept.collect::<Result<Vec<_>>>()?);
+            self.sources.extend(kept.collect::<Result<Vec<_>>>()?);
         } else {
-            self.0.push(Source::Rows(path));
+            self.sources.push(Source::Rows(path));
         }
         Ok(self)
     }
 
+    /// Reads each document as one passage.
+    ///
+    /// By default a document is cut at the ends of its paragraphs: short ones are joined to passages
+    /// of 50 words or more, and one of more than 250 words is cut between sentences.
+    #[must_use]
+    pub fn without_passages(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
     /// Whether there is no file.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sources.is_empty()
     }
 
     /// How many there are; files of rows are read for it.
@@ -139,7 +129,7 @@ impl Documents {
             }
             _ => Ok(1),
         };
-        self.0.iter().map(of).sum()
+        self.sources.iter().map(of).sum()
     }
 
     /// The documents one by one, in order.
@@ -147,12 +137,27 @@ impl Documents {
     /// # Errors
     /// An item is [`Error::Read`] or [`Error::Content`] naming the file and the line.
     pub fn iter(&self) -> impl Iterator<Item = Result<Document>> {
-        self.0.iter().flat_map(|source| -> Box<dyn Iterator<Item = Result<Document>>> {
+        self.sources.iter().flat_map(|source| -> Box<dyn Iterator<Item = Result<Document>>> {
             match source {
                 Source::Text(path) => Box::new(std::iter::once(document(path))),
                 Source::Rows(path) => Box::new(rows(path)),
                 Source::Here(document) => Box::new(std::iter::once(Ok(document.clone()))),
             }
+        })
+    }
+
+    /// The passages of the documents one by one, in order, each with the index of its document.
+    ///
+    /// # Errors
+    /// As [`iter`](Self::iter).
+    pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
+        self.iter().enumerate().flat_map(|(index, document)| {
+            let passages = match document {
+                Ok(document) if self.whole => vec![Ok(Passage::whole(&document))],
+                Ok(document) => Passage::of(&document).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            passages.into_iter().map(move |passage| passage.map(|passage| (index, passage)))
         })
     }
 }

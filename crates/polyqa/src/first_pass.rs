@@ -1,25 +1,24 @@
-//! The first stage: selects the documents that are read for a question.
+//! The first stage: selects the passages that are read for a question, and compares them.
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
 use mlqa_eval::{NBest, TextSample};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::retriever::{Embeddings, Similarities};
+use crate::retriever::Vector;
 use crate::{Documents, Result, Retriever};
 
-/// Number of candidates that programs select.
-pub(crate) const CANDIDATES: usize = 50;
+/// Number of passages that programs read for a question.
+pub const CANDIDATES: usize = 50;
 
-/// How much the score of an answer falls per unit of BM25 that its document is below the best one,
+/// How much the score of an answer falls per unit of BM25 that its passage is below the best one,
 /// without a retriever.
 const BM25_WEIGHT: f32 = 1.0;
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_RANK: usize = 60;
 
-/// Characters of a document from which its script and language are guessed.
+/// Bytes at the beginning of a document from which its script and language are guessed.
 const SAMPLED: usize = 2000;
 
 /// How documents are ranked.
@@ -34,17 +33,18 @@ pub enum Ranking {
     Hybrid,
 }
 
-/// The first stage of retrieval: BM25 (Robertson and Zaragoza 2009) over the words of documents,
+/// The first stage of retrieval: BM25 (Robertson and Zaragoza 2009) over the words of passages,
 /// and optionally a [`Retriever`].
 ///
-/// BM25 finds documents that share words with a question, so it works within one language, and for
+/// BM25 finds passages that share words with a question, so it works within one language, and for
 /// names and numbers in others.
 pub struct FirstPass<'a> {
     embedder: Embedder<u32, Words>,
     scorer: Scorer<usize>,
-    documents: usize,
+    /// The document of each passage.
+    documents: Vec<usize>,
     sample: TextSample,
-    dense: Option<(&'a Retriever, Vec<Arc<Embeddings>>)>,
+    dense: Option<(&'a Retriever, Vec<Vector>)>,
 }
 
 /// Words by UAX #29, in lower case; a Han or Kana character is a word.
@@ -58,30 +58,36 @@ impl Tokenizer for Words {
 }
 
 impl FirstPass<'_> {
-    /// Reads all documents and stores their word counts.
+    /// Reads all documents and stores the word counts of their passages.
     ///
     /// # Errors
     /// As [`Documents::iter`].
     pub fn over(documents: &Documents) -> Result<Self> {
         let (mut words, mut count) = (0.0f32, 0usize);
-        for document in documents.iter() {
-            words += f32_of(document?.unmarked_text().unicode_words().count());
+        for passage in documents.passages() {
+            words += f32_of(passage?.1.text.unicode_words().count());
             count += 1;
         }
         let average = words / f32_of(count.max(1));
         let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(average).build();
         let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
-        for (index, document) in documents.iter().enumerate() {
-            let document = document?;
-            let text = document.unmarked_text();
-            scorer.upsert(&index, embedder.embed(text));
-            let end = text.char_indices().nth(SAMPLED).map_or(text.len(), |(end, _)| end);
-            sample.add(text.get(..end).unwrap_or_default());
+        let (mut of, mut sampled) = (Vec::with_capacity(count), 0);
+        for passage in documents.passages() {
+            let (document, passage) = passage?;
+            scorer.upsert(&of.len(), embedder.embed(&passage.text));
+            if of.last() != Some(&document) {
+                sampled = 0;
+            }
+            if sampled < SAMPLED {
+                sampled += passage.text.len();
+                sample.add(&passage.text);
+            }
+            of.push(document);
         }
-        Ok(Self { embedder, scorer, documents: count, sample, dense: None })
+        Ok(Self { embedder, scorer, documents: of, sample, dense: None })
     }
 
-    /// Adds the embeddings of the same documents. Calls `progress` with the number of documents
+    /// Adds the embeddings of the same passages. Calls `progress` with the number of documents
     /// that are embedded.
     ///
     /// # Errors
@@ -97,34 +103,48 @@ impl FirstPass<'_> {
         Ok(FirstPass { embedder, scorer, documents, sample, dense })
     }
 
-    /// The indices of documents for each question, best first. BM25 omits documents without a word
-    /// of the question. Without a retriever dense rankings are empty and hybrid ones equal BM25.
+    /// Number of passages.
+    pub fn passages(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The indices of documents for each question, in the order of their best passages. BM25 omits
+    /// documents without a word of the question. Without a retriever dense rankings are empty and
+    /// hybrid ones equal BM25.
     ///
     /// # Errors
     /// [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
     pub fn rank(&self, questions: &[&str], ranking: Ranking) -> Result<Vec<Vec<usize>>> {
-        let similarities = match ranking {
+        let cosines = match ranking {
             Ranking::Bm25 => None,
-            Ranking::Dense | Ranking::Hybrid => self.similarities(questions)?,
+            Ranking::Dense | Ranking::Hybrid => self.cosines(questions)?,
         };
-        Ok(self.ranked(questions, ranking, similarities.as_ref()))
+        let ranked = self.ranked(questions, ranking, cosines.as_deref()).into_iter();
+        let documents = ranked.map(|passages| {
+            let mut found = HashSet::new();
+            let documents = passages.iter().filter_map(|&passage| self.documents.get(passage));
+            documents.copied().filter(|&document| found.insert(document)).collect()
+        });
+        Ok(documents.collect())
     }
 
-    fn similarities(&self, questions: &[&str]) -> Result<Option<Similarities>> {
+    /// The cosine similarities `[questions][passages]`, if there is a retriever.
+    fn cosines(&self, questions: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
         let dense = self.dense.as_ref();
-        dense.map(|(retriever, index)| retriever.similarities(index, questions)).transpose()
+        dense.map(|(retriever, passages)| retriever.cosines(passages, questions)).transpose()
     }
 
+    /// The indices of passages for each question, best first.
     fn ranked(
         &self,
         questions: &[&str],
         ranking: Ranking,
-        similarities: Option<&Similarities>,
+        cosines: Option<&[Vec<f32>]>,
     ) -> Vec<Vec<usize>> {
-        let dense: Vec<Vec<usize>> = match similarities {
-            Some(found) => {
-                let scores = found.documents().into_iter();
-                scores.map(|scores| sorted(scores.into_iter().enumerate())).collect()
+        let dense: Vec<Vec<usize>> = match cosines {
+            Some(cosines) => {
+                let rows = cosines.iter();
+                rows.map(|cosines| sorted(cosines.iter().copied().enumerate())).collect()
             }
             None => vec![Vec::new(); questions.len()],
         };
@@ -133,7 +153,7 @@ impl FirstPass<'_> {
         }
         let both = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
-            // Words in common across languages are mostly chance, and move good documents down.
+            // Words in common across languages are mostly chance, and move good passages down.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
                 false => fused([sorted(self.bm25(question)), dense]),
@@ -142,52 +162,48 @@ impl FirstPass<'_> {
         both.map(fuse).collect()
     }
 
-    /// The documents with a word of the question, and their scores.
+    /// The passages with a word of the question, and their scores.
     fn bm25(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
         let found = self.scorer.matches(&self.embedder.embed(question));
         found.into_iter().map(|one| (one.id, one.score))
     }
 
-    /// By how much each document's BM25 score is below the best one's; empty if the question seems
-    /// to be in another language, in which common words are mostly chance.
-    fn bm25_deficits(&self, question: &str) -> Vec<f32> {
-        if self.language_mismatch(question).is_some() {
-            return Vec::new();
-        }
-        let mut scores = vec![0.0; self.documents];
-        for (document, score) in self.bm25(question) {
-            if let Some(own) = scores.get_mut(document) {
-                *own = score;
+    /// By how much the scores of answers fall in each passage: [`BM25_WEIGHT`] times the difference
+    /// to the best BM25 score. Names and numbers compare passages across languages, too.
+    fn bm25_penalties(&self, question: &str) -> Vec<f32> {
+        let mut scores = vec![0.0; self.passages()];
+        for (passage, score) in self.bm25(question) {
+            if let Some(of_passage) = scores.get_mut(passage) {
+                *of_passage = score;
             }
         }
-        let best = scores.iter().copied().fold(0.0, f32::max);
-        scores.into_iter().map(|score| best - score).collect()
+        penalties(&scores, BM25_WEIGHT)
     }
 
-    /// Selects the at most `max_documents` best documents for each question: by both rankings if
-    /// there is a retriever, else by BM25. All documents if no ranking has one.
+    /// Selects the at most `max_passages` best passages for each question: by both rankings if
+    /// there is a retriever, else by BM25. All if no ranking has one, or if there is no retriever
+    /// and the question seems to be in another language.
     ///
     /// # Errors
     /// As [`rank`](Self::rank).
-    pub(crate) fn select(&self, questions: &[&str], max_documents: usize) -> Result<Selection> {
-        let similarities = self.similarities(questions)?;
-        let candidates = match max_documents < self.documents {
-            true => {
-                let ranked = self.ranked(questions, Ranking::Hybrid, similarities.as_ref());
-                let best = |ranked: Vec<usize>| match ranked.is_empty() {
-                    true => (0..self.documents).collect(),
-                    false => ranked.into_iter().take(max_documents).collect(),
-                };
-                Some(ranked.into_iter().map(best).collect())
+    pub(crate) fn select(&self, questions: &[&str], max_passages: usize) -> Result<Selection> {
+        let cosines = self.cosines(questions)?;
+        let mut candidates = vec![None; questions.len()];
+        if max_passages < self.passages() {
+            let ranked = self.ranked(questions, Ranking::Hybrid, cosines.as_deref());
+            for ((candidates, ranked), question) in candidates.iter_mut().zip(ranked).zip(questions)
+            {
+                let all = ranked.is_empty()
+                    || self.dense.is_none() && self.language_mismatch(question).is_some();
+                *candidates = (!all).then(|| ranked.into_iter().take(max_passages).collect());
             }
-            false => None,
-        };
+        }
         let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.answer_weight);
-        let bm25_deficits = match self.dense {
-            Some(_) => Vec::new(),
-            None => questions.iter().map(|question| self.bm25_deficits(question)).collect(),
+        let penalties = match &cosines {
+            Some(cosines) => cosines.iter().map(|cosines| penalties(cosines, weight)).collect(),
+            None => questions.iter().map(|question| self.bm25_penalties(question)).collect(),
         };
-        Ok(Selection { candidates, similarities, weight, bm25_deficits })
+        Ok(Selection { candidates, penalties })
     }
 
     /// The script or language of a question and of the documents if they seem to differ, so that
@@ -199,37 +215,37 @@ impl FirstPass<'_> {
     }
 }
 
-/// The documents that are read for each question, and how similar their passages are to it.
-#[derive(Debug)]
+/// The passages that are read for each question, and by how much the scores of their answers fall.
+#[derive(Debug, Default)]
 pub(crate) struct Selection {
-    /// The indices of the documents for each question; `None`: all.
-    candidates: Option<Vec<HashSet<usize>>>,
-    similarities: Option<Similarities>,
-    weight: f32,
-    /// Without a retriever, see [`FirstPass::bm25_deficits`].
-    bm25_deficits: Vec<Vec<f32>>,
+    /// The indices of the passages for each question; `None`: all.
+    candidates: Vec<Option<HashSet<usize>>>,
+    /// `[questions][passages]`; empty for a question without penalties.
+    penalties: Vec<Vec<f32>>,
 }
 
 impl Selection {
-    /// Whether a document is read for a question.
-    pub fn contains(&self, question: usize, document: usize) -> bool {
-        let candidates = self.candidates.as_ref().and_then(|all| all.get(question));
-        candidates.is_none_or(|candidates| candidates.contains(&document))
+    /// Whether a passage is read for a question.
+    pub fn contains(&self, question: usize, passage: usize) -> bool {
+        let candidates = self.candidates.get(question).and_then(Option::as_ref);
+        candidates.is_none_or(|candidates| candidates.contains(&passage))
     }
 
-    /// Applies the retriever's weight to the scores of answers, see
-    /// [`Retriever::with_answer_weight`]; without a retriever [`BM25_WEIGHT`].
-    pub fn rescore(&self, question: usize, document: usize, found: &mut NBest) {
-        if let Some(similarities) = self.similarities.as_ref().filter(|_| self.weight != 0.0) {
-            similarities.rescore(question, document, found, self.weight);
-        }
-        let deficits = self.bm25_deficits.get(question);
-        if let Some(deficit) = deficits.and_then(|deficits| deficits.get(document)) {
+    /// Lowers the scores of answers by the penalty of their passage.
+    pub fn rescore(&self, question: usize, passage: usize, found: &mut NBest) {
+        let penalties = self.penalties.get(question);
+        if let Some(penalty) = penalties.and_then(|penalties| penalties.get(passage)) {
             for candidate in &mut found.candidates {
-                candidate.score -= BM25_WEIGHT * deficit;
+                candidate.score -= penalty;
             }
         }
     }
+}
+
+/// The weighted difference of each score to the highest.
+fn penalties(scores: &[f32], weight: f32) -> Vec<f32> {
+    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    scores.iter().map(|score| weight * (best - score)).collect()
 }
 
 /// The indices by descending score, then ascending; without scores of negative infinity.
@@ -244,8 +260,8 @@ fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
 fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
     let mut scores: BTreeMap<usize, f32> = BTreeMap::new();
     for ranking in &rankings {
-        for (rank, &document) in (FUSION_RANK + 1..).zip(ranking) {
-            *scores.entry(document).or_default() += 1.0 / f32_of(rank);
+        for (rank, &passage) in (FUSION_RANK + 1..).zip(ranking) {
+            *scores.entry(passage).or_default() += 1.0 / f32_of(rank);
         }
     }
     sorted(scores.into_iter())
@@ -284,29 +300,29 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_documents_without_the_questions_words_fall() {
-        let texts = [
-            "Lima is the capital of Peru and lies at the coast of the Pacific.",
-            "Quito is the capital of Ecuador, and it is high in the mountains.",
-            "A recipe for bread takes flour, water and some salt from the sea.",
-        ];
-        let document = |(id, text): (usize, &&str)| Document {
-            id: id.to_string().into(),
-            text: (*text).into(),
-        };
-        let documents: Vec<Document> = texts.iter().enumerate().map(document).collect();
-        let pass = FirstPass::over(&documents.into()).unwrap();
+    fn answers_in_passages_without_the_questions_words_fall() {
+        let text = "Lima is the capital of Peru and lies at the coast of the Pacific. \n\n\
+            Quito is the capital of Ecuador, and it is high in the mountains. \n\n\
+            A recipe for bread takes flour, water and some salt from the sea. \n\n"
+            .split("\n\n")
+            .map(|paragraph| format!("{paragraph}{}\n\n", "Here is a word. ".repeat(10)))
+            .collect::<String>();
+        let document = Document { id: "cities".into(), text: text.into() };
+        let pass = FirstPass::over(&vec![document].into()).unwrap();
         let questions = ["Which city is the capital of Peru?", "秘鲁的首都是哪座城市？"];
         let selection = pass.select(&questions, usize::MAX).unwrap();
-        let score = |question, document| {
+        let score = |question, passage| {
             let candidates = vec![Candidate::default()];
             let mut found = NBest { id: "q".into(), candidates, null_score: None, null: false };
-            selection.rescore(question, document, &mut found);
+            selection.rescore(question, passage, &mut found);
             found.candidates[0].score
         };
-        let [peru, ecuador, bread] = [0, 1, 2].map(|document| score(0, document));
+        let [peru, ecuador, bread] = [0, 1, 2].map(|passage| score(0, passage));
         assert!(peru == 0.0 && ecuador < 0.0 && bread < ecuador, "{peru} {ecuador} {bread}");
-        // In another language common words are chance.
-        assert_eq!([0, 1, 2].map(|document| score(1, document)), [0.0; 3]);
+        // The second question has no word in common.
+        assert_eq!([0, 1, 2].map(|passage| score(1, passage)), [0.0; 3]);
+        let best = pass.select(&questions, 1).unwrap();
+        assert_eq!([0, 1, 2].map(|passage| best.contains(0, passage)), [true, false, false]);
+        assert_eq!([0, 1, 2].map(|passage| best.contains(1, passage)), [true; 3]);
     }
 }

@@ -10,7 +10,8 @@ use torch_ext::Precision;
 use xlmr_model::{Config, Head, Pretrained};
 
 use crate::answer::Gathered;
-use crate::first_pass::Selection;
+use crate::first_pass::{CANDIDATES, Selection};
+use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
 /// Bytes of contexts that are cut into windows at once, at least a document.
@@ -150,14 +151,16 @@ impl Reader {
         &self.decoding
     }
 
-    /// The best answers in a few documents.
+    /// The best answers in a few documents, of which BM25 selects the best [`CANDIDATES`] passages.
     ///
     /// # Errors
     /// As [`answer_all`](Self::answer_all).
     pub fn answer(&self, question: &str, documents: Vec<Document>) -> Result<Answers> {
         let asked = [(None, question.to_owned())];
         let mut found = Vec::new();
-        self.answer_all(&asked, &documents.into(), None, &mut |answers, _| -> Result<()> {
+        let documents = documents.into();
+        let pass = Some((&FirstPass::over(&documents)?, CANDIDATES));
+        self.answer_all(&asked, &documents, pass, &mut |answers, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         })?;
@@ -166,12 +169,13 @@ impl Reader {
         }))
     }
 
-    /// Reads every document for every question, or the `most` that fit it best by a first pass, and
-    /// hands out the answers of some questions after the other, in order, with the number of
-    /// documents read. Between answers it hands out none, as a sign of progress.
+    /// Reads all passages of the documents for every question, or as many as a first pass selects,
+    /// and calls `done` with the answers to some questions after the other, in order, and the number
+    /// of documents that are read. Without answers the call reports progress.
     ///
-    /// A question is its id, where it has one, and its text. Memory holds a document at a time and
-    /// its windows, or those of about 256 kB of smaller ones.
+    /// A question is its id, if it has one, and its text. The first pass lowers the scores of
+    /// answers in passages that fit the question less; without it, all passages are equal. Memory
+    /// holds a document and its windows, or about 256 kB of smaller documents.
     ///
     /// # Errors
     /// What `done` returns; as [`Documents::iter`] and [`QaPredictor::predict`].
@@ -188,19 +192,19 @@ impl Reader {
             let selection = first_pass.map(|(pass, most)| pass.select(&texts, most));
             let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
-            for (index, document) in documents.iter().enumerate() {
-                let document = document?;
+            for (index, passage) in documents.passages().enumerate() {
+                let (document, passage) = passage?;
                 for (at, (_, question)) in asked.iter().enumerate() {
                     if selection.as_ref().is_some_and(|all| !all.contains(at, index)) {
                         continue;
                     }
-                    pairs.push(at, question, index, &document);
+                    pairs.push(at, question, index, &passage);
                     if pairs.bytes >= BYTES_AT_ONCE {
                         let pairs = std::mem::take(&mut pairs);
                         self.read(pairs, selection.as_ref(), &mut gathered)?;
                     }
                 }
-                done(Vec::new(), index + 1)?;
+                done(Vec::new(), document)?;
             }
             self.read(pairs, selection.as_ref(), &mut gathered)?;
             let threshold = self.calibration.null_threshold;
@@ -260,7 +264,7 @@ impl Reader {
     }
 }
 
-/// Questions with documents, to be read together.
+/// Questions with passages, to be read together.
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,
@@ -268,16 +272,16 @@ pub(crate) struct Pairs {
     pub bytes: usize,
 }
 
-/// A question and a document.
+/// A question and a passage.
 #[derive(Debug)]
 pub(crate) struct Pair {
     question: usize,
     index: usize,
-    document: Document,
+    passage: Passage,
 }
 
 impl Pair {
-    /// Adds the answers that were found in the document to those of the question.
+    /// Adds the answers that were found in the passage to those of the question.
     pub fn gather(
         &self,
         mut found: NBest,
@@ -290,23 +294,24 @@ impl Pair {
             selection.rescore(self.question, self.index, &mut found);
         }
         if let Some(gathered) = gathered.get_mut(self.question) {
-            let found = self.document.place(found);
-            gathered.add(&self.document, &found, calibration, max_answers);
+            let found = self.passage.place(found);
+            gathered.add(&self.passage.document, &found, calibration, max_answers);
         }
     }
 }
 
 impl Pairs {
-    pub fn push(&mut self, at: usize, question: &str, index: usize, document: &Document) {
+    pub fn push(&mut self, at: usize, question: &str, index: usize, passage: &Passage) {
+        let document = &passage.document;
         self.questions.push(Question {
             id: format!("{} about {}", at + 1, document.id),
             question: question.to_owned(),
-            context: document.context(),
+            context: passage.text.clone(),
             answers: Vec::new(),
             title: document.id.clone(),
         });
-        self.of.push(Pair { question: at, index, document: document.clone() });
-        // An empty document takes a little, too.
-        self.bytes = self.bytes.saturating_add(document.text.len().max(256));
+        self.of.push(Pair { question: at, index, passage: passage.clone() });
+        // An empty passage takes a little, too.
+        self.bytes = self.bytes.saturating_add(passage.text.len().max(256));
     }
 }

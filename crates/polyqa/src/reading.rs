@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 use crate::answer::Gathered;
 use crate::first_pass::{CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
-use crate::{Answers, Document, Documents, FirstPass, Reader, Result, Retriever};
+use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
 /// Bytes of contexts that are cut at once, so that what is too long is found before all is cut.
 const BYTES_AT_ONCE: usize = 1 << 18;
@@ -20,8 +20,7 @@ pub type Asked = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects [`CANDIDATES`] documents of each request, and weights the answers' passages. Without
-    /// it BM25 weights the documents.
+    /// Selects passages, and weights their answers. Without it BM25 does.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -31,54 +30,50 @@ impl Cutter {
         Self { tokenizer, config: reader.windows().clone(), retriever: retriever.map(Mutex::new) }
     }
 
-    /// The candidates of each question, and the weights of their answers; `None` for one document
-    /// without a retriever.
-    fn select(&self, asked: &[Asked], documents: &[Document]) -> Result<Option<Selection>> {
-        if self.retriever.is_none() && documents.len() < 2 {
-            return Ok(None);
-        }
+    /// The passages that are read for each question, and the penalties of their answers.
+    fn select(&self, asked: &[Asked], documents: &Documents) -> Result<Selection> {
         let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
-        let documents: Documents = documents.to_vec().into();
-        let pass = FirstPass::over(&documents)?;
+        let pass = FirstPass::over(documents)?;
         let Some(retriever) = &self.retriever else {
-            return pass.select(&texts, usize::MAX).map(Some);
+            return pass.select(&texts, CANDIDATES);
         };
         let retriever = retriever.lock().unwrap_or_else(PoisonError::into_inner);
-        let pass = pass.with_retriever(&documents, &retriever, &mut |_| {})?;
-        pass.select(&texts, CANDIDATES).map(Some)
+        let pass = pass.with_retriever(documents, &retriever, &mut |_| {})?;
+        pass.select(&texts, CANDIDATES)
     }
 
-    /// Every question about its candidate documents; `None` where that is more than `most`
-    /// windows.
+    /// Every question about the passages that are selected for it; `None` if that is more than
+    /// `max_windows` windows.
     ///
     /// # Errors
     /// As [`windows`] and [`FirstPass::rank`].
     pub fn cut(
         &self,
         asked: Vec<Asked>,
-        documents: &[Document],
-        most: usize,
+        documents: &Documents,
+        max_windows: usize,
     ) -> Result<Option<Reading>> {
         let selection = self.select(&asked, documents)?;
         let mut reading = Reading { asked, selection, ..Reading::default() };
         let mut pairs = Pairs::default();
-        for (index, document) in documents.iter().enumerate() {
+        for (index, passage) in documents.passages().enumerate() {
+            let (_, passage) = passage?;
             for (at, (_, question)) in reading.asked.iter().enumerate() {
-                if reading.selection.as_ref().is_some_and(|all| !all.contains(at, index)) {
+                if !reading.selection.contains(at, index) {
                     continue;
                 }
-                pairs.push(at, question, index, document);
+                pairs.push(at, question, index, &passage);
                 if pairs.bytes >= BYTES_AT_ONCE {
                     let part = std::mem::take(&mut pairs);
                     reading.parts.push(self.part(part, &mut reading.windows)?);
                 }
-                if reading.windows.len() > most {
+                if reading.windows.len() > max_windows {
                     return Ok(None);
                 }
             }
         }
         reading.parts.push(self.part(pairs, &mut reading.windows)?);
-        Ok(Some(reading).filter(|reading| reading.windows.len() <= most))
+        Ok(Some(reading).filter(|reading| reading.windows.len() <= max_windows))
     }
 
     fn part(&self, pairs: Pairs, all: &mut Vec<Window>) -> Result<Part> {
@@ -93,7 +88,7 @@ impl Cutter {
 #[derive(Debug, Default)]
 pub struct Reading {
     asked: Vec<Asked>,
-    selection: Option<Selection>,
+    selection: Selection,
     parts: Vec<Part>,
     windows: Vec<Window>,
     logits: Vec<(Vec<f32>, Vec<f32>)>,
@@ -136,7 +131,7 @@ impl Reading {
             let logits = logits.by_ref().take(count).collect();
             let found = reader.predictor().best_answers(&questions, &windows, logits)?;
             of.iter().zip(found).for_each(|(pair, one)| {
-                pair.gather(one, selection.as_ref(), &mut gathered, &reader.calibration, most);
+                pair.gather(one, Some(&selection), &mut gathered, &reader.calibration, most);
             });
         }
         let threshold = reader.calibration.null_threshold;

@@ -3,7 +3,6 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mlqa_eval::NBest;
 use model_hub::Hub;
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
@@ -14,8 +13,8 @@ use xlmr_model::{Head, LoadOptions, Pretrained};
 use crate::retriever_files::{Settings, settings};
 use crate::{Documents, Error, Result};
 
-/// Maximum length of a passage in tokens.
-const PASSAGE_LENGTH: usize = 256;
+/// Maximum length in tokens of a text of a model that does not state one.
+const MAX_LENGTH: usize = 512;
 
 /// Number of passages that are encoded together.
 const ENCODED_TOGETHER: usize = 256;
@@ -31,25 +30,14 @@ const ANSWER_WEIGHT: f32 = 80.0;
 
 type Key = [u8; 32];
 
-/// The passages of a document, or a question.
-#[derive(Debug, Default)]
-pub(crate) struct Embeddings {
-    /// Rows of the hidden size, each of norm 1.
-    vectors: Vec<f32>,
-    /// The offset of each passage in the text, in code points; the first is 0.
-    starts: Vec<usize>,
-}
-
-impl Embeddings {
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.vectors) + size_of_val(&*self.starts)
-    }
-}
+/// The embedding of a passage or a question: the hidden size, of norm 1; empty for a text without
+/// words.
+pub(crate) type Vector = Arc<[f32]>;
 
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
-/// Documents are cut into passages of up to 256 tokens. Their embeddings are cached by the
-/// SHA-256 of the text, up to 256 MB; the oldest are removed first. Pooling, prefixes and the
+/// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached by
+/// the SHA-256 of the text, up to 256 MB; the oldest are removed first. Pooling, prefixes and the
 /// maximum length come from the files that sentence-transformers writes, see
 /// [`load`](Self::load).
 ///
@@ -71,8 +59,8 @@ pub struct Retriever {
     pooling: Pooling,
     query_prefix: String,
     passage_prefix: String,
-    /// Maximum length in tokens of a question and of a passage, special tokens included.
-    lengths: [usize; 2],
+    /// Maximum length of a text in tokens, special tokens included.
+    max_length: usize,
     batch_size: usize,
     pub(crate) answer_weight: f32,
     cache: Mutex<Cache>,
@@ -81,23 +69,23 @@ pub struct Retriever {
 /// Embeddings by the digest of their text.
 #[derive(Debug, Default)]
 struct Cache {
-    embeddings: HashMap<Key, Arc<Embeddings>>,
+    embeddings: HashMap<Key, Vector>,
     oldest_first: VecDeque<Key>,
     bytes: usize,
 }
 
 impl Cache {
-    fn insert(&mut self, key: Key, embeddings: Arc<Embeddings>, max_bytes: usize) {
-        self.bytes += embeddings.bytes();
-        if let Some(replaced) = self.embeddings.insert(key, embeddings) {
-            self.bytes -= replaced.bytes();
+    fn insert(&mut self, key: Key, vector: Vector, max_bytes: usize) {
+        self.bytes += size_of_val(&*vector);
+        if let Some(replaced) = self.embeddings.insert(key, vector) {
+            self.bytes -= size_of_val(&*replaced);
         } else {
             self.oldest_first.push_back(key);
         }
         while self.bytes > max_bytes {
             let Some(oldest) = self.oldest_first.pop_front() else { break };
             let removed = self.embeddings.remove(&oldest);
-            self.bytes -= removed.map_or(0, |removed| removed.bytes());
+            self.bytes -= removed.map_or(0, |removed| size_of_val(&*removed));
         }
     }
 }
@@ -136,13 +124,12 @@ impl Retriever {
         let (pretrained, _) =
             Pretrained::load(folder, &[Head::None], device, LoadOptions::default())?;
         let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);
-        let max_length = max_length.unwrap_or(512).min(positions);
         Ok(Self {
             pretrained,
             pooling,
             query_prefix,
             passage_prefix,
-            lengths: [max_length, max_length.min(PASSAGE_LENGTH)],
+            max_length: max_length.unwrap_or(MAX_LENGTH).min(positions),
             batch_size: 32,
             answer_weight: ANSWER_WEIGHT,
             cache: Mutex::default(),
@@ -168,16 +155,9 @@ impl Retriever {
         }
     }
 
-    /// Sets the maximum length of a passage in tokens: 256 by default, and at most the model's
-    /// maximum length.
-    #[must_use]
-    pub fn with_passage_length(self, length: usize) -> Self {
-        let [longest, _] = self.lengths;
-        Self { lengths: [longest, length.min(longest)], cache: Mutex::default(), ..self }
-    }
-
     /// Sets by how much the score of an answer falls per unit of cosine similarity that its passage
-    /// is below the best passage of all documents: 80 by default; 0 ignores the passages.
+    /// is below the best passage of all documents: 80 by default; with 0 the retriever only selects
+    /// passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
         Self { answer_weight, ..self }
@@ -188,82 +168,77 @@ impl Retriever {
         (&self.query_prefix, &self.passage_prefix)
     }
 
-    /// Embeddings of all documents, in order. Calls `progress` with the number of documents.
+    /// Embeddings of all passages, in order. Calls `progress` with the number of documents.
     pub(crate) fn index(
         &self,
         documents: &Documents,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<Vec<Arc<Embeddings>>> {
-        let mut order: Vec<Key> = Vec::new();
-        let mut found: HashMap<Key, Arc<Embeddings>> = HashMap::new();
-        let mut pending = Vec::new();
-        for document in documents.iter() {
-            let document = document?;
-            let text = document.unmarked_text();
-            let key = key("passage", text);
-            order.push(key);
-            if !self.find(key, &mut found) {
-                let passages = self.passages(text, &document.id)?;
-                pending.extend(passages.into_iter().map(|passage| (key, passage)));
-            }
+    ) -> Result<Vec<Vector>> {
+        let (mut keys, mut found, mut pending) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut count = 0;
+        for passage in documents.passages() {
+            let (document, passage) = passage?;
+            keys.push(self.request("passage", &passage.text, &mut found, &mut pending)?);
             if pending.len() >= ENCODED_TOGETHER {
                 self.encode_pending(&mut pending, &mut found)?;
-                progress(order.len());
+                progress(document);
             }
+            count = document + 1;
         }
         self.encode_pending(&mut pending, &mut found)?;
-        progress(order.len());
-        Ok(order.iter().map(|key| found.get(key).cloned().unwrap_or_default()).collect())
+        progress(count);
+        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
 
-    /// Whether embeddings are found or cached; else an empty entry is added to `found`.
-    fn find(&self, key: Key, found: &mut HashMap<Key, Arc<Embeddings>>) -> bool {
+    /// The key of a text. Its embedding is added to `found` if it is cached or the text has no
+    /// words; else the text is added to `pending`.
+    fn request(
+        &self,
+        kind: &str,
+        text: &str,
+        found: &mut HashMap<Key, Vector>,
+        pending: &mut Vec<(Key, Vec<u32>)>,
+    ) -> Result<Key> {
+        let key = key(kind, text);
         if found.contains_key(&key) {
-            return true;
+            return Ok(key);
         }
         let cached = self.cached().embeddings.get(&key).cloned();
-        let is_cached = cached.is_some();
+        let text = text.trim();
+        if cached.is_none() && !text.is_empty() {
+            let prefix = if kind == "question" { &self.query_prefix } else { &self.passage_prefix };
+            let encoded = self.pretrained.tokenizer.encode(format!("{prefix}{text}"), true);
+            let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
+            pending.push((key, shortened(encoded.get_ids(), self.max_length)));
+        }
+        // Replaced by `encode_pending`.
         found.insert(key, cached.unwrap_or_default());
-        is_cached
+        Ok(key)
     }
 
     fn cached(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Encodes passages and assigns their embeddings to the documents.
+    /// Encodes texts, and adds their embeddings to `found` and to the cache.
     fn encode_pending(
         &self,
-        pending: &mut Vec<(Key, Passage)>,
-        found: &mut HashMap<Key, Arc<Embeddings>>,
+        pending: &mut Vec<(Key, Vec<u32>)>,
+        found: &mut HashMap<Key, Vector>,
     ) -> Result<()> {
-        let mut documents: Vec<(Key, Embeddings)> = Vec::new();
         for part in pending.chunks(ENCODED_TOGETHER) {
-            let rows: Vec<&[u32]> = part.iter().map(|(_, one)| one.ids.as_slice()).collect();
-            for ((key, passage), vector) in part.iter().zip(self.encode(&rows)?) {
-                match documents.last_mut() {
-                    Some((last, embeddings)) if last == key => {
-                        embeddings.vectors.extend(vector);
-                        embeddings.starts.push(passage.start);
-                    }
-                    _ => {
-                        let starts = vec![passage.start];
-                        documents.push((*key, Embeddings { vectors: vector, starts }));
-                    }
-                }
+            let rows: Vec<&[u32]> = part.iter().map(|(_, ids)| ids.as_slice()).collect();
+            for ((key, _), vector) in part.iter().zip(self.encode(&rows)?) {
+                self.cached().insert(*key, vector.clone(), CACHE_SIZE);
+                found.insert(*key, vector);
             }
         }
         pending.clear();
-        for (key, embeddings) in documents {
-            let embeddings = Arc::new(embeddings);
-            self.cached().insert(key, embeddings.clone(), CACHE_SIZE);
-            found.insert(key, embeddings);
-        }
         Ok(())
     }
 
     /// Embeddings of rows of token ids, each of norm 1.
-    fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+    fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
         let vectors = embed(&self.pretrained.model, rows, self.pooling, self.batch_size)?;
         let normalised = vectors.outer_iter().map(|row| {
             let norm = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
@@ -279,154 +254,52 @@ impl Retriever {
         normalised.collect()
     }
 
-    /// A document's passages; none for an empty text.
-    fn passages(&self, text: &str, id: &str) -> Result<Vec<Passage>> {
-        let tokenizer = &self.pretrained.tokenizer;
-        let fail = |error| tokenizer_error(id, error);
-        let around = tokenizer.encode(self.passage_prefix.as_str(), true).map_err(fail)?;
-        let room = self.lengths[1].saturating_sub(around.len()).max(1);
-        let whole = tokenizer.encode(text, false).map_err(fail)?;
-        let (mut starts, mut prefixed) = (Vec::new(), Vec::new());
-        // Offsets in bytes and in code points.
-        let mut counted = (0, 0);
-        for tokens in whole.get_offsets().chunks(room) {
-            let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { continue };
-            let Some(passage) = text.get(first.0..last.1) else { continue };
-            counted.1 += text.get(counted.0..first.0).map_or(0, |before| before.chars().count());
-            counted.0 = first.0.max(counted.0);
-            if !passage.trim().is_empty() {
-                starts.push(if starts.is_empty() { 0 } else { counted.1 });
-                prefixed.push(format!("{}{}", self.passage_prefix, passage.trim()));
-            }
-        }
-        let encoded = tokenizer.encode_batch(prefixed, true).map_err(fail)?;
-        let passage = |(row, start): (&tokenizers::Encoding, usize)| Passage {
-            ids: shortened(row.get_ids(), self.lengths[1]),
-            start,
-        };
-        Ok(encoded.iter().zip(starts).map(passage).collect())
-    }
-
-    /// The cosine similarity of each question and passage.
+    /// The cosine similarities `[questions][passages]`; negative infinity for a text without words.
     ///
     /// Dot products are summed in float64 and rounded to float32, so they depend neither on the
-    /// number of threads nor on the other documents of a block.
-    pub(crate) fn similarities(
-        &self,
-        index: &[Arc<Embeddings>],
-        questions: &[&str],
-    ) -> Result<Similarities> {
-        let questions = self.embed_questions(questions)?;
-        Ok(Similarities::new(index, &questions, SCORED_TOGETHER)?)
-    }
-
-    /// Embeddings of questions, which are cached like those of documents.
-    fn embed_questions(&self, questions: &[&str]) -> Result<Vec<Arc<Embeddings>>> {
-        let keys: Vec<Key> = questions.iter().map(|text| key("question", text)).collect();
-        let mut found: HashMap<Key, Arc<Embeddings>> = HashMap::new();
-        let mut pending = Vec::new();
-        for (&key, question) in keys.iter().zip(questions) {
-            if self.find(key, &mut found) {
-                continue;
-            }
-            let prefixed = format!("{}{question}", self.query_prefix);
-            let encoded = self.pretrained.tokenizer.encode(prefixed, true);
-            let encoded = encoded.map_err(|error| tokenizer_error(question, error))?;
-            let ids = shortened(encoded.get_ids(), self.lengths[0]);
-            pending.push((key, Passage { ids, start: 0 }));
-        }
+    /// number of threads nor on the other passages of a block.
+    pub(crate) fn cosines(&self, passages: &[Vector], questions: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let (mut found, mut pending) = (HashMap::new(), Vec::new());
+        let keys = questions
+            .iter()
+            .map(|question| self.request("question", question, &mut found, &mut pending));
+        let keys = keys.collect::<Result<Vec<Key>>>()?;
         self.encode_pending(&mut pending, &mut found)?;
-        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
+        let questions: Vec<Vector> =
+            keys.iter().filter_map(|key| found.get(key).cloned()).collect();
+        let width = self.pretrained.model.config().hidden_size;
+        Ok(cosines(passages, &questions, width, SCORED_TOGETHER)?)
     }
 }
 
-/// A passage with prefix and special tokens.
-struct Passage {
-    ids: Vec<u32>,
-    /// Its offset in the text, in code points.
-    start: usize,
-}
-
-/// The cosine similarity of each question and passage of the documents.
-#[derive(Debug)]
-pub(crate) struct Similarities {
-    /// `[questions][passages]`, the passages of one document after another.
-    cosines: Vec<Vec<f32>>,
-    /// The first passage of each document, and the number of all.
-    firsts: Vec<usize>,
-    index: Vec<Arc<Embeddings>>,
-}
-
-impl Similarities {
-    /// Multiplies the embeddings in blocks of `block` passages.
-    fn new(
-        index: &[Arc<Embeddings>],
-        questions: &[Arc<Embeddings>],
-        block: usize,
-    ) -> tasks::Result<Self> {
-        let mut firsts = vec![0];
-        firsts.extend(index.iter().scan(0, |passages, one| {
-            *passages += one.starts.len();
-            Some(*passages)
-        }));
-        let mut cosines = vec![Vec::new(); questions.len()];
-        let width = questions.first().map_or(0, |one| one.vectors.len()).max(1);
-        let queries = matrix(questions.iter().map(|one| &*one.vectors), width)?;
-        let queries = queries.f_transpose(0, 1)?;
-        let passages: Vec<&[f32]> =
-            index.iter().flat_map(|one| one.vectors.chunks(width)).collect();
-        for part in passages.chunks(block).filter(|_| !questions.is_empty()) {
-            let rows = matrix(part.iter().copied(), width)?;
-            let found = no_grad(|| rows.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
-            let found = Vec::<f32>::try_from(found.f_contiguous()?.f_view([-1])?)?;
-            for found in found.chunks(questions.len()) {
-                cosines.iter_mut().zip(found).for_each(|(all, &cosine)| all.push(cosine));
+/// Multiplies the embeddings in blocks of `block` passages.
+fn cosines(
+    passages: &[Vector],
+    questions: &[Vector],
+    width: i64,
+    block: usize,
+) -> tasks::Result<Vec<Vec<f32>>> {
+    let mut cosines = vec![Vec::with_capacity(passages.len()); questions.len()];
+    let queries = matrix(questions, width)?.f_transpose(0, 1)?;
+    for part in passages.chunks(block).filter(|_| !questions.is_empty()) {
+        let rows = matrix(part, width)?;
+        let found = no_grad(|| rows.f_matmul(&queries))?.f_to_kind(Kind::Float)?;
+        let found = Vec::<f32>::try_from(found.f_contiguous()?.f_view([-1])?)?;
+        for (passage, found) in part.iter().zip(found.chunks(questions.len())) {
+            for ((all, &cosine), question) in cosines.iter_mut().zip(found).zip(questions) {
+                let empty = passage.is_empty() || question.is_empty();
+                all.push(if empty { f32::NEG_INFINITY } else { cosine });
             }
         }
-        Ok(Self { cosines, firsts, index: index.to_vec() })
     }
-
-    /// The cosines of a question and a document's passages.
-    fn of(&self, question: usize, document: usize) -> &[f32] {
-        let end = self.firsts.get(document + 1).copied().unwrap_or_default();
-        let passages = self.firsts.get(document).copied().unwrap_or_default()..end;
-        self.cosines.get(question).and_then(|all| all.get(passages)).unwrap_or_default()
-    }
-
-    /// The highest cosine of each document for each question; negative infinity without passages.
-    pub fn documents(&self) -> Vec<Vec<f32>> {
-        let of_question = |question| {
-            let documents = 0..self.index.len();
-            documents.map(|document| highest(self.of(question, document))).collect()
-        };
-        (0..self.cosines.len()).map(of_question).collect()
-    }
-
-    /// Lowers the score of each candidate by `weight` times the difference of its passage's cosine
-    /// to that of the best passage of all documents, and orders the candidates again.
-    pub fn rescore(&self, question: usize, document: usize, found: &mut NBest, weight: f32) {
-        let (cosines, Some(one)) = (self.of(question, document), self.index.get(document)) else {
-            return;
-        };
-        let best = self.cosines.get(question).map_or(0.0, |all| highest(all));
-        for candidate in &mut found.candidates {
-            let passage = one.starts.partition_point(|&start| start <= candidate.answer_start);
-            if let Some(cosine) = cosines.get(passage.saturating_sub(1)) {
-                candidate.score -= weight * (best - cosine);
-            }
-        }
-        found.candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
-    }
+    Ok(cosines)
 }
 
-fn highest(cosines: &[f32]) -> f32 {
-    cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
-/// Rows as a float64 matrix on the CPU.
-fn matrix<'a>(rows: impl Iterator<Item = &'a [f32]>, width: usize) -> tasks::Result<Tensor> {
+/// Rows as a float64 matrix on the CPU; zeros for an empty row.
+fn matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
+    let zeros = vec![0.0; usize::try_from(width).unwrap_or_default()];
+    let rows = rows.iter().map(|row| if row.is_empty() { zeros.as_slice() } else { row });
     let flat: Vec<f64> = rows.flatten().map(|&x| f64::from(x)).collect();
-    let width = i64::try_from(width).unwrap_or(i64::MAX);
     Ok(Tensor::f_from_slice(&flat)?.f_view([-1, width])?)
 }
 
@@ -446,87 +319,50 @@ fn shortened(ids: &[u32], max_length: usize) -> Vec<u32> {
     ids
 }
 
-fn tokenizer_error(id: &str, error: tokenizers::Error) -> Error {
-    let (name, message) = (format!("of the retriever on {id}"), error.to_string());
+fn tokenizer_error(text: &str, error: tokenizers::Error) -> Error {
+    let (name, message) = (format!("of the retriever on {text:?}"), error.to_string());
     mlqa_eval::Error::Tokenizer { name, message }.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use mlqa_eval::Candidate;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn unit(values: &[f32]) -> Arc<Embeddings> {
+    fn unit(values: &[f32]) -> Vector {
         let norm = values.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
-        let vectors = values.iter().map(|x| x / norm).collect();
-        Arc::new(Embeddings { vectors, starts: vec![0] })
-    }
-
-    fn document(passages: &[Arc<Embeddings>]) -> Arc<Embeddings> {
-        let vectors = passages.iter().flat_map(|one| one.vectors.iter().copied()).collect();
-        Arc::new(Embeddings { vectors, starts: (0..passages.len()).map(|k| 10 * k).collect() })
+        values.iter().map(|x| x / norm).collect()
     }
 
     proptest! {
         #[test]
-        fn scores_depend_on_neither_blocks_nor_other_documents(
+        fn cosines_depend_on_neither_blocks_nor_other_passages(
             rows in prop::collection::vec(prop::collection::vec(-1.0f32..1.0, 8), 3..40),
-            sizes in prop::collection::vec(0usize..4, 40),
             block in 1usize..9,
             first in 0usize..20,
         ) {
-            let rows: Vec<Arc<Embeddings>> = rows.iter().map(|row| unit(row)).collect();
-            let (questions, rows) = rows.split_at(2);
-            let mut left = rows;
-            let mut index: Vec<Arc<Embeddings>> = Vec::new();
-            for size in sizes {
-                let (part, rest) = left.split_at(size.min(left.len()));
-                index.push(document(part));
-                left = rest;
-            }
-            let best = |index: &[Arc<Embeddings>], block| {
-                Similarities::new(index, questions, block).unwrap().documents()
-            };
-            let whole = best(&index, SCORED_TOGETHER);
-            prop_assert_eq!(&best(&index, block), &whole);
-            let part = best(&index[first..], SCORED_TOGETHER);
-            for (part, whole) in part.iter().zip(&whole) {
+            let mut rows: Vec<Vector> = rows.iter().map(|row| unit(row)).collect();
+            let passages = rows.split_off(2);
+            let first = first.min(passages.len());
+            let whole = cosines(&passages, &rows, 8, SCORED_TOGETHER).unwrap();
+            prop_assert_eq!(&cosines(&passages, &rows, 8, block).unwrap(), &whole);
+            let part = cosines(&passages[first..], &rows, 8, SCORED_TOGETHER).unwrap();
+            for ((part, whole), question) in part.iter().zip(&whole).zip(&rows) {
                 prop_assert_eq!(&part[..], &whole[first..]);
-            }
-            for (question, scores) in questions.iter().zip(&whole) {
-                for (document, &score) in index.iter().zip(scores) {
-                    let dot =
-                        |row: &[f32]| row.iter().zip(&question.vectors).map(|(a, b)| a * b).sum();
-                    let rows = document.vectors.chunks(8);
-                    let best = rows.map(dot).fold(f32::NEG_INFINITY, f32::max);
-                    prop_assert!(score == best || (score - best).abs() < 1e-5);
+                for (passage, cosine) in passages.iter().zip(whole) {
+                    let dot: f32 = passage.iter().zip(&**question).map(|(a, b)| a * b).sum();
+                    prop_assert!((cosine - dot).abs() < 1e-5);
                 }
             }
         }
     }
 
     #[test]
-    fn answers_fall_by_the_difference_to_the_best_passage() {
-        // Passages at 0 and 10 of the first document, and one of the second, which is the best.
-        let index =
-            [document(&[unit(&[0.0, 1.0]), unit(&[0.6, 0.8])]), document(&[unit(&[1.0, 0.0])])];
-        let similarities = Similarities::new(&index, &[unit(&[1.0, 0.0])], 2).unwrap();
-        let at = |answer_start, score| Candidate { answer_start, score, ..Candidate::default() };
-        let found =
-            |candidates| NBest { id: "q".into(), candidates, null_score: None, null: false };
-        let mut first = found(vec![at(9, 5.0), at(10, 4.0), at(25, 3.0)]);
-        similarities.rescore(0, 0, &mut first, 10.0);
-        let (order, scores): (Vec<_>, Vec<_>) =
-            first.candidates.iter().map(|one| (one.answer_start, one.score)).unzip();
-        assert_eq!(order, [10, 25, 9]);
-        for (score, expected) in scores.iter().zip([0.0f32, -1.0, -5.0]) {
-            assert!((score - expected).abs() < 1e-5, "{scores:?}");
-        }
-        let mut second = found(vec![at(3, 2.0)]);
-        similarities.rescore(0, 1, &mut second, 10.0);
-        assert_eq!(second.candidates[0].score, 2.0);
+    fn texts_without_words_are_never_similar() {
+        let (one, empty) = (unit(&[1.0, 0.0]), Vector::default());
+        let found = cosines(&[one.clone(), empty.clone()], &[one, empty], 2, 8).unwrap();
+        assert_eq!(found, [[1.0, f32::NEG_INFINITY], [f32::NEG_INFINITY; 2]]);
     }
 
     #[test]
@@ -536,8 +372,8 @@ mod tests {
             cache.insert([k; 32], unit(&[1.0; 8]), 100);
             cache.insert([k; 32], unit(&[1.0; 8]), 100);
         }
-        assert_eq!((cache.bytes, cache.embeddings.len()), (80, 2));
-        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.oldest_first.len() == 2);
+        assert_eq!((cache.bytes, cache.embeddings.len()), (96, 3));
+        assert!(cache.embeddings.contains_key(&[9; 32]) && cache.oldest_first.len() == 3);
     }
 
     #[test]

@@ -38,11 +38,11 @@ pub struct Args {
     documents: Vec<PathBuf>,
     #[command(flatten)]
     retriever: RetrieverArgs,
-    /// Number of candidate documents that the retriever and BM25 select per question; 0 reads all
-    /// documents, and without a retriever prefers none. BM25 alone works only for questions in the
-    /// documents' language [default: 50 for 20 or more documents, else all]
-    #[arg(long, value_name = "N")]
-    candidates: Option<usize>,
+    /// Number of passages that the retriever and BM25 select per question; 0 reads all passages,
+    /// and without a retriever prefers none. BM25 alone selects none for questions that seem to be
+    /// in another language than the documents
+    #[arg(long, value_name = "N", default_value_t = CANDIDATES)]
+    candidates: usize,
     /// Print one JSON line per question
     #[arg(long)]
     json: bool,
@@ -74,9 +74,6 @@ end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence,
 probability, score. Each line is complete when it is written, so an interrupted program leaves
 what is answered.";
 
-/// Number of documents from which on candidates are selected by default.
-const MANY: usize = 20;
-
 /// Questions of a file that are read together.
 const TOGETHER: usize = 256;
 
@@ -89,6 +86,9 @@ pub fn run(args: &Args) -> Result<()> {
     let mut documents = Documents::of_files(args.texts.iter().cloned())?;
     for path in &args.documents {
         documents = documents.with_rows(path.clone())?;
+    }
+    if args.compatible.is_some() {
+        documents = documents.without_passages();
     }
     if documents.is_empty() {
         let Some(path) = args.questions.as_deref().filter(|_| args.question.is_empty()) else {
@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
     let count = documents.count()?;
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
     if let (Some((pass, most)), None) = (&first_pass, &retriever) {
-        warn_of_mismatch(pass, *most < count, &questions);
+        warn_of_mismatch(pass, *most, &questions);
     }
     let bar = cli::progress(count, "documents");
     let done = |answers: Vec<Answers>, read: usize| -> Result<()> {
@@ -119,24 +119,16 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The first stage and the number of candidates; `None` if every document is read.
+/// The first stage and the number of candidates; `None` if all passages are read and equal.
 fn first_pass<'a>(
     args: &Args,
     documents: &Documents,
     count: usize,
     retriever: Option<&'a Retriever>,
 ) -> Result<Option<(FirstPass<'a>, usize)>> {
-    let most = match args.candidates {
-        Some(most) => most,
-        None if count >= MANY => CANDIDATES,
-        None => 0,
-    };
-    let most = if most == 0 { count } else { most };
-    let weighted = match retriever {
-        Some(retriever) => retriever.answer_weight != 0.0,
-        None => count > 1 && args.candidates != Some(0),
-    };
-    if most >= count && !weighted {
+    let most = if args.candidates == 0 { usize::MAX } else { args.candidates };
+    let is_weighted = retriever.is_some_and(|retriever| retriever.answer_weight != 0.0);
+    if args.candidates == 0 && !is_weighted {
         return Ok(None);
     }
     let pass = FirstPass::over(documents)?;
@@ -148,17 +140,19 @@ fn first_pass<'a>(
     Ok(Some((pass, most)))
 }
 
-/// Prints one warning if BM25 selects documents and a question is in another script or language.
-fn warn_of_mismatch(pass: &FirstPass<'_>, selects: bool, questions: &[(Option<String>, String)]) {
-    if !selects {
+/// Prints one warning if there are more passages than candidates, and a question seems to be in
+/// another script or language.
+fn warn_of_mismatch(pass: &FirstPass<'_>, most: usize, questions: &[(Option<String>, String)]) {
+    let passages = pass.passages();
+    if passages <= most {
         return;
     }
     let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
     if let Some((question, [asked, theirs])) = found {
         cli::say(&format!(
             "warning: the question {question:?} ({asked}) is not in the documents' language \
-             ({theirs}), and BM25 selects documents by their words; give --retriever MODEL, or \
-             --candidates 0 to read all documents"
+             ({theirs}), and BM25 compares words; all {passages} passages are read. A --retriever \
+             selects passages across languages"
         ));
     }
 }
@@ -185,7 +179,7 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
             Ok(question) => {
                 let asked = [(None, question.to_owned())];
                 if let (Some((pass, most)), None) = (first_pass, &retriever) {
-                    warn_of_mismatch(pass, most < count, &asked);
+                    warn_of_mismatch(pass, most, &asked);
                 }
                 reader.answer_all(&asked, &all, first_pass, &mut |answers, _| -> Result<()> {
                     answers.iter().try_for_each(|one| print(args, one))

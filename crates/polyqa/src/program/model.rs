@@ -106,8 +106,8 @@ impl From<Score> for WindowScore {
 /// The sentence encoder of the first stage.
 #[derive(clap::Args)]
 pub struct RetrieverArgs {
-    /// Sentence encoder, such as intfloat/multilingual-e5-small, that selects candidate documents
-    /// across languages, together with BM25 (reciprocal rank fusion)
+    /// Sentence encoder, such as intfloat/multilingual-e5-small, that selects passages across
+    /// languages, together with BM25 (reciprocal rank fusion)
     #[arg(long, value_name = "DIR|NAME")]
     retriever: Option<String>,
     /// Prefix of questions for the retriever [default: from its files; "query: " for E5]
@@ -117,7 +117,7 @@ pub struct RetrieverArgs {
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
     /// How much the score of an answer falls per unit of cosine similarity that its passage is
-    /// below the best passage; 0 uses the retriever only to select documents [default: 80]
+    /// below the best passage; 0 uses the retriever only to select passages [default: 80]
     #[arg(long, value_name = "WEIGHT", requires = "retriever")]
     retriever_weight: Option<f32>,
 }

@@ -1,11 +1,12 @@
 //! Answers for people.
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use crate::{Answer, Answers};
 use whole_file::one_line;
 
-/// The question, its best answer marked in its sentence, and the others below it.
+/// The question, its best answer marked in its sentence, and the others with other words below it.
 pub fn answers(found: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&found.question));
@@ -19,7 +20,9 @@ pub fn answers(found: &Answers) -> String {
     if let Some(none) = &none {
         let _ = writeln!(text, "  {none}");
     }
-    for (rank, answer) in found.answers.iter().enumerate() {
+    let mut shown = HashSet::new();
+    let distinct = found.answers.iter().filter(|answer| shown.insert(answer.text.to_lowercase()));
+    for (rank, answer) in distinct.enumerate() {
         let lead = match (rank, &none) {
             (0, None) => " ",
             (0, Some(_)) => "  perhaps",
@@ -33,7 +36,7 @@ pub fn answers(found: &Answers) -> String {
             100.0 * probability,
             one_line(document)
         );
-        // Evidence is a sentence itself.
+        // An answer may be a sentence itself.
         if rank == 0 && answer.sentence != answer.text {
             let _ = writeln!(text, "    {}", in_sentence(answer));
         }

@@ -234,7 +234,7 @@ async fn answered(
         let Request { asked, documents, answers } =
             Request::read(&body, &here.limits, here.answers)?;
         let most = here.limits.max_windows;
-        match here.cutter.cut(asked, &documents, most) {
+        match here.cutter.cut(asked, &documents.into(), most) {
             Ok(Some(reading)) => Ok((reading, answers, request)),
             Ok(None) => {
                 let message = format!("more than {most} windows; ask for less at once");

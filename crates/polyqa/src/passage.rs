@@ -1,0 +1,240 @@
+//! Cuts documents into the passages that are compared with a question and read one by one.
+use std::ops::Range;
+use std::sync::Arc;
+
+use mlqa_eval::NBest;
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::Document;
+
+/// Length from which a paragraph is a passage of its own.
+const SHORTEST: usize = 50;
+
+/// Length of the longest passage that has more than one sentence.
+const LONGEST: usize = 250;
+
+/// Characters of a line from which it is a paragraph, so that its end ends a passage. Lines of texts
+/// that are broken at a fixed width are shorter.
+const LONG_LINE: usize = 200;
+
+/// The byte order mark of a text.
+const MARK: char = '\u{feff}';
+
+/// A part of a document: one or more paragraphs, or sentences of a long one.
+#[derive(Clone, Debug)]
+pub(crate) struct Passage {
+    pub document: Document,
+    pub text: Arc<str>,
+    /// Its offset in the document, in code points.
+    start: usize,
+}
+
+impl Passage {
+    /// A document as one passage, without a byte order mark at its start.
+    pub fn whole(document: &Document) -> Self {
+        let text =
+            document.text.strip_prefix(MARK).map_or_else(|| document.text.clone(), Arc::from);
+        Self {
+            start: usize::from(text.len() < document.text.len()),
+            text,
+            document: document.clone(),
+        }
+    }
+
+    /// The passages of a document, in order; the whole of it if that is one. Else they have no white
+    /// space around them.
+    pub fn of(document: &Document) -> Vec<Self> {
+        let whole = Self::whole(document);
+        let ranges = ranges(&whole.text);
+        if ranges.len() < 2 {
+            return vec![whole];
+        }
+        let (mut at, mut start) = (0, whole.start);
+        let passage = |range: Range<usize>| {
+            start += whole.text.get(at..range.start).map_or(0, |before| before.chars().count());
+            at = range.start;
+            let text = whole.text.get(range).unwrap_or_default().into();
+            Self { document: document.clone(), text, start }
+        };
+        ranges.into_iter().map(passage).collect()
+    }
+
+    /// Moves answers found in the passage to their offsets in the document.
+    pub fn place(&self, mut found: NBest) -> NBest {
+        found.candidates.iter_mut().for_each(|one| one.answer_start += self.start);
+        found
+    }
+}
+
+/// A part of a text: its bytes and its length.
+type Part = (Range<usize>, usize);
+
+/// The bytes of each passage. A passage ends at the end of a paragraph, which is a blank line or
+/// the end of a long line, if it is long enough. A longer one is cut between sentences (UAX #29)
+/// into parts of about the same length.
+fn ranges(text: &str) -> Vec<Range<usize>> {
+    let mut passages: Vec<Part> = Vec::new();
+    let mut open: Option<Part> = None;
+    for (paragraph, length) in paragraphs(text) {
+        let (joined, sum) = match open.take() {
+            Some((before, sum)) => (before.start..paragraph.end, sum + length),
+            None => (paragraph, length),
+        };
+        match sum {
+            ..SHORTEST => open = Some((joined, sum)),
+            SHORTEST..=LONGEST => passages.push((joined, sum)),
+            _ => passages.extend(parts(text, joined)),
+        }
+    }
+    // The end of a text belongs to the passage before it.
+    match (passages.last_mut(), open) {
+        (Some((last, sum)), Some((end, length))) if *sum + length <= LONGEST => last.end = end.end,
+        (_, open) => passages.extend(open),
+    }
+    passages.iter().filter_map(|(range, _)| trimmed(text, range)).collect()
+}
+
+/// Cuts a paragraph between sentences into as few parts as have at most [`LONGEST`], of about equal
+/// lengths.
+fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
+    let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
+    let sentences = bounds.map(|(at, sentence)| {
+        let start = paragraph.start + at;
+        (start..start + sentence.len(), length(sentence))
+    });
+    let sentences: Vec<Part> = sentences.collect();
+    let total: usize = sentences.iter().map(|(_, length)| length).sum();
+    let count = total.div_ceil(LONGEST).max(1);
+    let mut parts: Vec<Part> = Vec::with_capacity(count);
+    let mut before = 0;
+    for (sentence, length) in sentences {
+        // A sentence belongs to the part that holds its middle.
+        let is_next = (2 * before + length) * count > 2 * parts.len() * total;
+        before += length;
+        match parts.last_mut() {
+            Some((part, sum)) if !is_next && *sum + length <= LONGEST => {
+                part.end = sentence.end;
+                *sum += length;
+            }
+            _ => parts.push((sentence, length)),
+        }
+    }
+    parts
+}
+
+/// The bytes and the length of each paragraph with the blank lines after it.
+fn paragraphs(text: &str) -> Vec<Part> {
+    let mut paragraphs: Vec<Part> = Vec::new();
+    let (mut start, mut ended) = (0, false);
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let blank = line.trim().is_empty();
+        if ended && !blank {
+            paragraphs.push((start..at, 0));
+            start = at;
+        }
+        ended = blank || line.chars().nth(LONG_LINE).is_some();
+        at += line.len();
+    }
+    paragraphs.push((start..at, 0));
+    for (range, length) in &mut paragraphs {
+        *length = self::length(text.get(range.clone()).unwrap_or_default());
+    }
+    paragraphs
+}
+
+/// The number of words (UAX #29; a Han or Kana character is a word). An eighth of the characters in
+/// scripts without space between words, of which UAX #29 finds few.
+fn length(text: &str) -> usize {
+    text.unicode_words().count().max(text.chars().count() / 8)
+}
+
+/// A range without white space around it; `None` if it has nothing else.
+fn trimmed(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
+    let part = text.get(range.clone())?;
+    let start = range.start + part.len() - part.trim_start().len();
+    let end = start + part.trim().len();
+    (start < end).then_some(start..end)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use mlqa_eval::Candidate;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn passages(text: &str) -> Vec<Passage> {
+        Passage::of(&Document { id: "d".into(), text: text.into() })
+    }
+
+    fn texts(text: &str) -> Vec<String> {
+        passages(text).iter().map(|passage| passage.text.to_string()).collect()
+    }
+
+    #[test]
+    fn a_long_paragraph_is_a_passage_and_short_ones_are_joined() {
+        let long = "A word of it. ".repeat(20).trim().to_owned();
+        let text = format!("Title\n\n{long}\n \n{long}\nA line\n\nA list:\n\n- a\n- b\n");
+        let expected =
+            [format!("Title\n\n{long}"), format!("{long}\nA line\n\nA list:\n\n- a\n- b")];
+        assert_eq!(texts(&text), expected);
+        // Long lines are paragraphs without blank lines between them.
+        assert_eq!(
+            texts(&format!("{long}\n{long}\r\nshort\nlines")),
+            [long.clone(), format!("{long}\r\nshort\nlines")]
+        );
+        // A text of one passage is kept as it is.
+        assert_eq!(texts(" Lima\n"), [" Lima\n"]);
+        assert_eq!(texts(""), [""]);
+    }
+
+    #[test]
+    fn a_longer_paragraph_is_cut_between_sentences_into_equal_parts() {
+        let lengths = |text: &str| texts(text).iter().map(|text| length(text)).collect::<Vec<_>>();
+        assert_eq!(
+            lengths(&"Ten words are in this sentence of the long paragraph. ".repeat(26)),
+            [130; 2]
+        );
+        assert_eq!(lengths(&"这句话有八个字。".repeat(100)), [231, 238, 231]);
+        assert_eq!(lengths(&"word ".repeat(700)), [700]);
+    }
+
+    #[test]
+    fn answers_are_placed_in_the_document() {
+        let long = "Ein Satz über die Stadt. ".repeat(30);
+        let text = format!("\u{feff}{long}\n\nÉcrit à Lima. {long}");
+        let all = passages(&text);
+        let passage = all.iter().find(|passage| passage.text.contains("Lima")).unwrap();
+        let byte = passage.text.find("Lima").unwrap();
+        let answer_start = passage.text[..byte].chars().count();
+        let candidates = vec![Candidate { answer_start, ..Candidate::default() }];
+        let found = NBest { id: "q".into(), candidates, null_score: None, null: false };
+        let start = passage.place(found).candidates[0].answer_start;
+        assert_eq!(text.chars().skip(start).take(4).collect::<String>(), "Lima");
+    }
+
+    proptest! {
+        #[test]
+        fn passages_are_the_text_without_white_space_between_them(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec!["Lima. ", "利马在秘鲁。", "\n", "\n\n", "\u{2029}", " ", "word "]),
+                0..2000,
+            ),
+        ) {
+            let text = pieces.concat();
+            let mut at = 0;
+            let all = passages(&text);
+            for passage in &all {
+                let byte = text.char_indices().nth(passage.start).map_or(text.len(), |(byte, _)| byte);
+                prop_assert!(byte >= at && text[at..byte].trim().is_empty());
+                at = byte + passage.text.len();
+                prop_assert_eq!(&text[byte..at], &*passage.text);
+                prop_assert!(all.len() == 1 || length(&passage.text) <= LONGEST
+                    || passage.text.trim_end().split_sentence_bounds().count() == 1);
+            }
+            prop_assert!(text[at..].trim().is_empty());
+        }
+    }
+}
