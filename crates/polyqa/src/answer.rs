@@ -5,7 +5,6 @@ use std::sync::Arc;
 use mlqa_eval::{Candidate, NBest};
 use serde::Serialize;
 
-use crate::calibration::probabilities;
 use crate::sentence::sentence_around;
 use crate::{Calibration, Document};
 
@@ -28,7 +27,8 @@ pub struct Answer {
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
-    /// How sure the reader is, 0 to 1: a softmax over the passage's best answers and "no answer".
+    /// How sure the reader is, 0 to 1: a softmax over the margins of the best answers of all passages
+    /// and "no answer".
     pub probability: f64,
     /// Start logit plus end logit, minus those of "no answer" or normalised according to
     /// `--window-score`, and lowered in passages that fit the question less. Orders the answers.
@@ -45,7 +45,7 @@ pub struct Answers {
     pub question: String,
     /// Empty if no passage has a word that may be an answer.
     pub answers: Vec<Answer>,
-    /// Probability of "no answer" in the passage where it is lowest, 0 to 1.
+    /// Probability of "no answer" in that softmax, 0 to 1.
     pub null_probability: f64,
     /// Whether no passage has an answer according to the null threshold.
     pub no_answer: bool,
@@ -54,15 +54,17 @@ pub struct Answers {
 /// Answers to one question, passage after passage.
 #[derive(Debug)]
 pub(crate) struct Gathered {
+    /// Best first, with their margin over "no answer" in place of the probability.
     answers: Vec<Answer>,
-    null_probability: f64,
+    /// Logarithm of the summed exponentials of all margins, with 0 for "no answer".
+    log_total: f64,
     /// The lowest of the passages.
     null_odds: f64,
 }
 
 impl Gathered {
     pub fn new() -> Self {
-        Self { answers: Vec::new(), null_probability: 1.0, null_odds: f64::INFINITY }
+        Self { answers: Vec::new(), log_total: 0.0, null_odds: f64::INFINITY }
     }
 
     /// Adds the answers in a passage of a document, and keeps the `max_answers` best of all.
@@ -73,11 +75,14 @@ impl Gathered {
         calibration: &Calibration,
         max_answers: usize,
     ) {
-        let (shares, null) = probabilities(found, calibration.temperature);
-        self.null_probability = self.null_probability.min(null);
+        let null = f64::from(found.null_score.unwrap_or_default());
+        let margin = |score: f32| (f64::from(score) - null) / calibration.temperature;
+        for candidate in &found.candidates {
+            self.log_total = log_add_exp(self.log_total, margin(candidate.score));
+        }
         self.null_odds = self.null_odds.min(found.null_odds().unwrap_or(f64::INFINITY));
         let mut kept: Vec<Range<usize>> = Vec::new();
-        for (candidate, probability) in found.candidates.iter().zip(shares) {
+        for candidate in &found.candidates {
             let start = candidate.answer_start;
             let span = start..start + candidate.text.chars().count();
             let overlaps = |other: &Range<usize>| span.start < other.end && other.start < span.end;
@@ -87,13 +92,12 @@ impl Gathered {
             if kept.len() == max_answers {
                 break;
             }
-            // Later candidates of this passage are no better. Probabilities are relative to the
-            // other answers of a passage, so that they do not compare passages.
+            // Later candidates of this passage are no better.
             let last = self.answers.get(max_answers.saturating_sub(1));
             if last.is_some_and(|last| last.score >= candidate.score) {
                 break;
             }
-            let answer = located(document, candidate, span.clone(), probability);
+            let answer = located(document, candidate, span.clone(), margin(candidate.score));
             let at = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(at, answer);
             self.answers.truncate(max_answers);
@@ -102,18 +106,23 @@ impl Gathered {
     }
 
     pub fn finish(self, id: Option<String>, question: String, threshold: Option<f64>) -> Answers {
-        let Self { answers, null_probability, null_odds } = self;
-        let no_answer = answers.is_empty() || threshold.is_some_and(|most| null_odds > most);
+        let Self { mut answers, log_total, null_odds } = self;
+        for answer in &mut answers {
+            answer.probability = (answer.probability - log_total).exp();
+        }
+        let null_probability = (-log_total).exp();
+        let no_answer =
+            answers.is_empty() || threshold.is_some_and(|threshold| null_odds > threshold);
         Answers { id, question, answers, null_probability, no_answer }
     }
 }
 
-fn located(
-    document: &Document,
-    candidate: &Candidate,
-    span: Range<usize>,
-    probability: f64,
-) -> Answer {
+/// The logarithm of the sum of two exponentials.
+fn log_add_exp(a: f64, b: f64) -> f64 {
+    a.max(b) + (-(a - b).abs()).exp().ln_1p()
+}
+
+fn located(document: &Document, candidate: &Candidate, span: Range<usize>, margin: f64) -> Answer {
     let text = &*document.text;
     let start_byte = text.char_indices().nth(span.start).map_or(text.len(), |(byte, _)| byte);
     let end_byte = (start_byte + candidate.text.len()).min(text.len());
@@ -128,7 +137,45 @@ fn located(
         sentence: text.get(around.clone()).unwrap_or_default().to_owned(),
         start_in_sentence: before.chars().count(),
         document: document.id.clone(),
-        probability,
+        probability: margin,
         score: candidate.score,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_are_a_softmax_over_all_passages_and_no_answer() {
+        let document = Document { id: "d".into(), text: "Lima Quito Bogota".into() };
+        let candidate = |answer_start, text: &str, score| Candidate {
+            answer_start,
+            text: text.to_owned(),
+            score,
+            ..Candidate::default()
+        };
+        let passage = |candidates, null_score| NBest {
+            id: "q".into(),
+            candidates,
+            null_score: Some(null_score),
+            null: false,
+        };
+        let calibration = Calibration { temperature: 2.0, ..Calibration::default() };
+        let mut gathered = Gathered::new();
+        let first = passage(vec![candidate(0, "Lima", 3.0), candidate(5, "Quito", 1.0)], 0.0);
+        gathered.add(&document, &first, &calibration, 2);
+        let second = passage(vec![candidate(11, "Bogota", 2.0)], -4.0);
+        gathered.add(&document, &second, &calibration, 2);
+        let found = gathered.finish(None, "Where?".into(), None);
+        let shares = [3.0f64, 1.0, 6.0, 0.0].map(|margin| (margin / 2.0).exp());
+        let total: f64 = shares.iter().sum();
+        let expected = [("Lima", shares[0]), ("Bogota", shares[2])];
+        for (answer, (text, share)) in found.answers.iter().zip(expected) {
+            assert_eq!(answer.text, text);
+            assert!((answer.probability - share / total).abs() < 1e-12);
+        }
+        assert!((found.null_probability - shares[3] / total).abs() < 1e-12);
+        assert_eq!(Gathered::new().finish(None, String::new(), None).null_probability, 1.0);
     }
 }

@@ -51,7 +51,7 @@ pub struct Reader {
     decoding: DecodeConfig,
     pub(crate) calibration: Calibration,
     pub(crate) batch_size: usize,
-    most: usize,
+    max_answers: usize,
 }
 
 impl Reader {
@@ -73,7 +73,7 @@ impl Reader {
             decoding: DecodeConfig { window_score, ..DecodeConfig::default() },
             calibration,
             batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },
-            most: 5,
+            max_answers: 5,
             pretrained,
         })
     }
@@ -131,7 +131,7 @@ impl Reader {
     /// Sets how many answers of a question are kept.
     #[must_use]
     pub fn with_answers(self, answers: usize) -> Self {
-        Self { most: answers, ..self }
+        Self { max_answers: answers, ..self }
     }
 
     /// Sets the null threshold in place of that of the calibration.
@@ -189,7 +189,7 @@ impl Reader {
         for asked in questions.chunks(QUESTIONS_AT_ONCE) {
             let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
             let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
-            let selection = first_pass.map(|(pass, most)| pass.select(&texts, most));
+            let selection = first_pass.map(|(pass, passages)| pass.select(&texts, passages));
             let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
             for (index, passage) in documents.passages().enumerate() {
@@ -225,7 +225,7 @@ impl Reader {
     ) -> Result<()> {
         let found = self.predict(&pairs.questions)?;
         pairs.of.iter().zip(found).for_each(|(pair, one)| {
-            pair.gather(one, selection, gathered, &self.calibration, self.most);
+            pair.gather(one, selection, gathered, &self.calibration, self.max_answers);
         });
         Ok(())
     }
@@ -255,7 +255,7 @@ impl Reader {
         let answers = questions.iter().zip(found).map(|(question, one)| {
             let document = Document { id: question.title.clone(), text: question.context.clone() };
             let mut gathered = Gathered::new();
-            gathered.add(&document, &one, &self.calibration, self.most);
+            gathered.add(&document, &one, &self.calibration, self.max_answers);
             let id = Some(question.id.clone());
             let threshold = self.calibration.null_threshold;
             (gathered.finish(id, question.question.clone(), threshold), one)

@@ -118,11 +118,11 @@ impl Reading {
         self.logits.extend(logits);
     }
 
-    /// The `most` best answers to each question, once all is read.
+    /// The `max_answers` best answers to each question, once all is read.
     ///
     /// # Errors
     /// As [`decode`](mlqa_eval::decode).
-    pub fn finish(self, reader: &Reader, most: usize) -> Result<Vec<Answers>> {
+    pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
         let Self { asked, selection, parts, windows, logits } = self;
         let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
@@ -131,7 +131,7 @@ impl Reading {
             let logits = logits.by_ref().take(count).collect();
             let found = reader.predictor().best_answers(&questions, &windows, logits)?;
             of.iter().zip(found).for_each(|(pair, one)| {
-                pair.gather(one, Some(&selection), &mut gathered, &reader.calibration, most);
+                pair.gather(one, Some(&selection), &mut gathered, &reader.calibration, max_answers);
             });
         }
         let threshold = reader.calibration.null_threshold;

@@ -105,15 +105,15 @@ pub fn run(args: &Args) -> Result<()> {
     let retriever = args.retriever.load(&reader)?;
     let count = documents.count()?;
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
-    if let (Some((pass, most)), None) = (&first_pass, &retriever) {
-        warn_of_mismatch(pass, *most, &questions);
+    if let (Some((pass, candidates)), None) = (&first_pass, &retriever) {
+        warn_of_mismatch(pass, *candidates, &questions);
     }
     let bar = cli::progress(count, "documents");
     let done = |answers: Vec<Answers>, read: usize| -> Result<()> {
         bar.set_position(read.try_into().unwrap_or(u64::MAX));
         bar.suspend(|| answers.iter().try_for_each(|one| print(args, one)))
     };
-    let first_pass = first_pass.as_ref().map(|(pass, most)| (pass, *most));
+    let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
     reader.answer_all(&questions, &documents, first_pass, &mut { done })?;
     bar.finish_and_clear();
     Ok(())
@@ -126,25 +126,29 @@ fn first_pass<'a>(
     count: usize,
     retriever: Option<&'a Retriever>,
 ) -> Result<Option<(FirstPass<'a>, usize)>> {
-    let most = if args.candidates == 0 { usize::MAX } else { args.candidates };
+    let candidates = if args.candidates == 0 { usize::MAX } else { args.candidates };
     let is_weighted = retriever.is_some_and(|retriever| retriever.answer_weight != 0.0);
     if args.candidates == 0 && !is_weighted {
         return Ok(None);
     }
     let pass = FirstPass::over(documents)?;
-    let Some(retriever) = retriever else { return Ok(Some((pass, most))) };
+    let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
     let bar = cli::progress(count, "embedded documents");
     let mut done = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
     let pass = pass.with_retriever(documents, retriever, &mut done)?;
     bar.finish_and_clear();
-    Ok(Some((pass, most)))
+    Ok(Some((pass, candidates)))
 }
 
 /// Prints one warning if there are more passages than candidates, and a question seems to be in
 /// another script or language.
-fn warn_of_mismatch(pass: &FirstPass<'_>, most: usize, questions: &[(Option<String>, String)]) {
+fn warn_of_mismatch(
+    pass: &FirstPass<'_>,
+    candidates: usize,
+    questions: &[(Option<String>, String)],
+) {
     let passages = pass.passages();
-    if passages <= most {
+    if passages <= candidates {
         return;
     }
     let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
@@ -164,7 +168,7 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
     let retriever = args.retriever.load(&reader)?;
     let (count, all) = (documents.len(), Documents::from(documents));
     let first_pass = first_pass(args, &all, count, retriever.as_ref())?;
-    let first_pass = first_pass.as_ref().map(|(pass, most)| (pass, *most));
+    let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
     let (input, terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
         if terminal {
@@ -178,8 +182,8 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
             Ok("") => {}
             Ok(question) => {
                 let asked = [(None, question.to_owned())];
-                if let (Some((pass, most)), None) = (first_pass, &retriever) {
-                    warn_of_mismatch(pass, most, &asked);
+                if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
+                    warn_of_mismatch(pass, candidates, &asked);
                 }
                 reader.answer_all(&asked, &all, first_pass, &mut |answers, _| -> Result<()> {
                     answers.iter().try_for_each(|one| print(args, one))

@@ -217,11 +217,12 @@ async fn answered(
         let message = "the content type must be application/json";
         return Err(Refusal::new(415, "unsupported_media_type", message));
     }
-    let most = service.limits.max_body;
-    let too_long = || Refusal::new(413, "too_large", format!("a body has at most {most} bytes"));
+    let max_body = service.limits.max_body;
+    let too_long =
+        || Refusal::new(413, "too_large", format!("a body has at most {max_body} bytes"));
     let busy = |_| Refusal::new(429, "too_many_requests", "too much is asked at once; come again");
     let request = service.requests.clone().try_acquire_owned().map_err(busy)?;
-    let body = timeout(PATIENCE, Limited::new(body, most).collect()).await;
+    let body = timeout(PATIENCE, Limited::new(body, max_body).collect()).await;
     let body = match body {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_long()),
@@ -233,11 +234,11 @@ async fn answered(
     let cut = tokio::task::spawn_blocking(move || {
         let Request { asked, documents, answers } =
             Request::read(&body, &here.limits, here.answers)?;
-        let most = here.limits.max_windows;
-        match here.cutter.cut(asked, &documents.into(), most) {
+        let max_windows = here.limits.max_windows;
+        match here.cutter.cut(asked, &documents.into(), max_windows) {
             Ok(Some(reading)) => Ok((reading, answers, request)),
             Ok(None) => {
-                let message = format!("more than {most} windows; ask for less at once");
+                let message = format!("more than {max_windows} windows; ask for less at once");
                 Err(Refusal::new(413, "too_large", message))
             }
             Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),

@@ -99,8 +99,8 @@ pub fn run(args: &Args) -> Result<()> {
     ];
     for (name, count) in counts {
         // The bound of what counts them.
-        let most = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        ensure!((1..=most).contains(&count), "{name} must be 1 to {most}");
+        let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
     // A port that is taken is found before the model, which takes longer.
     let address = SocketAddr::new(args.host, args.port);
@@ -112,10 +112,10 @@ pub fn run(args: &Args) -> Result<()> {
     let (reader, model) = args.reader.load(None)?;
     let retriever = args.retriever.load(&reader)?;
     let (jobs, taken) = mpsc::channel();
-    let most = reader.decoding().n_best;
+    let max_answers = reader.decoding().n_best;
     let gather = Duration::from_millis(limits.gather);
     let cutter = Cutter::of(&reader, retriever);
-    let answers = (args.reader.answers, most);
+    let answers = (args.reader.answers, max_answers);
     let described = (model, reader.precision());
     let service = http::Service::new(limits, jobs, cutter, described, answers);
     let hosts = args.allow_host.clone().into();

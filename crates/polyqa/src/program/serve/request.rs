@@ -68,21 +68,21 @@ impl Request {
             (None, Some(documents)) => documents,
             _ => return Err(bad("give one of text and documents".into())),
         };
-        let (usual, most) = answers;
-        let answers = body.answers.unwrap_or(usual);
-        if !(1..=most).contains(&answers) {
-            return Err(bad(format!("answers must be 1 to {most}")));
+        let (default, max) = answers;
+        let answers = body.answers.unwrap_or(default);
+        if !(1..=max).contains(&answers) {
+            return Err(bad(format!("answers must be 1 to {max}")));
         }
         let counts = [
             ("questions", asked.len(), limits.max_questions),
             ("documents", documents.len(), limits.max_documents),
         ];
-        for (name, count, most) in counts {
+        for (name, count, limit) in counts {
             if count == 0 {
                 return Err(bad(format!("{name} is empty")));
             }
-            if count > most {
-                let message = format!("{count} {name}, and at most {most} may be asked at once");
+            if count > limit {
+                let message = format!("{count} {name}, and at most {limit} may be asked at once");
                 return Err(Refusal::new(413, "too_large", message));
             }
         }
