@@ -238,6 +238,12 @@ fn another_dump_or_other_options_do_not_go_on() {
     fs::write(dir.path().join("dump"), &bytes[1..]).unwrap();
     let error = end(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("of this dump before it changed"), "{error}");
+    // Earlier versions stored the place in a bzip2 file.
+    let state = String::from_utf8(stored(dir.path()).unwrap()).unwrap();
+    let path = dir.path().join(OUT).join(".extract/state.json");
+    fs::write(path, state.replacen("\"offset\":", "\"place\":", 1)).unwrap();
+    let error = end(start(dir.path(), "dump", "en,de"), 2);
+    assert!(error.contains("cannot be read, use --restart to start again"), "{error}");
 
     // A stream has no name; its bytes tell.
     fs::remove_dir_all(dir.path().join(OUT)).unwrap();

@@ -3,6 +3,6 @@ mod printed;
 mod read;
 mod score;
 
-pub use printed::{ComparedScore, NameTask, compare_printed};
+pub use printed::{PrintedScores, check_printed};
 pub use read::{GoldNames, NameConfig, PredictedNames, read_gold, read_predicted};
 pub use score::{CoverageScore, PrecisionScore, normalize_name, score_coverage, score_precision};

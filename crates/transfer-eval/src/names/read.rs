@@ -99,11 +99,9 @@ pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<Pre
     for (number, record) in json_lines::<Record>(path, expected)? {
         match (&config.language, record.lang) {
             (Some(wanted), Some(lang)) if *wanted != lang => continue,
-            (None, Some(lang)) => {
-                if *found.get_or_insert_with(|| lang.clone()) != lang {
-                    let message = "several languages; select one with --language";
-                    return Err(Error::content(path, message));
-                }
+            (None, Some(lang)) if *found.get_or_insert_with(|| lang.clone()) != lang => {
+                let message = "several languages; select one with --language";
+                return Err(Error::content(path, message));
             }
             _ => (),
         }

@@ -1,9 +1,10 @@
 //! `transfer-eval names`: names of entities against judged ones.
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use transfer_eval::names::{
-    ComparedScore, NameConfig, NameTask, compare_printed, read_gold, read_predicted,
-    score_coverage, score_precision,
+    NameConfig, PrintedScores, check_printed, read_gold, read_predicted, score_coverage,
+    score_precision,
 };
 
 use crate::{Done, print, print_json, say};
@@ -57,9 +58,10 @@ pub struct PrecisionArgs {
     args: ScoreArgs,
 }
 
-/// Score the released predictions in ten languages and compare every digit with the authors' output.
+/// Score the released predictions in ten languages and print F1, if every count and digit is what
+/// the authors printed.
 ///
-/// The first difference is an error.
+/// A difference is an error that names both.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -90,36 +92,25 @@ pub fn run(command: &Command) -> Done {
             print_json(&score_precision(&read_gold(&args.gold)?, &predicted)?)
         }
         Command::Table(TableArgs { folder }) => {
-            let scores = compare_printed(folder)?;
+            let scores = check_printed(folder)?;
             print(&table(&scores))?;
-            say(&format!("{} scores equal the authors' in every digit", scores.len()));
+            let count: usize = scores.values().map(BTreeMap::len).sum();
+            say(&format!("{count} scores equal what the authors printed, in every digit"));
             Ok(())
         }
     }
 }
 
-/// F1 by task and predictions, a column for each language: computed (printed).
-fn table(scores: &[ComparedScore]) -> String {
-    let mut languages: Vec<&str> = scores.iter().map(|score| score.language.as_str()).collect();
-    languages.sort_unstable();
-    languages.dedup();
-    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut head = vec!["F1: computed (printed)".to_owned()];
-    head.extend(languages.iter().map(|&language| language.to_owned()));
-    let mut text = format!("{}|---|{}\n", row(head), "---:|".repeat(languages.len()));
-    for task in NameTask::ALL {
-        let of_task = || scores.iter().filter(move |score| score.task == task);
-        let mut systems: Vec<&str> = of_task().map(|score| score.system.as_str()).collect();
-        systems.dedup();
-        for system in systems {
-            let mut cells = vec![format!("{}, {system}", task.name())];
-            cells.extend(languages.iter().map(|&language| {
-                let score =
-                    of_task().find(|score| score.system == system && score.language == language);
-                score.map_or("–".into(), |one| format!("{:.1} ({})", one.f1, one.printed_f1))
-            }));
-            text += &row(cells);
-        }
+/// F1 by metric and predictions, a column for each language.
+fn table(scores: &PrintedScores) -> String {
+    let languages: BTreeSet<&String> = scores.values().flat_map(BTreeMap::keys).collect();
+    let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let names = languages.iter().map(|language| language.as_str());
+    let mut text = row(["F1"].into_iter().chain(names).collect());
+    text += &format!("|---|{}\n", "---:|".repeat(languages.len()));
+    for (system, f1) in scores {
+        let cells = languages.iter().map(|&language| f1.get(language).map_or("–", String::as_str));
+        text += &row([system.as_str()].into_iter().chain(cells).collect());
     }
     text
 }
