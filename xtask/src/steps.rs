@@ -39,7 +39,7 @@ macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
             "test", "--workspace",
-            "--exclude", "bzip2-blocks", "--exclude", "demo-data", "--exclude", "kg-triples",
+            "--exclude", "demo-data", "--exclude", "kg-triples",
             "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-hub",
             "--exclude", "polyqa-results", "--exclude", "polyqa-shards",
             "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",

@@ -213,7 +213,7 @@ impl KnowledgeGraph {
 }
 
 /// Writes a table, which then lacks its name.
-fn table(
+pub(crate) fn table(
     path: &Path,
     header: &[&str],
     rows: impl Iterator<Item = String>,

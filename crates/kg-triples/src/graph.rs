@@ -280,6 +280,19 @@ impl GraphBuilder {
         Ok(())
     }
 
+    /// Sets the label of an entity. Returns the label before, and `None` for any other id.
+    pub(crate) fn set_entity_label(
+        &mut self,
+        id: &str,
+        language: Language,
+        label: &str,
+    ) -> Option<Option<Box<str>>> {
+        let id = *self.index.get(id)?;
+        let roles = self.roles.get(usize::try_from(id).ok()?)?;
+        let is_entity = roles & LabelKind::Entity.flag() != 0;
+        is_entity.then(|| self.labels.insert((id, language), label.into()))
+    }
+
     /// Builds the graph in canonical order.
     pub fn build(self) -> KnowledgeGraph {
         let Self { index, roles, labels, triples } = self;

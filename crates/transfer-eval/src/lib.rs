@@ -3,6 +3,7 @@
 mod error;
 mod files;
 pub mod lama;
+pub mod names;
 pub mod ner;
 pub mod retrieval;
 mod ties;

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use clap::Parser;
 use testkit::Peers;
-use testkit::process::{Cost, exists, median, run};
+use testkit::process::{Cost, median, run};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 /// Facts of the sample.
@@ -45,7 +45,6 @@ struct Inputs {
     json: PathBuf,
     half: PathBuf,
     gzip: PathBuf,
-    bzip2: PathBuf,
     tables: PathBuf,
 }
 
@@ -73,7 +72,6 @@ impl Inputs {
             json: file("dump.json"),
             half: file("half.json"),
             gzip: file("dump.json.gz"),
-            bzip2: file("dump.json.bz2"),
             tables,
             folder,
         };
@@ -86,11 +84,6 @@ impl Inputs {
             let mut gzip = flate2::write::GzEncoder::new(out, flate2::Compression::default());
             io::copy(&mut File::open(&inputs.json)?, &mut gzip)?;
             gzip.finish().map(|_| ())
-        })?;
-        make(&inputs.bzip2, |out| {
-            let mut bzip2 = bzip2::write::BzEncoder::new(out, bzip2::Compression::best());
-            io::copy(&mut File::open(&inputs.json)?, &mut bzip2)?;
-            bzip2.finish().map(|_| ())
         })?;
         make(&inputs.tables.join("triples.tsv"), |triples| {
             let mut labels = BufWriter::new(File::create(inputs.tables.join("labels.tsv"))?);
@@ -173,14 +166,6 @@ fn main() -> io::Result<()> {
     let zcat = program(&["zcat"], &inputs.gzip);
     let both = inputs.alternate(rounds, [inputs.extract(&inputs.gzip), zcat])?;
     row("JSON, gzip", both, "`zcat`", bytes);
-
-    let (words, name): (&[&str], &str) = match exists("lbzip2") {
-        true => (&["lbzip2", "-dc", "-n", "2"], "`lbzip2 -dc -n 2`"),
-        false => (&["bzip2", "-dc"], "`bzip2 -dc`; lbzip2 is not installed"),
-    };
-    let bzip2 = program(words, &inputs.bzip2);
-    let both = inputs.alternate(rounds, [inputs.extract(&inputs.bzip2), bzip2])?;
-    row("JSON, bzip2", both, name, bytes);
 
     let [json] = inputs.alternate(rounds, [inputs.extract(&inputs.json)])?;
     row("JSON, plain", [json, json], "the same", bytes);

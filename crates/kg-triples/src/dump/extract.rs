@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
 use super::reading::Reading;
-use super::source::{ExtractStart, Position, Progress, Source, is_stream};
+use super::source::{ExtractStart, Progress, Source, is_stream};
 use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
 use crate::Error;
@@ -35,8 +35,8 @@ use crate::Error;
 /// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
 /// stored in `folder/.extract`, which is removed at the end. [`Progress::start`] shows whether
 /// an extract resumes. An interrupted extract resumes when it is called again with the same dump
-/// and configuration, and writes the same bytes. Plain dumps and bzip2 resume at the stored
-/// position; gzip, zstd and standard input are decompressed again up to it, but not parsed. The
+/// and configuration, and writes the same bytes. Plain dumps resume at the stored position;
+/// compressed ones and standard input are decompressed again up to it, but not parsed. The
 /// compressed bytes before the position are hashed again; a difference is an error. `bad_lines`,
 /// `memory` and the number of threads may change.
 ///
@@ -80,17 +80,16 @@ pub fn extract(
     let task = Task::new(dump, config)?;
     let (state, found) = StateFolder::open(folder, &task, config.restart)?;
     progress.begin(match &found {
-        Some(found) => ExtractStart::Resumed(found.place.offset),
+        Some(found) => ExtractStart::Resumed(found.offset),
         None if state.is_left() => ExtractStart::Restarted,
         None => ExtractStart::New,
     });
     let mut reading = Reading::new(dump, config, folder, (state, task));
-    let threads = rayon::current_num_threads();
     match found {
         None => {
-            let source = Source::open(dump, progress, threads)?;
+            let source = Source::open(dump, progress)?;
             reading.tally.report.compression = source.compression;
-            reading.read(source, Position::default())?;
+            reading.read(source, 0)?;
         }
         Some(found) if found.read => {
             if is_stream(dump) {
@@ -99,12 +98,12 @@ pub fn extract(
             reading.resume(found);
         }
         Some(found) => {
-            let place = found.place;
-            let from = (place, found.passed.clone());
+            let offset = found.offset;
+            let from = (offset, found.passed.clone());
             reading.resume(found);
             let compression = reading.tally.report.compression;
-            let source = Source::open_at(dump, compression, from, progress, threads)?;
-            reading.read(source, place)?;
+            let source = Source::open_at(dump, compression, from, progress)?;
+            reading.read(source, offset)?;
         }
     }
     reading.finish()

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::chunk::{self, Chunk, Chunks, Event, Found, Parsed};
 use super::config::{BadLine, ExtractConfig};
 use super::sort::{Entry, Sorter};
-use super::source::{Position, ReadPrefix, Source, Watch};
+use super::source::{ReadPrefix, Source, Watch};
 use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
 use crate::{Error, Language};
@@ -76,21 +76,21 @@ impl<'a> Reading<'a> {
         self.stored_at = Some(found.passed.bytes);
     }
 
-    /// Reads everything from `place` on. One thread unpacks while others parse.
-    pub(super) fn read(&mut self, mut source: Source, place: Position) -> Result<(), Error> {
+    /// Reads everything from `offset` on. One thread unpacks while others parse.
+    pub(super) fn read(&mut self, mut source: Source, offset: u64) -> Result<(), Error> {
         let longest = self.config.longest_line;
         let size = (self.config.memory / 16).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as u64;
         let watch = source.watch.clone();
         let bytes = std::thread::scope(|scope| {
             let (give, take) = sync_channel(WAITING);
             let unpacking = scope.spawn(move || {
-                source.skip(place).map_err(|error| (source.start.offset, error))?;
-                let mut chunks = Chunks::new(source.unpacked, longest, place.offset, size);
+                source.skip(offset).map_err(|error| (source.start, error))?;
+                let mut chunks = Chunks::new(source.unpacked, longest, offset, size);
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
                             // Behind a cut line, the rest of it must be left out, too.
-                            let end = (!chunk.cut).then(|| source.watch.place(chunks.offset()));
+                            let end = (!chunk.cut).then(|| chunks.offset());
                             // The receiver is gone only after an error.
                             if give.send((chunk, end)).is_err() {
                                 break;
@@ -118,14 +118,14 @@ impl<'a> Reading<'a> {
         report.packed_bytes = passed.bytes;
         report.sha256.clone_from(&passed.sha256);
         if self.stored_at.is_some() {
-            self.store(watch.place(bytes), passed, true)?;
+            self.store(bytes, passed, true)?;
         }
         Ok(())
     }
 
     fn parse_all(
         &mut self,
-        chunks: Receiver<(Chunk, Option<Position>)>,
+        chunks: Receiver<(Chunk, Option<u64>)>,
         watch: &Watch,
     ) -> Result<(), Error> {
         let mut waiting = Vec::new();
@@ -143,7 +143,7 @@ impl<'a> Reading<'a> {
                 waiting.push(chunk);
             }
             let wanted = &self.wanted;
-            let parsed: Vec<(Parsed, Option<Position>)> = waiting
+            let parsed: Vec<(Parsed, Option<u64>)> = waiting
                 .par_iter()
                 .map(|(chunk, end)| (chunk::parse(chunk, wanted), *end))
                 .collect();
@@ -166,15 +166,15 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Stores what was found up to `place`.
-    fn store(&mut self, place: Position, passed: ReadPrefix, read: bool) -> Result<(), Error> {
+    /// Stores what was found up to `offset`.
+    fn store(&mut self, offset: u64, passed: ReadPrefix, read: bool) -> Result<(), Error> {
         let refuse = || Error::io(self.folder, "write to the folder");
         self.entities.spill().map_err(refuse())?;
         self.redirects.spill().map_err(refuse())?;
         let passed_bytes = passed.bytes;
         self.state.store(&State {
             task: self.task.clone(),
-            place,
+            offset,
             passed,
             read,
             tally: self.tally.clone(),

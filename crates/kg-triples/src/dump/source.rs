@@ -1,12 +1,11 @@
 //! Decompressed bytes of a dump, from a file or standard input.
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bzip2_blocks::{BlockStart, ParallelBzip2, ReadPosition};
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -196,53 +195,12 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// To begin in the middle; what comes before must be counted already.
-impl<R: Seek> Seek for Counted<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.input.seek(to)
-    }
-}
-
-/// A place in the unpacked bytes, from which an extract can resume.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Position {
-    /// Unpacked bytes before it.
-    pub(super) offset: u64,
-    /// Where to unpack from, if not from the beginning.
-    bzip2: Option<ReadPosition>,
-}
-
-/// Where blocks of bzip2 begin in the unpacked bytes; those that may still be needed.
-type Marks = Arc<Mutex<VecDeque<(u64, BlockStart)>>>;
-
-/// Notes where blocks begin.
-struct Marked {
-    blocks: ParallelBzip2,
-    offset: u64,
-    marks: Marks,
-}
-
-impl Read for Marked {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let is_empty = self.blocks.fill_buf()?.is_empty();
-        let ReadPosition { block, skip } = self.blocks.position();
-        let mut marks = locked(&self.marks);
-        if !is_empty && marks.back().is_none_or(|(_, last)| *last != block) {
-            marks.push_back((self.offset - skip, block));
-        }
-        drop(marks);
-        let count = self.blocks.read(buffer)?;
-        self.offset += count as u64;
-        Ok(count)
-    }
-}
-
 /// An open dump.
 pub(super) struct Source {
     pub(super) compression: Compression,
     pub(super) unpacked: Box<dyn Read + Send>,
-    /// Where the unpacked bytes begin.
-    pub(super) start: Position,
+    /// Offset of the first of them in the unpacked dump.
+    pub(super) start: u64,
     pub(super) watch: Watch,
 }
 
@@ -250,7 +208,6 @@ pub(super) struct Source {
 #[derive(Clone)]
 pub(super) struct Watch {
     packed: Arc<Mutex<Packed>>,
-    marks: Marks,
 }
 
 impl Watch {
@@ -263,107 +220,70 @@ impl Watch {
     pub(super) fn bytes(&self) -> u64 {
         locked(&self.packed).bytes
     }
-
-    /// The place behind this many unpacked bytes, all of which were read. Later calls may only name
-    /// later places.
-    pub(super) fn place(&self, offset: u64) -> Position {
-        let mut marks = locked(&self.marks);
-        while marks.get(1).is_some_and(|(next, _)| *next <= offset) {
-            marks.pop_front();
-        }
-        let bzip2 = marks.front().and_then(|(start, block)| {
-            Some(ReadPosition { block: *block, skip: offset.checked_sub(*start)? })
-        });
-        Position { offset, bzip2 }
-    }
 }
 
 impl Source {
-    /// Opens a file, or standard input for `-`; blocks of bzip2 are unpacked by `threads` threads.
+    /// Opens a file, or standard input for `-`.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub(super) fn open(path: &Path, progress: &Progress, threads: usize) -> Result<Self, Error> {
-        Self::try_open(path, progress, threads).map_err(Error::io(path, "read the dump"))
+    pub(super) fn open(path: &Path, progress: &Progress) -> Result<Self, Error> {
+        Self::try_open(path, progress).map_err(Error::io(path, "read the dump"))
     }
 
-    fn try_open(path: &Path, progress: &Progress, threads: usize) -> io::Result<Self> {
+    fn try_open(path: &Path, progress: &Progress) -> io::Result<Self> {
         let mut counted = Counted::new(input(path)?, progress, None);
         let packed = Arc::clone(&counted.packed);
         let mut start = Vec::new();
         counted.by_ref().take(6).read_to_end(&mut start)?;
         let compression = compression(path, &start)?;
         let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(counted));
-        let marks = Marks::default();
         let unpacked: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(input),
             Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Compression::Bzip2 => {
-                let blocks = ParallelBzip2::new(input, threads)?;
-                Box::new(Marked { blocks, offset: 0, marks: Arc::clone(&marks) })
-            }
+            Compression::Bzip2 => Box::new(MultiBzDecoder::new(input)),
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         };
-        Ok(Self {
-            compression,
-            unpacked,
-            start: Position::default(),
-            watch: Watch { packed, marks },
-        })
+        Ok(Self { compression, unpacked, start: 0, watch: Watch { packed } })
     }
 
-    /// Opens a dump to read on behind `place`, up to which an earlier run had read `passed`. The
-    /// packed bytes before it are read to hash them; unpacked again are only those of gzip, zstd
-    /// and standard input, by [`Source::skip`].
+    /// Opens a dump to resume at `offset` unpacked bytes, up to which an earlier run had read
+    /// `passed`. The packed bytes before it are read to hash them; a packed dump and standard input
+    /// are unpacked again up to it, by [`Source::skip`].
     ///
     /// # Errors
     /// [`Error::Io`]; bytes that differ from `passed` are an error where they are read.
     pub(super) fn open_at(
         path: &Path,
         compression: Compression,
-        (place, passed): (Position, ReadPrefix),
+        (offset, passed): (u64, ReadPrefix),
         progress: &Progress,
-        threads: usize,
     ) -> Result<Self, Error> {
-        let before = match (compression, place.bzip2) {
-            _ if is_stream(path) => None,
-            (Compression::None, _) => Some(place.offset),
-            (Compression::Bzip2, Some(from)) => Some(from.block.bit_offset / 8),
-            _ => None,
-        };
-        let Some(before) = before else {
-            let source = Self::open(path, progress, threads)?;
+        if compression != Compression::None || is_stream(path) {
+            let source = Self::open(path, progress)?;
             locked(&source.watch.packed).expected = Some(passed);
             return Ok(source);
-        };
+        }
         let open = || -> io::Result<Self> {
             let input = File::open(path)?;
             whole_file::remember_input(path);
             let mut counted = Counted::new(input, progress, Some(passed));
             let packed = Arc::clone(&counted.packed);
-            io::copy(&mut counted.by_ref().take(before), &mut io::sink())?;
-            let input = BufReader::with_capacity(1 << 20, counted);
-            let marks = Marks::default();
-            let unpacked: Box<dyn Read + Send> = match place.bzip2 {
-                None => Box::new(input),
-                Some(from) => {
-                    let blocks = ParallelBzip2::resume_at(input, from, threads)?;
-                    Box::new(Marked { blocks, offset: place.offset, marks: Arc::clone(&marks) })
-                }
-            };
-            Ok(Self { compression, unpacked, start: place, watch: Watch { packed, marks } })
+            io::copy(&mut counted.by_ref().take(offset), &mut io::sink())?;
+            let unpacked = Box::new(BufReader::with_capacity(1 << 20, counted));
+            Ok(Self { compression, unpacked, start: offset, watch: Watch { packed } })
         };
         open().map_err(Error::io(path, "read the dump"))
     }
 
-    /// Reads over the unpacked bytes up to `place`.
+    /// Reads over the unpacked bytes up to `offset`.
     ///
     /// # Errors
     /// Those of reading, or if there are not as many.
-    pub(super) fn skip(&mut self, place: Position) -> io::Result<()> {
-        let left = place.offset.saturating_sub(self.start.offset);
+    pub(super) fn skip(&mut self, offset: u64) -> io::Result<()> {
+        let left = offset.saturating_sub(self.start);
         let skipped = io::copy(&mut self.unpacked.by_ref().take(left), &mut io::sink())?;
-        self.start = place;
+        self.start = offset;
         match skipped == left {
             true => Ok(()),
             false => Err(other_bytes(self.watch.passed().bytes)),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{ExtractConfig, ExtractReport};
 use super::sort::RunFile;
-use super::source::{Position, ReadPrefix, is_stream};
+use super::source::{ReadPrefix, is_stream};
 use crate::Error;
 
 const FOLDER: &str = ".extract";
@@ -96,7 +96,8 @@ pub(super) struct Tally {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct State {
     pub(super) task: Task,
-    pub(super) place: Position,
+    /// Unpacked bytes of the dump that were read.
+    pub(super) offset: u64,
     pub(super) passed: ReadPrefix,
     /// Whether the dump was read to its end.
     pub(super) read: bool,

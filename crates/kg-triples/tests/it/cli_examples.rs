@@ -5,9 +5,10 @@
 fn examples_of_help_run() {
     // Command, number of examples that run on the repository's files, files that they write.
     for (command, count, outputs) in [
-        (&[][..], 11, &["passages.jsonl.gz"][..]),
+        (&[][..], 12, &["passages.jsonl.gz"][..]),
         (&["extract"], 4, &["kg/extract.json"]),
-        (&["sample"], 1, &["sampled/triples.tsv"]),
+        (&["sample"], 3, &["sampled/triples.tsv", "named/labels.tsv"]),
+        (&["names"], 2, &["names.jsonl", "labels.tsv"]),
         (&["stats"], 1, &[]),
         (&["texts"], 2, &["texts/train/triples.de.txt"]),
         (

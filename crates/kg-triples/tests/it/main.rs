@@ -17,6 +17,7 @@ mod interrupted;
 mod jsonl;
 mod knowledge;
 mod memory;
+mod names;
 mod phrases;
 mod pieces;
 mod sample;

@@ -3,14 +3,17 @@
 use testkit::run_examples;
 
 /// A subcommand, the number of its examples, and a file that they write.
-const EXAMPLES: [(&[&str], usize, Option<&str>); 8] = [
-    (&[], 7, Some("xep.json")),
+const EXAMPLES: [(&[&str], usize, Option<&str>); 11] = [
+    (&[], 8, Some("xep.json")),
     (&["ner"], 1, None),
     (&["xnli"], 1, None),
     (&["lama", "clozes"], 1, Some("clozes.jsonl")),
     (&["lama", "score"], 2, None),
     (&["retrieval", "list"], 1, Some("xep.json")),
     (&["retrieval", "score"], 2, None),
+    (&["names", "coverage"], 1, None),
+    (&["names", "precision"], 2, None),
+    (&["names", "table"], 1, None),
     (&["table"], 2, None),
 ];
 

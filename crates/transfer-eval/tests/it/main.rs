@@ -5,4 +5,5 @@ mod cli;
 mod cli_examples;
 mod families;
 mod mlama;
+mod names;
 mod retrieval;

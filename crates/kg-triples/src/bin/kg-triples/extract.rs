@@ -25,6 +25,8 @@ use crate::{Done, choice};
 With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
   kg-triples extract --dump latest-all.json.bz2 \\
     --languages en,de,es,ar,hi,vi,zh --out kg
+  lbzip2 -dc latest-all.json.bz2 | kg-triples extract --dump - \\
+    --languages en,de --out kg
   kg-triples extract --dump latest-all.json.gz --languages en,de \\
     --format parquet --out kg
 

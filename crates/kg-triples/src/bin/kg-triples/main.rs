@@ -5,6 +5,7 @@ mod extract;
 mod link;
 mod mentions;
 mod mix;
+mod names;
 mod out;
 mod pairs;
 mod phrases;
@@ -39,6 +40,8 @@ Examples:
   kg-triples stats --in data/demo/kg
   kg-triples sample --kg data/demo/kg --languages en,de,zh --count 100 \\
     --seed 1 --out sampled
+  kg-triples names --candidates crates/testkit/fixtures/names.jsonl \\
+    --out names.jsonl
   kg-triples mix --in sampled --tokenizer data/base --pairs en-de \\
     --out en-de.jsonl.gz
   kg-triples texts --in sampled --out texts
@@ -61,6 +64,8 @@ input or a path that cannot be used.";
 enum Command {
     /// Read a Wikidata dump into triples and labels
     Extract(extract::Args),
+    /// Rank names of entities by the number of sources that propose them
+    Names(names::Args),
     /// Sample triples that have labels in all languages
     Sample(sample::Args),
     /// Build monolingual, mixed and concatenated masked sequences
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Extract(args) => extract::run(args),
+        Command::Names(args) => names::run(args),
         Command::Sample(args) => sample::run(args),
         Command::Mix(args) => mix::run(args),
         Command::Texts(args) => texts::run(args),

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use kg_triples::{Coverage, SampleConfig, sample_folder};
+use kg_triples::names::NamesReport;
+use kg_triples::{Coverage, KnowledgeGraph, SampleConfig, sample, sample_folder};
 
 use crate::table::Table;
 use crate::{Done, choice, spinner};
@@ -9,6 +10,10 @@ use crate::{Done, choice, spinner};
 #[command(after_help = "Examples:
   kg-triples sample --kg data/demo/kg --languages en,de --count 100 \\
     --out sampled
+  kg-triples names --candidates crates/testkit/fixtures/names.jsonl \\
+    --out names.jsonl
+  kg-triples sample --kg crates/testkit/fixtures/countries --count 4 \\
+    --languages en,de,zh --names names.jsonl --out named
 With an extract of Wikidata:
   kg-triples sample --kg kg --languages en,de,es,ar,hi,vi,zh --count 20000 \\
     --seed 1 --out sampled")]
@@ -23,6 +28,10 @@ pub struct Args {
     /// another, and the relation in both)
     #[arg(long, default_value = "all", value_name = "all|pairs", value_parser = choice::<Coverage>)]
     coverage: Coverage,
+    /// JSONL file of `kg-triples names`; its best names replace labels of entities and add missing
+    /// ones. The folder is then read into memory
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
     /// Number of facts
     #[arg(long, default_value_t = SampleConfig::default().count)]
     count: usize,
@@ -46,12 +55,26 @@ pub fn run(args: Args) -> Done {
         seed: args.seed,
         strict: args.strict,
     };
-    let (sampled, report) = sample_folder(&args.kg, &config)?;
+    let mut named = NamesReport::default();
+    let (sampled, report) = match &args.names {
+        None => sample_folder(&args.kg, &config)?,
+        Some(names) => {
+            let graph = KnowledgeGraph::read_dir(&args.kg)?;
+            let graph = graph.with_redirects(&args.kg.join("redirects.tsv"))?;
+            let (graph, report) = graph.with_names(names)?;
+            named = report;
+            sample(&graph, &config)?
+        }
+    };
     bar.set_message("writing");
     sampled.write_dir(&args.out)?;
     bar.finish_and_clear();
 
     let mut table = Table::default();
+    if args.names.is_some() {
+        table.count("labels replaced by a name", named.replaced);
+        table.count("missing labels added", named.added);
+    }
     table.count("triples read", report.read);
     table.count("duplicates", report.repeated);
     table.count("of an entity with itself", report.self_loops);

@@ -5,12 +5,13 @@ use clap::{Parser, Subcommand};
 use whole_file::cli::{self, say};
 
 mod lama;
+mod names;
 mod ner;
 mod retrieval;
 mod table;
 mod xnli;
 
-/// Scores cross-lingual transfer: named entities, XNLI, LAMA and entity retrieval.
+/// Scores cross-lingual transfer: named entities, XNLI, LAMA, entity retrieval and names.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Args {
@@ -33,6 +34,7 @@ Examples:
     --queries crates/testkit/fixtures/transfer/queries.jsonl
   transfer-eval retrieval score xep.json \\
     crates/testkit/fixtures/transfer/vectors.safetensors
+  transfer-eval names table data/wikikge-10
   transfer-eval table 001-2 --run crates/testkit/fixtures/transfer/run.jsonl
 
 Inputs may be packed by gzip. Exit code: 0, or 2 with one line on standard error.";
@@ -45,6 +47,8 @@ enum Command {
     Lama(lama::Command),
     #[command(subcommand)]
     Retrieval(retrieval::Command),
+    #[command(subcommand)]
+    Names(names::Command),
     Table(table::Args),
 }
 
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Xnli(args) => xnli::run(&args),
         Command::Lama(command) => lama::run(&command),
         Command::Retrieval(command) => retrieval::run(&command),
+        Command::Names(command) => names::run(&command),
         Command::Table(args) => table::run(&args),
     };
     cli::end(done)

@@ -1,0 +1,251 @@
+//! Names of entities that several sources agree on, after M-NTA (Conia et al. 2023).
+//!
+//! Sources propose names: labels of the graph, translations of labels, answers of a chat model. A
+//! name's support is the number of sources that propose it, and names with the support of two or
+//! more are usually right. The paper's web search is not part of this crate.
+//!
+//! [`ask`] and [`decide`] vote on the alignment of entities instead: several rounds of
+//! multiple-choice questions with shuffled options.
+//!
+//! ```
+//! use kg_triples::names::{NameCandidate, Votes};
+//!
+//! let mut votes = Votes::default();
+//! for (name, source) in
+//!     [("München", "labels"), ("Munich", "gpt-4:en"), ("München", "mt:en"), ("münchen", "mt:fr")]
+//! {
+//!     votes.add(NameCandidate {
+//!         entity: "Q1726".into(),
+//!         language: "de".parse()?,
+//!         name: name.into(),
+//!         source: source.into(),
+//!         primary: source == "labels",
+//!     });
+//! }
+//! let (names, _) = votes.rank(2);
+//! assert_eq!(names[0].values, [(3, "München".into(), true)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+mod choices;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use choices::{Answer, Question, ask, decide};
+
+use crate::folder::{ENTITY_LABELS, LABELS, table};
+use crate::jsonl::{JsonlReader, Record};
+use crate::table::each_row;
+use crate::{Error, GraphBuilder, KnowledgeGraph, Language, output};
+
+/// A name that a source proposes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameCandidate {
+    /// The entity's id.
+    pub entity: String,
+    /// The name's language.
+    #[serde(rename = "lang")]
+    pub language: Language,
+    /// The name.
+    pub name: String,
+    /// The source, which has one vote for a name: method and source language, such as `mt:en`.
+    pub source: String,
+    /// Whether the source gives this name first, as labels are before aliases.
+    #[serde(default)]
+    pub primary: bool,
+}
+
+impl Record for NameCandidate {
+    const NAME: &'static str = "candidate of a name";
+
+    fn fault(&self) -> Option<String> {
+        let blank = |text: &str| text.trim().is_empty();
+        match () {
+            () if blank(&self.source) => Some("an empty source".into()),
+            () => name_fault(&self.entity, &self.name),
+        }
+    }
+}
+
+/// The names of an entity in a language, best first.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct RankedNames {
+    /// The entity's id.
+    pub entity: String,
+    /// The language.
+    #[serde(rename = "lang")]
+    pub language: Language,
+    /// Support, name, and whether a source gave it first; as in WikiKGE-10.
+    pub values: Vec<(usize, String, bool)>,
+}
+
+impl Record for RankedNames {
+    const NAME: &'static str = "list of names";
+
+    fn fault(&self) -> Option<String> {
+        if self.values.is_empty() {
+            return Some("no names".into());
+        }
+        self.values.iter().find_map(|(_, name, _)| name_fault(&self.entity, name))
+    }
+}
+
+/// What a table could not hold.
+fn name_fault(entity: &str, name: &str) -> Option<String> {
+    [("entity", entity), ("name", name)].into_iter().find_map(|(what, text)| {
+        let bad = text.trim().is_empty() || text.contains(char::is_control);
+        bad.then(|| format!("an empty {what} or one with a control character: {text:?}"))
+    })
+}
+
+/// Counts of a vote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VoteReport {
+    /// Candidates.
+    pub candidates: usize,
+    /// Candidates without a letter or number, which were ignored.
+    pub symbols: usize,
+    /// Distinct names.
+    pub names: usize,
+    /// Names with enough support.
+    pub accepted: usize,
+    /// Entities with such a name, counted in each language.
+    pub entities: usize,
+}
+
+/// Spellings of a name; whether a source gave it first, and the sources.
+type Spellings = BTreeMap<String, (bool, BTreeSet<String>)>;
+
+/// Collects candidates in any order.
+#[derive(Clone, Debug, Default)]
+pub struct Votes {
+    names: BTreeMap<(String, Language), BTreeMap<String, Spellings>>,
+    candidates: usize,
+    symbols: usize,
+}
+
+impl Votes {
+    /// Adds a candidate. Names that differ in case and in other characters than letters, numbers
+    /// and spaces are one name. A source's second vote for it does not count.
+    pub fn add(&mut self, candidate: NameCandidate) {
+        let NameCandidate { entity, language, name, source, primary } = candidate;
+        self.candidates += 1;
+        let lower = name.to_lowercase();
+        let words = lower
+            .split_whitespace()
+            .map(|word| word.chars().filter(|c| c.is_alphanumeric()).collect::<String>());
+        let key = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        if key.is_empty() {
+            self.symbols += 1;
+            return;
+        }
+        let spellings = self.names.entry((entity, language)).or_default().entry(key).or_default();
+        let votes = spellings.entry(name.trim().to_owned()).or_default();
+        votes.0 |= primary;
+        votes.1.insert(source);
+    }
+
+    /// Adds the labels of entities of a `labels.tsv` as candidates of the source `labels`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Header`] and [`Error::Row`].
+    pub fn add_labels(&mut self, path: &Path) -> Result<(), Error> {
+        each_row(path, &[LABELS, ENTITY_LABELS], |row| {
+            let ([id, code, name] | [id, code, name, "entity"]) = *row else { return Ok(()) };
+            self.add(NameCandidate {
+                entity: id.to_owned(),
+                language: Language::new(code)?,
+                name: name.to_owned(),
+                source: "labels".to_owned(),
+                primary: true,
+            });
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Returns the names with the support of `threshold` sources or more, sorted by entity and
+    /// language; the best first: by support, primary ones, then as text.
+    ///
+    /// The spelling of a name is a primary one, else the one with most sources.
+    pub fn rank(self, threshold: usize) -> (Vec<RankedNames>, VoteReport) {
+        let (candidates, symbols) = (self.candidates, self.symbols);
+        let mut report = VoteReport { candidates, symbols, ..VoteReport::default() };
+        let mut ranked = Vec::new();
+        for ((entity, language), names) in self.names {
+            report.names += names.len();
+            let mut values: Vec<_> = names.into_values().filter_map(best_spelling).collect();
+            values.retain(|(support, _, _)| *support >= threshold);
+            values.sort_by(|(a, one, first), (b, other, second)| {
+                (Reverse(a), Reverse(first), one).cmp(&(Reverse(b), Reverse(second), other))
+            });
+            report.accepted += values.len();
+            if !values.is_empty() {
+                ranked.push(RankedNames { entity, language, values });
+            }
+        }
+        report.entities = ranked.len();
+        (ranked, report)
+    }
+}
+
+/// The support of all spellings together, and the one to write.
+fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
+    let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, of)| of).collect();
+    let support = sources.len();
+    // The first of equal ones, as text.
+    let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {
+        Reverse((*primary, sources.len()))
+    };
+    let (name, (primary, _)) = spellings.into_iter().min_by_key(rank)?;
+    Some((support, name, primary))
+}
+
+/// Writes the best name of every entity as a table of labels, `id lang label kind`.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn write_labels(path: impl AsRef<Path>, names: &[RankedNames]) -> Result<(), Error> {
+    let rows = names.iter().filter_map(|RankedNames { entity, language, values }| {
+        let (_, name, _) = values.first()?;
+        Some(format!("{entity}\t{language}\t{name}\tentity\n"))
+    });
+    output::publish([table(path.as_ref(), LABELS, rows)?])
+}
+
+/// Counts of [`KnowledgeGraph::with_names`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamesReport {
+    /// Labels that were replaced by another text.
+    pub replaced: usize,
+    /// Labels that were missing.
+    pub added: usize,
+}
+
+impl KnowledgeGraph {
+    /// Replaces labels of entities by the best names of a file of [`RankedNames`], and adds missing
+    /// labels. Names of unknown ids and of relations are ignored.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    pub fn with_names(self, path: impl AsRef<Path>) -> Result<(Self, NamesReport), Error> {
+        let (mut report, repeated) = (NamesReport::default(), self.repeated);
+        let mut builder = GraphBuilder::from(self);
+        for names in JsonlReader::<RankedNames>::open(path)? {
+            let RankedNames { entity, language, values } = names?;
+            let Some((_, name, _)) = values.into_iter().next() else { continue };
+            match builder.set_entity_label(&entity, language, &name) {
+                Some(Some(before)) if *before != *name => report.replaced += 1,
+                Some(None) => report.added += 1,
+                _ => (),
+            }
+        }
+        let mut graph = builder.build();
+        graph.repeated += repeated;
+        Ok((graph, report))
+    }
+}

@@ -1,0 +1,68 @@
+//! Majority votes over multiple-choice questions, after LLM-Align.
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::jsonl::Record;
+use crate::seed;
+
+/// A question for a chat model: which option is the same entity?
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// The entity to align.
+    pub entity: String,
+    /// The round, from 0.
+    pub round: u64,
+    /// The candidates in the order in which the model sees them.
+    pub options: Vec<String>,
+}
+
+/// The recorded answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The question's entity.
+    pub entity: String,
+    /// The question's round.
+    pub round: u64,
+    /// Index of the chosen option, from 0; `None` for "none of these" or an unreadable answer.
+    pub option: Option<usize>,
+}
+
+impl Record for Answer {
+    const NAME: &'static str = "answer";
+
+    fn fault(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Returns a question for each round. The order of its options depends on seed, entity and round,
+/// so that a model's preference for a position spreads over the candidates.
+pub fn ask(entity: &str, candidates: &[String], rounds: u64, seed: u64) -> Vec<Question> {
+    let question = |round| {
+        let mut options = candidates.to_vec();
+        options.shuffle(&mut seed::stream_rng(seed, entity, round));
+        Question { entity: entity.to_owned(), round, options }
+    };
+    (0..rounds).map(question).collect()
+}
+
+/// Returns the candidates of an entity with their votes, most votes first; ties keep the order of
+/// `candidates`. Of several answers to one question the first one counts.
+pub fn decide(
+    candidates: &[String],
+    questions: &[Question],
+    answers: &[Answer],
+) -> Vec<(usize, String)> {
+    let vote = |question: &Question| {
+        let same =
+            |answer: &&Answer| (&answer.entity, answer.round) == (&question.entity, question.round);
+        question.options.get(answers.iter().find(same)?.option?).cloned()
+    };
+    let votes: Vec<String> = questions.iter().filter_map(vote).collect();
+    let count = |name: &String| votes.iter().filter(|vote| *vote == name).count();
+    let mut decided: Vec<_> = candidates.iter().map(|name| (count(name), name.clone())).collect();
+    decided.sort_by_key(|(votes, _)| std::cmp::Reverse(*votes));
+    decided
+}

@@ -1,0 +1,184 @@
+//! Names of entities that sources agree on.
+use std::fs;
+
+use kg_triples::names::{Answer, NameCandidate, RankedNames, Votes, ask, decide};
+use kg_triples::{Error, KnowledgeGraph};
+use proptest::prelude::*;
+use testkit::fixture;
+
+use crate::common::{
+    countries_folder, expect_refusals, failure, has_row, read, run, stdout, write,
+};
+
+fn candidate(entity: &str, name: &str, source: &str, primary: bool) -> NameCandidate {
+    let [entity, name, source] = [entity, name, source].map(str::to_owned);
+    NameCandidate { entity, language: "de".parse().unwrap(), name, source, primary }
+}
+
+fn rank(candidates: &[NameCandidate], threshold: usize) -> Vec<RankedNames> {
+    let mut votes = Votes::default();
+    candidates.iter().cloned().for_each(|candidate| votes.add(candidate));
+    votes.rank(threshold).0
+}
+
+/// The names of one entity.
+fn values(candidates: &[(&str, &str, bool)]) -> Vec<(usize, String, bool)> {
+    let all = candidates.iter().map(|(name, source, first)| candidate("Q1", name, source, *first));
+    rank(&all.collect::<Vec<_>>(), 1).pop().map(|names| names.values).unwrap_or_default()
+}
+
+#[test]
+fn a_source_has_one_vote_and_a_primary_spelling_is_kept() {
+    let found = values(&[
+        ("Spider-Man", "labels", true),
+        ("spiderman", "mt:en", false),
+        ("spiderman", "mt:fr", false),
+        ("SPIDERMAN!", "mt:fr", false),
+        ("Die Spinne", "mt:it", false),
+        ("Peter Parker", "mt:es", true),
+    ]);
+    // Of equal support, what a source gives first comes first.
+    let expected = [(3, "Spider-Man", true), (1, "Peter Parker", true), (1, "Die Spinne", false)];
+    assert_eq!(found, expected.map(|(support, name, first)| (support, name.to_owned(), first)));
+    // Without a primary one, the spelling of most sources.
+    let found = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
+    assert_eq!(found, [(3, "A B".to_owned(), false)]);
+    // Vowel signs make words of Hindi differ.
+    assert_eq!(values(&[("राम", "1", false), ("रमा", "2", false)]).len(), 2);
+    // Symbols are no name.
+    assert_eq!(values(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(testkit::cases(64)))]
+
+    #[test]
+    fn order_does_not_matter_and_thresholds_nest(
+        candidates in prop::collection::vec(
+            ("Q[12]", "[abAB -]{1,3}", "[a-d]", any::<bool>())
+                .prop_map(|(entity, name, source, first)| candidate(&entity, &name, &source, first)),
+            0..30,
+        ).prop_shuffle(),
+    ) {
+        let mut sorted = candidates.clone();
+        sorted.sort_by(|a, b| (&a.name, &a.source, a.primary).cmp(&(&b.name, &b.source, b.primary)));
+        let repeated = [sorted.clone(), sorted].concat();
+        let mut all = rank(&candidates, 1);
+        for threshold in 1..6 {
+            prop_assert_eq!(&rank(&repeated, threshold), &all);
+            all.iter_mut().for_each(|names| names.values.retain(|(support, ..)| *support > threshold));
+            all.retain(|names| !names.values.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_sample_uses_names_in_place_of_labels() {
+    let dir = countries_folder();
+    fs::copy(fixture("names.jsonl"), dir.path().join("c.jsonl")).unwrap();
+    let votes = "names --labels kg/labels.tsv --candidates c.jsonl";
+    let table = stdout(&run(dir.path(), &format!("{votes} --out names.jsonl")));
+    for row in ["candidates 37", "without a letter or number 1", "names 30"] {
+        assert!(has_row(&table, row), "{row}\n{table}");
+    }
+    let names: Vec<RankedNames> = read(dir.path().join("names.jsonl"));
+    let berlin = names.iter().filter(|names| names.entity == "Q64");
+    assert_eq!(berlin.map(|names| names.values.len()).collect::<Vec<_>>(), [1, 1]);
+
+    let sample = "sample --kg kg --languages en,de,zh --count 6 --names names.jsonl --out s";
+    let table = stdout(&run(dir.path(), sample));
+    for row in ["labels replaced by a name 2", "missing labels added 1", "sampled 6"] {
+        assert!(has_row(&table, row), "{row}\n{table}");
+    }
+    let before = KnowledgeGraph::read_dir(dir.path().join("kg")).unwrap();
+    let sampled = KnowledgeGraph::read_dir(dir.path().join("s")).unwrap();
+    assert!(sampled.triples().eq(before.triples()));
+    let label = |id, language| sampled.label(id, language);
+    assert_eq!((label("Q64", "zh"), label("Q148", "de")), (Some("柏林"), Some("China")));
+    assert_eq!((label("Q64", "de"), label("P36", "de")), (Some("Berlin"), Some("Hauptstadt")));
+
+    // A language that only names have is known, but no fact has all its labels in it.
+    let sample = "sample --kg kg --languages es --count 1 --names names.jsonl --out s";
+    let error = failure(&run(dir.path(), sample));
+    assert!(error.contains("triples with labels in all of es: nothing is left"), "{error}");
+
+    stdout(&run(dir.path(), &format!("{votes} --threshold 3 --out labels.tsv")));
+    let labels = fs::read_to_string(dir.path().join("labels.tsv")).unwrap();
+    assert_eq!(labels, "id\tlang\tlabel\tkind\nQ148\tde\tChina\tentity\nQ64\tzh\t柏林\tentity\n");
+}
+
+#[test]
+fn bad_candidates_are_refused_by_line() {
+    let dir = countries_folder();
+    let good = r#"{"entity":"Q1","lang":"de","name":"a","source":"s"}"#;
+    for (name, bad, expected) in [
+        ("name", good.replace("\"a\"", "\" \""), "empty name"),
+        ("tab", good.replace("\"a\"", "\"a\\tb\""), "control character"),
+        ("source", good.replace("\"s\"", "\"\""), "empty source"),
+        ("lang", good.replace("\"de\"", "\"?\""), "language"),
+        ("key", good.replace("\"name\"", "\"label\""), "unknown field `label`"),
+        ("cut", good.replace('}', ""), "EOF"),
+    ] {
+        write(dir.path(), &format!("{name}.jsonl"), format!("{good}\n{bad}\n"));
+        let arguments = format!("--candidates {name}.jsonl");
+        let place = format!("{name}.jsonl:2: expected one candidate of a name");
+        expect_refusals(dir.path(), "names", &[(&arguments, &place), (&arguments, expected)]);
+    }
+    write(dir.path(), "one.jsonl", good);
+    let hint = "of 1 names none has the support of 2 sources";
+    expect_refusals(dir.path(), "names", &[("--candidates one.jsonl", hint)]);
+
+    write(dir.path(), "names.jsonl", r#"{"entity":"Q1","lang":"de","values":[]}"#);
+    let error = countries_with(&dir.path().join("names.jsonl")).err().unwrap().to_string();
+    assert!(error.contains("names.jsonl:1: ") && error.contains("no names"), "{error}");
+}
+
+fn countries_with(names: &std::path::Path) -> Result<KnowledgeGraph, Error> {
+    crate::common::countries().with_names(names).map(|(graph, _)| graph)
+}
+
+/// Answers as a chat model's are recorded: rounds out of order, one of them "none of these".
+const RECORDED: &str = r#"{"entity":"Q64","round":2,"option":1}
+{"entity":"Q64","round":0,"option":0}
+{"entity":"Q90","round":0,"option":2}
+{"entity":"Q64","round":1,"option":null}
+"#;
+
+#[test]
+fn choices_are_decided_by_a_majority() {
+    let candidates = ["Bern", "Berlin", "Bonn"].map(String::from);
+    let questions = ask("Q64", &candidates, 3, 0);
+    assert_eq!(questions, ask("Q64", &candidates, 3, 0));
+    let answer = |round: u64, name: &str| {
+        let options = &questions[usize::try_from(round).unwrap()].options;
+        let option = options.iter().position(|option| option == name);
+        Answer { entity: "Q64".into(), round, option }
+    };
+    let winner = |answers: &[Answer]| decide(&candidates, &questions, answers)[0].clone();
+    let answers = [answer(0, "Bonn"), answer(1, "Berlin"), answer(2, "Berlin")];
+    assert_eq!(winner(&answers), (2, "Berlin".into()));
+    // Ties and no answers keep the order of the candidates.
+    assert_eq!(winner(&answers[..2]), (1, "Berlin".into()));
+    assert_eq!(winner(&[]), (0, "Bern".into()));
+
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "answers.jsonl", RECORDED);
+    let answers: Vec<Answer> = read(dir.path().join("answers.jsonl"));
+    let votes = decide(&candidates, &questions, &answers);
+    assert_eq!(votes.iter().map(|(votes, _)| votes).sum::<usize>(), 2);
+    assert!(votes.iter().any(|(_, name)| *name == questions[0].options[0]));
+}
+
+#[test]
+fn a_preference_for_a_position_ends_at_chance() {
+    let candidates = ["a", "b", "c", "d"].map(String::from);
+    let first = |entity: String| {
+        let questions = ask(&entity, &candidates, 1, 7);
+        decide(&candidates, &questions, &[Answer { entity, round: 0, option: Some(0) }])[0]
+            .1
+            .clone()
+    };
+    let right = (0..2000).filter(|at| first(format!("Q{at}")) == "a").count();
+    // Four standard deviations of a binomial distribution.
+    assert!(right.abs_diff(500) < 78, "{right}");
+}

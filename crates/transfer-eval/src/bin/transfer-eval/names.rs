@@ -1,0 +1,116 @@
+//! `transfer-eval names`: names of entities against judged ones.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use transfer_eval::names::{
+    NameConfig, PrintedScores, check_printed, read_gold, read_predicted, score_coverage,
+    score_precision,
+};
+
+use crate::{Done, print, print_json, say};
+
+/// Score names of entities in a language as WikiKGE-10 does (Conia et al. 2023).
+#[derive(clap::Subcommand)]
+pub enum Command {
+    Coverage(ScoreArgs),
+    Precision(PrecisionArgs),
+    Table(TableArgs),
+}
+
+/// Print how many of the right names are predicted as JSON: precision, recall and F1 in percent.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval names coverage --threshold 2 \\
+    data/wikikge-10/data/names/gold/de.json.gz \\
+    data/wikikge-10/data/names/m-nta/with_gpt-4/de.m-nta.json.gz
+With names of `kg-triples names`:
+  transfer-eval names coverage de.json names.jsonl --language de")]
+pub struct ScoreArgs {
+    /// JSON lines of wikidata_id, correct_values and incorrect_values
+    gold: PathBuf,
+    /// JSON lines of wikidata_id (or entity) and values: names, or [confidence, name, primary]
+    predicted: PathBuf,
+    /// Minimum confidence of a predicted name; the authors use 2 for the coverage of M-NTA
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    threshold: u32,
+    /// Only use names marked as primary, such as Wikidata's labels
+    #[arg(long)]
+    primary: bool,
+    /// Only use predictions of this language, for files with a key lang
+    #[arg(long, value_name = "LANG")]
+    language: Option<String>,
+}
+
+/// Print how well predictions separate right names from wrong ones as JSON, in percent.
+///
+/// `accuracy` and `recall` are the authors' P and R. `wrong` is the share of wrong names among the
+/// predicted names that were judged.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval names precision data/wikikge-10/data/names/gold/de.json.gz \\
+    data/wikikge-10/data/names/m-nta/with_gpt-4/de.m-nta.json.gz
+  transfer-eval names precision data/wikikge-10/data/names/gold/zh.json.gz \\
+    data/wikikge-10/data/names/wikidata/zh.json.gz --primary")]
+pub struct PrecisionArgs {
+    #[command(flatten)]
+    args: ScoreArgs,
+}
+
+/// Score the released predictions in ten languages and print F1, if every count and digit is what
+/// the authors printed.
+///
+/// A difference is an error that names both.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  transfer-eval names table data/wikikge-10
+With all predictions:
+  git clone https://github.com/apple/ml-kge
+  transfer-eval names table ml-kge")]
+pub struct TableArgs {
+    /// Folder with data/names and results
+    folder: PathBuf,
+}
+
+impl ScoreArgs {
+    fn config(&self) -> NameConfig {
+        let (threshold, primary) = (self.threshold, self.primary);
+        NameConfig { threshold, primary, language: self.language.clone() }
+    }
+}
+
+pub fn run(command: &Command) -> Done {
+    match command {
+        Command::Coverage(args) => {
+            let predicted = read_predicted(&args.predicted, &args.config())?;
+            print_json(&score_coverage(&read_gold(&args.gold)?, &predicted)?)
+        }
+        Command::Precision(PrecisionArgs { args }) => {
+            let predicted = read_predicted(&args.predicted, &args.config())?;
+            print_json(&score_precision(&read_gold(&args.gold)?, &predicted)?)
+        }
+        Command::Table(TableArgs { folder }) => {
+            let scores = check_printed(folder)?;
+            print(&table(&scores))?;
+            let count: usize = scores.values().map(BTreeMap::len).sum();
+            say(&format!("{count} scores equal what the authors printed, in every digit"));
+            Ok(())
+        }
+    }
+}
+
+/// F1 by metric and predictions, a column for each language.
+fn table(scores: &PrintedScores) -> String {
+    let languages: BTreeSet<&String> = scores.values().flat_map(BTreeMap::keys).collect();
+    let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let names = languages.iter().map(|language| language.as_str());
+    let mut text = row(["F1"].into_iter().chain(names).collect());
+    text += &format!("|---|{}\n", "---:|".repeat(languages.len()));
+    for (system, f1) in scores {
+        let cells = languages.iter().map(|&language| f1.get(language).map_or("–", String::as_str));
+        text += &row([system.as_str()].into_iter().chain(cells).collect());
+    }
+    text
+}

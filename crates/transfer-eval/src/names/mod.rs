@@ -1,0 +1,8 @@
+//! Coverage and precision of entity names in many languages, as in WikiKGE-10 (Conia et al. 2023).
+mod printed;
+mod read;
+mod score;
+
+pub use printed::{PrintedScores, check_printed};
+pub use read::{GoldNames, NameConfig, PredictedNames, read_gold, read_predicted};
+pub use score::{CoverageScore, PrecisionScore, normalize_name, score_coverage, score_precision};

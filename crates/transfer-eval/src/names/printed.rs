@@ -1,0 +1,133 @@
+//! Scores of the authors' released predictions, compared with what their scripts printed.
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{
+    CoverageScore, NameConfig, PrecisionScore, read_gold, read_predicted, score_coverage,
+    score_precision,
+};
+use crate::files::{numbered, read_text};
+use crate::{Error, Result};
+
+/// F1 as printed, by metric and predictions (`coverage, m-nta.gpt-4`), and by language.
+pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Scores the predictions of every `results/{coverage,precision}/*.out` in `folder`, a copy of
+/// `apple/ml-kge`, whose data may be gzipped, and checks that each count and digit is the printed
+/// one.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; those of
+/// [`read_gold`] and [`read_predicted`].
+pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
+    let folder = folder.as_ref();
+    let mut scores = PrintedScores::new();
+    for task in ["coverage", "precision"] {
+        let results = folder.join("results").join(task);
+        for entry in std::fs::read_dir(&results).map_err(Error::read(&results))? {
+            let path = entry.map_err(Error::read(&results))?.path();
+            if path.extension().is_some_and(|extension| extension == "out") {
+                let system = path.file_stem().unwrap_or_default().to_string_lossy();
+                let found = check_file(folder, &path, task, &system)?;
+                scores.insert(format!("{task}, {system}"), found);
+            }
+        }
+    }
+    Ok(scores)
+}
+
+/// Checks the blocks of a result file, one for each language.
+fn check_file(
+    folder: &Path,
+    path: &Path,
+    task: &str,
+    system: &str,
+) -> Result<BTreeMap<String, String>> {
+    // The scripts do not print their threshold.
+    let threshold = if task == "coverage" && system.starts_with("m-nta") { 2 } else { 1 };
+    let config = NameConfig { threshold, ..NameConfig::default() };
+    let text = read_text(path)?;
+    let mut lines = numbered(&text);
+    let (mut scores, mut gold) = (BTreeMap::new(), Vec::new());
+    let mut language = "";
+    while let Some((number, line)) = lines.next() {
+        let Some((what, file)) = line
+            .strip_prefix("- Loading ")
+            .and_then(|line| line.strip_suffix("...")?.split_once(" from "))
+        else {
+            continue;
+        };
+        let packed = folder.join(format!("{file}.gz"));
+        let data = if packed.exists() { packed } else { folder.join(file) };
+        if what == "references" {
+            let name = file.rsplit('/').next().unwrap_or_default();
+            (gold, language) = (read_gold(data)?, name.split('.').next().unwrap_or_default());
+            continue;
+        }
+        let predicted = read_predicted(data, &config)?;
+        let report = match task {
+            "coverage" => score_coverage(&gold, &predicted)?.report(),
+            _ => score_precision(&gold, &predicted)?.report(),
+        };
+        for computed in report.lines() {
+            let (number, printed) = lines.next().unwrap_or((number, ""));
+            if printed != computed {
+                let message = format!("printed `{printed}`, computed `{computed}`");
+                return Err(Error::line(path, number, message));
+            }
+            let last = printed.rsplit(' ').next().unwrap_or_default();
+            scores.insert(language.to_owned(), last.to_owned());
+        }
+    }
+    Ok(scores)
+}
+
+impl CoverageScore {
+    /// What the authors' script prints behind the names of the files.
+    fn report(&self) -> String {
+        let Self { precision, recall, f1, entities, predicted_entities, .. } = self;
+        let [entities, predicted] = [entities, predicted_entities].map(thousands);
+        format!(
+            "  # of entities in the references: {entities}
+  # of entities in the predictions: {predicted}
+---------------------------
+  Coverage - P  = {precision:.1}
+  Coverage - R  = {recall:.1}
+  Coverage - F1 = {f1:.1}"
+        )
+    }
+}
+
+impl PrecisionScore {
+    /// What the authors' script prints behind the names of the files.
+    fn report(&self) -> String {
+        let Self { accuracy, recall, f1, .. } = self;
+        let [entities, gold, predicted] =
+            [&self.entities, &self.gold_entities, &self.predicted_entities].map(thousands);
+        let [incorrect, identified] = [&self.incorrect, &self.rejected_incorrect].map(thousands);
+        let [correct, rejected] = [&self.correct, &self.rejected_correct].map(thousands);
+        format!(
+            "  # of entities: {entities}
+  # of entities with correct names: {gold}
+  # of entities with incorrect names: {gold}
+  # of entities in the predictions: {predicted}
+---------------------------
+  Total incorrect names: {incorrect}
+  Identified incorrect names: {identified}
+  Total correct names: {correct}
+  Correct names classified as incorrect: {rejected}
+---------------------------
+  Precision - P  = {accuracy:.1}
+  Precision - R  = {recall:.1}
+  Precision - F1 = {f1:.1}"
+        )
+    }
+}
+
+/// `1,000`, for counts below a million.
+fn thousands(count: &usize) -> String {
+    match (count / 1000, count % 1000) {
+        (0, rest) => rest.to_string(),
+        (before, rest) => format!("{before},{rest:03}"),
+    }
+}

@@ -1,0 +1,130 @@
+//! Gold names and predicted names as WikiKGE-10 distributes them.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::normalize_name;
+use crate::files::json_lines;
+use crate::{Error, Result};
+
+/// The names of an entity that annotators judged.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct GoldNames {
+    /// The entity's id.
+    #[serde(rename = "wikidata_id")]
+    pub entity: String,
+    /// Names that are right.
+    #[serde(rename = "correct_values")]
+    pub correct: Vec<String>,
+    /// Names that are wrong.
+    #[serde(rename = "incorrect_values")]
+    pub incorrect: Vec<String>,
+}
+
+/// Predicted names by entity, normalised with [`normalize_name`]; no entity is without a name.
+pub type PredictedNames = BTreeMap<String, BTreeSet<String>>;
+
+/// Which predicted names count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameConfig {
+    /// Minimum confidence. The authors use 2 for the coverage of M-NTA, and 1 everywhere else.
+    pub threshold: u32,
+    /// Only names that are marked as primary, such as Wikidata's labels.
+    pub primary: bool,
+    /// Only lines of this language, for files with a key `lang`.
+    pub language: Option<String>,
+}
+
+impl Default for NameConfig {
+    fn default() -> Self {
+        Self { threshold: 1, primary: false, language: None }
+    }
+}
+
+/// A line of predictions: WikiKGE-10's, or one of `kg-triples names`.
+#[derive(Deserialize)]
+struct Record {
+    #[serde(alias = "entity")]
+    wikidata_id: String,
+    lang: Option<String>,
+    values: Vec<Value>,
+    /// Of names without a confidence.
+    primary: Option<Vec<bool>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Value {
+    Counted(u32, String, bool),
+    Name(String),
+}
+
+/// Reads the judged names of a language, JSON lines, plain or gzipped.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] for a line of another form or a second line of an entity;
+/// [`Error::Content`] without any line.
+pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
+    let path = path.as_ref();
+    let expected = "an object with wikidata_id, correct_values and incorrect_values";
+    let lines: Vec<(usize, GoldNames)> = json_lines(path, expected)?;
+    let mut known = BTreeSet::new();
+    for (number, GoldNames { entity, .. }) in &lines {
+        if !known.insert(entity) {
+            return Err(Error::line(path, *number, format!("a second line of entity {entity}")));
+        }
+    }
+    match lines.is_empty() {
+        true => Err(Error::content(path, "no entity")),
+        false => Ok(lines.into_iter().map(|(_, gold)| gold).collect()),
+    }
+}
+
+/// Reads predicted names, JSON lines, plain or gzipped. Of an entity with several lines the last
+/// one counts, as in the authors' scripts.
+///
+/// `values` holds names, or confidence, name and whether it is primary:
+/// `{"wikidata_id": "Q64", "values": [[3, "Berlin", true]]}`.
+///
+/// # Errors
+/// [`Error::Read`]; [`Error::Line`] for a line of another form; [`Error::Content`] if the file has
+/// several languages and the configuration names none.
+pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<PredictedNames> {
+    let path = path.as_ref();
+    let expected = "an object with wikidata_id (or entity) and values, a list of names or of \
+                    [confidence, name, primary]";
+    let mut predicted = PredictedNames::new();
+    let mut found = None;
+    for (number, record) in json_lines::<Record>(path, expected)? {
+        match (&config.language, record.lang) {
+            (Some(wanted), Some(lang)) if *wanted != lang => continue,
+            (None, Some(lang)) if *found.get_or_insert_with(|| lang.clone()) != lang => {
+                let message = "several languages; select one with --language";
+                return Err(Error::content(path, message));
+            }
+            _ => (),
+        }
+        let primary = record.primary.unwrap_or_else(|| vec![false; record.values.len()]);
+        if primary.len() != record.values.len() {
+            let message =
+                format!("{} values, but {} in primary", record.values.len(), primary.len());
+            return Err(Error::line(path, number, message));
+        }
+        let mut names = BTreeSet::new();
+        for (value, marked) in record.values.into_iter().zip(primary) {
+            let (confidence, name, primary) = match value {
+                Value::Counted(confidence, name, primary) => (confidence, name, primary),
+                Value::Name(name) => (1, name, marked),
+            };
+            if confidence >= config.threshold && (primary || !config.primary) {
+                names.insert(normalize_name(&name));
+            }
+        }
+        match names.is_empty() {
+            true => predicted.remove(&record.wikidata_id),
+            false => predicted.insert(record.wikidata_id, names),
+        };
+    }
+    Ok(predicted)
+}

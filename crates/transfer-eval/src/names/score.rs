@@ -1,0 +1,167 @@
+//! The two metrics.
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::{GoldNames, PredictedNames};
+use crate::{Error, Result};
+
+/// Everything but what Python's `str.isalnum` accepts, and spaces. The pattern is constant, so it
+/// is always `Some`.
+static DROPPED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
+
+/// Normalises a name for comparison as the authors do: lower case, and only letters, numbers and
+/// spaces. Combining marks are dropped.
+///
+/// ```
+/// use transfer_eval::names::normalize_name;
+///
+/// assert_eq!(normalize_name("Spider-Man (2002)"), "spiderman 2002");
+/// ```
+pub fn normalize_name(name: &str) -> String {
+    let lower = name.to_lowercase();
+    match &*DROPPED {
+        Some(dropped) => dropped.replace_all(&lower, "").into_owned(),
+        None => lower,
+    }
+}
+
+/// How many of the right names were predicted; precision, recall and F1 in percent.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct CoverageScore {
+    /// Share of right names among those predicted for entities that have a right name.
+    pub precision: f64,
+    /// Share of the right names that were predicted.
+    pub recall: f64,
+    /// Their harmonic mean.
+    pub f1: f64,
+    /// Entities with a right name.
+    pub entities: usize,
+    /// Entities with a prediction.
+    pub predicted_entities: usize,
+    /// Right names, each once per entity after normalising.
+    pub gold: usize,
+    /// Names predicted for entities with a right name.
+    pub predicted: usize,
+    /// Right names that were predicted.
+    pub found: usize,
+}
+
+/// How well predictions separate right names from wrong ones, in percent.
+///
+/// Names as they are listed count, not only once after normalising.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct PrecisionScore {
+    /// Share of the judged names that are treated correctly: right and predicted, or wrong and
+    /// not predicted. The authors print this accuracy as "P".
+    pub accuracy: f64,
+    /// Share of the wrong names that are not predicted, the authors' "R".
+    pub recall: f64,
+    /// Harmonic mean of both, the authors' "F1".
+    pub f1: f64,
+    /// Entities with judged names or predictions.
+    pub entities: usize,
+    /// Entities with judged names.
+    pub gold_entities: usize,
+    /// Entities with a prediction.
+    pub predicted_entities: usize,
+    /// Wrong names.
+    pub incorrect: usize,
+    /// Wrong names that are not predicted.
+    pub rejected_incorrect: usize,
+    /// Right names.
+    pub correct: usize,
+    /// Right names that are not predicted.
+    pub rejected_correct: usize,
+    /// Share of wrong names among the predicted names that were judged, each once per entity. A
+    /// name that is both right and wrong after normalising is right.
+    pub wrong: f64,
+}
+
+/// Scores how many right names were predicted.
+///
+/// # Errors
+/// [`Error::Nothing`] without a right name.
+pub fn score_coverage(gold: &[GoldNames], predicted: &PredictedNames) -> Result<CoverageScore> {
+    let (mut entities, mut right, mut candidates, mut found) = (0, 0, 0, 0);
+    for GoldNames { entity, correct, .. } in gold.iter().filter(|gold| !gold.correct.is_empty()) {
+        let correct: BTreeSet<String> = correct.iter().map(|name| normalize_name(name)).collect();
+        entities += 1;
+        right += correct.len();
+        if let Some(names) = predicted.get(entity) {
+            candidates += names.len();
+            found += correct.intersection(names).count();
+        }
+    }
+    if right == 0 {
+        return Err(Error::Nothing { what: "right name" });
+    }
+    let (precision, recall) = (percent(found, candidates), percent(found, right));
+    Ok(CoverageScore {
+        precision,
+        recall,
+        f1: harmonic_mean(precision, recall),
+        entities,
+        predicted_entities: predicted.len(),
+        gold: right,
+        predicted: candidates,
+        found,
+    })
+}
+
+/// Scores how well predictions separate right names from wrong ones.
+///
+/// # Errors
+/// [`Error::Nothing`] without a wrong name.
+pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result<PrecisionScore> {
+    let mut entities: BTreeSet<&str> = predicted.keys().map(String::as_str).collect();
+    let [mut correct, mut rejected_correct, mut incorrect, mut rejected_incorrect] = [0; 4];
+    let [mut right, mut wrong] = [0; 2];
+    let none = BTreeSet::new();
+    for gold in gold {
+        entities.insert(&gold.entity);
+        let names = predicted.get(&gold.entity).unwrap_or(&none);
+        let normalized = |names: &[String]| -> Vec<String> {
+            names.iter().map(|name| normalize_name(name)).collect()
+        };
+        let rejects = |name: &&String| !names.contains(*name);
+        let [is_right, is_wrong] = [&gold.correct, &gold.incorrect].map(|list| normalized(list));
+        correct += is_right.len();
+        rejected_correct += is_right.iter().filter(rejects).count();
+        incorrect += is_wrong.len();
+        rejected_incorrect += is_wrong.iter().filter(rejects).count();
+        let (known, others): (Vec<_>, Vec<_>) = names.iter().partition(|&n| is_right.contains(n));
+        right += known.len();
+        wrong += others.into_iter().filter(|&name| is_wrong.contains(name)).count();
+    }
+    if incorrect == 0 {
+        return Err(Error::Nothing { what: "wrong name" });
+    }
+    let accepted = correct - rejected_correct;
+    let accuracy = percent(accepted + rejected_incorrect, correct + incorrect);
+    let recall = percent(rejected_incorrect, incorrect);
+    Ok(PrecisionScore {
+        accuracy,
+        recall,
+        f1: harmonic_mean(accuracy, recall),
+        entities: entities.len(),
+        gold_entities: gold.len(),
+        predicted_entities: predicted.len(),
+        incorrect,
+        rejected_incorrect,
+        correct,
+        rejected_correct,
+        wrong: percent(wrong, right + wrong),
+    })
+}
+
+/// In percent; 0 of nothing.
+fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+fn harmonic_mean(a: f64, b: f64) -> f64 {
+    if a + b > 0.0 { 2.0 * a * b / (a + b) } else { 0.0 }
+}

@@ -1,0 +1,144 @@
+//! Names of WikiKGE-10 against what the authors' scripts printed.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::Value;
+use testkit::Program;
+use transfer_eval::names::{
+    GoldNames, NameConfig, PredictedNames, check_printed, normalize_name, read_gold,
+    read_predicted, score_coverage, score_precision,
+};
+
+fn data(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/wikikge-10").join(file)
+}
+
+/// Every count and digit: 9 languages of GPT-4, 10 of M-NTA, each with both metrics.
+#[test]
+fn released_predictions_have_the_printed_scores() {
+    let scores = check_printed(data("")).unwrap();
+    assert_eq!(scores.values().map(|of| of.len()).sum::<usize>(), 38);
+    let f1 = |system: &str| -> Vec<&str> { scores[system].values().map(|f1| &**f1).collect() };
+    let coverage = ["43.2", "57.1", "41.3", "55.8", "57.4", "61.7", "35.2", "51.2", "45.3", "36.8"];
+    assert_eq!(f1("coverage, m-nta.gpt-4"), coverage);
+    let precision =
+        ["74.4", "77.5", "64.8", "75.0", "70.3", "75.5", "67.9", "76.8", "67.1", "72.0"];
+    assert_eq!(f1("precision, m-nta.gpt-4"), precision);
+}
+
+#[test]
+fn names_are_normalised_as_python_does() {
+    for (name, expected) in [
+        ("Spider-Man (2002)", "spiderman 2002"),
+        (" | Presse | Club | ", "  presse  club  "),
+        // Combining marks and circled letters are not `isalnum`, circled numbers are.
+        ("İ", "i"),
+        ("مُحَمَّد", "محمد"),
+        ("ⓐ②㈱", "②"),
+        ("ΌΣΟΣ", "όσος"),
+        ("🇫🇷", ""),
+    ] {
+        assert_eq!(normalize_name(name), expected, "{name}");
+    }
+}
+
+fn gold(entity: &str, correct: &[&str], incorrect: &[&str]) -> GoldNames {
+    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    GoldNames { entity: entity.into(), correct: own(correct), incorrect: own(incorrect) }
+}
+
+#[test]
+fn repeated_names_count_in_one_metric() {
+    let gold = [gold("Q1", &["Man", "man!", "a"], &["b"]), gold("Q2", &[], &["c"])];
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let predicted: PredictedNames =
+        [("Q1".into(), names(&["man", "b"])), ("Q2".into(), names(&["x"]))].into();
+    let coverage = score_coverage(&gold, &predicted).unwrap();
+    assert_eq!((coverage.entities, coverage.predicted_entities), (1, 2));
+    assert_eq!((coverage.gold, coverage.predicted, coverage.found), (2, 2, 1));
+    let precision = score_precision(&gold, &predicted).unwrap();
+    assert_eq!((precision.correct, precision.rejected_correct), (3, 1));
+    assert_eq!((precision.incorrect, precision.rejected_incorrect), (2, 1));
+    assert_eq!((precision.accuracy, precision.recall), (60.0, 50.0));
+
+    // Without predictions everything is rejected, and nothing is a division by zero.
+    let coverage = score_coverage(&gold, &PredictedNames::new()).unwrap();
+    assert_eq!([coverage.precision, coverage.recall, coverage.f1], [0.0; 3]);
+    let precision = score_precision(&gold, &PredictedNames::new()).unwrap();
+    assert_eq!((precision.accuracy, precision.recall, precision.wrong), (40.0, 100.0, 0.0));
+    let error = score_precision(&gold[..0], &predicted).unwrap_err().to_string();
+    assert_eq!(error, "no wrong name, so there is no score");
+}
+
+proptest! {
+    #[test]
+    fn higher_thresholds_predict_fewer_names(threshold in 1u32..12) {
+        let gold = read_gold(data("data/names/gold/de.json.gz")).unwrap();
+        let score = |threshold| {
+            let config = NameConfig { threshold, ..NameConfig::default() };
+            let file = data("data/names/m-nta/with_gpt-4/de.m-nta.json.gz");
+            score_coverage(&gold, &read_predicted(file, &config).unwrap()).unwrap()
+        };
+        let (low, high) = (score(threshold), score(threshold + 1));
+        prop_assert!(high.predicted <= low.predicted && high.found <= low.found);
+    }
+}
+
+#[test]
+fn the_program_scores_files_and_refuses_bad_ones() {
+    let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));
+    let gold = r#"{"wikidata_id": "Q1", "correct_values": ["A", "B"], "incorrect_values": ["C"]}"#;
+    program.write("gold.json", gold);
+    let ours = r#"{"entity": "Q1", "lang": "de", "values": [[3, "a", true], [1, "c", false]]}"#;
+    program.write("ours.jsonl", ours);
+    program.write("both.jsonl", format!("{ours}\n{}", ours.replace("de", "fr")));
+    program
+        .write("plain.json", r#"{"wikidata_id":"Q1","values":["a","c"],"primary":[true,false]}"#);
+    let found = |arguments: &str| -> Value {
+        serde_json::from_str(&program.done(&format!("names {arguments}")).out).unwrap()
+    };
+    for (arguments, key, value) in [
+        ("coverage gold.json ours.jsonl", "f1", 50.0),
+        ("coverage gold.json ours.jsonl --threshold 2", "precision", 100.0),
+        ("coverage gold.json both.jsonl --language fr", "recall", 50.0),
+        ("coverage gold.json both.jsonl --language it", "f1", 0.0),
+        ("coverage gold.json plain.json --primary", "precision", 100.0),
+        ("precision gold.json plain.json", "wrong", 50.0),
+        ("precision gold.json plain.json --primary", "wrong", 0.0),
+    ] {
+        assert_eq!(found(arguments)[key].as_f64(), Some(value), "{arguments}");
+    }
+    program.write("twice.json", format!("{gold}\n{gold}\n"));
+    program.write("bad.json", format!("{ours}\n{}", ours.replace('3', "-3")));
+    program.write("primary.json", r#"{"wikidata_id":"Q1","values":["a"],"primary":[]}"#);
+    program.write("empty.json", "\n");
+    program.refuses(&[
+        ("names coverage twice.json ours.jsonl", &["twice.json:2: a second line of entity Q1"]),
+        ("names coverage ours.jsonl ours.jsonl", &["ours.jsonl:1: ", "correct_values"]),
+        ("names precision gold.json bad.json", &["bad.json:2: ", "[confidence, name, primary]"]),
+        ("names precision gold.json primary.json", &["primary.json:1: 1 values, but 0"]),
+        ("names coverage gold.json both.jsonl", &["both.jsonl: several languages"]),
+        ("names coverage empty.json ours.jsonl", &["empty.json: no entity"]),
+        ("names table .", &["results/coverage", "No such file"]),
+    ]);
+}
+
+/// Another digit is an error with its line.
+#[test]
+fn a_difference_from_the_printed_scores_is_refused() {
+    let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));
+    for file in ["data/names/gold/de.json.gz", "data/names/gpt/de.gpt-4.json.gz"] {
+        program.write(&format!("copy/{file}"), fs::read(data(file)).unwrap());
+    }
+    let printed = fs::read_to_string(data("results/coverage/gpt-4.out")).unwrap();
+    let block = printed.split("===========================\n\n").find(|part| part.contains("/de."));
+    program.write("copy/results/coverage/gpt-4.out", block.unwrap());
+    program.write("copy/results/precision/none", "");
+    let done = program.done("names table copy");
+    assert!(done.out.contains("| coverage, gpt-4 | 51.3 |"), "{}", done.out);
+    program.write("copy/results/coverage/gpt-4.out", block.unwrap().replace("51.3", "51.4"));
+    let expected =
+        "gpt-4.out:11: printed `  Coverage - F1 = 51.4`, computed `  Coverage - F1 = 51.3`";
+    program.refused("names table copy", &[expected]);
+}
