@@ -309,7 +309,7 @@ impl AdamW {
                 live.push((slot, grads));
             }
         }
-        // As `clip_grad_norm` has it.
+        // As in `torch.nn.utils.clip_grad_norm_`.
         let clip = self.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
         // A GPU's update reads every gradient anyway; on the CPU the pass of its own costs little,
         // and its rounding is that of stored results.
