@@ -1,4 +1,4 @@
-//! `summary.json`: every comparison with its times, its ratio and its memory.
+//! The results of the comparisons of losses: times, ratios and memory, as JSON and as a table.
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct Timed {
     pub goal: Option<f64>,
 }
 
-/// One line of `summary.json`.
+/// One comparison with its peak memory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Line {
     /// The times.
