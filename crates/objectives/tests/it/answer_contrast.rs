@@ -322,18 +322,10 @@ proptest! {
     #![proptest_config(draws(96))]
 
     #[test]
-    fn agrees_with_the_loops_and_keeps_its_order(batch in batches(), count in 1usize..4) {
-        let mut turned = batch.clone();
-        turned.gold.reverse();
-        turned.lists.reverse();
-        turned.hidden.invert_axis(ndarray::Axis(0));
-        turned.question.invert_axis(ndarray::Axis(0));
+    fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {
         let config = config(count);
         match (batch.naive(&config), batch.value(&config)) {
-            (Some(want), Ok(got)) => {
-                assert_near(got, want, 1e-10);
-                assert_near(turned.value(&config).unwrap(), want, 1e-10);
-            }
+            (Some(want), Ok(got)) => assert_near(got, want, 1e-10),
             (None, Err(Error::Empty { .. })) => {}
             (want, got) => prop_assert!(false, "got {got:?}, want {want:?}"),
         }

@@ -265,39 +265,17 @@ proptest! {
     #![proptest_config(draws(128))]
 
     #[test]
-    fn agrees_with_the_loops_and_keeps_its_order((log_probs, valid, gold) in batches()) {
+    fn agrees_with_the_loops((log_probs, valid, gold) in batches()) {
         let theta = theta(log_probs.ncols());
-        let mask = mask_tensor(&valid);
-        let run = |weighting, log_probs: &Tensor, valid: &Tensor, gold: &Tensor| {
-            let theta = Tensor::from_slice(&theta);
-            hard_learning(log_probs, valid, Some(gold), Some(&theta), &config(weighting))
-        };
-        let value = |weighting| {
-            run(weighting, &tensor(&log_probs), &mask, &ids(&gold)).map(|loss| scalar(&loss))
-        };
+        let (x, mask, index) = (tensor(&log_probs), mask_tensor(&valid), ids(&gold));
+        let weights = Tensor::from_slice(&theta);
         for weighting in ALL {
-            match naive(&log_probs, &valid, Some(&gold), &theta, &config(weighting)) {
-                Some(want) => assert_near(value(weighting).unwrap(), want, 1e-12),
-                None => prop_assert!(value(weighting).is_err()),
+            let config = config(weighting);
+            let got = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
+            match naive(&log_probs, &valid, Some(&gold), &theta, &config) {
+                Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-12),
+                None => prop_assert!(got.is_err()),
             }
-        }
-        let Ok(mml) = value(Mml) else { return Ok(()) };
-        let kept: Vec<f64> = gold.iter().enumerate().filter(|&(_, &slot)| slot >= 0)
-            .map(|(row, &slot)| -log_probs[[row, slot as usize]]).collect();
-        let gold_loss = kept.iter().sum::<f64>() / kept.len() as f64;
-        let tolerance = 1e-9;
-        prop_assert!(mml >= -tolerance && mml <= gold_loss + tolerance);
-        let (hard, uniform) = (value(HardEm).unwrap(), value(Uniform).unwrap());
-        prop_assert!(hard >= mml - tolerance && uniform >= hard - tolerance);
-        // Neither the order of the rows nor a second copy of each changes the mean.
-        for weighting in ALL {
-            let want = value(weighting).unwrap();
-            let (x, g) = (tensor(&log_probs), ids(&gold));
-            let flipped = run(weighting, &x.flip([0]), &mask.flip([0]), &g.flip([0])).unwrap();
-            assert_near(scalar(&flipped), want, 1e-12);
-            let (x2, mask2, g2) = (x.repeat([2, 1]), mask.repeat([2, 1]), g.repeat([2]));
-            let twice = run(weighting, &x2, &mask2, &g2).unwrap();
-            assert_near(scalar(&twice), want, 1e-12);
         }
     }
 }
