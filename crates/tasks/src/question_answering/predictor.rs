@@ -203,11 +203,11 @@ impl<'a> QaPredictor<'a> {
 
 /// Windows must fit the model.
 pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
-    let (length, most) = (to_i64("windows.max_length", windows.max_length)?, model.max_length());
-    match length <= most {
+    let (length, limit) = (to_i64("windows.max_length", windows.max_length)?, model.max_length());
+    match length <= limit {
         true => Ok(()),
         false => {
-            let rule = format!("at most {most}, the model's longest row");
+            let rule = format!("at most {limit}, the model's longest row");
             Err(Error::config("windows.max_length", length, rule))
         }
     }

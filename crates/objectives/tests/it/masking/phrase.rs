@@ -5,9 +5,7 @@ use std::ops::Range;
 use objectives::masking::{MaskingError, PhraseMaskingConfig, phrase_masking};
 use proptest::prelude::*;
 
-use super::{
-    MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound, example, vocab,
-};
+use super::{assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound, example, vocab};
 
 fn selected(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
     let input_ids = example(text, 3);
