@@ -81,7 +81,7 @@ impl Case {
 
 /// One comparison before its inputs are built.
 pub struct Spec {
-    /// The function that it measures.
+    /// The bench it belongs to, a stem of `benches/`.
     pub bench: &'static str,
     /// Sizes and dtypes.
     pub size: String,

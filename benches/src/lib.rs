@@ -2,6 +2,7 @@
 
 mod answers;
 mod case;
+mod compare;
 mod contrast;
 mod entities;
 mod lm;
@@ -14,6 +15,7 @@ mod top_k;
 use tch::Device;
 
 pub use case::{Case, Spec, Step};
+pub use compare::{is_quick, run};
 pub use process::{cpu_seconds, exit, median, resident_mib};
 pub use summary::{Line, Timed, folder, print};
 

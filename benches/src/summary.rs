@@ -1,4 +1,4 @@
-//! The results of the comparisons of losses: times, ratios and memory, as JSON and as a table.
+//! `summary.json`: every comparison with its times, its ratio and its memory.
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct Timed {
     pub goal: Option<f64>,
 }
 
-/// One comparison with its peak memory.
+/// One line of `summary.json`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Line {
     /// The times.

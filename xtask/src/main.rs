@@ -226,10 +226,10 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Compare losses, training steps and programs with other implementations
+    /// Run the criterion benches, measure peak memory, and write target/bench/summary.json
     #[command(
-        after_help = "Options are passed to the bench. Without a name it is `losses`, whose \
-        comparisons a name\nof a loss selects; --quick skips the largest cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
+        after_help = "Options go to criterion as they are; --quick also leaves out the largest \
+        cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
         cargo xtask bench answer         polyqa answer beside transformers' pipeline\n  \
         cargo xtask bench serve          polyqa serve beside FastAPI over that pipeline\n  \
@@ -241,7 +241,7 @@ enum Task {
         cargo xtask bench losses --device cuda"
     )]
     Bench {
-        /// Passed on to the bench
+        /// Passed on to criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -316,11 +316,11 @@ fn start(root: &Path, task: Task) -> Result<u8> {
     }
 }
 
-/// A bench of a crate, or a program of the package `benches`.
+/// Criterion's benches of the crates over libtorch, or one program that measures by itself.
 fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     let (name, options) = match arguments.split_first() {
-        Some((name, options)) if !name.starts_with('-') => (name.as_str(), options),
-        _ => ("losses", arguments),
+        Some((name, options)) => (name.as_str(), options),
+        None => ("", arguments),
     };
     let package = match name {
         "answer" | "retrieval" | "serve" => Some("polyqa"),
@@ -336,12 +336,19 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
         bench.args(["bench", "-p", package, "--bench", name, "--"]);
         return run(bench.args(options));
     }
-    let program = if name == "encoder" { "encoder" } else { "losses" };
-    bench.args(["run", "--release", "-p", "benches", "--bin", program, "--"]);
-    if name != program {
-        bench.args(["--only", name]);
+    if ["encoder", "losses"].contains(&name) {
+        bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
+        return run(bench.args(options));
     }
-    run(bench.args(options))
+    bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
+    let code = run(&mut bench)?;
+    if code != 0 || !leaves_times(arguments) {
+        return Ok(code);
+    }
+    let mut summary = cargo(root);
+    summary.args(["run", "--release", "-p", "benches", "--bin", "summary", "--"]);
+    summary.args(arguments.iter().filter(|argument| *argument == "--quick"));
+    run(&mut summary)
 }
 
 /// The demo is the first paper's recipe on the embedded data, in a run folder of its own.
@@ -357,6 +364,12 @@ fn demo_arguments(given: &[String]) -> Vec<String> {
     }
     arguments.extend_from_slice(given);
     arguments
+}
+
+/// Whether criterion, asked like this, times anything.
+fn leaves_times(arguments: &[String]) -> bool {
+    let shows = ["--help", "-h", "--list", "--test", "--version", "-V"];
+    !arguments.iter().any(|argument| shows.contains(&argument.as_str()))
 }
 
 /// Set-up, then one program of `examples/`, optimised.
@@ -404,6 +417,8 @@ mod tests {
         assert_eq!(passed(&line), line[2..]);
         assert_eq!(passed(&["xtask", "demo", "--", "--help"]), ["--help"]);
         assert_eq!(passed(&["xtask", "bench", "--quick"]), ["--quick"]);
+        assert!(leaves_times(&passed(&["xtask", "bench", "--quick"])));
+        assert!(!leaves_times(&passed(&["xtask", "bench", "--", "--list"])));
         assert!(passed(&["xtask", "demo"]).is_empty());
     }
 }

@@ -81,9 +81,6 @@ fn the_map_of_equations_names_what_exists() {
     let map = read("docs/reference/losses.md");
     let exports = read("crates/objectives/src/lib.rs");
     let masking = read("crates/objectives/src/masking/mod.rs");
-    let comparisons: String = ["answers", "contrast", "entities", "lm", "soft", "spans", "top_k"]
-        .map(|file| read(&format!("benches/src/{file}.rs")))
-        .concat();
     let exists =
         |path: String| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).exists();
     let names = |cell: &str| -> Vec<String> {
@@ -125,7 +122,7 @@ fn the_map_of_equations_names_what_exists() {
             );
         }
         for name in names(benches) {
-            assert!(comparisons.contains(&format!("{name:?}")), "no bench {name}");
+            assert!(exists(format!("benches/benches/{name}.rs")), "no bench {name}");
         }
     }
 }

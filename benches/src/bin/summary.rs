@@ -1,0 +1,114 @@
+//! Measures the peak memory of every comparison that sets `memory`, each formulation in a separate
+//! process, and joins it with the times that the benches left.
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use benches::{Case, Line, Spec, Timed, folder, print, resident_mib, specs};
+use clap::Parser;
+use tch::Device;
+
+/// Writes `bench/summary.json` in the target folder: times of the last bench run, ratios, goals,
+/// peak memory.
+#[derive(Parser)]
+#[command(
+    name = "summary",
+    after_help = "\
+Examples:
+  summary --quick                                        after `cargo bench -p benches -- --quick`
+  summary --case masked_lm/V=250002,4x256 --step chunked  one formulation, in this process"
+)]
+struct Args {
+    /// The short list of comparisons
+    #[arg(long)]
+    quick: bool,
+    /// Only measure the memory of this comparison in this process, and print it
+    #[arg(long, requires = "step")]
+    case: Option<String>,
+    /// The formulation of --case
+    #[arg(long, requires = "case")]
+    step: Option<String>,
+    /// Ends with an error if a goal is missed
+    #[arg(long)]
+    strict: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match (&args.case, &args.step) {
+        (Some(case), Some(step)) => measure_here(case, step).map(|mib| {
+            println!("{mib:.1}");
+            true
+        }),
+        _ => summarise(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every goal is met, or `--strict` is not set.
+fn summarise(args: &Args) -> Result<bool> {
+    let mut lines = Vec::new();
+    for spec in specs(args.quick, Device::Cpu) {
+        let name = spec.name();
+        let timed: Vec<Timed> = times(&spec)?.into_iter().filter(|one| one.name == name).collect();
+        for timed in timed {
+            let (mut ours_mib, mut peer_mib) = (None, None);
+            if spec.memory {
+                ours_mib = Some(measure(&name, &timed.ours)?);
+                peer_mib = Some(measure(&name, &timed.peer)?);
+            }
+            lines.push(Line { timed, ours_mib, peer_mib, goal_mib: spec.goal_mib });
+        }
+    }
+    ensure!(!lines.is_empty(), "{}: no times; run the benches first", folder().display());
+    let path = folder().join("summary.json");
+    whole_file::write(&path, serde_json::to_vec_pretty(&lines)?)
+        .with_context(|| path.display().to_string())?;
+    let met = print(&lines);
+    println!("\n{}", path.display());
+    Ok(met || !args.strict)
+}
+
+fn times(spec: &Spec) -> Result<Vec<Timed>> {
+    let path = folder().join("times").join(format!("{}.json", spec.bench));
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// The peak of one step in a fresh process.
+fn measure(case: &str, step: &str) -> Result<f64> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--case", case, "--step", step])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("starting a process for {case}, {step}"))?;
+    ensure!(output.status.success(), "{case}, {step}: its process ended with {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+}
+
+fn measure_here(name: &str, step: &str) -> Result<f64> {
+    tch::set_num_threads(1);
+    let all = [false, true].into_iter().flat_map(|quick| specs(quick, Device::Cpu));
+    let Some(spec) = all.into_iter().find(|spec| spec.name() == name) else {
+        bail!("no comparison {name}");
+    };
+    let Case { ours, peers, .. } = (spec.build)()?;
+    let Some(step) = std::iter::once(ours).chain(peers).find(|one| one.name == step) else {
+        bail!("{name} has no formulation {step}");
+    };
+    // The kernel's peak starts again from what is resident now.
+    std::fs::write("/proc/self/clear_refs", "5")
+        .context("/proc/self/clear_refs: peak memory needs Linux")?;
+    let before = resident_mib("VmRSS:")?;
+    (step.run)()?;
+    Ok(resident_mib("VmHWM:")? - before)
+}

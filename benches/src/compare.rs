@@ -1,0 +1,128 @@
+//! Times formulations of the same loss one after the other.
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, SamplingMode};
+use tch::Device;
+
+use crate::case::{Spec, Step};
+use crate::summary::{Timed, folder};
+
+/// Whether the command line asks for the short run.
+pub fn is_quick() -> bool {
+    std::env::args().any(|argument| argument == "--quick")
+}
+
+/// Times every comparison of `bench`, prints the ratios, and leaves them for the summary.
+///
+/// # Errors
+/// If libtorch refuses, two formulations give different losses, or the times cannot be written.
+pub fn run(bench: &str) -> Result<()> {
+    tch::set_num_threads(1);
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    let mut timed = Vec::new();
+    for spec in crate::specs(is_quick(), Device::Cpu).into_iter().filter(|spec| spec.bench == bench)
+    {
+        timed.extend(compare(&mut criterion, &spec)?);
+    }
+    criterion.final_summary();
+    if timed.is_empty() {
+        return Ok(()); // nothing matched the filter, or nothing was timed under --test
+    }
+    write(&folder().join("times").join(format!("{bench}.json")), &timed)
+}
+
+fn write(path: &Path, timed: &[Timed]) -> Result<()> {
+    let parent = path.parent().context("no folder")?;
+    std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    whole_file::write(path, serde_json::to_vec_pretty(timed)?)
+        .with_context(|| path.display().to_string())
+}
+
+fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
+    let name = spec.name();
+    let case = (spec.build)().with_context(|| name.clone())?;
+    let mut group = criterion.benchmark_group(&name);
+    group.sampling_mode(SamplingMode::Flat);
+    let ours = time(&mut group, &case.ours)?;
+    let unit = case.unit.as_ref().map(|unit| time(&mut group, unit)).transpose()?.flatten();
+    let mut peers = Vec::new();
+    for peer in &case.peers {
+        let Some((seconds, value)) = time(&mut group, peer)? else { continue };
+        if let Some((_, our_loss)) = ours {
+            case.agrees(our_loss, peer.name, value).with_context(|| name.clone())?;
+        }
+        peers.push((peer.name, seconds));
+    }
+    group.finish();
+    let Some((ours_seconds, _)) = ours else { return Ok(Vec::new()) };
+    let unit = match (&case.unit, unit) {
+        (Some(step), Some((seconds, _))) => Some((step.name, seconds)),
+        _ => None,
+    };
+    let ours = (case.ours.name, ours_seconds);
+    let timed: Vec<Timed> = peers.into_iter().map(|peer| spec.timed(ours, peer, unit)).collect();
+    for one in &timed {
+        println!(
+            "{name}: ours {:.4} s, {} {:.4} s, {} {:.4} s; ratio {:.3}{}",
+            one.ours_seconds,
+            one.peer,
+            one.peer_seconds,
+            one.unit,
+            one.unit_seconds,
+            one.ratio,
+            one.goal.map(|goal| format!(", goal {goal}")).unwrap_or_default(),
+        );
+    }
+    Ok(timed)
+}
+
+/// A step that takes longer is run three times; criterion, which wants ten samples, is then given
+/// their median.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// The median seconds of a step and its loss; nothing where a filter leaves it out.
+fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
+    let mut times = Vec::new();
+    let mut last = Ok(f64::NAN);
+    let mut warm = false;
+    let mut slow: Option<Duration> = None;
+    group.bench_function(step.name, |bencher| {
+        bencher.iter_custom(|count| {
+            let mut run = |count: u64| {
+                let start = Instant::now();
+                for _ in 0..count {
+                    last = black_box((step.run)());
+                }
+                let elapsed = start.elapsed();
+                times.push(elapsed.as_secs_f64() / count as f64);
+                elapsed
+            };
+            // Once unmeasured: a short run warms nothing up, and a unit makes its inputs at its
+            // first call.
+            if !warm {
+                warm = true;
+                run(1);
+                let mut trials = [run(1), run(1), run(1)];
+                trials.sort();
+                slow = trials.get(1).copied().filter(|&median| median > SLOW);
+            }
+            let steps = u32::try_from(count).unwrap_or(u32::MAX);
+            slow.map_or_else(|| run(count), |median| median * steps)
+        });
+    });
+    if times.is_empty() {
+        return Ok(None);
+    }
+    let mut times = times.split_off(1);
+    times.sort_by(f64::total_cmp);
+    let Some(&median) = times.get(times.len() / 2) else { return Ok(None) };
+    Ok(Some((median, last.with_context(|| step.name)?)))
+}
