@@ -9,8 +9,7 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, program, refuse, root, small, small_data, succeed, summary,
-    tool,
+    FEW_ARTICLES, kill_at, prepared, refuse, root, small, small_data, succeed, summary, tool,
 };
 
 /// A small recipe, six steps of a few rows in two languages.
@@ -232,10 +231,4 @@ fn recipe_filter_names_what_is_wrong() {
         assert!(error.contains(message), "{sets:?}: {error}");
     }
     assert!(!out.join("seed-0").exists());
-    let help = succeed({
-        let mut command = program("filter");
-        command.arg("--help");
-        command
-    });
-    assert!(help.contains("filter examples/filter/small.toml --seeds 3"), "{help}");
 }

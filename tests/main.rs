@@ -15,7 +15,6 @@ mod programs;
 mod question_answering;
 mod ranks;
 mod recipe;
-mod scale;
 mod transfer_suite;
 mod walk;
 mod xlm_k;

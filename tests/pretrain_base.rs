@@ -1,4 +1,4 @@
-//! The demo's base: its task, its start, and the same model from the same recipe.
+//! The demo's base model: its training task, its initialisation and its reproducibility.
 #[path = "../examples/pretrain-base/cloze.rs"]
 mod cloze;
 #[path = "../examples/pretrain-base/mimetic.rs"]
@@ -9,12 +9,11 @@ use std::process::Command;
 
 use objectives::IGNORE_INDEX;
 use tch::{Device, Tensor};
-use trainer::{Step, Task};
 use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 use self::cloze::{ClozeConfig, ClozeTask};
 use self::mimetic::mimetic_start;
-use crate::common::{prepared, program, refuse, succeed};
+use crate::common::{prepared, program, succeed};
 
 const LENGTHS: ClozeConfig = ClozeConfig { first_length: 24, last_length: 72 };
 const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
@@ -82,27 +81,6 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
     // 12 % of about 36 free tokens in each of 300 passages, 85 % of them masked.
     assert!((1100..1500).contains(&predicted), "{predicted}");
     assert!((0.80..0.90).contains(&(f64::from(masked as u32) / f64::from(predicted))));
-}
-
-#[test]
-fn lengths_that_cannot_be_used_are_named() {
-    let model = model(80);
-    for first_length in [0, 73] {
-        let config = ClozeConfig { first_length, ..LENGTHS };
-        let error = ClozeTask::new(&model, SPECIALS, vec![vec![(5..65).collect()]], 4, &config);
-        let error = error.err().unwrap().to_string();
-        assert!(error.contains("cloze.first_length"), "{error}");
-    }
-}
-
-#[test]
-fn passages_too_short_for_an_answer_are_an_error() {
-    let model = model(80);
-    let short = vec![vec![vec![5, 6, 7]]];
-    let mut task = ClozeTask::new(&model, SPECIALS, short, 4, &LENGTHS).unwrap();
-    let rng = trainer::rng_for(3, "cloze", 0);
-    let mut step = Step { batch: &[0, 1], number: 0, total: 1, micro_batch: None, rng };
-    assert!(task.losses(&mut step).is_err());
 }
 
 #[test]
@@ -174,21 +152,4 @@ fn recipe_pretrain_base_gives_the_same_bytes_twice() {
                 .map(|folder| std::fs::read_to_string(folder.join(file)).unwrap());
         assert_eq!(ours, theirs, "{file} of the embedded base");
     }
-}
-
-#[test]
-fn recipe_pretrain_base_refuses_the_folder_of_another_recipe() {
-    let folder = tempfile::tempdir().unwrap();
-    let stored = folder.path().join("recipe.toml");
-    succeed(pretrain(folder.path(), 1));
-    let before = std::fs::read_to_string(&stored).unwrap();
-    let error = refuse(&pretrain(folder.path(), 2).output().unwrap());
-    assert!(error.contains("training.steps = 1 there, 2 now"), "{error}");
-    assert_eq!(std::fs::read_to_string(&stored).unwrap(), before);
-    // How a run is watched is no other recipe.
-    let mut again = pretrain(folder.path(), 1);
-    again.args(["--set", "training.log_steps=7", "--set", "run.threads=2"]);
-    succeed(again);
-    let output = pretrain(folder.path(), 1).args(["--set", "threads=2"]).output().unwrap();
-    assert!(refuse(&output).contains("unknown key `threads`"));
 }

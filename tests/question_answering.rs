@@ -1,4 +1,4 @@
-//! A user's own questions at a few steps, an interrupted run, and what a user meets with bad input.
+//! `polyqa train` on a user's questions: a few steps, and rejected input.
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, refuse, root, succeed, summary, tool};
+use crate::common::{refuse, succeed, summary, tool};
 
 #[allow(dead_code)] // the same files are written for the evaluator's tests
 #[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
@@ -30,56 +30,30 @@ fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
     fs::write(path, file.to_string()).unwrap();
 }
 
-fn with_model(model: &Path, out: &Path) -> Command {
-    let mut command = tool("polyqa");
-    command.args(["train", "--model"]).arg(model).arg("--out").arg(out).args(["--device", "cpu"]);
-    command.args(["--set", "run.threads=1", "--set", "run.float32_matmul=highest"]);
-    command
-}
-
 /// The program on the embedded model, six steps of four windows.
 fn start(folder: &Path, out: &str) -> Command {
-    start_with(Path::new("data/base"), folder, out)
-}
-
-fn start_with(model: &Path, folder: &Path, out: &str) -> Command {
-    let mut command = with_model(model, &folder.join(out));
-    command.args(["--batch-size", "4", "--learning-rate", "1e-3"]);
-    for set in ["training.steps=6", "training.checkpoint_steps=2", "training.log_steps=2"] {
+    let mut command = tool("polyqa");
+    command.args(["train", "--model", "data/base", "--out"]).arg(folder.join(out));
+    command.args(["--device", "cpu", "--batch-size", "4", "--learning-rate", "1e-3"]);
+    for set in [
+        "run.threads=1",
+        "run.float32_matmul=highest",
+        "training.steps=6",
+        "training.checkpoint_steps=2",
+        "training.log_steps=2",
+    ] {
         command.args(["--set", set]);
     }
     command
 }
 
 fn train(folder: &Path, out: &str) -> Command {
-    train_with(Path::new("data/base"), folder, out)
-}
-
-fn train_with(model: &Path, folder: &Path, out: &str) -> Command {
     let (train, dev) = (folder.join("train.json"), folder.join("test-context-de-question-en.json"));
     write_questions(&train, 12, 2, 6);
     write_questions(&dev, 5, 1, 6);
-    let mut command = start_with(model, folder, out);
+    let mut command = start(folder, out);
     command.arg("--train").arg(train).arg("--dev").arg(dev).args(["--unanswerable", "drop"]);
     command
-}
-
-/// A model of random weights with dropout, wide enough to be trained without padding.
-fn write_wide_model(folder: &Path) {
-    let mut config = read(&root().join("data/base/config.json"));
-    for (key, value) in [("hidden_size", 256), ("num_hidden_layers", 2), ("intermediate_size", 512)]
-    {
-        config[key] = json!(value);
-    }
-    for key in ["attention_probs_dropout_prob", "hidden_dropout_prob"] {
-        config[key] = json!(0.1);
-    }
-    let file = folder.with_extension("json");
-    fs::write(&file, config.to_string()).unwrap();
-    let mut command = tool("xlmr-model");
-    command.arg("init").arg("--config").arg(file).args(["--heads", "qa", "--out"]).arg(folder);
-    command.args(["--tokenizer", "data/base/tokenizer.json"]);
-    succeed(command);
 }
 
 fn read(path: &Path) -> Value {
@@ -196,72 +170,6 @@ fn recipe_question_answering_reads_rows_and_parquet_as_it_reads_squad() {
     for (form, end) in [("lines", "jsonl"), ("data", "json"), ("hub", "parquet")] {
         assert!(run(form, end) == squad, "{form}");
     }
-}
-
-#[test]
-fn recipe_question_answering_starts_from_random_weights() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let mut command = tool("xlmr-model");
-    command.args(["init", "--config", "data/base/config.json", "--heads", "mlm,qa", "--seed", "1"]);
-    command.args(["--tokenizer", "data/base/tokenizer.json", "--out"]).arg(folder.join("fresh"));
-    succeed(command);
-    write_questions(&folder.join("train.json"), 8, 0, 6);
-    let mut command = with_model(&folder.join("fresh"), &folder.join("run"));
-    command.arg("--train").arg(folder.join("train.json")).args(["--set", "training.steps=2"]);
-    let text = succeed(command);
-    // All heads were in the folder.
-    assert!(!text.contains("freshly initialised"), "{text}");
-    assert!(folder.join("run/model/model.safetensors").exists());
-}
-
-#[test]
-fn recipe_question_answering_in_bf16_killed_three_times_equals_a_whole_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    // Fifty times in the long form.
-    let steps: usize = if testkit::long() { 100 } else { 6 };
-    let model = folder.join("wide");
-    write_wide_model(&model);
-    let low = |out: &str| {
-        let mut command = train_with(&model, folder, out);
-        command.args(["--set", "run.precision=bf16", "--set", "training.checkpoint_steps=1"]);
-        command.args(["--set", "run.threads=2"]);
-        command.args(["--set", &format!("training.steps={steps}")]);
-        command
-    };
-    succeed(low("whole"));
-    let checkpoints = folder.join("broken/seed-42/reader/fine-tune/checkpoints");
-    for step in (1..steps).step_by(2) {
-        kill_at(low("broken"), &checkpoints.join(format!("step-{step:08}")));
-    }
-    succeed(low("broken"));
-    assert_eq!(summary(&folder.join("whole")), summary(&folder.join("broken")));
-    for file in ["model/model.safetensors", "predictions.json", "n-best.json", "table.md"] {
-        let bytes = |out: &str| fs::read(folder.join(out).join(file)).unwrap();
-        assert!(bytes("whole") == bytes("broken"), "{file}");
-    }
-
-    // The precision decides the result, so it is a key of the run.
-    let error = refuse(&train_with(&model, folder, "whole").output().unwrap());
-    assert!(error.contains("run.precision = \"bf16\" there, absent now"), "{error}");
-    let error =
-        refuse(&train(folder, "f16").args(["--set", "run.precision=f16"]).output().unwrap());
-    assert!(error.contains("run.precision") && error.contains("CUDA"), "{error}");
-    assert!(!folder.join("f16").exists());
-}
-
-#[test]
-fn recipe_question_answering_in_parts_of_a_batch_ends_where_the_whole_one_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    succeed(train(folder, "whole"));
-    let mut command = train(folder, "parts");
-    command.args(["--set", "training.micro_batch=2"]);
-    succeed(command);
-    let loss = |out: &str| summary(&folder.join(out))["training"]["final_loss"].as_f64().unwrap();
-    let (whole, parts) = (loss("whole"), loss("parts"));
-    assert!((whole - parts).abs() < 1e-3 * whole, "{whole} and {parts}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Recipes at a few steps each, an interrupted run, and what a user meets with bad input.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use results::Measured;
@@ -157,21 +157,6 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
 }
 
 #[test]
-fn recipe_bridging_gap_killed_and_resumed_equals_a_whole_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    succeed(small(&whole));
-    // Killed as soon as the control arm has a checkpoint, with that arm and another still to go.
-    let checkpoint = broken.join("seed-0/control/all/inject/checkpoints/step-00000002");
-    kill_at(small(&broken), &checkpoint);
-    assert!(!broken.join("summary.json").exists());
-    let mut resumed = program("bridging-gap");
-    resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
-    succeed(resumed);
-    assert_eq!(summary(&whole), summary(&broken));
-}
-
-#[test]
 fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() {
     let folder = tempfile::tempdir().unwrap();
     // Files without a manifest are streamed too.
@@ -242,67 +227,6 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
     assert!(summary["arms"]["injected"]["zh"]["f1"].is_f64());
 }
 
-/// A copy of the base with `change` applied to its folder.
-fn base_with(folder: &Path, change: impl Fn(&Path)) -> PathBuf {
-    let base = folder.join("base");
-    std::fs::create_dir_all(&base).unwrap();
-    for entry in std::fs::read_dir(root().join("data/base")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, base.join(path.file_name().unwrap())).unwrap();
-    }
-    change(&base);
-    base
-}
-
-#[test]
-fn a_model_folder_that_cannot_be_used_is_one_clear_error() {
-    type Change = fn(&Path);
-    fn edit(base: &Path, key: &str, value: Value) {
-        let path = base.join("config.json");
-        let mut config: Value =
-            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        config[key] = value;
-        std::fs::write(path, config.to_string()).unwrap();
-    }
-    let cases: [(Change, &[&str]); 5] = [
-        (
-            |base| {
-                let path = base.join("model.safetensors");
-                let bytes = std::fs::read(&path).unwrap();
-                std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-            },
-            &["model.safetensors"],
-        ),
-        (
-            |base| std::fs::remove_file(base.join("model.safetensors")).unwrap(),
-            &["neither model.safetensors"],
-        ),
-        (|base| edit(base, "model_type", "bert".into()), &["bert"]),
-        (|base| edit(base, "vocab_size", 4321.into()), &["4321"]),
-        (
-            |base| {
-                let other = testkit::fixture("tokenizer.json");
-                std::fs::copy(other, base.join("tokenizer.json")).unwrap();
-            },
-            &["tokenizer"],
-        ),
-    ];
-    for (change, pieces) in cases {
-        let folder = tempfile::tempdir().unwrap();
-        let base = base_with(folder.path(), change);
-        let out = folder.path().join("run");
-        let output = small(&out).arg("--model").arg(&base).output().unwrap();
-        let error = refuse(&output);
-        for piece in pieces {
-            assert!(error.contains(piece), "no {piece:?} in {error}");
-        }
-        assert!(!out.join("summary.json").exists());
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let output = small(&folder.path().join("run")).args(["--model", "nowhere"]).output().unwrap();
-    assert!(refuse(&output).contains("nowhere"));
-}
-
 #[test]
 fn a_recipe_that_cannot_be_used_is_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -319,6 +243,7 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("injection.steps=1000000000000", "steps = 1000000000000: must be 10 billion or less"),
         ("data.train=nowhere.json", "nowhere.json"),
         ("data.kg=nowhere", "nowhere"),
+        ("model.path=nowhere", "model.path = nowhere"),
         ("run.device=tpu", "tpu"),
         ("run.device=cuda:77", "cuda:77"),
         ("fine_tuning.batch_size=0", "batch_size"),

@@ -7,7 +7,7 @@ use std::process::Command;
 use results::Measured;
 use serde_json::{Value, json};
 
-use crate::common::{kill_at, program, refuse, small_data, succeed, summary, write_encoder};
+use crate::common::{program, refuse, small_data, succeed, summary, write_encoder};
 
 /// A few sentences of three documents in English, and test files in three languages.
 fn write_data(folder: &Path) {
@@ -45,46 +45,40 @@ fn suite(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// Named entities alone, on those sentences: six epochs of four steps.
-pub fn small(folder: &Path, out: &str) -> Command {
+/// The suite with those sentences as the data of its tagging task.
+fn with_data(folder: &Path, out: &str) -> Command {
     if !folder.join("train.iob2").exists() {
         write_data(folder);
     }
     let mut command = suite(folder, out);
-    command.args(["--arms", "ner.*"]);
     let path = |name: &str| folder.join(format!("{name}.iob2")).display().to_string();
+    for (key, name) in [("train", "train"), ("test.en", "en"), ("test.de", "de"), ("test.zh", "zh")]
+    {
+        command.args(["--set", &format!("tasks.ner.data.{key}={}", path(name))]);
+    }
+    command
+}
+
+/// Named entities alone, on those sentences: six epochs of four steps.
+pub fn small(folder: &Path, out: &str) -> Command {
+    let mut command = with_data(folder, out);
+    command.args(["--arms", "ner.*"]);
     for set in [
-        "run.seeds=[0,1]".into(),
-        format!("tasks.ner.data.train={}", path("train")),
-        format!("tasks.ner.data.test.en={}", path("en")),
-        format!("tasks.ner.data.test.de={}", path("de")),
-        format!("tasks.ner.data.test.zh={}", path("zh")),
-        "tasks.ner.fine_tuning.batch_size=4".into(),
-        "tasks.ner.fine_tuning.epochs=6".into(),
-        "tasks.ner.fine_tuning.checkpoint_steps=2".into(),
+        "run.seeds=[0,1]",
+        "tasks.ner.fine_tuning.batch_size=4",
+        "tasks.ner.fine_tuning.epochs=6",
+        "tasks.ner.fine_tuning.checkpoint_steps=2",
     ] {
-        command.args(["--set", &set]);
+        command.args(["--set", set]);
     }
     command
 }
 
 /// Every task of the small recipe, with little data and one epoch each.
 fn every_task(folder: &Path, out: &str) -> Command {
-    if !folder.join("train.iob2").exists() {
-        write_data(folder);
-    }
-    let mut command = suite(folder, out);
-    let path = |name: &str| folder.join(format!("{name}.iob2")).display().to_string();
-    for set in [
-        format!("tasks.ner.data.train={}", path("train")),
-        format!("tasks.ner.data.test.en={}", path("en")),
-        format!("tasks.ner.data.test.de={}", path("de")),
-        format!("tasks.ner.data.test.zh={}", path("zh")),
-        "tasks.ner.fine_tuning.epochs=1".into(),
-        "tasks.xnli.fine_tuning.epochs=1".into(),
-        "tasks.mlqa.fine_tuning.epochs=1".into(),
-    ] {
-        command.args(["--set", &set]);
+    let mut command = with_data(folder, out);
+    for task in ["ner", "xnli", "mlqa"] {
+        command.args(["--set", &format!("tasks.{task}.fine_tuning.epochs=1")]);
     }
     command
 }
@@ -233,65 +227,6 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     // The epoch that was chosen and the scores, of two models.
     assert_eq!(more.matches("\nseed 2, ").count(), 4, "{more}");
     assert!(!more.contains("seed 1, "), "{more}");
-}
-
-#[test]
-fn recipe_suite_tests_a_mended_file_and_a_further_model_without_training_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = |arms: &str| {
-        let mut command = small(folder.path(), "run");
-        command.args(["--set", "tasks.ner.fine_tuning.epochs=1", "--seeds", "1"]);
-        // Given again, the last one counts.
-        let sets = command.get_args().map(|arg| arg.to_owned()).collect::<Vec<_>>();
-        let mut again = program("transfer-suite");
-        let mut replaced = false;
-        for arg in sets {
-            let name = if replaced { arms.into() } else { arg.clone() };
-            replaced = arg == "--arms";
-            again.arg(name);
-        }
-        succeed(again)
-    };
-    let model = folder.path().join("run/seed-0/ner.base/model/model.safetensors");
-    start("ner.base");
-    let trained = std::fs::metadata(&model).unwrap().modified().unwrap();
-    let german = folder.path().join("de.iob2");
-    let text = std::fs::read_to_string(&german).unwrap();
-    std::fs::write(&german, text.replacen("wohnt", "lebt", 1)).unwrap();
-    let mended = start("ner.base");
-    assert!(mended.contains("seed 0, ner.base: "), "{mended}");
-    assert_eq!(std::fs::metadata(&model).unwrap().modified().unwrap(), trained);
-    let predictions = folder.path().join("run/seed-0/ner.base/predictions/de.conll");
-    assert!(std::fs::read_to_string(predictions).unwrap().contains("lebt"));
-    let both = start("ner.*");
-    assert!(both.contains("seed 0, ner.other: ") && !both.contains("seed 0, ner.base"), "{both}");
-    // A tag that no label stands for is found before anything is trained.
-    std::fs::write(&german, text.replacen("B-LOC", "B-GPE", 1)).unwrap();
-    let mut damaged = small(folder.path(), "damaged");
-    let error = refuse(&damaged.output().unwrap());
-    assert!(error.contains("sentences in de") && error.contains("B-GPE"), "{error}");
-    assert!(!folder.path().join("damaged/seed-0/ner.base/fine-tune").exists());
-}
-
-#[test]
-fn recipe_suite_killed_and_resumed_equals_a_whole_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    succeed(small(folder.path(), "whole"));
-    // After the second epoch's scores, in the middle of the third.
-    let sign = broken.join("seed-0/ner.other/fine-tune/checkpoints/step-00000010");
-    kill_at(small(folder.path(), "broken"), &sign);
-    assert!(!broken.join("summary.json").exists());
-    let mut resumed = program("transfer-suite");
-    resumed.arg(broken.join("recipe.toml")).arg("--resume").arg(&broken);
-    succeed(resumed);
-    assert_eq!(summary(&whole), summary(&broken));
-    let parts =
-        ["seed-0/ner.other/model/model.safetensors", "seed-1/ner.base/predictions/zh.conll"];
-    for part in parts {
-        let read = |run: &Path| std::fs::read(run.join(part)).unwrap();
-        assert!(read(&whole) == read(&broken), "{part}");
-    }
 }
 
 /// One part of LAMA, and one language of mLAMA.

@@ -1,12 +1,15 @@
 //! XLM-K at a few steps on folders that the commands prepare, an interrupted run, and what a user
 //! meets with bad input.
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
 use kg_triples::entity_linking::{EntityPage, page_files};
 use kg_triples::jsonl::JsonlReader;
+use kg_triples::knowledge::MentionExample;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -19,7 +22,7 @@ use crate::common::{
 
 /// Where mentions, the same within a language, triples and text of the embedded data lie, made
 /// once.
-pub static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
+static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("xlm-k");
     std::fs::create_dir_all(&folder).unwrap();
     let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 32 \
@@ -69,7 +72,7 @@ fn write_text(folder: &Path) {
 /// A Parquet file with a column `text`, 20 rows to a group.
 fn write_parquet(path: &Path, text: &[ByteArray]) {
     let schema = parse_message_type("message rows { required binary text (UTF8); }").unwrap();
-    let file = std::fs::File::create(path).unwrap();
+    let file = File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
     for text in text.chunks(20) {
         let mut group = writer.next_row_group().unwrap();
@@ -93,7 +96,7 @@ pub fn small(out: &Path) -> Command {
 }
 
 /// The same on other folders.
-pub fn small_of(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
+fn small_of(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = program("xlm-k");
     command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
     set(&mut command, "data.mentions", mentions);
@@ -134,7 +137,7 @@ fn records(out: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// Numbers, models and losses of one arm, to the last bit.
-pub fn expect_equal_runs(whole: &Path, broken: &Path, arm: &str) {
+fn expect_equal_runs(whole: &Path, broken: &Path, arm: &str) {
     assert_eq!(summary(whole), summary(broken));
     for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
     {
@@ -417,40 +420,14 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
         let error = refuse(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
     }
-    // The paper's letter is what the recipe says, apart from what it leaves open.
-    let text = std::fs::read_to_string(root().join("examples/xlm-k/recipe.toml")).unwrap();
-    for piece in
-        ["learning_rate = 3e-5", "batch_size = 8192", "size = 32768", "warmup_steps = 10000"]
-    {
-        assert!(text.contains(piece), "{piece}");
-    }
 }
 
-/// Named before anything is trained.
+/// Rejected before training starts.
 #[test]
-fn recipe_xlm_k_names_files_that_are_damaged_or_changed() {
+fn recipe_xlm_k_names_the_line_of_an_id_that_the_model_lacks() {
     let folder = tempfile::tempdir().unwrap();
-    let own = folder.path().join("mentions");
-    std::fs::create_dir_all(own.join("train")).unwrap();
-    let lines = own.join("train/mentions.jsonl.gz");
-    std::fs::copy(FOLDERS.join("mentions/manifest.json"), own.join("manifest.json")).unwrap();
-    let whole = std::fs::read(FOLDERS.join("mentions/train/mentions.jsonl.gz")).unwrap();
-    let refused = |path: &Path| {
-        let mut command = small(&folder.path().join("run"));
-        set(&mut command, "data.mentions", path);
-        refuse(&command.output().unwrap())
-    };
-    std::fs::write(&lines, &whole[..whole.len() / 2]).unwrap();
-    let error = refused(&lines);
-    assert!(error.contains("mentions.jsonl.gz: after line"), "{error}");
-    assert!(error.contains("cut off"), "{error}");
-    // Of a prepared folder, whatever is missing or changed is known by its manifest.
-    let error = refused(&own);
-    assert!(error.contains("probe/candidates.jsonl.gz"), "{error}");
-    // A model that cannot read an id is told the line.
-    let examples = JsonlReader::<kg_triples::knowledge::MentionExample>::open(
-        FOLDERS.join("mentions/train/mentions.jsonl.gz"),
-    );
+    let examples =
+        JsonlReader::<MentionExample>::open(FOLDERS.join("mentions/train/mentions.jsonl.gz"));
     let mut text = String::new();
     for (number, example) in examples.unwrap().enumerate() {
         let mut example = example.unwrap();
@@ -461,6 +438,46 @@ fn recipe_xlm_k_names_files_that_are_damaged_or_changed() {
     }
     let plain = folder.path().join("plain.jsonl");
     std::fs::write(&plain, text).unwrap();
-    let error = refused(&plain);
+    let mut command = small(&folder.path().join("run"));
+    set(&mut command, "data.mentions", &plain);
+    let error = refuse(&command.output().unwrap());
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
+}
+
+/// Writes ten files of mentions, which together have `bytes`.
+fn write_shards(folder: &Path, lines: &str, bytes: usize) {
+    std::fs::create_dir(folder).unwrap();
+    for number in 0..10 {
+        let mut file = File::create(folder.join(format!("{number}.jsonl"))).unwrap();
+        for _ in 0..=bytes / 10 / lines.len() {
+            file.write_all(lines.as_bytes()).unwrap();
+        }
+    }
+}
+
+/// The long form compares 100 MB with 1 GB.
+#[test]
+fn recipe_xlm_k_needs_no_more_memory_for_ten_times_the_mentions() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut lines = String::new();
+    for example in
+        JsonlReader::<MentionExample>::open(FOLDERS.join("mentions/train/mentions.jsonl.gz"))
+            .unwrap()
+    {
+        lines += &format!("{}\n", json!(example.unwrap()));
+    }
+    let bytes = if testkit::long() { 100_000_000 } else { 1_000_000 };
+    let [small, large] = [("small", bytes), ("large", 10 * bytes)].map(|(name, bytes)| {
+        let shards = folder.join(name);
+        write_shards(&shards, &lines, bytes);
+        let out = folder.join(format!("{name}-run"));
+        let mut command = small_of(&out, [&shards, &shards, &FOLDERS.join("triples")]);
+        command.args(["--arms", "xlm-k", "--set", "pretraining.steps=2"]);
+        let peak = testkit::process::run(&mut command, &folder.join("output")).unwrap().peak_mib;
+        std::fs::remove_dir_all(shards).unwrap();
+        peak
+    });
+    println!("{small:.0} MiB, {large:.0} MiB with ten times the mentions");
+    assert!(large < small + 50.0, "{small:.0} MiB, {large:.0} MiB");
 }

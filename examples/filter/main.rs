@@ -2,6 +2,7 @@
 //! question answering and for the classification of sentence pairs.
 mod data;
 mod recipe;
+mod train;
 
 use std::process::ExitCode;
 
@@ -9,18 +10,13 @@ use anyhow::Result;
 use data::{Questions, SentencePairs};
 use examples::inference_modes::{InferenceModes, Scores};
 use experiment::{Experiment, Results, Trial};
-use recipe::{Recipe, Source, Task};
+use recipe::{Recipe, Task};
 use serde::Serialize;
 use tasks::alignment::AnswerAligner;
-use tasks::fusion::{
-    ClassPair, FusedClassificationTask, FusedHead, FusedQaTask, FusedTask, PairCounts, PairedText,
-    StudentStart, best_fused_classes,
-};
+use tasks::fusion::{PairedText, best_fused_classes};
+use train::{CLASSES, train_classifier, train_reader};
 use transfer_eval::xnli::{NliLabel, score_nli};
 use xlmr_model::{Head, Pretrained};
-
-/// Entailment, neutral, contradiction.
-const CLASSES: Head = Head::SequenceClassification { labels: 3 };
 
 fn main() -> ExitCode {
     experiment::main::<Recipe>(run)
@@ -62,86 +58,6 @@ fn write<T: Serialize>(
         titles: titles.collect(),
     };
     modes.write(experiment, results, remark)
-}
-
-/// Trains a reader on the arm's pairs of questions.
-fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCounts> {
-    let (recipe, arm, config) = (trial.recipe, trial.arm, trial.recipe.qa(trial.arm));
-    let source = match arm.source {
-        Source::Translation => &input.pairs.source,
-        Source::Unrelated => &input.unrelated,
-    };
-    let texts = (input.pairs.target.as_slice(), source.as_slice());
-    let reader = start(trial, Head::Span)?;
-    train(
-        trial,
-        reader,
-        Head::Span,
-        |Pretrained { model, tokenizer, .. }| {
-            Ok(FusedQaTask::new(model, tokenizer, texts, &recipe.windows, &config)?)
-        },
-        |task| *task.counts(),
-    )
-}
-
-/// Trains a classifier on the arm's pairs of sentences; returns the number of pairs.
-fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<usize> {
-    let config = &trial.recipe.classification;
-    let classifier = start(trial, CLASSES)?;
-    let mut pairs = input.train(&classifier.tokenizer, &config.encoding)?;
-    if trial.arm.source == Source::Unrelated {
-        pairs = ClassPair::unrelated(&pairs)?;
-    }
-    let fusion = trial.recipe.fusion(trial.arm);
-    train(
-        trial,
-        classifier,
-        CLASSES,
-        |Pretrained { model, .. }| {
-            Ok(FusedClassificationTask::new(model, pairs.clone(), fusion, &config.soft)?)
-        },
-        |_| pairs.len(),
-    )
-}
-
-fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
-    let model = &trial.recipe.model;
-    Ok(trial.start(&model.path, &[head], model.segments)?)
-}
-
-/// Trains and saves an arm's model; returns what `describe` makes of the task.
-fn train<H: FusedHead, T>(
-    trial: &Trial<Recipe>,
-    mut model: Pretrained,
-    head: Head,
-    task: impl Fn(&Pretrained) -> Result<FusedTask<'_, H>>,
-    describe: impl Fn(&FusedTask<'_, H>) -> T,
-) -> Result<T> {
-    let recipe = trial.recipe;
-    // Section 3, self-teaching: a first model, and its scores of the target texts.
-    let mut scores = None;
-    if trial.arm.soft {
-        let mut first = task(&model)?;
-        trial.fit("teacher", &recipe.teacher, &model.model.named_parameters(), &mut first)?;
-        model.save(trial.dir("teacher-model"), head)?;
-        let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
-        scores = Some(first.teacher_logits(&path, &model.model, size)?.0);
-        if recipe.student == StudentStart::Base {
-            model = start(trial, head)?;
-        }
-    }
-
-    // The loss of both halves, and the divergence from these scores.
-    let mut second = task(&model)?;
-    if let Some(scores) = scores {
-        second = second.with_teacher(scores)?;
-    }
-    let training = recipe.training(trial.arm);
-    trial.fit("train", &training, &model.model.named_parameters(), &mut second)?;
-    let description = describe(&second);
-    drop(second);
-    trial.save(&mut model, head, trial.dir("model"))?;
-    Ok(description)
 }
 
 /// Answers in every language with the translation, with the text itself, and without either.

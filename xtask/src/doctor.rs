@@ -303,15 +303,4 @@ mod tests {
         assert_eq!(parse_memory("MemTotal:       24576 kB\nMemFree: 1 kB\n"), Some(24_576 * 1024));
         assert_eq!(parse_memory("MemFree: 1 kB\n"), None);
     }
-
-    #[test]
-    fn the_table_puts_the_advice_below() {
-        let rows = [
-            row("rustc", State::Ok, "rustc 1.95.0", ""),
-            row("libtorch", State::Missing, "no", "cargo xtask setup"),
-        ];
-        let expected = "ok       rustc     rustc 1.95.0\n\
-                        MISSING  libtorch  no\n                   -> cargo xtask setup\n";
-        assert_eq!(table(&rows), expected);
-    }
 }

@@ -88,38 +88,3 @@ pub fn clock(seconds: f64) -> String {
         _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn line_counts_only_fresh_bytes_in_the_rate() {
-        let shown = line("torch", 600_000_000, 1_000_000_000, 400_000_000, Duration::from_secs(20));
-        let expected = "torch [############........]  60 % 600 MB of 1.00 GB, 10.0 MB/s, ETA 40 s";
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn line_before_the_first_byte_and_of_an_empty_file() {
-        let shown = line("a", 0, 50, 0, Duration::from_secs(3));
-        assert_eq!(shown, "a [....................]   0 % 0 kB of 1 kB");
-        let shown = line("a", 0, 0, 0, Duration::ZERO);
-        assert_eq!(shown, "a [####################] 100 % 0 kB of 0 kB");
-    }
-
-    #[test]
-    fn times_are_readable() {
-        for (seconds, text) in [
-            (0.2, "0 s"),
-            (59.4, "59 s"),
-            (59.6, "1 min 00 s"),
-            (185.0, "3 min 05 s"),
-            (7800.0, "2 h 10 min"),
-            (f64::INFINITY, "168 h 00 min"),
-            (f64::NAN, "0 s"),
-        ] {
-            assert_eq!(clock(seconds), text);
-        }
-    }
-}

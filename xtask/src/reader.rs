@@ -69,16 +69,3 @@ fn multiplies_bfloat16() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     flags.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_of_the_command_line_replace_the_defaults() {
-        let arguments = ["--epochs=2", "--out", "runs/longer"].map(str::to_owned);
-        let options: Vec<&str> = missing(&arguments).map(|(option, _)| option).collect();
-        assert_eq!(options, ["--batch-size", "--learning-rate"]);
-        assert_eq!(missing(&[]).count(), DEFAULTS.len());
-    }
-}

@@ -50,16 +50,3 @@ fn program(root: &Path, recipe: &Path) -> Result<String> {
     }
     Ok(name.to_owned())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recipe_belongs_to_the_program_of_its_folder() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        assert_eq!(program(&root, Path::new(DEMO)).unwrap(), "bridging-gap");
-        let error = program(&root, Path::new("my/recipe.toml")).unwrap_err().to_string();
-        assert!(error.starts_with("my/recipe.toml: no program is called my;"), "{error}");
-    }
-}

@@ -420,10 +420,10 @@ impl LineReader {
     /// Reads a line with its end; `false` where there is none.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         line.clear();
-        let most = LONGEST_LINE + 1;
+        let max_bytes = LONGEST_LINE + 1;
         let read = match &mut self.input {
-            Input::Plain(file) => file.take(most).read_until(b'\n', line),
-            Input::Packed(unpacked) => unpacked.take(most).read_until(b'\n', line),
+            Input::Plain(file) => file.take(max_bytes).read_until(b'\n', line),
+            Input::Packed(unpacked) => unpacked.take(max_bytes).read_until(b'\n', line),
             #[cfg(feature = "parquet")]
             Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
         };

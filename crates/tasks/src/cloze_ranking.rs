@@ -274,20 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_those_of_a_loop() {
-        let (model, clozes) = (model(), clozes());
-        let want = by_loop(&model, &clozes);
-        let ids = [clozes.clozes[0].before.clone(), vec![4, 4], clozes.clozes[0].after.clone()];
-        let row = (0, 2, ids.concat());
-        let inputs = Inputs::from_rows(&[&row.2], 1).unwrap();
-        let hidden = tch::no_grad(|| model.encode(&inputs, false)).unwrap();
-        let got = tch::no_grad(|| score_rows(&model, &clozes, &[&row], &hidden)).unwrap();
-        let [(candidate, score)] = got[0][..] else { panic!("{got:?}") };
-        assert_eq!(candidate, 1);
-        assert!((f64::from(score) - want[0][1]).abs() < 1e-5);
-    }
-
-    #[test]
     fn what_the_model_cannot_say_is_an_error() {
         let mut clozes = clozes();
         clozes.relations[1].candidates[0][1] = 60;

@@ -255,8 +255,8 @@ impl Task for TextPairTask<'_> {
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
-        let most = self.config.max_length(self.kind);
-        let what = format!("pairs with a text cut to {most} tokens");
+        let max_length = self.config.max_length(self.kind);
+        let what = format!("pairs with a text cut to {max_length} tokens");
         vec![SkippedData::new(what, self.cut, self.examples.len())]
     }
 }
@@ -265,22 +265,26 @@ impl Task for TextPairTask<'_> {
 pub(crate) struct TextRows<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
-    most: usize,
+    max_length: usize,
 }
 
 impl<'a> TextRows<'a> {
-    /// Rows of at most `most` tokens.
+    /// Rows of at most `max_length` tokens.
     ///
     /// # Errors
     /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
     /// puts no tokens around texts.
-    pub(crate) fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, most: usize) -> Result<Self> {
+    pub(crate) fn new(
+        model: &dyn Encoder,
+        tokenizer: &'a Tokenizer,
+        max_length: usize,
+    ) -> Result<Self> {
         let positions = usize::try_from(model.max_length()).unwrap_or(0);
-        if most > positions {
-            return Err(Error::config("length", most, format!("at most {positions} tokens")));
+        if max_length > positions {
+            return Err(Error::config("length", max_length, format!("at most {positions} tokens")));
         }
         let layout = Layout::of(tokenizer).map_err(|error| Error::Tokenizer(error.to_string()))?;
-        Ok(Self { tokenizer, layout, most })
+        Ok(Self { tokenizer, layout, max_length })
     }
 
     /// The token ids of a text with special tokens, and whether its end was truncated.
@@ -288,7 +292,7 @@ impl<'a> TextRows<'a> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
         let ids = encoding.get_ids();
-        let room = self.most.saturating_sub(self.layout.single(&[]).len());
+        let room = self.max_length.saturating_sub(self.layout.single(&[]).len());
         let kept = ids.get(..room).unwrap_or(ids);
         Ok((self.layout.single(kept), kept.len() < ids.len()))
     }

@@ -107,12 +107,12 @@ impl<'a> EncoderScorer<'a> {
     /// [`ScorerConfig::most_tokens`] or the model's positions take; if the model refuses an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked, mut all) = (Vec::new(), Vec::with_capacity(requests.len()));
-        let most = self.config.most_tokens.min(self.room);
+        let limit = self.config.most_tokens.min(self.room);
         let (mut count, mut longest) = (0, 0);
         for request in requests {
             let (source, target) = (self.tokens(&request.source)?, self.tokens(&request.target)?);
             let together = source.ids.len() + target.ids.len();
-            if together > most {
+            if together > limit {
                 count += 1;
                 longest = longest.max(together);
             } else if count == 0 {
@@ -124,7 +124,7 @@ impl<'a> EncoderScorer<'a> {
         }
         if count > 0 {
             let of = requests.len();
-            return Err(qa_translate::Error::TooLong { count, of, longest, most }.into());
+            return Err(qa_translate::Error::TooLong { count, of, longest, most: limit }.into());
         }
         let mut scores = self.log_probabilities(&masked)?.into_iter();
         let score = |places: Vec<Range<usize>>| {

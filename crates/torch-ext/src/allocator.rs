@@ -21,12 +21,12 @@ const SETTINGS: [&str; 5] = [
 /// does nothing.
 pub(crate) fn retain_freed_memory() {
     if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
-        set();
+        configure_allocator();
     }
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn set() {
+fn configure_allocator() {
     // SAFETY: two numbers for the allocator; a refused one changes nothing.
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);
@@ -38,4 +38,4 @@ fn set() {
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn set() {}
+fn configure_allocator() {}

@@ -235,7 +235,7 @@ impl ProcessGroup {
     /// Where tensors of `device` are exchanged: there, if NCCL takes them, else on the CPU.
     pub fn exchange_device(&self, device: Device) -> Device {
         match (device, self.gpu) {
-            (Device::Cuda(own), Some(gpu)) if own == gpu => device,
+            (Device::Cuda(index), Some(gpu)) if index == gpu => device,
             _ => Device::Cpu,
         }
     }
@@ -340,12 +340,12 @@ impl ProcessGroup {
     /// # Errors
     /// As [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer rows.
     pub fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
-        let mut own = Vec::new();
+        let mut encoded = Vec::new();
         for row in rows.iter().skip(self.rank).step_by(self.size) {
-            own.extend((row.len() as u64).to_le_bytes());
-            own.extend(row.iter().flat_map(|number| number.to_le_bytes()));
+            encoded.extend((row.len() as u64).to_le_bytes());
+            encoded.extend(row.iter().flat_map(|number| number.to_le_bytes()));
         }
-        let all = self.all_gather_bytes(&own)?;
+        let all = self.all_gather_bytes(&encoded)?;
         let mut rest: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
         let take = |number: usize| -> Option<Vec<u32>> {
             let bytes = rest.get_mut(number % self.size)?;
@@ -397,10 +397,10 @@ impl ProcessGroup {
         /// Shape and place in `KINDS` of each tensor of a part.
         type Forms = Option<Vec<(Vec<i64>, usize)>>;
         const KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
-        let mut own: Vec<Forms> = Vec::with_capacity(parts.len());
+        let mut local: Vec<Forms> = Vec::with_capacity(parts.len());
         for part in &parts {
             let Some(part) = part else {
-                own.push(None);
+                local.push(None);
                 continue;
             };
             let form = |tensor: &Tensor| {
@@ -411,11 +411,11 @@ impl ProcessGroup {
                 })?;
                 Ok((tensor.size(), place))
             };
-            own.push(Some(part.iter().map(form).collect::<Result<_>>()?));
+            local.push(Some(part.iter().map(form).collect::<Result<_>>()?));
         }
         let unreadable = |error: serde_json::Error| Error::Distributed(error.to_string());
         let mut forms: Vec<Vec<Forms>> = Vec::with_capacity(self.size);
-        for bytes in self.all_gather_bytes(&serde_json::to_vec(&own).map_err(unreadable)?)? {
+        for bytes in self.all_gather_bytes(&serde_json::to_vec(&local).map_err(unreadable)?)? {
             forms.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
         }
         let mut whole = Vec::with_capacity(parts.len());

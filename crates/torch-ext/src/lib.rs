@@ -39,8 +39,7 @@ pub(crate) use int8_linear::amx_is_there;
 pub use int8_linear::{Int8Linear, bf16_is_fast, int8_is_fast};
 pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
 pub use optim::{
-    AdamWStep, clear_grads, clip_grad_norm, fused_adamw, norm_of_all, scale_all, set_grad,
-    total_norm,
+    AdamWStep, clear_grads, fused_adamw, norm_of_all, scale_all, set_grad, total_norm,
 };
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};

@@ -104,23 +104,6 @@ pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })
 }
 
-/// Scales all gradients in place so that their total norm is at most `max_norm`; returns the norm
-/// before.
-///
-/// The factor is `max_norm / (norm + 1e-6)` where that is below 1, as in
-/// `torch.nn.utils.clip_grad_norm_`.
-///
-/// # Errors
-/// [`Error::Libtorch`] if the list is empty or the tensors lie on different devices.
-pub fn clip_grad_norm(grads: &[&Tensor], max_norm: f64) -> Result<f64> {
-    let norm = total_norm(grads)?;
-    let factor = max_norm / (norm + 1e-6);
-    if factor < 1.0 {
-        scale_all(grads, factor)?;
-    }
-    Ok(norm)
-}
-
 /// Drops the gradients of `params`: a parameter that the next backward pass does not reach then has
 /// an undefined gradient, and an optimiser leaves it alone. Zeroed gradients would still decay it.
 ///
@@ -232,16 +215,5 @@ mod tests {
         assert!(x.grad().defined());
         clear_grads(&[&x]).unwrap();
         assert!(!x.grad().defined());
-    }
-
-    #[test]
-    fn clipping_scales_to_the_asked_norm_and_leaves_small_gradients_alone() {
-        let a = Tensor::from_slice(&[3.0f64, 0.0]);
-        let b = Tensor::from_slice(&[4.0f64]);
-        assert_eq!(clip_grad_norm(&[&a, &b], 10.0).unwrap(), 5.0);
-        assert_eq!(a.double_value(&[0]), 3.0);
-        assert_eq!(clip_grad_norm(&[&a, &b], 1.0).unwrap(), 5.0);
-        assert!((total_norm(&[&a, &b]).unwrap() - 1.0).abs() < 1e-6);
-        assert!(total_norm(&[]).is_err());
     }
 }

@@ -309,8 +309,8 @@ impl AdamW {
                 live.push((slot, grads));
             }
         }
-        // As `clip_grad_norm` has it.
-        let clip = self.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
+        // As in `torch.nn.utils.clip_grad_norm_`.
+        let clip = self.max_grad_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0));
         // A GPU's update reads every gradient anyway; on the CPU the pass of its own costs little,
         // and its rounding is that of stored results.
         let on_gpu = live.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());

@@ -137,13 +137,13 @@ pub(crate) fn reached(
         });
     }
     let all = group.all_gather(&Tensor::f_from_slice(&own)?)?;
-    let most = Vec::<i64>::try_from(&all.f_amax([0i64], false)?)?;
-    let reached = most.iter().skip(1).map(|most| match most {
+    let largest = Vec::<i64>::try_from(&all.f_amax([0i64], false)?)?;
+    let reached = largest.iter().skip(1).map(|reached| match reached {
         0 => Reached::Not,
         1 => Reached::Rows,
         _ => Reached::All,
     });
-    let signal = most.first().copied().unwrap_or(0);
+    let signal = largest.first().copied().unwrap_or(0);
     Ok((reached.collect(), i32::try_from(signal).unwrap_or(0)))
 }
 

@@ -9,7 +9,7 @@ mod target;
 mod temporary;
 mod together;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,35 +175,4 @@ pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> 
     let mut file = WholeFile::create(path)?;
     file.write_all(bytes.as_ref())?;
     file.finish()
-}
-
-/// Lets `write` make the file under the temporary path it is given, then publishes it as `path`.
-///
-/// There is an empty file at the temporary path already; `write` may fill it, or put another in its
-/// place.
-///
-/// # Errors
-/// What `write` returns, and as for [`WholeFile::create`] and [`WholeFile::finish`].
-pub fn write_with<E: From<io::Error>>(
-    path: impl AsRef<Path>,
-    write: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), E> {
-    let path = path.as_ref();
-    let Target::File(target) = Target::of(path)? else {
-        // Its bytes have to lie somewhere first.
-        let temporary = tempfile::NamedTempFile::new()?.into_temp_path();
-        write(&temporary)?;
-        let mut stream = WholeFile::create(path)?;
-        io::copy(&mut File::open(&temporary)?, &mut stream)?;
-        return Ok(stream.finish()?);
-    };
-    check_output(&target)?;
-    let (file, temporary) = temporary::beside(&target)?;
-    let permissions = file.metadata()?.permissions();
-    drop(file);
-    write(&temporary)?;
-    // A file put in the place of ours may be readable by its owner only.
-    fs::set_permissions(&temporary, permissions)?;
-    File::open(&temporary)?.sync_all()?;
-    Ok(Synced { renaming: Some((temporary, target)), path: path.to_owned() }.publish()?)
 }

@@ -32,19 +32,6 @@ fn an_interrupted_download_is_continued() {
 }
 
 #[test]
-fn remaining_bytes_leave_out_what_is_there() {
-    let cache = tempfile::tempdir().unwrap();
-    let wheels = Set::Cpu.wheels();
-    let all: u64 = wheels.iter().map(|wheel| wheel.size).sum();
-    assert_eq!(all, 530_604_548 + 10_715_597 + 2_243_632);
-    assert_eq!(remaining(cache.path(), &wheels), all);
-    file_of(&part(cache.path(), small()), 1000);
-    assert_eq!(remaining(cache.path(), &wheels), all - 1000);
-    file_of(&cache.path().join(small().file_name()), small().size);
-    assert_eq!(remaining(cache.path(), &wheels), all - small().size);
-}
-
-#[test]
 fn df_is_read() {
     let text = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
                 /dev/vda         263174212 19000000  76000000      21% /\n";

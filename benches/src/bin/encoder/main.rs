@@ -80,9 +80,6 @@ pub struct Options {
     /// No programs whose name contains this; may be given several times
     #[arg(long)]
     except: Vec<String>,
-    /// Each program a second time, while so many other threads keep cores busy
-    #[arg(long, default_value_t = 0)]
-    busy: usize,
     /// Each of our programs also records a further step: encoder_*.md says where its time went,
     /// encoder_*.trace.json opens in Perfetto
     #[arg(long)]

@@ -1,7 +1,6 @@
 //! The programs that are compared, each as a process of its own.
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -37,8 +36,6 @@ pub struct Program {
     /// As the table names it.
     pub name: String,
     kind: Kind,
-    /// Threads of this process that keep a core busy meanwhile.
-    busy: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -104,8 +101,8 @@ pub fn peer(options: &Options) -> &'static str {
     }
 }
 
-/// All of them, or those that `--only` names and `--except` does not; with `--busy` each a second
-/// time beside busy threads. The peer is left out where it is not installed.
+/// All of them, or those that `--only` names and `--except` does not. The peer is left out where it
+/// is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
     let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let wanted = |name: &str| {
@@ -118,11 +115,7 @@ pub fn all(options: &Options) -> Vec<Program> {
         if !wanted(name) || name.contains("PEFT") && !named_here {
             continue;
         }
-        all.push(Program { name: name.to_owned(), kind, busy: 0 });
-        if options.busy > 0 {
-            let name = format!("{name}, beside busy threads");
-            all.push(Program { name, kind, busy: options.busy });
-        }
+        all.push(Program { name: name.to_owned(), kind });
     }
     all
 }
@@ -164,7 +157,7 @@ impl Program {
         if options.inference {
             command.arg("--inference");
         }
-        let output = beside(self.busy, || command.stderr(Stdio::inherit()).output())?;
+        let output = command.stderr(Stdio::inherit()).output()?;
         ensure!(output.status.success(), "{} ended with {}", self.name, output.status);
         let text = String::from_utf8(output.stdout)?;
         let reports = text
@@ -174,21 +167,4 @@ impl Program {
         let measured = reports.into_iter().filter(|report| report.step > 0);
         Ok(measured.map(|report| Run { program: self.name.clone(), report }).collect())
     }
-}
-
-/// Calls `run` while so many threads do nothing useful.
-fn beside<T>(busy: usize, run: impl FnOnce() -> T) -> T {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..busy {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    std::hint::spin_loop();
-                }
-            });
-        }
-        let out = run();
-        done.store(true, Ordering::Relaxed);
-        out
-    })
 }

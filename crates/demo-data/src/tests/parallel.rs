@@ -83,17 +83,3 @@ fn the_first_language_tells_what_it_tells_alone() {
     let expected: Vec<_> = alone.items.iter().filter(|item| kept.contains(&item.id)).collect();
     assert_eq!(both.items.iter().collect::<Vec<_>>(), expected);
 }
-
-#[test]
-fn a_language_without_sentences_is_an_error() {
-    let graph = graph();
-    // Sentences in English alone.
-    let templates = TemplateSet::read(data("demo/templates.tsv")).unwrap();
-    let config = all_languages();
-    let heads = heads(&graph);
-    let build = |codes: &[&str]| {
-        build_questions(&graph, &templates, "test", &heads, &config, &languages(codes))
-    };
-    assert!(matches!(build(&["en", "de"]), Err(kg_triples::Error::Empty { .. })));
-    assert!(matches!(build(&["en", "fr"]), Err(kg_triples::Error::UnknownLanguage { .. })));
-}

@@ -87,14 +87,3 @@ fn labels_follow_from_the_premise() {
     let labels = |rows: &[Vec<String>]| rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>();
     assert_eq!(labels(&by_language[0]), labels(&by_language[2]));
 }
-
-#[test]
-fn nothing_to_ask_is_an_error() {
-    let (graph, templates, languages) = demo();
-    let none = BTreeSet::new();
-    let error = clozes(&graph, &templates, &none, &languages).unwrap_err();
-    assert!(error.to_string().starts_with("clozes: nothing is left"), "{error}");
-    let made = ("x", &none);
-    let error = inference_pairs(&graph, &templates, made, &languages, 1);
-    assert!(error.unwrap_err().to_string().contains("pairs of split \"x\""));
-}

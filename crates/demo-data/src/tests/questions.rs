@@ -339,37 +339,3 @@ fn files_are_parallel_squad_json() {
     assert_eq!(parallel[0][0].0, "test-000000");
     assert!(parallel.iter().all(|rows| *rows == parallel[0]));
 }
-
-#[test]
-fn what_cannot_be_asked_is_counted_or_an_error() {
-    let mut builder = GraphBuilder::from(countries());
-    builder.add_triple("Q183", "P99", "Q64").unwrap(); // no template
-    builder.add_triple("Q183", "P36", "Q1").unwrap(); // no label
-    builder.add_label("X", "en", "Singapore", LabelKind::Entity).unwrap();
-    builder.add_label("Y", "en", "Singapore", LabelKind::Entity).unwrap();
-    builder.add_triple("X", "P36", "Y").unwrap(); // head and tail of one name
-    let graph = builder.build();
-    let set = build(&graph, &config(&["en"], 3, 2));
-    assert_eq!((set.report.facts, set.report.without_words, set.report.items), (9, 3, 6));
-
-    let attempt = |config: &QuestionConfig| {
-        one_set(&graph, &templates(TEMPLATES).unwrap(), &heads(&graph), config).unwrap_err()
-    };
-    assert!(matches!(attempt(&config(&["en"], 7, 0)), kg_triples::Error::Empty { .. }));
-    assert!(matches!(
-        attempt(&config(&["en"], 3, 3)),
-        kg_triples::Error::Config { key: "same_relation", .. }
-    ));
-    assert!(matches!(
-        attempt(&config(&["en", "fr"], 3, 2)),
-        kg_triples::Error::UnknownLanguage { .. }
-    ));
-    assert!(matches!(
-        attempt(&config(&[], 3, 2)),
-        kg_triples::Error::Config { key: "question_languages", .. }
-    ));
-    for items in [0, 1_000_000_000_000] {
-        let wrong = QuestionConfig { items: Some(items), ..config(&["en"], 3, 2) };
-        assert!(matches!(attempt(&wrong), kg_triples::Error::Config { key: "items", .. }));
-    }
-}

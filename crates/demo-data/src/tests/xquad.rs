@@ -61,18 +61,6 @@ fn no_article_is_in_two_splits_in_any_language() {
 }
 
 #[test]
-fn few_articles_are_the_first_ones() {
-    let few = XquadSplit { articles: Some(4), ..split(Some(3)) };
-    let (files, counts) = few.make().unwrap();
-    let (_, four) = split(Some(4)).make().unwrap();
-    assert_eq!(counts["train"].as_u64().unwrap() + counts["test"].as_u64().unwrap(), four["train"]);
-    let (_, test) = files.into_iter().find(|(name, _)| name == "xquad.de.json").unwrap();
-    assert_eq!(contexts(&test).len(), 5);
-    let error = XquadSplit { articles: Some(3), ..split(Some(3)) }.make().unwrap_err();
-    assert_eq!(error.to_string(), "--first 3: must be 1 or more, and fewer than 3");
-}
-
-#[test]
 fn folds_test_each_question_once_in_each_pair_of_languages() {
     let mut tested = Vec::new();
     for fold in ["1/4", "2/4", "3/4", "4/4"] {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use crate::toy::{Workshop, calls};
+use crate::toy::Workshop;
 
 fn refused(workshop: &Workshop, more: &[&str], pieces: &[&str]) {
     let error = workshop.start(more).unwrap_err();
@@ -50,17 +50,6 @@ fn seeds_and_arms_that_cannot_be_run_are_refused() {
     refused(&workshop, &["--arms", "far,far"], &["far is listed twice"]);
     refused(&workshop, &["--seeds", "0"], &["--seeds"]);
     refused(&workshop, &["--model", "x=data"], &["--model x=data"]);
-}
-
-#[test]
-fn arms_are_chosen_by_patterns() {
-    let workshop = Workshop::new();
-    workshop.start(&["--arms", "fur*,plain"]).unwrap();
-    let trained: Vec<String> =
-        calls().into_iter().filter(|call| call.starts_with("train")).collect();
-    assert_eq!(trained, ["train seed 0, plain", "train seed 0, further"]);
-    let recipe = fs::read_to_string(workshop.out().join("recipe.toml")).unwrap();
-    assert!(recipe.contains("\"plain\",\n    \"further\""), "{recipe}");
 }
 
 #[test]
@@ -129,20 +118,6 @@ fn a_signal_in_training_ends_with_its_code_and_the_run_goes_on() {
     let checkpoints = broken.out().join("seed-0/plain/fit/checkpoints");
     assert!(checkpoints.join("step-00000003").exists());
     assert_eq!(succeed(&broken), want);
-}
-
-#[test]
-fn help_says_what_the_program_does_and_how() {
-    let workshop = Workshop::new();
-    let output = program(&workshop).arg("--help").output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    for piece in
-        ["Finds the mean", "To resume an interrupted run", "--arms <GLOB>", "runs/toy", "Examples:"]
-    {
-        assert!(text.contains(piece), "no {piece:?} in {text}");
-    }
-    assert!(text.contains("\n  toy toy.toml --seeds 3\n  toy toy.toml --arms 'a*'"), "{text}");
 }
 
 /// The one line of an error.

@@ -310,28 +310,6 @@ fn a_record_of_another_cell_or_changed_by_hand_is_refused() {
 }
 
 #[test]
-fn a_folder_of_somebody_else_stays_as_it_is() {
-    let workshop = Workshop::new();
-    let own = fs::read_to_string(workshop.path("toy.toml")).unwrap();
-    let error = workshop.start_in(workshop.folder.path(), &[]).unwrap_err();
-    assert!(error.contains("contains evaluation.json but no run"), "{error}");
-    assert_eq!(fs::read_to_string(workshop.path("toy.toml")).unwrap(), own);
-    assert_eq!(fs::read_dir(workshop.folder.path()).unwrap().count(), 3);
-    assert!(calls().is_empty());
-}
-
-#[test]
-fn one_process_at_a_time_works_in_a_folder() {
-    let workshop = Workshop::new();
-    let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
-    let open = Experiment::open(recipe, workshop.out()).unwrap();
-    let error = workshop.start(&[]).unwrap_err();
-    assert!(error.contains("another process"), "{error}");
-    drop(open);
-    workshop.start(&[]).unwrap();
-}
-
-#[test]
 fn parts_that_arms_share_lie_beside_them() {
     let workshop = Workshop::new();
     let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();

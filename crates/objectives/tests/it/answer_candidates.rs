@@ -1,9 +1,7 @@
 //! `answer_candidates` against lists edited by hand and by loops.
 use crate::common::*;
-use ndarray::Array2;
 use objectives::{
-    AnswerCandidates, CandidateSpans, Error, GoldSlot, IGNORE_INDEX, TopKConfig, answer_candidates,
-    top_k_spans,
+    AnswerCandidates, CandidateSpans, Error, GoldSlot, IGNORE_INDEX, answer_candidates,
 };
 
 const LENGTH: i64 = 10;
@@ -105,16 +103,6 @@ fn lists_edited_by_hand() {
 }
 
 #[test]
-fn one_slot_is_the_gold_span_alone() {
-    let lists = Lists::new(&[vec![(1, 2)], vec![(3, 3)], vec![(4, 4)]], 1);
-    for slot in [GoldSlot::InRank, GoldSlot::Last] {
-        let z = run(&lists, &[(1, 2), (5, 6), (-1, -1)], slot).unwrap();
-        assert_eq!(slots(&z), [[Some((1, 2))], [Some((5, 6))], [Some((4, 4))]]);
-        assert_eq!(ints(&z.gold_index), [0, 0, IGNORE_INDEX]);
-    }
-}
-
-#[test]
 fn a_gold_span_listed_twice_is_kept_once() {
     let lists = Lists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
     let (gold, other) = (Some((3, 3)), Some((1, 2)));
@@ -122,15 +110,6 @@ fn a_gold_span_listed_twice_is_kept_once() {
     assert_eq!(slots(&z), [[gold, other, None, None]]);
     let z = run(&lists, &[(3, 3)], GoldSlot::Last).unwrap();
     assert_eq!(slots(&z), [[other, None, None, gold]]);
-}
-
-#[test]
-fn gold_positions_beyond_the_window_mean_no_gold_span() {
-    let lists = Lists::new(&vec![vec![(1, 2)]; 5], 2);
-    let gold = [(-1, 3), (3, LENGTH), (-100, -100), (LENGTH, LENGTH), (99, 3)];
-    let z = run(&lists, &gold, GoldSlot::Last).unwrap();
-    assert_eq!(ints(&z.gold_index), [IGNORE_INDEX; 5]);
-    assert!(slots(&z).iter().all(|row| row == &[Some((1, 2)), None]));
 }
 
 #[test]
@@ -164,39 +143,6 @@ fn what_does_not_fit_is_named() {
         ),
         (refused(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
     ]);
-}
-
-#[test]
-fn the_candidates_of_a_step_lie_in_the_context_and_hold_the_gold_span_once() {
-    let (start, end) = (ramp(6, 40, 0.731, 3.0), ramp(6, 40, 1.137, 3.0));
-    let mask = Array2::from_shape_fn((6, 40), |(b, l)| l >= 8 && l < 39 - b);
-    let config = TopKConfig { k: 20, max_answer_len: Some(5), ..Default::default() };
-    let spans =
-        top_k_spans(&tensor(&start), &tensor(&end), Some(&mask_tensor(&mask)), &config).unwrap();
-    // Ranked first, ranked last, absent, absent, outside, absent.
-    let (s, e) = (ints(&spans.starts), ints(&spans.ends));
-    let gold_starts = ids(&[s[0], s[39], 8, 12, 40, 30]);
-    let gold_ends = ids(&[e[0], e[39], 35, 31, 41, 38]);
-    let list = CandidateSpans::from(&spans);
-    for slot in [GoldSlot::InRank, GoldSlot::Last] {
-        let z = answer_candidates(&list, &gold_starts, &gold_ends, 40, slot).unwrap();
-        let index = ints(&z.gold_index);
-        for (b, row) in slots(&z).iter().enumerate() {
-            let gold = (gold_starts.int64_value(&[b as i64]), gold_ends.int64_value(&[b as i64]));
-            let found: Vec<usize> = (0..20).filter(|&i| row[i] == Some(gold)).collect();
-            match index[b] {
-                IGNORE_INDEX => assert!(found.is_empty() && b == 4),
-                slot => assert_eq!(found, [slot as usize]),
-            }
-            for &(start, end) in row.iter().flatten().filter(|&&span| span != gold) {
-                assert!(start <= end && end - start < 5, "({start}, {end})");
-                assert!(mask[[b, start as usize]] && mask[[b, end as usize]]);
-            }
-        }
-        if slot == GoldSlot::InRank {
-            assert_eq!(index, [0, 19, 19, 19, IGNORE_INDEX, 19]);
-        }
-    }
 }
 
 /// The edited list in loops.

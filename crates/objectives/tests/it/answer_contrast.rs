@@ -159,17 +159,6 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn the_papers_temperature_keeps_the_loss_near_the_logarithm_of_its_terms() {
-    let mut batch = Batch::sample();
-    batch.hidden = states(5, 8, 3).mapv(|x| 30.0 * x);
-    let config = AnswerContrastConfig::default();
-    assert_eq!(config.temperature, 10.0);
-    let loss = batch.value(&config).unwrap();
-    assert!((loss - 7_f64.ln()).abs() <= 0.2, "{loss}");
-    assert!((loss - 7_f64.ln()).abs() > 1e-4, "{loss}");
-}
-
-#[test]
 fn rows_and_tokens_without_loss_receive_exactly_zero_whatever_they_hold() {
     let mut batch = Batch::sample();
     batch.question.row_mut(1).fill(true);
@@ -333,18 +322,10 @@ proptest! {
     #![proptest_config(draws(96))]
 
     #[test]
-    fn agrees_with_the_loops_and_keeps_its_order(batch in batches(), count in 1usize..4) {
-        let mut turned = batch.clone();
-        turned.gold.reverse();
-        turned.lists.reverse();
-        turned.hidden.invert_axis(ndarray::Axis(0));
-        turned.question.invert_axis(ndarray::Axis(0));
+    fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {
         let config = config(count);
         match (batch.naive(&config), batch.value(&config)) {
-            (Some(want), Ok(got)) => {
-                assert_near(got, want, 1e-10);
-                assert_near(turned.value(&config).unwrap(), want, 1e-10);
-            }
+            (Some(want), Ok(got)) => assert_near(got, want, 1e-10),
             (None, Err(Error::Empty { .. })) => {}
             (want, got) => prop_assert!(false, "got {got:?}, want {want:?}"),
         }

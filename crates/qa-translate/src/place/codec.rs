@@ -209,9 +209,9 @@ fn rerank(
     if let Some(&(number, ..)) = alike {
         return Ok(Some(number));
     }
-    let Some(&(top, whole, _, most)) = kept.first() else { return Ok(None) };
+    let Some(&(top, whole, _, top_loss)) = kept.first() else { return Ok(None) };
     let inside = |&&(_, span, _, loss): &&(usize, &Range<usize>, f64, f64)| {
-        span != whole && whole.start <= span.start && span.end <= whole.end && loss < most
+        span != whole && whole.start <= span.start && span.end <= whole.end && loss < top_loss
     };
     Ok(Some(kept.iter().filter(inside).min_by(|a, b| by_loss(a, b)).map_or(top, |one| one.0)))
 }

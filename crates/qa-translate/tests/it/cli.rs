@@ -241,24 +241,6 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
 }
 
 #[test]
-fn a_language_that_is_named_twice_is_refused() {
-    let program = program(3);
-    for (arguments, word) in [
-        ("--to fr,de,fr --server http://localhost:1", "language fr: is named twice"),
-        ("--parallel de=en.json,de=en.json", "language de: is named twice"),
-        ("--parallel de=en.json --to fr", "no file in a language of --to"),
-    ] {
-        program.failed(&format!("translate --in en.json --out out {arguments}"), &[word]);
-        assert!(!program.at("out").exists());
-    }
-    program.copy("en.json", "t/train-context-de-question-de.json");
-    let mix = "mix --in en.json --translated t --to de,de --out out";
-    program.failed(mix, &["language de: ", "twice"]);
-    let error = program.failed("translate --in x", &["--out <DIR>", "--help"]).err;
-    assert_eq!(error.lines().count(), 1, "{error}");
-}
-
-#[test]
 fn translations_of_a_chat_server_are_cached() {
     let program = program(2);
     let server = Server::start(|_, body| {

@@ -5,7 +5,6 @@ mod chat;
 mod cli;
 mod cli_examples;
 mod common;
-mod config;
 mod http;
 mod markers;
 mod mix;

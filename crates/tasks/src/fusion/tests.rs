@@ -542,23 +542,3 @@ fn classes_are_chosen_beside_a_translation_the_text_itself_or_nothing() {
     assert_eq!(one, all);
     assert!(best_fused_classes(&model, &rows, &fusion, PairedText::Own, 0).is_err());
 }
-
-#[test]
-fn configs_of_an_empty_file_are_the_defaults() {
-    assert_eq!(toml::from_str::<FusedQaConfig>("").unwrap(), FusedQaConfig::default());
-    assert!(toml::from_str::<FusedQaConfig>("alpha = 1").is_err());
-    let soft: SoftTeaching = toml::from_str("positions = \"context\"").unwrap();
-    assert_eq!((soft.positions, soft.alpha), (SoftPositions::Context, 0.5));
-    #[derive(serde::Deserialize)]
-    struct Second {
-        text: PairedText,
-    }
-    for (name, want) in [
-        ("translation", PairedText::Translation),
-        ("self", PairedText::Own),
-        ("none", PairedText::None),
-    ] {
-        let read: Second = toml::from_str(&format!("text = \"{name}\"")).unwrap();
-        assert_eq!(read.text, want);
-    }
-}

@@ -268,14 +268,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_file_is_the_default() {
-        let empty = toml::from_str::<KnowledgeTaskConfig>("").unwrap();
-        assert_eq!(empty, KnowledgeTaskConfig::default());
-        let text = toml::to_string(&empty).unwrap();
-        assert_eq!(toml::from_str::<KnowledgeTaskConfig>(&text).unwrap(), empty);
-    }
-
-    #[test]
     fn heads_that_were_not_trained_do_not_rank() {
         let mut config = KnowledgeTaskConfig::default();
         config.losses.mep.loss.l2_norm = true;

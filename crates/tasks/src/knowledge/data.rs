@@ -223,8 +223,11 @@ impl fmt::Display for KnowledgeData {
         }
         if let Some(Text { shards, source, .. }) = &self.text {
             let (documents, files) = count(shards);
-            let most = source.max_tokens;
-            write!(f, "\n{documents} documents from {files} files, in passages of {most} tokens")?;
+            let max_tokens = source.max_tokens;
+            write!(
+                f,
+                "\n{documents} documents from {files} files, in passages of {max_tokens} tokens"
+            )?;
         }
         Ok(())
     }

@@ -35,10 +35,10 @@ impl Extremes {
     }
 
     fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
-        let (most, vocabulary) = (model.max_length(), model.vocab_size());
+        let (max_length, vocabulary) = (model.max_length(), model.vocab_size());
         let ((tokens, longest), (id, largest)) = (&self.tokens, &self.id);
-        if i64::try_from(*tokens).unwrap_or(i64::MAX) > most {
-            return Err(Error::data(longest, format!("at most {most} tokens"), tokens));
+        if i64::try_from(*tokens).unwrap_or(i64::MAX) > max_length {
+            return Err(Error::data(longest, format!("at most {max_length} tokens"), tokens));
         }
         if i64::from(*id) >= vocabulary {
             return Err(Error::data(largest, format!("token ids below {vocabulary}"), id));

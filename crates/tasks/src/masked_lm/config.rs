@@ -144,20 +144,3 @@ impl Default for PhraseTaskConfig {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_file_is_the_default() {
-        let empty = toml::from_str::<PhraseTaskConfig>("").unwrap();
-        assert_eq!(empty, PhraseTaskConfig::default());
-        let ngrams: PhraseTaskConfig =
-            toml::from_str("positions = 'all'\nmasking = { ngrams = { max_tokens = 3 } }").unwrap();
-        let expected = NgramMaskingConfig { max_tokens: 3, ..Default::default() };
-        assert_eq!(ngrams.masking, PassageMasking::Ngrams(expected));
-        assert_eq!(ngrams.positions, LossPositions::All);
-        assert!(toml::from_str::<PhraseTaskConfig>("segments = 1").is_err());
-    }
-}

@@ -102,9 +102,9 @@ impl<'a> EntityCompletionTask<'a> {
         sequences: &ChosenSequences,
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
-        let (longest, most) = (sequences.longest(), model.max_length());
-        if i64::try_from(longest).unwrap_or(i64::MAX) > most {
-            let expected = format!("at most {most} tokens");
+        let (longest, max_length) = (sequences.longest(), model.max_length());
+        if i64::try_from(longest).unwrap_or(i64::MAX) > max_length {
+            let expected = format!("at most {max_length} tokens");
             return Err(Error::data("longest sequence", expected, longest));
         }
         let row = |sequence: &Sequence| {

@@ -269,8 +269,7 @@ mod tests {
     use kg_triples::Language;
     use objectives::IGNORE_INDEX;
     use objectives::masking::{
-        EntityPredictionConfig, MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig,
-        PredictionUnit,
+        EntityPredictionConfig, MlmMaskingConfig, PhraseMaskingConfig, PredictionUnit,
     };
     use xlmr_model::Model;
 
@@ -323,41 +322,6 @@ mod tests {
                 assert!(ids[1..=m].iter().all(|id| ![0, 1, 2].contains(id)));
             }
         }
-    }
-
-    #[test]
-    fn the_other_policies_select_as_many_without_knowing_the_phrases() {
-        let model = model(80);
-        let all: Vec<usize> = (0..40).collect();
-        let ngrams = PassageMasking::Ngrams(NgramMaskingConfig::default());
-        let tokens = PassageMasking::Tokens(MlmMaskingConfig::default());
-        for masking in [ngrams, tokens] {
-            let task = task(&model, with(masking));
-            let rows = task.batch(&all, &mut trainer::rng_for(2, "task", 0)).unwrap();
-            let (mut hit, mut selected) = (0, 0);
-            for (row, example) in rows.iter().zip(&examples()) {
-                let budget = 0.15 * (example.input_ids.len() - 2) as f64;
-                assert!((row.selected().count() as f64 - budget).abs() < 1.0);
-                selected += row.selected().count();
-                let in_phrase = |at: &usize| example.phrases[0].contains(at);
-                hit += row.selected().filter(in_phrase).count();
-            }
-            // 3 of 20 to 59 tokens are in a phrase: about 8 % of those selected, not half.
-            assert!(hit * 5 < selected, "{hit} of {selected}");
-        }
-    }
-
-    #[test]
-    fn a_step_depends_on_its_generator_alone() {
-        let model = model(80);
-        let all: Vec<usize> = (0..40).collect();
-        let task = task(&model, PhraseTaskConfig::default());
-        let draw = |number| task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
-        assert_eq!(draw(5), draw(5));
-        assert_ne!(draw(5), draw(6));
-        // Two copies of an example in one batch are masked apart.
-        let twice = task.batch(&[9, 9], &mut trainer::rng_for(2, "task", 0)).unwrap();
-        assert_ne!(twice[0], twice[1]);
     }
 
     #[test]

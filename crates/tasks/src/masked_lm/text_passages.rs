@@ -71,8 +71,10 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     let shards = Shards::open_with(paths, |line| {
         let text = text_of(line)?;
         if text.len() > LONGEST_TEXT {
-            let (bytes, most) = (text.len(), LONGEST_TEXT);
-            return Err(format!("a document of {bytes} bytes, and {most} at most; cut it up"));
+            let bytes = text.len();
+            return Err(format!(
+                "a document of {bytes} bytes, and {LONGEST_TEXT} at most; cut it up"
+            ));
         }
         if !found {
             let encoding = tokenizer.encode(text.trim(), false);
@@ -193,9 +195,9 @@ impl TextPassages {
     fn encode_documents(&mut self) -> Result<(), TaskError> {
         let group = current_group();
         let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
-        let most = if size == 1 { 1 } else { size * DOCUMENTS };
+        let max_rows = if size == 1 { 1 } else { size * DOCUMENTS };
         let (mut places, mut rows) = (Vec::new(), Vec::new());
-        while rows.len() < most {
+        while rows.len() < max_rows {
             let before = self.lines.position();
             let Some(line) = self.lines.next_line()? else { break };
             let mut ids = Vec::new();

@@ -422,16 +422,6 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
-        let (model, tokenizer, folder) = (model(4000), tokenizer(), tempfile::tempdir().unwrap());
-        let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
-        let predictor = QaPredictor::new(&model, &tokenizer, &windows);
-        let files = EvaluationConfig::default().files(folder.path(), &[Language::EN]);
-        let error = evaluate(&predictor, &files, "test", &[], folder.path()).unwrap_err();
-        assert!(error.to_string().contains("test-context-en-question-en.json"), "{error}");
-    }
-
-    #[test]
     fn wrong_values_are_named() {
         let mut config = EvaluationConfig::default();
         config.decoding.n_best = 0;

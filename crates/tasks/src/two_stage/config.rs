@@ -175,18 +175,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_table_is_the_paper() {
-        let config: BoundaryConfig = toml::from_str("").unwrap();
-        assert_eq!(config, BoundaryConfig::default());
-        assert_eq!((config.alpha, config.contrast.temperature), (0.5, 10.0));
-        assert_eq!((config.answers.k, config.hard.gold_loss_weight), (50, 0.0));
-        assert_eq!(toml::from_str::<CandidateConfig>("").unwrap(), CandidateConfig::default());
-        assert_eq!(CandidateConfig::default().count, 20);
-        assert_eq!(toml::from_str::<BoundaryTerms>("").unwrap(), BoundaryTerms::default());
-        assert!(toml::from_str::<BoundaryConfig>("beta = 1").is_err());
-    }
-
-    #[test]
     fn wrong_values_are_named() {
         let refuse = |config: BoundaryConfig| config.validate().unwrap_err().to_string();
         let with = |alpha| BoundaryConfig { alpha, ..Default::default() };

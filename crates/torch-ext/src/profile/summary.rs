@@ -123,7 +123,7 @@ impl TraceSummary {
                 .iter()
                 .filter(|event| event.waits())
                 .map(|event| (&*event.name, event.dur))),
-            operators: sum(own_times(&host)),
+            operators: sum(exclusive_times(&host)),
         }
     }
 
@@ -241,8 +241,8 @@ fn gaps<'a>(
 }
 
 /// Each event's time without that of the events that it encloses on its thread.
-fn own_times(host: &[Event]) -> Vec<(&str, f64)> {
-    let mut own: Vec<f64> = host.iter().map(|event| event.dur).collect();
+fn exclusive_times(host: &[Event]) -> Vec<(&str, f64)> {
+    let mut times: Vec<f64> = host.iter().map(|event| event.dur).collect();
     let mut stacks: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, event) in host.iter().enumerate() {
         let stack = stacks.entry(format!("{} {}", event.pid, event.tid)).or_default();
@@ -250,12 +250,12 @@ fn own_times(host: &[Event]) -> Vec<(&str, f64)> {
         while stack.last().is_some_and(ended) {
             stack.pop();
         }
-        if let Some(time) = stack.last().and_then(|&outer| own.get_mut(outer)) {
+        if let Some(time) = stack.last().and_then(|&outer| times.get_mut(outer)) {
             *time = (*time - event.dur).max(0.0);
         }
         stack.push(at);
     }
-    host.iter().map(|event| event.name.as_str()).zip(own).collect()
+    host.iter().map(|event| event.name.as_str()).zip(times).collect()
 }
 
 #[cfg(test)]

@@ -116,24 +116,6 @@ fn a_rank_that_is_gone_is_an_error_that_names_it_and_the_operation() {
 }
 
 #[test]
-fn a_rank_that_does_not_come_is_an_error_within_the_timeout() {
-    let variables = |name: &str| {
-        let port = free_port().to_string();
-        Some(match name {
-            "WORLD_SIZE" => "2".to_owned(),
-            "RANK" => "0".to_owned(),
-            "MASTER_ADDR" => "127.0.0.1".to_owned(),
-            "MASTER_PORT" => port,
-            _ => return None,
-        })
-    };
-    let place = Rendezvous::from_variables(variables).unwrap().unwrap();
-    let seconds = Duration::from_secs(2);
-    let error = ProcessGroup::connect(&place, seconds, seconds).unwrap_err().to_string();
-    assert!(error.contains("rank 0 of 2 did not meet the others at 127.0.0.1"), "{error}");
-}
-
-#[test]
 fn an_interface_that_is_not_there_is_named() {
     if !std::path::Path::new("/sys/class/net").is_dir() {
         println!("skipped: this system does not list its interfaces");

@@ -135,25 +135,6 @@ fn files_called_like_checkpoints_are_named_before_training() {
 }
 
 #[test]
-fn leftover_folders_are_removed_when_training_goes_on() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let complete = train(folder.path(), None).unwrap();
-    let root = folder.path().join("checkpoints");
-    // Killed while it wrote a checkpoint, and before it removed an older one.
-    fs::create_dir(root.join(".partial-killed")).unwrap();
-    fs::write(root.join(".partial-killed/parameters.safetensors"), "half").unwrap();
-    fs::create_dir(root.join("step-00000001")).unwrap();
-    assert_eq!(train(folder.path(), None).unwrap(), complete);
-    let mut names: Vec<_> = fs::read_dir(&root)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["step-00000008", "step-00000009"]);
-}
-
-#[test]
 fn another_task_or_configuration_is_told_apart_from_damage() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();

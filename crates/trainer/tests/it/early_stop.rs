@@ -84,15 +84,6 @@ fn an_interrupted_run_ends_at_the_same_step() {
 }
 
 #[test]
-fn without_the_options_nothing_ends_early() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let config = TrainConfig { evaluation_steps: None, patience: None, ..patient() };
-    let (report, _, scores, _) = train(folder.path(), None, &config).unwrap();
-    assert_eq!((report.steps, scores.len()), (60, 20));
-}
-
-#[test]
 fn a_task_without_scores_refuses_them() {
     let weight = weight();
     let folder = tempfile::tempdir().unwrap();

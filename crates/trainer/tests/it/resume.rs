@@ -1,89 +1,11 @@
 //! An interrupted run that goes on equals one that was never interrupted, bit for bit.
 use std::path::Path;
 
-use objectives::{MaskedLmConfig, masked_lm, masked_positions};
-use rand::Rng;
 use tch::{Device, Tensor};
-use trainer::{
-    Environment, Error, Examples, Fingerprint, FitReport, Stage, Step, StepLosses, Task, TaskError,
-    TrainConfig, fit, pad_mask, pad_rows,
-};
-use xlmr_model::{Config, Head, Inputs, Model};
+use trainer::{Environment, Error, FitReport, Stage, TrainConfig, fit};
 
 use crate::common::alone;
-
-const EXAMPLES: usize = 30;
-
-/// Predicts tokens that the step's own generator masks; the model has dropout, so libtorch's
-/// generator counts too.
-struct Guess<'a> {
-    model: &'a Model,
-    rows: Vec<Vec<i64>>,
-    lengths: Vec<usize>,
-    poison: Option<u64>,
-}
-
-impl<'a> Guess<'a> {
-    fn new(model: &'a Model) -> Self {
-        let mut rng = trainer::rng_for(5, "rows", 0);
-        let rows: Vec<Vec<i64>> = (0..EXAMPLES)
-            .map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect())
-            .collect();
-        let lengths = rows.iter().map(Vec::len).collect();
-        Self { model, rows, lengths, poison: None }
-    }
-}
-
-impl Task for Guess<'_> {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("name", "guess");
-    }
-
-    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let mut rows: Vec<Vec<i64>> = step.batch.iter().map(|&k| self.rows[k].clone()).collect();
-        let labels: Vec<Vec<i64>> = rows
-            .iter_mut()
-            .map(|row| {
-                let mut labels = vec![-100; row.len()];
-                let at = step.rng.random_range(0..row.len());
-                labels[at] = row[at];
-                row[at] = 4;
-                labels
-            })
-            .collect();
-        let rows: Vec<&[i64]> = rows.iter().map(Vec::as_slice).collect();
-        let labels: Vec<&[i64]> = labels.iter().map(Vec::as_slice).collect();
-        let inputs = Inputs {
-            attention_mask: pad_mask(&rows, Device::Cpu)?,
-            ..Inputs::new(pad_rows(&rows, 1, Device::Cpu)?)
-        };
-        let masked = masked_positions(&pad_rows(&labels, -100, Device::Cpu)?)?;
-        let hidden = masked.gather(&self.model.encode(&inputs, true)?)?;
-        let logits = self.model.mlm_logits(&hidden)?;
-        let mut loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
-        if self.poison == Some(step.number) {
-            loss = loss.f_mul_scalar(f64::NAN)?;
-        }
-        Ok(StepLosses::single("mlm", loss))
-    }
-}
-
-fn model() -> Model {
-    let config = Config {
-        hidden_size: 16,
-        num_attention_heads: 2,
-        num_hidden_layers: 2,
-        intermediate_size: 32,
-        hidden_dropout_prob: 0.1,
-        attention_probs_dropout_prob: 0.1,
-        ..Config::tiny(40)
-    };
-    Model::new(&config, &[Head::MaskedLm], Device::Cpu, 3).unwrap()
-}
+use crate::ranks::{Guess, model};
 
 fn config() -> TrainConfig {
     TrainConfig {
@@ -105,7 +27,7 @@ fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
 }
 
 fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String, Tensor)>) {
-    let model = model();
+    let model = model(3);
     let parameters = model.named_parameters();
     let report =
         fit(&stage(folder, interrupt_after), &config(), &parameters, &mut Guess::new(&model))
@@ -153,41 +75,12 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 }
 
 #[test]
-fn another_seed_gives_another_model() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let (_, first) = train(folder.path(), None);
-    let folder = tempfile::tempdir().unwrap();
-    let model = model();
-    let other = TrainConfig { seed: 43, ..config() };
-    let parameters = model.named_parameters();
-    fit(&stage(folder.path(), None), &other, &parameters, &mut Guess::new(&model)).unwrap();
-    assert!(first.iter().zip(&parameters).any(|((_, a), (_, b))| a != b));
-}
-
-#[test]
-fn another_configuration_is_refused() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    train(folder.path(), Some(8));
-    let model = model();
-    let other = TrainConfig { learning_rate: 2e-2, ..config() };
-    let error = fit(
-        &stage(folder.path(), None),
-        &other,
-        &model.named_parameters(),
-        &mut Guess::new(&model),
-    )
-    .unwrap_err();
-    assert!(error.to_string().contains("another configuration"), "{error}");
-}
-
-#[test]
 fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let model = model();
-    let mut task = Guess { poison: Some(7), ..Guess::new(&model) };
+    let model = model(3);
+    let mut task = Guess::new(&model);
+    task.poison = Some(7);
     let error = fit(&stage(folder.path(), None), &config(), &model.named_parameters(), &mut task)
         .unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 7, .. }), "{error}");
@@ -198,7 +91,7 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
 #[test]
 fn frozen_parameters_stay_and_groups_have_their_own_rate() {
     let _alone = alone();
-    let model = model();
+    let model = model(3);
     let before: Vec<Tensor> = model.named_parameters().iter().map(|(_, t)| t.copy()).collect();
     let folder = tempfile::tempdir().unwrap();
     let groups = vec![
@@ -233,57 +126,6 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
     let error =
         fit(&stage(folder.path(), None), &wrong, &parameters, &mut Guess::new(&model)).unwrap_err();
     assert!(error.to_string().contains("\"bert.\""), "{error}");
-}
-
-/// A task whose loss depends on what earlier steps left: the state must come back with the
-/// checkpoint.
-struct Remembers {
-    weight: Tensor,
-    memory: Tensor,
-    lengths: Vec<usize>,
-}
-
-impl Task for Remembers {
-    fn examples(&mut self) -> Examples<'_> {
-        Examples::Indexed(&self.lengths)
-    }
-
-    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("name", "remembers");
-    }
-
-    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let loss = self.weight.f_sub(&self.memory)?.f_square()?.f_sum(tch::Kind::Double)?;
-        self.memory = self.memory.f_mul_scalar(0.5)?.f_add_scalar(step.number as f64)?;
-        Ok(StepLosses::single("distance", loss))
-    }
-
-    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
-        Ok(vec![("memory".into(), self.memory.shallow_clone())])
-    }
-
-    fn restore(&mut self, state: &trainer::TensorMap) -> Result<(), TaskError> {
-        self.memory = state.get("memory").ok_or("memory is missing")?.copy();
-        Ok(())
-    }
-}
-
-#[test]
-fn what_a_task_keeps_comes_back_with_the_checkpoint() {
-    let _alone = alone();
-    let run = |folder: &Path, interrupt_after| {
-        let weight = Tensor::from_slice(&[3f64, -1.0]).set_requires_grad(true);
-        let memory = Tensor::from_slice(&[1f64, 2.0]);
-        let mut task = Remembers { weight, memory, lengths: vec![1; 8] };
-        let parameters = vec![("weight".to_owned(), task.weight.shallow_clone())];
-        fit(&stage(folder, interrupt_after), &config(), &parameters, &mut task).unwrap();
-        (Vec::<f64>::try_from(&task.weight).unwrap(), Vec::<f64>::try_from(&task.memory).unwrap())
-    };
-    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let want = run(whole.path(), None);
-    run(broken.path(), Some(7));
-    assert_eq!(run(broken.path(), None), want);
-    assert_eq!(metrics(whole.path()), metrics(broken.path()));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Files appear whole or not at all.
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use tempfile::tempdir;
-use whole_file::{WholeFile, write, write_with};
+use whole_file::{WholeFile, write};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -70,8 +70,6 @@ fn a_folder_in_the_way_is_refused_and_stays() {
     fs::create_dir(&path).unwrap();
     assert_eq!(WholeFile::create(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
     assert_eq!(write(&path, "x").unwrap_err().kind(), ErrorKind::IsADirectory);
-    let untouched = write_with(&path, |_| -> io::Result<()> { panic!("must not be asked") });
-    assert_eq!(untouched.unwrap_err().kind(), ErrorKind::IsADirectory);
     // One that comes later is an error of the rename.
     let late = folder.path().join("late");
     let file = WholeFile::create(&late).unwrap();
@@ -99,54 +97,6 @@ fn a_folder_that_is_missing_is_named_and_not_made() {
     assert_eq!(write("", "x").unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-#[test]
-fn a_writer_may_fill_the_temporary_file_or_replace_it() {
-    let folder = tempdir().unwrap();
-    let path = folder.path().join("file");
-    write_with(&path, |temporary| fs::write(temporary, "filled")).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "filled");
-    write_with(&path, |temporary| -> io::Result<()> {
-        let mut other = tempfile::NamedTempFile::new_in(folder.path())?;
-        other.write_all(b"replaced")?;
-        other.persist(temporary).map_err(|error| error.error)?;
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "replaced");
-    assert_eq!(names(folder.path()), ["file"]);
-}
-
-#[derive(Debug)]
-enum Refusal {
-    Own,
-    Io(io::Error),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-#[test]
-fn a_writer_that_fails_leaves_the_old_file() {
-    let folder = tempdir().unwrap();
-    let path = folder.path().join("file");
-    fs::write(&path, "old").unwrap();
-    let outcome = write_with(&path, |temporary| {
-        fs::write(temporary, "half of it")?;
-        Err(Refusal::Own)
-    });
-    assert!(matches!(outcome, Err(Refusal::Own)), "{outcome:?}");
-    let outcome = write_with(&path, |temporary| Ok::<_, Refusal>(fs::remove_file(temporary)?));
-    assert!(
-        matches!(&outcome, Err(Refusal::Io(error)) if error.kind() == ErrorKind::NotFound),
-        "{outcome:?}"
-    );
-    assert_eq!(names(folder.path()), ["file"]);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-}
-
 #[cfg(unix)]
 #[test]
 fn modes_are_those_of_any_new_file() {
@@ -163,13 +113,7 @@ fn modes_are_those_of_any_new_file() {
     }
     write(folder.path().join("written"), "x").unwrap();
     WholeFile::create(folder.path().join("streamed")).unwrap().finish().unwrap();
-    write_with(folder.path().join("replaced"), |temporary| -> io::Result<()> {
-        let private = tempfile::NamedTempFile::new_in(folder.path())?;
-        private.persist(temporary).map_err(|error| error.error)?;
-        Ok(())
-    })
-    .unwrap();
-    for name in ["written", "streamed", "replaced"] {
+    for name in ["written", "streamed"] {
         assert_eq!(mode(name), mode("plain"), "{name}");
     }
 }
@@ -181,7 +125,7 @@ mod what_is_no_regular_file {
     use std::os::unix::fs::{FileTypeExt, symlink};
 
     use rustix::fs::{CWD, Mode, mkfifoat};
-    use whole_file::{publish_all, write_with};
+    use whole_file::publish_all;
 
     use super::*;
 
@@ -196,8 +140,7 @@ mod what_is_no_regular_file {
         symlink("deep/none", at("dangling")).unwrap();
         write(at("two"), "new").unwrap();
         write(at("dangling"), "made").unwrap();
-        write_with(at("one"), |temporary| fs::write(temporary, "newer")).unwrap();
-        assert_eq!(fs::read_to_string(at("deep/file")).unwrap(), "newer");
+        assert_eq!(fs::read_to_string(at("deep/file")).unwrap(), "new");
         assert_eq!(fs::read_to_string(at("deep/none")).unwrap(), "made");
         for name in ["one", "two", "dangling"] {
             assert!(fs::symlink_metadata(at(name)).unwrap().is_symlink(), "{name}");
@@ -215,21 +158,16 @@ mod what_is_no_regular_file {
         let pipe = folder.path().join("pipe");
         mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
         let text = "x".repeat(200_000);
-        for with in [false, true] {
-            let reader = std::thread::spawn({
-                let pipe = pipe.clone();
-                move || {
-                    let mut text = String::new();
-                    File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
-                    text
-                }
-            });
-            match with {
-                false => write(&pipe, &text).unwrap(),
-                true => write_with(&pipe, |path| fs::write(path, &text)).unwrap(),
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut text = String::new();
+                File::open(pipe).unwrap().read_to_string(&mut text).unwrap();
+                text
             }
-            assert!(reader.join().unwrap() == text);
-        }
+        });
+        write(&pipe, &text).unwrap();
+        assert!(reader.join().unwrap() == text);
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
         assert_eq!(names(folder.path()), ["pipe"]);
         write("/dev/null", "x").unwrap();

@@ -399,20 +399,3 @@ fn adapters_of_another_kind_than_ours_are_refused() {
     });
     refusal(folder.path(), Head::Span, &["model_head.safetensors", "stray"]);
 }
-
-#[test]
-fn half_precision_is_read_and_names_are_checked() {
-    let folder = copy("qa");
-    edit_tensors(&folder.path().join("adapter_model.safetensors"), |tensors| {
-        tensors.values_mut().for_each(|tensor| *tensor = tensor.to_kind(Kind::BFloat16));
-    });
-    let mut model = base("qa", Head::Span);
-    model.load_adapter("ours", folder.path(), Head::Span).unwrap();
-    assert!(model.named_parameters().iter().all(|(_, tensor)| tensor.kind() == Kind::Float));
-    let again = model.load_adapter("ours", folder.path(), Head::Span).unwrap_err().to_string();
-    assert!(again.contains("a new name"), "{again}");
-    let error = model.save_adapter("theirs", folder.path(), Head::Span).unwrap_err().to_string();
-    assert!(error.contains("one of [ours]"), "{error}");
-    let error = model.save_adapter("ours", folder.path(), SEQUENCE).unwrap_err();
-    assert!(matches!(error, Error::NoHead { .. }));
-}

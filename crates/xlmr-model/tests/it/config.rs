@@ -1,7 +1,7 @@
 //! What config.json may say.
 use crate::common::case;
 use serde_json::{Value, json};
-use xlmr_model::{Activation, Config, Head};
+use xlmr_model::{Architecture, Config, DebertaV2, Head};
 
 fn with(key: &str, value: Value) -> Result<Config, String> {
     let mut config = Config::base().to_json();
@@ -53,8 +53,11 @@ fn presets_are_valid_and_have_the_published_sizes() {
 #[test]
 fn other_architectures_are_refused_by_name() {
     let message = with("model_type", json!("gpt2")).unwrap_err();
-    let known = "one of \"xlm-roberta\", \"bert\", \"modernbert\"";
-    for part in ["m/config.json", "`model_type`", known, "\"gpt2\""] {
+    let known = concat!(
+        r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", "roberta", "#,
+        r#""camembert", "data2vec-text", "distilbert", "electra", got "gpt2""#,
+    );
+    for part in ["m/config.json", "`model_type`", known] {
         assert!(message.contains(part), "{message}");
     }
     assert!(Config::from_json(json!({}), "c").unwrap_err().to_string().contains("model_type"));
@@ -122,23 +125,160 @@ fn files_that_are_no_json_name_the_place() {
 }
 
 #[test]
-fn activations_by_name() {
-    for (name, activation) in [
-        ("gelu", Activation::Gelu),
-        ("gelu_new", Activation::GeluNew),
-        ("gelu_pytorch_tanh", Activation::GeluPytorchTanh),
-        ("relu", Activation::Relu),
-    ] {
-        assert_eq!(with("hidden_act", json!(name)).unwrap().hidden_act, activation);
-        assert_eq!(activation.name(), name);
-    }
-}
-
-#[test]
 fn a_file_without_an_end_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
     let error = Config::from_file(path).unwrap_err().to_string();
     assert!(error.contains("config.json: it holds more than 16 MiB"), "{error}");
+}
+
+#[test]
+fn values_of_other_architectures_are_checked() {
+    let refuse = |name: &str, key: &str, value: serde_json::Value| {
+        let path = case(name).join("config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        config[key] = value;
+        Config::from_json(config, "config.json").unwrap_err().to_string()
+    };
+    let modern = |key, value| refuse("modernbert_qa", key, value);
+    for (key, value, part) in [
+        ("layer_types", serde_json::json!(["full_attention"]), "num_hidden_layers = 4"),
+        ("layer_types", serde_json::json!(["causal"]), "full_attention"),
+        ("local_attention", 1.into(), "at least 2"),
+        ("sliding_window", 0.into(), "at least 2"),
+        ("sliding_window", i64::MAX.into(), "at least 2"),
+        ("head_dim", 5.into(), "hidden_size / num_attention_heads = 8"),
+        ("rope_scaling", serde_json::json!({"type": "yarn"}), "null"),
+        (
+            "rope_parameters",
+            serde_json::json!({"full_attention": {"rope_type": "yarn"}}),
+            "rope_parameters.full_attention.rope_type",
+        ),
+        ("rope_parameters", serde_json::json!({"rope_type": "default"}), "full_attention"),
+        (
+            "rope_parameters",
+            serde_json::json!({"sliding_attention": {"type": "linear", "factor": 2}}),
+            "nothing but rope_type",
+        ),
+        ("embedding_dropout", 2.into(), "a probability"),
+        ("classifier_pooling", "max".into(), "\"cls\" or \"mean\""),
+        ("num_attention_heads", 32.into(), "even size"),
+    ] {
+        let error = modern(key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+    for (key, value, part) in [
+        ("num_key_value_heads", 3.into(), "a divisor of num_attention_heads = 4"),
+        ("num_key_value_heads", 0.into(), "a divisor"),
+        ("num_attention_heads", 32.into(), "even size"),
+        ("rope_parameters", serde_json::json!({"rope_type": "yarn"}), "rope_parameters.rope_type"),
+        ("rope_parameters", serde_json::json!({"rope_theta": -1.0}), "above 0"),
+        ("rope_scaling", serde_json::json!({"factor": 2}), "null"),
+        ("classifier_pooling", "cls".into(), "\"bos\", \"mean\" or \"late\""),
+        ("head_dim", 5.into(), "hidden_size / num_attention_heads = 8"),
+    ] {
+        let error = refuse("eurobert_mlm", key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+    for (key, value, part) in [
+        ("conv_kernel_size", 3.into(), "the convolution"),
+        ("embedding_size", 16.into(), "32, as hidden_size says"),
+        ("attention_head_size", 16.into(), "8, as hidden_size says"),
+        ("pooler_hidden_size", 16.into(), "32, as hidden_size says"),
+        ("pos_att_type", "c2p|p2p".into(), "of c2p and p2c"),
+        ("pos_att_type", serde_json::json!(["c2p", 1]), "a list, or one text"),
+        ("norm_rel_ebd", "batch_norm".into(), "of layer_norm"),
+        ("position_buckets", 2.into(), "an integer from 4"),
+        ("max_relative_positions", 5.into(), "more than position_buckets / 2 + 1 = 5"),
+        ("max_relative_positions", i64::MAX.into(), "up to 16777216"),
+        ("type_vocab_size", (-1).into(), "an integer from 1"),
+        ("pooler_dropout", 2.into(), "a probability"),
+        ("tie_word_embeddings", false.into(), "no decoder of its own"),
+    ] {
+        let error = refuse("deberta_mlm", key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+    for (name, key, value, part) in [
+        ("distilbert_qa", "n_heads", 3.into(), "key `n_heads`: expected a divisor of dim = 8"),
+        ("distilbert_qa", "dim", 0.into(), "key `dim`: expected an integer from 1"),
+        ("distilbert_qa", "qa_dropout", 2.into(), "key `qa_dropout`: expected a probability"),
+        (
+            "distilbert_qa",
+            "seq_classif_dropout",
+            "a".into(),
+            "key `seq_classif_dropout`: expected a num",
+        ),
+        (
+            "electra_qa",
+            "embedding_size",
+            0.into(),
+            "key `embedding_size`: expected an integer from 1",
+        ),
+        ("roberta_qa", "max_position_embeddings", 2.into(), "more than pad_token_id + 1 = 2"),
+    ] {
+        let error = refuse(name, key, value);
+        assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
+    }
+}
+
+#[test]
+fn a_file_of_mdeberta_is_understood() {
+    // As the published model has it.
+    let text = r#"{"model_type": "deberta-v2", "attention_probs_dropout_prob": 0.1,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768,
+        "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 512,
+        "relative_attention": true, "position_buckets": 256, "norm_rel_ebd": "layer_norm",
+        "share_att_key": true, "pos_att_type": "p2c|c2p", "layer_norm_eps": 1e-7,
+        "max_relative_positions": -1, "position_biased_input": false, "num_attention_heads": 12,
+        "num_hidden_layers": 12, "type_vocab_size": 0, "vocab_size": 251000}"#;
+    let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
+    let legacy = DebertaV2 { legacy: true, ..DebertaV2::v3() };
+    let want =
+        Config { architecture: Architecture::DebertaV2(legacy), ..Config::mdeberta_v3_base() };
+    assert_eq!(config, want);
+    let written = config.to_json();
+    assert_eq!(written["type_vocab_size"], 0);
+    assert_eq!(written["pos_att_type"], serde_json::json!(["c2p", "p2c"]));
+    assert_eq!(Config::from_json(written, "config.json").unwrap().architecture, want.architecture);
+}
+
+#[test]
+fn half_a_window_sets_the_whole_one() {
+    // As ModernBertConfig of transformers 5.23.0 does, whatever local_attention says.
+    let path = case("modernbert_qa").join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    config["local_attention"] = 8.into();
+    config["sliding_window"] = 2.into();
+    config["head_dim"] = 8.into();
+    let written = Config::from_json(config, "config.json").unwrap().to_json();
+    assert_eq!(written["local_attention"], 4);
+    assert!(written.get("sliding_window").is_none());
+}
+
+#[test]
+fn a_file_of_2025_is_understood() {
+    // The keys of mmBERT's config.json that later versions of transformers name otherwise.
+    let text = r#"{"model_type": "modernbert", "vocab_size": 256000, "hidden_size": 768,
+        "num_hidden_layers": 22, "intermediate_size": 1152, "num_attention_heads": 12,
+        "global_attn_every_n_layers": 3, "local_attention": 128, "global_rope_theta": 160000.0,
+        "local_rope_theta": 160000.0, "position_embedding_type": "sans_pos", "pad_token_id": 0,
+        "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 1, "sep_token_id": 1,
+        "architectures": ["ModernBertForMaskedLM"]}"#;
+    let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
+    let want = Config::mmbert_base();
+    assert_eq!(config.architecture, want.architecture);
+    assert_eq!(
+        Config { extra: Default::default(), architectures: Vec::new(), ..config.clone() },
+        want
+    );
+    let written = config.to_json();
+    assert_eq!(written["cls_token_id"], 1);
+    assert_eq!(written["rope_parameters"]["sliding_attention"]["rope_theta"], 160_000.0);
+    // Written again: transformers 4 knows no others.
+    assert_eq!(written["global_rope_theta"], 160_000.0);
+    assert_eq!(written["local_rope_theta"], 160_000.0);
+    assert_eq!(written["global_attn_every_n_layers"], 3);
 }

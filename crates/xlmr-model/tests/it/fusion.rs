@@ -1,5 +1,4 @@
 //! Layers in parts, and two texts read together, against the same layers made of plain operations.
-use std::collections::BTreeMap;
 
 use crate::common::{alone, batch, logits, small_config};
 use tch::{Device, Kind, Tensor};
@@ -123,33 +122,6 @@ fn a_source_of_padding_alone_changes_nothing() {
 }
 
 #[test]
-fn the_halves_are_told_apart_by_nothing() {
-    let _alone = alone();
-    let (target, source) = pair();
-    for (width, train) in [(16, false), (256, true)] {
-        let mut model = still(width);
-        if width == 16 {
-            model.set_kind(Kind::Double).unwrap();
-        }
-        for config in [config(1, 1), config(0, 3)] {
-            let (t, s) = fused(&model, &target, &source, &config, train).unwrap();
-            let (s_first, t_second) = fused(&model, &source, &target, &config, train).unwrap();
-            let tolerance = if width == 16 { 1e-12 } else { 1e-5 };
-            for (name, a, b, of) in
-                [("target", &t, &t_second, &target), ("source", &s, &s_first, &source)]
-            {
-                assert_close(name, &at_tokens(a, of), &at_tokens(b, of), tolerance);
-            }
-            // They do read each other.
-            let apart = model.encode(&target, train).unwrap();
-            assert!(
-                largest_difference(&at_tokens(&t, &target), &at_tokens(&apart, &target)) > 0.01
-            );
-        }
-    }
-}
-
-#[test]
 fn a_row_depends_on_itself_alone_dropout_included() {
     let _alone = alone();
     let model = model(16, 0.2);
@@ -255,111 +227,6 @@ fn layers_of_transformers_put_together_give_the_same() {
     }
 }
 
-/// One layer as transformers writes it, of float64 tensors and operations that take one row.
-struct Plain {
-    weights: BTreeMap<String, Tensor>,
-    heads: i64,
-}
-
-impl Plain {
-    fn of(model: &Model) -> Self {
-        let weights = model.named_parameters().into_iter().collect();
-        Self { weights, heads: model.config().num_attention_heads }
-    }
-
-    fn linear(&self, name: &str, x: &Tensor) -> Tensor {
-        x.matmul(&self.weights[&format!("{name}.weight")].tr())
-            + &self.weights[&format!("{name}.bias")]
-    }
-
-    fn norm(&self, name: &str, x: &Tensor) -> Tensor {
-        let mean = x.mean_dim([-1i64].as_slice(), true, Kind::Double);
-        let centred = x - mean;
-        let variance = centred.square().mean_dim([-1i64].as_slice(), true, Kind::Double);
-        let scaled = centred / (variance + 1e-5).sqrt();
-        scaled * &self.weights[&format!("{name}.weight")] + &self.weights[&format!("{name}.bias")]
-    }
-
-    /// `[L]` ids to `[L, H]`.
-    fn embed(&self, ids: &Tensor) -> Tensor {
-        let name = |part: &str| format!("roberta.embeddings.{part}.weight");
-        let rows = |part: &str, ids: &Tensor| self.weights[&name(part)].index_select(0, ids);
-        let positions = Tensor::arange(ids.size()[0], (Kind::Int64, Device::Cpu)) + 2;
-        let sum = rows("word_embeddings", ids) + rows("position_embeddings", &positions);
-        let sum = sum + self.weights[&name("token_type_embeddings")].get(0);
-        self.norm("roberta.embeddings.LayerNorm", &sum)
-    }
-
-    /// `[L, H]` to `[L, H]`.
-    fn layer(&self, index: usize, x: &Tensor) -> Tensor {
-        let part = |part: &str| format!("roberta.encoder.layer.{index}.{part}");
-        let (length, width) = x.size2().unwrap();
-        let depth = width / self.heads;
-        let project = |name: &str| self.linear(&part(&format!("attention.self.{name}")), x);
-        let (query, key, value) = (project("query"), project("key"), project("value"));
-        let heads: Vec<Tensor> = (0..self.heads)
-            .map(|head| {
-                let own = |x: &Tensor| x.narrow(1, head * depth, depth);
-                let scores = own(&query).matmul(&own(&key).tr()) / (depth as f64).sqrt();
-                let weights = scores.exp();
-                let weights = &weights / weights.sum_dim_intlist([1i64].as_slice(), true, None);
-                weights.matmul(&own(&value))
-            })
-            .collect();
-        assert_eq!(heads[0].size(), [length, depth]);
-        let attended = self.linear(&part("attention.output.dense"), &Tensor::cat(&heads, 1));
-        let x = self.norm(&part("attention.output.LayerNorm"), &(attended + x));
-        let wide = self.linear(&part("intermediate.dense"), &x);
-        let wide = &wide * 0.5 * ((&wide / 2f64.sqrt()).erf() + 1.0);
-        self.norm(&part("output.LayerNorm"), &(self.linear(&part("output.dense"), &wide) + x))
-    }
-
-    /// m = 1, k = 1 of three layers, for one row without padding.
-    fn fused(&self, target: &Tensor, source: &Tensor) -> (Tensor, Tensor) {
-        let (h_t, h_s) = (self.layer(0, &self.embed(target)), self.layer(0, &self.embed(source)));
-        let joined = self.layer(1, &Tensor::cat(&[&h_t, &h_s], 0));
-        let (g_t, g_s) = (
-            joined.narrow(0, 0, target.size()[0]),
-            joined.narrow(0, target.size()[0], source.size()[0]),
-        );
-        (self.layer(2, &g_t), self.layer(2, &g_s))
-    }
-}
-
-#[test]
-fn states_and_gradients_are_those_of_layers_composed_by_hand() {
-    let _alone = alone();
-    let mut model = still(16);
-    model.set_kind(Kind::Double).unwrap();
-    let plain = Plain::of(&model);
-    let lengths = ([7i64, 3, 5], [4i64, 6, 2]);
-    let (target, source) = pair();
-    let (t, s) = fused(&model, &target, &source, &config(1, 1), false).unwrap();
-    let mut by_hand = Tensor::zeros([], (Kind::Double, Device::Cpu));
-    for row in 0..3 {
-        let ids = |inputs: &Inputs, length| inputs.input_ids.get(row).narrow(0, 0, length);
-        let (of_target, of_source) = (lengths.0[row as usize], lengths.1[row as usize]);
-        let (want_t, want_s) = plain.fused(&ids(&target, of_target), &ids(&source, of_source));
-        assert_close("z_t", &t.get(row).narrow(0, 0, of_target), &want_t, 1e-12);
-        assert_close("z_s", &s.get(row).narrow(0, 0, of_source), &want_s, 1e-12);
-        by_hand += want_t.sin().sum(Kind::Double) + want_s.square().sum(Kind::Double);
-    }
-    let gradients = |loss: &Tensor| -> Vec<(String, Tensor)> {
-        let parameters = model.named_parameters();
-        for (_, parameter) in &parameters {
-            let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
-        }
-        loss.backward();
-        parameters.into_iter().map(|(name, p)| (name, p.grad().copy())).collect()
-    };
-    let ours = at_tokens(&t, &target).sin().sum(Kind::Double)
-        + at_tokens(&s, &source).square().sum(Kind::Double);
-    for ((name, got), (_, want)) in gradients(&ours).iter().zip(&gradients(&by_hand)) {
-        let scale = want.abs().max().double_value(&[]).max(1.0);
-        assert!(largest_difference(got, want) / scale < 1e-10, "{name}");
-    }
-}
-
 /// Each half's word vectors reach the states of both, with the gradient that differences show.
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
@@ -420,23 +287,4 @@ fn what_does_not_fit_is_named() {
     // Of more joined layers than there are, those that are left count.
     let run = |cross| fused(&model, &target, &source, &config(1, cross), false).unwrap();
     assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
-}
-
-/// Fusion has no parameter of its own: the folder is a plain reader's.
-#[test]
-fn a_fused_reader_is_saved_as_a_plain_one() {
-    let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 3).unwrap();
-    let (target, source) = pair();
-    let (t, _) = fused(&model, &target, &source, &config(1, 1), false).unwrap();
-    let (start, _) = model.span_logits(&t, false).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    model.save(folder.path(), Head::Span).unwrap();
-    let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
-    let saved: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(saved["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
-    let options = xlmr_model::LoadOptions::default();
-    let (again, report) = Model::load(folder.path(), &[Head::Span], Device::Cpu, options).unwrap();
-    assert!(report.missing.is_empty() && report.unexpected.is_empty());
-    let (t, _) = fused(&again, &target, &source, &config(1, 1), false).unwrap();
-    assert!(again.span_logits(&t, false).unwrap().0.equal(&start));
 }

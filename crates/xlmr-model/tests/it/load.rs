@@ -1,12 +1,12 @@
 //! Folders of every layout, and folders that are damaged.
 use std::path::Path;
 
-use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, load, read, small_config};
+use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, load, small_config};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 use testkit::{Golden, assert_close};
-use xlmr_model::{Error, Head, Inputs, LoadOptions, LoadReport, Model, Result, Segments};
+use xlmr_model::{Head, Inputs, LoadOptions, LoadReport, Model, Result, Segments};
 
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
 
@@ -56,22 +56,6 @@ fn heads_that_the_checkpoint_lacks_are_fresh_seeded_and_reported() {
     let (_, report) = open(&case("mlm"), &[]).unwrap();
     assert_eq!(report.unexpected.len(), 5);
     assert!(report.unexpected.iter().all(|name| name.starts_with("lm_head.")));
-}
-
-#[test]
-fn half_precision_is_read_exactly() {
-    let folder = copy("qa");
-    let path = folder.path().join("model.safetensors");
-    edit_tensors(&path, |tensors| {
-        tensors.values_mut().for_each(|tensor| *tensor = tensor.to_kind(Kind::Half));
-    });
-    let stored = read(&path);
-    let (model, report) = open(folder.path(), &[Head::Span]).unwrap();
-    assert_eq!(report.converted.len(), stored.len());
-    for (name, tensor) in model.named_parameters() {
-        assert_eq!(tensor.kind(), Kind::Float);
-        assert!(tensor.equal(&stored[&name].to_kind(Kind::Float)), "{name}");
-    }
 }
 
 #[test]
@@ -200,55 +184,12 @@ fn missing_tensors_and_wrong_shapes_are_named() {
 }
 
 #[test]
-fn damaged_files_are_refused_whole() {
+fn a_damaged_file_is_refused_whole() {
     let folder = copy("qa");
     let path = folder.path().join("model.safetensors");
     let sound = std::fs::read(&path).unwrap();
-    let header = usize::try_from(u64::from_le_bytes(sound[..8].try_into().unwrap())).unwrap();
-    let with_header = |text: &str, body: &[u8]| {
-        let mut bytes = u64::try_from(text.len()).unwrap().to_le_bytes().to_vec();
-        bytes.extend(text.as_bytes());
-        bytes.extend(body);
-        bytes
-    };
-    let mut absurd = sound.clone();
-    absurd[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    let mut longer = sound.clone();
-    longer.push(0);
-    let mut not_json = sound.clone();
-    not_json[8] = b'!';
-    let entry = |shape: &str, offsets: &str| {
-        format!(
-            "{{\"{WORDS}\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":{offsets}}}}}"
-        )
-    };
-    let cases: [(&str, Vec<u8>, &str); 10] = [
-        ("empty", Vec::new(), "at least 8"),
-        ("seven bytes", sound[..7].to_vec(), "at least 8"),
-        ("header cut", sound[..header / 2].to_vec(), "truncated"),
-        ("body cut", sound[..sound.len() - 1].to_vec(), "truncated"),
-        ("one byte more", longer, "truncated or padded"),
-        ("absurd header", absurd, "the header claims 18446744073709551615"),
-        ("header no JSON", not_json, "header:"),
-        ("offsets backwards", with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
-        ("shape against offsets", with_header(&entry("[2]", "[0,4]"), &[0; 4]), "header:"),
-        (
-            "shape overflows",
-            with_header(&entry("[4294967296,4294967296,16]", "[0,4]"), &[0; 4]),
-            "header:",
-        ),
-    ];
-    for (title, bytes, part) in cases {
-        std::fs::write(&path, bytes).unwrap();
-        match open(folder.path(), &[Head::Span]) {
-            Err(error @ Error::TorchExt(torch_ext::Error::Damaged { .. })) => {
-                let message = error.to_string();
-                assert!(message.contains("model.safetensors"), "{title}: {message}");
-                assert!(message.contains(part), "{title}: {message}");
-            }
-            other => panic!("{title}: {:?}", other.map(|(_, report)| report)),
-        }
-    }
+    std::fs::write(&path, &sound[..sound.len() - 1]).unwrap();
+    refusal(folder.path(), &[Head::Span], &["model.safetensors", "truncated"]);
 }
 
 #[test]

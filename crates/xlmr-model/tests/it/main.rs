@@ -22,4 +22,5 @@ mod published;
 mod save;
 mod saved_adapters;
 mod tokenizer;
+mod transformers;
 mod trim;

@@ -30,20 +30,8 @@ fn segment_ids_that_do_not_fit_are_refused() {
 fn a_folder_comes_back_with_its_tokenizer_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json");
-    let vocabulary = tokenizers::Tokenizer::from_file(tokenizer).unwrap().get_vocab_size(true);
-    let config = Config::tiny(i64::try_from(vocabulary).unwrap());
-    let model = Model::new(&config, &[Head::Span], Device::Cpu, 3).unwrap();
-    model.save(&from, Head::Span).unwrap();
-    let load =
-        |folder| Pretrained::load(folder, &[Head::Span], Device::Cpu, LoadOptions::default());
-    let missing = load(&from).unwrap_err();
-    assert!(missing.to_string().contains("tokenizer.json"), "{missing}");
-
-    std::fs::copy(tokenizer, from.join("tokenizer.json")).unwrap();
-    let (loaded, report) = load(&from).unwrap();
-    assert!(report.missing.is_empty());
-    loaded.save(&to, Head::Span).unwrap();
+    write_folder(&from);
+    load(&from).unwrap().save(&to, Head::Span).unwrap();
     for file in ["tokenizer.json", "model.safetensors", "config.json"] {
         assert_eq!(std::fs::read(from.join(file)).unwrap(), std::fs::read(to.join(file)).unwrap());
     }

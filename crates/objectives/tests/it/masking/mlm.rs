@@ -58,16 +58,6 @@ fn independent_draws_vary_in_number() {
 }
 
 #[test]
-fn nothing_to_select_is_no_error() {
-    for input_ids in [vec![], vec![0], vec![0, 2, 1, 1, MASK]] {
-        let config = MlmMaskingConfig { probability: 1.0, ..Default::default() };
-        let masked = mlm_masking(&input_ids, &vocab(), 0, &config).unwrap();
-        assert_eq!(masked.input_ids, input_ids);
-        assert_eq!(masked.selected().count(), 0);
-    }
-}
-
-#[test]
 fn only_seed_and_example_decide() {
     let input_ids = example(60, 4);
     let mask = |seed, number| {

@@ -113,6 +113,28 @@ fn policies_draw_apart_under_one_seed() {
 }
 
 #[test]
+fn nothing_to_select_is_no_error() {
+    use objectives::masking::{
+        MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
+        phrase_masking,
+    };
+    let probability = 1.0;
+    for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
+        let mlm = MlmMaskingConfig { probability, ..Default::default() };
+        let ngram = NgramMaskingConfig { probability, ..Default::default() };
+        let phrase = PhraseMaskingConfig { probability, ..Default::default() };
+        for masked in [
+            mlm_masking(&input_ids, &vocab(), 0, &mlm).unwrap(),
+            ngram_masking(&input_ids, &vocab(), 0, &ngram).unwrap(),
+            phrase_masking(&input_ids, &[], &vocab(), 0, &phrase).unwrap(),
+        ] {
+            assert_eq!(masked.input_ids, input_ids);
+            assert_eq!(masked.selected().count(), 0);
+        }
+    }
+}
+
+#[test]
 #[allow(clippy::reversed_empty_ranges)] // one of the ranges to refuse
 fn random_tokens_come_from_the_range_without_its_specials() {
     use objectives::masking::{MlmMaskingConfig, mlm_masking};

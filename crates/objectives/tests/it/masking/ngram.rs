@@ -64,16 +64,6 @@ fn every_place_is_reached_and_no_span_crosses_a_special_token() {
 }
 
 #[test]
-fn nothing_to_select_is_no_error() {
-    for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
-        let config = NgramMaskingConfig { probability: 1.0, ..Default::default() };
-        let masked = ngram_masking(&input_ids, &vocab(), 0, &config).unwrap();
-        assert_eq!(masked.input_ids, input_ids);
-        assert_eq!(masked.selected().count(), 0);
-    }
-}
-
-#[test]
 fn only_seed_and_example_decide() {
     let input_ids = example(60, 4);
     let config = NgramMaskingConfig::default();
