@@ -27,8 +27,8 @@ pub struct Answer {
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
-    /// How sure the reader is, 0 to 1: a softmax over the margins of the best answers of all passages
-    /// and "no answer".
+    /// How sure the reader is, 0 to 1: a softmax over the margins of the best answers of all
+    /// passages and "no answer".
     pub probability: f64,
     /// Start logit plus end logit, minus those of "no answer" or normalised according to
     /// `--window-score`, and lowered in passages that fit the question less. Orders the answers.

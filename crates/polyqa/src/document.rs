@@ -106,8 +106,8 @@ impl Documents {
 
     /// Reads each document as one passage.
     ///
-    /// By default a document is cut at the ends of its paragraphs: short ones are joined to passages
-    /// of 50 words or more, and one of more than 250 words is cut between sentences.
+    /// By default a document is cut at the ends of its paragraphs: short ones are joined to
+    /// passages of 50 words or more, and one of more than 250 words is cut between sentences.
     #[must_use]
     pub fn without_passages(self) -> Self {
         Self { whole: true, ..self }

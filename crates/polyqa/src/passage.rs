@@ -13,8 +13,8 @@ const SHORTEST: usize = 50;
 /// Length of the longest passage that has more than one sentence.
 const LONGEST: usize = 250;
 
-/// Characters of a line from which it is a paragraph, so that its end ends a passage. Lines of texts
-/// that are broken at a fixed width are shorter.
+/// Characters of a line from which it is a paragraph, so that its end ends a passage. Lines of
+/// texts that are broken at a fixed width are shorter.
 const LONG_LINE: usize = 200;
 
 /// The byte order mark of a text.
@@ -41,8 +41,8 @@ impl Passage {
         }
     }
 
-    /// The passages of a document, in order; the whole of it if that is one. Else they have no white
-    /// space around them.
+    /// The passages of a document, in order; the whole of it if that is one. Else they have no
+    /// white space around them.
     pub fn of(document: &Document) -> Vec<Self> {
         let whole = Self::whole(document);
         let ranges = ranges(&whole.text);

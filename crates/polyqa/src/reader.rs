@@ -151,7 +151,8 @@ impl Reader {
         &self.decoding
     }
 
-    /// The best answers in a few documents, of which BM25 selects the best [`CANDIDATES`] passages.
+    /// The best answers in a few documents, of which BM25 selects the best [`CANDIDATES`]
+    /// passages.
     ///
     /// # Errors
     /// As [`answer_all`](Self::answer_all).

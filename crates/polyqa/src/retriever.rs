@@ -36,9 +36,9 @@ pub(crate) type Vector = Arc<[f32]>;
 
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
-/// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached by
-/// the SHA-256 of the text, up to 256 MB; the oldest are removed first. Pooling, prefixes and the
-/// maximum length come from the files that sentence-transformers writes, see
+/// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached
+/// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. Pooling, prefixes and
+/// the maximum length come from the files that sentence-transformers writes, see
 /// [`load`](Self::load).
 ///
 /// # Example
