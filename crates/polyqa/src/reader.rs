@@ -170,9 +170,9 @@ impl Reader {
         }))
     }
 
-    /// Reads all passages of the documents for every question, or as many as a first pass selects,
-    /// and calls `done` with the answers to some questions after the other, in order, and the number
-    /// of documents that are read. Without answers the call reports progress.
+    /// Reads all passages of the documents for every question, or as many as a first pass selects.
+    /// Calls `done` with the answers to some questions after the other, in order, and the number of
+    /// documents that are read. Without answers the call reports progress.
     ///
     /// A question is its id, if it has one, and its text. The first pass lowers the scores of
     /// answers in passages that fit the question less; without it, all passages are equal. Memory
