@@ -119,11 +119,11 @@ impl Reader {
                 let documents: Documents = arguments::documents(documents)?.into();
                 let mut answers = Vec::new();
                 self.reading(py, |reader, signals| {
+                    let pass = FirstPass::over_with(&documents, &mut || signals.check())?;
                     let mut done = |found: Vec<Answers>, _| {
                         answers.extend(found);
                         signals.check()
                     };
-                    let pass = FirstPass::over(&documents)?;
                     reader.answer_all(&asked, &documents, Some((&pass, CANDIDATES)), &mut done)
                 })?;
                 let answers = answers.pop();

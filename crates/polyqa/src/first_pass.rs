@@ -63,10 +63,22 @@ impl FirstPass<'_> {
     /// # Errors
     /// As [`Documents::iter`].
     pub fn over(documents: &Documents) -> Result<Self> {
+        Self::over_with(documents, &mut || Ok::<(), crate::Error>(()))
+    }
+
+    /// As [`over`](Self::over); calls `step` after each passage, which may stop it.
+    ///
+    /// # Errors
+    /// What `step` returns; as [`Documents::iter`].
+    pub fn over_with<E: From<crate::Error>>(
+        documents: &Documents,
+        step: &mut dyn FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
         let (mut words, mut count) = (0.0f32, 0usize);
         for passage in documents.passages() {
             words += f32_of(passage?.1.text.unicode_words().count());
             count += 1;
+            step()?;
         }
         let average = words / f32_of(count.max(1));
         let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(average).build();
@@ -83,6 +95,7 @@ impl FirstPass<'_> {
                 sample.add(&passage.text);
             }
             of.push(document);
+            step()?;
         }
         Ok(Self { embedder, scorer, documents: of, sample, dense: None })
     }
