@@ -10,6 +10,9 @@ use crate::common::{batch, case, read};
 pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
+/// The first cases, of XLM-R: values at padding are stored, too. Those of others are zero.
+const WITH_PADDING: usize = 6;
+
 /// All stored cases with the head of each.
 const CASES: [(&str, Head); 35] = [
     ("mlm", Head::MaskedLm),
@@ -111,35 +114,35 @@ fn stored_name(case: &str, name: &str) -> String {
 
 #[test]
 fn outputs_and_losses_match_transformers() {
-    for (name, head) in CASES {
+    for (index, (name, head)) in CASES.into_iter().enumerate() {
         let model = load(name, &[head]);
         let stored = |file: &str| Golden::load(&case(name).join(file), Tensor::read_safetensors);
+        let padding = index < WITH_PADDING;
         let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
         for which in ["b0", "b1"] {
             let inputs_of = batch(&inputs, which);
             let states = model.encode_all(&inputs_of, false).unwrap();
-            let got: Vec<Tensor> = states.iter().map(|state| real(state, &inputs_of)).collect();
+            let real =
+                |values: &Tensor| if padding { values.copy() } else { real(values, &inputs_of) };
+            let got: Vec<Tensor> = states.iter().map(real).collect();
             match want.get(&format!("{which}.hidden_states")) {
                 Some(want) => {
                     for (number, got) in (0..).zip(&got) {
-                        assert_close(name, got, &real(&want.get(number), &inputs_of), 1e-5);
+                        assert_close(name, got, &want.get(number), 1e-5);
                     }
                 }
                 None => {
                     let want = &want[format!("{which}.last_hidden_state").as_str()];
-                    assert_close(name, got.last().unwrap(), &real(want, &inputs_of), 1e-5);
+                    assert_close(name, got.last().unwrap(), want, 1e-5);
                 }
             }
             let got = logits(&model, head, &inputs_of, false);
             for (part, logits) in &got {
                 let title = format!("{which}.{part}");
-                let [logits, want] = [logits, &want[title.as_str()]].map(|values| match head {
-                    SEQUENCE => values.copy(),
-                    _ => real(values, &inputs_of),
-                });
-                assert_close(&format!("{name} {title}"), &logits, &want, 1e-5);
+                let logits = if head == SEQUENCE { logits.copy() } else { real(logits) };
+                assert_close(&format!("{name} {title}"), &logits, &want[title.as_str()], 1e-5);
             }
-            if head == Head::Span {
+            if head == Head::Span && !padding {
                 continue; // over padding too, whose logits mean nothing; see the gradients
             }
             let loss = loss(&inputs, which, &got).view([1]);
