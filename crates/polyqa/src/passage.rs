@@ -7,10 +7,10 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::Document;
 
-/// Length from which a paragraph is a passage of its own.
+/// Minimum length of a passage: shorter paragraphs are joined.
 const SHORTEST: usize = 50;
 
-/// Length of the longest passage that has more than one sentence.
+/// Maximum length of a passage of several sentences: longer paragraphs are cut.
 const LONGEST: usize = 250;
 
 /// Characters of a line from which it is a paragraph, so that its end ends a passage. Lines of

@@ -101,8 +101,8 @@ pub fn peer(options: &Options) -> &'static str {
     }
 }
 
-/// All of them, or those that `--only` names and `--except` does not. The peer is left out where it
-/// is not installed.
+/// The programs selected by `--only` and `--except`; by default all. The peer is omitted if it is
+/// not installed.
 pub fn all(options: &Options) -> Vec<Program> {
     let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let wanted = |name: &str| {
