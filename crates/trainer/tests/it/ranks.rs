@@ -459,19 +459,17 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
 /// Kills training at random moments, three times at most until it is through, and again from the
 /// start, until it was killed so often. Every run that gets through equals one that was not
 /// killed.
-fn killed_at_random_moments(size: usize, streamed: bool) {
+fn killed_at_random_moments(size: usize) {
     let _alone = alone();
     let kills = if testkit::long() { 50 } else { 3 };
     let folder = || {
         let folder = tempfile::tempdir().unwrap();
-        if streamed {
-            let shards = folder.path().join("shards");
-            std::fs::create_dir(&shards).unwrap();
-            for (number, rows) in rows(33).chunks(20).enumerate() {
-                let line = |row: &Vec<i64>| serde_json::to_string(row).unwrap() + "\n";
-                let text: String = rows.iter().map(line).collect();
-                std::fs::write(shards.join(format!("{number}.jsonl")), text).unwrap();
-            }
+        let shards = folder.path().join("shards");
+        std::fs::create_dir(&shards).unwrap();
+        for (number, rows) in rows(33).chunks(20).enumerate() {
+            let line = |row: &Vec<i64>| serde_json::to_string(row).unwrap() + "\n";
+            let text: String = rows.iter().map(line).collect();
+            std::fs::write(shards.join(format!("{number}.jsonl")), text).unwrap();
         }
         folder
     };
@@ -485,14 +483,12 @@ fn killed_at_random_moments(size: usize, streamed: bool) {
     };
     let whole = folder();
     let want = finish(whole.path());
-    if streamed {
-        // Checkpoints are of the middle of a shard and of a block: here, after 24 of 33 rows.
-        let state = whole.path().join("checkpoints/step-00000015/state.json");
-        let state = std::fs::read_to_string(state).unwrap();
-        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-        let place = &state["streams"][0]["position"];
-        assert_eq!((&place["block"], &place["given"]), (&3.into(), &3.into()), "{place}");
-    }
+    // Checkpoints are of the middle of a shard and of a block: here, after 24 of 33 rows.
+    let state = whole.path().join("checkpoints/step-00000015/state.json");
+    let state = std::fs::read_to_string(state).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    let place = &state["streams"][0]["position"];
+    assert_eq!((&place["block"], &place["given"]), (&3.into(), &3.into()), "{place}");
     let mut rng = rand::rng();
     let mut killed = 0;
     while killed < kills {
@@ -510,10 +506,10 @@ fn killed_at_random_moments(size: usize, streamed: bool) {
 
 #[test]
 fn two_processes_killed_in_the_middle_of_a_shard_end_as_ones_that_were_not() {
-    killed_at_random_moments(2, true);
+    killed_at_random_moments(2);
 }
 
 #[test]
 fn a_process_killed_in_the_middle_of_a_shard_ends_as_one_that_was_not() {
-    killed_at_random_moments(1, true);
+    killed_at_random_moments(1);
 }
