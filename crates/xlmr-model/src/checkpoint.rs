@@ -14,6 +14,11 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Heads beside the one that `config.json` names.
 pub(crate) const HEADS: &str = "heads.safetensors";
 
+/// The dtype of matrices stored in 8 bits.
+const INT8: &str = "I8";
+/// How the names of scales end, of matrices stored in 8 bits.
+pub(crate) const SCALE: &str = "_scale";
+
 /// One stored tensor: which file, and its name there.
 #[derive(Clone, Debug)]
 struct StoredTensor {
@@ -99,9 +104,12 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// All names, with the prefix.
+    /// All names, with the prefix; without scales of matrices in 8 bits.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.tensors.keys().map(String::as_str).filter(|name| {
+            let values = name.strip_suffix(SCALE).and_then(|values| self.dtype(values));
+            values.as_deref() != Some(INT8)
+        })
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -130,11 +138,11 @@ impl Checkpoint {
 
     /// The number of stored elements, the dtypes, and the size of the files in bytes.
     pub(crate) fn size(&self) -> (i64, BTreeSet<String>, u64) {
-        let elements = |name: &String| self.shape(name).unwrap_or_default().iter().product::<i64>();
+        let elements = |name: &str| self.shape(name).unwrap_or_default().iter().product::<i64>();
         let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |data| data.len());
         (
-            self.tensors.keys().map(elements).sum(),
-            self.tensors.keys().filter_map(|name| self.dtype(name)).collect(),
+            self.names().map(elements).sum(),
+            self.names().filter_map(|name| self.dtype(name)).collect(),
             self.files.iter().map(bytes).sum(),
         )
     }
@@ -148,6 +156,18 @@ impl Checkpoint {
     ) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.find(name) else { return Ok(None) };
         let source = "as config.json says";
+        let scales = self.find(&format!("{name}{SCALE}"));
+        if let (Some(INT8), Some((scale_file, scale))) = (file.dtype(stored).as_deref(), scales) {
+            let rows = [shape.first().copied().unwrap_or(1), 1];
+            check_shape(file, stored, shape, source)?;
+            check_weight(scale_file, scale, &rows, source)?;
+            if self.headers_only {
+                return Ok(Some(Tensor::new()));
+            }
+            let values = file.read(stored)?.f_to_device(device)?;
+            let scales = read_weight(scale_file, scale, &rows, device, source)?;
+            return Ok(Some(values.f_mul(&scales)?));
+        }
         if self.headers_only {
             return check_weight(file, stored, shape, source).map(|()| Some(Tensor::new()));
         }
@@ -168,25 +188,27 @@ pub(crate) fn read_weight(
     Ok(file.read(name)?.f_to_device(device)?.f_to_kind(Kind::Float)?)
 }
 
-fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
-    let refuse = |expected: String, got: String| Error::Stored {
-        path: file.path().to_owned(),
-        tensor: name.to_owned(),
-        expected,
-        got,
-    };
-    if let Some(got) = file.shape(name)
-        && got != shape
-    {
-        let expected = format!("shape {shape:?} {source}");
-        return Err(refuse(expected, format!("{got:?}")));
+fn check_shape(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
+    match file.shape(name) {
+        Some(got) if got != shape => {
+            Err(stored(file, name, format!("shape {shape:?} {source}"), format!("{got:?}")))
+        }
+        _ => Ok(()),
     }
+}
+
+fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
+    check_shape(file, name, shape, source)?;
     if let Some(dtype) = file.dtype(name)
         && !matches!(dtype.as_str(), "F32" | "F16" | "BF16")
     {
-        return Err(refuse("dtype F32, F16 or BF16".into(), dtype));
+        return Err(stored(file, name, "dtype F32, F16 or BF16".into(), dtype));
     }
     Ok(())
+}
+
+fn stored(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
+    Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
 }
 
 /// The name that a tensor has today: norms of checkpoints of 2018 and 2019 have `gamma` and `beta`.

@@ -9,6 +9,7 @@ use crate::architecture::{NAMES, OwnKeys};
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
 use crate::{
     Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
+    quantize,
 };
 
 /// Configuration of a model; fields have the names of XLM-R's and BERT's `config.json`.
@@ -280,6 +281,8 @@ impl Config {
         config.architectures = names.unwrap_or_default();
         config.id2label = fields.labels()?;
         config.extra = fields.rest()?;
+        // Weights are read as floats, and saved as such.
+        config.extra.retain(|key, value| key != quantize::KEY || !quantize::is_ours(value));
         config.check(file)?;
         Ok(config)
     }
@@ -434,10 +437,10 @@ impl Config {
             let expected = format!("{}, the labels of id2label", labels.len());
             return refuse("num_labels", &expected, &brief(value));
         }
-        if let Some(value) = self.extra_value("quantization_config") {
-            let expected = "null; weights are read as plain floats, so save the model without \
+        if let Some(value) = self.extra_value(quantize::KEY) {
+            let expected = "null, or that of `xlmr-model quantize`; save the model without \
                             quantisation first";
-            return refuse("quantization_config", expected, &brief(value));
+            return refuse(quantize::KEY, expected, &brief(value));
         }
         for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
             if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {

@@ -1,6 +1,5 @@
 //! Vocabulary trimming: reduction of a model's token embeddings to those used by given texts.
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -10,11 +9,11 @@ use tokenizers::Tokenizer;
 use torch_ext::TensorFile;
 
 use crate::architecture::{NAMES, Names};
-use crate::checkpoint::{HEADS, INDEX, SINGLE, weight_files};
+use crate::checkpoint::SCALE;
 use crate::config::{read_json, write_json};
 use crate::load::model_folder;
 use crate::tokenizer_files::tokenizer_in;
-use crate::{Error, Result};
+use crate::{Error, Result, changed_copy};
 
 /// Collects the tokens used by texts, to trim the vocabulary of a model folder.
 ///
@@ -150,34 +149,11 @@ impl TrimmedVocabulary {
     /// tensor with a row for each token whose meaning is not known; [`Error::NoWeights`],
     /// [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
-        let out = out.as_ref();
-        if out.exists() {
-            check_replaced(&self.folder, out, replace)?;
-        }
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
-        fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
-        let temporary = tempfile::Builder::new().prefix(".trim-").tempdir_in(parent);
-        let temporary = temporary.map_err(|error| Error::io(parent, error))?;
-        let fresh = temporary.path().join("model");
-        copy_others(&self.folder, &fresh)?;
-        self.write_tokenizer(&fresh)?;
-        let vocab_size = self.write_config(&fresh)?;
-        let report = self.write_weights(&fresh, vocab_size)?;
-        let former = temporary.path().join("former");
-        let replaced = out.exists();
-        if replaced {
-            fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
-        }
-        if let Err(error) = fs::rename(&fresh, out) {
-            if replaced {
-                // Otherwise it would be deleted with the temporary folder.
-                fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
-            }
-            return Err(Error::io(out, error));
-        }
-        whole_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
-        Ok(report)
+        changed_copy::write(&self.folder, out.as_ref(), replace, &is_former, |fresh| {
+            self.write_tokenizer(fresh)?;
+            let vocab_size = self.write_config(fresh)?;
+            self.write_weights(fresh, vocab_size)
+        })
     }
 
     fn write_tokenizer(&self, fresh: &Path) -> Result<()> {
@@ -274,54 +250,14 @@ impl TrimmedVocabulary {
             bytes: 0,
         };
         let rows = Tensor::from_slice(&rows);
-        let heads = self.folder.join(HEADS);
-        let heads: Vec<PathBuf> = heads.is_file().then_some(heads).into_iter().collect();
-        for (name, files) in [(SINGLE, weight_files(&self.folder)?), (HEADS, heads)] {
-            let mut tensors = Vec::new();
-            for path in &files {
-                let file = TensorFile::open(path)?;
-                for name in file.names() {
-                    let tensor = trimmed_tensor(&file, &name, vocab_size, &rows)?;
-                    tensors.push((name, tensor));
-                }
-                report.bytes_before += size(path)?;
-            }
-            if files.is_empty() {
-                continue;
-            }
-            let path = fresh.join(name);
-            let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-            torch_ext::write_tensors(&path, named, &[("format", "pt")])?;
-            report.bytes += size(&path)?;
-        }
+        (report.bytes_before, report.bytes) =
+            changed_copy::write_weights(&self.folder, fresh, |file, name, tensors| {
+                let tensor = trimmed_tensor(file, name, vocab_size, &rows)?;
+                tensors.push((name.to_owned(), tensor));
+                Ok(())
+            })?;
         Ok(report)
     }
-}
-
-/// Refuses to replace the model itself, and folders of anything else than a model.
-fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
-    let refuse = |kind: std::io::ErrorKind, hint| {
-        Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })
-    };
-    if !replace {
-        let hint = "; give another --out, or replace it with --force";
-        return refuse(std::io::ErrorKind::AlreadyExists, hint);
-    }
-    let real = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io(path, error));
-    let (model, replaced) = (real(model)?, real(out)?);
-    if model.starts_with(&replaced) || replaced.starts_with(&model) {
-        let hint = "; --out is the folder of --model, give another";
-        return refuse(std::io::ErrorKind::InvalidInput, hint);
-    }
-    if !out.join("config.json").is_file() {
-        let hint = "; --force replaces model folders only, and this has no config.json";
-        return refuse(std::io::ErrorKind::AlreadyExists, hint);
-    }
-    Ok(())
-}
-
-fn size(path: &Path) -> Result<u64> {
-    fs::metadata(path).map(|data| data.len()).map_err(|error| Error::io(path, error))
 }
 
 /// A tensor of the file, with the rows of the trimmed vocabulary where it has a row per token.
@@ -330,11 +266,12 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor)
     if tensor.size().first() != Some(&vocab_size) {
         return Ok(tensor);
     }
+    let name_of_values = name.strip_suffix(SCALE).unwrap_or(name);
     let is_known = NAMES.iter().any(|names| {
         let of_words = names.words.strip_prefix(names.prefix).unwrap_or(names.words);
-        name.ends_with(of_words)
-            || [names.decoder, names.lm_bias, names.decoder_bias].contains(&name)
-            || name.starts_with("lm_predictions.lm_head.")
+        name_of_values.ends_with(of_words)
+            || [names.decoder, names.lm_bias, names.decoder_bias].contains(&name_of_values)
+            || name_of_values.starts_with("lm_predictions.lm_head.")
     });
     if is_known {
         return Ok(tensor.f_index_select(0, rows)?);
@@ -367,14 +304,9 @@ fn encode(tokenizer: &Tokenizer, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
     Ok(encoded.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
-/// Weights in other formats, and folders of them.
-const OTHER_WEIGHTS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
-const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
 /// Files of the former vocabulary, and those that are written anew.
-const FORMER: [&str; 9] = [
+const FORMER: [&str; 7] = [
     "config.json",
-    INDEX,
-    HEADS,
     "tokenizer.json",
     "tokenizer_config.json",
     "added_tokens.json",
@@ -383,35 +315,6 @@ const FORMER: [&str; 9] = [
     "merges.txt",
 ];
 
-/// Copies the files that do not depend on the vocabulary, and whole subfolders.
-fn copy_others(from: &Path, to: &Path) -> Result<()> {
-    let depends = |path: &Path, name: &str| {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let is_weights = name.starts_with("model") && ending == "safetensors";
-        name.starts_with('.')
-            || is_weights
-            || ending == "model"
-            || OTHER_WEIGHTS.contains(&ending)
-            || OTHER_FOLDERS.contains(&name)
-            || FORMER.contains(&name)
-    };
-    copy_unless(&depends, from, to)
-}
-
-fn copy_unless(skips: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
-    let io = |error| Error::io(from, error);
-    for entry in fs::read_dir(from).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if skips(&path, name) {
-            continue;
-        }
-        if path.is_dir() {
-            copy_unless(&|_, _| false, &path, &to.join(name))?;
-        } else {
-            fs::copy(&path, to.join(name)).map_err(|error| Error::io(&path, error))?;
-        }
-    }
-    Ok(())
+fn is_former(path: &Path, name: &str) -> bool {
+    path.extension().is_some_and(|ending| ending == "model") || FORMER.contains(&name)
 }

@@ -546,18 +546,18 @@ def encoder(bundle, name, more):
     return [*command, "--out", str(bundle.out / name), *more]
 
 
-def measure_speed(bundle, length, batch):
-    """A table of one of SPEED, alone on the GPU."""
+def measure_speed(bundle, length, batch, more=()):
+    """A table of one of SPEED, alone on the GPU; `more` may be `--inference`."""
     peer = ["--peer", "encoder_peer.py", "--python", sys.executable]
     there = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
     if there.returncode != 0:
         peer = ["--except", "transformers"]
-    name = f"speed-{length}-{batch}"
+    name = "".join([f"speed-{length}-{batch}", *more])
     if bundle.device == "cpu":
-        bundle.run(encoder(bundle, name, [*peer, "--quick"]), name)
+        bundle.run(encoder(bundle, name, [*peer, *more, "--quick"]), name)
         return "a step of a tiny model, not a measurement"
     size = ["--length", str(length), "--batch", str(batch), "--steps", "20", "--rounds", "1"]
-    bundle.run(encoder(bundle, name, [*peer, *size, "--device", bundle.device]), name)
+    bundle.run(encoder(bundle, name, [*peer, *more, *size, "--device", bundle.device]), name)
     text = (bundle.out / f"{name}.log").read_text(encoding="utf-8")
     table = [line for line in text.splitlines() if line.startswith("|")]
     return "\n".join([f"{batch} windows of up to {length} tokens:", "", *table])
@@ -632,6 +632,7 @@ def measurements(bundle):
 
     return [
         *by_size("speed", measure_speed),
+        *by_size("inference speed", partial(measure_speed, more=["--inference"])),
         ("losses", measure_losses),
         *by_size("profile", measure_profile),
     ]

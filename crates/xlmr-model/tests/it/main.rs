@@ -19,6 +19,7 @@ mod packed;
 mod peers;
 mod pretrained;
 mod published;
+mod quantize;
 mod save;
 mod saved_adapters;
 mod tokenizer;

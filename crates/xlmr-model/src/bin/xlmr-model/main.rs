@@ -6,6 +6,7 @@ use whole_file::cli;
 
 mod info;
 mod init;
+mod quantize;
 mod run;
 mod trim;
 
@@ -27,6 +28,8 @@ enum Command {
     Init(init::Args),
     /// Write a model whose vocabulary is reduced to the tokens of given texts
     Trim(trim::Args),
+    /// Write a model whose matrices are stored in 8 bits, for inference
+    Quantize(quantize::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Info(args) => info::info(&args),
         Command::Init(args) => init::init(&args),
         Command::Trim(args) => trim::trim(&args),
+        Command::Quantize(args) => quantize::quantize(&args),
     };
     cli::end(outcome)
 }

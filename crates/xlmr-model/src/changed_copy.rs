@@ -1,0 +1,135 @@
+//! Changed copies of model folders, which appear when they are complete.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tch::Tensor;
+use torch_ext::TensorFile;
+
+use crate::checkpoint::{HEADS, INDEX, SINGLE, weight_files};
+use crate::{Error, Result};
+
+/// Writes a copy of the model folder `from` to `out`, without its weights and the files that
+/// `skips` names; `change` adds the missing files. `replace` allows the copy to replace another
+/// model folder.
+pub(crate) fn write<R>(
+    from: &Path,
+    out: &Path,
+    replace: bool,
+    skips: &dyn Fn(&Path, &str) -> bool,
+    change: impl FnOnce(&Path) -> Result<R>,
+) -> Result<R> {
+    if out.exists() {
+        check_replaced(from, out, replace)?;
+    }
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
+    let temporary = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
+    let temporary = temporary.map_err(|error| Error::io(parent, error))?;
+    let fresh = temporary.path().join("model");
+    copy_unless(&|path, name| is_weights(path, name) || skips(path, name), from, &fresh)?;
+    let changed = change(&fresh)?;
+    let former = temporary.path().join("former");
+    let replaced = out.exists();
+    if replaced {
+        fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
+    }
+    if let Err(error) = fs::rename(&fresh, out) {
+        if replaced {
+            // Otherwise it would be deleted with the temporary folder.
+            fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
+        }
+        return Err(Error::io(out, error));
+    }
+    whole_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
+    Ok(changed)
+}
+
+/// The tensors to write, with their names.
+pub(crate) type Tensors = Vec<(String, Tensor)>;
+
+/// Writes the weights of `from` to `fresh` as `model.safetensors` and, if `from` has it,
+/// `heads.safetensors`. `change` reads a tensor by its name and adds what takes its place. Returns
+/// the bytes of the files before and after.
+pub(crate) fn write_weights(
+    from: &Path,
+    fresh: &Path,
+    mut change: impl FnMut(&TensorFile, &str, &mut Tensors) -> Result<()>,
+) -> Result<(u64, u64)> {
+    let (mut bytes_before, mut bytes) = (0, 0);
+    let heads = from.join(HEADS);
+    let heads: Vec<PathBuf> = heads.is_file().then_some(heads).into_iter().collect();
+    for (name, files) in [(SINGLE, weight_files(from)?), (HEADS, heads)] {
+        let mut tensors = Tensors::new();
+        for path in &files {
+            let file = TensorFile::open(path)?;
+            file.names().iter().try_for_each(|name| change(&file, name, &mut tensors))?;
+            bytes_before += size(path)?;
+        }
+        if files.is_empty() {
+            continue;
+        }
+        let path = fresh.join(name);
+        let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        torch_ext::write_tensors(&path, named, &[("format", "pt")])?;
+        bytes += size(&path)?;
+    }
+    Ok((bytes_before, bytes))
+}
+
+fn size(path: &Path) -> Result<u64> {
+    fs::metadata(path).map(|data| data.len()).map_err(|error| Error::io(path, error))
+}
+
+/// Refuses to replace the model itself, and folders of anything else than a model.
+fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
+    let refuse = |kind: std::io::ErrorKind, hint| {
+        Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })
+    };
+    if !replace {
+        let hint = "; give another --out, or replace it with --force";
+        return refuse(std::io::ErrorKind::AlreadyExists, hint);
+    }
+    let real = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io(path, error));
+    let (model, replaced) = (real(model)?, real(out)?);
+    if model.starts_with(&replaced) || replaced.starts_with(&model) {
+        let hint = "; --out is the folder of --model, give another";
+        return refuse(std::io::ErrorKind::InvalidInput, hint);
+    }
+    if !out.join("config.json").is_file() {
+        let hint = "; --force replaces model folders only, and this has no config.json";
+        return refuse(std::io::ErrorKind::AlreadyExists, hint);
+    }
+    Ok(())
+}
+
+/// Weights in other formats, and folders of them.
+const OTHER_WEIGHTS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_data", "pt", "ckpt"];
+const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
+
+fn is_weights(path: &Path, name: &str) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    name.starts_with('.')
+        || (name.starts_with("model") && ending == "safetensors")
+        || OTHER_WEIGHTS.contains(&ending)
+        || OTHER_FOLDERS.contains(&name)
+        || [INDEX, HEADS].contains(&name)
+}
+
+fn copy_unless(skips: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
+    let io = |error| Error::io(from, error);
+    for entry in fs::read_dir(from).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if skips(&path, name) {
+            continue;
+        }
+        if path.is_dir() {
+            copy_unless(&|_, _| false, &path, &to.join(name))?;
+        } else {
+            fs::copy(&path, to.join(name)).map_err(|error| Error::io(&path, error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Model folders whose matrices are stored in 8 bits.
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tch::{Kind, Tensor};
+use torch_ext::TensorFile;
+
+use crate::checkpoint::SCALE;
+use crate::config::{read_json, write_json};
+use crate::load::model_folder;
+use crate::{Error, Result, changed_copy};
+
+/// The key of `config.json` that describes how weights are stored.
+pub(crate) const KEY: &str = "quantization_config";
+
+/// `quant_method` of the folders that [`quantize`] writes. transformers does not know it, and
+/// refuses such a folder by this name.
+const METHOD: &str = "polyqa-int8";
+
+/// Matrices with fewer rows or columns stay as they are.
+const SMALLEST: i64 = 64;
+
+/// Sizes reported by [`quantize`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuantizeReport {
+    /// Number of tensors stored in 8 bits.
+    pub tensors: usize,
+    /// Bytes of the weights' files before.
+    pub bytes_before: u64,
+    /// Bytes of the weights' files after.
+    pub bytes: u64,
+}
+
+/// Writes a copy of a model folder whose matrices are stored in 8 bits, for inference.
+///
+/// Each row of a matrix `W` `[outputs, inputs]` becomes `round(127 W / max|W|)`, I8, with the scale
+/// `max|W| / 127` in `NAME_scale` `[outputs, 1]`, F32. With
+/// [`Precision::Int8`](torch_ext::Precision::Int8) the linear layers compute with the same integers
+/// as those of the original folder; token and position embeddings are rounded in addition. Vectors
+/// and matrices with fewer than 64 rows or columns are copied.
+///
+/// [`Model::load`](crate::Model::load) and every program of this workspace open the copy; other
+/// programs refuse it, because `config.json` names its `quant_method`. The folder appears at `out`
+/// when it is complete. `replace` allows it to replace another model folder.
+///
+/// # Errors
+/// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
+/// if the folder is quantized already; [`Error::Stored`] for a matrix with a number that is not
+/// finite; [`Error::NoWeights`], [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
+pub fn quantize(
+    folder: impl AsRef<Path>,
+    out: impl AsRef<Path>,
+    replace: bool,
+) -> Result<QuantizeReport> {
+    let folder = model_folder(folder.as_ref())?;
+    let path = folder.join("config.json");
+    let mut config = read_json(&path, "; a model folder needs a config.json")?;
+    if !config[KEY].is_null() {
+        let file = path.display().to_string();
+        return Err(Error::config(&file, KEY, "none; this folder is quantized", &config[KEY]));
+    }
+    config[KEY] = json!({"quant_method": METHOD});
+    let skips = |_: &Path, name: &str| name == "config.json";
+    changed_copy::write(&folder, out.as_ref(), replace, &skips, |fresh| {
+        write_json(&fresh.join("config.json"), &config)?;
+        let mut quantized = 0;
+        let (bytes_before, bytes) =
+            changed_copy::write_weights(&folder, fresh, |file, name, tensors| {
+                let tensor = file.read(name)?;
+                let is_large = tensor.size().iter().all(|&size| size >= SMALLEST);
+                if !is_large || tensor.dim() != 2 || !tensor.is_floating_point() {
+                    tensors.push((name.to_owned(), tensor));
+                    return Ok(());
+                }
+                let (values, scales) = quantize_rows(&tensor, file, name)?;
+                tensors.push((name.to_owned(), values));
+                tensors.push((format!("{name}{SCALE}"), scales));
+                quantized += 1;
+                Ok(())
+            })?;
+        Ok(QuantizeReport { tensors: quantized, bytes_before, bytes })
+    })
+}
+
+/// The rows of a matrix in 8 bits, and their scales.
+fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tensor, Tensor)> {
+    let matrix = matrix.f_to_kind(Kind::Float)?;
+    if !matrix.f_isfinite()?.f_all()?.f_int64_value(&[]).is_ok_and(|finite| finite == 1) {
+        return Err(Error::Stored {
+            path: file.path().to_owned(),
+            tensor: name.to_owned(),
+            expected: "finite numbers".into(),
+            got: "NaN or an infinity".into(),
+        });
+    }
+    let scales = matrix.f_abs()?.f_amax([1i64].as_slice(), true)?.f_div_scalar(127.0)?;
+    // A row of zeros stays zero.
+    let divisors = scales.f_masked_fill(&scales.f_eq(0.0)?, 1.0)?;
+    let values = matrix.f_div(&divisors)?.f_round()?.f_clamp(-127.0, 127.0)?;
+    Ok((values.f_to_kind(Kind::Int8)?, scales))
+}
+
+/// Whether a `quantization_config` is that of [`quantize`].
+pub(crate) fn is_ours(value: &Value) -> bool {
+    value["quant_method"] == METHOD
+}

@@ -1,0 +1,145 @@
+//! Quantized model folders hold the rounded matrices, and compute with them.
+use std::path::Path;
+
+use serde_json::Value;
+use tch::{Device, Tensor};
+use testkit::Program;
+use torch_ext::Precision;
+use xlmr_model::{Head, Inputs, LoadOptions, Model, quantize};
+
+use crate::common::alone;
+
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
+
+fn program() -> Program {
+    let program = Program::new(env!("CARGO_BIN_EXE_xlmr-model"));
+    for entry in Path::new(BASE).read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
+    }
+    program
+}
+
+fn load(folder: &Path) -> Model {
+    let (model, report) =
+        Model::load(folder, &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
+    assert!(report.unexpected.is_empty() && report.missing.is_empty(), "{report:?}");
+    model
+}
+
+fn hidden(model: &Model) -> Tensor {
+    let inputs = Inputs::from_rows(&[&[0, 7, 8, 31, 17, 2]], 1).unwrap();
+    model.in_precision(|| model.encode(&inputs, false)).unwrap().unwrap()
+}
+
+/// Half of a step between neighbouring values, `[rows, 1]`: 127 steps lead to the row's largest.
+fn half_steps(matrix: &Tensor) -> Tensor {
+    matrix.abs().amax([1i64].as_slice(), true) / (2.0 * 127.0)
+}
+
+#[test]
+fn matrices_are_rounded_and_vectors_stay() {
+    let program = program();
+    let printed = program.done("quantize --model model --out small").out;
+    let (before, after) = (load(&program.at("model")), load(&program.at("small")));
+    let mut matrices = 0;
+    let quantized = after.named_parameters();
+    for ((name, old), (_, new)) in before.named_parameters().into_iter().zip(quantized) {
+        if old.dim() == 2 && old.size().iter().all(|&size| size >= 64) {
+            matrices += 1;
+            let excess = ((&new - &old).abs() - half_steps(&old) * (1.0 + 1e-4)).max();
+            assert!(excess.double_value(&[]) <= 0.0, "{name}: {excess:?}");
+            assert!(!new.equal(&old), "{name}");
+        } else {
+            assert!(new.equal(&old), "{name}");
+        }
+    }
+    assert!(printed.contains(&format!("8-bit matrices  {matrices}\n")), "{printed}");
+    let size = |folder: &str| program.bytes(&format!("{folder}/model.safetensors")).len();
+    assert!(size("small") * 100 < size("model") * 28, "{} of {}", size("small"), size("model"));
+    assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
+    let info = program.done("info --model small").out;
+    assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
+    // Saved again, the weights are float32 and other programs open them.
+    after.save(program.at("saved"), Head::MaskedLm).unwrap();
+    let config: Value = serde_json::from_str(&program.read("saved/config.json")).unwrap();
+    assert_eq!(config["quantization_config"], Value::Null);
+    assert!(hidden(&load(&program.at("saved"))).equal(&hidden(&after)));
+}
+
+#[test]
+fn linear_layers_in_8_bits_compute_with_the_same_integers() {
+    let _alone = alone();
+    let program = program();
+    quantize(program.at("model"), program.at("small"), false).unwrap();
+    let (mut exact, mut small) = (load(&program.at("model")), load(&program.at("small")));
+    // Only embeddings are rounded in addition.
+    let of_small = small.named_parameters();
+    tch::no_grad(|| {
+        for ((name, mut old), (_, new)) in exact.named_parameters().into_iter().zip(of_small) {
+            if name.contains("embeddings") {
+                old.copy_(&new);
+            }
+        }
+    });
+    let float32 = hidden(&exact);
+    exact.set_precision(Precision::Int8).unwrap();
+    small.set_precision(Precision::Int8).unwrap();
+    let (exact, small) = (hidden(&exact), hidden(&small));
+    let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
+    let (change, of_8_bits) = (distance(&exact, &small), distance(&exact, &float32));
+    // Scales are rounded once more; activations next to a rounding boundary may take another value.
+    assert!(change < 0.02 * of_8_bits, "{change:e}, 8 bits change {of_8_bits:e}");
+}
+
+#[test]
+fn quantized_folders_are_trimmed_like_others() {
+    let program = program();
+    program.write("texts.txt", "Lima is the capital of Peru.\n");
+    program.done("quantize --model model --out small");
+    program.done("trim --model small --texts texts.txt --out small-trimmed");
+    program.done("trim --model model --texts texts.txt --out trimmed");
+    program.done("quantize --model trimmed --out trimmed-small");
+    let weights = |folder: &str| program.bytes(&format!("{folder}/model.safetensors"));
+    assert!(weights("small-trimmed") == weights("trimmed-small"));
+}
+
+#[test]
+fn damaged_and_unsuitable_folders_are_refused() {
+    let program = program();
+    let line = "quantize --model model --out small";
+    program.done(line);
+    program.refused(line, &["small", "--force"]);
+    program.refused("quantize --model small --out again", &["quantization_config", "none"]);
+    program.refused("quantize --model missing --out again", &["missing"]);
+    assert!(!program.at("again").exists());
+    // An 8-bit matrix without its scales.
+    let path = program.at("small/model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&path).unwrap();
+    let matrix = "embeddings.word_embeddings.weight";
+    tensors.retain(|(name, _)| !name.ends_with(&format!("{matrix}_scale")));
+    Tensor::write_safetensors(&tensors, &path).unwrap();
+    program.refused("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
+    // Scales of another shape.
+    program.done(&format!("{line} --force"));
+    let mut tensors = Tensor::read_safetensors(&path).unwrap();
+    for (name, tensor) in &mut tensors {
+        if name.ends_with(&format!("{matrix}_scale")) {
+            *tensor = tensor.reshape([1, -1]);
+        }
+    }
+    Tensor::write_safetensors(&tensors, &path).unwrap();
+    program.refused("info --model small", &[&format!("{matrix}_scale"), "shape [4000, 1]"]);
+    // A number that is not finite.
+    let path = program.at("model/model.safetensors");
+    let tensors = Tensor::read_safetensors(&path).unwrap();
+    for (name, tensor) in &tensors {
+        if name.ends_with(matrix) {
+            let _ = tensor.get(3).get(5).fill_(f64::NAN);
+        }
+    }
+    Tensor::write_safetensors(&tensors, &path).unwrap();
+    program.refused(&format!("{line} --force"), &[matrix, "finite"]);
+    assert!(program.at("small/config.json").exists());
+}
