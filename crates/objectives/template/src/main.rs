@@ -2,8 +2,8 @@ use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{
-    ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, TokenScores, masked_lm,
-    masked_positions, masked_entity_prediction,
+    ContrastConfig, ContrastRows, MaskedLmConfig, NegativeQueue, QueueConfig, TokenScores,
+    masked_entity_prediction, masked_lm, masked_positions,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {

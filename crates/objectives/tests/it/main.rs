@@ -20,5 +20,4 @@ mod negative_queue;
 mod soft_labels;
 mod span;
 mod span_log_probs;
-mod template;
 mod top_k_spans;

@@ -3,4 +3,3 @@
 
 mod parts;
 mod predictions;
-mod template;

@@ -1,0 +1,45 @@
+//! The programs from which users start: the templates of `objectives` and `tasks`.
+use std::fs;
+
+use crate::common::{program, root};
+
+fn printed(command: &mut std::process::Command) -> String {
+    let output = command.output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_template_of_objectives_prints_known_losses() {
+    let out = printed(&mut program("objectives-template"));
+    // Zero states know nothing: ln 5 for the tokens, ln 8 for the queue.
+    for line in ["loss 3.6889 nats", "mlm 1.6094", "mep 2.0794", "the queue holds 8 of 8 keys"] {
+        assert!(out.contains(line), "no {line:?} in:\n{out}");
+    }
+}
+
+#[test]
+fn the_template_of_tasks_trains_and_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let question = |number: usize| {
+        format!(
+            r#"{{"context": "House {number} is red.", "qas": [{{"id": "q{number}",
+                "question": "Which colour?", "answers": [{{"text": "red", "answer_start": 11}}]}}]}}"#
+        )
+    };
+    let questions: Vec<String> = (0..8).map(question).collect();
+    let file = format!(r#"{{"data": [{{"paragraphs": [{}]}}]}}"#, questions.join(","));
+    let (train, out) = (path("train.json"), path("out"));
+    fs::write(&train, file).unwrap();
+    let mut command = program("tasks-template");
+    command.arg(root().join("data/base")).args([&train, &train, &out]);
+    let printed = printed(&mut command);
+    // Eight windows are one batch of 16 for each of two epochs.
+    assert!(printed.contains("2 steps, loss "), "{printed}");
+    assert!(printed.contains("{\"exact_match\": "), "{printed}");
+    let predictions = fs::read_to_string(path("out/predictions.json")).unwrap();
+    assert_eq!(predictions.matches("\"q").count(), 8, "{predictions}");
+    assert!(path("out/model/model.safetensors").exists());
+}
