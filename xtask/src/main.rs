@@ -305,12 +305,13 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             steps::test(root, quick, long)
         }
         Task::Demo { arguments } => {
-            recipes::run(root, Path::new(recipes::DEMO), &demo_arguments(&arguments))
+            let (recipe, arguments) = (Path::new(recipes::DEMO), demo_arguments(&arguments));
+            recipes::run(root, recipe, &recipes::DEMO_FEATURES, &arguments)
         }
-        Task::Run { recipe, arguments } => recipes::run(root, &recipe, &arguments),
+        Task::Run { recipe, arguments } => recipes::run(root, &recipe, &[], &arguments),
         Task::Ask { arguments } => ask(root, &arguments),
         Task::PretrainBase { arguments } => {
-            recipes::run(root, Path::new("examples/pretrain-base/recipe.toml"), &arguments)
+            recipes::run(root, Path::new("examples/pretrain-base/recipe.toml"), &[], &arguments)
         }
         Task::Bench { arguments } => bench(root, &arguments),
     }

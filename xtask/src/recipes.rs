@@ -10,7 +10,10 @@ use crate::setup::{Options, ensure};
 pub const DEMO: &str = "examples/bridging-gap/small.toml";
 
 /// Packages with a program of the same name that recipes prepare data with.
-const PREPARING: [&str; 3] = ["demo-data", "kg-triples", "qa-translate"];
+const PREPARING: [&str; 2] = ["demo-data", "kg-triples"];
+
+/// Features of the demo's build: all that its data needs, without Parquet files.
+pub const DEMO_FEATURES: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
 
 /// Builds programs of `examples/`, those that `examples` selects, and those that prepare data. One
 /// build, so that crates that both use are built once.
@@ -26,11 +29,12 @@ pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Set-up, the programs, optimised, and then the recipe's with `--prepare`.
-pub fn run(root: &Path, recipe: &Path, arguments: &[String]) -> Result<u8> {
+/// Set-up, the programs, optimised and with cargo's options `features`, and then the recipe's with
+/// `--prepare`.
+pub fn run(root: &Path, recipe: &Path, features: &[&str], arguments: &[String]) -> Result<u8> {
     let name = program(root, recipe)?;
     ensure(root, Options::default())?;
-    build(root, &["--release"], &["--example", &name])?;
+    build(root, &[&["--release"], features].concat(), &["--example", &name])?;
     let program = target_folder()?.join("release/examples").join(name);
     start(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }

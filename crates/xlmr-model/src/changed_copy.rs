@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 use torch_ext::TensorFile;
 
-use crate::checkpoint::{HEADS, INDEX, SINGLE, weight_files};
+use crate::checkpoint::{HEADS, INDEX, weight_files};
 use crate::{Error, Result};
 
 /// Writes a copy of the model folder `from` to `out`, without its weights and the files that
@@ -48,18 +48,19 @@ pub(crate) fn write<R>(
 /// The tensors to write, with their names.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// Writes the weights of `from` to `fresh` as `model.safetensors` and, if `from` has it,
+/// Writes the weights of `from` to `fresh` as the file `name` and, if `from` has it,
 /// `heads.safetensors`. `change` reads a tensor by its name and adds what takes its place. Returns
 /// the bytes of the files before and after.
 pub(crate) fn write_weights(
     from: &Path,
     fresh: &Path,
+    name: &str,
     mut change: impl FnMut(&TensorFile, &str, &mut Tensors) -> Result<()>,
 ) -> Result<(u64, u64)> {
     let (mut bytes_before, mut bytes) = (0, 0);
     let heads = from.join(HEADS);
     let heads: Vec<PathBuf> = heads.is_file().then_some(heads).into_iter().collect();
-    for (name, files) in [(SINGLE, weight_files(from)?), (HEADS, heads)] {
+    for (name, files) in [(name, weight_files(from)?), (HEADS, heads)] {
         let mut tensors = Tensors::new();
         for path in &files {
             let file = TensorFile::open(path)?;

@@ -11,6 +11,9 @@ use crate::{Error, Result};
 
 pub(crate) const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// Weights with matrices in 8 bits. Programs that do not know these would read them as floats, so
+/// the file has a name that they do not open.
+pub(crate) const QUANTIZED: &str = "model.int8.safetensors";
 /// Heads beside the one that `config.json` names.
 pub(crate) const HEADS: &str = "heads.safetensors";
 
@@ -47,12 +50,15 @@ impl Checkpoint {
     /// Opens the files of a folder whose architecture has these names.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+        let quantized = folder.join(QUANTIZED);
         let (files, tensors, spare) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         let mut checkpoint = Self { files, tensors, spare, headers_only: false, names };
         if single.is_file() {
             checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
             checkpoint.add_shards(folder, &index)?;
+        } else if quantized.is_file() {
+            checkpoint.add(TensorFile::open(&quantized)?, None)?;
         } else {
             return Err(no_weights(folder));
         }
@@ -229,6 +235,10 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     if index.is_file() {
         return Ok(shards(folder, &index)?.into_keys().collect());
+    }
+    let quantized = folder.join(QUANTIZED);
+    if quantized.is_file() {
+        return Ok(vec![quantized]);
     }
     Err(no_weights(folder))
 }

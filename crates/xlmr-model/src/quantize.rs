@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 use torch_ext::TensorFile;
 
-use crate::checkpoint::SCALE;
+use crate::checkpoint::{QUANTIZED, SCALE};
 use crate::config::{read_json, write_json};
 use crate::load::model_folder;
 use crate::{Error, Result, changed_copy};
@@ -13,8 +13,7 @@ use crate::{Error, Result, changed_copy};
 /// The key of `config.json` that describes how weights are stored.
 pub(crate) const KEY: &str = "quantization_config";
 
-/// `quant_method` of the folders that [`quantize`] writes. transformers does not know it, and
-/// refuses such a folder by this name.
+/// `quant_method` of the folders that [`quantize`] writes.
 const METHOD: &str = "polyqa-int8";
 
 /// Matrices with fewer rows or columns stay as they are.
@@ -39,9 +38,10 @@ pub struct QuantizeReport {
 /// as those of the original folder; token and position embeddings are rounded in addition. Vectors
 /// and matrices with fewer than 64 rows or columns are copied.
 ///
-/// [`Model::load`](crate::Model::load) and every program of this workspace open the copy; other
-/// programs refuse it, because `config.json` names its `quant_method`. The folder appears at `out`
-/// when it is complete. `replace` allows it to replace another model folder.
+/// [`Model::load`](crate::Model::load) and every program of this workspace open the copy. The
+/// weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and refuse
+/// the folder, instead of reading integers as weights. The folder appears at `out` when it is
+/// complete. `replace` allows it to replace another model folder.
 ///
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
@@ -65,7 +65,7 @@ pub fn quantize(
         write_json(&fresh.join("config.json"), &config)?;
         let mut quantized = 0;
         let (bytes_before, bytes) =
-            changed_copy::write_weights(&folder, fresh, |file, name, tensors| {
+            changed_copy::write_weights(&folder, fresh, QUANTIZED, |file, name, tensors| {
                 let tensor = file.read(name)?;
                 let is_large = tensor.size().iter().all(|&size| size >= SMALLEST);
                 if !is_large || tensor.dim() != 2 || !tensor.is_floating_point() {

@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 use torch_ext::TensorFile;
 
 use crate::architecture::{NAMES, Names};
-use crate::checkpoint::SCALE;
+use crate::checkpoint::{QUANTIZED, SCALE, SINGLE, weight_files};
 use crate::config::{read_json, write_json};
 use crate::load::model_folder;
 use crate::tokenizer_files::tokenizer_in;
@@ -250,8 +250,12 @@ impl TrimmedVocabulary {
             bytes: 0,
         };
         let rows = Tensor::from_slice(&rows);
+        let main = match weight_files(&self.folder)?.as_slice() {
+            [file] if file.ends_with(QUANTIZED) => QUANTIZED,
+            _ => SINGLE,
+        };
         (report.bytes_before, report.bytes) =
-            changed_copy::write_weights(&self.folder, fresh, |file, name, tensors| {
+            changed_copy::write_weights(&self.folder, fresh, main, |file, name, tensors| {
                 let tensor = trimmed_tensor(file, name, vocab_size, &rows)?;
                 tensors.push((name.to_owned(), tensor));
                 Ok(())

@@ -56,8 +56,11 @@ fn matrices_are_rounded_and_vectors_stay() {
         }
     }
     assert!(printed.contains(&format!("8-bit matrices  {matrices}\n")), "{printed}");
-    let size = |folder: &str| program.bytes(&format!("{folder}/model.safetensors")).len();
-    assert!(size("small") * 100 < size("model") * 28, "{} of {}", size("small"), size("model"));
+    let size = |file: &str| program.bytes(file).len();
+    let (small, large) = (size("small/model.int8.safetensors"), size("model/model.safetensors"));
+    assert!(small * 100 < large * 28, "{small} of {large}");
+    // Programs that would take integers for weights find none.
+    assert!(!program.at("small/model.safetensors").exists());
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
     let info = program.done("info --model small").out;
     assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
@@ -101,7 +104,7 @@ fn quantized_folders_are_trimmed_like_others() {
     program.done("trim --model small --texts texts.txt --out small-trimmed");
     program.done("trim --model model --texts texts.txt --out trimmed");
     program.done("quantize --model trimmed --out trimmed-small");
-    let weights = |folder: &str| program.bytes(&format!("{folder}/model.safetensors"));
+    let weights = |folder: &str| program.bytes(&format!("{folder}/model.int8.safetensors"));
     assert!(weights("small-trimmed") == weights("trimmed-small"));
 }
 
@@ -115,7 +118,7 @@ fn damaged_and_unsuitable_folders_are_refused() {
     program.refused("quantize --model missing --out again", &["missing"]);
     assert!(!program.at("again").exists());
     // An 8-bit matrix without its scales.
-    let path = program.at("small/model.safetensors");
+    let path = program.at("small/model.int8.safetensors");
     let mut tensors = Tensor::read_safetensors(&path).unwrap();
     let matrix = "embeddings.word_embeddings.weight";
     tensors.retain(|(name, _)| !name.ends_with(&format!("{matrix}_scale")));

@@ -6,8 +6,8 @@ use xlmr_model::Result;
 /// The model, and where the folder goes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The folder is a quarter of the size. Only programs of this project open it; transformers refuses it.
-With `--precision int8`, answers differ from those of the original model by the rounding of the
+The folder is a quarter of the size. Only programs of this project open it: other programs do not
+find its weights, model.int8.safetensors. With `--precision int8`, answers differ from those of the original model by the rounding of the
 embeddings alone. Quantize after training and calibration.
 
 Example:
