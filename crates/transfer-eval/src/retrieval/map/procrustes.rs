@@ -63,8 +63,8 @@ pub(super) fn procrustes(
     else {
         return Err(Error::array("pairs", "no singular vectors"));
     };
-    let turn = u * v_t;
-    Ok(Array2::from_shape_fn((width, width), |(row, column)| turn[(row, column)]))
+    let rotation = u * v_t;
+    Ok(Array2::from_shape_fn((width, width), |(row, column)| rotation[(row, column)]))
 }
 
 /// Multiplies each row by `map`, summed in float64 and rounded to float32.
@@ -76,7 +76,7 @@ pub(super) fn procrustes(
 ///
 /// # Errors
 /// [`Error::Array`] if D differs.
-pub(super) fn turned(
+pub(super) fn map_rows(
     vectors: ArrayView2<'_, f32>,
     map: ArrayView2<'_, f64>,
 ) -> Result<Array2<f32>> {
