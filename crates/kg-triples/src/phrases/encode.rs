@@ -287,7 +287,7 @@ mod tests {
             }
             assert_eq!(count, 12, "{max_length}");
         }
-        // Shorter than the phrase: its parts, none of them lost.
+        // Windows shorter than the phrase contain parts of it, without losses.
         let cut = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 3).unwrap();
         let tokens: Vec<u32> = cut.iter().map(|example| example.input_ids[1]).collect();
         assert_eq!(tokens, phrase.repeat(12));

@@ -13,7 +13,7 @@ use kg_triples::{Error, Language, each_once};
 
 use crate::{choice, language_file};
 
-/// Where texts come from, and how labels are found in them.
+/// Options for text sources and entity labels.
 #[derive(clap::Args)]
 pub struct SourceArgs {
     /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
