@@ -156,7 +156,7 @@ impl KnowledgeGraph {
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// The id of an interned id; always found for ids of this graph.
+    /// The text of an interned id; always found for ids of this graph.
     pub(crate) fn id_at(&self, id: u32) -> &str {
         let at = usize::try_from(id).ok();
         at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()

@@ -81,7 +81,7 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
         return Ok(path.to_owned());
     }
     let path = model_folder(path)?;
-    // A broken link counts as present, so that the error names the missing target.
+    // A broken link counts as present, so that the error is about this file.
     let exists = |name: &&str| path.join(name).symlink_metadata().is_ok();
     let none = || format!("it has none of {}", FILES.join(", "));
     let reason = match (FILES.into_iter().find(exists), OTHERS.into_iter().find(exists)) {

@@ -12,7 +12,7 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 ///
 /// let bert = read("../testkit/fixtures/wordpiece.json")?;
 /// assert_eq!(trim_dropped(&bert, "\u{200f}Bern"), "Bern");
-/// Gemma's normaliser removes nothing.
+/// // Gemma's normaliser removes nothing.
 /// let gemma = read("../testkit/fixtures/byte_fallback.json")?;
 /// assert_eq!(trim_dropped(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
 /// # Ok::<(), tokenizer_file::Error>(())

@@ -26,8 +26,8 @@ pub(crate) fn read_rows(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Iterates over lines with their numbers from 1. Lines end with `\n` or `\r\n` only and are returned
-/// without line end.
+/// Iterates over lines with their numbers from 1. Only `\n` and `\r\n` end a line; they are not
+/// returned.
 pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.split('\n')

@@ -48,8 +48,8 @@ use crate::Error;
 /// compressed dump is damaged, does not match its extension or has an unsupported compression;
 /// [`Error::Dump`] if the dump is N-Triples, an array has no end, no line is an entity, unusable
 /// lines exceed the limit or the number of entities, another process works on the folder, or the
-/// folder has an unfinished extract of another dump or with other options. On an error, existing
-/// tables in the folder are unchanged.
+/// folder has an unfinished extract of another dump or with other options. An error before the
+/// final renames leaves existing tables unchanged.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};

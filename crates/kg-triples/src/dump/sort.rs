@@ -63,7 +63,7 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Number of files of one generation at which they are merged into one file of the next. This
+/// Number of files of a generation that are merged into one file of the next generation. The merge
 /// limits the number of open files.
 const RUNS: usize = 64;
 

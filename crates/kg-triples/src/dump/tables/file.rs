@@ -61,7 +61,7 @@ impl TableFile {
     }
 }
 
-/// A complete table that must only be renamed.
+/// A complete table that still has its temporary name.
 pub(super) struct SyncedTable {
     table: DumpTable,
     form: Form,
