@@ -57,8 +57,8 @@ impl PhraseMiner {
 
     /// Mines the phrases and passages of one query.
     ///
-    /// 1. Candidates are the query's distinct n-grams of `min_words` to `max_words` words: w − n +
-    ///    1 of each length n.
+    /// 1. Candidates are the query's distinct n-grams of `min_words` to `max_words` words.
+    ///    There are w − n + 1 of each length n.
     /// 2. Candidates that begin or end with a stop word are excluded.
     /// 3. A candidate is a knowledge phrase if at least `title_fraction` of the first `titles`
     ///    titles contain it as contiguous words.
@@ -170,8 +170,8 @@ impl PhraseMiner {
     }
 }
 
-/// Iterates over the n-grams of these lengths by position, shorter ones first: `Σₙ max(0, w − n +
-/// 1)` of w words.
+/// Iterates over the n-grams of these lengths by position, shorter ones first. For w words, there
+/// are `Σₙ max(0, w − n + 1)`.
 fn ngrams(words: &[Word], min: usize, max: usize) -> impl Iterator<Item = &[Word]> {
     (0..words.len()).flat_map(move |start| {
         (min..=max).filter_map(move |size| words.get(start..start.checked_add(size)?))
