@@ -1,8 +1,8 @@
-//! Cloze questions as text: a span of a passage is the answer, the words around it are the
+//! Cloze questions over text: a span of a passage is the answer, and the words around it are the
 //! question.
 //!
-//! They are SQuAD-style files, so that they run through windows, decoding and official scoring like
-//! any other questions, and boundary errors are those of real text.
+//! The files have SQuAD's format, so that windows, decoding and official scoring apply as for any
+//! questions. Boundary errors are those of real text.
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 
@@ -50,7 +50,7 @@ pub struct ClozeQuestions {
 /// Questions by split.
 #[derive(Clone, Debug, PartialEq)]
 struct ClozeData {
-    /// Training questions, language after language.
+    /// Training questions of all languages, in order of language.
     train: Dataset,
     /// Development questions by language.
     dev: BTreeMap<String, Dataset>,
@@ -58,23 +58,24 @@ struct ClozeData {
     test: BTreeMap<String, Dataset>,
 }
 
-/// A passage shorter than this, in words, gives no question.
-const SHORTEST_PASSAGE: usize = 12;
-/// Draws from a passage before it is skipped.
-const TRIES: usize = 20;
-/// Most questions of a language or a paragraph.
+/// Minimum length of a passage in words.
+const MIN_PASSAGE_WORDS: usize = 12;
+/// Maximum number of draws per passage.
+const MAX_DRAWS: usize = 20;
+/// Maximum number of questions of a language or a paragraph.
 const MAX_ITEMS: i64 = 10_000_000;
-/// Held-out articles that give development questions, the first ones; the rest give test questions.
+/// Number of held-out articles for development questions; the remaining ones are for test
+/// questions.
 const DEV_ARTICLES: usize = 4;
-/// Longest answer, in words.
-const LONGEST_ANSWER: usize = 4;
-/// Words and marks taken on each side of the answer.
+/// Maximum length of an answer in words.
+const MAX_ANSWER_WORDS: usize = 4;
+/// Number of words and punctuation marks on each side of the answer.
 const NEIGHBOURS: RangeInclusive<usize> = 3..=8;
 /// Probability that a neighbour is dropped.
-const DROPPED: f64 = 0.25;
+const DROP_PROBABILITY: f64 = 0.25;
 
 impl ClozeQuestions {
-    /// Makes all questions. The same seed gives the same ones.
+    /// Generates all questions. The result depends on the seed.
     ///
     /// # Errors
     /// If a file of the corpus cannot be read, or a language has no passage that is long enough.
@@ -86,12 +87,12 @@ impl ClozeQuestions {
         for language in &self.train_languages {
             let passages = corpus.get(language).map(Vec::as_slice).unwrap_or_default();
             let mut passages: Vec<_> = passages.iter().map(|text| Passage::new(text)).collect();
-            passages.retain(|passage| passage.words.len() >= SHORTEST_PASSAGE);
+            passages.retain(|passage| passage.words.len() >= MIN_PASSAGE_WORDS);
             ensure!(!passages.is_empty(), "language {language}: no passage is long enough");
             for k in 0..self.train_items {
                 let mut rng = rng_for(self.seed, &format!("cloze train {language}"), u64::from(k));
                 let id = format!("train-{language}-{k}");
-                train.extend((0..TRIES).find_map(|_| {
+                train.extend((0..MAX_DRAWS).find_map(|_| {
                     let passage = passages.get(rng.random_range(0..passages.len()))?;
                     self.draw(passage, id.clone(), &mut rng)
                 }));
@@ -115,33 +116,33 @@ impl ClozeQuestions {
             for k in 0..self.items_per_paragraph {
                 let id = format!("{split}-{language}-{place}-{k}");
                 let mut rng = rng_for(self.seed, &format!("cloze {id}"), 0);
-                let drawn = (0..TRIES).find_map(|_| self.draw(&passage, id.clone(), &mut rng));
+                let drawn = (0..MAX_DRAWS).find_map(|_| self.draw(&passage, id.clone(), &mut rng));
                 questions.extend(drawn);
             }
         }
         dataset(split, questions)
     }
 
-    /// One question about a part of the passage; none if the draw does not fit.
+    /// Draws a question about a part of the passage; `None` if the draw is unsuitable.
     fn draw(&self, passage: &Passage<'_>, id: String, rng: &mut ChaCha8Rng) -> Option<Question> {
         let words = passage.words.len();
         let length = words.min(usize::from(self.context_words));
-        if length < SHORTEST_PASSAGE {
+        if length < MIN_PASSAGE_WORDS {
             return None;
         }
         let first = rng.random_range(0..=words - length);
-        let size = rng.random_range(1..=LONGEST_ANSWER);
-        // Two words before and one after, as in the base's own task.
+        let size = rng.random_range(1..=MAX_ANSWER_WORDS);
+        // Two words before and one after the answer, as in the training task of the base model.
         let last = length.checked_sub(size + 1).filter(|last| *last > 2)?;
         let answer = first + rng.random_range(2..last);
         let part = passage.part(first, first + length)?;
         let (from, to) = (*passage.words.get(answer)?, *passage.words.get(answer + size - 1)?);
-        let left = rng.random_range(NEIGHBOURS);
-        let right = rng.random_range(NEIGHBOURS);
-        let before = from.saturating_sub(left).max(part.0)..from;
-        let after = to + 1..(to + 1 + right).min(part.1);
+        let count_before = rng.random_range(NEIGHBOURS);
+        let count_after = rng.random_range(NEIGHBOURS);
+        let before = from.saturating_sub(count_before).max(part.0)..from;
+        let after = to + 1..(to + 1 + count_after).min(part.1);
         let kept: Vec<usize> =
-            before.chain(after).filter(|_| rng.random::<f64>() >= DROPPED).collect();
+            before.chain(after).filter(|_| rng.random::<f64>() >= DROP_PROBABILITY).collect();
         if kept.len() < *NEIGHBOURS.start() {
             return None;
         }
@@ -165,8 +166,8 @@ impl StandIn for ClozeQuestions {
         Some(self.seed)
     }
 
-    /// `train.json`, and for each language `dev-context-xx-question-xx.json` and `test-…`, MLQA's
-    /// names.
+    /// Writes `train.json` and, for each language, `dev-context-xx-question-xx.json` and `test-…`,
+    /// named as in MLQA.
     fn make(&self) -> Result<(Files, Value)> {
         let ClozeData { train, dev, test } = self.questions()?;
         let mut files = vec![("train.json".to_owned(), json_of(&train)?)];
@@ -187,12 +188,12 @@ fn dataset(name: &str, questions: Vec<Question>) -> Dataset {
     Dataset { path: name.into(), version: Some("1.1".into()), questions }
 }
 
-/// A text with its words (UAX 29), and the marks between them.
+/// A text, split into words (UAX 29) and the marks between them.
 struct Passage<'a> {
     text: &'a str,
-    /// `[start, end)` in bytes of everything that is not white space.
+    /// Byte ranges `[start, end)` of all words and marks, without white space.
     units: Vec<(usize, usize)>,
-    /// Which units are words.
+    /// Indices of the units that are words.
     words: Vec<usize>,
 }
 
@@ -209,29 +210,30 @@ impl<'a> Passage<'a> {
         Self { text, units, words }
     }
 
-    /// Bytes from the unit `first` to the end of `last`.
+    /// The byte range from the start of unit `first` to the end of unit `last`.
     fn range(&self, first: usize, last: usize) -> Option<Range<usize>> {
         Some(self.units.get(first)?.0..self.units.get(last)?.1)
     }
 
-    /// `[first, last)` units of the words `[from, to)` with the marks that follow them.
+    /// The range `[first, last)` of the units of the words `[from, to)`, with the marks that follow
+    /// them.
     fn part(&self, from: usize, to: usize) -> Option<(usize, usize)> {
         let first = if from == 0 { 0 } else { *self.words.get(from)? };
         let last = self.words.get(to).copied().unwrap_or(self.units.len());
         Some((first, last))
     }
 
-    /// The units as one text: neighbours that touch in the passage touch, others stand a space
-    /// apart.
+    /// Joins units into one text. Units that are adjacent in the passage are joined directly,
+    /// others with a space.
     fn join(&self, units: &[usize]) -> String {
         let mut text = String::new();
-        let mut behind = None;
+        let mut previous_end = None;
         for &(start, end) in units.iter().filter_map(|unit| self.units.get(*unit)) {
-            if !text.is_empty() && behind != Some(start) {
+            if !text.is_empty() && previous_end != Some(start) {
                 text.push(' ');
             }
             text.push_str(self.text.get(start..end).unwrap_or_default());
-            behind = Some(end);
+            previous_end = Some(end);
         }
         text
     }

@@ -43,7 +43,7 @@ impl StandIn for CorpusConfig {
         None
     }
 
-    /// `<lang>.json`: a list of paragraphs.
+    /// Writes `<lang>.json`: a list of paragraphs.
     fn make(&self) -> Result<(Files, Value)> {
         let mut files = Files::new();
         let mut counts = BTreeMap::new();
@@ -59,7 +59,7 @@ impl StandIn for CorpusConfig {
 pub(crate) type Corpus = BTreeMap<String, Vec<String>>;
 
 impl CorpusConfig {
-    /// Reads all text to train on; the error names the file and line that cannot be read.
+    /// Reads the training text; errors name the file and line.
     pub(crate) fn read(&self) -> Result<Corpus> {
         for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
             ensure!(folder.is_dir(), "--{key} {}: no such folder", folder.display());
@@ -99,7 +99,7 @@ impl CorpusConfig {
     }
 }
 
-/// The sentences of a file with lines of a number, a tab and a text.
+/// Reads the sentences of a file whose lines are a number, a tab and a text.
 fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
     let text = |(number, line): (usize, &String)| {
         let fault = || format!("{}, line {}: expected id, tab, text", path.display(), number + 1);
@@ -114,7 +114,7 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// The paragraphs of each article of a SQuAD-style file, each once, in file order.
+/// Reads the paragraphs of each article of a SQuAD-style file, without repetitions, in file order.
 pub(crate) fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
     let paragraphs = |article: &[Question]| {
         let mut texts: Vec<String> = article.iter().map(|one| one.context.to_string()).collect();

@@ -1,4 +1,4 @@
-//! Facts of a graph as sentences in several languages, from templates.
+//! Facts of a graph that templates express as sentences in several languages.
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -10,7 +10,7 @@ use crate::split::{EntitySplit, SplitIds};
 /// The languages of the demo.
 pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 
-/// Facts with words in several languages.
+/// The source of facts that templates express in several languages.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Facts {
     /// Folder with triples.tsv and labels.tsv
@@ -28,10 +28,10 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The graph, its sentences, and the head entities of each split.
+    /// Reads the graph, its templates, and the head entities of each split.
     ///
     /// # Errors
-    /// Naming a file that cannot be read or a value that cannot be used.
+    /// Naming an unreadable file or an invalid value.
     pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitIds)> {
         each_once("languages", &self.languages)?;
         let graph = KnowledgeGraph::read_dir(&self.kg)?;

@@ -1,7 +1,7 @@
-//! `demo-data`: stand-ins for data that cannot be shipped, each as a prepared folder: questions,
-//! inference pairs, clozes and search results made from the embedded data. What is synthetic stands
-//! in the help of each command. No library and no recipe depends on this program: they read the
-//! folders that it prepares.
+//! `demo-data`: generates stand-ins for data that cannot be shipped, each as a prepared folder:
+//! questions, inference pairs, clozes and search results, from the embedded data. The help of each
+//! command describes its synthetic parts. Libraries and recipes do not depend on this program; they
+//! read the prepared folders.
 mod cloze_questions;
 mod corpus;
 mod facts;
@@ -63,7 +63,7 @@ Examples:
 command, counts and digests; a folder that was prepared before is replaced.
 Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
 
-/// One stand-in and where it goes.
+/// A stand-in with its output folder.
 #[derive(Args)]
 struct Prepared<T: Args> {
     #[command(flatten)]

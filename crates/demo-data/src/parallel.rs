@@ -1,4 +1,4 @@
-//! Questions that several languages have under the same ids.
+//! Parallel questions: questions of several languages with equal ids.
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
@@ -6,8 +6,9 @@ use mlqa_eval::{Dataset, Language};
 
 use crate::stand_in::{Files, json_of};
 
-/// `<split>-context-xx-question-yy.json` of each two languages, xx = yy too: passage and answer of
-/// the first with the question of the second, where it has one under the same id.
+/// Writes `<split>-context-xx-question-yy.json` for each pair of languages, including xx = yy:
+/// passages and answers of the first language with the questions of the second one, for ids that
+/// both have.
 pub(crate) fn pairs(split: &str, all: &BTreeMap<Language, Dataset>) -> Result<Files> {
     let mut files = Files::new();
     for (question, asked) in all {

@@ -1,4 +1,4 @@
-//! Training questions with their passages, in place of a search engine's log.
+//! Training questions with their passages, instead of a search engine's log.
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::stand_in::{Files, StandIn, line};
 
-/// Which questions are the queries.
+/// The source of the queries.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Search {
     /// Folder with train-context-xx-question-xx.json; each question is a query with its passage as
@@ -27,7 +27,7 @@ impl StandIn for Search {
         None
     }
 
-    /// `queries.jsonl.gz`, for `kg-triples phrases`.
+    /// Writes `queries.jsonl.gz`, the input of `kg-triples phrases`.
     fn make(&self) -> Result<(Files, Value)> {
         let found = own_passages(&self.own, &self.languages)?;
         let lines: String = found.iter().map(line).collect::<Result<_>>()?;
@@ -37,7 +37,7 @@ impl StandIn for Search {
     }
 }
 
-/// Each question with its passage, which is its title too.
+/// Returns each question with its passage, which also serves as the title.
 fn own_passages(folder: &Path, languages: &[Language]) -> Result<Vec<QueryDocuments>> {
     let mut all = Vec::new();
     for &language in languages {
@@ -73,7 +73,7 @@ mod tests {
         let (passages, _) = mine_passages(found.into_iter().map(Ok), &miner).unwrap();
         let [passage] = passages.as_slice() else { panic!("{passages:?}") };
         let masked: Vec<&str> = passage.phrases.iter().map(|own| own.phrase.as_str()).collect();
-        // Stop words at either end are left out; "old" is one.
+        // Stop words at both ends are removed; "old" is a stop word.
         assert_eq!(masked, ["town of bern"]);
     }
 }

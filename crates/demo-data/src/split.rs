@@ -1,4 +1,4 @@
-//! Which heads of a graph questions to train on, to tune on and to report on are about.
+//! Split of a graph's head entities into training, development and test.
 use std::collections::BTreeSet;
 
 use kg_triples::KnowledgeGraph;
@@ -6,8 +6,8 @@ use rand::seq::SliceRandom;
 
 use crate::seed;
 
-/// How head entities are divided: shares of the sorted, then shuffled ids. Our own choice, no
-/// paper's.
+/// Options of the split of head entities: fractions of the sorted and then shuffled ids. The split
+/// is not from a paper.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct EntitySplit {
     /// Shares of the heads for train, dev and test, in 0..=1
@@ -24,33 +24,34 @@ impl Default for EntitySplit {
     }
 }
 
-/// `0.4,0.3,0.3`
+/// Parses `0.4,0.3,0.3`.
 fn shares(text: &str) -> Result<[f64; 3], String> {
     let shares: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
     let shares = shares.ok().and_then(|shares| shares.try_into().ok());
     shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())
 }
 
-/// Ids of head entities or questions by split: disjoint, together all there are.
+/// Ids of head entities or questions by split; the splits are disjoint and complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitIds {
-    /// To train on.
+    /// Training ids.
     pub train: BTreeSet<String>,
-    /// To tune on.
+    /// Development ids.
     pub dev: BTreeSet<String>,
-    /// To report on.
+    /// Test ids.
     pub test: BTreeSet<String>,
 }
 
 impl SplitIds {
-    /// The heads of each split, by its name.
+    /// The ids of each split, with its name.
     pub fn each(&self) -> [(&'static str, &BTreeSet<String>); 3] {
         [("train", &self.train), ("dev", &self.dev), ("test", &self.test)]
     }
 }
 
 impl EntitySplit {
-    /// Divides the heads of the triples of `graph`; the borders are rounded to the nearest entity.
+    /// Splits the heads of the triples of `graph`; split boundaries are rounded to the nearest
+    /// entity.
     ///
     /// # Errors
     /// [`kg_triples::Error::Config`] unless the shares lie in 0..=1 and add up to 1.
@@ -74,7 +75,7 @@ impl EntitySplit {
         let train = total * train;
         let mut split = SplitIds::default();
         for (number, head) in heads.into_iter().enumerate() {
-            // The middle of entity n is n + 0.5, so comparing it rounds the border.
+            // Entity n has the midpoint n + 0.5; comparing it rounds the boundary.
             let middle = number as f64 + 0.5;
             if middle < train + 1e-9 {
                 split.train.insert(head);

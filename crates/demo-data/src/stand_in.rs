@@ -1,4 +1,4 @@
-//! What every command of this crate does: it makes files, and leaves them as a prepared folder.
+//! The interface of all commands: they generate files and write them to a prepared folder.
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -9,24 +9,24 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use shards::{Preparation, Preparing};
 
-/// Texts by the names of their files.
+/// File names and contents.
 pub type Files = Vec<(String, String)>;
 
-/// Data that stand in for others.
+/// A generator of data that replaces other data.
 pub trait StandIn {
-    /// The command that makes them.
+    /// The command's name.
     const COMMAND: &'static str;
 
-    /// The files, and what they hold in numbers.
+    /// Generates the files, and returns them with counts of their content.
     ///
     /// # Errors
-    /// Naming an input that cannot be read, a value that cannot be used, or what came out empty.
+    /// Naming an unreadable input, an invalid value, or an empty output.
     fn make(&self) -> Result<(Files, Value)>;
 
-    /// The seed of the draws, where there are some.
+    /// The seed of the draws, if there are any.
     fn seed(&self) -> Option<u64>;
 
-    /// Makes the files and leaves them in the prepared folder `out`; returns the numbers.
+    /// Generates the files and writes them to the prepared folder `out`; returns the counts.
     ///
     /// # Errors
     /// As [`StandIn::make`] and [`Preparing`].
@@ -55,12 +55,12 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)
 }
 
-/// A row as a line of JSON.
+/// Formats a row as a line of JSON.
 pub(crate) fn line<T: serde::Serialize>(row: &T) -> Result<String> {
     Ok(serde_json::to_string(row)? + "\n")
 }
 
-/// A dataset as the text of its file.
+/// Formats a dataset as the JSON of its file.
 pub(crate) fn json_of(dataset: &mlqa_eval::Dataset) -> Result<String> {
     Ok(String::from_utf8(dataset.to_json(&dataset.path)?)?)
 }

@@ -1,4 +1,4 @@
-//! XQuAD's questions, divided into some to train on and others to test.
+//! XQuAD's questions, split by article into training and test questions.
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::parallel::pairs;
 use crate::split::SplitIds;
 use crate::stand_in::{Files, StandIn, json_of};
 
-/// XQuAD's questions, divided by article: no text that is tested was trained on in any language.
+/// XQuAD's questions, split by article: test texts are not training texts in any language.
 #[derive(Clone, Debug, clap::Args)]
 pub struct XquadSplit {
     /// Folder with xquad.<lang>.json, parallel questions
@@ -48,7 +48,7 @@ pub struct XquadSplit {
     pub seed: u64,
 }
 
-/// The `number`-th of `folds`, counted from 1.
+/// The fold `number` of `folds`, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fold {
     number: usize,
@@ -70,8 +70,8 @@ impl FromStr for Fold {
 }
 
 impl Fold {
-    /// The places of its articles among `all`.
-    fn places(self, all: usize) -> Range<usize> {
+    /// Indices of the fold's articles among `all`.
+    fn range(self, all: usize) -> Range<usize> {
         all * (self.number - 1) / self.folds..all * self.number / self.folds
     }
 }
@@ -84,22 +84,22 @@ impl XquadSplit {
         Ok(dataset)
     }
 
-    /// Divides the articles of one file.
+    /// Splits the articles of one file.
     fn divide(&self, all: &Dataset) -> Result<SplitIds> {
         let articles: Vec<_> = all.articles().take(self.articles.unwrap_or(usize::MAX)).collect();
         let mut order: Vec<usize> = (0..articles.len()).collect();
         let total = articles.len() as f64;
         let (train, dev) = match (self.first, self.fold) {
             (_, Some(fold)) => {
-                let tested = fold.places(articles.len());
+                let tested = fold.range(articles.len());
                 ensure!(!tested.is_empty(), "--fold: fewer articles than folds");
                 order.sort_by_key(|place| tested.contains(place));
                 (articles.len() - tested.len(), 0)
             }
             (Some(first), None) => {
-                let most = articles.len();
-                let fits = first > 0 && first < most;
-                ensure!(fits, "--first {first}: must be 1 or more, and fewer than {most}");
+                let article_count = articles.len();
+                let fits = first > 0 && first < article_count;
+                ensure!(fits, "--first {first}: must be 1 or more, and fewer than {article_count}");
                 (first, 0)
             }
             (None, None) => {
@@ -126,7 +126,7 @@ impl XquadSplit {
     }
 }
 
-/// The questions over their whole articles: paragraphs joined by blank lines.
+/// Replaces each context by its whole article: paragraphs joined by blank lines.
 fn whole_articles(dataset: &Dataset) -> Dataset {
     const BETWEEN: &str = "\n\n";
     let mut all = Dataset { questions: Vec::new(), ..dataset.clone() };
@@ -156,11 +156,12 @@ impl StandIn for XquadSplit {
         (self.first.is_none() && self.fold.is_none()).then_some(self.seed)
     }
 
-    /// `train-`, `dev-` and `test-context-xx-question-xx.json` for each language; the last as
-    /// `xquad.xx.json` too, and `second/xquad.xx.json`, the same questions in the first language.
-    /// With `documents` the context of a question is its whole article, and `documents` replaces
-    /// `xquad` in the names. Of a fold no `xquad.xx.json`, but `test-context-xx-question-yy.json`
-    /// for each two languages.
+    /// Writes `train-`, `dev-` and `test-context-xx-question-xx.json` for each language. The test
+    /// files are also written as `xquad.xx.json`, and the same questions in the first language as
+    /// `second/xquad.xx.json`. With `documents`, the context of a question is its whole article,
+    /// and `documents` replaces `xquad` in the names. With a fold,
+    /// `test-context-xx-question-yy.json` is written for each pair of languages instead of all test
+    /// files.
     fn make(&self) -> Result<(Files, Value)> {
         let first = self.languages.first().context("no language is given")?;
         let source = self.read(*first)?;

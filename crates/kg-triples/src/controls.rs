@@ -28,7 +28,7 @@ impl KnowledgeGraph {
     /// is dropped. The draw depends on `seed` and the graph.
     ///
     /// # Errors
-    /// None for a graph that was read, because [`GraphBuilder`] has validated it.
+    /// None for a valid graph: [`GraphBuilder`] validates graphs when they are built.
     ///
     /// ```
     /// use kg_triples::{Control, GraphBuilder};

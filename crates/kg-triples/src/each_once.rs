@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::Error;
 
-/// Rejects a list with a duplicate language (case-insensitive), which would count twice.
+/// Rejects a list with a duplicate language (case-insensitive).
 ///
 /// # Errors
 /// [`Error::Config`] naming `key` and the list.

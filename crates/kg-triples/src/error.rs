@@ -72,9 +72,9 @@ pub enum Error {
          fewer languages, or leave out the strict mode to take all there are"
     )]
     TooFew {
-        /// Facts requested.
+        /// Number of requested facts.
         requested: usize,
-        /// Facts that pass the filters.
+        /// Number of facts that pass the filters.
         available: usize,
     },
     /// The output would be empty.
@@ -85,7 +85,7 @@ pub enum Error {
         /// A hint to the cause.
         hint: String,
     },
-    /// A configuration value out of its range.
+    /// A configuration value that is out of its range.
     #[error("{key} = {value}: must be {rule}")]
     Config {
         /// The key of the configuration.
@@ -144,13 +144,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Io`] for `path`, ready for `map_err`.
+    /// Returns a function for `map_err` that creates an [`Error::Io`] for `path`.
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
     }
 
-    /// An [`Error::UnknownLanguage`] where these are known.
+    /// Creates an [`Error::UnknownLanguage`] that lists the `known` languages.
     pub(crate) fn unknown_language(language: &str, known: &[Language]) -> Self {
         let codes = known.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
         let available = if known.is_empty() { "none".into() } else { codes };

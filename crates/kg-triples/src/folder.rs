@@ -21,11 +21,12 @@ impl KnowledgeGraph {
     /// The headers are `head_id relation_id tail_id` and `id lang label kind` (kind `entity` or
     /// `relation`). Files are UTF-8 and tab-separated; quotes are ordinary characters.
     ///
-    /// A `labels.tsv` without the column `kind` holds entities only; then `relations.tsv` (header
-    /// `relation_id lang label`), if it exists, holds the labels of relations.
+    /// A `labels.tsv` without the column `kind` has labels of entities only. The labels of
+    /// relations are then read from `relations.tsv` (header `relation_id lang label`), if it
+    /// exists.
     ///
-    /// Where there is no `triples.tsv`, the Parquet files of the folder `triples` are read (feature
-    /// `parquet`), and so on, as [`extract`](crate::dump::extract) writes them.
+    /// Instead of a missing `NAME.tsv`, the Parquet files of the folder `NAME` are read, as written
+    /// by [`extract`](crate::dump::extract) (feature `parquet`).
     ///
     /// # Errors
     /// [`Error::Io`] if a file is missing or unreadable; [`Error::Header`], [`Error::Row`]
@@ -113,7 +114,8 @@ impl KnowledgeGraph {
         ])
     }
 
-    /// Every label, as an entity's and as a relation's where its id is both.
+    /// Every label with its kind. The label of an id that is both an entity and a relation occurs
+    /// twice.
     fn all_labels(&self) -> impl Iterator<Item = (&str, Language, &str, LabelKind)> {
         self.ids.iter().zip(&self.labels).enumerate().flat_map(move |(at, (id, labels))| {
             let kinds = LabelKind::ALL.into_iter().filter(move |kind| self.has_role(at, *kind));
@@ -168,8 +170,8 @@ impl KnowledgeGraph {
     /// Replaces redirected heads and tails by their final targets, using the table `path` (header
     /// `id target_id`).
     ///
-    /// Circular redirects are ignored. Without this file, or a folder `redirects` of Parquet files,
-    /// nothing changes.
+    /// Circular redirects are ignored. Without this file or a folder `redirects` of Parquet files,
+    /// the graph is unchanged.
     ///
     /// # Errors
     /// As [`KnowledgeGraph::read_dir`].
@@ -212,7 +214,7 @@ impl KnowledgeGraph {
     }
 }
 
-/// Writes a table, which then lacks its name.
+/// Writes a table to a temporary file that must still be renamed.
 pub(crate) fn table(
     path: &Path,
     header: &[&str],
@@ -225,7 +227,8 @@ pub(crate) fn table(
     output::sync(file)
 }
 
-/// A row of three cells is a label of `kind`; a fourth cell names the kind.
+/// Adds the label of a row. A row of three cells has the kind `kind`; otherwise the fourth cell is
+/// the kind.
 fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), Error> {
     match *row {
         [id, language, label] => builder.add_label(id, language, label, kind),

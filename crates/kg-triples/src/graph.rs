@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Language};
 
-/// A fact by the ids of its head, relation and tail, such as `Q183 P36 Q64`.
+/// A fact: the ids of its head, relation and tail, such as `Q183 P36 Q64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Triple<'a> {
     /// Id of the head entity, h in (h, r, t).
@@ -16,7 +16,7 @@ pub struct Triple<'a> {
     pub tail: &'a str,
 }
 
-/// The kind of thing that a label names.
+/// Whether a label names an entity or a relation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelKind {
@@ -28,10 +28,10 @@ pub enum LabelKind {
 }
 
 impl LabelKind {
-    /// Both.
+    /// Both kinds.
     pub(crate) const ALL: [Self; 2] = [Self::Entity, Self::Relation];
 
-    /// Its name in tables.
+    /// The name of the kind in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Entity => "entity",
@@ -54,13 +54,13 @@ impl LabelKind {
 /// its *fact number*.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnowledgeGraph {
-    /// Sorted; the position of an id is its interned form.
+    /// Sorted; an interned id is its index here.
     pub(crate) ids: Vec<String>,
-    /// The kinds that each id is used as, see [`LabelKind::flag`].
+    /// Bit set of the kinds of each id, see [`LabelKind::flag`].
     roles: Vec<u8>,
-    /// Per id, its labels by language, sorted.
+    /// The labels of each id, sorted by language.
     pub(crate) labels: Vec<Vec<(Language, Box<str>)>>,
-    /// Sorted and distinct: interned head, relation, tail.
+    /// Interned head, relation and tail; sorted and distinct.
     pub(crate) triples: Vec<[u32; 3]>,
     languages: Vec<Language>,
     pub(crate) repeated: usize,
@@ -105,7 +105,7 @@ impl KnowledgeGraph {
         self.with_role(LabelKind::Entity)
     }
 
-    /// Returns the ids of all relations: those of triples and ids labelled as relations, sorted.
+    /// Returns the ids of all relations of triples and all ids labelled as relations, sorted.
     pub fn relations(&self) -> impl Iterator<Item = &str> {
         self.with_role(LabelKind::Relation)
     }
@@ -142,7 +142,7 @@ impl KnowledgeGraph {
         self.subgraph(&kept.collect::<Vec<_>>(), |_| true)
     }
 
-    /// `language` if it has a label here.
+    /// Parses `language` and checks that the graph has labels in it.
     pub(crate) fn known_language(&self, language: &str) -> Result<Language, Error> {
         let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language);
         let known = self.languages.iter().copied().find(same);
@@ -156,7 +156,7 @@ impl KnowledgeGraph {
         labels.get(at).map(|(_, label)| &**label)
     }
 
-    /// The text of an interned id; ids of this graph are always found.
+    /// The text of an interned id; always found for ids of this graph.
     pub(crate) fn id_at(&self, id: u32) -> &str {
         let at = usize::try_from(id).ok();
         at.and_then(|at| self.ids.get(at)).map(String::as_str).unwrap_or_default()
@@ -170,7 +170,8 @@ impl KnowledgeGraph {
         Triple { head: self.id_at(head), relation: self.id_at(relation), tail: self.id_at(tail) }
     }
 
-    /// The graph of these sorted triples, with the labels in the languages that `wanted` accepts.
+    /// Returns the graph of these sorted triples with their labels in the languages that `wanted`
+    /// accepts.
     pub(crate) fn subgraph(&self, triples: &[[u32; 3]], wanted: impl Fn(Language) -> bool) -> Self {
         let mut builder = GraphBuilder::default();
         for &[head, relation, tail] in triples {
@@ -243,7 +244,7 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Adds the label of `id` in `language`. An equal label may be added again, also with the other
+    /// Adds the label of `id` in `language`. The same label may be added again, also with the other
     /// kind.
     ///
     /// # Errors
@@ -280,7 +281,7 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Sets the label of an entity. Returns the label before, and `None` for any other id.
+    /// Sets the label of an entity and returns its previous label; returns `None` for other ids.
     pub(crate) fn set_entity_label(
         &mut self,
         id: &str,
@@ -298,7 +299,7 @@ impl GraphBuilder {
         let Self { index, roles, labels, triples } = self;
         let mut order: Vec<(String, u32)> = index.into_iter().collect();
         order.sort_unstable();
-        // There are at most 2^32 ids: `intern` numbers them in u32.
+        // There are at most 2^32 ids, because `intern` numbers them as u32.
         let mut renumbered = vec![0; order.len()];
         for (new, (_, old)) in (0u32..).zip(&order) {
             if let Some(slot) = slot_mut(&mut renumbered, *old) {
@@ -351,7 +352,7 @@ impl GraphBuilder {
         new
     }
 
-    /// Notes that `id` is used as `kind`; whether it was not used at all before.
+    /// Marks `id` as used as `kind`. Returns whether it had no kind before.
     fn mark(&mut self, id: u32, kind: LabelKind) -> bool {
         let slot = slot_mut(&mut self.roles, id);
         slot.is_some_and(|roles| std::mem::replace(roles, *roles | kind.flag()) == 0)
@@ -359,7 +360,7 @@ impl GraphBuilder {
 }
 
 impl From<KnowledgeGraph> for GraphBuilder {
-    /// Starts from what `graph` holds.
+    /// Creates a builder with the content of `graph`.
     fn from(graph: KnowledgeGraph) -> Self {
         let labels = (0u32..).zip(graph.labels).flat_map(|(id, labels)| {
             labels.into_iter().map(move |(language, label)| ((id, language), label))

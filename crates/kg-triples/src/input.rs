@@ -18,12 +18,12 @@ impl Lines {
         }
     }
 
-    /// The same, with a note where the last line has no end.
+    /// Adds a note if the last line has no line end.
     pub(crate) fn note_missing_newline(self) -> Self {
         Self(self.0.note_missing_newline())
     }
 
-    /// Goes to the next line; `false` at the end.
+    /// Advances to the next line; returns `false` at the end.
     pub(crate) fn advance(&mut self) -> Result<bool, Error> {
         self.0.advance().map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => {
@@ -33,7 +33,7 @@ impl Lines {
         })
     }
 
-    /// The line, without its end.
+    /// The current line, without its line end.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
@@ -42,13 +42,13 @@ impl Lines {
         self.0.path()
     }
 
-    /// The line's number, from 1.
+    /// The number of the current line, from 1.
     pub(crate) fn number(&self) -> u64 {
         self.0.number()
     }
 }
 
-/// Whether a file of this name is written compressed.
+/// Whether a file with this name is written compressed.
 pub(crate) fn compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }

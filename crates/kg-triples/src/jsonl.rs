@@ -17,8 +17,8 @@ pub trait Record: DeserializeOwned {
     /// Its name in errors, as in "expected one sequence as a JSON object".
     const NAME: &'static str;
 
-    /// Returns a description of the fault of a well-formed but invalid object; checked during
-    /// reading.
+    /// Returns a description of the fault of a well-formed but invalid object. The reader calls it
+    /// for each object.
     fn fault(&self) -> Option<String>;
 }
 
@@ -30,7 +30,7 @@ impl Record for Sequence {
     }
 }
 
-/// Streaming JSONL writer. The file appears, complete, at [`JsonlWriter::finish`].
+/// Streaming JSONL writer. [`JsonlWriter::finish`] moves the complete file to its path.
 pub struct JsonlWriter<T> {
     path: PathBuf,
     output: Output,
@@ -81,16 +81,16 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Syncs the file to disk and renames it to its final name.
     ///
     /// # Errors
-    /// [`Error::Io`] if that fails; [`Error::Empty`] if nothing was written. Then the file is
-    /// as it was.
+    /// [`Error::Io`] if that fails; [`Error::Empty`] if nothing was written. An existing file is
+    /// then unchanged.
     pub fn finish(self) -> Result<(), Error> {
         Self::finish_all([self])
     }
 
-    /// Finishes several files together: they appear when all are complete.
+    /// Finishes several files together: none is renamed before all are complete.
     ///
     /// # Errors
-    /// As [`finish`](Self::finish), for any of them; then all are as they were.
+    /// As [`finish`](Self::finish), for any of the files; existing files are then unchanged.
     pub fn finish_all(writers: impl IntoIterator<Item = Self>) -> Result<(), Error> {
         let synced = writers.into_iter().map(Self::sync).collect::<Result<Vec<_>, _>>()?;
         output::publish(synced)
@@ -144,7 +144,7 @@ impl<T: Record> JsonlReader<T> {
         Ok(Self { lines, done: false, holds: PhantomData })
     }
 
-    /// An error about the object read last, which names its line.
+    /// Creates an error about the last object, with its line.
     pub(crate) fn refuse(&self, got: String) -> Error {
         let (path, line) = (self.lines.path().to_owned(), self.lines.number());
         Error::Json { path, line, what: T::NAME, got }

@@ -54,7 +54,7 @@ pub struct NameCandidate {
     pub name: String,
     /// The source, which has one vote for a name: method and source language, such as `mt:en`.
     pub source: String,
-    /// Whether the source gives this name first, as labels are before aliases.
+    /// Whether the source lists this name first, as labels are listed before aliases.
     #[serde(default)]
     pub primary: bool,
 }
@@ -79,7 +79,7 @@ pub struct RankedNames {
     /// The language.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// Support, name, and whether a source gave it first; as in WikiKGE-10.
+    /// Support, name, and whether a source lists it first; as in WikiKGE-10.
     pub values: Vec<(usize, String, bool)>,
 }
 
@@ -94,7 +94,7 @@ impl Record for RankedNames {
     }
 }
 
-/// What a table could not hold.
+/// Describes why a candidate cannot be written to a table.
 fn name_fault(entity: &str, name: &str) -> Option<String> {
     [("entity", entity), ("name", name)].into_iter().find_map(|(what, text)| {
         let bad = text.trim().is_empty() || text.contains(char::is_control);
@@ -117,7 +117,7 @@ pub struct VoteReport {
     pub entities: usize,
 }
 
-/// Spellings of a name; whether a source gave it first, and the sources.
+/// Spellings of a name, each with whether a source lists it first, and its sources.
 type Spellings = BTreeMap<String, (bool, BTreeSet<String>)>;
 
 /// Collects candidates in any order.
@@ -129,8 +129,8 @@ pub struct Votes {
 }
 
 impl Votes {
-    /// Adds a candidate. Names that differ in case and in other characters than letters, numbers
-    /// and spaces are one name. A source's second vote for it does not count.
+    /// Adds a candidate. Names are equal if they differ only in case and in characters other than
+    /// letters, numbers and spaces. Further votes of a source for the same name are ignored.
     pub fn add(&mut self, candidate: NameCandidate) {
         let NameCandidate { entity, language, name, source, primary } = candidate;
         self.candidates += 1;
@@ -168,10 +168,10 @@ impl Votes {
         Ok(())
     }
 
-    /// Returns the names with the support of `threshold` sources or more, sorted by entity and
-    /// language; the best first: by support, primary ones, then as text.
+    /// Returns the names supported by at least `threshold` sources, sorted by entity and language,
+    /// then by support (highest first), primary names first, then as text.
     ///
-    /// The spelling of a name is a primary one, else the one with most sources.
+    /// Of the spellings of a name, a primary one is preferred, then the one with most sources.
     pub fn rank(self, threshold: usize) -> (Vec<RankedNames>, VoteReport) {
         let (candidates, symbols) = (self.candidates, self.symbols);
         let mut report = VoteReport { candidates, symbols, ..VoteReport::default() };
@@ -193,11 +193,12 @@ impl Votes {
     }
 }
 
-/// The support of all spellings together, and the one to write.
+/// Returns the number of sources of all spellings together, the best spelling, and whether it is
+/// primary.
 fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
     let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, of)| of).collect();
     let support = sources.len();
-    // The first of equal ones, as text.
+    // Of equal spellings, the first one in text order.
     let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {
         Reverse((*primary, sources.len()))
     };
@@ -231,7 +232,7 @@ impl KnowledgeGraph {
     /// labels. Names of unknown ids and of relations are ignored.
     ///
     /// # Errors
-    /// Those of reading the file.
+    /// Errors of reading the file.
     pub fn with_names(self, path: impl AsRef<Path>) -> Result<(Self, NamesReport), Error> {
         let (mut report, repeated) = (NamesReport::default(), self.repeated);
         let mut builder = GraphBuilder::from(self);

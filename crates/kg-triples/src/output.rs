@@ -14,13 +14,13 @@ pub(crate) fn create(path: &Path) -> Result<WholeFile, Error> {
     WholeFile::create(path).map_err(Error::io(path, "write the file"))
 }
 
-/// Writes everything through to the disk; the file still lacks its name.
+/// Syncs the file to disk; it must still be renamed to its final path.
 pub(crate) fn sync(file: WholeFile) -> Result<Synced, Error> {
     let refuse = Error::io(file.path(), "write the file");
     file.sync().map_err(refuse)
 }
 
-/// Gives complete files their names.
+/// Renames complete files to their final paths.
 pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), Error> {
     whole_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
         path,

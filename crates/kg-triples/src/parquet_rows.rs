@@ -12,24 +12,25 @@ use crate::Error;
 /// Reads the files `*.parquet` of a folder in the order of their names.
 pub(crate) struct ParquetRows {
     columns: &'static [&'static str],
-    /// The file under way first; those behind it in reverse order.
+    /// The remaining files in reverse order.
     paths: Vec<PathBuf>,
     path: PathBuf,
     part: Option<SerializedFileReader<File>>,
-    /// Where each column stands in the file.
+    /// Index of each column in the file.
     places: Vec<usize>,
-    /// The next group of the file.
+    /// The next row group of the file.
     group: usize,
-    /// The cells of a group, by column.
+    /// The cells of the current row group, by column.
     cells: Vec<Vec<ByteArray>>,
-    /// The next row of the group.
+    /// The next row of the row group.
     at: usize,
-    /// Rows of the file that were given.
+    /// Rows of the file returned so far.
     row: u64,
 }
 
 impl ParquetRows {
-    /// Opens the folder. Its files have these columns, all of text; they may have others.
+    /// Opens the folder. Its files must have these columns, all of text; further columns are
+    /// ignored.
     pub(crate) fn open(folder: &Path, columns: &'static [&'static str]) -> Result<Self, Error> {
         let refuse = || Error::io(folder, "read the folder");
         let mut paths = Vec::new();
@@ -57,7 +58,7 @@ impl ParquetRows {
         })
     }
 
-    /// The cells of the next row, as many as there are columns.
+    /// Returns the cells of the next row, one per column.
     pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, Error> {
         while self.cells.first().is_none_or(|cells| self.at >= cells.len()) {
             if !self.advance()? {
@@ -82,12 +83,12 @@ impl ParquetRows {
         Ok(Some(row))
     }
 
-    /// The file and row, from 1, that were given last.
+    /// File and row (from 1) of the last returned row.
     pub(crate) fn position(&self) -> (PathBuf, u64) {
         (self.path.clone(), self.row)
     }
 
-    /// Reads the next group, of the next file where there is none; `false` at the end.
+    /// Reads the next row group, opening the next file if needed; returns `false` at the end.
     fn advance(&mut self) -> Result<bool, Error> {
         (self.cells, self.at) = (Vec::new(), 0);
         if self.part.as_ref().is_none_or(|part| self.group >= part.num_row_groups()) {
@@ -128,13 +129,14 @@ fn open(path: &Path) -> Result<SerializedFileReader<File>, Error> {
     guarded(|| SerializedFileReader::new(file)).map_err(refuse(path))
 }
 
-/// What `read` gives; the reader of pages panics on some that are damaged.
+/// Returns the result of `read`, with panics as errors: the page reader panics on some damaged
+/// pages.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
     read.unwrap_or_else(|_| Err(ParquetError::General("it is damaged".into())))
 }
 
-/// All cells of a column in a group.
+/// Reads all cells of a column of a row group.
 fn cells(group: &dyn RowGroupReader, place: usize) -> Result<Vec<ByteArray>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows())
         .map_err(|_| ParquetError::General("a negative number of rows".into()))?;

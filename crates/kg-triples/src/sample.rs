@@ -20,9 +20,10 @@ use rules::{MAX_PAIR_LANGUAGES, Rules};
 /// III-A).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleConfig {
-    /// Head, relation and tail must have labels in all of these; the seven languages of MLQA.
+    /// Languages in which head, relation and tail must have labels; default: the seven languages of
+    /// MLQA.
     pub languages: Vec<String>,
-    /// Labels in all languages, or head and tail in two that differ.
+    /// Whether labels are required in all languages, or for head and tail in two different ones.
     pub coverage: Coverage,
     /// Number of facts.
     pub count: usize,
@@ -75,15 +76,16 @@ pub struct SampleReport {
     pub repeated: usize,
     /// Dropped: head and tail are one entity.
     pub self_loops: usize,
-    /// Dropped: no label of the head in one of the languages; in pairs: in any.
+    /// Dropped: no label of the head in one of the languages ([`Coverage::Pairs`]: in any).
     pub without_head_label: usize,
-    /// Dropped: head labelled, but not the tail; in pairs: not in another language.
+    /// Dropped: head labelled, but not the tail ([`Coverage::Pairs`]: not in another language).
     pub without_tail_label: usize,
-    /// Dropped: head and tail labelled, but not the relation; in pairs: not in both languages.
+    /// Dropped: head and tail labelled, but not the relation ([`Coverage::Pairs`]: not in both
+    /// languages).
     pub without_relation_label: usize,
     /// Triples that could be sampled.
     pub available: usize,
-    /// Triples wanted, `count`.
+    /// Requested number of triples, `count`.
     pub requested: usize,
     /// Triples sampled: the smaller of `available` and `requested`.
     pub kept: usize,
@@ -92,10 +94,10 @@ pub struct SampleReport {
 /// Samples facts uniformly without replacement, and returns their graph with labels in
 /// `config.languages` only.
 ///
-/// A fact is taken for its ids: each gets a random rank from (seed, head, relation, tail) and the
-/// lowest ranks win. So the sample depends neither on the order of files nor on the text of labels,
-/// a smaller sample is part of a larger one, and samples for other languages share every fact that
-/// both allow.
+/// The selection depends only on ids: each fact gets a random rank from (seed, head, relation,
+/// tail), and the facts with the lowest ranks are selected. The sample thus depends neither on the
+/// order of files nor on the text of labels. A smaller sample is a subset of a larger one, and
+/// samples for other languages share every fact that is available in both.
 ///
 /// # Errors
 /// [`Error::Config`] without languages or with `count` 0, [`Error::UnknownLanguage`],
@@ -149,7 +151,7 @@ pub fn sample(
     Ok(finish(graph, &triples, &languages, report))
 }
 
-/// The requested languages, all of which must have a label.
+/// Parses the requested languages and checks that each has a label.
 fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, Error> {
     let same = |known: &Language, code: &str| known.as_str().eq_ignore_ascii_case(code);
     let known = |code: &String| all.iter().copied().find(|known| same(known, code));

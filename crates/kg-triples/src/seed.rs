@@ -1,12 +1,13 @@
 //! Random numbers derived from a seed and a purpose, independent of the order of work.
-/// The generator of a named stream at an index, so that data divided here fit runs of `trainer`.
+/// The random generator of a named stream at an index, shared with `shards`, so that a split
+/// computed here agrees with one computed in `trainer` runs.
 pub(crate) use shards::rng_for as stream_rng;
 pub(crate) use shards::{hash_of, use_rng};
 
-/// A uniform number from 0 to below 1 that depends only on `seed` and `name`. Values below a
-/// fraction are held out.
+/// Returns a uniform number in [0, 1) that depends only on `seed` and `name`. Names with a number
+/// below a given fraction are held out.
 pub(crate) fn hash_to_unit(seed: u64, name: &str) -> f64 {
-    // 53 bits are what an f64 holds exactly.
+    // An f64 represents 53-bit integers exactly.
     (shards::seed_for(seed, name, 0).cast_unsigned() >> 11) as f64 / (1u64 << 53) as f64
 }
 

@@ -14,9 +14,9 @@ pub(crate) enum TableReader {
 }
 
 impl TableReader {
-    /// Opens the file `path`, such as `labels.tsv`, with one of these headers, or else the folder
-    /// of Parquet files next to it, such as `labels`, with the columns of the first header. `path`
-    /// may also be that folder. Also returns the header's index.
+    /// Opens the file `path`, such as `labels.tsv`, with one of these headers. Without this file,
+    /// opens the folder of Parquet files next to it, such as `labels`, with the columns of the
+    /// first header. `path` may also be that folder. Also returns the header's index.
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
@@ -32,7 +32,7 @@ impl TableReader {
         Ok((Self::Tsv(reader), which))
     }
 
-    /// Whether there is something for [`TableReader::open`] to read.
+    /// Whether [`TableReader::open`] finds a file or folder.
     pub(crate) fn exists(path: &Path) -> bool {
         path.exists() || path.with_extension("").is_dir()
     }
@@ -49,7 +49,7 @@ impl TableReader {
         Err(Error::Parquet { path: folder.to_owned(), reason: reason.into() })
     }
 
-    /// The cells of the next row, as many as the header has.
+    /// Returns the cells of the next row, one per column of the header.
     pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, Error> {
         match self {
             Self::Tsv(reader) => reader.row(),
@@ -58,7 +58,7 @@ impl TableReader {
         }
     }
 
-    /// Where the last row stands: the file and, from 1, the line or row.
+    /// Position of the last row: the file and the line or row, from 1.
     pub(crate) fn position(&self) -> (PathBuf, u64) {
         match self {
             Self::Tsv(reader) => reader.position(),

@@ -37,8 +37,8 @@ impl KnowledgeGraph {
     /// is renamed.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if no triple has all its
-    /// labels in a language; [`Error::Config`] for a language that is named twice.
+    /// [`Error::Io`] if a file cannot be written; [`Error::Empty`] if no triple has all its labels
+    /// in a language; [`Error::Config`] for a duplicate language.
     ///
     /// ```
     /// use kg_triples::{KnowledgeGraph, Language};

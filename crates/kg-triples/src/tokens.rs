@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::Error;
 
-/// The special tokens that every input here needs.
+/// The special tokens of a tokenizer and their layout.
 #[derive(Clone, Debug)]
 pub(crate) struct Specials {
     pub(crate) start: u32,
@@ -19,8 +19,8 @@ pub(crate) struct Specials {
 
 impl Specials {
     /// # Errors
-    /// [`Error::Tokenizer`] if it has none for a mask or padding, or it is not known what it puts
-    /// around a text.
+    /// [`Error::Tokenizer`] if the tokenizer has no mask or padding token, or if its layout of
+    /// special tokens around a text is not supported.
     pub(crate) fn find(tokenizer: &Tokenizer) -> Result<Self, Error> {
         let layout = Layout::of(tokenizer).map_err(not_understood)?;
         Ok(Self {
@@ -33,17 +33,18 @@ impl Specials {
         })
     }
 
-    /// The ids between the two special tokens, `<s>` and `</s>` for XLM-R.
+    /// Adds the special tokens of a single text, `<s>` and `</s>` for XLM-R.
     pub(crate) fn around(&self, ids: &[u32]) -> Vec<u32> {
         self.layout.single(ids)
     }
 
-    /// What stands between two texts.
+    /// The special tokens between two texts.
     pub(crate) fn between(&self) -> Result<&[u32], Error> {
         self.layout.between().map_err(not_understood)
     }
 
-    /// Whether `id` is one that no text holds: around or between texts, a mask or padding.
+    /// Whether `id` is a special token that does not occur in text: around or between texts, mask
+    /// or padding.
     pub(crate) fn control(&self, id: u32) -> bool {
         self.layout.is_control(id)
     }
@@ -59,20 +60,20 @@ pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Erro
     Ok(encoding.get_ids().to_vec())
 }
 
-/// The beginning of a long text tells which one it is.
+/// The error quotes the beginning of the text.
 fn refuse(text: &str) -> impl FnOnce(tokenizers::Error) -> Error {
     let beginning: String = text.chars().take(80).collect();
     move |error| Error::Tokenizer(format!("cannot encode {beginning:?}: {error}"))
 }
 
-/// Token ids without special tokens, and the code points `start..end` that each stands for.
+/// Token ids without special tokens, and the range of code points of each token.
 pub(crate) struct Tokens {
     pub(crate) ids: Vec<u32>,
     pub(crate) offsets: Vec<(usize, usize)>,
 }
 
 impl Tokens {
-    /// Encodes `text`, which neither begins nor ends with white space.
+    /// Encodes `text`, which must not begin or end with white space.
     pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, Error> {
         let body = trim_dropped(tokenizer, text);
         let encoding = tokenizer.encode_char_offsets(body, false).map_err(refuse(text))?;
@@ -91,7 +92,7 @@ impl Tokens {
     }
 }
 
-/// A copy without truncation and padding, independent of the file's configuration.
+/// Returns a copy of the tokenizer without truncation and padding.
 pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);

@@ -11,7 +11,8 @@ pub(crate) struct TsvReader {
 }
 
 impl TsvReader {
-    /// Opens `path` and reads its header, which must be one of `headers`; returns its index too.
+    /// Opens `path` and reads its header, which must be one of `headers`. Also returns the header's
+    /// index.
     pub(crate) fn open(
         path: &Path,
         headers: &[&'static [&'static str]],
@@ -38,7 +39,7 @@ impl TsvReader {
         }
     }
 
-    /// The cells of the next row, as many as the header has; blank lines are skipped.
+    /// Returns the cells of the next row, one per column of the header; blank lines are skipped.
     pub(crate) fn row(&mut self) -> Result<Option<Vec<&str>>, Error> {
         if !self.advance()? {
             return Ok(None);
@@ -61,7 +62,7 @@ impl TsvReader {
         Ok(Some(row))
     }
 
-    /// Where the last row stands, for errors found by the caller.
+    /// Position of the last row, for errors found by the caller.
     pub(crate) fn position(&self) -> (PathBuf, u64) {
         (self.lines.path().to_owned(), self.lines.number())
     }
@@ -71,7 +72,7 @@ impl TsvReader {
         Error::Row { path, line, column, expected, got }
     }
 
-    /// Goes to the next line that is not blank; `false` at the end.
+    /// Advances to the next non-blank line; returns `false` at the end.
     fn advance(&mut self) -> Result<bool, Error> {
         while self.lines.advance()? {
             if self.lines.bytes().iter().any(|&byte| byte != b' ') {

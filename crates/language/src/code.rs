@@ -11,12 +11,12 @@ const CAPACITY: usize = 23;
 /// A language code such as `en`, `zh` or `nan-latn-pehoeji`: 1 to 23 ASCII letters, digits, `-` or
 /// `_`, stored inline so that millions of sequences can carry it without an allocation.
 ///
-/// Codes are read without regard to case and kept in lower case, as Wikidata has them: `EN` is
-/// `en`, `zh-Hans` is `zh-hans`. Nothing else of a script or region is unified: `pt-br` is not
-/// `pt_BR`, and [`Language::base`] is `pt` for both. The order is that of the codes as text.
+/// Codes are case-insensitive and stored in lower case, as in Wikidata: `EN` is `en`, `zh-Hans` is
+/// `zh-hans`. Scripts and regions are not normalised otherwise: `pt-br` is not `pt_BR`, but
+/// [`Language::base`] is `pt` for both. Codes are ordered as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Language {
-    // Unused bytes are zero, so the derived order is that of the text.
+    // Unused bytes are zero, so the derived order is the order of the text.
     bytes: [u8; CAPACITY],
     length: u8,
 }
@@ -44,10 +44,10 @@ impl Language {
         Self { bytes, length: 2 }
     }
 
-    /// Takes `code`, in lower case.
+    /// Creates a language from `code`, converted to lower case.
     ///
     /// # Errors
-    /// [`LanguageError`] if it is empty, longer than 23 bytes, or holds another character.
+    /// [`LanguageError`] if the code is empty, longer than 23 bytes, or contains other characters.
     ///
     /// ```
     /// use language::Language;
@@ -82,7 +82,8 @@ impl Language {
         self.as_str().split(['-', '_']).next().unwrap_or_default()
     }
 
-    /// The language of an English name, in any case; `None` where [`Language::name`] knows none.
+    /// Finds the language with an English name, ignoring case; `None` for names that
+    /// [`Language::name`] does not return.
     ///
     /// ```
     /// use language::Language;
@@ -94,7 +95,7 @@ impl Language {
         known.and_then(|(code, _)| Self::new(code).ok())
     }
 
-    /// The English name where it is known (the languages of XLM-R, by two letters), else the code.
+    /// The English name for two-letter codes of XLM-R's languages, otherwise the code.
     ///
     /// ```
     /// use language::Language;

@@ -1,6 +1,6 @@
-//! What can go wrong with a language code.
+//! The error for an invalid language code.
 
-/// A text that is no language code.
+/// A text that is not a language code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("language: expected {}, got {code:?}", Self::EXPECTED)]
 pub struct LanguageError {
@@ -9,7 +9,7 @@ pub struct LanguageError {
 }
 
 impl LanguageError {
-    /// What a code has to be; completes the sentence "expected …".
+    /// The requirement for a code; completes "expected …".
     pub const EXPECTED: &str =
         "a language code of 1 to 23 letters, digits or hyphens, such as `en`";
 }

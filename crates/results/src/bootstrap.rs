@@ -1,11 +1,12 @@
-//! Samples with replacement.
+//! Bootstrap sampling.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// The means of `samples` bootstrap samples of `values`, sorted: as many values are drawn with
-/// replacement for each (Efron and Tibshirani 1993). A sample is drawn from `seed` and its number,
-/// so results do not depend on the number of threads. Without values there are no means.
+/// Returns the sorted means of `samples` bootstrap samples of `values`. Each sample draws
+/// `values.len()` values with replacement (Efron and Tibshirani 1993). A sample depends only on
+/// `seed` and its number, so results do not depend on the number of threads. Without values, the
+/// result is empty.
 ///
 /// ```
 /// use results::{bootstrap_means, percentile_interval};
@@ -29,11 +30,11 @@ pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
     means
 }
 
-/// The ends of what lies in the middle of sorted values, a share `level` of them; 0 without values.
+/// Returns the central interval that contains the share `level` of sorted values; 0 without values.
 pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
     let at = |share: f64| {
-        // The value that `share` of all lie at or below.
+        // The smallest value such that at least `share` of all values are not above it.
         let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
         sorted.get(rank.min(sorted.len()).saturating_sub(1)).copied().unwrap_or_default()
     };

@@ -1,4 +1,4 @@
-//! The errors of this crate; each message says what to do.
+//! The errors of this crate. Each message names the fault and, where possible, a fix.
 use std::io;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A file could not be written; `path` is left as it was.
+    /// A file could not be written; an existing file at `path` is unchanged.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -24,14 +24,14 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A line is no number.
+    /// A line is not a measured number.
     #[error("{}:{line}: {message}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// What is wrong and what was expected.
+        /// The fault and the expected value.
         message: String,
     },
     /// A published table does not exist or cannot take the numbers.
@@ -39,7 +39,7 @@ pub enum Error {
     Table {
         /// The id.
         given: String,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
 }

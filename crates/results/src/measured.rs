@@ -1,4 +1,4 @@
-//! One measured number, described as the printed ones are.
+//! Measured numbers, in the same form as published ones.
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,11 @@ use crate::{Error, Result, Spread};
 const EXPECTED: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
                         \"metric\": \"f1\", \"value\": 72.9}";
 
-/// One measured number, described as the printed ones are.
+/// A measured number, in the same form as published ones.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
-    /// The row's model.
+    /// Model of the row.
     pub model: String,
     /// Data set, as the table names it: `MLQA`, `NER`, `XNLI test`, `LAMA T-REx N-1`, `XEP`.
     pub setting: String,
@@ -21,22 +21,22 @@ pub struct Measured {
     pub language: String,
     /// `f1`, `em`, `accuracy`, `p@1`.
     pub metric: String,
-    /// In percent.
+    /// The value in percent.
     pub value: f64,
     /// Half of the 95 % interval over seeds, if there were several; see [`Spread`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_width: Option<f64>,
-    /// The number of each seed, in their order.
+    /// The value of each seed, in the order of the seeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<f64>,
-    /// The mean over seeds of each item of the test, whose mean is the number; translations of each
-    /// other are one item. In the same order for every model of a run.
+    /// The mean over seeds for each test item; `value` is their mean. Translations count as one
+    /// item. The order is the same for every model of a run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<f64>,
 }
 
 impl Measured {
-    /// A number with its spread, where it has one.
+    /// Creates a number, with an interval if the spread has one.
     ///
     /// ```
     /// use results::{Measured, Spread};
@@ -65,7 +65,8 @@ impl Measured {
         }
     }
 
-    /// The mean of what the seeds of a run have each, which it keeps if there are several.
+    /// Creates the mean of the seeds of a run. The values of the seeds are stored if there are
+    /// several.
     pub fn of_seeds(
         model: &str,
         setting: &str,
@@ -79,12 +80,12 @@ impl Measured {
         if seeds.len() > 1 { Self { seeds, ..number } } else { number }
     }
 
-    /// Mean and interval.
+    /// The mean with its interval.
     pub fn spread(&self) -> Spread {
         Spread { mean: self.value, half_width: self.half_width }
     }
 
-    /// Reads numbers, one JSON object per line; blank lines are passed over.
+    /// Reads numbers, one JSON object per line; blank lines are skipped.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming the line.
@@ -108,7 +109,7 @@ impl Measured {
         Ok(rows)
     }
 
-    /// Writes numbers as [`Measured::read`] reads them, atomically; missing folders are created.
+    /// Writes numbers in the format of [`Measured::read`], atomically; missing folders are created.
     ///
     /// # Errors
     /// [`Error::Write`].

@@ -1,21 +1,22 @@
-//! Values of several seeds as one value with its spread.
+//! Mean and interval over several seeds.
 use std::collections::BTreeMap;
 
 use crate::{ScoreSpread, Spread};
 
-/// What several seeds have each: a number, or a map of such values.
+/// Values that can be summarised over seeds: numbers, and maps of such values.
 ///
-/// A value that has a spread already counts with its mean: a mean over languages, taken for each
-/// seed, has its spread over seeds.
+/// A value that already has an interval is represented by its mean. For example, means over
+/// languages with an interval per seed are summarised with an interval over seeds.
 pub trait OverSeeds {
-    /// The same with its spread.
+    /// The type of the summary.
     type Spread;
 
-    /// The spread over these values; see [`over_seeds`].
+    /// Summarises these values; see [`over_seeds`].
     fn spread(seeds: &[&Self]) -> Self::Spread;
 }
 
-/// The spread of the values of several seeds; of maps, that of each key which every seed has.
+/// Summarises the values of several seeds. Maps are summarised by key, for keys that all seeds
+/// have.
 ///
 /// ```
 /// use std::collections::BTreeMap;

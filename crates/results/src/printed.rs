@@ -1,11 +1,11 @@
-//! XLM-K's result tables with a run's numbers beside the printed ones.
+//! XLM-K's result tables with a run's numbers next to the printed ones.
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::{Error, MISSING, Measured, Published, Result, Table, select};
 
-/// How a table is laid out.
+/// Layout of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     /// One row per model, one column per language.
@@ -31,7 +31,7 @@ struct Cell {
     source: Source,
     #[serde(flatten)]
     number: Measured,
-    /// The standard deviation that the paper prints.
+    /// The standard deviation in the paper.
     #[serde(skip_serializing_if = "Option::is_none")]
     sd: Option<f64>,
 }
@@ -44,13 +44,13 @@ enum Source {
 }
 
 impl PrintedTable {
-    /// The tables that there are: MLQA, NER, XNLI, ablations, LAMA, XEP and XOR.
+    /// The supported tables: MLQA, NER, XNLI, ablations, LAMA, XEP and XOR.
     pub const IDS: [&str; 6] = ["001-1", "001-2", "001-3", "001-4", "001-5", "001-7"];
 
-    /// Puts a run's numbers into a table of XLM-K, one of [`PrintedTable::IDS`].
+    /// Adds a run's numbers to a table of XLM-K, one of [`PrintedTable::IDS`].
     ///
-    /// A language that the paper does not have is a further column, and a data set under another
-    /// name (another test set, so not comparable) follows the model's.
+    /// Languages that are not in the paper are additional columns. For data sets that are not in
+    /// the paper (not comparable), the model name is followed by the name of the data set.
     ///
     /// ```
     /// use results::{Measured, PrintedTable};
@@ -62,48 +62,52 @@ impl PrintedTable {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Table`] if there is no such table, or a number's metric (for LAMA, XEP and XOR also
-    /// its data set) is not in it and neither is any other's; beside some that are, it is passed
-    /// over.
+    /// [`Error::Table`] for an unknown table, or if none of the run's metrics (for LAMA, XEP and
+    /// XOR: pairs of metric and data set) is in the table. If some are, the others are skipped.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
-        let wrong = |message: String| Err(Error::Table { given: id.to_owned(), message });
+        let table_error = |message: String| Err(Error::Table { given: id.to_owned(), message });
         let layout = match id {
             "001-1" | "001-2" | "001-3" => Layout::Languages,
             "001-4" | "001-7" => Layout::Settings,
             "001-5" => Layout::Models,
-            _ => return wrong(format!("no such table; expected one of {}", Self::IDS.join(", "))),
+            _ => {
+                return table_error(format!(
+                    "no such table; expected one of {}",
+                    Self::IDS.join(", ")
+                ));
+            }
         };
         let printed = select(Some(id), None, None);
-        let fits = |number: &&Measured| {
+        let in_table = |number: &&Measured| {
             let of_setting =
                 |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;
             printed.iter().filter(of_setting).any(|row| row.metric == number.metric)
         };
-        // Runs have more than one table shows.
-        let skips = run.iter().any(|number| fits(&number));
-        if let Some(number) = run.iter().find(|number| !skips && !fits(number)) {
+        // A run may contain numbers for other tables.
+        let any_in_table = run.iter().any(|number| in_table(&number));
+        if let Some(number) = run.iter().find(|number| !any_in_table && !in_table(number)) {
             let Measured { setting, metric, .. } = number;
             let names: Vec<&str> =
                 printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_new);
-            return wrong(format!(
+            return table_error(format!(
                 "no `{metric}` of `{setting}`; the table has {}",
                 names.join(", ")
             ));
         }
-        let kept: Vec<Measured> = run.iter().filter(fits).cloned().collect();
+        let shown: Vec<Measured> = run.iter().filter(in_table).cloned().collect();
         let cell = |source, (number, sd)| Cell { table: id.to_owned(), source, number, sd };
         let paper = printed.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
-        let run = kept.into_iter().map(|number| cell(Source::Run, (number, None)));
+        let run = shown.into_iter().map(|number| cell(Source::Run, (number, None)));
         Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
     }
 
-    /// The table as Markdown; metrics of one cell are joined by ` / `, intervals follow `±`, `–`
-    /// marks what there is not. Rows (in Table 5 columns) of the run are bold.
+    /// Formats the table as Markdown. Metrics in one cell are joined by ` / `, intervals follow
+    /// `±`, and `–` marks missing values. Rows (in Table 5 columns) of the run are bold.
     pub fn to_markdown(&self) -> String {
         let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_new);
         let columns = self.cells.iter().map(|cell| self.column(cell));
         let mut columns = columns.fold(Vec::new(), push_new);
-        // The average comes last, behind languages that only the run has.
+        // The average is the last column, after languages that only the run has.
         columns.sort_by_key(|column| column == "avg");
         let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
         let metrics = metrics.fold(Vec::new(), push_new);
@@ -129,8 +133,8 @@ impl PrintedTable {
         table.to_string()
     }
 
-    /// All numbers as JSON, each with `table`, `source` (`paper` or `run`), `model`, `setting`,
-    /// `language`, `metric`, `value` and, where there is one, `sd`.
+    /// Returns all numbers as JSON, each with `table`, `source` (`paper` or `run`), `model`,
+    /// `setting`, `language`, `metric`, `value` and, if the paper states it, `sd`.
     ///
     /// # Errors
     /// [`Error::Table`] if a number is not finite.
@@ -159,7 +163,7 @@ impl PrintedTable {
         format!("{first} ({})", names.join(" / "))
     }
 
-    /// The data set that the table is about, if it is one.
+    /// The data set of the table, if it has only one.
     fn main_setting(&self) -> &str {
         self.cells.first().map_or("", |cell| &cell.number.setting)
     }
@@ -198,7 +202,7 @@ impl PrintedTable {
     }
 }
 
-/// A printed number; the standard deviation is in its note, `sd 0.3/0.2` for F1 and EM.
+/// Converts a published number; the standard deviation is in its note, `sd 0.3/0.2` for F1 and EM.
 fn from_paper(row: &Published) -> (Measured, Option<f64>) {
     let mut spreads =
         row.note.strip_prefix("sd ").map(|text| text.split('/')).into_iter().flatten();

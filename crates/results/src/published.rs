@@ -3,28 +3,28 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-/// One printed number.
+/// One published number.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Published {
     /// Paper and table, as `000-1`: 000 is "Bridging the Language Gap" (its Table I), 001 XLM-K,
     /// 002 mixMRC and LAKM, 003 "From Good to Best"; `A` marks a table of the appendix.
     pub table: String,
-    /// The row's model or method; `data` for statistics.
+    /// Model or method of the row; `data` for statistics.
     pub model: String,
     /// Data set and training condition.
     pub setting: String,
-    /// Language code; `avg` for the average as printed, which is not always the rows' mean.
+    /// Language code; `avg` for the average as printed, which can differ from the mean of the row.
     pub language: String,
     /// `f1`, `em`, `em@k`, `accuracy`, `p@1`, or the name of a count. Scores are in percent.
     pub metric: String,
-    /// The number as printed, `k` written out.
+    /// The number as printed, with `k` expanded.
     pub value: f64,
-    /// Spread, or what one must know about the number; often empty.
+    /// Standard deviation or a remark on the number; often empty.
     #[serde(default)]
     pub note: String,
 }
 
-/// The file behind [`published`], as shipped.
+/// The CSV file with the numbers of [`published`].
 pub const PUBLISHED_CSV: &str = include_str!("../data/published.csv");
 
 /// All numbers, in the order of papers and tables.
@@ -36,15 +36,15 @@ pub fn published() -> &'static [Published] {
     })
 }
 
-/// The ids of the tables there are, in order.
+/// The ids of all tables, in order.
 pub fn tables() -> Vec<&'static str> {
     let mut ids: Vec<&str> = published().iter().map(|row| row.table.as_str()).collect();
     ids.dedup();
     ids
 }
 
-/// The numbers that match every given condition. `model` matches as a part of the name, without
-/// regard to case.
+/// Returns the numbers that match all given conditions. `model` matches any part of the name,
+/// ignoring case.
 ///
 /// ```
 /// let rows = results::select(Some("001-1"), Some("xlm-k (avg)"), Some("zh"));

@@ -1,15 +1,15 @@
-//! Several seeds as the one row, or the two, that a paper prints.
+//! Summaries over several seeds in the form of the papers: one or two rows.
 use std::collections::BTreeMap;
 
 use crate::{Measured, Spread, over_seeds};
 
-/// The key of the mean over languages or files, beside the codes of languages.
+/// The key of the mean over languages or files, next to the language codes.
 pub const AVERAGE: &str = "average";
 
-/// Numbers by metric (`f1`, `accuracy`) and language, in percent.
+/// Values in percent by metric (`f1`, `accuracy`) and language.
 type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 
-/// Means and spreads over several seeds, and the best seed.
+/// Means and intervals over several seeds, and the best seed.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -28,20 +28,20 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeedSummary {
-    /// The papers' "(avg)" row. [`AVERAGE`] is the mean over languages of each seed, averaged over
-    /// seeds; its spread is the one that XLM-K prints.
+    /// The papers' "(avg)" row. For [`AVERAGE`], the mean over languages is computed for each seed;
+    /// its spread over seeds is the one in XLM-K's tables.
     pub scores: Numbers<Spread>,
-    /// The seed with the best [`AVERAGE`]; the first of equals.
+    /// The seed with the best [`AVERAGE`]; ties go to the first one.
     pub best_seed: u64,
-    /// The papers' "(max)" row: the numbers of this one seed.
+    /// The papers' "(max)" row: the numbers of the best seed.
     pub best: Numbers<f64>,
-    /// The numbers of every seed, in their order; [`AVERAGE`] included.
+    /// The numbers of each seed in order, including [`AVERAGE`].
     pub seeds: Vec<Numbers<f64>>,
 }
 
 impl SeedSummary {
-    /// Summarises what each seed scored; `select_by` is the metric that makes a seed the best.
-    /// `None` without a seed.
+    /// Summarises the scores of the seeds; the metric `select_by` determines the best seed. `None`
+    /// without a seed.
     pub fn of(
         seeds: impl IntoIterator<Item = (u64, Numbers<f64>)>,
         select_by: &str,
@@ -66,8 +66,8 @@ impl SeedSummary {
         })
     }
 
-    /// The rows of a result table: `model (avg)` with the spread of its averages and, if there are
-    /// several seeds, `model (max)`. A single seed is plain `model`. The average is called `avg`,
+    /// The rows of a result table: `model (avg)` with the interval of its averages and, for several
+    /// seeds, `model (max)`. The row of a single seed is `model`. The key of the average is `avg`,
     /// as in the papers.
     pub fn measured(&self, model: &str, setting: &str) -> Vec<Measured> {
         if self.seeds.len() < 2 {
@@ -79,17 +79,17 @@ impl SeedSummary {
     }
 }
 
-/// Languages by their codes, then the average.
+/// Returns the numbers by language code, then the average.
 fn rows(model: &str, setting: &str, seeds: &[Numbers<f64>]) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for (metric, of) in seeds.first().into_iter().flatten() {
+    for (metric, by_language) in seeds.first().into_iter().flatten() {
         let number = |code: &str, name: &str| {
             let of_seed = |seed: &Numbers<f64>| seed.get(metric)?.get(code).copied();
             Measured::of_seeds(model, setting, name, metric, seeds.iter().filter_map(of_seed))
         };
-        let languages = of.keys().filter(|code| *code != AVERAGE);
+        let languages = by_language.keys().filter(|code| *code != AVERAGE);
         numbers.extend(languages.map(|code| number(code, code)));
-        numbers.extend(of.contains_key(AVERAGE).then(|| number(AVERAGE, "avg")));
+        numbers.extend(by_language.contains_key(AVERAGE).then(|| number(AVERAGE, "avg")));
     }
     numbers
 }

@@ -1,13 +1,13 @@
-//! A mean with its interval.
+//! Means with confidence intervals.
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-/// Mean of several values, such as the scores of several seeds, or the differences of two methods
-/// run with the same seeds, and Student's 95 % interval around it.
+/// The mean of several values with Student's 95 % interval. Values can be the scores of several
+/// seeds, or the differences of two methods run with the same seeds.
 ///
-/// It prints as `62.0 ± 5.0`, half the interval's width after the sign, with one digit after the
-/// point unless the format says otherwise.
+/// It is displayed as `62.0 ± 5.0`, where the second number is half the interval's width. The
+/// default precision is one decimal.
 ///
 /// ```
 /// use results::Spread;
@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 pub struct Spread {
     /// The plain mean; 0 without values.
     pub mean: f64,
-    /// Half the width of the 95 % interval, t · sd / √n, where there are two values or more.
+    /// Half the width of the 95 % interval, t · sd / √n; `None` for fewer than two values.
     pub half_width: Option<f64>,
 }
 
-/// What a table with intervals says of them.
+/// Legend of a table with intervals.
 pub const INTERVALS: &str = "± is half of Student's 95 % interval over seeds";
 
 /// Two-sided 97.5 % points of Student's t by degrees of freedom, from 1 to 30.
@@ -36,8 +36,9 @@ const STUDENT: [f64; 30] = [
     2.052, 2.048, 2.045, 2.042,
 ];
 
-/// The same for any number of degrees of freedom; beyond 30 by the first terms of its expansion
-/// around the normal's (Cornish and Fisher 1938), right to three digits after the point.
+/// Two-sided 97.5 % point of Student's t for any number of degrees of freedom. Above 30, the first
+/// terms of the expansion around the normal distribution's point are used (Cornish and Fisher
+/// 1938), correct to three decimals.
 fn student(degrees: usize) -> f64 {
     let tabled = degrees.checked_sub(1).and_then(|index| STUDENT.get(index));
     tabled.copied().unwrap_or_else(|| {
@@ -48,7 +49,7 @@ fn student(degrees: usize) -> f64 {
 }
 
 impl Spread {
-    /// The spread of `values`, summed in their order.
+    /// Computes mean and interval of `values`, which are summed in order.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().collect();
         let count = values.len() as f64;
@@ -66,7 +67,7 @@ impl Spread {
         self.half_width.map(|half| (self.mean - half, self.mean + half))
     }
 
-    /// What it prints as with `decimals` digits after the point.
+    /// Formats the spread with `decimals` decimals.
     pub fn text(&self, decimals: usize) -> String {
         format!("{self:.decimals$}")
     }
@@ -92,8 +93,8 @@ impl Display for Spread {
     }
 }
 
-/// F1 and exact match over several seeds, in percent. It prints as both with ` / ` between them,
-/// with digits as those of [`Spread`].
+/// Mean F1 and exact match over several seeds, in percent. It is displayed as both values joined by
+/// ` / `, with the precision of [`Spread`].
 ///
 /// ```
 /// use results::ScoreSpread;
@@ -109,14 +110,14 @@ pub struct ScoreSpread {
     pub f1: f64,
     /// Mean exact match.
     pub em: f64,
-    /// Half of the 95 % interval of F1, where there are two seeds or more.
+    /// Half the width of the 95 % interval of F1; `None` for fewer than two seeds.
     pub f1_half_width: Option<f64>,
-    /// Half of the 95 % interval of exact match, where there are two seeds or more.
+    /// Half the width of the 95 % interval of exact match; `None` for fewer than two seeds.
     pub em_half_width: Option<f64>,
 }
 
 impl ScoreSpread {
-    /// The spread of each seed's (F1, exact match).
+    /// Computes means and intervals from each seed's (F1, exact match).
     pub fn of(seeds: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (f1, em): (Vec<f64>, Vec<f64>) = seeds.into_iter().unzip();
         let (f1, em) = (Spread::of(f1), Spread::of(em));
@@ -128,12 +129,12 @@ impl ScoreSpread {
         }
     }
 
-    /// F1 alone.
+    /// The spread of F1.
     pub fn f1(&self) -> Spread {
         Spread { mean: self.f1, half_width: self.f1_half_width }
     }
 
-    /// Exact match alone.
+    /// The spread of exact match.
     pub fn em(&self) -> Spread {
         Spread { mean: self.em, half_width: self.em_half_width }
     }
@@ -157,7 +158,7 @@ mod tests {
         let two = Spread::of([1.0, 3.0]);
         assert!((two.half_width.unwrap() - 12.706).abs() < 1e-12);
         assert_eq!(two.interval(), Some((2.0 - two.half_width.unwrap(), 2.0 + 12.706)));
-        // Of the differences 1, 3, 2: mean 2, sd 1.
+        // The differences 1, 3, 2: mean 2, sd 1.
         assert!(
             (Spread::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs() < 1e-12
         );

@@ -1,10 +1,10 @@
 //! Tables in Markdown.
 use std::fmt::{self, Display, Formatter, Write};
 
-/// What stands where a number is missing.
+/// The text of a cell without a value.
 pub const MISSING: &str = "–";
 
-/// The text of a cell: what a value prints as, or [`MISSING`].
+/// Formats a cell: the displayed value, or [`MISSING`].
 ///
 /// ```
 /// use results::{Spread, cell};
@@ -33,13 +33,13 @@ pub fn cell(value: Option<impl Display>) -> String {
 pub struct Table {
     title: String,
     columns: Vec<String>,
-    /// Columns that are aligned as the titles are.
+    /// Columns of text, aligned like the titles.
     text: Vec<&'static str>,
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Table {
-    /// A table without rows; `title` stands over the column of titles.
+    /// Creates a table without rows; `title` is the header of the title column.
     pub fn new(
         title: impl Into<String>,
         columns: impl IntoIterator<Item = impl Into<String>>,
@@ -48,13 +48,13 @@ impl Table {
         Self { title: title.into(), columns, text: Vec::new(), rows: Vec::new() }
     }
 
-    /// The same with columns that hold text and are aligned as the titles are.
+    /// Sets the columns that contain text and are aligned like the titles.
     #[must_use]
     pub fn with_text(self, columns: &[&'static str]) -> Self {
         Self { text: columns.to_vec(), ..self }
     }
 
-    /// Adds a row; a short one ends with [`MISSING`].
+    /// Adds a row; missing cells are filled with [`MISSING`].
     pub fn row(
         &mut self,
         title: impl Into<String>,

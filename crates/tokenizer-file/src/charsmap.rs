@@ -1,19 +1,19 @@
-//! The tables of characters in SentencePiece's normalisers, which `tokenizers` follows unchecked.
+//! The character tables in SentencePiece's normalisers, which `tokenizers` uses without checks.
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::growth::MAX_GROWTH;
 
-/// Bytes of a unit of the table, and units of one of its blocks.
+/// Bytes per unit of the table, and units per block.
 const UNIT: usize = 4;
 const BLOCK: usize = 256;
 
-/// How many characters a `precompiled_charsmap` makes of one at most; the error says that it is
-/// damaged.
+/// Returns the maximum number of characters that a `precompiled_charsmap` produces for one
+/// character; the error is for a damaged table.
 ///
-/// It is the length of a table, the table, which is a double-array trie of bytes (Darts), and
-/// texts that end with a zero byte. No step from one unit to the next may lead out of the table,
-/// and no entry out of the texts.
+/// The data are the length of a table, the table (a double-array trie over bytes, Darts), and texts
+/// that end with a zero byte. All transitions must stay inside the table, and all values inside the
+/// texts.
 pub(crate) fn longest(packed: &str) -> Result<usize, String> {
     let damaged = || "its precompiled_charsmap is damaged".to_owned();
     let bytes = STANDARD.decode(packed).map_err(|_| damaged())?;
@@ -27,13 +27,13 @@ pub(crate) fn longest(packed: &str) -> Result<usize, String> {
     unit(0).ok_or_else(damaged)?;
     for (place, bytes) in table.iter().enumerate() {
         let here = u32::from_le_bytes(*bytes);
-        // The first is followed whatever it says.
+        // The root is a transition even if its top bit is set.
         if place > 0 && here >> 31 == 1 {
-            continue; // The value of another unit, or of none.
+            continue; // A value, which another unit refers to, or an unused unit.
         }
         let offset = (here >> 10) << ((here & (1 << 9)) >> 6);
         let next = place ^ usize::try_from(offset).map_err(|_| damaged())?;
-        // A byte leads from there to anywhere in the block.
+        // The next byte selects any unit of this block.
         unit(next | (BLOCK - 1)).ok_or_else(damaged)?;
         if here >> 8 & 1 == 1 {
             let start = unit(next).ok_or_else(damaged)? & !(1 << 31);

@@ -1,4 +1,4 @@
-//! The folder of a model's transformer, and the file that its tokenizer is read from.
+//! Finds the folder of a model's transformer and its tokenizer file.
 use std::io::{Error as IoError, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
@@ -8,38 +8,38 @@ use serde_json::Value;
 use crate::Error;
 use crate::sentencepiece::CONVERT;
 
-/// What is read, the first that is there.
+/// Supported tokenizer files, in order of preference.
 const FILES: [&str; 3] = ["tokenizer.json", PIECES, "spm.model"];
 
-/// The SentencePiece model of XLM-R, and of CamemBERT.
+/// The SentencePiece model of XLM-R and CamemBERT.
 const PIECES: &str = "sentencepiece.bpe.model";
 
-/// Files of tokenizers of other kinds.
+/// Tokenizer files of unsupported kinds.
 const OTHERS: [&str; 5] =
     ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "tekken.json"];
 
 /// The list of modules in a folder of sentence-transformers.
 pub(crate) const MODULES: &str = "modules.json";
 
-/// Bytes of the longest such list, and of the longest `config.json`, that is read.
+/// Maximum size of `modules.json` and `config.json` in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// An entry of `modules.json`.
 #[derive(Deserialize)]
 struct Module {
-    /// The folder below that of `modules.json`; empty for the same folder.
+    /// Path relative to the folder of `modules.json`; empty for the same folder.
     path: String,
-    /// A Python class.
+    /// Name of a Python class.
     r#type: String,
 }
 
-/// The folder with the files of a model's transformer: `folder` itself or, if sentence-transformers
-/// wrote it, the subfolder that `modules.json` names for its `Transformer` module
-/// (`0_Transformer`). The other modules, such as pooling, are ignored.
+/// Returns the folder with the files of a model's transformer: `folder` itself or, for a
+/// sentence-transformers model, the subfolder of the `Transformer` module in `modules.json`
+/// (`0_Transformer`). Other modules, such as pooling, are ignored.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Content`] naming `modules.json`: it cannot be read, is not a list of
-/// modules, or names something that is not a subfolder.
+/// modules, or contains a path that is not a subfolder.
 pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let folder = folder.as_ref();
     let path = folder.join(MODULES);
@@ -67,24 +67,24 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     Ok(below)
 }
 
-/// The file that [`read`](crate::read) takes: of a model folder `tokenizer.json` or, where it has
-/// none, `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa), each in [`model_folder`]; else
-/// `path` itself.
+/// Returns the tokenizer file that [`read`](crate::read) uses for a path. For a model folder, this
+/// is `tokenizer.json`, or otherwise `sentencepiece.bpe.model` (XLM-R) or `spm.model` (DeBERTa),
+/// each in [`model_folder`]. A path that is not a folder is returned unchanged.
 ///
 /// # Errors
-/// [`Error::Read`] naming the folder, the files and, where it has only a tokenizer of another kind
-/// (`vocab.txt`, `spiece.model`, the SentencePiece model of CamemBERT), what converts it; as
-/// [`model_folder`].
+/// [`Error::Read`] naming the folder and the supported files. If the folder has only an unsupported
+/// tokenizer (`vocab.txt`, `spiece.model`, the SentencePiece model of CamemBERT), the error
+/// explains how to convert it. As [`model_folder`].
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = path.as_ref();
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
     let path = model_folder(path)?;
-    // A link to nothing counts: what it names is missing, not the name.
-    let there = |name: &&str| path.join(name).symlink_metadata().is_ok();
+    // A broken link counts as present, so that the error is about this file.
+    let exists = |name: &&str| path.join(name).symlink_metadata().is_ok();
     let none = || format!("it has none of {}", FILES.join(", "));
-    let reason = match (FILES.into_iter().find(there), OTHERS.into_iter().find(there)) {
+    let reason = match (FILES.into_iter().find(exists), OTHERS.into_iter().find(exists)) {
         (Some(PIECES), _) if is_camembert(&path) => {
             format!("CamemBERT numbers the pieces of {PIECES} differently from XLM-R; {CONVERT}")
         }

@@ -1,14 +1,14 @@
-//! Normalisers that make texts longer.
+//! Limits on normalisers that lengthen texts.
 use serde_json::Value;
 
 use crate::charsmap;
 
-/// How many characters a normaliser may make of one, and put before a text.
+/// Maximum number of characters that a normaliser may produce per character, and prepend to a text.
 pub(crate) const MAX_GROWTH: usize = 1000;
 
-/// Refuses a `normalizer` of `tokenizer.json` whose replacements, one after the other, can make
-/// more than [`MAX_GROWTH`] characters of one, or that puts more than that before a text, and a
-/// damaged table of characters.
+/// Rejects a `normalizer` of `tokenizer.json` if its combined replacements can produce more than
+/// [`MAX_GROWTH`] characters per character, if it prepends more than that to a text, or if its
+/// character table is damaged.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
     let mut growth = Growth { factor: 1, before: 0 };
     growth.add(normalizer)?;
@@ -29,7 +29,7 @@ struct Growth {
 
 impl Growth {
     fn add(&mut self, normalizer: &Value) -> Result<(), String> {
-        // By their keys: files of old name no types.
+        // Normalisers are recognised by their keys, because old files have no types.
         let length = |key: &str| normalizer[key].as_str().map_or(0, |text| text.chars().count());
         let parts = normalizer["normalizers"].as_array();
         parts.into_iter().flatten().try_for_each(|part| self.add(part))?;
@@ -39,7 +39,7 @@ impl Growth {
         }
         if normalizer["pattern"].is_object() {
             let factor = match shortest_match(&normalizer["pattern"]) {
-                // Beside every character, since nothing is enough for a match.
+                // An empty match inserts the content next to every character.
                 0 => length("content").saturating_add(1),
                 shortest => length("content").div_ceil(shortest).max(1),
             };
@@ -49,14 +49,14 @@ impl Growth {
     }
 }
 
-/// Characters that a match has at least, 0 where that is not known.
+/// The minimum number of characters in a match; 0 if unknown.
 fn shortest_match(pattern: &Value) -> usize {
     match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
         (Some(text), _) => text.chars().count(),
         (_, Some(regex)) => {
-            let read = regex_syntax::parse(regex).ok();
-            // In bytes, of which a character has at most four.
-            read.and_then(|read| read.properties().minimum_len()).unwrap_or(0).div_ceil(4)
+            let parsed = regex_syntax::parse(regex).ok();
+            // The minimum is in bytes, and a character has at most four.
+            parsed.and_then(|parsed| parsed.properties().minimum_len()).unwrap_or(0).div_ceil(4)
         }
         _ => 0,
     }

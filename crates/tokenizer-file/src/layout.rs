@@ -1,38 +1,37 @@
-//! What a tokenizer puts around one text and around two.
+//! The special tokens that a tokenizer adds to single texts and to pairs.
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Encoding, PostProcessor, Token, Tokenizer};
 
 use crate::quietly;
 
-/// Names of special tokens, XLM-R's first, then BERT's and EuroBERT's, which pads with the token
-/// after a text.
+/// Names of special tokens: XLM-R's, BERT's, EuroBERT's. EuroBERT can pad with the token after a
+/// text.
 const PAD: &[&str] = &["<pad>", "[PAD]", "<|pad|>", "<|end_of_text|>"];
 const MASK: &[&str] = &["<mask>", "[MASK]", "<|mask|>"];
 const UNKNOWN: &[&str] = &["<unk>", "[UNK]"];
 
-/// The tokens before and after a text in the families that are known by name, and how often the
-/// last stands between two.
+/// Known families: the token before a text, the token after it, and how often the latter is
+/// repeated between two texts.
 const FAMILIES: [(&str, &str, usize); 3] =
     [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1), ("<|begin_of_text|>", "<|end_of_text|>", 1)];
 
-/// The two texts of a pair, as ids that no vocabulary reaches.
+/// Placeholder ids for the two texts of a pair, above the ids of any vocabulary.
 const FIRST: u32 = u32::MAX;
 const SECOND: u32 = u32::MAX - 1;
 
-/// A tokenizer whose special tokens are not understood, or that lacks one. Messages go on after
-/// "tokenizer: ".
+/// Special tokens that are missing or have an unsupported layout. Messages continue "tokenizer: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// It has no special token of a kind.
+    /// A special token is missing.
     #[error("it has no {kind} token, none of {names}; take the tokenizer.json of an encoder")]
     Missing {
         /// `padding`, `mask` or `unknown`.
         kind: &'static str,
-        /// The names that are known.
+        /// The supported names.
         names: String,
     },
-    /// Neither a post-processor nor known tokens decide what stands around a text.
+    /// There is neither a post-processor that adds tokens nor a known pair of special tokens.
     #[error(
         "it has no post-processor that puts tokens around a text, and none of {} among its tokens; \
          understood are a post-processor that puts one token before a text and one after it, and \
@@ -40,41 +39,40 @@ pub enum LayoutError {
         FAMILIES.map(|(before, after, _)| format!("{before} and {after}")).join(", ")
     )]
     Nothing,
-    /// Other than one token stands before a text, or after it.
+    /// The post-processor does not add exactly one token before and one after a text.
     #[error(
         "its post-processor lays a text out as `{layout}`; understood is one token before a text \
          and one after it"
     )]
     Single {
-        /// The tokens, with A for the text.
+        /// The layout, with A for the text.
         layout: String,
     },
-    /// Two texts do not stand between the tokens of one, or with nothing between them.
+    /// In a pair, the outer tokens differ from those of a single text, or there is no separator.
     #[error(
         "its post-processor lays two texts out as `{layout}`; understood is `{before} A … B \
          {after}` with one token or more for the dots"
     )]
     Pair {
-        /// The tokens, with A and B for the texts.
+        /// The layout, with A and B for the texts.
         layout: String,
         /// The token before a text.
         before: String,
         /// The token after a text.
         after: String,
     },
-    /// Its post-processor fails.
+    /// The post-processor fails.
     #[error("its post-processor fails: {0}")]
     PostProcessor(String),
 }
 
-/// The special tokens of a tokenizer, and where it puts them: around a text, and around and between
-/// two.
+/// The special tokens of a tokenizer and their positions in single texts and in pairs.
 ///
-/// What stands around texts is what the tokenizer's post-processor makes of them, whatever its
-/// kind. A tokenizer whose post-processor adds nothing, or that has none, is taken for XLM-R's,
-/// `<s> A </s></s> B </s>`, if it has these tokens, else for BERT's, `[CLS] A [SEP] B [SEP]`, else
-/// for EuroBERT's. The padding token, the mask and the unknown token go by the names that these
-/// have for them; of two, the one that is marked special.
+/// The layout is determined by running the tokenizer's post-processor, whatever its type. If there
+/// is none or it adds nothing, the special tokens in the vocabulary select the layout of XLM-R
+/// (`<s> A </s></s> B </s>`), else of BERT (`[CLS] A [SEP] B [SEP]`), else of EuroBERT. The padding
+/// token, the mask and the unknown token are found by their names in these families; if a tokenizer
+/// has several, one that is marked special is preferred.
 ///
 /// ```
 /// use tokenizer_file::Layout;
@@ -98,11 +96,11 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of a tokenizer, whatever it truncates or pads.
+    /// Determines the layout of a tokenizer; its truncation and padding are ignored.
     ///
     /// # Errors
-    /// [`LayoutError`] if it does not put one token before a text and one after it. Other tokens
-    /// that it lacks are an error of the method that returns them.
+    /// [`LayoutError`] if the tokenizer does not add one token before a text and one after it.
+    /// Other missing tokens are reported by the methods that return them.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
         let processed = processed(tokenizer, &[FIRST])?.filter(|ids| ids.len() > 1);
         let (before, after, between) = match processed.as_deref() {
@@ -121,7 +119,7 @@ impl Layout {
             between,
             pad: find(tokenizer, PAD).or(padding.map(|padding| padding.pad_id)),
             mask: find(tokenizer, MASK),
-            unknown: find(tokenizer, UNKNOWN).or_else(|| models_unknown(tokenizer)),
+            unknown: find(tokenizer, UNKNOWN).or_else(|| configured_unknown(tokenizer)),
         })
     }
 
@@ -130,7 +128,7 @@ impl Layout {
         self.before
     }
 
-    /// The token after a text, and after the second of two: `</s>`, `[SEP]`.
+    /// The token after a text, and after the second text of a pair: `</s>`, `[SEP]`.
     pub fn after(&self) -> u32 {
         self.after
     }
@@ -138,8 +136,8 @@ impl Layout {
     /// The tokens between two texts, at least one: `</s></s>` of XLM-R, `[SEP]` of BERT.
     ///
     /// # Errors
-    /// [`LayoutError::Pair`] if two texts do not stand between the tokens of one, or have nothing
-    /// between them; [`LayoutError::PostProcessor`].
+    /// [`LayoutError::Pair`] if the outer tokens of a pair differ from those of a single text or
+    /// there is no separator; [`LayoutError::PostProcessor`].
     pub fn between(&self) -> Result<&[u32], LayoutError> {
         self.between.as_deref().map_err(Clone::clone)
     }
@@ -152,7 +150,7 @@ impl Layout {
         need(self.pad, "padding", PAD)
     }
 
-    /// The token that stands for a hidden one.
+    /// The mask token.
     ///
     /// # Errors
     /// [`LayoutError::Missing`].
@@ -160,7 +158,7 @@ impl Layout {
         need(self.mask, "mask", MASK)
     }
 
-    /// The token of what the vocabulary lacks.
+    /// The unknown token.
     ///
     /// # Errors
     /// [`LayoutError::Missing`].
@@ -168,12 +166,12 @@ impl Layout {
         need(self.unknown, "unknown", UNKNOWN)
     }
 
-    /// One text with its tokens around it: `<s> A </s>`.
+    /// Adds the special tokens of a single text: `<s> A </s>`.
     pub fn single(&self, ids: &[u32]) -> Vec<u32> {
         [&[self.before], ids, &[self.after]].concat()
     }
 
-    /// Two texts with their tokens: `<s> A </s></s> B </s>`, `[CLS] A [SEP] B [SEP]`.
+    /// Joins two texts with special tokens: `<s> A </s></s> B </s>`, `[CLS] A [SEP] B [SEP]`.
     ///
     /// # Errors
     /// As [`between`](Self::between).
@@ -181,8 +179,8 @@ impl Layout {
         Ok([&[self.before], first, self.between()?, second, &[self.after]].concat())
     }
 
-    /// Whether `id` is a token that no text has of itself: one of those around or between texts,
-    /// the padding token or the mask.
+    /// Whether `id` is a special token that does not occur in text: around or between texts,
+    /// padding or mask.
     pub fn is_control(&self, id: u32) -> bool {
         let between = self.between.as_deref().unwrap_or_default();
         [self.before, self.after].contains(&id)
@@ -195,20 +193,20 @@ fn need(id: Option<u32>, kind: &'static str, names: &[&str]) -> Result<u32, Layo
     id.ok_or_else(|| LayoutError::Missing { kind, names: names.join(", ") })
 }
 
-/// What the post-processor makes of texts of one token each; `None` without one.
+/// Applies the post-processor to texts of one token each; `None` without one.
 fn processed(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, LayoutError> {
     let Some(processor) = tokenizer.get_post_processor() else { return Ok(None) };
     let text = |&id: &u32| Encoding::from_tokens(vec![Token::new(id, "a".into(), (0, 1))], 0);
     let texts = texts.iter().map(text).collect();
-    // `tokenizers` does not check all that a file may say.
+    // `tokenizers` does not validate all fields of a file and can panic.
     let failed = |problem: String| LayoutError::PostProcessor(problem);
-    let made = quietly(|| processor.process_encodings(texts, true))
+    let encodings = quietly(|| processor.process_encodings(texts, true))
         .ok_or_else(|| failed("it is damaged".into()))?
         .map_err(|error| failed(error.to_string()))?;
-    Ok(Some(made.iter().flat_map(Encoding::get_ids).copied().collect()))
+    Ok(Some(encodings.iter().flat_map(Encoding::get_ids).copied().collect()))
 }
 
-/// What stands between two texts.
+/// Returns the separator tokens between two texts.
 fn between(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, LayoutError> {
     let ids = processed(tokenizer, &[FIRST, SECOND])?.unwrap_or_default();
     match ids.as_slice() {
@@ -241,7 +239,7 @@ fn by_name(tokenizer: &Tokenizer) -> Result<Parts, LayoutError> {
     Err(LayoutError::Nothing)
 }
 
-/// Tokens by their names, with A and B for the texts.
+/// Formats tokens by name, with A and B for the texts.
 fn spell(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let name = |&id: &u32| match id {
         FIRST => "A".to_owned(),
@@ -251,7 +249,7 @@ fn spell(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     ids.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
-/// The first of these tokens that is marked special, else the first that there is.
+/// The first of these tokens that is marked special, or else the first one in the vocabulary.
 fn find(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     let ids: Vec<u32> = names.iter().filter_map(|name| tokenizer.token_to_id(name)).collect();
     let added = tokenizer.get_added_tokens_decoder();
@@ -259,8 +257,8 @@ fn find(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     ids.iter().find(special).or(ids.first()).copied()
 }
 
-/// The unknown token that the model names itself.
-fn models_unknown(tokenizer: &Tokenizer) -> Option<u32> {
+/// The unknown token of the model's configuration.
+fn configured_unknown(tokenizer: &Tokenizer) -> Option<u32> {
     let name = match tokenizer.get_model() {
         ModelWrapper::BPE(model) => model.unk_token.as_deref(),
         ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),

@@ -25,10 +25,10 @@ pub use spacing::Spacing;
 pub use trim::{Trimmed, trim};
 pub use trim_dropped::trim_dropped;
 
-/// A file that is no tokenizer.
+/// A tokenizer file that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -36,19 +36,19 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// It is not what `tokenizers` writes or, where its name ends with `.model`, no SentencePiece
-    /// model laid out as XLM-R's or DeBERTa's.
+    /// The content is not supported: not a tokenizer of `tokenizers` or, for a path ending in
+    /// `.model`, not a SentencePiece model with the layout of XLM-R or DeBERTa.
     #[error("{}: not {}: {problem}", path.display(), expected(path))]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
 }
 
 impl Error {
-    /// What is wrong, without the file's name.
+    /// Returns the fault without the file's name.
     pub fn problem(&self) -> String {
         match self {
             Self::Read { source, .. } => format!("cannot be read: {source}"),
@@ -57,7 +57,7 @@ impl Error {
     }
 }
 
-/// What a file of this name should be.
+/// The expected content of a file with this name.
 fn expected(path: &Path) -> &'static str {
     if path.ends_with(folder::MODULES) {
         "the list of modules of sentence-transformers"
@@ -68,39 +68,39 @@ fn expected(path: &Path) -> &'static str {
     }
 }
 
-/// Whether a file is a SentencePiece model by its name.
+/// Whether the path has the extension of a SentencePiece model.
 fn is_model(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "model")
 }
 
-/// Bytes of the longest `tokenizer.json` that is read: seven times the longest in use (Gemma and
-/// mmBERT, 35 MB).
+/// Maximum size of a `tokenizer.json` in bytes: seven times the largest in use (Gemma and mmBERT,
+/// 35 MB).
 const LONGEST: u64 = 256 << 20;
 
-/// Reads a `tokenizer.json` or a SentencePiece model (`*.model`, see [`read_text`]), or that of a
-/// model folder, see [`find`]; plain or gzip-compressed, with the truncation and padding that it
-/// sets.
+/// Reads a `tokenizer.json`, a SentencePiece model (`*.model`, see [`read_text`]) or the tokenizer
+/// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are as
+/// configured in the file.
 ///
 /// # Errors
-/// [`Error`] naming the file; also for a normaliser that can make more than 1,000
-/// characters of one, or puts more than that before a text.
+/// [`Error`] naming the file; also for a normaliser that can produce more than 1,000 characters per
+/// character or prepend more than that to a text.
 pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     let path = find(path)?;
     parse(&read_text(&path)?, &path)
 }
 
-/// The text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB. Of a SentencePiece
-/// model (`*.model`, of at most 32 MiB) it is the `tokenizer.json` that transformers makes of it
-/// for `XLMRobertaTokenizer` or `DebertaV2TokenizerFast`.
+/// Returns the text of a `tokenizer.json`, plain or gzip-compressed, of at most 256 MiB. A
+/// SentencePiece model (`*.model`, at most 32 MiB) is converted to the `tokenizer.json` that
+/// transformers creates for `XLMRobertaTokenizer` or `DebertaV2TokenizerFast`.
 ///
-/// Accepted are Unigram models without `byte_fallback` whose first pieces are `<unk>`, `<s>` and
-/// `</s>` or, of DeBERTa, `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]`. The ids of the first are
-/// fairseq's: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the other pieces, and `<mask>` last; those
-/// of DeBERTa are the pieces' numbers, and `[MASK]` last.
+/// Supported are Unigram models without `byte_fallback` whose first pieces are `<unk>`, `<s>` and
+/// `</s>` (XLM-R) or `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]` (DeBERTa). Models of the first kind have
+/// fairseq's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the remaining pieces, and `<mask>` last.
+/// For DeBERTa, the ids are the pieces' numbers, and `[MASK]` is last.
 ///
 /// # Errors
-/// [`Error::Read`] naming the file; [`Error::Content`] for another SentencePiece model or a damaged
-/// one.
+/// [`Error::Read`] naming the file; [`Error::Content`] for an unsupported or damaged SentencePiece
+/// model.
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     if !is_model(path) {
@@ -111,17 +111,17 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
         .map_err(|problem| Error::Content { path: path.to_owned(), problem })
 }
 
-/// The tokenizer of a `tokenizer.json` that was read; `path` is its name in errors.
+/// Parses the text of a `tokenizer.json`; `path` is used in errors.
 ///
-/// Its post-processor does not trim offsets where `tokenizers` would cut off the first character
-/// of words: behind a pre-tokenizer that adds a space to each word (`ByteLevel` with
-/// `add_prefix_space` after another step), the space that is trimmed is not in the text.
+/// The post-processor does not trim offsets if `tokenizers` would cut off the first character of
+/// words: after a pre-tokenizer that adds a space to each word (`ByteLevel` with `add_prefix_space`
+/// after another step), the trimmed space is not in the text.
 ///
 /// # Errors
 /// [`Error::Content`] as for [`read`].
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     let content = |problem| Error::Content { path: path.to_owned(), problem };
-    // A file that was cut is no JSON; the error has the place where it ends.
+    // A truncated file is invalid JSON; the error has its position.
     let parts: Parts = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     growth::check(&parts.normalizer).map_err(content)?;
     let mut tokenizer = match quietly(|| text.parse::<Tokenizer>()) {
@@ -132,7 +132,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     Ok(tokenizer)
 }
 
-/// What is checked before `tokenizers` reads the file.
+/// The parts that are validated before `tokenizers` parses the file.
 #[derive(Deserialize)]
 struct Parts {
     #[serde(default)]
@@ -143,7 +143,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` gives, or nothing if it panics; the panic is not printed.
+/// Returns the result of `work`, or `None` if it panics; the panic is not printed.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

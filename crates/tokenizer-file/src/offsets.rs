@@ -1,9 +1,9 @@
-//! Offsets of tokens whose words got a space that the text does not have.
+//! Token offsets with pre-tokenizers that add spaces.
 use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper, Tokenizer};
 
-/// Turns off `trim_offsets` of the post-processor where the pre-tokenizer adds a space to each
-/// word: `tokenizers` 0.22 takes the space for a character of the text, and moves the start of
-/// each word's offsets but the first's behind the word's first character.
+/// Disables `trim_offsets` of the post-processor if the pre-tokenizer adds a space to each word.
+/// `tokenizers` 0.22 treats the added space as a character of the text, so trimming moves the start
+/// offset of each word except the first behind the word's first character.
 pub(crate) fn keep_first_characters(tokenizer: &mut Tokenizer) {
     if !adds_spaces(tokenizer.get_pre_tokenizer()) {
         return;
@@ -14,7 +14,7 @@ pub(crate) fn keep_first_characters(tokenizer: &mut Tokenizer) {
 }
 
 /// Whether a step after the first adds a space to each piece of the text that does not begin with
-/// one. The first step has the whole text, whose first token `tokenizers` treats right.
+/// one. In the first step, the piece is the whole text, which `tokenizers` handles correctly.
 fn adds_spaces(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     let Some(PreTokenizerWrapper::Sequence(steps)) = pre_tokenizer else { return false };
     let steps: &[PreTokenizerWrapper] = steps.as_ref();

@@ -1,5 +1,5 @@
-//! SentencePiece models laid out as XLM-R's or as DeBERTa's, as the `tokenizer.json` that
-//! transformers makes of them.
+//! Conversion of SentencePiece models with the layout of XLM-R or DeBERTa to the `tokenizer.json`
+//! that transformers creates for them.
 use std::collections::HashSet;
 
 use base64::Engine;
@@ -7,13 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use serde_json::{Map, Value, json};
 
-/// Bytes of the longest model that is read: nearly twice the longest in use (XLM-V, 18 MB).
+/// Maximum size of a model in bytes: nearly twice the largest in use (XLM-V, 18 MB).
 pub(crate) const LONGEST: u64 = 32 << 20;
 
-/// Characters of the longest piece: as many as SentencePiece's trainer can be told to allow.
+/// Maximum number of characters in a piece: the limit of SentencePiece's trainer.
 const LONGEST_PIECE: usize = 512;
 
-/// `sentencepiece_model.proto`, as far as it is read here.
+/// The fields of `sentencepiece_model.proto` that are used here.
 #[derive(Clone, PartialEq, Message)]
 struct Model {
     #[prost(message, repeated, tag = "1")]
@@ -30,14 +30,14 @@ struct Piece {
     piece: String,
     #[prost(float, tag = "2")]
     score: f32,
-    /// Not stated for the usual ones.
+    /// Absent for normal pieces.
     #[prost(int32, optional, tag = "3")]
     kind: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct TrainerSpec {
-    /// Not stated for `UNIGRAM`.
+    /// Absent for `UNIGRAM`.
     #[prost(int32, optional, tag = "3")]
     model_type: Option<i32>,
     #[prost(bool, tag = "35")]
@@ -50,40 +50,40 @@ struct NormalizerSpec {
     precompiled_charsmap: Vec<u8>,
 }
 
-/// `SentencePiece.Type`: tokens that no text has of itself.
+/// `SentencePiece.Type`: special tokens that do not occur in text.
 const CONTROL: i32 = 3;
-/// Pieces that are found in a text before it is normalised and split.
+/// Pieces that are matched in a text before it is normalised and split.
 const USER_DEFINED: i32 = 4;
-/// Bytes of characters that are no piece.
+/// Bytes of characters without a piece.
 const BYTE: i32 = 6;
-/// `TrainerSpec.ModelType`, of which the first is read.
+/// `TrainerSpec.ModelType`; only the first is supported.
 const UNIGRAM: i32 = 1;
 const BPE: i32 = 2;
 
-/// How the models of a family are laid out.
+/// The layout of the models of a family.
 struct Family {
     name: &'static str,
-    /// The pieces that a model begins with.
+    /// The first pieces of a model.
     first: &'static [&'static str],
-    /// The tokens that stand in their place, of which the last is the unknown one.
+    /// The tokens that replace the first pieces; the last one is the unknown token.
     special: [&'static str; 4],
     before: usize,
     after: usize,
-    /// How often the token after a text stands between two.
+    /// How often the token after a text is repeated between two texts.
     separators: usize,
     mask: &'static str,
-    /// Whether the second of two texts is of type 1.
+    /// Whether the second of two texts has type id 1.
     types: bool,
 }
 
 impl Family {
-    /// The token before a text and the one after it.
-    fn around(&self) -> [(&'static str, usize); 2] {
+    /// Names and ids of the token before a text and the token after it.
+    fn outer_tokens(&self) -> [(&'static str, usize); 2] {
         [self.before, self.after].map(|id| (self.special.get(id).copied().unwrap_or(""), id))
     }
 }
 
-/// In fairseq's models the special tokens have another order than in SentencePiece's.
+/// fairseq's models have a different order of special tokens than SentencePiece's.
 const XLM_R: Family = Family {
     name: "XLM-R",
     first: &["<unk>", "<s>", "</s>"],
@@ -109,14 +109,14 @@ const DEBERTA_SPECIAL: [&str; 4] = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"];
 
 const FAMILIES: [&Family; 2] = [&XLM_R, &DEBERTA];
 
-/// The mark of a space.
+/// The space mark.
 const SPACE: &str = "▁";
 
-/// The `tokenizer.json` of a model; the error is what is wrong with it.
+/// Converts a model to a `tokenizer.json`; the error describes the fault.
 pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     let model = Model::decode(bytes)
         .map_err(|error| format!("it is damaged: {error}; copy it from the model's page again"))?;
-    let (family, pieces) = checked(&model)?;
+    let (family, pieces) = validate(&model)?;
     let deberta = family.name == DEBERTA.name;
     let special = family.special.into_iter().map(|name| (name, 0.0));
     let others = pieces.iter().map(|piece| (piece.piece.as_str(), f64::from(piece.score)));
@@ -127,9 +127,9 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
         .filter_map(|(id, &(name, _))| {
             let place = id.checked_sub(family.special.len());
             let kind = place.and_then(|place| pieces.get(place)).map(Piece::kind);
-            // The mask of XLM-R takes the space before it.
+            // XLM-R's mask token includes the space before it.
             let lstrip = name == XLM_R.mask && kind.is_none();
-            // Of DeBERTa the unknown token alone is sought in normalised text.
+            // DeBERTa's unknown token is the only one that is matched in normalised text.
             let normalized = deberta && id + 1 == family.special.len();
             let token = |special: bool| {
                 json!({
@@ -151,7 +151,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     let mut pre_tokenizers = vec![metaspace.clone()];
     if deberta {
         normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
-        // Its mask is no piece.
+        // DeBERTa's mask is only an added token.
         vocab.pop();
     } else {
         pre_tokenizers.insert(0, json!({"type": "WhitespaceSplit"}));
@@ -162,8 +162,8 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
         normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": packed}));
     }
     normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
-    let around = family.around();
-    let [(before, _), (after, _)] = around;
+    let outer_tokens = family.outer_tokens();
+    let [(before, _), (after, _)] = outer_tokens;
     let second = u8::from(family.types);
     let token = |name: &str, kind: u8| json!({"SpecialToken": {"id": name, "type_id": kind}});
     let text = |name: &str, kind: u8| json!({"Sequence": {"id": name, "type_id": kind}});
@@ -171,7 +171,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     let mut pair = single.to_vec();
     pair.extend((1..family.separators).map(|_| token(after, 0)));
     pair.extend([text("B", second), token(after, second)]);
-    let special: Map<String, Value> = around
+    let special: Map<String, Value> = outer_tokens
         .iter()
         .map(|&(name, id)| (name.into(), json!({"id": name, "ids": [id], "tokens": [name]})))
         .collect();
@@ -194,15 +194,15 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     Ok(format!("{tokenizer:#}\n"))
 }
 
-/// The family of a model, and the pieces after its first ones.
-fn checked(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
+/// Validates a model. Returns its family and the pieces after the first ones.
+fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let (Some(trainer), Some(_)) = (&model.trainer_spec, &model.normalizer_spec) else {
-        // They stand behind the pieces.
+        // These messages follow the pieces in the file, so a truncated file lacks them.
         return Err("it has no trainer_spec or no normalizer_spec, as where its end is cut off; \
                     copy it from the model's page again"
             .into());
     };
-    let other = |what: String| {
+    let unsupported = |what: String| {
         Err(format!(
             "{what}; expected a Unigram model without byte_fallback, as XLM-R's and DeBERTa's; \
              {CONVERT}"
@@ -210,11 +210,11 @@ fn checked(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     };
     match trainer.model_type {
         None | Some(UNIGRAM) => (),
-        Some(BPE) => return other("it is a BPE model".into()),
-        Some(number) => return other(format!("it is a model of type {number}")),
+        Some(BPE) => return unsupported("it is a BPE model".into()),
+        Some(number) => return unsupported(format!("it is a model of type {number}")),
     }
     if trainer.byte_fallback || model.pieces.iter().any(|piece| piece.kind() == BYTE) {
-        return other("it spells unknown characters as bytes (byte_fallback)".into());
+        return unsupported("it spells unknown characters as bytes (byte_fallback)".into());
     }
     let names = |count: usize| -> Vec<&str> {
         model.pieces.iter().take(count).map(|piece| piece.piece.as_str()).collect()
@@ -252,6 +252,6 @@ fn checked(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     Ok((family, pieces))
 }
 
-/// What to do with a tokenizer of another kind.
+/// Advice for an unsupported tokenizer.
 pub(crate) const CONVERT: &str = "transformers writes the tokenizer.json of others: \
      AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)";

@@ -1,14 +1,14 @@
-//! How words inside a text differ from words alone.
+//! Differences in the tokenisation of words inside a text and separate words.
 use std::borrow::Cow;
 
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Result, Tokenizer};
 
-/// What marks where a word begins, or goes on.
+/// How a tokenizer marks the beginning or continuation of words.
 ///
-/// Some tokenizers give a word the same tokens inside a text and alone: XLM-R's puts the mark of a
-/// space before every text, BERT's marks the pieces that go on. Others mark only the spaces that
-/// are there, as Gemma's; for these a word inside a text is one with a space before it.
+/// Some tokenizers encode a word inside a text like a separate word: XLM-R's prepends a space mark
+/// to every text, and BERT's marks the pieces that continue a word. Others, such as Gemma's, mark
+/// only actual spaces; a word inside a text must then be encoded with a space before it.
 ///
 /// ```
 /// use tokenizer_file::{Spacing, read};
@@ -30,42 +30,42 @@ pub struct Spacing {
 }
 
 impl Spacing {
-    /// Tries out on `a b` which form of `b` is the one inside a text. The tokenizer should neither
-    /// truncate nor pad.
+    /// Determines the spacing by encoding `a b`. Truncation and padding of the tokenizer should be
+    /// disabled.
     ///
     /// # Errors
-    /// Those of `Tokenizer::encode_fast`.
+    /// Errors of `Tokenizer::encode_fast`.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
-        let alone = [ids(tokenizer, "a")?, ids(tokenizer, "b")?].concat();
+        let separate = [ids(tokenizer, "a")?, ids(tokenizer, "b")?].concat();
         let inside = ids(tokenizer, "a b")?;
         let continuing = match tokenizer.get_model() {
             ModelWrapper::BPE(model) => model.continuing_subword_prefix.clone(),
             ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.clone()),
             ModelWrapper::Unigram(_) | ModelWrapper::WordLevel(_) => None,
         };
-        Ok(Self { space: inside != alone, continuing: continuing.unwrap_or_default() })
+        Ok(Self { space: inside != separate, continuing: continuing.unwrap_or_default() })
     }
 
-    /// Whether a word inside a text has other tokens than the word alone.
+    /// Whether a word inside a text has other tokens than the separate word.
     pub fn marks_spaces(&self) -> bool {
         self.space
     }
 
-    /// What to encode for the tokens of `text` as they are inside a text, after a space.
+    /// Returns the text to encode to get the tokens of `text` after a space.
     pub fn inside<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.space { format!(" {text}").into() } else { text.into() }
     }
 
-    /// The name of the piece that `text` is where it goes on with a word.
+    /// Returns the token string of the piece `text` when it continues a word.
     pub fn continuing(&self, text: &str) -> String {
         format!("{}{text}", self.continuing)
     }
 
-    /// Whether a word begins right after `before`, though no space stands there: after a comma for
-    /// BERT's tokenizer, which splits words by other rules and marks the pieces that continue one.
+    /// Whether a word begins directly after `before` without a space: with BERT's tokenizer, for
+    /// example, after a comma, because it also splits words at punctuation.
     ///
     /// # Errors
-    /// Those of `Tokenizer::encode_fast`.
+    /// Errors of `Tokenizer::encode_fast`.
     pub fn begins_after(&self, tokenizer: &Tokenizer, before: &str) -> Result<bool> {
         let Some(last) = before.chars().next_back().filter(|_| !self.continuing.is_empty()) else {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! A tokenizer with the part of its vocabulary that is used.
+//! Reduces a tokenizer's vocabulary to the entries in use.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Value, json};
@@ -13,16 +13,16 @@ pub struct Trimmed {
 }
 
 /// Reduces the vocabulary of a `tokenizer.json` to the entries of `used` and those that any text
-/// may need: added tokens, the unknown token, single characters (of WordPiece also continuations of
-/// one character) and byte tokens. The order of the entries stays.
+/// may need: added tokens, the unknown token, single characters (with WordPiece also continuations
+/// of one character) and byte tokens. The order of the entries is preserved.
 ///
-/// Texts whose tokens are all in `used` are tokenised as before: a Unigram model still has their
-/// best segmentation, WordPiece their longest matches, and BPE every merge that leads to one of
-/// their tokens.
+/// Texts whose tokens are all in `used` have the same tokens as before: the entries for the best
+/// segmentation of a Unigram model, the longest matches of WordPiece, and all merges of BPE that
+/// lead to these tokens are retained.
 ///
 /// # Errors
-/// What is wrong with the file: no JSON object, a model other than Unigram, WordPiece and BPE, a
-/// BPE with dropout, prefixes or suffixes, or ids that do not fit its vocabulary.
+/// A description of the fault: no JSON object, a model other than Unigram, WordPiece and BPE, BPE
+/// with dropout, prefixes or suffixes, or ids that are not in the vocabulary.
 ///
 /// # Example
 /// ```
@@ -67,13 +67,13 @@ fn added_tokens(file: &Value) -> Result<Vec<(String, u32)>, String> {
     file["added_tokens"].as_array().into_iter().flatten().map(token).collect()
 }
 
-/// The vocabulary of one of the three kinds of model.
+/// The vocabulary of a model.
 struct Model {
     kind: Kind,
     ids: HashMap<String, u32>,
-    /// The unknown token and, of Unigram, the entry of the lowest score, which decides what an
-    /// unknown character costs.
-    always: Vec<u32>,
+    /// The unknown token and, for Unigram, the entry with the lowest score, which determines the
+    /// cost of unknown characters.
+    required: Vec<u32>,
     merges: Vec<[String; 2]>,
 }
 
@@ -123,8 +123,8 @@ impl Model {
             }
         }
         let unknown = model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok());
-        let always = lowest.map(|(_, id)| id).into_iter().chain(unknown).collect();
-        Ok(Self { kind: Kind::Unigram, ids, always, merges: Vec::new() })
+        let required = lowest.map(|(_, id)| id).into_iter().chain(unknown).collect();
+        Ok(Self { kind: Kind::Unigram, ids, required, merges: Vec::new() })
     }
 
     fn by_name(model: &Value, kind: Kind) -> Result<Self, String> {
@@ -146,10 +146,10 @@ impl Model {
             Ok([first.to_owned(), second.to_owned()])
         });
         let merges = merges.collect::<Result<_, String>>()?;
-        Ok(Self { kind, ids, always: unknown.into_iter().collect(), merges })
+        Ok(Self { kind, ids, required: unknown.into_iter().collect(), merges })
     }
 
-    /// The entries of `used` and those that are always needed.
+    /// Returns the entries of `used` and those that are required needed.
     fn needed(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
         let is_character = |token: &str| {
             let rest = match self.kind {
@@ -165,8 +165,8 @@ impl Model {
             keep.then_some(*id)
         };
         let mut kept: BTreeSet<u32> = self.ids.iter().filter_map(needed).collect();
-        kept.extend(&self.always);
-        // Every merge that gives a kept token, and those that give its parts.
+        kept.extend(&self.required);
+        // The parts of every merge that results in a retained token, recursively.
         loop {
             let before = kept.len();
             for [first, second] in &self.merges {
@@ -182,7 +182,7 @@ impl Model {
         kept
     }
 
-    /// Removes all other entries from the model of the file.
+    /// Removes all entries except `kept` from the model of the file.
     fn reduce(
         &self,
         model: &mut Value,
@@ -219,7 +219,7 @@ impl Model {
     }
 }
 
-/// Puts the new id in place of a former one.
+/// Replaces a former id by the new one.
 fn replace(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
     let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
     let new = former.and_then(|former| new_ids.get(&former));
@@ -228,8 +228,8 @@ fn replace(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
     Ok(())
 }
 
-/// The same for all ids of a post-processor: `ids` of templates, and the pairs `sep` and `cls` of
-/// BERT and RoBERTa.
+/// Replaces all ids of a post-processor: `ids` of templates, and the pairs `sep` and `cls` of BERT
+/// and RoBERTa.
 fn replace_processor_ids(part: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
     match part {
         Value::Array(parts) => {

@@ -1,18 +1,18 @@
-//! Characters that a normaliser drops.
+//! Characters that a normaliser removes.
 use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
-/// `text` without the characters at its beginning that the tokenizer's normaliser drops, such as
-/// control characters and, for BERT's, marks of direction.
+/// Returns `text` without leading characters that the tokenizer's normaliser removes, such as
+/// control characters and, for BERT's, direction marks.
 ///
-/// Where such characters lead a text, `tokenizers` 0.22 shifts the offsets of all later tokens;
-/// inside a text they do no harm. The tokens are the same without them.
+/// If a text begins with such characters, `tokenizers` 0.22 shifts the offsets of all later tokens;
+/// inside a text they have no such effect. The tokens are the same.
 ///
 /// ```
 /// use tokenizer_file::{trim_dropped, read};
 ///
 /// let bert = read("../testkit/fixtures/wordpiece.json")?;
 /// assert_eq!(trim_dropped(&bert, "\u{200f}Bern"), "Bern");
-/// // Gemma's normaliser drops nothing.
+/// // Gemma's normaliser removes nothing.
 /// let gemma = read("../testkit/fixtures/byte_fallback.json")?;
 /// assert_eq!(trim_dropped(&gemma, "\u{200f}Bern"), "\u{200f}Bern");
 /// # Ok::<(), tokenizer_file::Error>(())

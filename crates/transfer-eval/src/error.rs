@@ -1,4 +1,4 @@
-//! The errors of this crate; each message says what to do.
+//! The errors of this crate. Each message names the fault and, where possible, a fix.
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// A file could not be written; `path` is left as it was.
+    /// A file could not be written; an existing file at `path` is unchanged.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
@@ -32,7 +32,7 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong and what was expected.
+        /// The fault and the expected value.
         message: String,
     },
     /// A file breaks a rule of its format that concerns more than one line.
@@ -40,39 +40,39 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The fault and its fix.
         message: String,
     },
     /// A prediction does not match its gold item.
     #[error("{what} {index}{}: {message}", line.map_or(String::new(), |line| format!(" (line {line})")))]
     Mismatch {
-        /// What is counted: `sentence`, `example`, `cloze`, `query`.
+        /// The kind of item: `sentence`, `example`, `cloze`, `query`.
         what: &'static str,
-        /// Which one, from 1.
+        /// Number of the item, from 1.
         index: usize,
-        /// Its first line in the gold file, if it came from one.
+        /// First line of the item in the gold file, if it was read from a file.
         line: Option<usize>,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// Counts of gold items and predictions differ.
     #[error("{got} predictions for {expected} {what}; {hint}")]
     Count {
-        /// What is counted, in the plural.
+        /// The kind of item, in the plural.
         what: &'static str,
         /// Gold items.
         expected: usize,
         /// Predictions.
         got: usize,
-        /// The position of the first item without a partner.
+        /// A hint with the position of the first unmatched item.
         hint: String,
     },
-    /// An array does not have the shape or the values that are needed.
+    /// An array has a wrong shape or invalid values.
     #[error("{name}: {message}")]
     Array {
         /// The argument.
         name: &'static str,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A configured value is out of range.
@@ -82,7 +82,7 @@ pub enum Error {
         key: &'static str,
         /// Its value.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         rule: String,
     },
     /// A tokenizer could not be used.
@@ -91,7 +91,7 @@ pub enum Error {
     /// There is nothing to score.
     #[error("no {what}, so there is no score")]
     Nothing {
-        /// What is missing.
+        /// The missing items.
         what: &'static str,
     },
     /// A candidate list cannot be built or does not fit its queries.
@@ -100,17 +100,17 @@ pub enum Error {
 }
 
 impl Error {
-    /// A file that cannot be read.
+    /// Creates an error for a file that cannot be read.
     pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
         move |source| Self::Read { path: path.to_path_buf(), source }
     }
 
-    /// A file that cannot be written.
+    /// Creates an error for a file that cannot be written.
     pub(crate) fn write(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
         move |source| Self::Write { path: path.to_path_buf(), source }
     }
 
-    /// A value that is out of its range.
+    /// Creates an error for a value out of its range.
     pub(crate) fn config(key: &'static str, value: impl Display, rule: impl Into<String>) -> Self {
         Self::Config { key, value: value.to_string(), rule: rule.into() }
     }
@@ -123,7 +123,7 @@ impl Error {
         Self::Content { path: path.to_path_buf(), message: message.into() }
     }
 
-    /// What is wrong with the item at `index`, from 0.
+    /// Creates an error for the item at `index`, from 0.
     pub(crate) fn mismatch(
         what: &'static str,
         index: usize,
@@ -138,10 +138,10 @@ impl Error {
     }
 }
 
-/// Refuses predictions that are not as many as what they are for.
+/// Rejects predictions whose number differs from the number of gold items.
 ///
 /// # Errors
-/// [`Error::Count`] that names the first one without a partner, with what `name` says of it.
+/// [`Error::Count`] with the description of the first unmatched item, from `name`.
 pub(crate) fn check_counts(
     (one, what): (&str, &'static str),
     expected: usize,

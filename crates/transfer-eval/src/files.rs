@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// A text file as UTF-8 without a byte order mark; one that starts as gzip does is decompressed
-/// first.
+/// Reads a text file as UTF-8 without a byte order mark. A gzip file, detected by its first bytes,
+/// is decompressed.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = whole_file::read(path).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
@@ -18,16 +18,16 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// The same of a file whose lines a cut leaves readable, unlike those of JSON: one whose last line
-/// has no end is noted.
+/// Like [`read_text`], but records a file without a final line end, which may be truncated. JSON
+/// lines do not need this, because a truncated line is invalid.
 pub(crate) fn read_rows(path: &Path) -> Result<String> {
     let text = read_text(path)?;
     whole_file::note_missing_newline(path, text.as_bytes());
     Ok(text)
 }
 
-/// Lines with their numbers from 1, without their ends (`\n` or `\r\n`; no other character ends a
-/// line).
+/// Iterates over lines with their numbers from 1. Only `\n` and `\r\n` end a line; they are not
+/// returned.
 pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.split('\n')
@@ -35,7 +35,7 @@ pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line.strip_suffix('\r').unwrap_or(line)))
 }
 
-/// One JSON object per line, with its line; blank lines are skipped.
+/// Parses one JSON object per line and returns it with its line number; blank lines are skipped.
 pub(crate) fn json_lines<T: DeserializeOwned>(
     path: &Path,
     expected: &str,
@@ -46,7 +46,7 @@ pub(crate) fn json_lines<T: DeserializeOwned>(
         .collect()
 }
 
-/// The JSON value of one line; `expected` completes the sentence "expected …" of the error.
+/// Parses one line as JSON; `expected` completes "expected …" in the error.
 pub(crate) fn parse_line<T: DeserializeOwned>(
     line: &str,
     path: &Path,
@@ -69,7 +69,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(Error::write(path))
 }
 
-/// One JSON object per line.
+/// Writes one JSON object per line, atomically.
 pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let mut bytes = Vec::new();
     for row in rows {

@@ -1,10 +1,11 @@
-//! Pieces of words and texts, with the truncation and padding of the tokenizer's file switched off.
+//! Tokenisation of words and texts. Truncation and padding configured in the tokenizer's file are
+//! disabled.
 use tokenizer_file::{Layout, LayoutError, Spacing};
 use tokenizers::Tokenizer;
 
 use crate::{Error, Result};
 
-/// What the tokenizer puts around texts.
+/// The special tokens that the tokenizer adds to texts.
 pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout> {
     Layout::of(tokenizer).map_err(not_understood)
 }
@@ -13,8 +14,7 @@ pub(crate) fn not_understood(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-/// A tokenizer that neither truncates nor pads, whatever its file configures, and how it marks
-/// spaces.
+/// A tokenizer without truncation and padding, with its marking of spaces.
 pub(crate) struct Pieces {
     tokenizer: Tokenizer,
     spacing: Spacing,
@@ -40,18 +40,18 @@ impl Pieces {
         }
     }
 
-    /// The pieces of a word, or of several, as one that follows a space.
+    /// The pieces of one or more words that follow a space.
     pub fn inside(&self, word: &str) -> Result<Vec<u32>> {
         self.text(&self.spacing.inside(word))
     }
 
-    /// The pieces of each word, each tokenised by itself.
+    /// The pieces of each word, tokenised separately.
     pub fn words(&self, words: &[String]) -> Result<Vec<Vec<u32>>> {
         words.iter().map(|word| self.inside(word)).collect()
     }
 
-    /// The one piece of a word that follows a space, or that follows other text directly; `None` if
-    /// there is none such.
+    /// The piece of a word that follows a space (`spaced`) or follows other text directly; `None`
+    /// if the word is not exactly one known piece.
     pub fn single(&self, word: &str, spaced: bool) -> Result<Option<u32>> {
         let one = |pieces: Vec<u32>| match pieces.as_slice() {
             [id] => Some(*id),
@@ -60,7 +60,7 @@ impl Pieces {
         let id = if spaced {
             one(self.inside(word)?)
         } else if self.spacing.marks_spaces() {
-            // The name of a piece need not be its text.
+            // The token string of a piece can differ from its text, so the text is encoded.
             one(self.text(word)?)
         } else {
             self.tokenizer.token_to_id(&self.spacing.continuing(word))
@@ -68,10 +68,10 @@ impl Pieces {
         Ok(id.filter(|&id| Some(id) != self.unknown))
     }
 
-    /// Whether what follows `before` has the pieces of a word that follows a space.
+    /// Whether text after `before` is tokenised like a word that follows a space.
     pub fn spaced_after(&self, before: &str) -> Result<bool> {
         match before.chars().next_back() {
-            // The beginning of a text, where some tokenizers mark a space all the same.
+            // At the beginning of a text, some tokenizers also mark a space.
             None => Ok(!self.spacing.marks_spaces()),
             Some(last) if last.is_whitespace() => Ok(true),
             Some(_) => self
@@ -86,7 +86,7 @@ impl Pieces {
         self.tokenizer.token_to_id(piece)
     }
 
-    /// The name of a token.
+    /// The token string of an id; empty if unknown.
     pub fn name(&self, id: u32) -> String {
         self.tokenizer.id_to_token(id).unwrap_or_default()
     }

@@ -12,12 +12,12 @@ use crate::facts::Facts;
 use crate::questions::template::TemplateSet;
 use crate::stand_in::{Files, StandIn, line};
 
-/// What became of the facts.
+/// Counts of used and skipped facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClozeReport {
     /// Facts with a cloze in every language.
     pub facts: usize,
-    /// Facts that lack a label or a statement in one of the languages.
+    /// Skipped facts, which lack a label or a statement in one of the languages.
     pub without_words: usize,
 }
 
@@ -39,7 +39,7 @@ struct Fact<'a> {
 /// Clozes about the facts of a graph.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Clozes {
-    /// Which facts.
+    /// The source of the facts.
     #[command(flatten)]
     pub facts: Facts,
 }
@@ -51,7 +51,7 @@ impl StandIn for Clozes {
         Some(self.facts.split.seed)
     }
 
-    /// `<split>/<language>/` in mLAMA's layout, for the heads of `train` and of `test`.
+    /// Writes `<split>/<language>/` in mLAMA's layout, for the heads of `train` and of `test`.
     fn make(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let mut all = Files::new();
@@ -65,13 +65,13 @@ impl StandIn for Clozes {
     }
 }
 
-/// `<language>/templates.jsonl` and `<language>/<relation>.jsonl`: the facts whose head is in
-/// `heads`, the same ones in each language, in the order of their fact numbers. A fact's `uuid` is
-/// `<head>-<relation>-<tail>`.
+/// Writes `<language>/templates.jsonl` and `<language>/<relation>.jsonl`: the facts whose head is
+/// in `heads`, in the order of their fact numbers. All languages have the same facts. A fact's
+/// `uuid` is `<head>-<relation>-<tail>`.
 ///
 /// # Errors
-/// [`kg_triples::Error::Empty`] if no fact can be put into words in all languages;
-/// [`kg_triples::Error::Value`] for a relation's id that cannot name a file.
+/// [`kg_triples::Error::Empty`] if no fact can be expressed in all languages;
+/// [`kg_triples::Error::Value`] for a relation whose id is not usable as a file name.
 pub fn clozes(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -106,7 +106,7 @@ pub fn clozes(
         let texts: Vec<Template<'_>> = relations
             .keys()
             .filter_map(|&relation| {
-                let template = verbalised.template(relation, language)?.say("[X]", "[Y]");
+                let template = verbalised.template(relation, language)?.render_text("[X]", "[Y]");
                 Some(Template { relation, template })
             })
             .collect();
@@ -119,7 +119,7 @@ pub fn clozes(
     Ok((files, report))
 }
 
-/// Refuses an id with which a file would lie elsewhere, or hide.
+/// Rejects an id that as a file name would refer to another folder or a hidden file.
 fn check_file_name(relation: &str) -> Result<(), kg_triples::Error> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {
         return Ok(());

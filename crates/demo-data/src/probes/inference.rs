@@ -1,5 +1,5 @@
-//! Inference between verbalised facts: which sentence follows from some facts, contradicts them, or
-//! says something else. A stand-in for XNLI where no such data is at hand, and no paper's.
+//! Inference pairs of facts expressed as sentences, which follow from a premise, contradict it or
+//! are neutral. A stand-in for XNLI that is not from a paper.
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
@@ -15,15 +15,15 @@ use crate::facts::Facts;
 use crate::questions::template::TemplateSet;
 use crate::stand_in::{Files, StandIn};
 
-/// Facts about one head in a premise.
+/// Number of facts about one head in a premise.
 pub const PREMISE_FACTS: usize = 2;
 /// Random seed of premises and hypotheses.
 const SEED: u64 = 42;
 
-/// Pairs about the facts of a graph under the names that XNLI's files have.
+/// Pairs about the facts of a graph in files named like XNLI's.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Inference {
-    /// Which facts.
+    /// The source of the facts.
     #[command(flatten)]
     pub facts: Facts,
     /// Number of premises per head; each has one hypothesis per label
@@ -38,17 +38,17 @@ impl StandIn for Inference {
         Some(self.facts.split.seed)
     }
 
-    /// `multinli.train.<lang>.tsv`, row by row translations of each other; `xnli.dev.tsv` and
-    /// `xnli.test.tsv`, pairs of all languages; `xnli.test.to-<first>.tsv`, the rows of the last in
-    /// the first language.
+    /// Writes `multinli.train.<lang>.tsv`, whose rows are translations of each other;
+    /// `xnli.dev.tsv` and `xnli.test.tsv`, with the pairs of all languages; and
+    /// `xnli.test.to-<first>.tsv`, which has the rows of `xnli.test.tsv` in the first language.
     fn make(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
         let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in split.each() {
-            let made = (name, heads);
-            let pairs = inference_pairs(&graph, &templates, made, languages, self.premises)?;
+            let named_heads = (name, heads);
+            let pairs = inference_pairs(&graph, &templates, named_heads, languages, self.premises)?;
             let all: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
             let (first, source) = pairs.rows.first().context("no language is given")?;
             match name {
@@ -67,51 +67,51 @@ impl StandIn for Inference {
     }
 }
 
-/// What became of the heads and facts.
+/// Counts of heads and facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InferenceReport {
     /// Heads with pairs.
     pub heads: usize,
-    /// Heads about which there is too little to say.
+    /// Skipped heads with too few facts.
     pub left_out: usize,
     /// Facts that lack a label or a statement in one of the languages.
     pub without_words: usize,
-    /// Pairs in each language.
+    /// Number of pairs in each language.
     pub pairs: usize,
 }
 
 /// Pairs of one split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pairs {
-    /// Rows of XNLI's columns by language, in the languages' order.
+    /// Rows in XNLI's columns for each language, in the given order.
     pub rows: Vec<(Language, String)>,
-    /// What became of the heads and facts.
+    /// Counts of heads and facts.
     pub report: InferenceReport,
 }
 
 /// XNLI's columns.
 const HEADER: &str = "language\tgold_label\tsentence1\tsentence2\n";
 
-/// The label of a pair, as XNLI writes it.
+/// Labels of pairs as in XNLI.
 const LABELS: [&str; 3] = ["entailment", "neutral", "contradiction"];
 
-/// A premise about a head, and a hypothesis of each of [`LABELS`].
+/// A premise about a head, with a hypothesis for each of [`LABELS`].
 struct Item<'a> {
     premise: Vec<Triple<'a>>,
     hypotheses: [Triple<'a>; 3],
 }
 
-/// Pairs with XNLI's columns `language`, `gold_label`, `sentence1`, `sentence2`, the same in every
-/// language, about the facts whose head is in `heads`.
+/// Creates pairs with XNLI's columns `language`, `gold_label`, `sentence1`, `sentence2` about the
+/// facts whose head is in `heads`. All languages have the same pairs.
 ///
-/// A premise is [`PREMISE_FACTS`] facts about one head, in random
-/// order. What it entails is one of them. What contradicts it is one of them with another tail of
-/// the same relation, which the head does not have; only relations of which the head has one tail
-/// are changed so. What is neutral is a fact about the head by a relation that the premise does not
-/// hold. No knowledge of the world decides the label: the premise does.
+/// A premise is [`PREMISE_FACTS`] facts about one head, in random order. The entailed hypothesis is
+/// one of these facts. The contradiction is one of them with another tail of the same relation that
+/// is not a tail of the head; only relations with one tail of the head are changed. The neutral
+/// hypothesis is a fact about the head with a relation that is not in the premise. The label
+/// depends only on the premise, not on world knowledge.
 ///
 /// # Errors
-/// [`kg_triples::Error::Empty`] if no pair can be made.
+/// [`kg_triples::Error::Empty`] if no pair can be created.
 pub fn inference_pairs(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -129,8 +129,8 @@ pub fn inference_pairs(
         );
         return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
     }
-    let of = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
-    let rows = languages.iter().map(of).collect::<Result<_, kg_triples::Error>>()?;
+    let rows_of = |&language: &Language| Ok((language, rows(&verbalised, &items, language)?));
+    let rows = languages.iter().map(rows_of).collect::<Result<_, kg_triples::Error>>()?;
     Ok(Pairs { rows, report })
 }
 
@@ -147,7 +147,7 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
         };
         let before = items.len();
         for _ in 0..premises {
-            // The fact that is contradicted comes first; then others, and one of another relation.
+            // The contradicted fact comes first, then other facts, and one of another relation.
             let changeable: Vec<&Triple<'_>> = facts.iter().filter(one_tail).collect();
             let Some(&&changed) = changeable.choose(&mut rng) else { break };
             let mut others: Vec<Triple<'_>> =
@@ -163,7 +163,7 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
                 .flatten()
                 .copied()
                 .filter(|&tail| tail != changed.tail)
-                .filter(|&tail| sayable(verbalised, changed, tail))
+                .filter(|&tail| has_wrong_label(verbalised, changed, tail))
                 .collect();
             let (Some(neutral), Some(&tail)) = (neutral, wrong.choose(&mut rng)) else { continue };
             if premise.len() < PREMISE_FACTS {
@@ -184,8 +184,8 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
     (items, report)
 }
 
-/// Whether a wrong tail has a label wherever the right one has, and another one than it.
-fn sayable(verbalised: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
+/// Whether a wrong tail has a label in all languages that differs from the right tail's label.
+fn has_wrong_label(verbalised: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
     verbalised.languages.iter().all(|&language| {
         let (right, wrong) =
             (verbalised.label(changed.tail, language), verbalised.label(tail, language));

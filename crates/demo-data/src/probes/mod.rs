@@ -1,5 +1,5 @@
-//! Tests of what a model knows, made from the facts of a graph by sentence templates: clozes in
-//! mLAMA's layout, and pairs of sentences in XNLI's.
+//! Probes of a model's factual knowledge, generated from the facts of a graph with sentence
+//! templates: clozes in mLAMA's layout, and sentence pairs in XNLI's layout.
 pub mod cloze;
 pub mod inference;
 mod verbalised;

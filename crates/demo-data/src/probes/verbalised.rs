@@ -1,19 +1,19 @@
-//! Facts with words in every language of a probe.
+//! Facts that can be expressed in every language of a probe.
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::{KnowledgeGraph, Language, Triple};
 
 use crate::questions::template::{Template, TemplateKind, TemplateSet};
 
-/// The facts whose head is in `heads` and that have labels and a statement in all of `languages`,
-/// so that every language has the same questions; and how many have not.
+/// The facts whose head is in `heads` and that have labels and a statement in all `languages`, so
+/// that every language has the same items.
 pub(super) struct Verbalised<'a> {
     graph: &'a KnowledgeGraph,
     templates: &'a TemplateSet,
     pub(super) languages: &'a [Language],
-    /// In the order of their fact numbers.
+    /// Sorted by fact number.
     pub(super) facts: Vec<Triple<'a>>,
-    /// Facts of these heads that lack a label or a template.
+    /// Number of facts of these heads that lack a label or a template.
     pub(super) without_words: usize,
 }
 
@@ -26,16 +26,16 @@ impl<'a> Verbalised<'a> {
     ) -> Self {
         let all: Vec<_> = graph.triples().filter(|triple| heads.contains(triple.head)).collect();
         let mut found = Self { graph, templates, languages, facts: Vec::new(), without_words: 0 };
-        let sayable = |triple: &&Triple<'a>| {
+        let expressible = |triple: &&Triple<'a>| {
             languages.iter().all(|&language| found.sentence(**triple, language).is_some())
         };
-        let facts: Vec<_> = all.iter().filter(sayable).copied().collect();
+        let facts: Vec<_> = all.iter().filter(expressible).copied().collect();
         found.without_words = all.len() - facts.len();
         found.facts = facts;
         found
     }
 
-    /// The first wording of a relation's statement.
+    /// The first statement template of a relation.
     pub(super) fn template(&self, relation: &str, language: Language) -> Option<&'a Template> {
         self.templates.get(relation, language, TemplateKind::Statement).first()
     }
@@ -44,10 +44,10 @@ impl<'a> Verbalised<'a> {
         self.graph.label(id, language.as_str())
     }
 
-    /// A fact as a sentence.
+    /// Expresses a fact as a sentence.
     pub(super) fn sentence(&self, triple: Triple<'_>, language: Language) -> Option<String> {
         let (head, tail) = (self.label(triple.head, language)?, self.label(triple.tail, language)?);
-        Some(self.template(triple.relation, language)?.say(head, tail))
+        Some(self.template(triple.relation, language)?.render_text(head, tail))
     }
 
     /// The tails of each relation over all facts of the graph.

@@ -3,20 +3,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use kg_triples::{KnowledgeGraph, Language};
 use rayon::prelude::*;
 
-use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, known, none};
+use super::item::{
+    Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, known, no_items_error,
+};
 use super::template::TemplateSet;
 
-/// Makes the items of one split: questions about the facts of `graph` whose head is in `heads`, in
-/// contexts of such facts only; counterfactual labels are drawn from all entities of `graph`.
+/// Creates the items of one split: questions about the facts of `graph` whose head is in `heads`.
+/// Contexts consist of such facts only. Counterfactual labels are drawn from all entities of
+/// `graph`.
 ///
-/// There is a set for each of `context_languages`, with the same facts, drawn labels and order:
-/// items with one id are translations of each other. Facts are chosen in
-/// `config.context_language`; items for which some language lacks words, or has one label for two
-/// entities, are left out of all sets.
+/// Each of `context_languages` has a set with the same facts, drawn labels and order, so that items
+/// with equal ids are translations of each other. Facts are chosen in `config.context_language`. An
+/// item is skipped in all sets if a language lacks a label or template, or has one label for two
+/// entities.
 ///
 /// # Errors
 /// [`kg_triples::Error::Config`] for a value out of its range;
-/// [`kg_triples::Error::UnknownLanguage`]; [`kg_triples::Error::Empty`] if no item can be made.
+/// [`kg_triples::Error::UnknownLanguage`]; [`kg_triples::Error::Empty`] without an item.
 pub fn build_questions(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -29,7 +32,7 @@ pub fn build_questions(
     let languages = context_languages.iter().map(|language| known(graph, *language));
     let languages: Vec<Language> = languages.collect::<Result<_, _>>()?;
     let (pool, order, mut report) = builder.facts(heads);
-    let made: Vec<Option<Vec<QuestionItem>>> = (0u64..)
+    let rendered: Vec<Option<Vec<QuestionItem>>> = (0u64..)
         .zip(order)
         .collect::<Vec<_>>()
         .into_par_iter()
@@ -43,12 +46,12 @@ pub fn build_questions(
             languages.iter().map(words).collect()
         })
         .collect();
-    let planned = made.len();
-    let items: Vec<Vec<QuestionItem>> = made.into_iter().flatten().collect();
+    let planned = rendered.len();
+    let items: Vec<Vec<QuestionItem>> = rendered.into_iter().flatten().collect();
     report.without_context = planned - items.len();
     report.items = items.len();
     if items.is_empty() {
-        return Err(none(split, config, &report));
+        return Err(no_items_error(split, config, &report));
     }
     let mut sets: Vec<QuestionSet> = languages
         .iter()
@@ -67,7 +70,7 @@ pub fn build_questions(
     Ok(sets)
 }
 
-/// Whether what has two labels in `from` has two in `to`, and what has one has one.
+/// Whether the labels of the plan's entities in `from` and `to` correspond one to one.
 fn distinguishes_entities(
     graph: &KnowledgeGraph,
     plan: &Plan<'_>,

@@ -1,11 +1,11 @@
-//! Which facts stand beside the one that a question asks for.
+//! Selection of the further facts in the context of a question.
 use std::collections::{BTreeMap, HashSet};
 
 use kg_triples::{KnowledgeGraph, Language, Triple};
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 
-/// The facts to choose from: those of one split that can be put into words.
+/// The candidate facts of one split, all of which can be expressed as sentences.
 pub(super) struct FactPool<'g> {
     graph: &'g KnowledgeGraph,
     language: Language,
@@ -26,8 +26,8 @@ impl<'g> FactPool<'g> {
         &self.all
     }
 
-    /// `count` facts, the target first, then up to `same_relation` with its relation, the rest of
-    /// any relation; `None` if there are not enough that go together.
+    /// Chooses `count` facts: the target first, then up to `same_relation` facts with its relation,
+    /// then facts of any relation. Returns `None` if too few facts are compatible.
     pub(super) fn choose(
         &self,
         target: Triple<'g>,
@@ -35,16 +35,17 @@ impl<'g> FactPool<'g> {
         same_relation: usize,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<Triple<'g>>> {
-        let mut chosen = Chosen::start(self, target);
+        let mut context = ContextFacts::start(self, target);
         let same = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
-        chosen.fill(same, count.min(same_relation + 1), rng);
-        chosen.fill(&self.all, count, rng);
-        (chosen.facts.len() == count).then_some(chosen.facts)
+        context.fill(same, count.min(same_relation + 1), rng);
+        context.fill(&self.all, count, rng);
+        (context.facts.len() == count).then_some(context.facts)
     }
 }
 
-/// A growing context. Entities are told apart by their labels, as a reader does.
-struct Chosen<'p, 'g> {
+/// A partial context. Entities are distinguished by their labels, because a reader sees only
+/// labels.
+struct ContextFacts<'p, 'g> {
     pool: &'p FactPool<'g>,
     facts: Vec<Triple<'g>>,
     heads: HashSet<&'g str>,
@@ -53,9 +54,9 @@ struct Chosen<'p, 'g> {
     stated: HashSet<(&'g str, &'g str)>,
 }
 
-impl<'p, 'g> Chosen<'p, 'g> {
+impl<'p, 'g> ContextFacts<'p, 'g> {
     fn start(pool: &'p FactPool<'g>, target: Triple<'g>) -> Self {
-        let mut chosen = Self {
+        let mut context = Self {
             pool,
             facts: Vec::new(),
             heads: HashSet::new(),
@@ -63,19 +64,19 @@ impl<'p, 'g> Chosen<'p, 'g> {
             target_names: names(pool.graph, target.head),
             stated: HashSet::new(),
         };
-        chosen.add(target);
-        chosen
+        context.add(target);
+        context
     }
 
     /// Adds facts of `candidates` in random order until there are `count`.
     fn fill(&mut self, candidates: &[Triple<'g>], count: usize, rng: &mut ChaCha8Rng) {
-        // A few are nearly always enough; the second pass goes through all.
+        // A few tries usually suffice; the second pass tries all candidates.
         for tries in [candidates.len().min(64), candidates.len()] {
             if self.facts.len() >= count {
                 return;
             }
             for at in index::sample(rng, candidates.len(), tries) {
-                if let Some(fact) = candidates.get(at).filter(|fact| self.fits(**fact)) {
+                if let Some(fact) = candidates.get(at).filter(|fact| self.is_compatible(**fact)) {
                     self.add(*fact);
                     if self.facts.len() == count {
                         return;
@@ -85,9 +86,10 @@ impl<'p, 'g> Chosen<'p, 'g> {
         }
     }
 
-    /// The head is not the target's under any name, the tail is new, no label is both a head and a
-    /// tail, and no head and relation stand twice.
-    fn fits(&self, fact: Triple<'g>) -> bool {
+    /// Whether a fact is compatible with the context: its head is not the target's in any language,
+    /// its tail is new, no label is both a head and a tail, and the pair of head and relation is
+    /// new.
+    fn is_compatible(&self, fact: Triple<'g>) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
         let other_head = names(self.pool.graph, fact.head)
             .iter()

@@ -8,11 +8,11 @@ use super::item::QuestionConfig;
 use crate::facts::Facts;
 use crate::stand_in::{Files, StandIn};
 
-/// Questions about the facts of a graph, to train on and to be answered. A stand-in for real
-/// questions, and no paper's.
+/// Training and evaluation questions about the facts of a graph. They are a stand-in for real
+/// questions and not from a paper.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FactQuestions {
-    /// Which facts.
+    /// The source of the facts.
     #[command(flatten)]
     pub facts: Facts,
     /// Number of training questions; their contexts have random labels, so that no fact can be
@@ -31,9 +31,10 @@ impl StandIn for FactQuestions {
         Some(self.facts.split.seed)
     }
 
-    /// `train-context-xx-question-xx.json`, questions in the first language's contexts with all
-    /// wordings if they are parallel; contexts of `dev` and `test` tell true facts and have
-    /// questions in each language. `heads.<split>.txt` are the entities that they are about.
+    /// Writes `train-context-xx-question-xx.json` and, for `dev` and `test`, contexts with true
+    /// facts and questions in each language. With `parallel`, contexts are in all languages, and
+    /// training contexts of the first language have questions in each language. `heads.<split>.txt`
+    /// are the entities of the questions.
     fn make(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;

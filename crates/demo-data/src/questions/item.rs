@@ -10,20 +10,21 @@ use super::context::FactPool;
 use super::template::{Rendered, Template, TemplateKind, TemplateSet};
 use crate::seed;
 
-/// How reading items are made. Our own choice, no paper's: a small-scale stand-in for SQuAD and
-/// MLQA.
+/// Options of reading items. They are not from a paper: the items are a small-scale stand-in for
+/// SQuAD and MLQA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionConfig {
-    /// Sentences in a context, with that of the question's fact.
+    /// Number of sentences in a context, including that of the question's fact.
     pub facts_per_context: usize,
-    /// Other facts with the same relation, at most `facts_per_context` − 1; fillers of any relation
-    /// stand in where there are too few.
+    /// Number of other facts with the same relation, at most `facts_per_context` − 1; if there are
+    /// too few, facts of any relation are used.
     pub same_relation: usize,
-    /// Training data from which no fact can be learned: every label of a context is drawn at random
-    /// without replacement from all entities, and the question asks for the drawn head.
+    /// Whether the contexts are counterfactual, so that training on them teaches no facts: all
+    /// labels of a context are drawn at random without replacement from all entities, and the
+    /// question is about the drawn head.
     pub counterfactual: bool,
-    /// Items to make; more than there are facts asks some again in another context. `None` asks
-    /// each fact once.
+    /// Number of items. If it exceeds the number of facts, facts are used again in other contexts.
+    /// `None`: each fact once.
     pub items: Option<usize>,
     /// Language of the contexts and answers.
     pub context_language: Language,
@@ -33,8 +34,8 @@ pub struct QuestionConfig {
     pub seed: u64,
 }
 
-/// Most items of a split: all are in memory.
-const MOST_ITEMS: usize = 100_000_000;
+/// Maximum number of items of a split, which are all held in memory.
+const MAX_ITEMS: usize = 100_000_000;
 
 impl Default for QuestionConfig {
     fn default() -> Self {
@@ -50,30 +51,30 @@ impl Default for QuestionConfig {
     }
 }
 
-/// A question in one language; the span is that of the head's label, in Unicode code points.
+/// A question in one language, with the span of the head's label in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The text.
     pub text: String,
-    /// Where the label of the head begins.
+    /// Start of the head's label.
     pub head_start: usize,
-    /// How long it is.
+    /// Length of the head's label.
     pub head_length: usize,
 }
 
-/// A context, its answer, and the question for it in several languages.
+/// A context, its answer, and its question in several languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionItem {
-    /// The same in all files, such as `test-000041`.
+    /// Id of the item, equal in all languages, such as `test-000041`.
     pub id: String,
-    /// Fact number of the question's triple in the graph; with counterfactual contexts only its
-    /// relation is kept.
+    /// Fact number of the question's triple in the graph. Counterfactual contexts use only its
+    /// relation.
     pub fact: u32,
     /// Statements joined by a space.
     pub context: String,
-    /// The tail of the question's fact, as it stands in the context.
+    /// The tail of the question's fact, as in the context.
     pub answer: String,
-    /// Where the answer begins in the context, in Unicode code points.
+    /// Start of the answer in the context, in Unicode code points.
     pub answer_start: usize,
     /// The question by language.
     pub questions: BTreeMap<Language, Question>,
@@ -88,24 +89,24 @@ pub struct QuestionSet {
     pub context_language: Language,
     /// The items, in random order.
     pub items: Vec<QuestionItem>,
-    /// What became of the facts.
+    /// Counts of facts and items.
     pub report: QuestionReport,
 }
 
-/// What became of the facts of a split.
+/// Counts of facts and items of a split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QuestionReport {
     /// Facts whose head is in the split.
     pub facts: usize,
-    /// Of these, facts that lack a label or template, or whose head and tail have one label.
+    /// Of these, facts that lack a label or template, or whose head and tail have equal labels.
     pub without_words: usize,
-    /// Items left out because not enough facts go together with theirs.
+    /// Skipped items without enough compatible facts for a context.
     pub without_context: usize,
-    /// Items made.
+    /// Number of items.
     pub items: usize,
 }
 
-pub(super) fn none(
+pub(super) fn no_items_error(
     split: &str,
     config: &QuestionConfig,
     report: &QuestionReport,
@@ -123,7 +124,7 @@ pub(super) fn none(
     }
 }
 
-/// `language` as the graph writes it, if it has a label there.
+/// Finds `language` among the graph's languages.
 pub(super) fn known(
     graph: &KnowledgeGraph,
     language: Language,
@@ -137,8 +138,8 @@ pub(super) fn known(
     })
 }
 
-/// The facts of the questions: all in random order, again and again until there are `count`.
-fn ask_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Triple<'g>> {
+/// The facts of the questions in random order, repeated until there are `count`.
+fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Triple<'g>> {
     let facts = pool.facts();
     let count = if facts.is_empty() { 0 } else { count.unwrap_or(facts.len()) };
     let mut rng = seed::item_rng(seed, u64::MAX);
@@ -152,12 +153,12 @@ fn ask_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Tr
     order
 }
 
-/// The sentences of a context as (head, relation, tail), and the question's.
+/// The facts of a context, with the position of the question's fact.
 pub(super) struct Plan<'g> {
     number: u64,
     fact: u32,
     pub(super) facts: Vec<Triple<'g>>,
-    /// Which of `facts` is the question's.
+    /// Index of the question's fact in `facts`.
     target: usize,
     rng: ChaCha8Rng,
 }
@@ -169,7 +170,7 @@ pub(super) struct Builder<'b> {
     split: &'b str,
     pub(super) context_language: Language,
     question_languages: Vec<Language>,
-    /// Entities to draw labels from, no two with one label.
+    /// Entities for counterfactual contexts, with distinct labels.
     drawable: Vec<&'b str>,
     /// Fact numbers.
     numbers: BTreeMap<Triple<'b>, u32>,
@@ -191,7 +192,7 @@ impl<'b> Builder<'b> {
         if config.facts_per_context == 0 {
             return fault("facts_per_context", "0".into(), "1 or more");
         }
-        if let Some(items) = config.items.filter(|&items| items > MOST_ITEMS) {
+        if let Some(items) = config.items.filter(|&items| items > MAX_ITEMS) {
             return fault("items", items.to_string(), "100 million or less");
         }
         if config.same_relation >= config.facts_per_context {
@@ -233,8 +234,8 @@ impl<'b> Builder<'b> {
         Ok(builder)
     }
 
-    /// The facts about `heads` that can be put into words, and which of them are asked for in what
-    /// order.
+    /// Returns the facts about `heads` that can be expressed as sentences, and the order of the
+    /// questions about them.
     pub(super) fn facts(
         &self,
         heads: &BTreeSet<String>,
@@ -249,16 +250,16 @@ impl<'b> Builder<'b> {
         }
         report.without_words = report.facts - usable.len();
         let pool = FactPool::new(self.graph, self.context_language, usable);
-        let order = ask_order(&pool, self.config.items, self.seed);
+        let order = question_order(&pool, self.config.items, self.seed);
         (pool, order, report)
     }
 
-    /// One entity per label of the context language, with labels in all question languages.
+    /// Returns one entity per label of the context language, with labels in all question languages.
     fn drawable(&self) -> Vec<&'b str> {
         let entities = self.graph.triples().flat_map(|triple| [triple.head, triple.tail]);
         let mut by_label = BTreeMap::new();
         for entity in entities.collect::<BTreeSet<_>>() {
-            if let (Some(label), true) = (self.label(entity), self.asks(entity)) {
+            if let (Some(label), true) = (self.label(entity), self.has_question_labels(entity)) {
                 by_label.entry(label).or_insert(entity);
             }
         }
@@ -269,7 +270,7 @@ impl<'b> Builder<'b> {
         self.graph.label(id, self.context_language.as_str())
     }
 
-    fn asks(&self, head: &str) -> bool {
+    fn has_question_labels(&self, head: &str) -> bool {
         let languages = &self.question_languages;
         languages.iter().all(|language| self.graph.label(head, language.as_str()).is_some())
     }
@@ -278,13 +279,13 @@ impl<'b> Builder<'b> {
         let words = |language, kind| !self.templates.get(relation, language, kind).is_empty();
         let labels = (self.label(head), self.label(tail));
         matches!(labels, (Some(head), Some(tail)) if head != tail)
-            && self.asks(head)
+            && self.has_question_labels(head)
             && words(self.context_language, TemplateKind::Statement)
             && self.question_languages.iter().all(|q| words(*q, TemplateKind::Question))
     }
 
-    /// What item `number`, about `target`, tells and asks, before it is put into words; its draws
-    /// depend on the seed, the split and the number only.
+    /// Selects the facts of item `number`, which asks for `target`. Draws depend only on the seed,
+    /// the split and the number.
     pub(super) fn plan(
         &self,
         pool: &FactPool<'b>,
@@ -308,7 +309,7 @@ impl<'b> Builder<'b> {
         Some(Plan { number, fact, facts, target: index, rng })
     }
 
-    /// The item in words; context and answer in `language`.
+    /// Renders an item with context and answer in `language`.
     pub(super) fn render(&self, plan: &Plan<'_>, language: Language) -> Option<QuestionItem> {
         let mut rng = plan.rng.clone();
         let mut context = String::new();

@@ -1,5 +1,5 @@
-//! Reading items (SQuAD-style questions about a short text) made from triples by sentence
-//! templates.
+//! Reading items (SQuAD-style questions about a short text) that are generated from triples with
+//! sentence templates.
 pub mod build;
 mod context;
 pub mod fact_questions;

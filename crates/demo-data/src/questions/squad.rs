@@ -1,4 +1,4 @@
-//! SQuAD JSON files, named as MLQA names them.
+//! SQuAD JSON files with MLQA's file names.
 use anyhow::Result;
 use kg_triples::Language;
 use serde::Serialize;
@@ -40,13 +40,13 @@ struct Answer<'s> {
 }
 
 impl QuestionSet {
-    /// One file per question language, `{split}-context-{c}-question-{q}.json`, with the same ids,
-    /// contexts and answers in the same order. Beside the keys of SQuAD each question has
-    /// `head_start` and `head_length`, the span of the head's label in the question in Unicode code
-    /// points.
+    /// Returns one file per question language, `{split}-context-{c}-question-{q}.json`, with the
+    /// same ids, contexts and answers in the same order. In addition to SQuAD's keys, each question
+    /// has `head_start` and `head_length`, the span of the head's label in the question in Unicode
+    /// code points.
     ///
     /// # Errors
-    /// None that is known: everything can be written as JSON.
+    /// If serialisation to JSON fails, which is not expected.
     pub fn files(&self) -> Result<Files> {
         let languages = self.items.first().map(|item| item.questions.keys().copied());
         let file = |language| {

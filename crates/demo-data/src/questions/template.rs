@@ -6,7 +6,7 @@ use kg_triples::Language;
 
 const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 
-/// What a template says.
+/// The kind of sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TemplateKind {
     /// A fact: `{head}` and `{tail}` once each.
@@ -37,10 +37,10 @@ pub(super) struct Rendered {
 }
 
 impl Template {
-    /// Parses `text` as a template of this kind.
+    /// Parses `text` as a template of kind `kind`.
     ///
     /// # Errors
-    /// [`kg_triples::Error::Value`] for another number of placeholders or an unknown one.
+    /// [`kg_triples::Error::Value`] for missing, repeated or unknown placeholders.
     pub fn parse(text: &str, kind: TemplateKind) -> Result<Self, kg_triples::Error> {
         let (heads, tails) = (text.matches("{head}").count(), text.matches("{tail}").count());
         let expected = match kind {
@@ -72,8 +72,8 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// The sentence alone.
-    pub(crate) fn say(&self, head: &str, tail: &str) -> String {
+    /// Renders the sentence without spans.
+    pub(crate) fn render_text(&self, head: &str, tail: &str) -> String {
         self.render(head, tail).text
     }
 
@@ -107,8 +107,8 @@ pub struct TemplateSet {
 
 impl TemplateSet {
     /// Reads a TSV file with the header `relation_id lang kind template`, kind `statement` or
-    /// `question`; several rows per relation, language and kind are several wordings; lines that
-    /// begin with `#` are comments.
+    /// `question`. Several rows of one relation, language and kind are alternative templates. Lines
+    /// that begin with `#` are comments.
     ///
     /// # Errors
     /// [`kg_triples::Error::Io`], [`kg_triples::Error::Header`], and [`kg_triples::Error::Row`]
@@ -155,7 +155,7 @@ impl TemplateSet {
         Ok(set)
     }
 
-    /// The wordings of one relation in one language, in the order of the file.
+    /// The templates of one relation in one language, in file order.
     pub fn get(&self, relation: &str, language: Language, kind: TemplateKind) -> &[Template] {
         let key = (relation.to_owned(), language, kind);
         self.templates.get(&key).map(Vec::as_slice).unwrap_or_default()

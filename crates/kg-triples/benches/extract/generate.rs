@@ -1,12 +1,12 @@
-//! A made-up JSON dump, the same bytes every time: entities of about 10 kB, as Wikidata's are; and
-//! the tables of an extract.
+//! A deterministic synthetic JSON dump with entities of about 10 kB, as in Wikidata, and the tables
+//! of an extract.
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Languages of labels; each item has most of the first ones and few of the others.
+/// Languages of labels; items have labels in most of the first languages and few of the later ones.
 const CODES: [&str; 24] = [
     "en", "de", "es", "ar", "hi", "vi", "zh", "fr", "it", "nl", "ru", "ja", "pt", "pl", "sv", "uk",
     "ca", "cs", "fi", "he", "hu", "ko", "tr", "zh-hans",
@@ -135,7 +135,7 @@ impl Item {
     }
 }
 
-/// Writes so many items; how many bytes that is.
+/// Writes `items` items and returns the number of bytes.
 pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     let (mut bytes, mut line) = (0, String::new());
     for id in 1..=items {
@@ -149,7 +149,7 @@ pub fn dump(items: u32, out: &mut impl Write) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// Writes `triples.tsv` and `labels.tsv` of an extract: five triples for each item, labels in four
+/// Writes `triples.tsv` and `labels.tsv` of an extract: five triples per item, and labels in four
 /// of five languages.
 pub fn tables(items: u32, triples: &mut impl Write, labels: &mut impl Write) -> io::Result<()> {
     writeln!(triples, "head_id\trelation_id\ttail_id")?;

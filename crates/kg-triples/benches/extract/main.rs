@@ -1,7 +1,7 @@
-//! Reading a dump beside programs that only unpack it, and sampling beside DuckDB.
+//! Compares reading a dump with programs that only decompress it, and sampling with DuckDB.
 //!
-//! Every row is the middle of some runs by turns, as wall time and as processor time of all
-//! threads, which other work on the machine changes less.
+//! Each row is the median of several alternating runs, as wall time and as CPU time of all threads.
+//! Other work on the machine affects CPU time less.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod generate;
@@ -16,7 +16,7 @@ use testkit::Peers;
 use testkit::process::{Cost, median, run};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
-/// Facts of the sample.
+/// Number of facts in the sample.
 const COUNT: &str = "20000";
 
 /// `kg-triples extract` and `sample` beside other programs.
@@ -39,7 +39,7 @@ struct Options {
     names: Vec<String>,
 }
 
-/// Files that are made once and kept below target.
+/// Input files, which are generated once and stored below `target`.
 struct Inputs {
     folder: PathBuf,
     json: PathBuf,
@@ -48,7 +48,7 @@ struct Inputs {
     tables: PathBuf,
 }
 
-/// Makes a file unless it is there.
+/// Creates a file unless it exists.
 fn make(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     if path.exists() {
         return Ok(());
@@ -97,7 +97,7 @@ impl Inputs {
         self.folder.join("output")
     }
 
-    /// Runs the programs by turns and gives the middle of each.
+    /// Runs the programs alternately and returns the median of each.
     fn alternate<const N: usize>(
         &self,
         rounds: usize,

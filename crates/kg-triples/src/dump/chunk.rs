@@ -10,12 +10,12 @@ use crate::{LabelKind, Language};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Some whole lines.
+/// Consecutive whole lines of a dump.
 pub(super) struct Chunk {
     /// Byte offset in the decompressed dump.
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
-    /// The last line is too long, and only its beginning is here.
+    /// Whether the last line exceeds the limit and was cut; only its beginning is stored.
     pub(super) cut: bool,
 }
 
@@ -30,30 +30,30 @@ impl Chunk {
 /// Reads chunks.
 pub(super) struct Chunks<R> {
     input: R,
-    /// The beginning of a line whose end was not read yet.
+    /// The beginning of a line whose end has not been read yet.
     rest: Vec<u8>,
     offset: u64,
     longest: usize,
-    /// Bytes read at a time.
+    /// Bytes per read.
     size: u64,
-    /// Inside the remainder of a line that was too long.
+    /// Whether the reader is inside the remainder of a line that was too long.
     skipping: bool,
     done: bool,
 }
 
 impl<R: Read> Chunks<R> {
-    /// Lines above `longest` bytes are cut. The input begins at `offset` of the dump, with a line.
-    /// Nothing that is written depends on `size`, the bytes that are read at a time.
+    /// Lines above `longest` bytes are cut. The input begins at a line start, `offset` bytes into
+    /// the dump. `size` (bytes per read) does not affect the output.
     pub(super) fn new(input: R, longest: usize, offset: u64, size: u64) -> Self {
         Self { input, rest: Vec::new(), offset, longest, size, skipping: false, done: false }
     }
 
-    /// How many bytes were read and given out.
+    /// Offset after the returned chunks, in bytes.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Reads more bytes behind those of `bytes`; `false` at the end.
+    /// Appends up to `size` bytes of the input to `bytes`; returns `false` at the end of the input.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
         Ok(self.input.by_ref().take(self.size).read_to_end(bytes)? > 0)
     }
@@ -61,7 +61,7 @@ impl<R: Read> Chunks<R> {
     /// The next lines; `None` at the end.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// Errors of the reader.
     pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
         let mut bytes = std::mem::take(&mut self.rest);
         let mut searched = bytes.len();
@@ -69,38 +69,38 @@ impl<R: Read> Chunks<R> {
             self.done = !self.fill(&mut bytes)?;
             if self.skipping {
                 let end = memchr::memchr(b'\n', &bytes).map(|at| at + 1);
-                let gone = end.unwrap_or(bytes.len());
+                let skipped = end.unwrap_or(bytes.len());
                 self.skipping = end.is_none();
-                self.offset += gone as u64;
-                bytes.drain(..gone);
+                self.offset += skipped as u64;
+                bytes.drain(..skipped);
                 searched = 0;
             }
-            let fresh = bytes.get(searched..).unwrap_or_default();
-            if let Some(at) = memchr::memrchr(b'\n', fresh) {
+            let unsearched = bytes.get(searched..).unwrap_or_default();
+            if let Some(at) = memchr::memrchr(b'\n', unsearched) {
                 self.rest = bytes.split_off(searched + at + 1);
-                return Ok(Some(self.give(bytes, false)));
+                return Ok(Some(self.emit(bytes, false)));
             }
             searched = bytes.len();
             if searched > self.longest {
                 self.skipping = true;
-                return Ok(Some(self.give(bytes, true)));
+                return Ok(Some(self.emit(bytes, true)));
             }
         }
-        Ok((!bytes.is_empty()).then(|| self.give(bytes, false)))
+        Ok((!bytes.is_empty()).then(|| self.emit(bytes, false)))
     }
 
-    fn give(&mut self, bytes: Vec<u8>, cut: bool) -> Chunk {
+    fn emit(&mut self, bytes: Vec<u8>, cut: bool) -> Chunk {
         let offset = self.offset;
         self.offset += bytes.len() as u64;
         Chunk { offset, bytes, cut }
     }
 }
 
-/// What stands in a line, in order.
+/// The content of a line; a line can have several events, in order.
 pub(super) enum Event {
-    /// The `[` of an array, alone or before the first entity.
+    /// The `[` of an array, on its own line or before the first entity.
     Open,
-    /// Its `]`.
+    /// The `]` of an array.
     Close,
     Entity(Record),
     Redirect {
@@ -108,18 +108,18 @@ pub(super) enum Event {
         to: String,
     },
     Other(String),
-    /// A line that cannot be used, and why.
+    /// An unusable line, with the reason.
     Bad(String),
 }
 
-/// An event with its line, from 0 in the chunk, and where that begins, in bytes.
+/// An event with its line (from 0 in the chunk) and the byte offset of that line.
 pub(super) struct Found {
     pub(super) line: u64,
     pub(super) offset: u64,
     pub(super) event: Event,
 }
 
-/// An entity as the rows of its tables.
+/// An entity as rows of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) id: String,
@@ -130,7 +130,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// As an entry to be sorted.
+    /// Converts the record to an entry to be sorted.
     pub(super) fn entry(self, number: u64) -> io::Result<Entry> {
         let kind = if self.property { "property" } else { "item" };
         let mut values = vec![kind.to_owned(), serde_json::to_string(&self.counts)?];
@@ -138,7 +138,7 @@ impl Record {
         Ok(Entry { key: self.id, number, values })
     }
 
-    /// What [`Record::entry`] made of it.
+    /// Restores the record from [`Record::entry`].
     pub(super) fn of(entry: Entry) -> io::Result<Self> {
         let mut values = entry.values.into_iter();
         let (Some(kind), Some(counts)) = (values.next(), values.next()) else {
@@ -176,7 +176,7 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
 
 /// The events of one line.
 fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
-    // Also in the middle, where files were put together.
+    // Byte-order marks also occur inside a dump that was concatenated from several files.
     let mut line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
     if let Some(rest) = line.strip_prefix(b"[") {
         push(Event::Open);
@@ -192,7 +192,7 @@ fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {
-                // A line that is cut behind an inner array ends in a bracket, too.
+                // A line cut after an inner array also ends in a bracket.
                 whole = false;
                 Event::Bad(reason)
             }

@@ -49,7 +49,8 @@ impl Default for ExtractConfig {
 
 impl ExtractConfig {
     /// # Errors
-    /// [`Error::Config`] where a list is empty or names a language twice, or there is no Parquet.
+    /// [`Error::Config`] if a list is empty or has a duplicate language, or for Parquet without the
+    /// feature `parquet`.
     pub(super) fn check(&self) -> Result<(), Error> {
         each_once("languages", &self.languages)?;
         each_once("fallback", self.fallback.iter().map(|(code, _)| code))?;
@@ -86,7 +87,7 @@ impl ExtractConfig {
     }
 }
 
-/// A line that could not be used.
+/// An unusable line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BadLine {
     /// Line, from 1.
@@ -108,7 +109,7 @@ pub struct ExtractReport {
     pub sha256: String,
     /// Decompressed bytes.
     pub bytes: u64,
-    /// Lines, blank ones and brackets included.
+    /// Lines, including blank lines and brackets.
     pub lines: u64,
     /// Languages of the texts.
     pub languages: Vec<Language>,
@@ -131,7 +132,7 @@ pub struct ExtractReport {
     /// Counts of labels and statements of items and properties.
     #[serde(flatten)]
     pub counts: EntityCounts,
-    /// Lines that could not be used.
+    /// Number of unusable lines.
     pub bad_lines: u64,
     /// The first unusable lines.
     pub first_bad_lines: Vec<BadLine>,

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 pub struct EntityCounts {
     /// Labels written.
     pub labels: u64,
-    /// Of these, taken from another language (`--fallback`).
+    /// Labels written that come from a fallback language (`--fallback`).
     pub fallback_labels: u64,
-    /// Labels skipped: their `language` is not their key, so they are another language's.
+    /// Labels skipped: their `language` differs from their key.
     pub foreign_labels: u64,
-    /// Skipped labels: nothing is left of the text.
+    /// Labels skipped: the text is empty after cleaning.
     pub empty_labels: u64,
     /// Unpaired surrogates in texts, replaced by U+FFFD.
     pub lone_surrogates: u64,
@@ -24,38 +24,38 @@ pub struct EntityCounts {
     pub without_value: u64,
     /// Skipped: the value is not an item.
     pub other_values: u64,
-    /// Skipped: the triple is there already.
+    /// Skipped: duplicate triples.
     pub repeated_triples: u64,
     /// Triples written.
     pub triples: u64,
     /// Descriptions written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub descriptions: u64,
-    /// Of these, taken from another language.
+    /// Descriptions written that come from a fallback language.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub fallback_descriptions: u64,
-    /// Skipped descriptions: another language's.
+    /// Skipped descriptions: their `language` differs from their key.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub foreign_descriptions: u64,
-    /// Skipped descriptions: nothing is left of the text.
+    /// Skipped descriptions: the text is empty after cleaning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_descriptions: u64,
     /// Sitelinks written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sitelinks: u64,
-    /// Skipped sitelinks: nothing is left of the title.
+    /// Skipped sitelinks: the title is empty after cleaning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_sitelinks: u64,
 }
 
-// serde gives a reference.
+// serde passes a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
 impl EntityCounts {
-    /// Adds the counts of another part.
+    /// Adds `other` to these counts.
     pub(super) fn add(&mut self, other: &Self) {
         for (sum, count) in [
             (&mut self.labels, other.labels),

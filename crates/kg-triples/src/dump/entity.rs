@@ -18,14 +18,14 @@ pub(super) struct Entity {
     /// Sorted by language, as all texts.
     pub(super) labels: Vec<(Language, String)>,
     pub(super) descriptions: Vec<(Language, String)>,
-    /// Titles.
+    /// Page titles, sorted by language.
     pub(super) sitelinks: Vec<(Language, String)>,
     /// Relation and tail, sorted, each pair once.
     pub(super) triples: Vec<(String, String)>,
     pub(super) counts: EntityCounts,
 }
 
-/// What a line holds.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Entity(Box<Entity>),
@@ -37,13 +37,13 @@ pub(super) enum Line {
     Other(String),
 }
 
-/// Reads one line, without the comma at its end. The error says what is wrong in words.
+/// Parses one line without its trailing comma. The error describes the fault.
 pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     if line.first() != Some(&b'{') {
         return Err("not a JSON object".into());
     }
     let text = std::str::from_utf8(line).map_err(|error| format!("no UTF-8: {error}"))?;
-    // Strings that are read as bytes may hold control characters, which JSON does not allow.
+    // Strings that are read as bytes may contain control characters, which JSON does not allow.
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
     }
@@ -60,7 +60,7 @@ struct Fields<'w> {
     values: Values,
 }
 
-/// Their values; those of labels and what follows only where they are wanted.
+/// The values of these keys. Fields from `labels` on are read only if requested.
 #[derive(Default)]
 struct Values {
     id: Option<String>,
@@ -118,8 +118,8 @@ impl Values {
     }
 }
 
-/// The triples that truthy statements make: the preferred ones of a property or, where there is
-/// none, the normal ones. Values are read after ranks.
+/// Returns the triples of the truthy statements: per property, the preferred statements, otherwise
+/// the normal ones. Values are parsed after ranks.
 fn triples(
     claims: BTreeMap<String, Each<Statement>>,
     counts: &mut EntityCounts,
@@ -307,7 +307,7 @@ mod tests {
         for wrong in ["", "[]", "\"Q1\"", "{", "{\"id\":\"Q1\"", "{} {}", "{\"type\":\"item\"}"] {
             assert!(line(wrong).is_err(), "{wrong}");
         }
-        // What is skipped is skipped without recursion, however deep it goes.
+        // Skipping is not recursive, so deep nesting cannot overflow the stack.
         let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
         let deep = format!("{{\"id\":\"L1\",\"type\":\"lexeme\",\"x\":{open}1{close}}}");
         assert_eq!(line(&deep), Ok(Line::Other("lexeme".into())));

@@ -10,10 +10,10 @@ use crate::Error;
 
 /// Extracts the tables of a Wikidata dump to a folder that [`KnowledgeGraph::read_dir`] reads.
 ///
-/// The dump is a JSON array with an entity in each line, as Wikidata ships it, or JSON lines; plain
-/// or packed by gzip, bzip2 or zstd, as its first bytes say; `-` is standard input. Blank lines,
-/// CRLF, byte-order marks before lines and spaces between tokens are accepted, and of a repeated
-/// key the last one wins. Dumps in N-Triples are not supported.
+/// The dump is a JSON array with one entity per line, as published by Wikidata, or JSON lines. It
+/// is plain or compressed with gzip, bzip2 or zstd, detected by its first bytes; `-` is standard
+/// input. Blank lines, CRLF, byte-order marks before lines and spaces between tokens are accepted.
+/// The last value of a duplicate key is used. Dumps in N-Triples are not supported.
 ///
 /// The tables of `config` are written to `folder`, each atomically and sorted by id as text,
 /// followed by `extract.json`, an [`ExtractReport`] with counts of everything skipped:
@@ -28,8 +28,8 @@ use crate::Error;
 /// A table is `NAME.tsv` or, as Parquet, files of [`ExtractConfig::part_rows`] rows in the folder
 /// `NAME`. An existing table in the other format is removed.
 ///
-/// Memory does not grow with the dump, and the files depend neither on the number of threads nor on
-/// how the dump is packed.
+/// Memory does not grow with the dump. The files depend neither on the number of threads nor on the
+/// compression of the dump.
 ///
 /// # Resuming
 /// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
@@ -43,13 +43,13 @@ use crate::Error;
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`Error::Config`] without a language or table, for a language that is
-/// named twice, and for Parquet without the feature `parquet`; [`Error::Io`] naming the file, and
-/// the place in the dump where a packed one is damaged, is not packed as its name says, or in a way
-/// that is not understood; [`Error::Dump`] if the dump is N-Triples, an array has no end, no line
-/// is an entity, too many lines are unusable or more than are entities, another process works on
-/// the folder, or an extract of another dump or with other options is unfinished there. Then the
-/// folder's tables are as they were.
+/// [`Error::Config`] without a language or table, for a duplicate language, and for Parquet without
+/// the feature `parquet`; [`Error::Io`] with the file, and with the position in the dump if a
+/// compressed dump is damaged, does not match its extension or has an unsupported compression;
+/// [`Error::Dump`] if the dump is N-Triples, an array has no end, no line is an entity, unusable
+/// lines exceed the limit or the number of entities, another process works on the folder, or the
+/// folder has an unfinished extract of another dump or with other options. An error before the
+/// final renames leaves existing tables unchanged.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};
@@ -122,7 +122,7 @@ impl Reading<'_> {
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
         if let Some(reason) = fault {
-            // Nothing of it is worth going on with.
+            // The state of an unusable dump is of no use to a later run.
             self.state.remove()?;
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }

@@ -1,4 +1,5 @@
-//! The parts of a dump's JSON that are wanted, borrowed from the line. Everything else is skipped.
+//! Deserialisation of the requested parts of a dump's JSON. Values are borrowed from the line, and
+//! everything else is skipped.
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +8,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visito
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// A string as bytes: WTF-8, so that a surrogate without a partner is no error.
+/// A string as bytes in WTF-8, so that an unpaired surrogate is not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Raw<'de>(pub(super) Cow<'de, [u8]>);
 
@@ -40,17 +41,17 @@ impl<'de> Raw<'de> {
     }
 }
 
-/// Reads a JSON object entry by entry. `read` consumes the values of supported keys and returns
-/// whether it did. The last value of a duplicate key is used; an empty array and `null` are objects
-/// without entries.
+/// Reads a JSON object entry by entry. The function consumes the values of supported keys and
+/// returns whether it did. The last value of a duplicate key is used; an empty array and `null`
+/// count as objects without entries.
 pub(super) struct Object<'a, F>(pub(super) &'a mut F);
 
-/// Called with a key and the reader of its value.
+/// Called with a key and the deserialiser of its value.
 pub(super) trait Entries<'de> {
-    /// Reads the value of `key`, or leaves it to be skipped.
+    /// Reads the value of `key`; returns `false` if the value was not read and must be skipped.
     ///
     /// # Errors
-    /// The result of the value's reader.
+    /// The result of the value's deserialiser.
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
@@ -90,7 +91,7 @@ impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
     }
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -107,13 +108,14 @@ impl<'de, T: Default + Entries<'de>> Deserialize<'de> for Read<T> {
     }
 }
 
-/// Objects of an array; `null` is one without any.
+/// Objects of an array; `null` is an empty array.
 pub(super) type Each<T> = Option<Vec<Read<T>>>;
 
-/// Reads the values of those keys of an object that `wanted` takes, the next value of `map`.
+/// Reads the next value of `map`, an object, and returns its values at the keys that `wanted`
+/// accepts.
 ///
 /// # Errors
-/// The result of the values' reader.
+/// The result of the values' deserialiser.
 pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     wanted: &dyn Fn(&str) -> Option<K>,
@@ -145,18 +147,18 @@ pub(super) enum Rank {
     Preferred,
 }
 
-/// What the main snak of a statement points to.
+/// The value of a statement's main snak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tail {
     /// `somevalue` or `novalue`.
     Unknown,
-    /// Any value but an item.
+    /// A value that is not an item.
     #[default]
     Other,
     Item(String),
 }
 
-/// A statement: what a property says.
+/// A statement: the rank and value of one property.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) rank: Rank,
@@ -214,7 +216,7 @@ impl<'de> Entries<'de> for DataValue {
         if key != "value" {
             return Ok(false);
         }
-        // A value may be of any kind; only objects can name an entity.
+        // A value may have any JSON type; only an object can identify an entity.
         let value = map.next_value::<&RawValue>()?.get();
         let is_object = value.starts_with('{');
         let entity = is_object.then(|| serde_json::from_str::<Read<EntityValue>>(value));
@@ -232,7 +234,7 @@ struct EntityValue {
 }
 
 impl EntityValue {
-    /// The item's id; old dumps provide its number only.
+    /// The item's id; old dumps contain only its number.
     fn tail(self) -> Tail {
         let id = self.id.or_else(|| self.numeric_id.map(|number| format!("Q{number}")));
         match id.filter(|id| self.is_item && is_id(id)) {
@@ -244,7 +246,7 @@ impl EntityValue {
 
 impl<'de> Entries<'de> for EntityValue {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
-        // Values of other types, such as coordinates, have other keys.
+        // Values of other types, such as coordinates, have different keys.
         match key {
             "entity-type" => {
                 let value = map.next_value::<&RawValue>()?.get();
@@ -266,7 +268,7 @@ impl<'de> Entries<'de> for EntityValue {
     }
 }
 
-/// Whether a text can stand in a table as an id.
+/// Whether a text is usable as an id in a table.
 pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }

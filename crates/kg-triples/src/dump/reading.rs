@@ -13,17 +13,17 @@ use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
 use crate::{Error, Language};
 
-/// Bytes of the dump read at a time, a sixteenth of the memory within these bounds.
+/// Limits of the bytes per read, which are a sixteenth of the memory.
 const SMALLEST_CHUNK: usize = 1 << 12;
 const LARGEST_CHUNK: usize = 4 << 20;
-/// Packed bytes of the dump behind which what was read is stored, whatever the memory.
+/// Compressed bytes after which the state is stored, regardless of the memory.
 const STORED_EVERY: u64 = 64 << 20;
-/// Chunks that wait for a worker, so that memory stays bounded.
+/// Maximum number of chunks queued for the parsers, which bounds memory.
 const WAITING: usize = 4;
-/// Bad lines that are reported one by one.
+/// Maximum number of unusable lines described in the report.
 const MAX_REPORTED: usize = 5;
 
-/// A dump under way.
+/// An extract that is reading its dump.
 pub(super) struct Reading<'a> {
     pub(super) dump: &'a Path,
     pub(super) config: &'a ExtractConfig,
@@ -34,8 +34,8 @@ pub(super) struct Reading<'a> {
     pub(super) entities: Sorter,
     pub(super) redirects: Sorter,
     pub(super) tally: Tally,
-    /// Packed bytes that were read when something was stored last; then all must be stored before
-    /// it counts as read.
+    /// Compressed bytes read when the state was last stored. If it was ever stored, the end of the
+    /// dump must be stored as well.
     stored_at: Option<u64>,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Takes up what an unfinished extract left.
+    /// Restores the state of an unfinished extract.
     pub(super) fn resume(&mut self, found: State) {
         let path = self.state.path();
         let memory = self.config.memory;
@@ -76,23 +76,24 @@ impl<'a> Reading<'a> {
         self.stored_at = Some(found.passed.bytes);
     }
 
-    /// Reads everything from `offset` on. One thread unpacks while others parse.
+    /// Reads the dump from `offset` to its end. One thread decompresses while others parse.
     pub(super) fn read(&mut self, mut source: Source, offset: u64) -> Result<(), Error> {
         let longest = self.config.longest_line;
         let size = (self.config.memory / 16).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as u64;
         let watch = source.watch.clone();
         let bytes = std::thread::scope(|scope| {
-            let (give, take) = sync_channel(WAITING);
+            let (sender, receiver) = sync_channel(WAITING);
             let unpacking = scope.spawn(move || {
                 source.skip(offset).map_err(|error| (source.start, error))?;
                 let mut chunks = Chunks::new(source.unpacked, longest, offset, size);
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
-                            // Behind a cut line, the rest of it must be left out, too.
+                            // The state cannot be stored after a cut line: a resumed run must also
+                            // skip the rest of it.
                             let end = (!chunk.cut).then(|| chunks.offset());
-                            // The receiver is gone only after an error.
-                            if give.send((chunk, end)).is_err() {
+                            // The receiver is dropped only after an error.
+                            if sender.send((chunk, end)).is_err() {
                                 break;
                             }
                         }
@@ -102,7 +103,7 @@ impl<'a> Reading<'a> {
                 }
                 Ok(chunks.offset())
             });
-            let parsed = self.parse_all(take, &watch);
+            let parsed = self.parse_all(receiver, &watch);
             let unpacked = unpacking.join().unwrap_or_else(|_| {
                 Err((0, io::Error::other("the thread that unpacks the dump failed")))
             });
@@ -136,8 +137,8 @@ impl<'a> Reading<'a> {
                 return Err(Error::Dump { path: self.dump.to_owned(), reason: reason.into() });
             }
             waiting.push((chunk, end));
-            let most = rayon::current_num_threads().clamp(1, 2 * WAITING);
-            while waiting.len() < most
+            let max_chunks = rayon::current_num_threads().clamp(1, 2 * WAITING);
+            while waiting.len() < max_chunks
                 && let Ok(chunk) = chunks.try_recv()
             {
                 waiting.push(chunk);
@@ -150,7 +151,7 @@ impl<'a> Reading<'a> {
             waiting.clear();
             for (Parsed { lines, found }, end) in parsed {
                 for found in found {
-                    self.take(found)?;
+                    self.record_event(found)?;
                 }
                 self.tally.report.lines += lines;
                 let stored_at = self.stored_at.unwrap_or_default();
@@ -166,7 +167,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Stores what was found up to `offset`.
+    /// Stores the state at `offset`.
     fn store(&mut self, offset: u64, passed: ReadPrefix, read: bool) -> Result<(), Error> {
         let refuse = || Error::io(self.folder, "write to the folder");
         self.entities.spill().map_err(refuse())?;
@@ -186,7 +187,7 @@ impl<'a> Reading<'a> {
         self.redirects.remove_merged().map_err(refuse())
     }
 
-    fn take(&mut self, Found { line, offset, event }: Found) -> Result<(), Error> {
+    fn record_event(&mut self, Found { line, offset, event }: Found) -> Result<(), Error> {
         let line = self.tally.report.lines + line + 1;
         let refuse = || Error::io(self.folder, "write to the folder");
         match (event, self.tally.shape) {
@@ -221,7 +222,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// The first line that is no bracket settles what the file is.
+    /// The first line other than a bracket determines the shape of the file.
     fn begin(&mut self) {
         if self.tally.shape == Shape::Unknown {
             self.tally.shape = Shape::Lines;
@@ -248,8 +249,8 @@ impl<'a> Reading<'a> {
         Err(Error::Dump { path: self.dump.to_owned(), reason })
     }
 
-    /// What is wrong with a file that is no dump: no line of it is an entity, or fewer than those
-    /// that cannot be used.
+    /// Describes why the file is not a dump: it has no entities, or more unusable lines than
+    /// entities.
     pub(super) fn fault(&self) -> Option<String> {
         let report = &self.tally.report;
         let entities = self.tally.number + report.others.values().sum::<u64>();
@@ -265,7 +266,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// The first bad lines, to be put behind how many there are.
+/// Formats the first unusable lines as a suffix of a message.
 fn listed(bad_lines: &[BadLine]) -> String {
     let lines = bad_lines.iter();
     lines.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A key, the number that orders equal keys, and what belongs to it.
+/// A key, a number that orders equal keys, and the values of the key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -17,7 +17,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// About the memory that it takes, in bytes.
+    /// Approximate memory of the entry in bytes.
     fn size(&self) -> usize {
         self.values.iter().map(String::len).sum::<usize>() + self.key.len() + 128
     }
@@ -63,29 +63,30 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Runs of one generation that are merged into one of the next, so that few files are open at once.
+/// Number of files of a generation that are merged into one file of the next generation. The merge
+/// limits the number of open files.
 const RUNS: usize = 64;
 
 /// A sorted file of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct RunFile {
     name: String,
-    /// How often its entries were merged.
+    /// How many merges its entries have passed.
     generation: u32,
 }
 
-/// Sorts entries by key and number. Entries beyond `budget` bytes are stored in files of `folder`,
-/// which the caller removes.
+/// Sorts entries by key and number. Entries beyond `budget` bytes are stored in files of `folder`;
+/// the caller removes them.
 pub(super) struct Sorter {
     folder: PathBuf,
-    /// Its files begin with this.
+    /// Prefix of the file names.
     name: &'static str,
     budget: usize,
     entries: Vec<Entry>,
-    held: usize,
+    held_bytes: usize,
     runs: Vec<RunFile>,
-    /// Files made so far.
-    made: u64,
+    /// Number of files created so far.
+    created: u64,
     /// Files that were merged into others.
     merged: Vec<String>,
 }
@@ -94,31 +95,31 @@ impl Sorter {
     pub(super) fn new(folder: &Path, name: &'static str, budget: usize) -> Self {
         let folder = folder.to_owned();
         let (entries, runs, merged) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder, name, budget, entries, held: 0, runs, made: 0, merged }
+        Self { folder, name, budget, entries, held_bytes: 0, runs, created: 0, merged }
     }
 
-    /// Goes on with the files of an earlier sorter: what [`Sorter::runs`] gave.
-    pub(super) fn with_runs(mut self, (made, runs): (u64, Vec<RunFile>)) -> Self {
-        (self.made, self.runs) = (made, runs);
+    /// Resumes with the files of an earlier sorter, as returned by [`Sorter::runs`].
+    pub(super) fn with_runs(mut self, (created, runs): (u64, Vec<RunFile>)) -> Self {
+        (self.created, self.runs) = (created, runs);
         self
     }
 
-    /// The files that hold what was spilled.
+    /// Returns the number of files created and the files that hold the spilled entries.
     pub(super) fn runs(&self) -> (u64, Vec<RunFile>) {
-        (self.made, self.runs.clone())
+        (self.created, self.runs.clone())
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        self.held += entry.size();
+        self.held_bytes += entry.size();
         self.entries.push(entry);
     }
 
-    /// Whether more is held than should be.
+    /// Whether the entries in memory exceed the budget.
     pub(super) fn is_full(&self) -> bool {
-        self.held > self.budget
+        self.held_bytes > self.budget
     }
 
-    /// Writes all that is held into a file, synced to the disk.
+    /// Writes all entries in memory to a file and syncs it to disk.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -131,31 +132,31 @@ impl Sorter {
         let mut file = self.create(&name)?;
         self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
         file.into_inner()?.sync_all()?;
-        self.held = 0;
+        self.held_bytes = 0;
         self.runs.push(RunFile { name, generation: 0 });
-        while let Some(generation) = self.crowded() {
+        while let Some(generation) = self.generation_to_merge() {
             self.merge(generation)?;
         }
         Ok(())
     }
 
     fn next_name(&mut self) -> String {
-        self.made += 1;
-        format!("{}-{}", self.name, self.made)
+        self.created += 1;
+        format!("{}-{}", self.name, self.created)
     }
 
     fn create(&self, name: &str) -> io::Result<BufWriter<File>> {
         Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
     }
 
-    /// The generation of the last runs, if there are many of it.
-    fn crowded(&self) -> Option<u32> {
+    /// Returns the last generation if it has [`RUNS`] files and must be merged.
+    fn generation_to_merge(&self) -> Option<u32> {
         let generation = self.runs.last()?.generation;
         let same = self.runs.iter().rev().take_while(|run| run.generation == generation);
         (same.count() >= RUNS).then_some(generation)
     }
 
-    /// Makes one run of all of a generation.
+    /// Merges all files of a generation into one file of the next.
     fn merge(&mut self, generation: u32) -> io::Result<()> {
         let (old, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
@@ -178,7 +179,7 @@ impl Sorter {
         runs.iter().map(|known| file(known).map(run)).collect()
     }
 
-    /// Removes the files that [`Sorter::runs`] does not name any more.
+    /// Removes merged files, which [`Sorter::runs`] no longer lists.
     ///
     /// # Errors
     /// If one cannot be removed.
@@ -186,7 +187,7 @@ impl Sorter {
         self.merged.drain(..).try_for_each(|name| std::fs::remove_file(self.folder.join(name)))
     }
 
-    /// All entries, sorted.
+    /// Returns all entries, sorted.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -212,7 +213,7 @@ impl Run {
     }
 }
 
-/// Entries in the order of key and number.
+/// Entries ordered by key and number.
 pub(super) struct Sorted {
     runs: Vec<Run>,
     heads: BinaryHeap<Reverse<(Entry, usize)>>,
@@ -267,7 +268,7 @@ mod tests {
                 sorter.push(entry.clone());
                 if sorter.is_full() {
                     sorter.spill().unwrap();
-                    // Whoever goes on with the files has the same.
+                    // A sorter that resumes with these files has the same entries.
                     sorter.remove_merged().unwrap();
                     let runs = sorter.runs();
                     prop_assert!(runs.1.len() < 2 * RUNS);

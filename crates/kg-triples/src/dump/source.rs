@@ -37,7 +37,7 @@ impl Compression {
         }
     }
 
-    /// What a file of this name is packed by, if the name says so.
+    /// The compression that the file extension indicates, if any.
     fn named(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -49,7 +49,7 @@ impl Compression {
     }
 }
 
-/// First bytes of files that are no dump, and what they are.
+/// Magic bytes of unsupported files, with their descriptions.
 const OTHER_FILES: [(&[u8], &str); 6] = [
     (b"\xFD7zXZ\0", "packed by xz"),
     (b"\x04\x22\x4D\x18", "packed by lz4"),
@@ -59,10 +59,10 @@ const OTHER_FILES: [(&[u8], &str); 6] = [
     (b"PAR1", "a Parquet file"),
 ];
 
-/// How a file that begins like this is packed.
+/// Detects the compression of a file from its first bytes.
 ///
 /// # Errors
-/// If it is not what its name says, or packed in a way that is not understood.
+/// If the extension indicates another compression, or the compression is not supported.
 fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
     let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     let found = Compression::of(start);
@@ -117,19 +117,19 @@ impl Progress {
     }
 }
 
-/// The beginning of the packed bytes: how many, and their SHA-256 in hexadecimal digits.
+/// A prefix of the compressed bytes: its length and SHA-256 in hexadecimal digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct ReadPrefix {
     pub(super) bytes: u64,
     pub(super) sha256: String,
 }
 
-/// What was read of the packed bytes so far.
+/// The compressed bytes read so far.
 #[derive(Default)]
 struct Packed {
     hash: Sha256,
     bytes: u64,
-    /// What an earlier run read, if that was more than this one has.
+    /// The prefix that an earlier run read, until this run has read as many bytes.
     expected: Option<ReadPrefix>,
 }
 
@@ -140,15 +140,15 @@ impl Packed {
         ReadPrefix { bytes: self.bytes, sha256 }
     }
 
-    /// Counts and hashes.
+    /// Counts and hashes `bytes`.
     ///
     /// # Errors
-    /// If these are not the bytes that the earlier run read.
+    /// If they differ from the bytes that the earlier run read.
     fn update(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if let Some(expected) = &self.expected {
-            let left = expected.bytes.saturating_sub(self.bytes);
-            let left = usize::try_from(left).unwrap_or(usize::MAX);
-            if let Some((before, after)) = bytes.split_at_checked(left) {
+            let remaining = expected.bytes.saturating_sub(self.bytes);
+            let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
+            if let Some((before, after)) = bytes.split_at_checked(remaining) {
                 self.hash.update(before);
                 self.bytes += before.len() as u64;
                 if self.passed() != *expected {
@@ -171,7 +171,7 @@ fn other_bytes(count: u64) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-/// Counts and hashes the packed bytes on their way.
+/// A reader that counts and hashes the compressed bytes.
 struct Counted<R> {
     input: R,
     progress: Progress,
@@ -179,7 +179,7 @@ struct Counted<R> {
 }
 
 impl<R> Counted<R> {
-    /// Before the first byte; an earlier run read what is `expected`.
+    /// Starts before the first byte. `expected` is the prefix that an earlier run read.
     fn new(input: R, progress: &Progress, expected: Option<ReadPrefix>) -> Self {
         let packed = Packed { expected, ..Packed::default() };
         Self { input, progress: progress.clone(), packed: Arc::new(Mutex::new(packed)) }
@@ -199,24 +199,24 @@ impl<R: Read> Read for Counted<R> {
 pub(super) struct Source {
     pub(super) compression: Compression,
     pub(super) unpacked: Box<dyn Read + Send>,
-    /// Offset of the first of them in the unpacked dump.
+    /// Offset of `unpacked` in the decompressed dump.
     pub(super) start: u64,
     pub(super) watch: Watch,
 }
 
-/// What to know of an open dump while its bytes are read elsewhere.
+/// Access to the read position of a dump that another thread reads.
 #[derive(Clone)]
 pub(super) struct Watch {
     packed: Arc<Mutex<Packed>>,
 }
 
 impl Watch {
-    /// What was read of the packed bytes so far.
+    /// The prefix of the compressed bytes read so far.
     pub(super) fn passed(&self) -> ReadPrefix {
         locked(&self.packed).passed()
     }
 
-    /// How many these are.
+    /// Number of compressed bytes read so far.
     pub(super) fn bytes(&self) -> u64 {
         locked(&self.packed).bytes
     }
@@ -247,12 +247,12 @@ impl Source {
         Ok(Self { compression, unpacked, start: 0, watch: Watch { packed } })
     }
 
-    /// Opens a dump to resume at `offset` unpacked bytes, up to which an earlier run had read
-    /// `passed`. The packed bytes before it are read to hash them; a packed dump and standard input
-    /// are unpacked again up to it, by [`Source::skip`].
+    /// Opens a dump to resume at `offset` decompressed bytes, at which an earlier run had read the
+    /// compressed prefix `passed`. Compressed bytes before it are hashed again. A compressed dump
+    /// and standard input must be decompressed again up to it with [`Source::skip`].
     ///
     /// # Errors
-    /// [`Error::Io`]; bytes that differ from `passed` are an error where they are read.
+    /// [`Error::Io`]; bytes that differ from `passed` cause an error when they are read.
     pub(super) fn open_at(
         path: &Path,
         compression: Compression,
@@ -276,24 +276,25 @@ impl Source {
         open().map_err(Error::io(path, "read the dump"))
     }
 
-    /// Reads over the unpacked bytes up to `offset`.
+    /// Skips decompressed bytes up to `offset`.
     ///
     /// # Errors
-    /// Those of reading, or if there are not as many.
+    /// Errors of the reader, or if the dump ends before `offset`.
     pub(super) fn skip(&mut self, offset: u64) -> io::Result<()> {
-        let left = offset.saturating_sub(self.start);
-        let skipped = io::copy(&mut self.unpacked.by_ref().take(left), &mut io::sink())?;
+        let count = offset.saturating_sub(self.start);
+        let skipped = io::copy(&mut self.unpacked.by_ref().take(count), &mut io::sink())?;
         self.start = offset;
-        match skipped == left {
+        match skipped == count {
             true => Ok(()),
             false => Err(other_bytes(self.watch.passed().bytes)),
         }
     }
 
-    /// Reads all packed bytes of a dump and compares them with what an earlier run read.
+    /// Reads all compressed bytes of a dump and compares them with the prefix that an earlier run
+    /// read.
     ///
     /// # Errors
-    /// [`Error::Io`], also if they differ.
+    /// [`Error::Io`], also if the bytes differ.
     pub(super) fn check(
         path: &Path,
         passed: &ReadPrefix,
@@ -322,7 +323,7 @@ fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     })
 }
 
-/// What a lock guards is whole, even if another thread panicked.
+/// Locks a mutex. A poisoned lock is no problem because every update leaves the value consistent.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

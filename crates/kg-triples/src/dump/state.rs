@@ -18,27 +18,28 @@ use super::source::{ReadPrefix, is_stream};
 use crate::Error;
 
 const FOLDER: &str = ".extract";
-/// Folders of earlier versions, which cannot be resumed, and tables whose writer was killed.
+/// Prefixes of folders of earlier versions, which cannot be resumed, and of tables whose writer was
+/// killed.
 const LEFT_OVER: [&str; 2] = [".extract-", ".table-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
-/// Counted up whenever the files of entries change, or what a chunk of a dump gives.
+/// Incremented whenever the format of the entry files or the parsing of a chunk changes.
 const LAYOUT: u32 = 6;
 
-/// What must be the same to resume.
+/// The inputs of an extract, which must be equal to resume.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Task {
     version: String,
     layout: u32,
     dump: PathBuf,
-    /// Size in bytes and time of the last change, of a file.
+    /// Size in bytes and modification time, for a regular file.
     file: Option<(u64, u128)>,
     config: String,
 }
 
 impl Task {
     pub(super) fn new(dump: &Path, config: &ExtractConfig) -> Result<Self, Error> {
-        // These change nothing that is written.
+        // These options do not change the output.
         let config = ExtractConfig { bad_lines: 0, memory: 0, restart: false, ..config.clone() };
         let mut task = Self {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -47,7 +48,7 @@ impl Task {
             file: None,
             config: format!("{config:?}"),
         };
-        // A stream is known by its bytes alone.
+        // A stream is identified by its bytes only.
         if !is_stream(dump) {
             let refuse = || Error::io(dump, "read the dump");
             task.dump = dump.canonicalize().map_err(refuse())?;
@@ -59,7 +60,7 @@ impl Task {
         Ok(task)
     }
 
-    /// What differs, in words.
+    /// Describes the first difference.
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let (version, layout) = (&self.version, self.layout);
         match () {
@@ -72,7 +73,7 @@ impl Task {
     }
 }
 
-/// What kind of file the lines are.
+/// The layout of the dump's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) enum Shape {
     #[default]
@@ -82,21 +83,21 @@ pub(super) enum Shape {
     Closed,
 }
 
-/// What was found so far.
+/// Results so far.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Tally {
     pub(super) shape: Shape,
-    /// Entities and redirects.
+    /// Number of entities and redirects.
     pub(super) number: u64,
     pub(super) last_bad: Option<u64>,
     pub(super) report: ExtractReport,
 }
 
-/// How far an extract is.
+/// The stored state of an extract.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct State {
     pub(super) task: Task,
-    /// Unpacked bytes of the dump that were read.
+    /// Decompressed bytes of the dump that were read.
     pub(super) offset: u64,
     pub(super) passed: ReadPrefix,
     /// Whether the dump was read to its end.
@@ -106,22 +107,22 @@ pub(super) struct State {
     pub(super) redirects: (u64, Vec<RunFile>),
 }
 
-/// The folder, held by this process alone.
+/// The state folder, locked by this process.
 pub(super) struct StateFolder {
     path: PathBuf,
     out: PathBuf,
     has_state: bool,
-    /// An earlier extract did not come to its end.
+    /// Whether an earlier extract was unfinished.
     is_left: bool,
     _lock: File,
 }
 
 impl StateFolder {
-    /// Makes the folder or takes that of an unfinished extract, with what it says.
+    /// Creates the folder or opens that of an unfinished extract, and returns its state.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Dump`] if another process is at work there, or the unfinished
-    /// extract is not `task`.
+    /// [`Error::Io`]; [`Error::Dump`] if another process holds the lock, or the unfinished extract
+    /// has a different task.
     pub(super) fn open(
         out: &Path,
         task: &Task,
@@ -144,7 +145,7 @@ impl StateFolder {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return fault("another extract is at work here; give another folder".into());
             }
-            // File systems without locks: nobody else is expected.
+            // On file systems without locks, no other process is assumed.
             _ => (),
         }
         let found = match restart {
@@ -167,7 +168,7 @@ impl StateFolder {
         Ok((folder, found))
     }
 
-    /// Whether an earlier extract did not come to its end here.
+    /// Whether an earlier extract in this folder was unfinished.
     pub(super) fn is_left(&self) -> bool {
         self.is_left
     }
@@ -176,7 +177,7 @@ impl StateFolder {
         &self.path
     }
 
-    /// Stores how far the extract is.
+    /// Stores the state.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -189,7 +190,7 @@ impl StateFolder {
         Ok(())
     }
 
-    /// Removes the folder: the extract is done.
+    /// Removes the folder after a complete extract.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -199,7 +200,8 @@ impl StateFolder {
         fs::remove_dir_all(&self.path).map_err(Error::io(&self.path, "remove the folder"))
     }
 
-    /// Removes all but the lock, the state first: it must not name files that are gone.
+    /// Removes everything except the lock. The state is removed first, because it must not list
+    /// files that no longer exist.
     fn clear(&self) -> Result<(), Error> {
         let clear = || -> io::Result<()> {
             let state = self.path.join(STATE);
@@ -239,7 +241,7 @@ impl StateFolder {
 }
 
 impl Drop for StateFolder {
-    /// An extract that ended before it stored anything leaves nothing.
+    /// Removes the folder of an extract that ended before its first stored state.
     fn drop(&mut self) {
         if !self.has_state {
             let _ = fs::remove_dir_all(&self.path);
@@ -247,8 +249,8 @@ impl Drop for StateFolder {
     }
 }
 
-/// What is stored; `None` if nothing is. A state of another version may not be readable, and is one
-/// to refuse.
+/// Reads the stored state; `None` if there is none. A state of another version may be unreadable
+/// and is then an error.
 fn read(path: &Path) -> io::Result<Option<State>> {
     match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

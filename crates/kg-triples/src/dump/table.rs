@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 pub enum DumpTable {
     /// `head_id relation_id tail_id`: truthy statements between entities.
     Triples,
-    /// `id lang label kind`: names, kind `entity` or `relation`.
+    /// `id lang label kind`: labels, with kind `entity` or `relation`.
     Labels,
-    /// `id lang description`: Wikidata's short descriptions, of properties too.
+    /// `id lang description`: Wikidata's short descriptions, including those of properties.
     Descriptions,
-    /// `id lang title`: pages of Wikipedias.
+    /// `id lang title`: titles of Wikipedia pages.
     Sitelinks,
     /// `id target_id`: entities that were merged into another.
     Redirects,
@@ -52,8 +52,8 @@ pub enum TableFormat {
     /// `NAME.tsv`: cells separated by tabs, a header line, no quotes.
     #[default]
     Tsv,
-    /// `NAME/part-00000.parquet` and so on, each with the same number of rows but the last;
-    /// needs the feature `parquet`.
+    /// `NAME/part-00000.parquet` and so on, with equal numbers of rows except in the last file.
+    /// Needs the feature `parquet`.
     Parquet,
 }
 

@@ -5,15 +5,16 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Clean {
     pub(super) text: String,
-    /// Surrogates without a partner, each of which became U+FFFD.
+    /// Number of unpaired surrogates that were replaced by U+FFFD.
     pub(super) lone_surrogates: u64,
 }
 
-/// Every run of white space becomes one space, the ends are trimmed, then control characters
-/// (category Cc) are dropped: joiners stay, which Hindi needs.
+/// Replaces every run of white space by one space, trims the ends and then removes control
+/// characters (category Cc). Joiners, which Hindi needs, are kept.
 ///
-/// `bytes` are WTF-8, in which `serde_json` gives strings that are requested as bytes: a surrogate
-/// without a partner is encoded like any other code point. `None` if they are not even that.
+/// `bytes` are WTF-8, the encoding in which `serde_json` returns strings that are requested as
+/// bytes: an unpaired surrogate is encoded like any other code point. Returns `None` for invalid
+/// WTF-8.
 pub(super) fn clean(bytes: &[u8]) -> Option<Clean> {
     let (text, lone_surrogates) = without_surrogates(bytes)?;
     let mut words = text.split_whitespace();
@@ -29,7 +30,7 @@ pub(super) fn clean(bytes: &[u8]) -> Option<Clean> {
     Some(Clean { text: joined, lone_surrogates })
 }
 
-/// The text with U+FFFD for every surrogate, and how many there were.
+/// Returns the text with U+FFFD for every surrogate, and the number of surrogates.
 fn without_surrogates(bytes: &[u8]) -> Option<(Cow<'_, str>, u64)> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Some((Cow::Borrowed(text), 0));

@@ -9,11 +9,11 @@ use super::text::{Clean, clean};
 use super::wanted::Wanted;
 use crate::Language;
 
-/// A text and the language that it says it is in.
+/// A text with the language stated in its JSON.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     language: Option<Vec<u8>>,
-    /// WTF-8.
+    /// In WTF-8.
     value: Option<Vec<u8>>,
 }
 
@@ -29,9 +29,9 @@ impl<'de> Entries<'de> for Text {
     }
 }
 
-/// What becomes of a text of `language`.
+/// Result of cleaning the text of a language.
 enum Cleaned {
-    /// Another language's.
+    /// The stated language is another one.
     Foreign,
     Missing,
     Empty,
@@ -59,7 +59,7 @@ fn cleaned(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
 /// Labels or descriptions, by language.
 pub(super) type Texts = BTreeMap<String, Read<Text>>;
 
-/// Those of [`Texts`] that can be written.
+/// The usable texts of [`Texts`].
 #[derive(Default)]
 pub(super) struct Usable {
     /// Sorted by language.
@@ -90,10 +90,10 @@ pub(super) fn usable(
     Ok(Usable { texts: chosen.texts, fallbacks: chosen.fallbacks, ..found })
 }
 
-/// Titles of pages of Wikipedias, by language.
+/// Titles of Wikipedia pages by language.
 pub(super) type Sitelinks = BTreeMap<Language, Read<Title>>;
 
-/// Sorted by language.
+/// Returns the usable titles, sorted by language.
 pub(super) fn usable_sitelinks(
     sitelinks: &Sitelinks,
     counts: &mut EntityCounts,
@@ -113,7 +113,7 @@ pub(super) fn usable_sitelinks(
     Ok(usable)
 }
 
-/// WTF-8.
+/// A title in WTF-8.
 #[derive(Default)]
 pub(super) struct Title(Option<Vec<u8>>);
 

@@ -1,10 +1,10 @@
-//! The parts of an entity that are read.
+//! The requested languages and tables of an extract.
 use std::collections::BTreeMap;
 
 use super::table::DumpTable;
 use crate::Language;
 
-/// Wikis whose code ends like a Wikipedia's.
+/// Wikis whose site id ends in `wiki` but that are not Wikipedias.
 const OTHER_WIKIS: [&str; 14] = [
     "commons",
     "foundation",
@@ -22,13 +22,13 @@ const OTHER_WIKIS: [&str; 14] = [
     "wikimania",
 ];
 
-/// The parts of an entity that are read.
+/// The requested languages and tables.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
-    /// The languages of texts, each with those whose labels and descriptions take the place of
-    /// missing ones, best first. Case does not matter.
+    /// The requested languages, each with its fallback languages for labels and descriptions, best
+    /// first. Case does not matter.
     pub(super) languages: Vec<(Language, Vec<Language>)>,
-    /// The tables that are written, sorted, each once.
+    /// The tables to write, sorted, each once.
     pub(super) tables: Vec<DumpTable>,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Wanted {
 pub(super) struct Chosen {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
-    /// How many are another language's.
+    /// Number of texts from a fallback language.
     pub(super) fallbacks: u64,
 }
 
-/// Whether a code is that of a language.
-fn is(language: &Language, code: &str) -> bool {
+/// Whether `code` is the code of `language`, ignoring case.
+fn has_code(language: &Language, code: &str) -> bool {
     language.as_str().eq_ignore_ascii_case(code)
 }
 
@@ -51,25 +51,28 @@ impl Wanted {
         self.tables.contains(&table)
     }
 
-    /// The tables whose rows come from entities, in the order of [`DumpTable::ALL`].
+    /// The tables with rows of entities, in the order of [`DumpTable::ALL`].
     pub(super) fn of_entities(&self) -> impl Iterator<Item = DumpTable> + '_ {
         self.tables.iter().copied().filter(|table| *table != DumpTable::Redirects)
     }
 
-    /// Whether labels in the language of this code are read.
+    /// Whether labels in the language `code` are needed.
     pub(super) fn reads(&self, code: &str) -> bool {
         self.languages.iter().any(|(language, others)| {
-            is(language, code) || others.iter().any(|other| is(other, code))
+            has_code(language, code) || others.iter().any(|other| has_code(other, code))
         })
     }
 
-    /// The language of this code, if it is requested.
+    /// The requested language with this code.
     pub(super) fn language(&self, code: &str) -> Option<Language> {
-        self.languages.iter().map(|(language, _)| *language).find(|language| is(language, code))
+        self.languages
+            .iter()
+            .map(|(language, _)| *language)
+            .find(|language| has_code(language, code))
     }
 
-    /// The language of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a language
-    /// asked for.
+    /// The language of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a requested
+    /// language.
     pub(super) fn wikipedia(&self, site: &str) -> Option<Language> {
         let code = site.strip_suffix("wiki").filter(|code| !OTHER_WIKIS.contains(code))?;
         match code.contains('_') {
@@ -78,12 +81,12 @@ impl Wanted {
         }
     }
 
-    /// The text of each language, or of the first that takes its place.
+    /// Returns the text of each language, or else of its first available fallback language.
     pub(super) fn choose(&self, usable: &BTreeMap<&str, String>) -> Chosen {
         let mut chosen = Chosen { texts: Vec::new(), fallbacks: 0 };
         for (language, others) in &self.languages {
             let text = |wanted: &Language| {
-                usable.iter().find(|(code, _)| is(wanted, code)).map(|(_, text)| text)
+                usable.iter().find(|(code, _)| has_code(wanted, code)).map(|(_, text)| text)
             };
             let exact = text(language);
             let other = || others.iter().find_map(text);

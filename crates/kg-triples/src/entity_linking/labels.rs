@@ -89,7 +89,7 @@ impl LabelMatcher {
         L: AsRef<str>,
         E: Into<String>,
     {
-        // `None` stands for several entities.
+        // `None` marks a label of several entities.
         let mut known: BTreeMap<Language, BTreeMap<String, Option<String>>> = BTreeMap::new();
         for (language, label, entity) in labels {
             let label = label.as_ref().trim();
@@ -177,7 +177,7 @@ impl LanguageMatcher {
         matches.sort_unstable_by_key(|found| (found.start(), usize::MAX - found.end()));
 
         let mut mentions = Vec::new();
-        // Byte and code point up to which the text is counted; the end of the last mention.
+        // Byte and code point offsets of the end of the last mention.
         let (mut bytes, mut chars) = (0, 0);
         for found in matches {
             if found.start() < bytes {
@@ -194,7 +194,7 @@ impl LanguageMatcher {
     }
 }
 
-/// Notes that `label` names `entity`; a second entity makes it ambiguous.
+/// Records that `label` names `entity`; a second entity makes the label ambiguous.
 fn add(labels: &mut BTreeMap<String, Option<String>>, label: String, entity: String) {
     match labels.entry(label) {
         Entry::Vacant(entry) => {

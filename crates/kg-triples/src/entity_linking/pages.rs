@@ -41,7 +41,7 @@ pub enum PageText {
     Extract,
     /// Wikidata's short description.
     Description,
-    /// The extract, or else the description.
+    /// The extract if there is one, otherwise the description.
     Either,
 }
 
@@ -132,7 +132,7 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
 /// and line.
 ///
 /// # Errors
-/// As [`JsonlReader`], and [`Error::Json`] with the words that `take` returns.
+/// As [`JsonlReader`], and [`Error::Json`] with the message that `take` returns.
 pub fn read_pages(
     files: &[(Language, PathBuf)],
     mut take: impl FnMut(Language, EntityPage) -> Result<(), Error>,

@@ -62,12 +62,12 @@ impl Record for LinkedText {
         if let Some(Mention { start, end, .. }) = wrong {
             return Some(format!("a mention at {start}..{end} of {length} code points"));
         }
-        let nameless = self.mentions.iter().position(|mention| mention.entity.is_empty());
-        nameless.map(|number| format!("mentions[{number}] with an empty entity"))
+        let without_entity = self.mentions.iter().position(|mention| mention.entity.is_empty());
+        without_entity.map(|number| format!("mentions[{number}] with an empty entity"))
     }
 }
 
-/// A text that is put together from parts, and its length in code points.
+/// A text that is concatenated from parts, with its length in code points.
 #[derive(Default)]
 pub(crate) struct JoinedText {
     pub(crate) text: String,
@@ -75,7 +75,7 @@ pub(crate) struct JoinedText {
 }
 
 impl JoinedText {
-    /// Appends a part; where it starts and ends, in code points.
+    /// Appends a part and returns its range in code points.
     pub(crate) fn push(&mut self, part: &str) -> (usize, usize) {
         let start = self.chars;
         self.text.push_str(part);
@@ -83,7 +83,7 @@ impl JoinedText {
         (start, self.chars)
     }
 
-    /// The same, without the white space around the part in start and end.
+    /// Like [`Self::push`], but returns the range without surrounding white space of the part.
     pub(crate) fn push_trimmed(&mut self, part: &str) -> (usize, usize) {
         let space = part.chars().count() - part.trim_start().chars().count();
         let start = self.chars + space;
@@ -92,7 +92,7 @@ impl JoinedText {
     }
 }
 
-/// A paragraph of a text with its mentions, whose offsets count from its start.
+/// A paragraph of a text. The offsets of its mentions are relative to the paragraph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage<'t> {
     /// The paragraph, without surrounding white space and control characters.
@@ -101,7 +101,7 @@ pub struct Passage<'t> {
     pub mentions: Vec<Mention>,
 }
 
-/// Iterates over the paragraphs of a text: its non-blank lines. Mentions across lines are skipped.
+/// Returns the non-blank lines of a text as passages. Mentions across lines are skipped.
 pub fn passages(text: &LinkedText) -> Vec<Passage<'_>> {
     let mut mentions: Vec<&Mention> = text.mentions.iter().collect();
     mentions.sort_by_key(|mention| (mention.start, mention.end));

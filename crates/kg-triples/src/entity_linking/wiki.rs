@@ -12,8 +12,7 @@ use crate::{Error, Language};
 
 /// A map from titles of Wikipedia pages to entities.
 ///
-/// A title is compared as MediaWiki does: underscores are spaces, and the first letter is a
-/// capital.
+/// Titles are compared as in MediaWiki: underscores are spaces, and the first letter is upper case.
 #[derive(Clone, Debug, Default)]
 pub struct Sitelinks {
     entities: HashMap<Language, HashMap<Box<str>, Box<str>>>,
@@ -24,9 +23,9 @@ impl Sitelinks {
     /// files (feature `parquet`). Several titles, such as redirects, may have one id.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a
-    /// wrong number of cells or language, an empty cell, invalid UTF-8, and a title that leads to
-    /// another id already.
+    /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong
+    /// number of cells, an invalid language, an empty cell, invalid UTF-8, and a title with two
+    /// ids.
     ///
     /// ```
     /// use kg_triples::Language;
@@ -50,7 +49,7 @@ impl Sitelinks {
     /// Adds a title.
     ///
     /// # Errors
-    /// [`Error::Value`] if the id or title is empty, or if the title leads to another id already.
+    /// [`Error::Value`] if the id or title is empty, or if the title already has another id.
     pub fn add(&mut self, id: &str, language: Language, title: &str) -> Result<(), Error> {
         let normal = normal_title(title);
         for (field, text) in [("id", id.trim()), ("title", normal.as_str())] {
@@ -89,7 +88,7 @@ fn normal_title(title: &str) -> String {
     let mut words = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some(first) = words.chars().next() {
         let capital: String = first.to_uppercase().collect();
-        // MediaWiki keeps letters whose capital is two, as ß.
+        // MediaWiki does not capitalise letters whose upper-case form has two letters, such as ß.
         if capital.chars().count() == 1 {
             words.replace_range(..first.len_utf8(), &capital);
         }
@@ -124,7 +123,7 @@ pub struct WikiReader<'s> {
     sitelinks: &'s Sitelinks,
 }
 
-/// Further keys, such as `revid` and `url`, differ between versions.
+/// Other keys, such as `revid` and `url`, differ between versions.
 #[derive(Deserialize)]
 struct WikiPage {
     #[serde(deserialize_with = "text_or_number")]
@@ -191,7 +190,7 @@ impl<'s> WikiReader<'s> {
 impl Iterator for WikiReader<'_> {
     type Item = Result<LinkedText, Error>;
 
-    /// The next page; its id is the language and the page's number, as in `en:25`.
+    /// Returns the next page. Its id is the language and the page's number, as in `en:25`.
     fn next(&mut self) -> Option<Self::Item> {
         let page = self.pages.next()?;
         Some(page.map(|page| self.link(page)))
@@ -207,7 +206,7 @@ struct Anchor<'t> {
 const OPEN: &str = "<a href=\"";
 const CLOSE: &str = "</a>";
 
-/// The text without its link tags, and its links in code points of that text.
+/// Returns the text without link tags, and the links with offsets in code points of that text.
 fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
     let mut text = JoinedText::default();
     let mut anchors = Vec::new();
@@ -218,8 +217,8 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
             rest = tag;
             continue;
         };
-        // A link that is not closed before the next one, as where links are nested, loses its tag
-        // only.
+        // If a link is not closed before the next one begins, as in nested links, only its tag is
+        // removed.
         let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
         let Some((anchor, after)) = closed else {
             rest = body;
@@ -235,14 +234,14 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
     (text.text, anchors)
 }
 
-/// Appends `part` without closing tags, which belong to no link there.
+/// Appends `part` without stray closing tags.
 fn push_without_ends(text: &mut JoinedText, part: &str) {
     for part in part.split(CLOSE) {
         text.push(part);
     }
 }
 
-/// The title that a link leads to: percent-decoded, without its section.
+/// The title of a link's target: percent-decoded, without the section.
 fn title_of(href: &str) -> String {
     let title = percent_decode_str(href).decode_utf8_lossy();
     let title = title.split('#').next().unwrap_or_default();

@@ -10,11 +10,11 @@ use crate::{Language, seed};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
-    /// The entity described.
+    /// The described entity.
     pub entity: String,
     /// Language of the description.
     pub language: Language,
-    /// Its token ids, `<s> … </s>`.
+    /// Token ids of the description, `<s> … </s>`.
     pub input_ids: Vec<u32>,
 }
 
@@ -26,8 +26,8 @@ impl Record for Candidate {
     }
 }
 
-/// Returns all golds, filled up to `max_candidates` with other entities in an order by `seed` and
-/// id.
+/// Returns all golds, filled up to `max_candidates` with other entities in a random order that
+/// depends on `seed` and id.
 pub(super) fn choose<'e>(
     golds: &BTreeSet<&'e str>,
     all: impl Iterator<Item = &'e str>,

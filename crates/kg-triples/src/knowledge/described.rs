@@ -25,11 +25,11 @@ impl Described {
         }
     }
 
-    /// The description of `entity` in `language`, `<s> … </s>`, which leaves out the triple
-    /// `without`.
+    /// Returns the description of `entity` in `language`, `<s> … </s>`. The triple `without` is
+    /// excluded.
     ///
     /// # Errors
-    /// [`Error::Value`] if there is none; [`Error::Tokenizer`] if it cannot be encoded.
+    /// [`Error::Value`] if there is no description; [`Error::Tokenizer`] if it cannot be encoded.
     pub(super) fn ids(
         &self,
         graph: &KnowledgeGraph,
@@ -42,7 +42,7 @@ impl Described {
             Self::Texts(texts) => {
                 let known = texts.get(entity).iter().find(|(known, _)| *known == language);
                 let ids = known.map(|(_, ids)| Cow::Borrowed(ids.as_slice()));
-                ids.ok_or_else(|| nothing("description", entity, language))
+                ids.ok_or_else(|| missing("description", entity, language))
             }
             Self::Triples(triples) => {
                 Ok(triples.describe(graph, entity, language, without, rng)?.into())
@@ -50,7 +50,8 @@ impl Described {
         }
     }
 
-    /// Whether the probe may ask for `entity`: it is described, or occurs in a training triple.
+    /// Whether `entity` can be a candidate of the probe: it is described, or occurs in a training
+    /// triple.
     pub(super) fn contains(&self, entity: &str) -> bool {
         match self {
             Self::Texts(texts) => !texts.get(entity).is_empty(),
@@ -59,7 +60,7 @@ impl Described {
     }
 }
 
-/// Descriptions made of the training triples.
+/// Descriptions that are generated from the training triples.
 pub(super) struct Verbalised {
     pub(super) tokenizer: Tokenizer,
     pub(super) specials: Specials,
@@ -70,8 +71,8 @@ pub(super) struct Verbalised {
 }
 
 impl Verbalised {
-    /// `label . relation other . relation other …`: what the training triples other than `without`
-    /// say about `entity`, in random order, as many as the budget of tokens allows.
+    /// Returns `label . relation other . relation other …`: the training triples about `entity`
+    /// except `without`, in random order, as many as fit into the token budget.
     pub(super) fn describe(
         &self,
         graph: &KnowledgeGraph,
@@ -84,9 +85,9 @@ impl Verbalised {
         let facts = self.facts_about.get(entity).into_iter().flatten().copied();
         let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != without).collect();
         facts.shuffle(rng);
-        let nameless = || nothing("label", entity, language);
-        let mut text = label(entity).ok_or_else(nameless)?.to_owned();
-        // A triple takes two tokens or more, so no more than half the budget can fit.
+        let unlabelled = || missing("label", entity, language);
+        let mut text = label(entity).ok_or_else(unlabelled)?.to_owned();
+        // A triple takes at least two tokens, so the number of triples is at most half the budget.
         let stated = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
             let other = if triple.head == entity { triple.tail } else { triple.head };
@@ -101,7 +102,7 @@ impl Verbalised {
     }
 }
 
-fn nothing(field: &'static str, entity: &str, language: Language) -> Error {
+fn missing(field: &'static str, entity: &str, language: Language) -> Error {
     Error::Value {
         field,
         expected: format!("a {field} of {entity:?} in language {language:?}"),

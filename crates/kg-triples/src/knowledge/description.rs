@@ -32,8 +32,8 @@ impl Descriptions {
     /// Adds a description, trimmed.
     ///
     /// # Errors
-    /// [`Error::Value`] if the id or text is blank, or if the entity has a description in that
-    /// language already.
+    /// [`Error::Value`] if the id or text is blank, or if the entity already has a description in
+    /// that language.
     pub fn add(&mut self, entity: &str, language: Language, text: &str) -> Result<(), Error> {
         let text = text.trim();
         for (field, value) in [("entity", entity.trim()), ("description", text)] {
@@ -152,7 +152,7 @@ impl Descriptions {
     }
 }
 
-/// What is left of `max_tokens` without `<s>` and `</s>`.
+/// Returns the token budget of a text: `max_tokens` without `<s>` and `</s>`.
 pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, Error> {
     let rule = "3 or more: two special tokens and one of text";
     let refuse = || Error::Config { key, value: max_tokens.to_string(), rule };
@@ -162,7 +162,7 @@ pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize,
 /// Descriptions as token ids; returned by [`Descriptions::encode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodedDescriptions {
-    /// Languages in order of code; no entity without one.
+    /// Each list is sorted by language code and not empty.
     entities: HashMap<String, Vec<(Language, Vec<u32>)>>,
 }
 
@@ -177,14 +177,14 @@ impl EncodedDescriptions {
         self.entities.len()
     }
 
-    /// All languages that something is described in, in order of code.
+    /// Returns all languages of descriptions, sorted by code.
     pub(super) fn known_languages(&self) -> Vec<Language> {
         let all = self.entities.values().flatten().map(|(language, _)| *language);
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The descriptions in other languages than `language` (in that language, unless
-    /// `multilingual`).
+    /// Returns the descriptions in languages other than `language`, or in `language` itself unless
+    /// `multilingual`.
     pub(super) fn wanted(
         &self,
         entity: &str,
@@ -196,9 +196,7 @@ impl EncodedDescriptions {
     }
 
     /// Selects candidate descriptions: each entity of `golds` in its languages, then other entities
-    /// up to `max_candidates`.
-    ///
-    /// The language of another entity is drawn by `seed` and id.
+    /// up to `max_candidates`, each in one language drawn by `seed` and id.
     pub fn candidates(
         &self,
         golds: &BTreeSet<(&str, Language)>,

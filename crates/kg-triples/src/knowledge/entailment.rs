@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 use super::candidate::choose;
 use super::described::{Described, Verbalised};
 use super::description::text_budget;
-use super::entailment_split::{Divided, divide, languages};
+use super::entailment_split::{TripleSplit, languages, split};
 use super::facts_by_language::FactsByLanguage;
 use super::{
     Candidate, EncodedDescriptions, EntailmentConfig, EntailmentExample, EntailmentReport,
@@ -51,7 +51,7 @@ pub struct EntailmentExamples {
     described: Described,
     languages: Vec<Language>,
     config: EntailmentConfig,
-    /// Ids of the relations that have a triple, in their order.
+    /// Ids of the relations with a triple, in order.
     relations: Vec<String>,
     /// Fact numbers.
     train: Vec<u32>,
@@ -95,7 +95,7 @@ impl EntailmentExamples {
         Self::new(graph, described, &known, config)
     }
 
-    /// `known` are the languages that something is described in.
+    /// `known` are the languages with descriptions.
     fn new(
         graph: KnowledgeGraph,
         mut described: Described,
@@ -104,8 +104,8 @@ impl EntailmentExamples {
     ) -> Result<Self, Error> {
         config.validate()?;
         let languages = languages(config, known)?;
-        let Divided { train, test, facts_about, report } =
-            divide(&graph, &described, &languages, config);
+        let TripleSplit { train, test, facts_about, report } =
+            split(&graph, &described, &languages, config);
         if let Described::Triples(triples) = &mut described {
             triples.facts_about = facts_about;
         }
@@ -147,12 +147,12 @@ impl EntailmentExamples {
     /// `index`.
     ///
     /// The language of the subject is drawn with probability n^α / Σ n^α, where n is the number of
-    /// its triples and α is [`EntailmentConfig::smoothing`], then one of these triples uniformly,
-    /// and uniformly another language of the object.
+    /// its triples and α is [`EntailmentConfig::smoothing`]. Then one of these triples is drawn
+    /// uniformly, and uniformly a different language for the object.
     ///
     /// # Errors
-    /// [`Error::Value`] if there is none; [`Error::Tokenizer`] if a description cannot be
-    /// encoded.
+    /// [`Error::Value`] if there is no training triple; [`Error::Tokenizer`] if a description
+    /// cannot be encoded.
     pub fn drawn(&self, seed: u64, index: u64) -> Result<EntailmentExample, Error> {
         self.sample(&mut seed::use_rng("entailment", seed, index))
     }
@@ -186,7 +186,7 @@ impl EntailmentExamples {
         })
     }
 
-    /// The languages of subject and object in which a triple is described.
+    /// Returns the pairs of languages in which subject and object of a triple can be described.
     fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
         let subject = self.languages_of(triple.head);
@@ -195,7 +195,7 @@ impl EntailmentExamples {
         all.filter(|(one, other)| (one != other) == self.config.multilingual).collect()
     }
 
-    /// The languages that the entity is described in.
+    /// Iterates over the languages in which the entity is described.
     fn languages_of<'a>(&'a self, entity: &'a str) -> impl Iterator<Item = Language> + 'a {
         let described = |code: &Language| self.described.has(&self.graph, entity, *code);
         self.languages.iter().copied().filter(described)
@@ -231,8 +231,8 @@ impl EntailmentExamples {
     /// Returns the queries and candidates of the probe (XLM-K, appendix B).
     ///
     /// Queries are held-out triples whose subject and relation have one object. Candidates are
-    /// objects, those of the queries first, up to `max_candidates`. A subject is described in
-    /// another language than its object.
+    /// objects, up to `max_candidates`; the objects of the queries come first. A subject and its
+    /// object are described in different languages.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a description cannot be encoded.
@@ -253,8 +253,8 @@ impl EntailmentExamples {
         Ok((queries, candidates))
     }
 
-    /// Every entity that is an object of some triple and is described (with synthetic descriptions:
-    /// occurs in a training triple), with one language for its description.
+    /// Returns all objects of triples that are described (with synthetic descriptions: that occur
+    /// in a training triple), each with one language for its description.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
         let known = objects.into_iter().filter(|object| self.described.contains(object));
@@ -266,15 +266,15 @@ impl EntailmentExamples {
         known.filter_map(|object| Some((object.to_owned(), language_of(object)?))).collect()
     }
 
-    /// Token ids of the description of a candidate, from training triples alone where it is
-    /// synthetic.
+    /// Returns the token ids of a candidate's description. Synthetic descriptions use only training
+    /// triples.
     fn object_ids(&self, object: &str, language: Language) -> Result<Vec<u32>, Error> {
         let mut rng = seed::stream_rng(1, object, 0);
         let ids = self.described.ids(&self.graph, object, language, None, &mut rng)?;
         Ok(ids.into_owned())
     }
 
-    /// The held-out triples about these objects.
+    /// Returns the held-out triples with these objects.
     fn queries(
         &self,
         objects: &BTreeMap<String, Language>,
@@ -293,7 +293,7 @@ impl EntailmentExamples {
     }
 }
 
-/// Something that a graph with triples to train on has is not there.
+/// An error for data that a graph with training triples always has.
 fn missing(what: &str) -> Error {
     Error::Value { field: "facts", expected: what.into(), got: "none".into() }
 }

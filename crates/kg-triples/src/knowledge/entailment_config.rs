@@ -9,11 +9,11 @@ use crate::{Error, Language};
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntailmentConfig {
     /// Languages of the descriptions, two or more; empty: all. Subject and object must be described
-    /// in two of them.
+    /// in two different languages.
     pub languages: Vec<Language>,
     /// Whether subject and object are described in different languages; `false` is an ablation.
     pub multilingual: bool,
-    /// Exponent of the number of triples in the share of each language of the subject, from 0 to 1
+    /// Exponent α of the number of triples in the sampling of the subject's language, from 0 to 1
     /// (XLM-K, §4.1, as XLM-R).
     pub smoothing: f64,
     /// Maximum length of a synthetic description in tokens, including special tokens.
@@ -41,7 +41,7 @@ impl EntailmentConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first one out of its range.
+    /// [`Error::Config`] naming the first value out of its range.
     ///
     /// ```
     /// use kg_triples::knowledge::EntailmentConfig;
@@ -73,7 +73,8 @@ impl EntailmentConfig {
 
 /// Counts of the triples of [`EntailmentExamples`](super::EntailmentExamples).
 ///
-/// `triples` is the sum of the three reasons, `ambiguous`, `train` and `test`.
+/// `triples` is the sum of `without_subject`, `without_object`, `without_language`, `ambiguous`,
+/// `train` and `test`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EntailmentReport {
     /// Triples of the graph.

@@ -15,17 +15,17 @@ pub struct EntailmentExample {
     pub subject: String,
     /// Id of the relation, such as `P36`.
     pub relation_id: String,
-    /// Index of the relation, r of Eq. 3: relations of the graph in order of id, from 0.
+    /// Index of the relation, r of Eq. 3, among the graph's relations sorted by id, from 0.
     pub relation: u32,
     /// Id of the object.
     pub object: String,
     /// Language of the subject's description, u.
     pub subject_language: Language,
-    /// Its token ids, `<s> … </s>`.
+    /// Token ids of the subject's description, `<s> … </s>`.
     pub subject_ids: Vec<u32>,
     /// Language of the object's description, t.
     pub object_language: Language,
-    /// Its token ids, `<s> … </s>`.
+    /// Token ids of the object's description, `<s> … </s>`.
     pub object_ids: Vec<u32>,
 }
 

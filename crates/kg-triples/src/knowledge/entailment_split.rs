@@ -24,21 +24,21 @@ pub(super) fn languages(
     }
 }
 
-/// The triples with descriptions in two languages, divided.
+/// The split of the triples that have descriptions in two languages.
 #[derive(Default)]
-pub(super) struct Divided {
+pub(super) struct TripleSplit {
     pub(super) train: Vec<u32>,
     pub(super) test: Vec<u32>,
     pub(super) facts_about: BTreeMap<String, Vec<u32>>,
     pub(super) report: EntailmentReport,
 }
 
-pub(super) fn divide(
+pub(super) fn split(
     graph: &KnowledgeGraph,
     described: &Described,
     languages: &[Language],
     config: &EntailmentConfig,
-) -> Divided {
+) -> TripleSplit {
     let mut objects: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for triple in graph.triples() {
         *objects.entry((triple.head, triple.relation)).or_default() += 1;
@@ -46,8 +46,8 @@ pub(super) fn divide(
     let described = |id: &str| -> Vec<&Language> {
         languages.iter().filter(|code| described.has(graph, id, **code)).collect()
     };
-    let mut divided = Divided::default();
-    let report = &mut divided.report;
+    let mut split = TripleSplit::default();
+    let report = &mut split.report;
     for (fact, triple) in (0u32..).zip(graph.triples()) {
         report.triples += 1;
         let (subject, object) = (described(triple.head), described(triple.tail));
@@ -67,18 +67,18 @@ pub(super) fn divide(
         let name = format!("fact {} {} {}", triple.head, triple.relation, triple.tail);
         if seed::hash_to_unit(config.seed, &name) < config.hold_out {
             if objects.get(&(triple.head, triple.relation)) == Some(&1) {
-                divided.test.push(fact);
+                split.test.push(fact);
                 report.test += 1;
             } else {
                 report.ambiguous += 1;
             }
             continue;
         }
-        divided.train.push(fact);
+        split.train.push(fact);
         report.train += 1;
         for entity in [triple.head, triple.tail] {
-            divided.facts_about.entry(entity.to_owned()).or_default().push(fact);
+            split.facts_about.entry(entity.to_owned()).or_default().push(fact);
         }
     }
-    divided
+    split
 }

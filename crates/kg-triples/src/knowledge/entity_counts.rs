@@ -91,14 +91,14 @@ pub struct Resampling {
 }
 
 impl Resampling {
-    /// The examples that a mention gives this time.
+    /// Draws the number of examples of a mention.
     pub(super) fn draw(&self, language: Language, entity: &str, rng: &mut impl Rng) -> usize {
         let weights = self.weights.get(&language);
-        let mut left = weights.and_then(|weights| weights.get(entity)).copied().unwrap_or(1.0);
+        let mut expected = weights.and_then(|weights| weights.get(entity)).copied().unwrap_or(1.0);
         let mut count = 0;
-        while left > 0.0 && rng.random::<f64>() < left {
+        while expected > 0.0 && rng.random::<f64>() < expected {
             count += 1;
-            left -= 1.0;
+            expected -= 1.0;
         }
         count
     }

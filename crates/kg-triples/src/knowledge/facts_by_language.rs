@@ -31,7 +31,7 @@ impl FactsByLanguage {
         Self { facts, weights }
     }
 
-    /// A language of the subject, and one of its triples.
+    /// Draws a language of the subject and one of its triples.
     pub(super) fn sample(&self, rng: &mut impl Rng) -> Option<(Language, u32)> {
         let (language, facts) = self.facts.get(self.weights.as_ref()?.sample(rng))?;
         Some((*language, *facts.choose(rng)?))

@@ -16,8 +16,8 @@ use crate::{Error, Language, seed};
 /// §4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MentionConfig {
-    /// Maximum passage length in tokens, including special tokens; a longer passage is cut to a
-    /// piece around the mention.
+    /// Maximum passage length in tokens, including special tokens. A longer passage is cropped
+    /// around the mention.
     pub max_tokens: usize,
     /// Whether the description is in another language than the passage; `false` is the ablation
     /// "w/o multilingual description".
@@ -76,7 +76,8 @@ impl Record for MentionExample {
     }
 }
 
-/// Counts of used and skipped passages; `passages` is the sum of the five reasons and `examples`.
+/// Counts of used and skipped passages; `passages` is the sum of the five skip counts and
+/// `examples`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MentionReport {
     /// Texts read.
@@ -85,14 +86,14 @@ pub struct MentionReport {
     pub passages: usize,
     /// Skipped: without a mention.
     pub without_mention: usize,
-    /// Skipped: no entity mentioned is described at all.
+    /// Skipped: no mentioned entity has a description.
     pub without_description: usize,
-    /// Skipped: described, but not in a language that is wanted.
+    /// Skipped: described, but not in a suitable language.
     pub without_language: usize,
-    /// Skipped: of a held-out text, or without a mention that may be trained, see [`HeldOut`].
+    /// Skipped: the text is held out, or no mention is in the training split; see [`HeldOut`].
     pub held_out: usize,
-    /// Skipped: the tokens are unknown to the tokenizer, or the mention is longer than the passage
-    /// may be.
+    /// Skipped: the tokenizer does not know the tokens of the mention, or the mention exceeds the
+    /// maximum passage length.
     pub unaligned: usize,
     /// Number of examples.
     pub examples: usize,
@@ -107,8 +108,8 @@ pub struct MentionReport {
 /// Iterator over examples of masked entity prediction, at most one per passage (XLM-K §3.2).
 ///
 /// One of the mentions with a suitable description is drawn uniformly, then a language of its
-/// descriptions other than the passage's. A passage that is too long is cut to a piece with the
-/// mention. All draws depend only on the seed, the language and the index of the passage.
+/// descriptions other than the passage's. A passage that is too long is cropped around the mention.
+/// All draws depend only on the seed, the language and the index of the passage.
 ///
 /// An error of the texts is returned once and ends the iteration.
 ///
@@ -142,7 +143,7 @@ pub struct MentionReport {
 /// ```
 pub struct MentionExamples<'d, I> {
     texts: I,
-    maker: Maker<'d>,
+    builder: ExampleBuilder<'d>,
     ready: VecDeque<Result<MentionExample, Error>>,
     next_passage: u64,
     report: MentionReport,
@@ -151,7 +152,7 @@ pub struct MentionExamples<'d, I> {
     done: bool,
 }
 
-/// Texts worked on at a time.
+/// Number of texts per block.
 const CHUNK: usize = 256;
 
 impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
@@ -169,7 +170,7 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         let aligner = PassageAligner::new(tokenizer, config)?;
         Ok(Self {
             texts,
-            maker: Maker { aligner, descriptions, held_out: None, resampling: None },
+            builder: ExampleBuilder { aligner, descriptions, held_out: None, resampling: None },
             ready: VecDeque::new(),
             next_passage: 0,
             report: MentionReport::default(),
@@ -186,14 +187,14 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     pub fn holding_out(mut self, held_out: &'d HeldOut) -> Result<Self, Error> {
         held_out.validate()?;
         self.queries = Some(MentionQueries::new(held_out));
-        self.maker.held_out = Some(held_out);
+        self.builder.held_out = Some(held_out);
         Ok(self)
     }
 
     /// Resamples mentions by entity: a mention gives zero or more examples instead of one.
     #[must_use]
     pub fn resampled(mut self, resampling: &'d Resampling) -> Self {
-        self.maker.resampling = Some(resampling);
+        self.builder.resampling = Some(resampling);
         self
     }
 
@@ -212,11 +213,12 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     /// processed so far.
     ///
     /// # Errors
-    /// [`Error::Empty`], naming what decides it, if no query is left, or every mention is held out.
+    /// [`Error::Empty`], naming the responsible option, if there is no query, or every mention is
+    /// held out.
     pub fn queries(&mut self) -> Result<[Vec<MentionExample>; 3], Error> {
         let Some(queries) = self.queries.take() else { return Ok(Default::default()) };
         if self.report.examples == 0
-            && let Some(HeldOut { texts, pairs, entities, .. }) = self.maker.held_out
+            && let Some(HeldOut { texts, pairs, entities, .. }) = self.builder.held_out
         {
             return Err(Error::Empty {
                 what: "mentions to train on".into(),
@@ -252,14 +254,14 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         }
         self.report.texts += texts.len();
         self.report.passages += numbered.len();
-        let maker = &self.maker;
-        let made: Vec<_> = numbered
+        let builder = &self.builder;
+        let output: Vec<_> = numbered
             .into_par_iter()
-            .map(|(number, text, passage)| (text.language, maker.make(number, text, &passage)))
+            .map(|(number, text, passage)| (text.language, builder.build(number, text, &passage)))
             .collect();
-        for (language, outcome) in made {
+        for (language, outcome) in output {
             match outcome {
-                Ok(Ok(made)) => self.take(language, made),
+                Ok(Ok(output)) => self.record(language, output),
                 Ok(Err(SkipReason::WithoutMention)) => self.report.without_mention += 1,
                 Ok(Err(SkipReason::WithoutDescription)) => self.report.without_description += 1,
                 Ok(Err(SkipReason::WithoutLanguage)) => self.report.without_language += 1,
@@ -275,9 +277,9 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         self.ready.extend(error.map(Err));
     }
 
-    fn take(&mut self, language: Language, made: Made) {
-        match made {
-            Made::Examples { examples, entities } => {
+    fn record(&mut self, language: Language, output: PassageOutput) {
+        match output {
+            PassageOutput::Examples { examples, entities } => {
                 for entity in entities {
                     self.mentions.add(language, entity);
                 }
@@ -286,10 +288,10 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
                     self.ready.push_back(Ok(example));
                 }
             }
-            Made::Queries(made) => {
+            PassageOutput::Queries(output) => {
                 self.report.held_out += 1;
                 if let Some(queries) = &mut self.queries {
-                    made.into_iter().for_each(|query| queries.add(query));
+                    output.into_iter().for_each(|query| queries.add(query));
                 }
             }
         }
@@ -315,42 +317,43 @@ impl<I: Iterator<Item = Result<LinkedText, Error>>> Iterator for MentionExamples
     }
 }
 
-/// What is made of a passage.
-enum Made {
-    /// An example, or none or several by [`Resampling`], and the entities that could be drawn, one
-    /// for each mention.
+/// The output of a passage.
+enum PassageOutput {
+    /// Training examples: one, or with [`Resampling`] any number; and the entities of all mentions
+    /// that could be drawn.
     Examples { examples: Vec<MentionExample>, entities: Vec<String> },
-    /// Of a held-out text, an example for each probe that it has one for.
+    /// Queries of a held-out text: at most one per probe.
     Queries(Vec<MentionExample>),
 }
 
-/// Makes examples of passages.
-struct Maker<'d> {
+/// Creates the examples of passages.
+struct ExampleBuilder<'d> {
     aligner: PassageAligner,
     descriptions: &'d EncodedDescriptions,
     held_out: Option<&'d HeldOut>,
     resampling: Option<&'d Resampling>,
 }
 
-impl Maker<'_> {
-    /// Example or queries of the passage, drawn by the seed, the language and the passage's number.
-    fn make(
+impl ExampleBuilder<'_> {
+    /// Creates the example or queries of a passage. Draws depend on the seed, the language and the
+    /// passage's number.
+    fn build(
         &self,
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Made, SkipReason>, Error> {
+    ) -> Result<Result<PassageOutput, SkipReason>, Error> {
         let held_out = self.held_out.filter(|held_out| held_out.holds_out_text(&text.id));
         match held_out {
             Some(held_out) => {
                 let queries = self.queries(held_out, number, text, passage)?;
-                Ok(queries.map(Made::Queries))
+                Ok(queries.map(PassageOutput::Queries))
             }
             None => self.example(number, text, passage),
         }
     }
 
-    /// The descriptions that may be trained with a mention in `language`.
+    /// Returns the descriptions that can be trained with a mention in `language`.
     fn wanted(&self, entity: &str, language: Language) -> Vec<&(Language, Vec<u32>)> {
         let multilingual = self.aligner.config.multilingual;
         let mut wanted = self.descriptions.wanted(entity, language, multilingual);
@@ -366,7 +369,7 @@ impl Maker<'_> {
         number: u64,
         text: &LinkedText,
         passage: &Passage<'_>,
-    ) -> Result<Result<Made, SkipReason>, Error> {
+    ) -> Result<Result<PassageOutput, SkipReason>, Error> {
         let MentionConfig { multilingual, seed, .. } = self.aligner.config;
         let name = (text.id.as_str(), text.language);
         let fits = |mention: &Mention| !self.wanted(&mention.entity, text.language).is_empty();
@@ -387,7 +390,7 @@ impl Maker<'_> {
             }
             Err(left_out) => return Ok(Err(left_out)),
         };
-        // The name has at most 24 bytes: a code has at most 23.
+        // `m` and a language code of at most 23 bytes.
         let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
             return Ok(Err(SkipReason::Unaligned));
@@ -406,11 +409,10 @@ impl Maker<'_> {
             examples.push(self.aligner.example(&aligned, mention, piece, (*language, ids)));
         }
         let entities = aligned.mentions.into_iter().map(|mention| mention.entity).collect();
-        Ok(Ok(Made::Examples { examples, entities }))
+        Ok(Ok(PassageOutput::Examples { examples, entities }))
     }
 
-    /// For each probe that the passage has one for a query, which asks for a description in another
-    /// language.
+    /// Creates at most one query per probe, whose target is a description in another language.
     fn queries(
         &self,
         held_out: &HeldOut,

@@ -10,7 +10,7 @@ use crate::entity_linking::{Mention, Passage};
 use crate::tokens::{Specials, Tokens, unlimited};
 use crate::{Error, Language};
 
-/// A passage whose mentions are found among its tokens.
+/// A passage whose mentions are aligned with its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AlignedPassage {
     /// Number of the passage in its source.
@@ -20,7 +20,7 @@ pub(super) struct AlignedPassage {
     pub(super) language: Language,
     /// Token ids of the whole passage, without special tokens.
     pub(super) ids: Vec<u32>,
-    /// Mentions of described entities, by their tokens.
+    /// Mentions of described entities, as token ranges.
     pub(super) mentions: Vec<AlignedMention>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct AlignedMention {
     pub(super) entity: String,
 }
 
-/// Why a passage gives no example.
+/// The reason why a passage has no example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SkipReason {
     WithoutMention,
@@ -41,12 +41,12 @@ pub(super) enum SkipReason {
     Unaligned,
 }
 
-/// Finds mentions among tokens, and makes examples of them.
+/// Aligns mentions with tokens, and creates examples.
 #[derive(Clone, Debug)]
 pub(super) struct PassageAligner {
     tokenizer: Tokenizer,
     specials: Specials,
-    /// Tokens of a passage without `<s>` and `</s>`.
+    /// Maximum number of passage tokens, without `<s>` and `</s>`.
     text_budget: usize,
     pub(super) config: MentionConfig,
 }
@@ -61,7 +61,8 @@ impl PassageAligner {
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
     }
 
-    /// The passage with those of its mentions that `fits` accepts, or why it has none.
+    /// Aligns the mentions of a passage that `fits` accepts, or returns the reason why there are
+    /// none.
     pub(super) fn align(
         &self,
         number: u64,
@@ -94,10 +95,10 @@ impl PassageAligner {
         Ok(Ok(AlignedPassage { number, id: id.to_owned(), language, ids: tokens.ids, mentions }))
     }
 
-    /// The tokens of a mention; `None` if they cannot be masked in a passage of the length allowed.
+    /// Returns the tokens of a mention; `None` if they cannot be masked or exceed the text budget.
     fn span(&self, tokens: &Tokens, mention: &Mention) -> Option<Range<usize>> {
         let span = tokens.covering(mention.start, mention.end)?;
-        // What is unknown to the tokenizer says nothing about its entity.
+        // Unknown tokens do not identify the entity.
         let unusable = |id: &u32| self.specials.control(*id) || Some(*id) == self.specials.unknown;
         if tokens.ids.get(span.clone())?.iter().any(unusable) || span.len() > self.text_budget {
             return None;
@@ -105,8 +106,8 @@ impl PassageAligner {
         Some(span)
     }
 
-    /// Where a piece of the passage that holds the mention begins: drawn where the passage is too
-    /// long, else 0.
+    /// Returns the start of a window of the passage that contains the mention: drawn uniformly if
+    /// the passage is too long, otherwise 0.
     pub(super) fn piece(
         &self,
         passage: &AlignedPassage,
@@ -122,7 +123,7 @@ impl PassageAligner {
         }
     }
 
-    /// The example of a mention in the piece that begins at `piece`.
+    /// Creates the example of a mention in the window at `piece`.
     pub(super) fn example(
         &self,
         passage: &AlignedPassage,
@@ -132,7 +133,7 @@ impl PassageAligner {
     ) -> MentionExample {
         let ids = passage.ids.get(piece..).unwrap_or_default();
         let ids = ids.get(..self.text_budget).unwrap_or(ids);
-        // `<s>` comes first.
+        // Positions are shifted by one for `<s>`.
         let Range { start, end } = mention.span;
         MentionExample {
             passage: passage.number,

@@ -4,22 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{HeldOut, MentionExample, Split};
 use crate::{Error, seed};
 
-/// How many times the queries that are wanted are kept: those about entities that turn out not to
-/// be trained are left out at the end.
+/// Factor by which more queries are stored than requested, because queries about entities that turn
+/// out to be absent from training are removed at the end.
 const RESERVE: usize = 4;
 
-/// The queries of each probe, from examples of held-out texts. Memory holds a few times the queries
-/// that are wanted, however many there are.
+/// Collects the queries of each probe from examples of held-out texts. Memory is bounded by a
+/// multiple of the requested number of queries.
 ///
-/// Which ones are kept depends on [`HeldOut::seed`] and the numbers of their passages, not on the
-/// order.
+/// The selection depends on [`HeldOut::seed`] and the passages' numbers, not on the order of the
+/// examples.
 #[derive(Clone, Debug)]
 pub(super) struct MentionQueries {
     held_out: HeldOut,
     sets: BTreeMap<Split, QuerySet>,
 }
 
-/// A place in the order that decides which queries are kept, and the number of the passage.
+/// A random rank that determines the selected queries, and the number of the passage.
 type Rank = (u64, u64);
 
 #[derive(Clone, Debug, Default)]
@@ -36,7 +36,7 @@ impl QuerySet {
         }
     }
 
-    /// Adds a query, and drops those that are too many.
+    /// Adds a query, and removes the query of the highest rank if a limit is exceeded.
     fn add(&mut self, rank: Rank, query: MentionExample, held_out: &HeldOut) {
         if self.queries.contains_key(&rank) {
             return;
@@ -58,12 +58,13 @@ impl QuerySet {
 }
 
 impl MentionQueries {
-    /// No query yet.
+    /// Creates an empty collection.
     pub(super) fn new(held_out: &HeldOut) -> Self {
         Self { held_out: held_out.clone(), sets: BTreeMap::new() }
     }
 
-    /// Adds an example of a held-out text to its probe; of each passage one to each.
+    /// Adds an example of a held-out text to its probe. Each passage has at most one query per
+    /// probe.
     pub(super) fn add(&mut self, example: MentionExample) {
         let split = self.held_out.split_of(&example);
         if [Split::Train, Split::Unused].contains(&split) {
@@ -74,11 +75,11 @@ impl MentionQueries {
         self.sets.entry(split).or_default().add(rank, example, &self.held_out);
     }
 
-    /// The queries about new texts, new pairs of languages, and new entities. `trained` says which
-    /// entities are trained: those of the first two are.
+    /// Returns the queries about unseen texts, unseen language pairs and unseen entities. Entities
+    /// of the first two must be `trained`, those of the last must not.
     ///
     /// # Errors
-    /// [`Error::Empty`], naming what decides it, if no query is left.
+    /// [`Error::Empty`], naming the responsible option, if there is no query.
     pub(super) fn finish(
         self,
         trained: impl Fn(&str) -> bool,

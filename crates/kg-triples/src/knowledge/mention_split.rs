@@ -7,7 +7,7 @@ use crate::{Error, Language, seed};
 /// not on other texts, the order of files or the number of threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldOut {
-    /// Fraction of the texts, above 0 and below 1. All languages of one text id go together.
+    /// Fraction of the texts, above 0 and below 1. A text id is held out in all its languages.
     pub texts: f64,
     /// Fraction of the triples (entity, passage language, description language), from 0 to below 1.
     pub pairs: f64,
@@ -15,8 +15,8 @@ pub struct HeldOut {
     pub entities: f64,
     /// Maximum number of queries per probe.
     pub queries: usize,
-    /// Maximum number of queries about one entity per probe, so that a frequency baseline gains
-    /// little; absent: no limit.
+    /// Maximum number of queries about one entity per probe, which limits the score of a frequency
+    /// baseline; absent: no limit.
     pub per_entity: Option<usize>,
     /// Seed of the held-out set and the retained queries.
     pub seed: u64,

@@ -7,8 +7,8 @@ use crate::{Error, seed};
 ///
 /// Small languages are oversampled (Conneau et al. 2020, §3.1: α = 0.3, which XLM-K adopts).
 ///
-/// An endless row of items. Item i is of a language drawn by (seed, i), and the next one that this
-/// language has; at its end a language is opened again. An error ends the row.
+/// The sequence of items is endless. Item i is the next item of a language drawn by (seed, i). An
+/// exhausted language is opened again. An error ends the iteration.
 ///
 /// ```
 /// use kg_triples::Error;
@@ -29,8 +29,8 @@ pub struct LanguageMix<F, I> {
     done: bool,
 }
 
-/// Starts without an item, one after the other, before a language counts as empty: where items are
-/// dropped at random, a start may have none.
+/// Consecutive openings without an item after which a language counts as empty. A single opening
+/// may have no item if items are dropped at random.
 const MAX_EMPTY_STARTS: usize = 100;
 
 struct Source<F, I> {
@@ -80,7 +80,7 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// The next item; `None` if even new starts have none.
+    /// Returns the next item; `None` if repeated openings have none.
     fn next(&mut self) -> Option<Result<T, Error>> {
         for _ in 0..=MAX_EMPTY_STARTS {
             if let Some(item) = self.items.as_mut().and_then(Iterator::next) {

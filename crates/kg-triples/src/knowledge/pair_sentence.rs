@@ -4,8 +4,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::RemoveObject;
 use crate::entity_linking::LinkedText;
 
-/// The text of a sentence, whose mentions are in order and do not overlap, without those of
-/// `object`; where spaces meet, one stays.
+/// Returns the text of a sentence without the mentions of `object`. Mentions must be in order and
+/// must not overlap. Spaces around a removed mention are merged into one.
 pub(super) fn without_object(sentence: &LinkedText, object: &str, remove: RemoveObject) -> String {
     let mut rest = String::new();
     let mut keep = |part: &str| {

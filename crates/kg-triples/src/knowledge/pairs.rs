@@ -54,7 +54,7 @@ pub struct TextPair {
     pub query_language: Language,
     /// The key text, a label.
     pub key: String,
-    /// Its language.
+    /// Language of the key.
     pub key_language: Language,
     /// The entity of both texts. Other rows of a batch with this entity are not negatives.
     pub entity: String,
@@ -77,8 +77,8 @@ pub enum RemoveObject {
     /// The whole object is removed.
     #[default]
     Whole,
-    /// The last word (Unicode Annex 29) of the object stays, as in the released code, which takes
-    /// the last position of a mention for the one after it. An object of one word stays.
+    /// The last word (Unicode Annex 29) of the object is kept, as in the released code, which
+    /// treats the last position of a mention as its end. An object of one word is not removed.
     Released,
 }
 
@@ -89,8 +89,8 @@ pub struct PairConfig {
     pub languages: Vec<Language>,
     /// Removal of the object from sentences.
     pub remove_object: RemoveObject,
-    /// Fraction of the entities, drawn by their ids, that no training pair has as its
-    /// [`entity`](TextPair::entity), from 0 to below 1. They may be subjects in queries.
+    /// Fraction of the entities, drawn by their ids, that are not the [`entity`](TextPair::entity)
+    /// of any training pair, from 0 to below 1. They may be subjects in queries.
     pub hold_out: f64,
     /// Seed of the held-out set and all draws.
     pub seed: u64,
@@ -107,7 +107,7 @@ impl PairConfig {
     /// Validates every value that does not depend on a graph.
     ///
     /// # Errors
-    /// [`Error::Config`] for `hold_out` out of its range, or a language named twice.
+    /// [`Error::Config`] for `hold_out` out of its range, or a duplicate language.
     pub fn validate(&self) -> Result<(), Error> {
         if !(0.0..1.0).contains(&self.hold_out) {
             let value = self.hold_out.to_string();
@@ -120,17 +120,17 @@ impl PairConfig {
 /// Counts of the sources of pairs.
 ///
 /// `sources` are subjects and objects of triples (EP), triples (TP), described entities (ES), or
-/// objects of sentences, and sentences without one (TS): the sum of the three reasons, `train` and
-/// `held_out`.
+/// objects of sentences and sentences without one (TS). `sources` is the sum of `without_label`,
+/// `without_triple`, `bare`, `train` and `held_out`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PairCounts {
     /// All sources.
     pub sources: usize,
-    /// Skipped: an entity has no label in the languages, or, of EP, not two.
+    /// Skipped: an entity has no label in the languages (EP: fewer than two labels).
     pub without_label: usize,
-    /// Skipped: sentences without linked subject and object of any triple.
+    /// Skipped: sentences that do not link subject and object of a triple.
     pub without_triple: usize,
-    /// Skipped: sentences of which nothing but the object is a word.
+    /// Skipped: sentences without a word other than the object.
     pub bare: usize,
     /// Training pairs.
     pub train: usize,
@@ -141,7 +141,7 @@ pub struct PairCounts {
     pub without_relation: usize,
 }
 
-/// What a pair is made of, by interned ids.
+/// The source of a pair; entities are interned ids.
 enum Source {
     Entity(u32),
     Triple([u32; 3]),
@@ -244,7 +244,7 @@ impl<'a> TextPairs<'a> {
     /// mentions of the object. The sentences are held in memory.
     ///
     /// # Errors
-    /// As [`Self::of_labels`]; those of `texts`.
+    /// As [`Self::of_labels`]; errors of `texts`.
     pub fn of_sentences(
         graph: &'a KnowledgeGraph,
         texts: impl Iterator<Item = Result<LinkedText, Error>>,
@@ -294,8 +294,8 @@ impl<'a> TextPairs<'a> {
         Ok(Self { kind, graph, descriptions: None, languages, config, train, held_out, counts })
     }
 
-    /// Counts a source, and keeps it where the entities have as many labels as they need; the last
-    /// one is the entity that the pair means.
+    /// Counts a source, and stores it if each entity has at least the given number of labels. The
+    /// last entity is the [`entity`](TextPair::entity) of the pair.
     fn add(&mut self, source: Source, labels: &[(u32, usize)]) -> bool {
         self.counts.sources += 1;
         if labels.iter().any(|(id, count)| self.labels(*id).len() < *count) {
@@ -340,7 +340,7 @@ impl<'a> TextPairs<'a> {
         self.all(&self.held_out, "held out")
     }
 
-    /// Draws the given number of training pairs, with replacement; none if there are no sources.
+    /// Draws `count` training pairs with replacement; none if there are no sources.
     pub fn drawn(&self, count: u64) -> impl Iterator<Item = TextPair> + '_ {
         (0..count).filter_map(|index| {
             let mut rng = self.rng("drawn", index);
@@ -358,7 +358,7 @@ impl<'a> TextPairs<'a> {
         seed::use_rng(&name, self.config.seed, index)
     }
 
-    /// A pair of this source; there is one for each that was kept.
+    /// Draws a pair of a source; `Some` for every stored source.
     fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
         let (query, query_language, entity, except) = match source {
             Source::Entity(id) => {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::jsonl::Record;
 use crate::seed;
 
-/// A question for a chat model: which option is the same entity?
+/// A multiple-choice question for a chat model: which option is the same entity as `entity`?
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
@@ -13,7 +13,7 @@ pub struct Question {
     pub entity: String,
     /// The round, from 0.
     pub round: u64,
-    /// The candidates in the order in which the model sees them.
+    /// The candidates in the order shown to the model.
     pub options: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Record for Answer {
 }
 
 /// Returns a question for each round. The order of its options depends on seed, entity and round,
-/// so that a model's preference for a position spreads over the candidates.
+/// so that a model's position bias averages out over the candidates.
 pub fn ask(entity: &str, candidates: &[String], rounds: u64, seed: u64) -> Vec<Question> {
     let question = |round| {
         let mut options = candidates.to_vec();
@@ -49,7 +49,7 @@ pub fn ask(entity: &str, candidates: &[String], rounds: u64, seed: u64) -> Vec<Q
 }
 
 /// Returns the candidates of an entity with their votes, most votes first; ties keep the order of
-/// `candidates`. Of several answers to one question the first one counts.
+/// `candidates`. Only the first answer to a question is counted.
 pub fn decide(
     candidates: &[String],
     questions: &[Question],

@@ -5,7 +5,7 @@ use crate::Error;
 ///
 /// The paper does not define the stop-word filter of n-grams, N, or which passages are dropped for
 /// "equal" numbers. Here a candidate is excluded if it begins or ends with a stop word: `the myth`
-/// is excluded, `bank of england` is not. Phrases inside longer ones are phrases as well.
+/// is excluded, `bank of england` is not. Phrases nested in longer phrases are retained.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
     /// Minimum number of units in a phrase.
@@ -40,7 +40,7 @@ impl Default for PhraseConfig {
     }
 }
 
-/// Upper limit of `max_words`; each length costs a pass over the query.
+/// Upper limit of `max_words`: each length costs a pass over the query.
 const MAX_WORDS: usize = 1000;
 
 impl PhraseConfig {

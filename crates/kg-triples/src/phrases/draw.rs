@@ -9,10 +9,10 @@ use crate::{Language, seed};
 /// Draws at most `count` passages, evenly over languages as far as available, and preserves their
 /// order.
 ///
-/// So LAKM has as many passages as another task has examples: "the total amount of training data in
-/// LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). The retained passages of a
-/// language are those with the smallest random numbers for (seed, text), independent of their
-/// order; a smaller draw is a subset of a larger one.
+/// With it, LAKM has as many passages as another task has examples: "the total amount of training
+/// data in LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). The passages of a language
+/// with the smallest random numbers for (seed, text) are selected, independent of their order; a
+/// smaller draw is a subset of a larger one.
 ///
 /// ```
 /// use kg_triples::Language;
@@ -38,7 +38,8 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
         let number = (rank(seed, passage.language, &passage.text), at);
         by_language.entry(passage.language).or_default().push(number);
     }
-    // The language with the fewest first: what it lacks is divided among those after it.
+    // Languages with few passages come first; their unused share is divided among the remaining
+    // ones.
     let mut groups: Vec<Vec<(u64, usize)>> = by_language.into_values().collect();
     groups.sort_by_key(Vec::len);
     let (languages, mut left, mut kept) = (groups.len(), count, HashSet::new());
@@ -52,7 +53,7 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
     numbered.filter(|(at, _)| kept.contains(at)).map(|(_, passage)| passage).collect()
 }
 
-/// The number drawn for a passage: the smallest stay.
+/// The random number of a passage; the passages with the smallest numbers are selected.
 pub(super) fn rank(seed: u64, language: Language, text: &str) -> u64 {
     let item = seed::hash_of(&[language.as_str(), text]);
     seed::use_rng("phrase passages", seed, item).next_u64()

@@ -93,7 +93,7 @@ pub struct PassageEncoder {
     /// Without truncation or padding.
     tokenizer: Tokenizer,
     specials: SpecialIds,
-    /// Tokens of a window, special ones not counted.
+    /// Tokens per window, without special tokens.
     size: usize,
 }
 
@@ -161,23 +161,22 @@ fn windows(
     Ok(examples)
 }
 
-/// Where the window that begins at `start` ends: after `size` tokens, or before the phrases that
-/// reach past that.
+/// The end of the window at `start`: after `size` tokens, or before phrases that cross that end.
 fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
     let full = start + size;
     let mut end = full;
-    // Spans rise by their starts: going back, each may move the end before an earlier one that it
-    // cuts.
+    // Spans are sorted by start. In reverse order, each span can move the end to its start, and an
+    // earlier span that crosses the new end can move it further.
     for span in spans.iter().rev() {
         if span.start > start && span.start < end && span.end > end {
             end = span.start;
         }
     }
-    // An overlap may leave next to nothing of the window; then phrases are divided after all.
+    // With overlapping phrases, the window could become very short; phrases are then split instead.
     if end - start < size.div_ceil(2) { full } else { end }
 }
 
-/// The parts of `spans` inside a window, as positions in `<s> window </s>`, `<unk>` left out.
+/// Returns the parts of `spans` inside a window without `<unk>`, as positions in `<s> window </s>`.
 fn inside(
     spans: &[Range<usize>],
     window: Range<usize>,
@@ -288,7 +287,7 @@ mod tests {
             }
             assert_eq!(count, 12, "{max_length}");
         }
-        // Shorter than the phrase: its parts, none of them lost.
+        // Windows shorter than the phrase contain parts of it, without losses.
         let cut = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 3).unwrap();
         let tokens: Vec<u32> = cut.iter().map(|example| example.input_ids[1]).collect();
         assert_eq!(tokens, phrase.repeat(12));

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Error, Language};
 
-/// Queries of a block; the result does not depend on it.
+/// Queries per block; it does not affect the result.
 const CHUNK: usize = 512;
 
 /// Finds knowledge phrases of queries and the passages that contain them.
@@ -28,7 +28,7 @@ pub struct Mined {
     pub phrases: Vec<Vec<String>>,
     /// The paragraphs that contain them, in order.
     pub passages: Vec<PhrasePassage>,
-    /// Counts of this query; those that need all queries are 0.
+    /// Counts of this query. Counts that need all queries are 0.
     pub report: PhraseReport,
 }
 
@@ -57,13 +57,13 @@ impl PhraseMiner {
 
     /// Mines the phrases and passages of one query.
     ///
-    /// 1. Candidates: the query's n-grams of `min_words` to `max_words` words, w − n + 1 of each
-    ///    length n, the same one once.
+    /// 1. Candidates are the query's distinct n-grams of `min_words` to `max_words` words.
+    ///    There are w − n + 1 of each length n.
     /// 2. Candidates that begin or end with a stop word are excluded.
-    /// 3. A candidate stays if at least `title_fraction` of the first `titles` contain it as
-    ///    contiguous words.
-    /// 4. Paragraphs (lines of the documents' texts) of `min_chars` or more that hold a phrase,
-    ///    with all its occurrences.
+    /// 3. A candidate is a knowledge phrase if at least `title_fraction` of the first `titles`
+    ///    titles contain it as contiguous words.
+    /// 4. Passages are the paragraphs (lines of the documents' texts) of `min_chars` or more that
+    ///    contain a phrase, with all its occurrences.
     ///
     /// # Errors
     /// [`Error::Value`] if the language has no stop words.
@@ -115,7 +115,7 @@ impl PhraseMiner {
         Ok(Mined { phrases, passages, report })
     }
 
-    /// The different n-grams of a query that stop words leave.
+    /// Returns the distinct n-grams of a query that pass the stop-word filter.
     fn candidates(
         &self,
         query: &str,
@@ -137,7 +137,7 @@ impl PhraseMiner {
         candidates
     }
 
-    /// The paragraphs of a query's documents that are long enough and hold a phrase.
+    /// Returns the paragraphs of a query's documents that are long enough and contain a phrase.
     fn passages(
         &self,
         record: &QueryDocuments,
@@ -170,8 +170,8 @@ impl PhraseMiner {
     }
 }
 
-/// Every n-gram of these lengths, in order of position, the shorter first: `Σₙ max(0, w − n + 1)`
-/// of w words.
+/// Iterates over the n-grams of these lengths by position, shorter ones first. For w words, there
+/// are `Σₙ max(0, w − n + 1)`.
 fn ngrams(words: &[Word], min: usize, max: usize) -> impl Iterator<Item = &[Word]> {
     (0..words.len()).flat_map(move |start| {
         (min..=max).filter_map(move |size| words.get(start..start.checked_add(size)?))
@@ -189,7 +189,7 @@ fn holds(words: &[Word], phrase: &[String]) -> bool {
     })
 }
 
-/// Phrases by their units.
+/// Phrases, found by their units.
 struct Finder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,
@@ -201,7 +201,7 @@ impl Finder {
         Self { names, sizes: phrases.iter().map(Vec::len).collect() }
     }
 
-    /// Every occurrence of every phrase.
+    /// Finds every occurrence of every phrase.
     fn find(&self, text: &str) -> BTreeMap<String, Vec<TextSpan>> {
         let words = words(text);
         let mut found: BTreeMap<String, Vec<TextSpan>> = BTreeMap::new();
@@ -219,7 +219,7 @@ impl Finder {
     }
 }
 
-/// By first occurrence, the longer one first, then by name.
+/// Sorts phrases by first occurrence, longer ones first, then by name.
 fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
     let mut phrases: Vec<PhraseOccurrences> = found
         .into_iter()
@@ -233,10 +233,10 @@ fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrence
 
 /// Mines all queries and returns the passages by language, in order of discovery.
 ///
-/// A passage that several queries lead to is one passage with all their phrases. With `equalise`,
-/// the retained passages are those with the smallest random numbers for (seed, text): the selection
-/// depends neither on the order of the queries nor on the number of threads.
-/// Queries are read and searched in blocks; the passages found are held in memory.
+/// A passage found by several queries is returned once with all their phrases. With `equalise`, the
+/// passages with the smallest random numbers for (seed, text) are selected, so the selection
+/// depends neither on the order of the queries nor on the number of threads. Queries are processed
+/// in blocks; the passages found are held in memory.
 ///
 /// # Errors
 /// The first error of `records`; [`Error::Value`] for a language without stop words.
@@ -286,7 +286,7 @@ pub fn mine_passages(
     Ok((all, reports))
 }
 
-/// The different passages of a language.
+/// The distinct passages of a language.
 #[derive(Default)]
 struct Merged {
     /// Index in `passages` of each text.
@@ -304,13 +304,13 @@ impl Merged {
             self.passages.push(BTreeMap::new());
         }
         if let Some(phrases) = self.passages.get_mut(index) {
-            // One text, one phrase: the same occurrences, whichever query led to it.
+            // Equal text and phrase have the same occurrences, regardless of the query.
             let found = passage.phrases.into_iter();
             phrases.extend(found.map(|phrase| (phrase.phrase, phrase.occurrences)));
         }
     }
 
-    /// At most `limit` passages, in the order in which they were found.
+    /// Returns at most `limit` passages, in the order in which they were found.
     fn drawn(self, limit: usize, seed: u64) -> Vec<PhrasePassage> {
         let Some(language) = self.language else { return Vec::new() };
         let mut texts: Vec<(usize, String)> =

@@ -72,7 +72,7 @@ pub struct PhrasePassage {
     pub phrases: Vec<PhraseOccurrences>,
 }
 
-/// A linked text, each of its mentions a phrase that is called as its entity.
+/// Converts a linked text; each mention is a phrase named by its entity id.
 ///
 /// ```
 /// use kg_triples::entity_linking::LinkedText;

@@ -17,7 +17,7 @@ pub struct PhraseReport {
     pub phrases: usize,
     /// Queries with a phrase.
     pub queries_with_phrases: usize,
-    /// Paragraphs of the documents of those queries.
+    /// Paragraphs of the documents of queries with phrases.
     pub paragraphs: usize,
     /// Paragraphs shorter than `min_chars`.
     pub too_short: usize,
@@ -29,9 +29,9 @@ pub struct PhraseReport {
     pub passages: usize,
     /// Phrases of these passages, counted once per passage.
     pub passage_phrases: usize,
-    /// Units of those phrases.
+    /// Units of `passage_phrases`.
     pub phrase_words: usize,
-    /// Occurrences of those phrases.
+    /// Occurrences of `passage_phrases`.
     pub occurrences: usize,
 }
 

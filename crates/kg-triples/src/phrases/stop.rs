@@ -29,7 +29,7 @@ impl StopWords {
     /// language.
     ///
     /// # Errors
-    /// [`Error::Value`] if there is none.
+    /// [`Error::Value`] if the crate has no list for it.
     pub fn built_in(language: Language) -> Result<Self, Error> {
         let code = language.as_str();
         let base = code.split(['-', '_']).next().unwrap_or(code);
@@ -78,16 +78,16 @@ impl StopWords {
         self.entries.contains([word.to_owned()].as_slice())
     }
 
-    fn has(&self, gram: &[Word]) -> bool {
+    fn is_entry(&self, gram: &[Word]) -> bool {
         gram.len() <= self.longest
             && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())
     }
 
-    /// Whether a candidate begins or ends with an entry.
+    /// Whether a candidate must be excluded because it begins or ends with an entry.
     pub(super) fn excludes(&self, gram: &[Word]) -> bool {
         (1..=gram.len().min(self.longest)).any(|size| {
-            let first = gram.get(..size).is_some_and(|part| self.has(part));
-            first || gram.get(gram.len() - size..).is_some_and(|part| self.has(part))
+            let first = gram.get(..size).is_some_and(|part| self.is_entry(part));
+            first || gram.get(gram.len() - size..).is_some_and(|part| self.is_entry(part))
         })
     }
 }

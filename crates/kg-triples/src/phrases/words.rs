@@ -51,7 +51,7 @@ fn first_length(text: &str) -> usize {
     text.chars().next().map_or(0, char::len_utf8)
 }
 
-/// Counts the code points before a byte; the bytes must rise.
+/// Counts the code points before a byte offset; offsets must be ascending.
 struct Cursor<'t> {
     text: &'t str,
     byte: usize,

@@ -6,24 +6,24 @@ use std::path::Path;
 use memchr::{memchr, memchr_iter, memrchr};
 use rayon::prelude::*;
 
-/// Bytes read at a time. Nothing depends on it, as tests with few show.
+/// Bytes per read. It does not affect results; tests use a small value.
 const BLOCK: u64 = if cfg!(test) { 50 } else { 2 << 20 };
 
-/// The table is not one that can be read in blocks: it is not sorted, some row is not as it should
-/// be, or the file cannot be read. Another reader says what is wrong, if anything is.
+/// The table cannot be read in blocks: it is not sorted, a row is malformed, or the file cannot be
+/// read. The caller then uses another reader, which reports the fault, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Irregular;
 
-/// Where blocks are cut.
+/// Where a block may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
-    /// Behind any row.
+    /// After any row.
     Row,
-    /// Between two ids, the first cells of rows.
+    /// Between two ids (first cells of rows).
     Id,
 }
 
-/// The rows of a file in blocks.
+/// Reads a file in blocks of rows.
 struct Blocks {
     file: File,
     cut: Cut,
@@ -45,7 +45,7 @@ impl Blocks {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Where a block of these bytes ends.
+    /// Returns the end of the last complete row or id.
     fn end(&self, bytes: &[u8]) -> Option<usize> {
         let end = memrchr(b'\n', bytes)? + 1;
         if self.cut == Cut::Row {
@@ -67,8 +67,8 @@ impl Blocks {
     }
 }
 
-/// Reads the table below `header`: `read` takes a block on any thread, `take` what it gives in the
-/// order of the file.
+/// Reads the table below `header`. `read` processes a block on any thread; `take` receives its
+/// results in file order.
 pub(super) fn scan<T: Send>(
     path: &Path,
     header: &str,
@@ -100,7 +100,8 @@ pub(super) fn scan<T: Send>(
     }
 }
 
-/// The rows of a block as text. Carriage returns are left to others.
+/// The rows of a block as text. A carriage return is an error, so that another reader handles the
+/// file.
 pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular> {
     let text = std::str::from_utf8(block).map_err(|_| Irregular)?;
     if memchr(b'\r', block).is_some() {
@@ -117,7 +118,7 @@ pub(super) fn rows(block: &[u8]) -> Result<impl Iterator<Item = &str>, Irregular
     Ok(rows.filter(|row| !row.is_empty()))
 }
 
-/// The cells of a row, none of which is blank.
+/// Splits a row into `N` cells, none of which may be blank.
 pub(super) fn cells<const N: usize>(row: &str) -> Result<[&str; N], Irregular> {
     let (mut cells, mut start, mut at) = ([""; N], 0, 0);
     for end in memchr_iter(b'\t', row.as_bytes()).chain([row.len()]) {

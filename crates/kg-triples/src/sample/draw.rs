@@ -9,13 +9,13 @@ use super::rules::{Rules, Verdict};
 use super::{SampleConfig, SampleReport};
 use crate::seed;
 
-/// A fact that may be drawn, by its rank. Facts sort as ids do.
+/// The rank of a fact and its ids.
 type Ranked<T> = (u64, [T; 3]);
 
-/// Facts by their ids.
+/// Facts as ids.
 pub(super) type FactIds = Vec<[Box<str>; 3]>;
 
-/// The `count` lowest.
+/// Retains the `count` lowest elements.
 fn lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
     if count < facts.len() {
         facts.select_nth_unstable(count);
@@ -23,7 +23,7 @@ fn lowest<T: Ord>(facts: &mut Vec<T>, count: usize) {
     }
 }
 
-/// The number of facts to draw, and the highest rank that can still be drawn.
+/// The number of facts to draw, and the highest rank that can still be selected.
 pub(super) struct Bound {
     count: usize,
     highest: AtomicU64,
@@ -36,8 +36,8 @@ pub(super) struct Found {
     drawn: Vec<Ranked<Box<str>>>,
 }
 
-/// Draws facts. `pass` judges every fact within the bound and passes on the results, in one part or
-/// several.
+/// Draws facts. `pass` filters every fact within the bound and passes on the results in one or
+/// several parts.
 pub(super) fn draw<E>(
     config: &SampleConfig,
     pass: impl Fn(&Bound, &mut dyn FnMut(Found)) -> Result<(), E>,
@@ -58,7 +58,7 @@ pub(super) fn draw<E>(
     Ok((report, drawn.into_iter().map(|(_, fact)| fact).collect()))
 }
 
-/// Decides which facts may be drawn.
+/// Decides which facts can be drawn.
 pub(super) struct Judge {
     pub(super) rules: Rules,
     pub(super) labels: IdMap,
@@ -66,7 +66,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Counts all facts, and draws within `bound`.
+    /// Counts all facts, and draws facts within `bound`.
     pub(super) fn judge<'f, E>(
         &self,
         facts: impl Iterator<Item = Result<[&'f str; 3], E>>,
@@ -99,7 +99,7 @@ impl Judge {
 }
 
 impl SampleReport {
-    /// Adds the counts of other triples.
+    /// Adds the counts of another block.
     fn add(&mut self, other: &Self) {
         for (sum, count) in [
             (&mut self.read, other.read),
@@ -114,7 +114,7 @@ impl SampleReport {
     }
 }
 
-/// Random numbers that depend on the seed and the three ids of a triple alone.
+/// Random ranks that depend only on the seed and the three ids of a triple.
 pub(super) struct Ranks {
     key: u64,
 }
@@ -124,8 +124,8 @@ impl Ranks {
         Self { key: ChaCha8Rng::seed_from_u64(seed).next_u64() }
     }
 
-    /// Two ChaCha steps: equal facts under two seeds, or two facts under one, share nothing that
-    /// shows.
+    /// Applies ChaCha to the seed and again to seed and ids, so that the ranks of a fact under two
+    /// seeds, or of two facts under one seed, are unrelated.
     pub(super) fn rank(&self, ids: [&str; 3]) -> u64 {
         ChaCha8Rng::seed_from_u64(seed::hash_of(&ids) ^ self.key).next_u64()
     }

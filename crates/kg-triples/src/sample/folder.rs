@@ -20,9 +20,9 @@ use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, sample};
 /// The result equals [`sample`](crate::sample()) of the graph read by [`KnowledgeGraph::read_dir`]
 /// and [`KnowledgeGraph::with_redirects`] (`redirects.tsv`, if present).
 ///
-/// It holds a few bits for each id, the redirects, and what it draws, as long as `triples.tsv` and
-/// `labels.tsv` are sorted by id, without repeated rows, and have a column `kind`, as `extract` and
-/// [`KnowledgeGraph::write_dir`] write them. Any other folder is read into memory.
+/// Memory holds a few bits per id, the redirects and the drawn facts if `triples.tsv` and
+/// `labels.tsv` are sorted by id, have no duplicate rows and have a column `kind`, as written by
+/// `extract` and [`KnowledgeGraph::write_dir`]. Any other folder is read into memory.
 ///
 /// # Errors
 /// As [`sample`](crate::sample()) and [`KnowledgeGraph::read_dir`].
@@ -84,7 +84,7 @@ fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
     Ok(Ok(finish(&graph, &graph.triples, &languages, report)))
 }
 
-/// Of an empty list for a folder without the table.
+/// Reads the redirects; the list is empty for a folder without the table.
 fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
     let path = dir.join("redirects.tsv");
     let mut redirects = Redirects::default();
@@ -104,11 +104,11 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
     Ok(redirects)
 }
 
-/// The labels of one id, in languages that differ.
+/// The labels of one id, in distinct languages.
 type Group<'a> = Vec<(Language, &'a str)>;
 
-/// Calls `each` with every id of a block and its labels; ids must be sorted. The languages are
-/// added to `languages`.
+/// Calls `each` with every id of a block and its labels; ids must be sorted. Appends the languages
+/// to `languages`.
 fn each_id<'a>(
     block: &'a [u8],
     languages: &mut Vec<Language>,
@@ -141,7 +141,7 @@ fn each_id<'a>(
         };
         match group.iter().find(|(known, _)| *known == language) {
             None => group.push((language, label)),
-            // An entity that is a relation, too.
+            // The same label again, for an id that is both an entity and a relation.
             Some((_, known)) if *known == label => (),
             Some(_) => return Err(Irregular),
         }
@@ -152,12 +152,12 @@ fn each_id<'a>(
     Ok(first.zip(last).map(|(first, last)| [first, last]))
 }
 
-/// Keeps the order of keys from block to block.
+/// Checks that keys are in order across blocks.
 #[derive(Default)]
 struct Order(Option<String>);
 
 impl Order {
-    /// The first and last key of the next block, which must lie behind those before.
+    /// Checks that the first key of the next block is greater than the last key before it.
     fn check(&mut self, ends: Option<[String; 2]>) -> Result<(), Irregular> {
         let Some([first, last]) = ends else { return Ok(()) };
         if self.0.as_ref().is_some_and(|before| *before >= first) {
@@ -168,7 +168,7 @@ impl Order {
     }
 }
 
-/// What the rules need of every id's labels, and the languages that there are.
+/// Reads the label bits that the rules need for every id, and the languages of all labels.
 fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irregular> {
     let (mut bits, mut order) = (IdMap::new(rules.width()), Order::default());
     let mut all: Vec<Language> = Vec::new();
@@ -198,7 +198,7 @@ struct Facts<'a> {
     dir: &'a Path,
     judge: Judge,
     redirects: Redirects,
-    /// Rows that redirects made.
+    /// Rows changed by redirects.
     changed: HashSet<String>,
 }
 
@@ -228,7 +228,7 @@ impl Facts<'_> {
         })
     }
 
-    /// Finds the facts that redirects change. Returns the number of rows, unless there are no
+    /// Finds the facts that redirects change. Returns the number of rows, or `None` without
     /// redirects.
     fn resolve_redirects(&mut self) -> Result<Option<usize>, Irregular> {
         if self.redirects.is_empty() {
@@ -256,7 +256,7 @@ impl Facts<'_> {
         Ok(Some(total))
     }
 
-    /// Judges every fact once, and draws within `bound`.
+    /// Filters every fact once, and draws within `bound`.
     fn pass(&self, bound: &Bound, take: &mut dyn FnMut(Found)) -> Result<(), Irregular> {
         self.scan(|block| self.judge(block, bound, false), &mut *take)?;
         let changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
@@ -264,7 +264,7 @@ impl Facts<'_> {
         Ok(())
     }
 
-    /// Judges the facts of a block: those that redirects changed, or the others.
+    /// Checks the facts of a block. `is_changed`: the block has rows changed by redirects.
     fn judge(&self, block: &[u8], bound: &Bound, is_changed: bool) -> Result<Found, Irregular> {
         let facts = rows(block)?.filter_map(|row| match cells(row) {
             Ok([head, _, tail]) if !is_changed && self.is_elsewhere(row, [head, tail]) => None,
@@ -273,7 +273,8 @@ impl Facts<'_> {
         self.judge.judge(facts, bound)
     }
 
-    /// Whether redirects change this row, or make it of another one.
+    /// Whether redirects change this row, or change another row to it, so that it is among the
+    /// changed rows.
     fn is_elsewhere(&self, row: &str, ends: [&str; 2]) -> bool {
         !self.redirects.is_empty()
             && (ends.iter().any(|id| self.redirects.resolve(id) != **id)
@@ -281,7 +282,7 @@ impl Facts<'_> {
     }
 }
 
-/// The graph of these facts, with their labels in these languages.
+/// Builds the graph of these facts, with their labels in these languages.
 fn with_labels(
     dir: &Path,
     facts: &[[Box<str>; 3]],
@@ -294,7 +295,7 @@ fn with_labels(
         kinds.insert(head, LabelKind::Entity);
         kinds.insert(tail, LabelKind::Entity);
     }
-    // The kind of an id is known already, and one of its kinds will do for its labels.
+    // One kind per id suffices for its labels, because the facts determine all its kinds.
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
         let mut found: Vec<(String, Language, String)> = Vec::new();

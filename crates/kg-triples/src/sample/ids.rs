@@ -1,11 +1,11 @@
-//! Compact integer ids and redirects. Most ids are `Q` and a number.
+//! Compact maps of ids, and redirects. Most ids are a letter and a number, such as `Q64`.
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Ids of a page.
+/// Ids per page.
 const PAGE: u64 = 1 << 16;
 
-/// The number of an id like `Q64`, below 2^32.
+/// The number of an id such as `Q64`, if it is below 2^32.
 fn number(id: &str, letter: u8) -> Option<u64> {
     let (first, digits) = id.as_bytes().split_first()?;
     let (leading, rest) = digits.split_first()?;
@@ -19,16 +19,16 @@ fn number(id: &str, letter: u8) -> Option<u64> {
     number.filter(|number| *number < 1 << 32)
 }
 
-/// Small numbers by position; 0 where none was set.
+/// A sparse array of small integers; unset elements are 0.
 #[derive(Clone, Debug)]
 struct Pages {
-    /// Bits of a number, a power of two up to 64.
+    /// Bits per element, a power of two up to 64.
     width: u64,
     pages: Vec<Option<Box<[u64]>>>,
 }
 
 impl Pages {
-    /// Page, word and bit of a position.
+    /// Page, word and bit offset of an element.
     fn at(&self, position: u64) -> (usize, usize, u64) {
         let bit = position % PAGE * self.width;
         let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -42,7 +42,7 @@ impl Pages {
         word >> shift & (u64::MAX >> (64 - self.width))
     }
 
-    /// Sets what was 0 before.
+    /// Sets an element by a bitwise OR; it must be 0 before.
     fn set(&mut self, position: u64, value: u64) {
         let (page, word, shift) = self.at(position);
         if self.pages.len() <= page {
@@ -58,7 +58,7 @@ impl Pages {
     }
 }
 
-/// A small number for each id; 0 where none was set.
+/// A small integer for each id; 0 if unset.
 #[derive(Clone, Debug)]
 pub(super) struct IdMap {
     items: Pages,
@@ -67,7 +67,7 @@ pub(super) struct IdMap {
 }
 
 impl IdMap {
-    /// Holds numbers of up to `bits` bits, at most 64.
+    /// Creates a map of integers of at most `bits` bits (up to 64).
     pub(super) fn new(bits: usize) -> Self {
         let width = bits.clamp(1, 64).next_power_of_two() as u64;
         let pages = Pages { width, pages: Vec::new() };
@@ -82,7 +82,7 @@ impl IdMap {
         }
     }
 
-    /// Adds bits to those of an id.
+    /// Sets bits of an id.
     pub(super) fn add(&mut self, id: &str, bits: u64) {
         match (number(id, b'Q'), number(id, b'P')) {
             (Some(item), _) => self.items.set(item, bits),
@@ -92,7 +92,7 @@ impl IdMap {
     }
 }
 
-/// Where redirects lead.
+/// Redirected ids and their targets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redirects {
     items: HashMap<u64, u64>,
@@ -100,7 +100,7 @@ pub(crate) struct Redirects {
 }
 
 impl Redirects {
-    /// Adds a redirect; of an id that has one, the last counts.
+    /// Adds a redirect. The last redirect of an id is used.
     pub(crate) fn add(&mut self, id: &str, target: &str) {
         match (number(id, b'Q'), number(target, b'Q')) {
             (Some(from), Some(to)) => {
@@ -126,10 +126,10 @@ impl Redirects {
         item.map(|target| format!("Q{target}")).or_else(other)
     }
 
-    /// Where an id leads, however long the way; to itself, if that is a circle.
+    /// Follows redirects to the end of the chain; returns `id` itself for a cycle.
     pub(crate) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
         let Some(mut at) = self.step(id) else { return Cow::Borrowed(id) };
-        // Brent's search for a circle: each place of a power of two is compared with those behind.
+        // Brent's cycle detection: the id at each power of two is compared with its successors.
         let (mut mark, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
         loop {
             if at == mark {

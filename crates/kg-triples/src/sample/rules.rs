@@ -19,7 +19,7 @@ pub enum Coverage {
 /// Maximum number of languages for [`Coverage::Pairs`], whose labels are bits of one number.
 pub(super) const MAX_PAIR_LANGUAGES: usize = 31;
 
-/// What a fact lacks.
+/// The result of checking a fact: usable, or the first missing label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Usable,
@@ -63,7 +63,7 @@ impl Rules {
         }
     }
 
-    /// The labels of an id, at most one per language.
+    /// The label bits of an id; `labels` has at most one label per language.
     pub(super) fn bits(&self, labels: &[(Language, &str)]) -> u64 {
         let has = |language: &Language| labels.iter().any(|(code, _)| code == language);
         match self.coverage {
@@ -76,7 +76,7 @@ impl Rules {
         }
     }
 
-    /// The missing label of a fact whose head, relation and tail have these bits.
+    /// Checks a fact whose head, relation and tail have these bits.
     pub(super) fn judge(&self, [head, relation, tail]: [u64; 3]) -> Verdict {
         match () {
             () if head == 0 => Verdict::NoHead,

@@ -21,8 +21,8 @@ use crate::{Error, KnowledgeGraph, Language, Sequence};
 pub struct DropReport {
     /// An element has no label in its language.
     pub missing_label: usize,
-    /// A label has no tokens or holds a special token such as `<mask>`, or a masked one holds the
-    /// unknown token.
+    /// A label has no tokens or contains a special token such as `<mask>`, or the label of a masked
+    /// entity contains the unknown token.
     pub unusable_label: usize,
     /// A masked entity has more sub-tokens than [`Masking::Single`] or [`Masking::FixedLength`]
     /// allow.
@@ -54,7 +54,7 @@ impl AddAssign for DropReport {
     }
 }
 
-/// Counts of built and dropped sequences: `facts` × `pairs` × `forms` = all of `kept` + all of
+/// Counts of built and dropped sequences: `facts` × `pairs` × `forms` = total of `kept` + total of
 /// `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BuildReport {
@@ -68,14 +68,14 @@ pub struct BuildReport {
     pub kept: BTreeMap<SequenceKind, usize>,
     /// Sequences not returned, by reason.
     pub dropped: DropReport,
-    /// Tokens of all sequences returned, special tokens counted.
+    /// Tokens of all sequences returned, including special tokens.
     pub tokens: usize,
     /// Masked positions of all sequences returned.
     pub masked_tokens: usize,
 }
 
 impl AddAssign for BuildReport {
-    /// Adds the counts of other pairs of the same triples.
+    /// Adds the counts of another language pair for the same triples.
     fn add_assign(&mut self, other: Self) {
         self.facts = self.facts.max(other.facts);
         self.pairs += other.pairs;
@@ -95,8 +95,8 @@ impl BuildReport {
         self.kept.values().sum()
     }
 
-    /// Returns the number of steps over these sequences with as many tokens as `steps` steps over
-    /// those of `other`, at equal batch size.
+    /// Returns the number of steps over these sequences that process as many tokens as `steps`
+    /// steps over the sequences of `other`, at equal batch size.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -161,17 +161,17 @@ pub fn build_sequences(
 /// `visit`.
 ///
 /// See *Bridging the Language Gap*, sections III-A and III-B. The result does not depend on the
-/// number of threads. Memory: twelve bytes per sequence, and a block.
+/// number of threads. Memory holds twelve bytes per sequence and one block of sequences.
 ///
-/// Head, relation and tail are encoded one by one, each as the beginning of a word, so that masked
-/// spans are exact. Each pair gives monolingual sequences: those of a language in two pairs
-/// come twice.
+/// Head, relation and tail are encoded separately, each as the beginning of a word, so that masked
+/// spans are exact. Each pair has its own monolingual sequences, so a language in two pairs has
+/// them twice.
 ///
 /// # Errors
-/// [`Error::Config`] for a value out of its range, without pairs, for a pair of one language, and
-/// where `mix_weights` ask for a kind of which nothing is left; [`Error::UnknownLanguage`];
-/// [`Error::Tokenizer`] if a special token is missing or a label cannot be encoded;
-/// what `visit` returns.
+/// [`Error::Config`] for a value out of its range, without pairs, and for a pair of one language;
+/// [`Error::Empty`] if `mix_weights` require a kind without sequences; [`Error::UnknownLanguage`];
+/// [`Error::Tokenizer`] if a special token is missing or a label cannot be encoded; errors of
+/// `visit`.
 ///
 /// ```
 /// use kg_triples::Error;
@@ -256,7 +256,8 @@ pub fn visit_sequences(
         weigh(&mut order, &assembly.forms, weights, config)?;
         report.dropped.mix_weights = before - order.len();
         if report.dropped.mix_weights > 0 {
-            // The last of the list are dropped, so its end would lack the kinds that are rare.
+            // Sequences were dropped from the end of the list, so rare kinds are missing there:
+            // shuffle again.
             let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
             rng.set_stream(1);
             order.shuffle(&mut rng);
@@ -275,17 +276,17 @@ pub fn visit_sequences(
     Ok(report)
 }
 
-/// Sequences that are held at once.
+/// Sequences per block.
 const BLOCK: usize = 4096;
 
-/// A sequence by the numbers of its triple, pair and form.
+/// Indices of the triple, language pair and form of a sequence.
 struct Place {
     fact: u32,
     pair: u32,
     form: u8,
 }
 
-/// The pairs as languages of the graph.
+/// Parses the pairs and checks that the graph has labels in their languages.
 fn known_pairs(
     graph: &KnowledgeGraph,
     pairs: &[(String, String)],
@@ -303,10 +304,10 @@ fn known_pairs(
     pairs.iter().map(known).collect()
 }
 
-/// Everything that is the same for all sequences of a call.
+/// Data shared by all sequences of a call.
 struct Assembly<'c> {
     pieces: PieceTable,
-    /// Between head, relation and tail.
+    /// Separator tokens between head, relation and tail.
     between: Vec<u32>,
     between_triples: Vec<u32>,
     specials: Specials,
@@ -317,7 +318,7 @@ struct Assembly<'c> {
 }
 
 impl Assembly<'_> {
-    /// The sequences of a pair that can be built, in blocks, with a count of the others.
+    /// Returns the sequences of a pair that can be built, in blocks, with counts of dropped ones.
     fn places(&self, number: u32, pair: (Language, Language)) -> Vec<(Vec<Place>, DropReport)> {
         self.facts
             .par_chunks(256)
@@ -337,7 +338,7 @@ impl Assembly<'_> {
             .collect()
     }
 
-    /// The sequence of a place that [`places`](Self::places) gave.
+    /// Builds the sequence of a place returned by [`places`](Self::places).
     fn at(&self, place: &Place) -> Option<Sequence> {
         let (fact, triple) = *self.facts.get(usize::try_from(place.fact).ok()?)?;
         let pair = *self.pairs.get(usize::try_from(place.pair).ok()?)?;
@@ -345,7 +346,7 @@ impl Assembly<'_> {
         self.sequence(fact, triple, pair, form).ok()
     }
 
-    /// The sequence of one form, or a count of one for the reason that there is none.
+    /// Builds the sequence of one form, or returns a count of one for the reason to drop it.
     fn sequence(
         &self,
         fact: u32,
@@ -354,14 +355,14 @@ impl Assembly<'_> {
         form: &Form,
     ) -> Result<Sequence, DropReport> {
         let mut draft = Draft::default();
-        draft.show(&[self.specials.start]);
+        draft.push_visible(&[self.specials.start]);
         for (number, copy) in form.copies.iter().enumerate() {
             if number > 0 {
-                draft.show(&self.between_triples);
+                draft.push_visible(&self.between_triples);
             }
             self.copy(&mut draft, triple, pair, copy)?;
         }
-        draft.show(&[self.specials.end]);
+        draft.push_visible(&[self.specials.end]);
         if draft.input_ids.len() > self.config.max_length {
             return Err(DropReport { sequence_too_long: 1, ..DropReport::default() });
         }
@@ -390,7 +391,7 @@ impl Assembly<'_> {
         ];
         for (index, (id, side, role)) in elements.into_iter().enumerate() {
             if index > 0 {
-                draft.show(&self.between);
+                draft.push_visible(&self.between);
             }
             let language = side.of_pair(pair);
             let pieces = self
@@ -403,9 +404,9 @@ impl Assembly<'_> {
             }
             match masked {
                 Some(role) => {
-                    draft.hide(pieces, self.slots(pieces)?, role, language, &self.specials)
+                    draft.push_masked(pieces, self.slots(pieces)?, role, language, &self.specials)
                 }
-                None => draft.show(&pieces.ids),
+                None => draft.push_visible(&pieces.ids),
             }
         }
         Ok(())
@@ -425,7 +426,7 @@ impl Assembly<'_> {
     }
 }
 
-/// A sequence in the making; `input_ids` and `labels` grow together.
+/// A partial sequence; `input_ids` and `labels` have equal lengths.
 #[derive(Default)]
 struct Draft {
     input_ids: Vec<u32>,
@@ -435,13 +436,13 @@ struct Draft {
 
 impl Draft {
     /// Appends tokens without loss.
-    fn show(&mut self, ids: &[u32]) {
+    fn push_visible(&mut self, ids: &[u32]) {
         self.input_ids.extend_from_slice(ids);
         self.labels.resize(self.input_ids.len(), IGNORE_INDEX);
     }
 
-    /// Appends `slots` masks; those that are left after the entity predict padding.
-    fn hide(
+    /// Appends `slots` masks; slots after the entity's tokens predict padding.
+    fn push_masked(
         &mut self,
         entity: &Pieces,
         slots: usize,
@@ -458,8 +459,8 @@ impl Draft {
     }
 }
 
-/// Drops sequences from the end of the shuffled list until the kinds stand in the proportion of
-/// `weights`, keeping as many as possible.
+/// Drops sequences from the end of the shuffled list until the kinds have the proportions of
+/// `weights`, and retains as many as possible.
 fn weigh(
     order: &mut Vec<Place>,
     forms: &[Form],
@@ -483,11 +484,11 @@ fn weigh(
         }
         scale = scale.min(available as f64 / weight);
     }
-    let mut left: BTreeMap<SequenceKind, f64> =
+    let mut remaining: BTreeMap<SequenceKind, f64> =
         weighted().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
-    order.retain(|place| match kind_of(place).and_then(|kind| left.get_mut(&kind)) {
-        Some(left) if *left >= 1.0 => {
-            *left -= 1.0;
+    order.retain(|place| match kind_of(place).and_then(|kind| remaining.get_mut(&kind)) {
+        Some(remaining) if *remaining >= 1.0 => {
+            *remaining -= 1.0;
             true
         }
         _ => false,

@@ -50,9 +50,9 @@ pub enum TripleStyle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConcatSeparator {
-    /// The separator between the elements of a triple.
+    /// The same separator as between the elements of a triple.
     None,
-    /// The tokenizer's separator of two texts: `</s></s>` of XLM-R, `[SEP]` of BERT.
+    /// The tokenizer's separator between two texts: `</s></s>` for XLM-R, `[SEP]` for BERT.
     SepToken,
 }
 
@@ -75,8 +75,7 @@ pub struct SequenceConfig {
     pub kinds: Vec<SequenceKind>,
     /// Number of masks per entity; the paper has several (section II-B).
     pub masking: Masking,
-    /// The masked entity of a mixed triple; the paper's text can be read in two ways (section
-    /// III-B).
+    /// The masked entity of a mixed triple. The paper's text is ambiguous (section III-B).
     pub mixed_target: MixedTarget,
     /// Separator between head, relation and tail; not stated in the paper.
     pub triple_style: TripleStyle,
@@ -136,8 +135,9 @@ impl SequenceConfig {
         if let Some(weights) = self.mix_weights {
             let valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
             let used = SequenceKind::ALL.iter().zip(weights);
-            let some = used.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
-            if !valid || !some {
+            let any_positive =
+                used.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
+            if !valid || !any_positive {
                 let rule = "three numbers >= 0, one of a built kind > 0";
                 return fault("mix_weights", format!("{weights:?}"), rule);
             }

@@ -17,7 +17,7 @@ impl Side {
     }
 }
 
-/// A triple inside a sequence: the language of each element, and which entity is masked.
+/// A triple inside a sequence: the language of each element, and the masked entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Copied {
     pub(super) head: Side,
@@ -34,7 +34,7 @@ pub(super) struct Form {
     pub(super) copies: Vec<Copied>,
 }
 
-/// All forms of the configuration, kind by kind.
+/// Returns all forms of the configuration, grouped by kind.
 pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
     use Side::{I, J};
     let directions = |extent: Extent| match extent {

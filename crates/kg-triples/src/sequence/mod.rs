@@ -23,8 +23,8 @@
 //!
 //! Head, relation and tail are encoded separately, each at the beginning of a word, so the spans
 //! are exact. Sequences are never truncated: overlong ones are dropped and counted. With
-//! [`MixedTarget::ForeignEntity`] a mixed sequence has the input of a monolingual one and another
-//! target, as in the paper's layouts; [`MixedTarget::NativeEntity`] avoids this.
+//! [`MixedTarget::ForeignEntity`], mixed sequences have the inputs of monolingual ones with
+//! different targets, as in the paper's layouts; [`MixedTarget::NativeEntity`] avoids this.
 mod build;
 mod config;
 mod layout;
@@ -115,7 +115,7 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// What makes this no sequence that can be trained on, in words.
+    /// Describes why the sequence cannot be used for training; `None` for a valid sequence.
     pub(crate) fn fault(&self) -> Option<String> {
         let length = self.input_ids.len();
         if self.labels.len() != length {

@@ -12,10 +12,10 @@ use crate::{Error, KnowledgeGraph, Language};
 /// The token ids of a label.
 pub(super) struct Pieces {
     pub(super) ids: Vec<u32>,
-    /// Can stand in a sequence: it has tokens, none of them one that no text holds, such as
-    /// `<s>` or `<mask>`.
+    /// Whether the label can be part of a sequence: it has tokens, and none is a special token such
+    /// as `<s>` or `<mask>`.
     pub(super) usable: bool,
-    /// Can be a target too: no unknown token either.
+    /// Whether the label has no unknown token, which a masked entity also requires.
     pub(super) predictable: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
     match style {
         TripleStyle::Space => Ok(Vec::new()),
         TripleStyle::Comma => {
-            // The comma after a word, which is another token than a comma that begins a word.
+            // The comma after a word is a different token than a comma at the beginning of a word.
             let encoder = Encoder::new(tokenizer)?;
             let (bare, followed) = (encoder.word("a")?, encoder.word("a,")?);
             match followed.strip_prefix(bare.as_slice()) {
@@ -73,7 +73,7 @@ pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec
     }
 }
 
-/// Encodes texts as they are inside a sentence: beginning a word.
+/// Encodes texts as words inside a sentence.
 struct Encoder<'t> {
     tokenizer: &'t Tokenizer,
     spacing: Spacing,

@@ -7,8 +7,8 @@ use crate::{Language, seed};
 /// A sentence with labels of another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchedText {
-    /// The sentence. It has the mentions of the source in their order, the language of the labels,
-    /// and the id of the source with the language, as in `en:25#0@de`.
+    /// The sentence, with the mentions of the source in their order and the language of the labels.
+    /// Its id is the id of the source with the language, as in `en:25#0@de`.
     pub text: LinkedText,
     /// For each mention, whether it is switched.
     pub switched: Vec<bool>,
@@ -35,27 +35,27 @@ pub fn switch_sentence(
     languages.into_iter().map(|language| switch(sentence, language, labels)).collect()
 }
 
-/// The languages that are drawn from.
+/// Returns the languages from which the languages of a sentence are drawn.
 fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig) -> Vec<Language> {
     let all = config.languages.iter().chain(&config.pool).copied();
-    let mut wanted: Vec<Language> = all.filter(|language| *language != config.source).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let has =
+    let mut candidates: Vec<Language> = all.filter(|language| *language != config.source).collect();
+    candidates.sort_unstable();
+    candidates.dedup();
+    let has_label =
         |mention: &Mention, language: &Language| labels.label(&mention.entity, *language).is_some();
     let mentions = &sentence.mentions;
-    let known: Vec<&Mention> =
+    let labelled: Vec<&Mention> =
         mentions.iter().filter(|mention| labels.contains(&mention.entity)).collect();
-    wanted.retain(|language| match config.rule {
+    candidates.retain(|language| match config.rule {
         LanguageRule::Shared => {
-            !known.is_empty() && known.iter().all(|mention| has(mention, language))
+            !labelled.is_empty() && labelled.iter().all(|mention| has_label(mention, language))
         }
-        LanguageRule::PerMention => mentions.iter().any(|mention| has(mention, language)),
+        LanguageRule::PerMention => mentions.iter().any(|mention| has_label(mention, language)),
     });
-    wanted
+    candidates
 }
 
-/// The sentence with the labels of one language.
+/// Returns the sentence with labels of one language.
 fn switch(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> SwitchedText {
     let mut joined = JoinedText::default();
     let (mut mentions, mut switched) = (Vec::new(), Vec::new());
@@ -83,7 +83,7 @@ fn switch(sentence: &LinkedText, language: Language, labels: &EntityLabels) -> S
     SwitchedText { text, switched }
 }
 
-/// The first `chars` code points, and the others.
+/// Splits a text after `chars` code points.
 fn cut(text: &str, chars: usize) -> (&str, &str) {
     let at = text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
     text.split_at(at)

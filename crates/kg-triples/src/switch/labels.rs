@@ -43,11 +43,11 @@ pub struct EntityLabels {
 impl EntityLabels {
     /// Reads the labels of entities in `languages` (all, if `None`) from a `labels.tsv` with the
     /// header `id lang label kind` or `id lang label`, also compressed, or a folder of Parquet
-    /// files (feature `parquet`). Only they are held in memory.
+    /// files (feature `parquet`). Other labels are not held in memory.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a
-    /// wrong number of cells, a wrong language, or an entity with two labels in one language.
+    /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong
+    /// number of cells, an invalid language, or an entity with two labels in one language.
     pub fn read(path: impl AsRef<Path>, languages: Option<&[Language]>) -> Result<Self, Error> {
         let mut labels = Self::default();
         each_row(path.as_ref(), &[LABELS, ENTITY_LABELS], |row| {
@@ -126,8 +126,8 @@ impl EntityLabels {
         self.labels.contains_key(id)
     }
 
-    /// Removes a random fraction of the entities, drawn by `seed` and id. Their mentions then keep
-    /// their text.
+    /// Removes a random fraction of the entities, drawn by `seed` and id. Their mentions are then
+    /// not switched.
     pub fn hold_out(&mut self, fraction: f64, seed: u64) -> Self {
         let drawn = |id: &str| seed::hash_to_unit(seed, id) < fraction;
         Self { labels: self.labels.extract_if(|id, _| drawn(id)).collect() }
@@ -136,7 +136,8 @@ impl EntityLabels {
     /// Permutes the labels of each language except `source` among its entities, in one cycle drawn
     /// by `seed`.
     ///
-    /// Switched texts are then wrong, but have the same words. The only label of a language stays.
+    /// Switched texts are then wrong but contain the same labels. The only label of a language is
+    /// unchanged.
     pub fn exchange(&mut self, source: Language, seed: u64) {
         let languages = self.languages().into_keys().filter(|language| *language != source);
         for language in languages.collect::<Vec<_>>() {

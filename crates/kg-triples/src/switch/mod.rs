@@ -1,17 +1,17 @@
-//! Code-switched text: sentences whose mentions carry their entities' labels in another language.
+//! Code-switched text: sentences in which mentions are replaced by labels in another language.
 //!
-//! The corpus of EntityCS (huawei-noah/noah-research, `NLP/EntityCS/wiki_cs_corpus`) from any text
-//! with linked mentions and any labels:
+//! Reimplements the corpus of EntityCS (huawei-noah/noah-research, `NLP/EntityCS/wiki_cs_corpus`)
+//! for any text with linked mentions and any labels:
 //!
 //! 1. a text is split into sentences; those of more than 128 words are skipped;
 //! 2. a mention of an entity without any label keeps its text and is ignored;
-//! 3. a sentence is switched into languages in which all the other mentions have a label
-//!    ([`LanguageRule::Shared`]), at most five of them, drawn uniformly, with a
-//!    [pool](SwitchConfig::pool) in the draw;
+//! 3. a sentence is switched into languages in which all remaining mentions have a label
+//!    ([`LanguageRule::Shared`]): at most five, drawn uniformly from the languages and the
+//!    [pool](SwitchConfig::pool);
 //! 4. all these mentions are switched in each of the languages. Inflection is not adapted.
 //!
-//! Draws depend on the seed and the sentence's number, so that the result does not depend on
-//! threads.
+//! Draws depend only on the seed and the sentence's number, so the result does not depend on the
+//! number of threads.
 //!
 //! ```
 //! use kg_triples::Language;

@@ -4,9 +4,9 @@ use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 
 /// Splits a text into sentences (Unicode Standard Annex 29) with non-overlapping mentions.
 ///
-/// Of overlapping mentions, the longer of those that begin first is retained. Also returns the
-/// number of skipped mentions: overlapping ones and those across lines. Ids are the text's id and a
-/// number, as in `en:25#0`.
+/// If mentions overlap, the one that begins first is retained, or the longest of those. Also
+/// returns the number of skipped mentions: overlapping ones and those across lines. The id of a
+/// sentence is the text's id and a number, as in `en:25#0`.
 pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {
@@ -15,7 +15,7 @@ pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
             sentences.push(LinkedText {
                 id: format!("{}#{}", text.id, sentences.len()),
                 language: text.language,
-                // A sentence describes no entity, though its page may.
+                // The text may describe an entity, but a single sentence does not.
                 entity: None,
                 text: body.to_owned(),
                 mentions,
@@ -27,7 +27,7 @@ pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     (sentences, text.mentions.len() - kept)
 }
 
-/// Leaves out mentions that overlap one before them.
+/// Removes mentions that overlap an earlier one.
 fn keep_apart(mentions: &mut Vec<Mention>) {
     mentions.sort_by_key(|mention| (mention.start, std::cmp::Reverse(mention.end)));
     let mut end = 0;
@@ -40,11 +40,11 @@ fn keep_apart(mentions: &mut Vec<Mention>) {
     });
 }
 
-/// The sentences of a passage; where a bound lies inside a mention, there is none.
+/// Splits a passage into sentences. A sentence boundary inside a mention is ignored.
 fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
     let mut sentences = Vec::new();
     let mut mentions = passage.mentions.iter().peekable();
-    // In bytes and in code points, the beginning of the sentence.
+    // The beginning of the sentence in bytes and in code points.
     let (mut begin, mut begin_chars) = (0, 0);
     let (mut end, mut end_chars) = (0, 0);
     for part in passage.text.split_sentence_bounds() {
@@ -66,7 +66,7 @@ fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
             });
         }
         let solid = match inside.last() {
-            // Space at a mention's end is the mention's.
+            // White space at the end of a mention belongs to the mention.
             Some(last) if last.end > solid.trim_end().chars().count() => solid,
             _ => solid.trim_end(),
         };

@@ -6,7 +6,7 @@ use super::{EntityLabels, SwitchConfig, SwitchedText, sentences, switch_sentence
 use crate::entity_linking::LinkedText;
 use crate::{Error, Language};
 
-/// Texts that are held at once.
+/// Number of texts per block.
 const BLOCK: usize = 1024;
 
 /// Counts of switched and skipped texts and sentences.
@@ -16,19 +16,19 @@ pub struct SwitchReport {
     pub texts: usize,
     /// Skipped texts in other languages.
     pub other_language: usize,
-    /// Their sentences.
+    /// Sentences of `texts`.
     pub sentences: usize,
     /// Skipped mentions that overlap others or cross lines.
     pub overlapping: usize,
     /// Sentences with too many words.
     pub too_long: usize,
-    /// Other sentences without a mention.
+    /// Remaining sentences without a mention.
     pub without_mention: usize,
-    /// Sentences with mentions that are switched into no language.
+    /// Sentences with mentions that cannot be switched into any language.
     pub unswitched: usize,
     /// Switched sentences.
     pub switched: usize,
-    /// Written texts and their switched mentions, by language.
+    /// Number of written texts and of their switched mentions, by language.
     pub by_language: BTreeMap<Language, (usize, usize)>,
 }
 
@@ -39,7 +39,7 @@ pub struct SwitchReport {
 /// depend on the number of threads.
 ///
 /// # Errors
-/// As [`SwitchConfig::validate`]; what `texts` and `write` return.
+/// As [`SwitchConfig::validate`]; errors of `texts` and `write`.
 pub fn switch_texts(
     texts: impl IntoIterator<Item = Result<LinkedText, Error>>,
     labels: &EntityLabels,
@@ -56,15 +56,15 @@ pub fn switch_texts(
             return Ok(report);
         }
         let in_source = |text: &&LinkedText| text.language == config.source;
-        let wanted: Vec<&LinkedText> = block.iter().filter(in_source).collect();
-        report.texts += wanted.len();
-        report.other_language += block.len() - wanted.len();
-        let cut: Vec<(Vec<LinkedText>, usize)> =
-            wanted.par_iter().map(|text| sentences(text)).collect();
-        report.overlapping += cut.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
+        let in_language: Vec<&LinkedText> = block.iter().filter(in_source).collect();
+        report.texts += in_language.len();
+        report.other_language += block.len() - in_language.len();
+        let split: Vec<(Vec<LinkedText>, usize)> =
+            in_language.par_iter().map(|text| sentences(text)).collect();
+        report.overlapping += split.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
         let mut numbered = Vec::new();
-        for sentence in cut.into_iter().flat_map(|(sentences, _)| sentences) {
-            if report.takes(&sentence, config) {
+        for sentence in split.into_iter().flat_map(|(sentences, _)| sentences) {
+            if report.count_sentence(&sentence, config) {
                 numbered.push((number, sentence));
             }
             number += 1;
@@ -81,8 +81,8 @@ pub fn switch_texts(
 }
 
 impl SwitchReport {
-    /// Counts a sentence; whether it can be switched.
-    fn takes(&mut self, sentence: &LinkedText, config: &SwitchConfig) -> bool {
+    /// Counts a sentence and returns whether it can be switched.
+    fn count_sentence(&mut self, sentence: &LinkedText, config: &SwitchConfig) -> bool {
         self.sentences += 1;
         let too_long = sentence.text.split_whitespace().count() > config.max_words;
         let bare = !too_long && sentence.mentions.is_empty();

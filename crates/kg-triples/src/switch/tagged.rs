@@ -38,10 +38,11 @@ impl Record for TaggedPair {
 impl TaggedPair {
     /// Returns the English sentence and its switched form, if any, without tags.
     ///
-    /// The corpus names no entities: a mention's entity is its English text here.
+    /// The corpus has no entity ids, so a mention's entity is its English text.
     ///
     /// # Errors
-    /// What is wrong: a tag that is not closed, or other numbers of mentions in the two.
+    /// A description of the fault: an unclosed tag, or different numbers of mentions in the two
+    /// sentences.
     ///
     /// ```
     /// use kg_triples::switch::TaggedPair;
@@ -92,7 +93,8 @@ impl TaggedPair {
     }
 }
 
-/// The text without the tags of `languages`, and what was in them, in code points.
+/// Returns the text without the tags of `languages`, and the ranges of the tagged parts in code
+/// points.
 fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize, usize)>), String> {
     let mut text = JoinedText::default();
     let mut spans = Vec::new();

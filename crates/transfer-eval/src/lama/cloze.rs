@@ -1,4 +1,4 @@
-//! Facts as inputs with one mask.
+//! Cloze inputs with one mask.
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -9,44 +9,45 @@ use crate::lama::{CommonVocabulary, Fact};
 use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
 
-/// What becomes of a fact whose object is more than one piece, so that a single mask cannot hold
+/// Handling of a fact whose object has more than one piece, so that a single mask cannot represent
 /// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MultiPiece {
-    /// It counts as wrong, which keeps the numbers of facts that the papers print.
+    /// It counts as wrong, which preserves the numbers of facts in the papers.
     #[default]
     Wrong,
-    /// It is left out.
+    /// It is skipped.
     Skip,
 }
 
-/// Where the space before the object goes. SentencePiece writes it into the piece that follows:
-/// `▁Paris`. BERT's pieces hold no space: `Paris` begins a word, `##Paris` goes on with one.
+/// The position of the space before the object. SentencePiece includes it in the following piece:
+/// `▁Paris`. BERT's pieces contain no space: `Paris` begins a word, `##Paris` continues one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpaceBeforeMask {
-    /// Into the mask: it stands for `▁Paris` (BERT's `Paris`), as in pre-training, where whole
-    /// pieces are masked.
+    /// Part of the mask: the mask represents `▁Paris` (BERT's `Paris`), as in pre-training, where
+    /// whole pieces are masked.
     #[default]
     InMask,
-    /// Into a separate piece: `▁`, then a mask that stands for `Paris`. Only for tokenizers with
-    /// such a piece.
+    /// A separate piece: `▁`, then a mask that represents `Paris`. Only for tokenizers with such a
+    /// piece.
     OwnPiece,
 }
 
-/// How clozes are built. XLM-K does not say; the defaults keep LAMA's numbers of facts.
+/// Options of [`build_clozes`]. XLM-K does not specify them; the defaults preserve LAMA's numbers
+/// of facts.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClozeConfig {
-    /// Objects of several pieces.
+    /// Handling of objects with several pieces.
     pub multi_piece_gold: MultiPiece,
-    /// The space before the mask.
+    /// Position of the space before the mask.
     pub space_before_mask: SpaceBeforeMask,
-    /// Words, split at spaces, of a sentence that comes from no template; longer ones are left out.
-    /// 100 in the released scorer.
+    /// Maximum number of words, split at spaces, of a sentence without a template; longer ones are
+    /// skipped. 100 in the released scorer.
     pub max_words: usize,
-    /// Pieces of an input, special tokens included.
+    /// Maximum number of pieces of an input, including special tokens.
     pub max_length: usize,
 }
 
@@ -61,8 +62,8 @@ impl Default for ClozeConfig {
     }
 }
 
-/// One input with one hole: `<s> before <mask> after </s>` with the special tokens of its
-/// tokenizer, L pieces.
+/// An input with one mask: `<s> before <mask> after </s>` with the tokenizer's special tokens, L
+/// pieces.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cloze {
@@ -72,11 +73,11 @@ pub struct Cloze {
     pub relation: String,
     /// Piece ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Index of the mask that counts.
+    /// Index of the mask to predict.
     pub mask: usize,
-    /// The piece it should be; `None` if the object is not one piece.
+    /// The gold piece; `None` if the object is not one piece.
     pub gold: Option<u32>,
-    /// Whether the mask stands for a piece with its space, or that begins a word.
+    /// Whether the mask represents a piece with its space, or one that begins a word.
     pub spaced: bool,
 }
 
@@ -103,7 +104,7 @@ impl Cloze {
         rows.into_iter().map(check).collect()
     }
 
-    /// Writes clozes as [`Cloze::read`] reads them, atomically.
+    /// Writes clozes in the format of [`Cloze::read`], atomically.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -112,25 +113,25 @@ impl Cloze {
     }
 }
 
-/// Clozes, and the facts that gave none.
+/// Clozes, and counts of skipped facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clozes {
     /// In the order of the facts.
     pub clozes: Vec<Cloze>,
-    /// Facts left out because their object is several pieces ([`MultiPiece::Skip`]).
+    /// Skipped: the object has several pieces ([`MultiPiece::Skip`]).
     pub multi_piece: usize,
-    /// Facts left out because their object is not in the common vocabulary.
+    /// Skipped: the object is not in the common vocabulary.
     pub outside_vocabulary: usize,
-    /// Facts left out because their sentence has more than `max_words`.
+    /// Skipped: the sentence has more than `max_words`.
     pub too_long: usize,
 }
 
-/// Turns facts into clozes. With a common vocabulary, facts whose object holds another word are
-/// left out, as in the released scorer.
+/// Converts facts to clozes. With a common vocabulary, facts whose object contains another word are
+/// skipped, as in the released scorer.
 ///
-/// Reading: what follows the mask is tokenised as a separate text, as `tokenizers` does
-/// around a special token. So is what stands before it, without the space at its end, which belongs
-/// to the mask.
+/// Interpretation: the texts before and after the mask are tokenised separately, as `tokenizers`
+/// does around a special token. The space before the mask is not part of the text before it, but
+/// belongs to the mask.
 ///
 /// ```
 /// use transfer_eval::lama::{ClozeConfig, Fact, build_clozes};
@@ -152,8 +153,8 @@ pub struct Clozes {
 /// ```
 ///
 /// # Errors
-/// [`Error::Tokenizer`] if a special token is missing, or `▁` where it is needed;
-/// [`Error::Mismatch`] naming fact and line if an input has more than `max_length` pieces.
+/// [`Error::Tokenizer`] if a special token, or `▁` if it is needed, is missing; [`Error::Mismatch`]
+/// naming fact and line if an input has more than `max_length` pieces.
 pub fn build_clozes(
     facts: &[Fact],
     tokenizer: &Tokenizer,

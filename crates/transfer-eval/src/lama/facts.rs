@@ -1,4 +1,4 @@
-//! LAMA's files: facts, relations, templates.
+//! LAMA's files: facts, relations and templates.
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::json_lines;
 use crate::{Error, Result};
 
-/// How LAMA's sentences mark the object.
+/// The mark of the object in LAMA's sentences.
 const MASK: &str = "[MASK]";
 
 /// The four parts of LAMA.
@@ -45,10 +45,10 @@ impl Corpus {
 /// One relation, or one file of sentences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Relation {
-    /// Its id: `P19`, `place_of_birth`; `test` for a file of sentences.
+    /// Id of the relation: `P19`, `place_of_birth`; `test` for a file of sentences.
     #[serde(rename = "relation")]
     pub id: String,
-    /// A sentence with `[X]` for the subject and `[Y]` for the object; absent where the file has
+    /// A sentence with `[X]` for the subject and `[Y]` for the object; absent if the file contains
     /// complete sentences instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -74,7 +74,7 @@ impl Relation {
                 return Err(Error::line(path, *line, message));
             }
             let template = relation.template.as_deref().unwrap_or_default();
-            holes(template).map_err(|message| Error::line(path, *line, message))?;
+            split_template(template).map_err(|message| Error::line(path, *line, message))?;
         }
         if rows.is_empty() {
             return Err(Error::content(path, "no relation"));
@@ -97,36 +97,36 @@ impl Relation {
     }
 }
 
-/// One fact as a sentence with a hole.
+/// One fact as a sentence with a gap for the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// `uuid` or `id` of the file; its line where there is neither.
+    /// `uuid` or `id` of the file; the line number if both are missing.
     pub id: String,
     /// The relation's id.
     pub relation: String,
-    /// The object: what the hole should hold.
+    /// The object, which fills the gap.
     pub object: String,
-    /// The sentence before the hole.
+    /// The sentence before the gap.
     pub before: String,
-    /// The sentence behind the hole. Reading: where a file marks several holes, the first counts
-    /// and the others stay marked, as in the released scorer.
+    /// The sentence after the gap. Interpretation: of several gaps the first counts, and the
+    /// remaining ones stay marked, as in the released scorer.
     pub after: String,
-    /// Whether the sentence is made from a template.
+    /// Whether the sentence was generated from a template.
     pub from_template: bool,
     /// The line in its file, from 1.
     pub line: usize,
 }
 
-/// The facts of one relation, and what was left out on the way, by the released scorer's rules.
+/// The facts of one relation, with counts of skipped lines by the released scorer's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// In file order.
     pub facts: Vec<Fact>,
     /// Lines without `sub_label` or `obj_label`.
     pub incomplete: usize,
-    /// Lines that more annotators denied than confirmed (Google-RE).
+    /// Lines that more annotators rejected than confirmed (Google-RE).
     pub denied: usize,
-    /// Lines that a template turns into a sentence that there is already.
+    /// Lines whose sentence from the template is a duplicate.
     pub repeated: usize,
 }
 
@@ -147,8 +147,8 @@ struct Judgment {
     judgment: String,
 }
 
-/// The template before and behind its `[Y]`.
-fn holes(template: &str) -> Result<(&str, &str), String> {
+/// Splits a template at its `[Y]`.
+fn split_template(template: &str) -> Result<(&str, &str), String> {
     match template.split_once("[Y]") {
         Some((before, after)) if !after.contains("[Y]") && template.contains("[X]") => {
             Ok((before, after))
@@ -157,20 +157,22 @@ fn holes(template: &str) -> Result<(&str, &str), String> {
     }
 }
 
-/// The same for a template that comes from no file.
-pub(crate) fn parts(template: &str) -> Result<(&str, &str)> {
-    holes(template).map_err(|rule| Error::config("template", format!("{template:?}"), rule))
+/// Splits a template that was not read from a file.
+pub(crate) fn split_custom_template(template: &str) -> Result<(&str, &str)> {
+    split_template(template)
+        .map_err(|rule| Error::config("template", format!("{template:?}"), rule))
 }
 
-/// Reads the facts of one relation. With a template, facts with equal subject and object are one.
+/// Reads the facts of one relation. With a template, facts with equal subject and object are
+/// merged.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the line if it is no fact, or has no `[MASK]` where the
-/// relation has no template; [`Error::Content`] if no line is a fact; [`Error::Config`] if the
-/// template is not one.
+/// [`Error::Read`]; [`Error::Line`] naming the line if it is not a fact, or if the relation has no
+/// template and the line no `[MASK]`; [`Error::Content`] if no line is a fact; [`Error::Config`] if
+/// the template is invalid.
 pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<Facts> {
     let path = path.as_ref();
-    let template = relation.template.as_deref().map(parts).transpose()?;
+    let template = relation.template.as_deref().map(split_custom_template).transpose()?;
     let expected =
         "a fact of LAMA, with sub_label, obj_label and, without a template, masked_sentences";
     let mut out = Facts::default();
@@ -218,8 +220,8 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
     Ok(out)
 }
 
-/// Reads a part of LAMA from the released folder `data`: each relation with its facts. A relation
-/// of T-REx without a file is left out, as in the released scorer.
+/// Reads a part of LAMA from the released folder `data`: each relation with its facts. T-REx
+/// relations without a file are skipped, as in the released scorer.
 ///
 /// # Errors
 /// As for [`Relation::read`]; [`Error::Line`] naming the line that is no fact; [`Error::Content`]

@@ -9,12 +9,12 @@ use crate::error::check_counts;
 use crate::lama::{Candidates, Cloze, Corpus, Relation};
 use crate::{Error, Result, Ties};
 
-/// Shares of facts, in percent.
+/// Precision over facts, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Precision {
     /// The object is the best prediction.
     pub p_at_1: f64,
-    /// The object is among the ten best.
+    /// The object is among the ten best predictions.
     pub p_at_10: f64,
 }
 
@@ -28,7 +28,7 @@ pub struct RelationScore {
     pub kind: Option<String>,
     /// Facts scored.
     pub facts: usize,
-    /// Their precision.
+    /// Precision over these facts.
     pub precision: Precision,
 }
 
@@ -38,20 +38,20 @@ pub struct LamaScore {
     /// Mean over relations: the "Total" of Google-RE and T-REx.
     #[serde(rename = "macro")]
     pub macro_average: Precision,
-    /// Over all facts at once.
+    /// Precision over all facts.
     pub micro: Precision,
     /// Mean over the relations of each kind, for T-REx.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<String, Precision>,
-    /// Each relation with a fact, in the order given.
+    /// Each relation with a fact, in the given order.
     pub relations: Vec<RelationScore>,
     /// Facts scored.
     pub facts: usize,
 }
 
 impl Cloze {
-    /// The rank of the gold piece, from 1, among the best pieces, best first; `None` where it is
-    /// not among them. Ten pieces are enough for [`score_lama`].
+    /// The rank of the gold piece, from 1, among `best`, the best pieces in order; `None` if it is
+    /// not among them. Ten pieces suffice for [`score_lama`].
     ///
     /// ```
     /// use transfer_eval::lama::Cloze;
@@ -68,9 +68,9 @@ impl Cloze {
 }
 
 impl LamaScore {
-    /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, kinds of T-REx,
-    /// and the total, which is the mean over relations for these two and over all facts for the
-    /// others.
+    /// The rows of XLM-K's Table 5 for one part of LAMA: relations of Google-RE, relation types of
+    /// T-REx, and the total. The total is the mean over relations for these two parts, and over all
+    /// facts for the remaining parts.
     pub fn measured(&self, model: &str, corpus: Corpus) -> Vec<Measured> {
         let row = |part: &str, precision: Precision| {
             let setting = format!("LAMA {} {part}", corpus.name());
@@ -98,16 +98,16 @@ impl LamaScore {
     }
 }
 
-/// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` where
-/// the gold is no single piece.
+/// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` if the
+/// gold object is not a single piece.
 ///
 /// # Shapes
 /// - `logits`: `[N, V]` float32, the scores (or log-probabilities) at the masks, one row per cloze;
 ///   V is the vocabulary
 ///
 /// # Errors
-/// [`Error::Array`] if `logits` has not N rows; [`Error::Mismatch`] naming the cloze if its row
-/// holds NaN where it is compared, or its gold is not among the candidates or V.
+/// [`Error::Array`] if `logits` does not have N rows; [`Error::Mismatch`] naming the cloze if a
+/// compared logit is NaN, or its gold is not among the candidates or not below V.
 pub fn rank_golds(
     logits: ArrayView2<'_, f32>,
     clozes: &[Cloze],
@@ -159,8 +159,8 @@ fn check_count(clozes: &[Cloze], got: usize) -> Result<()> {
     check_counts(("cloze", "clozes"), clozes.len(), got, id)
 }
 
-/// Scores ranks, one per cloze. A cloze without a rank is wrong. Relations without a cloze do not
-/// enter the mean.
+/// Scores ranks, one per cloze. A cloze without a rank counts as wrong. Relations without a cloze
+/// are not part of the mean.
 ///
 /// ```
 /// use transfer_eval::lama::{Cloze, Relation, score_lama};
@@ -182,8 +182,8 @@ fn check_count(clozes: &[Cloze], got: usize) -> Result<()> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Count`] unless there is one rank per cloze; [`Error::Mismatch`] if a cloze is of none
-/// of the relations; [`Error::Nothing`] without any cloze.
+/// [`Error::Count`] unless there is one rank per cloze; [`Error::Mismatch`] if the relation of a
+/// cloze is missing in `relations`; [`Error::Nothing`] without any cloze.
 pub fn score_lama(
     relations: &[Relation],
     clozes: &[Cloze],
@@ -204,7 +204,7 @@ pub fn score_lama(
     score_ranks(&relations.iter().collect::<Vec<_>>(), rows)
 }
 
-/// Scores ranks, each with the index of its relation; `None` is wrong.
+/// Scores ranks, each with the index of its relation; `None` counts as wrong.
 pub(crate) fn score_ranks(
     relations: &[&Relation],
     rows: impl IntoIterator<Item = (usize, Option<usize>)>,

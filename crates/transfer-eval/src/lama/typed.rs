@@ -1,5 +1,5 @@
-//! Facts completed from the objects of their relation, as mLAMA has them: objects of any number of
-//! pieces, in any language.
+//! Typed LAMA queries as in mLAMA: each fact is completed with one of its relation's objects, which
+//! may have any number of pieces, in any language.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tokenizers::Tokenizer;
 
 use crate::error::check_counts;
 use crate::files::json_lines;
-use crate::lama::facts::{Relation, parts};
+use crate::lama::facts::{Relation, split_custom_template};
 use crate::lama::score::{LamaScore, score_ranks};
 use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// One fact of mLAMA.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TypedFact {
-    /// `uuid`; the line in its file where there is none.
+    /// `uuid`; the line number if it is missing.
     #[serde(default, rename = "uuid")]
     pub id: String,
     /// Id of the subject.
@@ -39,7 +39,7 @@ pub struct TypedFacts {
 }
 
 /// Reads one language of mLAMA: `templates.jsonl` and, for each relation, `<relation>.jsonl`.
-/// Relations without a file are left out.
+/// Relations without a file are skipped.
 ///
 /// # Errors
 /// As for [`Relation::read`]; [`Error::Line`] naming a line that is no fact; [`Error::Content`] if
@@ -68,31 +68,31 @@ pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
     Ok(all)
 }
 
-/// One input with a place for an object: `<s> before … after </s>`, with the special tokens of its
-/// tokenizer.
+/// An input with a gap for an object: `<s> before … after </s>`, with the tokenizer's special
+/// tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedCloze {
     /// The fact's id.
     pub id: String,
-    /// Index of its relation in [`TypedClozes::relations`].
+    /// Index of the relation in [`TypedClozes::relations`].
     pub relation: usize,
-    /// Piece ids before the object, with the token before a text.
+    /// Piece ids before the object, including the special token before a text.
     pub before: Vec<u32>,
-    /// Piece ids behind it, with the token after a text.
+    /// Piece ids after the object, including the special token after a text.
     pub after: Vec<u32>,
     /// Index of the object among the relation's candidates.
     pub gold: usize,
-    /// Indices of other right answers: further objects that the file gives this subject. They take
-    /// no rank.
+    /// Indices of further correct answers: other objects of this subject in the file. They are not
+    /// ranked.
     pub also_right: BTreeSet<usize>,
 }
 
-/// A relation's objects: what a fact of it can be completed with.
+/// A relation and its distinct objects, which are the candidates of its facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedRelation {
     /// The relation.
     pub relation: Relation,
-    /// Piece ids of each object, none twice, in ascending order.
+    /// Piece ids of each object, distinct, in ascending order.
     pub candidates: Vec<Vec<u32>>,
 }
 
@@ -103,19 +103,19 @@ pub struct TypedClozes {
     pub relations: Vec<TypedRelation>,
     /// In the order of the relations and their facts.
     pub clozes: Vec<TypedCloze>,
-    /// What fills an object's place: the mask, as often as the object has pieces.
+    /// The mask token. An object is represented by one mask per piece.
     pub mask: u32,
 }
 
-/// Turns facts into clozes. The candidates of a relation are the objects of all its facts.
+/// Converts facts to clozes. The candidates of a relation are the objects of all its facts.
 ///
-/// Reading: what stands before and behind the object is tokenised as a separate text, and so is the
-/// object, so its first piece has a space for XLM-R. A tokenizer that marks only the spaces
-/// that are there is given one before the object where the template has it.
+/// Interpretation: the texts before and after the object and the object itself are tokenised
+/// separately, so the object's first piece has a space for XLM-R. For a tokenizer that marks only
+/// actual spaces, a space is added before the object if the template has one.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact that gives
-/// an input of more than `max_length` pieces with the longest candidate, or whose object has no
+/// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming a fact whose
+/// input with the longest candidate has more than `max_length` pieces, or whose object has no
 /// piece.
 ///
 /// # Example
@@ -148,7 +148,7 @@ pub fn build_typed_clozes(
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
         let template = relation.template.as_deref().unwrap_or_default();
-        let (before, after) = parts(template)?;
+        let (before, after) = split_custom_template(template)?;
         let spaced = before.ends_with(char::is_whitespace);
         let object = |fact: &TypedFact| match spaced {
             true => pieces.inside(fact.obj_label.trim_start()),
@@ -200,8 +200,8 @@ impl TypedClozes {
         self.relations.get(cloze.relation).map_or("", |one| one.relation.id.as_str())
     }
 
-    /// The rank of a cloze's object, from 1, by the scores of its candidates; of equal scores the
-    /// object's counts last, so that a model that tells nothing apart gets nothing for it.
+    /// The rank of a cloze's object, from 1, by the scores of its candidates. Among equal scores
+    /// the object is ranked last, so a model with constant scores gains nothing.
     ///
     /// # Errors
     /// [`Error::Array`] if there is not one score for each candidate, or one is NaN.
@@ -233,27 +233,27 @@ impl TypedClozes {
         score_ranks(&relations, rows)
     }
 
-    /// What guessing among a cloze's candidates gets, in percent: the mean over relations of
-    /// 1 / candidates, the cloze's other right answers left out.
+    /// P@1 of a uniform random baseline in percent: the mean over relations of 1 / candidates. The
+    /// cloze's further correct answers are not candidates.
     pub fn guessing(&self) -> f64 {
-        self.naming_the_most(&BTreeMap::new())
+        self.most_frequent_baseline(&BTreeMap::new())
     }
 
-    /// What naming the object gets, in percent, that most facts of `trained` have in the same
-    /// relation, without reading the subject: the mean over relations, as P@1's. Among objects that
-    /// are equal it is drawn, and counts in part; the cloze's other right answers are left out.
-    /// Relations are the same by their ids, objects by their pieces.
+    /// P@1 in percent of a frequency baseline that ignores the subject: it predicts the object that
+    /// occurs in most facts of `trained` for the relation. The result is the mean over relations.
+    /// Ties are resolved uniformly at random, in expectation. The cloze's further correct answers
+    /// are not candidates. Relations are matched by id, objects by their pieces.
     pub fn guessing_the_frequent(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();
         for cloze in &trained.clozes {
             let object = trained.candidates(cloze).get(cloze.gold).map_or(&[][..], Vec::as_slice);
             *counts.entry((trained.relation_id(cloze), object)).or_default() += 1;
         }
-        self.naming_the_most(&counts)
+        self.most_frequent_baseline(&counts)
     }
 
-    /// What naming an object with the largest count of its relation gets.
-    fn naming_the_most(&self, counts: &BTreeMap<(&str, &[u32]), usize>) -> f64 {
+    /// Expected P@1 of predicting an object with the largest count in its relation.
+    fn most_frequent_baseline(&self, counts: &BTreeMap<(&str, &[u32]), usize>) -> f64 {
         let mut sums = vec![(0.0, 0usize); self.relations.len()];
         for cloze in &self.clozes {
             let relation = self.relation_id(cloze);
@@ -262,11 +262,11 @@ impl TypedClozes {
                 let choices = all.filter(|(at, _)| !cloze.also_right.contains(at));
                 choices.map(|(at, ids)| (at, counts.get(&(relation, ids.as_slice()))))
             };
-            let most = choices().map(|(_, count)| count).max();
-            let named = || choices().filter(|(_, count)| Some(*count) == most);
-            let right = named().any(|(at, _)| at == cloze.gold);
+            let max_count = choices().map(|(_, count)| count).max();
+            let predicted = || choices().filter(|(_, count)| Some(*count) == max_count);
+            let right = predicted().any(|(at, _)| at == cloze.gold);
             if let Some((sum, count)) = sums.get_mut(cloze.relation) {
-                *sum += if right { 100.0 / named().count() as f64 } else { 0.0 };
+                *sum += if right { 100.0 / predicted().count() as f64 } else { 0.0 };
                 *count += 1;
             }
         }

@@ -1,4 +1,4 @@
-//! The vocabulary from which a model predicts.
+//! Vocabularies that restrict predictions.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::files::{numbered, read_rows};
 use crate::tokens::Pieces;
 use crate::{Error, Result};
 
-/// The words that the models of a comparison have in common, as LAMA's `common_vocab_cased.txt`.
+/// The words that all compared models have in common, as in LAMA's `common_vocab_cased.txt`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommonVocabulary {
     words: BTreeSet<String>,
@@ -30,17 +30,17 @@ impl CommonVocabulary {
         Ok(Self { words })
     }
 
-    /// A vocabulary from words.
+    /// Creates a vocabulary from words.
     pub fn new<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
         Self { words: words.into_iter().map(Into::into).collect() }
     }
 
-    /// Whether every word of `text`, split at spaces, is one of these.
+    /// Whether every word of `text`, split at spaces, is in the vocabulary.
     pub fn holds(&self, text: &str) -> bool {
         text.split(' ').all(|word| self.words.contains(word))
     }
 
-    /// The pieces of the words that are one piece.
+    /// The ids of all words that are a single piece.
     ///
     /// # Errors
     /// [`Error::Tokenizer`], also if no word is one piece.
@@ -61,17 +61,17 @@ impl CommonVocabulary {
     }
 }
 
-/// Piece ids from which a prediction is chosen, ascending.
+/// Piece ids to which predictions are restricted, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates {
-    /// For masks that stand for a piece with its space, or that begins a word.
+    /// For masks that represent a piece with its space, or one that begins a word.
     pub spaced: Vec<u32>,
-    /// For masks that stand for a piece without one, or that goes on with a word.
+    /// For masks that represent a piece without a space, or one that continues a word.
     pub joined: Vec<u32>,
 }
 
 impl Candidates {
-    /// The ids for a mask.
+    /// The ids for a mask with this [`Cloze::spaced`](super::Cloze::spaced).
     pub fn ids(&self, spaced: bool) -> &[u32] {
         if spaced { &self.spaced } else { &self.joined }
     }

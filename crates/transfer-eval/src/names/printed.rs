@@ -1,4 +1,4 @@
-//! Scores of the authors' released predictions, compared with what their scripts printed.
+//! Scores of the authors' released predictions, compared with the output of their scripts.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use crate::{Error, Result};
 pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Scores the predictions of every `results/{coverage,precision}/*.out` in `folder`, a copy of
-/// `apple/ml-kge`, whose data may be gzipped, and checks that each count and digit is the printed
-/// one.
+/// `apple/ml-kge` with plain or gzipped data, and checks that every count and digit equals the
+/// printed one.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; those of
+/// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; errors of
 /// [`read_gold`] and [`read_predicted`].
 pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
     let folder = folder.as_ref();
@@ -36,7 +36,7 @@ pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
     Ok(scores)
 }
 
-/// Checks the blocks of a result file, one for each language.
+/// Checks the blocks of a result file, one per language.
 fn check_file(
     folder: &Path,
     path: &Path,
@@ -83,7 +83,7 @@ fn check_file(
 }
 
 impl CoverageScore {
-    /// What the authors' script prints behind the names of the files.
+    /// Formats the output of the authors' script after the file names.
     fn report(&self) -> String {
         let Self { precision, recall, f1, entities, predicted_entities, .. } = self;
         let [entities, predicted] = [entities, predicted_entities].map(thousands);
@@ -99,7 +99,7 @@ impl CoverageScore {
 }
 
 impl PrecisionScore {
-    /// What the authors' script prints behind the names of the files.
+    /// Formats the output of the authors' script after the file names.
     fn report(&self) -> String {
         let Self { accuracy, recall, f1, .. } = self;
         let [entities, gold, predicted] =
@@ -124,7 +124,7 @@ impl PrecisionScore {
     }
 }
 
-/// `1,000`, for counts below a million.
+/// Formats a count below a million with a thousands separator, as in `1,000`.
 fn thousands(count: &usize) -> String {
     match (count / 1000, count % 1000) {
         (0, rest) => rest.to_string(),

@@ -8,7 +8,7 @@ use super::normalize_name;
 use crate::files::json_lines;
 use crate::{Error, Result};
 
-/// The names of an entity that annotators judged.
+/// The names of an entity with the annotators' judgments.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct GoldNames {
     /// The entity's id.
@@ -22,10 +22,10 @@ pub struct GoldNames {
     pub incorrect: Vec<String>,
 }
 
-/// Predicted names by entity, normalised with [`normalize_name`]; no entity is without a name.
+/// Predicted names by entity, normalised with [`normalize_name`]; each entity has at least one.
 pub type PredictedNames = BTreeMap<String, BTreeSet<String>>;
 
-/// Which predicted names count.
+/// Filters of predicted names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameConfig {
     /// Minimum confidence. The authors use 2 for the coverage of M-NTA, and 1 everywhere else.
@@ -42,14 +42,14 @@ impl Default for NameConfig {
     }
 }
 
-/// A line of predictions: WikiKGE-10's, or one of `kg-triples names`.
+/// A line of predictions in WikiKGE-10's format or that of `kg-triples names`.
 #[derive(Deserialize)]
 struct Record {
     #[serde(alias = "entity")]
     wikidata_id: String,
     lang: Option<String>,
     values: Vec<Value>,
-    /// Of names without a confidence.
+    /// For names without a confidence.
     primary: Option<Vec<bool>>,
 }
 
@@ -81,15 +81,15 @@ pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
     }
 }
 
-/// Reads predicted names, JSON lines, plain or gzipped. Of an entity with several lines the last
-/// one counts, as in the authors' scripts.
+/// Reads predicted names, JSON lines, plain or gzipped. The last line of an entity is used, as in
+/// the authors' scripts.
 ///
-/// `values` holds names, or confidence, name and whether it is primary:
+/// `values` contains names, or triples of confidence, name and whether it is primary:
 /// `{"wikidata_id": "Q64", "values": [[3, "Berlin", true]]}`.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] for a line of another form; [`Error::Content`] if the file has
-/// several languages and the configuration names none.
+/// several languages and the configuration does not select one.
 pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<PredictedNames> {
     let path = path.as_ref();
     let expected = "an object with wikidata_id (or entity) and values, a list of names or of \

@@ -1,4 +1,4 @@
-//! The two metrics.
+//! Coverage and precision of names.
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{GoldNames, PredictedNames};
 use crate::{Error, Result};
 
-/// Everything but what Python's `str.isalnum` accepts, and spaces. The pattern is constant, so it
-/// is always `Some`.
+/// Matches characters other than spaces and those that Python's `str.isalnum` accepts. The pattern
+/// is constant, so the value is always `Some`.
 static DROPPED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
 
-/// Normalises a name for comparison as the authors do: lower case, and only letters, numbers and
-/// spaces. Combining marks are dropped.
+/// Normalises a name for comparison as the authors do: lower case, only letters, numbers and
+/// spaces. Combining marks are removed.
 ///
 /// ```
 /// use transfer_eval::names::normalize_name;
@@ -28,7 +28,7 @@ pub fn normalize_name(name: &str) -> String {
     }
 }
 
-/// How many of the right names were predicted; precision, recall and F1 in percent.
+/// Coverage: precision, recall and F1 of predicted names in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct CoverageScore {
     /// Share of right names among those predicted for entities that have a right name.
@@ -51,7 +51,7 @@ pub struct CoverageScore {
 
 /// How well predictions separate right names from wrong ones, in percent.
 ///
-/// Names as they are listed count, not only once after normalising.
+/// Names are counted as listed; names that are equal after normalising count separately.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionScore {
     /// Share of the judged names that are treated correctly: right and predicted, or wrong and
@@ -75,12 +75,12 @@ pub struct PrecisionScore {
     pub correct: usize,
     /// Right names that are not predicted.
     pub rejected_correct: usize,
-    /// Share of wrong names among the predicted names that were judged, each once per entity. A
-    /// name that is both right and wrong after normalising is right.
+    /// Share of wrong names among the judged predicted names, each once per entity. A name that is
+    /// both right and wrong after normalising counts as right.
     pub wrong: f64,
 }
 
-/// Scores how many right names were predicted.
+/// Scores the coverage of right names.
 ///
 /// # Errors
 /// [`Error::Nothing`] without a right name.
@@ -157,7 +157,7 @@ pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result
     })
 }
 
-/// In percent; 0 of nothing.
+/// The share in percent; 0 if `whole` is 0.
 fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }

@@ -1,10 +1,10 @@
-//! Means with numpy's digits.
+//! Means that are equal to numpy's in every digit.
 
-/// Elements that numpy adds without splitting the array.
+/// Block size up to which numpy adds without splitting the array.
 const BLOCK: usize = 128;
 
-/// The sum as `numpy.add.reduce` forms it over contiguous float64: in order below eight elements,
-/// in eight lanes up to 128, in halves beyond.
+/// Computes the sum like `numpy.add.reduce` over contiguous float64: in order below eight elements,
+/// in eight lanes up to 128, in halves above.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let count = values.len();
     if count < 8 {

@@ -1,4 +1,4 @@
-//! Sentences as a tagger's inputs, and its labels back as tags.
+//! Conversion of sentences to a tagger's inputs, and of its labels to tags.
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
@@ -9,34 +9,34 @@ use crate::ner::{Labels, Sentence};
 use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
 
-/// The label of positions that carry no loss, the same in all of the workspace.
+/// The label of positions without loss, equal in the whole workspace.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// What becomes of a sentence with more pieces than fit.
+/// Handling of a sentence with too many pieces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// Words whose first piece does not fit are lost; [`LostWords`](crate::ner::LostWords) says how
-    /// they score.
+    /// Words whose first piece does not fit are lost; [`LostWords`](crate::ner::LostWords)
+    /// determines their score.
     #[default]
     Truncate,
-    /// Further inputs take the words up, each with up to this many words before them that an
-    /// earlier input has shown.
+    /// The sentence is split into several inputs. Each further input begins with up to this many
+    /// words of the previous ones.
     Windows {
         /// Words that neighbouring inputs share.
         overlap: usize,
     },
 }
 
-/// How sentences are encoded. The defaults are those of XLM-K's NER fine-tuning, as far as they are
+/// Options of [`encode_ner`]. The defaults are those of XLM-K's NER fine-tuning as far as they are
 /// known.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
-    /// Pieces of an input, the two special tokens included. Reading: 256, from the fine-tuning
-    /// scripts that the authors point to.
+    /// Maximum number of pieces of an input, including the two special tokens. Interpretation: 256,
+    /// from the fine-tuning scripts that the authors refer to.
     pub max_length: usize,
-    /// What becomes of longer sentences.
+    /// Handling of longer sentences.
     pub overflow: Overflow,
 }
 
@@ -63,9 +63,9 @@ pub struct NerInput {
 
 /// Encodes sentences, in order; one input each, or more with [`Overflow::Windows`].
 ///
-/// The label of a word stands at its first piece, as in the papers' scripts. Each word is tokenised
-/// as one that follows a space, also in languages that are written without spaces (the usual
-/// practice for word lists).
+/// The first piece of a word carries its label, as in the papers' scripts. Each word is tokenised
+/// as if it followed a space, also in languages that are written without spaces (the usual practice
+/// for word lists).
 ///
 /// ```
 /// use transfer_eval::ner::{IGNORE_INDEX, Labels, NerConfig, Sentence, encode_ner};
@@ -81,8 +81,9 @@ pub struct NerInput {
 /// ```
 ///
 /// # Errors
-/// [`Error::Mismatch`] naming sentence and line if a tag is none of `labels` or there is not one
-/// tag a word; [`Error::Config`] if `max_length` is too short for one word; [`Error::Tokenizer`].
+/// [`Error::Mismatch`] naming sentence and line if a tag is not in `labels` or the numbers of tags
+/// and words differ; [`Error::Config`] if `max_length` is too short for one word;
+/// [`Error::Tokenizer`].
 pub fn encode_ner(
     sentences: &[Sentence],
     tokenizer: &Tokenizer,
@@ -116,7 +117,8 @@ pub fn encode_ner(
     Ok(inputs.into_iter().flatten().collect())
 }
 
-/// The pieces of a range of words as far as they fit, between the two special tokens.
+/// Encodes the pieces of a range of words, cut to the maximum length, between the two special
+/// tokens.
 fn assemble(
     sentence: usize,
     range: std::ops::Range<usize>,
@@ -133,12 +135,12 @@ fn assemble(
     };
     for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
         let at = input.input_ids.len();
-        let fits = (budget + 1).saturating_sub(at).min(ids.len());
-        if fits > 0 {
+        let fitting = (budget + 1).saturating_sub(at).min(ids.len());
+        if fitting > 0 {
             input.words.push((word, at));
-            input.input_ids.extend(ids.iter().take(fits));
+            input.input_ids.extend(ids.iter().take(fitting));
             input.labels.push(gold.get(word).copied().unwrap_or(IGNORE_INDEX));
-            input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fits - 1));
+            input.labels.extend(std::iter::repeat_n(IGNORE_INDEX, fitting - 1));
         }
     }
     input.input_ids.push(layout.after());
@@ -163,9 +165,9 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
     sentence.tags.iter().enumerate().map(label).collect()
 }
 
-/// Ranges of words that each fit into `budget` pieces, neighbours sharing up to `overlap` words. A
-/// single word that does not fit forms a range alone and is cut later. Every range shows a word
-/// that none before it has shown.
+/// Splits words into ranges that each fit into `budget` pieces; neighbours share up to `overlap`
+/// words. A single word that does not fit has its own range and is cut later. Every range contains
+/// a word that no earlier range contains.
 fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
     let mut ranges = Vec::new();
     let mut shown: usize = 0;
@@ -191,12 +193,12 @@ fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Rang
     }
 }
 
-/// Tags for each word of each sentence from a tagger's labels, `None` where no input shows the
-/// word.
+/// Converts a tagger's labels to one tag per word; `None` for words that are in no input.
 ///
-/// `predictions` holds for each input one label per position (`[L]`, the arg max of its logits);
-/// only those at first pieces are read. A word in several inputs takes its tag from the one where
-/// the smaller of left and right context, in words, is largest; the first of equals.
+/// `predictions` has for each input one label per position (`[L]`, the arg max of its logits); only
+/// those at first pieces are used. For a word in several inputs, the tag comes from the input with
+/// the largest context, measured as the smaller number of words to its left and right; ties go to
+/// the first.
 ///
 /// ```
 /// use transfer_eval::ner::{Labels, NerConfig, Sentence, encode_ner, sentence_tags};
@@ -214,8 +216,8 @@ fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Rang
 ///
 /// # Errors
 /// [`Error::Count`] unless there is one row per input; [`Error::Mismatch`] naming the input if a
-/// row has not L labels, a label is none of `labels`, or the input names a sentence or word that
-/// `sentences` lacks.
+/// row does not have L labels, a label is not in `labels`, or the input refers to a missing
+/// sentence or word.
 pub fn sentence_tags(
     sentences: &[Sentence],
     inputs: &[NerInput],
@@ -262,9 +264,9 @@ mod tests {
     fn windows_worked_by_hand() {
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 1), [0..3, 2..5]);
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 0), [0..3, 3..5]);
-        // No word is shared where the next one would not fit beside it.
+        // No word is shared if the next one would then not fit.
         assert_eq!(windows(&[2, 2, 3], 4, 1), [0..2, 2..3]);
-        // A word that never fits is a range alone.
+        // A word that never fits has its own range.
         assert_eq!(windows(&[1, 9, 1], 4, 1), [0..1, 1..2, 2..3]);
         assert_eq!(windows(&[], 4, 1).len(), 1);
         assert_eq!(windows(&[9], 4, 1).first(), Some(&(0..1)));

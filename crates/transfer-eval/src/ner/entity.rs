@@ -8,31 +8,30 @@ use crate::ner::tag;
 /// One entity: words `start..=end` of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entity<'a> {
-    /// Its type, as `PER`.
+    /// Type of the entity, such as `PER`.
     pub kind: &'a str,
-    /// Index of its first word.
+    /// Index of the first word.
     pub start: usize,
-    /// Index of its last word (inclusive).
+    /// Index of the last word (inclusive).
     pub end: usize,
 }
 
-/// How tags become entities.
+/// Rules that convert tags to entities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// `seqeval`'s default, which follows `conlleval`: an `I-` that continues nothing starts an
-    /// entity, so that IOB1, IOB2 and IOBES files are all read correctly.
+    /// `seqeval`'s default, which follows `conlleval`: an `I-` without a preceding entity starts
+    /// one, so that IOB1, IOB2 and IOBES files are all read correctly.
     #[default]
     Lenient,
-    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; a stray `I-`
-    /// belongs to none.
+    /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; other `I-` tags are
+    /// ignored.
     StrictIob2,
 }
 
 /// The entities of one sentence, sorted by type, then position.
 ///
-/// In [`Scheme::StrictIob2`] tags that start with `E` or `S` belong to no entity; `seqeval` refuses
-/// them.
+/// In [`Scheme::StrictIob2`], tags that start with `E` or `S` are ignored; `seqeval` rejects them.
 ///
 /// ```
 /// use transfer_eval::ner::{Entity, Scheme, entities};

@@ -1,10 +1,10 @@
-//! Tags as the numbers of a classifier.
+//! Mapping between tags and class indices.
 use std::collections::BTreeSet;
 
 use crate::ner::{Sentence, tag};
 use crate::{Error, Result};
 
-/// The tags that a tagger tells apart; a tag's index is its label.
+/// The tags of a tagger; a tag's index is its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
     tags: Vec<String>,
@@ -37,7 +37,7 @@ impl Labels {
         Self::iob2(&Vec::from_iter(kinds))
     }
 
-    /// Tags in the order of a checkpoint, as `id2label` has them.
+    /// Creates labels from tags in the order of a checkpoint's `id2label`.
     ///
     /// # Errors
     /// [`Error::Config`] if a tag is not of the IOB family or occurs twice.
@@ -56,17 +56,17 @@ impl Labels {
         Ok(Self { tags })
     }
 
-    /// How many there are: C, the width of the classifier.
+    /// The number of tags, C, which is the width of the classifier.
     pub fn len(&self) -> usize {
         self.tags.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no tags.
     pub fn is_empty(&self) -> bool {
         self.tags.is_empty()
     }
 
-    /// The tags in the order of their labels.
+    /// The tags in label order.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }

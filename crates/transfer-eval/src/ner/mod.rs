@@ -1,4 +1,4 @@
-//! Named entities: files, inputs for a tagger, entity-level scores.
+//! Named entity recognition: files, inputs for a tagger, entity-level scores.
 mod average;
 mod encode;
 mod entity;

@@ -13,16 +13,16 @@ use crate::{Error, Result};
 pub struct Sentence {
     /// `sent_id` of Universal NER, language of WikiAnn; `None` in CoNLL files.
     pub id: Option<String>,
-    /// Its words.
+    /// Words of the sentence.
     pub words: Vec<String>,
     /// A tag for each word: `O`, or `B-`, `I-`, `E-`, `S-` and a type.
     pub tags: Vec<String>,
-    /// The line of each word, from 1; empty for a sentence that comes from no file.
+    /// The line of each word, from 1; empty if the sentence was not read from a file.
     pub lines: Vec<usize>,
 }
 
 impl Sentence {
-    /// A sentence from words and tags.
+    /// Creates a sentence from words and tags.
     pub fn new(words: &[&str], tags: &[&str]) -> Self {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
         Self { id: None, words: owned(words), tags: owned(tags), lines: Vec::new() }
@@ -34,8 +34,8 @@ impl Sentence {
     }
 }
 
-/// How words and tags stand in a file. But for JSON lines one line is one word, and a blank line
-/// ends a sentence.
+/// File format of words and tags. In all formats except JSON lines, each line has one word, and a
+/// blank line ends a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -64,8 +64,7 @@ struct Row {
 }
 
 impl NerFormat {
-    /// The format of a text by its first line with a word; CoNLL unless the line is of
-    /// another format.
+    /// Detects the format from the first line with a word; the default is CoNLL.
     pub fn detect(text: &str) -> Self {
         for (_, line) in numbered(text) {
             if is_comment(line) {
@@ -92,13 +91,13 @@ fn is_blank(line: &str) -> bool {
     line.bytes().all(|byte| byte == b' ' || byte == b'\t')
 }
 
-/// Whether a line is a comment: it starts with `#` and its last column is no tag.
+/// Whether a line is a comment: it starts with `#` and its last column is not a tag.
 fn is_comment(line: &str) -> bool {
     let last = line.rsplit([' ', '\t']).next().unwrap_or_default();
     line.starts_with('#') && tag::check(last).is_err()
 }
 
-/// `(lang, word)` of `lang:word`.
+/// Splits `lang:word`.
 fn language_of(text: &str) -> Option<(&str, &str)> {
     let (language, word) = text.split_once(':')?;
     let fits = |part: &str| {
@@ -107,8 +106,8 @@ fn language_of(text: &str) -> Option<(&str, &str)> {
     (language.len() >= 2 && fits(language)).then_some((language, word))
 }
 
-/// Reads sentences from a file, plain or gzipped. Without a `format`, [`NerFormat::detect`]
-/// decides.
+/// Reads sentences from a file, plain or gzipped. The default format is the result of
+/// [`NerFormat::detect`].
 ///
 /// ```
 /// let sentences = transfer_eval::ner::read_ner("../../data/uner/zh_pud.test.iob2.gz", None)?;
@@ -117,8 +116,8 @@ fn language_of(text: &str) -> Option<(&str, &str)> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has another
-/// number of them than the first, or holds an unknown tag; [`Error::Content`] if there is no
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a line lacks columns, has a different
+/// number of columns than the first line, or contains an unknown tag; [`Error::Content`] without a
 /// sentence.
 pub fn read_ner(path: impl AsRef<Path>, format: Option<NerFormat>) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
@@ -147,7 +146,7 @@ pub(super) fn parse_ner(
 struct Reader<'a> {
     path: &'a Path,
     format: NerFormat,
-    /// Columns of the first line with a word, and that line.
+    /// Number of columns of the first line with a word, and the number of that line.
     columns: Option<(usize, usize)>,
     done: Vec<Sentence>,
     open: Option<Sentence>,
@@ -222,7 +221,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Sentence id, word and tag of one line's columns, or what is wrong with them.
+    /// Returns sentence id, word and tag of one line's columns, or a description of the fault.
     fn parse<'t>(
         &self,
         columns: &[&'t str],
@@ -253,12 +252,12 @@ impl Reader<'_> {
     }
 }
 
-/// Writes `word<TAB>tag` lines with a blank line after each sentence, which [`NerFormat::Conll`]
-/// reads, or [`NerFormat::JsonLines`] where the file's name ends in `.jsonl`; atomically.
+/// Writes `word<TAB>tag` lines with a blank line after each sentence ([`NerFormat::Conll`]), or
+/// [`NerFormat::JsonLines`] if the path ends in `.jsonl`; atomically.
 ///
 /// # Errors
-/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word or not one tag per word, or a
-/// word holds a tab or line end.
+/// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
+/// differ, or a word contains a tab or line end.
 pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
     let path = path.as_ref();
     let json = path.extension().is_some_and(|extension| extension == "jsonl");

@@ -1,4 +1,4 @@
-//! Entity-level precision, recall and F1 with `seqeval`'s digits.
+//! Entity-level precision, recall and F1, equal to `seqeval`'s in every digit.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,40 +14,41 @@ pub struct EntityScore {
     pub precision: f64,
     /// Share of the gold entities that were predicted; 0 if there is none.
     pub recall: f64,
-    /// Their harmonic mean; 0 if both are 0.
+    /// Harmonic mean of precision and recall; 0 if both are 0.
     pub f1: f64,
     /// Gold entities.
     pub support: usize,
 }
 
-/// The result of a data set, as `seqeval`'s `classification_report` has it.
+/// The result of a data set, with the values of `seqeval`'s `classification_report`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NerScore {
-    /// Over all entities; its F1 is the number that the papers print (divided by 100).
+    /// Over all entities; its F1 is the number in the papers (there in percent).
     pub micro: EntityScore,
-    /// Mean over types; 0 if there is no entity (`seqeval` gives NaN).
+    /// Mean over types; 0 if there is no entity (`seqeval` returns NaN).
     #[serde(rename = "macro")]
     pub macro_average: EntityScore,
     /// Mean over types weighted by their gold entities.
     pub weighted: EntityScore,
-    /// Each type that is gold or predicted, sorted.
+    /// Each type of a gold or predicted entity, sorted.
     pub types: BTreeMap<String, EntityScore>,
     /// Sentences scored.
     pub sentences: usize,
 }
 
-/// How words are scored that were in no input of the tagger.
+/// Scoring of words that were in no input of the tagger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LostWords {
-    /// As predicted `O`: their gold entities are missed.
+    /// As if `O` was predicted: their gold entities are missed.
     #[default]
     Missed,
-    /// They leave gold and prediction alike, as in scripts that score only the pieces kept.
+    /// They are removed from gold and predictions, as in scripts that score only the encoded
+    /// pieces.
     Ignored,
 }
 
-/// Entities gold, predicted and both.
+/// Counts of gold, predicted and correctly predicted entities.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     gold: usize,
@@ -65,7 +66,7 @@ impl Counts {
     }
 }
 
-/// Scores sequences of tags, one slice of tags a sentence.
+/// Scores sequences of tags, one slice per sentence.
 pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
     gold: &[Vec<G>],
     predicted: &[Vec<P>],
@@ -120,7 +121,7 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     }
 }
 
-/// Scores what [`sentence_tags`](crate::ner::sentence_tags) gives for each sentence.
+/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags).
 ///
 /// ```
 /// use transfer_eval::ner::{LostWords, Scheme, Sentence, score_ner};
@@ -136,7 +137,7 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 ///
 /// # Errors
 /// [`Error::Count`] if the numbers of sentences differ, [`Error::Mismatch`] naming the first
-/// sentence, with its line, where the numbers of tags do, [`Error::Nothing`] without any sentence.
+/// sentence, with its line, whose numbers of tags differ, [`Error::Nothing`] without any sentence.
 pub fn score_ner(
     sentences: &[Sentence],
     predicted: &[Vec<Option<String>>],

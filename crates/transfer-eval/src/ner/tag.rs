@@ -1,7 +1,6 @@
 //! Parsing and checking of one tag.
 
-/// The letter of a tag and its type as `seqeval` reads them: the first character, and what follows
-/// the dash.
+/// Splits a tag like `seqeval`: its first character, and the type after the dash.
 ///
 /// `O` and a bare letter have the type `_`.
 pub(crate) fn split(tag: &str) -> (char, &str) {
@@ -12,7 +11,7 @@ pub(crate) fn split(tag: &str) -> (char, &str) {
     (letter, if kind.is_empty() { "_" } else { kind })
 }
 
-/// Why `tag` is no tag of the IOB family: `O`, or one of B, I, E, S, a dash, and a type.
+/// Checks that `tag` is in the IOB family: `O`, or one of B, I, E, S, a dash and a type.
 pub(crate) fn check(tag: &str) -> Result<(), String> {
     let fault = match tag.split_once('-') {
         None if tag == "O" => return Ok(()),

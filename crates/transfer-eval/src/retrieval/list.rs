@@ -1,4 +1,4 @@
-//! Fixed lists of descriptions of which one is the right one.
+//! Fixed candidate lists of entity descriptions.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::files::{json_lines, read_text, write_whole};
 use crate::{Error, Result};
 
-/// A description that can be a candidate: which entity it describes, in which language.
+/// A candidate description, identified by its entity and language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
@@ -22,7 +22,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// Reads descriptions, one `{"entity": "Q64", "language": "de"}` a line.
+    /// Reads descriptions, one `{"entity": "Q64", "language": "de"}` per line.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming the line.
@@ -33,20 +33,20 @@ impl Description {
     }
 }
 
-/// A masked mention (XEP), or a subject and a relation (XOR).
+/// A query: a masked mention (XEP), or a subject and a relation (XOR).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
     /// The query's id.
     pub id: String,
-    /// The entity to be found.
+    /// The gold entity.
     pub entity: String,
     /// Language of the query's text.
     pub language: String,
 }
 
 impl Query {
-    /// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` a line.
+    /// Reads queries, one `{"id": "a", "entity": "Q64", "language": "en"}` per line.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming the line.
@@ -57,27 +57,27 @@ impl Query {
     }
 }
 
-/// The language of the right candidate.
+/// The language of the gold candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoldLanguage {
-    /// Another than the query's, so that only cross-lingual transfer finds it.
+    /// A different language than the query's, so that finding it requires cross-lingual transfer.
     #[default]
     Different,
-    /// Any, the query's included.
+    /// Any language, including the query's.
     Any,
 }
 
-/// How a list is drawn. The paper gives the size ("32k") and that the list mixes languages; the
-/// rest is our reading.
+/// Options of [`CandidateList::draw`]. The paper states the size ("32k") and that the list mixes
+/// languages; the remaining options are our interpretation.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// N, candidates in the list. Reading: 32k is 32,768, as for the queue.
+    /// N, number of candidates in the list. Interpretation: 32k is 32,768, as for the queue.
     pub size: usize,
-    /// The language of the right candidates.
+    /// The language of the gold candidates.
     pub gold_language: GoldLanguage,
-    /// Decides everything random.
+    /// Seed of all draws.
     pub seed: u64,
 }
 
@@ -87,48 +87,48 @@ impl Default for CandidateConfig {
     }
 }
 
-/// A query with the index of its right candidate.
+/// A query with the index of its gold candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlacedQuery {
     /// The query's id.
     pub id: String,
-    /// The entity to be found.
+    /// The gold entity.
     pub entity: String,
     /// Language of the query's text.
     pub language: String,
-    /// Index of the one candidate that describes the entity.
+    /// Index of the only candidate that describes the entity.
     pub gold: usize,
 }
 
-/// Why a query is not in the list.
+/// The reason why a query is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Its entity has no description.
+    /// The entity has no description.
     NoDescription,
-    /// The only candidate of its entity is in the query's language.
+    /// The only candidate of the entity is in the query's language.
     SameLanguage,
 }
 
-/// A query that is not in the list.
+/// A skipped query.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SkippedQuery {
     /// The query's id.
     pub id: String,
-    /// Why it is not.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// N descriptions of N different entities, and the queries over them. Stored, so that every model
-/// is tested on the same list.
+/// N descriptions of N different entities, and the queries over them. The list is stored so that
+/// all models are evaluated on the same list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateList {
-    /// How it was drawn.
+    /// The options of the draw.
     pub config: CandidateConfig,
-    /// The candidates in their order, `[N]`.
+    /// The candidates in order, `[N]`.
     pub candidates: Vec<Description>,
     /// The queries, in their original order.
     pub queries: Vec<PlacedQuery>,
@@ -138,13 +138,13 @@ pub struct CandidateList {
 }
 
 impl CandidateList {
-    /// Draws a list: one description for each entity of a query, filled up with other
-    /// entities to N, in random order.
+    /// Draws a list: one description for each entity of a query, filled up to N with other
+    /// entities, in random order.
     ///
-    /// The language of each description is drawn uniformly from those of its entity; with
-    /// [`GoldLanguage::Different`] from those in which no query asks for it, or, where there is
-    /// none, from all, and then queries in that language are left out. The order of `descriptions`
-    /// does not matter.
+    /// The language of each description is drawn uniformly from those of its entity. With
+    /// [`GoldLanguage::Different`], languages of queries about the entity are excluded; if no
+    /// language remains, the draw is from all, and the queries in the drawn language are skipped.
+    /// The order of `descriptions` does not matter.
     ///
     /// ```
     /// use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Query};
@@ -163,8 +163,8 @@ impl CandidateList {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Candidates`] if a query id occurs twice, the queries have more than N entities,
-    /// there are fewer than N entities, or no query has a candidate.
+    /// [`Error::Candidates`] for a duplicate query id, if the queries have more than N entities, if
+    /// there are fewer than N entities, or if no query has a candidate.
     pub fn draw(
         descriptions: &[Description],
         queries: &[Query],
@@ -203,17 +203,17 @@ impl CandidateList {
         Ok(Self { config: config.clone(), candidates, queries: listed, skipped })
     }
 
-    /// The index of each query's right candidate, in the order of the queries.
+    /// The index of each query's gold candidate, in the order of the queries.
     pub fn golds(&self) -> Vec<usize> {
         self.queries.iter().map(|query| query.gold).collect()
     }
 
-    /// Reads what [`CandidateList::write`] wrote.
+    /// Reads a list written by [`CandidateList::write`].
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] if it is not such JSON; [`Error::Content`] if the number of
-    /// candidates is not the size, an entity occurs twice, or a query's candidate does not describe
-    /// its entity.
+    /// [`Error::Read`]; [`Error::Line`] for invalid JSON; [`Error::Content`] if the number of
+    /// candidates differs from the size, an entity occurs twice, or a query's candidate does not
+    /// describe its entity.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let list: Self = serde_json::from_str(&read_text(path)?).map_err(|error| {
@@ -266,7 +266,7 @@ impl CandidateList {
 /// Languages by entity.
 type Languages<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
-/// `config.size` entities in random order, those of `queried` among them, each with one of its
+/// Draws `config.size` entities in random order, including all of `queried`, each with one of its
 /// languages.
 fn draw_candidates(
     described: &Languages<'_>,
@@ -287,15 +287,16 @@ fn draw_candidates(
             GoldLanguage::Different => queried.get(entity).unwrap_or(&none),
             GoldLanguage::Any => &none,
         };
-        let free: Vec<&str> = all.difference(avoided).copied().collect();
-        let free = if free.is_empty() { all.iter().copied().collect() } else { free };
-        let language = free.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
+        let unqueried: Vec<&str> = all.difference(avoided).copied().collect();
+        let unqueried =
+            if unqueried.is_empty() { all.iter().copied().collect() } else { unqueried };
+        let language = unqueried.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
         Description { entity: (*entity).to_owned(), language: (*language).to_owned() }
     };
     chosen.iter().map(describe).collect()
 }
 
-/// The queries with the index of their right candidate, and those that have none.
+/// Returns the queries with the index of their gold candidate, and the skipped queries.
 fn list_queries(
     queries: &[Query],
     queried: &Languages<'_>,
@@ -331,7 +332,7 @@ fn list_queries(
     (listed, skipped)
 }
 
-/// The generator of one purpose and item, so that no draw depends on how many came before.
+/// The random generator of one purpose and item, so that a draw does not depend on earlier draws.
 fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

@@ -1,41 +1,41 @@
-//! Exact ranks without the full matrix of scores.
+//! Exact ranks without storing the whole score matrix.
 use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, Ties};
 
-/// Queries multiplied at once.
+/// Queries per matrix multiplication.
 const QUERY_BLOCK: usize = 64;
-/// Candidates multiplied at once.
+/// Candidates per matrix multiplication.
 const CANDIDATE_BLOCK: usize = 4096;
 
-/// What scores a candidate.
+/// The score of a candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Similarity {
     /// `q · z`, as in XLM-K's Eq. 5.
     #[default]
     Dot,
-    /// `q · z / (‖q‖ ‖z‖)`; 0 where a vector is 0.
+    /// `q · z / (‖q‖ ‖z‖)`; 0 for a zero vector.
     Cosine,
 }
 
-/// How candidates are ranked.
+/// Options of [`rank_candidates`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RankConfig {
-    /// What scores a candidate.
+    /// The score of a candidate.
     pub similarity: Similarity,
-    /// The rank of the gold candidate among candidates of the same score.
+    /// The rank of the gold candidate among candidates with the same score.
     pub ties: Ties,
 }
 
-/// The rank of each query's gold candidate, from 1; the scores are not in memory at once.
+/// The rank of each query's gold candidate, from 1, without storing all scores.
 ///
-/// **Exact:** the rank is that of scores summed in float64, in order of the dimensions, whatever
-/// blocks, threads or processor. A float32 product decides where it differs from the gold score by
-/// more than its rounding can; the rest is summed again.
+/// **Exact:** ranks are those of scores summed in float64, in order of the dimensions, independent
+/// of blocks, threads and processor. A float32 product is used if it differs from the gold score by
+/// more than the rounding error; otherwise the score is computed again in float64.
 ///
 /// ```
 /// use ndarray::array;
@@ -55,8 +55,8 @@ pub struct RankConfig {
 /// - `gold`: Q indices below N
 ///
 /// # Errors
-/// [`Error::Array`] if shapes do not fit or a value is not finite; [`Error::Mismatch`] naming the
-/// query whose gold is not below N; [`Error::Nothing`] without a query.
+/// [`Error::Array`] if shapes do not match or a value is not finite; [`Error::Mismatch`] naming the
+/// query whose gold index is N or more; [`Error::Nothing`] without a query.
 pub fn rank_candidates(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,
@@ -104,7 +104,7 @@ pub fn rank_candidates(
                 let norms = norms.get(start..).unwrap_or_default();
                 for ((rank, row), products) in ranks.iter_mut().zip(rows).zip(products.outer_iter())
                 {
-                    *rank += row.ahead(products, block, norms, start);
+                    *rank += row.count_better(products, block, norms, start);
                 }
             }
             ranks
@@ -113,7 +113,7 @@ pub fn rank_candidates(
     Ok(ranks.into_iter().flatten().collect())
 }
 
-/// One query against one block.
+/// One query against one block of candidates.
 struct Row<'a> {
     config: &'a RankConfig,
     query: ArrayView1<'a, f32>,
@@ -123,8 +123,8 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// How many candidates of the block, which begins at `start`, rank before the gold one.
-    fn ahead(
+    /// Counts the candidates of the block (which begins at `start`) that rank before the gold one.
+    fn count_better(
         &self,
         products: ArrayView1<'_, f32>,
         block: ArrayView2<'_, f32>,
@@ -157,14 +157,14 @@ impl Row<'_> {
     }
 }
 
-/// How far a float32 sum of `terms` products can lie from the true one, relative to the norms'
-/// product, in any order of summing.
+/// Maximum error of a float32 sum of `terms` products in any order of summing, relative to the
+/// product of the norms.
 pub(super) fn rounding(terms: usize) -> f64 {
     let unit = f64::from(f32::EPSILON) / 2.0;
     1.01 * (terms + 2) as f64 * unit
 }
 
-/// The score but for the factor 1/‖q‖, which all candidates of a query share.
+/// The score without the factor 1/‖q‖, which is equal for all candidates of a query.
 fn score(
     similarity: Similarity,
     query: ArrayView1<'_, f32>,

@@ -8,21 +8,21 @@ use crate::error::check_counts;
 use crate::retrieval::CandidateList;
 use crate::{Error, Result};
 
-/// Accuracy, hits and mean reciprocal rank of several queries.
+/// Accuracy, hits and mean reciprocal rank of queries.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RankSummary {
-    /// Queries.
+    /// Number of queries.
     pub queries: usize,
-    /// Share with rank 1, in percent: the papers' number.
+    /// Share with rank 1, in percent, as in the papers.
     pub accuracy: f64,
-    /// Share with a rank of 10 or better, in percent.
+    /// Share with rank 10 or better, in percent.
     pub hits_at_10: f64,
     /// Mean of 1 / rank, 0 to 1.
     pub mrr: f64,
 }
 
 impl RankSummary {
-    /// The summary of ranks from 1; `None` without any.
+    /// Summarises ranks from 1; `None` without ranks.
     ///
     /// ```
     /// use transfer_eval::retrieval::RankSummary;
@@ -47,9 +47,9 @@ impl RankSummary {
 pub struct PairScore {
     /// Language of the queries.
     pub query: String,
-    /// Language of the right candidates.
+    /// Language of the gold candidates.
     pub candidate: String,
-    /// Their ranks.
+    /// Summary of the ranks.
     pub ranks: RankSummary,
 }
 
@@ -58,13 +58,13 @@ pub struct PairScore {
 pub struct RetrievalScore {
     /// All queries.
     pub all: RankSummary,
-    /// N.
+    /// N, number of candidates.
     pub candidates: usize,
-    /// The accuracy of guessing, in percent: 100 / N.
+    /// Accuracy of random guessing in percent: 100 / N.
     pub chance: f64,
     /// By language of the query.
     pub languages: BTreeMap<String, RankSummary>,
-    /// By language of the query and of the right candidate, sorted.
+    /// By language of the query and of the gold candidate, sorted.
     pub pairs: Vec<PairScore>,
 }
 
@@ -78,8 +78,8 @@ impl RetrievalScore {
 /// Scores the rank of each query of a list, in the list's order.
 ///
 /// # Errors
-/// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is 0 or
-/// beyond N, or a query's candidate is not in the list; [`Error::Nothing`] without a query.
+/// [`Error::Count`] naming the first query without a rank; [`Error::Mismatch`] if a rank is not
+/// from 1 to N, or a query's candidate is not in the list; [`Error::Nothing`] without a query.
 pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<RetrievalScore> {
     let id = |at: usize| list.queries.get(at).map(|query| format!("`{}`", query.id));
     check_counts(("query", "queries"), list.queries.len(), ranks.len(), id)?;

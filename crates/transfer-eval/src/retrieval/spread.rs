@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::retrieval::{RankSummary, RetrievalScore};
 
-/// One retrieval task over the models of several seeds, which were asked the same queries; in
-/// percent but `mrr`.
+/// Results of one retrieval task over the models of several seeds, evaluated on the same queries.
+/// All values except `mrr` are in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalSpread {
-    /// Queries whose right candidate comes first.
+    /// Share of queries whose gold candidate has rank 1.
     pub accuracy: Spread,
-    /// Queries whose right candidate is among the first ten.
+    /// Share of queries whose gold candidate is among the first ten.
     pub hits_at_10: Spread,
     /// Mean of 1 / rank, 0 to 1.
     pub mrr: Spread,
-    /// The accuracy of guessing.
+    /// Accuracy of random guessing.
     pub chance: f64,
-    /// Queries of one seed.
+    /// Number of queries per seed.
     pub queries: usize,
-    /// Candidates.
+    /// Number of candidates.
     pub candidates: usize,
     /// Accuracy by language of the query.
     pub languages: BTreeMap<String, Spread>,
 }
 
 impl RetrievalSpread {
-    /// The spread over seeds; `None` without a seed, or if one has no score.
+    /// Summarises several seeds; `None` without a seed, or if a seed has no score.
     ///
     /// ```
     /// use transfer_eval::retrieval::{

@@ -1,4 +1,4 @@
-//! Pairs of sentences as a classifier's inputs.
+//! Inputs of sentence pairs for a classifier.
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -7,12 +7,12 @@ use crate::tokens::{Pieces, layout, not_understood};
 use crate::xnli::NliExample;
 use crate::{Error, Result};
 
-/// How pairs are encoded.
+/// Options of [`encode_nli`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NliConfig {
-    /// Pieces of an input, special tokens included; the longer sentence is cut first. Reading: 256,
-    /// from the fine-tuning scripts that XLM-K's authors point to.
+    /// Maximum number of pieces of an input, including special tokens; the longer sentence is cut
+    /// first. Interpretation: 256, from the fine-tuning scripts that XLM-K's authors refer to.
     pub max_length: usize,
 }
 
@@ -22,7 +22,8 @@ impl Default for NliConfig {
     }
 }
 
-/// `<s> premise </s></s> hypothesis </s>`, or as the tokenizer lays two texts out, without padding.
+/// A pair as `<s> premise </s></s> hypothesis </s>`, or in the tokenizer's layout of two texts,
+/// without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NliInput {
     /// Piece ids, `[L]`.
@@ -50,7 +51,7 @@ pub struct NliInput {
 /// ```
 ///
 /// # Errors
-/// [`Error::Config`] if `max_length` leaves no room for a piece of each sentence;
+/// [`Error::Config`] if `max_length` is too short for a piece of each sentence;
 /// [`Error::Tokenizer`].
 pub fn encode_nli(
     examples: &[NliExample],
@@ -79,9 +80,9 @@ pub fn encode_nli(
         .collect()
 }
 
-/// How many pieces of each sentence stay within `budget`, as `tokenizers`' `LongestFirst` has it:
-/// the shorter one stays complete while it takes at most half of the budget; else both take half,
-/// an odd piece going to the longer (to the second of equals).
+/// The numbers of pieces of each sentence within `budget`, as in `tokenizers`' `LongestFirst`: the
+/// shorter sentence is complete if it takes at most half of the budget. Otherwise both take half,
+/// and the longer one (if equal, the second) takes an odd piece.
 fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first + second <= budget {
         return (first, second);

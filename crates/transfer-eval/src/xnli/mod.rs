@@ -1,4 +1,4 @@
-//! Natural language inference across languages: files, pair inputs, accuracy.
+//! Cross-lingual natural language inference: files, pair inputs, accuracy.
 mod encode;
 mod read;
 mod score;

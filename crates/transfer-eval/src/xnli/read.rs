@@ -1,4 +1,4 @@
-//! XNLI and MultiNLI as they are distributed.
+//! Reading of the XNLI and MultiNLI files.
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{numbered, parse_line, read_text};
 use crate::{Error, Result};
 
-/// How the hypothesis relates to the premise. The discriminant is the class of the classifier.
+/// The relation of the hypothesis to the premise. The discriminant is the class index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NliLabel {
@@ -53,7 +53,7 @@ impl fmt::Display for NliLabel {
 impl FromStr for NliLabel {
     type Err = String;
 
-    /// Reads a name; `contradictory` is what the machine-translated training sets of XNLI write.
+    /// Parses a name. The machine-translated training sets of XNLI contain `contradictory`.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "entailment" => Ok(Self::Entailment),
@@ -69,7 +69,7 @@ impl FromStr for NliLabel {
 /// One pair of sentences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NliExample {
-    /// Language code; `en` where the file has no such column.
+    /// Language code; `en` if the file has no language column.
     pub language: String,
     /// `sentence1`.
     pub premise: String,
@@ -86,7 +86,7 @@ pub struct NliExample {
 pub struct NliData {
     /// The pairs with a label, in file order.
     pub examples: Vec<NliExample>,
-    /// Pairs left out because their annotators did not agree (`gold_label` is `-`).
+    /// Skipped pairs without a majority label (`gold_label` is `-`).
     pub unlabelled: usize,
 }
 
@@ -94,9 +94,9 @@ pub struct NliData {
 /// machine-translated training set of XNLI (`premise`, `hypo`, `label`), plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has
-/// another number of columns than the header, or a label is unknown; [`Error::Content`] if there is
-/// no pair.
+/// [`Error::Read`]; [`Error::Line`] naming file and line if a column or key is missing, a row has a
+/// different number of columns than the header, or a label is unknown; [`Error::Content`] without a
+/// pair.
 pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     let text = read_text(path)?;
@@ -121,7 +121,7 @@ fn is_json(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }
 
-/// The keys of both corpora that are needed, or what a table has for them.
+/// The required keys of both corpora, or the corresponding columns of a table.
 #[derive(Deserialize)]
 struct Record {
     language: Option<String>,
@@ -176,7 +176,7 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
         index(["sentence2", "hypo"])?,
     ];
     let language = header.iter().position(|&column| column == "language");
-    // MultiNLI ends rows before the labels of annotators that there were not.
+    // Rows of MultiNLI have no cells for missing annotators at the end.
     let required = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
     let mut data = NliData::default();
     for (number, line) in lines.filter(|(_, line)| !line.trim_matches(' ').is_empty()) {
@@ -193,7 +193,7 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
     Ok(data)
 }
 
-/// `label1` to `label5`.
+/// Whether a column is one of `label1` to `label5`.
 fn is_annotator(column: &str) -> bool {
     column.strip_prefix("label").is_some_and(|rest| rest.parse::<u8>().is_ok())
 }

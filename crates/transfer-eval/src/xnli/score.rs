@@ -7,24 +7,24 @@ use crate::error::check_counts;
 use crate::xnli::{NliExample, NliLabel};
 use crate::{Error, Result};
 
-/// The accuracy in one language.
+/// The accuracy of one language.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LanguageAccuracy {
     /// In percent.
     pub accuracy: f64,
-    /// Right predictions.
+    /// Number of correct predictions.
     pub correct: usize,
-    /// Pairs.
+    /// Number of pairs.
     pub examples: usize,
 }
 
 /// The result of a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NliScore {
-    /// Mean of the languages' accuracies, in percent; each language counts once. This is the
-    /// papers' "Avg".
+    /// Mean of the accuracies of the languages, in percent, with equal weights. This is the papers'
+    /// "Avg".
     pub mean: f64,
-    /// Each language's.
+    /// Accuracy by language.
     pub languages: BTreeMap<String, LanguageAccuracy>,
 }
 
@@ -56,8 +56,8 @@ impl NliScore {
 /// ```
 ///
 /// # Errors
-/// [`Error::Count`] naming the first pair (and its line) that has no partner; [`Error::Nothing`]
-/// without any pair.
+/// [`Error::Count`] naming the first unmatched pair (and its line); [`Error::Nothing`] without any
+/// pair.
 pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliScore> {
     if examples.is_empty() {
         return Err(Error::Nothing { what: "pair" });

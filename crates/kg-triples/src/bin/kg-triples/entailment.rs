@@ -111,7 +111,7 @@ pub fn run(args: Args) -> Done {
     };
     let written: usize = by_language.values().sum();
     if written == 0 {
-        return Err(nothing("examples", &report));
+        return Err(empty_output("examples", &report));
     }
     let probe = match args.hold_out > 0.0 {
         true => Some(probe(&data, args.candidates)?),
@@ -142,8 +142,8 @@ pub fn run(args: Args) -> Done {
     Ok(())
 }
 
-/// That nothing is left, and why.
-fn nothing(what: &str, report: &EntailmentReport) -> Error {
+/// Creates the error for an empty output, with the cause.
+fn empty_output(what: &str, report: &EntailmentReport) -> Error {
     Error::Empty {
         what: format!("{what} of {} triples", report.triples),
         hint: format!(
@@ -159,19 +159,19 @@ fn nothing(what: &str, report: &EntailmentReport) -> Error {
     }
 }
 
-/// The held-out triples as queries, and the objects.
+/// Returns the queries (held-out triples) and the candidate objects.
 fn probe(
     data: &EntailmentExamples,
     max_candidates: usize,
 ) -> Result<Probe<EntailmentExample, Candidate>, Error> {
     let (queries, candidates) = data.probe(max_candidates)?;
     if queries.is_empty() {
-        return Err(nothing("queries", &data.report()));
+        return Err(empty_output("queries", &data.report()));
     }
     Ok(Probe { queries: vec![("unseen-triples", queries)], candidates })
 }
 
-/// The descriptions of `--entities` and `--texts`.
+/// Reads the descriptions of `--entities` and `--texts`.
 fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
@@ -191,7 +191,7 @@ fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     Ok(descriptions)
 }
 
-/// How many were written, by the language of the subject.
+/// Writes the examples and counts them by the language of the subject.
 fn write(
     writer: &mut JsonlWriter<EntailmentExample>,
     examples: impl Iterator<Item = Result<EntailmentExample, Error>>,

@@ -71,7 +71,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// `zh=zh-hans,zh-cn`
+/// Parses `zh=zh-hans,zh-cn`.
 fn fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
     let (language, others) =
         text.split_once('=').ok_or("expected language=languages, such as zh=zh-hans,zh-cn")?;
@@ -101,7 +101,7 @@ pub fn run(args: Args) -> Done {
     Ok(())
 }
 
-/// Extracts behind a progress bar of the packed bytes.
+/// Extracts with a progress bar over the compressed bytes.
 fn with_progress(
     dump: &Path,
     config: &ExtractConfig,

@@ -1,5 +1,5 @@
-//! `kg-triples`: sample facts, build training sequences, mine phrases, count what a folder
-//! holds.
+//! `kg-triples`: samples facts, builds training sequences, mines phrases and counts the contents of
+//! a folder.
 mod entailment;
 mod extract;
 mod link;
@@ -111,18 +111,18 @@ fn main() -> ExitCode {
     cli::end(result)
 }
 
-/// Loads a `tokenizer.json`, or that of a folder.
+/// Loads a `tokenizer.json`, or the one in a folder.
 fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
     tokenizer_file::read(path)
         .map_err(|error| Error::Tokenizer(format!("{error} (--tokenizer names another)")))
 }
 
-/// A value as serde writes it in a configuration file, for enums on the command line.
+/// Parses an enum by its serde name in configuration files.
 fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
 }
 
-/// Refuses a number of examples that would leave an output empty.
+/// Rejects a number of examples of 0, which would leave an output empty.
 fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> Done {
     match count == Some(N::from(0)) {
         true => Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" }),
@@ -130,7 +130,7 @@ fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> Done {
     }
 }
 
-/// `en=enwiki.jsonl.gz`
+/// Parses `en=enwiki.jsonl.gz`.
 fn language_file(text: &str) -> Result<(Language, PathBuf), String> {
     let (code, path) =
         text.split_once('=').ok_or("expected language=file, such as en=enwiki.jsonl.gz")?;

@@ -85,10 +85,10 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Fractions of texts, pairs and entities.
+/// Held-out fractions of texts, pairs and entities.
 type Fractions = [f64; 3];
 
-/// `texts=0.1,pairs=0.2,entities=0.1`
+/// Parses `texts=0.1,pairs=0.2,entities=0.1`.
 fn fractions(text: &str) -> Result<Fractions, String> {
     let mut fractions = [0.0; 3];
     for part in text.split(',') {
@@ -162,7 +162,7 @@ pub fn run(args: Args) -> Done {
     let report = examples.report().clone();
     let links = matches!(sources.links, Links::Labels(..)).then(|| sources.linked.take());
     if report.examples == 0 && held_out.is_none() {
-        return Err(nothing(&report));
+        return Err(no_examples(&report));
     }
     let probe = match &held_out {
         Some(_) => Some(probe(examples.queries()?, &encoded, args.candidates, args.seed)),
@@ -192,7 +192,7 @@ pub fn run(args: Args) -> Done {
     Ok(())
 }
 
-/// The queries of the three probes, and the descriptions among which the right one is looked for.
+/// Returns the queries of the three probes, and the candidate descriptions.
 fn probe(
     queries: [Vec<MentionExample>; 3],
     descriptions: &EncodedDescriptions,
@@ -206,7 +206,7 @@ fn probe(
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }
 
-/// Takes texts that are pages of entities as their descriptions.
+/// Uses texts that are pages of entities as descriptions of these entities.
 fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Done {
     for text in sources.texts(None) {
         let text = text?;
@@ -219,7 +219,7 @@ fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Done
     Ok(())
 }
 
-fn nothing(report: &MentionReport) -> Error {
+fn no_examples(report: &MentionReport) -> Error {
     Error::Empty {
         what: format!("examples of {} passages", report.passages),
         hint: format!(
@@ -233,7 +233,7 @@ fn nothing(report: &MentionReport) -> Error {
     }
 }
 
-/// What examples are drawn from.
+/// Inputs from which examples are drawn.
 struct Drawing<'s> {
     sources: &'s Sources,
     descriptions: &'s EncodedDescriptions,
@@ -243,7 +243,7 @@ struct Drawing<'s> {
 }
 
 impl<'s> Drawing<'s> {
-    /// An example of each of these passages that has one.
+    /// Returns examples of these passages, at most one per passage.
     fn examples<'t>(
         &'t self,
         texts: Texts<'t>,
@@ -257,7 +257,7 @@ impl<'s> Drawing<'s> {
         }
     }
 
-    /// An endless row of examples of all languages that have some.
+    /// Returns an endless sequence of examples over all languages that have examples.
     fn by_language<'t>(
         &'t self,
         report: &MentionReport,
@@ -271,7 +271,8 @@ impl<'s> Drawing<'s> {
                 let language = *language;
                 let open = move |epoch: u64| {
                     let texts = self.sources.texts(Some(language));
-                    // Their queries are made already.
+                    // The queries about held-out texts are complete; further epochs skip these
+                    // texts.
                     let trained = texts.filter(|text| match (text, self.held_out) {
                         (Ok(text), Some(held_out)) => !held_out.holds_out_text(&text.id),
                         _ => true,

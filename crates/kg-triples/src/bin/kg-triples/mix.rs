@@ -179,7 +179,7 @@ fn nothing_left(report: &BuildReport) -> Error {
     }
 }
 
-/// The ids of a file, one a line.
+/// Reads the ids of a file, one per line.
 fn read_ids(path: &Path) -> Result<BTreeSet<String>, Error> {
     let text = whole_file::read_to_string(path).map_err(|source| Error::Io {
         path: path.to_owned(),
@@ -193,13 +193,13 @@ fn file_name((i, j): &(String, String)) -> String {
     format!("train/{i}-{j}.jsonl.gz")
 }
 
-/// English with each other language.
+/// Pairs English with each other language.
 fn default_pairs(graph: &KnowledgeGraph) -> Vec<(String, String)> {
     let others = graph.languages().iter().filter(|language| **language != "en");
     others.map(|language| ("en".to_owned(), language.as_str().to_owned())).collect()
 }
 
-/// `en-de`; a code with a hyphen goes with a colon, `en:zh-hant`.
+/// Parses `en-de`; codes with a hyphen are separated by a colon, as in `en:zh-hant`.
 fn pair(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once(':').or_else(|| text.split_once('-'));
     match parts {

@@ -1,4 +1,4 @@
-//! Where a command writes its examples: a file of lines, or a prepared folder.
+//! Destination of a command's examples: a JSONL file or a prepared folder.
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -9,25 +9,25 @@ use shards::{Preparation, Preparing};
 
 use crate::Done;
 
-/// What `--out` names.
+/// The destination `--out`.
 pub enum Out {
     File(PathBuf),
     Folder(Preparing),
 }
 
-/// What `--out` must be where something is held out.
+/// Requirement for `--out` with held-out data.
 pub const FOR_QUERIES: &str = "a folder where something is held out, for its queries";
 
-/// The queries of a probe, and the candidates among which their answers are.
+/// The queries of a probe, and the candidates of all queries.
 pub struct Probe<Q, C> {
-    /// The name of each kind of queries, and the queries.
+    /// Queries with the name of their kind.
     pub queries: Vec<(&'static str, Vec<Q>)>,
     pub candidates: Vec<C>,
 }
 
 impl<Q: Serialize, C: Serialize> Probe<Q, C> {
-    /// Writes a file for each kind that is not empty, and one for the candidates; how many rows
-    /// each has.
+    /// Writes a file for each non-empty kind, and one for the candidates. Returns the number of
+    /// rows of each.
     fn write(&self, out: &Out) -> Result<Vec<(&'static str, usize)>, Error> {
         let mut sizes = Vec::new();
         for (name, queries) in &self.queries {
@@ -38,7 +38,7 @@ impl<Q: Serialize, C: Serialize> Probe<Q, C> {
     }
 }
 
-/// A file of the probe; none where it would be empty.
+/// Writes a file of the probe, unless it would be empty. Returns the number of rows.
 fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error> {
     if !rows.is_empty() {
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
@@ -47,8 +47,8 @@ fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error
 }
 
 impl Out {
-    /// A file if its name ends in `.jsonl` or `.gz` or a file is there, else a prepared folder. A
-    /// file is refused for options that need a folder, by the rule that they give.
+    /// Selects a file if the path ends in `.jsonl` or `.gz` or is an existing file, otherwise a
+    /// prepared folder. If `folder` is set, a file is rejected with this rule.
     pub fn start(path: &Path, folder: Option<&'static str>) -> Result<Self, Error> {
         let ends = |end: &str| path.extension() == Some(OsStr::new(end));
         let is_file = path == Path::new("-") || (path.exists() && !path.is_dir());
@@ -61,8 +61,8 @@ impl Out {
         }
     }
 
-    /// The path of a file in the folder, such as `train/mentions.jsonl.gz`; that of the file where
-    /// there is no folder.
+    /// Returns the path of a file in the folder, such as `train/mentions.jsonl.gz`. Returns the
+    /// path of `--out` if it is a file.
     pub fn file(&self, name: &str) -> Result<PathBuf, Error> {
         match self {
             Self::File(path) => Ok(path.clone()),
@@ -70,7 +70,7 @@ impl Out {
         }
     }
 
-    /// Gives a folder its manifest and its name; a file has it already.
+    /// Writes the manifest of a folder and renames it to its path; does nothing for a file.
     pub fn finish(self, program: &'static str, seed: Option<u64>, counts: Value) -> Done {
         if let Self::Folder(folder) = self {
             folder.finish(Preparation { program, seed, counts })?;
@@ -78,7 +78,8 @@ impl Out {
         Ok(())
     }
 
-    /// The same with a probe beside the training lines; how many rows each of its files has.
+    /// Like [`Self::finish`], but also writes a probe. Returns the number of rows of each probe
+    /// file.
     pub fn finish_with<Q: Serialize, C: Serialize>(
         self,
         program: &'static str,

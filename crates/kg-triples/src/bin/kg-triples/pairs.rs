@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Done {
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
-    // Of --kg alone: a page may name the same thing by another id.
+    // Entity links use only ids of --kg, because a page may have another id for the same thing.
     let sources = kinds.contains(&PairKind::Ts).then(|| args.sources(&graph)).transpose()?;
     let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = Descriptions::default();
@@ -111,7 +111,7 @@ pub fn run(args: Args) -> Done {
         "without a relation",
         "written",
     ]);
-    let mut made = BTreeMap::new();
+    let mut counts_by_kind = BTreeMap::new();
     let mut written = BTreeMap::new();
     for kind in kinds {
         bar.set_message(format!("writing {}", kind.name()));
@@ -126,7 +126,7 @@ pub fn run(args: Args) -> Done {
         };
         let counts = pairs.counts();
         if counts.train == 0 || (holds_out && counts.held_out == 0) {
-            return Err(nothing(kind, &counts));
+            return Err(no_pairs(kind, &counts));
         }
         let lines = match args.count {
             Some(count) => write(&mut training, pairs.drawn(count))?,
@@ -140,11 +140,11 @@ pub fn run(args: Args) -> Done {
         let cells = [sources, without_label, without_triple, bare, train, held_out];
         let cells = cells.into_iter().chain([without_relation, lines]).map(|n| n.to_string());
         table.row(std::iter::once(kind.name().to_owned()).chain(cells));
-        made.insert(kind, counts);
+        counts_by_kind.insert(kind, counts);
         written.insert(kind, lines);
     }
     JsonlWriter::finish_all(std::iter::once(training).chain(probe))?;
-    let counts = json!({ "train": written, "pairs": made });
+    let counts = json!({ "train": written, "pairs": counts_by_kind });
     out.finish("kg-triples pairs", Some(args.seed), counts)?;
     bar.finish_and_clear();
     table.print();
@@ -152,7 +152,7 @@ pub fn run(args: Args) -> Done {
 }
 
 impl Args {
-    /// Refuses kinds whose texts are not given.
+    /// Rejects kinds whose texts are missing.
     fn check(&self, kinds: &BTreeSet<PairKind>) -> Done {
         let pages = self.entities.is_some();
         let es =
@@ -167,7 +167,7 @@ impl Args {
         }
     }
 
-    /// The texts of `ts`, in which the ids of `graph` are linked.
+    /// Opens the texts of `ts`, in which entities of `graph` are linked.
     fn sources(&self, graph: &KnowledgeGraph) -> Result<Sources, Error> {
         let languages = self.languages.clone();
         let Some(folder) = self.entities.as_ref().filter(|_| self.texts.is_empty()) else {
@@ -178,7 +178,7 @@ impl Args {
             let label = move |code: &Language| Some((*code, graph.label(id, code.as_str())?, id));
             graph.languages().iter().filter_map(label)
         });
-        // Subject and object may both be the page's.
+        // The entity of a page may be the subject or object of its sentences.
         let config = LabelConfig { own_page: true };
         let (matcher, _) = LabelMatcher::new(labels, config)?;
         let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
@@ -186,7 +186,7 @@ impl Args {
     }
 }
 
-/// Writes these pairs; how many there are.
+/// Writes these pairs and returns their number.
 fn write(
     writer: &mut JsonlWriter<TextPair>,
     pairs: impl Iterator<Item = TextPair>,
@@ -199,8 +199,8 @@ fn write(
     Ok(written)
 }
 
-/// That one of the files would have no pair of a kind, and why.
-fn nothing(kind: PairKind, counts: &PairCounts) -> Error {
+/// Creates the error for a file without a pair of a kind, with the cause.
+fn no_pairs(kind: PairKind, counts: &PairCounts) -> Error {
     Error::Empty {
         what: format!("{} of {} sources", kind.name(), counts.sources),
         hint: format!(

@@ -1,4 +1,4 @@
-//! Texts with the mentions of entities, from any of the files that hold them.
+//! Texts with entity mentions, from files of several formats.
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use kg_triples::{Error, Language, each_once};
 
 use crate::{choice, language_file};
 
-/// Where texts come from, and how labels are found in them.
+/// Options for text sources and entity labels.
 #[derive(clap::Args)]
 pub struct SourceArgs {
     /// Folder with entities.<lang>.jsonl[.gz]: id, label, description, extract
@@ -38,25 +38,25 @@ pub struct SourceArgs {
 
 pub type Texts<'s> = Box<dyn Iterator<Item = Result<LinkedText, Error>> + 's>;
 
-/// Where the texts of a run lie, and how they are linked.
+/// The text files of a run, and the method of linking entities.
 pub struct Sources {
     files: Vec<(Option<Language>, PathBuf)>,
     languages: Option<Vec<Language>>,
     pub links: Links,
-    /// What the matcher found in the texts that were read.
+    /// Counts of the label matcher for the texts read so far.
     pub linked: RefCell<BTreeMap<Language, LinkReport>>,
 }
 
-/// How mentions are found in texts.
+/// The source of the mentions in texts.
 pub enum Links {
-    /// They stand in the texts.
+    /// The texts contain mentions.
     InText,
     Titles(Sitelinks),
     Labels(LabelMatcher, PageText),
 }
 
 impl Sources {
-    /// These files with the language of each, if all of a file is in one.
+    /// Creates sources from files, each with its language if it has only one.
     pub fn new(
         files: Vec<(Option<Language>, PathBuf)>,
         languages: Option<Vec<Language>>,
@@ -69,7 +69,7 @@ impl Sources {
         self.languages.as_ref().is_none_or(|wanted| wanted.contains(&language))
     }
 
-    /// All texts of one language, or of all.
+    /// Iterates over the texts of one language, or of all languages if `only` is `None`.
     pub fn texts(&self, only: Option<Language>) -> Texts<'_> {
         let wanted = move |language: Language| only.is_none_or(|only| only == language);
         let files = self.files.iter().filter(move |(language, _)| language.is_none_or(wanted));
@@ -106,10 +106,10 @@ impl Sources {
     }
 }
 
-/// What became of the labels of each language.
+/// Counts of used and skipped labels by language.
 pub type LabelReports = BTreeMap<Language, LabelReport>;
 
-/// Where texts come from, the descriptions of --entities, and what became of its labels.
+/// Opens the texts, reads the descriptions of `--entities`, and counts its labels.
 pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), Error> {
     each_once("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();

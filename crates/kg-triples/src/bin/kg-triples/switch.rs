@@ -169,7 +169,7 @@ fn check_switched(report: &SwitchReport) -> Done {
     })
 }
 
-/// Writes the released corpus as linked texts.
+/// Converts the released corpus to linked texts.
 fn untag(path: &PathBuf, args: &Args, out: Out) -> Done {
     let bar = spinner("reading");
     let mut files = TextFiles::new(&out, args.by_language, args.validation());

@@ -1,4 +1,4 @@
-//! The files of switched texts: to train on, kept for validation, and the labels to ask for.
+//! Output files of switched texts: training, validation and the label probe.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use shards::seed_for;
 use crate::Done;
 use crate::out::Out;
 
-/// Texts by file, and those of each language that are kept for validation.
+/// Writers of training texts, and the validation texts of each language.
 pub struct TextFiles<'a> {
     out: &'a Out,
     by_language: bool,
@@ -21,7 +21,8 @@ pub struct TextFiles<'a> {
     validation: Validation,
 }
 
-/// The texts of each language with the smallest draws from the seed and their ids.
+/// The validation set: per language, the texts with the smallest random numbers, which depend on
+/// the seed and the text's id.
 pub struct Validation {
     pub texts: usize,
     pub seed: u64,
@@ -33,7 +34,8 @@ impl Validation {
         Self { texts, seed, kept: BTreeMap::new() }
     }
 
-    /// Keeps the text, perhaps in place of one with a larger draw; the text that is not kept.
+    /// Adds the text to the validation set if its random number is small enough. Returns the text
+    /// that is not in the set: this one or the one that it displaced.
     fn keep(&mut self, text: LinkedText) -> Option<LinkedText> {
         if self.texts == 0 {
             return Some(text);
@@ -73,7 +75,7 @@ impl<'a> TextFiles<'a> {
         Ok(())
     }
 
-    /// Completes the files; how many texts are in them.
+    /// Finishes the files and returns the number of texts in each.
     pub fn finish(self) -> Result<Value, Error> {
         let mut counts = json!({ "train": self.trained });
         if self.validation.texts > 0 {
@@ -96,10 +98,10 @@ impl<'a> TextFiles<'a> {
     }
 }
 
-/// Labels of entities that were switched, and of those that are mentioned and never were.
+/// Labels of switched entities, and of entities that occur as mentions but are held out.
 pub struct LabelProbe {
     held_out: EntityLabels,
-    /// By language; the source's has those that are held out.
+    /// Switched entities by language.
     switched: BTreeMap<Language, BTreeSet<String>>,
     mentioned: BTreeSet<String>,
 }
@@ -125,7 +127,8 @@ impl LabelProbe {
         }
     }
 
-    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`; how many labels are in them.
+    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`. Returns their numbers of
+    /// labels.
     pub fn write(
         &self,
         out: &Out,

@@ -1,4 +1,4 @@
-//! Two or more columns of text on stdout, aligned; on stderr where a file goes to stdout.
+//! Aligned columns of text on stdout, or on stderr if data is written to stdout.
 use std::fmt::Display;
 use std::io::Write;
 

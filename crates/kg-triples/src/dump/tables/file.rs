@@ -9,7 +9,7 @@ use super::parquet::Parts;
 use crate::dump::table::DumpTable;
 use crate::{Error, output};
 
-/// A table under way; it has no name before it is published.
+/// A table that is being written to a temporary file or folder.
 pub(super) enum TableFile {
     Tsv(DumpTable, WholeFile),
     #[cfg(feature = "parquet")]
@@ -38,7 +38,7 @@ impl TableFile {
         Err(Error::io(folder, "write Parquet")(ErrorKind::Unsupported.into()))
     }
 
-    /// Adds lines, cells separated by tabs.
+    /// Appends lines with tab-separated cells.
     pub(super) fn write(&mut self, rows: &str) -> Result<(), Error> {
         match self {
             Self::Tsv(_, file) => file
@@ -49,7 +49,7 @@ impl TableFile {
         }
     }
 
-    /// Writes everything through to the disk.
+    /// Syncs the table to disk.
     pub(super) fn sync(self) -> Result<SyncedTable, Error> {
         Ok(match self {
             Self::Tsv(table, file) => SyncedTable { table, form: Form::Tsv(output::sync(file)?) },
@@ -61,7 +61,7 @@ impl TableFile {
     }
 }
 
-/// A complete table that only lacks its name.
+/// A complete table that still has its temporary name.
 pub(super) struct SyncedTable {
     table: DumpTable,
     form: Form,
@@ -89,7 +89,7 @@ impl SyncedTable {
                 }
                 let refuse = || Error::io(&parts, "move the finished folder to its name");
                 std::fs::rename(written.path(), &parts).map_err(refuse())?;
-                // It is no longer where it was.
+                // The folder was renamed, so its destructor must not remove the old path.
                 drop(written.keep());
                 Ok(())
             }
@@ -97,7 +97,7 @@ impl SyncedTable {
     }
 }
 
-/// Removes the folder of an earlier table; one that holds other files is not ours.
+/// Removes the folder of an earlier table. A folder with other files is an error.
 fn remove_parts(folder: &Path) -> Result<(), Error> {
     let refuse = || Error::io(folder, "replace the folder");
     let entries = match std::fs::read_dir(folder) {

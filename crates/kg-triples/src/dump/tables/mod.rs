@@ -13,16 +13,16 @@ use super::table::{DumpTable, TableFormat};
 use crate::{Error, output};
 use file::TableFile;
 
-/// The files of an extract, before they have their names.
+/// The tables of an extract, before they are renamed to their final names.
 pub(super) struct Tables {
     folder: PathBuf,
-    /// Of entities, in the order of their rows in a [`Record`].
+    /// Tables of entities, in the order of the rows in a [`Record`].
     tables: Vec<TableFile>,
     redirects: Option<TableFile>,
 }
 
 impl Tables {
-    /// Starts `tables`, which are in the order of [`DumpTable::ALL`].
+    /// Creates `tables`, which must be in the order of [`DumpTable::ALL`].
     pub(super) fn create(
         folder: &Path,
         config: &ExtractConfig,

@@ -1,4 +1,4 @@
-//! A table in Parquet files of a fixed number of rows, so that the bytes depend on the rows alone.
+//! A table in Parquet files of a fixed number of rows, so that the bytes depend only on the rows.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::Error;
 
-/// Rows of a group, which are held in memory.
+/// Rows per row group; a group is buffered in memory.
 const GROUP_ROWS: usize = 1 << 17;
 
 /// The files of a table, in a temporary folder.
@@ -23,16 +23,16 @@ pub(super) struct Parts {
     schema: TypePtr,
     properties: WriterPropertiesPtr,
     part_rows: usize,
-    /// Files begun.
+    /// Number of complete files.
     parts: usize,
-    /// The file under way, and how many rows it holds.
+    /// The current file and its number of written rows.
     part: Option<(SerializedFileWriter<File>, usize)>,
     columns: Vec<Column>,
-    /// Rows held.
+    /// Number of buffered rows.
     rows: usize,
 }
 
-/// Cells of the rows that are held.
+/// Buffered cells of one column.
 #[derive(Default)]
 struct Column {
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ struct Column {
 }
 
 impl Column {
-    /// Takes the cells out.
+    /// Removes and returns the buffered cells.
     fn take(&mut self) -> Vec<ByteArray> {
         let all = ByteArray::from(std::mem::take(&mut self.bytes));
         let mut start = 0;
@@ -66,13 +66,13 @@ fn schema(columns: &[&str]) -> ParquetResult<TypePtr> {
 }
 
 impl Parts {
-    /// Starts the table below `folder`.
+    /// Creates the table in a temporary folder below `folder`.
     pub(super) fn create(folder: &Path, columns: &[&str], part_rows: usize) -> Result<Self, Error> {
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Narrowed by the umask; temporary folders are private otherwise.
+            // The umask narrows this; temporary folders are otherwise private.
             builder.permissions(std::fs::Permissions::from_mode(0o777));
         }
         let made = builder.prefix(".extract-").tempdir_in(folder);
@@ -93,7 +93,7 @@ impl Parts {
         })
     }
 
-    /// Adds lines, cells separated by tabs.
+    /// Appends lines with tab-separated cells.
     pub(super) fn write(&mut self, rows: &str) -> Result<(), Error> {
         for row in rows.split_terminator('\n') {
             for (column, cell) in self.columns.iter_mut().zip(row.split('\t')) {
@@ -113,7 +113,7 @@ impl Parts {
         self.folder.path().join(format!("part-{:05}.parquet", self.parts))
     }
 
-    /// Writes the rows that are held as a group, and ends a file that is full.
+    /// Writes the buffered rows as a row group, and finishes the file if it is full.
     fn flush(&mut self) -> Result<(), Error> {
         let path = self.path();
         let (mut part, written) = match self.part.take() {
@@ -144,7 +144,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Writes everything through to the disk. A table without rows has one file.
+    /// Syncs the table to disk. A table without rows has one file.
     pub(super) fn sync(mut self) -> Result<TempDir, Error> {
         if self.rows > 0 || self.parts == 0 {
             self.flush()?;
@@ -152,7 +152,7 @@ impl Parts {
         if let Some((part, _)) = self.part.take() {
             self.end(part)?;
         }
-        // Not every file system can do this for a folder.
+        // Not every file system can sync a folder.
         let _ = File::open(self.folder.path()).and_then(|folder| folder.sync_all());
         Ok(self.folder)
     }

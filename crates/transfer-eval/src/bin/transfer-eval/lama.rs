@@ -1,4 +1,4 @@
-//! `transfer-eval lama`: clozes for a model, and its answers scored.
+//! `transfer-eval lama`: builds clozes and scores a model's predictions.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

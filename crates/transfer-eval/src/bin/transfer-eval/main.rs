@@ -72,8 +72,8 @@ fn main() -> ExitCode {
     cli::end(done)
 }
 
-/// Prints to standard output, or to standard error where a file goes to standard output; a reader
-/// that has gone (`| head`) is no error.
+/// Prints to standard output, or to standard error if data is written to standard output. A closed
+/// pipe (`| head`) is not an error.
 fn print(text: &str) -> Done {
     cli::print(text).map_err(|error| format!("cannot write to standard output: {error}").into())
 }

@@ -1,4 +1,4 @@
-//! `transfer-eval names`: names of entities against judged ones.
+//! `transfer-eval names`: compares predicted names of entities with judged ones.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -101,7 +101,7 @@ pub fn run(command: &Command) -> Done {
     }
 }
 
-/// F1 by metric and predictions, a column for each language.
+/// A table of F1 by metric and predictions, with a column for each language.
 fn table(scores: &PrintedScores) -> String {
     let languages: BTreeSet<&String> = scores.values().flat_map(BTreeMap::keys).collect();
     let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Done {
     print_json(&score_ner(&gold, &tags, LostWords::Missed, scheme)?)
 }
 
-/// Why two sentences are not the same words.
+/// Describes the first difference between the words of two sentences.
 fn difference(gold: &Sentence, predicted: &Sentence) -> Option<String> {
     let words = gold.words.iter().zip(&predicted.words).enumerate();
     if let Some((k, (gold, predicted))) = words.into_iter().find(|(_, (gold, word))| gold != word) {

@@ -1,4 +1,4 @@
-//! `transfer-eval retrieval`: candidate lists, and vectors ranked over them.
+//! `transfer-eval retrieval`: draws candidate lists and ranks vectors over them.
 use std::path::PathBuf;
 
 use results::Measured;

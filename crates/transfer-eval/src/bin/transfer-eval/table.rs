@@ -1,4 +1,4 @@
-//! `transfer-eval table`: the paper's table with a run in it.
+//! `transfer-eval table`: prints a table of the paper with the results of a run.
 use std::path::PathBuf;
 
 use clap::ValueEnum;

@@ -41,6 +41,6 @@ fn labels(path: &Path) -> Done<Vec<NliLabel>> {
             .map_or_else(|| line.parse(), Ok)
             .map_err(|message: String| format!("{file}:{}: {message}, or 0, 1, 2", k + 1).into())
     };
-    // Blank lines may end a file, but not stand for a label.
+    // Blank lines are allowed only at the end of the file.
     text.trim_end().lines().map(str::trim_end).enumerate().map(label).collect()
 }

@@ -1,35 +1,35 @@
-//! Length and mean of vectors before they are compared.
+//! Normalisation of vectors.
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Rows that one thread takes at once. Sums are over such blocks in their order, so that they do
-/// not depend on the number of threads.
+/// Rows per parallel block. Block sums are added in order, so that the result does not depend on
+/// the number of threads.
 const BLOCK: usize = 4096;
 
 /// One step of normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Each vector gets length 1; a vector of zeros stays as it is.
+    /// Each vector is scaled to length 1; a zero vector is unchanged.
     Unit,
-    /// The mean of all vectors is taken off each.
+    /// The mean of all vectors is subtracted from each.
     Center,
 }
 
-/// How the vectors of one language are normalised: the steps, with the means of the vocabulary they
-/// were taken from, so that vectors that come later are treated alike.
+/// A fitted normalisation of the vectors of one language: the steps, and the means of the
+/// vocabulary. Other vectors of the language are normalised with the same means.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Frame {
     steps: Vec<Step>,
-    /// `[centers, D]`: a mean for each step that centers.
+    /// The means of all centering steps, `[centers, D]`.
     means: Array2<f64>,
 }
 
 impl Frame {
-    /// Takes the means of `vectors`, `[N, D]`, for `steps`; sums are in float64.
+    /// Computes the means of `vectors`, `[N, D]`, for `steps`; sums are in float64.
     ///
     /// # Errors
     /// [`Error::Config`] if the last step is not [`Step::Unit`]; [`Error::Array`] without a vector.
@@ -60,8 +60,8 @@ impl Frame {
         self.means.ncols()
     }
 
-    /// Normalises vectors, `[N, D]`, in place: computed in float64, rounded to float32 once. Rows
-    /// have length 1 then, or are zero.
+    /// Normalises vectors, `[N, D]`, in place: computed in float64, rounded to float32 once. The
+    /// resulting rows have length 1 or are zero.
     ///
     /// # Errors
     /// [`Error::Array`] if D differs.
@@ -81,7 +81,7 @@ impl Frame {
         Ok(())
     }
 
-    /// The mean after the steps so far.
+    /// The mean after the current steps.
     fn mean(&self, vectors: ArrayView2<'_, f32>) -> Array1<f64> {
         let blocks: Vec<_> = vectors.axis_chunks_iter(Axis(0), BLOCK).collect();
         let sums: Vec<Array1<f64>> = blocks
@@ -100,7 +100,7 @@ impl Frame {
         sum / vectors.nrows() as f64
     }
 
-    /// `row` after all steps, into `values`.
+    /// Writes `row` after all steps to `values`.
     fn normalize(&self, row: ArrayView1<'_, f32>, values: &mut Vec<f64>) {
         values.clear();
         values.extend(row.iter().map(|&value| f64::from(value)));

@@ -2,7 +2,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, Step, procrustes, turned};
+use super::{Frame, Step, map_rows, procrustes};
 use crate::Result;
 
 /// Options of [`LinearMap::fit`].
@@ -54,7 +54,7 @@ impl LinearMap {
     /// [`Error::Array`](crate::Error::Array) if D differs.
     pub fn source(&self, mut vectors: Array2<f32>) -> Result<Array2<f32>> {
         self.source.apply(&mut vectors)?;
-        turned(vectors.view(), self.matrix.view())
+        map_rows(vectors.view(), self.matrix.view())
     }
 
     #[cfg(test)]

@@ -26,4 +26,4 @@ use frame::Frame;
 pub use frame::Step;
 pub use linear_map::{LinearMap, MapConfig};
 pub use nearest::{Neighbour, mean_similarity, nearest};
-use procrustes::{procrustes, turned};
+use procrustes::{map_rows, procrustes};

@@ -1,4 +1,4 @@
-//! Exact nearest neighbours among a whole vocabulary, without the matrix of similarities.
+//! Exact nearest neighbours in a vocabulary, without storing the whole similarity matrix.
 use std::cmp::Ordering;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, linalg::general_mat_mul, s};
@@ -7,13 +7,13 @@ use rayon::prelude::*;
 use crate::retrieval::rank::rounding;
 use crate::{Error, Result};
 
-/// Queries multiplied at once; each thread takes such a block.
+/// Queries per matrix multiplication and thread.
 const QUERY_BLOCK: usize = 512;
-/// Candidates multiplied at once. With the block above, similarities take 2 MiB a thread.
+/// Candidates per matrix multiplication. With [`QUERY_BLOCK`], similarities take 2 MiB per thread.
 const CANDIDATE_BLOCK: usize = 1024;
-/// Candidates whose scores are compared with the limit at once.
+/// Number of candidates whose largest score is compared with the limit.
 const GROUP: usize = 32;
-/// How far a length may be from 1.
+/// Maximum deviation of a length from 1.
 const LENGTH_SLACK: f64 = 1e-3;
 
 /// A candidate and its score.
@@ -21,28 +21,29 @@ const LENGTH_SLACK: f64 = 1e-3;
 pub struct Neighbour {
     /// The candidate's row.
     pub index: usize,
-    /// Its score: the cosine, or by CSLS twice the cosine less the candidate's mean similarity.
+    /// The cosine or, with CSLS, twice the cosine minus the candidate's mean similarity.
     pub score: f64,
 }
 
-/// The `count` nearest candidates of each query, the best first; of equal scores the earlier row
-/// first. Vectors have length 1 (or are zero), so that products are cosines.
+/// The `count` nearest candidates of each query, best first; ties are sorted by row. Vectors must
+/// have length 1 or be zero, so that dot products are cosines.
 ///
-/// With `mean_similarities`, a number r for each candidate y, scores are 2 cos(x, y) − r(y): CSLS
-/// ("Word Translation without Parallel Data", arXiv 1710.04087) without its term of the query,
-/// which is the same for all candidates. [`mean_similarity`] makes r.
+/// With `mean_similarities`, a number r for each candidate y, scores are 2 cos(x, y) − r(y). This
+/// is CSLS ("Word Translation without Parallel Data", arXiv 1710.04087) without the term of the
+/// query, which is equal for all candidates. [`mean_similarity`] computes r.
 ///
 /// **Exact:** scores are float64 sums in order of the dimensions, and the result does not depend on
-/// blocks, threads or processor. A float32 product leaves out what cannot be among the best; the
-/// rest is summed again.
+/// blocks, threads or processor. A float32 matrix multiplication excludes candidates that cannot be
+/// among the best; the scores of the remaining ones are computed again in float64.
 ///
 /// # Shapes
 /// - `queries`: `[Q, D]` float32
 /// - `candidates`: `[N, D]` float32
-/// - result: Q lists of `count` neighbours, or of N where there are fewer
+/// - result: Q lists of `count` neighbours, or of N if N is smaller
 ///
 /// # Errors
-/// [`Error::Array`] if shapes do not fit, a row has another length, or r is not finite.
+/// [`Error::Array`] if shapes do not match, the length of a row is neither 1 nor 0, or r is not
+/// finite.
 ///
 /// ```
 /// use ndarray::array;
@@ -67,8 +68,8 @@ pub fn nearest(
     Ok(search.best(count, |best| best))
 }
 
-/// The mean score of the `count` nearest `candidates` of each row of `queries`: the r of CSLS, with
-/// `count` = 10 there. Shapes and errors as for [`nearest`]; 0 where there is no candidate.
+/// The mean score of the `count` nearest `candidates` of each row of `queries`: r of CSLS, where
+/// `count` is 10. Shapes as for [`nearest`]; 0 without candidates.
 ///
 /// # Errors
 /// As [`nearest`].
@@ -84,14 +85,14 @@ pub fn mean_similarity(
     Ok(search.best(count, mean))
 }
 
-/// Queries and candidates that fit each other.
+/// Validated inputs of a search.
 struct Search<'a> {
     queries: ArrayView2<'a, f32>,
     candidates: ArrayView2<'a, f32>,
     mean_similarities: Option<&'a [f64]>,
-    /// The same in float32.
+    /// `mean_similarities` in float32.
     rough_means: Vec<f32>,
-    /// How far a float32 score can lie from the exact one.
+    /// Maximum difference between a float32 score and the exact one.
     slack: f64,
 }
 
@@ -120,14 +121,14 @@ impl<'a> Search<'a> {
         let means = mean_similarities.unwrap_or_default();
         let largest = means.iter().fold(0.0_f64, |most, mean| most.max(mean.abs()));
         if mean_similarities.is_some() {
-            // The mean is rounded, and so is what it is taken off from.
+            // Both the mean and its minuend are rounded.
             slack += 2.0 * f64::from(f32::EPSILON) * (2.0 * length * length + largest);
         }
         let rough_means = means.iter().map(|&mean| mean as f32).collect();
         Ok(Self { queries, candidates, mean_similarities, rough_means, slack })
     }
 
-    /// The result of `take` for the best `count` candidates of each query.
+    /// Applies `take` to the best `count` candidates of each query.
     fn best<T: Send>(&self, count: usize, take: impl Fn(Vec<Neighbour>) -> T + Sync) -> Vec<T> {
         let starts: Vec<usize> = (0..self.queries.nrows()).step_by(QUERY_BLOCK).collect();
         let blocks: Vec<Vec<T>> = starts
@@ -167,14 +168,14 @@ impl<'a> Search<'a> {
 struct Row<'a> {
     query: ArrayView1<'a, f32>,
     part: ArrayView2<'a, f32>,
-    /// The candidates' mean similarities, also in float32.
+    /// The candidates' mean similarities in float64 and float32.
     means: Option<(&'a [f64], &'a [f32])>,
     first: usize,
     slack: f64,
 }
 
 impl Row<'_> {
-    /// Offers the candidates that may be among the best; groups without one are skipped.
+    /// Adds the candidates that may be among the best; groups without one are skipped.
     fn scan(&self, products: &[f32], list: &mut Best) {
         for (group, products) in products.chunks(GROUP).enumerate() {
             let start = group * GROUP;
@@ -184,7 +185,7 @@ impl Row<'_> {
                 .and_then(|(exact, rough)| Some((exact.get(start..)?, rough.get(start..)?)))
             {
                 None => {
-                    if f64::from(largest(products.iter().copied())) < limit {
+                    if f64::from(max_score(products.iter().copied())) < limit {
                         continue;
                     }
                     for (at, &product) in products.iter().enumerate() {
@@ -195,7 +196,7 @@ impl Row<'_> {
                 }
                 Some((exact, rough)) => {
                     let score = |(product, mean): (&f32, &f32)| 2.0 * product - mean;
-                    if f64::from(largest(products.iter().zip(rough).map(score))) < limit {
+                    if f64::from(max_score(products.iter().zip(rough).map(score))) < limit {
                         continue;
                     }
                     for (at, (pair, &mean)) in products.iter().zip(rough).zip(exact).enumerate() {
@@ -208,7 +209,7 @@ impl Row<'_> {
         }
     }
 
-    /// Sums the product again, in float64.
+    /// Computes the score again in float64 and adds the candidate.
     fn offer(&self, column: usize, mean: Option<f64>, list: &mut Best) {
         let cosine = dot(self.query, self.part.row(column));
         let score = mean.map_or(cosine, |mean| 2.0 * cosine - mean);
@@ -216,11 +217,11 @@ impl Row<'_> {
     }
 }
 
-/// The best candidates so far, the best first.
+/// The best candidates so far, best first.
 struct Best {
     count: usize,
     best: Vec<Neighbour>,
-    /// What a further candidate must reach.
+    /// Minimum score of a further candidate.
     limit: f64,
 }
 
@@ -249,7 +250,7 @@ impl Best {
     }
 }
 
-/// The product in float64, summed in order of the dimensions.
+/// The dot product in float64, summed in order of the dimensions.
 fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
     let product = |(&a, &b): (&f32, &f32)| f64::from(a) * f64::from(b);
     match (a.to_slice(), b.to_slice()) {
@@ -259,11 +260,11 @@ fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 }
 
 /// The largest score.
-fn largest(scores: impl Iterator<Item = f32>) -> f32 {
+fn max_score(scores: impl Iterator<Item = f32>) -> f32 {
     scores.fold(f32::NEG_INFINITY, |most, score| if score > most { score } else { most })
 }
 
-/// Rows have length 1 or are zero.
+/// Checks that rows have length 1 or are zero.
 fn check_lengths(name: &'static str, rows: ArrayView2<'_, f32>) -> Result<()> {
     let wrong = rows.outer_iter().position(|row| {
         let square: f64 = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum();

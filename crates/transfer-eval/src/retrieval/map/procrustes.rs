@@ -1,20 +1,20 @@
-//! The orthogonal map that brings pairs of vectors closest together.
+//! Orthogonal Procrustes: the orthogonal map that minimises the distances of vector pairs.
 use nalgebra::{DMatrix, linalg::SVD};
 use ndarray::{Array2, ArrayView2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
 
 use crate::{Error, Result};
 
-/// Rows that one thread multiplies at once.
+/// Rows per parallel block.
 const BLOCK: usize = 1024;
-/// Steps of the iteration for singular values, per dimension, before it is given up.
+/// Maximum number of SVD iterations per dimension.
 const STEPS_PER_DIMENSION: usize = 100;
 
-/// The orthogonal W, `[D, D]`, for which the sum of ‖x W − y‖² over the pairs is smallest
-/// (orthogonal Procrustes): with the singular value decomposition XᵀY = U S Vᵀ, W is U Vᵀ. Rows of
-/// X and Y are those of the pairs; all in float64.
+/// The orthogonal W, `[D, D]`, that minimises the sum of ‖x W − y‖² over the pairs: with the
+/// singular value decomposition XᵀY = U S Vᵀ, W is U Vᵀ. X and Y have the rows of the pairs. All
+/// computations are in float64.
 ///
-/// With fewer pairs than dimensions, W is one of several maps that are equally good.
+/// With fewer pairs than dimensions, W is not unique.
 ///
 /// # Shapes
 /// - `source`: `[N, D]` float32
@@ -63,11 +63,11 @@ pub(super) fn procrustes(
     else {
         return Err(Error::array("pairs", "no singular vectors"));
     };
-    let turn = u * v_t;
-    Ok(Array2::from_shape_fn((width, width), |(row, column)| turn[(row, column)]))
+    let rotation = u * v_t;
+    Ok(Array2::from_shape_fn((width, width), |(row, column)| rotation[(row, column)]))
 }
 
-/// Each row times `map`, summed in float64 and rounded to float32.
+/// Multiplies each row by `map`, summed in float64 and rounded to float32.
 ///
 /// # Shapes
 /// - `vectors`: `[N, D]` float32
@@ -76,7 +76,7 @@ pub(super) fn procrustes(
 ///
 /// # Errors
 /// [`Error::Array`] if D differs.
-pub(super) fn turned(
+pub(super) fn map_rows(
     vectors: ArrayView2<'_, f32>,
     map: ArrayView2<'_, f64>,
 ) -> Result<Array2<f32>> {

@@ -1,7 +1,7 @@
 //! Maps between vectors: known answers, naive loops, and numpy's digits.
 use std::path::Path;
 
-use super::{Frame, LinearMap, MapConfig, Step, mean_similarity, nearest, procrustes, turned};
+use super::{Frame, LinearMap, MapConfig, Step, map_rows, mean_similarity, nearest, procrustes};
 use crate::Error;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
@@ -149,7 +149,7 @@ fn digits_are_those_of_numpy() {
         let matrix: Array2<f64> = array(&expected["matrix"]);
         assert!(distance(map.matrix().view(), matrix.view()) < 1e-13);
 
-        let mapped = turned(source.view(), map.matrix().view()).unwrap();
+        let mapped = map_rows(source.view(), map.matrix().view()).unwrap();
         assert_eq!(map.source(raw.clone()).unwrap(), mapped);
         // A later vector is centered by the means of the vocabulary.
         let one = raw.slice(ndarray::s![3..4, ..]).to_owned();
