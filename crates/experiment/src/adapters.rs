@@ -90,7 +90,12 @@ impl Adapters {
 
     /// Saves the LoRA (without a LoRA, the bottleneck) and the head to `folder`, and merges the
     /// LoRA into the model.
-    pub(crate) fn save_and_merge(&self, model: &mut Model, folder: &Path, head: Head) -> Result<()> {
+    pub(crate) fn save_and_merge(
+        &self,
+        model: &mut Model,
+        folder: &Path,
+        head: Head,
+    ) -> Result<()> {
         let Some(_) = self.lora else {
             return Ok(model.save_adapter(BOTTLENECK, folder, head)?);
         };

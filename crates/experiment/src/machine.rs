@@ -71,7 +71,8 @@ fn proc_value(path: &str, name: &str) -> Option<String> {
 }
 
 fn peak_memory() -> Option<u64> {
-    let kibibytes: u64 = proc_value("/proc/self/status", "VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
+    let kibibytes: u64 =
+        proc_value("/proc/self/status", "VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1024)
 }
 

@@ -113,7 +113,9 @@ fn check_threads() -> Result<()> {
 fn connect(place: &Rendezvous, device: Device) -> Result<ProcessGroup> {
     let group = ProcessGroup::connect(place, CONNECT_TIMEOUT, WAIT_TIMEOUT)?;
     match device {
-        Device::Cuda(number) if nccl_is_built() => Ok(group.with_nccl(place, number, WAIT_TIMEOUT)?),
+        Device::Cuda(number) if nccl_is_built() => {
+            Ok(group.with_nccl(place, number, WAIT_TIMEOUT)?)
+        }
         _ => Ok(group),
     }
 }
