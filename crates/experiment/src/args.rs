@@ -65,7 +65,6 @@ impl Args {
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
-    /// The run folder.
     pub(crate) fn folder<R: Recipe>(&self) -> PathBuf {
         let explicit = self.resume.as_ref().or(self.out.as_ref());
         explicit.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))

@@ -72,7 +72,6 @@ impl RunFolder {
     }
 }
 
-/// Rejects a folder without a run.
 pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
@@ -142,7 +141,6 @@ fn check_ours(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether a trial was started.
 fn has_trials(folder: &Path) -> Result<bool> {
     let of_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
     Ok(entries(folder)?.iter().any(of_seed))

@@ -5,7 +5,6 @@ use std::fmt::{self, Display, Formatter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Values of keys, and the SHA-256 of input files.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Identity {
     pub keys: BTreeMap<String, Value>,

@@ -45,7 +45,6 @@ macro_rules! input_files {
     )*};
 }
 
-/// Whether a name has one of these endings.
 fn has_ending(name: &str, endings: &[&str]) -> bool {
     endings.iter().any(|end| name.ends_with(end))
 }

@@ -76,7 +76,7 @@ pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
     }
 }
 
-/// Consumes the next digits and returns them without leading zeros.
+/// Consumes digits; returns them without leading zeros.
 fn digits(chars: &mut Peekable<Chars<'_>>) -> String {
     let mut number = String::new();
     while let Some(digit) = chars.next_if(char::is_ascii_digit) {

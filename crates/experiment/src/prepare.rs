@@ -18,7 +18,6 @@ const FOLDERS: &str = "target/prepared";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Preparations(Vec<Prepared>);
 
-/// One command.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     name: String,
@@ -30,7 +29,6 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The complete command line.
     pub(crate) fn line(&self) -> String {
         format!("{} --out {}", self.command, self.folder)
     }

@@ -87,7 +87,6 @@ impl RecipeValues {
         Ok(())
     }
 
-    /// The paths of the inputs.
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
         let path = |(_, leaf): &(Key, RecipeValue)| match leaf {
             RecipeValue::Input(input) => Some(input.path.clone()),
@@ -195,7 +194,6 @@ impl RecipeValues {
     }
 }
 
-/// The arm that a key belongs to.
 fn arm_of(key: &Key) -> Option<&str> {
     match key.parts() {
         [section, arm, ..] if section == ARMS => Some(arm),
@@ -226,7 +224,6 @@ fn check_declared(key: &Key, value: &Value) -> Result<()> {
     undeclared.map_or(Ok(()), |key| Err(Error::setting(key, reason)))
 }
 
-/// Rejects a list with repeated values.
 fn check_unique(key: &Key, value: &Value) -> Result<()> {
     let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let again = values

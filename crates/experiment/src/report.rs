@@ -10,8 +10,8 @@ const SAMPLES: usize = 1000;
 /// multiplies it by the number of comparisons, so that 0.01 is possible.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
-/// Writes the report on the answers of the kept parts of a run folder: first shared parts, then
-/// arms in order. Returns `false` without answers.
+/// Writes the report on the answers of a run folder: first shared parts, then arms in order. `keep`
+/// selects the parts. Returns `false` without answers.
 pub(crate) fn write(
     folder: &Path,
     arms: &[String],

@@ -180,7 +180,6 @@ impl<R: Recipe> Experiment<R> {
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
 
-    /// Calls [`Recipe::check_inputs`] once.
     pub(crate) fn check_inputs(&self) -> Result<()> {
         if !self.inputs_checked.replace(true) {
             self.recipe.check_inputs()?;

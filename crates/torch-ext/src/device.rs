@@ -128,7 +128,6 @@ pub fn reset_peak_device_memory(device: Device) -> Result<u64> {
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// The index of a CUDA device; other devices do not count memory.
 fn cuda_index(device: Device) -> Result<usize> {
     let Device::Cuda(index) = device else {
         let reason = "only a CUDA device counts what its tensors take".to_owned();

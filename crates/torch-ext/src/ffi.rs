@@ -292,7 +292,6 @@ pub(crate) fn raw(tensors: &[&Tensor]) -> Vec<RawTensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
 }
 
-/// The tensor's pointer, or null for `None`.
 pub(crate) fn raw_or_null(tensor: Option<&Tensor>) -> RawTensor {
     tensor.map_or(std::ptr::null(), |tensor| tensor.as_ptr())
 }
@@ -306,7 +305,6 @@ pub(crate) fn make(
     owned(out)
 }
 
-/// Takes ownership of a tensor that the shim returned.
 pub(crate) fn owned(out: *mut C_tensor) -> Result<Tensor> {
     if out.is_null() {
         return Err(Error::Libtorch("no tensor came back".into()));

@@ -101,7 +101,7 @@ pub fn flash_attention_fault(wanted: FlashUse) -> Option<String> {
 /// Tolerance for outputs and gradients near 1 in bfloat16.
 const TOLERANCE: f64 = 0.05;
 
-/// The largest difference of outputs and gradients from plain float32 operations.
+/// Largest difference from plain float32 operations.
 fn worst_error(device: Device, kind: Kind, depth: i64, reach: Option<i64>) -> Result<f64> {
     let (lengths, heads) = ([3i64, 40], 2i64);
     let attention = Attention { heads, reach, dropout: 0.0 };

@@ -86,7 +86,7 @@ fn matmul_errors() -> Result<(f64, f64)> {
             .f_sin()?
             .f_view([rows, columns])?)
     };
-    // The inputs are exact in float32, so only the matmul rounds.
+    // The inputs are exact in float32: only the matmul rounds.
     let a = ramp(256, 384, 0.731)?.f_to_kind(Kind::Float)?;
     let b = ramp(384, 256, 1.137)?.f_to_kind(Kind::Float)?;
     let exact = a.f_to_kind(Kind::Double)?.f_matmul(&b.f_to_kind(Kind::Double)?)?;

@@ -73,7 +73,6 @@ extern "C" fn run(
     std::ptr::null_mut()
 }
 
-/// Frees the body.
 extern "C" fn free(body: *mut c_void) {
     // SAFETY: created by `Box::into_raw` in `recompute`, and freed once.
     drop(unsafe { Box::from_raw(body.cast::<Body>()) });

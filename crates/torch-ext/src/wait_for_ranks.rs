@@ -259,7 +259,6 @@ fn read_line(mut stream: &TcpStream, deadline: Instant) -> std::io::Result<Optio
     }
 }
 
-/// Whether the other process closed the connection or ended.
 fn is_closed(stream: &TcpStream) -> bool {
     let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     let _ = stream.set_nonblocking(false);

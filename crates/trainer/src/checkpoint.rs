@@ -221,7 +221,6 @@ impl Checkpoint {
         Ok(Some((checkpoint, tensors)))
     }
 
-    /// Reads `state.json` of a step.
     fn read(root: &Path, step: u64) -> Result<Self> {
         let path = folder_of(root, step).join(STATE);
         let json = fs::read(&path).map_err(|error| Error::file(&path, error))?;

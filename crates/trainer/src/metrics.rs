@@ -156,7 +156,6 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
     Ok((OpenOptions::new().append(true).open(path).map_err(refuse)?, lines))
 }
 
-/// Appends one line.
 pub(crate) fn append_line<T: Serialize>(path: &Path, file: &mut File, value: &T) -> Result<()> {
     let mut line = serde_json::to_string(value).map_err(|error| Error::file(path, error))?;
     line.push('\n');
@@ -187,18 +186,14 @@ impl MetricsWriter {
         Ok(Self { path: path.to_owned(), file, lines })
     }
 
-    /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The number of lines in the file.
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Appends one line.
-    ///
     /// # Errors
     /// [`Error::File`] if it cannot be written.
     pub(crate) fn write(&mut self, metrics: &StepMetrics) -> Result<()> {

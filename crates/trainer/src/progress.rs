@@ -89,7 +89,6 @@ impl Progress {
         Self { bar, plain, total, first: (done, tokens), shown: done, start: Instant::now() }
     }
 
-    /// Creates a display that shows nothing.
     pub(crate) fn silent() -> Self {
         let (bar, start) = (ProgressBar::hidden(), Instant::now());
         Self { bar, plain: None, total: 0, first: (0, 0), shown: 0, start }
@@ -123,7 +122,7 @@ impl Progress {
         });
     }
 
-    /// Leaves the line on screen as it is.
+    /// Stops the progress line without clearing it.
     pub(crate) fn abandon(&self) {
         self.bar.abandon();
     }

@@ -22,7 +22,6 @@ impl RoundRobin {
         Self { per_round, updates }
     }
 
-    /// Steps in a round.
     fn round_steps(&self) -> u64 {
         match self.updates {
             Updates::Sequential => self.per_round.iter().sum::<u64>().max(1),

@@ -57,7 +57,6 @@ impl StopSignals {
         }
     }
 
-    /// The received signal.
     pub(crate) fn received(&self) -> Option<i32> {
         let number = self.0?.received.load(Ordering::SeqCst);
         i32::try_from(number).ok().filter(|&signal| signal != 0)

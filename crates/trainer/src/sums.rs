@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The file in the checkpoint's folder.
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// Writes the sums of these files of a folder.

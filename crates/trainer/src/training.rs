@@ -142,7 +142,6 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// Trains to the end of the stage.
     pub(crate) fn run(mut self) -> Result<FitReport> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let last = self.stage.last_step(self.state.step, self.total);
@@ -199,7 +198,6 @@ impl<'a, 't> Training<'a, 't> {
         Err(Error::Stopped { stage: self.stage.name.clone(), step, total, signal })
     }
 
-    /// Whether this step is the stage's last.
     fn is_last_step(&self) -> bool {
         self.state.step == self.total || self.out_of_patience()
     }

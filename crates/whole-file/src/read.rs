@@ -214,7 +214,7 @@ impl Lines {
     }
 
     /// Enables a note ([`take_notes`](crate::take_notes)) if the last line has no line end, for
-    /// formats other than JSON, where a truncated line may still be valid.
+    /// formats in which a truncated line may be valid, unlike JSON.
     #[must_use]
     pub fn note_missing_newline(self) -> Self {
         Self { note_missing_newline: true, ..self }

@@ -125,7 +125,6 @@ fn stop(path: *const c_char) -> Result<()> {
     stopped
 }
 
-/// Waits until a GPU has completed all queued work.
 fn synchronize(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(i64::try_from(index).unwrap_or(0));
