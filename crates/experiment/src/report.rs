@@ -6,8 +6,8 @@ use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 
 /// Bootstrap samples of the questions; enough for confidence intervals after every run.
 const SAMPLES: usize = 1000;
-/// Additional samples per comparison. The smallest p-value is 1 / samples, and the correction
-/// multiplies it by the number of comparisons, so that 0.01 is possible.
+/// Minimum number of samples per comparison. The smallest p-value is 1 / samples, and the
+/// correction multiplies it by the number of comparisons, so that 0.01 is possible.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
 /// Writes the report on the answers of a run folder: first shared parts, then arms in order. `keep`

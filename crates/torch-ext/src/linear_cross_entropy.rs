@@ -21,9 +21,9 @@ pub struct LinearCrossEntropy<'a> {
     pub reduction: LossReduction,
     /// `[N]` float: the weight of each row in the sum; for `Sum` only. Receives no gradient.
     pub weights: Option<&'a Tensor>,
-    /// Number of rows whose logits are computed at once. `None`: as many as fit into the memory of
-    /// the weight's gradient, which is written later, or into 64 MiB on the CPU and 512 MiB on a
-    /// GPU if that is more or the weight has no gradient.
+    /// Number of rows whose logits are computed at once. `None`: the first rows use the memory of
+    /// the weight's gradient, which is written later. Further rows, and all rows without such a
+    /// gradient, use chunks of 64 MiB on the CPU and 512 MiB on a GPU.
     pub chunk_rows: Option<i64>,
 }
 

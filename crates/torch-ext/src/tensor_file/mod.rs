@@ -1,7 +1,6 @@
 //! Safetensors files: validated reads and atomic writes of named tensors.
 //!
-//! Only safetensors is supported: the format has a JSON header and raw data, so an untrusted file
-//! cannot run code.
+//! The format has a JSON header and raw data, so an untrusted file cannot run code.
 mod dtype;
 mod read;
 mod write;
