@@ -1,8 +1,8 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-/// The files, those of a line compiled as one: libtorch's headers take most of the time, and so are
-/// read once for each line.
+/// Compilation units: the files of a line are compiled together, because parsing libtorch's headers
+/// takes most of the time.
 const UNITS: [&[&str]; 5] = [
     &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision", "product"],
     &["autocast", "cast", "dropout", "flash_attention", "optim", "rng", "upload"],
@@ -14,7 +14,7 @@ const UNITS: [&[&str]; 5] = [
 fn main() -> std::io::Result<()> {
     println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
-    // torch-sys hands this to its direct dependents; absent under `doc-only`.
+    // Set by torch-sys for its direct dependents; absent under `doc-only`.
     let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return Ok(()) };
     let root: PathBuf = Path::new(&lib).parent().map(Path::to_path_buf).unwrap_or_default();
     let include = root.join("include");
@@ -23,7 +23,8 @@ fn main() -> std::io::Result<()> {
         match nccl(&root) {
             Ok(folders) => {
                 build.define("USE_C10D_NCCL", None).includes(folders);
-                // NCCL's process group is there; programs then start with libtorch's CUDA alone.
+                // NCCL's process group is in these libraries, so programs require libtorch's CUDA
+                // libraries.
                 println!("cargo:rustc-link-lib=torch_cuda");
                 println!("cargo:rustc-link-lib=c10_cuda");
             }
@@ -36,12 +37,13 @@ fn main() -> std::io::Result<()> {
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        // The loops over rows are ours, and not worth debugging at a tenth of their speed.
+        // Unoptimised loops over rows would have a tenth of the speed.
         .opt_level(3)
-        // Types of libtorch's headers would be most of the bytes of every program and test.
+        // Debug information of libtorch's types would make up most of the size of every program.
         .debug(false)
         .flag_if_supported("-fopenmp-simd")
-        // Nothing here reads floating-point flags; to keep them, choices would stay out of vectors.
+        // Floating-point exception flags are not used, and preserving them would prevent
+        // vectorisation of conditionals.
         .flag_if_supported("-fno-trapping-math")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .define("USE_DISTRIBUTED", None)
@@ -58,7 +60,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes a file for each of [`UNITS`] that includes its own.
+/// Writes a file for each of [`UNITS`] that includes the unit's files.
 fn units() -> std::io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let write = |names: &&[&str]| {
@@ -71,8 +73,8 @@ fn units() -> std::io::Result<Vec<PathBuf>> {
     UNITS.iter().map(write).collect()
 }
 
-/// The folders with the headers that NCCL's process group needs beside libtorch's own; else what is
-/// missing, in one line.
+/// The folders of the headers that NCCL's process group needs in addition to libtorch's, or a
+/// description of the missing files.
 fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     println!("cargo:rerun-if-env-changed=NCCL_HOME");
@@ -85,7 +87,7 @@ fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
         .chain(["nccl/include", "cu13/include", "cu13/include/cccl"].map(|name| wheels.join(name)))
         .collect();
     let mut missing = Vec::new();
-    // With the package of the wheels that has it.
+    // Headers and the Python packages that contain them.
     for (header, package) in [
         ("nccl.h", "nvidia-nccl-cu13"),
         ("cuda_runtime.h", "nvidia-cuda-runtime"),

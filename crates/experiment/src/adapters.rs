@@ -1,4 +1,4 @@
-//! Adapters that learn in place of the encoder.
+//! Adapters that are trained instead of the encoder.
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use xlmr_model::{BottleneckConfig, Config, Head, LoraConfig, Model, Role};
 
 use crate::{Error, Recipe, Result};
 
-/// The LoRA's name in a model.
+/// Name of the LoRA adapter in a model.
 pub(crate) const LORA: &str = "lora";
-/// The bottleneck's.
+/// Name of the bottleneck adapter in a model.
 pub(crate) const BOTTLENECK: &str = "bottleneck";
 
-/// The folder of one by itself, beside that of the model.
+/// Folder of a separately stored adapter, next to the model's folder.
 pub(crate) const ADAPTER: &str = "adapter";
 
-/// The section `[model.adapters]`: what is put into the base model and learns beside its heads,
-/// while the encoder keeps its weights. See [`Trial::start`](crate::Trial::start) and
+/// The section `[model.adapters]`: adapters that are added to the base model and trained together
+/// with its heads, while the encoder is frozen. See [`Trial::start`](crate::Trial::start) and
 /// [`Trial::save`](crate::Trial::save).
 ///
 /// ```
@@ -32,22 +32,23 @@ pub(crate) const ADAPTER: &str = "adapter";
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adapters {
-    /// The training stages in which the encoder learns, too.
+    /// The training stages in which the encoder is also trained.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub encoder_learns_in: Vec<String>,
-    /// Absent keys are those of a LoRA of rank 8.
+    /// LoRA adapter; the default rank is 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
-    /// One that the base brings under the name `bottleneck` goes on learning if it is the same.
+    /// Bottleneck adapter. An adapter of the base model with the name `bottleneck` and the same
+    /// configuration is trained further.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bottleneck: Option<BottleneckConfig>,
 }
 
 impl Adapters {
-    /// Refuses what does not fit a model of this configuration.
+    /// Validates the adapters for a model of this configuration.
     ///
     /// # Errors
-    /// [`Error::Setting`] naming `key`, the section, and what is wrong in it.
+    /// [`Error::Setting`] naming `key`, the section, and the fault.
     pub fn validate(&self, key: &str, config: &Config) -> Result<()> {
         let refuse = |key: String, reason: String| Err(Error::setting(key, reason));
         if self.lora.is_none() && self.bottleneck.is_none() {
@@ -65,12 +66,12 @@ impl Adapters {
         }
     }
 
-    /// Whether the encoder keeps its weights in this stage.
+    /// Whether the encoder is frozen in this stage.
     pub(crate) fn freezes_encoder_in(&self, stage: &str) -> bool {
         !self.encoder_learns_in.iter().any(|learns| learns == stage)
     }
 
-    /// Adds the adapters to the model and puts them in use beside those that it brings.
+    /// Adds the adapters to the model and activates them in addition to its own adapters.
     pub(crate) fn add_to(&self, model: &mut Model, seed: u64) -> Result<()> {
         let mut active = model.active().to_vec();
         if let Some(lora) = &self.lora {
@@ -87,9 +88,14 @@ impl Adapters {
         Ok(model.set_active(&active.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
-    /// Writes the LoRA, or else the bottleneck, with the head into a folder of its own, and merges
-    /// the LoRA into the model.
-    pub(crate) fn take_out(&self, model: &mut Model, folder: &Path, head: Head) -> Result<()> {
+    /// Saves the LoRA (without a LoRA, the bottleneck) and the head to `folder`, and merges the
+    /// LoRA into the model.
+    pub(crate) fn save_and_merge(
+        &self,
+        model: &mut Model,
+        folder: &Path,
+        head: Head,
+    ) -> Result<()> {
         let Some(_) = self.lora else {
             return Ok(model.save_adapter(BOTTLENECK, folder, head)?);
         };
@@ -98,8 +104,8 @@ impl Adapters {
     }
 }
 
-/// Refuses stages that a recipe with adapters does not have, and models that are kept along the
-/// way: these are the whole of a model, and what learns is not.
+/// Rejects unknown stages in a recipe with adapters, and `keep_models`, which stores complete
+/// models, whereas only adapters and heads are trained.
 pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
     let Some(adapters) = recipe.adapters() else { return Ok(()) };
     let unknown = |stage: &&String| !R::STAGES.contains(&stage.as_str());
@@ -107,7 +113,7 @@ pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
         let reason = format!("the stages of {} are {}", R::NAME, R::STAGES.join(", "));
         return Err(Error::setting(format!("encoder_learns_in = [{stage:?}]"), reason));
     }
-    // The key is written where it is true.
+    // The key is serialized only if it is true.
     fn keeps(value: &Value) -> bool {
         match value {
             Value::Object(table) => table.contains_key("keep_models") || table.values().any(keeps),
@@ -121,13 +127,13 @@ pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
     }
 }
 
-/// Takes the encoder's parameters out of training; the others, and the configuration without what
-/// is said of frozen parameters alone.
+/// Freezes the encoder's parameters. Returns the configuration without groups of frozen parameters
+/// only, and the trained parameters.
 pub(crate) fn without_encoder(
     mut config: TrainConfig,
     parameters: Vec<(String, Tensor)>,
 ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
-    let (mut frozen, learning): (Vec<_>, Vec<_>) =
+    let (mut frozen, trained): (Vec<_>, Vec<_>) =
         parameters.into_iter().partition(|(name, _)| Role::Encoder.holds(name));
     for (_, parameter) in &mut frozen {
         let _ = parameter.f_requires_grad_(false).map_err(trainer::Error::from)?;
@@ -136,8 +142,8 @@ pub(crate) fn without_encoder(
         parameters.iter().any(|(name, _)| name.starts_with(prefix))
     };
     for group in &mut config.groups {
-        group.prefixes.retain(|prefix| begins(prefix, &learning) || !begins(prefix, &frozen));
+        group.prefixes.retain(|prefix| begins(prefix, &trained) || !begins(prefix, &frozen));
     }
     config.groups.retain(|group| !group.prefixes.is_empty());
-    Ok((config, learning))
+    Ok((config, trained))
 }

@@ -1,4 +1,4 @@
-//! The one command line of all recipes.
+//! The command line of all recipes.
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the arguments, the program's name first.
+    /// Parses the arguments; the first one is the program's name.
     pub(crate) fn parse<R: Recipe>(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> std::result::Result<Self, clap::Error> {
@@ -65,13 +65,12 @@ impl Args {
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
-    /// The run folder.
     pub(crate) fn folder<R: Recipe>(&self) -> PathBuf {
-        let given = self.resume.as_ref().or(self.out.as_ref());
-        given.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
+        let explicit = self.resume.as_ref().or(self.out.as_ref());
+        explicit.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
     }
 
-    /// The recipe as the command line changes it, and the commands that prepare its data.
+    /// The recipe with the changes of the command line, and the commands that prepare its data.
     pub(crate) fn recipe<R: Recipe>(&self) -> Result<(R, Preparations)> {
         if let Some(folder) = &self.resume {
             crate::folder::check_run(folder)?;
@@ -89,7 +88,7 @@ impl Args {
     }
 }
 
-/// What `--model [NAME=]DIR` sets: the key [`Recipe::MODEL`].
+/// Overrides of the key [`Recipe::MODEL`] by `--model [NAME=]DIR`.
 fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
     let models: Vec<ModelArg<'_>> =
         models.iter().map(|text| ModelArg::parse(text)).collect::<Result<_>>()?;

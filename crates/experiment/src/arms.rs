@@ -1,10 +1,10 @@
-//! Which arms and seeds a run has.
+//! Selection of the arms and seeds of a run.
 use std::collections::BTreeSet;
 
 use crate::names::{check_plain, matches, natural_order};
 use crate::{Error, Result};
 
-/// The key that holds the arms.
+/// The key of the arms.
 pub(crate) const ARMS: &str = "arms";
 
 /// Names in natural order.
@@ -14,7 +14,7 @@ fn sorted<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     names
 }
 
-/// The arms that `run.arms` names, in its order; all of them where the key is absent.
+/// The arms that match `run.arms`, in its order; all arms if the key is absent.
 pub(crate) fn listed<'a>(
     names: impl IntoIterator<Item = &'a String>,
     patterns: Option<&[String]>,
@@ -46,7 +46,7 @@ pub(crate) fn listed<'a>(
     Ok(chosen)
 }
 
-/// The arms that `--arms` names, in the recipe's order: those of `run.arms` first.
+/// The arms that match `--arms`: first those of `run.arms`, in its order, then the others.
 pub(crate) fn chosen<'a>(
     names: impl IntoIterator<Item = &'a String>,
     in_recipe: Option<&[String]>,
@@ -67,7 +67,8 @@ pub(crate) fn chosen<'a>(
     Ok(chosen)
 }
 
-/// The names that each pattern matches; repeated patterns and those without a match are refused.
+/// The names that each pattern matches. Repeated patterns, and patterns without a match, are
+/// errors.
 fn per_pattern<'a, 'b>(
     key: &str,
     names: &[&'a str],
@@ -94,7 +95,7 @@ pub(crate) fn repeated(key: &str, value: &str) -> Error {
     Error::setting(key, format!("{value} is listed twice"))
 }
 
-/// Refuses a list of seeds without one, or with one twice.
+/// Rejects an empty list of seeds, and repeated seeds.
 pub(crate) fn check_seeds(seeds: &[u64]) -> Result<()> {
     if seeds.is_empty() {
         return Err(Error::setting("run.seeds = []", "give at least one"));

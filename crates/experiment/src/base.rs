@@ -1,4 +1,4 @@
-//! Recipes that say only in what they differ from another.
+//! Recipes that inherit values from a base recipe.
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -8,25 +8,25 @@ use crate::prepare::PREPARE;
 use crate::read::{in_file, read_text};
 use crate::{Error, Result};
 
-/// The key of the recipe that another begins with, a path relative to the file.
+/// The key of the base recipe, a path relative to the file.
 const BASE: &str = "base";
-/// The keys of that recipe that do not count.
+/// The keys of the base recipe to remove.
 const UNSET: &str = "unset";
 
-/// Recipes that begin with each other at most.
-const DEEPEST: usize = 8;
+/// Maximum length of a chain of base recipes.
+const MAX_FILES: usize = 8;
 
-/// Recipe files as they were read, that with the values that count last first.
+/// A recipe file and its base files, starting with the recipe, whose values have priority.
 pub(crate) struct Files {
-    /// All values.
+    /// The merged values.
     pub(crate) table: Table,
     /// Paths and texts.
     pub(crate) texts: Vec<(PathBuf, String)>,
 }
 
-/// Reads a recipe and those that it begins with.
+/// Reads a recipe and its base recipes.
 ///
-/// Tables are merged, everything else of the recipe takes the place of its base's.
+/// Tables are merged; other values of the recipe replace those of its base.
 pub(crate) fn read_files(path: &Path) -> Result<Files> {
     let mut texts = Vec::new();
     let table = read(path, &mut texts)?;
@@ -34,8 +34,8 @@ pub(crate) fn read_files(path: &Path) -> Result<Files> {
 }
 
 fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
-    if texts.len() >= DEEPEST {
-        return Err(Error::content(path, format!("{BASE}: more than {DEEPEST} files")));
+    if texts.len() >= MAX_FILES {
+        return Err(Error::content(path, format!("{BASE}: more than {MAX_FILES} files")));
     }
     let text = read_text(path)?;
     let mut table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
@@ -87,26 +87,27 @@ fn merge(all: &mut Table, over: Table) {
     }
 }
 
-/// The text with `base`, `unset` and `[prepare]` blanked, so that line numbers stay.
+/// The text with `base`, `unset` and `[prepare]` replaced by blank lines, which preserves line
+/// numbers.
 pub(crate) fn recipe_keys(text: &str) -> String {
     let mut section: Option<&str> = None;
-    let mut kept = String::new();
+    let mut output = String::new();
     for line in text.split_inclusive('\n') {
         let trimmed = line.trim();
         if trimmed.starts_with('[') {
             section = trimmed.trim_start_matches('[').split(']').next();
         }
         let key = trimmed.split('=').next().unwrap_or_default().trim();
-        let ours = match section {
+        let removed = match section {
             None => key == BASE || key == UNSET,
             Some(section) => section == PREPARE,
         };
-        match ours {
-            true => kept.push('\n'),
-            false => kept.push_str(line),
+        match removed {
+            true => output.push('\n'),
+            false => output.push_str(line),
         }
     }
-    kept
+    output
 }
 
 #[cfg(test)]

@@ -19,28 +19,28 @@ pub struct BaseModel {
     pub path: ModelFolder,
     /// Segment embeddings.
     pub segments: Segments,
-    /// `owner/name@commit`, where the folder was fetched from a hub; kept with the run.
+    /// `owner/name@commit`, if the folder was downloaded from a hub; stored with the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// What learns in place of the encoder; absent: all weights learn.
+    /// Adapters that are trained instead of the encoder; absent: all weights are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapters: Option<Adapters>,
 }
 
-/// What the texts of a recipe must fit.
+/// Limits of a model for the texts of a recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelLimits {
-    /// The most tokens that a row may have, special tokens included.
+    /// Maximum number of tokens per row, including special tokens.
     pub positions: usize,
-    /// How many segments the embeddings tell apart.
+    /// Number of segment ids.
     pub segments: usize,
 }
 
 impl BaseModel {
-    /// What the model's `config.json` allows, with the segments that `segments` adds.
+    /// Returns the limits of the model's `config.json`, with the segments that `segments` adds.
     ///
     /// # Errors
-    /// [`Error::Setting`] if no model is set, or `adapters` do not fit it; as
+    /// [`Error::Setting`] if no model is set or `adapters` do not fit it; the errors of
     /// [`Config::of_folder`].
     pub fn limits(&self) -> Result<ModelLimits> {
         let folder = self.path.required("model.path", "a Hugging Face folder (--model DIR)")?;
@@ -48,16 +48,16 @@ impl BaseModel {
         if let Some(adapters) = &self.adapters {
             adapters.validate("model.adapters", &config)?;
         }
-        let least = if self.segments == Segments::Learned2 { 2 } else { 1 };
+        let min_segments = if self.segments == Segments::Learned2 { 2 } else { 1 };
         Ok(ModelLimits {
             positions: usize::try_from(config.max_length()).unwrap_or(0),
-            segments: usize::try_from(config.type_vocab_size).unwrap_or(1).max(least),
+            segments: usize::try_from(config.type_vocab_size).unwrap_or(1).max(min_segments),
         })
     }
 }
 
 impl ModelLimits {
-    /// Refuses a length in tokens that the model has no positions for.
+    /// Rejects a length in tokens that exceeds the model's positions.
     ///
     /// # Errors
     /// [`Error::Setting`] naming `key`.
@@ -70,9 +70,9 @@ impl ModelLimits {
     }
 }
 
-/// The methods of [`Recipe`](crate::Recipe) that only say in which fields a recipe keeps its run
-/// and its arms: `run: RunConfig` and `arms: BTreeMap<String, Arm>`. With the names of its training
-/// stages it has `model: BaseModel`, too, whose adapters learn in these.
+/// Implements the accessors of [`Recipe`](crate::Recipe) for the fields `run: RunConfig` and `arms:
+/// BTreeMap<String, Arm>`. With the names of training stages, it also uses the adapters of a field
+/// `model: BaseModel`.
 ///
 /// ```
 /// use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The two parts of a trial and their records: each is computed once for one identity.
+//! The two parts of a trial, training and evaluation, and their records. Each part is computed once
+//! per identity.
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -15,33 +16,33 @@ use crate::identity::Identity;
 use crate::recipe_values::Part;
 use crate::{Error, Recipe, Result, Trial, TrialResult, digest, log, read_json, write_json};
 
-/// What a trial that was begun is trained from.
-const BEGUN: &str = "identity.json";
+/// The training identity of a started trial.
+const STARTED: &str = "identity.json";
 const TRAINED: &str = "trained.json";
 const EVALUATED: &str = "result.json";
 
-/// A record as it is stored: `trained.json` or `result.json`.
+/// Contents of `trained.json` or `result.json`.
 #[derive(Debug, Deserialize, Serialize)]
 struct Record {
-    /// What the recipe's function returned.
+    /// Return value of the recipe's function.
     value: Value,
     /// Seconds of the stages or of the evaluation.
     seconds: f64,
-    /// Tokens seen in training, padding left out.
+    /// Tokens seen in training, without padding.
     tokens: u64,
-    /// What it was computed on.
+    /// Environment of the computation.
     environment: Environment,
-    /// Bytes of the files that were left: those of the model, or those of the evaluation.
+    /// Sizes in bytes of the resulting files, of the model or of the evaluation.
     #[serde(default, skip_serializing_if = "FileSizes::is_empty")]
     files: FileSizes,
-    /// SHA-256 of value, seconds and tokens, so that a record that was changed by hand is noticed.
+    /// SHA-256 of value, seconds and tokens, to detect manual changes.
     sha256: String,
-    /// What decided it.
+    /// Identity of the training.
     training: Identity,
-    /// The same for the evaluation alone.
+    /// Identity of the evaluation; absent in `trained.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluation: Option<Identity>,
-    /// The `sha256` of the training that was evaluated.
+    /// `sha256` of the evaluated training record.
     #[serde(skip_serializing_if = "Option::is_none")]
     trained: Option<String>,
 }
@@ -51,7 +52,7 @@ impl Record {
         digest::of_bytes(format!("{value} {seconds:?} {tokens}").as_bytes())
     }
 
-    /// Reads a record; `None` where there is none.
+    /// Reads a record; `None` if it does not exist.
     fn read(path: &Path) -> Result<Option<Self>> {
         if !path.exists() {
             return Ok(None);
@@ -75,11 +76,11 @@ impl Record {
     }
 }
 
-/// What decides a trial, and where its records are.
+/// Identities of a trial and the paths of its records.
 struct Records {
     training: Identity,
     evaluation: Identity,
-    begun: PathBuf,
+    started: PathBuf,
     trained: PathBuf,
     evaluated: PathBuf,
 }
@@ -91,13 +92,13 @@ impl Records {
         Self {
             training: part(Part::Training),
             evaluation: part(Part::Evaluation),
-            begun: trial.dir(BEGUN),
+            started: trial.dir(STARTED),
             trained: trial.dir(TRAINED),
             evaluated: trial.dir(EVALUATED),
         }
     }
 
-    /// Refuses what was trained from something else.
+    /// Rejects a record with another training identity.
     fn check_training(&self, path: &Path, stored: &Identity) -> Result<()> {
         match stored.difference(&self.training) {
             None => Ok(()),
@@ -108,7 +109,7 @@ impl Records {
         }
     }
 
-    /// The training's record, if it was finished.
+    /// The record of a finished training.
     fn read_trained(&self) -> Result<Option<Record>> {
         let record = Record::read(&self.trained)?;
         if let Some(record) = &record {
@@ -117,8 +118,8 @@ impl Records {
         Ok(record)
     }
 
-    /// The evaluation's record, if it holds still: it is computed again where a file that it left
-    /// was removed or cut.
+    /// The record of the evaluation, unless it is outdated or one of its files was removed or
+    /// truncated.
     fn read_complete(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
         let record = self.read_evaluated(trained)?;
         let fault = record.as_ref().and_then(|record| first_fault(run, &record.files));
@@ -127,7 +128,7 @@ impl Records {
         Ok(None)
     }
 
-    /// The evaluation's record, if it was made from this training and these inputs.
+    /// The record of the evaluation, if it belongs to this training and these inputs.
     fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
         let Some(record) = Record::read(&self.evaluated)? else { return Ok(None) };
         self.check_training(&self.evaluated, &record.training)?;
@@ -137,12 +138,12 @@ impl Records {
     }
 }
 
-/// Refuses a trial whose folder comes from another recipe, or whose trained model was removed or
-/// cut; nothing is computed yet.
+/// Rejects a trial whose folder comes from another recipe, or whose trained model was removed or
+/// truncated. Computes nothing.
 pub(crate) fn check_fit<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
     let records = Records::of(trial);
-    if records.begun.exists() {
-        records.check_training(&records.begun, &read_json(&records.begun)?)?;
+    if records.started.exists() {
+        records.check_training(&records.started, &read_json(&records.started)?)?;
     }
     let Some(trained) = records.read_trained()? else { return Ok(()) };
     records.read_evaluated(&trained)?;
@@ -156,7 +157,7 @@ pub(crate) fn check_fit<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
     }
 }
 
-/// Both parts of a trial, each computed unless its record is there.
+/// Computes both parts of a trial, or loads their records.
 pub(crate) fn compute<R: Recipe, A, T, E>(
     trial: &Trial<'_, R, A>,
     train: impl FnOnce(&Trial<'_, R, A>) -> anyhow::Result<T>,
@@ -176,7 +177,7 @@ where
         }
         None => {
             trial.experiment.check_inputs()?;
-            write_json(&records.begun, &records.training)?;
+            write_json(&records.started, &records.training)?;
             let value = train(trial).map_err(failed)?;
             let record = record(trial, &records.trained, &value, trial.seconds(), trial.tokens())?;
             let (training, run) = (records.training.clone(), &trial.experiment.folder);
@@ -189,7 +190,7 @@ where
         remove_checkpoints(&trial.folder)?;
         write_stored_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
     }
-    // The first rank alone evaluates.
+    // Only the first rank evaluates.
     let run = &trial.experiment.folder;
     let evaluated = ranks.of_lead(|| match records.read_complete(&trained, run)? {
         Some(record) => Ok(record),
@@ -221,7 +222,7 @@ where
     })
 }
 
-/// A record without what decided it.
+/// A record without identities.
 fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
     trial: &Trial<'_, R, A>,
     path: &Path,
@@ -241,7 +242,7 @@ fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         evaluation: None,
         trained: None,
     };
-    // A number that JSON cannot hold would be found out at the next start only.
+    // Detects numbers that JSON cannot represent now, not at the next start.
     T::deserialize(&record.value).map_err(|error| {
         Error::content(path, format!("the result cannot be read back from JSON: {error}"))
     })?;

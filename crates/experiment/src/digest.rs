@@ -27,7 +27,7 @@ impl Digests {
         if let Some(digest) = self.known.get(&target) {
             return Ok(digest.clone());
         }
-        // A damaged header is an error before the file, however long, is read to its end.
+        // Checks the header first, so that a damaged file fails before it is hashed.
         if path.extension().is_some_and(|extension| extension == "safetensors") {
             torch_ext::TensorFile::open(path)?;
         }
@@ -37,7 +37,7 @@ impl Digests {
     }
 }
 
-/// Refuses an input that is not there or is neither a file nor a folder.
+/// Rejects an input that does not exist or is neither a file nor a folder.
 pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
     let refuse = |reason: &str| {
         Err(Error::setting(format!("{key} = {}", path.display()), reason.to_owned()))
@@ -52,7 +52,7 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
     }
 }
 
-/// The files of an input: itself without a name, or the files of the folder by name, sorted.
+/// The files of an input, sorted by name: a single file without a name, or the files of a folder.
 pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
     let folder = &input.path;
     if !folder.is_dir() {
@@ -76,7 +76,7 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
     Ok(found)
 }
 
-/// Adds the files of a folder that the input reads; `prefix` begins their names.
+/// Adds the files of a folder that the input reads; their names start with `prefix`.
 fn add(
     key: &str,
     input: &Input,
@@ -92,13 +92,13 @@ fn add(
             "" => input.below.is_some_and(|file| {
                 file.split('/').next() == Some(&*name) && folder.join(file).is_file()
             }),
-            // A folder in the one below, but none in that.
+            // Subfolders of the subfolder, but no deeper ones.
             _ => prefix.matches('/').count() < 2,
         };
         if name.starts_with('.') || !((input.reads)(&name) || below && path.is_dir()) {
             continue;
         }
-        // A link to a file counts as a file.
+        // Symbolic links to files count as files.
         let fault = match fs::metadata(&path) {
             Err(error) => format!("{error}, though it is called like a file of {key}"),
             Ok(of) if of.is_dir() => {

@@ -1,8 +1,7 @@
-//! The crate's error.
+//! Errors of this crate.
 use std::path::{Path, PathBuf};
 
-/// What stops a run; each message names the place, what was expected, what was found, and what to
-/// do.
+/// An error that stops a run. Messages name the location, the expected and actual value, and a fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -13,30 +12,30 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A file or folder does not hold what it should.
+    /// A file or folder has invalid contents.
     #[error("{}: {reason}", path.display())]
     Content {
-        /// The file or folder, with line and column where they are known.
+        /// The file or folder, with line and column if known.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault and a fix.
         reason: String,
     },
-    /// A key of the recipe, or an argument, has a value that cannot be used.
+    /// A key of the recipe, or an argument, has an invalid value.
     #[error("{key}: {reason}")]
     Setting {
-        /// The key or argument, with its value where that helps.
+        /// The key or argument, with its value if useful.
         key: String,
-        /// What it must be.
+        /// The expected value.
         reason: String,
     },
-    /// What lies in the run folder comes from another recipe or from other input files.
+    /// The run folder has results of another recipe or other input files.
     #[error(
         "{} comes from another recipe or other data: {difference}; restore that, or give another \
          --out",
         path.display()
     )]
     AnotherRecipe {
-        /// The run folder, or the file in it.
+        /// The run folder, or a file in it.
         path: PathBuf,
         /// The first key or input file that differs, with both values.
         difference: String,
@@ -49,7 +48,7 @@ pub enum Error {
         /// The recipe's error.
         source: anyhow::Error,
     },
-    /// The recipe refuses its values or inputs.
+    /// The recipe rejects its values or inputs.
     #[error(transparent)]
     Recipe(#[from] anyhow::Error),
     /// Training failed.
@@ -66,7 +65,7 @@ pub enum Error {
     TorchExt(#[from] torch_ext::Error),
 }
 
-/// The crate's result.
+/// Result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
@@ -83,7 +82,7 @@ impl Error {
     }
 }
 
-/// An error with its causes on one line; a cause that the message before it holds is not repeated.
+/// An error and its causes on one line, except causes that the preceding message contains.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     let mut previous = String::new();
@@ -98,9 +97,9 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     }
     let text = text.split('\n').map(str::trim).filter(|line| !line.is_empty());
     let text = text.collect::<Vec<_>>().join(" ");
-    // The calls inside libtorch say nothing to a user.
+    // libtorch's stack trace does not help users.
     let text = text.split(" frame #0: ").next().unwrap_or_default();
-    // Quoted data may hold control characters.
+    // Quoted data may contain control characters.
     let text = whole_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
@@ -108,7 +107,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     text
 }
 
-/// Messages of libtorch where memory runs out: oneDNN, the CPU's allocator, CUDA's.
+/// Out-of-memory messages of libtorch: from oneDNN, the CPU allocator and the CUDA allocator.
 const OUT_OF_MEMORY: [&str; 4] = [
     "could not create a primitive",
     "could not execute a primitive",

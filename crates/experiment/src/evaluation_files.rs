@@ -1,5 +1,5 @@
-//! The files that a part of a trial leaves. Its record keeps their sizes, so that a later start
-//! notices one that was removed or cut. Parameters that stages kept become model folders.
+//! Output files of a trial's training and evaluation. Records contain their sizes, to detect
+//! removed or truncated files. Parameters stored by stages are converted to model folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use crate::{Error, Result};
 /// Bytes of each file, by its path in the run folder.
 pub(crate) type FileSizes = BTreeMap<String, u64>;
 
-/// What marks a stage's folder, whose files belong to training.
+/// The file that identifies the folder of a training stage.
 const METRICS: &str = "metrics.jsonl";
-/// The model that training leaves.
+/// The folder of the trained model.
 const MODEL: &str = "model";
 
-/// The files of the model that training left: in the trial's folder, or else in the run's.
+/// The files of the trained model in the trial's folder or, if it has none, in the run folder.
 pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     let folders = [trial.join(MODEL), run.join(MODEL)];
@@ -30,7 +30,7 @@ pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
     Ok(sizes)
 }
 
-/// The files in the trial's folders but for the model and the stages of training.
+/// The files in the trial's folders, except those of the model and of training stages.
 pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     for entry in entries(trial)? {
@@ -44,7 +44,7 @@ pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
     Ok(sizes)
 }
 
-/// Adds the files below a folder, hidden ones and links to folders aside.
+/// Adds the files below a folder, except hidden files and links to folders.
 fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
@@ -64,7 +64,7 @@ fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     Ok(())
 }
 
-/// The first file that is not there as it was left, and what is wrong with it.
+/// The first removed or truncated file, and a description of the fault.
 pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
     sizes.iter().find_map(|(name, &size)| {
         let path = run.join(name);
@@ -77,9 +77,9 @@ pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, Str
     })
 }
 
-/// Makes a model folder `step-<step>` of each `<stage>/models/step-<step>.safetensors` in a trial's
-/// folder, and removes the file. Architecture and tokenizer are those of the model that training
-/// left, the first of `trained` that exists.
+/// Converts each `<stage>/models/step-<step>.safetensors` in a trial's folder to a model folder
+/// `step-<step>`. Architecture and tokenizer are those of the trained model, the first existing
+/// folder of `trained`.
 pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
     for stage in entries(trial)? {
         let models = stage.path().join("models");
@@ -100,7 +100,7 @@ pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<(
     Ok(())
 }
 
-/// Saves the model of `trained` with the parameters of `file` instead of its own.
+/// Saves the model of `trained` with the parameters of `file`.
 fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
     let head = Config::from_file(trained.join("config.json"))?.head()?;
     let (loaded, _) = Pretrained::load(trained, &[head], Device::Cpu, LoadOptions::default())?;

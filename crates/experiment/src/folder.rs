@@ -1,4 +1,4 @@
-//! The run folder: whose it is, who works in it, and what a killed process left there.
+//! The run folder: its owner recipe, its lock, and cleanup after killed processes.
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Identity;
 use crate::{Error, Result, read_json, write_json};
 
-/// The file that makes a folder ours.
+/// The file that identifies a run folder.
 const MARKER: &str = "run.json";
 const LOCK: &str = ".lock";
-/// Names of a profiler's trace that is not whole yet.
+/// Temporary names of an incomplete profiler trace.
 const TRACES: [&str; 2] = [".writing-trace.json", ".writing-trace.json.tmp"];
 const FORMAT: u32 = 1;
 
@@ -25,32 +25,32 @@ struct Marker {
     format: u32,
     /// [`Recipe::NAME`](crate::Recipe::NAME).
     recipe: String,
-    /// What decides the training of every trial.
+    /// Identity that is common to the training of all trials.
     identity: Identity,
 }
 
-/// A run folder that this process alone works in.
+/// A run folder that is locked by this process.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Locked until it is closed.
+    /// The lock is held until this file is closed.
     _lock: File,
 }
 
 impl RunFolder {
-    /// Takes the folder for this process; it may be a link, but holds none. Nothing in it is
-    /// changed yet, but for the lock.
+    /// Locks the folder. It may be a symbolic link, but must not contain any. Nothing but the lock
+    /// is written.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         check_ours(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
         let lock = lock(path)?;
-        // Another process may have come first.
+        // Another process may have created files before the lock was acquired.
         check_ours(path)?;
         check_no_links(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// Refuses a run of another recipe; otherwise the folder is this recipe's from now on.
+    /// Rejects the run of another recipe; otherwise writes the marker and removes incomplete files.
     pub(crate) fn enter(&self, recipe: &str, identity: &Identity) -> Result<()> {
         let marker = self.path.join(MARKER);
         if let Some(earlier) = read_marker(&self.path)? {
@@ -58,8 +58,8 @@ impl RunFolder {
                 let reason = format!("contains a run of {}, not of {recipe}", earlier.recipe);
                 return Err(Error::content(&self.path, reason + "; give another --out"));
             }
-            // Before the first trial nothing depends on the recipe.
-            if begun(&self.path)?
+            // Before the first trial, nothing in the folder depends on the recipe.
+            if has_trials(&self.path)?
                 && let Some(difference) = earlier.identity.difference(identity)
             {
                 let difference = difference.to_string();
@@ -72,7 +72,6 @@ impl RunFolder {
     }
 }
 
-/// Refuses a folder without a run.
 pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
@@ -106,7 +105,7 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
     read_json(&path).map(Some)
 }
 
-/// Refuses a folder that holds something and no run.
+/// Rejects a folder with other files but without a run.
 fn check_ours(path: &Path) -> Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -122,10 +121,10 @@ fn check_ours(path: &Path) -> Result<()> {
             return Ok(());
         }
         earlier_version |= name == "fingerprints.json";
-        // What a process leaves that is killed before it wrote the marker.
-        let trace = name == LOCK || unfinished;
+        // Files of a process that was killed before it wrote the marker.
+        let leftover = name == LOCK || unfinished;
         let earlier = first_foreign.as_ref().is_some_and(|first| *first < name);
-        if !trace && !earlier {
+        if !leftover && !earlier {
             first_foreign = Some(name);
         }
     }
@@ -142,13 +141,12 @@ fn check_ours(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether a trial was begun.
-fn begun(folder: &Path) -> Result<bool> {
+fn has_trials(folder: &Path) -> Result<bool> {
     let of_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
     Ok(entries(folder)?.iter().any(of_seed))
 }
 
-/// What a folder holds, in the order of names.
+/// The entries of a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let mut entries = entries.map_err(Error::file(folder))?;
@@ -156,7 +154,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
-/// Locks the folder for this process. A lock that is no file of ours is left as it is.
+/// Locks the folder for this process. An existing lock file of another program is not changed.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let foreign = |what: &str| {
@@ -190,15 +188,15 @@ fn lock(folder: &Path) -> Result<File> {
     if holder(&mut file).map_err(Error::file(&path))?.is_none() {
         return Err(foreign("holds something that no run wrote"));
     }
-    // For the message of another process; the lock holds without it.
+    // Only for error messages of other processes, so failures are ignored.
     let holder = format!("process {}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.rewind());
     let _ = file.write_all(holder.as_bytes());
     Ok(file)
 }
 
-/// What a process wrote into its lock: `process` and its id, or nothing yet; `None` where the
-/// content is another.
+/// The contents of a lock file: `process <id>`, or an empty string if nothing is written yet;
+/// `None` for other contents.
 fn holder(file: &mut File) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.take(64).read_to_end(&mut bytes)?;
@@ -207,7 +205,7 @@ fn holder(file: &mut File) -> io::Result<Option<String>> {
     Ok((text.is_empty() || id.is_some()).then(|| text.trim_end().to_owned()))
 }
 
-/// Refuses symbolic links in the folder: what a run wrote through one would land elsewhere.
+/// Rejects symbolic links in the folder, because a run would write through them to other places.
 fn check_no_links(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
@@ -223,12 +221,12 @@ fn check_no_links(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file has a name that a run gives to files that are not whole yet.
+/// Whether this is the name of an incomplete file of a run.
 fn is_unfinished(name: &OsStr) -> bool {
     whole_file::is_temporary(name) || TRACES.iter().any(|trace| name == *trace)
 }
 
-/// Removes files that a killed process was writing, here and below.
+/// Removes incomplete files of a killed process recursively.
 fn remove_unfinished(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);

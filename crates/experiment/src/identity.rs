@@ -1,11 +1,10 @@
-//! What decides a result, as it is stored: the values of keys and the content of input files.
+//! Identity of a result: the values of keys and the contents of input files that determine it.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Values of keys, and the SHA-256 of input files.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Identity {
     pub keys: BTreeMap<String, Value>,
@@ -22,7 +21,8 @@ pub(crate) struct Difference {
 }
 
 impl Identity {
-    /// The first difference of `current` from `self`, which was stored; keys come before files.
+    /// The first difference between `self`, the stored identity, and `current`; keys come before
+    /// files.
     pub(crate) fn difference(&self, current: &Self) -> Option<Difference> {
         let both = [(false, &self.keys, &current.keys), (true, &self.files, &current.files)];
         both.into_iter().find_map(|(is_file, stored, current)| {
@@ -50,7 +50,7 @@ impl Display for Difference {
     }
 }
 
-/// A value in a message, cut where it is long.
+/// A value in a message, truncated if it is long.
 pub(crate) fn shown(value: &Option<Value>) -> String {
     let text = value.as_ref().map_or_else(|| "absent".into(), Value::to_string);
     match text.char_indices().nth(120) {

@@ -1,4 +1,4 @@
-//! Input files as values of a recipe, so that none can be forgotten.
+//! Input files as values of a recipe, so that all of them are found and hashed.
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -10,20 +10,21 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Which files of a folder are read. An [`InputPath`] to a single file reads that one.
+/// Selects the files that are read from a folder. An [`InputPath`] to a single file reads that
+/// file.
 pub trait InputFiles {
-    /// What the folder holds, as in "holds no *.tsv".
+    /// Description of the files, as in "holds no *.tsv".
     const EXPECTED: &'static str;
 
-    /// A file in a folder below it, with which that folder and those in it are read as well.
+    /// A file in a subfolder. If it exists, that subfolder and its subfolders are read as well.
     const BELOW: Option<&'static str> = None;
 
-    /// Whether the file of this name is read.
+    /// Returns whether the file of this name is read.
     fn reads(name: &str) -> bool;
 }
 
-/// A kind of files for each line: its documentation, its name, what its folders hold, with the
-/// file by which a folder below them counts, and which names are read.
+/// Defines one kind of files per line: documentation, name, [`InputFiles::EXPECTED`], optionally
+/// [`InputFiles::BELOW`], and the predicate of [`InputFiles::reads`].
 macro_rules! input_files {
     ($(
         $(#[$about:meta])* $kind:ident, $expected:literal $(and $below:literal)?, $reads:expr;
@@ -44,24 +45,23 @@ macro_rules! input_files {
     )*};
 }
 
-/// Whether a name ends with one of these.
-fn ends(name: &str, with: &[&str]) -> bool {
-    with.iter().any(|end| name.ends_with(end))
+fn has_ending(name: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|end| name.ends_with(end))
 }
 
 input_files! {
-    /// Every file of a folder, but for names that begin with a dot.
+    /// Every file of a folder, except names that start with a dot.
     AllFiles, "file", |_| true;
     /// Weights, configuration and tokenizer of a Hugging Face folder, and its adapters.
     ModelFiles, "*.safetensors or *.json" and "adapters/active.json", |name| {
-        ends(name, &[".safetensors", ".json"])
+        has_ending(name, &[".safetensors", ".json"])
     };
     /// The JSON files of a folder, such as question files.
-    JsonFiles, "*.json", |name| ends(name, &[".json"]);
+    JsonFiles, "*.json", |name| has_ending(name, &[".json"]);
     /// The tables of a folder, such as the triples and labels of a knowledge graph.
-    TsvFiles, "*.tsv", |name| ends(name, &[".tsv"]);
-    /// The texts of a folder, one JSON value on each line, perhaps compressed.
-    JsonlFiles, "*.jsonl or *.jsonl.gz", |name| ends(name, &[".jsonl", ".jsonl.gz"]);
+    TsvFiles, "*.tsv", |name| has_ending(name, &[".tsv"]);
+    /// The texts of a folder, one JSON value per line, optionally compressed.
+    JsonlFiles, "*.jsonl or *.jsonl.gz", |name| has_ending(name, &[".jsonl", ".jsonl.gz"]);
     /// The shards of a folder, see [`trainer::is_shard`].
     ShardFiles, "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet", trainer::is_shard;
 }
@@ -78,12 +78,13 @@ pub type TsvFolder = InputPath<TsvFiles>;
 /// A folder of texts.
 pub type JsonlFolder = InputPath<JsonlFiles>;
 
-/// A file or folder that a run reads: a path in the recipe, its content in what decides a result.
+/// An input file or folder of a run. The recipe contains its path; the identity of results contains
+/// its contents.
 ///
-/// It is written as a plain string. An experiment finds every one in its recipe, checks that it
-/// exists, and hashes the file, or those files of the folder that `F` reads; folders below it are
-/// left out, but for a model's `adapters`. The path itself decides nothing: inputs may be moved. An
-/// empty path is an input that is not used.
+/// It is written as a plain string. An experiment finds every input in its recipe, checks that it
+/// exists, and hashes the file, or the files of the folder that `F` selects. Subfolders are
+/// ignored, except for a model's `adapters`. The path is not part of the identity, so inputs may be
+/// moved. An empty path is an unused input.
 ///
 /// ```
 /// use experiment::{InputPath, ModelFolder};
@@ -109,17 +110,17 @@ pub struct InputPath<F = AllFiles> {
 }
 
 impl<F> InputPath<F> {
-    /// Whether there is a path.
+    /// Returns whether the path is not empty.
     pub fn is_set(&self) -> bool {
         !self.path.as_os_str().is_empty()
     }
 
-    /// Whether there is none, for keys that are left out where they are written.
+    /// Returns whether the path is empty, for `skip_serializing_if`.
     pub fn is_unset(&self) -> bool {
         !self.is_set()
     }
 
-    /// The path, or an error naming what `key` needs.
+    /// Returns the path, or an error that describes what `key` needs.
     ///
     /// ```
     /// use experiment::InputPath;
@@ -173,10 +174,10 @@ impl<F: InputFiles> Serialize for InputPath<F> {
     }
 }
 
-/// The only key of the table that stands for an input while a recipe is recorded.
+/// The only key of the table that replaces an input while a recipe is recorded.
 pub(crate) const MARK: &str = "$input";
 
-/// An input as it was found in a recipe.
+/// An input of a recipe.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub path: PathBuf,
@@ -190,7 +191,7 @@ thread_local! {
     static RECORDED: RefCell<Option<Vec<Input>>> = const { RefCell::new(None) };
 }
 
-/// Adds an input to the recording and returns its number; `None` where none is made.
+/// Adds an input to the recording and returns its number; `None` if nothing is being recorded.
 fn note<F: InputFiles>(path: &Path) -> Option<usize> {
     RECORDED.with_borrow_mut(|recorded| {
         let inputs = recorded.as_mut()?;
@@ -200,7 +201,8 @@ fn note<F: InputFiles>(path: &Path) -> Option<usize> {
     })
 }
 
-/// A value as JSON in which each input is a table `{ "$input": number }`, and the inputs.
+/// Serializes a value to JSON in which each input is a table `{ "$input": number }`, and returns
+/// the inputs.
 pub(crate) fn record<T: Serialize>(
     value: &T,
 ) -> std::result::Result<(Value, Vec<Input>), serde_json::Error> {

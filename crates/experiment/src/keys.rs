@@ -1,4 +1,4 @@
-//! Keys of a recipe as paths, and patterns of them.
+//! Keys of a recipe as paths, and patterns for keys.
 use std::fmt::{self, Display, Formatter};
 
 /// The parts of a key, outermost first.
@@ -17,7 +17,7 @@ impl Key {
         &self.0
     }
 
-    /// A key as TOML writes it. Parts that TOML would want quoted may stand without quotes.
+    /// Parses a key in TOML syntax. Quotes are optional where TOML requires them.
     pub(crate) fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         if let Ok(table) = toml::from_str::<toml::Table>(&format!("{text} = 0"))
@@ -35,7 +35,7 @@ impl Key {
         Self(parts)
     }
 
-    /// Whether this is the key `pattern` or lies below it; `*` in it stands for one part.
+    /// Whether this key matches `pattern` or is below a match; `*` matches one part.
     pub(crate) fn is_below(&self, pattern: &str) -> bool {
         let mut parts = self.0.iter();
         pattern

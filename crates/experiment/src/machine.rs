@@ -1,4 +1,5 @@
-//! `machine.json`: the commands, version and machine of a run folder. It decides nothing.
+//! `machine.json`: the commands, version and machine of a run folder. It is not part of the
+//! identity.
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -10,36 +11,37 @@ use crate::{Experiment, Recipe, Result, read_json, write_json};
 /// The file in the run folder.
 pub(crate) const MACHINE: &str = "machine.json";
 
-/// What is not known is left out.
+/// Contents of `machine.json`; unknown values are omitted.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Machine {
-    /// What the program does.
+    /// Description of the program.
     about: String,
     /// Version of the program.
     version: String,
-    /// Every command line that worked in the folder, once.
+    /// Distinct command lines that were run in the folder.
     commands: Vec<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     processor: Option<String>,
-    /// Kinds of graphics processors, where one is computed on.
+    /// Models of the GPUs, if the run uses a GPU.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     gpus: BTreeSet<String>,
-    /// Most memory that a process took.
+    /// Peak memory of a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_memory_bytes: Option<u64>,
-    /// Most memory that tensors took on a device.
+    /// Peak memory of tensors on a device.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_device_bytes: Option<u64>,
 }
 
-/// Writes the file at the start and at the end of a process; what others left in it stays.
+/// Writes the file at the start and end of a process, and retains commands and peaks of earlier
+/// processes.
 pub(crate) fn note<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
     let path = experiment.dir(MACHINE);
-    // A view for people: one that cannot be read is written anew.
+    // The file is informational, so an unreadable one is overwritten.
     let earlier: Machine = read_json(&path).unwrap_or_default();
-    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let command: Vec<String> = std::iter::once(R::NAME.to_owned()).chain(words).collect();
+    let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let command: Vec<String> = std::iter::once(R::NAME.to_owned()).chain(arguments).collect();
     let mut commands = earlier.commands;
     if !commands.contains(&command) {
         commands.push(command);
@@ -51,7 +53,7 @@ pub(crate) fn note<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
         about: R::ABOUT.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
-        processor: after("/proc/cpuinfo", "model name").or(earlier.processor),
+        processor: proc_value("/proc/cpuinfo", "model name").or(earlier.processor),
         gpus: if on_gpu { gpus() } else { BTreeSet::new() },
         peak_memory_bytes: peak_memory().max(earlier.peak_memory_bytes),
         peak_device_bytes: device_bytes.max(earlier.peak_device_bytes),
@@ -59,8 +61,8 @@ pub(crate) fn note<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
     write_json(path, &machine)
 }
 
-/// What stands behind a name and a colon in a file of the kernel.
-fn after(path: &str, name: &str) -> Option<String> {
+/// The value of a `name: value` line of a file in `/proc`.
+fn proc_value(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let value = |line: &str| {
         Some(line.strip_prefix(name)?.trim_start().strip_prefix(':')?.trim().to_owned())
@@ -69,11 +71,12 @@ fn after(path: &str, name: &str) -> Option<String> {
 }
 
 fn peak_memory() -> Option<u64> {
-    let kibibytes: u64 = after("/proc/self/status", "VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
+    let kibibytes: u64 =
+        proc_value("/proc/self/status", "VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1024)
 }
 
 fn gpus() -> BTreeSet<String> {
     let all = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-    all.filter_map(|one| after(one.path().join("information").to_str()?, "Model")).collect()
+    all.filter_map(|one| proc_value(one.path().join("information").to_str()?, "Model")).collect()
 }

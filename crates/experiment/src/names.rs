@@ -1,15 +1,14 @@
-//! Names of arms and variants: which are allowed, which match a pattern, which is nearest, and
-//! their order.
+//! Names of arms and variants: validation, patterns, nearest name and order.
 use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::str::Chars;
 
 use crate::{Error, Result};
 
-/// Longest name in bytes; file systems take 255 for a folder.
-const LONGEST: usize = 200;
+/// Maximum length of a name in bytes; file systems allow 255.
+const MAX_NAME_BYTES: usize = 200;
 
-/// Refuses what cannot name a folder in a run.
+/// Rejects names that are unsuitable for a folder in a run.
 pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "is empty"
@@ -17,7 +16,7 @@ pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
         "begins with a dot"
     } else if name.contains(['/', '\\']) || name.contains(char::is_control) {
         "holds a slash or a control character"
-    } else if name.len() > LONGEST {
+    } else if name.len() > MAX_NAME_BYTES {
         "is longer than 200 bytes"
     } else {
         return Ok(());
@@ -25,7 +24,7 @@ pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
     Err(Error::setting(format!("{key}.{name:?}"), format!("this name {reason}; it names a folder")))
 }
 
-/// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
+/// Whether `name` matches `pattern`, in which `*` matches any characters and `?` one character.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let mut pattern_rest = pattern.chars();
     match pattern_rest.next() {
@@ -50,12 +49,12 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The known name with the fewest edits to `name`; the first of several.
+/// The known name with the smallest edit distance to `name`; the first one of several.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
 }
 
-/// The order in which people list names: numbers in them count as numbers.
+/// Natural order: digits in names are compared as numbers.
 pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
     let (mut left_rest, mut right_rest) = (left.chars().peekable(), right.chars().peekable());
     loop {
@@ -77,7 +76,7 @@ pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
     }
 }
 
-/// The digits that come next, without leading zeros.
+/// Consumes digits; returns them without leading zeros.
 fn digits(chars: &mut Peekable<Chars<'_>>) -> String {
     let mut number = String::new();
     while let Some(digit) = chars.next_if(char::is_ascii_digit) {

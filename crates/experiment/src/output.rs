@@ -1,4 +1,4 @@
-//! How a program starts, prints and ends.
+//! Entry point, printing and exit codes of recipe programs.
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
@@ -135,7 +135,7 @@ use crate::{Error, Experiment, Recipe};
 pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {
     let args = match Args::parse::<R>(std::env::args_os()) {
         Ok(args) => args,
-        // Also the text of --help. Nobody may be listening.
+        // This is also the text of --help. Standard output may be closed.
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -145,9 +145,9 @@ pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -
     exit(start(&args, run))
 }
 
-/// How a program with a command line of its own ends: 0, or 2 after printing `error: …` with its
-/// causes on one line. Where SIGINT or SIGTERM stopped a stage of training, it says how to go on
-/// and ends with 130 or 143.
+/// Returns the exit code of a program: 0, or 2 after it printed `error: …` with the causes on one
+/// line. If SIGINT or SIGTERM stopped a training stage, it prints how to resume, and the code is
+/// 130 or 143.
 ///
 /// ```
 /// use std::process::ExitCode;
@@ -174,7 +174,7 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// The signal that stopped training, where that is why a program ends.
+/// The signal that stopped training, if it is the cause of the error.
 fn stopped_by(error: &anyhow::Error) -> Option<i32> {
     error.chain().find_map(|cause| {
         let train = match cause.downcast_ref::<Error>() {
@@ -188,10 +188,10 @@ fn stopped_by(error: &anyhow::Error) -> Option<i32> {
     })
 }
 
-/// [`main`] with arguments of the caller's choice, the program's name first; for tests.
+/// [`main`] with given arguments, starting with the program's name; for tests.
 ///
 /// # Errors
-/// What stops the run; wrong arguments, and `--help`, are an error too.
+/// The error that stops the run. Invalid arguments and `--help` are also errors.
 pub fn run_with<R: Recipe>(
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>,
@@ -216,9 +216,9 @@ fn start<R: Recipe>(
     run(&Experiment::open(recipe, args.folder::<R>())?)
 }
 
-/// Prints text on standard output, with control characters escaped but for line ends. A reader that
-/// has gone, a closed terminal or a full disk never ends a run: the first failure is
-/// reported on standard error, and the run goes on in silence.
+/// Prints text on standard output, with control characters other than line ends escaped. Write
+/// errors do not end a run: the first one is reported on standard error, and a closed pipe is
+/// ignored.
 ///
 /// ```
 /// experiment::log(format!("{} facts in {} languages", 627, 7));
@@ -238,7 +238,8 @@ pub fn log(line: impl Display) {
     }
 }
 
-/// The Markdown up to its second table or the heading after the first, notes on the first included.
+/// The Markdown up to the second table, or the heading after the first table, including notes on
+/// the first table.
 pub(crate) fn first_table(markdown: &str) -> &str {
     let (mut end, mut begun, mut ended) = (0, false, false);
     for line in markdown.split_inclusive('\n') {

@@ -1,4 +1,4 @@
-//! The commands that make what a recipe reads.
+//! The commands that prepare the input data of a recipe.
 use std::env::consts::EXE_SUFFIX;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,29 +8,27 @@ use toml::{Table, Value};
 
 use crate::{Error, Result, digest, log};
 
-/// The section of the commands.
+/// The section of a recipe with the commands.
 pub(crate) const PREPARE: &str = "prepare";
 
-/// Where their folders are made.
+/// The folder for prepared data.
 const FOLDERS: &str = "target/prepared";
 
-/// `[prepare]` of a recipe: commands by name, each with the folder that it makes.
+/// `[prepare]` of a recipe: commands by name, each with its output folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Preparations(Vec<Prepared>);
 
-/// One command.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     name: String,
-    /// Without `--out`; folders of other commands stand for their names.
+    /// The command without `--out`, with placeholders replaced by folders.
     command: String,
     folder: String,
-    /// The names of the commands whose folders it reads.
+    /// The names of the commands whose folders this command reads.
     reads: Vec<String>,
 }
 
 impl Prepared {
-    /// The whole command, as a person would type it.
     pub(crate) fn line(&self) -> String {
         format!("{} --out {}", self.command, self.folder)
     }
@@ -59,17 +57,18 @@ impl Prepared {
     }
 }
 
-/// The program beside this one or in the folder above, as cargo puts it; else one of the PATH.
+/// The program in the folder of this program or its parent folder, where cargo stores it; otherwise
+/// found in PATH.
 fn program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
-    let own = std::env::current_exe().unwrap_or_default();
-    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(&file));
+    let current = std::env::current_exe().unwrap_or_default();
+    let beside = current.ancestors().skip(1).take(2).map(|folder| folder.join(&file));
     beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| file.into())
 }
 
 impl Preparations {
-    /// Takes the section out of a recipe's table, and puts its folders where values begin with
-    /// `{name}`.
+    /// Removes the section from a recipe's table, and replaces `{name}` at the start of values by
+    /// folders.
     pub(crate) fn take(table: &mut Table) -> Result<Self> {
         let commands = match table.remove(PREPARE) {
             None => return Ok(Self::default()),
@@ -86,7 +85,7 @@ impl Preparations {
         Ok(all)
     }
 
-    /// Adds a command after those that it reads the folders of.
+    /// Adds a command after the commands whose folders it reads.
     fn add(&mut self, name: &str, commands: &Table, open: &mut Vec<String>) -> Result<()> {
         if self.named(name).is_some() {
             return Ok(());
@@ -151,7 +150,7 @@ impl Preparations {
         }
     }
 
-    /// The commands that make folders which hold one of `inputs`, after those that they read.
+    /// The commands whose folders contain one of `inputs`, after the commands that they depend on.
     fn needed<'s>(&'s self, inputs: &[PathBuf]) -> Vec<&'s Prepared> {
         let mut names: Vec<&str> = Vec::new();
         for one in self.0.iter().rev() {
@@ -164,7 +163,7 @@ impl Preparations {
         self.0.iter().filter(|one| names.contains(&one.name.as_str())).collect()
     }
 
-    /// Runs the commands whose folder is needed for `inputs`, and missing or made of other inputs.
+    /// Runs the commands that `inputs` need and whose folders are missing or outdated.
     pub(crate) fn run(&self, inputs: &[PathBuf]) -> Result<()> {
         for one in self.needed(inputs) {
             if !one.is_current()? {
@@ -175,7 +174,7 @@ impl Preparations {
         Ok(())
     }
 
-    /// Refuses to go on without a folder that is needed for `inputs`.
+    /// Rejects missing folders that `inputs` need.
     pub(crate) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
         let missing = |one: &&&Prepared| !Path::new(&one.folder).exists();
         let needed = self.needed(inputs);
@@ -189,13 +188,13 @@ impl Preparations {
         }
     }
 
-    /// The commands, a line each, as comments of a recipe.
+    /// The commands as comments of a recipe, one per line.
     pub(crate) fn comments(&self) -> String {
         self.0.iter().map(|one| format!("# {}\n", one.line())).collect()
     }
 }
 
-/// The name and the rest of a text that begins with `{name}`.
+/// The name and the rest of a text that starts with `{name}`.
 fn placeholder(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('{')?.split_once('}')
 }

@@ -1,8 +1,8 @@
-//! Several processes that train the trials of one run together.
+//! Data-parallel training of a run's trials in several processes.
 //!
-//! The first rank works in the run folder. Each of the others works in a temporary folder, which is
-//! removed when it ends, prints nothing, and gets from the first what was computed before. Models
-//! of trials that were finished before are read from the run folder, so all machines must see it.
+//! Rank 0 uses the run folder. Every other rank uses a temporary folder, which is removed at its
+//! end, prints nothing, and receives earlier results from rank 0. Models of finished trials are
+//! read from the run folder, so all machines must have access to it.
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,36 +16,36 @@ use crate::{Error, Result};
 
 static SILENT: AtomicBool = AtomicBool::new(false);
 
-/// Whether this process prints nothing, as all ranks but the first.
+/// Whether this process prints nothing, because it is not rank 0.
 pub(crate) fn is_silent() -> bool {
     SILENT.load(Ordering::Relaxed)
 }
 
-/// This process among those of the run.
+/// The process group of a run and the folder of this process.
 pub(crate) struct Ranks {
     group: Option<Rc<ProcessGroup>>,
-    /// The run folder, as the first rank has it.
+    /// The run folder of rank 0.
     run_folder: PathBuf,
-    /// The folder of a process that follows.
+    /// The temporary folder of other ranks.
     temporary: Option<tempfile::TempDir>,
 }
 
 impl Ranks {
     pub(crate) fn new(group: Option<Rc<ProcessGroup>>, run_folder: &Path) -> Result<Self> {
-        let follows = group.as_ref().is_some_and(|group| group.rank() > 0);
-        let temporary = match follows {
+        let is_follower = group.as_ref().is_some_and(|group| group.rank() > 0);
+        let temporary = match is_follower {
             false => None,
             true => {
-                let place = std::env::temp_dir();
-                Some(tempfile::tempdir_in(&place).map_err(Error::file(&place))?)
+                let parent = std::env::temp_dir();
+                Some(tempfile::tempdir_in(&parent).map_err(Error::file(&parent))?)
             }
         };
-        SILENT.store(follows, Ordering::Relaxed);
+        SILENT.store(is_follower, Ordering::Relaxed);
         let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
         Ok(Self { group, run_folder, temporary })
     }
 
-    /// Where this process writes.
+    /// The folder in which this process writes.
     pub(crate) fn folder(&self, run_folder: PathBuf) -> PathBuf {
         match &self.temporary {
             None => run_folder,
@@ -57,8 +57,8 @@ impl Ranks {
         self.temporary.is_none()
     }
 
-    /// Rejects ranks with different recipes or data, by the first key or file that differs from
-    /// the first.
+    /// Rejects ranks with different recipes or data. The error names the first difference from rank
+    /// 0.
     pub(crate) fn check_same_recipe(&self, identity: &Identity) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         let unreadable = |error: serde_json::Error| Error::setting("recipe", error.to_string());
@@ -78,7 +78,7 @@ impl Ranks {
         Ok(())
     }
 
-    /// What the first rank computes, on all of them.
+    /// Computes a value on rank 0 and returns it on all ranks.
     pub(crate) fn of_lead<T: Serialize + DeserializeOwned>(
         &self,
         compute: impl FnOnce() -> Result<T>,
@@ -94,8 +94,8 @@ impl Ranks {
         serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(unreadable)
     }
 
-    /// Lets a process that follows read what an earlier run left of a trial, in `trial` under
-    /// `folder`.
+    /// Links a finished trial and the model of the run folder into `folder`, the folder of another
+    /// rank.
     pub(crate) fn link_finished(&self, trial: &Path, folder: &Path) -> Result<()> {
         if self.leads() {
             return Ok(());
@@ -115,7 +115,7 @@ impl Ranks {
     }
 }
 
-/// The message about a rank that differs from the first.
+/// The message about a rank that differs from rank 0.
 fn first_difference(rank: usize, difference: &Difference) -> String {
     let Difference { name, is_file, stored, current } = difference;
     let rank_with_file = if stored.is_some() { 0 } else { rank };

@@ -1,4 +1,4 @@
-//! Recipes from TOML files and from the command line. An unknown key is an error.
+//! Reading recipes from TOML files with overrides. Unknown keys are errors.
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,10 +11,10 @@ use crate::names::nearest;
 use crate::prepare::Preparations;
 use crate::{Error, Result};
 
-/// Bytes of the longest recipe that is read.
-const LONGEST: u64 = 16 << 20;
+/// Maximum size of a recipe in bytes.
+const MAX_BYTES: u64 = 16 << 20;
 
-/// Reads a TOML file and applies `key.path=value` overrides; values are TOML, other words count as
+/// Reads a TOML file and applies `key.path=value` overrides; values are TOML, and other words are
 /// strings.
 ///
 /// ```
@@ -39,12 +39,12 @@ const LONGEST: u64 = 16 << 20;
 ///
 /// # Errors
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column; [`Error::Setting`]
-/// naming the override; both with the nearest key where one is unknown.
+/// naming the override; both name the nearest key if a key is unknown.
 pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[String]) -> Result<T> {
     Ok(read_with(path.as_ref(), &Override::parse_all(overrides)?)?.0)
 }
 
-/// [`read_recipe`] with overrides that are parsed already.
+/// [`read_recipe`] with parsed overrides.
 pub(crate) fn read_with<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
@@ -54,7 +54,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
         Ok(recipe) => return Ok(recipe),
         Err(error) => error,
     };
-    // The files' errors show their lines.
+    // Errors of the files contain line numbers, so the files are checked first.
     for (path, text) in &texts {
         let text = recipe_keys(text);
         if let Err(error) = toml::from_str::<T>(&text) {
@@ -69,11 +69,10 @@ pub(crate) fn read_with<T: DeserializeOwned>(
 
 /// The text of a recipe.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    whole_file::read_to_string_limited(path, LONGEST).map_err(Error::file(path))
+    whole_file::read_to_string_limited(path, MAX_BYTES).map_err(Error::file(path))
 }
 
-/// Applies `key.path=value` overrides, as [`read_recipe`] does, to values that a program has from
-/// its arguments.
+/// Applies `key.path=value` overrides, like [`read_recipe`], to a program's own values.
 ///
 /// ```
 /// #[derive(serde::Deserialize, serde::Serialize)]
@@ -92,7 +91,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Setting`] naming the override, with the nearest key where one is unknown.
+/// [`Error::Setting`] naming the override, with the nearest key if a key is unknown.
 pub fn with_overrides<T: Serialize + DeserializeOwned>(
     values: &T,
     overrides: &[String],
@@ -107,7 +106,7 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// The error of the first override with which those before it cannot be read.
+/// The error of the first override that makes the recipe invalid.
 fn wrong_override<T: DeserializeOwned>(
     table: &Table,
     overrides: &[Override],
@@ -120,7 +119,7 @@ fn wrong_override<T: DeserializeOwned>(
     Ok(None)
 }
 
-/// What an argument sets, a `--set` or another.
+/// A key and value from a command-line argument.
 pub(crate) struct Override {
     argument: String,
     key: Key,
@@ -128,12 +127,12 @@ pub(crate) struct Override {
 }
 
 impl Override {
-    /// What `argument` sets `key` to.
+    /// Creates an override of `key` by `argument`.
     pub(crate) fn new(argument: impl Into<String>, key: &str, value: Value) -> Self {
         Self { argument: argument.into(), key: Key::parse(key), value }
     }
 
-    /// The values of `--set`, in their order.
+    /// Parses the values of `--set` in order.
     pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>> {
         texts.iter().map(|text| Self::parse(text)).collect()
     }
@@ -171,7 +170,7 @@ fn parse_value(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// The file's table with overrides and prepared folders, as the recipe reads it.
+/// Deserializes the file's table with overrides and prepared folders.
 fn resolve<'a, T: DeserializeOwned>(
     table: &Table,
     overrides: impl Iterator<Item = &'a Override>,

@@ -1,4 +1,4 @@
-//! What a program must say about its recipe.
+//! The trait of recipes and the section `[run]`.
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Adapters, Error, Result};
 
-/// The keys of a program, and what they mean to an experiment.
+/// The keys of a recipe, and their roles in an experiment.
 ///
-/// The struct is read from TOML with [`read_recipe`](crate::read_recipe). Give it
-/// `#[serde(default, deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms,
-/// and an [`InputPath`](crate::InputPath) for every file or folder that it reads. All that decides
-/// a result follows from these: nothing is listed by hand.
+/// The struct is read from TOML with [`read_recipe`](crate::read_recipe). Give it `#[serde(default,
+/// deny_unknown_fields)]`, a field `run` of type [`RunConfig`], one map of arms, and an
+/// [`InputPath`](crate::InputPath) for every file or folder that it reads. The identity of results
+/// is derived from these fields.
 pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// The program's name; the default run folder is `runs/<name>`.
     const NAME: &'static str;
@@ -19,42 +19,43 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// What the program does, for `--help`.
     const ABOUT: &'static str;
 
-    /// Commands that work, one on each line, for `--help`.
+    /// Example commands for `--help`, one per line.
     const EXAMPLES: &'static str;
 
-    /// The key that `--model DIR` sets. One that ends in `.*` is a section of folders by name, all
-    /// of which `--model [NAME=]DIR` replaces.
+    /// The key that `--model DIR` sets. A key that ends in `.*` is a section of folders by name,
+    /// and `--model [NAME=]DIR` replaces the section.
     const MODEL: &'static str = "model.path";
 
-    /// Keys that only the evaluation reads, or sections of them, such as `evaluation` and
-    /// `data.evaluation`; `*` stands for one part of a key, as in `arms.*.title`. A change in them,
-    /// or in a file that they name, evaluates again without training. A key that is forgotten here
-    /// is one of training: a change in it is refused.
+    /// Keys or sections that only the evaluation uses, such as `evaluation` and `data.evaluation`;
+    /// `*` matches one part of a key, as in `arms.*.title`. A change of such a key, or of a file
+    /// that it names, repeats the evaluation without training. All other keys belong to training,
+    /// where a change is an error.
     const EVALUATION: &'static [&'static str] = &[];
 
-    /// The names that [`Trial::fit`](crate::Trial::fit) is given, of a recipe with
-    /// [`adapters`](Self::adapters).
+    /// The names of training stages, as passed to [`Trial::fit`](crate::Trial::fit); required for
+    /// recipes with [`adapters`](Self::adapters).
     const STAGES: &'static [&'static str] = &[];
 
-    /// One arm: what differs between the models that are compared.
+    /// The options of one arm, which differ between the compared models.
     type Arm;
 
     /// The section `[run]`.
     fn run(&self) -> &RunConfig;
 
-    /// The section `[run]`, to be changed by `--seeds` and `--arms`.
+    /// The section `[run]`, which `--seeds` and `--arms` change.
     fn run_mut(&mut self) -> &mut RunConfig;
 
     /// The arms by name.
     fn arms(&self) -> &BTreeMap<String, Self::Arm>;
 
-    /// What learns in place of the encoder: [`BaseModel::adapters`](crate::BaseModel::adapters).
+    /// Adapters that are trained instead of the encoder:
+    /// [`BaseModel::adapters`](crate::BaseModel::adapters).
     fn adapters(&self) -> Option<&Adapters> {
         None
     }
 
-    /// Fills in what follows from other keys, such as arms that are made from a list of values.
-    /// Called before arms are selected, perhaps more than once.
+    /// Fills in values that follow from other keys, such as arms of a list of values. Called before
+    /// arms are selected, possibly more than once.
     ///
     /// # Errors
     /// Naming the key.
@@ -62,15 +63,15 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// Checks what no other crate checks. [`RunConfig::arms`] holds the selected arms, and every
+    /// Validates the recipe's own values. [`RunConfig::arms`] contains the selected arms, and every
     /// input that is set exists.
     ///
     /// # Errors
     /// Naming the key.
     fn validate(&self) -> anyhow::Result<()>;
 
-    /// Reads every input once, so that a damaged file is found before training. Called before the
-    /// first trial that is trained or evaluated. That inputs exist is checked anyway.
+    /// Reads every input once, to detect damaged files before training. Called before the first
+    /// trial that is trained or evaluated. Missing inputs are already errors.
     ///
     /// # Errors
     /// Naming the file.
@@ -78,16 +79,17 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// The variants of an arm, each with a model and a folder; none: the arm has one model.
+    /// The variants of an arm, each with a model and a folder; empty: the arm has one model.
     fn variants(&self, arm: &str) -> Vec<String> {
         let _ = arm;
         Vec::new()
     }
 }
 
-/// The section `[run]`: what is run and on what. But for `precision` it decides no trial's result
-/// but in the last digits, so a run goes on when it changes. Levels of `float32_matmul` with fewer
-/// bits than float32 (TF32) decide more of them; the folder's records name the level.
+/// The section `[run]`: seeds, arms and hardware options. Except for `precision`, these keys change
+/// results in the last digits only, so a run can be resumed with other values. Levels of
+/// `float32_matmul` with fewer bits than float32 (TF32) change more digits; the records of a run
+/// contain the level.
 ///
 /// ```
 /// use experiment::RunConfig;
@@ -100,7 +102,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// One run of all arms for each.
+    /// Seeds; all arms are run for each of them.
     pub seeds: Vec<u64>,
     /// Arms to run, in this order; `*` and `?` match as in file names. Absent: all arms. An open
     /// experiment has the selected names here.
@@ -112,14 +114,13 @@ pub struct RunConfig {
     pub threads: usize,
     /// `auto`, `highest`, `high` or `medium`; the last two allow TF32 on a GPU.
     pub float32_matmul: String,
-    /// What models compute in: `f32`, `bf16`, or on a GPU `f16`. Parameters and optimiser stay
-    /// float32.
+    /// Compute precision: `f32`, `bf16` or, on a GPU, `f16`. Parameters and optimiser stay float32.
     pub precision: String,
-    /// Keeps what goes into each encoder layer alone, and computes the layer again on the way back:
-    /// less memory for one more forward pass. It changes no digit.
+    /// Whether to store only the inputs of encoder layers and recompute the layers in the backward
+    /// pass. This needs less memory and one more forward pass. Results do not change.
     pub activation_checkpointing: bool,
-    /// Steps of each training stage that libtorch's profiler records, into `profile/` in the
-    /// stage's folder; see [`Stage::with_profile`](trainer::Stage::with_profile).
+    /// Number of profiled steps per training stage, recorded in `profile/` of the stage's folder;
+    /// see [`Stage::with_profile`](trainer::Stage::with_profile).
     #[serde(skip_serializing_if = "is_zero")]
     pub profile_steps: u64,
 }
@@ -139,7 +140,7 @@ impl Default for RunConfig {
     }
 }
 
-/// Left out where it is written, so that recipes without it are the same as before it came.
+/// The default is not serialized, so that recipes from before the key existed are unchanged.
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
@@ -170,7 +171,7 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
     Ok(())
 }
 
-/// Refuses seeds, arms and variants that cannot be run.
+/// Rejects invalid seeds, arms and variants.
 pub(crate) fn check_runnable<R: Recipe>(recipe: &R) -> Result<()> {
     crate::arms::check_seeds(&recipe.run().seeds)?;
     for arm in recipe.run().selected() {

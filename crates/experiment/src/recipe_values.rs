@@ -1,5 +1,5 @@
-//! A recipe taken apart into the values of its keys and its input files, from which follows what
-//! decides a result.
+//! Decomposition of a recipe into the values of its keys and its input files, which form the
+//! identity of results.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ use crate::input::{Input, MARK, record};
 use crate::keys::Key;
 use crate::{Error, Recipe, Result, RunConfig};
 
-/// Keys of training stages that decide how often something is written, and nothing else.
+/// Keys of training stages that only affect what is written, and how often.
 const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
 
-/// Which part of a trial an identity is for.
+/// Part of a trial that an identity belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Training,
@@ -26,11 +26,12 @@ pub(crate) enum Part {
 enum RecipeValue {
     Value(Value),
     Input(Input),
-    /// The SHA-256 of an input's files, each with its name below the key.
+    /// The SHA-256 of an input's files, each with its name relative to the input.
     Files(Vec<(Option<String>, String)>),
 }
 
-/// A recipe taken apart. Inputs of arms that are neither selected nor referred to are left out.
+/// Keys of a recipe with their values or inputs, except inputs of arms that are neither selected
+/// nor referenced.
 pub(crate) struct RecipeValues {
     leaves: Vec<(Key, RecipeValue)>,
     evaluation: &'static [&'static str],
@@ -54,7 +55,7 @@ impl RecipeValues {
         walk(&Key::default(), json, &inputs, &mut leaves);
         let precision = &recipe.run().precision;
         if *precision != RunConfig::default().precision {
-            // The default is left out, as it was before the key came.
+            // The default is omitted, so that identities from before the key existed stay valid.
             let precision = RecipeValue::Value(precision.as_str().into());
             leaves.push((Key::parse("run.precision"), precision));
         }
@@ -68,8 +69,8 @@ impl RecipeValues {
         Ok(all)
     }
 
-    /// Refuses inputs that are not there, paths that are not declared as inputs, and languages that
-    /// are listed twice, which would count double.
+    /// Rejects missing inputs, paths that are not declared as inputs, and repeated languages, which
+    /// would be counted twice.
     pub(crate) fn check(&self) -> Result<()> {
         for (key, leaf) in &self.leaves {
             match leaf {
@@ -86,7 +87,6 @@ impl RecipeValues {
         Ok(())
     }
 
-    /// The paths of the inputs.
     pub(crate) fn inputs(&self) -> Vec<PathBuf> {
         let path = |(_, leaf): &(Key, RecipeValue)| match leaf {
             RecipeValue::Input(input) => Some(input.path.clone()),
@@ -95,7 +95,7 @@ impl RecipeValues {
         self.leaves.iter().filter_map(path).collect()
     }
 
-    /// Reads the inputs and puts their digests in their places.
+    /// Reads the inputs and replaces them by their digests.
     pub(crate) fn hash(&mut self) -> Result<()> {
         let mut digests = Digests::default();
         for (key, leaf) in &mut self.leaves {
@@ -115,13 +115,13 @@ impl RecipeValues {
         Ok(())
     }
 
-    /// What decides the training of every trial.
+    /// The part of the identity that is common to the training of all trials.
     pub(crate) fn shared(&self) -> Identity {
         self.identity(Part::Training, &BTreeSet::new())
     }
 
-    /// All of it, of every arm and part, with the keys of `run` that say what is run: what
-    /// processes that train together must have alike.
+    /// The identity of all arms and parts, with the seeds and arms of `run`. It must be equal for
+    /// processes that train together.
     pub(crate) fn everything(&self, run: &RunConfig) -> Identity {
         let mut all = self.identity(Part::Training, &self.arms);
         let evaluation = self.identity(Part::Evaluation, &self.arms);
@@ -132,7 +132,8 @@ impl RecipeValues {
         all
     }
 
-    /// What decides one part of a trial; without an arm of its name, of what all arms share.
+    /// The identity of one part of a trial. Without an arm of this name, it has only the keys that
+    /// all arms share.
     pub(crate) fn trial(
         &self,
         part: Part,
@@ -175,7 +176,7 @@ impl RecipeValues {
         identity
     }
 
-    /// These arms, and those whose names stand as values in them or outside of all arms.
+    /// These arms, and arms that they or keys outside of arms reference by name, recursively.
     fn with_references(&self, mut arms: BTreeSet<String>) -> BTreeSet<String> {
         loop {
             let before = arms.len();
@@ -193,7 +194,6 @@ impl RecipeValues {
     }
 }
 
-/// The arm that a key belongs to.
 fn arm_of(key: &Key) -> Option<&str> {
     match key.parts() {
         [section, arm, ..] if section == ARMS => Some(arm),
@@ -201,7 +201,7 @@ fn arm_of(key: &Key) -> Option<&str> {
     }
 }
 
-/// Calls `read` with every text in a value.
+/// Calls `read` for every text in a value.
 fn each_text(value: &Value, read: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => read(text),
@@ -211,8 +211,8 @@ fn each_text(value: &Value, read: &mut impl FnMut(&str)) {
     }
 }
 
-/// Refuses text that is the path of a file or folder but no [`InputPath`](crate::InputPath): its
-/// content would be overlooked.
+/// Rejects a text that is the path of a file or folder but not an [`InputPath`](crate::InputPath),
+/// because its contents would not be hashed.
 fn check_declared(key: &Key, value: &Value) -> Result<()> {
     let mut undeclared = None;
     each_text(value, &mut |text| {
@@ -224,7 +224,6 @@ fn check_declared(key: &Key, value: &Value) -> Result<()> {
     undeclared.map_or(Ok(()), |key| Err(Error::setting(key, reason)))
 }
 
-/// Refuses a list that holds a value twice.
 fn check_unique(key: &Key, value: &Value) -> Result<()> {
     let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let again = values
@@ -236,7 +235,7 @@ fn check_unique(key: &Key, value: &Value) -> Result<()> {
     Err(repeated(&key.to_string(), &value))
 }
 
-/// Removes bookkeeping, absent values and tables of nothing else; returns whether anything is left.
+/// Removes bookkeeping keys, nulls, and tables that become empty; returns whether a value remains.
 fn strip(value: &mut Value) -> bool {
     match value {
         Value::Null => return false,
@@ -254,7 +253,7 @@ fn strip(value: &mut Value) -> bool {
     true
 }
 
-/// The values below `key`: lists are one value, but for those that hold inputs.
+/// Collects the values below `key`. A list is one value unless it contains inputs.
 fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, RecipeValue)>) {
     if let Some(number) = input_number(&value) {
         leaves.extend(

@@ -1,4 +1,4 @@
-//! Files that a run leaves behind: whole or absent.
+//! Atomic reading and writing of a run's files.
 use std::path::Path;
 
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
-/// Writes a whole text file or none, and makes its folder where there is none.
+/// Writes a text file atomically, and creates its folder if missing.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -26,7 +26,7 @@ pub fn write_text(path: impl AsRef<Path>, text: &str) -> Result<()> {
     whole_file::write(path, text).map_err(Error::file(path))
 }
 
-/// Writes JSON, indented, as [`write_text`] does.
+/// Writes indented JSON like [`write_text`].
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -44,7 +44,7 @@ pub fn write_json<T: Serialize + ?Sized>(path: impl AsRef<Path>, value: &T) -> R
     write_text(path, &(text + "\n"))
 }
 
-/// Reads JSON; the example is that of [`write_json`].
+/// Reads JSON. [`write_json`] has an example.
 ///
 /// # Errors
 /// [`Error::File`] or [`Error::Content`] naming the file, line and column.

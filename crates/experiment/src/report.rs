@@ -1,17 +1,17 @@
-//! `report.html`: the answers of a run, as `mlqa-eval report` shows them.
+//! `report.html`: the answers of a run, in the format of `mlqa-eval report`.
 use std::path::Path;
 
 use mlqa_eval::Resampling;
 use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 
-/// Samples of the questions: enough for intervals at the end of every run.
+/// Bootstrap samples of the questions; enough for confidence intervals after every run.
 const SAMPLES: usize = 1000;
-/// Samples for each comparison. The smallest p is one by their number, and the correction for all
-/// comparisons multiplies it by the number of these: it can come down to 0.01.
+/// Minimum number of samples per comparison. The smallest p-value is 1 / samples, and the
+/// correction multiplies it by the number of comparisons, so that 0.01 is possible.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
-/// Writes the report of what the kept parts of a run folder answered, arms in their order after the
-/// parts that they share; `false` where nothing was answered.
+/// Writes the report on the answers of a run folder: first shared parts, then arms in order. `keep`
+/// selects the parts. Returns `false` without answers.
 pub(crate) fn write(
     folder: &Path,
     arms: &[String],
@@ -30,7 +30,7 @@ pub(crate) fn write(
     };
     match Report::of(&runs, &config) {
         Ok(report) => report.write(folder.join("report.html"), &[]).map(|()| true),
-        // Questions without answers are answered, too.
+        // All questions may be unanswerable.
         Err(mlqa_eval::Error::NoQuestions { .. }) => Ok(false),
         Err(error) => Err(error),
     }

@@ -1,28 +1,28 @@
-//! What the trials showed, in the order of seeds, arms and variants.
+//! Results of trials, in the order of seeds, arms and variants.
 use std::ops::Deref;
 
 use results::Spread;
 
-/// What one trial showed.
+/// The result of one trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrialResult<T, E> {
     /// The seed.
     pub seed: u64,
     /// The arm's name.
     pub arm: String,
-    /// The variant's name, where the arm has variants.
+    /// The variant's name, if the arm has variants.
     pub variant: Option<String>,
-    /// What the training part returned.
+    /// The return value of training.
     pub trained: T,
-    /// What the evaluation part returned.
+    /// The return value of evaluation.
     pub evaluated: E,
-    /// Tokens seen in training, padding left out.
+    /// Tokens seen in training, without padding.
     pub tokens: u64,
-    /// Seconds of training and evaluation, earlier parts of a resumed run included.
+    /// Seconds of training and evaluation, including earlier parts of a resumed run.
     pub seconds: f64,
 }
 
-/// The results of all trials: by seed, then arm, then variant, each in the recipe's order.
+/// The results of all trials, sorted by seed, arm and variant, each in the recipe's order.
 ///
 /// ```
 /// use experiment::{TrialResult, Results};
@@ -56,7 +56,7 @@ impl<T, E> Results<T, E> {
         self.iter().filter(move |result| result.arm == arm)
     }
 
-    /// The results of one seed and arm: one, or one for each variant.
+    /// The results of one seed and arm: one result, or one per variant.
     pub fn of_trial<'a>(
         &'a self,
         seed: u64,
@@ -65,7 +65,7 @@ impl<T, E> Results<T, E> {
         self.of_arm(arm).filter(move |result| result.seed == seed)
     }
 
-    /// The mean over seeds of a value of an arm, summed over the variants of each seed.
+    /// The spread over seeds of an arm's value, summed over the variants of each seed.
     ///
     /// ```
     /// # use experiment::{TrialResult, Results};

@@ -23,17 +23,17 @@ use crate::{
 /// The resolved recipe in the run folder.
 pub(crate) const RECIPE: &str = "recipe.toml";
 
-/// A recipe in its run folder, which belongs to this process until this is dropped.
+/// A recipe in its run folder, which is locked until this value is dropped.
 ///
-/// The folder holds `run.json` (whose run it is), `recipe.toml` (every key with the value in
-/// force), and for each trial `seed-<seed>/<arm>[/<variant>]` with `trained.json`, `result.json`,
-/// what the recipe writes there, and a folder for each stage of training.
+/// The folder contains `run.json` (recipe and identity), `recipe.toml` (every key with its
+/// effective value), and for each trial a folder `seed-<seed>/<arm>[/<variant>]` with
+/// `trained.json`, `result.json`, files of the recipe, and one folder per training stage.
 pub struct Experiment<R: Recipe> {
-    /// The recipe; `run.arms` holds the selected arms.
+    /// The recipe; `run.arms` contains the selected arms.
     pub recipe: R,
     /// The run folder.
     pub folder: PathBuf,
-    /// What it computes on.
+    /// Device, precision and environment of the run.
     pub runtime: Runtime,
     pub(crate) leaves: RecipeValues,
     inputs_checked: Flag<bool>,
@@ -42,12 +42,11 @@ pub struct Experiment<R: Recipe> {
 }
 
 impl<R: Recipe> Experiment<R> {
-    /// Starts a run in `folder`, or goes on with the one that is there if recipe and inputs are the
-    /// same.
+    /// Starts a run in `folder`, or resumes its run if recipe and inputs are unchanged.
     ///
     /// # Errors
-    /// If the recipe cannot be used, an input is missing, or the folder holds something else, or is
-    /// in use. Nothing in the folder is changed then.
+    /// If the recipe is invalid, an input is missing, or the folder is locked or has other
+    /// contents. Nothing in the folder is changed then.
     pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
         let folder = folder.into();
         select_arms(&mut recipe, &[])?;
@@ -74,7 +73,7 @@ impl<R: Recipe> Experiment<R> {
         Ok(experiment)
     }
 
-    /// The trial of each seed, arm and variant, in this order.
+    /// The trials of all seeds, arms and variants, in this order.
     fn trials(&self) -> Result<Vec<Trial<'_, R>>> {
         let mut trials = Vec::new();
         for &seed in self.seeds() {
@@ -114,18 +113,18 @@ impl<R: Recipe> Experiment<R> {
         log(line);
     }
 
-    /// Trains and evaluates the trial of each seed, arm and variant, in this order, and returns
-    /// what they showed. What was computed before is read back.
+    /// Trains and evaluates the trials of all seeds, arms and variants, in this order, and returns
+    /// their results. Earlier results are loaded from the run folder.
     ///
-    /// - `train` leaves the model in [`Trial::dir`]`("model")`. What it returns is stored as
-    ///   `trained.json`; then the checkpoints of its stages go, and what they keep under
-    ///   [`keep_models`](trainer::TrainConfig::keep_models) becomes model folders.
-    /// - `evaluate` reads the model from there. What it returns is stored as `result.json`. It is
-    ///   called again, without training, when a key or file of [`Recipe::EVALUATION`] has changed.
+    /// - `train` saves the model to [`Trial::dir`]`("model")`. Its return value is stored as
+    ///   `trained.json`. Then the checkpoints of its stages are removed, and parameters stored by
+    ///   [`keep_models`](trainer::TrainConfig::keep_models) are converted to model folders.
+    /// - `evaluate` loads this model. Its return value is stored as `result.json`. It is called
+    ///   again, without training, if a key or file of [`Recipe::EVALUATION`] has changed.
     ///
     /// # Errors
-    /// [`Error::Trial`] for what the two functions return; [`Error::File`] or
-    /// [`Error::Content`] for a record that cannot be written or read.
+    /// [`Error::Trial`] for errors of the two functions; [`Error::File`] or [`Error::Content`] for
+    /// a record that cannot be written or read.
     pub fn each<T, E>(
         &self,
         train: impl FnMut(&Trial<'_, R>) -> anyhow::Result<T>,
@@ -138,14 +137,14 @@ impl<R: Recipe> Experiment<R> {
         self.compute_all(self.trials()?, train, evaluate)
     }
 
-    /// As [`each`](Self::each), for a part that all arms of a seed share, such as a first stage of
-    /// training. Its folder is `seed-<seed>/<name>`; trials find it with [`Trial::seed_dir`]. `arm`
-    /// of the results is `name`.
+    /// Like [`each`](Self::each), for work that all arms of a seed share, such as a first training
+    /// stage. Its folder is `seed-<seed>/<name>`, which trials access with [`Trial::seed_dir`].
+    /// `arm` of the results is `name`.
     ///
     /// # Errors
     /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
-    /// [`Error::AnotherRecipe`] before anything is computed, if a part comes from another recipe or
-    /// other inputs.
+    /// [`Error::AnotherRecipe`] before any computation, if a stored result comes from another
+    /// recipe or other inputs.
     pub fn each_seed<T, E>(
         &self,
         name: &str,
@@ -181,7 +180,6 @@ impl<R: Recipe> Experiment<R> {
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
 
-    /// Calls [`Recipe::check_inputs`] once.
     pub(crate) fn check_inputs(&self) -> Result<()> {
         if !self.inputs_checked.replace(true) {
             self.recipe.check_inputs()?;
@@ -189,16 +187,15 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// Whether this process works in the run folder: alone, or as the first of several. The others
-    /// work in folders of their own, in which there is no evaluation.
+    /// Returns whether this process is rank 0 or the only process, which uses the run folder. Other
+    /// ranks use temporary folders without evaluations.
     pub fn leads(&self) -> bool {
         self.ranks.leads()
     }
 
-    /// Writes `table.md` and `summary.json`, and prints the first of the tables, `remarks` (empty:
-    /// none) and where everything is. Where the run answered questions, `report.html` shows the
-    /// answers and what they are worth, as `mlqa-eval report` does; an error in
-    /// writing it is reported and ignored.
+    /// Writes `table.md` and `summary.json`, and prints the first table, `remarks` (empty: none)
+    /// and the run folder. If the run has answers to questions, it also writes `report.html`, as
+    /// `mlqa-eval report` does; an error in this report is printed and ignored.
     ///
     /// # Errors
     /// If one of the two files cannot be written.
@@ -206,7 +203,7 @@ impl<R: Recipe> Experiment<R> {
         if !self.ranks.leads() {
             return Ok(());
         }
-        // Titles come from recipes, which others may have written.
+        // Titles come from recipes, which may be untrusted.
         let table = &whole_file::lines(table);
         let note = if table.contains(" ± ") { format!("\n{INTERVALS}.\n") } else { String::new() };
         write_text(self.dir("table.md"), &format!("{table}{note}"))?;
@@ -234,8 +231,8 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// [`finish`](Self::finish) with the `summary.json` of most recipes: `seeds`, and what each arm
-    /// showed as `arms`.
+    /// [`finish`](Self::finish) with the `summary.json` of most recipes: `seeds`, and the results
+    /// by arm as `arms`.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).

@@ -12,30 +12,29 @@ use trainer::Environment;
 
 use crate::{Error, Result, RunConfig};
 
-/// What a run computes on, and the part of it that decides the last digits.
+/// Device, precision and processes of a run.
 #[derive(Clone, Debug)]
 pub struct Runtime {
-    /// Where tensors are.
+    /// The device of tensors.
     pub device: Device,
-    /// What models compute in.
+    /// Compute precision of models.
     pub precision: Precision,
-    /// For checkpoints.
+    /// The environment that checkpoints store: threads, device and float32 kernels.
     pub environment: Environment,
-    /// The processes that train together; `None` for one alone.
+    /// The processes that train together; `None` for a single process.
     pub group: Option<Rc<ProcessGroup>>,
 }
 
-/// How long processes wait for each other at the start.
-const MEETING: Duration = Duration::from_secs(600);
-/// How long one may work while the others wait, such as the first in an evaluation. A process that
-/// ends is noticed at once.
-const PATIENCE: Duration = Duration::from_secs(12 * 3600);
+/// Timeout of the connection between processes at the start.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Timeout of communication, such as while other ranks wait for rank 0 to evaluate. A process that
+/// ends is detected immediately.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(12 * 3600);
 
 impl Runtime {
-    /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process, and checks its
-    /// `precision`. `auto` for the
-    /// last means: on the CPU the fastest kernel that keeps float32 accuracy there, on a GPU plain
-    /// float32.
+    /// Sets up `device`, `threads` and `float32_matmul` of `[run]` for the process, and validates
+    /// `precision`. `float32_matmul = "auto"` selects the fastest kernel with float32 accuracy on
+    /// the CPU, and plain float32 on a GPU.
     ///
     /// ```
     /// use experiment::{RunConfig, Runtime};
@@ -47,7 +46,7 @@ impl Runtime {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] or [`Error::TorchExt`] if the device is not there or a name is unknown.
+    /// [`Error::Setting`] or [`Error::TorchExt`] if the device is unavailable or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
         check_threads()?;
         let place = Rendezvous::from_env()?;
@@ -58,27 +57,29 @@ impl Runtime {
             device = resolve_device(DeviceChoice::Cuda(place.local_rank))?;
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let here = place.as_ref().map_or(1, |place| place.local_size.max(1));
-        let threads = if run.threads == 0 { (cores / here).max(1) } else { run.threads };
+        let local_processes = place.as_ref().map_or(1, |place| place.local_size.max(1));
+        let threads = if run.threads == 0 { (cores / local_processes).max(1) } else { run.threads };
         let threads = i32::try_from(threads).map_err(|_| {
             Error::setting(format!("run.threads = {threads}"), "more than any machine has")
         })?;
         tch::set_num_threads(threads);
-        // Seeding libtorch's generator would abort where the system gives no random numbers.
+        // Without a random source of the system, seeding libtorch's generator would abort; this
+        // call returns an error instead.
         drop(torch_ext::rng_state(Device::Cpu)?);
-        // The setting is one for all devices, and on a GPU it would mean TF32.
+        // The setting applies to all devices. The kernels that are fast on the CPU would select
+        // TF32 on a GPU.
         let level = if run.float32_matmul == "auto" && device == Device::Cpu {
             tune_float32_matmul()?
         } else if run.float32_matmul == "auto" {
             set_float32_matmul_precision(MatmulPrecision::Highest)?;
             MatmulPrecision::Highest
         } else {
-            let refused = |error: torch_ext::Error| {
+            let invalid = |error: torch_ext::Error| {
                 let key = format!("run.float32_matmul = {:?}", run.float32_matmul);
                 Error::setting(key, error.to_string())
             };
-            let level = run.float32_matmul.parse::<MatmulPrecision>().map_err(refused)?;
-            set_float32_matmul_precision(level).map_err(refused)?;
+            let level = run.float32_matmul.parse::<MatmulPrecision>().map_err(invalid)?;
+            set_float32_matmul_precision(level).map_err(invalid)?;
             level
         };
         let environment = Environment {
@@ -95,8 +96,8 @@ impl Runtime {
     }
 }
 
-/// Makes the threads that read and evaluate data, which would end the process later on if they
-/// could not be made.
+/// Creates the thread pool for reading and evaluation now, because a later failure would end the
+/// process.
 fn check_threads() -> Result<()> {
     match rayon::ThreadPoolBuilder::new().build_global() {
         Err(error) if error.source().is_some() => {
@@ -108,16 +109,18 @@ fn check_threads() -> Result<()> {
     }
 }
 
-/// Meets the other processes; tensors of a GPU are exchanged there where the program can.
+/// Connects to the other processes. GPU tensors are exchanged with NCCL if it is available.
 fn connect(place: &Rendezvous, device: Device) -> Result<ProcessGroup> {
-    let group = ProcessGroup::connect(place, MEETING, PATIENCE)?;
+    let group = ProcessGroup::connect(place, CONNECT_TIMEOUT, WAIT_TIMEOUT)?;
     match device {
-        Device::Cuda(number) if nccl_is_built() => Ok(group.with_nccl(place, number, PATIENCE)?),
+        Device::Cuda(number) if nccl_is_built() => {
+            Ok(group.with_nccl(place, number, WAIT_TIMEOUT)?)
+        }
         _ => Ok(group),
     }
 }
 
-/// The key `run.precision`, for a device that has its kernels.
+/// Parses `run.precision` and checks that the device supports it.
 fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
     let key = format!("run.precision = {:?}", run.precision);
     let known = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));

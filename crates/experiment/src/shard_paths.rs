@@ -1,4 +1,4 @@
-//! Files of examples that are streamed, as values of a recipe.
+//! Paths of streamed example files as values of a recipe.
 use std::ops::Deref;
 
 use serde::de::Deserializer;
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{InputPath, ShardFiles};
 
-/// Files of examples, or folders of them: a path, or a list of paths, each an
-/// [`InputPath`]. None, or an empty text, is an input that is not used.
+/// Files of examples, or folders of such files: one path or a list of paths, each an [`InputPath`].
+/// An empty list or path is an unused input.
 ///
 /// ```
 /// use experiment::ShardPaths;
@@ -30,12 +30,12 @@ use crate::{InputPath, ShardFiles};
 pub struct ShardPaths(Vec<InputPath<ShardFiles>>);
 
 impl ShardPaths {
-    /// Whether there is a path.
+    /// Returns whether there is at least one path.
     pub fn is_set(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no path.
     pub fn is_unset(&self) -> bool {
         self.0.is_empty()
     }

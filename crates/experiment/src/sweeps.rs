@@ -1,4 +1,4 @@
-//! Arms that are made from lists of values.
+//! Arms generated from lists of values.
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -7,12 +7,12 @@ use toml::{Table, Value};
 
 use crate::{Error, Result};
 
-/// The section `[sweeps]`: for a key of an arm, the values that it is to be compared at.
+/// The section `[sweeps]`: lists of values for keys of an arm.
 ///
-/// Each value becomes an arm that sets this key alone, called after both: `alpha = [0.1, 0.5]`
-/// makes `alpha-0.1` and `alpha-0.5`, run by `--arms 'alpha-*'`. A table has one key with a list of
-/// values, and keys that all its arms have: `mml-alpha = { alpha = [0.1, 0.5], weighting = "mml" }`
-/// makes `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in
+/// Each value adds an arm that sets only this key, with a name of key and value: `alpha = [0.1,
+/// 0.5]` adds `alpha-0.1` and `alpha-0.5`, selected by `--arms 'alpha-*'`. A table has one key with
+/// a list of values, and keys with values for all its arms: `mml-alpha = { alpha = [0.1, 0.5],
+/// weighting = "mml" }` adds `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in
 /// [`Recipe::complete`](crate::Recipe::complete).
 ///
 /// ```
@@ -46,12 +46,12 @@ use crate::{Error, Result};
 pub struct Sweeps(BTreeMap<String, Value>);
 
 impl Sweeps {
-    /// Adds the arms, and is empty then: values that no arm was made from decide nothing. An arm of
-    /// the recipe that has such a name stays as it is.
+    /// Adds the arms and clears the sweeps, which thus do not affect the identity. Existing arms of
+    /// the same names are not changed.
     ///
     /// # Errors
-    /// [`Error::Setting`] if an arm has no such key, or not with this value; or if a sweep is
-    /// neither a list nor a table with one.
+    /// [`Error::Setting`] if an arm has no such key or the value is invalid, or if a sweep is
+    /// neither a list nor a table with one list.
     pub fn add_to<A: DeserializeOwned>(&mut self, arms: &mut BTreeMap<String, A>) -> Result<()> {
         for (name, sweep) in std::mem::take(&mut self.0) {
             let (key, values, shared) = parts(&name, sweep)?;
@@ -68,7 +68,7 @@ impl Sweeps {
     }
 }
 
-/// The key that is swept, its values, and what all arms of the sweep have.
+/// The swept key, its values, and the keys that all arms of the sweep share.
 fn parts(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> {
     let wrong = |found: &str| {
         let reason = format!("expected a list of values, or a table with one such list, {found}");
@@ -93,8 +93,8 @@ fn parts(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> {
     }
 }
 
-/// A value in an arm's name: whole numbers without a point, words with hyphens, tables as keys and
-/// values.
+/// A value in an arm's name: integers without a decimal point, words with hyphens, tables as keys
+/// and values.
 fn shown(value: &Value) -> String {
     match value {
         Value::Float(number) => number.to_string(),

@@ -13,8 +13,9 @@ use crate::{Error, Experiment, Recipe, Result, log, write_json};
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
 /// `seed-<seed>/<name>/<variant>`.
 ///
-/// [`Experiment::each`](crate::Experiment::each) makes one for each seed, arm and variant;
-/// [`Experiment::each_seed`](crate::Experiment::each_seed) makes them without an arm (`A` is `()`).
+/// [`Experiment::each`](crate::Experiment::each) creates one per seed, arm and variant;
+/// [`Experiment::each_seed`](crate::Experiment::each_seed) creates trials without an arm (`A` is
+/// `()`).
 pub struct Trial<'a, R: Recipe, A = <R as Recipe>::Arm> {
     /// The recipe.
     pub recipe: &'a R,
@@ -24,7 +25,7 @@ pub struct Trial<'a, R: Recipe, A = <R as Recipe>::Arm> {
     pub name: &'a str,
     /// The arm.
     pub arm: &'a A,
-    /// The variant's name, where the arm has variants.
+    /// The variant's name, if the arm has variants.
     pub variant: Option<String>,
     pub(crate) experiment: &'a Experiment<R>,
     pub(crate) folder: PathBuf,
@@ -52,34 +53,35 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Self { recipe, seed, name, arm, variant, experiment, folder, fitted }
     }
 
-    /// What the trial is called in errors and reports.
+    /// Returns the trial's name in errors and reports.
     pub fn label(&self) -> String {
         let variant = self.variant.iter().map(|variant| format!(", {variant}"));
         format!("seed {}, {}{}", self.seed, self.name, variant.collect::<String>())
     }
 
-    /// The path of this name in the trial's folder. The training part leaves its model in
+    /// Returns the path of this name in the trial's folder. Training saves its model to
     /// `dir("model")`.
     pub fn dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The path of this name in the folder of the trial's seed, such as that of another trial.
+    /// Returns the path of this name in the folder of the trial's seed, such as the folder of
+    /// another trial.
     pub fn seed_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.experiment.dir(format!("seed-{}", self.seed)).join(name)
     }
 
-    /// The path of this name in the run folder.
+    /// Returns the path of this name in the run folder.
     pub fn run_dir(&self, name: impl AsRef<Path>) -> PathBuf {
         self.experiment.dir(name)
     }
 
-    /// Where tensors are.
+    /// Returns the device of tensors.
     pub fn device(&self) -> tch::Device {
         self.experiment.runtime.device
     }
 
-    /// A training stage with a folder of this name in the trial's folder.
+    /// Creates a training stage with a folder of this name in the trial's folder.
     pub fn stage(&self, name: &str) -> Stage {
         let variant = self.variant.iter().map(|variant| format!(" {variant}"));
         let mut label = format!("{}{}: {name}", self.name, variant.collect::<String>());
@@ -94,13 +96,12 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
             .with_group(runtime.group.clone())
     }
 
-    /// Trains `parameters` as [`trainer::fit`] does, with the trial's seed, in the stage of this
-    /// name. Where [`Adapters`](crate::Adapters) learn in place of the encoder, it keeps its
-    /// weights: a checkpoint holds the others alone, and groups of encoder's parameters alone say
-    /// nothing.
+    /// Trains `parameters` like [`trainer::fit`], with the trial's seed, in the stage of this name.
+    /// If [`Adapters`](crate::Adapters) are trained instead of the encoder, checkpoints contain
+    /// only the trained parameters, and parameter groups with only encoder parameters are ignored.
     ///
     /// # Errors
-    /// As [`trainer::fit`].
+    /// The errors of [`trainer::fit`].
     pub fn fit<'t>(
         &self,
         stage: &str,
@@ -108,16 +109,16 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         parameters: &[(String, Tensor)],
         tasks: impl Into<Tasks<'t>>,
     ) -> Result<FitReport> {
-        let (config, parameters) = self.learning(stage, config, parameters)?;
+        let (config, parameters) = self.trained_parameters(stage, config, parameters)?;
         let report = trainer::fit(&self.stage(stage), &config, &parameters, tasks)?;
         self.add(&report);
         Ok(report)
     }
 
-    /// Trains as [`fit`](Self::fit) does, and leaves the parameters of the evaluation that
-    /// `selection` chooses; of several tasks the model is scored after the epochs of the first.
-    /// `selection.json` in the stage's folder is the [`Best`](trainer::selection::Best) one with
-    /// the scores of all; a line reports it.
+    /// Trains like [`fit`](Self::fit), and restores the parameters of the evaluation that
+    /// `selection` selects. With several tasks, the model is scored after epochs of the first task.
+    /// `selection.json` in the stage's folder contains the [`Best`](trainer::selection::Best)
+    /// evaluation and all scores; the best one is also printed.
     ///
     /// Without a selection the parameters are those of the last step, and `evaluation_steps` and
     /// `patience` are ignored.
@@ -136,7 +137,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
             let config = TrainConfig { evaluation_steps: None, patience: None, ..config.clone() };
             return self.fit(stage, &config, parameters, tasks);
         };
-        let (config, parameters) = self.learning(stage, config, parameters)?;
+        let (config, parameters) = self.trained_parameters(stage, config, parameters)?;
         let (report, best) =
             trainer::fit_best(&self.stage(stage), &config, &parameters, tasks, selection)?;
         self.add(&report);
@@ -145,8 +146,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(report)
     }
 
-    /// What of `parameters` learns in a stage, and how.
-    fn learning(
+    /// The trained parameters of a stage, and their configuration.
+    fn trained_parameters(
         &self,
         stage: &str,
         config: &TrainConfig,
@@ -163,30 +164,30 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         }
     }
 
-    /// Counts a stage that ended.
+    /// Adds the seconds and tokens of a finished stage.
     fn add(&self, report: &FitReport) {
         let mut fitted = self.fitted.borrow_mut();
         fitted.seconds += report.seconds;
         fitted.tokens += report.tokens;
     }
 
-    /// Seconds of training in the stages so far, earlier parts of a resumed run included.
+    /// Seconds of training in the stages so far, including earlier parts of a resumed run.
     pub fn seconds(&self) -> f64 {
         self.fitted.borrow().seconds
     }
 
-    /// Tokens seen in the stages so far, padding left out.
+    /// Tokens seen in the stages so far, without padding.
     pub fn tokens(&self) -> u64 {
         self.fitted.borrow().tokens
     }
 
-    /// As [`load`](Self::load), of what training starts from: puts the recipe's adapters into it,
-    /// drawn with the trial's seed, and in use. A fresh bottleneck changes states a little, so that
-    /// this is for models that are trained.
+    /// Loads a model for training like [`load`](Self::load), and adds and activates the recipe's
+    /// adapters, initialised with the trial's seed. A new bottleneck changes hidden states
+    /// slightly, so use [`load`](Self::load) for evaluation.
     ///
     /// # Errors
-    /// As [`load`](Self::load); [`Error::Model`] if an adapter does not fit, or the model brings
-    /// another of its name.
+    /// The errors of [`load`](Self::load); [`Error::Model`] if an adapter does not fit, or the
+    /// model has another adapter of this name.
     pub fn start(
         &self,
         folder: impl AsRef<Path>,
@@ -200,10 +201,10 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         Ok(loaded)
     }
 
-    /// Writes a model of [`start`](Self::start) as [`Pretrained::save`] does, with a bottleneck in
-    /// its `adapters/` and a LoRA merged. The recipe's LoRA, or else its bottleneck, also goes into
-    /// the folder `adapter` beside it, as [`Model::save_adapter`](xlmr_model::Model::save_adapter)
-    /// writes one by itself.
+    /// Saves a model of [`start`](Self::start) like [`Pretrained::save`], with the LoRA merged and
+    /// the bottleneck in `adapters/`. The recipe's LoRA (without a LoRA, its bottleneck) is also
+    /// saved to the folder `adapter` next to the model; see
+    /// [`Model::save_adapter`](xlmr_model::Model::save_adapter).
     ///
     /// # Errors
     /// As [`Pretrained::save`].
@@ -215,17 +216,17 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     ) -> Result<()> {
         let folder = folder.as_ref();
         if let Some(adapters) = self.recipe.adapters() {
-            adapters.take_out(&mut trained.model, &folder.with_file_name(ADAPTER), head)?;
+            adapters.save_and_merge(&mut trained.model, &folder.with_file_name(ADAPTER), head)?;
         }
         Ok(trained.save(folder, head)?)
     }
 
-    /// Loads a model folder with its tokenizer onto the run's device, in the run's precision; what
-    /// the checkpoint lacks is drawn with the trial's seed, and printed, as are stored tensors that
-    /// the configuration has no place for, heads aside.
+    /// Loads a model folder and its tokenizer onto the run's device, in the run's precision.
+    /// Missing parameters are initialised with the trial's seed. Their names are printed, and those
+    /// of unused stored tensors other than heads.
     ///
     /// # Errors
-    /// As [`Pretrained::load`]; [`Error::Content`] for a parameter that is not finite.
+    /// The errors of [`Pretrained::load`]; [`Error::Content`] for a parameter that is not finite.
     pub fn load(
         &self,
         folder: impl AsRef<Path>,
@@ -252,7 +253,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     }
 }
 
-/// `config` with names in place of the roles of its groups, which are those of [`Role`].
+/// Replaces the roles of parameter groups, parsed as [`Role`], by parameter names.
 ///
 /// # Errors
 /// [`Error::Train`] naming a role that is not known or that no parameter has.
@@ -262,25 +263,25 @@ pub fn resolve_roles(config: &TrainConfig, parameters: &[(String, Tensor)]) -> R
     Ok(config.resolve_roles::<xlmr_model::Error>(names, holds)?)
 }
 
-/// Tensors that a line names.
-const NAMED: usize = 8;
+/// Maximum number of tensors in a message.
+const MAX_NAMES: usize = 8;
 
-/// Heads of another use in any architecture, which fine-tuning leaves behind as a matter of course.
+/// Name prefixes of heads, which fine-tuning usually does not use.
 const HEADS: [&str; 6] = ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
-/// The message about stored tensors that the model has no place for.
+/// The message about stored tensors that the model does not use.
 fn unused(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
-    let more = names.len().saturating_sub(NAMED);
-    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(MAX_NAMES);
+    let named = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let folder = folder.display();
     let text = format!("{folder}: its config.json has no place for {named}{more}; not used");
     (!names.is_empty()).then_some(text)
 }
 
-/// Refuses a parameter that holds NaN or infinity, or whose squares are beyond float32.
+/// Rejects a parameter with NaN or infinity, or whose squares overflow float32.
 fn check_finite(folder: &Path, parameters: &[(String, Tensor)]) -> Result<()> {
     for (name, parameter) in parameters {
         let norm = tch::no_grad(|| parameter.f_norm()?.f_double_value(&[]));

@@ -1,11 +1,11 @@
-//! A source that begins anew where its epoch ends.
+//! A source without end, which repeats the epochs of another source.
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 
-/// Epoch after epoch of a source, as one epoch without end: for a task whose batches must be full.
+/// Concatenates the epochs of a source to one endless epoch, for tasks whose batches must be full.
 ///
 /// ```
 /// use shards::{Endless, ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
@@ -29,12 +29,12 @@ pub struct Endless<S> {
     epoch: u64,
 }
 
-/// A place in an [`Endless`] source.
+/// A position in an [`Endless`] source.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EndlessPosition<P> {
     /// The epoch, from 0.
     pub epoch: u64,
-    /// The place in it.
+    /// The position in the epoch.
     pub position: P,
 }
 
@@ -44,7 +44,7 @@ impl<S> Endless<S> {
         Self { source, key: 0, epoch: 0 }
     }
 
-    /// What is repeated.
+    /// Returns the repeated source.
     pub fn source(&self) -> &S {
         &self.source
     }
@@ -84,7 +84,7 @@ impl<S: ExampleSource> ExampleSource for Endless<S> {
         self.source.seek(position.position)
     }
 
-    /// Examples in an epoch of the source.
+    /// Returns the number of examples in an epoch of the source.
     fn examples(&self) -> Option<u64> {
         self.source.examples()
     }

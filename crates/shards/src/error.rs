@@ -1,17 +1,17 @@
-//! The crate's error.
+//! Errors of this crate.
 use std::path::PathBuf;
 
-/// What is wrong with files of examples, or with how they are to be read.
+/// An error in files of examples or in the options for reading them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting cannot be used.
+    /// An invalid setting.
     #[error("{key} = {value}: {rule}")]
     Config {
         /// The setting's name.
         key: String,
         /// Its value.
         value: String,
-        /// What it must be.
+        /// The allowed values.
         rule: String,
     },
     /// A file or folder cannot be read.
@@ -19,15 +19,15 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong, and what to do where that is known.
+        /// The fault and, if known, a fix.
         reason: String,
     },
-    /// What decides the examples cannot be hashed.
+    /// A field of a fingerprint cannot be hashed.
     #[error("fingerprint, field {field}: {reason}")]
     Fingerprint {
         /// The field.
         field: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
 }
@@ -38,5 +38,5 @@ impl Error {
     }
 }
 
-/// The crate's result.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,4 +1,4 @@
-//! SHA-256 of a task's examples and options, fed piece by piece.
+//! Incremental SHA-256 of a task's examples and options.
 use std::io::Write;
 
 use serde::Serialize;
@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The SHA-256 of named fields, each written with the lengths of its name and value, so that no two
-/// lists of fields give the same bytes. A field goes into the hash as it comes; nothing is kept.
+/// The SHA-256 of named fields. Each field is hashed with the lengths of its name and value, so
+/// that different lists of fields never give the same bytes. Fields are not stored.
 ///
-/// A task names everything that decides its losses beside the parameters: its examples and its
-/// options. Paths stay out, so that a run can go on after its folder was moved.
+/// A task adds everything other than the parameters that determines its losses: examples and
+/// options. Paths are not part of it, so that a run can be resumed after its folder was moved.
 ///
 /// # Example
 /// ```
@@ -31,14 +31,14 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprint {
     hash: Sha256,
-    /// The first field that could not be written, and why.
+    /// The first field that could not be serialized, and the reason.
     fault: Option<(String, String)>,
 }
 
-/// Feeds what is written to a hash.
-struct Feed<'a>(&'a mut Sha256);
+/// A writer that hashes its input.
+struct HashWriter<'a>(&'a mut Sha256);
 
-impl Write for Feed<'_> {
+impl Write for HashWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -50,7 +50,7 @@ impl Write for Feed<'_> {
 }
 
 impl Fingerprint {
-    /// A fingerprint without fields.
+    /// Creates a fingerprint without fields.
     pub fn new() -> Self {
         Self::default()
     }
@@ -61,7 +61,7 @@ impl Fingerprint {
         self.hash.update(value_bytes.to_le_bytes());
     }
 
-    /// Adds a field of bytes, or of text.
+    /// Adds a field of bytes or text.
     pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         let value = value.as_ref();
         self.start(name, value.len() as u64);
@@ -84,26 +84,26 @@ impl Fingerprint {
         self
     }
 
-    /// Adds a value as the SHA-256 of its JSON text. A value without a JSON form (a map whose keys
-    /// are no strings) is an error of [`finish`](Self::finish).
+    /// Adds a value as the SHA-256 of its JSON text. A value that JSON cannot represent (a map with
+    /// keys other than strings) is an error of [`finish`](Self::finish).
     pub fn serialize<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
         let mut json = Sha256::new();
-        match serde_json::to_writer(Feed(&mut json), value) {
+        match serde_json::to_writer(HashWriter(&mut json), value) {
             Ok(()) => self.add(name, json.finalize()),
             Err(error) => self.refuse(name, &error),
         }
     }
 
-    /// Notes that a field has no bytes: an error of [`finish`](Self::finish).
+    /// Records that a field could not be serialized, which is an error of [`finish`](Self::finish).
     pub fn refuse(&mut self, name: &str, reason: &dyn std::fmt::Display) -> &mut Self {
         self.fault.get_or_insert_with(|| (name.to_owned(), reason.to_string()));
         self
     }
 
-    /// The hash as 64 hexadecimal digits.
+    /// Returns the hash as 64 hexadecimal digits.
     ///
     /// # Errors
-    /// [`Error::Fingerprint`] naming the first field that could not be written.
+    /// [`Error::Fingerprint`] naming the first field that could not be serialized.
     pub fn finish(self) -> Result<String> {
         match self.fault {
             Some((field, reason)) => Err(Error::Fingerprint { field, reason }),

@@ -1,4 +1,4 @@
-//! The rows of a Parquet file as JSON objects, one after the other.
+//! The rows of a Parquet file as JSON objects.
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,31 +10,31 @@ use parquet::record::Field;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
 use serde_json::{Map, Value};
 
-use crate::shards::LONGEST_LINE;
+use crate::shards::MAX_LINE_BYTES;
 
-/// Characters of the longest message of the reader.
-const LONGEST_ERROR: usize = 200;
+/// Maximum number of characters of an error message.
+const MAX_ERROR_CHARS: usize = 200;
 
-/// Reads rows in their order, some pages of each column in memory at a time.
+/// Reads rows in order, with a few pages of each column in memory at a time.
 pub(crate) struct ParquetRows {
     file: SerializedFileReader<File>,
-    /// The next group of the file.
+    /// Index of the next row group.
     group: usize,
-    /// The rest of the group before it.
+    /// The remaining rows of the current group.
     rows: Option<ReaderIter>,
 }
 
 impl ParquetRows {
-    /// Before the first row.
+    /// Opens a file before its first row.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
         let file = guarded(|| SerializedFileReader::new(file))?;
         Ok(Self { file, group: 0, rows: None })
     }
 
-    /// Appends the next row to `line`, its columns as members in their order by name, and a line
-    /// end; `false` where there is no row. Columns of bytes that are not marked as text are left
-    /// out: JSON has no form for them.
+    /// Appends the next row to `line` as a JSON object, members sorted by name, and a line end;
+    /// `false` at the end of the file. Binary columns are skipped, because JSON cannot represent
+    /// them.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
         let Some(row) = guarded(|| self.next())? else { return Ok(false) };
         let known = || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
@@ -45,8 +45,8 @@ impl ParquetRows {
         Ok(true)
     }
 
-    /// Goes to the place after `rows` rows; `false` where the file ends before it. Groups before
-    /// it are not read.
+    /// Skips to the position after `rows` rows; `false` if the file has fewer rows. Skipped row
+    /// groups are not read.
     pub(crate) fn skip(&mut self, mut rows: u64) -> Result<bool, String> {
         (self.group, self.rows) = (0, None);
         let groups = self.file.metadata().row_groups();
@@ -83,14 +83,14 @@ impl ParquetRows {
     }
 }
 
-/// Refuses a column that says it unpacks to values longer than a line may be, or to more than a
-/// thousand times what it takes packed: a page of it would be in memory before a value is seen.
+/// Rejects a column with values longer than the maximum line, or more than a thousand times larger
+/// than its compressed size, because a whole page is decompressed into memory at once.
 ///
 /// # Errors
 /// [`ParquetError::General`] naming the column.
 pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
-    let longest = i64::try_from(LONGEST_LINE).unwrap_or(i64::MAX);
+    let longest = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);
     let per_value = unpacked / column.num_values().max(1);
     if unpacked <= longest || (per_value <= longest && unpacked / 1000 <= packed) {
         return Ok(());
@@ -102,12 +102,12 @@ pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     )))
 }
 
-/// What `read` gives. The reader panics on some files that are damaged, and on types of columns
-/// that have no form as JSON.
+/// Calls `read` and converts panics to errors. The reader panics on some damaged files, and on
+/// column types that JSON cannot represent.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
-        // Some messages hold a whole value.
-        Ok(read) => read.map_err(|error| error.to_string().chars().take(LONGEST_ERROR).collect()),
+        // Some messages contain a whole value.
+        Ok(read) => read.map_err(|error| error.to_string().chars().take(MAX_ERROR_CHARS).collect()),
         Err(_) => Err("it is damaged, or a column has a type that JSON does not know".into()),
     }
 }

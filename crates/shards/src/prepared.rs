@@ -1,4 +1,4 @@
-//! Folders of examples that a command prepares: whole or not at all, with a manifest.
+//! Atomically written folders of prepared examples, with a manifest.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
@@ -11,28 +11,28 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// The manifest's name in its folder.
+/// File name of the manifest.
 const MANIFEST: &str = "manifest.json";
 
-/// What every format of a manifest begins with, and this one.
+/// Prefix of all manifest formats, and the current format.
 const FORMATS: &str = "polyqa-prepared/";
 const FORMAT: &str = "polyqa-prepared/1";
 
-/// Bytes of the longest manifest that is read.
-const LONGEST: u64 = 64 << 20;
+/// Maximum size of a manifest in bytes.
+const MAX_BYTES: u64 = 64 << 20;
 
-/// A file as it was written or read.
+/// Size and hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileDigest {
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Its SHA-256, hexadecimal.
+    /// SHA-256, hexadecimal.
     pub sha256: String,
 }
 
 impl FileDigest {
-    /// Reads a file once.
+    /// Computes the digest of a file.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read.
@@ -55,51 +55,50 @@ impl FileDigest {
     }
 }
 
-/// What a command says of the folder that it prepared.
+/// Description of a prepared folder by its command.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
     pub program: &'static str,
-    /// The seed of all draws, where there are some.
+    /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
-    /// What it wrote, in numbers.
+    /// Counts of the written data.
     pub counts: serde_json::Value,
 }
 
-/// `manifest.json`: how a prepared folder was made, and what it holds.
+/// `manifest.json`: origin and contents of a prepared folder.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     format: String,
     /// The command.
     pub program: String,
-    /// Its arguments.
+    /// The arguments of the command.
     pub arguments: Vec<String>,
     /// The version of the package.
     pub version: String,
-    /// The seed of all draws.
+    /// The random seed.
     pub seed: Option<u64>,
-    /// What it wrote, in numbers.
+    /// Counts of the written data.
     pub counts: serde_json::Value,
-    /// The files that were read, by path.
+    /// The input files by path.
     pub inputs: BTreeMap<PathBuf, FileDigest>,
-    /// The files of the folder, by path in it.
+    /// The files of the folder by relative path.
     pub files: BTreeMap<String, FileDigest>,
 }
 
 impl Manifest {
-    /// The manifest of a folder; `None` where it has none, or one that is not of a prepared folder.
+    /// Reads the manifest of a folder; `None` if it has no manifest of a prepared folder.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read, is damaged, or has another format than this version
-    /// reads.
+    /// [`Error::File`] if it cannot be read, is damaged, or has an unsupported format.
     pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>> {
         let path = folder.as_ref().join(MANIFEST);
         if !path.is_file() {
             return Ok(None);
         }
         let refuse = |reason: &dyn std::fmt::Display| Error::file(&path, reason);
-        let text = whole_file::read_limited(&path, LONGEST).map_err(|error| refuse(&error))?;
+        let text = whole_file::read_limited(&path, MAX_BYTES).map_err(|error| refuse(&error))?;
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| refuse(&e))?;
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(FORMAT) => serde_json::from_value(value).map(Some).map_err(|e| refuse(&e)),
@@ -110,11 +109,10 @@ impl Manifest {
         }
     }
 
-    /// Makes sure that the files of `folder` are those of the manifest.
+    /// Checks that `folder` has exactly the files of the manifest.
     ///
     /// # Errors
-    /// [`Error::File`] naming the first file that is missing, has other bytes, or is in no
-    /// manifest.
+    /// [`Error::File`] naming the first file that is missing, changed or not in the manifest.
     pub fn check(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         let mut found = files_below(folder)?;
@@ -132,10 +130,11 @@ impl Manifest {
         }
     }
 
-    /// The files of a part of `folder`, such as `validation`, if they are as they were written.
+    /// Returns the files of a part of `folder`, such as `validation`, after checking that they are
+    /// unchanged.
     ///
     /// # Errors
-    /// [`Error::File`] naming the first that is not.
+    /// [`Error::File`] naming the first missing or changed file.
     pub fn files_of(&self, folder: impl AsRef<Path>, part: &str) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for (name, digest) in &self.files {
@@ -148,7 +147,7 @@ impl Manifest {
         Ok(found)
     }
 
-    /// Whether a file that was read is no longer as it was, or no longer there: its path.
+    /// Returns the path of the first input file that has changed or is missing.
     pub fn changed_input(&self) -> Option<&Path> {
         let same = |path: &Path, was: &FileDigest| FileDigest::of(path).is_ok_and(|is| is == *was);
         let mut inputs = self.inputs.iter();
@@ -157,10 +156,10 @@ impl Manifest {
 }
 
 impl FileDigest {
-    /// Makes sure that the file `path` is this one.
+    /// Checks that the file `path` has this size and hash.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read or has other bytes.
+    /// [`Error::File`] if it cannot be read or has changed.
     pub fn check(&self, path: &Path) -> Result<()> {
         let now = Self::of(path)?;
         if now == *self {
@@ -172,8 +171,8 @@ impl FileDigest {
     }
 }
 
-/// A folder that is being prepared, under a temporary name beside its place. Dropped before
-/// [`finish`](Self::finish), it vanishes.
+/// A folder that is being prepared under a temporary name next to its target. It is removed if it
+/// is dropped before [`finish`](Self::finish).
 ///
 /// ```
 /// use shards::{Manifest, Preparation, Preparing, Shards};
@@ -197,12 +196,12 @@ pub struct Preparing {
 }
 
 impl Preparing {
-    /// Starts the folder that will be called `out`. What lies there stays until
+    /// Creates the temporary folder for the target `out`. An existing target stays until
     /// [`finish`](Self::finish).
     ///
     /// # Errors
-    /// [`Error::File`] if `out` is a file, or a folder that is neither empty nor prepared, or if no
-    /// folder can be made beside it.
+    /// [`Error::File`] if `out` is a file or a folder that is neither empty nor prepared, or if the
+    /// temporary folder cannot be created.
     pub fn start(out: impl AsRef<Path>) -> Result<Self> {
         let out = std::path::absolute(out.as_ref()).map_err(|e| Error::file(out.as_ref(), e))?;
         let refuse = |error: std::io::Error| Error::file(&out, error);
@@ -211,7 +210,7 @@ impl Preparing {
         };
         if fs::symlink_metadata(&out).is_ok() {
             let empty = fs::read_dir(&out).map_err(refuse)?.next().is_none();
-            // A prepared folder of an older format may be replaced too.
+            // A prepared folder of an older format may also be replaced.
             if !empty && !matches!(Manifest::read(&out), Ok(Some(_)) | Err(_)) {
                 let reason = "a folder that was not prepared by a command; give another name";
                 return Err(Error::file(&out, reason));
@@ -223,17 +222,17 @@ impl Preparing {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Narrowed by the umask, as those of any new folder.
+            // The umask applies, as for any new folder.
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let folder = builder.prefix(&prefix).tempdir_in(parent).map_err(refuse)?;
         Ok(Self { folder, out })
     }
 
-    /// The path of the file `name`, such as `train/0.jsonl.gz`; its folder is made.
+    /// Returns the path of the file `name`, such as `train/0.jsonl.gz`, and creates its folder.
     ///
     /// # Errors
-    /// [`Error::File`] if the folder cannot be made.
+    /// [`Error::File`] if the folder cannot be created.
     pub fn file(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         if let Some(parent) = path.parent() {
@@ -242,14 +241,14 @@ impl Preparing {
         Ok(path)
     }
 
-    /// Hashes and syncs what was written, writes the manifest, and gives the folder its name; a
-    /// prepared folder that has it goes.
+    /// Hashes and syncs the written files, writes the manifest, and renames the folder to its
+    /// target, which replaces a prepared folder there.
     ///
-    /// The arguments are those of this process, and the inputs what it read through [`whole_file`]
-    /// since [`whole_file::protect_inputs`].
+    /// The manifest contains the arguments of this process and the inputs that it read through
+    /// [`whole_file`] since [`whole_file::protect_inputs`].
     ///
     /// # Errors
-    /// [`Error::File`] if a file cannot be read or written; then what had the name still has it.
+    /// [`Error::File`] if a file cannot be read or written; the target is unchanged then.
     pub fn finish(self, about: Preparation) -> Result<Manifest> {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();
@@ -259,12 +258,12 @@ impl Preparing {
             files.insert(name, FileDigest::of(&path)?);
         }
         let mut inputs = BTreeMap::new();
-        // That of the folder that is replaced was read too, and is none of what it is made of.
+        // The manifest of the replaced folder was also read, but it is not an input.
         let replaced = self.out.join(MANIFEST);
         let is_input = |path: &PathBuf| path.is_file() && *path != replaced;
         for path in whole_file::inputs().into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
-            inputs.insert(shorter(path), digest);
+            inputs.insert(relative_to_current(path), digest);
         }
         let manifest = Manifest {
             format: FORMAT.to_owned(),
@@ -286,9 +285,9 @@ impl Preparing {
     fn publish(self) -> Result<()> {
         let Self { folder, out } = self;
         match fs::rename(folder.path(), &out) {
-            // It has another name now, so that nothing is left to remove.
+            // The folder was renamed, so there is no temporary folder to remove.
             Ok(()) => drop(folder.keep()),
-            // The folder that is replaced gets the hidden name, and goes with it.
+            // The replaced folder gets the temporary name and is removed on drop.
             Err(error) if matches!(error.kind(), DirectoryNotEmpty | AlreadyExists) => {
                 exchange(folder.path(), &out).map_err(|error| Error::file(&out, error))?;
             }
@@ -298,8 +297,8 @@ impl Preparing {
     }
 }
 
-/// Exchanges the names of two folders: at once where the file system can, so that a process that
-/// is killed leaves one of the two under each name.
+/// Exchanges the names of two folders, atomically if the file system supports it, so that both
+/// names exist even if the process is killed.
 fn exchange(one: &Path, other: &Path) -> std::io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
@@ -317,14 +316,14 @@ fn exchange(one: &Path, other: &Path) -> std::io::Result<()> {
     fs::rename(&aside, one)
 }
 
-/// The path from the current folder, where it lies below.
-fn shorter(path: PathBuf) -> PathBuf {
+/// The path relative to the current folder, if it is below it.
+fn relative_to_current(path: PathBuf) -> PathBuf {
     let current = std::env::current_dir().ok();
-    let below = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
-    below.unwrap_or(path)
+    let relative = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
+    relative.unwrap_or(path)
 }
 
-/// The files below a folder, by their path in it with `/`.
+/// The files below a folder, by relative path with `/`.
 fn files_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), folder.to_owned())];

@@ -1,4 +1,4 @@
-//! Random streams by name and number, so that nothing depends on how many draws came before.
+//! Random generators by seed, name and index, independent of earlier draws.
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ fn digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The generator of one named stream at one index (a step, an epoch, an example).
+/// Returns the generator of a named stream at an index (a step, an epoch, an example).
 ///
 /// ```
 /// use rand::Rng;
@@ -26,7 +26,7 @@ pub fn rng_for(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, stream, index))
 }
 
-/// A seed for another generator, as libtorch's, from the same family of streams.
+/// Returns a seed for another generator, such as libtorch's, derived like [`rng_for`].
 ///
 /// ```
 /// assert_ne!(shards::seed_for(42, "initial weights", 0), shards::seed_for(42, "queue", 0));
@@ -36,8 +36,8 @@ pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// FNV-1a over the parts, each closed by a zero byte, so that `["ab", "c"]` and `["a", "bc"]`
-/// differ.
+/// Returns the FNV-1a hash of the parts, each terminated by a zero byte, so that `["ab", "c"]` and
+/// `["a", "bc"]` differ.
 ///
 /// ```
 /// assert_ne!(shards::hash_of(&["ab", "c"]), shards::hash_of(&["a", "bc"]));
@@ -49,8 +49,8 @@ pub fn hash_of(parts: &[&str]) -> u64 {
     })
 }
 
-/// The generator for one item of one use, whose name has at most 24 bytes: uses with one seed draw
-/// apart.
+/// Returns the generator for one item of a named use; names have at most 24 bytes. Uses with the
+/// same seed have independent generators.
 pub fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(name.bytes())) {

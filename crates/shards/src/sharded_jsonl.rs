@@ -1,4 +1,4 @@
-//! Examples from JSONL shards, shuffled as they stream.
+//! Streaming of shuffled examples from JSONL shards.
 use std::marker::PhantomData;
 
 use rand_chacha::ChaCha8Rng;
@@ -9,8 +9,8 @@ use crate::{
     SourceError,
 };
 
-/// One JSON object a line, from files that may be packed, in a new order each epoch; see
-/// [`ShuffledLines`] for the order. Memory does not grow with the files.
+/// Examples from JSON lines of optionally compressed files, in a new order each epoch; see
+/// [`ShuffledLines`] for the order. Memory use does not depend on the size of the files.
 ///
 /// # Example
 /// ```
@@ -38,16 +38,16 @@ use crate::{
 /// ```
 pub struct ShardedJsonl<T> {
     lines: ShuffledLines,
-    /// Lines that are not blank.
+    /// Number of non-blank lines.
     examples: u64,
     holds: PhantomData<fn() -> T>,
 }
 
 impl<T> ShardedJsonl<T> {
-    /// The examples of `shards`.
+    /// Creates a source of the examples of `shards`.
     ///
     /// # Errors
-    /// As [`ShuffleConfig::validate`].
+    /// The errors of [`ShuffleConfig::validate`].
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
         let examples = shards.lines();
         let lines = ShuffledLines::new(shards, config)?;

@@ -1,4 +1,4 @@
-//! Files of lines, perhaps packed, that together are one dataset.
+//! Datasets of one or several files of lines, optionally compressed.
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -14,13 +14,13 @@ use sha2::{Digest, Sha256};
 use crate::parquet_rows::ParquetRows;
 use crate::{Error, Fingerprint, Manifest, Result};
 
-/// What a folder of shards holds, in words.
+/// Description of the shards of a folder, for messages.
 const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
 
-/// Bytes of the longest line that is read: a file without line ends would otherwise fill memory.
-pub(crate) const LONGEST_LINE: u64 = 1 << 26;
+/// Maximum length of a line in bytes, so that a file without line ends does not fill the memory.
+pub(crate) const MAX_LINE_BYTES: u64 = 1 << 26;
 
-/// The line without a byte order mark.
+/// Removes a byte order mark.
 fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
@@ -29,15 +29,15 @@ pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
 
-/// `column 5: …` of an error in a text of one line.
+/// Formats an error in a text of one line as `column 5: …`.
 fn in_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = format!(" at line {} column {}", error.line(), error.column());
     format!("column {}: {}", error.column(), text.strip_suffix(&end).unwrap_or(&text))
 }
 
-/// Whether a file of this name in a folder is a shard: `*.jsonl` or `*.txt`, plain or packed as
-/// `.gz` or `.zst`, or `*.parquet`, and not hidden.
+/// Returns whether a file name in a folder is that of a shard: `*.jsonl` or `*.txt`, plain or
+/// compressed as `.gz` or `.zst`, or `*.parquet`, and not hidden.
 ///
 /// ```
 /// assert!(shards::is_shard("part-0007.jsonl.gz") && shards::is_shard("en.txt"));
@@ -51,30 +51,29 @@ pub fn is_shard(name: &str) -> bool {
     !name.starts_with('.') && (lines || name.ends_with(".parquet"))
 }
 
-/// Whether the shard holds rows in place of lines.
+/// Whether the shard has rows instead of lines.
 fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// What its examples are called in messages.
+/// Name of the shard's examples in messages.
 fn unit(path: &Path) -> &'static str {
     if is_parquet(path) { "row" } else { "line" }
 }
 
-/// One line of a shard, as it is read. A row of a Parquet file is the line of a JSON object, with a
-/// member for each column.
+/// One line of a shard. A row of a Parquet file is a JSON object with one member per column.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardLine<'a> {
     /// The file.
     pub path: &'a Path,
-    /// The line's or row's number in it, from 1.
+    /// The number of the line or row, from 1.
     pub number: u64,
     /// The line, without its end.
     pub text: &'a [u8],
 }
 
 impl ShardLine<'_> {
-    /// Whether the line is JSON by the name of its file: `*.jsonl`, plain or packed, or
+    /// Returns whether the file name indicates JSON: `*.jsonl`, plain or compressed, or
     /// `*.parquet`.
     pub fn is_json(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -83,31 +82,31 @@ impl ShardLine<'_> {
         plain.unwrap_or(&name).ends_with(".jsonl") || is_parquet(self.path)
     }
 
-    /// The JSON value of the line, whatever byte order mark is before it.
+    /// Parses the line as JSON, with or without a byte order mark.
     ///
     /// # Errors
-    /// What is wrong, with the column.
+    /// The parse error with its column.
     pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
         serde_json::from_slice(without_mark(self.text)).map_err(|error| in_line(&error))
     }
 
-    /// An error that names file and line.
+    /// Returns an error that names file and line.
     pub fn refuse(&self, reason: impl std::fmt::Display) -> Error {
         let unit = unit(self.path);
         Error::file(self.path, format!("{unit} {}, {reason}", self.number))
     }
 }
 
-/// A file of a dataset, as it was when the dataset was opened.
+/// A file of a dataset, with its size and hash at the time of opening.
 #[derive(Clone, Debug)]
 pub struct ShardFile {
     path: PathBuf,
     lines: u64,
-    /// Unpacked.
+    /// Number of uncompressed bytes.
     bytes: u64,
-    /// SHA-256 of the bytes, unpacked.
+    /// SHA-256 of the uncompressed bytes.
     digest: [u8; 32],
-    /// Size and time of the file, compared before it is read again.
+    /// Size and modification time of the file, compared before it is read again.
     seen: (u64, Option<SystemTime>),
 }
 
@@ -116,22 +115,22 @@ fn seen(metadata: &Metadata) -> (u64, Option<SystemTime>) {
 }
 
 impl ShardFile {
-    /// Where it lies.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lines that are not blank: its examples.
+    /// Returns the number of non-blank lines, which are the examples.
     pub fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Bytes, unpacked; of a Parquet file, those of its rows as JSON.
+    /// Returns the number of uncompressed bytes; for a Parquet file, of its rows as JSON.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Reads the file once.
+    /// Reads the file once and calls `visit` for each non-blank line.
     fn scan(
         path: &Path,
         visit: &mut dyn FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
@@ -151,11 +150,11 @@ impl ShardFile {
         Ok(Self { path, lines, bytes, digest: hash.finalize().into(), seen: seen(&metadata) })
     }
 
-    /// Opens the file at a place between two lines, and makes sure that it is still the same.
+    /// Opens the file at a position between two lines, and checks that it has not changed.
     pub(crate) fn reader_at(&self, byte: u64, line: u64) -> Result<LineReader> {
         let found = fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
         if seen(&found) != self.seen {
-            // Its time may be new and its content not.
+            // The modification time may change without the contents.
             let now = Self::scan(&self.path, &mut |_| Ok(()))?;
             if now.digest != self.digest {
                 return Err(self.changed(now.bytes));
@@ -166,7 +165,7 @@ impl ShardFile {
         Ok(reader)
     }
 
-    /// Refuses a reader that is at the end of the file, if this is not the end that was seen.
+    /// Rejects a reader at the end of the file if the file's length has changed.
     pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
         if reader.byte == self.bytes { Ok(()) } else { Err(self.changed(reader.byte)) }
     }
@@ -181,14 +180,14 @@ impl ShardFile {
     }
 }
 
-/// The line without `\n` or `\r\n`.
+/// Removes `\n` or `\r\n`.
 pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The files of one dataset, each read once to count its lines and to hash them. A clone is the
-/// same dataset, and costs nothing.
+/// The files of one dataset, each read once to count and hash its lines. Clones are cheap and share
+/// the data.
 ///
 /// # Example
 /// ```
@@ -217,24 +216,23 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Opens files, and those files of folders that [`is_shard`] names, sorted by name; of a folder
-    /// with a [`Manifest`], those of its `train`, if they are as they were written.
+    /// Opens files, and the shards ([`is_shard`]) of folders, sorted by name. From a folder with a
+    /// [`Manifest`], it opens the shards of `train` and checks that they are unchanged.
     ///
     /// # Errors
-    /// [`Error::Config`] without a path; [`Error::File`] naming the file that cannot be
-    /// read, with the line where it is damaged, what is called like a shard in a folder and is no
-    /// file, a file that comes twice, a folder without shards, or the first file if none has a
-    /// line.
+    /// [`Error::Config`] without a path; [`Error::File`] naming a file that cannot be read or is
+    /// damaged, with the line; an entry with a shard's name that is not a file; a repeated file; a
+    /// folder without shards; or the first file if no file has a line.
     pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
         Self::open_with(paths, |_| Ok(()))
     }
 
-    /// The same, and shows each line that is not blank to `visit`, in the order of the files: to
-    /// check examples before training and to count what they hold.
+    /// Opens files like [`open`](Self::open), and calls `visit` for each non-blank line in the
+    /// order of the files, for example to validate examples before training.
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`Error::File`] naming the file and line that `visit` refused,
-    /// with its reason.
+    /// The errors of [`open`](Self::open); [`Error::File`] naming file and line for an error of
+    /// `visit`.
     pub fn open_with<P: AsRef<Path>>(
         paths: impl IntoIterator<Item = P>,
         mut visit: impl FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
@@ -263,21 +261,21 @@ impl Shards {
         Ok(Self { files })
     }
 
-    /// The files, in the order of the paths.
+    /// Returns the files in the order of the paths.
     pub fn files(&self) -> &[ShardFile] {
         &self.files
     }
 
-    /// Those files that `keep` is true for, in their order; they are not read again.
+    /// Returns the files for which `keep` returns true, without reading them again.
     pub fn only(&self, keep: impl Fn(&ShardFile) -> bool) -> Self {
         Self { files: self.files.iter().filter(|file| keep(file)).cloned().collect() }
     }
 
-    /// Shows each line that is not blank to `visit`, in the order of the files.
+    /// Calls `visit` for each non-blank line, in the order of the files.
     ///
     /// # Errors
-    /// As [`open_with`](Self::open_with); [`Error::File`] for a file that changed since it was
-    /// opened.
+    /// The errors of [`open_with`](Self::open_with); [`Error::File`] for a file that changed since
+    /// it was opened.
     pub fn each_line(
         &self,
         mut visit: impl FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
@@ -291,12 +289,12 @@ impl Shards {
         Ok(())
     }
 
-    /// Lines that are not blank, of all files.
+    /// Returns the number of non-blank lines of all files.
     pub fn lines(&self) -> u64 {
         self.files.iter().map(|file| file.lines).sum()
     }
 
-    /// Adds the content of the files in their order, unpacked, without their names.
+    /// Adds the uncompressed contents of the files in order, without their names.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for file in self.files.iter() {
             fingerprint.add("shard", file.digest);
@@ -338,7 +336,7 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what is called like a shard and would be skipped.
+/// Rejects an entry with a shard's name that is not a readable file.
 fn check_file(file: &Path) -> Result<()> {
     let called = "though it is called like a shard; restore it, or move it away";
     let fault = match fs::metadata(file) {
@@ -352,8 +350,8 @@ fn check_file(file: &Path) -> Result<()> {
     Err(Error::file(file, fault))
 }
 
-/// Refuses a file that comes twice: by its name, or by that of a folder that it lies in. Links of
-/// one folder that lead to one file are two, as stores have them that keep equal files once.
+/// Rejects repeated files, also if they were found through different folder paths. Several links in
+/// one folder to the same file are allowed, because deduplicating stores contain such links.
 fn check_each_once(files: &[PathBuf]) -> Result<()> {
     let mut places = BTreeSet::new();
     for file in files {
@@ -367,13 +365,13 @@ fn check_each_once(files: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Reads the lines of a file one by one, unpacking by the ending of its name.
+/// Reads the lines of a file, decompressed according to its extension.
 pub(crate) struct LineReader {
     path: PathBuf,
     input: Input,
-    /// Bytes read, unpacked.
+    /// Number of uncompressed bytes read.
     pub(crate) byte: u64,
-    /// Lines read.
+    /// Number of lines read.
     pub(crate) line: u64,
 }
 
@@ -417,10 +415,10 @@ impl LineReader {
         Err(Error::file(path, reason))
     }
 
-    /// Reads a line with its end; `false` where there is none.
+    /// Reads a line with its line end; `false` at the end of the file.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         line.clear();
-        let max_bytes = LONGEST_LINE + 1;
+        let max_bytes = MAX_LINE_BYTES + 1;
         let read = match &mut self.input {
             Input::Plain(file) => file.take(max_bytes).read_until(b'\n', line),
             Input::Packed(unpacked) => unpacked.take(max_bytes).read_until(b'\n', line),
@@ -428,10 +426,10 @@ impl LineReader {
             Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
         };
         let read = read.map_err(|error| self.unreadable(&error))? as u64;
-        if read > LONGEST_LINE {
+        if read > MAX_LINE_BYTES {
             let unit = unit(&self.path);
             let reason = format!(
-                "{unit} {}, longer than {LONGEST_LINE} bytes: one example a line is expected",
+                "{unit} {}, longer than {MAX_LINE_BYTES} bytes: one example a line is expected",
                 self.line + 1
             );
             return Err(Error::file(&self.path, reason));
@@ -441,7 +439,7 @@ impl LineReader {
         Ok(read > 0)
     }
 
-    /// Goes to a place from the start of the file; packed files are unpacked up to it.
+    /// Skips from the start of the file to a position; compressed files are decompressed up to it.
     fn skip(&mut self, byte: u64, line: u64) -> Result<()> {
         let skipped = match &mut self.input {
             Input::Plain(file) => file.seek(SeekFrom::Start(byte)),

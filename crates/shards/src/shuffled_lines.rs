@@ -1,4 +1,4 @@
-//! Lines of shards in a seeded order that needs bounded memory and can be gone back to.
+//! Lines of shards in a seeded random order, with bounded memory and positions to resume from.
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::shards::{LineReader, is_blank, without_end};
 use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceError, rng_for};
 
-/// How lines are shuffled: what is in memory at a time.
+/// Options of shuffling, which limit memory use.
 ///
 /// # Example
 /// ```
@@ -24,11 +24,11 @@ use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceErro
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShuffleConfig {
-    /// Lines of a block, which is shuffled as a whole.
+    /// Maximum number of lines in a block, which is shuffled as a whole.
     pub lines: usize,
-    /// Bytes of a block, unpacked: it ends with the line that reaches them.
+    /// Maximum uncompressed bytes of a block, which ends with the line that reaches this number.
     pub bytes: usize,
-    /// Shards that are read side by side, so that lines of one shard do not stay together.
+    /// Number of shards that are read alternately, so that lines of different shards are mixed.
     pub open_shards: usize,
 }
 
@@ -39,18 +39,18 @@ impl Default for ShuffleConfig {
 }
 
 impl ShuffleConfig {
-    /// Whether these are the defaults: a recipe need not write them down.
+    /// Returns whether these are the defaults, for `skip_serializing_if`.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a block holds all lines of `shards`.
+    /// Returns whether one block can contain all lines of `shards`.
     pub fn holds(&self, shards: &Shards) -> bool {
         let bytes: u64 = shards.files().iter().map(ShardFile::bytes).sum();
         shards.lines() <= self.lines as u64 && bytes <= self.bytes as u64
     }
 
-    /// Refuses a block that holds nothing.
+    /// Rejects values of 0.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -66,48 +66,48 @@ impl ShuffleConfig {
     }
 }
 
-/// The lines of some shards, each once an epoch, in an order drawn from the epoch's generator.
+/// The lines of shards, each once per epoch, in an order drawn from the epoch's generator.
 ///
-/// The shards are put in a random order. [`ShuffleConfig::open_shards`] of them are open at a time,
-/// and give a line in turn; where one ends, the next is opened. What comes so is cut into blocks,
-/// and each block is shuffled. So a line moves within its block only: many shards of equal size
-/// mix well, a single one only as far as a block reaches. A position names the places of the open
-/// shards where the block began, so going back reads one block again.
+/// The shards are shuffled. [`ShuffleConfig::open_shards`] of them are open at a time and provide
+/// lines alternately; at the end of a shard, the next one is opened. The resulting sequence is
+/// split into blocks, and each block is shuffled. Lines move only within their block, so many
+/// shards of equal size are mixed well, but a single shard only within blocks. A position contains
+/// the positions of the open shards at the start of the block, so seeking reads one block again.
 ///
-/// While the lines of a block are given, a thread reads, unpacks and shuffles the next one: two
-/// blocks are in memory. What is given does not depend on it.
+/// A thread reads, decompresses and shuffles the next block while the current one is in use, so two
+/// blocks are in memory. The thread does not affect the order.
 pub struct ShuffledLines {
     shards: Shards,
     config: ShuffleConfig,
-    /// Numbers of the shards, in the epoch's order.
+    /// Indices of the shards, in the epoch's order.
     order: Arc<[usize]>,
-    /// Seeds the blocks of the epoch.
+    /// Seed of the blocks of the epoch.
     key: u64,
     block: Block,
     /// `None` before the first epoch.
     ahead: Option<Ahead>,
 }
 
-/// Where the reader is.
+/// State of the reader of the next block.
 enum Ahead {
-    /// Here, before the next block.
+    /// The reader is idle.
     Waiting(BlockReader),
-    /// In a thread that reads the next block.
+    /// A thread is reading the next block.
     Reading(JoinHandle<(BlockReader, Result<Block>)>),
 }
 
-/// Reads the blocks of an epoch, one after the other.
+/// Reads the blocks of an epoch sequentially.
 struct BlockReader {
     shards: Shards,
     config: ShuffleConfig,
     order: Arc<[usize]>,
     key: u64,
     readers: Vec<Reader>,
-    /// Shards of `order` that were opened.
+    /// Number of shards of `order` that were opened.
     opened: usize,
-    /// The reader that gives the next line.
+    /// Index of the reader that provides the next line.
     turn: usize,
-    /// The number of the next block.
+    /// Index of the next block.
     block: u64,
     line: Vec<u8>,
 }
@@ -117,69 +117,69 @@ struct Reader {
     lines: LineReader,
 }
 
-/// The lines that are shuffled together.
+/// Lines that are shuffled together.
 #[derive(Default)]
 struct Block {
-    /// Where it began; `given` is the number of lines given so far.
+    /// Position of the block's start, where `given` is the number of lines returned so far.
     start: ShardPosition,
     text: Vec<u8>,
     lines: Vec<BlockLine>,
-    /// Whether it has been read.
+    /// Whether the block has been read.
     read: bool,
 }
 
 struct BlockLine {
     shard: usize,
     number: u64,
-    /// In the block's text.
+    /// Range in the block's text.
     text: Range<usize>,
 }
 
-/// A place between two lines of an epoch, as [`ShuffledLines`] gives them.
+/// A position between two lines of an epoch of [`ShuffledLines`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardPosition {
-    /// Number of the block in the epoch, from 0.
+    /// Index of the block in the epoch, from 0.
     pub block: u64,
-    /// Lines of the block before the place.
+    /// Number of lines of the block before the position.
     pub given: usize,
-    /// The open shards where the block began.
+    /// The open shards at the start of the block.
     pub readers: Vec<ReadingPlace>,
-    /// Shards that had been opened then.
+    /// Number of shards that had been opened at the start of the block.
     pub opened: usize,
-    /// Which of the open shards gives the block's first line.
+    /// Index of the open shard that provides the block's first line.
     pub turn: usize,
 }
 
-/// A place between two lines of a shard.
+/// A position between two lines of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadingPlace {
-    /// Number of the shard, from 0.
+    /// Index of the shard, from 0.
     pub shard: usize,
-    /// Bytes before the place, unpacked.
+    /// Number of uncompressed bytes before the position.
     pub byte: u64,
-    /// Lines before it.
+    /// Number of lines before the position.
     pub line: u64,
 }
 
 impl ShuffledLines {
-    /// The lines of `shards`; an epoch must be started before any is read.
+    /// Creates a source of the lines of `shards`. An epoch must be started before lines are read.
     ///
     /// # Errors
-    /// As [`ShuffleConfig::validate`].
+    /// The errors of [`ShuffleConfig::validate`].
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
         config.validate()?;
         let (order, block) = (Arc::default(), Block::default());
         Ok(Self { shards, config, order, key: 0, block, ahead: None })
     }
 
-    /// Where the lines come from.
+    /// Returns the shards.
     pub fn shards(&self) -> &Shards {
         &self.shards
     }
 
-    /// Goes to the first line of an epoch whose order `rng` decides.
+    /// Starts an epoch in an order that `rng` determines.
     pub fn start_epoch(&mut self, mut rng: ChaCha8Rng) {
         self.key = rng.random();
         let mut order: Vec<usize> = (0..self.shards.files().len()).collect();
@@ -189,7 +189,7 @@ impl ShuffledLines {
         self.block = Block::default();
     }
 
-    /// A reader before the first line of the epoch.
+    /// Creates a reader before the first line of the epoch.
     fn reader(&self) -> BlockReader {
         BlockReader {
             shards: self.shards.clone(),
@@ -204,11 +204,11 @@ impl ShuffledLines {
         }
     }
 
-    /// The next line of the epoch, without its end; `None` after the last one. Blank lines are
-    /// skipped.
+    /// Returns the next line of the epoch without its line end; `None` after the last one. Blank
+    /// lines are skipped.
     ///
     /// # Errors
-    /// [`Error::File`] naming a file that cannot be read, or that changed.
+    /// [`Error::File`] naming a file that cannot be read or has changed.
     pub fn next_line(&mut self) -> Result<Option<ShardLine<'_>>> {
         if !self.block.read || self.block.start.given >= self.block.lines.len() {
             self.next_block()?;
@@ -220,15 +220,15 @@ impl ShuffledLines {
         Ok(Some(ShardLine { path: file.path(), number: line.number, text }))
     }
 
-    /// The place before the next line.
+    /// Returns the position before the next line.
     pub fn position(&self) -> ShardPosition {
         self.block.start.clone()
     }
 
-    /// Goes to a place in the epoch that was started last.
+    /// Moves to a position in the last started epoch.
     ///
     /// # Errors
-    /// If there is no such place; as [`next_line`](Self::next_line).
+    /// If the position does not exist; the errors of [`next_line`](Self::next_line).
     pub fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), SourceError> {
         let ShardPosition { opened, turn, given, .. } = position;
         if opened > self.order.len() || turn > position.readers.len() {
@@ -256,7 +256,7 @@ impl ShuffledLines {
         Ok(())
     }
 
-    /// Takes the next block, and has the one after it read meanwhile.
+    /// Moves to the next block, and starts a thread that reads the block after it.
     fn next_block(&mut self) -> Result<()> {
         let (mut reader, block) = match self.ahead.take() {
             None => return Ok(()),
@@ -287,7 +287,7 @@ impl ShuffledLines {
         }
     }
 
-    /// Adds the content of the shards and what decides the order.
+    /// Adds the contents of the shards and the options that determine the order.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("shuffle", &self.config);
         self.shards.fingerprint(fingerprint);
@@ -295,8 +295,8 @@ impl ShuffledLines {
 }
 
 impl BlockReader {
-    /// The start of the next block.
-    fn here(&self) -> ShardPosition {
+    /// The position of the next block's start.
+    fn position(&self) -> ShardPosition {
         let readers = self.readers.iter().map(|Reader { shard, lines }| ReadingPlace {
             shard: *shard,
             byte: lines.byte,
@@ -307,7 +307,7 @@ impl BlockReader {
     }
 
     fn read_block(&mut self) -> Result<Block> {
-        let mut block = Block { start: self.here(), read: true, ..Block::default() };
+        let mut block = Block { start: self.position(), read: true, ..Block::default() };
         while block.lines.len() < self.config.lines && block.text.len() < self.config.bytes {
             let Some((shard, number)) = self.read_line()? else { break };
             if is_blank(&self.line) {
@@ -323,7 +323,7 @@ impl BlockReader {
         Ok(block)
     }
 
-    /// Reads the line whose turn it is; its shard and its number there.
+    /// Reads the next line; returns its shard and its line number.
     fn read_line(&mut self) -> Result<Option<(usize, u64)>> {
         loop {
             while self.readers.len() < self.config.open_shards {

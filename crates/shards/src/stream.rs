@@ -1,4 +1,4 @@
-//! Examples that are read as training goes on, because they do not fit in memory.
+//! Streaming of examples that do not fit in memory.
 use rand_chacha::ChaCha8Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,12 @@ use crate::Fingerprint;
 /// The error of a source.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Gives examples one by one, in the same order whenever an epoch starts with the same generator.
-/// [`ExampleStream`] makes batches of them.
+/// A source of examples. The order is the same whenever an epoch starts with the same generator.
+/// [`ExampleStream`] creates batches.
 ///
-/// Of several processes, each reads all examples: position and batch are those of one process. A
-/// source whose examples cost much may share that cost within `start_epoch` and `next_example`,
-/// where it knows of the others; not within `seek`.
+/// With several processes, each process reads all examples, so positions and batches are the same
+/// as for one process. A source with expensive examples may distribute the work between processes
+/// in `start_epoch` and `next_example`, but not in `seek`.
 ///
 /// # Example
 /// ```
@@ -58,41 +58,41 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 pub trait ExampleSource {
     /// One example.
     type Example;
-    /// A place between two examples of an epoch; checkpoints hold it.
+    /// A position between two examples of an epoch, which checkpoints contain.
     type Position: Serialize + DeserializeOwned;
 
-    /// Goes to the first example of an epoch, counted from 0. `rng` is the epoch's generator,
-    /// for a source that draws an order.
+    /// Moves to the first example of an epoch, counted from 0. `rng` is the epoch's generator, for
+    /// sources that shuffle.
     ///
     /// # Errors
     /// If the source cannot be read.
     fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError>;
 
-    /// The next example of the epoch; `None` at its end.
+    /// Returns the next example of the epoch; `None` at its end.
     ///
     /// # Errors
     /// If the example cannot be read.
     fn next_example(&mut self) -> Result<Option<Self::Example>, SourceError>;
 
-    /// The place before the next example.
+    /// Returns the position before the next example.
     fn position(&self) -> Self::Position;
 
-    /// Goes to a place in the epoch that was started last.
+    /// Moves to a position in the last started epoch.
     ///
     /// # Errors
-    /// If there is no such place.
+    /// If the position does not exist.
     fn seek(&mut self, position: Self::Position) -> Result<(), SourceError>;
 
-    /// Examples in an epoch, where known.
+    /// Returns the number of examples in an epoch, if known.
     fn examples(&self) -> Option<u64> {
         None
     }
 
-    /// Adds what decides the examples.
+    /// Adds everything that determines the examples.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
-/// Streamed examples in batches, whatever their type; see [`ExampleStream`].
+/// Batches of streamed examples of any type; see [`ExampleStream`].
 pub trait BatchStream {
     /// See [`ExampleSource::start_epoch`].
     ///
@@ -100,29 +100,29 @@ pub trait BatchStream {
     /// If the source cannot be read.
     fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError>;
 
-    /// Reads the next `size` examples of the epoch, fewer at its end, in place of the last batch.
+    /// Replaces the last batch by the next `size` examples of the epoch, or fewer at its end.
     ///
     /// # Errors
     /// If an example cannot be read.
     fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, SourceError>;
 
-    /// The place before the next batch, as JSON.
+    /// Returns the position before the next batch, as JSON.
     ///
     /// # Errors
-    /// If it has no JSON form.
+    /// If JSON cannot represent the position.
     fn position(&self) -> Result<serde_json::Value, SourceError>;
 
-    /// Goes to a place in the epoch that was started last.
+    /// Moves to a position in the last started epoch.
     ///
     /// # Errors
-    /// If there is no such place.
+    /// If the position does not exist.
     fn seek(&mut self, position: &serde_json::Value) -> Result<(), SourceError>;
 
-    /// Examples in an epoch, where known.
+    /// Returns the number of examples in an epoch, if known.
     fn examples(&self) -> Option<u64>;
 }
 
-/// What a batch from a stream is like.
+/// Lengths and state of a streamed batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamedBatch {
     /// The length in tokens of each example.
@@ -131,10 +131,10 @@ pub struct StreamedBatch {
     pub last: bool,
 }
 
-/// The length of an example in tokens.
+/// Returns the length of an example in tokens.
 type CountTokens<E> = Box<dyn Fn(&E) -> usize>;
 
-/// Examples from a source, a batch in memory at a time.
+/// Batches of examples from a source, with one batch in memory at a time.
 ///
 /// # Example
 /// ```
@@ -156,30 +156,30 @@ pub struct ExampleStream<S: ExampleSource> {
     source: S,
     tokens: CountTokens<S::Example>,
     batch: Vec<S::Example>,
-    /// Read ahead, to know whether the epoch ends.
+    /// Example that was read ahead, to detect the end of the epoch.
     ahead: Option<S::Example>,
-    /// The place before `ahead`.
+    /// The position before `ahead`.
     position: S::Position,
 }
 
 impl<S: ExampleSource> ExampleStream<S> {
-    /// `tokens` is the length of an example in tokens.
+    /// Creates a stream; `tokens` returns the length of an example in tokens.
     pub fn new(source: S, tokens: impl Fn(&S::Example) -> usize + 'static) -> Self {
         let position = source.position();
         Self { source, tokens: Box::new(tokens), batch: Vec::new(), ahead: None, position }
     }
 
-    /// The examples of the batch that was read last.
+    /// Returns the examples of the last batch.
     pub fn batch(&self) -> &[S::Example] {
         &self.batch
     }
 
-    /// Where the examples come from.
+    /// Returns the source of the examples.
     pub fn source(&self) -> &S {
         &self.source
     }
 
-    /// Adds what decides the examples.
+    /// Adds everything that determines the examples.
     pub fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         self.source.fingerprint(fingerprint);
     }

@@ -1,8 +1,8 @@
-//! What becomes of freed memory.
+//! Settings of the memory allocator.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 use crate::ffi::{self, call};
 
-/// Settings of glibc's allocator that a user may have made.
+/// Environment variables with user settings for glibc's allocator.
 const SETTINGS: [&str; 5] = [
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
@@ -11,14 +11,14 @@ const SETTINGS: [&str; 5] = [
     "GLIBC_TUNABLES",
 ];
 
-/// Keeps freed memory in the process for the next step, and tensors of at least 256 KiB apart from
-/// all else, unless the environment sets glibc's allocator.
+/// Retains freed memory in the process for the next step, and allocates tensors of at least 256 KiB
+/// separately, unless the environment configures glibc's allocator.
 ///
-/// By default each tensor of more than 32 MiB goes back to the kernel as soon as it is freed, and
-/// the next step pays for all its pages again. In one heap with small blocks that outlive a step,
-/// kept memory falls into gaps that batches of other lengths do not fit, and grows; large tensors
-/// by themselves take as much as the largest batch needed. Elsewhere than on Linux with glibc it
-/// does nothing.
+/// By default, glibc returns each tensor of more than 32 MiB to the kernel when it is freed, and
+/// the next step has page faults for all its pages. In one heap with small long-lived blocks,
+/// retained memory would be fragmented, and would grow with batches of varying lengths. Separately
+/// allocated large tensors need only as much memory as the largest batch. On systems other than
+/// Linux with glibc, this function does nothing.
 pub(crate) fn retain_freed_memory() {
     if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
         configure_allocator();
@@ -27,13 +27,13 @@ pub(crate) fn retain_freed_memory() {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn configure_allocator() {
-    // SAFETY: two numbers for the allocator; a refused one changes nothing.
+    // SAFETY: plain values; a rejected setting changes nothing.
     unsafe {
         libc::mallopt(libc::M_MMAP_MAX, 0);
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
     }
-    // SAFETY: the shim's allocator lives as long as the process. Tensors that exist already are
-    // freed by the allocator that made them. Without it memory grows, and nothing else changes.
+    // SAFETY: the shim's allocator is never freed, and existing tensors are freed by the allocator
+    // that allocated them. An error only means higher memory use.
     let _ = call(|error| unsafe { ffi::polyqa_pool_large_tensors(error) });
 }
 

@@ -1,4 +1,4 @@
-//! Mixed precision for a stretch of code, on the CPU or a GPU, in bfloat16 or float16.
+//! Autocast (mixed precision) in bfloat16 or float16, on the CPU or a GPU.
 use std::cell::Cell;
 use std::ffi::c_int;
 
@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::ffi::{self, call, owned, raw};
 use crate::{Error, Result};
 
-/// What a model's forward pass and its loss run in; parameters and optimiser stay float32.
+/// Compute precision of a model's forward pass and loss; parameters and optimiser stay float32.
 ///
 /// ```
 /// use torch_ext::Precision;
@@ -21,10 +21,10 @@ pub enum Precision {
     /// float32 throughout.
     #[default]
     F32,
-    /// Products in bfloat16, and the hidden states between an encoder's layers: residuals, and what
-    /// norms and dropout read and write. Sums within a norm are float32.
+    /// Matrix multiplications and hidden states in bfloat16: residuals, and inputs and outputs of
+    /// norms and dropout. Sums within a norm are float32.
     Bf16,
-    /// Products in float16, whose gradients need a scaled loss; CUDA only.
+    /// Matrix multiplications in float16, which requires loss scaling; CUDA only.
     F16,
     /// The encoder's linear layers in 8 bits ([`Int8Linear`](crate::Int8Linear)), for inference on
     /// the CPU.
@@ -32,7 +32,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// All of them, as [`name`](Self::name) calls them.
+    /// All precisions.
     pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::F16, Self::Int8];
 
     /// Returns `f32`, `bf16`, `f16` or `int8`.
@@ -45,7 +45,7 @@ impl Precision {
         }
     }
 
-    /// The dtype of products; `None`: that of the parameters.
+    /// Returns the dtype of matrix multiplications; `None`: the parameters' dtype.
     pub fn half(self) -> Option<Kind> {
         match self {
             Self::F32 | Self::Int8 => None,
@@ -57,7 +57,7 @@ impl Precision {
     /// Returns the precision for fast inference: bfloat16 on a CPU with AMX, 8 bits on another CPU
     /// with AVX-512 VNNI, else float32.
     ///
-    /// It depends on the processor alone, so that a machine always gives the same answers.
+    /// It depends only on the processor, so that a machine always gives the same answers.
     pub fn fastest(device: Device) -> Self {
         match device {
             Device::Cpu if crate::amx_is_there() => Self::Bf16,
@@ -66,11 +66,11 @@ impl Precision {
         }
     }
 
-    /// Runs `body` under [`autocast`] on tensors of `device`'s type; without it for `F32` and
-    /// `Int8`.
+    /// Runs `body` under [`autocast`] for tensors of `device`'s type; without autocast for `F32`
+    /// and `Int8`.
     ///
     /// # Errors
-    /// As [`autocast`].
+    /// The errors of [`autocast`].
     pub fn run<T>(self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
         match self.half() {
             None => Ok(body()),
@@ -91,7 +91,7 @@ impl std::str::FromStr for Precision {
     }
 }
 
-/// Restores the state before when dropped, also when the body panics.
+/// Restores the previous state when dropped, also after a panic.
 struct Guard {
     cuda: bool,
     was_enabled: bool,
@@ -100,11 +100,11 @@ struct Guard {
 }
 
 impl Guard {
-    /// Switches autocast on or off for one type of device; `dtype` is libtorch's number.
+    /// Switches autocast on or off for one type of device; `dtype` is libtorch's id of the dtype.
     fn enter(cuda: bool, enabled: bool, dtype: c_int) -> Result<Self> {
         let mut guard = Self { cuda, was_enabled: false, was_dtype: dtype, was_cached: true };
         let Self { was_enabled, was_dtype, was_cached, .. } = &mut guard;
-        // SAFETY: the shim writes the three values it is given.
+        // SAFETY: the shim writes the three output values.
         let entered = call(|error| unsafe {
             let (dtype_out, cached) = (was_dtype, was_cached);
             ffi::polyqa_autocast_enter(cuda, enabled, dtype, was_enabled, dtype_out, cached, error)
@@ -112,7 +112,7 @@ impl Guard {
         match entered {
             Ok(()) => Ok(guard),
             Err(error) => {
-                // Nothing was entered, so nothing is left.
+                // The state has not changed, so it must not be restored.
                 std::mem::forget(guard);
                 Err(error)
             }
@@ -122,7 +122,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // SAFETY: plain values only. Nothing can be done about an error here; libtorch raises none.
+        // SAFETY: plain values only. libtorch raises no error here, and it could not be handled.
         let _ = call(|error| unsafe {
             let Self { cuda, was_enabled, was_dtype, was_cached } = *self;
             ffi::polyqa_autocast_leave(cuda, was_enabled, was_dtype, was_cached, error)
@@ -130,14 +130,14 @@ impl Drop for Guard {
     }
 }
 
-/// Runs `body` with libtorch's autocast: on tensors of `device`'s type, products run in `dtype` and
-/// sums in float32.
+/// Runs `body` with libtorch's autocast: for tensors of `device`'s type, matrix multiplications use
+/// `dtype`, and sums float32.
 ///
-/// `tch::autocast` supports only CUDA and its default dtype. At the end the earlier state is
-/// restored; calls nest. Each use of a weight casts it again: libtorch's cache of cast weights
-/// would lose the gradient of a weight that was first used without one.
+/// `tch::autocast` supports only CUDA and its default dtype. The previous state is restored at the
+/// end, so calls can be nested. Each use of a weight casts it again, because libtorch's cache of
+/// cast weights would lose the gradient of a weight that was first used without gradients.
 ///
-/// A backward pass belongs outside, or under [`without_autocast`].
+/// Run backward passes outside, or under [`without_autocast`].
 ///
 /// # Errors
 /// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`.
@@ -157,7 +157,7 @@ pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Res
     Ok(body())
 }
 
-// libtorch's numbers of the two dtypes; tch keeps them private.
+// libtorch's ids of the two dtypes, which are private in tch.
 const HALF: c_int = 5;
 const BFLOAT16: c_int = 15;
 
@@ -172,18 +172,18 @@ fn half(dtype: Kind) -> Result<c_int> {
     }
 }
 
-/// The tensors in `dtype`, with gradients in their own: what [`autocast`] makes of each where it is
-/// used, made of all at once, on a GPU by one kernel each way. Those of a group lie in one tensor,
-/// one below the other. The way back waits for the gradients of all of them.
+/// Casts tensors to `dtype`, like [`autocast`] does at each use, but all at once, on a GPU with one
+/// kernel for each direction. Gradients have the original dtype. The tensors of a group are
+/// concatenated along the first dimension. The backward pass requires the gradients of all results.
 ///
 /// # Shapes
-/// - `groups`: any, float of one dtype, on one device; those of a group differ in their first
-///   dimension alone
-/// - returns one tensor for each group, whose first dimension is the sum of theirs
+/// - `groups`: any shapes, one float dtype and device; tensors of a group may differ only in their
+///   first dimension
+/// - returns one tensor per group, whose first dimension is the sum of the group's first dimensions
 ///
 /// # Errors
-/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if tensors differ in dtype, those
-/// of a group in another dimension, or a group is empty.
+/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if tensors differ in dtype,
+/// tensors of a group differ in another dimension, or a group is empty.
 ///
 /// # Example
 /// ```
@@ -202,8 +202,8 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
     let counts: Vec<i64> = groups.iter().map(count).collect();
     let mut out = vec![std::ptr::null_mut(); groups.len()];
-    // SAFETY: live tensors, so many in each group, and room for one of each; the shim checks their
-    // dtypes and shapes and, on success, hands over tensors that we own.
+    // SAFETY: live tensors with the count of each group, and space for one result per group; the
+    // shim checks dtypes and shapes and, on success, returns tensors that we own.
     call(|error| unsafe {
         let (list, counts) = (list.as_ptr(), counts.as_ptr());
         ffi::polyqa_cast_all(list, counts, groups.len(), dtype, out.as_mut_ptr(), error)
@@ -211,15 +211,15 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     out.into_iter().map(owned).collect()
 }
 
-/// `x` and what [`autocast`] makes of it. Their gradients are added as they come, on a GPU by one
-/// kernel, where a cast of its own takes another.
+/// Returns `x` and its cast to `dtype`. The backward pass adds their two gradients, on a GPU with
+/// one kernel instead of a separate one for the cast.
 ///
 /// # Shapes
-/// Any, float of at least `dtype`'s precision; returns the same twice.
+/// Any shape, float of at least `dtype`'s precision; returns two tensors of this shape.
 ///
 /// # Errors
-/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if `x` is not of at least its
-/// precision.
+/// [`Error::Libtorch`] unless `dtype` is `BFloat16` or `Half`, or if `x` has a lower precision than
+/// `dtype`.
 ///
 /// # Example
 /// ```
@@ -235,20 +235,21 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
 pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
     let dtype = half(dtype)?;
     let mut out = [std::ptr::null_mut(); 2];
-    // SAFETY: a live tensor and room for two; the shim checks its dtype and, on success, hands over
-    // tensors that we own.
+    // SAFETY: a live tensor and space for two results; the shim checks the dtype and, on success,
+    // returns tensors that we own.
     call(|error| unsafe { ffi::polyqa_with_cast(x.as_ptr(), dtype, out.as_mut_ptr(), error) })?;
     let [wide, low] = out;
     Ok([owned(wide)?, owned(low)?])
 }
 
-/// The dtype of products on tensors of `device`'s type here, inside [`autocast`]; `None` outside.
+/// Returns the current [`autocast`] dtype for tensors of `device`'s type; `None` outside of
+/// autocast.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses.
+/// [`Error::Libtorch`] if libtorch returns an error.
 pub fn autocast_kind(device: Device) -> Result<Option<Kind>> {
     let mut dtype = 0;
-    // SAFETY: the shim writes the value it is given.
+    // SAFETY: the shim writes the output value.
     call(|error| unsafe {
         ffi::polyqa_autocast_dtype(matches!(device, Device::Cuda(_)), &mut dtype, error)
     })?;
@@ -259,11 +260,11 @@ pub fn autocast_kind(device: Device) -> Result<Option<Kind>> {
     })
 }
 
-/// Runs `body` with autocast off, on every device, inside [`autocast`] or outside. At the end the
-/// earlier state is restored.
+/// Runs `body` with autocast switched off on every device, and restores the previous state at the
+/// end.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses.
+/// [`Error::Libtorch`] if libtorch returns an error.
 pub fn without_autocast<T>(body: impl FnOnce() -> T) -> Result<T> {
     let _cpu = Guard::enter(false, false, BFLOAT16)?;
     let _cuda = Guard::enter(true, false, HALF)?;
@@ -275,7 +276,7 @@ thread_local! {
 }
 
 /// Runs `body` with every [`backward`] in it scaled by `scale`, so that small gradients do not
-/// vanish in float16. Who calls it divides the gradients afterwards.
+/// underflow in float16. The caller must divide the gradients by `scale`.
 ///
 /// # Example
 /// ```
@@ -297,8 +298,8 @@ pub fn with_loss_scale<T>(scale: f64, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// The backward pass of a loss, `[]`, outside of autocast and times the scale of
-/// [`with_loss_scale`]; plain where there is neither.
+/// Runs the backward pass of a loss `[]` without autocast, multiplied by the scale of
+/// [`with_loss_scale`].
 ///
 /// # Errors
 /// [`Error::Torch`] if the loss has no graph; [`Error::Libtorch`].
@@ -308,7 +309,7 @@ pub fn backward(loss: &Tensor) -> Result<()> {
         if scale == 1.0 {
             return loss.f_backward();
         }
-        // The product would leave float16's range.
+        // The scaled loss would overflow in float16.
         let loss = match loss.f_kind()? {
             Kind::Half | Kind::BFloat16 => loss.f_to_kind(Kind::Float)?,
             _ => loss.shallow_clone(),

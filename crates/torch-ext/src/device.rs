@@ -1,8 +1,9 @@
-//! From "cpu", "cuda", "cuda:1" or "auto" to a device.
+//! Selection of a device by name: "cpu", "cuda", "cuda:1" or "auto".
 //!
-//! The linker drops libtorch_cuda from a Rust program, since no symbol of it is named. It is loaded
-//! here, at run time, before the first call that looks for CUDA devices (libtorch caches the
-//! answer), and only where CUDA is wanted, so one build runs on machines with and without it.
+//! The linker drops libtorch_cuda from a Rust program, because the program references none of its
+//! symbols. It is loaded here at run time, before the first call that looks for CUDA devices
+//! (libtorch caches the result), and only if CUDA is requested. One build thus runs on machines
+//! with and without CUDA.
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -15,12 +16,12 @@ use crate::{Error, Result};
 /// A device by name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The first CUDA device where there is one, else the CPU.
+    /// The first CUDA device if there is one, otherwise the CPU.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The CUDA device of this index; missing is an error.
+    /// The CUDA device of this index; an error if it does not exist.
     Cuda(usize),
 }
 
@@ -54,7 +55,7 @@ impl std::fmt::Display for DeviceChoice {
     }
 }
 
-/// Loads `libtorch_cuda` once; the message of the loader where that fails.
+/// Loads `libtorch_cuda` once; returns the loader's message if that fails.
 fn load_cuda() -> std::result::Result<(), String> {
     static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     LOADED
@@ -69,7 +70,7 @@ fn load_cuda() -> std::result::Result<(), String> {
         .clone()
 }
 
-/// An error and what caused it: the loader's own words are in the cause.
+/// An error with its cause, which contains the loader's message.
 fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
@@ -77,11 +78,11 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// The device for a choice; loads CUDA where the choice may need it.
+/// Returns the device for a choice; loads CUDA if the choice may need it.
 ///
 /// # Errors
-/// [`Error::Device`] if a CUDA device was named and libtorch_cuda cannot be loaded or the device
-/// does not exist.
+/// [`Error::Device`] if a CUDA device was requested and libtorch_cuda cannot be loaded or the
+/// device does not exist.
 pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
     let refuse = |reason: String| Error::Device { choice: choice.to_string(), reason };
     match choice {
@@ -104,31 +105,30 @@ pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
     }
 }
 
-/// Bytes that tensors on a CUDA device took at most so far in this process, the allocator's own
-/// reserve left out.
+/// Returns the peak number of bytes of tensors on a CUDA device in this process, without the
+/// allocator's reserve.
 ///
 /// # Errors
 /// [`Error::Device`] for the CPU; [`Error::Libtorch`] if the device does not exist.
 pub fn peak_device_memory(device: Device) -> Result<u64> {
-    let (index, mut bytes) = (counted(device)?, 0i64);
+    let (index, mut bytes) = (cuda_index(device)?, 0i64);
     // SAFETY: plain values; the shim writes the number on success.
     call(|error| unsafe { ffi::polyqa_peak_device_bytes(index, &mut bytes, error) })?;
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// Resets [`peak_device_memory`] to the bytes that tensors use now, and returns them.
+/// Resets [`peak_device_memory`] to the current number of bytes, and returns it.
 ///
 /// # Errors
-/// As [`peak_device_memory`].
+/// The errors of [`peak_device_memory`].
 pub fn reset_peak_device_memory(device: Device) -> Result<u64> {
-    let (index, mut bytes) = (counted(device)?, 0i64);
+    let (index, mut bytes) = (cuda_index(device)?, 0i64);
     // SAFETY: plain values; the shim writes the number on success.
     call(|error| unsafe { ffi::polyqa_reset_peak_device_bytes(index, &mut bytes, error) })?;
     Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
-/// The index of a device that counts what its tensors take.
-fn counted(device: Device) -> Result<usize> {
+fn cuda_index(device: Device) -> Result<usize> {
     let Device::Cuda(index) = device else {
         let reason = "only a CUDA device counts what its tensors take".to_owned();
         return Err(Error::Device { choice: format!("{device:?}"), reason });

@@ -1,4 +1,4 @@
-//! Processes that compute together, over c10d's Gloo backend, and NCCL for tensors of a GPU.
+//! Process groups with c10d's Gloo backend, and NCCL for GPU tensors.
 use std::cell::RefCell;
 use std::ffi::{CString, c_int};
 use std::fmt;
@@ -10,16 +10,16 @@ use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, RawGroup, call, make, raw};
 use crate::wait_for_ranks::{Notes, Peers, wait_for_ranks};
-use crate::waiting::{FIRST, Watch, say};
+use crate::waiting::{FIRST_MESSAGE, Watch, say};
 use crate::{Error, Result};
 
-/// Most processes that a run has; more are a slip.
+/// Maximum number of processes; more are probably a mistake.
 const MAX_RANKS: usize = 65_536;
 
-/// How long a process whose exchange failed looks for the one that ended.
-const LOST_RANK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Time in which a process looks for the ended rank after a failed operation.
+const LOST_RANK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the processes of a run meet, and which of them this one is.
+/// Address of a run's rendezvous, and the rank of this process.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -35,41 +35,41 @@ const LOST_RANK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendezvous {
-    /// The number of this process, from 0.
+    /// The rank of this process, counted from 0.
     pub rank: usize,
-    /// How many processes there are.
+    /// The number of processes.
     pub size: usize,
-    /// The number of this process on its machine: which GPU is its own.
+    /// The rank of this process on its machine, which selects its GPU.
     pub local_rank: usize,
-    /// How many processes its machine has.
+    /// The number of processes on this machine.
     pub local_size: usize,
     /// The address of rank 0's machine.
     pub host: String,
-    /// A free port there.
+    /// A free port on that machine.
     pub port: u16,
-    /// Whether rank 0 answers at the port; else the launcher does.
+    /// Whether rank 0 listens on the port; otherwise the launcher does.
     pub rank_0_serves: bool,
-    /// Keeps a restarted run apart from the one before.
+    /// Prefix that distinguishes a restarted run from the one before.
     pub prefix: String,
-    /// The network interface to use; absent: the one of the machine's name.
+    /// The network interface to use; absent: the interface of the machine's host name.
     pub interface: Option<String>,
 }
 
 impl Rendezvous {
-    /// From the environment, as `torchrun` sets it: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
-    /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (29500 where absent), and
+    /// Reads the environment variables of `torchrun`: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
+    /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (default 29500), and
     /// `GLOO_SOCKET_IFNAME`. `None` without `WORLD_SIZE`, or with a size of 1.
     ///
     /// # Errors
-    /// [`Error::Distributed`] naming the variable that is missing, no number or out of range.
+    /// [`Error::Distributed`] naming the variable that is missing, not a number or out of range.
     pub fn from_env() -> Result<Option<Self>> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// The same from another source of variables.
+    /// Reads the variables of [`Rendezvous::from_env`] with `get`.
     ///
     /// # Errors
-    /// As [`Rendezvous::from_env`].
+    /// The errors of [`Rendezvous::from_env`].
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let number = |name: &str, absent: Option<usize>| match get(name).as_deref() {
             None | Some("") => absent.ok_or_else(|| {
@@ -120,14 +120,14 @@ pub struct ProcessGroup {
     raw: *mut RawGroup,
     rank: usize,
     size: usize,
-    /// The GPU whose tensors NCCL takes.
+    /// The GPU whose tensors are exchanged with NCCL.
     gpu: Option<usize>,
     peers: Peers,
     watch: Watch,
 }
 
-/// Whether this program has NCCL: built with the feature `nccl`, where its headers and libtorch
-/// with CUDA were found.
+/// Returns whether this program was built with NCCL: with the feature `nccl`, NCCL's headers and a
+/// libtorch with CUDA.
 ///
 /// ```
 /// if !torch_ext::nccl_is_built() {
@@ -135,7 +135,7 @@ pub struct ProcessGroup {
 /// }
 /// ```
 pub fn nccl_is_built() -> bool {
-    // SAFETY: takes and returns nothing but a bool.
+    // SAFETY: no arguments.
     unsafe { ffi::polyqa_nccl_is_built() }
 }
 
@@ -146,26 +146,29 @@ impl fmt::Debug for ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Meets the other processes, for which it waits at most `meeting`; each operation after that
-    /// waits at most `timeout`. A rank whose process ends is noticed at once. One that waits longer
-    /// than 10 seconds says on standard error for whom, and then rarely.
+    /// Connects to the other processes, with a timeout of `meeting`; later operations have a
+    /// timeout of `timeout`. The end of another process is detected immediately. A process that
+    /// waits for more than 10 seconds prints on standard error which ranks it waits for, and
+    /// repeats this at growing intervals.
     ///
     /// # Errors
-    /// [`Error::Distributed`] if the others do not come, an address cannot be used, or two
-    /// processes have one number.
+    /// [`Error::Distributed`] if other processes do not connect, an address cannot be used, or two
+    /// processes have the same rank.
     pub fn connect(place: &Rendezvous, meeting: Duration, timeout: Duration) -> Result<Self> {
         check_interface(place.interface.as_deref().unwrap_or_default())?;
-        let not_met = |reason: &dyn fmt::Display| {
+        let connect_error = |reason: &dyn fmt::Display| {
             let Rendezvous { rank, size, host, port, .. } = place;
             Error::Distributed(format!(
                 "rank {rank} of {size} did not meet the others at {host}:{port}: {reason}"
             ))
         };
-        // A launcher that answers in place of rank 0 watches over its processes itself.
+        // A launcher that listens instead of rank 0 monitors its processes itself.
         let peers = match place.rank_0_serves {
             false => Peers::default(),
-            true => wait_for_ranks(place, meeting, Notes::new(FIRST), &mut |text| say(&text))
-                .map_err(|reason| not_met(&reason))?,
+            true => {
+                wait_for_ranks(place, meeting, Notes::new(FIRST_MESSAGE), &mut |text| say(&text))
+                    .map_err(|reason| connect_error(&reason))?
+            }
         };
         let who = format!("rank {} of {}", place.rank, place.size);
         let watch = Watch::start(who, peers.others());
@@ -183,7 +186,7 @@ impl ProcessGroup {
         let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let serves = place.rank_0_serves && place.rank == 0;
         let mut raw = std::ptr::null_mut();
-        // SAFETY: texts that end in 0 and outlive the call; on success `raw` is a group that we
+        // SAFETY: NUL-terminated strings that outlive the call; on success `raw` is a group that we
         // own.
         let connect = |error: *mut _| unsafe {
             ffi::polyqa_group_connect(
@@ -202,15 +205,15 @@ impl ProcessGroup {
             )
         };
         let met = watch.waiting(|| call(connect));
-        met.map_err(|error| not_met(&error))?;
+        met.map_err(|error| connect_error(&error))?;
         Ok(Self { raw, rank: place.rank, size: place.size, gpu: None, peers, watch })
     }
 
-    /// Lets NCCL take tensors of GPU number `device`, each rank's own. All ranks call it, with the
-    /// place and the timeout of [`connect`](Self::connect).
+    /// Uses NCCL for tensors on GPU `device`, which differs between ranks of a machine. All ranks
+    /// must call it, with the place and timeout of [`connect`](Self::connect).
     ///
     /// # Errors
-    /// [`Error::Distributed`] if the program was built without it, see [`nccl_is_built`].
+    /// [`Error::Distributed`] if the program was built without NCCL; see [`nccl_is_built`].
     pub fn with_nccl(
         mut self,
         place: &Rendezvous,
@@ -223,7 +226,7 @@ impl ProcessGroup {
             Error::Distributed(format!("{:?} contains a NUL character", place.prefix))
         })?;
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
-        // SAFETY: a live group, and a text that ends in 0 and outlives the call.
+        // SAFETY: a live group, and a NUL-terminated string that outlives the call.
         call(|error| unsafe {
             ffi::polyqa_group_add_nccl(self.raw, number, timeout, prefix.as_ptr(), error)
         })
@@ -232,7 +235,8 @@ impl ProcessGroup {
         Ok(self)
     }
 
-    /// Where tensors of `device` are exchanged: there, if NCCL takes them, else on the CPU.
+    /// Returns the device on which tensors of `device` are exchanged: `device` with NCCL, otherwise
+    /// the CPU.
     pub fn exchange_device(&self, device: Device) -> Device {
         match (device, self.gpu) {
             (Device::Cuda(index), Some(gpu)) if index == gpu => device,
@@ -240,35 +244,36 @@ impl ProcessGroup {
         }
     }
 
-    /// The number of this process, from 0.
+    /// The rank of this process, counted from 0.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// How many processes there are.
+    /// The number of processes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// An operation of all ranks, whose error names it, and the rank that ended.
-    fn together<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs a collective operation. Its error names the operation and, if known, the rank that
+    /// ended.
+    fn collective<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.watch.waiting(body).map_err(|error| {
-            let here = format!("rank {} of {}: {operation}", self.rank, self.size);
-            Error::Distributed(match self.peers.gone(LOST_RANK_CHECK_INTERVAL) {
-                Some(gone) => format!("{here}: {gone}: {error}"),
-                None => format!("{here}: {error}; another rank ended, or does something else"),
+            let prefix = format!("rank {} of {}: {operation}", self.rank, self.size);
+            Error::Distributed(match self.peers.ended(LOST_RANK_TIMEOUT) {
+                Some(ended) => format!("{prefix}: {ended}: {error}"),
+                None => format!("{prefix}: {error}; another rank ended, or does something else"),
             })
         })
     }
 
-    /// Sends entry k of `sent` to rank k mod size, and fills entry k of `into` with what that rank
-    /// sent here. What one rank sends and another fills is alike in length and dtype; all is
-    /// contiguous and lies on the CPU, or where [`exchange_device`](Self::exchange_device) says. A
-    /// rank's own entries stay as they are.
+    /// Sends entry k of `sent` to rank k mod size, and receives entry k of `into` from that rank.
+    /// Corresponding entries must have the same length and dtype. All tensors must be contiguous
+    /// and on the CPU or [`exchange_device`](Self::exchange_device). Entries of this rank itself
+    /// are ignored.
     ///
     /// # Errors
-    /// [`Error::ListLength`] if the lists are not as long as each other, so many times the number
-    /// of ranks; [`Error::Distributed`] if a rank is gone, or nothing comes within the timeout.
+    /// [`Error::ListLength`] if the lists differ in length or are not a multiple of the number of
+    /// ranks; [`Error::Distributed`] if a rank has ended or the operation times out.
     pub fn exchange(&self, sent: &[&Tensor], into: &[&Tensor]) -> Result<()> {
         let expected = into.len().next_multiple_of(self.size);
         for (list, entries) in [("sent", sent), ("into", into)] {
@@ -277,7 +282,7 @@ impl ProcessGroup {
             }
         }
         let (sent, into) = (raw(sent), raw(into));
-        self.together("exchange", || {
+        self.collective("exchange", || {
             // SAFETY: a live group, and lists of `expected` live tensors.
             call(|error| unsafe {
                 ffi::polyqa_group_exchange(self.raw, sent.as_ptr(), into.as_ptr(), expected, error)
@@ -285,14 +290,14 @@ impl ProcessGroup {
         })
     }
 
-    /// Replaces a contiguous tensor on the CPU by that of `root`.
+    /// Overwrites a contiguous tensor on the CPU with the tensor of rank `root`.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`].
+    /// The errors of [`ProcessGroup::exchange`].
     pub fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let root = c_int::try_from(root)
             .map_err(|_| Error::Distributed(format!("there is no rank {root}")))?;
-        self.together("broadcast", || {
+        self.collective("broadcast", || {
             // SAFETY: a live group and tensor.
             call(|error| unsafe {
                 ffi::polyqa_group_broadcast(self.raw, tensor.as_ptr(), root, error)
@@ -300,12 +305,13 @@ impl ProcessGroup {
         })
     }
 
-    /// `tensor` of every rank, `[size, …]`, on the CPU; all have one shape and dtype.
+    /// Returns the tensors of all ranks, `[size, …]`, on the CPU. Shape and dtype must be equal on
+    /// all ranks.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`].
+    /// The errors of [`ProcessGroup::exchange`].
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
-        self.together("all-gather", || {
+        self.collective("all-gather", || {
             // SAFETY: as above; on success `out` is a new tensor that we own.
             make(|out, error| unsafe {
                 ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), out, error)
@@ -313,10 +319,10 @@ impl ProcessGroup {
         })
     }
 
-    /// The bytes of every rank, in the order of ranks.
+    /// Returns the bytes of all ranks in order.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`].
+    /// The errors of [`ProcessGroup::exchange`].
     pub fn all_gather_bytes(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         let length = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         let lengths = Vec::<i64>::try_from(
@@ -334,11 +340,12 @@ impl ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Rows of numbers of which rank r made every size-th, from the r-th on: all of them, on every
-    /// rank. `rows` holds a rank's own ones, and anything for those of the others.
+    /// Gathers rows of numbers on every rank. Row k is taken from rank k mod size; other entries of
+    /// `rows` are ignored.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer rows.
+    /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer
+    /// rows.
     pub fn gather_rows(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
         let mut encoded = Vec::new();
         for row in rows.iter().skip(self.rank).step_by(self.size) {
@@ -364,10 +371,10 @@ impl ProcessGroup {
         whole.ok_or_else(|| Error::Distributed("ranks gathered unlike numbers of rows".into()))
     }
 
-    /// The bytes of `root`; the others give none.
+    /// Returns the bytes of rank `root`; `bytes` is ignored on other ranks.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`].
+    /// The errors of [`ProcessGroup::exchange`].
     pub fn broadcast_bytes(&self, bytes: &[u8], root: usize) -> Result<Vec<u8>> {
         let length = Tensor::f_from_slice(&[i64::try_from(bytes.len()).unwrap_or(i64::MAX)])?;
         self.broadcast(&length, root)?;
@@ -382,19 +389,18 @@ impl ProcessGroup {
         Ok(Vec::try_from(&sent)?)
     }
 
-    /// The parts of a whole of which rank r has every size-th, from the r-th on: each part, a list
-    /// of tensors, comes to all ranks, on `device`. `parts` holds a rank's own ones, and `None` for
-    /// those of the others.
+    /// Gathers lists of tensors on every rank, on `device`. Part k is taken from rank k mod size;
+    /// entries of `parts` for other ranks are `None`.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`], and for a dtype that is none of float32, bfloat16, float16
-    /// and float64.
+    /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] for a dtype other than
+    /// float32, bfloat16, float16 and float64.
     pub fn gather_parts(
         &self,
         parts: Vec<Option<Vec<Tensor>>>,
         device: Device,
     ) -> Result<Vec<Vec<Tensor>>> {
-        /// Shape and place in `KINDS` of each tensor of a part.
+        /// Shape and index in `KINDS` of each tensor of a part.
         type Forms = Option<Vec<(Vec<i64>, usize)>>;
         const KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
         let mut local: Vec<Forms> = Vec::with_capacity(parts.len());
@@ -442,11 +448,11 @@ impl ProcessGroup {
         Ok(whole)
     }
 
-    /// Fills `tensor`, of any dtype and on any device, with that of `root`, bit for bit; all ranks
-    /// have one shape and dtype.
+    /// Overwrites `tensor`, of any dtype and on any device, with the tensor of rank `root`. Shape
+    /// and dtype must be equal on all ranks.
     ///
     /// # Errors
-    /// As [`ProcessGroup::exchange`].
+    /// The errors of [`ProcessGroup::exchange`].
     pub fn copy_from(&self, tensor: &Tensor, root: usize) -> Result<()> {
         let sent = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
         if sent.numel() == 0 {
@@ -455,14 +461,15 @@ impl ProcessGroup {
         let bytes = sent.f_view([-1])?.f_view_dtype(Kind::Uint8)?;
         self.broadcast(&bytes, root)?;
         if self.rank != root {
-            let came = bytes.f_view_dtype(tensor.f_kind()?)?.f_view(tensor.size().as_slice())?;
-            tch::no_grad(|| tensor.shallow_clone().f_copy_(&came))?;
+            let received =
+                bytes.f_view_dtype(tensor.f_kind()?)?.f_view(tensor.size().as_slice())?;
+            tch::no_grad(|| tensor.shallow_clone().f_copy_(&received))?;
         }
         Ok(())
     }
 }
 
-/// Refuses an interface that this machine does not have, where its system lists them.
+/// Rejects an interface that this machine does not have, if the system lists interfaces.
 fn check_interface(name: &str) -> Result<()> {
     let listed = Path::new("/sys/class/net");
     if name.is_empty() || !listed.is_dir() || listed.join(name).exists() {
@@ -476,7 +483,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<ProcessGroup>>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` with the processes that share its work, which [`current_group`] gives there.
+/// Runs `body` with a process group that [`current_group`] returns inside of it.
 ///
 /// ```
 /// torch_ext::with_group(None, || assert!(torch_ext::current_group().is_none()));
@@ -492,14 +499,14 @@ pub fn with_group<T>(group: Option<&Rc<ProcessGroup>>, body: impl FnOnce() -> T)
     body()
 }
 
-/// The processes that share the work at hand, inside [`with_group`]; `None` for one alone.
+/// Returns the process group of the enclosing [`with_group`]; `None` without one.
 pub fn current_group() -> Option<Rc<ProcessGroup>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // SAFETY: made by `connect`, and freed once.
+        // SAFETY: created by `connect`, and freed once.
         unsafe { ffi::polyqa_group_free(self.raw) }
     }
 }

@@ -1,17 +1,16 @@
-//! Dropout on the CPU that is drawn for each token from its place: in which row of the batch it is,
-//! and where in that row.
+//! Dropout on the CPU that is a function of each token's row in the batch and position in the row.
 use tch::{Kind, Tensor};
 
 use crate::ffi::{self, make};
 use crate::{Result, first_row};
 
-/// The places of the tokens of a batch `[rows, length]` that is being computed, `[rows * length]`
-/// i64 on the CPU: of each its row, counted from [`first_row`], and its position there.
+/// Returns the offsets of the tokens of a batch `[rows, length]`, `[rows * length]` i64 on the CPU.
+/// An offset combines the token's row, counted from [`first_row`], and its position in the row.
 ///
-/// What is drawn at a place changes neither with the rows beside it, nor with their padding.
+/// The dropout mask at an offset does not depend on other rows or on padding.
 ///
 /// # Errors
-/// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+/// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
 ///
 /// # Example
 /// ```
@@ -23,23 +22,23 @@ use crate::{Result, first_row};
 pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
     let first = i64::try_from(first_row()).unwrap_or(i64::MAX);
     let row = |row: i64| first.wrapping_add(row).wrapping_mul(1 << 32);
-    let places: Vec<i64> =
+    let offsets: Vec<i64> =
         (0..rows).flat_map(|b| (0..length).map(move |k| row(b).wrapping_add(k))).collect();
-    Ok(Tensor::f_from_slice(&places)?)
+    Ok(Tensor::f_from_slice(&offsets)?)
 }
 
-/// Dropout factors for N rows of `width` elements: 0 with probability `p`, else 1 / (1 - p).
+/// Draws dropout factors for N rows of `width` elements: 0 with probability `p`, else 1 / (1 - p).
 ///
-/// A function of a seed, which is drawn from libtorch's CPU generator, of the row's place and of
-/// the position in the row: the same for any number of threads.
+/// A factor is a function of a seed from libtorch's CPU generator, the row's offset and the index
+/// in the row. It does not depend on the number of threads.
 ///
 /// # Shapes
-/// - `places`: `[N]` i64 on the CPU
+/// - `offsets`: `[N]` i64 on the CPU
 /// - returns `[N, width]` float32
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or `places` are not as
-/// said.
+/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or shape, dtype or device
+/// of `offsets` do not fit.
 ///
 /// # Example
 /// ```
@@ -53,19 +52,22 @@ pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
 /// assert!(Vec::<f32>::try_from(all.view(-1)).unwrap().iter().all(|&x| x == 0.0 || x == 2.0));
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
-pub fn dropout_factors(places: &Tensor, width: i64, p: f64) -> Result<Tensor> {
-    // SAFETY: a live tensor; the shim checks its shape, dtype and device and, on success, hands
-    // over a tensor that we own.
-    make(|out, error| unsafe { ffi::polyqa_dropout_factors(places.as_ptr(), width, p, out, error) })
+pub fn dropout_factors(offsets: &Tensor, width: i64, p: f64) -> Result<Tensor> {
+    // SAFETY: a live tensor; the shim checks its shape, dtype and device and, on success, returns a
+    // tensor that we own.
+    make(|out, error| unsafe {
+        ffi::polyqa_dropout_factors(offsets.as_ptr(), width, p, out, error)
+    })
 }
 
-/// [`dropout_factors`] for `x`, `[.., W]`, whose rows have `places`: of its shape and dtype.
+/// Draws [`dropout_factors`] for `x`, `[.., W]`, in its shape and dtype; `offsets` has one entry
+/// per row.
 ///
 /// # Errors
-/// As there.
-pub fn dropout_factors_like(x: &Tensor, places: &Tensor, p: f64) -> Result<Tensor> {
+/// The errors of [`dropout_factors`].
+pub fn dropout_factors_like(x: &Tensor, offsets: &Tensor, p: f64) -> Result<Tensor> {
     let width = x.size().last().copied().unwrap_or(0);
-    let factors = dropout_factors(places, width, p)?.f_view(x.size().as_slice())?;
+    let factors = dropout_factors(offsets, width, p)?.f_view(x.size().as_slice())?;
     Ok(match x.f_kind()? {
         Kind::Float => factors,
         kind => factors.f_to_kind(kind)?,

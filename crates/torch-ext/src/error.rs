@@ -1,28 +1,28 @@
-//! The crate's error.
+//! Errors of this crate.
 use std::path::{Path, PathBuf};
 
-/// What went wrong in libtorch or in a call to it.
+/// An error of libtorch or of a call to it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// libtorch refused a call; its own message.
+    /// An error message of libtorch.
     #[error("libtorch: {0}")]
     Libtorch(String),
-    /// Lists that must have one entry per parameter have different lengths.
+    /// A list does not have one entry per parameter.
     #[error("{list}: {got} entries for {expected} parameters")]
     ListLength {
         /// The list's name.
         list: &'static str,
         /// The number of parameters.
         expected: usize,
-        /// The number of entries that came.
+        /// The actual number of entries.
         got: usize,
     },
-    /// A CUDA device was requested and cannot be used.
+    /// A requested CUDA device cannot be used.
     #[error("device {choice}: {reason}")]
     Device {
-        /// The device that was requested.
+        /// The requested device.
         choice: String,
-        /// Why it cannot be had, and what to do.
+        /// The reason and a fix.
         reason: String,
     },
     /// A tensor file cannot be read or written.
@@ -33,27 +33,27 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file is no safetensors file, or not a whole one.
+    /// A file is not a safetensors file, or is truncated.
     #[error("{}: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
-    /// A tensor is not in the file, or the file's format or libtorch cannot hold it.
+    /// A tensor is missing in the file, or is not supported by the file format or libtorch.
     #[error("{}: tensor {tensor}: expected {expected}, got {got}", path.display())]
     Stored {
         /// The file.
         path: PathBuf,
-        /// The tensor as the file calls it.
+        /// The tensor's name in the file.
         tensor: String,
-        /// What was expected.
+        /// The expected value.
         expected: String,
-        /// What came.
+        /// The actual value.
         got: String,
     },
-    /// Processes that compute together did not meet, or lost one another.
+    /// The processes of a group could not connect, or lost their connection.
     #[error("{0}")]
     Distributed(String),
     /// A tensor operation failed.
@@ -61,7 +61,7 @@ pub enum Error {
     Torch(#[from] tch::TchError),
 }
 
-/// The crate's result.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

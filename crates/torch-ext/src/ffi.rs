@@ -1,4 +1,4 @@
-//! The C functions of `src/shim` and the one way to call them.
+//! The C functions of `src/shim` and wrappers to call them.
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::Tensor;
@@ -8,13 +8,13 @@ use crate::{Error, Result};
 
 pub(crate) type RawTensor = *const C_tensor;
 
-/// c10d's group of processes, which only the shim looks into.
+/// c10d's process group, opaque outside of the shim.
 #[repr(C)]
 pub(crate) struct RawGroup {
     _private: [u8; 0],
 }
 
-/// A named span of time, which only the shim looks into.
+/// A named profiler region, opaque outside of the shim.
 #[repr(C)]
 pub(crate) struct RawRegion {
     _private: [u8; 0],
@@ -292,12 +292,11 @@ pub(crate) fn raw(tensors: &[&Tensor]) -> Vec<RawTensor> {
     tensors.iter().map(|tensor| tensor.as_ptr()).collect()
 }
 
-/// The tensor's pointer, null for none.
 pub(crate) fn raw_or_null(tensor: Option<&Tensor>) -> RawTensor {
     tensor.map_or(std::ptr::null(), |tensor| tensor.as_ptr())
 }
 
-/// Runs a shim function that makes a tensor, which is ours afterwards.
+/// Calls a shim function that returns a new tensor.
 pub(crate) fn make(
     body: impl FnOnce(*mut *mut C_tensor, *mut *mut c_char) -> c_int,
 ) -> Result<Tensor> {
@@ -306,16 +305,15 @@ pub(crate) fn make(
     owned(out)
 }
 
-/// A tensor that the shim handed over.
 pub(crate) fn owned(out: *mut C_tensor) -> Result<Tensor> {
     if out.is_null() {
         return Err(Error::Libtorch("no tensor came back".into()));
     }
-    // SAFETY: the shim made it, and we own it.
+    // SAFETY: the shim created the tensor, and we own it.
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Runs one shim function and turns its message into an error.
+/// Calls a shim function and converts its error message to an error.
 pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
     let mut message: *mut c_char = std::ptr::null_mut();
     if body(&mut message) == 0 {
@@ -324,12 +322,12 @@ pub(crate) fn call(body: impl FnOnce(*mut *mut c_char) -> c_int) -> Result<()> {
     if message.is_null() {
         return Err(Error::Libtorch("no message".into()));
     }
-    // SAFETY: the shim hands over a NUL-terminated string from `strdup`, owned by us from here on.
+    // SAFETY: the shim returns a NUL-terminated string from `strdup` that we own.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         libc::free(message.cast());
         text
     };
-    // libtorch appends a C++ stack; its first line says what is wrong.
+    // The first line is the error message; libtorch appends a C++ stack trace.
     Err(Error::Libtorch(text.lines().next().unwrap_or_default().to_owned()))
 }

@@ -1,4 +1,4 @@
-//! Attention of packed rows on a GPU (FlashAttention-2, Dao 2023, as libtorch has it).
+//! Attention of packed rows on a GPU, with libtorch's FlashAttention-2 (Dao 2023).
 use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor};
@@ -6,13 +6,14 @@ use tch::{Device, Kind, Tensor};
 use crate::ffi::{self, make};
 use crate::{Attention, Result, seeded_randn};
 
-/// Self-attention of packed rows, as [`packed_attention`](crate::packed_attention), on a GPU.
+/// Computes self-attention of packed rows like [`packed_attention`](crate::packed_attention), on a
+/// GPU.
 ///
 /// # Shapes
-/// - `query`, `key`, `value`: `[N, heads * D]`, float16 or bfloat16 on a CUDA device, with the
-///   tokens of row 0 first, then those of row 1, and so on
-/// - `cumulative`: `[rows + 1]` int32 there, the rows' beginnings and N; `longest`: the tokens of
-///   the longest row
+/// - `query`, `key`, `value`: `[N, heads * D]`, float16 or bfloat16 on a CUDA device, the tokens of
+///   row 0 first, then those of row 1, and so on
+/// - `cumulative`: `[rows + 1]` int32 on the same device, the start offsets of the rows, and N;
+///   `longest`: the number of tokens of the longest row
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
@@ -27,8 +28,8 @@ pub fn flash_attention(
     attention: &Attention,
 ) -> Result<Tensor> {
     let reach = attention.raw_reach()?;
-    // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
-    // a tensor that we own.
+    // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, returns a
+    // tensor that we own.
     make(|out, error| unsafe {
         ffi::polyqa_flash_attention(
             query.as_ptr(),
@@ -45,23 +46,24 @@ pub fn flash_attention(
     })
 }
 
-/// Use of [`flash_attention`]: device, dtype and shape.
+/// Device, dtype and shape of a use of [`flash_attention`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlashUse {
-    /// Where.
+    /// The device.
     pub device: Device,
-    /// In which dtype.
+    /// The dtype.
     pub kind: Kind,
-    /// The dimensions of a head.
+    /// The dimension of a head.
     pub depth: i64,
-    /// Whether within a window too.
+    /// Whether attention windows are also used.
     pub windows: bool,
 }
 
-/// Why [`flash_attention`] does not give what attention is, if it does not: measured once for each
-/// use on two short rows, forward and back, against float32 in plain operations.
+/// Tests [`flash_attention`] and returns a description of the fault if its results are wrong or it
+/// is unavailable. The test runs once per use, on two short rows, and compares outputs and
+/// gradients with plain float32 operations.
 ///
-/// Draws from no generator.
+/// It does not change the state of any random generator.
 ///
 /// # Example
 /// ```
@@ -96,10 +98,10 @@ pub fn flash_attention_fault(wanted: FlashUse) -> Option<String> {
     fault
 }
 
-/// What outputs and gradients near 1 may be off by in bfloat16.
+/// Tolerance for outputs and gradients near 1 in bfloat16.
 const TOLERANCE: f64 = 0.05;
 
-/// The largest difference of outputs and gradients.
+/// Largest difference from plain float32 operations.
 fn worst_error(device: Device, kind: Kind, depth: i64, reach: Option<i64>) -> Result<f64> {
     let (lengths, heads) = ([3i64, 40], 2i64);
     let attention = Attention { heads, reach, dropout: 0.0 };

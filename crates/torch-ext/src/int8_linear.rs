@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::ffi::{self, make, owned};
 
-/// Returns whether the processor has instructions for products of 8-bit integers (AVX-512 VNNI).
+/// Returns whether the processor has instructions for 8-bit dot products (AVX-512 VNNI).
 ///
 /// [`Int8Linear`] computes the same values without them, up to rounding, but slowly.
 pub fn int8_is_fast() -> bool {
@@ -12,7 +12,7 @@ pub fn int8_is_fast() -> bool {
     unsafe { ffi::polyqa_int8_is_fast() }
 }
 
-/// Returns whether the processor multiplies bfloat16 (AVX-512 BF16).
+/// Returns whether the processor has bfloat16 dot products (AVX-512 BF16).
 pub fn bf16_is_fast() -> bool {
     // SAFETY: no arguments.
     unsafe { ffi::polyqa_bf16_is_fast() }
@@ -65,14 +65,15 @@ impl Clone for Int8Linear {
 }
 
 impl Int8Linear {
-    /// Quantises a weight `[outputs, inputs]` and takes the bias `[outputs]`, float32 on the CPU.
+    /// Quantises a weight `[outputs, inputs]`, with an optional bias `[outputs]`, float32 on the
+    /// CPU.
     ///
     /// # Errors
     /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit, or a
     /// weight is not finite; [`Error::Torch`](crate::Error::Torch).
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let mut scales = std::ptr::null_mut();
-        // SAFETY: a live tensor; on success the shim hands over two tensors that we own.
+        // SAFETY: a live tensor; on success the shim returns two tensors that we own.
         let packed = make(|packed, error| unsafe {
             ffi::polyqa_int8_pack(weight.as_ptr(), packed, &mut scales, error)
         })?;
@@ -97,10 +98,10 @@ impl Int8Linear {
         self.apply_on(x, gelu, kind, false)
     }
 
-    /// Without special instructions if `portable`.
+    /// [`apply`](Self::apply), without special instructions if `portable`.
     fn apply_on(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
         let half = kind == Kind::BFloat16;
-        // SAFETY: live tensors; on success the shim hands over a tensor that we own.
+        // SAFETY: live tensors; on success the shim returns a tensor that we own.
         make(|out, error| unsafe {
             ffi::polyqa_int8_linear(
                 x.as_ptr(),

@@ -1,10 +1,10 @@
-//! Cross-entropy of a linear layer without its outputs.
+//! Cross-entropy of a linear layer without storing all its outputs.
 use tch::Tensor;
 
 use crate::Result;
 use crate::ffi::{self, make, raw_or_null};
 
-/// How the rows' losses are reduced.
+/// Reduction of the rows' losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossReduction {
     /// Their mean, `[]`; NaN for no rows.
@@ -17,13 +17,13 @@ pub enum LossReduction {
 /// Options of [`linear_cross_entropy`].
 #[derive(Clone, Copy, Debug)]
 pub struct LinearCrossEntropy<'a> {
-    /// How the rows' losses are reduced.
+    /// Reduction of the rows' losses.
     pub reduction: LossReduction,
-    /// `[N]` float: the weight of each row in the sum; under `Sum` only. Receives no gradient.
+    /// `[N]` float: the weight of each row in the sum; for `Sum` only. Receives no gradient.
     pub weights: Option<&'a Tensor>,
-    /// Rows whose logits exist at once. `None`: as many as fit the memory of the weight's gradient,
-    /// which is not written yet while they are needed; beyond that, and without such a gradient, 64
-    /// MiB on the CPU and 512 MiB on a GPU.
+    /// Number of rows whose logits are computed at once. `None`: the first rows use the memory of
+    /// the weight's gradient, which is written later. Further rows, and all rows without such a
+    /// gradient, use chunks of 64 MiB on the CPU and 512 MiB on a GPU.
     pub chunk_rows: Option<i64>,
 }
 
@@ -31,14 +31,14 @@ pub struct LinearCrossEntropy<'a> {
 /// with the logits of one chunk of rows at a time.
 ///
 /// A custom autograd function: the gradients are computed chunk by chunk in the forward pass, from
-/// the logits that exist anyway, so a step costs the three matrix multiplications it cannot avoid.
-/// Logits are stored in the memory of the weight's gradient before that is written, so up to H rows
-/// need no extra memory. Inputs that require no gradient cost nothing. There is no second
-/// derivative: requesting one is an error.
+/// the same logits as the loss, so a step needs only three matrix multiplications. Logits are
+/// stored in the memory of the weight's gradient before that is written, so up to H rows need no
+/// extra memory. Inputs that require no gradient cost nothing. There is no second derivative:
+/// requesting one is an error.
 ///
-/// Under autocast the products run in autocast's dtype. For bfloat16 and float16 products, softmax,
-/// losses and the sums over chunks run in float32, and the gradients are rounded to the inputs'
-/// dtypes once, after the loss's own gradient (a loss scale) has been multiplied in.
+/// Under autocast, matrix multiplications use autocast's dtype. For bfloat16 and float16, softmax,
+/// losses and the sums over chunks are float32, and gradients are rounded to the inputs' dtypes
+/// once, after multiplication by the gradient of the loss (a loss scale).
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of its dtype unless autocast is on; `bias`:
@@ -71,8 +71,8 @@ pub fn linear_cross_entropy(
     options: &LinearCrossEntropy<'_>,
 ) -> Result<Tensor> {
     let mean = options.reduction == LossReduction::Mean;
-    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over
-    // a tensor that we own.
+    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, returns a
+    // tensor that we own.
     make(|out, error| unsafe {
         ffi::polyqa_linear_cross_entropy(
             hidden.as_ptr(),

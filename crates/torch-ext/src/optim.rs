@@ -1,4 +1,5 @@
-//! Optimiser kernels over all parameters at once: one call instead of a dozen per tensor.
+//! Optimiser kernels for lists of parameters: one call for all tensors instead of a dozen calls per
+//! tensor.
 use tch::Tensor;
 
 use crate::ffi::{self, call, make, raw};
@@ -17,11 +18,11 @@ pub struct AdamWStep {
     pub weight_decay: f64,
     /// Added to the root of the second moment.
     pub eps: f64,
-    /// Gradients are divided by it first, in place and in float32; 1 leaves them as they are.
+    /// Gradients are first divided by this number, in place and in float32; 1: no scaling.
     pub grad_scale: f64,
 }
 
-/// One AdamW step (Loshchilov and Hutter 2019, Algorithm 2) in place over all lists, through
+/// Runs one AdamW step (Loshchilov and Hutter 2019, Algorithm 2) in place for all parameters, with
 /// libtorch's fused kernel.
 ///
 /// # Shapes
@@ -76,18 +77,18 @@ pub fn fused_adamw(
     })
 }
 
-/// The L2 norm of all tensors taken together.
+/// Returns the L2 norm of all elements of the tensors.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if the list is empty or the tensors lie on different devices.
+/// [`Error::Libtorch`] if the list is empty or the tensors are on different devices.
 pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
     Ok(norm_of_all(tensors)?.f_double_value(&[])?)
 }
 
-/// As [`total_norm`], as a tensor `[]` where the tensors lie: nothing waits for a GPU.
+/// Returns [`total_norm`] as a tensor `[]` on the device of the tensors, without waiting for a GPU.
 ///
 /// # Errors
-/// As [`total_norm`].
+/// The errors of [`total_norm`].
 pub fn norm_of_all(tensors: &[&Tensor]) -> Result<Tensor> {
     let list = raw(tensors);
     // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
@@ -97,25 +98,25 @@ pub fn norm_of_all(tensors: &[&Tensor]) -> Result<Tensor> {
 /// Multiplies all tensors by `factor`, in place.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses.
+/// [`Error::Libtorch`] if libtorch returns an error.
 pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
     let list = raw(tensors);
     // SAFETY: the list holds live tensors.
     call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })
 }
 
-/// Drops the gradients of `params`: a parameter that the next backward pass does not reach then has
-/// an undefined gradient, and an optimiser leaves it alone. Zeroed gradients would still decay it.
+/// Removes the gradients of `params`. Optimisers skip a parameter whose gradient is undefined after
+/// the next backward pass, whereas a zero gradient would still cause weight decay.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses.
+/// [`Error::Libtorch`] if libtorch returns an error.
 pub fn clear_grads(params: &[&Tensor]) -> Result<()> {
     let list = raw(params);
     // SAFETY: the list holds live tensors.
     call(|error| unsafe { ffi::polyqa_clear_grads(list.as_ptr(), list.len(), error) })
 }
 
-/// Gives `param` a gradient, dense or sparse, in place of the one that it has.
+/// Replaces the gradient of `param` by a dense or sparse gradient.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if shape, dtype or device differ from the parameter's.

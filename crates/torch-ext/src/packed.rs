@@ -1,28 +1,28 @@
-//! Parts of an encoder layer over packed tokens: rows of a batch one after the other, without
-//! padding, on the CPU.
+//! Parts of an encoder layer for packed tokens on the CPU: the rows of a batch are concatenated
+//! without padding.
 //!
-//! Dropout masks are functions of a seed, which each call draws from libtorch's CPU generator, of a
-//! token's place ([`token_offsets`](crate::token_offsets)), and of the position within the row of
-//! numbers. Nothing of them is kept: backward makes them again. The generator's state decides all
-//! masks, so the same state gives the same step, whatever the number of threads.
+//! A dropout mask is a function of a seed, which each call draws from libtorch's CPU generator, the
+//! token's offset ([`token_offsets`](crate::token_offsets)) and the index of the element in the
+//! token's vector. Masks are not stored but recomputed in the backward pass. The generator state
+//! determines all masks, so results do not depend on the number of threads.
 use tch::Tensor;
 
 use crate::ffi::{self, make};
 use crate::{Error, Result};
 
-/// How a layer attends.
+/// Options of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attention {
     /// The number of heads.
     pub heads: i64,
-    /// How many tokens to either side a token sees; absent: all of its row.
+    /// Attention window: number of visible tokens on either side; absent: the whole row.
     pub reach: Option<i64>,
     /// Dropout of attention weights, in `0..1`.
     pub dropout: f64,
 }
 
 impl Attention {
-    /// As the shim has it: below 0 where there is no window.
+    /// The window in the shim's format: -1 without a window.
     pub(crate) fn raw_reach(&self) -> Result<i64> {
         match self.reach {
             None => Ok(-1),
@@ -32,19 +32,18 @@ impl Attention {
     }
 }
 
-/// Self-attention of packed rows, `dropout(softmax(Q Kᵀ / √D)) V` for each row and head.
+/// Computes self-attention of packed rows, `dropout(softmax(Q Kᵀ / √D)) V` for each row and head.
 ///
-/// A thread takes one head of one row at a time, and of that the scores of 64 queries, which stay
-/// in its core's cache; backward makes them again from the query and the key. So memory grows
-/// neither with the number of rows nor with the square of their lengths. Of windows
-/// ([`Attention::reach`]) no scores far outside are made. Sums run in float32, of products of the
-/// tensors' dtype where the processor has such, and the result does not depend on the number of
-/// threads.
+/// A thread processes one head of one row at a time, in blocks of 64 queries whose scores fit in
+/// the core's cache. The backward pass recomputes the scores from query and key, so memory use does
+/// not grow with the number of rows or the square of their lengths. Blocks of scores outside the
+/// window ([`Attention::reach`]) are skipped. Products use the tensors' dtype if the processor
+/// supports it, and sums are float32. The result does not depend on the number of threads.
 ///
 /// # Shapes
-/// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, with the tokens of
-///   row 0 first, then those of row 1, and so on; `lengths`: the rows' numbers of tokens, N in all
-/// - `places`: `[N]` i64 on the CPU
+/// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, the tokens of row 0
+///   first, then those of row 1, and so on; `lengths`: the number of tokens of each row, with sum N
+/// - `offsets`: `[N]` i64 on the CPU
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
@@ -72,12 +71,12 @@ pub fn packed_attention(
     key: &Tensor,
     value: &Tensor,
     lengths: &[i64],
-    places: &Tensor,
+    offsets: &Tensor,
     attention: &Attention,
 ) -> Result<Tensor> {
     let reach = attention.raw_reach()?;
     // SAFETY: live tensors and lengths; the shim checks shapes, dtypes and devices and, on success,
-    // hands over a tensor that we own.
+    // returns a tensor that we own.
     make(|out, error| unsafe {
         ffi::polyqa_packed_attention(
             query.as_ptr(),
@@ -85,7 +84,7 @@ pub fn packed_attention(
             value.as_ptr(),
             lengths.as_ptr(),
             lengths.len(),
-            places.as_ptr(),
+            offsets.as_ptr(),
             attention.heads,
             reach,
             attention.dropout,
@@ -95,10 +94,10 @@ pub fn packed_attention(
     })
 }
 
-/// `LayerNorm(dropout(x) + residual)` over the last dimension, in float32.
+/// Computes `LayerNorm(dropout(x) + residual)` over the last dimension, in float32.
 ///
 /// # Shapes
-/// - `x`: `[N, H]` float; `residual`: `[N, H]` float32; `weight`, `bias`: `[H]` float32; `places`:
+/// - `x`: `[N, H]` float; `residual`: `[N, H]` float32; `weight`, `bias`: `[H]` float32; `offsets`:
 ///   `[N]` i64; all on the CPU
 /// - returns `[N, H]` float32
 ///
@@ -123,19 +122,19 @@ pub fn dropout_add_norm(
     residual: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
-    places: &Tensor,
+    offsets: &Tensor,
     eps: f64,
     dropout: f64,
 ) -> Result<Tensor> {
-    // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, hands over
-    // a tensor that we own.
+    // SAFETY: live tensors; the shim checks shapes, dtypes and devices and, on success, returns a
+    // tensor that we own.
     make(|out, error| unsafe {
         ffi::polyqa_dropout_add_norm(
             x.as_ptr(),
             residual.as_ptr(),
             weight.as_ptr(),
             bias.as_ptr(),
-            places.as_ptr(),
+            offsets.as_ptr(),
             eps,
             dropout,
             out,

@@ -1,15 +1,15 @@
-//! Parts of layers with rotary positions and gated feed-forward layers, whose gradients are written
-//! into one tensor each.
+//! Rotary position embeddings and gated feed-forward layers, whose gradients are written into one
+//! tensor each.
 use tch::Tensor;
 
 use crate::Result;
 use crate::ffi::{self, call, make, owned};
 
-/// Queries and keys turned by their tokens' positions (rotary positions, Su et al. 2021), and the
-/// values as they are.
+/// Splits a projection into queries, keys and values, and applies rotary position embeddings (Su et
+/// al. 2021) to queries and keys.
 ///
-/// Of each head `(a, b)` with halves a and b becomes `(a cos - b sin, b cos + a sin)`, in the
-/// precision of the cosines.
+/// A head `(a, b)` with halves a and b becomes `(a cos - b sin, b cos + a sin)`, computed in the
+/// dtype of `cos`.
 ///
 /// # Shapes
 /// - `projected`: `[N, 3 * heads * D]` float, on any device: queries, keys, values
@@ -34,8 +34,8 @@ use crate::ffi::{self, call, make, owned};
 /// ```
 pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
     let mut out = [std::ptr::null_mut(); 3];
-    // SAFETY: live tensors and room for three results; the shim checks shapes, dtypes and devices
-    // and, on success, hands over tensors that we own.
+    // SAFETY: live tensors and space for three results; the shim checks shapes, dtypes and devices
+    // and, on success, returns tensors that we own.
     call(|error| unsafe {
         let (projected, cos, sin) = (projected.as_ptr(), cos.as_ptr(), sin.as_ptr());
         ffi::polyqa_rotary(projected, cos, sin, heads, out.as_mut_ptr(), error)
@@ -44,11 +44,11 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
     Ok([owned(query)?, owned(key)?, owned(value)?])
 }
 
-/// `GELU(a) * b` of the halves a and b of the last dimension, by the error function (GeGLU, Shazeer
-/// 2020): `[.., 2 I]` float to `[.., I]`, on any device.
+/// Computes `GELU(a) * b` of the halves a and b of the last dimension, with the exact GELU (GeGLU,
+/// Shazeer 2020): `[.., 2 I]` float to `[.., I]`, on any device.
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) if the last dimension is odd or the dtype is no
+/// [`Error::Libtorch`](crate::Error::Libtorch) if the last dimension is odd or the dtype is not
 /// float.
 ///
 /// # Example
@@ -60,6 +60,6 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn gated_gelu(wide: &Tensor) -> Result<Tensor> {
-    // SAFETY: a live tensor; the shim checks it and, on success, hands over a tensor that we own.
+    // SAFETY: a live tensor; the shim checks it and, on success, returns a tensor that we own.
     make(|out, error| unsafe { ffi::polyqa_gated_gelu(wide.as_ptr(), out, error) })
 }

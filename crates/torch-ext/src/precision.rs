@@ -1,26 +1,27 @@
-//! Which kernels float32 matrix products may use.
+//! Selection of the kernels for float32 matrix multiplications.
 //!
-//! On AMD processors libtorch's default float32 product reaches half the speed of the oneDNN kernel
-//! inside the same library, which the setting `Medium` unlocks. On processors with AMX the same
-//! setting may mean bfloat16, so the choice is made by a measured error, not by a name.
+//! On AMD processors, libtorch's default float32 matmul reaches half the speed of its oneDNN
+//! kernel, which the setting `Medium` enables. On processors with AMX, the same setting may use
+//! bfloat16, so the choice depends on a measured error.
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, call};
 use crate::{Error, Result};
 
-/// libtorch's three levels for float32 matrix products.
+/// libtorch's three precision levels for float32 matrix multiplications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatmulPrecision {
     /// Plain float32; libtorch's default.
     Highest,
-    /// TF32 or a split into bfloat16 parts, where a kernel offers it.
+    /// TF32 or a split into bfloat16 parts, if a kernel supports it.
     High,
-    /// bfloat16 with float32 accumulation, where a kernel offers it; else another float32 kernel.
+    /// bfloat16 with float32 accumulation, if a kernel supports it; otherwise another float32
+    /// kernel.
     Medium,
 }
 
 impl MatmulPrecision {
-    /// The name libtorch gives the level.
+    /// Returns libtorch's name of the level.
     pub fn name(self) -> &'static str {
         match self {
             Self::Highest => "highest",
@@ -47,7 +48,7 @@ impl std::str::FromStr for MatmulPrecision {
 /// Sets the level for the whole process.
 ///
 /// # Errors
-/// [`Error::Libtorch`] if libtorch refuses.
+/// [`Error::Libtorch`] if libtorch returns an error.
 pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
     let level = match level {
         MatmulPrecision::Highest => 0,
@@ -58,15 +59,15 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_set_float32_matmul_precision(level, error) })
 }
 
-/// Takes `Medium` if its products on the CPU stay within eight times the default's rounding error,
-/// else `Highest`; returns the level in force from now on.
+/// Sets `Medium` if its rounding error on the CPU is at most eight times the error of `Highest`,
+/// otherwise `Highest`; returns the level.
 ///
-/// bfloat16 products miss that bound by two orders of magnitude. Does not draw from the random
-/// generator. The setting holds for all devices, and on a GPU `Medium` allows TF32: tune for runs
-/// on the CPU alone.
+/// bfloat16 exceeds that bound by two orders of magnitude. The random generator is not used. The
+/// setting applies to all devices, and on a GPU `Medium` allows TF32, so tune only for runs on the
+/// CPU.
 ///
 /// # Errors
-/// [`Error::Libtorch`] or [`Error::Torch`] if libtorch refuses an operation.
+/// [`Error::Libtorch`] or [`Error::Torch`] if an operation of libtorch fails.
 pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
     let (medium, highest) = matmul_errors()?;
     let chosen = match medium <= 8.0 * highest {
@@ -77,7 +78,7 @@ pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
     Ok(chosen)
 }
 
-/// The largest errors of a 256 x 384 x 256 product at `Medium` and at `Highest`, against float64.
+/// The largest errors of a 256 x 384 x 256 matmul at `Medium` and `Highest`, compared with float64.
 fn matmul_errors() -> Result<(f64, f64)> {
     let ramp = |rows: i64, columns: i64, step: f64| -> Result<Tensor> {
         Ok(Tensor::f_arange(rows * columns, (Kind::Double, Device::Cpu))?
@@ -85,7 +86,7 @@ fn matmul_errors() -> Result<(f64, f64)> {
             .f_sin()?
             .f_view([rows, columns])?)
     };
-    // Inputs that float32 holds exactly, so only the product itself rounds.
+    // The inputs are exact in float32: only the matmul rounds.
     let a = ramp(256, 384, 0.731)?.f_to_kind(Kind::Float)?;
     let b = ramp(384, 256, 1.137)?.f_to_kind(Kind::Float)?;
     let exact = a.f_to_kind(Kind::Double)?.f_matmul(&b.f_to_kind(Kind::Double)?)?;

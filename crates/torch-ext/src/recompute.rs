@@ -1,4 +1,5 @@
-//! Activation checkpointing: inner states are recomputed in the backward pass instead of stored.
+//! Activation checkpointing: intermediate activations are recomputed in the backward pass instead
+//! of stored.
 use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,16 +11,16 @@ use crate::{Error, Result};
 
 type Body = Box<dyn Fn(&Tensor) -> std::result::Result<Tensor, String>>;
 
-/// `body(input)`, of which only `input` is kept for the way back: backward calls `body` again, with
-/// the dropout and the autocast of the first time (activation checkpointing, Chen et al. 2016).
+/// Computes `body(input)` and stores only `input` for the backward pass, which calls `body` again
+/// with the same dropout and autocast (activation checkpointing, Chen et al. 2016).
 ///
 /// It costs one more forward pass of `body`, and memory for the graph of one `body` at a time.
-/// Gradients of parameters that `body` uses are added to their `grad` as the way back passes, so
-/// gradients taken with `Tensor::run_backward` miss them. Where `input` needs no gradient, `body`
-/// is called as it is. It must draw randomness from the generator of `input`'s device alone.
+/// Gradients of parameters that `body` uses are added to their `grad` during the backward pass, so
+/// `Tensor::run_backward` does not return them. If `input` requires no gradient, `body` is called
+/// without checkpointing. It must use only the random generator of `input`'s device.
 ///
 /// # Errors
-/// [`Error::Libtorch`] with what `body` returned, or if libtorch refuses.
+/// [`Error::Libtorch`] with the error of `body` or of libtorch.
 ///
 /// # Example
 /// ```
@@ -40,20 +41,20 @@ pub fn recompute(
     }
     let body: Body = Box::new(body);
     let body: *mut c_void = Box::into_raw(Box::new(body)).cast();
-    // SAFETY: `input` is live; the shim owns `body` from here on and gives it to `free` once; on
+    // SAFETY: `input` is live; the shim takes ownership of `body` and passes it to `free` once; on
     // success `out` is a new tensor that we own.
     make(|out, error| unsafe { ffi::polyqa_recompute(run, free, body, input.as_ptr(), out, error) })
 }
 
-/// Calls the body for the shim; no panic passes through C++.
+/// Callback of the shim that calls the body; panics do not unwind into C++.
 extern "C" fn run(
     body: *mut c_void,
     input: *const C_tensor,
     error: *mut *mut c_char,
 ) -> *mut C_tensor {
     let called = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the shim hands back the body that it was given, alive until `free`, and a live
-        // tensor, of which the clone shares the memory.
+        // SAFETY: the shim passes the body from `recompute`, which lives until `free`, and a live
+        // tensor; the clone shares its memory.
         let (body, input) =
             unsafe { (&*body.cast::<Body>(), Tensor::clone_from_ptr(input.cast_mut())) };
         body(&input)
@@ -67,13 +68,12 @@ extern "C" fn run(
         Err(_) => "the recomputed part panicked".to_owned(),
     };
     let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
-    // SAFETY: the shim gave a place for a message from `malloc`.
+    // SAFETY: `error` is a valid pointer from the shim, which frees the message with `free`.
     unsafe { *error = libc::strdup(message.as_ptr()) };
     std::ptr::null_mut()
 }
 
-/// Frees the body.
 extern "C" fn free(body: *mut c_void) {
-    // SAFETY: made by `Box::into_raw` in `recompute`, and freed once.
+    // SAFETY: created by `Box::into_raw` in `recompute`, and freed once.
     drop(unsafe { Box::from_raw(body.cast::<Body>()) });
 }

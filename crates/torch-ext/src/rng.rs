@@ -1,4 +1,4 @@
-//! The state of a device's random generator: the same dropout can be drawn again.
+//! State of random generators, to repeat dropout masks.
 use std::cell::Cell;
 
 use tch::{Device, Kind, Tensor};
@@ -16,10 +16,10 @@ fn index(device: Device) -> Result<i64> {
     }
 }
 
-/// The state of the default generator of `device`, as bytes on the CPU.
+/// Returns the state of the default generator of `device`, as bytes on the CPU.
 ///
 /// # Errors
-/// [`Error::Libtorch`] for a device that is neither the CPU nor a CUDA device that libtorch sees.
+/// [`Error::Libtorch`] for a device that is neither the CPU nor an available CUDA device.
 ///
 /// # Example
 /// ```
@@ -40,7 +40,7 @@ pub fn rng_state(device: Device) -> Result<Tensor> {
 /// Restores a state of [`rng_state`].
 ///
 /// # Errors
-/// [`Error::Libtorch`] if `state` is no state of this device's generator.
+/// [`Error::Libtorch`] if `state` is not a state of this device's generator.
 pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     let index = index(device)?;
     // SAFETY: `state` is a live tensor.
@@ -52,18 +52,18 @@ thread_local! {
     static FIRST_ROW: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Where the batch that this thread computes begins within the step's: 0, but in a micro-batch of
-/// [`MicroBatchSeeds`].
+/// Returns the index in the step's batch of the first row that this thread computes; 0 outside of
+/// micro-batches ([`MicroBatchSeeds`]).
 pub fn first_row() -> usize {
     FIRST_ROW.get()
 }
 
-/// What is drawn in the micro-batches of a step.
+/// Random state for the micro-batches of a step.
 ///
-/// On the CPU dropout is drawn for each row by its number in the batch ([`token_offsets`]). The
-/// division into micro-batches and processes therefore changes nothing: every micro-batch starts
-/// with the same generator state and the number of its first row. A GPU's generator has no rows; it
-/// is seeded for each micro-batch by that number.
+/// On the CPU, dropout depends on the index of a row in the batch ([`token_offsets`]). Every
+/// micro-batch starts with the same generator state and the index of its first row, so results do
+/// not depend on the split into micro-batches and processes. A GPU generator is seeded for each
+/// micro-batch by that index.
 ///
 /// ```
 /// use tch::Device;
@@ -88,10 +88,10 @@ pub struct MicroBatchSeeds {
 }
 
 impl MicroBatchSeeds {
-    /// Those of the generators as they are.
+    /// Creates seeds from the current state of the CPU generator, which does not change.
     ///
     /// # Errors
-    /// [`Error::Torch`] if libtorch refuses.
+    /// [`Error::Torch`] if libtorch returns an error.
     pub fn new() -> Result<Self> {
         let cpu = rng_state(Device::Cpu)?;
         let drawn = Tensor::f_randint(1 << 62, [1], (Kind::Int64, Device::Cpu))?;
@@ -100,15 +100,15 @@ impl MicroBatchSeeds {
         Ok(Self { cpu, gpu })
     }
 
-    /// Begins the micro-batch whose first row has number `first` in the batch.
+    /// Starts the micro-batch whose first row has index `first` in the batch.
     ///
     /// # Errors
-    /// [`Error::Libtorch`] if libtorch refuses.
+    /// [`Error::Libtorch`] if libtorch returns an error.
     pub fn enter(&self, first: usize) -> Result<()> {
         set_rng_state(Device::Cpu, &self.cpu)?;
         FIRST_ROW.set(first);
         if tch::Cuda::is_available() {
-            // An odd factor: no two micro-batches of a step have one seed.
+            // The factor is odd, so all micro-batches of a step have different seeds.
             let number = u64::try_from(first).unwrap_or(u64::MAX);
             let seed = self.gpu.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D));
             tch::Cuda::manual_seed_all(seed);
@@ -123,7 +123,7 @@ impl Drop for MicroBatchSeeds {
     }
 }
 
-/// Rows of a batch that are computed at once, and where they are in it.
+/// Rows of a batch that are computed together, with their position in the batch.
 ///
 /// # Example
 /// ```
@@ -134,14 +134,14 @@ impl Drop for MicroBatchSeeds {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MicroBatch<T> {
-    /// The number of its first row in the batch.
+    /// The index of the first row in the batch.
     pub first: usize,
     /// The rows.
     pub rows: T,
 }
 
 impl<'a, T> MicroBatch<&'a [T]> {
-    /// Cuts a batch into parts of `size` rows; the last may be shorter. A size of 0 counts as 1.
+    /// Splits a batch into parts of `size` rows; the last may be shorter. A size of 0 counts as 1.
     pub fn cut(rows: &'a [T], size: usize) -> Vec<Self> {
         let size = size.max(1);
         let parts = rows.chunks(size).enumerate();
@@ -149,11 +149,11 @@ impl<'a, T> MicroBatch<&'a [T]> {
     }
 }
 
-/// Float32 draws of N(0, 1) on the CPU from a generator of their own: the same as after
-/// `tch::manual_seed(seed)`, and no other generator, of any device, is touched.
+/// Draws float32 values from N(0, 1) on the CPU with a separate generator. The values are the same
+/// as after `tch::manual_seed(seed)`, but the state of all other generators is unchanged.
 ///
 /// # Errors
-/// [`Error::Libtorch`] for a negative size, or if memory does not suffice.
+/// [`Error::Libtorch`] for a negative size, or if there is not enough memory.
 ///
 /// # Example
 /// ```

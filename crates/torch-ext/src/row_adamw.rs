@@ -1,23 +1,23 @@
-//! AdamW over a parameter of which a step touches few rows: word embeddings.
+//! AdamW with sparse gradients, for token embeddings.
 use tch::{Kind, Tensor, no_grad};
 
 use crate::{AdamWStep, Error, Result, fused_adamw};
 
-/// A gradient by what of it is there: all of it, or some rows.
+/// A dense gradient, or a sparse gradient of some rows.
 #[derive(Debug)]
 pub struct Gradient {
-    /// Ascending row numbers, `[R]` i64; absent where the gradient is dense.
+    /// Ascending row indices, `[R]` i64; absent for a dense gradient.
     rows: Option<Tensor>,
-    /// The gradient itself, or its rows, `[R, …]`.
+    /// The dense gradient, or the rows, `[R, …]`.
     values: Tensor,
 }
 
 impl Gradient {
-    /// Takes a gradient apart. One that libtorch keeps sparse (COO, by rows) has the gradients of
-    /// repeated rows summed.
+    /// Splits a gradient into rows and values. In a sparse gradient of libtorch (COO, by rows),
+    /// repeated rows are summed.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
     pub fn new(grad: Tensor) -> Result<Self> {
         if !grad.is_sparse() {
             return Ok(Self { rows: None, values: grad });
@@ -27,31 +27,31 @@ impl Gradient {
         Ok(Self { rows: Some(rows), values: grad.f_values()? })
     }
 
-    /// All of its numbers but those of absent rows, which are zero: what a norm reads and a factor
-    /// scales.
+    /// Returns the elements of a dense gradient, or of the present rows; absent rows are zero.
+    /// Norms and scaling only need these elements.
     pub fn values(&self) -> &Tensor {
         &self.values
     }
 
-    /// Whether rows are absent.
+    /// Returns whether the gradient is sparse.
     pub fn is_sparse(&self) -> bool {
         self.rows.is_some()
     }
 
-    /// With zeros for absent rows, in the shape of `parameter`.
+    /// Returns the dense gradient in the shape of `parameter`, with zeros for absent rows.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
     pub fn to_dense(&self, parameter: &Tensor) -> Result<Tensor> {
         let Some(rows) = &self.rows else { return Ok(self.values.shallow_clone()) };
         no_grad(|| Ok(parameter.f_zeros_like()?.f_index_copy_(0, rows, &self.values)?))
     }
 }
 
-/// The rows of a parameter that AdamW has to move: those that ever had a gradient.
+/// The rows of a parameter that have ever had a gradient, which AdamW must update.
 ///
-/// The moments of all others are zero, so their update is nothing but weight decay, and leaving
-/// them out changes no bit.
+/// The moments of all other rows are zero, so their update is only weight decay, and skipping the
+/// rest of it changes no bit.
 #[derive(Debug)]
 pub struct TouchedRows {
     /// `[V]` bool.
@@ -59,19 +59,19 @@ pub struct TouchedRows {
 }
 
 impl TouchedRows {
-    /// None of a parameter whose moments are new.
+    /// Creates an empty set of rows, for a parameter with new moments.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if libtorch refuses.
+    /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
     pub fn none(parameter: &Tensor) -> Result<Self> {
         let rows = parameter.size().first().copied().unwrap_or(0);
         Ok(Self { live: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
     }
 
-    /// The rows where a moment is not zero.
+    /// Returns the rows with nonzero moments.
     ///
     /// # Errors
-    /// [`Error::Torch`](crate::Error::Torch) if the moments have not the same shape.
+    /// [`Error::Torch`](crate::Error::Torch) if the moments have different shapes.
     pub fn of(exp_avg: &Tensor, exp_avg_sq: &Tensor) -> Result<Self> {
         let any = |moment: &Tensor| -> Result<Tensor> {
             Ok(moment.f_ne(0.0)?.f_flatten(1, -1)?.f_any_dim(1, false)?)
@@ -79,8 +79,8 @@ impl TouchedRows {
         Ok(Self { live: any(exp_avg)?.f_logical_or(&any(exp_avg_sq)?)? })
     }
 
-    /// One AdamW step with a gradient of some rows, equal to [`fused_adamw`] with the same gradient
-    /// made dense, bit for bit where a row's width is a multiple of 16 float32.
+    /// Runs one AdamW step with a sparse gradient. The result equals [`fused_adamw`] with the dense
+    /// gradient, bit for bit if the row width is a multiple of 16 float32 elements.
     ///
     /// `step_count` is a float32 scalar that already counts this step.
     ///

@@ -1,37 +1,37 @@
-//! Signal handlers run on a stack of their own.
+//! Alternate stack for signal handlers.
 //!
-//! oneDNN's float32 matrix product for AVX-512 points the stack pointer at a block of the heap
-//! while it computes. A signal that arrives then is handled below the stack pointer, and its frame
-//! (2.5 KB and more) overwrites other blocks of the heap. An alternate signal stack prevents it.
+//! oneDNN's float32 matmul for AVX-512 sets the stack pointer to a heap block during its
+//! computation. The frame of a signal that arrives then (2.5 KB and more) is written below the
+//! stack pointer, over other heap blocks. An alternate signal stack prevents this.
 use std::io;
 
-/// Bytes of the main thread's signal stack. A frame has at most 12 KB (AMX).
+/// Size in bytes of the main thread's signal stack. A frame has at most 12 KB (AMX).
 #[cfg(target_os = "linux")]
-const STACK: usize = 1 << 16;
+const STACK_BYTES: usize = 1 << 16;
 
 /// Gives the calling thread an alternate signal stack for the rest of the process.
 ///
 /// Call it in the main thread, which the kernel prefers for signals to the process. The signal
-/// stack of Rust's runtime may be no larger than a frame, without room for the handler.
+/// stack of Rust's runtime may be as small as one frame, without space for the handler.
 #[cfg(target_os = "linux")]
 pub(crate) fn give_thread_signal_stack() {
-    let memory = Box::leak(vec![0_u8; STACK].into_boxed_slice());
+    let memory = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());
     let stack =
         libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
-    // SAFETY: the memory is never freed. A refused stack leaves the one before.
+    // SAFETY: the memory is never freed. On failure the previous stack stays.
     unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn give_thread_signal_stack() {}
 
-/// Lets the handler of `signal` run on the alternate signal stack of the thread that receives it.
+/// Makes the handler of `signal` run on the alternate signal stack of the receiving thread.
 ///
-/// Call it after each registration of a handler in a program that computes with libtorch; without
-/// it, a signal can corrupt the heap. Elsewhere than on Linux it does nothing.
+/// Call it after each registration of a handler in a program that computes with libtorch; otherwise
+/// a signal can corrupt the heap. On systems other than Linux, this function does nothing.
 ///
 /// # Errors
-/// Of the system, for an unknown signal.
+/// The system's error for an unknown signal.
 #[cfg(target_os = "linux")]
 pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
     let ok = |code| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
@@ -45,7 +45,7 @@ pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
     }
 }
 
-/// Elsewhere nothing is known to move the stack pointer.
+/// On other systems, no library is known to change the stack pointer.
 ///
 /// # Errors
 /// None.

@@ -1,40 +1,40 @@
-//! The log-sum-exp of query-key products over many keys, a block of keys at a time.
+//! Log-sum-exp of query-key products over many keys, computed in blocks of keys.
 use tch::Tensor;
 
 use crate::Result;
 use crate::ffi::{self, make, raw_or_null};
 
-/// The keys of [`streamed_logsumexp`] and how they are read.
+/// The keys and options of [`streamed_logsumexp`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeyBlocks<'a> {
     /// `[M, D]`.
     pub key: &'a Tensor,
-    /// `[R]` and `[M]` i64: a query and a key of the same group are not compared.
+    /// `[R]` and `[M]` i64: a key of the same group as the query is excluded.
     pub groups: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether negative numbers are groups too; else they are none.
+    /// Whether negative numbers are also groups; otherwise they mean no group.
     pub negative_groups: bool,
-    /// `[R]` float, of no gradient: subtracted from each similarity, so that a log-sum-exp near it
-    /// keeps its digits. `None`: 0.
+    /// `[R]` float, without gradient: subtracted from each similarity, which preserves the
+    /// precision of a log-sum-exp close to it. `None`: 0.
     pub offset: Option<&'a Tensor>,
-    /// Divides each key by the larger of its L2 norm and this; only for keys that require no
+    /// Divides each key by the maximum of its L2 norm and this value; only for keys that require no
     /// gradient.
     pub normalise_eps: Option<f64>,
-    /// Keys whose products exist at once, at least 1.
+    /// Number of keys per block, at least 1.
     pub block: i64,
 }
 
-/// `ln Σₘ exp(query · key[m] / temperature − offset)` for each query, over the keys of other
-/// groups; -∞ where there are none.
+/// Computes `ln Σₘ exp(query · key[m] / temperature − offset)` for each query over the keys of
+/// other groups; -∞ if there are none.
 ///
-/// A custom autograd function with running maxima. The gradient of `query` is made in the forward
-/// pass, from the products that exist anyway; that of `key`, if it requires one, makes them a
-/// second time. Beside vectors of the size of `query` only `[R, block]` products are held. There is
-/// no second derivative: asking for one is an error.
+/// A custom autograd function with running maxima. The gradient of `query` is computed in the
+/// forward pass from the same products; a gradient of `key` requires computing the products again.
+/// Memory use is a few vectors of the size of `query` and `[R, block]` products. There is no second
+/// derivative: requesting one is an error.
 ///
 /// # Shapes
 /// - `query`: `[R, D]` float; receives gradient
 /// - `keys.key`: `[M, D]` float; receives gradient if it requires it
-/// - returns `[R]`: float64 for float64 queries, else float32 (products and sums run in it)
+/// - returns `[R]`: float64 for float64 queries, else float32; products and sums use this dtype
 ///
 /// # Errors
 /// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not fit.
@@ -63,7 +63,7 @@ pub fn streamed_logsumexp(
     keys: &KeyBlocks<'_>,
     temperature: f64,
 ) -> Result<Tensor> {
-    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, hands over a
+    // SAFETY: live tensors or null; the shim checks shapes and dtypes and, on success, returns a
     // tensor that we own.
     make(|out, error| unsafe {
         ffi::polyqa_streamed_logsumexp(

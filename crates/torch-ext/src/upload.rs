@@ -1,15 +1,15 @@
-//! Tensors from the CPU to where they are computed with.
+//! Asynchronous copies of tensors to a GPU.
 use tch::{Device, Tensor};
 
 use crate::Result;
 use crate::ffi::{self, make};
 
-/// `tensor` on `device`. From the CPU to a GPU it goes through pinned memory and nothing waits for
-/// it: the copy takes its turn before the work that is asked for next.
+/// Copies `tensor` to `device`. A copy from the CPU to a GPU uses pinned memory and is
+/// asynchronous: it is queued before later work on the GPU.
 ///
 /// # Errors
 /// [`Error::Libtorch`](crate::Error::Libtorch) or [`Error::Torch`](crate::Error::Torch) if libtorch
-/// cannot copy there.
+/// cannot copy the tensor.
 ///
 /// # Example
 /// ```
@@ -24,6 +24,6 @@ pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     if tensor.device() != Device::Cpu {
         return Ok(tensor.f_to_device(device)?);
     }
-    // SAFETY: a live tensor; on success the shim hands over one that we own.
+    // SAFETY: a live tensor; on success the shim returns one that we own.
     make(|out, error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, out, error) })
 }

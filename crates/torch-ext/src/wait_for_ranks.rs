@@ -1,26 +1,26 @@
-//! Who is there before processes meet, whom the others wait for, and later who is gone.
+//! Detection of missing ranks before processes connect, and of ended ranks later.
 //!
-//! Rank 0 listens for a moment at the port where the processes will meet, and the others tell it
-//! their numbers. Their connections stay open: the one of a process that ended is closed.
+//! Rank 0 first listens on the rendezvous port, and the other ranks send it their numbers. These
+//! connections stay open; a closed connection means that the process ended.
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use crate::Rendezvous;
 
-/// Marks the first line of a rank.
+/// Identifies the first line that a rank sends.
 const PROGRAM: &str = "polyqa roll call 1";
-/// Longest line that is read.
+/// Maximum length of a line in bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// Between two looks.
+/// Time between two polls.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What a rank says of itself: the program, the run, its number, how many there are, its process.
+/// The first line of a rank: program, run, rank, number of ranks, process id.
 type Hello = (String, String, usize, usize, u32);
-/// What rank 0 says to it: the names of all, or why it is refused.
+/// The answer of rank 0: the names of all ranks, or the reason of a rejection.
 type Answer = Result<Vec<String>, String>;
 
-/// When a process that waits says so: first after a time, then ever more rarely.
+/// Progress messages of a waiting process, at growing intervals.
 pub(crate) struct Notes {
     start: Instant,
     next: Duration,
@@ -31,7 +31,7 @@ impl Notes {
         Self { start: Instant::now(), next: first }
     }
 
-    /// Tells what `text` makes of the seconds so far, where it is time to.
+    /// Passes the message for the elapsed seconds to `tell` if one is due.
     fn tell(&mut self, tell: &mut dyn FnMut(String), text: impl FnOnce(u64) -> String) {
         let waited = self.start.elapsed();
         if waited >= self.next {
@@ -41,16 +41,18 @@ impl Notes {
     }
 }
 
-/// The other processes: rank 0 has a connection to each, the others to rank 0.
+/// Connections to other processes: rank 0 is connected to every other rank, the others only to rank
+/// 0.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
     rank: usize,
-    /// Process and address of each rank; empty where a launcher answers in place of rank 0.
+    /// Process id and address of each rank; empty if a launcher listens instead of rank 0.
     names: Vec<String>,
     links: Vec<(usize, TcpStream)>,
 }
 
-/// Calls the roll within `patience`. `tell` gets the progress messages.
+/// Waits until all ranks are connected, with a timeout of `patience`. `tell` receives progress
+/// messages.
 pub(crate) fn wait_for_ranks(
     place: &Rendezvous,
     patience: Duration,
@@ -63,7 +65,7 @@ pub(crate) fn wait_for_ranks(
     }
 }
 
-/// Rank 0: waits until each of the others has come.
+/// Rank 0: waits until all other ranks are connected.
 fn listen(
     place: &Rendezvous,
     patience: Duration,
@@ -106,7 +108,7 @@ fn listen(
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
-    // The port is free again before the others go on.
+    // The port must be free before the other ranks continue.
     drop(listener);
     let name = |process: u32, address: &str| format!("process {process} at {address}");
     let mut names = vec![name(std::process::id(), host)];
@@ -117,7 +119,7 @@ fn listen(
     let links = (0..).zip(links).filter_map(|(rank, link)| Some((rank, link?.0)));
     let links: Vec<(usize, TcpStream)> = links.collect();
     for (_, stream) in &links {
-        // One that is gone by now is missed at the meeting.
+        // A rank that has ended in the meantime is detected when the group connects.
         let _ = send(stream, &Answer::Ok(names.clone()));
     }
     Ok(Peers { rank: 0, names, links })
@@ -132,7 +134,7 @@ fn listener(port: u16) -> std::io::Result<TcpListener> {
     }
 }
 
-/// Takes in a process that came to rank 0, or refuses it.
+/// Registers a process that connected to rank 0, or rejects it.
 fn admit(
     place: &Rendezvous,
     stream: TcpStream,
@@ -140,7 +142,7 @@ fn admit(
 ) -> Result<(), String> {
     let deadline = Instant::now() + Duration::from_secs(2);
     let _ = stream.set_nonblocking(false);
-    // What is none of ours is none of our business.
+    // Connections of other programs are ignored.
     let Ok(Some(line)) = read_line(&stream, deadline) else { return Ok(()) };
     let Ok((program, prefix, rank, size, process)) = serde_json::from_slice::<Hello>(&line) else {
         return Ok(());
@@ -166,7 +168,7 @@ fn admit(
     Ok(())
 }
 
-/// Another rank: sends rank 0 its number, and waits until all have come.
+/// Other ranks: send their numbers to rank 0, and wait until all ranks are connected.
 fn answer(
     place: &Rendezvous,
     patience: Duration,
@@ -190,12 +192,12 @@ fn answer(
         }
         std::thread::sleep(PAUSE * 10);
     };
-    let ended = |error: std::io::Error| format!("rank 0 does not answer: {error}");
+    let no_answer = |error: std::io::Error| format!("rank 0 does not answer: {error}");
     let hello: Hello = (PROGRAM.into(), prefix.clone(), *rank, *size, std::process::id());
-    send(&stream, &hello).map_err(ended)?;
+    send(&stream, &hello).map_err(no_answer)?;
     loop {
         let deadline = Instant::now() + PAUSE * 10;
-        if let Some(line) = read_line(&stream, deadline).map_err(ended)? {
+        if let Some(line) = read_line(&stream, deadline).map_err(no_answer)? {
             let names = serde_json::from_slice::<Answer>(&line)
                 .map_err(|_| "another program answers there".to_owned())??;
             return Ok(Peers { rank: *rank, names, links: vec![(0, stream)] });
@@ -216,7 +218,7 @@ fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
     let mut failed = std::io::Error::other("the name has no address");
     for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, Duration::from_secs(5)) {
-            // A port of this machine that nobody listens at can be met with itself.
+            // Connecting to a local port without a listener can connect the socket to itself.
             Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
                 failed = ErrorKind::ConnectionRefused.into();
             }
@@ -233,7 +235,7 @@ fn send<T: serde::Serialize>(mut stream: &TcpStream, value: &T) -> std::io::Resu
     stream.write_all(&line)
 }
 
-/// A line, without its end; `None` where none has begun by the deadline.
+/// Reads a line without its line end; `None` if no byte arrives before the deadline.
 fn read_line(mut stream: &TcpStream, deadline: Instant) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
@@ -257,7 +259,6 @@ fn read_line(mut stream: &TcpStream, deadline: Instant) -> std::io::Result<Optio
     }
 }
 
-/// Whether the process at the other end closed the connection, or ended.
 fn is_closed(stream: &TcpStream) -> bool {
     let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     let _ = stream.set_nonblocking(false);
@@ -267,7 +268,7 @@ fn is_closed(stream: &TcpStream) -> bool {
     }
 }
 
-/// `rank 1` or `ranks 1, 2`, a few of many.
+/// `rank 1` or `ranks 1, 2`, with at most 8 ranks.
 fn list(ranks: &[usize]) -> String {
     let first: Vec<String> = ranks.iter().take(8).map(usize::to_string).collect();
     let more = if ranks.len() > first.len() { ", …" } else { "" };
@@ -275,7 +276,7 @@ fn list(ranks: &[usize]) -> String {
 }
 
 impl Peers {
-    /// The ranks that an operation waits for, as far as this one can tell.
+    /// Description of the ranks that an operation waits for.
     pub(crate) fn others(&self) -> String {
         match self.names.as_slice() {
             [first, second] => {
@@ -286,9 +287,9 @@ impl Peers {
         }
     }
 
-    /// Which processes ended, as rank 0 sees it, or finds it out within `patience` after an
-    /// exchange failed.
-    pub(crate) fn gone(&self, patience: Duration) -> Option<String> {
+    /// Description of the processes that ended, detected by rank 0 within `patience` after a failed
+    /// operation.
+    pub(crate) fn ended(&self, patience: Duration) -> Option<String> {
         let start = Instant::now();
         let size = self.names.len();
         let named = |rank: usize| {
@@ -310,7 +311,7 @@ impl Peers {
                 let gone: Vec<String> = gone.into_iter().map(|(rank, _)| named(*rank)).collect();
                 let text = gone.join(", ");
                 for (_, stream) in left {
-                    // One that is going as well reads nothing any more.
+                    // Ignores errors, because this rank may have ended as well.
                     let _ = send(stream, &text);
                 }
                 return Some(text);
@@ -373,14 +374,14 @@ mod tests {
         assert!(first.1.contains("rank 1 of 3 has come to 127.0.0.1"), "{}", first.1);
         let (lead, first) = (lead.0.unwrap(), first.0.unwrap());
         let second = Duration::from_secs(1);
-        assert_eq!(lead.gone(Duration::from_millis(50)), None);
+        assert_eq!(lead.ended(Duration::from_millis(50)), None);
         drop(first);
         let named = format!("rank 1 of 3 (process {} at 127.0.0.1) ended", std::process::id());
-        assert_eq!(lead.gone(second).unwrap(), named);
+        assert_eq!(lead.ended(second).unwrap(), named);
         // Rank 0 informs the others before it ends itself.
-        assert_eq!(third.gone(second).unwrap(), named);
+        assert_eq!(third.ended(second).unwrap(), named);
         drop(lead);
-        assert!(third.gone(second).unwrap().starts_with("rank 0 of 3 ("));
+        assert!(third.ended(second).unwrap().starts_with("rank 0 of 3 ("));
     }
 
     #[test]

@@ -1,38 +1,39 @@
 //! Environment variables that libtorch and its libraries read once, before `main` or at their first
-//! use: a program sets them by starting itself again.
+//! use. To set them, a program restarts itself.
 //!
-//! - By default libgomp's threads spin between two parallel regions. On a machine with other work,
-//!   a spinning thread takes the core from the one it waits for, and training on two threads falls
-//!   to a tenth of its speed.
+//! - By default, libgomp's threads spin between two parallel regions. On a busy machine, a spinning
+//!   thread occupies the core of the thread it waits for, and training on two threads falls to a
+//!   tenth of its speed.
 //! - oneDNN compiles a kernel for each shape of a matrix multiplication and caches 1,024 of them,
-//!   some 0.4 MB each. Batches differ in their number of tokens, so most are never used again.
+//!   some 0.4 MB each. Batches differ in their number of tokens, so most kernels are never reused.
 use std::ffi::OsString;
 
-/// What libgomp's threads do while they wait.
+/// libgomp: how threads wait.
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
-/// libgomp's finer setting; it wins over the policy.
+/// libgomp: number of spins; overrides the policy.
 const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
-/// oneDNN's own cache of kernels.
-const KERNELS: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
-/// The cache in libtorch's binding of oneDNN, which holds kernels that the other has dropped.
-const BOUND_KERNELS: &str = "LRU_CACHE_CAPACITY";
+/// oneDNN: capacity of the kernel cache.
+const ONEDNN_CACHE: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
+/// libtorch: capacity of its own cache of oneDNN kernels, which can retain kernels that oneDNN's
+/// cache has evicted.
+const TORCH_CACHE: &str = "LRU_CACHE_CAPACITY";
 /// A training step of an encoder uses 13 to 20 kernels, each in all of its layers.
 const CACHED_KERNELS: &str = "128";
 
-/// Lets libtorch's threads sleep while they wait, and bounds the memory that libtorch retains,
+/// Makes libtorch's threads sleep while they wait, and limits the kernels that libtorch caches,
 /// unless the user set these variables.
 ///
-/// Call it in `main`, after the command line is parsed and before anything else: where a variable
-/// is not set, the process replaces itself by the same program with the same arguments and
-/// `OMP_WAIT_POLICY=passive` (unless `GOMP_SPINCOUNT` is set),
-/// `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128` and `LRU_CACHE_CAPACITY=128`. It keeps its number, its
-/// folder and its open files; what was read from standard input is lost. Programs that it starts
-/// inherit the variables. If it cannot be replaced, it goes on as it is: results do not depend on
-/// it, only speed and memory. On systems other than Linux it does nothing.
+/// Call it in `main` directly after parsing the command line. If a variable is not set, the process
+/// replaces itself by the same program with the same arguments and `OMP_WAIT_POLICY=passive`
+/// (unless `GOMP_SPINCOUNT` is set), `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128` and
+/// `LRU_CACHE_CAPACITY=128`. Process id, working directory and open files stay; data already read
+/// from standard input is lost. Child processes inherit the variables. If the process cannot be
+/// replaced, it continues without them, which affects only speed and memory. On systems other than
+/// Linux, this function does not restart the program.
 ///
-/// It also keeps freed memory for the next step instead of giving it back to the kernel, unless the
-/// environment sets glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and their like),
-/// and gives the calling thread a signal stack (see [`handle_on_signal_stack`]).
+/// It also retains freed memory for the next step instead of returning it to the kernel, unless the
+/// environment configures glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES` and similar
+/// variables), and gives the calling thread a signal stack (see [`handle_on_signal_stack`]).
 ///
 /// [`handle_on_signal_stack`]: crate::handle_on_signal_stack
 ///
@@ -44,28 +45,31 @@ const CACHED_KERNELS: &str = "128";
 pub fn passive_omp_wait() {
     let missing = missing(|name| std::env::var_os(name));
     if !missing.is_empty() {
-        start_again(&missing);
+        restart(&missing);
     }
     crate::allocator::retain_freed_memory();
     crate::signal_stack::give_thread_signal_stack();
 }
 
-/// The variables that the user left to us, with our values. What we set ourselves counts as chosen,
-/// so that a program starts again once at most.
-fn missing(chosen: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, &'static str)> {
+/// The unset variables, with our values. After a restart all of them are set, so a program restarts
+/// at most once.
+fn missing(get: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, &'static str)> {
     if !cfg!(target_os = "linux") {
         return Vec::new();
     }
-    let mut missing =
-        vec![(WAIT_POLICY, "passive"), (KERNELS, CACHED_KERNELS), (BOUND_KERNELS, CACHED_KERNELS)];
+    let mut missing = vec![
+        (WAIT_POLICY, "passive"),
+        (ONEDNN_CACHE, CACHED_KERNELS),
+        (TORCH_CACHE, CACHED_KERNELS),
+    ];
     missing.retain(|&(name, _)| {
-        chosen(name).is_none() && (name != WAIT_POLICY || chosen(SPIN_COUNT).is_none())
+        get(name).is_none() && (name != WAIT_POLICY || get(SPIN_COUNT).is_none())
     });
     missing
 }
 
 #[cfg(unix)]
-fn start_again(missing: &[(&str, &str)]) {
+fn restart(missing: &[(&str, &str)]) {
     use std::os::unix::process::CommandExt;
     let Ok(program) = std::env::current_exe() else { return };
     let mut arguments = std::env::args_os();
@@ -73,13 +77,13 @@ fn start_again(missing: &[(&str, &str)]) {
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    // Returns only if it failed.
+    // Returns only after a failure.
     let _ = command.args(arguments).envs(missing.iter().copied()).exec();
 }
 
-/// Elsewhere [`missing`] is always empty.
+/// On other systems, [`missing`] is always empty.
 #[cfg(not(unix))]
-fn start_again(_: &[(&str, &str)]) {}
+fn restart(_: &[(&str, &str)]) {}
 
 #[cfg(test)]
 mod tests {
@@ -92,11 +96,11 @@ mod tests {
             let missing = missing(|name| value(name).map(|(_, value)| OsString::from(value)));
             missing.into_iter().map(|(name, _)| name).collect()
         };
-        let all = [WAIT_POLICY, KERNELS, BOUND_KERNELS];
+        let all = [WAIT_POLICY, ONEDNN_CACHE, TORCH_CACHE];
         assert_eq!(names(&[]), if cfg!(target_os = "linux") { &all[..] } else { &[] });
         assert!(!names(&[(WAIT_POLICY, "active")]).contains(&WAIT_POLICY));
         assert!(!names(&[(SPIN_COUNT, "9")]).contains(&WAIT_POLICY));
         assert!(!names(&[(WAIT_POLICY, "")]).contains(&WAIT_POLICY), "empty is a choice too");
-        assert!(names(&[(WAIT_POLICY, ""), (KERNELS, "7"), (BOUND_KERNELS, "0")]).is_empty());
+        assert!(names(&[(WAIT_POLICY, ""), (ONEDNN_CACHE, "7"), (TORCH_CACHE, "0")]).is_empty());
     }
 }

@@ -1,20 +1,21 @@
-//! Messages of a process that waits long for other processes.
+//! Messages of a process that waits for other processes for a long time.
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Time until the first message.
-pub(crate) const FIRST: Duration = Duration::from_secs(10);
+pub(crate) const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time between later messages: other ranks also wait while the first rank evaluates.
-const LATER: Duration = Duration::from_secs(600);
+const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// Time until a message about a signal.
-const SIGNAL: Duration = Duration::from_secs(1);
+const SIGNAL_MESSAGE: Duration = Duration::from_secs(1);
 
 static STOP: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
-/// Sets the flag with the number of the signal that stops this process, or 0. A process that waits
-/// for others then prints that it stops after the step. Only the first call has an effect.
+/// Registers a flag that contains the number of the signal that stops this process, or 0. While the
+/// process waits for others, it prints that it will stop after the step. Only the first call has an
+/// effect.
 pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
     let _ = STOP.set(flag);
 }
@@ -24,12 +25,13 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
 }
 
-/// Measures in a separate thread how long this process waits.
+/// Monitors in a separate thread how long this process waits.
 #[derive(Debug)]
 pub(crate) struct Watch(Arc<Mutex<Option<Instant>>>);
 
 impl Watch {
-    /// `who` waits, and `for_whom`. Without a thread there are no messages.
+    /// Starts the thread; messages say that `who` waits for `for_whom`. If it cannot be started,
+    /// there are no messages.
     pub(crate) fn start(who: String, for_whom: String) -> Self {
         let since = Arc::new(Mutex::new(None));
         let watched = Arc::downgrade(&since);
@@ -59,14 +61,14 @@ fn watch(since: &Weak<Mutex<Option<Instant>>>, who: &str, for_whom: &str) {
         let Some(since) = *since.lock().unwrap_or_else(PoisonError::into_inner) else { continue };
         let waited = since.elapsed();
         let stop = STOP.get().is_some_and(|flag| flag.load(Ordering::SeqCst) != 0);
-        if stop && !told_of_stop && waited >= SIGNAL {
+        if stop && !told_of_stop && waited >= SIGNAL_MESSAGE {
             told_of_stop = true;
             say(&format!(
                 "{who} waits for {for_whom} and stops after the step; a second signal stops it \
                  immediately"
             ));
         }
-        if waited >= FIRST && said.is_none_or(|said| said.elapsed() >= LATER) {
+        if waited >= FIRST_MESSAGE && said.is_none_or(|said| said.elapsed() >= MESSAGE_INTERVAL) {
             said = Some(Instant::now());
             let seconds = waited.as_secs();
             say(&format!(

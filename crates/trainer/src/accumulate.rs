@@ -18,23 +18,23 @@ pub struct WeightedLoss {
 /// exists at a time.
 ///
 /// The result equals one large batch if `shares` returns shares: for a mean over the batch's n
-/// targets, the micro-batch's *sum* over n, not its own mean. Means of micro-batches with unequal
-/// numbers of targets would weigh their targets unequally. The number n must be known before the
-/// first forward pass, so mask the full batch first.
+/// targets, the micro-batch's *sum* over n, not its own mean. Averaging the means of micro-batches
+/// would give unequal weights to targets if their numbers differ. The number n must be known before
+/// the first forward pass, so mask the full batch first.
 ///
-/// Each backward pass goes through [`torch_ext::backward`], so float16's scale of the loss holds
-/// here too.
+/// Backward passes use [`torch_ext::backward`], which applies the loss scale of float16.
 ///
-/// Each micro-batch begins with the draws that the whole batch would begin with, and with the
-/// number of its first row ([`MicroBatchSeeds`]): on the CPU, dropout does not depend on where the
-/// batch is cut. Processes that share a step ([`torch_ext::with_group`]) run every size-th
-/// micro-batch each, and all of them get the losses of all; their gradients remain to be summed.
+/// Each micro-batch starts with the random state of the whole batch and the index of its first row
+/// ([`MicroBatchSeeds`]). On the CPU, dropout thus does not depend on where the batch is split.
+/// Processes that share a step ([`torch_ext::with_group`]) distribute the micro-batches
+/// round-robin. Each process returns the losses of the whole batch; the caller must sum the
+/// gradients.
 ///
-/// A contrast whose negatives come from the batch cannot be cut like this; see
+/// A contrastive loss with in-batch negatives cannot be split like this; see
 /// `objectives::cached_step`.
 ///
 /// # Errors
-/// Whatever `shares` returns, or libtorch's refusal.
+/// The errors of `shares` and of libtorch.
 ///
 /// # Example
 /// ```
@@ -90,16 +90,16 @@ pub fn accumulate<T>(
     }
 }
 
-/// The losses of all ranks together. A rank without a micro-batch of a part does not know its name
-/// and leaves it out; the first rank has a part of everything.
+/// Sums the losses over all ranks. A rank whose micro-batches lack a part omits that part; the
+/// first rank has every part.
 fn sum_losses(group: &ProcessGroup, losses: StepLosses) -> Result<StepLosses, TaskError> {
-    let mut own = vec![(String::new(), losses.total.f_double_value(&[])?)];
+    let mut local = vec![(String::new(), losses.total.f_double_value(&[])?)];
     for (name, part) in &losses.parts {
-        own.push(((*name).to_owned(), part.f_double_value(&[])?));
+        local.push(((*name).to_owned(), part.f_double_value(&[])?));
     }
-    // The bits, since JSON holds no infinity.
+    // Sent as bits, because JSON has no infinity.
     let bits: Vec<(&str, u64)> =
-        own.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
+        local.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
     let mut all: Vec<Vec<(String, u64)>> = Vec::new();
     for bytes in group.all_gather_bytes(&serde_json::to_vec(&bits)?)? {
         all.push(serde_json::from_slice(&bytes)?);

@@ -5,26 +5,26 @@ use torch_ext::{AdamWStep, Gradient, ProcessGroup, TouchedRows};
 use crate::Result;
 use crate::sharding::OptimizerShards;
 
-/// A parameter that is trained, its moments and its gradient of a step.
+/// A trained parameter with its moments and, for several ranks, its gradient.
 pub(crate) struct Slot {
     pub(crate) parameter: Tensor,
     pub(crate) group: usize,
     pub(crate) exp_avg: Option<Tensor>,
     pub(crate) exp_avg_sq: Option<Tensor>,
-    /// Known from the first gradient of some rows to the next dense one.
+    /// Rows that have had a gradient, while gradients are sparse; `None` after a dense gradient.
     pub(crate) live_rows: Option<TouchedRows>,
     pub(crate) updates: u64,
-    /// Of several processes: the summed gradient of this rank's elements, split as by
+    /// With several ranks: the summed gradient of this rank's elements, split as by
     /// [`OptimizerShards::local`].
     pub(crate) share: Option<Vec<Tensor>>,
-    /// Whether the moments are of this rank's numbers alone, `[n]`.
+    /// Whether the moments contain only this rank's elements, `[n]`.
     pub(crate) split: bool,
-    /// Whether all ranks keep all moments, as a gradient of some rows needs: all ranks have those.
+    /// Whether all ranks store all moments, because sparse gradients are complete on every rank.
     pub(crate) replicated: bool,
 }
 
 impl Slot {
-    /// Makes the moments that are missing, of this rank's numbers alone where it updates no others.
+    /// Creates missing moments, and shards them unless this rank updates all elements.
     pub(crate) fn make_moments(&mut self, group: Option<&ProcessGroup>) -> Result<()> {
         let split = self.share.is_some() && !self.replicated;
         let parts = group.filter(|_| split).map(OptimizerShards::new);
@@ -40,7 +40,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Keeps all moments from here on.
+    /// Gathers the moments of all ranks, and stores all of them from now on.
     pub(crate) fn replicate(&mut self, parts: &OptimizerShards<'_>) -> Result<()> {
         if self.split {
             for moment in [&mut self.exp_avg, &mut self.exp_avg_sq].into_iter().flatten() {
@@ -51,7 +51,7 @@ impl Slot {
         Ok(())
     }
 
-    /// The gradients of this step: of this rank's numbers where it updates no others.
+    /// The gradients of this step: of this rank's elements, or of all if this rank updates all.
     pub(crate) fn grads(&self) -> Result<Vec<Gradient>> {
         match &self.share {
             Some(share) if !self.replicated => {
@@ -64,7 +64,7 @@ impl Slot {
         }
     }
 
-    /// Parameter and moments, cut as `grads` are.
+    /// Parameter and moments, split like the gradients of [`grads`](Self::grads).
     pub(crate) fn cut(&self, group: Option<&ProcessGroup>) -> Result<Vec<[Tensor; 3]>> {
         let (Some(exp_avg), Some(exp_avg_sq)) = (&self.exp_avg, &self.exp_avg_sq) else {
             return Ok(Vec::new());
@@ -84,7 +84,7 @@ impl Slot {
         OptimizerShards::new(group).local(&self.parameter)?.into_iter().map(cut).collect()
     }
 
-    /// The update of a gradient of some rows; all others move by their decay alone.
+    /// Updates the parameter by a sparse gradient. Rows that never had a gradient only decay.
     pub(crate) fn step_rows(
         &mut self,
         grad: &Gradient,

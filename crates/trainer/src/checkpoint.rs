@@ -18,7 +18,7 @@ pub struct Environment {
     pub threads: i32,
     /// The device's name.
     pub device: String,
-    /// Float32 matrix products: `highest`, `high` or `medium`.
+    /// Precision of float32 matrix multiplications: `highest`, `high` or `medium`.
     pub float32_matmul: String,
 }
 
@@ -63,7 +63,7 @@ const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
 
-/// The files of a checkpoint, with what tasks keep or without.
+/// The files of a checkpoint, with or without task state.
 fn files(with_task: bool) -> Vec<&'static str> {
     let task = with_task.then_some(TASK);
     [PARAMETERS, MOMENTS, STATE].into_iter().chain(task).collect()
@@ -73,7 +73,7 @@ fn folder_of(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
 }
 
-/// Writes the parameters alone as `step-<step>.safetensors` in `folder`, to stay there.
+/// Stores the parameters permanently as `step-<step>.safetensors` in `folder`.
 pub(crate) fn store_parameters(
     folder: &Path,
     step: u64,
@@ -115,7 +115,7 @@ fn remove(folder: &Path) -> Result<()> {
     fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))
 }
 
-/// Removes what a killed run was writing.
+/// Removes incomplete checkpoints of a killed run.
 fn remove_partial(root: &Path) -> Result<()> {
     folders(root, PARTIAL)?.iter().try_for_each(|(folder, _)| remove(folder))
 }
@@ -181,7 +181,7 @@ impl Checkpoint {
             remove(&target)?;
         }
         fs::rename(partial.path(), &target).map_err(|error| Error::file(&target, error))?;
-        // The folder has its final name; nothing is left to clean up under the temporary one.
+        // The folder has been renamed, so there is no temporary folder to remove.
         let _ = partial.keep();
         File::open(root)
             .and_then(|folder| folder.sync_all())
@@ -221,7 +221,6 @@ impl Checkpoint {
         Ok(Some((checkpoint, tensors)))
     }
 
-    /// Reads `state.json` of a step.
     fn read(root: &Path, step: u64) -> Result<Self> {
         let path = folder_of(root, step).join(STATE);
         let json = fs::read(&path).map_err(|error| Error::file(&path, error))?;
@@ -234,14 +233,14 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// That a task cannot take over what this checkpoint holds of it.
+    /// The error for task state that the task cannot restore.
     pub(crate) fn damaged(&self, root: &Path, reason: &str) -> Error {
         let file = folder_of(root, self.step).join(TASK);
         unusable(root, self.step, &format!("{}: {reason}", file.display()))
     }
 }
 
-/// That the checkpoint of `step` cannot be used, and the way out.
+/// The error for an unusable checkpoint of `step`, with the position before it.
 fn unusable(root: &Path, step: u64, reason: &str) -> Error {
     let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&other| other < step);
     Error::Checkpoint {
@@ -283,11 +282,11 @@ fn load_parameters(
             ));
         }
     }
-    if let Some(stray) = stored.keys().find(|key| !parameters.iter().any(|(name, _)| name == *key))
+    if let Some(unused) = stored.keys().find(|key| !parameters.iter().any(|(name, _)| name == *key))
     {
-        return Err(format!("{stray} is not a parameter of this model"));
+        return Err(format!("{unused} is not a parameter of this model"));
     }
-    // Checked in full above, so that a refusal changes nothing.
+    // All checks are above, so that an error leaves the parameters unchanged.
     for (name, parameter) in parameters {
         if let Some(tensor) = stored.get(name) {
             let mut parameter = parameter.shallow_clone();

@@ -10,7 +10,7 @@ fn width(rows: &[&[i64]]) -> usize {
 /// Pads rows with `pad` to the longest row: `[B, L]` i64.
 ///
 /// # Errors
-/// [`crate::Error::Torch`] if the tensor cannot be made.
+/// [`crate::Error::Torch`] if the tensor cannot be created.
 pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
     let width = width(rows);
     let mut flat = Vec::with_capacity(rows.len() * width);
@@ -27,7 +27,7 @@ pub fn pad_rows(rows: &[&[i64]], pad: i64, device: Device) -> Result<Tensor> {
 /// It is `None` without padding, so that attention can skip its mask.
 ///
 /// # Errors
-/// [`crate::Error::Torch`] if the tensor cannot be made.
+/// [`crate::Error::Torch`] if the tensor cannot be created.
 pub fn pad_mask(rows: &[&[i64]], device: Device) -> Result<Option<Tensor>> {
     let width = width(rows);
     if rows.iter().all(|row| row.len() == width) {

@@ -128,7 +128,7 @@ impl Default for TrainConfig {
     }
 }
 
-/// Left out where it is written, so that what was written before the key came is the same.
+/// Default values are not serialized, so fingerprints from before the key existed stay valid.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -211,14 +211,14 @@ impl TrainConfig {
         let is_share = (0.0..=1.0).contains(&warmup_ratio);
         expect(is_share, "warmup_ratio", warmup_ratio, "must be from 0 to 1")?;
         expect(batch_size > 0, "batch_size", batch_size, AT_LEAST_ONE)?;
-        // A stream without end would fill memory with one batch.
+        // With an endless stream, a larger batch would fill the memory.
         expect(batch_size <= 1_000_000, "batch_size", batch_size, "must be 1 million or less")?;
         expect(self.micro_batch != Some(0), "micro_batch", 0, AT_LEAST_ONE)?;
         expect(epochs > 0, "epochs", epochs, AT_LEAST_ONE)?;
         expect(epochs <= 1_000_000, "epochs", epochs, "must be 1 million or less")?;
         let steps = self.steps.unwrap_or(1);
         expect(steps > 0, "steps", steps, AT_LEAST_ONE)?;
-        // At a thousand a second they would take four months.
+        // At 1,000 steps per second, 10 billion steps take four months.
         expect(steps <= 10_000_000_000, "steps", steps, "must be 10 billion or less")
     }
 
@@ -278,8 +278,8 @@ impl TrainConfig {
     /// `evaluation_steps` also counts batches of the counted tasks, rounded up to the end of a
     /// round.
     ///
-    /// So stages that divide the counted batches between tasks in different ways make equally many
-    /// of them, with as many evaluations.
+    /// Stages that divide the counted batches differently between tasks thus have equally many of
+    /// them, and equally many evaluations.
     ///
     /// ```
     /// use trainer::TrainConfig;
@@ -312,7 +312,7 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-/// AdamW changes every weight by about the rate, so a larger rate is a mistake.
+/// AdamW changes every weight by about the learning rate, so a larger rate is a mistake.
 const MAX_LEARNING_RATE: f64 = 1000.0;
 
 /// [`expect`] for a learning rate.

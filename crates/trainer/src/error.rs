@@ -140,17 +140,17 @@ impl From<torch_ext::Error> for Error {
     }
 }
 
-/// An error with its causes, without causes that the preceding message contains.
+/// An error and its causes, except causes that the preceding message contains.
 pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut told = text.clone();
+    let mut previous = text.clone();
     let mut cause = error.source();
     while let Some(error) = cause {
         let reason = error.to_string();
-        if !told.contains(&reason) {
+        if !previous.contains(&reason) {
             text = format!("{text}: {reason}");
         }
-        told = reason;
+        previous = reason;
         cause = error.source();
     }
     text

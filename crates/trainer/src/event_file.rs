@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::{Error, Result};
 
-/// `event.proto`, as far as it is written here.
+/// The fields of `event.proto` that are written.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     /// Seconds since 1970.
@@ -53,18 +53,17 @@ struct SessionLog {
     status: i32,
 }
 
-/// `SessionLog.SessionStatus.START`: readers forget what earlier files say of this step and later
-/// ones.
+/// `SessionLog.SessionStatus.START`: readers discard values of earlier files from this step on.
 const START: i32 = 1;
 
-/// The file of one part of a stage, from a start or a resumption to the next.
+/// The file of one part of a stage, from a start or resumption to the next one.
 pub(crate) struct EventFile {
     path: PathBuf,
     file: File,
 }
 
 impl EventFile {
-    /// Begins a file in `folder`, for the steps after `step`.
+    /// Creates a file in `folder` for the steps after `step`.
     pub(crate) fn create(folder: &Path, step: u64) -> Result<Self> {
         let (seconds, process) = (now(), std::process::id());
         // Files are read in the order of their names.
@@ -113,7 +112,7 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Length, its checksum, the bytes, and theirs.
+/// A record: length, checksum of the length, data, checksum of the data.
 fn record(bytes: &[u8]) -> Vec<u8> {
     let length = (bytes.len() as u64).to_le_bytes();
     let mut record = Vec::with_capacity(bytes.len() + 16);
@@ -124,7 +123,7 @@ fn record(bytes: &[u8]) -> Vec<u8> {
     record
 }
 
-/// CRC-32C, rotated and shifted, since the data may hold checksums itself.
+/// CRC-32C, rotated and offset, because the data may contain checksums.
 fn masked(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -27,9 +27,9 @@ pub struct FitReport {
 ///
 /// The crate's front page has an example.
 ///
-/// Steps are seeded one by one (see the crate's text on resuming). A checkpoint is written every
-/// `checkpoint_steps` and at the end. `metrics.jsonl` has the parts of losses as means over the
-/// batches that had them; `loss` is the mean over steps, of whichever task.
+/// Every step has its own seed, so training can resume at any step. A checkpoint is written every
+/// `checkpoint_steps` and at the end. In `metrics.jsonl`, each part is the mean over the batches
+/// that have it; `loss` is the mean over the steps of all tasks.
 ///
 /// # Errors
 /// [`Error`](crate::Error): a setting out of range, tasks without distinct names, no examples, a
@@ -48,7 +48,7 @@ pub fn fit<'a>(
 /// Trains like [`fit`], scores the model at every evaluation, and restores the best parameters.
 ///
 /// Evaluations take place after the epochs of the first task and every `evaluation_steps`;
-/// `selection` decides (see [`BestEpoch`]).
+/// `selection` determines the best one (see [`BestEpoch`]).
 ///
 /// # Errors
 /// As [`fit`], and if a score fails.

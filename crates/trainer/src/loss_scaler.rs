@@ -1,11 +1,11 @@
 //! Dynamic loss scaling for float16, as in PyTorch's `GradScaler`.
 use serde::{Deserialize, Serialize};
 
-/// Good steps in a row after which the scale doubles.
+/// Consecutive finite steps after which the scale doubles.
 const GROWTH_INTERVAL: u64 = 2000;
 
-/// The scale at which an overflow is no fault of float16's range any more.
-const SMALLEST: f64 = 1.0;
+/// Minimum scale. An overflow at this scale is not caused by the scale.
+const MIN_SCALE: f64 = 1.0;
 
 /// Dynamic loss scale for float16 (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).
 ///
@@ -60,7 +60,7 @@ impl LossScaler {
     /// the scale is then not the cause.
     pub fn overflowed(&mut self) -> bool {
         self.good_steps = 0;
-        if self.scale <= SMALLEST {
+        if self.scale <= MIN_SCALE {
             return false;
         }
         self.scale /= 2.0;

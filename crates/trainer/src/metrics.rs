@@ -25,8 +25,7 @@ pub(crate) struct StepSpeed {
     pub(crate) tokens_per_second: f64,
 }
 
-/// The lines of a file that can be read, none if it does not exist. A line that is being written
-/// ends them.
+/// The lines of a file up to the first incomplete one; none if the file does not exist.
 pub(crate) fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -66,7 +65,7 @@ pub struct StepMetrics {
     pub skipped: bool,
 }
 
-/// A number, or null, which JSON has in place of one that is not finite.
+/// Deserializes a number, or null as NaN, because JSON has no non-finite numbers.
 fn number_or_null<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f64, D::Error> {
     Ok(Option::deserialize(source)?.unwrap_or(f64::NAN))
 }
@@ -76,7 +75,7 @@ fn number_or_null<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f
 pub(crate) struct PendingMeans {
     loss: f64,
     steps: u64,
-    /// Sum, and how many batches had it.
+    /// Sum of each part, and the number of batches that had it.
     parts: BTreeMap<String, (f64, u64)>,
 }
 
@@ -120,27 +119,27 @@ impl PendingMeans {
     }
 }
 
-/// Opens a file of JSON lines for appending. When `goes_on`, leading lines are retained while they
-/// are `kept`; their number is returned.
+/// Opens a file of JSON lines for appending. With `resumes`, the leading lines that satisfy `keep`
+/// are retained; their number is returned.
 pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
     path: &Path,
-    goes_on: bool,
-    kept: impl Fn(&T) -> bool,
+    resumes: bool,
+    keep: impl Fn(&T) -> bool,
 ) -> Result<(File, u64)> {
     let refuse = |error: std::io::Error| Error::file(path, error);
     let (mut text, mut lines) = (String::new(), 0);
-    if goes_on && path.exists() {
+    if resumes && path.exists() {
         for (number, line) in BufReader::new(File::open(path).map_err(refuse)?).lines().enumerate()
         {
             let line = line.map_err(refuse)?;
             match serde_json::from_str::<T>(&line) {
-                Ok(parsed) if !kept(&parsed) => break,
+                Ok(parsed) if !keep(&parsed) => break,
                 Ok(_) => {
                     text.push_str(&line);
                     text.push('\n');
                     lines += 1;
                 }
-                // A line cut short by the interruption can only be the last.
+                // Only the last line can be incomplete after an interruption.
                 Err(error) if error.is_eof() => break,
                 Err(error) => {
                     let reason = format!("line {}: {error}", number + 1);
@@ -149,7 +148,7 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
             }
         }
     }
-    if goes_on {
+    if resumes {
         whole_file::write(path, text).map_err(refuse)?;
     } else {
         File::create(path).map_err(refuse)?;
@@ -157,7 +156,6 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
     Ok((OpenOptions::new().append(true).open(path).map_err(refuse)?, lines))
 }
 
-/// Appends one line.
 pub(crate) fn append_line<T: Serialize>(path: &Path, file: &mut File, value: &T) -> Result<()> {
     let mut line = serde_json::to_string(value).map_err(|error| Error::file(path, error))?;
     line.push('\n');
@@ -171,7 +169,7 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
     serde_json::from_str::<StepMetrics>(last).ok().map(|metrics| metrics.loss)
 }
 
-/// Appends lines; on resume, lines after the checkpoint are dropped first.
+/// Appends lines to `metrics.jsonl`. On resume, it first removes lines after the checkpoint.
 pub(crate) struct MetricsWriter {
     path: PathBuf,
     file: File,
@@ -179,27 +177,23 @@ pub(crate) struct MetricsWriter {
 }
 
 impl MetricsWriter {
-    /// Opens `path` and keeps the lines up to and including `step`.
+    /// Opens `path` and retains the lines up to and including `step`.
     ///
     /// # Errors
-    /// [`Error::File`] if the file cannot be read or written, or a kept line is not valid.
+    /// [`Error::File`] if the file cannot be read or written, or a retained line is invalid.
     pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
         let (file, lines) = open_lines(path, step > 0, |line: &StepMetrics| line.step <= step)?;
         Ok(Self { path: path.to_owned(), file, lines })
     }
 
-    /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many lines the file has.
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Appends one line.
-    ///
     /// # Errors
     /// [`Error::File`] if it cannot be written.
     pub(crate) fn write(&mut self, metrics: &StepMetrics) -> Result<()> {

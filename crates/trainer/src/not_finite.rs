@@ -9,8 +9,8 @@ use crate::{Error, Result};
 /// The file in the stage's folder.
 pub(crate) const FILE: &str = "not-finite.json";
 
-/// Parameters and examples that a message names.
-const NAMED: usize = 4;
+/// Maximum number of parameters and of examples in a message.
+const MAX_NAMES: usize = 4;
 
 /// An example's entry in `not-finite.json`; see [`Task::example`](crate::Task::example).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ pub(crate) struct BatchRecord {
     pub(crate) examples: Vec<IndexedExample>,
 }
 
-/// An example with its index: in the task's examples or, of a stream, in the batch.
+/// An example with its index in the task's examples or, for streams, in the batch.
 #[derive(Serialize)]
 pub(crate) struct IndexedExample {
     pub(crate) index: usize,
@@ -44,16 +44,16 @@ pub(crate) struct IndexedExample {
     pub(crate) example: ExampleRecord,
 }
 
-/// `not-finite.json`: the step, what is at fault, and its batches.
+/// Contents of `not-finite.json`: the step, the non-finite value and the batches.
 #[derive(Serialize)]
 pub(crate) struct NotFiniteReport {
     pub(crate) stage: String,
     /// Counted from 0.
     pub(crate) step: u64,
     pub(crate) what: String,
-    /// As text, since JSON has no infinite numbers.
+    /// As text, because JSON has no infinite numbers.
     pub(crate) value: String,
-    /// The losses of the step, likewise.
+    /// The losses of the step, as text.
     pub(crate) losses: BTreeMap<String, String>,
     /// The parameters whose gradients are not finite.
     pub(crate) parameters: Vec<String>,
@@ -61,7 +61,7 @@ pub(crate) struct NotFiniteReport {
 }
 
 impl NotFiniteReport {
-    /// Writes the file, and makes the error that tells of it.
+    /// Writes the file and returns the error that names it.
     pub(crate) fn into_error(self, folder: &Path, value: f64) -> Error {
         let file = folder.join(FILE);
         let batch = match self.write(&file) {
@@ -70,11 +70,13 @@ impl NotFiniteReport {
         };
         let what = match self.parameters.as_slice() {
             [] => self.what.clone(),
-            names => format!("{} (of {})", self.what, some_of(names.iter().map(String::as_str))),
+            names => {
+                format!("{} (of {})", self.what, first_names(names.iter().map(String::as_str)))
+            }
         };
         let examples: Vec<String> =
             self.batches.iter().flat_map(|batch| &batch.examples).map(name_of).collect();
-        let examples = some_of(examples.iter().map(String::as_str));
+        let examples = first_names(examples.iter().map(String::as_str));
         let (stage, step) = (self.stage, self.step);
         Error::NotFinite { stage, step, what, value, examples, batch }
     }
@@ -89,10 +91,10 @@ fn name_of(example: &IndexedExample) -> String {
     example.example.id.clone().unwrap_or_else(|| example.index.to_string())
 }
 
-/// The first names, and how many more there are.
-fn some_of<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    let mut text = names.take(NAMED).collect::<Vec<_>>().join(", ");
+/// The first names, and the number of further ones.
+fn first_names<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMES);
+    let mut text = names.take(MAX_NAMES).collect::<Vec<_>>().join(", ");
     if more > 0 {
         text.push_str(&format!(" and {more} more"));
     }
@@ -105,7 +107,10 @@ mod tests {
 
     #[test]
     fn long_lists_are_cut() {
-        assert_eq!(some_of(["a", "b"].into_iter()), "a, b");
-        assert_eq!(some_of(["a", "b", "c", "d", "e", "f"].into_iter()), "a, b, c, d and 2 more");
+        assert_eq!(first_names(["a", "b"].into_iter()), "a, b");
+        assert_eq!(
+            first_names(["a", "b", "c", "d", "e", "f"].into_iter()),
+            "a, b, c, d and 2 more"
+        );
     }
 }

@@ -38,7 +38,7 @@ pub struct ParameterGroup {
 /// let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.0, ..TrainConfig::default() };
 /// let mut optimizer = AdamW::new(&parameters, &config)?;
 /// (&weight * 3.0).backward();
-/// // The first update goes one learning rate down, whatever the gradient's size.
+/// // The first update has the size of the learning rate, whatever the gradient.
 /// assert_eq!(optimizer.step(1.0)?, 3.0);
 /// assert!((weight.double_value(&[0]) - 0.9).abs() < 1e-6);
 /// # Ok::<(), trainer::Error>(())
@@ -53,8 +53,9 @@ pub struct AdamW {
     group: Option<Rc<ProcessGroup>>,
 }
 
-/// Vectors do not decay: biases, the weights of any normalisation, learned weights of candidates.
-/// Nor do normalisations with a matrix of them, one row for each domain.
+/// Whether weight decay applies. It does not apply to vectors (biases, normalisation weights,
+/// learned candidate weights) or to normalisation weights stored as a matrix with one row per
+/// domain.
 fn decays(name: &str, parameter: &Tensor) -> bool {
     parameter.dim() > 1 && !name.to_ascii_lowercase().contains("norm")
 }
@@ -189,8 +190,8 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// Sums the gradients over all ranks, where there are several: each gets the sums of its own
-    /// numbers, and those of rows that occur. Returns the largest `signal` of any rank.
+    /// Sums the gradients over all ranks, if there are several. Each rank gets the sums of its own
+    /// elements and, for sparse gradients, of all rows. Returns the largest `signal` of any rank.
     pub(crate) fn sum_gradients(&mut self, signal: i32) -> Result<i32> {
         let Some(group) = &self.group else { return Ok(signal) };
         let parts = OptimizerShards::new(group);
@@ -227,9 +228,9 @@ impl AdamW {
         Ok(signal)
     }
 
-    /// The total norm of the gradients, `[]`, where they lie; `None` where there is no gradient.
+    /// The total norm of the gradients, `[]`; `None` if there is no gradient.
     ///
-    /// Repeated rows of a sparse gradient are summed here once, for the update as well.
+    /// Repeated rows of sparse gradients are summed here; the update uses these sums.
     pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
         let mut grads = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values().filter(|slot| slot.share.is_none()) {
@@ -259,8 +260,8 @@ impl AdamW {
         Ok(Some(all.f_sqrt()?))
     }
 
-    /// The first trained parameter whose norm is not finite: it holds a number that is not, or its
-    /// squares, which every normalisation needs, are beyond its dtype.
+    /// The first trained parameter whose norm is not finite: an element is not finite, or the
+    /// squares, which every normalisation needs, overflow.
     pub(crate) fn diverged(&self) -> Result<Option<&str>> {
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         let is_finite = |parameters: &[&Tensor]| -> Result<bool> {
@@ -277,8 +278,8 @@ impl AdamW {
         Ok(None)
     }
 
-    /// The parameters whose gradients hold a number that is not finite, sorted; of several
-    /// processes, all of them ask.
+    /// The parameters whose gradients have a non-finite element, sorted. With several ranks, every
+    /// rank must call this.
     pub(crate) fn not_finite(&self) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
         for (name, slot) in &self.slots {
@@ -298,8 +299,8 @@ impl AdamW {
         Ok(names.into_iter().collect())
     }
 
-    /// Divides the gradients by `scale`, which their loss was multiplied by, clips them by `norm`,
-    /// their norm after that, and updates every parameter that has one.
+    /// Divides the gradients by the loss scale `scale`, clips them by `norm`, their norm after the
+    /// division, and updates every parameter that has a gradient.
     pub(crate) fn update(&mut self, factor: f64, norm: f64, scale: f64) -> Result<()> {
         let shared = self.group.clone();
         let mut live: Vec<(&mut Slot, Vec<Gradient>)> = Vec::with_capacity(self.slots.len());
@@ -311,7 +312,7 @@ impl AdamW {
         }
         // As in `torch.nn.utils.clip_grad_norm_`.
         let clip = self.max_grad_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0));
-        // A GPU's update reads every gradient anyway; on the CPU the pass of its own costs little,
+        // On a GPU, scaling is part of the fused update. On the CPU a separate pass costs little,
         // and its rounding is that of stored results.
         let on_gpu = live.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
         let grad_scale = if on_gpu { scale / clip } else { 1.0 };
@@ -372,8 +373,8 @@ impl AdamW {
     /// Returns the moments and update counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and
     /// `.updates` (i64).
     ///
-    /// Of several processes each has moments of some numbers: all of them call this, and the first
-    /// gets everything.
+    /// With several ranks, each rank stores moments of some elements. Every rank must call this;
+    /// only rank 0 gets the complete state.
     ///
     /// # Errors
     /// [`Error::TorchExt`] if another process ended.
@@ -402,10 +403,10 @@ impl AdamW {
         Ok(state)
     }
 
-    /// Takes over a state that [`AdamW::state`] gave.
+    /// Restores a state returned by [`AdamW::state`].
     ///
     /// # Errors
-    /// A message naming the entry that is missing, left over or of another shape.
+    /// A message naming the entry that is missing, unused or of another shape.
     pub(crate) fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
         let mut used = 0;
         for (name, slot) in &mut self.slots {
@@ -429,7 +430,7 @@ impl AdamW {
                         slot.parameter.kind()
                     ));
                 }
-                // A copy laid out as the parameter is, as the kernel wants it.
+                // The kernel needs the memory layout of the parameter.
                 let mut moment =
                     slot.parameter.f_zeros_like().map_err(|error| error.to_string())?;
                 moment.f_copy_(stored).map_err(|error| error.to_string())?;
@@ -450,13 +451,13 @@ impl AdamW {
         if used == state.len() {
             return Ok(());
         }
-        let stray = state.keys().find(|key| {
+        let unused = state.keys().find(|key| {
             !self.slots.keys().any(|name| {
                 key.strip_prefix(name.as_str())
                     .is_some_and(|rest| [".exp_avg", ".exp_avg_sq", ".updates"].contains(&rest))
             })
         });
-        Err(format!("{} belongs to no parameter", stray.map_or("an entry", String::as_str)))
+        Err(format!("{} belongs to no parameter", unused.map_or("an entry", String::as_str)))
     }
 }
 

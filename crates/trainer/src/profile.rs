@@ -11,11 +11,11 @@ use crate::{Error, Result, Stage};
 const FOLDER: &str = "profile";
 const TRACE: &str = "trace.json";
 const TABLES: &str = "tables.md";
-/// Steps before those that are recorded, where there are so many: the first ones choose kernels and
-/// take memory that the later ones have.
-const BEFORE: u64 = 5;
+/// Steps before the profiled ones, if the call has enough steps: the first steps also select
+/// kernels and allocate memory, which later steps do not.
+const SKIPPED_STEPS: u64 = 5;
 
-/// Records what [`Stage::with_profile`] asks for.
+/// Profiles the steps selected by [`Stage::with_profile`].
 pub(crate) struct StepProfile {
     stage: String,
     folder: PathBuf,
@@ -26,10 +26,10 @@ pub(crate) struct StepProfile {
 }
 
 impl StepProfile {
-    /// For a call that makes the steps from `first` up to `end`.
+    /// Creates a profile for a call that runs the steps `first..end`.
     pub(crate) fn new(stage: &Stage, device: Device, first: u64, end: u64) -> Self {
         let count = stage.profile_steps.min(end.saturating_sub(first));
-        let start = first.saturating_add(BEFORE).min(end.saturating_sub(count));
+        let start = first.saturating_add(SKIPPED_STEPS).min(end.saturating_sub(count));
         Self {
             stage: stage.name.clone(),
             folder: stage.folder.join(FOLDER),
@@ -39,7 +39,7 @@ impl StepProfile {
         }
     }
 
-    /// Before the step of this number.
+    /// Starts the profile before its first step; `step` is counted from 0.
     pub(crate) fn before(&mut self, step: u64) -> Result<()> {
         if !self.steps.is_empty() && step == self.steps.start {
             self.under_way = Some(Profile::start(self.device)?);
@@ -47,12 +47,13 @@ impl StepProfile {
         Ok(())
     }
 
-    /// After so many steps. Returns what there is to tell: what keeps a trace from being written
-    /// does not keep the stage from its steps.
-    pub(crate) fn after(&mut self, made: u64) -> Option<String> {
-        let profile = self.under_way.take_if(|_| made == self.steps.end)?;
-        let told = self.write(profile);
-        Some(told.unwrap_or_else(|error| format!("no profile: {error}; training goes on")))
+    /// Writes the profile after its last step; `completed` is the number of steps so far. Returns a
+    /// message for the user. A failure to write files is only a message, so that training
+    /// continues.
+    pub(crate) fn after(&mut self, completed: u64) -> Option<String> {
+        let profile = self.under_way.take_if(|_| completed == self.steps.end)?;
+        let message = self.write(profile);
+        Some(message.unwrap_or_else(|error| format!("no profile: {error}; training goes on")))
     }
 
     fn write(&self, profile: Profile) -> Result<String> {

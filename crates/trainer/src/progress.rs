@@ -11,19 +11,19 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
 }
 
-/// Steps a second, or, below one step a second, seconds a step.
+/// Steps per second or, for slow steps, seconds per step.
 fn rate_text(steps_per_second: f64) -> String {
     if steps_per_second >= 1.0 {
         format!("{steps_per_second:.1} steps/s")
     } else if steps_per_second > 0.0 {
         format!("{:.1} s/step", 1.0 / steps_per_second)
     } else {
-        // Nothing is known before the first step.
+        // There is no rate before the first step.
         "- s/step".into()
     }
 }
 
-/// A time to come, in the largest unit that says enough.
+/// Remaining time in the largest unit of which it has at least two.
 fn time_text(seconds: f64) -> String {
     let units = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
     match units.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
@@ -56,10 +56,10 @@ pub struct Position {
 /// ```
 pub struct Progress {
     bar: ProgressBar,
-    /// Name of the line without a terminal.
+    /// Name for plain lines, without a terminal.
     plain: Option<String>,
     total: u64,
-    /// Steps and tokens of earlier parts.
+    /// Steps and tokens of earlier parts of a resumed run.
     first: (u64, u64),
     shown: u64,
     start: Instant,
@@ -89,7 +89,6 @@ impl Progress {
         Self { bar, plain, total, first: (done, tokens), shown: done, start: Instant::now() }
     }
 
-    /// Shows nothing.
     pub(crate) fn silent() -> Self {
         let (bar, start) = (ProgressBar::hidden(), Instant::now());
         Self { bar, plain: None, total: 0, first: (0, 0), shown: 0, start }
@@ -110,20 +109,20 @@ impl Progress {
         if step == total || step.saturating_sub(self.shown).saturating_mul(10) >= total {
             self.shown = step;
             let rate = step.saturating_sub(self.first.0) as f64 / seconds;
-            let left = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
+            let remaining = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
             let rate = rate_text(rate);
-            note(&format!("{name}: step {step}/{total}  {state}  {rate}  {left} left"));
+            note(&format!("{name}: step {step}/{total}  {state}  {rate}  {remaining} left"));
         }
     }
 
-    /// Says something above the line.
+    /// Prints text above the line.
     pub(crate) fn say(&self, text: &str) {
         self.bar.suspend(|| {
             let _ = writeln!(std::io::stderr(), "{}", whole_file::lines(text));
         });
     }
 
-    /// Leaves the line on screen as it is.
+    /// Stops the progress line without clearing it.
     pub(crate) fn abandon(&self) {
         self.bar.abandon();
     }

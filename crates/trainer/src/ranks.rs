@@ -4,11 +4,11 @@ use torch_ext::{ProcessGroup, TensorMap, set_grad};
 
 use crate::{Checkpoint, Error, Result, TrainConfig};
 
-/// What the first rank found on disk, as all ranks need it.
+/// The start position that rank 0 sends to all ranks.
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Begin {
     checkpoint: Option<Checkpoint>,
-    /// Name, shape and place in `KINDS` of moments and of what tasks keep.
+    /// Name, shape and index in `KINDS` of each moment.
     moments: Vec<(String, Vec<i64>, usize)>,
     tasks: Vec<(String, Vec<i64>, usize)>,
 }
@@ -25,8 +25,8 @@ const KINDS: [Kind; 9] = [
     Kind::Bool,
 ];
 
-/// What `rank` of the others has otherwise than the first, where there is one: a setting of the
-/// stage by its key, or else its data.
+/// Describes the first difference between rank 0 and another rank: a setting of the stage, or the
+/// data.
 pub(crate) fn first_difference(
     group: &ProcessGroup,
     config: &TrainConfig,
@@ -59,8 +59,8 @@ pub(crate) fn first_difference(
     Ok(None)
 }
 
-/// Gives every rank the first one's parameters, and what that read of a checkpoint: the checkpoint,
-/// the moments and what tasks kept. On the first rank the three are its own.
+/// Copies parameters, checkpoint, moments and task state of rank 0 to all ranks. Arguments other
+/// than `parameters` matter on rank 0 only.
 pub(crate) fn broadcast_start(
     group: &ProcessGroup,
     parameters: &[(String, Tensor)],
@@ -112,16 +112,16 @@ pub(crate) fn broadcast_start(
     Ok((begin.checkpoint, moments, tasks))
 }
 
-/// What a step gives a parameter, on any rank.
+/// Kind of gradient that a parameter has in a step, over all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reached {
     Not,
-    /// Some of its rows, on every rank that reaches it.
+    /// A sparse gradient on every rank that has one.
     Rows,
     All,
 }
 
-/// What this step gives each of the parameters, and the largest `signal` of any rank.
+/// The kind of gradient of each parameter in this step, and the largest `signal` of any rank.
 pub(crate) fn reached(
     group: &ProcessGroup,
     parameters: &[&Tensor],
@@ -147,7 +147,7 @@ pub(crate) fn reached(
     Ok((reached.collect(), i32::try_from(signal).unwrap_or(0)))
 }
 
-/// Sums a sparse gradient: all ranks' rows are concatenated, and equal rows are added.
+/// Sums a sparse gradient over ranks: concatenates the rows of all ranks and adds equal rows.
 pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let grad = parameter.f_grad()?;
     let shape = parameter.size();

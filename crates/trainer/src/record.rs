@@ -18,8 +18,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Opens the files and drops what is beyond `step`; `last` is the tokens and seconds up to it,
-    /// and `lines` the lines of metrics, where they were counted; one is due every `log_steps`.
+    /// Opens the files and removes lines after `step`. `last` is the number of tokens and seconds
+    /// up to `step`; `lines` is the number of lines of metrics that the checkpoint counted, with
+    /// one line every `log_steps`.
     pub(crate) fn open(
         stage: &Stage,
         step: u64,
@@ -41,7 +42,7 @@ impl Record {
         &self.metrics
     }
 
-    /// Appends a line of metrics; `seconds` of training so far, earlier parts included.
+    /// Appends a line of metrics; `seconds` is the training time so far, including earlier parts.
     pub(crate) fn write(&mut self, metrics: &StepMetrics, seconds: f64) -> Result<()> {
         self.metrics.write(metrics)?;
         let (tokens, since) = (metrics.tokens.saturating_sub(self.last.0), seconds - self.last.1);
@@ -49,28 +50,28 @@ impl Record {
         self.last = (metrics.tokens, seconds);
         let speed = StepSpeed { step: metrics.step, seconds, tokens_per_second };
         append_line(&self.speed.0, &mut self.speed.1, &speed)?;
-        let own = [
+        let values = [
             ("loss", Some(metrics.loss)),
             ("learning_rate", Some(metrics.learning_rate)),
             ("grad_norm", Some(metrics.grad_norm)),
             ("tokens_per_second", Some(tokens_per_second)),
             ("loss_scale", metrics.loss_scale),
         ];
-        let own = own.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+        let values = values.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
         let parts = metrics.parts.iter().map(|(tag, value)| (tag.as_str(), *value));
-        self.events.scalars(metrics.step, own.chain(parts))
+        self.events.scalars(metrics.step, values.chain(parts))
     }
 }
 
-/// The message about missing lines up to `step` that the checkpoint counted: their number and, if
-/// known, their steps.
+/// A message if the file has fewer lines up to `step` than the checkpoint counted. It has the
+/// number of missing lines and, if known, their steps.
 fn lost_lines(
     metrics: &MetricsWriter,
     counted: Option<u64>,
     (step, log_steps): (u64, u64),
 ) -> Result<Option<String>> {
-    let (left, counted) = (metrics.lines(), counted.unwrap_or(0));
-    if left >= counted {
+    let (present, counted) = (metrics.lines(), counted.unwrap_or(0));
+    if present >= counted {
         return Ok(None);
     }
     let kept: Vec<StepMetrics> = read_lines(metrics.path())?;
@@ -86,7 +87,7 @@ fn lost_lines(
         gaps.push(format!("after step {last}"));
     }
     let steps = if gaps.is_empty() { String::new() } else { format!(", {}", gaps.join(", ")) };
-    let (path, lost) = (metrics.path().display(), counted - left);
+    let (path, lost) = (metrics.path().display(), counted - present);
     Ok(Some(format!("{path}: {lost} of its {counted} lines of earlier parts are missing{steps}")))
 }
 

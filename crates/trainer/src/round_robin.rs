@@ -3,14 +3,14 @@
 /// When the gradients of several tasks change the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Updates {
-    /// After each batch, of whichever task. A step is a batch.
+    /// After each batch of any task. A step is a batch.
     Sequential,
-    /// Once a round, from the sum of the gradients of its batches. A step is a round.
+    /// After each round, with the summed gradients of its batches. A step is a round.
     Summed,
 }
 
-/// Which slots a step trains: in the order of the list, each with its batches of a round. A pure
-/// function of the step.
+/// The order of slots and batches, as a pure function of the step. A round visits the slots in
+/// order, each with its batches per round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundRobin {
     per_round: Vec<u64>,
@@ -22,7 +22,6 @@ impl RoundRobin {
         Self { per_round, updates }
     }
 
-    /// Steps in a round.
     fn round_steps(&self) -> u64 {
         match self.updates {
             Updates::Sequential => self.per_round.iter().sum::<u64>().max(1),
@@ -30,13 +29,14 @@ impl RoundRobin {
         }
     }
 
-    /// The steps in which the first slot has at least this many batches; complete rounds.
+    /// Number of steps, in complete rounds, after which the first slot has at least this many
+    /// batches.
     pub(crate) fn steps_for(&self, first_slot_batches: u64) -> u64 {
         let first = self.per_round.first().copied().unwrap_or(1).max(1);
         first_slot_batches.div_ceil(first) * self.round_steps()
     }
 
-    /// The batches of a step, as (slot, number of the batch in its slot), in order.
+    /// The batches of a step in order, as (slot, index of the batch in its slot).
     pub(crate) fn batches(&self, step: u64) -> Vec<(usize, u64)> {
         let (round, mut rest) = (step / self.round_steps(), step % self.round_steps());
         let mut batches = Vec::new();

@@ -1,4 +1,4 @@
-//! Linear warm-up, then linear decay or none: the schedule of BERT and its family.
+//! Learning-rate schedule of BERT: linear warm-up, then linear decay or a constant rate.
 use crate::{Decay, Error, Result};
 
 /// Learning-rate factors of a run of known length.
@@ -10,8 +10,8 @@ pub(crate) struct LinearSchedule {
 }
 
 impl LinearSchedule {
-    /// Warm-up takes `ceil(warmup_ratio * total_steps)` steps, of the product as it is written:
-    /// 0.07 of 100 steps is 7, where transformers' rounded 7.000000000000001 makes 8.
+    /// Warm-up takes `ceil(warmup_ratio * total_steps)` steps, with rounding errors of the product
+    /// ignored: 0.07 of 100 steps is 7, whereas transformers rounds 7.000000000000001 up to 8.
     ///
     /// # Errors
     /// [`Error::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
@@ -30,8 +30,7 @@ impl LinearSchedule {
                 rule: "must be from 0 to 1".into(),
             });
         }
-        // Exact for every run below 2^53 steps; a product that is an integer but for rounding stays
-        // that integer.
+        // Exact below 2^53 steps. The subtraction removes rounding errors from integer products.
         let warmup = (warmup_ratio * total_steps as f64 - 1e-9).ceil().max(0.0);
         Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
     }

@@ -19,7 +19,8 @@ pub type Scores = BTreeMap<String, f64>;
 /// A function that scores the current model.
 pub type Score<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
 
-/// Options of model selection: scoring function and rule. Of equal epochs the first is selected.
+/// Options of model selection: scoring function and rule. The first of equally good epochs is
+/// selected.
 pub struct CheckpointSelection<'a> {
     /// Name of the rule; part of the task's fingerprint.
     pub rule: String,
@@ -132,7 +133,7 @@ impl<'a> CheckpointSelection<'a> {
     }
 }
 
-/// The mean of scores; NaN of none.
+/// The mean of scores; NaN without scores.
 fn mean(scores: &Scores) -> f64 {
     scores.values().sum::<f64>() / scores.len() as f64
 }
@@ -251,7 +252,7 @@ impl<'a, T: Task> BestEpoch<'a, T> {
         Ok(())
     }
 
-    fn take_over(&mut self, stored: &TensorMap) -> std::result::Result<(), TaskError> {
+    fn load_scores(&mut self, stored: &TensorMap) -> std::result::Result<(), TaskError> {
         let Some(scores) = stored.get(SCORES) else { return Ok(()) };
         let rows = Vec::<Vec<f64>>::try_from(scores.f_to_kind(Kind::Double)?)?;
         let names = &self.selection.names;
@@ -351,7 +352,7 @@ impl<T: Task> Task for BestEpoch<'_, T> {
             let map = if ours { &mut stored } else { &mut inner };
             map.insert(name.clone(), tensor.f_to_device(Device::Cpu)?);
         }
-        self.take_over(&stored)?;
+        self.load_scores(&stored)?;
         self.task.restore(&inner)
     }
 }

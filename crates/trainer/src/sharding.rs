@@ -7,16 +7,16 @@ use torch_ext::ProcessGroup;
 
 use crate::Result;
 
-/// Elements per communication bucket: 25 MB in float32, as PyTorch's DistributedDataParallel has
-/// it.
+/// Elements per communication bucket: 25 MB in float32, the default of PyTorch's
+/// DistributedDataParallel.
 const MAX_BUCKET_ELEMENTS: i64 = 25 * 1024 * 1024 / 4;
 
 /// Segments of at least this many elements are sent without copying them into a shared bucket,
 /// because a message costs less than the copy.
 const MIN_SEPARATE_ELEMENTS: i64 = 1 << 16;
 
-/// Shards begin at multiples of it, as the tasks of the update's kernel on the CPU do: how a tensor
-/// is cut changes no bit of it.
+/// Shards begin at multiples of this number of elements, like the work items of the CPU kernel, so
+/// sharding does not change any bit of the update.
 const ALIGNMENT: i64 = 16;
 
 /// A contiguous segment of a tensor's elements, of which each rank has a part.
@@ -63,13 +63,13 @@ impl<'a> OptimizerShards<'a> {
     /// The buckets, one exchange each. A row is one long segment or several short ones.
     fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Row>> {
         let mut buckets: Vec<Vec<Row>> = Vec::new();
-        let (mut held, mut form) = (0, None);
+        let (mut held, mut layout) = (0, None);
         for (number, tensor) in tensors.iter().enumerate() {
-            let own_form = Some((tensor.kind(), tensor.device()));
+            let own_layout = Some((tensor.kind(), tensor.device()));
             for segment in segments(number, length_of(tensor), self.size) {
                 held += segment.length;
-                if form != own_form || held > MAX_BUCKET_ELEMENTS {
-                    (held, form) = (segment.length, own_form);
+                if layout != own_layout || held > MAX_BUCKET_ELEMENTS {
+                    (held, layout) = (segment.length, own_layout);
                     buckets.push(vec![Row::new()]);
                 }
                 let Some(bucket) = buckets.last_mut() else { continue };
@@ -121,23 +121,23 @@ impl<'a> OptimizerShards<'a> {
         for bucket in self.buckets(parameters) {
             let (mut own, mut sent, mut into) = (Vec::new(), Vec::new(), Vec::new());
             for row in &bucket {
-                let numbers = shard_of_row(row, &flats, self.rank)?;
-                let exchanged = self.group.exchange_device(numbers.device());
-                let numbers = numbers.f_to_device(exchanged)?;
+                let elements = shard_of_row(row, &flats, self.rank)?;
+                let exchanged = self.group.exchange_device(elements.device());
+                let elements = elements.f_to_device(exchanged)?;
                 for rank in 0..self.size {
                     sent.push(match rank == self.rank {
-                        true => numbers.shallow_clone(),
+                        true => elements.shallow_clone(),
                         false => shard_of_row(row, &flats, rank)?.f_to_device(exchanged)?,
                     });
-                    into.push(numbers.f_empty_like()?);
+                    into.push(elements.f_empty_like()?);
                 }
-                own.push(numbers);
+                own.push(elements);
             }
             self.group.exchange(&refs(&sent), &refs(&into))?;
-            let came = into.chunks(self.group.size());
-            for ((row, mut sum), came) in bucket.iter().zip(own).zip(came) {
-                for (_, came) in (0..).zip(came).filter(|(rank, _)| *rank != self.rank) {
-                    let _ = sum.f_add_(came)?;
+            let received = into.chunks(self.group.size());
+            for ((row, mut sum), received) in bucket.iter().zip(own).zip(received) {
+                for (_, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
+                    let _ = sum.f_add_(received)?;
                 }
                 for (segment, part) in cut(row, self.rank, &sum)? {
                     let device = flats.get(segment.tensor).map_or(sum.device(), Tensor::device);
@@ -165,9 +165,9 @@ impl<'a> OptimizerShards<'a> {
                 }
             }
             self.group.exchange(&refs(&sent), &refs(&into))?;
-            for (row, came) in bucket.iter().zip(into.chunks(self.group.size())) {
-                for (rank, came) in (0..).zip(came).filter(|(rank, _)| *rank != self.rank) {
-                    for (segment, columns) in cut(row, rank, came)? {
+            for (row, received) in bucket.iter().zip(into.chunks(self.group.size())) {
+                for (rank, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
+                    for (segment, columns) in cut(row, rank, received)? {
                         let Some(flat) = flats.get(segment.tensor) else { continue };
                         let mut part = segment.part(rank, flat)?;
                         // A segment that was received in place needs no copy.
@@ -221,12 +221,12 @@ fn shard_of_row(row: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> 
 }
 
 /// Splits a rank's elements of a row into one view per segment.
-fn cut(row: &[Segment], rank: i64, numbers: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
+fn cut(row: &[Segment], rank: i64, elements: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
     let mut before = 0;
     let part = |&segment: &Segment| {
         let (_, length) = segment.range(rank);
         before += length;
-        Ok((segment, numbers.f_narrow(0, before - length, length)?))
+        Ok((segment, elements.f_narrow(0, before - length, length)?))
     };
     row.iter().map(part).collect()
 }

@@ -44,7 +44,7 @@ impl std::fmt::Display for SkippedData {
 /// A line of `left-out.json`.
 #[derive(Serialize)]
 struct Counted {
-    /// The slot, of several.
+    /// The slot's name, if the stage has several slots.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<String>,
     #[serde(flatten)]

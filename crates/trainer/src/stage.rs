@@ -106,7 +106,7 @@ impl Stage {
         Self { profile_steps: steps, ..self }
     }
 
-    /// Whether this process writes what is kept.
+    /// Whether this process is rank 0, which writes files and prints.
     pub(crate) fn leads(&self) -> bool {
         self.group.as_ref().is_none_or(|group| group.rank() == 0)
     }

@@ -6,13 +6,13 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::task_state::{BatchLosses, Origin};
 
-/// A step, as a line of metrics tells of it.
+/// Values of a step that a line of metrics needs.
 pub(crate) struct StepResult {
-    /// On the learning rate.
+    /// Factor on the peak learning rate.
     pub(crate) factor: f64,
-    /// Of the gradients, before clipping.
+    /// Total gradient norm, before clipping.
     pub(crate) grad_norm: f64,
-    /// Whether the scale of the loss was too large, so that no parameter changed.
+    /// Whether the loss scale overflowed, so that no parameter changed.
     pub(crate) skipped: bool,
 }
 
@@ -23,17 +23,16 @@ pub(crate) struct BatchValues {
     pub(crate) origin: Origin,
 }
 
-/// What a step left beside its gradients.
+/// Losses and gradient norm of a step.
 pub(crate) struct StepValues {
     pub(crate) batches: Vec<BatchValues>,
-    /// The total norm of the gradients, without the scale of the loss; 0 where there is none.
+    /// The total norm of the gradients, without the loss scale; 0 without gradients.
     pub(crate) grad_norm: f64,
     pub(crate) has_gradient: bool,
 }
 
 impl StepValues {
-    /// Reads all numbers of a step; `norm` is that of gradients whose loss was multiplied by
-    /// `scale`.
+    /// Reads all values of a step; `norm` is the gradient norm of losses multiplied by `scale`.
     pub(crate) fn read(
         batches: Vec<BatchLosses>,
         norm: Option<Tensor>,
@@ -65,18 +64,18 @@ impl StepValues {
         })
     }
 
-    /// Whether every loss can stand in a mean.
+    /// Whether every loss is finite.
     pub(crate) fn has_finite_losses(&self) -> bool {
         self.all_losses().all(|(_, value)| value.is_finite())
     }
 
-    /// The first number that is not finite, and its name.
+    /// Name and value of the first non-finite value.
     pub(crate) fn first_fault(&self) -> Option<(String, f64)> {
         let mut all = self.all_losses().chain([("gradient norm", self.grad_norm)]);
         all.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
     }
 
-    /// Every loss as text, by name; of several batches with their number in the step.
+    /// Every loss as text, by name; for several batches, the name includes the batch.
     pub(crate) fn losses(&self) -> BTreeMap<String, String> {
         let mut losses = BTreeMap::new();
         for (number, batch) in self.batches.iter().enumerate() {
@@ -93,17 +92,17 @@ impl StepValues {
     }
 }
 
-/// The values of tensors `[]`; those on a GPU come in one transfer.
+/// The values of scalar tensors `[]`. Tensors on a GPU are read in one transfer.
 fn read_all(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     let on_cpu = |tensor: &Tensor| tensor.device() == Device::Cpu;
-    let elsewhere: Vec<Tensor> = tensors
+    let on_device: Vec<Tensor> = tensors
         .iter()
         .filter(|tensor| !on_cpu(tensor))
         .map(|tensor| tensor.f_to_kind(Kind::Double))
         .collect::<std::result::Result<_, _>>()?;
-    let mut read = match elsewhere.is_empty() {
+    let mut read = match on_device.is_empty() {
         true => Vec::new(),
-        false => Vec::<f64>::try_from(Tensor::f_stack(&elsewhere, 0)?.f_to_device(Device::Cpu)?)?,
+        false => Vec::<f64>::try_from(Tensor::f_stack(&on_device, 0)?.f_to_device(Device::Cpu)?)?,
     }
     .into_iter();
     let value = |tensor: &&Tensor| match on_cpu(tensor) {

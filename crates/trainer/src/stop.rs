@@ -7,31 +7,32 @@ use signal_hook::flag;
 
 use crate::{Error, Result};
 
-/// The signals that ask a program to end.
+/// The signals that stop training.
 const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
 
-/// The state that the handlers change; they stay for the life of the process.
+/// State that the signal handlers change. The handlers stay installed until the process ends.
 struct Handlers {
-    /// While true, a signal does what it does to any program: it ends it.
-    at_once: Arc<AtomicBool>,
-    /// The signal that came; 0: none.
+    /// While true, a signal ends the process.
+    default_action: Arc<AtomicBool>,
+    /// The last received signal; 0: none.
     received: Arc<AtomicUsize>,
 }
 
 impl Handlers {
     fn register() -> std::io::Result<Self> {
-        let at_once = Arc::new(AtomicBool::new(true));
+        let default_action = Arc::new(AtomicBool::new(true));
         let received = Arc::new(AtomicUsize::new(0));
         for signal in SIGNALS {
-            // In this order: what the first signal sets makes the second one end the process.
-            flag::register_conditional_default(signal, Arc::clone(&at_once))?;
+            // The order matters: the first signal sets `default_action` last, so only the second
+            // one ends the process.
+            flag::register_conditional_default(signal, Arc::clone(&default_action))?;
             let number = usize::try_from(signal).unwrap_or_default();
             flag::register_usize(signal, Arc::clone(&received), number)?;
-            flag::register(signal, Arc::clone(&at_once))?;
+            flag::register(signal, Arc::clone(&default_action))?;
             torch_ext::handle_on_signal_stack(signal)?;
         }
         torch_ext::set_stop_flag(Arc::clone(&received));
-        Ok(Self { at_once, received })
+        Ok(Self { default_action, received })
     }
 }
 
@@ -40,7 +41,7 @@ impl Handlers {
 pub(crate) struct StopSignals(Option<&'static Handlers>);
 
 impl StopSignals {
-    /// Catches the signals if `wanted`; otherwise none ever comes.
+    /// Catches the signals if `wanted`; otherwise `received` is always `None`.
     pub(crate) fn catch(wanted: bool) -> Result<Self> {
         static HANDLERS: OnceLock<std::io::Result<Handlers>> = OnceLock::new();
         if !wanted {
@@ -49,14 +50,13 @@ impl StopSignals {
         match HANDLERS.get_or_init(Handlers::register) {
             Ok(handlers) => {
                 handlers.received.store(0, Ordering::SeqCst);
-                handlers.at_once.store(false, Ordering::SeqCst);
+                handlers.default_action.store(false, Ordering::SeqCst);
                 Ok(Self(Some(handlers)))
             }
             Err(error) => Err(Error::Signals { reason: error.to_string() }),
         }
     }
 
-    /// The signal that came.
     pub(crate) fn received(&self) -> Option<i32> {
         let number = self.0?.received.load(Ordering::SeqCst);
         i32::try_from(number).ok().filter(|&signal| signal != 0)
@@ -66,7 +66,7 @@ impl StopSignals {
 impl Drop for StopSignals {
     fn drop(&mut self) {
         if let Some(handlers) = self.0 {
-            handlers.at_once.store(true, Ordering::SeqCst);
+            handlers.default_action.store(true, Ordering::SeqCst);
         }
     }
 }

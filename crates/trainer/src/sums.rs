@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The file in the checkpoint's folder.
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// Writes the sums of these files of a folder.
@@ -18,7 +17,7 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
         text.push_str(&format!("{}  {name}\n", of_file(&folder.join(name))?));
     }
     let path = folder.join(SUMS);
-    // The folder has a temporary name still, so that nothing is seen of half a file.
+    // The folder still has its temporary name, so a partly written file is never read.
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
@@ -26,8 +25,7 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     written.map_err(|error| Error::file(&path, error))
 }
 
-/// Rejects a folder in which one of these files is not the one that was written with the others, or
-/// has no sum.
+/// Checks these files of a folder against their sums.
 pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);
     let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
@@ -51,8 +49,8 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
         if found != *sum {
             let reason = format!(
                 "not what was written with this checkpoint: its SHA-256 is {}…, {SUMS} has {}…",
-                start(&found),
-                start(sum)
+                short_sum(&found),
+                short_sum(sum)
             );
             return Err(Error::file(file, reason));
         }
@@ -60,8 +58,8 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Enough of a sum to tell two apart.
-fn start(sum: &str) -> String {
+/// The first digits of a sum, for messages.
+fn short_sum(sum: &str) -> String {
     sum.chars().take(8).collect()
 }
 

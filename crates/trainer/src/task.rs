@@ -129,14 +129,14 @@ pub trait Task {
     /// Returns the examples, which must not change between calls.
     fn examples(&mut self) -> Examples<'_>;
 
-    /// Adds the examples and everything else that decides the losses, without paths; a resumed run
-    /// must have the same.
+    /// Adds the examples and everything else that determines the losses, without paths. A resumed
+    /// run must have an equal fingerprint.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 
-    /// The losses of one batch.
+    /// Computes the losses of one batch.
     ///
     /// # Errors
-    /// Whatever stops the task from computing them; training ends with it.
+    /// Any error of the task; training ends with it.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 
     /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`], with the losses and
@@ -146,7 +146,7 @@ pub trait Task {
     }
 
     /// Returns an example of the last batch for `not-finite.json`; `index` is as in
-    /// [`Step::batch`]. `None` by default: the file then has the index.
+    /// [`Step::batch`]. By default the record is empty, and the file has only the index.
     fn example(&self, index: usize) -> ExampleRecord {
         let _ = index;
         ExampleRecord::default()
@@ -158,21 +158,21 @@ pub trait Task {
         Vec::new()
     }
 
-    /// Called after the last step of each epoch of this task, counted from 0, once the parameters
-    /// have changed and before the step's checkpoint is written; the stage's end also ends an
-    /// epoch. What it leaves in the task's [`state`](Self::state) is in that checkpoint, so a
-    /// resumed run does not call it again.
+    /// Called after the last step of each epoch of this task, with the epoch counted from 0. The
+    /// end of the stage also ends an epoch. The call comes after the step's update and before its
+    /// checkpoint, which contains the task's changed [`state`](Self::state), so a resumed run does
+    /// not repeat the call.
     ///
     /// # Errors
-    /// Whatever stops the task; training ends with it.
+    /// Any error of the task; training ends with it.
     fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {
         let _ = epoch;
         Ok(())
     }
 
     /// Returns the number of evaluations since the best score; `None` if the task does not score
-    /// models. `evaluation_steps` and `patience` of [`TrainConfig`](crate::TrainConfig) are then
-    /// errors.
+    /// models. For `None`, `evaluation_steps` and `patience` of [`TrainConfig`](crate::TrainConfig)
+    /// are errors.
     fn evaluations_since_best(&self) -> Option<u64> {
         None
     }
@@ -181,7 +181,7 @@ pub trait Task {
     /// must not draw random numbers.
     ///
     /// # Errors
-    /// Whatever stops the task; training ends with it.
+    /// Any error of the task; training ends with it.
     fn evaluate(&mut self) -> Result<(), TaskError> {
         Ok(())
     }
@@ -190,15 +190,15 @@ pub trait Task {
     /// or running statistics. Checkpoints contain them.
     ///
     /// # Errors
-    /// Whatever stops the task from giving them.
+    /// Any error of the task.
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
         Ok(Vec::new())
     }
 
-    /// Takes over what [`state`](Self::state) gave when the checkpoint was written.
+    /// Restores the tensors that [`state`](Self::state) returned when the checkpoint was written.
     ///
     /// # Errors
-    /// If a tensor is missing or does not fit.
+    /// If a tensor is missing or has another shape.
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
         match state.keys().next() {
             None => Ok(()),
@@ -207,8 +207,7 @@ pub trait Task {
     }
 }
 
-/// A borrowed task, so that a wrapper such as [`BestEpoch`](crate::selection::BestEpoch) may give
-/// it back.
+/// A borrowed task, for wrappers such as [`BestEpoch`](crate::selection::BestEpoch).
 impl<T: Task + ?Sized> Task for &mut T {
     fn examples(&mut self) -> Examples<'_> {
         (**self).examples()

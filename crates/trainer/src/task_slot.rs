@@ -27,7 +27,7 @@ impl<'a, T: Task + ?Sized> From<&'a mut T> for Tasks<'a> {
 /// 2020, §4.3).
 ///
 /// A round iterates over the tasks in order. `epochs` of the [`TrainConfig`](crate::TrainConfig)
-/// counts passes over the first task's examples, to the end of the last round; every other task
+/// counts passes over the first task's examples; the last round is completed. Every other task
 /// restarts when its examples are exhausted. `steps` counts batches.
 ///
 /// ```no_run
@@ -83,8 +83,8 @@ impl<'a> From<Alternating<'a>> for Tasks<'a> {
     }
 }
 
-/// Tasks whose losses are summed: a step has a batch of each, and one update. Graphs are separate,
-/// so that memory holds one at a time.
+/// Tasks whose losses are summed: a step has a batch of each, and one update. Each batch has its
+/// own graph, and only one graph exists at a time.
 ///
 /// ```no_run
 /// use tch::Tensor;
@@ -127,13 +127,12 @@ impl<'a> From<WeightedSum<'a>> for Tasks<'a> {
 
 /// One task of a stage.
 pub(crate) struct TaskSlot<'a> {
-    /// Names its losses, its tensors in checkpoints and its random draws.
+    /// Name of the task: a prefix of its losses and tensors, and part of its random seed.
     pub(crate) name: String,
-    /// Its examples and losses.
     pub(crate) task: Box<dyn Task + 'a>,
-    /// Batches that it has in each round; at least 1.
+    /// Batches of the task in each round; at least 1.
     pub(crate) batches_per_round: u32,
-    /// Of its loss.
+    /// Weight of the task's loss.
     pub(crate) weight: f64,
 }
 
@@ -143,7 +142,7 @@ impl<'a> TaskSlot<'a> {
     }
 }
 
-/// Refuses slots that cannot train, and names the first one's fault.
+/// Checks that every slot can be trained; the error names the first invalid slot.
 pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()> {
     let refuse = |key: String, value: &dyn std::fmt::Debug, rule: &str| {
         Err(Error::Config { key, value: format!("{value:?}"), rule: rule.into() })
@@ -155,7 +154,7 @@ pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()
     for (number, slot) in slots.iter_mut().enumerate() {
         let key = |field: &str| format!("tasks[{number}].{field}");
         let repeated = names.iter().take(number).any(|name| *name == slot.name);
-        // A single slot's name appears nowhere.
+        // The name of a single slot is not used.
         if names.len() > 1 && (repeated || slot.name.is_empty() || slot.name.contains('/')) {
             let rule = "must be a name of its own, not empty, without \"/\"";
             return refuse(key("name"), &slot.name, rule);
@@ -177,12 +176,12 @@ pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()
     Ok(())
 }
 
-/// What a slot is called in errors.
+/// Name of a slot in errors.
 pub(crate) fn label(stage: &str, slots: usize, name: &str) -> String {
     if slots == 1 { stage.to_owned() } else { format!("{stage}, {name}") }
 }
 
-/// The seed of a slot's order and draws: the stage's own where it has one task.
+/// The seed of a slot's order and random draws; the stage's seed if there is one slot.
 pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
     if slots == 1 {
         config.seed
@@ -191,7 +190,7 @@ pub(crate) fn slot_seed(config: &TrainConfig, slots: usize, name: &str) -> u64 {
     }
 }
 
-/// Refuses micro-batches where a task does not take them.
+/// Rejects micro-batches, or several ranks, if a task does not support micro-batches.
 pub(crate) fn expect_micro_batches(
     config: &TrainConfig,
     ranks: usize,
@@ -215,7 +214,7 @@ pub(crate) fn expect_micro_batches(
     }
 }
 
-/// Refuses evaluations in training where no task scores its model.
+/// Rejects `evaluation_steps` and `patience` if no task evaluates its model.
 pub(crate) fn expect_evaluation(config: &TrainConfig, slots: &[TaskSlot<'_>]) -> Result<()> {
     let steps = config.evaluation_steps.map(|steps| ("evaluation_steps", steps));
     let patience = config.patience.map(|patience| ("patience", patience));

@@ -17,21 +17,21 @@ pub(crate) struct TaskState<'s, 't> {
     batch_size: usize,
     micro_batch: Option<usize>,
     group: Option<Rc<ProcessGroup>>,
-    /// Batches in an epoch, where known.
+    /// Batches in an epoch, if known.
     per_epoch: Option<u64>,
     seed: u64,
     /// Batches in the stage.
     pub(crate) total: u64,
-    /// Epochs that ended in the present step.
+    /// Epochs that ended in the current step.
     ended: Vec<u64>,
-    /// The slot's name and `/` where there are others.
+    /// The slot's name and `/`; empty if the stage has one slot.
     prefix: String,
     label: String,
 }
 
-/// Which examples come next.
+/// Order of a task's examples.
 enum Order {
-    /// Batches of examples in memory, and those of the present epoch.
+    /// Batches of examples in memory, and the current epoch with its batches.
     Indexed(Batches, Option<(u64, Epoch)>),
     Streamed(StreamPosition),
 }
@@ -47,32 +47,32 @@ pub struct StreamPosition {
     pub position: Option<serde_json::Value>,
 }
 
-/// What a batch left beside its gradients.
+/// Losses and origin of a batch after its backward pass.
 pub(crate) struct BatchLosses {
     /// `[]`, without a graph.
     pub(crate) loss: Tensor,
-    /// By name, likewise.
+    /// Named parts, each `[]` without a graph.
     pub(crate) parts: Vec<(String, Tensor)>,
     pub(crate) tokens: u64,
-    /// The batch, for a message.
+    /// Identity of the batch, for error messages.
     pub(crate) origin: Origin,
 }
 
-/// Where a batch came from.
+/// Slot, index and examples of a batch.
 pub(crate) struct Origin {
     pub(crate) slot: usize,
     number: u64,
-    /// Of a stream.
+    /// Epoch of the batch, for streams.
     epoch: Option<u64>,
     examples: Vec<usize>,
 }
 
-/// What a batch is computed in.
+/// Precision, device and loss scale of a batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Arithmetic {
     pub(crate) precision: Precision,
     pub(crate) device: Device,
-    /// Of the loss.
+    /// Scale of the loss.
     pub(crate) scale: f64,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Arithmetic {
 struct Batch {
     examples: Vec<usize>,
     tokens: u64,
-    /// Of a stream.
+    /// Epoch of the batch, for streams.
     epoch: Option<u64>,
 }
 
@@ -124,13 +124,13 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Batches in an epoch, where known.
+    /// Batches in an epoch, if known.
     pub(crate) fn per_epoch(&self) -> Option<u64> {
         self.per_epoch
     }
 
-    /// Passes over the examples after `batches` batches; of a stream of unknown length, those that
-    /// ended.
+    /// Passes over the examples after `batches` batches; for a stream of unknown length, the number
+    /// of completed passes.
     pub(crate) fn epochs(&self, batches: u64) -> f64 {
         match (&self.order, self.per_epoch) {
             (Order::Indexed(..), Some(per_epoch)) => batches as f64 / per_epoch as f64,
@@ -147,7 +147,7 @@ impl<'s, 't> TaskState<'s, 't> {
         move |cause| Error::Task { stage: stage.clone(), step, cause }
     }
 
-    /// Chooses or reads the examples of batch `number`.
+    /// Selects the examples of batch `number`, or reads them from the stream.
     fn next_batch(&mut self, step: u64, number: u64) -> Result<Batch> {
         let (fail, group) = (self.fail(step), self.group.as_ref());
         match &mut self.order {
@@ -192,8 +192,8 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Adds the gradients of the slot's batch `number` to the parameters', times the scale of
-    /// `arithmetic`; `step` is for errors.
+    /// Adds the gradients of the slot's batch `number`, times the scale of `arithmetic`, to those
+    /// of the parameters; `step` is for errors.
     pub(crate) fn backward(
         &mut self,
         step: u64,
@@ -208,14 +208,15 @@ impl<'s, 't> TaskState<'s, 't> {
         let mut context = Step { batch: &examples, number, total, micro_batch, rng };
         let Arithmetic { precision, device, scale } = arithmetic;
         let weight = self.slot.weight;
-        // Gradients are multiplied by the weight as by the scale of a float16 loss.
+        // The weight is part of the loss scale, so gradients are multiplied by both.
         let scale = scale * weight;
         let losses = with_group(group.as_ref(), || {
             let _region = region(c"losses");
             with_loss_scale(scale, || precision.run(device, || self.slot.task.losses(&mut context)))
         })?
         .map_err(self.fail(step))?;
-        // What was not cut is the same on all ranks, and counts once.
+        // A batch without micro-batches has the same loss on all ranks, so only one rank adds its
+        // gradients.
         if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
             let _region = region(c"way back");
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
@@ -236,16 +237,17 @@ impl<'s, 't> TaskState<'s, 't> {
         })
     }
 
-    /// The examples that batches are cut into: so many that memory holds them, and of a full batch
-    /// every rank has some. A shorter one is cut alike, so that a GPU's dropout does not depend on
-    /// ranks.
+    /// Size of micro-batches: at most the configured size, and small enough that every rank has a
+    /// part of a full batch. Shorter batches use the same size, so that dropout on a GPU does not
+    /// depend on the number of ranks.
     fn part_size(&self) -> Option<usize> {
         let Some(group) = &self.group else { return self.micro_batch };
         let share = self.batch_size.div_ceil(group.size()).max(1);
         Some(self.micro_batch.map_or(share, |size| size.min(share)))
     }
 
-    /// What is told of a batch; of a stream, the examples are told of its last batch alone.
+    /// The record of a batch for `not-finite.json`. For streams, only the last batch has its
+    /// examples.
     pub(crate) fn record(&self, origin: &Origin, is_last: bool) -> BatchRecord {
         let known = is_last || matches!(self.order, Order::Indexed(..));
         let example = |&index: &usize| IndexedExample {
@@ -260,8 +262,9 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Tells the task of the epochs that ended in this step, and of the one that the stage's end
-    /// cuts short. Where none ended, a task whose evaluation is `due` scores its model.
+    /// Calls `epoch_ended` for each epoch that ended in this step, and for the epoch that the
+    /// stage's end cuts short. If no epoch ended and an evaluation is `due`, calls `evaluate`
+    /// instead.
     pub(crate) fn end_step(
         &mut self,
         step: u64,
@@ -293,7 +296,7 @@ impl<'s, 't> TaskState<'s, 't> {
         self.slot.task.evaluations_since_best()
     }
 
-    /// What the task keeps, under the slot's name where there are others.
+    /// The task's state; names have the slot's prefix.
     pub(crate) fn state(&self, step: u64) -> Result<Vec<(String, tch::Tensor)>> {
         let state = self.slot.task.state().map_err(self.fail(step))?;
         let named =
@@ -301,7 +304,7 @@ impl<'s, 't> TaskState<'s, 't> {
         Ok(named.collect())
     }
 
-    /// Where the task's stream is; `None` for examples in memory.
+    /// The position of the task's stream; `None` for examples in memory.
     pub(crate) fn stream_position(&self) -> Option<StreamPosition> {
         match &self.order {
             Order::Indexed(..) => None,
@@ -309,7 +312,7 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Gives the task its part of what all slots kept, and its stream the place.
+    /// Restores the task from its part of the tensors of all slots, and its stream from `stream`.
     pub(crate) fn restore(
         &mut self,
         state: &TensorMap,

@@ -24,7 +24,7 @@ use crate::{
     TrainConfig,
 };
 
-/// A stage under way.
+/// State of a running stage.
 pub(crate) struct Training<'a, 't> {
     stage: &'a Stage,
     config: &'a TrainConfig,
@@ -40,11 +40,11 @@ pub(crate) struct Training<'a, 't> {
     record: Record,
     progress: Progress,
     writer: CheckpointWriter,
-    /// A signal that some rank received before this step.
+    /// A signal that any rank received before this step.
     agreed_stop: Option<i32>,
 }
 
-/// What changes from step to step, beside parameters, moments and tasks.
+/// State that changes every step, except parameters, moments and tasks.
 struct LoopState {
     step: u64,
     tokens: u64,
@@ -85,7 +85,7 @@ impl LoopState {
 }
 
 impl<'a, 't> Training<'a, 't> {
-    /// Checks everything, and goes to the newest checkpoint where there is one.
+    /// Validates the arguments and loads the newest checkpoint, if any.
     pub(crate) fn start(
         stage: &'a Stage,
         config: &'a TrainConfig,
@@ -113,7 +113,8 @@ impl<'a, 't> Training<'a, 't> {
             task.total = round_robin.batches_before(number, total);
         }
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
-        let resumed = begin(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
+        let resumed =
+            load_start(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
         let lines = resumed.as_ref().and_then(|checkpoint| checkpoint.metrics_lines);
         let lines = lines.filter(|_| stage.leads());
         let state = LoopState::new(resumed, stage.scaler);
@@ -141,16 +142,15 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// Trains to the end of the stage.
     pub(crate) fn run(mut self) -> Result<FitReport> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
         let last = self.stage.last_step(self.state.step, self.total);
         let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, last);
         while self.state.step < last && !self.out_of_patience() {
             profile.before(self.state.step)?;
-            let made = self.run_step(signals.received())?;
+            let result = self.run_step(signals.received())?;
             self.end_step()?;
-            self.log(&made)?;
+            self.log(&result)?;
             if let Some(signal) = self.stop_signal(&signals) {
                 return self.stopped(signal);
             }
@@ -179,7 +179,8 @@ impl<'a, 't> Training<'a, 't> {
         })
     }
 
-    /// The signal that ends training now; of several processes, one that all of them know of.
+    /// The signal that stops training after this step; with several ranks, the signal that all
+    /// ranks agreed on in this step.
     fn stop_signal(&self, signals: &StopSignals) -> Option<i32> {
         match self.stage.group {
             None => signals.received(),
@@ -187,7 +188,7 @@ impl<'a, 't> Training<'a, 't> {
         }
     }
 
-    /// Ends training after a signal, with a checkpoint of this step.
+    /// Writes a checkpoint of this step and returns the error for a received signal.
     fn stopped(mut self, signal: i32) -> Result<FitReport> {
         if let Some(save) = self.state_to_save()? {
             self.writer.write(save)?;
@@ -197,13 +198,12 @@ impl<'a, 't> Training<'a, 't> {
         Err(Error::Stopped { stage: self.stage.name.clone(), step, total, signal })
     }
 
-    /// Whether this step is the stage's last.
-    fn ends(&self) -> bool {
+    fn is_last_step(&self) -> bool {
         self.state.step == self.total || self.out_of_patience()
     }
 
-    /// One update. Where the scale of a float16 loss was too large, the scale is halved and no
-    /// parameter changes.
+    /// Runs one step. If the loss scale of float16 overflowed, the scale is halved and no parameter
+    /// changes.
     fn run_step(&mut self, signal: Option<i32>) -> Result<StepResult> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;
@@ -264,7 +264,7 @@ impl<'a, 't> Training<'a, 't> {
         self.parameters.first().map_or(Device::Cpu, |(_, parameter)| parameter.device())
     }
 
-    /// Writes what is known of the step beside the checkpoints.
+    /// Writes `not-finite.json` to the stage's folder and returns the error.
     fn not_finite(&self, numbers: &StepValues, (what, value): (String, f64)) -> Result<Error> {
         let records = numbers.batches.iter().enumerate().filter_map(|(at, batch)| {
             let slot = batch.origin.slot;
@@ -284,15 +284,16 @@ impl<'a, 't> Training<'a, 't> {
         Ok(report.into_error(&self.stage.folder, value))
     }
 
-    /// Whether every task that scores its model has gone without a new best one for too long.
+    /// Whether every task that scores its model has had `patience` evaluations without a new best
+    /// score.
     fn out_of_patience(&self) -> bool {
         let Some(patience) = self.config.patience else { return false };
         let mut counts = self.tasks.iter().filter_map(TaskState::evaluations_since_best).peekable();
         counts.peek().is_some() && counts.all(|count| count >= patience)
     }
 
-    /// Tells the tasks of epochs that ended and of evaluations that are due; before the checkpoint,
-    /// which holds what that left.
+    /// Notifies tasks of completed epochs and due evaluations, before the checkpoint, so that the
+    /// checkpoint contains the resulting task state.
     fn end_step(&mut self) -> Result<()> {
         let _region = region(c"end of step");
         let (step, stage_ends) = (self.state.step, self.state.step == self.total);
@@ -304,11 +305,11 @@ impl<'a, 't> Training<'a, 't> {
         Ok(())
     }
 
-    /// Writes a line of metrics where one is due.
-    fn log(&mut self, made: &StepResult) -> Result<()> {
+    /// Writes a line of metrics if one is due.
+    fn log(&mut self, result: &StepResult) -> Result<()> {
         let _region = region(c"log");
         let step = self.state.step;
-        if !step.is_multiple_of(self.config.log_steps) && !self.ends() {
+        if !step.is_multiple_of(self.config.log_steps) && !self.is_last_step() {
             return Ok(());
         }
         let batches = self.round_robin.batches_before(0, step);
@@ -319,33 +320,35 @@ impl<'a, 't> Training<'a, 't> {
             epoch: self.tasks.first().map_or(0.0, |task| task.epochs(batches)),
             loss: pending.loss(),
             parts: pending.means(),
-            learning_rate: self.config.learning_rate * made.factor,
-            grad_norm: made.grad_norm,
+            learning_rate: self.config.learning_rate * result.factor,
+            grad_norm: result.grad_norm,
             tokens: self.state.tokens,
             loss_scale: self.state.scaler.map(|scaler| scaler.scale()),
-            skipped: made.skipped,
+            skipped: result.skipped,
         };
         self.record.write(&metrics, self.state.seconds())
     }
 
-    /// Writes a checkpoint where one is due: the last one and large ones on the CPU at once, others
-    /// while training goes on.
+    /// Writes a checkpoint if one is due. The last one, and large ones on the CPU, are written
+    /// synchronously; others in the background.
     fn checkpoint(&mut self) -> Result<()> {
         let _region = region(c"checkpoint");
         self.writer.check()?;
-        let (step, ends) = (self.state.step, self.ends());
-        if !ends && !self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every)) {
+        let (step, is_last_step) = (self.state.step, self.is_last_step());
+        if !is_last_step
+            && !self.config.checkpoint_steps.is_some_and(|every| step.is_multiple_of(every))
+        {
             return Ok(());
         }
         match self.state_to_save()? {
-            Some(save) if ends || save.is_large() => self.writer.write(save),
+            Some(save) if is_last_step || save.is_large() => self.writer.write(save),
             Some(save) => self.writer.start(save),
             None => Ok(()),
         }
     }
 
-    /// The state after this step; its tensors are those that the next step changes. All ranks ask
-    /// for it, and the first gets it.
+    /// The state after this step, on rank 0; all ranks must call this. Its tensors are not copies,
+    /// so the next step changes them.
     fn state_to_save(&self) -> Result<Option<Save>> {
         let step = self.state.step;
         if let Some(parameter) = self.optimizer.diverged()? {
@@ -387,7 +390,7 @@ impl<'a, 't> Training<'a, 't> {
     }
 }
 
-/// Refuses float16 on a device without its kernels.
+/// Rejects float16 on a device without float16 kernels.
 fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()> {
     let device = parameters.first().map_or(Device::Cpu, |(_, parameter)| parameter.device());
     if stage.precision != Precision::F16 || matches!(device, Device::Cuda(_)) {
@@ -400,7 +403,7 @@ fn expect_precision(stage: &Stage, parameters: &[(String, Tensor)]) -> Result<()
     })
 }
 
-/// Steps of the stage: as many as the configuration says, or epochs of the first task.
+/// Number of steps of the stage: the configured steps, or the epochs of the first task.
 fn total_steps(
     config: &TrainConfig,
     round_robin: &RoundRobin,
@@ -418,8 +421,8 @@ fn total_steps(
     }
 }
 
-/// Where training begins, on every rank: the newest checkpoint, in parameters, moments and tasks.
-fn begin(
+/// Loads the newest checkpoint into parameters, moments and tasks on every rank.
+fn load_start(
     stage: &Stage,
     config: &TrainConfig,
     parameters: &[(String, Tensor)],
@@ -438,23 +441,24 @@ fn begin(
     if let Some(what) = first_difference(group, config, fingerprint)? {
         return Err(refuse(&what));
     }
-    let (mut checkpoint, mut moments, mut kept) = (None, TensorMap::new(), TensorMap::new());
+    let (mut checkpoint, mut moments, mut task_state) = (None, TensorMap::new(), TensorMap::new());
     if stage.leads() {
         checkpoint = resume(stage, config, parameters, optimizer, tasks, fingerprint)?;
         if let Some(checkpoint) = &checkpoint {
             moments = optimizer.state()?;
             for task in tasks.iter() {
-                kept.extend(task.state(checkpoint.step)?);
+                task_state.extend(task.state(checkpoint.step)?);
             }
         }
     }
-    let (checkpoint, moments, kept) =
-        broadcast_start(group, parameters, checkpoint, moments, kept)?;
+    let (checkpoint, moments, task_state) =
+        broadcast_start(group, parameters, checkpoint, moments, task_state)?;
     if let Some(checkpoint) = checkpoint.as_ref().filter(|_| !stage.leads()) {
         optimizer.load_state(&moments).map_err(|error| refuse(&error))?;
         for (number, task) in tasks.iter_mut().enumerate() {
             let stream = checkpoint.streams.get(number).and_then(Option::as_ref);
-            task.restore(&kept, stream).map_err(|error| refuse(&error_text(error.as_ref())))?;
+            task.restore(&task_state, stream)
+                .map_err(|error| refuse(&error_text(error.as_ref())))?;
         }
     }
     Ok(checkpoint)

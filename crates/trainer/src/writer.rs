@@ -10,28 +10,28 @@ use torch_ext::{TensorMap, region};
 use crate::checkpoint::store_parameters;
 use crate::{Checkpoint, Error, Result};
 
-/// The largest checkpoint of tensors in the host's memory that is copied, so that training goes on
-/// while it is written.
+/// Maximum size of tensors in host memory that are copied and written in the background. Larger
+/// checkpoints are written synchronously.
 const MAX_COPIED_BYTES: usize = 256 << 20;
 
-/// All that a checkpoint holds, and where it goes.
+/// The contents of a checkpoint and its destination.
 pub(crate) struct Save {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) parameters: Vec<(String, Tensor)>,
     /// Moments and counts of the optimiser.
     pub(crate) moments: Vec<(String, Tensor)>,
-    /// What the tasks keep.
+    /// State of the tasks.
     pub(crate) task: Vec<(String, Tensor)>,
-    /// The folder of the checkpoints, and how many stay.
+    /// The folder of the checkpoints, and the number of checkpoints to retain.
     pub(crate) root: PathBuf,
     pub(crate) keep: usize,
-    /// The folder of parameters that stay for good, where they do.
+    /// The folder of permanently stored parameters, if enabled.
     pub(crate) models: Option<PathBuf>,
 }
 
 impl Save {
-    /// The same with tensors in memory that training does not change, where it can that of an
-    /// earlier copy: most of the time of copying into new memory goes into getting it.
+    /// Copies the tensors, so that training can change the originals. The memory of an earlier copy
+    /// is reused where possible, because allocation takes most of the time of a copy.
     fn copied(mut self, earlier: Option<Self>) -> Result<Self> {
         let earlier = earlier.map(|save| [save.parameters, save.moments, save.task]);
         let lists = [&mut self.parameters, &mut self.moments, &mut self.task];
@@ -44,8 +44,8 @@ impl Save {
         Ok(self)
     }
 
-    /// Whether a copy would take more of the host's memory than it is worth: the tensors are there
-    /// already, and can be written from their own memory while training waits.
+    /// Whether the tensors in host memory are too large to copy. They are then written without a
+    /// copy while training waits.
     pub(crate) fn is_large(&self) -> bool {
         let lists = [&self.parameters, &self.moments, &self.task];
         let on_host = lists.into_iter().flatten().map(|(_, tensor)| tensor);
@@ -58,7 +58,8 @@ impl Save {
 
     fn write(&self) -> Result<()> {
         let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
-        // Before the checkpoint: where a process ends between the two, the step is made again.
+        // Written before the checkpoint: if the process ends in between, the resumed run repeats
+        // the step and writes them again.
         if let Some(models) = models {
             store_parameters(models, checkpoint.step, parameters)?;
         }
@@ -66,7 +67,7 @@ impl Save {
     }
 }
 
-/// A copy in the host's memory: that of `earlier` where it fits.
+/// Copies to host memory, into `earlier` if its shape and dtype match.
 fn copy(tensor: &Tensor, earlier: Option<Tensor>) -> Result<Tensor> {
     let tensor = tensor.f_detach()?;
     let fits = |earlier: &Tensor| {
@@ -82,14 +83,14 @@ fn copy(tensor: &Tensor, earlier: Option<Tensor>) -> Result<Tensor> {
     Ok(tensor.f_to_device(Device::Cpu)?)
 }
 
-/// A copy, and what became of writing it.
+/// A copy, and the result of writing it.
 type Written = (Save, Result<()>);
 
-/// Writes one checkpoint at a time. Dropped, it waits for the one under way.
+/// Writes one checkpoint at a time. Dropping the writer waits for the current checkpoint.
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
     writing: Option<(PathBuf, JoinHandle<Written>)>,
-    /// The last copy, whose memory the next one takes.
+    /// The last copy, whose memory the next copy reuses.
     copied: Option<Save>,
 }
 
@@ -115,13 +116,13 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// Writes a checkpoint before it returns, without copies, after the one under way.
+    /// Writes a checkpoint synchronously without copies, after waiting for the current one.
     pub(crate) fn write(&mut self, save: Save) -> Result<()> {
         self.wait()?;
         save.write()
     }
 
-    /// The error of a checkpoint that was written meanwhile.
+    /// Returns the error of a background write that has finished.
     pub(crate) fn check(&mut self) -> Result<()> {
         if self.writing.as_ref().is_some_and(|(_, handle)| handle.is_finished()) {
             return self.wait();
@@ -129,7 +130,7 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// Waits for the checkpoint under way.
+    /// Waits for the current checkpoint.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let Some((root, handle)) = self.writing.take() else { return Ok(()) };
         let Ok((save, written)) = handle.join() else {
@@ -142,7 +143,7 @@ impl CheckpointWriter {
 
 impl Drop for CheckpointWriter {
     fn drop(&mut self) {
-        // Training ended with another error, which is the one that is reported.
+        // A writer is dropped early only after another error, which is reported instead.
         let _ = self.wait();
     }
 }

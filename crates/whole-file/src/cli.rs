@@ -1,5 +1,5 @@
-//! What a program begins and ends with, and how it shows its progress (feature `cli`). Bars and
-//! spinners are hidden where standard error is no terminal.
+//! Shared code of command-line programs: arguments, messages, exit codes and progress bars (feature
+//! `cli`). Bars and spinners are hidden if standard error is not a terminal.
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -11,8 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{one_line, stdout_is_taken, take_notes};
 
-/// The program's arguments, or the exit code 2 after one `error:` line where they cannot be taken.
-/// `--help` and `--version` are printed and end the process.
+/// Parses the program's arguments. Invalid arguments print one `error:` line and return the exit
+/// code 2. `--help` and `--version` are printed and end the process.
 ///
 /// # Errors
 /// The exit code.
@@ -20,11 +20,11 @@ pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| unusable(&error))
 }
 
-/// [`parse`] for a command line that was changed after it was derived, and arguments that may be
-/// another program's.
+/// [`parse`] for a command that was modified after it was derived, with arguments from another
+/// source.
 ///
 /// # Errors
-/// As [`parse`].
+/// The errors of [`parse`].
 pub fn parse_command(
     command: clap::Command,
     arguments: impl IntoIterator<Item = OsString>,
@@ -39,8 +39,8 @@ fn unusable(error: &clap::Error) -> ExitCode {
     end(Err(usage_error(&error.to_string())))
 }
 
-/// Prints the notes about files and, where a command failed, one `error:` line; gives the exit
-/// code, 0 or 2.
+/// Prints the notes about files and, after a failure, one `error:` line; returns the exit code, 0
+/// or 2.
 pub fn end<E: Display>(done: Result<(), E>) -> ExitCode {
     for note in take_notes() {
         say(&format!("note: {note}"));
@@ -54,12 +54,12 @@ pub fn end<E: Display>(done: Result<(), E>) -> ExitCode {
     }
 }
 
-/// One line on standard error, whatever the input put into it.
+/// Prints one line on standard error, with control characters escaped.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", one_line(line));
 }
 
-/// Standard output, or standard error where a file goes to standard output.
+/// Returns standard output, or standard error if a file is written to standard output.
 pub fn output() -> Box<dyn Write> {
     match stdout_is_taken() {
         false => Box::new(io::stdout().lock()),
@@ -67,10 +67,10 @@ pub fn output() -> Box<dyn Write> {
     }
 }
 
-/// Prints to [`output`]; a reader that has gone (`| head`) is no error.
+/// Prints to [`output`]; a closed pipe (`| head`) is not an error.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the output cannot be written.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = output();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -79,14 +79,14 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// A bar over `length` steps.
+/// Creates a progress bar for `length` steps.
 pub fn progress(length: usize, message: impl Into<Cow<'static, str>>) -> ProgressBar {
-    // A count in memory fits 64 bits.
+    // A `usize` fits into 64 bits.
     let bar = ProgressBar::new(length as u64).with_message(message);
     styled(bar, "{msg} {wide_bar} {human_pos}/{human_len} {eta}")
 }
 
-/// A bar over the bytes of a file, or bytes and their rate alone where the `length` is not known.
+/// Creates a progress bar for the bytes of a file; without `length`, it shows only bytes and rate.
 pub fn byte_progress(length: Option<u64>) -> ProgressBar {
     let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
     match length {
@@ -95,7 +95,7 @@ pub fn byte_progress(length: Option<u64>) -> ProgressBar {
     }
 }
 
-/// A spinner beside what is under way.
+/// Creates a spinner with a message.
 pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message);
     if !bar.is_hidden() {
@@ -111,8 +111,8 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     }
 }
 
-/// The message of `clap` as one line, without its `error: ` and its usage, and with the way to the
-/// help.
+/// The message of `clap` as one line, without the prefix `error: ` and the usage, and with a hint
+/// to `--help`.
 fn usage_error(message: &str) -> String {
     let Some(message) = message.strip_prefix("error: ") else {
         return "no command is given; try '--help'".into();

@@ -1,4 +1,4 @@
-//! Files that were read, so that none of them is written over.
+//! Protection of input files from being overwritten.
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 /// The files that were read; `None` before [`protect_inputs`].
 static INPUTS: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
 
-/// From now on, no file that this process reads through this crate is written over: making or
-/// publishing an output that is one of them fails. For programs, whose inputs are their users'.
+/// Protects all files that this process reads through this crate from now on: creating or
+/// publishing an output with the path of an input fails. Intended for command-line programs.
 pub fn protect_inputs() {
     INPUTS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
 }
 
-/// Counts `path` among the inputs, where [`protect_inputs`] was called. [`open`](crate::open) and
-/// its like do so; this is for files that are read in another way.
+/// Registers `path` as an input if [`protect_inputs`] was called. The functions of this crate do so
+/// themselves; call it for files that are read in another way.
 pub fn remember_input(path: &Path) {
     let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
-    // A relative path would mean another file after a change of folder.
+    // A relative path would refer to another file after a change of the working directory.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(inputs) = inputs.as_mut()
@@ -27,14 +27,15 @@ pub fn remember_input(path: &Path) {
     }
 }
 
-/// The files that were read since [`protect_inputs`], as absolute paths; none without it.
+/// Returns the files that were read since [`protect_inputs`], as absolute paths; empty if it was
+/// not called.
 pub fn inputs() -> Vec<PathBuf> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     inputs.clone().unwrap_or_default()
 }
 
-/// Whether `path` may be written: it is none of the inputs that are protected. Programs check
-/// before long work; every writer of this crate checks again.
+/// Checks that `path` is not a protected input. Programs can call it before long computations;
+/// every writer of this crate checks again.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for an input.
@@ -49,7 +50,7 @@ pub fn check_output(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether both paths lead to one regular file that exists.
+/// Whether both paths refer to the same existing regular file.
 fn same_file(one: &Path, other: &Path) -> bool {
     let (Ok(data), Ok(others)) = (fs::metadata(one), fs::metadata(other)) else { return false };
     if !data.is_file() || !others.is_file() {

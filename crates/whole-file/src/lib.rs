@@ -30,22 +30,22 @@ pub use together::{FileSet, PublishError, publish_all};
 /// Whether a file was written to standard output.
 static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Whether a file was, or is being, written to standard output, so that a program prints everything
-/// else to standard error.
+/// Whether a file was or is being written to standard output. A program then prints everything else
+/// to standard error.
 #[cfg(feature = "cli")]
 pub(crate) fn stdout_is_taken() -> bool {
     STDOUT_TAKEN.load(Ordering::Relaxed)
 }
 
-/// A file under a temporary name beside its target, buffered. Dropped before it is published, it
-/// vanishes.
+/// A buffered file under a temporary name next to its target. It is removed if it is dropped before
+/// it is published.
 #[derive(Debug)]
 pub struct WholeFile {
     sink: Sink,
     path: PathBuf,
 }
 
-/// Where the bytes go.
+/// Destination of the bytes.
 #[derive(Debug)]
 enum Sink {
     File { buffer: BufWriter<File>, temporary: TempPath, target: PathBuf },
@@ -56,18 +56,18 @@ enum Sink {
 const BUFFER: usize = 1 << 16;
 
 impl WholeFile {
-    /// Starts the file that [`WholeFile::finish`] will name `path`. What is no regular file, as a
-    /// pipe or a device, is opened and written through; `-` is standard output.
+    /// Creates a temporary file that [`WholeFile::finish`] renames to `path`. Pipes and devices are
+    /// opened and written directly; `-` is standard output.
     ///
     /// # Errors
-    /// If `path` is a folder, names no file or is an input that [`protect_inputs`] keeps, or if no
-    /// file can be made in its folder.
+    /// If `path` is a folder, has no file name or is an input protected by [`protect_inputs`], or
+    /// if no file can be created in its folder.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let sink = match Target::of(path)? {
             Target::File(target) => {
                 check_output(&target)?;
-                let (file, temporary) = temporary::beside(&target)?;
+                let (file, temporary) = temporary::create_next_to(&target)?;
                 Sink::File { buffer: BufWriter::with_capacity(BUFFER, file), temporary, target }
             }
             Target::Stream => {
@@ -82,15 +82,15 @@ impl WholeFile {
         Ok(Self { sink, path: path.to_owned() })
     }
 
-    /// The file's name to be.
+    /// Returns the path of the target.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes everything through to the disk; the file still has its temporary name.
+    /// Flushes and syncs the file to disk, still under its temporary name.
     ///
     /// # Errors
-    /// If that fails, for example for lack of space.
+    /// If that fails, for example because the disk is full.
     pub fn sync(self) -> io::Result<Synced> {
         let Self { sink, path } = self;
         let renaming = match sink {
@@ -104,10 +104,10 @@ impl WholeFile {
         Ok(Synced { renaming, path })
     }
 
-    /// Writes everything through to the disk and gives the file its name, replacing what was there.
+    /// Syncs the file to disk and renames it to its target, replacing an existing file.
     ///
     /// # Errors
-    /// If that fails; then `path` is as it was.
+    /// If that fails; `path` is unchanged then.
     pub fn finish(self) -> io::Result<()> {
         self.sync()?.publish()
     }
@@ -129,23 +129,22 @@ impl Write for WholeFile {
     }
 }
 
-/// A complete file that only lacks its name, so that several can be published together. Dropped
-/// before, it vanishes.
+/// A complete file under its temporary name, so that several files can be published together. It is
+/// removed if it is dropped before it is published.
 #[derive(Debug)]
 pub struct Synced {
-    /// The temporary file and its name to be, links followed; nothing where the bytes have gone
-    /// to a pipe or a device.
+    /// The temporary file and its target, with links resolved; `None` for a pipe or a device.
     renaming: Option<(TempPath, PathBuf)>,
     path: PathBuf,
 }
 
 impl Synced {
-    /// The file's name to be.
+    /// Returns the path of the target.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file can take its name, as far as can be seen before.
+    /// Checks in advance whether the file can be renamed to its target.
     fn check(&self) -> io::Result<()> {
         match &self.renaming {
             Some((_, target)) if target.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
@@ -154,11 +153,11 @@ impl Synced {
         }
     }
 
-    /// Gives the file its name, replacing what was there, and syncs the folder.
+    /// Renames the file to its target, replacing an existing file, and syncs the folder.
     ///
     /// # Errors
-    /// If the file cannot be renamed; then `path` is as it was. An error of the disk while the
-    /// folder is synced comes after the rename.
+    /// If the file cannot be renamed; `path` is unchanged then. If syncing the folder fails, the
+    /// file has already been renamed.
     pub fn publish(self) -> io::Result<()> {
         self.check()?;
         let Some((temporary, target)) = self.renaming else { return Ok(()) };
@@ -167,10 +166,10 @@ impl Synced {
     }
 }
 
-/// Writes `bytes` as the file `path`.
+/// Writes `bytes` atomically to the file `path`.
 ///
 /// # Errors
-/// As for [`WholeFile::create`] and [`WholeFile::finish`].
+/// The errors of [`WholeFile::create`] and [`WholeFile::finish`].
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
     let mut file = WholeFile::create(path)?;
     file.write_all(bytes.as_ref())?;

@@ -1,5 +1,5 @@
-//! Text files as they come: plain or gzip-compressed, with or without a byte order mark, from a
-//! file, a pipe or standard input.
+//! Reading of text files: plain or gzip-compressed, with or without a byte order mark, from a file,
+//! a pipe or standard input.
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ const BUFFER: usize = 1 << 16;
 
 type Source = Box<dyn Read + Send>;
 
-/// The content of a text file.
+/// A reader of the decompressed contents of a text file.
 pub struct TextReader {
     inner: BufReader<Chain<Cursor<Vec<u8>>, Source>>,
     packed: bool,
 }
 
-/// A source that has failed.
+/// A source whose first read returns an error.
 struct Failed(Option<io::Error>);
 
 impl Read for Failed {
@@ -29,8 +29,8 @@ impl Read for Failed {
     }
 }
 
-/// Opens a text file, decompressed where it begins as gzip does, without its byte order mark; `-`
-/// is standard input.
+/// Opens a text file, decompresses it if it starts with the gzip signature, and skips a byte order
+/// mark; `-` is standard input.
 ///
 /// # Errors
 /// If it cannot be opened or read.
@@ -45,7 +45,7 @@ fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
     };
     remember_input(path);
     let (head, source) = peek(source, GZIP.len())?;
-    // One that is named so and cut before it says so is incomplete, too.
+    // A `.gz` file that is too short for the signature is truncated, so it is also read as gzip.
     let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     let packed = head == GZIP || named && head.len() < GZIP.len();
     let whole = Cursor::new(head).chain(source);
@@ -55,7 +55,7 @@ fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
     };
     let (mut head, source) = match peek(source, BYTE_ORDER_MARK.len()) {
         Ok(peeked) => peeked,
-        // For the reader, as one that comes later is.
+        // The first read returns this error, as it does for later errors.
         Err(error) => (Vec::new(), Box::new(Failed(Some(error))) as Source),
     };
     if head == BYTE_ORDER_MARK && !keep_mark {
@@ -65,14 +65,14 @@ fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
     Ok(TextReader { inner, packed })
 }
 
-/// The first bytes, at most `length`.
+/// Reads the first bytes, at most `length`.
 fn peek(mut source: Source, length: usize) -> io::Result<(Vec<u8>, Source)> {
     let mut head = Vec::with_capacity(length);
     source.by_ref().take(length as u64).read_to_end(&mut head).map_err(early_end)?;
     Ok((head, source))
 }
 
-/// Names what the end of compressed data in the middle means.
+/// Explains an early end of compressed data.
 fn early_end(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => {
@@ -84,7 +84,7 @@ fn early_end(error: io::Error) -> io::Error {
 }
 
 impl TextReader {
-    /// Whether the file is compressed.
+    /// Returns whether the file is compressed.
     pub fn is_packed(&self) -> bool {
         self.packed
     }
@@ -106,23 +106,24 @@ impl BufRead for TextReader {
     }
 }
 
-/// Bytes of the longest file that [`read`] and [`read_to_string`] give, unpacked: more than any set
-/// of questions, and less than what ends a machine's memory. What may be longer is read in lines.
+/// Maximum uncompressed size in bytes of a file for [`read`] and [`read_to_string`]: more than any
+/// dataset of questions, and less than the memory of a machine. Larger files can be read with
+/// [`Lines`].
 pub const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// The whole content of a text file, as [`open`] gives it.
+/// Reads the whole contents of a text file, decoded like [`open`].
 ///
 /// # Errors
-/// As [`open`]; if it cannot be read to its end; [`ErrorKind::FileTooLarge`] for one that is longer
-/// than [`MAX_FILE_BYTES`].
+/// The errors of [`open`]; if the file cannot be read to its end; [`ErrorKind::FileTooLarge`] for a
+/// file larger than [`MAX_FILE_BYTES`].
 pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     read_limited(path, MAX_FILE_BYTES)
 }
 
-/// The same of a file of at most `limit` bytes, unpacked. No more of a longer one is read.
+/// [`read`] with a limit of `limit` uncompressed bytes. Reading stops at the limit.
 ///
 /// # Errors
-/// As [`read`].
+/// The errors of [`read`].
 pub fn read_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     read_with(path.as_ref(), limit, false)
 }
@@ -131,7 +132,7 @@ fn read_with(path: &Path, limit: u64, keep_mark: bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
     let length = data.map_or(0, |data| data.len());
-    // Packing makes nothing twice as long, but for what is short.
+    // Compression never doubles the size of a file, except for small files.
     if length > limit.saturating_mul(2).max(1 << 20) {
         return Err(too_long(limit));
     }
@@ -157,26 +158,27 @@ fn too_long(limit: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, reason)
 }
 
-/// The content of [`read`] as UTF-8.
+/// Reads a file like [`read`], as UTF-8.
 ///
 /// # Errors
-/// As [`read`]; [`ErrorKind::InvalidData`] naming the first line that is no UTF-8.
+/// The errors of [`read`]; [`ErrorKind::InvalidData`] naming the first line that is not UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
     read_to_string_limited(path, MAX_FILE_BYTES)
 }
 
-/// The content of [`read_limited`] as UTF-8.
+/// Reads a file like [`read_limited`], as UTF-8.
 ///
 /// # Errors
-/// As [`read_to_string`].
+/// The errors of [`read_to_string`].
 pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
     as_utf8(read_limited(path, limit)?)
 }
 
-/// The same with the byte order mark, if there is one, for offsets from the start of the file.
+/// [`read_to_string_limited`] with the byte order mark retained, for offsets from the start of the
+/// file.
 ///
 /// # Errors
-/// As [`read_to_string`].
+/// The errors of [`read_to_string`].
 pub fn read_to_string_with_mark(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
     as_utf8(read_with(path.as_ref(), limit, true)?)
 }
@@ -191,7 +193,7 @@ fn as_utf8(bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
-/// A text file line by line, with line numbers.
+/// Reads a text file line by line, with line numbers.
 pub struct Lines {
     reader: TextReader,
     note_missing_newline: bool,
@@ -201,27 +203,27 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Opens a file as [`open`] does.
+    /// Opens a file like [`open`].
     ///
     /// # Errors
-    /// As [`open`].
+    /// The errors of [`open`].
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let (reader, path) = (open(path)?, path.to_owned());
         Ok(Self { reader, note_missing_newline: false, path, line: Vec::new(), number: 0 })
     }
 
-    /// The same, with a note ([`take_notes`](crate::take_notes)) where the last line has no end:
-    /// for lines that a cut leaves readable, unlike those of JSON.
+    /// Enables a note ([`take_notes`](crate::take_notes)) if the last line has no line end, for
+    /// formats in which a truncated line may be valid, unlike JSON.
     #[must_use]
     pub fn note_missing_newline(self) -> Self {
         Self { note_missing_newline: true, ..self }
     }
 
-    /// Goes to the next line; `false` at the end.
+    /// Moves to the next line; returns `false` at the end.
     ///
     /// # Errors
-    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] where gzip data end early.
+    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] if gzip data end early.
     pub fn advance(&mut self) -> io::Result<bool> {
         self.line.clear();
         if self.reader.read_until(b'\n', &mut self.line)? == 0 {
@@ -237,22 +239,22 @@ impl Lines {
         Ok(true)
     }
 
-    /// The line, without its end (`\n` or `\r\n`).
+    /// Returns the line without its line end (`\n` or `\r\n`).
     pub fn bytes(&self) -> &[u8] {
         &self.line
     }
 
-    /// Where the lines come from.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The line's number, from 1; 0 before the first.
+    /// Returns the number of the line, from 1; 0 before the first line.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether the file is compressed.
+    /// Returns whether the file is compressed.
     pub fn is_packed(&self) -> bool {
         self.reader.is_packed()
     }

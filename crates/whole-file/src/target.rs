@@ -1,31 +1,32 @@
-//! What a path to write to stands for.
+//! Resolution of output paths.
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Links that are followed before a circle is assumed.
-const MOST_LINKS: usize = 40;
+/// Maximum number of symbolic links to follow; more are probably a cycle.
+const MAX_LINKS: usize = 40;
 
-/// Where bytes for a path go.
+/// Destination of an output path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A regular file or a folder, or nothing yet: this path, its links followed.
+    /// The resolved path of a regular file or folder, or of a file that does not exist yet.
     File(PathBuf),
-    /// A pipe or a device, which is written as it is.
+    /// A pipe or a device, which is written directly.
     Stream,
     /// Standard output.
     Stdout,
 }
 
 impl Target {
-    /// Looks at `path`, following symbolic links.
+    /// Resolves `path`, following symbolic links.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
         let mut target = path.to_owned();
-        for _ in 0..MOST_LINKS {
-            // A link to an open file leads to where the file was, not to the file.
+        for _ in 0..MAX_LINKS {
+            // A link in `/proc` to an open file contains its path, which may now be another file,
+            // so descriptors are handled first.
             match descriptor(&target) {
                 Some("1") => return Ok(Self::Stdout),
                 Some(_) => return Ok(Self::Stream),
@@ -44,7 +45,7 @@ impl Target {
     }
 }
 
-/// The number of the open file of this process that `path` names.
+/// The number of the file descriptor of this process that `path` refers to.
 fn descriptor(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
     let process = format!("/proc/{}/fd/", std::process::id());

@@ -1,4 +1,4 @@
-//! The temporary file and its folder.
+//! Temporary files and their folders.
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -7,20 +7,20 @@ use std::path::Path;
 use tempfile::TempPath;
 
 const PREFIX: &str = ".writing-";
-/// Random letters and digits after the prefix.
-const RANDOM: usize = 6;
+/// Number of random letters and digits after the prefix.
+const RANDOM_CHARS: usize = 6;
 
-/// Whether a file has the name of a temporary file of this crate: `.writing-` and six letters or
-/// digits. A killed process leaves such files in the folders of its targets.
+/// Returns whether this is the name of a temporary file of this crate: `.writing-` and six letters
+/// or digits. A killed process leaves such files in the folders of its targets.
 pub fn is_temporary(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
     random.is_some_and(|random| {
-        random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        random.len() == RANDOM_CHARS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
-/// An empty file under a temporary name in the folder of `path`, with the mode of any new file.
-pub(crate) fn beside(path: &Path) -> io::Result<(File, TempPath)> {
+/// Creates an empty temporary file in the folder of `path`, with the mode of any new file.
+pub(crate) fn create_next_to(path: &Path) -> io::Result<(File, TempPath)> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
@@ -32,7 +32,7 @@ pub(crate) fn beside(path: &Path) -> io::Result<(File, TempPath)> {
         let reason = format!("no file can be made in the folder {}: {source}", folder.display());
         io::Error::new(source.kind(), reason)
     };
-    // Asked for first, since the error below would name a file nobody knows.
+    // Checked first, because the error below would name the temporary file.
     if !fs::metadata(folder).map_err(refuse)?.is_dir() {
         return Err(refuse(io::ErrorKind::NotADirectory.into()));
     }
@@ -40,10 +40,11 @@ pub(crate) fn beside(path: &Path) -> io::Result<(File, TempPath)> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // Narrowed by the umask; temporary files are private otherwise.
+        // The umask applies; temporary files would be private by default.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let file = builder.prefix(PREFIX).rand_bytes(RANDOM).tempfile_in(folder).map_err(refuse)?;
+    let file =
+        builder.prefix(PREFIX).rand_bytes(RANDOM_CHARS).tempfile_in(folder).map_err(refuse)?;
     Ok(file.into_parts())
 }
 
@@ -54,15 +55,15 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes the names in the folder of `path` last, where the file system has a way to.
+/// Syncs the folder of `path` to disk, if the file system supports it, so that renames are durable.
 ///
 /// # Errors
-/// If the disk has one.
+/// If syncing fails.
 #[cfg(unix)]
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder_of(path)).and_then(|folder| folder.sync_all()) {
-        // Folders that may be written but not read, and file systems without an fsync of folders.
+        // The folder is not readable, or the file system does not support fsync of folders.
         Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {
             Ok(())
         }
@@ -70,7 +71,7 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Nothing: there is no way to.
+/// Does nothing, because syncing folders is not supported on this system.
 ///
 /// # Errors
 /// None.

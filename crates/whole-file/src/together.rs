@@ -1,20 +1,20 @@
-//! Files that belong together.
+//! Publishing several files together.
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{Synced, WholeFile};
 
-/// The file of several that could not be published.
+/// The file that could not be published, and the reason.
 #[derive(Debug)]
 pub struct PublishError {
-    /// Its name to be.
+    /// The path of the target.
     pub path: PathBuf,
     /// The reason.
     pub source: io::Error,
 }
 
-/// Gives files that are all complete their names, one right after the other; where one cannot take
-/// its name, as far as can be seen before, none does.
+/// Renames complete files to their targets, directly one after another. All files are checked
+/// first, and if a check fails, none is renamed.
 ///
 /// # Errors
 /// [`PublishError`] names the file.
@@ -34,18 +34,18 @@ pub fn publish_all(files: impl IntoIterator<Item = Synced>) -> Result<(), Publis
     Ok(())
 }
 
-/// Files that are written now and get their names together, with [`FileSet::publish`]. Dropped
-/// before, all of them vanish.
+/// Files that are written under temporary names and renamed together by [`FileSet::publish`]. All
+/// of them are removed if the set is dropped before.
 #[derive(Debug, Default)]
 pub struct FileSet {
     files: Vec<Synced>,
 }
 
 impl FileSet {
-    /// Writes `bytes` for the file `path`, which gets its name later.
+    /// Writes `bytes` to a temporary file for the target `path`.
     ///
     /// # Errors
-    /// As for [`WholeFile::create`] and [`WholeFile::sync`].
+    /// The errors of [`WholeFile::create`] and [`WholeFile::sync`].
     pub fn add(&mut self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let mut file = WholeFile::create(path)?;
         file.write_all(bytes.as_ref())?;
@@ -53,10 +53,10 @@ impl FileSet {
         Ok(())
     }
 
-    /// Gives all files their names.
+    /// Renames all files to their targets.
     ///
     /// # Errors
-    /// As [`publish_all`].
+    /// The errors of [`publish_all`].
     pub fn publish(self) -> Result<(), PublishError> {
         publish_all(self.files)
     }

@@ -1,4 +1,4 @@
-//! What libtorch's profiler (Kineto) records: operators on the host, kernels and copies on a GPU.
+//! Recording with libtorch's profiler (Kineto): operators on the host, kernels and copies on a GPU.
 mod summary;
 
 use std::ffi::{CStr, CString, c_char};
@@ -17,15 +17,13 @@ use crate::{Error, Result};
 
 pub use summary::{NamedTime, TraceSummary};
 
-/// Whether a recording is under way: Kineto has one place for what it collects.
+/// Whether a profile is being recorded; Kineto supports one per process.
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
-/// A recording under way, of this thread and of its backward passes. Dropped, it ends
-/// and is forgotten.
+/// A running profile of this thread and its backward passes. Dropping it discards the recording.
 ///
-/// Kineto writes to standard error by itself: without a GPU that it counted none, and on a thread
-/// that is not the program's first that it would rather be called there. Both do no harm. A GPU's
-/// kernels are absent where the driver lets nobody but root record them.
+/// Kineto prints harmless warnings on standard error, for example without a GPU or outside of the
+/// main thread. GPU kernels are missing if the driver restricts profiling to root.
 ///
 /// # Example
 /// ```
@@ -48,20 +46,20 @@ static RECORDING: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct Profile {
     device: Device,
-    /// The recording belongs to the thread that began it.
+    /// Makes the type `!Send`: the recording belongs to the thread that started it.
     here: PhantomData<*const ()>,
 }
 
 impl Profile {
-    /// Begins to record the host, and `device` where it is a GPU.
+    /// Starts recording the host and, if `device` is a GPU, the device.
     ///
     /// # Errors
-    /// [`Error::Libtorch`] if this process has a recording under way, or libtorch no profiler.
+    /// [`Error::Libtorch`] if this process already records a profile, or libtorch has no profiler.
     pub fn start(device: Device) -> Result<Self> {
         if RECORDING.swap(true, Ordering::AcqRel) {
             return Err(Error::Libtorch("another profile is being recorded".into()));
         }
-        settle(device);
+        synchronize(device);
         // SAFETY: a plain value.
         let started = call(|error| unsafe { ffi::polyqa_profile_start(device.is_cuda(), error) });
         if started.is_err() {
@@ -70,13 +68,12 @@ impl Profile {
         started.map(|()| Self { device, here: PhantomData })
     }
 
-    /// Ends the recording once the GPU is done, and writes it in the Chrome trace format, which
-    /// Perfetto and `chrome://tracing` show. `path` is whole or as it was before, and nothing else
-    /// stays.
+    /// Waits for the GPU, stops recording and writes the profile in the Chrome trace format, for
+    /// Perfetto or `chrome://tracing`. The file is written atomically.
     ///
     /// # Errors
-    /// [`Error::Libtorch`] if libtorch refuses; [`Error::Io`] naming `path` if it cannot be
-    /// written.
+    /// [`Error::Libtorch`] if libtorch returns an error; [`Error::Io`] naming `path` if it cannot
+    /// be written.
     pub fn finish(self, path: &Path) -> Result<()> {
         let io = |source| Error::Io { path: path.to_path_buf(), source };
         let Some(name) = path.file_name() else {
@@ -87,25 +84,25 @@ impl Profile {
         let writing = path.with_file_name(writing);
         let target = CString::new(writing.as_os_str().as_bytes())
             .map_err(|error| io(std::io::Error::other(error)))?;
-        settle(self.device);
+        synchronize(self.device);
         std::mem::forget(self);
         stop(target.as_ptr())?;
         let Err(error) = fs::rename(&writing, path) else { return Ok(()) };
-        // Kineto only logs what keeps it from writing, and leaves what it wrote under this name.
-        let mut begun = writing.clone().into_os_string();
-        begun.push(".tmp");
-        let reason = reason_against(Path::new(&begun)).unwrap_or(error);
-        for left in [begun.as_os_str(), writing.as_os_str()] {
-            // There may be none, and the error to report is another.
-            let _ = fs::remove_file(left);
+        // Kineto only logs write errors, and leaves its partial output under this name.
+        let mut partial = writing.clone().into_os_string();
+        partial.push(".tmp");
+        let reason = append_error(Path::new(&partial)).unwrap_or(error);
+        for leftover in [partial.as_os_str(), writing.as_os_str()] {
+            // The file may not exist, and another error is reported.
+            let _ = fs::remove_file(leftover);
         }
         Err(io(reason))
     }
 }
 
-/// What keeps a file from being written on: what the system says to another part of it.
-fn reason_against(begun: &Path) -> Option<std::io::Error> {
-    let more = fs::File::options().append(true).create(true).open(begun);
+/// The error of appending to a file, which is the likely cause of Kineto's failure.
+fn append_error(partial: &Path) -> Option<std::io::Error> {
+    let more = fs::File::options().append(true).create(true).open(partial);
     let written = more.and_then(|mut file| {
         file.write_all(&[b' '; 1 << 20])?;
         file.sync_all()
@@ -115,44 +112,43 @@ fn reason_against(begun: &Path) -> Option<std::io::Error> {
 
 impl Drop for Profile {
     fn drop(&mut self) {
-        // A failure has nobody to report it to.
+        // An error cannot be reported here.
         let _ = stop(ptr::null());
     }
 }
 
-/// Ends the recording; `path` ends with NUL, or is null for no file.
+/// Stops recording; `path` is NUL-terminated, or null for no file.
 fn stop(path: *const c_char) -> Result<()> {
-    // SAFETY: callers keep the string alive until this returns; null stands for no file.
+    // SAFETY: callers keep the string alive until this returns; null means no file.
     let stopped = call(|error| unsafe { ffi::polyqa_profile_stop(path, error) });
     RECORDING.store(false, Ordering::Release);
     stopped
 }
 
-/// Waits until a GPU has done all that was asked of it.
-fn settle(device: Device) {
+fn synchronize(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(i64::try_from(index).unwrap_or(0));
     }
 }
 
-/// A span of time that a recording shows by its name; see [`region`].
+/// A named interval in a profile; see [`region`].
 #[derive(Debug)]
 pub struct Region {
     raw: *mut RawRegion,
 }
 
-/// Names what this thread does from here until the region is dropped. Where nothing is recorded it
-/// costs some nanoseconds.
+/// Starts a named region of this thread, which ends when it is dropped. It costs a few nanoseconds
+/// if no profile is being recorded.
 #[must_use]
 pub fn region(name: &CStr) -> Region {
-    // SAFETY: a live string; null says that nothing is recorded.
+    // SAFETY: a live string; the result is null if no profile is being recorded.
     Region { raw: unsafe { ffi::polyqa_profile_region_start(name.as_ptr()) } }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         if !self.raw.is_null() {
-            // SAFETY: made by the shim, on this thread since a pointer is not `Send`.
+            // SAFETY: created by the shim on this thread, because a raw pointer is not `Send`.
             unsafe { ffi::polyqa_profile_region_end(self.raw) };
         }
     }
@@ -201,8 +197,8 @@ mod tests {
     fn a_full_disk_is_named_and_nothing_stays() {
         let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
         // Whatever is written there meets a full disk.
-        let begun = folder.path().join(".writing-trace.json.tmp");
-        std::os::unix::fs::symlink("/dev/full", begun).unwrap();
+        let partial = folder.path().join(".writing-trace.json.tmp");
+        std::os::unix::fs::symlink("/dev/full", partial).unwrap();
         let profile = Profile::start(Device::Cpu).unwrap();
         product().backward();
         let error = profile.finish(&folder.path().join("trace.json")).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What a recording says: where the time went, on the host and on a GPU.
+//! Summary of a profile: time by operator, kernel and call, on the host and on a GPU.
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -7,39 +7,39 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// Rows of a table.
-const ROWS: usize = 25;
-/// Characters of a name in a table.
-const NAME: usize = 100;
-/// Microseconds from which a GPU without work counts as idle: kernels one after the other lie
-/// some microseconds apart.
-const GAP: f64 = 5.0;
+/// Maximum number of rows in a table.
+const MAX_ROWS: usize = 25;
+/// Maximum number of characters of a name in a table.
+const MAX_NAME_CHARS: usize = 100;
+/// Minimum gap in microseconds between GPU events that counts as idle time; consecutive kernels are
+/// a few microseconds apart.
+const MIN_GAP: f64 = 5.0;
 
-/// Time under one name.
+/// Total time of events with the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTime {
     /// The operator, kernel or call.
     pub name: String,
-    /// How often it occurred.
+    /// Number of events.
     pub count: u64,
-    /// Milliseconds in all.
+    /// Total milliseconds.
     pub milliseconds: f64,
 }
 
-/// Where the time of a recording went; every list is sorted, the longest first.
+/// Time of a profile; every list is sorted by descending time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TraceSummary {
-    /// From the first event to the end of the last.
+    /// Time from the start of the first event to the end of the last one.
     pub milliseconds: f64,
-    /// During which a GPU was at work; absent where none was.
+    /// Time during which a GPU was busy; absent without GPU events.
     pub gpu_milliseconds: Option<f64>,
-    /// A GPU's kernels and copies.
+    /// Kernels and copies on a GPU.
     pub kernels: Vec<NamedTime>,
-    /// What the host was in, innermost, in the middle of the times that the GPU had no work.
+    /// Idle times of the GPU, by the innermost host event in the middle of each.
     pub gaps: Vec<NamedTime>,
-    /// Calls in which the host waits for a GPU.
+    /// Host calls that wait for a GPU.
     pub waits: Vec<NamedTime>,
-    /// Operators, CUDA's calls and named regions on the host, without what they call.
+    /// Exclusive time of operators, CUDA calls and named regions on the host.
     pub operators: Vec<NamedTime>,
 }
 
@@ -75,7 +75,7 @@ impl Event {
         matches!(self.cat.as_str(), "cpu_op" | "cuda_runtime" | "cuda_driver" | "user_annotation")
     }
 
-    /// Calls of CUDA that return when the GPU is done.
+    /// Whether this is a CUDA call that waits for the GPU.
     fn waits(&self) -> bool {
         self.cat.starts_with("cuda_")
             && (self.name.contains("Synchronize") || self.name == "cudaMemcpy")
@@ -89,7 +89,7 @@ struct Trace {
 }
 
 impl TraceSummary {
-    /// Of a file that [`Profile::finish`](crate::Profile::finish) wrote.
+    /// Reads a file of [`Profile::finish`](crate::Profile::finish).
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Damaged`] naming the file.
@@ -107,7 +107,7 @@ impl TraceSummary {
         let spans = events.into_iter().filter(|event| event.ph == "X");
         let (gpu, rest): (Vec<Event>, Vec<Event>) = spans.partition(Event::on_gpu);
         let mut host: Vec<Event> = rest.into_iter().filter(Event::on_host).collect();
-        // What encloses comes before what it encloses.
+        // Enclosing events come before enclosed ones.
         host.sort_by(|a, b| a.ts.total_cmp(&b.ts).then(b.dur.total_cmp(&a.dur)));
         let all = || gpu.iter().chain(&host);
         let first = all().map(|event| event.ts).fold(f64::INFINITY, f64::min);
@@ -127,20 +127,20 @@ impl TraceSummary {
         }
     }
 
-    /// As a page of tables, times and counts by step of `steps`.
+    /// Returns a Markdown page with tables; times and counts are divided by `steps`.
     pub fn markdown(&self, steps: u64) -> String {
-        let by = |value: f64| value / steps.max(1) as f64;
-        let mut page = format!("{:.2} ms a step.", by(self.milliseconds));
+        let per_step = |value: f64| value / steps.max(1) as f64;
+        let mut page = format!("{:.2} ms a step.", per_step(self.milliseconds));
         if let Some(busy) = self.gpu_milliseconds {
             let (kernels, waits) = (count(&self.kernels), count(&self.waits));
             let _ = write!(
                 page,
                 " The GPU is at work for {:.2} ms of it ({:.0} %), in {:.0} kernels and copies; \
                  the host waits for it {:.1} times.",
-                by(busy),
+                per_step(busy),
                 100.0 * busy / self.milliseconds,
-                by(kernels),
-                by(waits),
+                per_step(kernels),
+                per_step(waits),
             );
         }
         page.push('\n');
@@ -160,17 +160,18 @@ impl TraceSummary {
                 "\n## {title}\n\n| name | times a step | ms a step | share |\n\
                  |---|---:|---:|---:|\n"
             );
-            for row in rows.iter().take(ROWS) {
+            for row in rows.iter().take(MAX_ROWS) {
                 let _ = writeln!(
                     page,
                     "| `{}` | {:.1} | {:.3} | {:.1} % |",
                     short(&row.name),
-                    by(row.count as f64),
-                    by(row.milliseconds),
+                    per_step(row.count as f64),
+                    per_step(row.milliseconds),
                     100.0 * row.milliseconds / total.max(f64::MIN_POSITIVE),
                 );
             }
-            let _ = writeln!(page, "| all | {:.1} | {:.3} | |", by(count(rows)), by(total));
+            let _ =
+                writeln!(page, "| all | {:.1} | {:.3} | |", per_step(count(rows)), per_step(total));
         }
         page
     }
@@ -180,19 +181,19 @@ fn count(rows: &[NamedTime]) -> f64 {
     rows.iter().map(|row| row.count as f64).sum()
 }
 
-/// A name that a table has room for: kernels carry their templates.
+/// Shortens a name for a table; kernel names contain template arguments.
 fn short(name: &str) -> String {
     let mut text = name.replace(['|', '`'], "/");
     for part in ["void ", "at::native::", "(anonymous namespace)::", "std::", "c10::"] {
         text = text.replace(part, "");
     }
-    match text.char_indices().nth(NAME) {
+    match text.char_indices().nth(MAX_NAME_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
     }
 }
 
-/// Microseconds by name, the longest first.
+/// Sums microseconds by name, sorted by descending time.
 fn sum<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
     let mut sums: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
     for (name, time) in times {
@@ -211,7 +212,7 @@ fn sum<'a>(times: impl IntoIterator<Item = (&'a str, f64)>) -> Vec<NamedTime> {
     rows
 }
 
-/// The times at which at least one event runs, in order.
+/// The intervals in which at least one event runs, in order.
 fn union(events: &[Event]) -> Vec<(f64, f64)> {
     let mut spans: Vec<(f64, f64)> = events.iter().map(|event| (event.ts, event.end())).collect();
     spans.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -225,7 +226,7 @@ fn union(events: &[Event]) -> Vec<(f64, f64)> {
     union
 }
 
-/// Each time between two of `busy`, with what the host was in, innermost, halfway through.
+/// Each gap between two intervals of `busy`, with the innermost host event in its middle.
 fn gaps<'a>(
     busy: &'a [(f64, f64)],
     host: &'a [Event],
@@ -236,11 +237,11 @@ fn gaps<'a>(
         let until = host.partition_point(|event| event.ts <= middle);
         let begun = host.get(..until).unwrap_or_default();
         let inner = begun.iter().rev().find(|event| event.end() > middle);
-        (gap >= GAP).then(|| (inner.map_or("(nothing recorded)", |event| &event.name), gap))
+        (gap >= MIN_GAP).then(|| (inner.map_or("(nothing recorded)", |event| &event.name), gap))
     })
 }
 
-/// Each event's time without that of the events that it encloses on its thread.
+/// Each event's time without the events that it encloses on the same thread.
 fn exclusive_times(host: &[Event]) -> Vec<(&str, f64)> {
     let mut times: Vec<f64> = host.iter().map(|event| event.dur).collect();
     let mut stacks: BTreeMap<String, Vec<usize>> = BTreeMap::new();

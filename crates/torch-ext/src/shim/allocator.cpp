@@ -1,8 +1,8 @@
-// A CPU allocator that gives large tensors address space of their own.
+// A CPU allocator that allocates large tensors in a separate address range.
 //
-// In glibc's heap, a small block that outlives a step (oneDNN's kernels, 0.25 MB each) takes a place among the freed
-// activations of that step. The next batch, of another length, finds no gap of its size, and the heap grows for
-// thousands of steps. Here freed neighbours always merge, since large tensors are all that there is.
+// In glibc's heap, small long-lived blocks (oneDNN's kernels, 0.25 MB each) are allocated between freed activations.
+// The activations of the next batch, which has another length, do not fit into the gaps, so the heap grows for
+// thousands of steps. In this pool, which contains only large tensors, freed neighbours always merge.
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <sys/mman.h>
@@ -17,14 +17,14 @@
 #include "guard.h"
 
 namespace {
-// Smaller tensors stay in glibc's heap. They take so little that its gaps serve them.
+// Smaller tensors are allocated in glibc's heap, because they fit into its gaps.
 constexpr size_t kLarge = size_t{1} << 18;
 constexpr size_t kPage = 4096;
 
-// Blocks of one reserved range of addresses, by best fit. Pages that a block touched stay with the process.
+// Best-fit allocation in one reserved address range. Touched pages stay mapped.
 class Pool {
  public:
-  // As much address space as the machine has memory; none where the system refuses it.
+  // Reserves as much address space as the machine has memory, or none if the system rejects it.
   Pool() {
     const size_t bytes = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -35,7 +35,7 @@ class Pool {
     insert(start_, bytes);
   }
 
-  // Null where no gap is large enough.
+  // Returns null if no gap is large enough.
   char* get(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const size_t rounded = (bytes + kPage - 1) / kPage * kPage;
@@ -106,7 +106,7 @@ void release(void* block) {
 struct PoolAllocator final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* block = bytes >= kLarge ? pool().get(bytes) : nullptr;
-    // libtorch's own, whose errors name the size.
+    // libtorch's own allocator, whose errors contain the size.
     if (block == nullptr) block = c10::alloc_cpu(bytes);
     return {block, block, &release, c10::Device(c10::DeviceType::CPU)};
   }
@@ -118,7 +118,7 @@ struct PoolAllocator final : c10::Allocator {
 extern "C" int polyqa_pool_large_tensors(char** error) {
   return guarded(error, [] {
     static PoolAllocator allocator;
-    // Above the default's priority, 0.
+    // Priority above the default, 0.
     c10::SetCPUAllocator(&allocator, 1);
   });
 }

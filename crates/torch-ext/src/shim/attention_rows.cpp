@@ -4,8 +4,8 @@
 #include <cstring>
 
 namespace {
-// e to the x, for x from -87 to 88, to about one unit in the last place: 2^n by the exponent's bits, and a polynomial over
-// half an octave (Cephes' coefficients). Without branches, so that loops over it become vector code.
+// e^x for x from -87 to 88, with an error of about one unit in the last place: 2^n from the exponent bits, times a
+// polynomial over half an octave (coefficients of Cephes). Branch-free, so that loops are vectorised.
 POLYQA_INLINE float exponential(float x) {
   x = x < -87.0F ? -87.0F : x;
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves a whole number in the low bits
@@ -30,7 +30,7 @@ POLYQA_INLINE float exponential(float x) {
 template <bool kDrops>
 POLYQA_INLINE void way_back(float* scores, float* grads, int64_t count, float scale, float log_sum, Dropout dropout, RowKey key) {
   float dot = 0;
-  // The sign of a probability keeps the mask for the second loop.
+  // The sign of a probability stores the mask for the second loop.
 #pragma omp simd reduction(+ : dot)
   for (int64_t k = 0; k < count; ++k) {
     const float probability = exponential(scores[k] * scale - log_sum);

@@ -1,12 +1,12 @@
-// Mixed precision for a stretch of code: dtype and switch per device type.
+// Autocast: dtype and switch per device type.
 #include <ATen/autocast_mode.h>
 
 #include "guard.h"
 
 extern "C" {
-// Enters, or switches autocast off where `enabled` is false; `dtype` is 5 for float16 and 15 for bfloat16. The
-// state before comes back for polyqa_autocast_leave. The cache of cast weights is off: a weight that is cast first
-// without gradient, as GradCache's first pass does, would lose its gradient in the pass after.
+// Switches autocast on, or off if `enabled` is false; `dtype` is 5 for float16 and 15 for bfloat16. Returns the
+// previous state for polyqa_autocast_leave. The cache of cast weights is off: a weight that is first cast without
+// gradients, as in GradCache's first pass, would lose its gradient in the next pass.
 int polyqa_autocast_enter(bool cuda, bool enabled, int dtype, bool* was_enabled, int* was_dtype, bool* was_cached,
                           char** error) {
   return guarded(error, [&] {
@@ -31,7 +31,7 @@ int polyqa_autocast_leave(bool cuda, bool was_enabled, int was_dtype, bool was_c
   });
 }
 
-// What products run in: 5 for float16, 15 for bfloat16, 0 where autocast is off.
+// The autocast dtype: 5 for float16, 15 for bfloat16, 0 if autocast is off.
 int polyqa_autocast_dtype(bool cuda, int* dtype, char** error) {
   return guarded(error, [&] {
     const auto device = cuda ? at::kCUDA : at::kCPU;

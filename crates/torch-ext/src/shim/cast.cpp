@@ -1,4 +1,5 @@
-// Casts as autograd functions: of many tensors at once, one launch for all on a GPU, each way; of one beside itself.
+// Casts as autograd functions: CastAll casts many tensors with one kernel launch per direction on a GPU, WithCast
+// returns a tensor and its cast.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/add.h>
@@ -15,7 +16,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Appends the blocks of so many rows that lie in `whole` one below the other; one block is all of it, of any shape.
+// Appends views of `whole` that are consecutive blocks of `rows` rows; a single block is `whole` itself, of any shape.
 void cut(const Tensor& whole, at::IntArrayRef rows, variable_list& blocks) {
   if (rows.size() == 1) {
     blocks.push_back(whole);
@@ -24,7 +25,7 @@ void cut(const Tensor& whole, at::IntArrayRef rows, variable_list& blocks) {
   }
 }
 
-// Each group of tensors becomes one, of which they are blocks of rows.
+// Concatenates each group of tensors to one tensor, in which they are blocks of rows.
 struct CastAll : torch::autograd::Function<CastAll> {
   static variable_list forward(AutogradContext* ctx, at::TensorList tensors, const std::vector<int64_t>& counts,
                                at::ScalarType dtype) {
@@ -66,7 +67,7 @@ struct CastAll : torch::autograd::Function<CastAll> {
   }
 };
 
-// A tensor and its cast; a sum of both gradients, of mixed dtypes, takes no cast of its own.
+// A tensor and its cast. The two gradients of different dtypes are added without a separate cast.
 struct WithCast : torch::autograd::Function<WithCast> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, at::ScalarType dtype) {
     ctx->saved_data["dtype"] = static_cast<int64_t>(x.scalar_type());
@@ -92,8 +93,8 @@ int polyqa_with_cast(const at::Tensor* x, int dtype, at::Tensor** out, char** er
   });
 }
 
-// dtype: libtorch's number. The tensors are those of the first group, which are `counts[0]`, then those of the next; `out` has
-// room for one of each group.
+// `dtype` is libtorch's id. `tensors` has the `counts[0]` tensors of the first group, then those of the next group, and
+// so on; `out` has space for one tensor per group.
 int polyqa_cast_all(at::Tensor* const* tensors, const int64_t* counts, size_t groups, int dtype, at::Tensor** out,
                     char** error) {
   return guarded(error, [&] {

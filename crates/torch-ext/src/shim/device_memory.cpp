@@ -1,4 +1,4 @@
-// What a GPU's tensors take, and took at most.
+// Current and peak memory of a GPU's tensors.
 #include <ATen/DeviceAccelerator.h>
 
 #include "guard.h"

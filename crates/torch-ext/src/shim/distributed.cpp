@@ -1,5 +1,5 @@
-// Collective operations between processes: c10d's Gloo backend with a TCP store, without Python or a dispatcher; NCCL
-// beside it for tensors of a GPU, where it is built.
+// Collective operations: c10d's Gloo backend with a TCP store, without Python or a dispatcher, and optionally NCCL for
+// GPU tensors.
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #ifdef USE_C10D_NCCL
@@ -18,7 +18,7 @@ struct Group {
   // Empty without NCCL.
   c10::intrusive_ptr<c10d::Backend> gpu;
 
-  // The backend that takes tensors of this one's device.
+  // The backend for tensors on the device of `tensor`.
   c10d::Backend& of(const at::Tensor& tensor) { return tensor.is_cuda() && gpu ? *gpu : *backend; }
 };
 
@@ -27,14 +27,14 @@ bool is_loopback(const std::string& host) { return host == "localhost" || host.r
 auto gloo_device(const std::string& host, const char* interface_name) {
   using Gloo = c10d::ProcessGroupGloo;
   if (interface_name != nullptr && *interface_name != 0) return Gloo::createDeviceForInterface(interface_name);
-  // A machine need not be able to resolve its own name.
+  // Not every machine can resolve its own host name.
   return is_loopback(host) ? Gloo::createDeviceForHostname("127.0.0.1") : Gloo::createDefaultDevice();
 }
 }  // namespace
 
 extern "C" {
-// Meets the other ranks at host:port within `meeting_ms`; where `serves`, this process answers there. Later operations
-// wait `timeout_ms` at most. `prefix` keeps apart groups that meet at one place.
+// Connects to the other ranks at host:port within `meeting_ms`; with `serves`, this process listens there. Later
+// operations have a timeout of `timeout_ms`. `prefix` distinguishes groups that use the same store.
 int polyqa_group_connect(const char* host, uint16_t port, bool serves, bool agent, int rank, int size,
                          int64_t meeting_ms, int64_t timeout_ms, const char* prefix, const char* interface_name, Group** out, char** error) {
   return guarded(error, [&] {
@@ -64,7 +64,7 @@ bool polyqa_nccl_is_built() {
 #endif
 }
 
-// Lets the group sum and send tensors of this rank's GPU `device` by NCCL. All ranks call it, each with a GPU of its own.
+// Uses NCCL for tensors on this rank's GPU `device`. All ranks must call it, each with another GPU.
 int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const char* prefix, char** error) {
   return guarded(error, [&] {
 #ifdef USE_C10D_NCCL
@@ -81,8 +81,8 @@ int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const ch
   });
 }
 
-// Entry k of `sent` goes to rank k mod size, whose entry for this rank fills the same entry of `into`; a rank's own entries are left
-// alone, and so are empty ones.
+// Sends entry k of `sent` to rank k mod size, and receives entry k of `into` from it. Entries of this rank itself and
+// empty entries are skipped.
 int polyqa_group_exchange(Group* group, at::Tensor* const* sent, at::Tensor* const* into, size_t count, char** error) {
   return guarded(error, [&] {
     const auto size = static_cast<size_t>(group->backend->getSize()), own = static_cast<size_t>(group->backend->getRank());
@@ -119,7 +119,7 @@ int polyqa_group_broadcast(Group* group, const at::Tensor* tensor, int root, cha
   });
 }
 
-// `tensor` of every rank, side by side in a new first dimension.
+// The tensors of all ranks, stacked in a new first dimension.
 int polyqa_group_all_gather(Group* group, const at::Tensor* tensor, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     std::vector<at::Tensor> inputs{tensor->contiguous()};

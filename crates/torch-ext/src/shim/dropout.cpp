@@ -1,4 +1,4 @@
-// What dropout multiplies rows by, for layers that are made of libtorch's own operations.
+// Dropout factors, for layers that consist of libtorch's operations.
 #include "dropout.h"
 
 #include <ATen/ops/empty.h>

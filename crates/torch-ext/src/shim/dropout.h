@@ -1,4 +1,4 @@
-// Dropout whose mask is a function of a seed and a position: made again on the way back instead of kept.
+// Dropout whose mask is a function of a seed and a position, and is recomputed in the backward pass.
 #pragma once
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <mutex>
 
-// One body compiled for several instruction sets, the best of which is taken at run time. Masks are whole numbers and the
-// same in all; sums may differ in their rounding.
+// Compiles a function for several instruction sets, of which the best one is selected at run time. Masks are computed
+// with integers and do not depend on the selection; sums may differ in rounding.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define POLYQA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -31,7 +31,7 @@ struct Dropout {
   }
 };
 
-// Where the draws of one row begin.
+// The dropout key of a row.
 struct RowKey {
   uint32_t first, second;
 
@@ -46,9 +46,9 @@ struct RowKey {
   }
 };
 
-// What position k of a row is multiplied by: 0, or the scale. Two rounds of a 32-bit mixer, the second half of the row's key
-// between them, so that rows whose first halves lie close still differ. Loops over it become vector code where `dropout` is the
-// function's own copy: a number behind a reference is only read where it is needed, which takes a branch.
+// The dropout factor of position k of a row: 0, or the scale. Two rounds of a 32-bit mixer, with the second half of the
+// row's key between them, so that rows with similar first halves also differ. Loops are vectorised if `dropout` is a
+// local copy: a value behind a reference is only loaded when it is needed, which requires a branch.
 POLYQA_INLINE float kept(const Dropout& dropout, RowKey key, uint32_t k) {
   uint32_t x = k + key.first;
   x ^= x >> 16;
@@ -61,14 +61,14 @@ POLYQA_INLINE float kept(const Dropout& dropout, RowKey key, uint32_t k) {
   return x < dropout.below ? 0.0F : dropout.scale;
 }
 
-// A seed from libtorch's generator, so that its state decides all masks.
+// Draws a seed from libtorch's generator, whose state thus determines all masks.
 inline uint64_t draw_seed() {
   auto generator = at::detail::getDefaultCPUGenerator();
   std::lock_guard<std::mutex> lock(generator.mutex());
   return at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
 }
 
-// The places of rows: a number for each, of which its draws are a function.
+// Checks the offsets of rows: one number per row that determines its mask.
 inline void check_places(const at::Tensor& places, int64_t rows) {
   TORCH_CHECK(places.dim() == 1 && places.size(0) == rows && places.scalar_type() == at::kLong && places.is_cpu(),
               "places must be [", rows, "] int64 on the CPU");

@@ -17,17 +17,18 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Rows whose gradients of weight and bias are summed together: fixed, so that the number of threads changes no sum.
+// Number of rows whose gradients of weight and bias are summed together; fixed, so that sums do not depend on the
+// number of threads.
 constexpr int64_t kBlock = 64;
 
 bool is_low(const Tensor& t) { return t.scalar_type() == at::kBFloat16; }
 
-// A tensor that rows are read from, without gaps, in float32 or bfloat16.
+// Returns a contiguous tensor in float32 or bfloat16.
 Tensor readable(const Tensor& t) { return (is_low(t) ? t : t.to(at::kFloat)).contiguous(); }
 
 uint16_t* low_numbers(const Tensor& t) { return reinterpret_cast<uint16_t*>(t.data_ptr<at::BFloat16>()); }
 
-// Memory of the thread's own for a row.
+// Thread-local memory for a row.
 float* row_memory(int64_t width) {
   static thread_local std::vector<float> memory;
   memory.resize(std::max(memory.size(), static_cast<size_t>(width)));

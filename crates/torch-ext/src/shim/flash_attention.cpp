@@ -1,13 +1,13 @@
-// Self-attention of packed rows on a GPU by the FlashAttention kernel inside libtorch.
+// Self-attention of packed rows on a GPU with libtorch's FlashAttention kernel.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_flash_attention_forward.h>
 
 #include "guard.h"
 
 extern "C" {
-// Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] there,
-// from 0 to N. A token sees `reach` tokens to either side, or all of its row where that is below 0.
-// Autograd records libtorch's own backward.
+// Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] on the
+// same device, from 0 to N. A token sees `reach` tokens on either side, or its whole row if `reach` is negative. The
+// backward pass is libtorch's own.
 int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
                            const at::Tensor* cumulative, int64_t longest, int64_t heads, int64_t reach,
                            double dropout, at::Tensor** out, char** error) {

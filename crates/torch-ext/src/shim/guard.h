@@ -1,4 +1,4 @@
-// Turns a C++ exception into a return code and a message owned by the caller.
+// Converts a C++ exception to a return code and a message owned by the caller.
 #pragma once
 #include <cstring>
 #include <exception>

@@ -7,10 +7,10 @@
 #include "dropout.h"
 
 namespace {
-// Heads of other sizes take the plain loops.
+// bfloat16 products require a head dimension that is a multiple of this number.
 constexpr int64_t kDepth = 16;
 
-// Whether libtorch has the kernel for numbers of this type on this processor: it throws where not.
+// Whether libtorch has the kernel for this type on this processor; libtorch throws if not.
 template <class Number>
 bool has_kernel() {
   static const bool has = [] {

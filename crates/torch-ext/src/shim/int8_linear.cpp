@@ -1,7 +1,7 @@
-// Linear layers with weights and activations in eight bits, for inference on a CPU.
+// Linear layers with 8-bit weights and activations, for inference on a CPU.
 //
-// Weights are quantised once, with one scale per output (symmetric, -127..127), activations in each call, with one scale
-// per row. So the output of a row does not depend on the other rows of a batch. Sums are exact integers.
+// Weights are quantised once, with one scale per output (symmetric, -127..127). Activations are quantised in each call,
+// with one scale per row, so that a row's output does not depend on the rest of the batch. Sums are exact integers.
 #include <ATen/core/Tensor.h>
 #include <ATen/cpu/Utils.h>
 #include <ATen/ops/empty.h>
@@ -22,9 +22,9 @@
 namespace {
 using at::Tensor;
 
-// Outputs of a panel of weights. A panel holds, for every four inputs, those of its outputs one after the other.
+// Outputs per panel of weights. A panel contains, for every four inputs, the weights of its outputs in order.
 constexpr int64_t kPanel = 64;
-// Rows that one thread quantises and multiplies at once: 96 kB of activations at 1,536 inputs.
+// Rows that one thread quantises and multiplies at a time: 96 kB of activations for 1,536 inputs.
 constexpr int64_t kRows = 64;
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -49,7 +49,7 @@ ALWAYS_INLINE float widen(at::BFloat16 x) {
   return out;
 }
 ALWAYS_INLINE void narrow(float x, float& out) { out = x; }
-// To the nearest, ties to even; of a number that is not one, some other.
+// Rounds to nearest, ties to even; NaN stays NaN.
 ALWAYS_INLINE void narrow(float x, at::BFloat16& out) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -63,8 +63,8 @@ struct Row {
   int32_t sum;
 };
 
-// `padded` elements of `out`, those from `inputs` on zero. A row with a number that is not finite has that scale, and so
-// such outputs.
+// Writes `padded` elements of `out`; elements from `inputs` on are zero. A row with a non-finite element gets a
+// non-finite scale, and thus non-finite outputs.
 template <class T>
 ALWAYS_INLINE Row quantise_row(const T* x, int64_t inputs, int64_t padded, int8_t* out) {
   float largest = 0, odd = 0;
@@ -78,7 +78,7 @@ ALWAYS_INLINE Row quantise_row(const T* x, int64_t inputs, int64_t padded, int8_
   int32_t sum = 0;
   for (int64_t i = 0; i < inputs; ++i) {
     const float value = largest > 0 ? widen(x[i]) * factor : 0;
-    // To the nearest integer, ties to even.
+    // Rounds to the nearest integer, ties to even.
     const auto rounded = static_cast<int32_t>(std::nearbyint(value));
     out[i] = static_cast<int8_t>(rounded);
     sum += rounded;
@@ -107,7 +107,7 @@ ALWAYS_INLINE float gelu(float x) {
   return x * (x < 0 ? tail : 1 - tail);
 }
 
-// What is common to all tiles of a product.
+// Arguments that all tiles of a product share.
 struct Product {
   int64_t inputs, padded, outputs;
   const uint8_t* weights;
@@ -116,7 +116,7 @@ struct Product {
   bool gelu;
 };
 
-// Scales the sums of one row and panel, and writes those of `count` outputs.
+// Scales the sums of one row and panel, and writes `count` outputs.
 template <class T>
 ALWAYS_INLINE void finish(const int32_t* sums, const Row& row, const Product& p, int64_t first, int64_t count, T* out) {
   float values[kPanel];
@@ -160,7 +160,7 @@ struct Portable {
 
 #if defined(__x86_64__)
 struct Vnni {
-  // Four rows by four vectors: 16 independent sums hide the instruction's latency, and all fit into registers.
+  // Four rows by four vectors: 16 independent accumulators hide the instruction's latency and fit into registers.
   template <int R>
   WITH_VNNI static void multiply(const int8_t* a, int64_t stride, const uint8_t* w, int64_t quads, int32_t* sums) {
     __m512i acc[R][4];
@@ -281,7 +281,7 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
   });
 }
 
-// x [.., I] float32 or bfloat16 to [.., O], bfloat16 where `half`; `bias` is [panels * 64]. `portable`: without special
+// x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`; `bias` is [panels * 64]. `portable`: without special
 // instructions.
 int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scales, const Tensor* bias, int64_t outputs,
                        bool gelu, bool half, bool portable, Tensor** out, char** error) {

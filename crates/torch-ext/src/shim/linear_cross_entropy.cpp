@@ -1,4 +1,5 @@
-// Cross-entropy of a linear layer's outputs without the outputs, as an autograd function: gradients made on the way forward.
+// Cross-entropy of a linear layer without storing its outputs, as an autograd function that computes gradients in the
+// forward pass.
 #include <ATen/TensorOperators.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
@@ -16,7 +17,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The largest row weight of a float16 gradient while it is stored: float16 loses numbers below 6e-8.
+// Maximum row weight of a stored float16 gradient; float16 cannot represent values below 6e-8.
 constexpr double kHalfScale = 8;
 
 // d loss / d row loss for each row, [N].
@@ -26,9 +27,9 @@ Tensor row_weights(const Tensor& weights, bool mean, int64_t rows, const at::Ten
   return at::full({rows}, share, options);
 }
 
-// Row weights [N, 1] as the products take them, and what their gradients are multiplied by afterwards. Those of float16 are
-// enlarged, so that small probabilities survive, but no more than a column's sum over the rows of a chunk bears. No number
-// is read back from the device.
+// Row weights [N, 1] for the products, and the factor for their gradients afterwards. For float16, the weights are
+// enlarged, so that small probabilities do not underflow, but only so far that the sum of a column over the rows of a
+// chunk does not overflow. Nothing is read back from the device.
 std::pair<Tensor, Tensor> enlarged(const Layer& layer, const Tensor& scale) {
   if (layer.hidden.scalar_type() != at::kHalf || layer.hidden.numel() == 0) return {scale, {}};
   const auto largest = layer.hidden.abs().amax().to(scale.scalar_type()).clamp_min_(1e-30);
@@ -46,7 +47,7 @@ Layer layer_of(const Tensor& hidden, const Tensor& weight, const Tensor& bias, c
           to_or_undefined(bias, sum_dtype(products)), targets.contiguous(), chunk_rows};
 }
 
-// An undefined tensor cannot stand in IValues, so absence is kept as no entry.
+// IValues cannot store undefined tensors, so absent tensors have no entry.
 void store(AutogradContext* ctx, const char* name, const Tensor& t) {
   if (t.defined()) ctx->saved_data[name] = t;
 }
@@ -88,7 +89,8 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     TORCH_CHECK(ctx->saved_data.count("dtypes"),
                 "trying to go backward through the graph a second time: keep the graph in the first");
     const bool keep = torch::autograd::get_current_graph_task_keep_graph();
-    // A loss that nothing scales has the gradient 1; asking costs a transfer on a GPU, multiplying does not.
+    // An unscaled loss has the gradient 1. On a GPU, testing for 1 would need a transfer, so the gradient is always
+    // multiplied in.
     const bool one = grad_output.is_cpu() && grad_output.item<double>() == 1;
     const auto dtypes = ctx->saved_data["dtypes"].toIntVector();
     const char* names[] = {"hidden", "weight", "bias"};
@@ -99,7 +101,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       if (!keep) ctx->saved_data.erase(found);
       if (!one) gradient = keep ? gradient.mul(grad_output) : gradient.mul_(grad_output);
       result[i] = gradient.to(static_cast<at::ScalarType>(dtypes[i]));
-      // The caller may add to what it gets; what is kept must not change.
+      // The caller may modify the result, but the stored gradient must not change.
       if (keep && result[i].is_same(gradient) && one) result[i] = gradient.clone();
     }
     if (!keep) ctx->saved_data.erase("dtypes");
@@ -110,8 +112,8 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
 }  // namespace
 
 extern "C" {
-// mean: 1 for the mean, 0 for the sum. `bias` and `weights` (of the sum's rows) may be null. Targets must be in 0..V.
-// chunk_rows: 0 for as many as fit memory that is there anyway.
+// mean: 1 for the mean, 0 for the sum. `bias` and `weights` (of the rows, for the sum) may be null. Targets must be in
+// 0..V. chunk_rows: 0 for the default.
 int polyqa_linear_cross_entropy(const Tensor* hidden, const Tensor* weight, const Tensor* bias, const Tensor* targets,
                                 const Tensor* weights, int mean, int64_t chunk_rows, Tensor** loss,
                                 char** error) {
@@ -121,7 +123,7 @@ int polyqa_linear_cross_entropy(const Tensor* hidden, const Tensor* weight, cons
                 "hidden must be [N, H] and weight [V, H], got ", hidden->sizes(), " and ", weight->sizes());
     TORCH_CHECK(targets->dim() == 1 && targets->size(0) == hidden->size(0) && targets->scalar_type() == at::kLong,
                 "targets must be [N] of 64-bit integers");
-    // An absent tensor is no input of the autograd function; an undefined one would be, and has no device.
+    // Absent tensors are not passed to the autograd function, because an undefined tensor has no device.
     const auto b = bias ? std::make_optional(*bias) : std::nullopt;
     const auto w = weights ? std::make_optional(weights->detach()) : std::nullopt;
     TORCH_CHECK(!w || (!mean && w->sizes() == targets->sizes()), "weights must be [N], for a sum");

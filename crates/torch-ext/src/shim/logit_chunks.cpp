@@ -41,7 +41,8 @@ void scale_by(const Tensor& t, const Tensor& factor) {
 
 Tensor times(const Tensor& t, const Tensor& factor) { return factor.defined() ? t * factor : t; }
 
-// Tiles begin at multiples of so many bytes, as the products of GPUs want it; a weight's gradient has so many to spare.
+// Alignment in bytes of tiles, required by matmuls on GPUs. The memory of a weight's gradient has this many spare
+// bytes.
 constexpr uintptr_t kAlignment = 256;
 
 Tensor with_spare_bytes(at::IntArrayRef sizes, const at::TensorOptions& options) {
@@ -50,7 +51,7 @@ Tensor with_spare_bytes(at::IntArrayRef sizes, const at::TensorOptions& options)
   return at::empty({count + spare}, options).narrow(0, 0, count).view(sizes);
 }
 
-// The kernel may give large pages to memory that is about to be written as a whole: fewer page faults.
+// Advises the kernel to use large pages for memory that will be written completely, which causes fewer page faults.
 void advise_large_pages(const Tensor& t) {
   constexpr uintptr_t kPage = 1 << 21;
   if (!t.is_cpu()) return;
@@ -61,7 +62,7 @@ void advise_large_pages(const Tensor& t) {
 #endif
 }
 
-// Logits of a few rows over a part of the vocabulary, and what softmax does with them.
+// Logits of a few rows over a part of the vocabulary, with the steps of softmax.
 class Tile {
  public:
   // `logits` [rows, columns] is the memory for columns `first` to `first + columns`.
@@ -72,7 +73,7 @@ class Tile {
 
   Tensor weight() const { return layer_.weight.narrow(0, first_, columns_); }
 
-  // The logits in the dtype of the sums, bias added: in place where the dtype is that of the products, else in `wide`.
+  // The logits plus bias in the dtype of the sums: in place if this is the dtype of the products, otherwise in `wide`.
   Tensor biased(const Tensor& wide = {}) {
     auto x = logits_.scalar_type() == layer_.sums() ? logits_
              : wide.defined() ? wide.narrow(0, 0, logits_.numel()).view(logits_.sizes()).copy_(logits_)
@@ -83,7 +84,7 @@ class Tile {
 
   const Tensor& stored() const { return logits_; }
 
-  // Whether each row's target lies here, and its column, 0 for those elsewhere: [rows, 1].
+  // Whether each row's target is in this tile, and its column (0 for targets in other tiles): [rows, 1].
   std::pair<Tensor, Tensor> targets() const {
     const auto column = layer_.targets.unsqueeze(1) - first_;
     const auto here = column.ge(0).logical_and_(column.lt(columns_));
@@ -104,7 +105,7 @@ struct Softmax {
         total(at::zeros_like(largest)),
         target(at::zeros_like(largest)) {}
 
-  // Of logits `x` that come tile by tile.
+  // Updates the running values with the logits `x` of a tile.
   void look(const Tensor& x, const Tile& tile) {
     const auto here_column = tile.targets();
     const auto &here = here_column.first, &column = here_column.second;
@@ -112,20 +113,20 @@ struct Softmax {
     target = at::where(here, x.gather(1, column), target);
   }
 
-  // From logits to e^(logit - largest), in place, and their sum; after a look at all of them.
+  // Replaces logits by e^(logit - largest) in place and adds their sum, after `look` was called for all tiles.
   void exponentiate(Tensor& x) {
     x.sub_(largest).exp_();
     total.add_(x.sum(1, true));
   }
 
-  // The largest logit and the target are compared before the logarithm comes in: of large logits that differ little, the
-  // other order would leave rounding alone.
+  // The target is subtracted from the largest logit before the logarithm is added: for large logits with small
+  // differences, the other order would leave only rounding errors.
   Tensor losses() const { return total.log().add_(largest.sub(target)).squeeze(1); }
 
   Tensor largest, total, target;
 };
 
-// From probabilities times scale to the gradient of the logits times scale.
+// Converts probabilities times scale to gradients of the logits times scale.
 void subtract_targets(Tensor& x, const Tile& tile, const Tensor& scale) {
   const auto here_column = tile.targets();
   x.scatter_add_(1, here_column.second, scale.neg().mul_(here_column.first));
@@ -137,7 +138,8 @@ Tensor product(const Tensor& a, const Tensor& b) {
   return result;
 }
 
-// out (+)= a * b * factor, where `out` may be in the dtype of the sums and a, b in the products'. An undefined factor is 1.
+// out (+)= a * b * factor, where `out` may have the dtype of the sums, and a and b the dtype of the products. An
+// undefined factor is 1.
 void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate, const Tensor& factor) {
   if (out.scalar_type() == a.scalar_type()) {
     polyqa_product(out, a, times(b, factor), accumulate);
@@ -149,11 +151,11 @@ void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate,
   }
 }
 
-// A few rows over the whole vocabulary at once, in a buffer of their own.
+// Processes a few rows over the whole vocabulary in a separate buffer.
 void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradients* gradients, bool is_first) {
   Tile all(layer, buffer.narrow(0, 0, layer.rows()), 0);
   all.multiply();
-  // A block of rows at a time, so that softmax stays in a core's cache.
+  // One block of rows at a time, so that softmax fits in a core's cache.
   const auto vocabulary = std::max<int64_t>(1, layer.vocabulary());
   const auto step = layer.hidden.is_cpu() ? std::max<int64_t>(1, (1 << 18) / vocabulary) : layer.rows();
   for (int64_t first = 0; first < layer.rows(); first += step) {
@@ -191,8 +193,9 @@ void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradien
   }
 }
 
-// Rows whose logits stand, a tile of the vocabulary after the other, at the end of the memory of the weight's gradient (and of
-// the bytes to spare behind it), which is written from its beginning: a row of it needs no logits but those of its own tile, and is never ahead of the tiles left.
+// Processes rows whose logits are stored in the memory of the weight's gradient. The tiles of the vocabulary are at the
+// end of this memory, including its spare bytes, and the gradient is written from the beginning. A row of the gradient
+// needs only the logits of its own tile, and never overwrites a tile that is still needed.
 void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& gradients) {
   const auto count = layer.rows(), vocabulary = layer.vocabulary();
   const auto options = layer.hidden.options();
@@ -210,7 +213,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
       use(tile, v, columns);
     }
   };
-  // One piece of memory for all low-precision tiles: a new one for each would cost as much as the products.
+  // One buffer for all low-precision tiles: a new allocation per tile would cost as much as the products.
   const Tensor wide = in_place ? Tensor() : at::empty({count * step}, options.dtype(layer.sums()));
   Softmax softmax(layer);
   each([&](Tile& tile, int64_t, int64_t) {
@@ -221,7 +224,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
     auto x = in_place ? tile.stored() : tile.biased(wide);
     softmax.exponentiate(x);
   });
-  // Low-precision tiles keep their logits, so that probabilities are rounded once.
+  // Low-precision tiles store logits, so that probabilities are rounded only once.
   auto exponentials = [&](Tile& tile) {
     return in_place ? tile.stored() : tile.biased(wide).sub_(softmax.largest).exp_();
   };
@@ -250,7 +253,7 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   if (gradients.hidden.defined()) scale_by(gradients.hidden, rows.unscale);
 }
 
-// Rows whose logits fit the memory of the weight's gradient.
+// Number of rows whose logits fit in the memory of the weight's gradient.
 int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
   const auto element = static_cast<int64_t>(layer.hidden.element_size());
   auto fitting = static_cast<int64_t>(weight.element_size()) * weight.size(1) / element;
@@ -258,7 +261,7 @@ int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
   return std::min(layer.rows(), layer.chunk_rows > 0 ? std::min(layer.chunk_rows, fitting) : fitting);
 }
 
-// Equally many rows in each chunk, and as many as fit the memory set aside where nobody says how many.
+// Number of rows per chunk, equal for all chunks; by default as many as fit in the memory limit.
 int64_t rows_of_chunk(const Layer& layer, int64_t rows) {
   const auto element = static_cast<int64_t>(layer.hidden.element_size());
   const auto fitting = megabytes(layer, 64, 512) / (element * std::max<int64_t>(1, layer.vocabulary()));
@@ -274,7 +277,7 @@ Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::
   Gradients gradients;
   if (hidden) gradients.hidden = at::empty(layer.hidden.sizes(), options);
   if (weight) {
-    // One product sums in float32 by itself; bfloat16 has float32's range, so its result needs no more room.
+    // A single product accumulates in float32, and bfloat16 has float32's range, so the result can be bfloat16.
     const auto products = layer.weight.options();
     const bool low = weight_dtype == at::kBFloat16 && layer.weight.scalar_type() == at::kBFloat16;
     const auto once = layer.chunk_rows > 0 ? std::min(layer.chunk_rows, layer.weight.size(1)) : layer.weight.size(1);

@@ -1,4 +1,4 @@
-// The rows of a linear layer's outputs a chunk at a time: their losses, and the gradients that need them.
+// Losses and gradients of a linear layer's outputs, computed in chunks of rows.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -16,25 +16,26 @@ struct Layer {
   int64_t vocabulary() const { return weight.size(0); }
 };
 
-// Gradients of a layer in the dtype of the sums, or, of a weight that one product makes, in the products'; those not asked
-// for stay undefined.
+// Gradients of a layer in the dtype of the sums; a weight gradient from a single product has the dtype of the products.
+// Gradients that are not required stay undefined.
 struct Gradients {
   at::Tensor hidden, weight, bias;
 };
 
-// What is written for each row, and what each row weighs.
+// Results and weights of the rows.
 struct RowResults {
   at::Tensor losses;   // [N]
   at::Tensor scale;    // [N, 1], the weight of each row's gradient; undefined where none is wanted
   at::Tensor unscale;  // [], multiplies the gradients once more, after the products; undefined for 1
 };
 
-// Rows of float16 whose sums fit its range, if each row's numbers are kept below kHalfRange / (kHalfRows * largest hidden).
+// Number of float16 rows whose sums do not overflow, if each row's elements are below kHalfRange / (kHalfRows * largest
+// hidden).
 constexpr int64_t kHalfRows = 512;
 constexpr double kHalfRange = 60000;
 
-// Uninitialised gradients for run_chunks to write; `weight_dtype` is the parameter's own.
+// Allocates uninitialised gradients for run_chunks; `weight_dtype` is the dtype of the parameter.
 Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::ScalarType weight_dtype);
 
-// Losses of all rows and, where `gradients` are given, their sums.
+// Computes the losses of all rows and, if `gradients` is not null, the gradients.
 void run_chunks(const Layer& layer, const RowResults& rows, Gradients* gradients);

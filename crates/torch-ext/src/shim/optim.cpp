@@ -17,7 +17,7 @@ std::vector<at::Tensor> as_list(at::Tensor* const* tensors, size_t count) {
   for (size_t i = 0; i < count; ++i) list.push_back(*tensors[i]);
   return list;
 }
-// Whether the two lie alike in memory: strides of dimensions of size 1 say nothing.
+// Whether two tensors have the same memory layout; strides of dimensions of size 1 are ignored.
 bool laid_out_alike(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return false;
   for (int64_t dim = 0; dim < a.dim(); ++dim) {
@@ -33,7 +33,7 @@ int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::
                        double beta1, double beta2, double weight_decay, double eps, double grad_scale, char** error) {
   return guarded(error, [&] {
     at::NoGradGuard no_grad;
-    // The CPU kernel checks no shapes: a short gradient would be read past its end.
+    // The CPU kernel does not check shapes, and would read past the end of a short gradient.
     for (size_t i = 0; i < count; ++i) {
       TORCH_CHECK(params[i]->is_non_overlapping_and_dense(), "parameter ", i, " is not dense");
       for (auto* t : {grads[i], exp_avgs[i], exp_avg_sqs[i]}) {
@@ -54,7 +54,7 @@ int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::
   });
 }
 
-// The norm of all gradients taken together, as a new 0-d tensor.
+// The norm of all gradients, as a new 0-d tensor.
 int polyqa_total_norm(at::Tensor* const* grads, size_t count, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     at::NoGradGuard no_grad;
@@ -71,7 +71,7 @@ int polyqa_scale_all(at::Tensor* const* tensors, size_t count, double factor, ch
   });
 }
 
-// Forgets the gradients, so that a parameter unused in the next step has none instead of zeros.
+// Removes the gradients, so that a parameter that is unused in the next step has no gradient instead of zeros.
 int polyqa_clear_grads(at::Tensor* const* params, size_t count, char** error) {
   return guarded(error, [&] {
     for (size_t i = 0; i < count; ++i) params[i]->mutable_grad() = at::Tensor();
@@ -83,7 +83,7 @@ int polyqa_set_grad(const at::Tensor* param, const at::Tensor* grad, char** erro
     TORCH_CHECK(param->sizes() == grad->sizes() && param->scalar_type() == grad->scalar_type() &&
                     param->device() == grad->device(),
                 "a gradient of ", grad->sizes(), " for a parameter of ", param->sizes());
-    // The handle is const, the tensor that it shares is not.
+    // The handle is const, but the shared tensor is not.
     at::Tensor(*param).mutable_grad() = *grad;
   });
 }

@@ -1,5 +1,5 @@
-// Self-attention over rows that lie one after the other without padding, of all of a row or of windows, with dropout, as an
-// autograd function on the CPU.
+// Self-attention over concatenated rows without padding, for whole rows or windows, with dropout, as an autograd
+// function on the CPU.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -21,7 +21,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Queries of a tile: their scores stay in a core's cache, and products of fewer rows are slower.
+// Queries per tile: their scores fit in a core's cache, and products of fewer rows are slower.
 constexpr int64_t kQueries = 64;
 
 struct Shape {
@@ -35,18 +35,18 @@ struct Shape {
   int64_t longest() const { return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()); }
 };
 
-// Columns of transposed keys and of their gradients: few values, so that kernels are made for few shapes, and none whose
-// rows would share a cache's places.
+// Stride of transposed keys and their gradients: few distinct values, so that few kernels are compiled, and no value
+// that causes cache conflicts between rows.
 int64_t stride_of(int64_t count) {
   const int64_t step = count <= 1024 ? 128 : 1024;
   return padded(count, step) + kHeadColumns;
 }
 
-// Memory of a thread, kept for its next task.
+// Memory of a thread that is reused by its next task.
 template <class Number>
 class Memory {
  public:
-  // `count` numbers, not set.
+  // Returns `count` uninitialised numbers.
   Number* of(int64_t count) {
     if (static_cast<int64_t>(numbers_.size()) < count) numbers_.resize(count);
     return numbers_.data();
@@ -70,7 +70,7 @@ struct Head {
   Head(const Tensor& t, int64_t head, int64_t depth)
       : numbers(t.data_ptr<Stored>() + head * depth), width(t.size(1)), depth(depth) {}
 
-  // Tokens first..first + count as rows without gaps, then zeros up to `rows` rows.
+  // Copies tokens first..first + count to contiguous rows, followed by zeros up to `rows` rows.
   template <class Number>
   void read(int64_t first, int64_t count, int64_t rows, Number* to) const {
     for (int64_t i = 0; i < count; ++i) copy(numbers + (first + i) * width, to + i * depth, depth);
@@ -82,19 +82,19 @@ struct Head {
   }
 };
 
-// The queries whose scores a task makes at a time, and the keys that at least one of them sees, all counted from the first
-// token of their row; both reach into what is padded.
+// The queries whose scores a task computes at a time, and the keys visible to at least one of them. Offsets are
+// relative to the first token of the row; both ranges may extend into the padding.
 struct Tile {
   int64_t query, queries, rows, key, keys;
 };
 
-// One head of a row: where the row's tokens begin in the batch, their number without and with padding, and the columns of what
-// is transposed of them.
+// One head of a row: the offset of the row's tokens in the batch, their number without and with padding, and the stride
+// of transposed matrices.
 struct Task {
   int64_t head, first, count, tokens, stride;
 };
 
-// Numbers of type Stored are read and written, products are made of type Number.
+// Stored is the type of the tensors, Number the type of the products.
 template <class Stored, class Number>
 class Attention {
  public:
@@ -128,7 +128,7 @@ class Attention {
     });
   }
 
-  // The gradients of query, key and value, from that of the output.
+  // Computes the gradients of query, key and value from the gradient of the output.
   void backward(const Tensor& query, const Tensor& key, const Tensor& value, const Tensor& grad,
                 const std::array<Tensor, 3>& grads) const {
     each_task([&](const Task& task) {
@@ -185,7 +185,7 @@ class Attention {
  private:
   static constexpr bool kLow = !std::is_same_v<Number, float>;
 
-  // Calls body(task) for each row and head, the longest rows' first.
+  // Calls body(task) for each row and head, longest rows first.
   template <class Body>
   void each_task(const Body& body) const {
     std::vector<Task> rows;
@@ -205,7 +205,7 @@ class Attention {
 
   template <class Body>
   void each_tile(const Task& task, const Body& body) const {
-    // Of windows about two thirds of the scores are of use.
+    // With windows, about two thirds of the computed scores are used.
     const auto step = shape_.windowed() ? std::clamp<int64_t>(padded(shape_.reach, kHeadRows), 32, kQueries) : kQueries;
     for (int64_t at = 0; at < task.count; at += step) {
       const auto queries = std::min(step, task.count - at);
@@ -215,7 +215,7 @@ class Attention {
     }
   }
 
-  // Where the draws of one token's scores in its head begin, from the row's key number `first` on.
+  // The dropout key of one token's scores in its head, starting at key `first` of the row.
   RowKey key_of(const Task& task, int64_t token, int64_t first) const {
     const auto place = static_cast<uint64_t>(places_[task.first + token]);
     RowKey key{shape_.dropout.seed, place * static_cast<uint64_t>(shape_.heads) + static_cast<uint64_t>(task.head)};
@@ -223,7 +223,7 @@ class Attention {
     return key;
   }
 
-  // The keys that the row's token sees, counted from the tile's first; the others get zeros.
+  // The range of keys that the token sees, relative to the tile's first key; the scores of other keys are set to zero.
   std::pair<int64_t, int64_t> cut(const Task& task, const Tile& tile, int64_t token, float* row) const {
     const auto last = std::min(tile.keys, task.count - tile.key);
     const auto from = shape_.windowed() ? std::max<int64_t>(0, token - shape_.reach - tile.key) : 0;
@@ -237,7 +237,7 @@ class Attention {
     head_product({tile.rows, tile.keys, depth_, task.stride, tile.keys}, false, left, right + (kLow ? 2 : 1) * tile.key, to);
   }
 
-  // [tokens, depth] as a right operand.
+  // Returns [tokens, depth] as a right operand.
   Number* straight(const Tensor& of, const Task& task, Memory<Number>& rows, Memory<Number>& to) const {
     auto* from = rows.of(task.tokens * depth_);
     auto* out = to.of(task.tokens * depth_);
@@ -246,7 +246,7 @@ class Attention {
     return out;
   }
 
-  // The same as [depth, tokens].
+  // Returns the transposed matrix, [depth, tokens], as a right operand.
   Number* transposed(const Tensor& of, const Task& task, Memory<Number>& rows, Memory<Number>& to) const {
     auto* from = rows.of(task.tokens * depth_);
     auto* out = to.of(padded(depth_, 2) * task.stride);
@@ -255,7 +255,7 @@ class Attention {
     return out;
   }
 
-  // A tile's rows as a left operand; those of padded queries are zeros.
+  // Returns a tile's rows as a left operand; rows of padded queries are zero.
   const Number* as_numbers(float* from, const Tile& tile, Memory<Number>& memory) const {
     std::fill(from + tile.queries * tile.keys, from + tile.rows * tile.keys, 0.0F);
     if constexpr (kLow) {
@@ -267,7 +267,7 @@ class Attention {
     }
   }
 
-  // The same as a right operand.
+  // Returns a tile's rows as a right operand.
   const Number* in_pairs(const Number* from, const Tile& tile, Memory<Number>& memory) const {
     if constexpr (kLow) {
       auto* to = memory.of(tile.rows * tile.keys);

@@ -1,4 +1,4 @@
-// Rows spread over libtorch's own threads.
+// Parallel loops on libtorch's threads.
 #pragma once
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <atomic>
 
-// Calls body(row) for every row in 0..rows, ranges of at least `grain` rows to a thread. libtorch's own loop does it: a
-// second OpenMP runtime beside the one that it brings would not know its threads.
+// Calls body(row) for every row in 0..rows, with at least `grain` rows per thread. It uses a loop of libtorch, because
+// a second OpenMP runtime would not share libtorch's threads.
 template <class Body>
 void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
   if (rows <= 0) return;
@@ -21,8 +21,8 @@ void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
       std::max<int64_t>(grain, 1));
 }
 
-// Calls body(task) for every task in 0..tasks, each on the thread that is free next: for large ones, so that a thread whose
-// core has other work to do holds up no other.
+// Calls body(task) for every task in 0..tasks with dynamic scheduling, for large tasks, so that a thread on a busy core
+// does not delay the others.
 template <class Body>
 void parallel_tasks(int64_t tasks, const Body& body) {
   std::atomic<int64_t> next{0};

@@ -1,4 +1,4 @@
-// Which kernels float32 matrix products may use.
+// Precision level of float32 matrix multiplications.
 #include <ATen/Context.h>
 
 #include "guard.h"

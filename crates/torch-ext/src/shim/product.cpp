@@ -5,12 +5,12 @@
 #include <ATen/ops/mm.h>
 
 namespace at::native {
-// Exported by libtorch_cpu, declared in a header that the wheel does not ship.
+// Exported by libtorch_cpu, but declared in a header that the wheel does not contain.
 void mkldnn_matmul(const Tensor& mat1, const Tensor& mat2, const Tensor& result, float beta, float alpha);
 }  // namespace at::native
 
 namespace {
-// Products of fewer multiplications are left to the default kernel.
+// Products with fewer multiplications use the default kernel.
 constexpr double kLarge = 1 << 22;
 
 bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {

@@ -1,12 +1,12 @@
-// Matrix products for kernels that write into buffers of their own.
+// Matrix products into existing buffers.
 #pragma once
 #include <ATen/core/Tensor.h>
 
-// result (+)= a * b, for matrices of one dtype. Large float32 products on a CPU take oneDNN's kernel, which computes
-// in float32 and on AMD processors twice as fast as the default.
+// result (+)= a * b, for matrices of one dtype. Large float32 products on a CPU use oneDNN's kernel, which computes in
+// float32 and is twice as fast as the default on AMD processors.
 void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate);
 
-// The dtype that softmax and sums run in for inputs of this one.
+// The dtype of softmax and sums for inputs of `dtype`.
 inline at::ScalarType sum_dtype(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }

@@ -1,4 +1,4 @@
-// What libtorch's profiler (Kineto) sees of this thread, and of the way back of what it computes.
+// Recording of this thread and its backward passes with libtorch's profiler (Kineto).
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/profiler_kineto.h>
 
@@ -16,7 +16,7 @@ int polyqa_profile_start(bool cuda, char** error) {
   });
 }
 
-// Ends the recording, and writes it as `path` unless that is null.
+// Stops recording, and writes the profile to `path` unless it is null.
 int polyqa_profile_stop(const char* path, char** error) {
   return guarded(error, [&] {
     const auto result = torch::autograd::profiler::disableProfiler();
@@ -24,7 +24,7 @@ int polyqa_profile_stop(const char* path, char** error) {
   });
 }
 
-// A named span of this thread's time, from here to `polyqa_profile_region_end`.
+// Starts a named region of this thread, which ends at `polyqa_profile_region_end`.
 at::RecordFunction* polyqa_profile_region_start(const char* name) {
   try {
     auto* region = new at::RecordFunction(at::RecordScope::USER_SCOPE);

@@ -1,4 +1,4 @@
-// A part of a network whose inner states are made again on the way back instead of kept.
+// Activation checkpointing: intermediate activations are recomputed in the backward pass instead of stored.
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
@@ -55,7 +55,7 @@ void set_generator_state(const at::Device& device, const Tensor& state) {
   generator.set_state(state);
 }
 
-// What the first pass ran under, put back for a while.
+// Restores the generator and autocast state of the first pass temporarily.
 struct Replay {
   at::Device device;
   Tensor state;
@@ -113,7 +113,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
 extern "C" {
 int polyqa_recompute(Run run, Drop drop, void* body, const at::Tensor* input, at::Tensor** out, char** error) {
-  // Owned from here on, whatever happens.
+  // Takes ownership, also in case of an error.
   auto owned = c10::make_intrusive<Body>(run, drop, body);
   return guarded(error, [&] { *out = new Tensor(Recompute::apply(*input, owned)); });
 }

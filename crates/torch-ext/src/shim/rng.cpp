@@ -1,4 +1,4 @@
-// The state of a device's random generator, so that dropout can be drawn a second time.
+// State of a device's random generator, to repeat dropout masks.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -9,7 +9,7 @@
 #include <mutex>
 
 namespace {
-// A negative index is the CPU.
+// A negative index means the CPU.
 at::Device device_of(int64_t index) {
   return index < 0 ? at::Device(at::kCPU) : at::Device(at::kCUDA, static_cast<int8_t>(index));
 }
@@ -24,7 +24,7 @@ int polyqa_rng_state(int64_t device_index, at::Tensor** out, char** error) {
   });
 }
 
-// Float32 on the CPU, from a generator of its own.
+// Float32 on the CPU, from a separate generator.
 int polyqa_seeded_randn(const int64_t* sizes, size_t dims, int64_t seed, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));

@@ -1,4 +1,4 @@
-// Queries and keys turned by the positions of their tokens, as an autograd function over all of a layer's projections.
+// Rotary position embeddings of queries and keys, as an autograd function of a layer's complete projection.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/empty.h>
@@ -14,7 +14,7 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Turns each head's halves: (a, b) to (a cos - b sin, b cos + a sin); `sign` -1 turns back.
+// Rotates each head's halves: (a, b) to (a cos - b sin, b cos + a sin); `sign` -1 is the inverse.
 POLYQA_CLONES
 void turn(const float* from, float* to, const float* cos, const float* sin, float sign, int64_t heads, int64_t half) {
   for (int64_t head = 0; head < heads; ++head, from += 2 * half, to += 2 * half) {
@@ -27,7 +27,7 @@ void turn(const float* from, float* to, const float* cos, const float* sin, floa
   }
 }
 
-// The same of one row in its own precision; `memory` holds two rows.
+// Rotates one row in its own dtype.
 void turn_row(const Tensor& from, const Tensor& to, int64_t from_at, int64_t to_at, const float* cos, const float* sin,
               float sign, int64_t heads, int64_t half) {
   if (from.scalar_type() == at::kFloat) {
@@ -42,12 +42,12 @@ void turn_row(const Tensor& from, const Tensor& to, int64_t from_at, int64_t to_
   narrow(memory.data() + width, reinterpret_cast<uint16_t*>(to.data_ptr<at::BFloat16>() + to_at), width);
 }
 
-// Rows that one thread turns at a time.
+// Number of rows that one thread rotates at a time.
 int64_t grain(int64_t width) { return std::max<int64_t>(1, 16384 / width); }
 
 bool has_kernel(const Tensor& x) { return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16); }
 
-// The same in libtorch's operations, [N, heads * D] each: a product with cosines has their precision, and what is written is
+// Rotation with libtorch's operations, [N, heads * D] each. Products have the dtype of the cosines, and results are
 // rounded once.
 void turn_all(const Tensor& from, const Tensor& to, const Tensor& cos, const Tensor& sin, double sign) {
   const auto half = cos.size(1);
@@ -111,8 +111,8 @@ struct Rotary : torch::autograd::Function<Rotary> {
 }  // namespace
 
 extern "C" {
-// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2], float32, or float64 as it is. out
-// receives three tensors [N, heads * D].
+// projected is [N, 3 * heads * D]: queries, keys, values; cos and sin are [N, D / 2], float64 if projected is, else
+// float32. out receives three tensors [N, heads * D].
 int polyqa_rotary(const at::Tensor* projected, const at::Tensor* cos, const at::Tensor* sin, int64_t heads,
                   at::Tensor** out, char** error) {
   return guarded(error, [&] {

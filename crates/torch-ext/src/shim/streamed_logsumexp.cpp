@@ -1,4 +1,5 @@
-// log sum exp of query-key products, keys in blocks, with running maxima: the products never stand side by side.
+// Log-sum-exp of query-key products, with keys in blocks and running maxima, so that only one block of products exists
+// at a time.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/amax.h>
@@ -38,7 +39,7 @@ struct Pairs {
     return block / norm;
   }
 
-  // Takes out the pairs of one group, where groups are given.
+  // Excludes pairs of the same group, if groups are given.
   void exclude(const Tensor& logits, int64_t first) const {
     if (!query_group.defined()) return;
     auto own = key_group.narrow(0, first, logits.size(1)).unsqueeze(0);
@@ -76,7 +77,7 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
     const auto rows = query.size(0);
     auto largest = at::full({rows, 1}, kNone, pairs.query.options());
     auto total = at::zeros({rows, 1}, pairs.query.options());
-    // The mean of the keys under the softmax, times `total`: the gradient of the query.
+    // The gradient of the query: the mean of the keys under the softmax, times `total`.
     auto expected = grad_query ? at::zeros({rows, query.size(1)}, pairs.query.options()) : Tensor();
     pairs.each([&](int64_t, const Tensor& keys, Tensor& logits) {
       auto now = at::maximum(largest, logits.amax(1, true));
@@ -138,7 +139,7 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
 }  // namespace
 
 extern "C" {
-// Groups may be null, both together, and so may `offset`. A negative `normalise_eps` leaves keys as they are.
+// Both groups may be null, and so may `offset`. A negative `normalise_eps` disables normalisation.
 int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tensor* query_group,
                               const Tensor* key_group, int negative_groups, const Tensor* offset, double temperature,
                               double normalise_eps, int64_t block, Tensor** out, char** error) {
@@ -147,7 +148,7 @@ int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tens
                 "query must be [R, D] and key [M, D], got ", query->sizes(), " and ", key->sizes());
     TORCH_CHECK((query_group == nullptr) == (key_group == nullptr), "groups come for queries and keys together");
     TORCH_CHECK(block > 0, "block must be at least 1, got ", block);
-    // An absent tensor is no input of the autograd function; an undefined one would be, and has no device.
+    // Absent tensors are not passed to the autograd function, because an undefined tensor has no device.
     const auto rows = query_group ? std::make_optional(*query_group) : std::nullopt;
     const auto columns = key_group ? std::make_optional(*key_group) : std::nullopt;
     if (rows) {

@@ -1,8 +1,8 @@
-//! Dtypes that both the format and libtorch have.
+//! Dtypes that both safetensors and libtorch support.
 use safetensors::tensor::Dtype;
 use tch::Kind;
 
-const BOTH: [(Dtype, Kind); 10] = [
+const DTYPES: [(Dtype, Kind); 10] = [
     (Dtype::BOOL, Kind::Bool),
     (Dtype::U8, Kind::Uint8),
     (Dtype::I8, Kind::Int8),
@@ -16,9 +16,9 @@ const BOTH: [(Dtype, Kind); 10] = [
 ];
 
 pub(super) fn kind_of(dtype: Dtype) -> Option<Kind> {
-    BOTH.iter().find(|pair| pair.0 == dtype).map(|pair| pair.1)
+    DTYPES.iter().find(|pair| pair.0 == dtype).map(|pair| pair.1)
 }
 
 pub(super) fn dtype_of(kind: Kind) -> Option<Dtype> {
-    BOTH.iter().find(|pair| pair.1 == kind).map(|pair| pair.0)
+    DTYPES.iter().find(|pair| pair.1 == kind).map(|pair| pair.0)
 }

@@ -1,7 +1,6 @@
-//! Named tensors in safetensors files: checked on the way in, whole or absent on the way out.
+//! Safetensors files: validated reads and atomic writes of named tensors.
 //!
-//! safetensors only: the format holds a JSON header and raw numbers, so an untrusted file can be
-//! wrong but not run code.
+//! The format has a JSON header and raw data, so an untrusted file cannot run code.
 mod dtype;
 mod read;
 mod write;

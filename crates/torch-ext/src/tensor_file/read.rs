@@ -1,4 +1,4 @@
-//! Reading, one tensor at a time, after the header was checked against the file's size.
+//! Reading of safetensors files, one tensor at a time, after validation of the header.
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
@@ -13,31 +13,31 @@ use tch::{Device, Tensor};
 use super::dtype::kind_of;
 use crate::{Error, Result};
 
-/// Longest header that is read, as in the safetensors crate.
+/// Maximum header size in bytes, as in the safetensors crate.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Most entries of a header that is read; each takes a kilobyte of memory while it is checked.
+/// Maximum number of entries in a header; each needs about a kilobyte of memory during validation.
 const MAX_ENTRIES: usize = 100_000;
 
 /// Tensors by name.
 pub type TensorMap = BTreeMap<String, Tensor>;
 
-/// An open safetensors file with a sound header; tensors are read on request.
+/// An open safetensors file with a valid header; tensors are read on request.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     file: File,
     metadata: Metadata,
-    /// Where the tensors' bytes begin.
+    /// Offset of the tensors' bytes.
     start: u64,
 }
 
 impl TensorFile {
-    /// Opens a file and checks its header: sizes, shapes and offsets against each other and against
-    /// the file's length.
+    /// Opens a file and validates its header: sizes, shapes and offsets must be consistent with
+    /// each other and with the file's length.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Damaged`] with the file and what is wrong.
+    /// [`Error::Io`], or [`Error::Damaged`] naming the file and the fault.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let io = |error| Error::io(path, error);
@@ -76,7 +76,7 @@ impl TensorFile {
             );
             return Err(Error::damaged(path, reason));
         }
-        // A tensor without elements may claim any size beside its 0.
+        // A tensor without elements may declare any other size next to 0.
         let tensors = metadata.tensors();
         if let Some((name, info)) = tensors.iter().find(|(_, info)| shape_of(info).is_none()) {
             let reason = format!("header: tensor {name}: shape {:?} is too large", info.shape);
@@ -85,39 +85,39 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), file, metadata, start })
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The text that the file keeps under `key` beside its tensors.
+    /// Returns the metadata value of `key`.
     pub fn metadata(&self, key: &str) -> Option<String> {
         self.metadata.metadata().as_ref()?.get(key).cloned()
     }
 
-    /// The names of all tensors, sorted.
+    /// Returns the sorted names of all tensors.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.metadata.offset_keys();
         names.sort();
         names
     }
 
-    /// Whether the file holds a tensor of this name.
+    /// Returns whether the file contains a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.metadata.info(name).is_some()
     }
 
-    /// The shape of a tensor, if the file holds it.
+    /// Returns the shape of a tensor, if the file contains it.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         self.metadata.info(name).and_then(shape_of)
     }
 
-    /// The stored dtype of a tensor (`F32`, `BF16`, …), if the file holds it.
+    /// Returns the stored dtype of a tensor (`F32`, `BF16`, …), if the file contains it.
     pub fn dtype(&self, name: &str) -> Option<String> {
         self.metadata.info(name).map(|info| info.dtype.to_string())
     }
 
-    /// Reads one tensor as it is stored, on the CPU.
+    /// Reads one tensor in its stored dtype, on the CPU.
     ///
     /// # Errors
     /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch
@@ -139,22 +139,23 @@ impl TensorFile {
         }
         let at = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
         let at = at.ok_or_else(|| refuse("an offset within the file", from.to_string()))?;
-        // Straight into the tensor's memory. A memory map would spare no more, and a file that is
-        // cut while it is mapped ends the program.
+        // Reads directly into the tensor's memory. A memory map would not save memory, and
+        // truncation of a mapped file would crash the program.
         let tensor = Tensor::f_empty(&shape, (kind, Device::Cpu))?;
         let length = to.saturating_sub(from);
         let held = tensor.numel().saturating_mul(kind.elt_size_in_bytes());
         if held != length {
             return Err(refuse("as many bytes as its shape and dtype take", length.to_string()));
         }
-        // SAFETY: a new contiguous tensor on the CPU owns this many bytes; nothing else sees it.
+        // SAFETY: a new contiguous tensor on the CPU owns this many bytes, and nothing else
+        // accesses it.
         let bytes = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), length) };
         self.file.read_exact_at(bytes, at).map_err(|error| Error::io(&self.path, error))?;
         Ok(tensor)
     }
 }
 
-/// How many entries a JSON object has, without keeping any.
+/// Counts the entries of a JSON object without storing them.
 struct Entries(usize);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -191,7 +192,7 @@ fn shape_of(info: &TensorInfo) -> Option<Vec<i64>> {
 /// Reads all tensors of a safetensors file in their stored dtype, on the CPU.
 ///
 /// # Errors
-/// As for [`TensorFile::open`] and [`TensorFile::read`].
+/// The errors of [`TensorFile::open`] and [`TensorFile::read`].
 pub fn read_tensors(path: impl AsRef<Path>) -> Result<TensorMap> {
     let file = TensorFile::open(path)?;
     let names = file.names().into_iter();

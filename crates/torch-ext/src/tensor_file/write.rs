@@ -1,4 +1,4 @@
-//! Writing; the tensors' bytes are made one tensor at a time.
+//! Writing of safetensors files, one tensor at a time.
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use whole_file::WholeFile;
 use super::dtype::dtype_of;
 use crate::{Error, Result};
 
-/// Bytes of the longest header that readers of the format accept.
+/// Maximum header size in bytes that readers of the format accept.
 const MAX_HEADER: usize = 100_000_000;
 
 /// A tensor whose bytes are copied on request.
@@ -36,9 +36,9 @@ impl Pending<'_> {
     }
 }
 
-/// Writes named tensors as a safetensors file, each in its own dtype, from whatever device; `path`
-/// holds the old file or the whole new one. `metadata` goes into the header (`format` = `pt` marks
-/// a PyTorch model). Beside the tensors themselves memory holds the bytes of one of them at a time.
+/// Writes named tensors of any device atomically to a safetensors file, each in its own dtype.
+/// `metadata` is stored in the header (`format` = `pt` marks a PyTorch model). The bytes of only
+/// one tensor at a time are copied in memory.
 ///
 /// # Errors
 /// [`Error::Stored`] if a tensor's dtype has no counterpart in the format, its values cannot be
@@ -66,13 +66,13 @@ pub fn write_tensors<'a>(
             return refuse("one tensor of this name", "two".to_owned());
         }
     }
-    // Sorted as by the safetensors library: the widest dtype first, then by name.
+    // Same order as in the safetensors library: widest dtype first, then by name.
     let mut pending: Vec<_> = pending.into_iter().collect();
     pending.sort_by_key(|(_, one)| std::cmp::Reverse(one.dtype));
     let refuse = |error: io::Error| Error::io(path, error);
     let header = header(&pending, metadata).map_err(refuse)?;
-    // Not the library's own writer: that makes a temporary file whose name is not this project's,
-    // so that nobody could remove the file after a kill.
+    // The library's own writer creates a temporary file with another name pattern, which would not
+    // be cleaned up after a kill.
     let mut file = WholeFile::create(path).map_err(refuse)?;
     file.write_all(&header).map_err(refuse)?;
     for (name, one) in &pending {
@@ -85,7 +85,7 @@ pub fn write_tensors<'a>(
     file.finish().map_err(refuse)
 }
 
-/// The header's length and the header, padded to a multiple of 8 bytes.
+/// The length of the header followed by the header, padded to a multiple of 8 bytes.
 fn header(pending: &[(&str, Pending)], metadata: &[(&str, &str)]) -> io::Result<Vec<u8>> {
     let mut end = 0_usize;
     let infos = pending.iter().map(|(name, one)| {
