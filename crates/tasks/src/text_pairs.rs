@@ -316,11 +316,7 @@ impl<'a> TextRows<'a> {
     /// # Errors
     /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
     /// puts no tokens around texts.
-    fn new(
-        model: &dyn Encoder,
-        tokenizer: &'a Tokenizer,
-        max_length: usize,
-    ) -> Result<Self> {
+    fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
         let positions = usize::try_from(model.max_length()).unwrap_or(0);
         if max_length > positions {
             return Err(Error::config("length", max_length, format!("at most {positions} tokens")));
