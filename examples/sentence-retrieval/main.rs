@@ -127,7 +127,7 @@ fn augmented_ranks(
         let added = added.iter().flat_map(|one| inputs.questions.iter().zip(one.outer_iter()));
         let added = added.filter(|(one, _)| one.place != place);
         let added = added.filter_map(|(one, vector)| Some((owner(one.paragraph)?, vector)));
-        let candidates = augment(passages.view(), added, evaluation.alpha)?;
+        let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());
         let found = rank_candidates(queries.view(), candidates.view(), &gold, &evaluation.ranks)?;

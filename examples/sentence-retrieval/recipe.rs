@@ -92,7 +92,7 @@ pub struct Evaluation {
     pub max_length: usize,
     pub batch_size: usize,
     /// Weight of each question in the vector of its paragraph.
-    pub alpha: f32,
+    pub alpha: f64,
     pub ranks: RankConfig,
 }
 

@@ -75,7 +75,7 @@ fn of_paragraphs(pairs: &[PairRanks]) -> Vec<Shares> {
     [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
 }
 
-/// Numbers over seeds. Items are queries in all their languages.
+/// Numbers over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
 fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     let column = |(at, ([setting, language, metric], _)): (usize, &Shares)| {
         let seeds: Vec<&Vec<f64>> =
@@ -83,7 +83,9 @@ fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
         let means = seeds.iter().map(|shares| mean(*shares));
         let number = Measured::of_seeds(title, setting, language, metric, means);
         let item = |at| mean(seeds.iter().filter_map(|shares| shares.get(at)));
-        let items = (0..seeds.first().map_or(0, |shares| shares.len())).map(item);
+        let stored = language == "avg" && metric.ends_with("@1") && !setting.ends_with("pair");
+        let first = seeds.first().filter(|_| stored);
+        let items = (0..first.map_or(0, |shares| shares.len())).map(item);
         Measured { items: items.map(|item| (item * 100.0).round() / 100.0).collect(), ..number }
     };
     seeds.first().into_iter().flatten().enumerate().map(column).collect()
@@ -112,7 +114,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
             let column = |one: &Measured| {
                 format!("{}, {}, {}", one.setting, one.language, one.metric).replace(", avg", "")
             };
-            if tables.last().is_none_or(|(last, _)| *last != table) && tables.len() < 2 {
+            if !tables.iter().any(|(title, _)| *title == table) {
                 tables.push((table, Table::new(table, numbers.iter().map(column))));
             }
             if let Some((_, table)) = tables.iter_mut().find(|(title, _)| *title == table) {
