@@ -70,7 +70,16 @@ fn recipe_values_are_those_that_the_papers_print() {
         assert!(same(found, &row.value), "{place}: {found} in place of {}", row.value);
         *papers.entry(&row.paper).or_default() += 1;
     }
-    let all = ["000", "001", "002", "003", "entity-cs", "filter", "knowledge-adapters"];
+    let all = [
+        "000",
+        "001",
+        "002",
+        "003",
+        "entity-cs",
+        "filter",
+        "knowledge-adapters",
+        "sentence-retrieval",
+    ];
     assert_eq!(papers.into_keys().collect::<Vec<_>>(), all);
 }
 

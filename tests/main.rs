@@ -15,6 +15,7 @@ mod programs;
 mod question_answering;
 mod ranks;
 mod recipe;
+mod sentence_retrieval;
 mod templates;
 mod transfer_suite;
 mod walk;

@@ -16,9 +16,8 @@ use transfer_eval::Ties;
 use transfer_eval::retrieval::map::{LinearMap, MapConfig};
 use transfer_eval::retrieval::{RankConfig, RankSummary, Similarity, rank_candidates};
 
-use crate::pooling::{pool, to_array};
-use crate::text_pairs::{TextPairConfig, TextRows};
-use crate::{Encoder, Error, Result, inference};
+use crate::text_pairs::{TextPairConfig, text_vectors};
+use crate::{Encoder, Result};
 
 /// Queries of graph retrieval, and the held-out entities.
 #[derive(Clone, Copy)]
@@ -156,18 +155,9 @@ impl<'a> Sides<'a> {
         batch_size: usize,
     ) -> Result<Self> {
         config.validate()?;
-        let rows = TextRows::new(model, tokenizer, config.max_length(PairKind::Tp))?;
-        let vectors = |texts: &[String]| -> Result<Array2<f32>> {
-            let rows = texts.iter().map(|text| Ok(rows.of(text)?.0));
-            let rows = rows.collect::<Result<Vec<Vec<u32>>>>()?;
-            let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-            let vectors = inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
-                let pooled = to_array("text vectors", &pool(hidden, inputs, config.pooling)?)?;
-                Ok(pooled.outer_iter().map(|vector| vector.to_vec()).collect())
-            })?;
-            let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
-            Array2::from_shape_vec(shape, vectors.concat())
-                .map_err(|error| Error::data("text vectors", "a full array", error))
+        let length = config.max_length(PairKind::Tp);
+        let vectors = |texts: &[String]| {
+            text_vectors(model, tokenizer, texts, config.pooling, length, batch_size)
         };
         let GraphQuestions { graph, languages, .. } = *questions;
         let mut objects: HashMap<[&str; 2], BTreeSet<&str>> = HashMap::new();

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::{PairKind, TextPair};
+use ndarray::Array2;
 use objectives::{ContrastRows, InfoNceConfig, info_nce};
 use serde::{Deserialize, Serialize};
 use shards::Manifest;
@@ -19,8 +20,8 @@ use trainer::{
 
 use crate::contrast::{contrast, ids, number_of};
 use crate::knowledge::parse;
-use crate::pooling::{Pooling, pooled};
-use crate::{Encoder, Error, Result};
+use crate::pooling::{Pooling, pool, pooled, to_array};
+use crate::{Encoder, Error, Result, inference};
 
 /// Options of [`TextPairTask`]. The defaults are the paper's, except where the released code
 /// deviates unintentionally.
@@ -261,8 +262,49 @@ impl Task for TextPairTask<'_> {
     }
 }
 
+/// Computes one vector per text, `[texts, H]`, in batches of similar length. A text with more than
+/// `max_length` tokens, including special tokens, is truncated.
+///
+/// # Errors
+/// [`Error::Config`] if `batch_size` is 0 or the model has fewer than `max_length` positions;
+/// [`Error::Tokenizer`].
+///
+/// # Example
+/// ```
+/// use tasks::pooling::Pooling;
+/// use tasks::text_pairs::text_vectors;
+/// use xlmr_model::{Config, Model, read_tokenizer};
+///
+/// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
+/// let tokenizer = read_tokenizer("../../data/base")?;
+/// let texts = ["Which river is in Bern?", "Bern"];
+/// let vectors = text_vectors(&model, &tokenizer, &texts, Pooling::Mean, 32, 8)?;
+/// assert_eq!(vectors.dim(), (2, 128));
+/// # Ok::<(), tasks::Error>(())
+/// ```
+pub fn text_vectors(
+    model: &dyn Encoder,
+    tokenizer: &Tokenizer,
+    texts: &[impl AsRef<str>],
+    pooling: Pooling,
+    max_length: usize,
+    batch_size: usize,
+) -> Result<Array2<f32>> {
+    let rows = TextRows::new(model, tokenizer, max_length)?;
+    let rows = texts.iter().map(|text| Ok(rows.of(text.as_ref())?.0));
+    let rows = rows.collect::<Result<Vec<Vec<u32>>>>()?;
+    let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let vectors = inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
+        let pooled = to_array("text vectors", &pool(hidden, inputs, pooling)?)?;
+        Ok(pooled.outer_iter().map(|vector| vector.to_vec()).collect())
+    })?;
+    let shape = (vectors.len(), usize::try_from(model.hidden_size()).unwrap_or(0));
+    Array2::from_shape_vec(shape, vectors.concat())
+        .map_err(|error| Error::data("text vectors", "a full array", error))
+}
+
 /// Texts as rows of tokens.
-pub(crate) struct TextRows<'a> {
+struct TextRows<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
     max_length: usize,
@@ -274,11 +316,7 @@ impl<'a> TextRows<'a> {
     /// # Errors
     /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
     /// puts no tokens around texts.
-    pub(crate) fn new(
-        model: &dyn Encoder,
-        tokenizer: &'a Tokenizer,
-        max_length: usize,
-    ) -> Result<Self> {
+    fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
         let positions = usize::try_from(model.max_length()).unwrap_or(0);
         if max_length > positions {
             return Err(Error::config("length", max_length, format!("at most {positions} tokens")));
@@ -288,7 +326,7 @@ impl<'a> TextRows<'a> {
     }
 
     /// The token ids of a text with special tokens, and whether its end was truncated.
-    pub(crate) fn of(&self, text: &str) -> Result<(Vec<u32>, bool)> {
+    fn of(&self, text: &str) -> Result<(Vec<u32>, bool)> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
         let ids = encoding.get_ids();

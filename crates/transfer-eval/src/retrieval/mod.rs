@@ -1,5 +1,6 @@
-//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks, scores; and [`map`],
-//! linear maps between the vectors of two languages.
+//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks, scores; [`map`], linear
+//! maps between the vectors of two languages; and [`augment`], passage vectors with questions.
+mod augment;
 mod list;
 pub mod map;
 mod rank;
@@ -7,6 +8,7 @@ mod score;
 mod spread;
 mod vectors;
 
+pub use augment::augment;
 pub use list::{
     CandidateConfig, CandidateList, Description, GoldLanguage, PlacedQuery, Query, Reason,
     SkippedQuery,

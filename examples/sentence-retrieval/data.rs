@@ -1,0 +1,122 @@
+//! XQuAD as parallel questions and paragraphs, PUD's sentences, and the training pairs of an arm.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use examples::sentences;
+use kg_triples::knowledge::{PairKind, TextPair};
+use mlqa_eval::Language;
+use mlqa_eval::squad::File;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use trainer::rng_for;
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::recipe::{Positive, Recipe};
+
+/// Texts with their prefixes. Texts at the same index are translations of each other.
+pub type Texts = BTreeMap<Language, Vec<String>>;
+
+/// A question in all languages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Index of its paragraph.
+    pub paragraph: usize,
+    /// Index among the questions of the paragraph.
+    pub place: usize,
+    pub held_out: bool,
+}
+
+/// Training and evaluation data.
+#[derive(Default)]
+pub struct Inputs {
+    /// By the index in `question_texts`.
+    pub questions: Vec<Question>,
+    pub question_texts: Texts,
+    pub paragraphs: Texts,
+    pub sentences: Texts,
+}
+
+impl Inputs {
+    pub fn read(recipe: &Recipe) -> Result<Self> {
+        let Recipe { prefixes, evaluation, .. } = recipe;
+        let mut inputs = Self::default();
+        for &language in &recipe.languages {
+            let path = recipe.data.xquad.join(format!("xquad.{language}.json"));
+            let (mut questions, mut texts, mut paragraphs) = (Vec::new(), Vec::new(), Vec::new());
+            for (article, one) in File::read(&path)?.data.into_iter().enumerate() {
+                let held_out = article >= recipe.train_articles;
+                for one in one.paragraphs {
+                    for (place, qa) in one.qas.iter().enumerate() {
+                        questions.push(Question { paragraph: paragraphs.len(), place, held_out });
+                        texts.push(format!("{}{}", prefixes.query, qa.question));
+                    }
+                    paragraphs.push(format!("{}{}", prefixes.passage, one.context));
+                }
+            }
+            let parallel = inputs.questions.is_empty() || inputs.questions == questions;
+            ensure!(parallel, "{}: not parallel to the other languages", path.display());
+            inputs.questions = questions;
+            inputs.question_texts.insert(language, texts);
+            inputs.paragraphs.insert(language, paragraphs);
+        }
+        let languages = &evaluation.sentence_languages;
+        let folder = &recipe.data.sentences;
+        for (language, all) in sentences::read(folder, languages, evaluation.max_sentences)? {
+            let text =
+                |one: &kg_triples::phrases::PhrasePassage| prefixes.query.clone() + &one.text;
+            inputs.sentences.insert(language, all.iter().map(text).collect());
+        }
+        let mut counts = inputs.sentences.values().map(Vec::len);
+        let first = counts.next();
+        let equal = counts.all(|count| Some(count) == first);
+        ensure!(equal, "{}: files differ in their number of sentences", folder.display());
+        Ok(inputs)
+    }
+
+    /// One pair for each training question and language; a second language is drawn at random. The
+    /// keys of pairs with the same entity are not negatives.
+    pub fn pairs(&self, recipe: &Recipe, positive: Positive, seed: u64) -> Result<Vec<TextPair>> {
+        let text = |texts: &Texts, language: Language, index: usize| -> Result<String> {
+            texts.get(&language).and_then(|texts| texts.get(index)).cloned().context("no text")
+        };
+        let (prefix, share) = (&recipe.prefixes.query, recipe.dropped_words);
+        let mut pairs = Vec::new();
+        let training = self.questions.iter().enumerate().filter(|(_, one)| !one.held_out);
+        for (number, &Question { paragraph, .. }) in training {
+            let mut rng = rng_for(seed, "pairs", number as u64);
+            for &language in &recipe.languages {
+                let others = recipe.languages.iter().filter(|other| **other != language);
+                let other = *others.collect::<Vec<_>>().choose(&mut rng).context("languages")?;
+                let query = text(&self.question_texts, language, number)?;
+                let (key_language, key) = match positive {
+                    Positive::Translation => (*other, text(&self.question_texts, *other, number)?),
+                    Positive::Paragraph => (*other, text(&self.paragraphs, *other, paragraph)?),
+                    Positive::OwnParagraph => {
+                        (language, text(&self.paragraphs, language, paragraph)?)
+                    }
+                    Positive::DroppedWords => {
+                        let plain = query.strip_prefix(prefix).unwrap_or(&query);
+                        (language, format!("{prefix}{}", drop_words(plain, share, &mut rng)))
+                    }
+                };
+                let of_paragraph = matches!(positive, Positive::Paragraph | Positive::OwnParagraph);
+                pairs.push(TextPair {
+                    kind: PairKind::Es,
+                    query,
+                    query_language: language,
+                    key,
+                    key_language,
+                    entity: if of_paragraph { paragraph } else { number }.to_string(),
+                });
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// The text without a random share of its words; a Han character is a word.
+fn drop_words(text: &str, share: f64, rng: &mut impl Rng) -> String {
+    let word = |piece: &str| piece.chars().any(char::is_alphanumeric);
+    let pieces = text.split_word_bounds().filter(|piece| !word(piece) || !rng.random_bool(share));
+    pieces.collect()
+}

@@ -1,0 +1,142 @@
+//! The keys of `recipe.toml`.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use experiment::{BaseModel, JsonFolder, RunConfig, TsvFolder};
+use mlqa_eval::Language;
+use serde::{Deserialize, Serialize};
+use tasks::text_pairs::TextPairConfig;
+use trainer::TrainConfig;
+use transfer_eval::retrieval::RankConfig;
+
+/// Options that determine a run.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Languages of questions and paragraphs.
+    pub languages: Vec<Language>,
+    /// Number of articles to train on; the questions of the following articles are queries.
+    pub train_articles: usize,
+    /// Share of words that are dropped from the copy of a question.
+    pub dropped_words: f64,
+    pub run: RunConfig,
+    pub data: Data,
+    pub model: BaseModel,
+    pub arms: BTreeMap<String, Arm>,
+    pub prefixes: Prefixes,
+    pub pairs: TextPairConfig,
+    pub training: TrainConfig,
+    pub evaluation: Evaluation,
+}
+
+/// Paths of the data.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// Folder with `xquad.<lang>.json`.
+    pub xquad: JsonFolder,
+    /// Folder with `<lang>.tsv`: parallel sentences in the same order.
+    pub sentences: TsvFolder,
+}
+
+/// Text before each text, as E5 encoders expect it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prefixes {
+    /// Before questions and sentences.
+    pub query: String,
+    /// Before paragraphs.
+    pub passage: String,
+}
+
+/// The positive key of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positive {
+    /// The same question in another language.
+    Translation,
+    /// The question's paragraph in another language.
+    Paragraph,
+    /// The question's paragraph in the question's language.
+    OwnParagraph,
+    /// The question with dropped words.
+    DroppedWords,
+}
+
+/// One arm; nothing is trained without `positive`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arm {
+    /// Row title in tables; default: the arm's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive: Option<Positive>,
+    /// Replaces `training.batch_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<usize>,
+    /// Replaces `training.steps`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+}
+
+/// Options of the evaluation.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluation {
+    /// Languages of the sentences.
+    pub sentence_languages: Vec<Language>,
+    /// Maximum number of sentences per language.
+    pub max_sentences: usize,
+    /// Maximum tokens of a text.
+    pub max_length: usize,
+    pub batch_size: usize,
+    /// Weight of each question in the vector of its paragraph.
+    pub alpha: f64,
+    pub ranks: RankConfig,
+}
+
+impl experiment::Recipe for Recipe {
+    const NAME: &'static str = "sentence-retrieval";
+    const ABOUT: &'static str = "Trains a multilingual sentence encoder with in-batch negatives \
+        and evaluates retrieval of sentences and paragraphs across languages.";
+    const EXAMPLES: &'static str = "\
+sentence-retrieval examples/sentence-retrieval/small.toml --seeds 3
+sentence-retrieval examples/sentence-retrieval/recipe.toml --model xlm-roberta-base --out runs/sr";
+    const EVALUATION: &'static [&'static str] = &["evaluation", "data.sentences", "arms.*.title"];
+    experiment::recipe_fields!(Arm, stages: ["train"]);
+
+    fn validate(&self) -> Result<()> {
+        let limits = self.model.limits()?;
+        self.data.xquad.required("data.xquad", "a folder with XQuAD's files")?;
+        self.data.sentences.required("data.sentences", "a folder with sentences by language")?;
+        let sets = [
+            ("languages", &self.languages),
+            ("evaluation.sentence_languages", &self.evaluation.sentence_languages),
+        ];
+        for (key, languages) in sets {
+            ensure!(languages.len() > 1, "{key} = {languages:?}: must be two languages or more");
+        }
+        let share = self.dropped_words;
+        ensure!((0.0..1.0).contains(&share), "dropped_words = {share}: must be in [0, 1)");
+        let alpha = self.evaluation.alpha;
+        ensure!((0.0..1.0).contains(&alpha), "evaluation.alpha = {alpha}: must be in [0, 1)");
+        self.pairs.validate().context("pairs")?;
+        limits.check_length("pairs.sentence_length", self.pairs.sentence_length)?;
+        limits.check_length("evaluation.max_length", self.evaluation.max_length)?;
+        for (name, arm) in &self.arms {
+            self.training(arm).validate().with_context(|| format!("training, arms.{name}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Recipe {
+    /// Training options of an arm.
+    pub fn training(&self, arm: &Arm) -> TrainConfig {
+        let mut training = self.training.clone();
+        training.batch_size = arm.batch_size.unwrap_or(training.batch_size);
+        training.steps = arm.steps.or(training.steps);
+        training
+    }
+}

@@ -1,0 +1,137 @@
+//! Tables of retrieval, `numbers.jsonl` and `summary.json`.
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use experiment::{Experiment, Results};
+use mlqa_eval::Language;
+use results::{Measured, Spread, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::recipe::Recipe;
+
+/// The rank of the correct candidate for each query.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PairRanks {
+    pub query: Language,
+    pub candidate: Language,
+    pub ranks: Vec<usize>,
+}
+
+/// Ranks of a model by pair of languages.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Scores {
+    /// PUD's sentences.
+    pub sentences: Vec<PairRanks>,
+    /// XQuAD's paragraphs.
+    pub paragraphs: Vec<PairRanks>,
+    /// Paragraphs with the vectors of their other questions.
+    pub augmented: Vec<PairRanks>,
+    /// Paragraphs with the vectors of another paragraph's questions.
+    pub other_questions: Vec<PairRanks>,
+}
+
+/// Setting, language and metric of a number, and each query's value in percent.
+type Shares = ([String; 3], Vec<f64>);
+
+fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
+    Spread::of(values.into_iter().copied()).mean
+}
+
+/// The share of pairs of languages in which a query's rank is at most `max_rank`.
+fn found<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize) -> Vec<f64> {
+    let mut shares: Vec<Vec<f64>> = Vec::new();
+    for pair in pairs {
+        shares.resize(pair.ranks.len(), Vec::new());
+        let hit = |rank: &usize| if *rank <= max_rank { 100.0 } else { 0.0 };
+        shares.iter_mut().zip(&pair.ranks).for_each(|(share, rank)| share.push(hit(rank)));
+    }
+    shares.iter().map(mean).collect()
+}
+
+fn of_sentences(pairs: &[PairRanks]) -> Vec<Shares> {
+    let named = |language: &str| ["PUD", language, "p@1"].map(str::to_owned);
+    let from_english = pairs.iter().filter(|pair| pair.query == Language::EN);
+    let with_english = from_english.map(|PairRanks { candidate, .. }| {
+        let directions = [(Language::EN, *candidate), (*candidate, Language::EN)];
+        let both = pairs.iter().filter(|pair| directions.contains(&(pair.query, pair.candidate)));
+        (named(candidate.as_str()), found(both, 1))
+    });
+    with_english.chain([(named("avg"), found(pairs, 1))]).collect()
+}
+
+fn of_paragraphs(pairs: &[PairRanks]) -> Vec<Shares> {
+    let (same, different): (Vec<_>, Vec<_>) =
+        pairs.iter().partition(|pair| pair.query == pair.candidate);
+    let shares = |(metric, max_rank)| {
+        let of_pairs = pairs.iter().map(|pair| found([pair], max_rank));
+        let lowest = of_pairs.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
+        let same = ("same language", found(same.iter().copied(), max_rank));
+        let different = ("different languages", found(different.iter().copied(), max_rank));
+        [same, different, ("lowest pair", lowest)].map(|(of, shares)| {
+            ([format!("XQuAD, {of}"), "avg".into(), String::from(metric)], shares)
+        })
+    };
+    [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
+}
+
+/// Numbers over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
+fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
+    let column = |(at, ([setting, language, metric], _)): (usize, &Shares)| {
+        let seeds: Vec<&Vec<f64>> =
+            seeds.iter().filter_map(|seed| Some(&seed.get(at)?.1)).collect();
+        let means = seeds.iter().map(|shares| mean(*shares));
+        let number = Measured::of_seeds(title, setting, language, metric, means);
+        let item = |at| mean(seeds.iter().filter_map(|shares| shares.get(at)));
+        let stored = language == "avg" && metric.ends_with("@1") && !setting.ends_with("pair");
+        let first = seeds.first().filter(|_| stored);
+        let items = (0..first.map_or(0, |shares| shares.len())).map(item);
+        Measured { items: items.map(|item| (item * 100.0).round() / 100.0).collect(), ..number }
+    };
+    seeds.first().into_iter().flatten().enumerate().map(column).collect()
+}
+
+/// A table's title, its rows' suffix and shares.
+type Row = (&'static str, &'static str, fn(&Scores) -> Vec<Shares>);
+
+const ROWS: [Row; 4] = [
+    ("sentences, %", "", |scores| of_sentences(&scores.sentences)),
+    ("paragraphs, %", "", |scores| of_paragraphs(&scores.paragraphs)),
+    ("paragraphs, %", " + questions", |scores| of_paragraphs(&scores.augmented)),
+    ("paragraphs, %", " + other questions", |scores| of_paragraphs(&scores.other_questions)),
+];
+
+/// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.
+pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) -> Result<()> {
+    let (mut tables, mut arms, mut all) = (Vec::<(&str, Table)>::new(), Vec::new(), Vec::new());
+    for name in experiment.arms() {
+        let arm = experiment.recipe.arms.get(name).context("arm")?;
+        let mut scores = BTreeMap::new();
+        for (table, suffix, shares) in ROWS {
+            let title = format!("{}{suffix}", arm.title.as_ref().unwrap_or(name));
+            let seeds: Vec<_> = results.of_arm(name).map(|one| shares(&one.evaluated)).collect();
+            let numbers = over_seeds(&title, &seeds);
+            let column = |one: &Measured| {
+                format!("{}, {}, {}", one.setting, one.language, one.metric).replace(", avg", "")
+            };
+            if !tables.iter().any(|(title, _)| *title == table) {
+                tables.push((table, Table::new(table, numbers.iter().map(column))));
+            }
+            if let Some((_, table)) = tables.iter_mut().find(|(title, _)| *title == table) {
+                table.row(&title, numbers.iter().map(|one| one.spread().to_string()));
+            }
+            let spreads = numbers.iter().map(|one| (column(one), one.spread()));
+            scores.insert(title, spreads.collect::<BTreeMap<_, _>>());
+            all.extend(numbers);
+        }
+        let tokens = results.over_seeds(name, |trial| trial.trained as f64).mean;
+        let seconds = results.over_seeds(name, |trial| trial.seconds).mean;
+        arms.push((
+            name.as_str(),
+            json!({ "scores": scores, "tokens": tokens, "seconds": seconds }),
+        ));
+    }
+    Measured::write(experiment.dir("numbers.jsonl"), &all)?;
+    let tables: Vec<String> = tables.iter().map(|(_, table)| table.to_string()).collect();
+    Ok(experiment.finish_arms(&arms, &tables.join("\n"), "")?)
+}

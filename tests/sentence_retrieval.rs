@@ -1,0 +1,106 @@
+//! Sentence retrieval at a few steps: arms, augmented passages, an interrupted run and rejected
+//! input.
+use std::path::Path;
+use std::process::Command;
+
+use results::Measured;
+
+use crate::common::{kill_at, program, refuse, succeed, summary};
+
+/// The small recipe, three steps of a few pairs in two languages.
+fn small(out: &Path) -> Command {
+    let mut command = program("sentence-retrieval");
+    command.arg("examples/sentence-retrieval/small.toml").arg("--out").arg(out);
+    for set in [
+        "languages=[\"en\",\"de\"]",
+        "training.steps=3",
+        "training.batch_size=4",
+        "training.checkpoint_steps=1",
+        "training.log_steps=1",
+        "pairs.sentence_length=32",
+        "evaluation.sentence_languages=[\"en\",\"de\"]",
+        "evaluation.max_sentences=20",
+        "evaluation.max_length=32",
+    ] {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+#[test]
+fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let text = succeed(small(&out));
+    assert!(text.contains("| sentences, % | PUD, de, p@1 | PUD, p@1 |"), "{text}");
+    let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
+    for row in ["base", "base + questions", "monolingual questions + other questions"] {
+        assert!(tables.contains(&format!("| {row} |")), "no {row:?} in:\n{tables}");
+    }
+    let found = summary(&out);
+    let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
+    let trained = ["parallel", "paragraph", "paragraph-same", "control"];
+    assert!(tokens("base") == 0.0 && trained.iter().all(|arm| tokens(arm) > 0.0), "{found}");
+    // Items are sentences, and questions of the last twelve articles.
+    let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
+    let items = |setting: &str| {
+        let of = |one: &&Measured| one.model == "base" && one.setting == setting;
+        let number = numbers.iter().filter(of).find(|one| one.language == "avg").unwrap();
+        let mean = number.items.iter().sum::<f64>() / number.items.len() as f64;
+        assert!((mean - number.value).abs() < 0.01, "{setting}: {mean} {}", number.value);
+        number.items.len()
+    };
+    assert_eq!(["PUD", "XQuAD, different languages"].map(items), [20, 265]);
+
+    // Questions without weight change no rank.
+    let evaluated = small(&out).args(["--arms", "base", "--set", "evaluation.alpha=0"]).output();
+    assert!(evaluated.unwrap().status.success());
+    let scores = &summary(&out)["arms"]["base"]["scores"];
+    for setting in ["same language", "different languages", "lowest pair"] {
+        let column = format!("XQuAD, {setting}, recall@5");
+        let plain = &scores["base"][&column]["mean"];
+        assert!(plain.is_f64(), "{scores}");
+        for other in ["base + questions", "base + other questions"] {
+            assert_eq!(plain, &scores[other][&column]["mean"], "{other}, {column}");
+        }
+    }
+}
+
+#[test]
+fn recipe_sentence_retrieval_killed_and_resumed_equals_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+    let paragraph = |out: &Path| {
+        let mut command = small(out);
+        command.args(["--arms", "paragraph"]);
+        command
+    };
+    succeed(paragraph(&whole));
+    let stage = broken.join("seed-0/paragraph/train");
+    kill_at(paragraph(&broken), &stage.join("checkpoints/step-00000001"));
+    succeed(paragraph(&broken));
+    for name in ["seed-0/paragraph/model/model.safetensors", "numbers.jsonl"] {
+        let [one, other] = [&whole, &broken].map(|out| std::fs::read(out.join(name)).unwrap());
+        assert!(one == other, "{name}");
+    }
+}
+
+#[test]
+fn recipe_sentence_retrieval_names_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    for (set, part) in [
+        ("data.xquad=", "data.xquad: is not set: give a folder with XQuAD's files"),
+        ("languages=[\"en\"]", "languages = [en]: must be two languages or more"),
+        ("languages=[\"en\",\"fr\"]", "xquad.fr.json"),
+        ("train_articles=48", "train_articles = 48: no questions on one side"),
+        ("dropped_words=1.5", "dropped_words = 1.5: must be in [0, 1)"),
+        ("evaluation.alpha=1", "evaluation.alpha = 1: must be in [0, 1)"),
+        ("evaluation.max_length=4000", "evaluation.max_length = 4000: the model has "),
+        ("arms.parallel.batch_size=0", "arms.parallel"),
+    ] {
+        let output = small(&folder.path().join("run")).args(["--set", set]).output().unwrap();
+        let error = refuse(&output);
+        assert!(error.contains(part), "{set}: {error}");
+        assert!(!folder.path().join("run/seed-0").exists(), "{set}");
+    }
+}
