@@ -42,7 +42,7 @@ pub fn run(bench: &str) -> Result<()> {
 fn write(path: &Path, timed: &[Timed]) -> Result<()> {
     let parent = path.parent().context("no folder")?;
     std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    whole_file::write(path, serde_json::to_vec_pretty(timed)?)
+    atomic_file::write(path, serde_json::to_vec_pretty(timed)?)
         .with_context(|| path.display().to_string())
 }
 

@@ -16,7 +16,7 @@ pub fn read<'a>(
     let read = |&language: &Language| {
         let path = folder.join(format!("{language}.tsv"));
         let name = || path.display().to_string();
-        let text = whole_file::read_to_string(&path).with_context(name)?;
+        let text = atomic_file::read_to_string(&path).with_context(name)?;
         let sentence = |(number, line): (usize, &str)| {
             let fault = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
             let (_, text) = line.split_once('\t').with_context(fault)?;

@@ -43,7 +43,7 @@ macro_rules! libtorch_tests {
             "--exclude", "polyqa-language", "--exclude", "mlqa-eval", "--exclude", "polyqa-hub",
             "--exclude", "polyqa-results", "--exclude", "polyqa-shards",
             "--exclude", "qa-report", "--exclude", "qa-translate", "--exclude", "testkit",
-            "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "whole-file",
+            "--exclude", "tokenizer-file", "--exclude", "transfer-eval", "--exclude", "atomic-file",
             "--exclude", "xtask",
             $($word),*
         ]

@@ -68,7 +68,7 @@ fn summarise(args: &Args) -> Result<bool> {
     }
     ensure!(!lines.is_empty(), "{}: no times; run the benches first", folder().display());
     let path = folder().join("summary.json");
-    whole_file::write(&path, serde_json::to_vec_pretty(&lines)?)
+    atomic_file::write(&path, serde_json::to_vec_pretty(&lines)?)
         .with_context(|| path.display().to_string())?;
     let met = print(&lines);
     println!("\n{}", path.display());

@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyInt, PyString};
 
 /// A `ValueError` of one line.
 pub fn refused(message: &str) -> PyErr {
-    PyValueError::new_err(whole_file::one_line(message).into_owned())
+    PyValueError::new_err(atomic_file::one_line(message).into_owned())
 }
 
 /// An argument that counts something.

@@ -41,7 +41,7 @@ fn program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
 /// What an error is in Python: `OSError` and its kinds for files that cannot be read, `ValueError`
 /// for everything else; one line.
 fn py_error(error: &(dyn Error + 'static)) -> PyErr {
-    let message = whole_file::one_line(&error.to_string()).into_owned();
+    let message = atomic_file::one_line(&error.to_string()).into_owned();
     let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
     match causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
         Some(cause) => io::Error::new(cause.kind(), message).into(),

@@ -74,7 +74,7 @@ pub fn kind(value: &Bound<'_, PyAny>) -> String {
 }
 
 pub fn refused(message: &str) -> PyErr {
-    PyValueError::new_err(whole_file::one_line(message).into_owned())
+    PyValueError::new_err(atomic_file::one_line(message).into_owned())
 }
 
 impl From<Refused> for PyErr {
@@ -156,7 +156,7 @@ pub fn language(code: &str) -> PyResult<Language> {
 }
 
 pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
-    let message = CString::new(whole_file::one_line(message).as_ref())?;
+    let message = CString::new(atomic_file::one_line(message).as_ref())?;
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)
 }
 

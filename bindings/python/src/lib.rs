@@ -35,7 +35,7 @@ mod module {
 /// What an error of the crate is in Python: `OSError` and its kinds for files that cannot be read,
 /// `ValueError` for everything else.
 fn py_error(error: mlqa_eval::Error) -> PyErr {
-    let message = whole_file::one_line(&error.to_string()).into_owned();
+    let message = atomic_file::one_line(&error.to_string()).into_owned();
     match error {
         mlqa_eval::Error::Read { source, .. } => std::io::Error::new(source.kind(), message).into(),
         _ => pyo3::exceptions::PyValueError::new_err(message),

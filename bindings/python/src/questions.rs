@@ -19,7 +19,7 @@ pub fn questions(given: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<
     let py = given.py();
     if let Ok(path) = given.extract::<PathBuf>() {
         let dataset = py.detach(|| Dataset::read(path));
-        whole_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
+        atomic_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
         return dataset.map_err(py_error);
     }
     let mut reader = Reader { texts, shared: HashSet::new(), questions: Vec::new() };

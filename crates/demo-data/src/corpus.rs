@@ -110,7 +110,7 @@ fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = whole_file::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = atomic_file::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 

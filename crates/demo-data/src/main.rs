@@ -17,8 +17,8 @@ mod xquad;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use atomic_file::cli;
 use clap::{Args, Parser, Subcommand};
-use whole_file::cli;
 
 use crate::cloze_questions::ClozeQuestions;
 use crate::corpus::CorpusConfig;
@@ -110,7 +110,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
+    atomic_file::protect_inputs();
     let done = match cli::parse() {
         Ok(Cli { command }) => match command {
             Command::FactQuestions(args) => prepare(&args),

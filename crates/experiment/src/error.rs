@@ -100,7 +100,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     // libtorch's stack trace does not help users.
     let text = text.split(" frame #0: ").next().unwrap_or_default();
     // Quoted data may contain control characters.
-    let text = whole_file::one_line(text).into_owned();
+    let text = atomic_file::one_line(text).into_owned();
     if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
     }

@@ -181,7 +181,7 @@ fn lock(folder: &Path) -> Result<File> {
         Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => {
             let folder = folder.display();
             let text = format!("{folder}: this file system has no locks; start one process only");
-            let _ = writeln!(io::stderr(), "{}", whole_file::one_line(&text));
+            let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
         }
         Err(error) => return Err(Error::file(&path)(error.into())),
     }
@@ -223,7 +223,7 @@ fn check_no_links(folder: &Path) -> Result<()> {
 
 /// Whether this is the name of an incomplete file of a run.
 fn is_unfinished(name: &OsStr) -> bool {
-    whole_file::is_temporary(name) || TRACES.iter().any(|trace| name == *trace)
+    atomic_file::is_temporary(name) || TRACES.iter().any(|trace| name == *trace)
 }
 
 /// Removes incomplete files of a killed process recursively.

@@ -69,7 +69,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
 
 /// The text of a recipe.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    whole_file::read_to_string_limited(path, MAX_BYTES).map_err(Error::file(path))
+    atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(Error::file(path))
 }
 
 /// Applies `key.path=value` overrides, like [`read_recipe`], to a program's own values.

@@ -204,7 +204,7 @@ impl<R: Recipe> Experiment<R> {
             return Ok(());
         }
         // Titles come from recipes, which may be untrusted.
-        let table = &whole_file::lines(table);
+        let table = &atomic_file::lines(table);
         let note = if table.contains(" ± ") { format!("\n{INTERVALS}.\n") } else { String::new() };
         write_text(self.dir("table.md"), &format!("{table}{note}"))?;
         write_json(self.dir("summary.json"), summary)?;

@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use whole_file::Synced;
+use atomic_file::Synced;
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::sample::Redirects;

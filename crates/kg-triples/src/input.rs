@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::Error;
 
-/// A text file as [`whole_file::Lines`] reads it.
-pub(crate) struct Lines(whole_file::Lines);
+/// A text file as [`atomic_file::Lines`] reads it.
+pub(crate) struct Lines(atomic_file::Lines);
 
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        match whole_file::Lines::open(path) {
+        match atomic_file::Lines::open(path) {
             Ok(lines) => Ok(Self(lines)),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Err(Error::Truncated { path: path.to_owned(), line: 0 })

@@ -3,11 +3,11 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use atomic_file::{AtomicFile, Synced};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use whole_file::{Synced, WholeFile};
 
 use crate::input::{Lines, compressed};
 use crate::{Error, Sequence, output};
@@ -40,8 +40,8 @@ pub struct JsonlWriter<T> {
 }
 
 enum Output {
-    Plain(WholeFile),
-    Gzip(Box<GzEncoder<WholeFile>>),
+    Plain(AtomicFile),
+    Gzip(Box<GzEncoder<AtomicFile>>),
 }
 
 impl<T: Serialize> JsonlWriter<T> {

@@ -2,27 +2,27 @@
 use std::fs;
 use std::path::Path;
 
-use whole_file::{PublishError, Synced, WholeFile};
+use atomic_file::{AtomicFile, PublishError, Synced};
 
 use crate::Error;
 
 /// Creates a writer for `path`, and missing folders.
-pub(crate) fn create(path: &Path) -> Result<WholeFile, Error> {
+pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))?;
     }
-    WholeFile::create(path).map_err(Error::io(path, "write the file"))
+    AtomicFile::create(path).map_err(Error::io(path, "write the file"))
 }
 
 /// Syncs the file to disk; it must still be renamed to its final path.
-pub(crate) fn sync(file: WholeFile) -> Result<Synced, Error> {
+pub(crate) fn sync(file: AtomicFile) -> Result<Synced, Error> {
     let refuse = Error::io(file.path(), "write the file");
     file.sync().map_err(refuse)
 }
 
 /// Renames complete files to their final paths.
 pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), Error> {
-    whole_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
+    atomic_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
         path,
         action: "move the finished file to its name",
         source,

@@ -125,7 +125,7 @@ impl ParquetRows {
 
 fn open(path: &Path) -> Result<SerializedFileReader<File>, Error> {
     let file = File::open(path).map_err(Error::io(path, "read the file"))?;
-    whole_file::remember_input(path);
+    atomic_file::remember_input(path);
     guarded(|| SerializedFileReader::new(file)).map_err(refuse(path))
 }
 

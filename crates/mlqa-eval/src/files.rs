@@ -4,15 +4,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use atomic_file::{FileSet, PublishError};
 use serde::de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::PrettyFormatter;
-use whole_file::{FileSet, PublishError};
 
 use crate::Error;
 
 pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
-    whole_file::read_to_string(path)
+    atomic_file::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })
 }
 

@@ -163,7 +163,7 @@ mod write {
             make_folder_of(&path)?;
             let up = "../".repeat(2 + file.matches('/').count());
             let linked = link(&path, &format!("{up}blobs/{etag}")).or_else(|_| {
-                let mut copy = whole_file::WholeFile::create(&path)?;
+                let mut copy = atomic_file::AtomicFile::create(&path)?;
                 io::copy(&mut File::open(self.blob(etag))?, &mut copy)?;
                 copy.finish()
             });
@@ -184,7 +184,7 @@ mod write {
             }
             let path = self.folder.join("refs").join(revision);
             make_folder_of(&path)?;
-            whole_file::write(&path, commit).map_err(Error::io(&path, "write the file"))
+            atomic_file::write(&path, commit).map_err(Error::io(&path, "write the file"))
         }
     }
 

@@ -105,7 +105,7 @@ impl Fetch<'_> {
                 }
             })?;
             fs::rename(&partial, &blob)
-                .and_then(|()| whole_file::sync_folder_of(&blob))
+                .and_then(|()| atomic_file::sync_folder_of(&blob))
                 .map_err(Error::io(&blob, "name the file"))?;
         }
         (self.progress)(Progress { file: name, done: total, total });

@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use atomic_file::Lines;
 use serde::Deserialize;
-use whole_file::Lines;
 
 use crate::passage::Passage;
 use crate::{Error, Result};
@@ -164,7 +164,7 @@ impl Documents {
 
 /// A file as one document.
 fn document(path: &Path) -> Result<Document> {
-    let text = whole_file::read_to_string_with_mark(path, LONGEST);
+    let text = atomic_file::read_to_string_with_mark(path, LONGEST);
     let text = text.map_err(|source| Error::read(path, source))?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }

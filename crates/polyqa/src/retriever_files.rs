@@ -125,7 +125,7 @@ fn is_e5(name: &str) -> bool {
 
 /// The base model and the first heading of a model card; its text may mention other models.
 fn card_title(folder: &Path) -> String {
-    let card = whole_file::read_to_string_limited(folder.join("README.md"), MAX_SIZE);
+    let card = atomic_file::read_to_string_limited(folder.join("README.md"), MAX_SIZE);
     let card = card.unwrap_or_default();
     let heading = card.lines().find(|line| line.starts_with("# ")).unwrap_or_default();
     let base = card.lines().find(|line| line.starts_with("base_model:")).unwrap_or_default();
@@ -134,7 +134,7 @@ fn card_title(folder: &Path) -> String {
 
 /// A JSON file; `None` if there is none.
 fn json(path: &Path) -> Result<Option<Value>> {
-    match whole_file::read_limited(path, MAX_SIZE) {
+    match atomic_file::read_limited(path, MAX_SIZE) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Some(value)),
             Err(error) => Err(content(path, error)),

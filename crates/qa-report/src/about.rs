@@ -52,13 +52,13 @@ impl About {
 
 /// The JSON of a file; null where there is none that can be read.
 pub(crate) fn json(path: &Path) -> Json {
-    let text = whole_file::read_to_string(path).unwrap_or_default();
+    let text = atomic_file::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
 
 impl Folder {
     fn read(path: &Path) -> Self {
-        let recipe = whole_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
+        let recipe = atomic_file::read_to_string(path.join("recipe.toml")).unwrap_or_default();
         Self {
             marker: json(&path.join("run.json")),
             machine: json(&path.join("machine.json")),
@@ -283,7 +283,7 @@ fn file_name(path: &Path) -> String {
 
 fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {
     let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-    let bytes = whole_file::read(path).map_err(failed)?;
+    let bytes = atomic_file::read(path).map_err(failed)?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

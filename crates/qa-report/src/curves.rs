@@ -54,7 +54,7 @@ fn losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
         loss: Option<f64>,
     }
     let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-    let text = whole_file::read_to_string(path).map_err(failed)?;
+    let text = atomic_file::read_to_string(path).map_err(failed)?;
     let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
     let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
     Ok(thinned(&points.collect::<Vec<_>>()))

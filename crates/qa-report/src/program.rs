@@ -2,9 +2,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use atomic_file::cli;
 use clap::ValueEnum;
 use mlqa_eval::{Language, Resampling, read_json};
-use whole_file::cli;
 
 use crate::{QuestionFiles, Report, ReportConfig, ReportFormat, ReportRun};
 
@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<(), String> {
     report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
     report.notes().iter().for_each(|note| cli::say(&format!("note: {note}")));
     let summary = report.summary();
-    cli::print(&whole_file::lines(&summary))
+    cli::print(&atomic_file::lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))
 }
 

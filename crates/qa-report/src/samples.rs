@@ -119,7 +119,7 @@ impl Samples {
     /// Reads a file; `None` where its first line is of a task that asks about no text.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Read { path: path.to_path_buf(), source };
-        let text = whole_file::read_to_string(path).map_err(failed)?;
+        let text = atomic_file::read_to_string(path).map_err(failed)?;
         let content = |message| Error::Content { path: path.to_path_buf(), message };
         let mut samples =
             Self { path: path.to_path_buf(), all: Vec::new(), other_filters: BTreeSet::new() };

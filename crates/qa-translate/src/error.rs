@@ -1,8 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use atomic_file::PublishError;
 use mlqa_eval::Language;
-use whole_file::PublishError;
 
 /// Everything that can go wrong here. A text that cannot be aligned is no error: it is counted in a
 /// report.

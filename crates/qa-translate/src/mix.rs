@@ -2,12 +2,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use atomic_file::FileSet;
 use mlqa_eval::{Dataset, DatasetName, Language, Question, TableOrder};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use whole_file::FileSet;
 
 use crate::error::create_folder_of;
 use crate::{Error, Translated};

@@ -1,8 +1,8 @@
 //! Measured numbers, in the same form as published ones.
 use std::path::Path;
 
+use atomic_file::Lines;
 use serde::{Deserialize, Serialize};
-use whole_file::Lines;
 
 use crate::{Error, Result, Spread};
 
@@ -118,7 +118,7 @@ impl Measured {
         let lines = rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n"));
         let written = lines.collect::<std::io::Result<String>>().and_then(|text| {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            whole_file::write(path, text)
+            atomic_file::write(path, text)
         });
         written.map_err(|source| Error::Write { path: path.to_path_buf(), source })
     }

@@ -98,7 +98,7 @@ impl Manifest {
             return Ok(None);
         }
         let refuse = |reason: &dyn std::fmt::Display| Error::file(&path, reason);
-        let text = whole_file::read_limited(&path, MAX_BYTES).map_err(|error| refuse(&error))?;
+        let text = atomic_file::read_limited(&path, MAX_BYTES).map_err(|error| refuse(&error))?;
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| refuse(&e))?;
         match value.get("format").and_then(serde_json::Value::as_str) {
             Some(FORMAT) => serde_json::from_value(value).map(Some).map_err(|e| refuse(&e)),
@@ -245,7 +245,7 @@ impl Preparing {
     /// target, which replaces a prepared folder there.
     ///
     /// The manifest contains the arguments of this process and the inputs that it read through
-    /// [`whole_file`] since [`whole_file::protect_inputs`].
+    /// [`atomic_file`] since [`atomic_file::protect_inputs`].
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be read or written; the target is unchanged then.
@@ -261,7 +261,7 @@ impl Preparing {
         // The manifest of the replaced folder was also read, but it is not an input.
         let replaced = self.out.join(MANIFEST);
         let is_input = |path: &PathBuf| path.is_file() && *path != replaced;
-        for path in whole_file::inputs().into_iter().filter(is_input) {
+        for path in atomic_file::inputs().into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
             inputs.insert(relative_to_current(path), digest);
         }
@@ -277,7 +277,7 @@ impl Preparing {
         };
         let path = folder.join(MANIFEST);
         let text = serde_json::to_string_pretty(&manifest).map_err(|e| Error::file(&path, e))?;
-        whole_file::write(&path, text + "\n").map_err(|error| Error::file(&path, error))?;
+        atomic_file::write(&path, text + "\n").map_err(|error| Error::file(&path, error))?;
         self.publish()?;
         Ok(manifest)
     }
@@ -293,7 +293,7 @@ impl Preparing {
             }
             Err(error) => return Err(Error::file(&out, error)),
         }
-        whole_file::sync_folder_of(&out).map_err(|error| Error::file(&out, error))
+        atomic_file::sync_folder_of(&out).map_err(|error| Error::file(&out, error))
     }
 }
 

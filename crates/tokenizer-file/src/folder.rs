@@ -43,7 +43,7 @@ struct Module {
 pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let folder = folder.as_ref();
     let path = folder.join(MODULES);
-    let text = match whole_file::read_limited(&path, LONGEST) {
+    let text = match atomic_file::read_limited(&path, LONGEST) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.to_owned()),
         Err(source) => return Err(Error::Read { path, source }),
@@ -96,7 +96,7 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
 }
 
 fn is_camembert(folder: &Path) -> bool {
-    let config = whole_file::read_limited(folder.join("config.json"), LONGEST).ok();
+    let config = atomic_file::read_limited(folder.join("config.json"), LONGEST).ok();
     let config: Option<Value> = config.and_then(|text| serde_json::from_slice(&text).ok());
     config.is_some_and(|config| config["model_type"] == "camembert")
 }

@@ -104,9 +104,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     if !is_model(path) {
-        return whole_file::read_to_string_limited(path, LONGEST).map_err(read);
+        return atomic_file::read_to_string_limited(path, LONGEST).map_err(read);
     }
-    let bytes = whole_file::read_limited(path, sentencepiece::LONGEST).map_err(read)?;
+    let bytes = atomic_file::read_limited(path, sentencepiece::LONGEST).map_err(read)?;
     sentencepiece::to_json(&bytes)
         .map_err(|problem| Error::Content { path: path.to_owned(), problem })
 }

@@ -22,7 +22,7 @@ pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
 
 /// Prints a line on standard error; a closed standard error is ignored.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
+    let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }
 
 /// Monitors in a separate thread how long this process waits.

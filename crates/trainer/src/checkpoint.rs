@@ -174,7 +174,7 @@ impl Checkpoint {
             write_named(&partial.path().join(TASK), task_state)?;
         }
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
-        whole_file::write(partial.path().join(STATE), json)
+        atomic_file::write(partial.path().join(STATE), json)
             .map_err(|error| Error::file(target.join(STATE), error))?;
         sums::write(partial.path(), &files(!task_state.is_empty()))?;
         if target.exists() {

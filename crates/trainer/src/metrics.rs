@@ -149,7 +149,7 @@ pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
         }
     }
     if resumes {
-        whole_file::write(path, text).map_err(refuse)?;
+        atomic_file::write(path, text).map_err(refuse)?;
     } else {
         File::create(path).map_err(refuse)?;
     }

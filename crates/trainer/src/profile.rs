@@ -74,7 +74,7 @@ impl StepProfile {
             self.device,
             summary.markdown(end - start)
         );
-        whole_file::write(&tables, text).map_err(|error| Error::file(&tables, error))?;
+        atomic_file::write(&tables, text).map_err(|error| Error::file(&tables, error))?;
         Ok(format!("{}: steps {} to {end}: {}", self.stage, start + 1, tables.display()))
     }
 }

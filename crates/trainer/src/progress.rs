@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Prints one line on standard error; a closed standard error is ignored.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", whole_file::one_line(text));
+    let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }
 
 /// Steps per second or, for slow steps, seconds per step.
@@ -81,7 +81,7 @@ impl Progress {
             };
             bar.set_style(style.with_key("rate", rate));
         }
-        let name = &*whole_file::one_line(name);
+        let name = &*atomic_file::one_line(name);
         bar.set_prefix(name.to_owned());
         bar.set_position(done);
         bar.reset_eta();
@@ -118,7 +118,7 @@ impl Progress {
     /// Prints text above the line.
     pub(crate) fn say(&self, text: &str) {
         self.bar.suspend(|| {
-            let _ = writeln!(std::io::stderr(), "{}", whole_file::lines(text));
+            let _ = writeln!(std::io::stderr(), "{}", atomic_file::lines(text));
         });
     }
 

@@ -72,6 +72,6 @@ pub(crate) fn report(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
     let path = stage.folder.join(FILE);
     let text = serde_json::to_string_pretty(&all).map_err(|error| Error::file(&path, error))?;
     std::fs::create_dir_all(&stage.folder)
-        .and_then(|()| whole_file::write(&path, text + "\n"))
+        .and_then(|()| atomic_file::write(&path, text + "\n"))
         .map_err(|error| Error::file(&path, error))
 }

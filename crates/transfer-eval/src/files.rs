@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Reads a text file as UTF-8 without a byte order mark. A gzip file, detected by its first bytes,
 /// is decompressed.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = whole_file::read(path).map_err(Error::read(path))?;
+    let bytes = atomic_file::read(path).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
@@ -22,7 +22,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 /// lines do not need this, because a truncated line is invalid.
 pub(crate) fn read_rows(path: &Path) -> Result<String> {
     let text = read_text(path)?;
-    whole_file::note_missing_newline(path, text.as_bytes());
+    atomic_file::note_missing_newline(path, text.as_bytes());
     Ok(text)
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn parse_line<T: DeserializeOwned>(
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| whole_file::write(path, bytes))
+        .and_then(|()| atomic_file::write(path, bytes))
         .map_err(Error::write(path))
 }
 

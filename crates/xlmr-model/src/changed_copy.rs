@@ -41,7 +41,7 @@ pub(crate) fn write<R>(
         }
         return Err(Error::io(out, error));
     }
-    whole_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
+    atomic_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
     Ok(changed)
 }
 

@@ -246,7 +246,7 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The shards that an index names, with their tensors.
 fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
     // The largest in use name 100,000 tensors in 10 MB.
-    let text = whole_file::read_limited(index, 256 << 20);
+    let text = atomic_file::read_limited(index, 256 << 20);
     let text = text.map_err(|error| Error::io(index, error))?;
     let parsed: ShardIndex = serde_json::from_slice(&text)
         .map_err(|source| Error::Json { path: index.to_owned(), source })?;

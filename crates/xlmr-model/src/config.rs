@@ -579,7 +579,7 @@ impl Config {
 
 /// A JSON file of up to 16 MB; `hint` ends the message where it cannot be read.
 pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
-    let text = whole_file::read_limited(path, 16 << 20);
+    let text = atomic_file::read_limited(path, 16 << 20);
     let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
 }
@@ -589,5 +589,5 @@ pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;
     text.push(b'\n');
-    whole_file::write(path, text).map_err(|error| Error::io(path, error))
+    atomic_file::write(path, text).map_err(|error| Error::io(path, error))
 }

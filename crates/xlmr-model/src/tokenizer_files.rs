@@ -266,7 +266,7 @@ fn as_the_file_says(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
 }
 
 fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    whole_file::write(path, bytes).map_err(|error| Error::io(path, error))
+    atomic_file::write(path, bytes).map_err(|error| Error::io(path, error))
 }
 
 fn remove(path: &Path) -> Result<()> {

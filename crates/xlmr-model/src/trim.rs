@@ -159,7 +159,7 @@ impl TrimmedVocabulary {
     fn write_tokenizer(&self, fresh: &Path) -> Result<()> {
         let put = |name: &str, bytes: &[u8]| {
             let path = fresh.join(name);
-            whole_file::write(&path, bytes).map_err(|error| Error::io(&path, error))
+            atomic_file::write(&path, bytes).map_err(|error| Error::io(&path, error))
         };
         put("tokenizer.json", self.trimmed.json.as_bytes())?;
         let former = self.folder.join("tokenizer_config.json");

@@ -163,7 +163,7 @@ fn compare(options: &Options) -> Result<()> {
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let file = folder.join("encoder_batches.json");
     let batches = batches::make(options)?;
-    whole_file::write(&file, serde_json::to_vec(&batches)?)?;
+    atomic_file::write(&file, serde_json::to_vec(&batches)?)?;
     let mut runs = Vec::new();
     for round in 0..options.rounds {
         for program in programs::all(options) {
@@ -187,7 +187,7 @@ fn compare(options: &Options) -> Result<()> {
     let device = if options.on_gpu() { "_gpu" } else { "" };
     let pass = if options.inference { "_inference" } else { "" };
     let out = folder.join(format!("{name}{pass}{device}.json"));
-    whole_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
+    atomic_file::write(&out, serde_json::to_vec_pretty(&lines)?)?;
     println!("\n{}", out.display());
     Ok(())
 }

@@ -103,7 +103,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
         profile.finish(trace)?;
         let page = format!("# {}\n\n{}", options.program, TraceSummary::read(trace)?.markdown(1));
         let tables = trace.with_extension("").with_extension("md");
-        whole_file::write(&tables, page)?;
+        atomic_file::write(&tables, page)?;
         eprintln!("  {}", tables.display());
     }
     Ok(())

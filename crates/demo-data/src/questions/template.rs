@@ -115,7 +115,7 @@ impl TemplateSet {
     /// with file, line and column.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, kg_triples::Error> {
         let path = path.as_ref();
-        let text = whole_file::read_to_string(path).map_err(|source| kg_triples::Error::Io {
+        let text = atomic_file::read_to_string(path).map_err(|source| kg_triples::Error::Io {
             path: path.to_owned(),
             action: "read the file",
             source,

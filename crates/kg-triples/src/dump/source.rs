@@ -266,7 +266,7 @@ impl Source {
         }
         let open = || -> io::Result<Self> {
             let input = File::open(path)?;
-            whole_file::remember_input(path);
+            atomic_file::remember_input(path);
             let mut counted = Counted::new(input, progress, Some(passed));
             let packed = Arc::clone(&counted.packed);
             io::copy(&mut counted.by_ref().take(offset), &mut io::sink())?;
@@ -316,7 +316,7 @@ pub(super) fn is_stream(path: &Path) -> bool {
 }
 
 fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    whole_file::remember_input(path);
+    atomic_file::remember_input(path);
     Ok(match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path)?),

@@ -184,7 +184,7 @@ impl StateFolder {
     pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
         let path = self.path.join(STATE);
         let stored = serde_json::to_vec(state).map_err(io::Error::from);
-        let stored = stored.and_then(|bytes| whole_file::write(&path, bytes));
+        let stored = stored.and_then(|bytes| atomic_file::write(&path, bytes));
         stored.map_err(Error::io(&path, "write the file"))?;
         self.has_state = true;
         Ok(())
@@ -225,7 +225,7 @@ impl StateFolder {
                 for entry in fs::read_dir(folder)? {
                     let entry = entry?;
                     let name = entry.file_name();
-                    let ours = whole_file::is_temporary(&name);
+                    let ours = atomic_file::is_temporary(&name);
                     let name = name.to_string_lossy();
                     match ours || LEFT_OVER.iter().any(|start| name.starts_with(start)) {
                         true if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,

@@ -77,7 +77,7 @@ pub(super) fn scan<T: Send>(
     mut take: impl FnMut(T) -> Result<(), Irregular>,
 ) -> Result<(), Irregular> {
     let mut file = File::open(path).map_err(|_| Irregular)?;
-    whole_file::remember_input(path);
+    atomic_file::remember_input(path);
     let mut found = vec![0; header.len() + 1];
     file.read_exact(&mut found).map_err(|_| Irregular)?;
     if found.strip_suffix(b"\n") != Some(header.as_bytes()) {
@@ -89,7 +89,7 @@ pub(super) fn scan<T: Send>(
         while waiting.len() < 2 * rayon::current_num_threads()
             && let Some(block) = blocks.next().map_err(|_| Irregular)?
         {
-            whole_file::note_missing_newline(path, &block);
+            atomic_file::note_missing_newline(path, &block);
             waiting.push(block);
         }
         if waiting.is_empty() {

@@ -303,7 +303,7 @@ fn labels_are_read_from_tables_and_pages() {
 }
 
 #[test]
-fn the_program_writes_whole_files_and_refuses_its_inputs() {
+fn the_program_writes_atomic_files_and_refuses_its_inputs() {
     let folder = tempdir().unwrap();
     let dir = folder.path();
     let line =

@@ -3,9 +3,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+use atomic_file::AtomicFile;
 use rayon::prelude::*;
 use serde::Serialize;
-use whole_file::WholeFile;
 
 use crate::Error;
 use crate::files::write_json;
@@ -90,7 +90,7 @@ const BETWEEN: &str = ",\n";
 /// Streaming writer of n-best lists: one JSON object, question id to list of answers, one question
 /// per line.
 pub struct NBestFile {
-    file: WholeFile,
+    file: AtomicFile,
     separator: &'static str,
 }
 
@@ -100,7 +100,7 @@ impl NBestFile {
     /// # Errors
     /// [`Error::Write`].
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = WholeFile::create(path).map_err(|source| unwritable(path, source))?;
+        let file = AtomicFile::create(path).map_err(|source| unwritable(path, source))?;
         Ok(Self { file, separator: "{\n" })
     }
 

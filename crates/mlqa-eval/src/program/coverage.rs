@@ -53,9 +53,9 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
         let path = text;
-        let text = whole_file::read_to_string(path)
+        let text = atomic_file::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        whole_file::note_missing_newline(path, text.as_bytes());
+        atomic_file::note_missing_newline(path, text.as_bytes());
         coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer, &config)
     };
     if !args.questions.is_dir() {

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::{Cell, Dataset, Error, Matrix, Predictions, dataset_names, language_file, score};
-use whole_file::cli::progress;
+use atomic_file::cli::progress;
 
 use super::score::NormArg;
 use super::{Stop, print};

@@ -1,8 +1,8 @@
 //! The commands of the program `mlqa-eval`, shared with `polyqa`.
 #![allow(rustdoc::invalid_html_tags)] // help for a terminal
 
+use atomic_file::cli::{self, say};
 use clap::Subcommand;
-use whole_file::cli::{self, say};
 
 use crate::Error;
 
@@ -79,7 +79,7 @@ pub enum Stop {
 /// Prints to standard output, or to standard error if a file goes to standard output; a closed
 /// reader (`| head`) is no error.
 fn print(text: &str) -> Result<(), Stop> {
-    cli::print(&whole_file::lines(text))
+    cli::print(&atomic_file::lines(text))
         .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))
 }
 

@@ -58,7 +58,7 @@ pub fn write_ints(path: &Path, tensors: &[IntTensor], program: &str) -> Result<(
     let views: Vec<_> = views.collect::<Result<_, _>>().map_err(|e| failed(e.to_string()))?;
     let metadata = [(WINDOWS.to_owned(), program.to_owned())].into();
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
-    whole_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
+    atomic_file::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// Sequential reader of a float32 matrix.
@@ -80,7 +80,7 @@ impl Rows {
         let unreadable = |source| Error::Read { path: path.to_owned(), source };
         let wrong = |message: String| Error::Content { path: path.to_owned(), message };
         let mut file = File::open(path).map_err(unreadable)?;
-        whole_file::remember_input(path);
+        atomic_file::remember_input(path);
         let size = file.metadata().map_err(unreadable)?.len();
         let mut length = [0; 8];
         let header = file.read_exact(&mut length).ok().and_then(|()| {

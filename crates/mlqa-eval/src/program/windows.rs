@@ -129,7 +129,7 @@ impl Cutter {
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
-    whole_file::check_output(&args.out)
+    atomic_file::check_output(&args.out)
         .map_err(|source| Error::Write { path: args.out.clone(), source })?;
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;

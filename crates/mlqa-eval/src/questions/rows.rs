@@ -401,10 +401,10 @@ pub(crate) fn is_parquet(path: &Path) -> bool {
 
 #[cfg(feature = "parquet")]
 fn parquet(path: &Path) -> Result<Rows, Error> {
-    whole_file::remember_input(path);
+    atomic_file::remember_input(path);
     let mut rows = Rows::default();
     // As many bytes as of a text file.
-    let mut remaining = whole_file::MAX_FILE_BYTES;
+    let mut remaining = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
         remaining = u64::try_from(line.text.len())
             .ok()

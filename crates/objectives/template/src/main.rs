@@ -1,3 +1,4 @@
+//! Adds a masked language modelling loss and a contrast with a queue of earlier keys.
 use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};

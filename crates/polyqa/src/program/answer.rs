@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::first_pass::CANDIDATES;
 use crate::{Answers, Documents, FirstPass, Reader, Retriever};
 use anyhow::{Context, Result, bail, ensure};
+use atomic_file::{Lines, cli};
 use mlqa_eval::{Compatible, Dataset, NullOdds, Predictions, write_n_best};
 use serde::Deserialize;
-use whole_file::{Lines, cli};
 
 use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::program::show;

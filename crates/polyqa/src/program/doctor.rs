@@ -6,10 +6,10 @@ use crate::Calibration;
 use crate::reader::windows_of;
 use crate::retriever_files::settings;
 use anyhow::Result;
+use atomic_file::cli;
 use model_hub::{Origin, Resolved};
 use serde_json::{Map, Value};
 use tch::Cuda;
-use whole_file::cli;
 use xlmr_model::{Config, Head, Inspection};
 
 use crate::program::model::resolve;
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         let mut text = String::new();
         for (name, value) in &lines {
-            let _ = writeln!(text, "{name:10} {}", whole_file::one_line(value));
+            let _ = writeln!(text, "{name:10} {}", atomic_file::one_line(value));
         }
         cli::print(&text)?;
     }
@@ -100,7 +100,7 @@ fn model(name: &str, lines: &mut Lines) -> Result<()> {
 fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
     let config = Config::of_folder(folder).inspect_err(|_| {
         // Why it is not supported is in the error.
-        let file = whole_file::read_limited(folder.join("config.json"), 16 << 20);
+        let file = atomic_file::read_limited(folder.join("config.json"), 16 << 20);
         let raw: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(name) = raw.as_ref().and_then(|raw| raw.get("model_type")?.as_str()) {
             lines.push(("type", format!("{name} (not supported)")));

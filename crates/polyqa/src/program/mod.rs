@@ -3,9 +3,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
+use atomic_file::cli;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use mlqa_eval::program;
-use whole_file::cli;
 
 mod answer;
 mod doctor;
@@ -86,7 +86,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // A run folder's own files are read and written anew, as by the recipes.
     if !matches!(command, Command::Train(_)) {
-        whole_file::protect_inputs();
+        atomic_file::protect_inputs();
     }
     let done = match command {
         Command::Answer(args) => answer::run(&args),
@@ -101,7 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(())
         }
     };
-    for note in whole_file::take_notes() {
+    for note in atomic_file::take_notes() {
         cli::say(&format!("note: {note}"));
     }
     experiment::exit(done)

@@ -2,11 +2,11 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use atomic_file::cli;
 use experiment::{RunConfig, Runtime};
 use mlqa_eval::{Compatible, WindowScore};
 use model_hub::{Hub, Resolved};
 use torch_ext::Precision;
-use whole_file::cli;
 
 use crate::{Reader, Retriever, select_precision};
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 
 use crate::{Answer, Answers};
-use whole_file::one_line;
+use atomic_file::one_line;
 
 /// The question, its best answer marked in its sentence, and the others with other words below it.
 pub fn answers(found: &Answers) -> String {

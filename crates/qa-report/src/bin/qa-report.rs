@@ -1,9 +1,9 @@
 //! One page about runs; see `qa-report --help`. `mlqa-eval report` starts this program.
 use std::process::ExitCode;
 
+use atomic_file::cli;
 use clap::Parser;
 use qa_report::program;
-use whole_file::cli;
 
 #[derive(Parser)]
 #[command(version)]
@@ -13,7 +13,7 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
+    atomic_file::protect_inputs();
     match cli::parse::<CommandLine>() {
         Ok(args) => cli::end(program::run(&args.program)),
         Err(code) => code,

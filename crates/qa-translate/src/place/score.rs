@@ -96,7 +96,7 @@ impl FileScorer {
     /// finite, or contradicts an earlier one.
     pub fn read(path: impl AsRef<Path>, wanted: impl AsRef<Path>) -> Result<Self, Error> {
         let (path, wanted) = (path.as_ref(), wanted.as_ref().to_owned());
-        let bytes = match whole_file::read(path) {
+        let bytes = match atomic_file::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(Error::io(path, "read the file"))?,
         };
@@ -134,7 +134,7 @@ impl ScoreText for FileScorer {
             lines.push('\n');
         }
         let (wanted, count) = (self.wanted.clone(), missing.len());
-        whole_file::write(&wanted, lines).map_err(Error::io(&wanted, "write the file"))?;
+        atomic_file::write(&wanted, lines).map_err(Error::io(&wanted, "write the file"))?;
         Err(Error::Unscored { path: self.path.clone(), count, wanted })
     }
 }

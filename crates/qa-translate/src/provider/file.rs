@@ -38,7 +38,7 @@ impl FileTranslator {
     /// or translates a text a second time and differently.
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = whole_file::read(path).map_err(Error::io(path, "read the file"))?;
+        let bytes = atomic_file::read(path).map_err(Error::io(path, "read the file"))?;
         let mut table = Table::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {

@@ -25,7 +25,7 @@ impl Journal {
         mut read: impl FnMut(&[u8], usize) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         create_folder_of(path)?;
-        whole_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
+        atomic_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = opened.map_err(Error::io(path, "open the cache"))?;
         lock(&file).map_err(Error::io(path, "lock the cache"))?;

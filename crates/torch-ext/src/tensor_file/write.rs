@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 use std::path::Path;
 
+use atomic_file::AtomicFile;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tch::{Device, Kind, TchError, Tensor};
-use whole_file::WholeFile;
 
 use super::dtype::dtype_of;
 use crate::{Error, Result};
@@ -73,7 +73,7 @@ pub fn write_tensors<'a>(
     let header = header(&pending, metadata).map_err(refuse)?;
     // The library's own writer creates a temporary file with another name pattern, which would not
     // be cleaned up after a kill.
-    let mut file = WholeFile::create(path).map_err(refuse)?;
+    let mut file = AtomicFile::create(path).map_err(refuse)?;
     file.write_all(&header).map_err(refuse)?;
     for (name, one) in &pending {
         let bytes = one.bytes().map_err(|error| {

@@ -101,7 +101,7 @@ pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     let text = read_text(path)?;
     if !is_json(&text) {
-        whole_file::note_missing_newline(path, text.as_bytes());
+        atomic_file::note_missing_newline(path, text.as_bytes());
     }
     parse_nli(&text, path)
 }

@@ -2,11 +2,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use atomic_file::cli;
 use kg_triples::dump::{
     DumpTable, ExtractConfig, ExtractReport, ExtractStart, Progress, TableFormat, extract,
 };
 use kg_triples::{Error, Language};
-use whole_file::cli;
 
 use crate::table::Table;
 use crate::{Done, choice};
@@ -145,7 +145,7 @@ fn with_progress(
 /// Prints whether an unfinished extract is resumed or discarded.
 fn print_start(start: ExtractStart, out: &Path) {
     let out = out.display().to_string();
-    let out = whole_file::one_line(&out);
+    let out = atomic_file::one_line(&out);
     match start {
         ExtractStart::New => (),
         ExtractStart::Restarted => {

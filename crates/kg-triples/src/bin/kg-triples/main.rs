@@ -20,10 +20,10 @@ mod texts;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use atomic_file::cli::{self, spinner};
 use clap::{Parser, Subcommand};
 use kg_triples::{Error, Language};
 use tokenizers::Tokenizer;
-use whole_file::cli::{self, spinner};
 
 /// Knowledge triples to training data.
 #[derive(Parser)]
@@ -89,7 +89,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
+    atomic_file::protect_inputs();
     let command = match cli::parse() {
         Ok(Cli { command }) => command,
         Err(code) => return code,

@@ -181,7 +181,7 @@ fn nothing_left(report: &BuildReport) -> Error {
 
 /// Reads the ids of a file, one per line.
 fn read_ids(path: &Path) -> Result<BTreeSet<String>, Error> {
-    let text = whole_file::read_to_string(path).map_err(|source| Error::Io {
+    let text = atomic_file::read_to_string(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         action: "read the file",
         source,

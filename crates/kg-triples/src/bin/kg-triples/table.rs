@@ -2,7 +2,7 @@
 use std::fmt::Display;
 use std::io::Write;
 
-use whole_file::cli::output;
+use atomic_file::cli::output;
 
 /// Rows of cells; the first column is aligned left, the others right.
 #[derive(Default)]

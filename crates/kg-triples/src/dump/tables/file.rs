@@ -2,7 +2,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use whole_file::{Synced, WholeFile};
+use atomic_file::{AtomicFile, Synced};
 
 #[cfg(feature = "parquet")]
 use super::parquet::Parts;
@@ -11,7 +11,7 @@ use crate::{Error, output};
 
 /// A table that is being written to a temporary file or folder.
 pub(super) enum TableFile {
-    Tsv(DumpTable, WholeFile),
+    Tsv(DumpTable, AtomicFile),
     #[cfg(feature = "parquet")]
     Parquet(DumpTable, Parts),
 }

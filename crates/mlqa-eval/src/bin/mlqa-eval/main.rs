@@ -1,9 +1,9 @@
 //! Scores cross-lingual extractive QA from the command line; see `mlqa-eval --help`.
 use std::process::ExitCode;
 
+use atomic_file::cli;
 use clap::{Parser, Subcommand};
 use mlqa_eval::program;
-use whole_file::cli;
 
 mod report;
 
@@ -41,7 +41,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
+    atomic_file::protect_inputs();
     match cli::parse() {
         Ok(Args { command: Command::Program(command) }) => cli::end(command.run()),
         Ok(Args { command: Command::Report(_) }) => cli::end(report::run()),

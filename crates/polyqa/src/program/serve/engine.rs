@@ -2,10 +2,10 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use atomic_file::cli;
 use mlqa_eval::Window;
 use tch::Device;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use whole_file::cli;
 
 use crate::reading::Reading;
 use crate::{Answers, Reader, Result};

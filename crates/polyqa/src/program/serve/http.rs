@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use atomic_file::one_line;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -25,7 +26,6 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use torch_ext::Precision;
-use whole_file::one_line;
 
 use super::engine::Job;
 use super::request::{self, Refusal, Request};

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use whole_file::cli;
+use atomic_file::cli;
 
 use crate::program::model::{ReaderArgs, RetrieverArgs};
 use crate::reading::Cutter;

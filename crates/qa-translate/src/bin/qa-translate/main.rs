@@ -9,9 +9,9 @@ mod translate;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use atomic_file::cli;
 use clap::{Parser, Subcommand};
 use qa_translate::{Error, SpanLoss};
-use whole_file::cli;
 
 /// Translated, re-aligned and mixed question-answering data.
 #[derive(Parser)]
@@ -50,7 +50,7 @@ enum Command {
 type Done = Result<(), Error>;
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
+    atomic_file::protect_inputs();
     let command = match cli::parse() {
         Ok(Cli { command }) => command,
         Err(code) => return code,

@@ -2,12 +2,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use atomic_file::cli;
 use mlqa_eval::{Language, LanguageError};
 use qa_translate::{
     Cached, ChatConfig, ChatTranslator, Error, FileTranslator, HttpConfig, HttpTranslator,
     MissingText, Occurrence, SearchConfig, Stage, Translator,
 };
-use whole_file::cli;
 
 use crate::{Done, word};
 

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use atomic_file::FileSet;
 use mlqa_eval::{Language, TableOrder};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
-use whole_file::FileSet;
 
 use crate::Done;
 

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
+use atomic_file::FileSet;
 use mlqa_eval::{Dataset, DatasetName, Language};
 use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, parallel, translate};
-use whole_file::FileSet;
 
 use crate::provider::{Options, each_once, pair};
 use crate::{Done, dropped, report, say};
@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> Done {
     for &to in args.to.iter().chain(parallel_languages) {
         // Reported before hours of work.
         for path in args.paths(to) {
-            whole_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
+            atomic_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
         }
     }
     let mut empty = Vec::new();

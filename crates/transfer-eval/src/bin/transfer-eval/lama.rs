@@ -158,7 +158,7 @@ fn score(args: &ScoreArgs) -> Done {
 
 fn ranks(path: &Path, clozes: &[Cloze]) -> Done<Vec<Option<usize>>> {
     let file = path.display();
-    let text = whole_file::read_to_string(path)
+    let text = atomic_file::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     let mut ranks = Vec::with_capacity(clozes.len());
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());

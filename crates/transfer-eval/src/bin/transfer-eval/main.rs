@@ -1,8 +1,8 @@
 //! Scores cross-lingual transfer from the command line; see `transfer-eval --help`.
 use std::process::ExitCode;
 
+use atomic_file::cli::{self, say};
 use clap::{Parser, Subcommand};
-use whole_file::cli::{self, say};
 
 mod lama;
 mod names;
@@ -56,7 +56,7 @@ enum Command {
 type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    whole_file::protect_inputs();
+    atomic_file::protect_inputs();
     let command = match cli::parse() {
         Ok(Args { command }) => command,
         Err(code) => return code,

@@ -32,9 +32,9 @@ pub fn run(args: &Args) -> Done {
 
 fn labels(path: &Path) -> Done<Vec<NliLabel>> {
     let file = path.display();
-    let text =
-        whole_file::read_to_string(path).map_err(|error| format!("cannot read {file}: {error}"))?;
-    whole_file::note_missing_newline(path, text.as_bytes());
+    let text = atomic_file::read_to_string(path)
+        .map_err(|error| format!("cannot read {file}: {error}"))?;
+    atomic_file::note_missing_newline(path, text.as_bytes());
     let label = |(k, line): (usize, &str)| {
         let class = line.parse().ok().and_then(NliLabel::from_class);
         class

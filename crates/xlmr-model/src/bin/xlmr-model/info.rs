@@ -85,6 +85,6 @@ fn list<'a>(title: &str, names: impl Iterator<Item = &'a str>) {
     if names.is_empty() {
         println!("  {title:<16} none");
     } else {
-        println!("  {title:<16} {}: {}", names.len(), whole_file::one_line(&names.join(", ")));
+        println!("  {title:<16} {}: {}", names.len(), atomic_file::one_line(&names.join(", ")));
     }
 }

@@ -1,8 +1,8 @@
 //! Makes, runs and inspects XLM-R models in Hugging Face folders.
 use std::process::ExitCode;
 
+use atomic_file::cli;
 use clap::{Parser, Subcommand};
-use whole_file::cli;
 
 mod info;
 mod init;

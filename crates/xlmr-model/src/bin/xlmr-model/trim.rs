@@ -1,8 +1,8 @@
 //! `xlmr-model trim`: a model folder with a smaller vocabulary.
 use std::path::{Path, PathBuf};
 
+use atomic_file::{Lines, cli, one_line};
 use serde_json::Value;
-use whole_file::{Lines, cli, one_line};
 use xlmr_model::{Error, Result, VocabularyTrim};
 
 /// The model, the texts, and where the folder goes.
@@ -94,7 +94,7 @@ fn for_each_text(path: &Path, pass: &mut dyn FnMut(String) -> Result<()>) -> Res
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let json = |source| Error::Json { path: path.to_owned(), source };
     if name.ends_with(".json") {
-        let bytes = whole_file::read(path).map_err(|error| io(path, error))?;
+        let bytes = atomic_file::read(path).map_err(|error| io(path, error))?;
         return strings(serde_json::from_slice(&bytes).map_err(json)?, pass);
     }
     let is_rows = name.ends_with(".jsonl");

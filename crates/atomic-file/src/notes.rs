@@ -31,8 +31,8 @@ pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
 /// characters and bidirectional controls are escaped as in Rust.
 ///
 /// ```
-/// assert_eq!(whole_file::one_line("id `a\nb\u{1b}[2J`"), r"id `a\nb\u{1b}[2J`");
-/// assert_eq!(whole_file::one_line("मानक हिन्दी"), "मानक हिन्दी");
+/// assert_eq!(atomic_file::one_line("id `a\nb\u{1b}[2J`"), r"id `a\nb\u{1b}[2J`");
+/// assert_eq!(atomic_file::one_line("मानक हिन्दी"), "मानक हिन्दी");
 /// ```
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, &[], |c| match c {
@@ -45,7 +45,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 /// other control characters are escaped as in JSON, so that JSON stays valid.
 ///
 /// ```
-/// assert_eq!(whole_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u001b[31m |\n");
+/// assert_eq!(atomic_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u001b[31m |\n");
 /// ```
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, &['\n', '\t'], |c| format!("\\u{:04x}", u32::from(c)))

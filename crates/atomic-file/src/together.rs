@@ -2,7 +2,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Synced, WholeFile};
+use crate::{AtomicFile, Synced};
 
 /// The file that could not be published, and the reason.
 #[derive(Debug)]
@@ -45,9 +45,9 @@ impl FileSet {
     /// Writes `bytes` to a temporary file for the target `path`.
     ///
     /// # Errors
-    /// The errors of [`WholeFile::create`] and [`WholeFile::sync`].
+    /// The errors of [`AtomicFile::create`] and [`AtomicFile::sync`].
     pub fn add(&mut self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        let mut file = WholeFile::create(path)?;
+        let mut file = AtomicFile::create(path)?;
         file.write_all(bytes.as_ref())?;
         self.files.push(file.sync()?);
         Ok(())

@@ -3,12 +3,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use tempfile::tempdir;
-use testkit::gzip;
-use whole_file::{
+use atomic_file::{
     Lines, MAX_FILE_BYTES, read, read_limited, read_to_string, read_to_string_limited,
     read_to_string_with_mark, take_notes,
 };
+use tempfile::tempdir;
+use testkit::gzip;
 
 fn lines(path: &Path) -> Vec<(u64, String)> {
     let mut lines = Lines::open(path).unwrap().note_missing_newline();

@@ -1,5 +1,5 @@
 //! The tests of the crate from outside, in one program.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+mod atomic_file;
 mod read;
-mod whole_file;

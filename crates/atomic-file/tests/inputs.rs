@@ -4,8 +4,8 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 
+use atomic_file::{AtomicFile, check_output, protect_inputs, read, remember_input, write};
 use tempfile::tempdir;
-use whole_file::{WholeFile, check_output, protect_inputs, read, remember_input, write};
 
 #[test]
 fn an_input_is_not_written_over() {
@@ -16,7 +16,7 @@ fn an_input_is_not_written_over() {
     write(at("input"), "precious").unwrap(); // a library alone may
     protect_inputs();
     write(at("other"), "x").unwrap();
-    let started = WholeFile::create(at("input")).unwrap();
+    let started = AtomicFile::create(at("input")).unwrap();
     read(at("input")).unwrap();
     #[cfg(unix)]
     {

@@ -3,8 +3,8 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use atomic_file::{AtomicFile, write};
 use tempfile::tempdir;
-use whole_file::{WholeFile, write};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -18,7 +18,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_file_appears_when_it_is_finished() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("file");
-    let mut file = WholeFile::create(&path).unwrap();
+    let mut file = AtomicFile::create(&path).unwrap();
     assert_eq!(file.path(), path);
     for number in 0..100_000 {
         writeln!(file, "{number}").unwrap();
@@ -37,7 +37,7 @@ fn what_was_there_is_replaced_and_kept_until_then() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "the old text, which is longer").unwrap();
-    let mut file = WholeFile::create(&path).unwrap();
+    let mut file = AtomicFile::create(&path).unwrap();
     file.write_all(b"new").unwrap();
     let synced = file.sync().unwrap();
     assert_eq!(synced.path(), path);
@@ -54,11 +54,11 @@ fn a_file_that_is_dropped_vanishes() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "old").unwrap();
-    let mut file = WholeFile::create(&path).unwrap();
+    let mut file = AtomicFile::create(&path).unwrap();
     file.write_all(b"half of it").unwrap();
     drop(file);
     assert_eq!(names(folder.path()), ["file"]);
-    drop(WholeFile::create(&path).unwrap().sync().unwrap());
+    drop(AtomicFile::create(&path).unwrap().sync().unwrap());
     assert_eq!(names(folder.path()), ["file"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
 }
@@ -68,11 +68,11 @@ fn a_folder_in_the_way_is_refused_and_stays() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("taken");
     fs::create_dir(&path).unwrap();
-    assert_eq!(WholeFile::create(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
+    assert_eq!(AtomicFile::create(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
     assert_eq!(write(&path, "x").unwrap_err().kind(), ErrorKind::IsADirectory);
     // One that comes later is an error of the rename.
     let late = folder.path().join("late");
-    let file = WholeFile::create(&late).unwrap();
+    let file = AtomicFile::create(&late).unwrap();
     fs::create_dir(&late).unwrap();
     assert!(file.finish().is_err());
     assert_eq!(names(folder.path()), ["late", "taken"]);
@@ -112,7 +112,7 @@ fn modes_are_those_of_any_new_file() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     write(folder.path().join("written"), "x").unwrap();
-    WholeFile::create(folder.path().join("streamed")).unwrap().finish().unwrap();
+    AtomicFile::create(folder.path().join("streamed")).unwrap().finish().unwrap();
     for name in ["written", "streamed"] {
         assert_eq!(mode(name), mode("plain"), "{name}");
     }
@@ -124,8 +124,8 @@ mod what_is_no_regular_file {
     use std::io::Read;
     use std::os::unix::fs::{FileTypeExt, symlink};
 
+    use atomic_file::publish_all;
     use rustix::fs::{CWD, Mode, mkfifoat};
-    use whole_file::publish_all;
 
     use super::*;
 
@@ -181,7 +181,7 @@ mod what_is_no_regular_file {
         let folder = tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let synced = |name: &str| {
-            let mut file = WholeFile::create(at(name)).unwrap();
+            let mut file = AtomicFile::create(at(name)).unwrap();
             file.write_all(b"new").unwrap();
             file.sync().unwrap()
         };
@@ -191,7 +191,7 @@ mod what_is_no_regular_file {
         assert_eq!(publish_all(files).unwrap_err().path, at("b"));
         assert_eq!(names(folder.path()), ["b"]);
         fs::remove_dir(at("b")).unwrap();
-        let mut together = whole_file::FileSet::default();
+        let mut together = atomic_file::FileSet::default();
         together.add(at("a"), "1").unwrap();
         together.add(at("b"), "2").unwrap();
         assert!(!at("a").exists());

@@ -40,7 +40,7 @@ pub(crate) fn stdout_is_taken() -> bool {
 /// A buffered file under a temporary name next to its target. It is removed if it is dropped before
 /// it is published.
 #[derive(Debug)]
-pub struct WholeFile {
+pub struct AtomicFile {
     sink: Sink,
     path: PathBuf,
 }
@@ -55,8 +55,8 @@ enum Sink {
 
 const BUFFER: usize = 1 << 16;
 
-impl WholeFile {
-    /// Creates a temporary file that [`WholeFile::finish`] renames to `path`. Pipes and devices are
+impl AtomicFile {
+    /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`. Pipes and devices are
     /// opened and written directly; `-` is standard output.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl WholeFile {
     }
 }
 
-impl Write for WholeFile {
+impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.sink {
             Sink::File { buffer, .. } | Sink::Stream(buffer) => buffer.write(bytes),
@@ -169,9 +169,9 @@ impl Synced {
 /// Writes `bytes` atomically to the file `path`.
 ///
 /// # Errors
-/// The errors of [`WholeFile::create`] and [`WholeFile::finish`].
+/// The errors of [`AtomicFile::create`] and [`AtomicFile::finish`].
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-    let mut file = WholeFile::create(path)?;
+    let mut file = AtomicFile::create(path)?;
     file.write_all(bytes.as_ref())?;
     file.finish()
 }
