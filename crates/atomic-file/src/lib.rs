@@ -56,8 +56,8 @@ enum Sink {
 const BUFFER: usize = 1 << 16;
 
 impl AtomicFile {
-    /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`. Pipes and devices are
-    /// opened and written directly; `-` is standard output.
+    /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`. Pipes and devices
+    /// are opened and written directly; `-` is standard output.
     ///
     /// # Errors
     /// If `path` is a folder, has no file name or is an input protected by [`protect_inputs`], or

@@ -59,7 +59,7 @@ pub enum Error {
         offset: usize,
         /// The answer's text.
         expected: String,
-        /// The text of the context at this position, of the same length; empty past the end.
+        /// The context's text at this position, as long as the answer; empty past the end.
         found: String,
     },
     /// A text is not a language code.
@@ -70,7 +70,7 @@ pub enum Error {
     DatasetName {
         /// The name.
         name: String,
-        /// What does not fit.
+        /// The deviation from the form.
         reason: String,
     },
     /// Two files have no question id in common.
@@ -94,7 +94,7 @@ pub enum Error {
     /// A tokenizer could not be loaded or used.
     #[error("tokenizer {name}: {message}")]
     Tokenizer {
-        /// The file, or what was being tokenised.
+        /// The tokenizer file, or a name of the tokenised text.
         name: String,
         /// The cause.
         message: String,

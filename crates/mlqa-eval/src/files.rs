@@ -41,14 +41,16 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
     })
 }
 
-/// The literal at a position that Python's `json` writes and JSON does not have.
+/// Returns the literal at a position if it is one that Python's `json` writes but that is not JSON
+/// (such as `NaN`).
 fn no_json_number(text: &str, line: usize, column: usize) -> Option<&'static str> {
     let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
     let here = line.get(column.checked_sub(1)?..)?;
     ["NaN", "Infinity"].into_iter().find(|literal| here.starts_with(literal.as_bytes()))
 }
 
-/// An offset: a whole number, also as float or text, as pandas and CSV files have it.
+/// Deserialises an offset: an integer, or one stored as a float or as text, as in files of pandas
+/// or CSV.
 pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     struct Offset;
     impl Visitor<'_> for Offset {
@@ -80,7 +82,7 @@ pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Err
     from.deserialize_any(Offset)
 }
 
-/// The entries of an object, in the order of the file.
+/// Deserialises the entries of an object in file order.
 pub(crate) fn in_order<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Vec<(String, V)>, D::Error> {
@@ -99,7 +101,7 @@ pub(crate) fn in_order<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
     from.deserialize_map(Entries(PhantomData))
 }
 
-/// A path in JSON, with U+FFFD for what is not UTF-8.
+/// Serialises a path; invalid UTF-8 becomes U+FFFD.
 pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&path.display())
 }

@@ -1,4 +1,5 @@
-//! Question files of MLQA's size out of XQuAD, predictions and logits, always the same.
+//! Generates the inputs of the benchmark, deterministically: question files of MLQA's size made
+//! from XQuAD, predictions and logits.
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,14 +9,14 @@ use ndarray::Array2;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// Names of files below the bench's folder.
+/// File names relative to the benchmark's folder.
 pub struct Inputs {
     pub dataset: String,
     pub predictions: String,
     pub questions: usize,
 }
 
-/// Draws without a crate: a linear congruence is random enough for this.
+/// A linear congruential generator, which is random enough for benchmark inputs.
 struct Draws(u64);
 
 impl Draws {
@@ -31,8 +32,8 @@ impl Draws {
 }
 
 impl Inputs {
-    /// Every question in a paragraph of its own, as nearly all are in MLQA, and every character
-    /// that is not ASCII escaped, as in XQuAD; answers in part right.
+    /// Each question has its own paragraph, as nearly all questions of MLQA do, and non-ASCII
+    /// characters are escaped, as in XQuAD. Some of the predictions are correct.
     pub fn make(data: &Path, folder: &Path, language: &str, copies: usize) -> io::Result<Self> {
         let of =
             Dataset::read(data.join(format!("xquad.{language}.json"))).map_err(io::Error::other)?;
@@ -90,7 +91,7 @@ fn escaped(json: &str) -> String {
     out
 }
 
-/// What [`logits`] wrote: starts and ends, `[rows, 384]`.
+/// Reads a file of [`logits`]: start and end logits, `[rows, 384]`.
 pub fn read_logits(path: &Path) -> [Array2<f32>; 2] {
     let bytes = fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -102,7 +103,8 @@ pub fn read_logits(path: &Path) -> [Array2<f32>; 2] {
     })
 }
 
-/// Logits of `rows` rows of 384: noise and a peak, as a trained model's. No two of a row are equal.
+/// Writes logits `[rows, 384]`: noise with a peak, similar to a trained model's. The values of a
+/// row are distinct.
 pub fn logits(path: &Path, rows: usize) -> io::Result<()> {
     const LENGTH: usize = 384;
     let mut draws = Draws(11);

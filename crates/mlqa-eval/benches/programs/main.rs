@@ -1,7 +1,7 @@
-//! `mlqa-eval` beside the Python programs that it stands in for, each as a whole program.
+//! Compares `mlqa-eval` with the Python programs that it replaces, each as a separate process.
 //!
-//! Programs run by turns; every row is the middle of the runs. Where the Python program prints what
-//! it found, both have to agree.
+//! The programs run alternately, and each row has the median time. If the Python program prints its
+//! result, both results must be equal.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 mod inputs;
@@ -77,7 +77,7 @@ impl Bench {
         command
     }
 
-    /// Runs both by turns; what they print goes to `ours` and `peer`.
+    /// Runs both programs alternately; their output is written to the files `ours` and `peer`.
     fn row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
         let mut costs = [Vec::new(), Vec::new()];
         let printed = ["ours", "peer"].map(|name| self.folder.join(name));
@@ -154,7 +154,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// Seconds from logits in memory to files.
+    /// Measures the seconds from logits in memory to output files.
     fn decoding_alone(&self, inputs: &Inputs) -> Result<f64, Error> {
         let questions = Dataset::read(self.folder.join(&inputs.dataset))?.questions;
         let tokenizer = load_tokenizer(self.root.join("data/base/tokenizer.json"))?;

@@ -1,7 +1,7 @@
 //! Confidence intervals and significance tests by resampling of questions.
 //!
-//! Everything random is drawn from the seed and the number of the sample, so results do not depend
-//! on the number of threads.
+//! Each sample has its own random generator, seeded with the seed and the sample's index, so
+//! results do not depend on the number of threads.
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -26,7 +26,7 @@ impl Default for Resampling {
     }
 }
 
-/// Means of as many samples are kept.
+/// Limits the memory for the means of all samples.
 const MAX_SAMPLES: usize = 10_000_000;
 
 impl Resampling {
@@ -40,7 +40,7 @@ impl Resampling {
         }
     }
 
-    /// What one sample of the randomisation draws.
+    /// Returns the random generator of one sample of the randomisation test.
     fn draws(&self, sample: usize) -> ChaCha8Rng {
         let mut draws = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1 << 32));
         draws.set_stream(sample as u64);
@@ -52,7 +52,7 @@ impl Resampling {
         results::bootstrap_means(values, self.samples, self.seed)
     }
 
-    /// The ends of what lies in the middle of sorted values.
+    /// The ends of the central interval of sorted values that holds the share `level`.
     fn percentile_interval(&self, sorted: &[f64]) -> (f64, f64) {
         results::percentile_interval(sorted, self.level)
     }
@@ -72,10 +72,8 @@ pub struct Interval {
 /// Computes the mean of one value per question and its percentile bootstrap interval (Efron and
 /// Tibshirani 1993).
 ///
-/// Questions are drawn with replacement.
-///
-/// Questions are taken for independent. Those of one paragraph are not quite, which makes the
-/// interval a little narrow.
+/// Questions are drawn with replacement and assumed independent. Questions of one paragraph are not
+/// fully independent, so the interval is slightly too narrow.
 ///
 /// ```
 /// use mlqa_eval::{Resampling, bootstrap};
@@ -113,8 +111,8 @@ pub struct PairedTest {
 
 /// Compares two runs by one value per question, given as `pairs` of (first, second).
 ///
-/// Both p count the observed difference as one of the samples, so that none is 0: the smallest is
-/// 1 / (samples + 1). Of several comparisons some are significant by chance; see [`holm`].
+/// Both p-values count the observed difference as one of the samples, so the smallest p-value is 1
+/// / (samples + 1). For several comparisons, correct the p-values with [`holm`].
 ///
 /// ```
 /// use mlqa_eval::{Resampling, paired_test};
@@ -137,7 +135,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let mean = sum / count;
     let means = config.means(&differences);
     let (low, high) = config.percentile_interval(&means);
-    // Sums in another order differ in their last digits.
+    // The sum depends on the order of the terms in its last digits.
     let size: f64 = differences.iter().map(|one| one.abs()).sum();
     let slack = 1e-12 * size;
     let as_far = |far: f64| far.abs() * count >= sum.abs() - slack;

@@ -87,7 +87,7 @@ pub fn compare_runs(
     };
     let [first, second] = [scores(runs[0])?, scores(runs[1])?];
     let row = |(metric, value): (&'static str, Value)| -> Result<RunDifference, Error> {
-        // The mean of each question over seeds, and of each seed over questions.
+        // The mean over seeds for each question, and the mean over questions for each seed.
         let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
             let of =
                 |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;

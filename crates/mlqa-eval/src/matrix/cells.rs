@@ -36,7 +36,7 @@ impl Cell {
         }
     }
 
-    /// A cell of these scores.
+    /// Creates a cell from scores.
     pub(crate) fn of(scores: ScoreSpread, questions: usize) -> Self {
         let ScoreSpread { f1, em, f1_half_width, em_half_width } = scores;
         Self { f1, em, questions, f1_half_width, em_half_width }

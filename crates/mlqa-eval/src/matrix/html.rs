@@ -64,7 +64,7 @@ impl Matrix {
             return format!("<td class=\"none\" title=\"{pair}: no data\">–</td>");
         };
         let Spread { mean: score, half_width } = metric.of(cell);
-        // At most 0.5, so that the ink keeps its contrast in both colour schemes.
+        // At most 0.5, so that the text stays readable in both colour schemes.
         let heat = if high > low { 0.04 + 0.46 * (score - low) / (high - low) } else { 0.25 };
         let class = if context == question { " class=\"same\"" } else { "" };
         let spread =

@@ -31,7 +31,8 @@ pub const MLQA_LANGUAGES: [Language; 7] = [
 pub struct TableOrder(pub Language);
 
 impl TableOrder {
-    /// The index in [`MLQA_LANGUAGES`], or their number for others, which are then sorted by code.
+    /// The index in [`MLQA_LANGUAGES`], or its length for other languages, which are sorted by
+    /// code.
     fn rank(self) -> (usize, Language) {
         let known = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
         (known.unwrap_or(MLQA_LANGUAGES.len()), self.0)

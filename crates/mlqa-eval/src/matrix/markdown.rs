@@ -42,7 +42,7 @@ impl Metric {
     }
 }
 
-/// The averages of a matrix with what they are called.
+/// The averages of a matrix with their names.
 pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] {
     [
         ("XLT (diagonal)", matrix.xlt()),

@@ -78,8 +78,9 @@ impl Matrix {
     /// Creates a matrix over seeds for each evaluation set, under the set's rules. The title ends
     /// with the set's name.
     ///
-    /// A set whose files are all scored under SQuAD's English normalisation, as XQuAD's are, has
-    /// that one under its name, and MLQA's as `<set>-mlqa-rules`; every other set has MLQA's.
+    /// If all files of a set have scores under SQuAD's English normalisation (as XQuAD's do), the
+    /// set's name refers to these scores, and `<set>-mlqa-rules` to those under MLQA's. Other sets
+    /// have scores under MLQA's normalisation only.
     ///
     /// ```
     /// use mlqa_eval::{BoundaryCounts, FileScore, Language, Matrix, SetScores};
@@ -207,7 +208,7 @@ impl SetSummary {
     }
 }
 
-/// A value of each set from its files, seed by seed.
+/// Computes a value of each set from the set's files of every seed.
 fn by_set<T>(
     seeds: &[&SetScores],
     value: impl Fn(&str, &[&[FileScore]]) -> T,
@@ -220,8 +221,8 @@ fn of_set<'a>(seeds: &[&'a SetScores], set: &str) -> Vec<&'a [FileScore]> {
     seeds.iter().filter_map(|seed| seed.get(set).map(Vec::as_slice)).collect()
 }
 
-/// For each seed the mean over its files of each language, and over all; absent where a file lacks
-/// the value.
+/// For each seed, the mean over the files of each language and over all files; absent if a file
+/// lacks the value.
 fn by_language<F: AsRef<[FileScore]>, V: OverSeeds>(
     seeds: &[F],
     value: impl Fn(&FileScore) -> Option<V>,

@@ -79,7 +79,7 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     format!("\n### {heading}\n\n{table}")
 }
 
-/// The columns of these codes: languages in the order of tables, then the average.
+/// The column codes: languages in [`TableOrder`], then the average.
 fn columns<'a>(codes: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let languages = codes.clone().filter(|code| *code != AVERAGE);
     let languages: BTreeSet<TableOrder> =

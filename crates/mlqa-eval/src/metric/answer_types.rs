@@ -26,10 +26,10 @@ pub struct TypedDataset {
 impl TypedDataset {
     /// Reads MTQA's rows: `question`, `passage`, `answer` with `start`, `end` (exclusive) and
     /// `text`, offsets in Unicode code points, and `subtype`; a JSON array or one row per line. A
-    /// row may have an `id`; without, it is `row-` and its number from 1. Keys beyond these are
+    /// row may have an `id`; the default is `row-` and the row's number from 1. Other keys are
     /// ignored.
     ///
-    /// All else that [`Dataset::read`] takes is read as well, where questions carry `subtype`.
+    /// The other formats of [`Dataset::read`] are supported as well if questions have a `subtype`.
     ///
     /// # Errors
     /// As [`Dataset::read`]; [`Error::AnswerMismatch`] if the answer of an MTQA row is not at
@@ -133,7 +133,7 @@ fn type_score<'a>(name: &str, scores: impl IntoIterator<Item = &'a QuestionScore
 }
 
 impl TypeScore {
-    /// The name in a table, with its flag.
+    /// The type's name in a table, with `*` if it has few questions.
     fn shown(&self) -> String {
         let name = if self.subtype.is_empty() { "(none)" } else { &self.subtype };
         let flag = if self.few { " *" } else { "" };
@@ -153,7 +153,7 @@ impl AnswerTypes {
         table.to_string() + &self.note()
     }
 
-    /// What the flag means, where a type has it.
+    /// The explanation of `*`, if a type has it.
     fn note(&self) -> String {
         match self.types.iter().any(|one| one.few) {
             true => format!("\n\\* fewer than {MIN_TYPE_QUESTIONS} questions\n"),
@@ -189,8 +189,8 @@ impl AnswerTypes {
 ///
 /// For two runs, a column has the difference, second minus first.
 ///
-/// `paper` adds what the paper says of such a difference, of LAKM less mixMRC, French, multilingual
-/// BERT: two types, since the bars of the figure have no numbers.
+/// `paper` adds the differences that the paper states (LAKM minus mixMRC, French, multilingual
+/// BERT). It states them for two types; the figure's bars have no numbers.
 ///
 /// ```
 /// use mlqa_eval::{AnswerTypes, TypeScore, exact_match_by_type};

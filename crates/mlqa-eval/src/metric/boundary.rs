@@ -123,12 +123,12 @@ impl BoundaryCounts {
 /// context.
 ///
 /// Reading: *From Good to Best* counts boundary errors without defining the classes. Spans are
-/// compared by position, after both are stripped at each end of text that `rules` delete: white
-/// space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or beginning).
-/// A span that would become empty is not stripped. `Exact` spans are therefore equal after
-/// normalisation.
+/// compared by position, after text that `rules` delete is stripped from both ends of each span:
+/// white space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or
+/// beginning). A span that would become empty is not stripped. `Exact` spans are therefore equal
+/// after normalisation.
 ///
-/// Ranges that leave the context are cut to it.
+/// Ranges are clamped to the context.
 ///
 /// # Example
 /// ```
@@ -166,7 +166,7 @@ fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     }
 }
 
-/// The span without what normalisation deletes at its ends.
+/// The span without the text at its ends that normalisation deletes.
 fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;
@@ -205,8 +205,8 @@ pub fn boundaries(
 /// The second value is true if the text equals a gold answer at another position.
 /// [`BoundaryCounts::of`] counts the result.
 ///
-/// Reading: a text that occurs several times in its context is taken where its class is best; one
-/// that does not occur at all is `Disjoint`.
+/// Reading: for a text that occurs several times in its context, the occurrence with the best class
+/// counts; a text that does not occur is `Disjoint`.
 ///
 /// # Errors
 /// As [`boundaries`].
@@ -222,7 +222,7 @@ pub fn boundary_classes(
     })
 }
 
-/// Where `text` begins in `context`, in code points; occurrences may overlap.
+/// The start of each occurrence of `text` in `context`, in code points; occurrences may overlap.
 fn occurrences(context: &str, text: &str) -> Vec<usize> {
     let positions = context.char_indices().enumerate();
     positions

@@ -43,13 +43,13 @@ pub struct LanguageScores {
     pub languages: BTreeMap<TableOrder, LanguageScore>,
 }
 
-/// The language that an id names, as TyDi's do: `arabic-2387335860751143628-1`.
+/// The language named by a TyDi-style id, such as `arabic-2387335860751143628-1`.
 fn language_of(id: &str) -> Option<Language> {
     let (name, number) = id.split_once('-')?;
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
 }
 
-/// How a question is scored: by the given rules, or by those of the language that its id names.
+/// The normalisation of a question: the given one, or that of the language in the question's id.
 pub(crate) fn steps_of(given: Option<Steps>, id: &str) -> Option<Steps> {
     given.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
 }

@@ -56,7 +56,7 @@ impl NBest {
         }
     }
 
-    /// The best candidate that has a text; only decoding as `run_qa` does gives others.
+    /// The best candidate with a text. Candidates without text occur only with `Compatible::RunQa`.
     fn best(&self) -> Option<&Candidate> {
         self.candidates.iter().find(|candidate| !candidate.text.is_empty())
     }
@@ -81,9 +81,9 @@ pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), Error> 
     write_json(path.as_ref(), &by_id)
 }
 
-/// Questions whose lines one thread makes.
+/// Number of questions that one thread formats at a time.
 const PART: usize = 32;
-/// What a line usually has.
+/// Typical size of a line in bytes.
 const BYTES: usize = 4096;
 const BETWEEN: &str = ",\n";
 

@@ -21,12 +21,11 @@ pub enum Normalization {
     /// MLQA's, by the language of context and answer (Lewis et al. 2020). Script and region are
     /// ignored: `zh-Hans` is scored as `zh`.
     ///
-    /// The official script rejects other languages than its seven. Here any other language is
-    /// scored by the rules common to all languages: lower case, punctuation deleted, tokens split
-    /// at white space, no articles removed: French `la` and `les` stay. (mixMRC, which has French
-    /// data, names SQuAD's metrics and no French articles, which corresponds to
-    /// [`Normalization::SquadEn`].) In languages without spaces (Thai, Japanese) an answer is then
-    /// one token, and F1 is close to exact match.
+    /// The official script rejects languages outside its seven. Here they are scored by the rules
+    /// common to all languages: lower case, punctuation deleted, tokens split at white space, no
+    /// articles removed (French `la` and `les` remain). The mixMRC paper, which has French data,
+    /// uses SQuAD's metrics, which corresponds to [`Normalization::SquadEn`]. In languages without
+    /// spaces (Thai, Japanese) an answer is one token, so F1 is close to exact match.
     Mlqa(Language),
     /// SQuAD v1.1's English rules for every language, as XQuAD prescribes.
     SquadEn,
@@ -44,8 +43,8 @@ impl Normalization {
         buffer.iter().map(str::to_owned).collect()
     }
 
-    /// The part of a text between what normalisation deletes at its ends: white space, punctuation
-    /// and articles. Empty if that is all of it.
+    /// The range of a text without the white space, punctuation and articles that normalisation
+    /// deletes at its ends; empty if nothing remains.
     pub(crate) fn edges(self, text: &[char]) -> Range<usize> {
         let mut stripped: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
@@ -67,7 +66,7 @@ impl Normalization {
         }
     }
 
-    /// Code points of the article that a text begins with.
+    /// Length in code points of the article at the beginning of a text, or 0.
     fn leading_article(self, text: &[(usize, char)]) -> usize {
         let end = match self.articles() {
             Articles::ArabicPrefix => text.len().min(2),
@@ -76,7 +75,7 @@ impl Normalization {
         self.article(text.get(..end).unwrap_or_default())
     }
 
-    /// Code points of the article that a text ends with.
+    /// Length in code points of the article at the end of a text, or 0.
     fn trailing_article(self, text: &[(usize, char)]) -> usize {
         let start = match self.articles() {
             Articles::ArabicPrefix => text.len().saturating_sub(2),
@@ -87,7 +86,7 @@ impl Normalization {
         self.article(text.get(start..).unwrap_or_default())
     }
 
-    /// Code points of a word that is an article, or 0.
+    /// Length in code points of a word that is an article, or 0.
     fn article(self, word: &[(usize, char)]) -> usize {
         let text: String = word.iter().map(|&(_, c)| c).collect();
         let is_article = match self.articles() {
@@ -123,7 +122,7 @@ impl Normalization {
         articles(self.language().base())
     }
 
-    /// What the language decides, looked up once for many texts.
+    /// Looks up the language-dependent steps once for many texts.
     pub(crate) fn steps(self) -> Steps {
         let mixed = self.language().base() == "zh";
         Steps { rules: self, articles: self.articles(), mixed }
@@ -135,13 +134,13 @@ impl Normalization {
 pub(crate) struct Steps {
     pub rules: Normalization,
     pub articles: Articles,
-    /// Every Chinese character is a token.
+    /// Whether every Chinese character is a separate token.
     pub mixed: bool,
 }
 
 pub(crate) const ARABIC_ARTICLE: &str = "\u{627}\u{644}";
 
-/// What the official script removes as articles of a language.
+/// The articles of a language that the official script removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Articles {
     /// Separate words.
@@ -167,10 +166,10 @@ fn articles(language: &str) -> Articles {
             "ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem",
             "des",
         ],
-        // Composed letters, so decomposed text keeps its articles, as in the original.
+        // Composed letters: as in the official script, articles in decomposed text are not removed.
         "vi" => &["c\u{1ee7}a", "l\u{e0}", "c\u{e1}i", "chi\u{1ebf}c", "nh\u{1eef}ng"],
         "ar" => return Articles::ArabicPrefix,
-        // Hindi and Chinese, and languages that the script does not know.
+        // Hindi, Chinese, and languages that the script does not support.
         _ => &[],
     })
 }

@@ -15,7 +15,7 @@ const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\"
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Predictions(pub BTreeMap<String, String>);
 
-/// A prediction as `evaluate` has them.
+/// A prediction in the format of the library `evaluate`.
 #[derive(Deserialize)]
 struct Row {
     id: Id,
@@ -24,8 +24,8 @@ struct Row {
 }
 
 impl Predictions {
-    /// Reads `{"<id>": "<answer>", …}`, or rows (a JSON array or one a line) as
-    /// `{"id": "<id>", "prediction_text": "<answer>"}`; of two for one question, the last counts.
+    /// Reads `{"<id>": "<answer>", …}`, or rows (a JSON array or one per line) `{"id": "<id>",
+    /// "prediction_text": "<answer>"}`. The last of several predictions for a question is used.
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
@@ -43,7 +43,7 @@ impl Predictions {
         Self::parse(&read_text(path)?, path)
     }
 
-    /// The same of a file's text; `path` is for messages.
+    /// Parses a file's text like [`Predictions::read_with_odds`]; `path` is used in errors.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<(Self, Option<NullOdds>), Error> {
         let rows: Option<Vec<Row>> = rows_with("prediction_text", text, path, EXPECTED)?;
         let Some(rows) = rows else {

@@ -126,7 +126,7 @@ pub fn score(
     score_with(dataset, predictions, Some(normalization))
 }
 
-/// The same; without rules by those of the languages in the ids.
+/// Like [`score`], but without `rules` each question is scored by those of the language in its id.
 pub(crate) fn score_with(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -152,12 +152,12 @@ pub(crate) fn score_with(
             }
         })
         .collect();
-    // The error is that of the first question that has one.
+    // Returns the error of the first question in file order that has one.
     Ok(Score::of(results.into_iter().collect::<Result<_, _>>()?))
 }
 
-/// Exact match and F1 of some questions in percent, divided as the official scripts do, and how
-/// many they are; 0 without questions.
+/// Exact match and F1 of some questions in percent, with the official scripts' order of arithmetic,
+/// and the number of questions; 0 without questions.
 pub(crate) fn percent<'a>(
     questions: impl IntoIterator<Item = &'a QuestionScore>,
 ) -> (f64, f64, usize) {
@@ -171,7 +171,7 @@ pub(crate) fn percent<'a>(
     (100.0 * matches as f64 / total, 100.0 * overlap / total, count)
 }
 
-/// Questions that one thread takes at a time.
+/// Number of questions that one thread scores at a time.
 const BLOCK: usize = 256;
 
 /// A prediction and a gold answer, normalised.
@@ -190,7 +190,7 @@ impl Comparison {
         steps: Steps,
     ) -> Option<(bool, f64)> {
         self.predicted.fill(steps, prediction);
-        // The F1 of equals.
+        // The F1 of equal texts.
         let all = if self.predicted.is_empty() { 0.0 } else { 1.0 };
         golds.fold(None, |best: Option<(bool, f64)>, gold| {
             let (exact_match, f1) = best.unwrap_or((false, 0.0));
@@ -206,7 +206,7 @@ impl Comparison {
     }
 }
 
-/// Pairs of tokens up to which all pairs are compared.
+/// Maximum number of token pairs for comparing all pairs.
 const MAX_PAIRS: usize = 64 * 64;
 
 /// F1 of two token multisets; 0 without a common token, even if both are empty.
@@ -238,8 +238,8 @@ fn common_of_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
     taken.count()
 }
 
-/// A float as Python's `repr` writes it: shortest digits that read back the same, `60.0` for whole
-/// numbers, exponents below 1e-4 and from 1e16 on.
+/// Formats a float like Python's `repr`: the shortest digits that parse to the same value, `60.0`
+/// for whole numbers, exponents below 1e-4 and from 1e16 on.
 pub(crate) fn python_float(value: f64) -> String {
     let size = value.abs();
     if value.is_nan() {
@@ -261,7 +261,7 @@ pub(crate) fn python_float(value: f64) -> String {
     format!("{value:?}")
 }
 
-// serde's `serialize_with` hands over a reference.
+// serde's `serialize_with` requires a reference.
 fn as_number<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
 }

@@ -50,7 +50,7 @@ pub fn score_files(
     let (dataset, predictions) = (dataset.as_ref(), predictions.as_ref());
     let (dataset, predictions) = match dataset.is_file() {
         true => rayon::join(|| golds(dataset), || Predictions::read(predictions)),
-        // Of two files from standard input the question file is read.
+        // If both paths are standard input, it holds the question file.
         false => (golds(dataset), Predictions::read(predictions)),
     };
     let (dataset, predictions) = (dataset?, predictions?);
@@ -58,14 +58,14 @@ pub fn score_files(
     Ok(ScoredFile { version: dataset.version, score, languages })
 }
 
-/// The questions of a file; of a SQuAD-style file without titles, contexts and questions.
+/// Reads the questions of a file; for a SQuAD-style file, only ids and answers.
 fn golds(path: &Path) -> Result<Dataset, Error> {
     if is_parquet(path) {
         return Dataset::read(path);
     }
     let text = read_text(path)?;
     let Ok(File { version, data }) = serde_json::from_str(&text) else {
-        // Rows, or a file whose fault the full reader describes.
+        // The file has rows, or a fault that the full reader reports.
         return Dataset::parse(&text, path);
     };
     let skipped: Arc<str> = Arc::default();
@@ -80,7 +80,7 @@ fn golds(path: &Path) -> Result<Dataset, Error> {
     Dataset::new(path, version, questions.collect())
 }
 
-/// What scoring reads of a [`squad::File`](crate::squad::File).
+/// The fields of a [`squad::File`](crate::squad::File) that scoring uses.
 #[derive(Deserialize)]
 struct File {
     version: Option<String>,

@@ -79,7 +79,7 @@ pub struct Squad2Score {
     pub unanswered: Vec<String>,
 }
 
-/// One question's result before the threshold.
+/// A question's result before the threshold is applied.
 struct Scored<'a> {
     id: &'a str,
     has_answer: bool,
@@ -148,7 +148,7 @@ pub fn score_squad2(
     if scored.is_empty() {
         return Err(Error::NoQuestions { path: dataset.path.clone() });
     }
-    // Of all questions, as in the script.
+    // Counts all questions, including those without a prediction, as the script does.
     let without = dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
     let best = odds.map(|odds| best_thresholds(&scored, odds, without as f64));
     let by_id: HashMap<&str, f64> =
@@ -190,7 +190,7 @@ pub fn score_squad2(
     Ok(Squad2Score { all: part(None).unwrap_or(none), has_answer, no_answer, best, unanswered })
 }
 
-/// The best thresholds for exact match and F1, by the script's sweep in the order of the odds.
+/// Finds the best thresholds for exact match and F1 by the script's sweep over the sorted odds.
 fn best_thresholds(scored: &[Scored<'_>], odds: &NullOdds, without: f64) -> [BestThreshold; 2] {
     let by_id: HashMap<&str, &Scored<'_>> = scored.iter().map(|one| (one.id, one)).collect();
     let mut order: Vec<(&Scored<'_>, f64)> = odds

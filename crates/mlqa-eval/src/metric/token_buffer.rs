@@ -14,11 +14,12 @@ pub(crate) struct TokenBuffer {
     lowered: String,
 }
 
-/// Where a token stands in the text.
+/// A token's range in the text.
 #[derive(Clone, Debug)]
 struct Token {
     range: Range<usize>,
-    /// Its length up to 8, and its first 7 bytes: all of it, for most.
+    /// The token's length, at most 8, and its first 7 bytes, which are the whole token in most
+    /// cases.
     head: u64,
 }
 
@@ -50,7 +51,7 @@ impl TokenBuffer {
         buffer
     }
 
-    /// Puts the tokens of another text in the place of those that were there.
+    /// Replaces the tokens with those of another text.
     pub fn fill(&mut self, steps: Steps, text: &str) {
         self.clear();
         if !self.fill_plain(steps, text) {
@@ -99,8 +100,9 @@ impl TokenBuffer {
         self.tokens.clear();
     }
 
-    /// ASCII without control characters: what is between white space is a word, so that articles
-    /// are whole tokens. `false`, and anything in the buffer, for another text.
+    /// Fast path for ASCII text without control characters, where words are separated by white
+    /// space only, so articles are whole tokens. Returns `false` for any other text; the buffer's
+    /// content is then unspecified.
     fn fill_plain(&mut self, steps: Steps, text: &str) -> bool {
         let articles = steps.articles.words();
         for word in text.as_bytes().split(|byte| matches!(byte, 9..=13 | 28..=32)) {
@@ -118,7 +120,7 @@ impl TokenBuffer {
         true
     }
 
-    /// Where the next token begins; the space before it is there already.
+    /// Begins a token: writes the space before it and returns its start.
     fn begin(&mut self) -> usize {
         if !self.text.is_empty() {
             self.text.push(' ');
@@ -126,8 +128,7 @@ impl TokenBuffer {
         self.text.len()
     }
 
-    /// Makes what was written since [`TokenBuffer::begin`] a token, unless it is nothing or is to
-    /// be dropped.
+    /// Ends the token that began at `start`; removes it if it is empty or `drops` returns true.
     fn end(&mut self, start: usize, drops: impl Fn(&str) -> bool) {
         let token = self.text.get(start..).unwrap_or_default();
         if token.is_empty() || drops(token) {
@@ -165,8 +166,8 @@ impl TokenBuffer {
         self.lowered = lowered;
     }
 
-    /// Each article that stands between word boundaries becomes a space. A boundary is where
-    /// Python's `\w` begins or ends, so a combining mark ends a word.
+    /// Replaces each article between word boundaries by a space. Word boundaries are those of
+    /// Python's `\w`, so a combining mark ends a word.
     fn push_without(&mut self, articles: &[&str], piece: &str) {
         let mut end_of_last = 0;
         let mut at = 0;
@@ -183,7 +184,7 @@ impl TokenBuffer {
     }
 }
 
-/// The characters of a text in lower case that are not deleted.
+/// Calls `take` with the characters of the lower-cased text that normalisation does not delete.
 fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
     let mut keep = |c, stays: bool| {
         if stays || !rules.deletes(c) {
@@ -195,7 +196,7 @@ fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)
     }
     let stays = stays();
     for c in text.chars() {
-        // What has no case has no lower case, and only punctuation is deleted.
+        // Characters that stay unchanged need neither lower-casing nor a check for deletion.
         match stays(c) {
             true => keep(c, true),
             false => lower_char(c, |c| keep(c, false)),
@@ -203,16 +204,16 @@ fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)
     }
 }
 
-/// Makes tokens of characters, one after the other.
+/// Splits a stream of characters into tokens.
 struct Writer<'a> {
     buffer: &'a mut TokenBuffer,
-    /// Where the token begins.
+    /// Start of the current token.
     start: usize,
-    /// The Arabic article becomes a space.
+    /// Whether the Arabic article is replaced by a space.
     prefix: bool,
-    /// Every Chinese character is a token, and so is what stands between them.
+    /// Whether every Chinese character is a separate token.
     mixed: bool,
-    /// The first letter of the article was taken, and is not written yet.
+    /// Whether the article's first letter was received but not yet written.
     alef: bool,
 }
 
@@ -239,7 +240,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Ends a token and begins the next.
+    /// Ends the current token and begins the next one.
     fn split(&mut self) {
         self.buffer.end(self.start, |_| false);
         self.start = self.buffer.begin();
@@ -257,7 +258,7 @@ impl Writer<'_> {
 const ALEF: char = '\u{627}';
 const LAM: char = '\u{644}';
 
-/// The official script's range; later additions to Unicode's ideographs are not in it.
+/// The official script's range, without ideographs that Unicode added later.
 fn is_han(c: char) -> bool {
     matches!(c, '\u{4e00}'..='\u{9fa5}')
 }

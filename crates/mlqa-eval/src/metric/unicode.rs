@@ -1,19 +1,19 @@
 //! Character properties of Python 3.11 (Unicode 14.0.0), on which the official scores depend.
 use std::sync::LazyLock;
 
-/// What `data/unicode_tables.py` made: inclusive ranges of code points, three bytes for each end.
+/// Output of `data/unicode_tables.py`: inclusive ranges of code points, three bytes for each end.
 const TABLES: &[u8] = include_bytes!("../../data/unicode14.bin");
 
 /// General categories P*.
 const PUNCTUATION: [(u32, u32); 189] = ranges(0);
-/// What `\w` matches in a Python pattern: categories L* and N*, and `_`; no marks.
+/// Characters that `\w` matches in a Python pattern: categories L* and N*, and `_`; no marks.
 const WORD: [(u32, u32); 734] = ranges(189);
 /// Cased and not Case_Ignorable.
 const CASED: [(u32, u32); 149] = ranges(923);
 /// Case_Ignorable.
 const CASE_IGNORABLE: [(u32, u32); 427] = ranges(1072);
 
-/// The ranges of a class, whose first is this one of all; computed by the compiler.
+/// The `N` ranges of a class, starting at range `first` of [`TABLES`]; evaluated at compile time.
 const fn ranges<const N: usize>(first: usize) -> [(u32, u32); N] {
     let mut all = [(0, 0); N];
     let mut at = 0;
@@ -29,7 +29,7 @@ const fn end_at(byte: usize) -> u32 {
     u32::from_le_bytes([TABLES[byte], TABLES[byte + 1], TABLES[byte + 2], 0])
 }
 
-/// Characters of later Unicode versions that have a lower case in Rust and none in Python 3.11.
+/// Characters of later Unicode versions that Rust lower-cases and Python 3.11 does not.
 const CASED_AFTER_14: [(u32, u32); 9] = [
     (0x1C89, 0x1C89),
     (0xA7CB, 0xA7CC),
@@ -52,8 +52,8 @@ const IS_PUNCTUATION: u8 = 1;
 const IS_WORD: u8 = 2;
 const IS_CASED: u8 = 4;
 
-/// The classes of the first 65,536 code points, where nearly all text is: one look instead of a
-/// search for each character.
+/// The classes of the first 65,536 code points, which cover nearly all text: an array access
+/// replaces a search in the ranges.
 static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut classes = vec![0; 1 << 16];
     for (table, class) in [
@@ -80,14 +80,15 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     classes
 });
 
-/// Whether a character is in a class, which `table` has for the code points beyond [`CLASSES`].
+/// Whether a character is in a class; `table` has the class's ranges for code points beyond
+/// [`CLASSES`].
 fn is_of(c: char, class: u8, table: &[(u32, u32)]) -> bool {
     let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
     CLASSES.get(index).map_or_else(|| within(table, c), |classes| classes & class != 0)
 }
 
-/// Says of a character that it has no case and is no punctuation, so that normalising leaves it as
-/// it is; of some such characters it does not.
+/// Returns a predicate that is true only for characters without case that are not punctuation,
+/// which normalisation leaves unchanged. It may be false for some of these characters.
 pub(crate) fn stays() -> impl Fn(char) -> bool {
     let classes = CLASSES.as_slice();
     move |c| {
@@ -101,23 +102,25 @@ pub(crate) fn is_punctuation(c: char) -> bool {
     is_of(c, IS_PUNCTUATION, &PUNCTUATION)
 }
 
-/// What `\w` matches in a Python `str` pattern: letters, numbers and `_`, but no combining marks.
+/// Whether `\w` of a Python `str` pattern matches: letters, numbers and `_`, but no combining
+/// marks.
 pub(crate) fn is_word(c: char) -> bool {
     is_of(c, IS_WORD, &WORD)
 }
 
-/// Where Python's `str.split()` splits: Unicode white space and the four separators U+001C..U+001F.
+/// Whether Python's `str.split()` splits at a character: Unicode white space and the four
+/// separators U+001C..U+001F.
 pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }
 
-/// Hands over the lower case of one character that is not Σ, whose lower case depends on its
+/// Calls `take` with the lower case of a character other than Σ, whose lower case depends on its
 /// neighbours.
 pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
     if c.is_ascii() {
         take(c.to_ascii_lowercase());
     } else if !is_of(c, IS_CASED, &CASED) || within(&CASED_AFTER_14, c) {
-        // What has no case has no lower case.
+        // Characters without case have no lower case.
         take(c);
     } else {
         c.to_lowercase().for_each(take);

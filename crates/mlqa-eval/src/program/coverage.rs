@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&json(&shares)?)
 }
 
-/// The question files that have a text in their language, with it.
+/// The question files for whose language there is a text, with the text's path.
 fn pairs(args: &Args) -> Result<Vec<(DatasetName, PathBuf)>, Stop> {
     let of_context = |name: &DatasetName| name.context == args.context;
     let with_text = |name: DatasetName| {

@@ -76,8 +76,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&matrix.to_markdown())
 }
 
-/// The questions and predictions of a pair of languages in all folders; `None` where the first has
-/// no predictions of it.
+/// The questions and predictions of a language pair from all folders; `None` if the first folder
+/// has no predictions for the pair.
 fn joined(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Stop> {
     let mut all: Option<(Dataset, Predictions)> = None;
     for (data, predictions) in args.data.iter().zip(&args.predictions) {

@@ -76,8 +76,8 @@ pub enum Stop {
     Usage(String),
 }
 
-/// Prints to standard output, or to standard error if a file goes to standard output; a closed
-/// reader (`| head`) is no error.
+/// Prints to standard output, or to standard error if an output file is standard output; a closed
+/// pipe (`| head`) is not an error.
 fn print(text: &str) -> Result<(), Stop> {
     cli::print(&atomic_file::lines(text))
         .map_err(|error| Stop::Usage(format!("cannot write to standard output: {error}")))

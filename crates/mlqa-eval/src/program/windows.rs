@@ -70,7 +70,7 @@ impl CutArgs {
         self.compatible.map(|Program::RunQa| Compatible::RunQa)
     }
 
-    /// Name of the program whose windows are reproduced, as stored in files.
+    /// The `windows` metadata value: the program whose windows are reproduced.
     pub fn program(&self) -> &'static str {
         match self.compatible {
             None => "mlqa-eval",

@@ -51,7 +51,7 @@ pub enum FindingKind {
 pub struct Finding {
     /// The kind.
     pub kind: FindingKind,
-    /// The question's id, if it is about one.
+    /// Id of the faulty question, if the fault concerns one.
     pub id: Option<String>,
     /// The position: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or
     /// `file`.
@@ -111,7 +111,7 @@ struct Checker {
     questions: usize,
     answers: usize,
     findings: Vec<Finding>,
-    /// Where an id was first.
+    /// The position of the first question with each id.
     seen: HashMap<String, String>,
     contexts: TextSample,
     wordings: TextSample,
@@ -239,7 +239,7 @@ impl Checker {
         }
     }
 
-    /// What concerns the whole file.
+    /// Adds the faults of the whole file.
     fn whole(&mut self, path: &Path) {
         if self.questions == 0 && self.findings.is_empty() {
             self.add(FindingKind::NoQuestions, None, "file", "the file has no questions");
@@ -278,12 +278,12 @@ impl<'a> Context<'a> {
         Self { text, bytes: ends.collect() }
     }
 
-    /// Whether `text` is at a byte position.
+    /// Whether the context has `text` at a byte position.
     fn holds(&self, text: &str, byte: usize) -> bool {
         self.text.get(byte..).is_some_and(|rest| rest.starts_with(text))
     }
 
-    /// What is wrong with an answer that should be at code point `start`.
+    /// The fault of an answer that should be at code point `start`, if there is one.
     fn fault(&self, text: &str, start: usize) -> Option<(FindingKind, String)> {
         let at = self.bytes.get(start).copied();
         if at.is_some_and(|byte| self.holds(text, byte)) {
@@ -324,7 +324,7 @@ impl<'a> Context<'a> {
         Some((kind, format!("{should}; {hint}")))
     }
 
-    /// The byte position of a position in UTF-16.
+    /// Converts a UTF-16 offset into a byte position.
     fn utf16(&self, start: usize) -> Option<usize> {
         let mut units = 0;
         for (byte, c) in self.text.char_indices() {

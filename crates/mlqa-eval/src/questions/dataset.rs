@@ -68,7 +68,7 @@ impl Question {
     }
 }
 
-/// [`Error::AnswerMismatch`] unless `text` is in `context` from code point `start` on.
+/// Returns [`Error::AnswerMismatch`] unless `context` has `text` at code point `start`.
 pub(crate) fn check_answer(
     path: &Path,
     id: &str,
@@ -103,16 +103,16 @@ pub struct Dataset {
 impl Dataset {
     /// Reads a question file: SQuAD-style JSON, or rows.
     ///
-    /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), one a line, or
-    /// with the feature `parquet` a file `*.parquet`; a row is
+    /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), JSON lines, or
+    /// with the feature `parquet` a file `*.parquet`. A row has one of two forms:
     ///
-    /// - as data hubs have SQuAD: `id` (text or a whole number), `title` (may be missing),
-    ///   `context`, `question` and `answers`, which are `text` and `answer_start`, lists of one
-    ///   length, empty where there is no answer, or a list of objects with both; or
-    /// - MTQA's, see [`TypedDataset::read`](crate::TypedDataset::read).
+    /// - SQuAD's on data hubs: `id` (text or an integer), `title` (optional), `context`, `question`
+    ///   and `answers`. These are two lists of equal length, `text` and `answer_start`, which are
+    ///   empty if there is no answer, or a list of objects with both keys.
+    /// - MTQA's; see [`TypedDataset::read`](crate::TypedDataset::read).
     ///
-    /// Rows of equal contexts share one. Keys beyond these are ignored; [`squad::File`] keeps them,
-    /// and for `subtype` see [`TypedDataset`](crate::TypedDataset).
+    /// Equal contexts are stored once. Other keys are ignored; [`squad::File`] stores them, and
+    /// [`TypedDataset`](crate::TypedDataset) reads `subtype`.
     ///
     /// ```
     /// use mlqa_eval::Dataset;
@@ -124,10 +124,11 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column where it is neither, with the number
-    /// of a row in an array and the key that is missing or of another type; [`Error::Content`]
-    /// with the same for Parquet, where that is damaged or the feature is off, and for rows of
-    /// another form; [`Error::DuplicateQuestion`]; for MTQA's rows as `TypedDataset::read`.
+    /// [`Error::Read`]; [`Error::Json`] with line and column if the file is neither; for a row of
+    /// an array, also with its number and the key that is missing or has another type;
+    /// [`Error::Content`] for the same faults in Parquet, for a damaged Parquet file or one without
+    /// the feature, and for rows of another form; [`Error::DuplicateQuestion`]; for MTQA's rows, as
+    /// `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_squad(squad::File::read(path)?, path)
@@ -275,7 +276,7 @@ impl Dataset {
     }
 }
 
-/// Checks that no id comes twice; `path` is for the error.
+/// Checks that ids are unique; `path` is used in the error.
 pub(crate) fn check_ids<'a>(
     mut ids: impl Iterator<Item = &'a str>,
     path: &Path,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::{DatasetName, Language};
 
-/// Letters, or frequent words, below which nothing is reported.
+/// Minimum number of letters, or of frequent words, for a report.
 const MIN_COUNT: usize = 20;
 
-/// Percentage of the letters that have to be of the language's script.
+/// Minimum percentage of letters in the language's script.
 const MIN_SCRIPT_PERCENT: usize = 30;
 
-/// Scripts by their blocks' first and last code points, the letters that matter here.
+/// Scripts with the first and last code points of their blocks, limited to the relevant letters.
 const SCRIPTS: [(&str, &[(char, char)]); 9] = [
     ("Latin", &[('A', 'Z'), ('a', 'z'), ('\u{c0}', '\u{24f}'), ('\u{1e00}', '\u{1eff}')]),
     ("Arabic", &[('\u{620}', '\u{64a}'), ('\u{671}', '\u{6d3}'), ('\u{fb50}', '\u{fefc}')]),
@@ -23,7 +23,7 @@ const SCRIPTS: [(&str, &[(char, char)]); 9] = [
     ("Hangul", &[('\u{1100}', '\u{11ff}'), ('\u{ac00}', '\u{d7a3}')]),
 ];
 
-/// Languages whose script is code, with the frequent words of those in Latin script.
+/// Languages with their scripts and, for Latin script, frequent words.
 const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
     ("en", &["Latin"], &["the", "of", "and", "to", "is", "was", "what", "in", "did"]),
     ("es", &["Latin"], &["de", "la", "el", "que", "los", "en", "y", "qué", "del", "las"]),
@@ -43,10 +43,10 @@ const LANGUAGES: [(&str, &[&str], &[&str]); 16] = [
     ("uk", &["Cyrillic"], &[]),
 ];
 
-/// The languages of contexts and questions by a file's name; `None` where it gives none.
+/// The languages of contexts and questions in a file's name; `None` if it has none.
 ///
 /// # Errors
-/// What is wrong with a name that means to give languages.
+/// Returns the fault of a name that has the form of MLQA's or XQuAD's, but invalid languages.
 pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Language)>, String> {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     if name.contains("-context-") || name.contains("-question-") {
@@ -61,7 +61,7 @@ pub(crate) fn expected_languages(name: &str) -> Result<Option<(Language, Languag
     }
 }
 
-/// Letters by script and frequent words by language of some texts, to tell languages apart.
+/// Counts of letters by script and of frequent words by language, to distinguish languages.
 ///
 /// ```
 /// use mlqa_eval::TextSample;
@@ -97,8 +97,8 @@ impl TextSample {
         }
     }
 
-    /// The scripts, or the languages in Latin script, of a short text and of others if they seem to
-    /// differ.
+    /// Compares a short text with other texts. Returns their scripts, or their languages in Latin
+    /// script, if these seem to differ.
     pub fn differs_from(&self, others: &Self) -> Option<[&'static str; 2]> {
         let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         let (theirs, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{path_as_text, read_json, write_json};
 use crate::{Error, Language};
 
-/// The file's name, beside the prediction files that it describes.
+/// The file's name, in the folder of the prediction files that it describes.
 const FILE: &str = "questions.json";
 
 /// The question file of a prediction file.
@@ -49,7 +49,7 @@ pub struct QuestionSource {
 #[serde(transparent)]
 pub struct QuestionSources(pub BTreeMap<String, QuestionSource>);
 
-/// The path from the root, so that it can be followed from any folder.
+/// The absolute path, which is valid in any working directory.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

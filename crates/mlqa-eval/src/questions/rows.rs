@@ -19,7 +19,7 @@ const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"con
     \"answer_start\": [0]}} or {\"question\": \"…\", \"passage\": \"…\", \
     \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \"subtype\": \"…\"}";
 
-/// A question file, as it is written.
+/// A question file in one of the supported forms.
 pub(crate) enum Form {
     Squad(squad::File),
     Rows { version: Option<String>, rows: Vec<Row> },
@@ -30,15 +30,15 @@ pub(crate) struct Row {
     pub title: Arc<str>,
     pub context: Arc<str>,
     pub qa: squad::Qa,
-    /// In MTQA's rows, which have one answer, where that should end.
+    /// The end that an MTQA row states for its only answer.
     pub end: Option<usize>,
 }
 
 impl Form {
-    /// Reads a file of any form.
+    /// Reads a file of any supported form.
     ///
     /// # Errors
-    /// [`Error::Read`]; of [`Form::parse`]; [`Error::Content`] for Parquet.
+    /// [`Error::Read`]; as [`Form::parse`]; [`Error::Content`] for Parquet.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         match is_parquet(path) {
             true => Ok(Self::Rows { version: None, rows: parquet(path)?.all }),
@@ -46,10 +46,10 @@ impl Form {
         }
     }
 
-    /// The same of a file's text; `path` is for messages.
+    /// Parses the text of a file; `path` is used in errors.
     ///
     /// # Errors
-    /// [`Error::Json`]; [`Error::Content`] for rows that are not read.
+    /// [`Error::Json`]; [`Error::Content`] for rows of an unsupported form.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
         let error = match parse_json(text, path, EXPECTED) {
             Ok(file) => return Ok(Self::Squad(file)),
@@ -82,11 +82,11 @@ impl Form {
         }
     }
 
-    /// The file in SQuAD's form: neighbouring rows of one title and context share a paragraph.
+    /// Converts to SQuAD's form: adjacent rows with one title and context share a paragraph.
     ///
     /// # Errors
-    /// [`Error::AnswerMismatch`] and [`Error::Content`] for an MTQA row whose answer does not
-    /// begin and end where it says.
+    /// [`Error::AnswerMismatch`] and [`Error::Content`] for an MTQA row whose answer is not at the
+    /// stated start and end.
     pub(crate) fn into_squad(self, path: &Path) -> Result<squad::File, Error> {
         let (version, mut rows) = match self {
             Self::Squad(file) => return Ok(file),
@@ -111,8 +111,8 @@ impl Form {
     }
 }
 
-/// The error for a text in SQuAD's form with the id of the question that it is about, if it is
-/// about one.
+/// Adds the id of the faulty question to an error about a text in SQuAD's form, if the error
+/// concerns a question.
 fn with_question(error: Error, text: &str) -> Error {
     fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
         value.get(key).and_then(Value::as_array).into_iter().flatten()
@@ -135,7 +135,7 @@ fn with_question(error: Error, text: &str) -> Error {
 }
 
 impl Row {
-    /// Checks where the answer of an MTQA row begins and ends; `path` is for the error.
+    /// Checks the start and end of an MTQA row's answer; `path` is used in the error.
     fn check_end(&self, path: &Path) -> Result<(), Error> {
         let (Some(_), [answer]) = (self.end, self.qa.answers.as_slice()) else { return Ok(()) };
         let squad::Qa { id, .. } = &self.qa;
@@ -146,7 +146,7 @@ impl Row {
         })
     }
 
-    /// What is wrong if the answer does not end where an MTQA row says.
+    /// The fault if the answer does not end at the MTQA row's `end`.
     pub(crate) fn wrong_end(&self) -> Option<String> {
         let (end, answer) = (self.end?, self.qa.answers.first()?);
         let (start, length) = (answer.answer_start, answer.text.chars().count());
@@ -160,25 +160,25 @@ impl Row {
     }
 }
 
-/// How rows are listed.
+/// The container of the rows.
 enum List {
     Array,
-    /// As `data` of an object.
+    /// The key `data` of an object.
     Data,
     Lines,
 }
 
-/// The first row of a text, as far as it tells what the text holds.
+/// The first row of a text, which determines the text's form.
 struct First {
     list: List,
-    /// Its keys; none where it is no object.
+    /// The row's keys; empty if the row is not an object.
     keys: HashMap<String, IgnoredAny>,
 }
 
 impl First {
     fn of(text: &str) -> Self {
         let text = text.trim_start();
-        // A quote within a text has a backslash before it.
+        // A quote inside a JSON string is escaped, so this matches a key or a whole string only.
         let data = || {
             let (_, after) = text.split_once("\"data\"")?;
             after.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')
@@ -192,8 +192,7 @@ impl First {
     }
 }
 
-/// The rows of a text that is a JSON array of them or has one a line; `None` where the first one
-/// lacks `key`.
+/// Parses a JSON array of rows or one row per line; `None` if the first row lacks `key`.
 ///
 /// # Errors
 /// [`Error::Json`].
@@ -215,7 +214,7 @@ pub(crate) fn rows_with<T: DeserializeOwned>(
     }
 }
 
-/// Reads a JSON value of each line that is not blank.
+/// Parses each line that is not blank as a JSON value.
 fn lines<T: DeserializeOwned>(
     text: &str,
     path: &Path,
@@ -290,11 +289,11 @@ impl<'de> Deserialize<'de> for Rows {
     }
 }
 
-/// What a row holds.
+/// The keys of a row.
 #[derive(Deserialize)]
 #[serde(try_from = "squad::Extra")]
 struct Fields {
-    /// Absent in MTQA's rows alone.
+    /// Optional in MTQA's rows only.
     id: Option<Id>,
     title: String,
     context: String,
@@ -328,7 +327,7 @@ impl TryFrom<squad::Extra> for Fields {
             Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
             _ => all.take::<Lists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
         };
-        // Lists without an answer say that there is none, which SQuAD 2.0 says by a key.
+        // Empty lists mean that there is no answer, for which SQuAD 2.0 has a key.
         if answers.is_empty() && all.get("is_impossible").is_none() {
             all.push("is_impossible", true.into());
         }
@@ -336,7 +335,7 @@ impl TryFrom<squad::Extra> for Fields {
     }
 }
 
-/// An id; whole numbers are taken as text.
+/// An id; integers are converted to text.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text or a whole number")]
 pub(crate) enum Id {
@@ -355,7 +354,7 @@ impl From<Id> for String {
     }
 }
 
-/// The answers of a row as data hubs have them.
+/// The answers of a row in the format of data hubs.
 #[derive(Deserialize)]
 #[serde(expecting = "lists `text` and `answer_start`, or a list of objects with both")]
 struct Lists {
@@ -393,7 +392,7 @@ struct MtqaAnswer {
     text: String,
 }
 
-/// Whether a file is Parquet by its name.
+/// Whether a file's name has the extension of Parquet.
 pub(crate) fn is_parquet(path: &Path) -> bool {
     let named = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
     path.extension().is_some_and(named) && path.is_file()
@@ -403,7 +402,7 @@ pub(crate) fn is_parquet(path: &Path) -> bool {
 fn parquet(path: &Path) -> Result<Rows, Error> {
     atomic_file::remember_input(path);
     let mut rows = Rows::default();
-    // As many bytes as of a text file.
+    // The same size limit as for a text file.
     let mut remaining = atomic_file::MAX_FILE_BYTES;
     let read = shards::Shards::open_with([path], |line| {
         remaining = u64::try_from(line.text.len())

@@ -185,7 +185,7 @@ impl Extra {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// Takes out a key; `None` where it is absent or null.
+    /// Removes a key and returns its value; `None` if it is absent or null.
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
         let mut last = None;
         self.0.retain_mut(|(name, value)| {

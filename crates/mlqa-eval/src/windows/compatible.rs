@@ -12,7 +12,7 @@ pub enum Compatible {
     /// `run_qa.py` and `utils_qa.py` of transformers' examples
     /// (`examples/pytorch/question-answering`), with tokenizers that pad on the right.
     ///
-    /// What differs from the default in [`windows`](crate::windows()) and
+    /// Differences from the default in [`windows`](crate::windows()) and
     /// [`decode`](crate::decode()):
     ///
     /// | | default | `run_qa` |
@@ -25,16 +25,16 @@ pub enum Compatible {
     /// | equal logits | the earlier first | the later first |
     /// | no answer at all | no candidate | one whose text is `empty` |
     ///
-    /// Padding has logits, too, so rows should be as long as `run_qa` pads them. It sorts with
-    /// numpy, which leaves the order of equal logits open; here it is that of a stable sort.
-    /// Probabilities are computed in float64, there in float32.
+    /// Logits of padding are decoded as well, so rows should be as long as `run_qa` pads them.
+    /// `run_qa` sorts with numpy, which does not define the order of equal logits; here the sort is
+    /// stable. Probabilities are computed in float64 (float32 in `run_qa`).
     ///
-    /// Training windows are always cut by the default.
+    /// Training windows always use the default.
     RunQa,
 }
 
-/// The answers to one question, as `postprocess_qa_predictions` has them; of fewer than
-/// `n_best` only the one that is taken is sure to be there.
+/// Decodes the answers to one question like `postprocess_qa_predictions`. If `max_answers` is less
+/// than `n_best`, only the selected answer is guaranteed to be included.
 pub(crate) fn run_qa_answers(
     question: &Question,
     rows: &[Row<'_>],
@@ -82,8 +82,8 @@ pub(crate) fn run_qa_answers(
     Ok(of(candidates))
 }
 
-/// The `n` highest scores, the highest first; of equals the pair that was made first, as Python's
-/// stable sort has it.
+/// The `n` spans with the highest scores, in decreasing order; equal scores retain their order, as
+/// in Python's stable sort.
 fn keep_best(spans: &[Span], n: usize) -> Vec<Span> {
     let scores: Vec<f32> = spans.iter().map(Span::score).collect();
     let best = highest(&scores, n, |later, earlier| later > earlier);
@@ -91,7 +91,7 @@ fn keep_best(spans: &[Span], n: usize) -> Vec<Span> {
 }
 
 fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
-    // Of equals the last comes first.
+    // Of equal logits, the last one comes first.
     let best = |logits: &[f32]| {
         let mut best = highest(logits, config.n_best, |later, earlier| later >= earlier);
         best.retain(|&(at, _)| row.offsets(at).is_some());
@@ -100,7 +100,7 @@ fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Spa
     spans.extend(pairs(k, &best(&row.start), &best(&row.end), config.max_answer_length));
 }
 
-/// `empty` where there is no other answer.
+/// Adds the answer `empty` if there is no other answer.
 fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     let no_text = match candidates.as_slice() {
         [] => true,
@@ -113,7 +113,8 @@ fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
     }
 }
 
-/// Whether the answer is "": by the threshold, or without one because the first span has no text.
+/// Whether the answer is "": decided by the threshold or, without one, by whether the first span
+/// has no text.
 fn predicts_no_answer(
     candidates: &[Candidate],
     null_score: Option<f32>,

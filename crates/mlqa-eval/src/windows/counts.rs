@@ -20,7 +20,7 @@ pub struct WindowCounts {
     pub blank_answer: usize,
     /// Questions whose context is blank.
     pub blank_context: usize,
-    /// Questions whose answer is in no window completely.
+    /// Questions whose answer is not completely in any window.
     pub answer_outside: usize,
     /// Questions truncated at [`WindowConfig::max_question_length`].
     pub cut_question: usize,
@@ -68,7 +68,7 @@ impl WindowCounts {
             if let Some(reached) = reached.get_mut(window.question) {
                 *reached = of_question.iter().any(holds);
             }
-            // Few are as long as the limit; for these the text is tokenised again.
+            // Only questions at the limit are tokenised again, which are few.
             if window.question_end == full {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();

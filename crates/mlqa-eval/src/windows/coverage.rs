@@ -77,7 +77,7 @@ where
     Ok(Coverage { covered, total, ratio: covered as f64 / total as f64 })
 }
 
-/// Gemma's vocabulary has pieces of up to 31 spaces.
+/// Gemma's vocabulary has tokens of up to 31 spaces.
 const MAX_SPACES: usize = 32;
 
 fn ignored(tokenizer: &Tokenizer) -> BTreeSet<u32> {

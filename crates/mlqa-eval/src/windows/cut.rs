@@ -29,7 +29,7 @@ pub enum Separator {
 }
 
 impl Separator {
-    /// How many tokens it is, or may be before a tokenizer is known.
+    /// Number of separator tokens; an assumption for [`Separator::Template`].
     fn count(self) -> usize {
         match self {
             Self::Template | Self::Double => 2,
@@ -95,7 +95,7 @@ impl Default for WindowConfig {
     }
 }
 
-/// Tokens of a row of [`Compatible::RunQa`], at most.
+/// Maximum number of tokens of a row with [`Compatible::RunQa`].
 const MAX_ROW_LENGTH: usize = 1 << 20;
 
 impl WindowConfig {
@@ -150,7 +150,7 @@ impl WindowConfig {
         let specials = 2 + self.separator.count();
         let question = match self.compatible {
             None => self.max_question_length,
-            // Questions are not cut; one that is too long is named when it comes.
+            // Questions are not truncated; one that is too long is an error when it is processed.
             Some(Compatible::RunQa) => 0,
         };
         let taken = question.saturating_add(specials).saturating_add(self.doc_stride);
@@ -170,7 +170,7 @@ impl WindowConfig {
     }
 
     fn check_lengths(&self) -> Result<(), Error> {
-        // Its rows all have the full length.
+        // Every row of `run_qa` is padded to `max_length`.
         if self.compatible == Some(Compatible::RunQa) && self.max_length > MAX_ROW_LENGTH {
             let rule = format!(
                 "at most {MAX_ROW_LENGTH} with compatible = \"run_qa\", whose rows all have it"
@@ -193,7 +193,7 @@ impl WindowConfig {
 pub enum Purpose {
     /// Windows have `start_position` and `end_position` of the first gold answer.
     Train,
-    /// Windows have no targets, and none is skipped.
+    /// Windows have no targets, and no window is skipped.
     Eval,
 }
 
@@ -321,7 +321,7 @@ impl<'a> WindowCutter<'a> {
     /// Creates a cutter for a tokenizer.
     ///
     /// # Errors
-    /// As [`windows`], as far as tokenizer and lengths go.
+    /// As [`windows`], for errors of the tokenizer and the lengths.
     pub fn new(tokenizer: &'a Tokenizer, config: &'a WindowConfig) -> Result<Self, Error> {
         config.check_lengths()?;
         Self::with(Arc::new(WindowTokenizer::new(Cow::Borrowed(tokenizer))?), config)
@@ -496,8 +496,8 @@ impl Cutter<'_> {
     }
 }
 
-/// `[from, to)` of each window over `len` context tokens: `budget` tokens, neighbours share
-/// `overlap < budget` of them. One empty window for no tokens.
+/// `[from, to)` of each window over `len` context tokens. Windows have up to `budget` tokens, and
+/// adjacent windows share `overlap < budget` of them. Without tokens, there is one empty window.
 fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
     let mut from = 0;
@@ -511,8 +511,9 @@ fn spans(len: usize, budget: usize, overlap: usize) -> Vec<(usize, usize)> {
     }
 }
 
-/// BERT's rule: the window where the smaller of left and right context is largest, plus 0.01 of
-/// the window's length; the first of equals. Times 100, in whole numbers.
+/// Selects the window of a token's maximum context by BERT's rule: the smaller of left and right
+/// context plus 0.01 times the window's length is largest; the first of equal windows. Computed in
+/// integers, times 100.
 fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
     let mut best = (0, 0);
     for (k, &(from, to)) in spans.iter().enumerate() {
@@ -526,9 +527,9 @@ fn best_span(spans: &[(usize, usize)], token: usize) -> usize {
     best.1
 }
 
-/// The smallest span of tokens (inclusive) that covers the answer's characters, surrounding white
-/// space and characters without a token aside; the first of equals. `None` for an answer without
-/// any.
+/// The smallest span of tokens (inclusive) that covers the answer, ignoring surrounding white space
+/// and characters without a token; the first of equal spans. `None` if nothing remains of the
+/// answer.
 fn answer_tokens(
     offsets: &[(usize, usize)],
     text: &[char],

@@ -48,8 +48,8 @@ impl Default for DecodeConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowScore {
-    /// By the sum of the two logits, as `run_qa` of transformers does. Right for models that were
-    /// trained with shared normalisation over windows.
+    /// By the sum of the two logits, as `run_qa` of transformers does. Suitable for models trained
+    /// with shared normalisation over windows.
     #[default]
     Raw,
     /// By log-probabilities: each window has a softmax over its context and `<s>`, as in the
@@ -65,7 +65,7 @@ impl WindowScore {
         *self == Self::default()
     }
 
-    /// What is subtracted from the logits of a window; 0 if no logit is finite.
+    /// The value subtracted from the logits of a window; 0 if no logit is finite.
     fn baseline(self, logits: &[f32], window: &Window) -> f32 {
         let null = logits.first().copied().unwrap_or(f32::NEG_INFINITY);
         let baseline = match self {
@@ -115,12 +115,12 @@ impl DecodeConfig {
 
 /// Selects the best answers of every question over all its windows, in the order of `questions`.
 ///
-/// Within a window the `n_best` highest starts meet the `n_best` highest ends; a pair counts if
-/// start ≤ end, the span has at most `max_answer_length` tokens, and both lie in the context; a
-/// start must have its maximum context in this window. The score is the sum of the two logits.
-/// Under [`WindowScore::Softmax`] and [`WindowScore::Margin`] the window's baselines are subtracted
-/// from its logits first, which also changes the candidates' logits and the null scores.
-/// Equal scores are ordered by window, start, end; of equal texts the best stays.
+/// Within a window the `n_best` highest starts are combined with the `n_best` highest ends. A pair
+/// is valid if start ≤ end, the span has at most `max_answer_length` tokens, both are in the
+/// context, and the start has its maximum context in this window. The score is the sum of the two
+/// logits. Under [`WindowScore::Softmax`] and [`WindowScore::Margin`] the window's baselines are
+/// subtracted from its logits first, which also changes the candidates' logits and the null scores.
+/// Equal scores are ordered by window, start, end; of equal texts only the best is returned.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: one `[length]` row for each window, f32; rows may be longer than
@@ -163,7 +163,7 @@ where
     by_question(questions, windows, start_logits, end_logits, config, 1, answer)
 }
 
-/// What `result` makes of each question's best answers, `kept` of them.
+/// Applies `result` to the `max_answers` best answers of each question.
 fn by_question<S, E, T: Send>(
     questions: &[Question],
     windows: &[Window],
@@ -213,7 +213,7 @@ where
     questions.par_iter().zip(rows).map(|pair| best(pair).map(&result)).collect()
 }
 
-/// The values of a row, copied where they do not lie side by side.
+/// The values of a row, copied if they are not contiguous.
 fn values<S: Data<Elem = f32>>(row: &ArrayBase<S, Ix1>) -> Cow<'_, [f32]> {
     row.as_slice().map_or_else(|| Cow::Owned(row.to_vec()), Cow::Borrowed)
 }
@@ -228,7 +228,7 @@ pub(crate) struct Row<'a> {
     pub end: Cow<'a, [f32]>,
 }
 
-/// A pair of positions; the text is looked up only for those that are kept.
+/// A pair of positions; the text is looked up only for the best spans.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub row: usize,
@@ -243,13 +243,13 @@ impl Span {
         self.start_logit + self.end_logit
     }
 
-    /// Its code points in the context; `None` for a span outside of it.
+    /// The span's code points in the context; `None` for a span outside the context.
     pub fn offsets(&self, rows: &[Row<'_>]) -> Option<(usize, usize)> {
         let row = rows.get(self.row)?;
         Some((row.offsets(self.start)?.0, row.offsets(self.end)?.1))
     }
 
-    /// The answer with this text, which begins at a code point of the context.
+    /// Creates the answer with `text`, which begins at code point `answer_start` of the context.
     pub fn candidate(&self, rows: &[Row<'_>], text: &str, answer_start: usize) -> Candidate {
         Candidate {
             text: text.to_owned(),
@@ -270,7 +270,8 @@ impl Row<'_> {
         Error::Logits { id: id.into(), window: self.index, tensor, problem }
     }
 
-    /// Checks the first `length` logits, and that there are as many and no fewer than tokens.
+    /// Checks that both rows have at least `length` logits and one per token, and that the first
+    /// `length` logits are valid.
     pub fn check(&self, id: &str, length: usize) -> Result<(), Error> {
         let tokens = self.window.input_ids.len();
         let length = length.max(tokens);
@@ -280,7 +281,7 @@ impl Row<'_> {
                 return Err(self.error(id, tensor, problem));
             }
             let bad = |value: f32| value.is_nan() || value == f32::INFINITY;
-            // All of them, which takes less time than to stop at the first.
+            // Checking all values is faster than stopping at the first invalid one.
             if !logits.iter().take(length).fold(false, |any, &value| any | bad(value)) {
                 continue;
             }
@@ -293,7 +294,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// Subtracts the window's baselines, see [`WindowScore`].
+    /// Subtracts the window's baselines; see [`WindowScore`].
     fn shift(&mut self, id: &str, score: WindowScore) -> Result<(), Error> {
         self.check(id, 0)?;
         for logits in [&mut self.start, &mut self.end] {
@@ -303,7 +304,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// A token's code points in the context; `None` for a token outside of it.
+    /// A token's code points in the context; `None` for a token outside the context.
     pub fn offsets(&self, token: usize) -> Option<(usize, usize)> {
         let within = token.checked_sub(self.window.context_start)?;
         self.window.offsets.get(within).copied()
@@ -321,7 +322,7 @@ impl Row<'_> {
         let Window { context_start, context_end, max_context, .. } = self.window;
         let context = *context_start..*context_end;
         let start = self.start.get(context.clone()).unwrap_or_default();
-        // A start is allowed where its token has its maximum context.
+        // A start is valid if its token has its maximum context in this window.
         let start: Vec<f32> = start
             .iter()
             .enumerate()
@@ -336,7 +337,7 @@ impl Row<'_> {
     }
 }
 
-/// The spans of a row from these starts to these ends that are not too long.
+/// The spans from `starts` to `ends` of a row with at most `max_answer_length` tokens.
 pub(crate) fn pairs(
     row: usize,
     starts: &[(usize, f32)],
@@ -352,7 +353,7 @@ pub(crate) fn pairs(
     })
 }
 
-/// The best answers, `kept` of them.
+/// The `max_answers` best answers of a question.
 fn decode_question(
     question: &Question,
     rows: &[Row],
@@ -369,7 +370,7 @@ fn decode_question(
             null_score = Some(null_score.map_or(score, |lowest| lowest.min(score)));
         }
     }
-    // Nearly always the answers are among the first.
+    // The distinct answers are nearly always among the first spans.
     let few = spans.len().min(max_answers.saturating_mul(4));
     if few < spans.len() {
         spans.select_nth_unstable_by(few, best_first);
@@ -421,7 +422,8 @@ fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<
     candidates
 }
 
-/// Over all candidates; the highest need not be the first where `run_qa` puts `empty` there.
+/// Sets the probabilities over all candidates. The first candidate may not have the highest score:
+/// `run_qa` inserts `empty` there.
 pub(crate) fn softmax(candidates: &mut [Candidate]) {
     let scores = || candidates.iter().map(|one| f64::from(one.score));
     let highest = scores().fold(f64::NEG_INFINITY, f64::max);
@@ -431,17 +433,17 @@ pub(crate) fn softmax(candidates: &mut [Candidate]) {
     }
 }
 
-/// Where the code points of a text begin, in bytes.
+/// Byte offsets of the code points of a text.
 pub(crate) enum ByteIndex {
-    /// Each is a byte.
+    /// ASCII text: code point and byte offsets are equal.
     Bytes,
     Starts(Vec<usize>),
-    /// Counted each time.
+    /// Not stored: code points are counted on each access.
     Counted,
 }
 
 impl ByteIndex {
-    /// For about as many parts of the text.
+    /// Creates an index for about `parts` accesses.
     pub fn new(text: &str, parts: usize) -> Self {
         match parts {
             _ if text.is_ascii() => Self::Bytes,
@@ -464,7 +466,7 @@ impl ByteIndex {
     }
 }
 
-/// Where each code point begins, and the text ends.
+/// Byte offsets of each code point and of the text's end.
 fn starts(text: &str) -> impl Iterator<Item = usize> {
     text.char_indices().map(|(byte, _)| byte).chain([text.len()])
 }

@@ -1,12 +1,12 @@
 //! Selection of the highest values.
 use std::cmp::Ordering;
 
-/// Up to this `n`, the highest values are kept sorted in one pass.
+/// Up to this `n`, the highest values are collected in sorted order in one pass.
 const MAX_SORTED: usize = 64;
 
-/// The `n` highest values (`n` ≥ 1) with their positions, the highest first. `outranks(later,
-/// earlier)` decides whether a value precedes one at an earlier position, and so the order of equal
-/// values.
+/// The `n` highest values (`n` ≥ 1) with their positions, in decreasing order. `outranks(later,
+/// earlier)` returns whether a value precedes one at an earlier position, which determines the
+/// order of equal values.
 pub(crate) fn highest(
     values: &[f32],
     n: usize,
@@ -31,8 +31,8 @@ pub(crate) fn highest(
     best
 }
 
-/// A value that `n` or more reach, and of many not many more: the `n`-th highest of maxima over
-/// parts of them.
+/// A lower bound for the `n`-th highest value: the `n`-th highest of the maxima of subsets. Of many
+/// values, not many more than `n` reach it.
 fn lower_bound(values: &[f32], n: usize) -> f32 {
     let mut maxima = [f32::NEG_INFINITY; MAX_SORTED];
     for part in values.as_chunks::<MAX_SORTED>().0 {
@@ -44,7 +44,7 @@ fn lower_bound(values: &[f32], n: usize) -> f32 {
     *maxima.select_nth_unstable_by(n.clamp(1, MAX_SORTED) - 1, order).1
 }
 
-/// The same of values in any order.
+/// Like [`highest`], for (position, value) pairs in any order.
 fn sorted(
     mut all: Vec<(usize, f32)>,
     n: usize,

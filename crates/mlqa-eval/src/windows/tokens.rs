@@ -16,7 +16,7 @@ pub(crate) struct Tokens {
     pub offsets: Vec<(usize, usize)>,
 }
 
-/// What the tokenizer puts around texts.
+/// The special tokens that the tokenizer adds around texts.
 pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, Error> {
     Layout::of(tokenizer).map_err(special_token)
 }
@@ -39,8 +39,8 @@ pub fn load_tokenizer(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
     })
 }
 
-/// One that neither truncates nor pads, whatever the file configures. A copy, which is large and
-/// has no cached words, only where it must be.
+/// Returns the tokenizer without truncation and padding. Copies it only if its file configures one
+/// of them, because a copy is large and loses the cached words.
 pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Tokenizer>, Error> {
     if tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none() {
         return Ok(tokenizer);
@@ -54,8 +54,8 @@ pub(crate) fn untruncated(tokenizer: Cow<'_, Tokenizer>) -> Result<Cow<'_, Token
     Ok(Cow::Owned(tokenizer))
 }
 
-/// Tokenises `text`, by words where these are given, and leaves the tokenizer's offsets as they
-/// are; `name` names the text in errors.
+/// Tokenises `text`, with the word cache if there is one, without changing the tokenizer's offsets;
+/// `name` describes the text in errors.
 pub(crate) fn tokenize_as_is(
     tokenizer: &Tokenizer,
     words: Option<&WordCache>,
@@ -76,7 +76,7 @@ fn whole(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Result
     Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
 }
 
-/// Tokenises `text`; `name` names it in errors.
+/// Tokenises `text`; `name` describes it in errors.
 pub(crate) fn tokenize(
     tokenizer: &Tokenizer,
     words: Option<&WordCache>,
@@ -93,10 +93,10 @@ pub(crate) fn tokenize(
     Ok(tokens)
 }
 
-/// Makes offsets those of the visible text of each token:
-/// - leading and trailing white space (a metaspace token holds the space before it) is cut off;
-/// - characters that the normaliser composed into the one before (marks, jamo, voicing signs)
-///   belong to that one's token, though `tokenizers` aligns the result with the first alone.
+/// Restricts offsets to the visible text of each token:
+/// - leading and trailing white space (a metaspace token includes the space before it) is removed;
+/// - characters that the normaliser composed with the preceding one (marks, jamo, voicing signs)
+///   are added to its token, because `tokenizers` aligns the result with the first character only.
 fn repair(offsets: &mut [(usize, usize)], text: &[char]) {
     let at = |k: usize| text.get(k).copied();
     let mut next_start = text.len();
@@ -116,8 +116,8 @@ fn repair(offsets: &mut [(usize, usize)], text: &[char]) {
     }
 }
 
-/// Format and control characters, which SentencePiece's NFKC drops or takes for a space, and BERT's
-/// normaliser drops.
+/// Format and control characters, which BERT's normaliser removes and SentencePiece's NFKC removes
+/// or replaces by a space.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}')

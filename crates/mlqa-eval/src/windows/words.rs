@@ -1,7 +1,7 @@
 //! A cache of the tokens of words, for tokenizers that treat each word independently.
 //!
-//! Nearly all words of a text occur in earlier texts. If a tokenizer tokenises a word between two
-//! spaces independently of its context, a lookup takes a fraction of the time.
+//! Nearly all words of a text occur in earlier texts. If a tokenizer treats a word between two
+//! spaces independently of its context, a lookup is much faster than tokenising the word again.
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
@@ -16,13 +16,13 @@ use tokenizers::{PostProcessorWrapper, Tokenizer};
 
 use super::tokens::Tokens;
 
-/// Longer words are rare, and not kept; their places fit into a byte.
+/// Longer words are rare and not cached, so offsets fit into a byte.
 const MAX_BYTES: usize = 64;
-/// Words cached by one part, about 150 bytes each.
+/// Maximum number of words per shard, about 150 bytes each.
 const MAX_WORDS: usize = 4096;
-/// Parts with a lock of their own, so that threads seldom wait for each other.
+/// Number of shards, each with its own lock, so that threads rarely wait for each other.
 const LOCKS: usize = 16;
-/// With more added tokens the cache is not used: each text is searched for them.
+/// With more added tokens the cache is not used, because each text is searched for each of them.
 const MAX_ADDED: usize = 64;
 
 /// A token and its code points in the word.
@@ -30,12 +30,12 @@ type Piece = (u32, u8, u8);
 /// The tokens of words.
 type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
 
-/// Tokens of words, for one tokenizer.
+/// A cache of the tokens of words for one tokenizer.
 #[derive(Debug)]
 pub(crate) struct WordCache {
     hasher: RandomState,
     parts: Vec<RwLock<Pieces>>,
-    /// Texts that hold one of these are not taken apart.
+    /// Added tokens; texts that contain one are not split into words.
     added: Vec<Finder<'static>>,
     added_ids: AHashSet<u32>,
 }
@@ -69,8 +69,8 @@ impl WordCache {
         })
     }
 
-    /// The tokens of `text` as the whole of it has them, of which `tokenize` gives those of a word.
-    /// `None` if words are not known to be independent.
+    /// Returns the tokens of `text`, equal to those of the unsplit text; `tokenize` computes the
+    /// tokens of a word. `None` if the words of `text` may not be independent.
     pub fn tokenize<E>(
         &self,
         text: &str,
@@ -79,7 +79,7 @@ impl WordCache {
         if self.added.iter().any(|token| token.find(text.as_bytes()).is_some()) {
             return Ok(None);
         }
-        // What is dropped at the beginning moves the places of all that follows.
+        // Characters dropped at the beginning would shift all later offsets.
         if !text.starts_with(is_independent) {
             return Ok(None);
         }
@@ -104,7 +104,7 @@ impl WordCache {
     }
 
     fn part(&self, word: &str) -> Option<&RwLock<Pieces>> {
-        // The low bits choose the place within a map.
+        // The low bits select the bucket within a map.
         let hash = self.hasher.hash_one(word) >> 32;
         self.parts.get(usize::try_from(hash).unwrap_or(0) % LOCKS)
     }
@@ -133,8 +133,9 @@ impl WordCache {
     }
 }
 
-/// Composition and SentencePiece's tables go from one starter or grapheme to the next and never
-/// across a space between characters that [`is_independent`] takes.
+/// Whether words can be normalised separately. Composition and SentencePiece's tables work on one
+/// starter or grapheme at a time and never across a space between characters for which
+/// [`is_independent`] is true.
 fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
     use NormalizerWrapper::{NFC, NFKC, Precompiled, Replace, Sequence};
     match normalizer {
@@ -143,7 +144,7 @@ fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
             let steps: &[NormalizerWrapper] = steps.as_ref();
             steps.iter().all(|step| normalizes_words(Some(step)))
         }
-        // Texts with two spaces are not taken apart.
+        // Texts are never split at or between adjacent spaces.
         Some(Replace(step)) => {
             let several = serde_json::json!({
                 "type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " ",
@@ -154,7 +155,8 @@ fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
     }
 }
 
-/// The tokenizer splits at white space first, and no later step depends on the position of a word.
+/// Whether the tokenizer splits at white space first and no later step depends on a word's
+/// position.
 fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     use PreTokenizerWrapper::{Digits, Metaspace, Punctuation, Sequence, WhitespaceSplit};
     let of_word = |step: &PreTokenizerWrapper| match step {
@@ -172,8 +174,8 @@ fn splits_words(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     }
 }
 
-/// Draws nothing, and gives no part of a character, whose place would be counted in bytes of the
-/// text.
+/// Whether the model is deterministic and produces no parts of characters, whose offsets would
+/// depend on the text's bytes.
 fn is_character_model(model: &ModelWrapper) -> bool {
     match model {
         ModelWrapper::BPE(model) => model.dropout.is_none() && !model.byte_fallback,
@@ -182,8 +184,9 @@ fn is_character_model(model: &ModelWrapper) -> bool {
     }
 }
 
-/// The text to the first space that separates words, and what comes after it: a word nearly always,
-/// more where a space stands beside a character that it may count for.
+/// Splits a text at the first space that certainly separates words. The first part is nearly always
+/// one word; it is longer if a space is next to a character with which normalisation may combine
+/// it.
 fn first_part(text: &str) -> (&str, Option<&str>) {
     let separates = |&at: &usize| {
         let (before, after) = (text.get(..at), text.get(at + 1..));
@@ -197,8 +200,8 @@ fn first_part(text: &str) -> (&str, Option<&str>) {
     parts.map_or((text, None), |(part, rest)| (part, Some(rest)))
 }
 
-/// Characters that no normalisation joins to a space, makes one of or drops: letters and digits of
-/// alphabets without marks of their own, ideographs, and common punctuation.
+/// Characters that no normalisation combines with a space, turns into a space or removes: letters
+/// and digits of alphabets without separate marks, ideographs, and common punctuation.
 fn is_independent(c: char) -> bool {
     match c {
         '!'..='~' => true,
