@@ -90,7 +90,7 @@ fn recipe_sentence_retrieval_names_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     for (set, part) in [
         ("data.xquad=", "data.xquad: is not set: give a folder with XQuAD's files"),
-        ("languages=[\"en\"]", "languages = [en]: must be two languages or more"),
+        ("languages=[\"en\"]", "languages = [\"en\"]: must be two languages or more"),
         ("languages=[\"en\",\"fr\"]", "xquad.fr.json"),
         ("train_articles=48", "train_articles = 48: no questions on one side"),
         ("dropped_words=1.5", "dropped_words = 1.5: must be in [0, 1)"),

@@ -59,6 +59,9 @@ impl Inputs {
             inputs.question_texts.insert(language, texts);
             inputs.paragraphs.insert(language, paragraphs);
         }
+        let has = |held_out| inputs.questions.iter().any(|one| one.held_out == held_out);
+        let count = recipe.train_articles;
+        ensure!(has(true) && has(false), "train_articles = {count}: no questions on one side");
         let languages = &evaluation.sentence_languages;
         let folder = &recipe.data.sentences;
         for (language, all) in sentences::read(folder, languages, evaluation.max_sentences)? {
