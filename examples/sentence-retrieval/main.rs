@@ -108,8 +108,8 @@ fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
 
 /// Ranks of the paragraphs of held-out questions. The questions `added` (in each language but the
 /// query's) of a paragraph are added to the vector of its `owner`, except the question with the
-/// query's place in each paragraph: the query itself adds to no vector, and no paragraph gets more
-/// questions than others for it.
+/// query's place in each paragraph, which may be the query. Questions are repeated or omitted up to
+/// an equal number, since a vector with more questions is closer to every query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &recipe::Evaluation,
@@ -124,9 +124,23 @@ fn augmented_ranks(
     }
     let mut ranks = BTreeMap::new();
     for (place, rows) in by_place {
-        let added = added.iter().flat_map(|one| inputs.questions.iter().zip(one.outer_iter()));
-        let added = added.filter(|(one, _)| one.place != place);
-        let added = added.filter_map(|(one, vector)| Some((owner(one.paragraph)?, vector)));
+        let mut others: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (number, one) in
+            inputs.questions.iter().enumerate().filter(|(_, one)| one.place != place)
+        {
+            if let Some(owner) = owner(one.paragraph) {
+                others.entry(owner).or_default().push(number);
+            }
+        }
+        let equal = |(&owner, rows): (&usize, &Vec<usize>)| {
+            let rows: Vec<usize> =
+                rows.iter().copied().cycle().take(evaluation.questions).collect();
+            rows.into_iter().map(move |row| (owner, row))
+        };
+        let owned: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
+        let added = added
+            .iter()
+            .flat_map(|vectors| owned.iter().map(|&(owner, row)| (owner, vectors.row(row))));
         let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());

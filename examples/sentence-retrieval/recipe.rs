@@ -91,6 +91,8 @@ pub struct Evaluation {
     /// Maximum tokens of a text.
     pub max_length: usize,
     pub batch_size: usize,
+    /// Number of questions per language that are added to the vector of each paragraph.
+    pub questions: usize,
     /// Weight of each question in the vector of its paragraph.
     pub alpha: f64,
     pub ranks: RankConfig,
