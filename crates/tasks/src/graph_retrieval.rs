@@ -61,6 +61,10 @@ pub struct BothKinds {
 /// [`Error::Config`] as for [`TextPairTask`](crate::text_pairs::TextPairTask), or if `batch_size`
 /// is 0; [`Error::Tokenizer`]; [`Error::Transfer`] for vectors that are not finite.
 ///
+/// [`Error::Config`]: crate::Error::Config
+/// [`Error::Tokenizer`]: crate::Error::Tokenizer
+/// [`Error::Transfer`]: crate::Error::Transfer
+///
 /// # Example
 /// ```
 /// use std::collections::BTreeSet;
@@ -109,7 +113,8 @@ pub fn graph_retrieval(
 /// Maps are fitted to the labels of the entities that are not held out.
 ///
 /// # Errors
-/// As [`graph_retrieval`]; [`Error::Transfer`] if a map cannot be fitted, as without an entity.
+/// As [`graph_retrieval`]; [`Error::Transfer`](crate::Error::Transfer) if a map cannot be fitted,
+/// as without an entity.
 pub fn mapped_graph_retrieval(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
