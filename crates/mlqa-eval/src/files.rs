@@ -112,14 +112,14 @@ pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S
 /// # Errors
 /// [`Error::Write`].
 pub fn write_files(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
-    let mut together = FileSet::default();
+    let mut file_set = FileSet::default();
     for (path, bytes) in files {
         path.parent()
             .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| together.add(path, bytes))
+            .and_then(|()| file_set.add(path, bytes))
             .map_err(|source| Error::Write { path: path.clone(), source })?;
     }
-    together.publish().map_err(|PublishError { path, source }| Error::Write { path, source })
+    file_set.publish().map_err(|PublishError { path, source }| Error::Write { path, source })
 }
 
 /// Writes a file atomically; missing folders are created.

@@ -82,7 +82,7 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 /// Whether a character is in a class; `table` has the class's ranges for code points beyond
 /// [`CLASSES`].
-fn is_of(c: char, class: u8, table: &[(u32, u32)]) -> bool {
+fn in_class(c: char, class: u8, table: &[(u32, u32)]) -> bool {
     let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
     CLASSES.get(index).map_or_else(|| within(table, c), |classes| classes & class != 0)
 }
@@ -99,13 +99,13 @@ pub(crate) fn stays() -> impl Fn(char) -> bool {
 
 /// General category P*, or one of the 32 ASCII symbols of Python's `string.punctuation`.
 pub(crate) fn is_punctuation(c: char) -> bool {
-    is_of(c, IS_PUNCTUATION, &PUNCTUATION)
+    in_class(c, IS_PUNCTUATION, &PUNCTUATION)
 }
 
 /// Whether `\w` of a Python `str` pattern matches: letters, numbers and `_`, but no combining
 /// marks.
 pub(crate) fn is_word(c: char) -> bool {
-    is_of(c, IS_WORD, &WORD)
+    in_class(c, IS_WORD, &WORD)
 }
 
 /// Whether Python's `str.split()` splits at a character: Unicode white space and the four
@@ -119,7 +119,7 @@ pub(crate) fn is_space(c: char) -> bool {
 pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
     if c.is_ascii() {
         take(c.to_ascii_lowercase());
-    } else if !is_of(c, IS_CASED, &CASED) || within(&CASED_AFTER_14, c) {
+    } else if !in_class(c, IS_CASED, &CASED) || within(&CASED_AFTER_14, c) {
         // Characters without case have no lower case.
         take(c);
     } else {
