@@ -1,4 +1,4 @@
-//! What was run, from the records of run folders. What they lack is left out.
+//! The setup of the runs, from the records in run folders. Missing records are skipped.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::collect::Collected;
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
-/// A run folder: what all of its runs share.
+/// The records that all runs of a run folder share.
 #[derive(Debug, Default)]
 struct Folder {
     marker: Json,
@@ -18,27 +18,27 @@ struct Folder {
     recipe: String,
 }
 
-/// A run's records: of each cell `trained.json` and `result.json`.
+/// A run's records: `trained.json` and `result.json` of each cell.
 struct Records(Vec<Json>);
 
-/// What a page shows of the runs beside their scores.
+/// The information on a page about the runs, other than scores.
 pub(crate) struct About {
-    /// Names with what is known, in the order of the page.
+    /// Facts as (name, text), in the order of the page.
     pub facts: Vec<(&'static str, String)>,
-    /// What to know about the files that were read.
+    /// Notes about the input files.
     pub notes: Vec<String>,
-    /// Run folders' recipes with every key in force.
+    /// The recipes of run folders, with the effective value of every key.
     pub recipes: Vec<String>,
-    /// What differs between the runs.
+    /// Differences between the runs' settings.
     pub differing: Table,
     /// Question files.
     pub data: Table,
-    /// What the runs read: models, texts, questions.
+    /// Inputs of the runs: models, texts, questions.
     pub inputs: Table,
 }
 
 impl About {
-    /// In the order of the page.
+    /// The tables in the order of the page.
     pub fn tables(&self) -> [&Table; 3] {
         [&self.differing, &self.data, &self.inputs]
     }
@@ -50,7 +50,7 @@ impl About {
     }
 }
 
-/// The JSON of a file; null where there is none that can be read.
+/// The JSON of a file; null if the file cannot be read.
 pub(crate) fn json(path: &Path) -> Json {
     let text = atomic_file::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -74,14 +74,16 @@ impl Records {
         Self(run.about.cells.iter().flat_map(files).collect())
     }
 
-    /// A part of what decides the run: `keys`, or `files` with their digests.
+    /// A part of the inputs that determine the run's results: `keys`, or `files` with their
+    /// digests.
     fn decided_by(&self, part: &str) -> BTreeMap<String, Json> {
         let both = self.0.iter().flat_map(|one| [&one["training"], &one["evaluation"]]);
         let all = both.filter_map(|one| one[part].as_object()).flatten();
         all.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// The keys that decide the run: its own arm's without their prefix, and no other arm's.
+    /// The keys that determine the run's results: the keys of its arm, without prefix, and no keys
+    /// of other arms.
     fn keys(&self) -> BTreeMap<String, Json> {
         let mut keys = self.decided_by("keys");
         let arm = keys.get("cell.arm").map_or_else(String::new, text);
@@ -116,7 +118,7 @@ impl Records {
     }
 }
 
-/// A value as people read it; empty for null.
+/// Formats a value for display; empty for null.
 fn text(value: &Json) -> String {
     match value {
         Json::Null => String::new(),
@@ -125,7 +127,7 @@ fn text(value: &Json) -> String {
     }
 }
 
-/// Each text once, in order.
+/// Removes repeated texts; the order is retained.
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     texts.filter(|text| !text.is_empty() && seen.insert(text.clone())).collect()
@@ -145,7 +147,7 @@ fn gib(bytes: &Json) -> Option<String> {
     Some(format!("{:.2} GiB", bytes.as_f64()? / f64::from(1 << 30)))
 }
 
-/// Words of a command line as a shell takes them.
+/// Joins the words of a command line, quoted for a shell.
 fn command(words: &Json) -> String {
     let safe = |c: char| c.is_alphanumeric() || "-_=./,:+@%".contains(c);
     let quoted = |word: &str| match !word.is_empty() && word.chars().all(safe) {
@@ -156,7 +158,7 @@ fn command(words: &Json) -> String {
     words.map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// Reads what is known of the runs.
+/// Reads the setup of the runs.
 pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, mlqa_eval::Error> {
     let places: BTreeSet<&PathBuf> =
         runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
@@ -240,7 +242,7 @@ fn facts(
     facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
 }
 
-/// What differs: keys of recipes, and the files of answers that came without one.
+/// The differing keys of recipes, and the answer files of runs without a recipe.
 fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval::Error> {
     let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
     let mut table = Table::new("differing", title, "key");

@@ -14,13 +14,15 @@ use crate::query_sets::Questions;
 /// One file, scored.
 pub(crate) struct Answers {
     pub score: Score,
-    /// By question, and whether the words are right but elsewhere; empty without texts.
+    /// Class by question, and whether the text equals a gold answer at another position; empty
+    /// without texts.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
-    /// `None` where the file has scores alone.
+    /// `None` if the file has only scores.
     pub texts: Option<Predictions>,
-    /// Answers that do not stand in their contexts.
+    /// Number of answers that do not occur in their contexts.
     pub no_span: usize,
-    /// By question of the pair, its place in `score` and `classes`; `None` where it was not asked.
+    /// For each question of the pair, its index in `score` and `classes`; `None` if the file does
+    /// not include the question.
     places: Vec<Option<usize>>,
 }
 
@@ -69,7 +71,7 @@ impl Answers {
         Ok(Self { score, classes, texts: Some(texts), no_span, places })
     }
 
-    /// The score of a question of the pair; `None` where it was not asked.
+    /// The score of a question of the pair; `None` if the file does not include the question.
     pub fn of(&self, at: usize) -> Option<&QuestionScore> {
         self.score.per_question.get((*self.places.get(at)?)?)
     }
@@ -85,7 +87,7 @@ impl Answers {
     }
 }
 
-/// The texts, or the scores, of a file of answers.
+/// Reads the texts or the scores of an answer file.
 fn read_entries(
     file: &AnswerFile,
 ) -> Result<(Predictions, BTreeMap<String, QuestionScore>), mlqa_eval::Error> {
@@ -118,7 +120,7 @@ fn read_entries(
     }
 }
 
-/// The score of a file from its questions'; one that is missing counts as not answered.
+/// Computes a file's score from the scores of its questions; missing questions count as unanswered.
 fn of_scores(dataset: &Dataset, scores: &mut BTreeMap<String, QuestionScore>) -> Score {
     let one = |id: &String| {
         let missing =

@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 use crate::answers::Answers;
 use crate::input::Pair;
 
-/// Candidates beside the answer that are kept for each question.
+/// Maximum number of candidates stored for each question in addition to the answer.
 const CANDIDATES: usize = 5;
-/// Characters of an answer that are shown; models that write may write much.
+/// Maximum number of characters shown of an answer; generated answers may be long.
 const SHOWN: usize = 1000;
 
-/// What the first seed of a run answered.
+/// Answers of a run's first seed.
 pub(crate) struct SeenAnswers {
     pub answers: Answers,
     pub n_best: Option<NBestFile>,
 }
 
-/// An n-best file: by question, candidates with their probability.
+/// An n-best file: candidates with probabilities by question id.
 pub(crate) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
 
-/// Reads what [`mlqa_eval::write_n_best`] writes, or `nbest_predictions.json` of Hugging Face's
+/// Reads a file of [`mlqa_eval::write_n_best`] or `nbest_predictions.json` of Hugging Face's
 /// `run_qa`.
 pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
     #[derive(Deserialize)]
@@ -49,8 +49,8 @@ pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
     Ok(lists.into_iter().map(kept).collect())
 }
 
-/// The questions of a page with all that is shown of them; its JSON is what the page's script
-/// reads. Positions count UTF-16 units, as JavaScript does.
+/// The questions of a page with their details, serialised as the JSON input of the page's script.
+/// Positions are in UTF-16 units, as in JavaScript.
 #[derive(Default, Serialize)]
 pub(crate) struct Browser {
     pairs: Vec<ShownPair>,
@@ -58,9 +58,9 @@ pub(crate) struct Browser {
     pub kinds: Vec<String>,
     classes: Vec<&'static str>,
     items: Vec<Item>,
-    /// Questions of all pairs, shown or not.
+    /// Number of questions of all pairs, including those not shown.
     total: usize,
-    /// The index of a context in `contexts`; several pairs share it.
+    /// The index of each context in `contexts`; pairs may share contexts.
     #[serde(skip)]
     places: HashMap<Arc<str>, usize>,
 }
@@ -79,7 +79,7 @@ struct Item {
     id: String,
     question: String,
     kind: Option<usize>,
-    /// Start and length; none where the file's offset does not hold the answer.
+    /// Start and length, with the text; `None` if the answer is not at the file's offset.
     gold: Vec<(Option<(usize, usize)>, String)>,
     /// Run by run.
     answers: Vec<Option<Shown>>,
@@ -88,9 +88,9 @@ struct Item {
 /// One run's answer.
 #[derive(Serialize)]
 struct Shown {
-    /// Missing where there was no prediction, or its text was not kept.
+    /// `None` if there is no prediction or its text was not stored.
     text: Option<String>,
-    /// How many characters the answer has, where `text` is cut.
+    /// Number of characters of the answer if `text` is truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<usize>,
     answered: bool,
@@ -108,13 +108,13 @@ impl Browser {
         self.items.len()
     }
 
-    /// Questions of all pairs.
+    /// Number of questions of all pairs.
     pub fn total(&self) -> usize {
         self.total
     }
 
-    /// Adds at most `quota` questions of a pair: those that a run has wrong before those that all
-    /// have right, evenly spaced in the file.
+    /// Adds at most `quota` questions of a pair, evenly spaced in the file. Questions that a run
+    /// answers incorrectly take precedence over questions that all runs answer correctly.
     pub fn add(
         &mut self,
         pair: &Pair,
@@ -161,7 +161,7 @@ impl Browser {
     }
 }
 
-/// At most `count` of these, evenly spaced.
+/// Selects at most `count` elements, evenly spaced.
 fn spaced(all: &[usize], count: usize) -> Vec<usize> {
     if all.len() <= count {
         return all.to_vec();
@@ -189,14 +189,14 @@ fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     all
 }
 
-/// `None` where the run was not asked.
+/// `None` if the run does not include the question.
 fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Option<Shown> {
     let answers = &seen.answers;
     let scored = answers.of(at)?;
     let text = answers.texts.as_ref().and_then(|texts| texts.get(&question.id));
     let class = answers.class(at);
     let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
-    // Of several places the one nearest to the gold answer.
+    // Of several occurrences, use the one nearest to the gold answer.
     let near = question.answers.first().map_or(0, |answer| answer.answer_start);
     let place = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let places = question.context.char_indices().enumerate();

@@ -20,40 +20,40 @@ pub(crate) const FEATURES: [&str; 4] = [
 /// One question of one pair.
 pub(crate) struct Row {
     pub pair: usize,
-    /// The same number for one id in all pairs of a set.
+    /// Index of the question id, equal in all pairs of a set.
     pub id: usize,
     pub kind: Option<usize>,
     /// [`FEATURES`]: code points, code points, normalised tokens, share of the context.
     pub features: [f64; 4],
-    /// F1 and exact match in percent, the mean over seeds, run by run; `None` where a run was not
-    /// asked.
+    /// F1 and exact match by run, in percent, mean over seeds; `None` if the run does not include
+    /// the question.
     pub values: Vec<Option<[f64; 2]>>,
 }
 
-/// What a run showed on one pair.
+/// Scores of a run on one pair.
 pub(crate) struct PairRun {
     pub cell: Cell,
     /// F1 and exact match of each seed.
     pub by_seed: Vec<[f64; 2]>,
     /// The sum over seeds.
     pub boundary: BoundaryCounts,
-    /// Questions without an answer, the sum over seeds.
+    /// Number of unanswered questions, summed over seeds.
     pub unanswered: usize,
-    /// Answers that do not stand in their contexts, the sum over seeds.
+    /// Number of answers that do not occur in their contexts, summed over seeds.
     pub no_span: usize,
 }
 
-/// What all runs showed on one pair.
+/// Scores of all runs on one pair.
 pub(crate) struct PairScores {
     pub pair: Pair,
     pub questions: usize,
-    /// Questions without a gold answer, which are not scored.
+    /// Number of questions without a gold answer, which are not scored.
     pub without_gold: usize,
     pub squad_rules: bool,
     pub runs: Vec<Option<PairRun>>,
 }
 
-/// Everything that tables and drawings are made of.
+/// The data of all tables and figures.
 #[derive(Default)]
 pub(crate) struct Collected {
     pub names: Vec<String>,
@@ -62,19 +62,19 @@ pub(crate) struct Collected {
     pub rows: Vec<Row>,
     /// Types of answers, by name.
     pub kinds: Vec<String>,
-    /// How many ids [`Row::id`] counts.
+    /// Number of distinct [`Row::id`] values.
     pub ids: usize,
     pub browser: Browser,
 }
 
 impl Collected {
-    /// The sets, in order.
+    /// The names of the sets, sorted.
     pub fn sets(&self) -> Vec<&str> {
         let sets: BTreeSet<&str> = self.pairs.iter().map(|one| one.pair.set.as_str()).collect();
         sets.into_iter().collect()
     }
 
-    /// What a run is called.
+    /// The name of a run.
     pub fn name(&self, run: usize) -> &str {
         self.names.get(run).map_or("", String::as_str)
     }
@@ -91,11 +91,12 @@ impl Collected {
     }
 }
 
-/// The files of each run that answer one pair: one for each seed, or none.
+/// The answer files of each run for one pair: one per seed, or none.
 pub(crate) type OfPair<'a> = Vec<Vec<&'a AnswerFile>>;
 
-/// By pair; of several files of one seed, such as those of models of several pairs of languages,
-/// the first counts. A run is left out of a pair that one of its seeds lacks.
+/// Groups answer files by pair. If a seed has several files for a pair, for example from models of
+/// several language pairs, the first one is used. A run is excluded from a pair that one of its
+/// seeds lacks.
 fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
     let mut pairs: BTreeMap<&Pair, OfPair<'_>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
@@ -151,7 +152,8 @@ pub(crate) fn collect(
     Ok(all)
 }
 
-/// `all` shared out among parts of these sizes: as evenly as they allow, and nothing is left over.
+/// Distributes `all` among parts of the given sizes as evenly as the sizes allow. A remainder is
+/// left only if `all` exceeds their sum.
 fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
     let mut by_size: Vec<(usize, &usize)> = sizes.iter().enumerate().collect();
     by_size.sort_by_key(|(_, size)| **size);
@@ -166,7 +168,7 @@ fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
     shares
 }
 
-/// A cell of a run of which nothing but scores is known.
+/// Adds a cell of a run that has only scores.
 fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), cell: &Cell) {
     let (context, question) = languages;
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
@@ -189,7 +191,7 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
     }
 }
 
-/// The place of a type of answers among all.
+/// The index of an answer type in `kinds`, added if it is new.
 fn kind_number(kinds: &mut Vec<String>, kind: &String) -> usize {
     kinds.iter().position(|known| known == kind).unwrap_or_else(|| {
         kinds.push(kind.clone());
@@ -266,7 +268,7 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairR
     PairRun { cell, by_seed, boundary, unanswered, no_span }
 }
 
-/// One question's mean over seeds, in percent.
+/// A question's mean scores over seeds, in percent.
 fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
     let found: Vec<[f64; 2]> =
         seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();

@@ -8,15 +8,16 @@ use crate::ReportRun;
 use crate::collect::Collected;
 use crate::svg::{Anchor, Style, Svg, along, colour, label, text_width, ticks};
 
-/// The file of a stage's folder.
+/// Name of the metrics file in a stage's folder.
 pub(crate) const METRICS: &str = "metrics.jsonl";
-/// Most points of a line; more are drawn as means of their neighbours.
-const MOST_POINTS: usize = 400;
+/// Maximum number of points of a line; longer series are averaged over adjacent points.
+const MAX_POINTS: usize = 400;
 
 /// One stage of one seed of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct CurveFile {
-    /// The stage's folder below the cell's, such as `fine-tune`; a variant comes before it.
+    /// The stage's folder relative to the cell's, such as `fine-tune`, after the variant if there
+    /// is one.
     pub stage: String,
     pub path: PathBuf,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Curve {
     pub lines: Vec<(usize, Points)>,
 }
 
-/// Reads the curves of all runs, those of one stage together, stages in order of their names.
+/// Reads the curves of all runs, grouped by stage and sorted by stage name.
 pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     let mut stages: BTreeMap<&str, Vec<(usize, Points)>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
@@ -46,7 +47,7 @@ pub(crate) fn read(runs: &[ReportRun]) -> Result<Vec<Curve>, mlqa_eval::Error> {
     Ok(stages.into_iter().map(curve).collect())
 }
 
-/// The finite losses of a file; a line that was cut short ends them.
+/// Reads the finite losses of a file, up to the first incomplete line.
 fn losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
     #[derive(Deserialize)]
     struct Line {
@@ -65,7 +66,7 @@ fn thinned(points: &[(f64, f64)]) -> Points {
         let sum = part.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         (sum.0 / part.len() as f64, sum.1 / part.len() as f64)
     };
-    points.chunks(points.len().div_ceil(MOST_POINTS).max(1)).map(mean).collect()
+    points.chunks(points.len().div_ceil(MAX_POINTS).max(1)).map(mean).collect()
 }
 
 /// A stage's drawing.

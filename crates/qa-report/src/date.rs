@@ -2,7 +2,8 @@
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The newest day of these files, as `2026-11-20` in UTC; `None` where the file system knows none.
+/// The latest modification day of the files, as `2026-11-20` in UTC; `None` if the file system
+/// provides none.
 pub(crate) fn newest<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String> {
     let changed = |path: &Path| {
         let time = std::fs::metadata(path).and_then(|about| about.modified()).ok()?;
@@ -11,8 +12,9 @@ pub(crate) fn newest<'a>(files: impl Iterator<Item = &'a Path>) -> Option<String
     files.filter_map(changed).max().map(day)
 }
 
-/// The day that `since` 1970 leads to: years that begin in March end with their leap day, and 400
-/// of them have 146,097 days (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Converts a duration since 1970 into a date. Years are counted from March, so a leap day is the
+/// last day of its year; 400 years have 146,097 days (Howard Hinnant, "chrono-Compatible Low-Level
+/// Date Algorithms").
 fn day(since: Duration) -> String {
     let days = since.as_secs() / 86_400 + 719_468;
     let of_era = days % 146_097;

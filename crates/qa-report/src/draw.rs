@@ -10,7 +10,7 @@ use crate::svg::{Anchor, Style, Svg, along, colour, fitted, label, text_width, t
 use crate::tables::{PARTS, boundary_sums, covered};
 use crate::text::thousands;
 
-/// Of drawings that a phone shows whole.
+/// Width of figures that fit on a phone's screen.
 const WIDTH: f64 = 346.0;
 const CELL: (f64, f64) = (62.0, 40.0);
 const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
@@ -18,7 +18,7 @@ const HEAT: &str = "#0969da";
 /// The ticks of an axis of percentages.
 const PERCENTS: [f64; 5] = [0.0, 25.0, 50.0, 75.0, 100.0];
 
-/// How strong the colour of a score is; at most 0.6, so that ink keeps its contrast.
+/// Opacity of a score's colour, at most 0.6, so that the text stays readable.
 fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
     if high > low { 0.05 + 0.55 * ((score - low) / (high - low)).clamp(0.0, 1.0) } else { 0.3 }
 }
@@ -117,8 +117,8 @@ struct Line {
     tip: String,
 }
 
-/// Points with intervals, one below the other, with name and numbers above each; as narrow as a
-/// phone.
+/// Draws a forest plot: points with intervals below each other, with name and numbers above each.
+/// It fits on a phone's screen.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
     let plot = WIDTH - 2.0 * left;
@@ -150,7 +150,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
         }
         let mut numbers = sign(line.value);
         if let Some(Interval { low, high, .. }) = line.interval {
-            // A hollow mark stays hollow.
+            // The line has a gap at a hollow mark, so that it is not drawn through the mark.
             let gap = if line.hollow { 5.0 } else { 0.0 };
             let (start, middle, end) = (at(low), at(line.value), at(high));
             svg.line((start, y), ((middle - gap).max(start), y), colour(line.run), 2.0, 1.0);
@@ -166,7 +166,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     svg
 }
 
-/// The means of all runs on each set, with their intervals; nothing for one run.
+/// Draws the means and intervals of all runs on each set; no figures for a single run.
 pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     let all = &report.all;
     let of_metric = |set: &str, metric: usize, metric_name: &str| {
@@ -192,7 +192,7 @@ pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     drawings
 }
 
-/// The differences of each run from the first one, set by set, pair by pair.
+/// Draws the differences of each run from the first one, by set and pair.
 pub(crate) fn differences(report: &Report) -> Vec<Svg> {
     let all = &report.all;
     let mut drawings = Vec::new();
@@ -245,7 +245,7 @@ fn suffix(set: &str) -> String {
     if set.is_empty() { String::new() } else { format!("-{}", crate::text::file_name(set)) }
 }
 
-/// The boundaries of the answers as parts of a whole, run by run; as narrow as a phone.
+/// Draws the shares of the boundary classes of each run. The figure fits on a phone's screen.
 pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
     let runs = boundary_sums(all);
     if runs.is_empty() {
@@ -282,7 +282,7 @@ pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
     Some(svg)
 }
 
-/// Draws the ticks of a vertical axis of percentages; where a value lies on it.
+/// Draws the ticks of a vertical percentage axis; returns a function from values to positions.
 fn percent_axis(
     svg: &mut Svg,
     [left, top, width, height]: [f64; 4],
@@ -294,7 +294,7 @@ fn percent_axis(
     y
 }
 
-/// F1 by length or position, a line for each run; the whiskers are 1.96 standard errors.
+/// Draws F1 by length or position, with a line for each run and whiskers of 1.96 standard errors.
 pub(crate) fn effect(effect: &Effect, all: &Collected) -> Svg {
     let runs = all.names.len();
     let [left, top, width, height] = [44.0, 40.0, 420.0, 170.0];
@@ -333,8 +333,8 @@ pub(crate) fn effect(effect: &Effect, all: &Collected) -> Svg {
     svg
 }
 
-/// F1 against the share of the questions' tokens that a text has shown, a mark for each language
-/// and run.
+/// Draws F1 against the share of the questions' tokens that occur in a text, with a mark for each
+/// language and run.
 pub(crate) fn coverage(report: &Report) -> Option<Svg> {
     let all = &report.all;
     let points = covered(all, &report.coverage);
@@ -352,7 +352,7 @@ pub(crate) fn coverage(report: &Report) -> Option<Svg> {
     }
     for (language, tokens, scores) in &points {
         let share = 100.0 * tokens.ratio;
-        // The language stands once, beside its highest mark.
+        // Each language is labelled once, next to its highest mark.
         let highest = scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         if highest.is_finite() {
             let beside = (x(share) + 8.0, y(highest) + 4.0);

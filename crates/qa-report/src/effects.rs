@@ -7,7 +7,7 @@ pub(crate) struct BinScore {
     pub questions: usize,
     /// F1 and exact match in percent.
     pub scores: [f64; 2],
-    /// Standard error of the two.
+    /// Standard errors of F1 and exact match.
     pub errors: [f64; 2],
 }
 
@@ -48,7 +48,7 @@ fn by_rank(all: &Collected, feature: usize) -> Vec<usize> {
         let Some(values) = of_pairs.get(row.pair) else { return 0 };
         let below = values.partition_point(|&other| other < value(row));
         let not_above = values.partition_point(|&other| other <= value(row));
-        // The middle of the rows that are equal to it.
+        // The middle rank of the rows with an equal value.
         fifth((below + not_above) as f64 / 2.0 / values.len().max(1) as f64)
     };
     all.rows.iter().map(bin).collect()
@@ -68,7 +68,7 @@ pub(crate) fn effects(all: &Collected) -> Vec<Effect> {
     ];
     let named = FEATURES.into_iter().zip(bins);
     let effect = |(name, (labels, bins)): (&'static str, ([&'static str; 5], Vec<usize>))| {
-        // Bins without a question are left out.
+        // Bins without questions are excluded.
         let used: Vec<usize> = (0..labels.len()).filter(|bin| bins.contains(bin)).collect();
         let of_run = |run: usize| used.iter().map(|&bin| score(all, &bins, bin, run)).collect();
         let runs = (0..all.names.len()).map(of_run).collect();

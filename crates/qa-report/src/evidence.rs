@@ -1,11 +1,11 @@
-//! How sure the scores of runs and their differences are.
+//! Confidence intervals of scores and significance of differences.
 use std::collections::BTreeMap;
 
 use mlqa_eval::{Interval, PairedTest, Resampling, Spread, bootstrap, holm, paired_test};
 
 use crate::collect::{Collected, PairRun};
 
-/// The metrics, as [`Row::values`](crate::collect::Row::values) has them.
+/// The metrics, in the order of [`Row::values`](crate::collect::Row::values).
 pub(crate) const METRICS: [&str; 2] = ["F1", "EM"];
 
 /// A run on a set: the mean over its pairs of languages.
@@ -15,8 +15,8 @@ pub(crate) struct RunMean {
     pub pairs: usize,
     pub questions: usize,
     pub unanswered: usize,
-    /// Answers that do not stand in their contexts, in percent of the questions; `None` of scores
-    /// alone.
+    /// Answers that do not occur in their contexts, in percent of the questions; `None` for runs
+    /// with only scores.
     pub no_span: Option<f64>,
     /// [`METRICS`].
     pub scores: [MeanScore; 2],
@@ -26,13 +26,13 @@ pub(crate) struct RunMean {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MeanScore {
     pub mean: f64,
-    /// Where there are answers, and not scores alone.
+    /// `None` for runs with only scores.
     pub interval: Option<Interval>,
     /// Over seeds.
     pub half_width: Option<f64>,
 }
 
-/// A run against the first one.
+/// The difference of a run from the first one.
 pub(crate) struct Difference {
     pub set: String,
     pub run: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Difference {
     pub baseline: f64,
     pub value: f64,
     pub test: PairedTest,
-    /// p of the randomisation, corrected for the pairs, or for the means, of all runs.
+    /// p-value of the randomisation, corrected over the pairs, or over the means, of all runs.
     pub p_holm: f64,
 }
 
@@ -57,9 +57,9 @@ fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
     (0..all.pairs.len()).filter(|&pair| has(pair)).collect()
 }
 
-/// A value of each question id, whose mean is the mean over `pairs` of their means: what a question
-/// shows in several languages stays together when ids are resampled. Beside them is how many
-/// questions have a value.
+/// Aggregates values by question id, so that a question's values in several languages are resampled
+/// together. The mean over ids is the mean over `pairs` of the pairs' means. Also returns the
+/// number of questions with a value.
 fn by_id<const N: usize>(
     all: &Collected,
     pairs: &[usize],
@@ -86,8 +86,8 @@ fn by_id<const N: usize>(
     (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), found.len())
 }
 
-/// The share of answers that do not stand in their contexts, in percent of the questions; `None` of
-/// scores alone.
+/// The share of answers that do not occur in their contexts, in percent of the questions; `None`
+/// for runs with only scores.
 pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64> {
     let add = |(count, of), one: &PairRun| (count + one.no_span, of + one.boundary.questions());
     let (count, of) = runs.fold((0, 0), add);
@@ -144,7 +144,7 @@ pub(crate) fn run_means(
     Ok(means)
 }
 
-/// Every other run against the first, pair by pair and in the mean over pairs.
+/// Compares every other run with the first, by pair and in the mean over pairs.
 pub(crate) fn differences(
     all: &Collected,
     resampling: &Resampling,
@@ -196,15 +196,15 @@ pub(crate) fn differences(
     Ok(found)
 }
 
-/// How many questions a run shares with the first one.
+/// The number of questions that a run shares with the first one.
 pub(crate) struct Shared {
     pub set: String,
     pub run: usize,
-    /// Of the first run, of this one, of both.
+    /// Number of questions of the first run, of this run and of both.
     pub counts: [usize; 3],
 }
 
-/// The runs that answer other questions than the first.
+/// The runs whose questions differ from the first run's.
 pub(crate) fn shared(all: &Collected) -> Vec<Shared> {
     let mut found = Vec::new();
     for set in all.sets() {
@@ -228,7 +228,7 @@ pub(crate) fn shared(all: &Collected) -> Vec<Shared> {
     found
 }
 
-/// Holm's correction: for each metric over pairs, and apart from that over means.
+/// Applies Holm's correction for each metric, separately over pairs and over means.
 fn correct(all: &mut [Difference]) {
     for metric in 0..METRICS.len() {
         for means in [false, true] {

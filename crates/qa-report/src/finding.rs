@@ -1,4 +1,4 @@
-//! What the runs showed, in a sentence.
+//! Summary sentences about the results.
 use mlqa_eval::Interval;
 
 use crate::Report;
@@ -29,7 +29,7 @@ fn f1(mean: &RunMean) -> f64 {
     mean.scores[0].mean
 }
 
-/// A run's F1 beside that of the first one.
+/// The difference between a run's F1 and the first run's.
 struct Gap<'a> {
     of: &'a RunMean,
     f1: f64,
@@ -39,8 +39,8 @@ struct Gap<'a> {
 }
 
 impl Report {
-    /// A sentence for each set: the best run by F1 and what sets it apart from the first, or the
-    /// first from the one that comes next.
+    /// Returns a sentence for each set: the best run by F1 and its difference from the first run,
+    /// or from the second-best run if the first run is best.
     pub(crate) fn findings(&self) -> Vec<String> {
         let sets = self.all.sets();
         let of_set = |set: &&str| {
@@ -90,7 +90,7 @@ impl Report {
         Some(format!("{claim}{}{over}.", sure.unwrap_or_default()))
     }
 
-    /// What sets the other runs apart from the first one, on the questions that both answer.
+    /// The differences of the other runs from the first one, on the questions that both answer.
     fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
         let gap = |of: &&'a RunMean| {
             let found = self.differences.iter().find(|one| self.is_whole(one, of));
@@ -108,7 +108,8 @@ impl Report {
         means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
-    /// Whether a difference is that of a run's F1 on all that it shares with the first.
+    /// Whether a difference is the F1 difference over all questions that a run shares with the
+    /// first run.
     fn is_whole(&self, one: &Difference, of: &RunMean) -> bool {
         let whole = self.differences.iter().any(|other| {
             (&other.set, other.run, other.metric) == (&of.set, of.run, 0) && other.pair.is_none()
@@ -116,7 +117,7 @@ impl Report {
         (&one.set, one.run, one.metric) == (&of.set, of.run, 0) && one.pair.is_none() == whole
     }
 
-    /// What a mean is over.
+    /// Describes the questions, pairs and seeds of a mean.
     fn over(&self, mean: &RunMean) -> String {
         let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
         let parts = [

@@ -1,4 +1,4 @@
-//! Heat maps: rows, columns, cells, and the means beside them.
+//! Heat maps: rows, columns, cells and their means.
 use mlqa_eval::{Cell, Language, Matrix, Metric, Spread};
 
 use crate::collect::Collected;
@@ -12,7 +12,7 @@ pub(crate) struct Heat {
     pub questions: usize,
     /// Whether context and question have one language.
     pub same: bool,
-    /// Shown where a pointer rests.
+    /// Tooltip text.
     pub tip: String,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct HeatMap {
     /// A part of file names.
     pub name: String,
     pub title: String,
-    /// What the rows and columns are.
+    /// Title of the rows, such as the language of contexts.
     pub row_title: &'static str,
     pub column_title: &'static str,
     pub rows: Vec<String>,
@@ -31,23 +31,23 @@ pub(crate) struct HeatMap {
     pub cells: Vec<Vec<Option<Heat>>>,
     /// Means of rows, under their titles.
     pub row_means: Vec<(&'static str, Vec<Option<f64>>)>,
-    /// Means of columns; none where rows are runs.
+    /// Means of columns; `None` if rows are runs.
     pub column_means: Option<Vec<Option<f64>>>,
-    /// The mean of all cells, beside the means of columns.
+    /// The mean of all cells, in the row of the column means.
     pub mean: Option<f64>,
     /// The lowest and the highest score of all maps with these colours.
     pub range: (f64, f64),
 }
 
 impl HeatMap {
-    /// Questions in every cell, where all cells have the same number.
+    /// The number of questions per cell, if all cells have the same number.
     pub fn questions(&self) -> Option<usize> {
         let mut all = self.cells.iter().flatten().flatten().map(|cell| cell.questions);
         let first = all.next()?;
         (first > 0 && all.all(|other| other == first)).then_some(first)
     }
 
-    /// The same as a table.
+    /// Converts the heat map to a table.
     pub fn table(&self) -> Table {
         let first = format!("{} \\ {}", self.row_title, self.column_title);
         let mut table = Table::new(&self.name, &self.title, &first);
@@ -73,8 +73,8 @@ impl HeatMap {
     }
 }
 
-/// The heat maps of a set, F1 and EM: of every run, or of all runs together where each has one row
-/// (one language of contexts, or only questions in the language of the context).
+/// The heat maps of a set for F1 and EM: one for every run, or one for all runs if each has one row
+/// (one context language, or only questions in the language of the context).
 pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
     let runs: Vec<(&str, Matrix)> = all
         .names

@@ -1,4 +1,4 @@
-//! What a report is about: runs, their prediction files and the questions these answer.
+//! Input of a report: runs, their prediction files and question files.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::curves::{CurveFile, METRICS};
 use crate::other_programs;
 use crate::samples::Samples;
 
-/// A set of questions in a language about texts in a language.
+/// A set, context language and question language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pair {
-    /// The name of the set, such as `mlqa`; empty where a run has one set.
+    /// The name of the set, such as `mlqa`; empty if the run has one set.
     pub set: String,
     /// Language of context and answer.
     pub context: TableOrder,
@@ -26,7 +26,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// As in tables: the languages, after the set's name where there is one.
+    /// The label in tables: the set's name, if there is one, and the languages.
     pub fn label(&self) -> String {
         let languages = format!("{}–{}", self.context, self.question);
         if self.set.is_empty() { languages } else { format!("{} {languages}", self.set) }
@@ -40,16 +40,16 @@ pub(crate) struct AnswerFile {
     pub predictions: PathBuf,
     pub n_best: Option<PathBuf>,
     pub questions: PathBuf,
-    /// Whether SQuAD's English rules are the set's.
+    /// Whether the set prescribes SQuAD's English rules.
     pub squad_rules: bool,
-    /// What `predictions` holds where that is a file of samples, which may be `questions`, too.
+    /// The content of `predictions` if it is a file of samples, which may also be `questions`.
     pub samples: Option<Arc<Samples>>,
 }
 
-/// One run: what each of its seeds answered, and how its training went.
+/// A run: the answers of each seed and the training curves.
 #[derive(Clone, Debug, Default)]
 pub struct ReportRun {
-    /// Shown in tables and drawings.
+    /// Name in tables and figures.
     pub name: String,
     pub(crate) seeds: Vec<Vec<AnswerFile>>,
     /// Scores without answers.
@@ -57,18 +57,18 @@ pub struct ReportRun {
     pub(crate) about: RunFiles,
 }
 
-/// What a folder holds of a run beside its answers.
+/// The files of a run other than answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunFiles {
     pub folder: Option<PathBuf>,
-    /// Where its records are: `trained.json` and `result.json`.
+    /// Folders of the run's records, `trained.json` and `result.json`.
     pub cells: Vec<PathBuf>,
-    /// What its seeds are called.
+    /// Names of the seeds.
     pub seeds: Vec<String>,
     pub curves: Vec<CurveFile>,
-    /// What another program's records say of it.
+    /// Settings of the run in another program's records.
     pub keys: BTreeMap<String, Json>,
-    /// What to know about the files that were read.
+    /// Notes about the input files.
     pub notes: Vec<String>,
 }
 
@@ -86,24 +86,24 @@ impl RunFiles {
 }
 
 impl ReportRun {
-    /// The runs at `path`:
+    /// Finds the runs at `path`:
     ///
-    /// - of a recipe's run folder, one for each arm, with its seeds, by name; questions are those
-    ///   that its `questions.json` files name, unless `files` gives others;
-    /// - of a folder of MLQA-named prediction files, one, with questions of the same names in
-    ///   `files.data`;
-    /// - of a folder of lm-evaluation-harness with `samples_<task>_<time>.jsonl`, one for each
-    ///   model, and of such a file, one; questions are those of the samples, unless `files` has
+    /// - a recipe's run folder: one run per arm, with its seeds, sorted by name; the question files
+    ///   are those in its `questions.json` files, unless `files` has others;
+    /// - a folder of prediction files with MLQA names: one run, with the question files of the same
+    ///   names in `files.data`;
+    /// - a folder of lm-evaluation-harness with `samples_<task>_<time>.jsonl`: one run per model; a
+    ///   single such file: one run. The questions are those of the samples, unless `files` has
     ///   them;
-    /// - of an output folder of `run_qa`, one, with `files.data` and `files.language`;
-    /// - of a prediction file, or one that `mlqa-eval score --per-question` wrote, one, with
+    /// - an output folder of `run_qa`: one run, with `files.data` and `files.language`;
+    /// - a prediction file or an output of `mlqa-eval score --per-question`: one run, with
     ///   `files.data` and `files.language`;
-    /// - of a `matrix.json`, one, and of a recipe's `summary.json` with English contexts, one for
-    ///   each arm: scores alone, without answers.
+    /// - a `matrix.json`: one run with only scores; a recipe's `summary.json` with English
+    ///   contexts: one run with only scores per arm.
     ///
     /// # Errors
     /// [`mlqa_eval::Error::Read`], [`mlqa_eval::Error::Json`]; [`mlqa_eval::Error::NothingFound`]
-    /// where there are no predictions, or no questions for them.
+    /// if there are no predictions, or no questions for them.
     pub fn find(
         path: impl AsRef<Path>,
         files: &QuestionFiles,
@@ -128,7 +128,7 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        // A file with a name of MLQA's is called by its folder.
+        // A run of a file with an MLQA name has the folder's name.
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = match file.parse::<DatasetName>() {
             _ if path.is_dir() => path.file_name(),
@@ -151,8 +151,8 @@ impl ReportRun {
         Ok(vec![Self { name, seeds: vec![answers], about, ..Self::default() }])
     }
 
-    /// The runs of a recipe's run folder: those parts that `keep(seed, arm)`; none where no
-    /// predictions are.
+    /// Finds the runs in a recipe's run folder, limited to the seeds and arms for which `keep(seed,
+    /// arm)` is true; empty if there are no predictions.
     ///
     /// # Errors
     /// As [`ReportRun::find`].
@@ -164,13 +164,13 @@ impl ReportRun {
         of_run_folder(folder.as_ref(), files, &keep)
     }
 
-    /// The pairs of languages that it answered, those of several sets apart.
+    /// Returns the number of answered language pairs, counted separately for each set.
     pub fn pairs(&self) -> usize {
         let pairs: BTreeSet<&Pair> = self.seeds.iter().flatten().map(|file| &file.pair).collect();
         pairs.len()
     }
 
-    /// The run with other seeds of it.
+    /// Adds the seeds of other runs.
     #[must_use]
     pub fn with_seeds_of(mut self, others: impl IntoIterator<Item = Self>) -> Self {
         for other in others {
@@ -185,7 +185,7 @@ fn nothing(what: &str, path: &Path) -> mlqa_eval::Error {
     mlqa_eval::Error::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
 }
 
-/// Whether a file is one of samples, by its name.
+/// Whether a file's name is that of a file of samples.
 fn is_samples(path: &Path) -> bool {
     let name = path.to_string_lossy();
     name.strip_suffix(".gz").unwrap_or(&name).ends_with(".jsonl")
@@ -195,7 +195,7 @@ fn unknown(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
-/// The names in a folder, sorted; numbers by value, so that `seed-10` comes after `seed-9`.
+/// The names in a folder, sorted with numbers by value: `seed-10` comes after `seed-9`.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let failed = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
@@ -244,7 +244,7 @@ fn of_run_folder(
     }
     let mut runs: Vec<ReportRun> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
     if runs.is_empty() {
-        // A program that answers one file leaves its predictions in the run folder itself.
+        // Programs that answer a single file write predictions to the run folder itself.
         let answers = of_predictions(folder, "", Some(folder), files)?;
         if !answers.is_empty() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -255,8 +255,8 @@ fn of_run_folder(
     Ok(runs)
 }
 
-/// The predictions, curves and records of a cell and of its variants; `stage` is the folder's path
-/// below the cell.
+/// Collects the predictions, curves and records of a cell and of its variants; `stage` is the
+/// folder's path relative to the cell.
 fn walk_cell(
     folder: &Path,
     stage: &str,
@@ -325,7 +325,7 @@ fn of_predictions(
             (None, None, None) => {}
         }
         let Some(questions) = places.into_iter().find(|place| place.exists()) else {
-            // A folder of the user's may hold predictions for more than --data has.
+            // A folder may have predictions for more files than --data has.
             if files.data.is_some() {
                 continue;
             }
@@ -349,7 +349,7 @@ fn of_predictions(
     Ok(answers)
 }
 
-/// The runs of a file of scores; `None` for one of predictions.
+/// Reads the runs of a file of scores; `None` for a prediction file.
 fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     let run = |name: String, scores: Matrix| ReportRun {
         name,
@@ -396,8 +396,8 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     }
 }
 
-/// Where a run's questions may be: in its folder, which may have been moved since, as
-/// `questions/….json`, or where they were.
+/// Possible paths of a run's question file: `questions/….json` in the run folder, which may have
+/// been moved, and the recorded path.
 fn of_source(run: &Path, path: &Path) -> Vec<PathBuf> {
     let parts: Vec<_> = path.components().collect();
     let own = (0..parts.len().saturating_sub(1)).filter_map(|from| {
@@ -407,7 +407,7 @@ fn of_source(run: &Path, path: &Path) -> Vec<PathBuf> {
     own.chain([path.to_path_buf()]).collect()
 }
 
-/// A prediction file that the user names.
+/// Reads a prediction file given by the user.
 pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -446,14 +446,14 @@ pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, 
 }
 
 impl AnswerFile {
-    /// Whether its questions are those of its samples.
+    /// Whether the file's questions are those of its samples.
     pub fn has_own_questions(&self) -> bool {
         self.samples.is_some() && self.questions == self.predictions
     }
 }
 
 impl Pair {
-    /// The rules that all answers to its questions are scored by: SQuAD's where a file says so.
+    /// The normalisation for all answers of the pair: SQuAD's if a file prescribes it.
     pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
         let of_set = || files.iter().flatten().any(|file| file.squad_rules);
         match squad.unwrap_or_else(of_set) {

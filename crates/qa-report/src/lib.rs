@@ -132,8 +132,8 @@ impl Report {
     /// Scores and compares the runs.
     ///
     /// # Errors
-    /// Of files that cannot be read; [`mlqa_eval::Error::NoQuestions`] for a question file
-    /// without gold answers; [`mlqa_eval::Error::Content`] if two runs answer different questions;
+    /// Errors of reading the files; [`mlqa_eval::Error::NoQuestions`] for a question file without
+    /// gold answers; [`mlqa_eval::Error::Content`] if two runs answer different questions;
     /// [`mlqa_eval::Error::NothingFound`] without runs.
     pub fn of(runs: &[ReportRun], config: &ReportConfig) -> Result<Self, mlqa_eval::Error> {
         let mut runs = runs.to_vec();

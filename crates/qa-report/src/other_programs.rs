@@ -1,4 +1,4 @@
-//! Answers that other programs leave: lm-evaluation-harness, and transformers' `run_qa`.
+//! Output folders of other programs: lm-evaluation-harness and transformers' `run_qa`.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::input::{AnswerFile, Pair, RunFiles, names, of_file};
 use crate::samples::{Samples, SamplesName};
 use crate::{QuestionFiles, ReportRun};
 
-/// What a folder of answers holds, for the error where one holds nothing of it.
+/// The supported content of a folder, for the error about a folder without any.
 pub(crate) const LOOKED_FOR: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
     (test-context-en-question-de.json) or in a questions.json, nor samples_<task>_<time>.jsonl of \
     lm-evaluation-harness, nor eval_predictions.json or predict_predictions.json of run_qa";
 
-/// The first words of the names of `run_qa`'s files: questions with answers, without, and what
-/// older versions called those.
+/// Prefixes of `run_qa`'s file names: for questions with gold answers, for questions without, and
+/// for the latter in older versions.
 const PARTS: [&str; 3] = ["eval", "predict", "test"];
 
-/// The runs of another program's folder; none where it is of neither.
+/// Finds the runs in another program's folder; empty if it is of neither program.
 pub(crate) fn of_folder(folder: &Path, files: &QuestionFiles) -> Result<Vec<ReportRun>, Error> {
     let here = samples_here(folder)?;
     if !here.is_empty() {
@@ -41,7 +41,7 @@ pub(crate) fn of_folder(folder: &Path, files: &QuestionFiles) -> Result<Vec<Repo
     Ok(runs)
 }
 
-/// The files of samples in a folder, those of a task by time.
+/// The files of samples in a folder; files of one task are sorted by time.
 fn samples_here(folder: &Path) -> Result<Vec<(SamplesName, PathBuf)>, Error> {
     let paths = names(folder)?.into_iter().map(|name| folder.join(name));
     let named = paths.filter(|path| path.is_file());
@@ -51,7 +51,7 @@ fn samples_here(folder: &Path) -> Result<Vec<(SamplesName, PathBuf)>, Error> {
     Ok(found)
 }
 
-/// One run of a model's folder: the newest file of each task.
+/// The run of a model's folder, with the newest file of each task.
 fn of_samples_in(
     folder: &Path,
     here: Vec<(SamplesName, PathBuf)>,
@@ -88,7 +88,7 @@ fn of_samples_in(
     Ok(run(folder, folder, Some(&newest), answers, notes))
 }
 
-/// One run of a file of samples.
+/// The run of a file of samples.
 pub(crate) fn of_samples_file(path: &Path, files: &QuestionFiles) -> Result<ReportRun, Error> {
     let name = SamplesName::of(path);
     let Some(samples) = Samples::read(path)? else { return Err(no_reading_task(path)) };
@@ -131,7 +131,7 @@ fn answer_file(
     Ok(AnswerFile { pair, predictions, n_best: None, questions, squad_rules, samples })
 }
 
-/// The question file that was given for two languages; `None` where the samples' own count.
+/// The given question file for two languages; `None` if the questions of the samples are used.
 fn questions(
     files: &QuestionFiles,
     set: &str,
@@ -165,8 +165,8 @@ fn file_stem(path: &Path) -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What `results_<time>.json` says of how the model was asked. Its arguments are left out: they may
-/// hold keys to a service.
+/// The evaluation settings in `results_<time>.json`. The model's arguments are excluded, because
+/// they may contain API keys.
 fn settings(results: &Json) -> BTreeMap<String, Json> {
     let mut shots: Vec<String> =
         results["n-shot"].as_object().into_iter().flatten().map(|(_, n)| n.to_string()).collect();
@@ -183,7 +183,7 @@ fn settings(results: &Json) -> BTreeMap<String, Json> {
     known.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The run of an output folder of `run_qa`; `None` where there are no predictions of it.
+/// The run of an output folder of `run_qa`; `None` if it has no predictions of `run_qa`.
 fn of_run_qa(folder: &Path, files: &QuestionFiles) -> Result<Option<ReportRun>, Error> {
     let file = |part: &str, name: &str| folder.join(format!("{part}_{name}.json"));
     let mut parts = PARTS.into_iter().filter(|part| file(part, "predictions").is_file());

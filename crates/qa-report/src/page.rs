@@ -12,10 +12,11 @@ use crate::{Report, draw, tables};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// SHA-256 of [`SCRIPT`]: the page's policy lets no other script run, and nothing be loaded.
+/// SHA-256 of [`SCRIPT`]. The page's content security policy allows no other script and no external
+/// resources.
 const SCRIPT_HASH: &str = "O/lRfsX7pB1F+bhDHzhSfzzekCx2lf8J2SJG1z28cuc=";
 
-/// A part of the page: its anchor, its heading and what it holds.
+/// A section of the page: anchor, heading and content.
 struct Section {
     anchor: &'static str,
     title: &'static str,
@@ -55,7 +56,7 @@ fn findings(report: &Report) -> String {
     report.findings().into_iter().map(paragraph).collect()
 }
 
-/// What was run, on what and by what.
+/// The section on the setup: runs, data and programs.
 fn about(report: &Report) -> String {
     let about = &report.about;
     let mut out = String::from("<dl>");
@@ -65,7 +66,7 @@ fn about(report: &Report) -> String {
     }
     out.push_str("</dl>\n");
     let tables: String = about.tables().into_iter().map(folded).collect();
-    // The first describes the runs.
+    // The first table describes the runs, so it is open.
     out.push_str(&tables.replacen("<details>", "<details open>", 1));
     for recipe in &about.recipes {
         let lines: Vec<String> = recipe.lines().map(escape).collect();
@@ -143,7 +144,7 @@ fn sections(report: &Report) -> Vec<Section> {
     sections
 }
 
-/// What is shown under a sentence on how to read it; nothing for nothing.
+/// Puts a sentence that explains `body` before it; empty if `body` is empty.
 fn explained(sentence: &str, body: String) -> String {
     match body.is_empty() {
         true => body,
@@ -158,7 +159,7 @@ fn scores(report: &Report) -> String {
     explained(sentence, figures(&drawings) + &folded(&tables::scores(&report.all)))
 }
 
-/// A collapsed table; nothing for one without rows.
+/// A collapsed table; empty if the table has no rows.
 fn folded(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),
@@ -205,7 +206,7 @@ fn browser(browser: &Browser, several_seeds: bool) -> String {
     )
 }
 
-/// What the script reads.
+/// The JSON input of the script.
 fn browser_json(report: &Report) -> String {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -214,7 +215,7 @@ fn browser_json(report: &Report) -> String {
         browser: &'a Browser,
     }
     let data = Data { runs: &report.all.names, browser: &report.all.browser };
-    // Maps with text for keys and finite numbers have a JSON form always.
+    // Serialising maps with text keys and finite numbers cannot fail.
     in_script(&serde_json::to_string(&data).unwrap_or_else(|_| "null".into()))
 }
 

@@ -143,7 +143,7 @@ impl Args {
         Report::of(&runs, &config).map_err(failed)
     }
 
-    /// The runs that an argument names.
+    /// Finds the runs of an argument.
     fn find(&self, given: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
         let files = QuestionFiles {
             data: self.data.clone(),
@@ -199,7 +199,7 @@ fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
     }
 }
 
-/// The runs of these names, in this order.
+/// Selects the runs with the given names, in the given order.
 fn select(runs: &[ReportRun], arms: &[String]) -> Result<Vec<ReportRun>, String> {
     let of_name = |arm: &String| match runs.iter().find(|run| run.name == *arm) {
         Some(run) => Ok(run.clone()),

@@ -1,4 +1,4 @@
-//! The questions of a pair of languages, and which of them a file of answers was asked.
+//! The questions of a language pair, and the subset that an answer file includes.
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,15 +16,15 @@ pub(crate) struct Questions {
     pub dataset: Dataset,
     pub types: BTreeMap<String, String>,
     pub without_gold: usize,
-    /// Of each file of samples, the ids here of its lines.
+    /// For each file of samples, the question id of each line.
     samples: HashMap<PathBuf, Vec<String>>,
-    /// Ids that files of samples alone have.
+    /// Ids that only files of samples have.
     added: HashSet<String>,
 }
 
 impl Questions {
-    /// The questions that the files of a pair answer: those of question files, which must be the
-    /// same, and those that samples bring.
+    /// Collects the questions of a pair's answer files: those of question files, which must be
+    /// equal, and those contained in samples.
     pub fn of(files: &OfPair<'_>) -> Result<Self, Error> {
         let mut found: Option<TypedDataset> = None;
         let all = || files.iter().flatten();
@@ -35,7 +35,7 @@ impl Questions {
             }
             let typed = TypedDataset::read_any(path)?;
             match &found {
-                // Every run folder may have questions of its own; they must be the same.
+                // Run folders may have separate question files, which must be equal.
                 Some(TypedDataset { dataset: first, .. })
                     if first.questions != typed.dataset.questions =>
                 {
@@ -72,7 +72,7 @@ impl Questions {
         }
     }
 
-    /// Adds the questions of samples that are not here, where the samples may bring some.
+    /// Adds new questions of samples, if the samples may add questions.
     fn add(
         &mut self,
         file: &AnswerFile,
@@ -110,7 +110,8 @@ impl Questions {
         Ok(())
     }
 
-    /// The questions that a file of answers was asked, and by question here its place among them.
+    /// Returns the questions of an answer file, and for each question of the pair its index among
+    /// them.
     pub fn questions_of(&self, file: &AnswerFile) -> (Cow<'_, Dataset>, Vec<Option<usize>>) {
         let own: Option<HashSet<&str>> = match &file.samples {
             Some(samples) => {
@@ -139,7 +140,7 @@ impl Questions {
         (Cow::Owned(asked), places)
     }
 
-    /// The responses of samples, by the ids here.
+    /// The responses of samples by question id of the pair.
     pub fn responses(&self, samples: &Samples) -> Predictions {
         let ids = self.samples.get(&samples.path).into_iter().flatten();
         let responses = samples.all.iter().map(|sample| sample.response.clone());
@@ -147,7 +148,7 @@ impl Questions {
     }
 }
 
-/// Checks that the seeds of a run answer something in common.
+/// Checks that the seeds of a run have answers in common.
 pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
     let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
     let mut all = run.seeds.iter().map(pairs);
@@ -169,15 +170,15 @@ pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
     }
 }
 
-/// Gives a set of samples the name that other runs have for it, known by its questions, so that
-/// both are compared.
+/// Renames a set of samples to the name of the other runs' set with the same questions, so that
+/// they are compared.
 pub(crate) fn align_sets(runs: &mut [ReportRun]) -> Result<(), Error> {
     let languages = |file: &AnswerFile| (file.pair.context.0, file.pair.question.0);
     let files = |run: &ReportRun| run.seeds.clone().into_iter().flatten();
     let others: Vec<AnswerFile> =
         runs.iter().flat_map(files).filter(|file| file.samples.is_none()).collect();
     let mut read: HashMap<&Path, Places> = HashMap::new();
-    // By run and own name.
+    // New name by run and original name.
     let mut names: BTreeMap<(usize, String), String> = BTreeMap::new();
     for (run, file) in
         runs.iter().enumerate().flat_map(|(run, one)| files(one).map(move |file| (run, file)))
@@ -203,7 +204,7 @@ pub(crate) fn align_sets(runs: &mut [ReportRun]) -> Result<(), Error> {
     for (number, run) in runs.iter_mut().enumerate() {
         let all = run.seeds.iter_mut().flatten();
         for file in all.filter(|file| file.samples.is_some()) {
-            // One that shares no question is called as in another run of samples.
+            // A set without shared questions gets its new name from another run of samples.
             let set = &mut file.pair.set;
             let own = names.get(&(number, set.clone()));
             let elsewhere =

@@ -1,16 +1,16 @@
-//! Where the questions of predictions are.
+//! Location of the question files of predictions.
 use std::path::PathBuf;
 
 use mlqa_eval::{DatasetName, Language};
 
-/// Where questions are, for predictions without a `questions.json`.
+/// Location of the question files for predictions without a `questions.json`.
 #[derive(Clone, Debug)]
 pub struct QuestionFiles {
     /// A question file, or a folder of MLQA-named ones.
     pub data: Option<PathBuf>,
     /// Language of context and answer of a question file.
     pub language: Option<Language>,
-    /// The first word of the names in a folder.
+    /// The split: the first part of the file names in a folder.
     pub split: String,
     /// `n-best.json` of a prediction file.
     pub n_best: Option<PathBuf>,
@@ -23,7 +23,7 @@ impl Default for QuestionFiles {
 }
 
 impl QuestionFiles {
-    /// The languages of context and question of a question file, as far as it is known.
+    /// The languages of context and question of the question file, if known.
     pub(crate) fn languages(&self) -> Option<(Language, Language)> {
         let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
         let named = name.and_then(|name| name.parse().ok());
@@ -32,7 +32,7 @@ impl QuestionFiles {
         self.language.map(given).or(named)
     }
 
-    /// The question file of a set and two languages in the folder that was given.
+    /// The question file of a set and two languages in the given folder.
     pub(crate) fn in_folder(
         &self,
         set: &str,

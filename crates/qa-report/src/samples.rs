@@ -1,5 +1,5 @@
-//! What lm-evaluation-harness writes with `--log_samples`: `samples_<task>_<time>.jsonl`, a line
-//! for each question of a task with the question itself and the model's response.
+//! Reads the output of lm-evaluation-harness with `--log_samples`: `samples_<task>_<time>.jsonl`,
+//! with a line for each question of a task that has the question and the model's response.
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 
 const EXPECTED: &str = "lines of lm-evaluation-harness's `--log_samples`: {\"doc_id\": 0, \"doc\": \
     {\"context\": \"…\", \"question\": \"…\", \"answers\": …}, \"filtered_resps\": [\"…\"], …}";
-/// What `doc` holds of a task that asks about a text.
+/// Keys of `doc` in tasks with questions about a text.
 const KEYS: [&str; 3] = ["context", "question", "answers"];
 
 /// The name of a file of samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SamplesName {
     pub task: String,
-    /// When the run ended, as the name of its `results_<time>.json` has it, too.
+    /// The time at the end of the run, also part of the name `results_<time>.json`.
     pub time: String,
 }
 
 impl SamplesName {
-    /// `None` for a file that is named otherwise.
+    /// Parses a file name; `None` for any other name.
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let name = name.strip_suffix(".gz").unwrap_or(name);
@@ -31,13 +31,13 @@ impl SamplesName {
         Some(Self { task: task.to_owned(), time: time.to_owned() })
     }
 
-    /// The set: the first word of the tasks of MLQA and XQuAD, all of another's name.
+    /// The set: the first part of the name for tasks of MLQA and XQuAD, otherwise the whole name.
     pub fn set(&self) -> &str {
         let set = self.task.split_once('_').map_or("", |(set, _)| set);
         if matches!(set, "mlqa" | "xquad") { set } else { &self.task }
     }
 
-    /// The languages of context and question: `mlqa_en_de` and `xquad_de` name them.
+    /// The languages of context and question in names such as `mlqa_en_de` and `xquad_de`.
     pub fn languages(&self) -> Option<(Language, Language)> {
         let parts: Vec<&str> = self.task.split('_').collect();
         let (context, question) = match parts.as_slice() {
@@ -54,7 +54,7 @@ impl SamplesName {
 pub(crate) struct Sample {
     /// From 1.
     pub line: usize,
-    /// With an id made of context and question where `doc` has none.
+    /// The question; without an id in `doc`, the id is a hash of context and question.
     pub question: Question,
     has_id: bool,
     /// The response, without white space around it.
@@ -66,11 +66,11 @@ pub(crate) struct Sample {
 pub(crate) struct Samples {
     pub path: PathBuf,
     pub all: Vec<Sample>,
-    /// Filters of responses whose lines are left out.
+    /// Response filters whose lines are skipped.
     pub other_filters: BTreeSet<String>,
 }
 
-/// A line as it is written, without what scores need not know.
+/// The keys of a line that are needed for scores.
 #[derive(Deserialize)]
 struct Line {
     #[serde(default)]
@@ -96,7 +96,7 @@ struct Doc {
     answers: Golds,
 }
 
-/// Gold answers as tasks hand them on: SQuAD's lists, texts alone (`mlqa_*`), or objects.
+/// Gold answers in the forms of different tasks: SQuAD's lists, only texts (`mlqa_*`), or objects.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "`answers`: lists `text` and `answer_start`, texts, or objects")]
 enum Golds {
@@ -116,7 +116,7 @@ struct Gold {
 }
 
 impl Samples {
-    /// Reads a file; `None` where its first line is of a task that asks about no text.
+    /// Reads a file; `None` if the task of its first line has no questions about a text.
     pub fn read(path: &Path) -> Result<Option<Self>, Error> {
         let failed = |source| Error::Read { path: path.to_path_buf(), source };
         let text = atomic_file::read_to_string(path).map_err(failed)?;
@@ -178,8 +178,8 @@ impl Samples {
     }
 }
 
-/// A line, or what is wrong with it and in which column; `is_last` of the file's last line where
-/// that has no end.
+/// Parses a line. An error has a message and a column; `is_last` marks a last line without a line
+/// end.
 fn parse(json: &str, is_last: bool) -> Result<Line, (String, usize)> {
     serde_json::from_str(json).map_err(|error| {
         let message = error.to_string();
@@ -195,7 +195,7 @@ fn parse(json: &str, is_last: bool) -> Result<Line, (String, usize)> {
     })
 }
 
-/// The first text of lists in lists.
+/// The first text in nested lists.
 fn first_text(responses: &Json) -> Option<&str> {
     match responses {
         Json::String(text) => Some(text),
@@ -204,7 +204,7 @@ fn first_text(responses: &Json) -> Option<&str> {
     }
 }
 
-/// The question of a `doc`, and whether that has an id.
+/// The question of a `doc`, and whether the `doc` has an id.
 fn question(doc: Map<String, Json>) -> Result<(Question, bool), String> {
     let doc: Doc = serde_json::from_value(Json::Object(doc)).map_err(|error| error.to_string())?;
     let id = match doc.id {
@@ -239,8 +239,8 @@ fn question(doc: Map<String, Json>) -> Result<(Question, bool), String> {
     Ok((Question { id, question: doc.question, context, answers, title }, has_id))
 }
 
-/// Where an answer begins, in code points: as its file says where it is there, else its first
-/// place, else past the context.
+/// The start of an answer in code points: the file's offset if the answer is there, otherwise its
+/// first occurrence, otherwise an offset past the context.
 fn place(context: &str, text: &str, start: Option<i64>) -> usize {
     let start = start.and_then(|start| usize::try_from(start).ok());
     let rest = |start| context.char_indices().nth(start).and_then(|(at, _)| context.get(at..));
@@ -249,7 +249,7 @@ fn place(context: &str, text: &str, start: Option<i64>) -> usize {
     start.filter(is_there).unwrap_or_else(|| before().chars().count())
 }
 
-/// An id for a question without one: the same for the same words, whoever was asked.
+/// An id for a question without one, determined by context and question only.
 fn text_id(context: &str, question: &str) -> String {
     let words = format!("{}\0{}", context.trim(), question.trim());
     let digest = Sha256::digest(words);
@@ -257,7 +257,7 @@ fn text_id(context: &str, question: &str) -> String {
     format!("text-{hex}")
 }
 
-/// Where the questions of a file are, by id and by their words.
+/// Index of the questions of a file, by id and by text.
 #[derive(Default)]
 pub(crate) struct Places {
     by_id: HashMap<String, usize>,
@@ -278,7 +278,7 @@ impl Places {
         self.by_text.insert(text_id(&question.context, &question.question), at);
     }
 
-    /// The place of a sample's question: of one without an id, that of the same words.
+    /// The index of a sample's question: by id, or by text if the sample has no id.
     pub fn find(&self, sample: &Sample) -> Option<usize> {
         let id = &sample.question.id;
         let found = if sample.has_id { self.by_id.get(id) } else { self.by_text.get(id) };
@@ -286,7 +286,8 @@ impl Places {
     }
 }
 
-/// Whether two questions have the same words about the same text; data hubs trim both.
+/// Whether two questions have equal texts and contexts, ignoring surrounding white space, which
+/// data hubs remove.
 pub(crate) fn same_words(a: &Question, b: &Question) -> bool {
     a.question.trim() == b.question.trim() && a.context.trim() == b.context.trim()
 }

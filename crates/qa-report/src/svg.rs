@@ -3,8 +3,8 @@ use std::fmt::Write;
 
 use crate::text::escape;
 
-/// Colours that people with any colour vision tell apart (Okabe and Ito 2008), in mid tones that
-/// show on white and on black; each run has a shape of its own as well.
+/// Colours that are distinguishable with any colour vision (Okabe and Ito 2008), in mid tones that
+/// are visible on white and on black. Each run also has its own shape.
 const COLOURS: [&str; 7] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c"];
 
@@ -13,7 +13,7 @@ pub(crate) fn colour(run: usize) -> &'static str {
     COLOURS.get(run % COLOURS.len()).copied().unwrap_or("#8c8c8c")
 }
 
-/// How a text is aligned at its point.
+/// Alignment of a text at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -21,12 +21,12 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// How a text looks.
+/// Style of a text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     pub size: f64,
     pub bold: bool,
-    /// Of titles and axes.
+    /// Whether the text has the muted colour of titles and axes.
     pub soft: bool,
     pub anchor: Anchor,
 }
@@ -45,7 +45,7 @@ impl Style {
     }
 }
 
-/// A drawing. Its ink is `currentColor`, so that it is readable on a light and on a dark page.
+/// A figure. Lines and text have `currentColor`, so that it is readable on light and dark pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Svg {
     /// A part of file names, unique in a report.
@@ -83,7 +83,7 @@ impl Svg {
         );
     }
 
-    /// A rectangle of a colour; `tip` is shown where a pointer rests.
+    /// Draws a filled rectangle with the tooltip `tip`.
     pub fn rect(&mut self, [x, y, width, height]: [f64; 4], fill: &str, opacity: f64, tip: &str) {
         let _ = write!(
             self.body,
@@ -122,7 +122,7 @@ impl Svg {
         );
     }
 
-    /// A tick of an axis of values: its label at the left end of a faint line.
+    /// Draws a tick of a value axis: a faint line with a label at its left end.
     pub fn rule(&mut self, (x, y): (f64, f64), width: f64, tick: f64) {
         self.line((x, y), (x + width, y), "currentColor", 1.0, 0.15);
         self.text(x - 6.0, y + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
@@ -138,7 +138,7 @@ impl Svg {
         );
     }
 
-    /// The mark of a run: each has its own shape. Hollow, it is an outline.
+    /// Draws the mark of a run, whose shape depends on the run; a hollow mark is an outline.
     pub fn mark(&mut self, (x, y): (f64, f64), run: usize, hollow: bool, tip: &str) {
         let colour = colour(run);
         let (fill, r) = (if hollow { "none" } else { colour }, 4.5);
@@ -157,7 +157,7 @@ impl Svg {
         );
     }
 
-    /// Marks and names of runs in a row from (x, y); wraps at the width.
+    /// Draws a legend of the runs' marks and names from (x, y), wrapped at the figure's width.
     pub fn legend<'a>(
         &mut self,
         (x, y): (f64, f64),
@@ -175,12 +175,12 @@ impl Svg {
         }
     }
 
-    /// As an element of a page.
+    /// Returns the figure as an element of a page.
     pub fn inline(&self) -> String {
         self.element("")
     }
 
-    /// As a file, dark on white.
+    /// Returns the figure as a file, dark on white.
     pub fn file(&self) -> String {
         let ground = format!(
             "<rect width=\"{:.0}\" height=\"{:.0}\" fill=\"#fff\"/>\n",
@@ -202,13 +202,13 @@ impl Svg {
     }
 }
 
-/// About how wide a text is, in pixels: no font is at hand.
+/// Estimates the width of a text in pixels without font metrics.
 pub(crate) fn text_width(text: &str, size: f64) -> f64 {
     let wide = |c: char| if u32::from(c) >= 0x1100 { 1.0 } else { 0.58 };
     crate::text::visible(text).chars().map(wide).sum::<f64>() * size
 }
 
-/// The text cut to about this many pixels, with an ellipsis where something is left out.
+/// Truncates a text to about `width` pixels, with an ellipsis if it is too long.
 pub(crate) fn fitted(text: &str, size: f64, width: f64) -> String {
     let text = crate::text::visible(text);
     if text_width(&text, size) <= width {
@@ -224,7 +224,7 @@ pub(crate) fn fitted(text: &str, size: f64, width: f64) -> String {
     out + "…"
 }
 
-/// Round numbers from at most `low` to at least `high`, some four steps apart.
+/// Round tick values from at most `low` to at least `high`, about four steps.
 pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let high = if high > low { high } else { low + 1.0 };
     let raw = (high - low) / 4.0;
@@ -243,7 +243,7 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     all
 }
 
-/// Where a value lies between the first tick (0) and the last (1).
+/// Relative position of a value between the first tick (0) and the last (1).
 pub(crate) fn along(ticks: &[f64], value: f64) -> f64 {
     match (ticks.first(), ticks.last()) {
         (Some(first), Some(last)) => (value - first) / (last - first),

@@ -1,4 +1,4 @@
-//! One table in every form: HTML, Markdown, CSV and JSON.
+//! A table with output as HTML, Markdown, CSV and JSON.
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
@@ -32,7 +32,7 @@ impl From<Option<f64>> for Value {
 }
 
 impl Value {
-    /// As people read it; text is as it came.
+    /// Formats the value for display; text is unchanged.
     fn shown(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -74,18 +74,18 @@ pub(crate) struct Table {
     pub title: String,
     pub columns: Vec<String>,
     pub rows: Vec<Vec<Value>>,
-    /// What to know when reading it; empty for nothing.
+    /// An explanatory note; may be empty.
     pub note: String,
 }
 
 impl Table {
-    /// A table without rows; `columns` are parted by commas.
+    /// Creates a table without rows; `columns` are separated by commas.
     pub fn new(name: impl Into<String>, title: impl Into<String>, columns: &str) -> Self {
         let columns = columns.split(", ").map(str::to_owned).collect();
         Self { name: name.into(), title: title.into(), columns, rows: vec![], note: String::new() }
     }
 
-    /// Leaves out columns that no row has a value for.
+    /// Removes columns without values.
     pub fn without_empty_columns(mut self) -> Self {
         let has_value = |at: usize| {
             self.rows.iter().any(|row| row.get(at).is_some_and(|cell| *cell != Value::Missing))
@@ -108,7 +108,7 @@ impl Table {
         known.peek().is_some() && known.all(|cell| matches!(cell, Value::Text(_)))
     }
 
-    /// As an element of a page; nothing without rows.
+    /// Returns the table as an element of a page; empty without rows.
     pub fn html(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -162,7 +162,8 @@ impl Table {
         format!("## {}\n\n|{columns}\n|{aligned}\n{rows}{note}", safe(&self.title))
     }
 
-    /// Numbers with all digits; empty where there is none. `path` is for the error alone.
+    /// Returns CSV with numbers in full precision; missing values are empty. `path` is used in
+    /// errors only.
     pub fn csv(&self, path: &Path) -> Result<Vec<u8>, mlqa_eval::Error> {
         let failed = |source| mlqa_eval::Error::Write { path: path.to_path_buf(), source };
         let mut writer = csv::Writer::from_writer(Vec::new());
@@ -174,7 +175,7 @@ impl Table {
         writer.into_inner().map_err(|error| failed(error.into_error()))
     }
 
-    /// An object with title, note and a row for each row, by column.
+    /// Returns an object with title, note and rows; each row is an object by column.
     pub fn json(&self) -> Json {
         let row = |row: &Vec<Value>| -> Json {
             let cells = self.columns.iter().cloned().zip(row.iter().map(Value::json));

@@ -10,7 +10,7 @@ use crate::evidence::{Difference, METRICS, RunMean, Shared, no_span, shared};
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
-/// The column of a set's name, which is left out where no set has one.
+/// The cell of a set's name; the column is removed if no set has a name.
 fn set_cell(set: &str) -> Value {
     if set.is_empty() { Value::Missing } else { Value::from(set) }
 }
@@ -25,7 +25,7 @@ fn count(number: usize) -> Value {
 
 /// Every run on every set.
 pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
-    // What a narrow screen shows comes first.
+    // The columns visible on a narrow screen come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
                    language pairs, seeds, unanswered, not a span %";
     let some_no_span = means.iter().any(|mean| mean.no_span > Some(0.0));
@@ -171,7 +171,7 @@ pub(crate) fn answer_types(all: &Collected) -> Table {
     table
 }
 
-/// The parts of the boundaries' drawing.
+/// The classes in the figure of boundaries.
 pub(crate) const PARTS: [&str; 6] =
     ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
 
@@ -182,7 +182,7 @@ fn parts(counts: &BoundaryCounts) -> Vec<f64> {
     classes.chain([100.0 * counts.unanswered as f64 / questions]).collect()
 }
 
-/// The sums over pairs, run by run; runs without answers have none.
+/// The sums over pairs by run; runs without answers are excluded.
 pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let found = all.pairs.iter().filter_map(|one| one.runs.get(run)?.as_ref());
@@ -193,7 +193,7 @@ pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     sums.map(|(name, counts)| (name, parts(&counts))).collect()
 }
 
-/// Predictions by where they begin and end.
+/// Predictions by boundary class.
 pub(crate) fn boundaries(all: &Collected) -> Table {
     let columns =
         format!("run, set, languages, answers, {}, right words elsewhere", PARTS.join(", "));
@@ -256,7 +256,7 @@ pub(crate) fn effects(all: &Collected, effects: &[Effect]) -> Table {
     table
 }
 
-/// By language: tokens of the questions, and how many of them a text has shown.
+/// Token coverage of a language: tokens of the questions, and how many of them occur in a text.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 pub struct CoveredTokens {
     /// Tokens that the text has as well.
@@ -267,7 +267,7 @@ pub struct CoveredTokens {
     pub ratio: f64,
 }
 
-/// Coverage by language of the question, with the F1 of each run, the mean over contexts.
+/// Coverage by question language, with each run's F1, averaged over context languages.
 pub(crate) fn covered<'a>(
     all: &Collected,
     coverage: &'a BTreeMap<Language, CoveredTokens>,
@@ -285,7 +285,7 @@ pub(crate) fn covered<'a>(
     lines
 }
 
-/// The same as a table.
+/// Coverage and F1 as a table.
 pub(crate) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
     let mut table = Table::new("coverage", "Token coverage", "question, tokens, covered, percent");
     table.columns.extend(all.names.iter().map(|name| format!("F1, {name}")));

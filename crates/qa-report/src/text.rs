@@ -1,16 +1,17 @@
-//! Text of the input in pages, drawings and tables: nothing of it is markup, and nothing is hidden.
+//! Escapes input text for pages, figures and tables: it is never parsed as markup, and invisible
+//! control characters are made visible.
 use std::fmt::Write;
 
-/// Whether a character acts on the text around it without being seen: control characters, and
-/// those that embed, override or isolate a direction of writing. Marks of direction and joiners are
-/// parts of words in Arabic, Hebrew and Indic scripts.
+/// Whether a character invisibly changes the text around it: control characters, and characters
+/// that embed, override or isolate a text direction. Directional marks and joiners are excluded,
+/// because words in Arabic, Hebrew and Indic scripts contain them.
 pub(crate) fn acts_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The text on one line: white space is a space, and what acts unseen is written out, as
-/// `\u{202e}`.
+/// Converts a text to one line: white space becomes a space, and characters of [`acts_unseen`] are
+/// escaped, as `\u{202e}`.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -36,13 +37,13 @@ pub(crate) fn markdown(text: &str) -> String {
     visible(text).replace('<', "&lt;").replace('|', "\\|")
 }
 
-/// JSON as the content of a `<script>` element: no character of it can end the element, or begin a
-/// comment in it, or act unseen. For JSON on one line.
+/// Escapes JSON on one line as the content of a `<script>` element, so that it cannot end the
+/// element, begin a comment or contain invisible control characters.
 pub(crate) fn in_script(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
-            // These stand in strings alone, where an escape means the same.
+            // These characters occur only in JSON strings, where an escape is equivalent.
             c if acts_unseen(c) || matches!(c, '<' | '>' | '&') => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
@@ -52,7 +53,7 @@ pub(crate) fn in_script(json: &str) -> String {
     out
 }
 
-/// A name that can be a part of a file name: letters, digits, `.`, `_` and `-`; never empty.
+/// Converts a text to a part of a file name: letters, digits, `.`, `_` and `-`; never empty.
 pub(crate) fn file_name(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -66,7 +67,7 @@ pub(crate) fn file_name(text: &str) -> String {
     if out.is_empty() { "run".to_owned() } else { out.to_owned() }
 }
 
-/// A count with its thousands apart, as `11,590`.
+/// Formats a count with thousands separators, as `11,590`.
 pub(crate) fn thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut out = String::new();

@@ -1,4 +1,5 @@
-//! One page about runs; see `qa-report --help`. `mlqa-eval report` starts this program.
+//! Writes an HTML report about runs; see `qa-report --help`. `mlqa-eval report` starts this
+//! program.
 use std::process::ExitCode;
 
 use atomic_file::cli;
