@@ -1,4 +1,4 @@
-//! Writes a small random model for each class of transformers that this crate knows, one folder
+//! Writes a small random model for each transformers class that this crate supports, one folder
 //! each.
 //!
 //! `cargo run -p xlmr-model --example new_model -- OUT`, then
@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     write(&out)
 }
 
-/// One folder for each class below `out`.
+/// Writes one folder per class below `out`.
 pub fn write(out: &Path) -> Result<()> {
     let tied = Config {
         hidden_size: 32,
@@ -183,7 +183,8 @@ pub fn write(out: &Path) -> Result<()> {
     ] {
         let model = Model::new(config, &[head], Device::Cpu, seed)?;
         for (_, parameter) in model.named_parameters() {
-            // Fresh biases are 0 and fresh norms 1; a mix-up among them would not show.
+            // New biases are 0 and new norm weights 1, so noise is needed to detect swapped
+            // tensors.
             let count = i64::try_from(parameter.numel()).unwrap_or(0);
             let noise = Tensor::f_arange(count, (Kind::Float, Device::Cpu))?.f_sin()?;
             let noise = noise.f_mul_scalar(0.1)?.f_view(&parameter.size()[..])?;

@@ -22,7 +22,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// What a key may name, for messages.
+    /// The accepted names, for error messages.
     pub(crate) const NAMES: &str = "one of gelu, gelu_new, gelu_pytorch_tanh, relu, silu";
 
     /// Returns the name used in `config.json`.
@@ -36,7 +36,7 @@ impl Activation {
         }
     }
 
-    /// Elementwise, any shape.
+    /// Applies the function to each element of a tensor of any shape.
     pub(crate) fn apply(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Gelu => x.f_gelu("none")?,

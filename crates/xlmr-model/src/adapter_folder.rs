@@ -15,10 +15,10 @@ use crate::parameters::{Spec, head_specs};
 use crate::projection::copy_into;
 use crate::{Error, Head, Model, Result};
 
-/// Of both.
+/// The configuration file of both formats.
 pub(crate) const CONFIG: &str = "adapter_config.json";
 
-/// Tensors by their names in a model, or in a file that is to be written.
+/// Tensors by their names in a model or in an output file.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
 impl Model {
@@ -28,18 +28,18 @@ impl Model {
     /// bottlenecks, AdapterHub's `save_adapter` with `use_safetensors` are supported, in F32, F16
     /// or BF16.
     ///
-    /// The weights of `architecture`'s head that the folder has replace the model's, whichever
-    /// adapter is active: with PEFT those of `modules_to_save`, with AdapterHub
-    /// `model_head.safetensors`. [`Head::None`] is for an adapter without a head.
+    /// If the folder has weights for the head `architecture`, they replace the model's head weights
+    /// regardless of which adapter is active. PEFT stores them as `modules_to_save`, AdapterHub in
+    /// `model_head.safetensors`. [`Head::None`] loads an adapter without a head.
     ///
     /// # Errors
-    /// Every cause names the file, and the key or tensor. [`Error::Io`]; [`Error::Json`];
-    /// [`Error::Config`] for an option that is not understood, such as `use_dora`, or targets that
-    /// are not the same products in every layer; [`Error::NoWeights`] without a safetensors file;
-    /// [`Error::TorchExt`] if that is damaged; [`Error::Damaged`] if a tensor is missing or too
-    /// much; [`Error::Stored`] for one of another shape, as of another base or rank;
-    /// [`Error::NoHead`]; [`Error::Input`] as for [`add_lora`](Self::add_lora). The model stays as
-    /// it was.
+    /// Every error names the file, and the key or tensor. [`Error::Io`]; [`Error::Json`];
+    /// [`Error::Config`] for an unsupported option, such as `use_dora`, or if the targets differ
+    /// between layers; [`Error::NoWeights`] without a safetensors file; [`Error::TorchExt`] if that
+    /// file is damaged; [`Error::Damaged`] for a missing or unexpected tensor; [`Error::Stored`]
+    /// for a tensor of the wrong shape, for example of another base model or rank;
+    /// [`Error::NoHead`]; [`Error::Input`] as for [`add_lora`](Self::add_lora). The model does not
+    /// change.
     pub fn load_adapter(
         &mut self,
         name: &str,
@@ -65,8 +65,9 @@ impl Model {
         self.insert_adapter(name, config, adapter)
     }
 
-    /// The tensors of all `specs`, which a file holds with `prefix` before their names, and no
-    /// others. `renamed`: what stands in names there and here.
+    /// Reads the tensors of all `specs`, whose names in the file start with `prefix`, and rejects
+    /// other tensors in the file. `renamed`: a part of the names as stored, and its replacement in
+    /// the model.
     pub(crate) fn read_all(
         &self,
         file: &TensorFile,
@@ -77,7 +78,7 @@ impl Model {
         let names = self.config().architecture.names();
         let mut left = BTreeMap::new();
         for stored in file.names() {
-            // An adapter of a bare encoder has no encoder's prefix.
+            // Adapters of a bare encoder are stored without the encoder's prefix.
             let within = stored.strip_prefix(prefix);
             let name = within.map(|name| format!("{prefix}{}", names.prefixed(name)));
             let name = name.map_or_else(|| stored.clone(), |name| name.replace(there, here));
@@ -109,15 +110,14 @@ impl Model {
 
     /// Saves an adapter in the format of PEFT (LoRA) or AdapterHub (bottleneck), in float32.
     ///
-    /// It is written for the transformers class of `architecture`, as PEFT does
-    /// (`adapter_config.json`, `adapter_model.safetensors`) or AdapterHub does
-    /// (`adapter_config.json`, `adapter.safetensors`). The weights of the class's head, except a
-    /// masked-LM head, are stored in PEFT's file, or in AdapterHub's `head_config.json` and
-    /// `model_head.safetensors`. Creates the folder if it is missing, and writes each file
-    /// atomically.
+    /// The files are those of the transformers class of `architecture`, as written by PEFT
+    /// (`adapter_config.json`, `adapter_model.safetensors`) or AdapterHub (`adapter_config.json`,
+    /// `adapter.safetensors`). The weights of the class's head, except a masked-LM head, are stored
+    /// in PEFT's file, or in AdapterHub's `head_config.json` and `model_head.safetensors`. Creates
+    /// the folder if it is missing, and writes each file atomically.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is none of that name; [`Error::NoHead`]; [`Error::Io`];
+    /// [`Error::Input`] if there is no adapter of that name; [`Error::NoHead`]; [`Error::Io`];
     /// [`Error::TorchExt`]; [`Error::Torch`].
     ///
     /// # Example
@@ -144,8 +144,8 @@ impl Model {
         self.write_adapter(name, folder.as_ref(), architecture)
     }
 
-    /// The same, where `architecture` may be a head that the model does not hold if it is one
-    /// without weights in the folder.
+    /// As [`save_adapter`](Self::save_adapter). `architecture` may also be a head that the model
+    /// lacks, if none of its weights are written to the folder.
     pub(crate) fn write_adapter(
         &self,
         name: &str,
@@ -163,7 +163,8 @@ impl Model {
         }
     }
 
-    /// The parameters of `specs` under `prefix` and their names in a folder of `architecture`.
+    /// Returns the parameters of `specs`, named `prefix` plus their names in a folder of
+    /// `architecture`.
     pub(crate) fn as_stored(
         &self,
         specs: &[Spec],
@@ -183,7 +184,8 @@ impl Model {
         Ok(tensors)
     }
 
-    /// The head's parameters that an adapter's folder may hold: a masked-LM head is the base's.
+    /// Returns the head's parameters that an adapter folder may contain. A masked-LM head belongs
+    /// to the base model.
     pub(crate) fn own_head_specs(&self, head: Head) -> Vec<Spec> {
         match head {
             Head::MaskedLm => Vec::new(),
@@ -199,7 +201,7 @@ impl Model {
     }
 }
 
-/// The file `safe` of a folder, whose older form is `pickled`.
+/// Opens the file `safe` of a folder; `pickled` is the name of its older pickle format.
 pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<TensorFile> {
     let path = folder.join(safe);
     if path.is_file() {
@@ -215,8 +217,8 @@ pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<T
     Err(Error::NoWeights { path: folder.to_owned(), reason })
 }
 
-/// Refuses what was not taken, but keys that are `known` to change nothing and those whose value
-/// says that they are off.
+/// Rejects keys that were not taken, except `known` keys, which have no effect, and disabled
+/// options.
 pub(crate) fn refuse_others(
     fields: Fields,
     file: &str,

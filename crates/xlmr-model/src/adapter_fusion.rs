@@ -12,14 +12,15 @@ use crate::layers::{Linear, Lookup};
 use crate::parameters::{Init, Spec};
 use crate::{Config, Error, Head, Model, Result};
 
-/// What the names of the parameters of all fusions begin with.
+/// Prefix of the parameter names of all fusions.
 pub(crate) const ADAPTER_FUSION: &str = "adapter_fusion.";
 
-/// Of the fusion of this name, that of its bottlenecks with commas between.
+/// Returns the parameters of the fusion `name`, which is the comma-separated names of its
+/// bottlenecks.
 pub(crate) fn specs(name: &str, config: &Config) -> Vec<Spec> {
     let mut specs = Vec::new();
     for (layer, place) in behind_layers(config) {
-        // As AdapterHub starts them.
+        // AdapterHub's initialisation.
         for (part, init) in [
             ("query.weight", Init::Normal),
             ("query.bias", Init::Zeros),
@@ -37,25 +38,25 @@ pub(crate) fn specs(name: &str, config: &Config) -> Vec<Spec> {
     specs
 }
 
-/// One layer's.
+/// The fusion of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct AdapterFusion {
     pub(crate) query: Linear,
     pub(crate) key: Linear,
     pub(crate) value: Linear,
-    /// Of the scores, while training.
+    /// Dropout of the scores in training.
     dropout: f64,
 }
 
 impl AdapterFusion {
-    /// With parameters under `name.`.
+    /// Uses the parameters named `name.…`.
     pub(crate) fn new(get: Lookup, name: &str, dropout: f64) -> Result<Self> {
         let linear = |part: &str, bias| Linear::with_bias(get, &format!("{name}.{part}"), bias);
         let (query, key) = (linear("query", true)?, linear("key", true)?);
         Ok(Self { query, key, value: linear("value", false)?, dropout })
     }
 
-    /// What the bottlenecks add together, for states t, `[.., H]` each.
+    /// Computes the combined output of the bottlenecks for hidden states t, `[.., H]` each.
     pub(crate) fn apply(
         &self,
         t: &Tensor,
@@ -65,7 +66,7 @@ impl AdapterFusion {
         let added = bottlenecks.iter().map(|bottleneck| bottleneck.apply(t));
         let added = Tensor::f_stack(&added.collect::<Result<Vec<_>>>()?, -2)?; // [.., n, H]
         let query = self.query.apply(t)?;
-        // q · (K a + b) is (q K) · a + q · b, and Σ w V a is V Σ w a: one product for all a.
+        // q · (K a + b) = (q K) · a + q · b, and Σ w V a = V Σ w a: one matmul for all a.
         let mut scores = query.f_matmul(&self.key.weight)?.f_unsqueeze(-1)?; // [.., H, 1]
         scores = added.f_matmul(&scores)?.f_squeeze_dim(-1)?; // [.., n]
         if let Some(bias) = &self.key.bias {
@@ -90,18 +91,18 @@ impl Model {
     /// ```
     ///
     /// and c replaces u: AdapterHub's default ("dynamic"). The scores are not scaled; in training
-    /// the attention dropout is applied before the softmax. Reading: an adapter's output excludes
-    /// the residual, as in AdapterHub's code; u is added once, after the attention.
+    /// the attention dropout is applied before the softmax. As in AdapterHub's code, an adapter's
+    /// output excludes the residual; u is added once, after the attention.
     ///
-    /// Q, K and V are `[H, H]`: Q and K start from N(0, 0.02), by `seed` and each parameter's name,
-    /// their biases are zero, and V is the identity with 1e-6 off the diagonal. AdapterHub's
-    /// trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not. The parameters
-    /// are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the [role](crate::Role)
-    /// `adapter_fusion`.
+    /// Q, K and V are `[H, H]`. Q and K are drawn from N(0, 0.02), depending on `seed` and each
+    /// parameter's name; their biases are zero. V is the identity with 1e-6 off the diagonal.
+    /// AdapterHub's trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not.
+    /// The parameters are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the
+    /// [role](crate::Role) `adapter_fusion`.
     ///
     /// # Errors
-    /// [`Error::Input`] for fewer than two names, a name twice or one of no bottleneck, or if there
-    /// is such a fusion; [`Error::Torch`].
+    /// [`Error::Input`] for fewer than two names, a duplicate name, a name that is not a
+    /// bottleneck's, or a fusion that exists already; [`Error::Torch`].
     ///
     /// # Example
     /// ```
@@ -141,7 +142,7 @@ impl Model {
     /// are [saved separately](Self::save_adapter).
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no fusion of these, in this order; [`Error::Io`];
+    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order; [`Error::Io`];
     /// [`Error::TorchExt`]; [`Error::Torch`].
     pub fn save_adapter_fusion(&self, names: &[&str], folder: impl AsRef<Path>) -> Result<()> {
         self.write_adapter(&names.join(","), folder.as_ref(), Head::MaskedLm)
@@ -151,7 +152,7 @@ impl Model {
     /// [active](Self::set_fused).
     ///
     /// Folders of [`save_adapter_fusion`](Self::save_adapter_fusion) and of AdapterHub with
-    /// `use_safetensors` are supported. The model must already have the bottlenecks, under the
+    /// `use_safetensors` are supported. The model must already contain the bottlenecks under the
     /// names stored in the folder.
     ///
     /// # Errors
@@ -164,7 +165,7 @@ impl Model {
         Ok(name.split(',').map(str::to_owned).collect())
     }
 
-    /// The name of a new fusion and what it is.
+    /// Returns the name and configuration of a new fusion.
     pub(crate) fn new_fusion(&self, names: &[&str]) -> Result<(String, AdapterConfig)> {
         for (at, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Bottleneck(_)) {

@@ -17,7 +17,7 @@ const HEAD_CONFIG: &str = "head_config.json";
 pub(crate) const FUSION_CONFIG: &str = "adapter_fusion_config.json";
 pub(crate) const FUSION: &str = "model_adapter_fusion.safetensors";
 
-/// What `config` must say, or leave out: one adapter behind each feed-forward layer.
+/// Supported values of `config` (keys may be absent): one adapter after each feed-forward layer.
 fn shape() -> Map<String, Value> {
     let shape = json!({
         "adapter_residual_before_ln": false,
@@ -42,7 +42,8 @@ fn shape() -> Map<String, Value> {
 }
 
 impl Model {
-    /// A bottleneck and its tensors, with those of `architecture`'s head where the folder has them.
+    /// Reads a bottleneck and its tensors, and those of the head `architecture` if the folder has
+    /// them.
     pub(crate) fn read_adapter_hub(
         &self,
         name: &str,
@@ -62,7 +63,7 @@ impl Model {
         let head = folder.join(HEAD);
         if architecture != Head::None && head.is_file() {
             let head = TensorFile::open(head)?;
-            // AdapterHub takes BERT's pooler for a part of the encoder, and leaves it out.
+            // AdapterHub counts BERT's pooler as part of the encoder and does not save it.
             let prefix = self.config().architecture.names().prefix;
             let mut specs = self.own_head_specs(architecture);
             specs.retain(|spec| !spec.stored().starts_with(prefix) || head.contains(spec.stored()));
@@ -96,7 +97,7 @@ impl Model {
         write_json(&folder.join(CONFIG), &of_model(Value::Object(shape), Some(name)))
     }
 
-    /// A configuration with what AdapterHub says beside it.
+    /// Adds the other keys of AdapterHub's files to a configuration.
     fn described(&self, config: Value, name: Option<&str>, architecture: Head) -> Value {
         json!({
             "config": config,
@@ -109,7 +110,7 @@ impl Model {
         })
     }
 
-    /// A new fusion's name, what it is and its tensors.
+    /// Reads a new fusion: its name, configuration and tensors.
     pub(crate) fn read_fusion(&self, folder: &Path) -> Result<(String, AdapterConfig, Tensors)> {
         let path = folder.join(FUSION_CONFIG);
         let file = path.display().to_string();
@@ -137,7 +138,7 @@ impl Model {
 
     pub(crate) fn write_fusion(&self, name: &str, names: &[String], folder: &Path) -> Result<()> {
         let config = AdapterConfig::Fusion(names.to_vec());
-        // AdapterHub takes these names for a bare encoder, too.
+        // AdapterHub uses these names for a bare encoder as well.
         let form = Head::MaskedLm;
         let mut tensors =
             self.as_stored(&config.specs(name, self.config(), FUSION_CONFIG)?, "", form)?;
@@ -152,11 +153,11 @@ impl Model {
     }
 }
 
-/// How V starts, what its training adds to the loss, and whether it comes before the sum of the
-/// values or after: the outputs of what is stored are the same.
+/// Keys without effect on the outputs of stored weights: V's initialisation, its regularisation in
+/// training, and whether V is applied before or after the weighted sum.
 const OF_VALUES: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
 
-/// What the `config` of a fusion must say, or leave out.
+/// Supported values of a fusion's `config`; keys may be absent.
 fn fusion_shape() -> Map<String, Value> {
     let shape = json!({
         "dropout_prob": null,
@@ -170,11 +171,11 @@ fn fusion_shape() -> Map<String, Value> {
     shape.as_object().cloned().unwrap_or_default()
 }
 
-/// Refuses other values of these keys than these.
+/// Rejects values that differ from `shape`.
 fn require(fields: &mut Fields, shape: Map<String, Value>) -> Result<()> {
     for (key, wanted) in shape {
         let got = fields.take(&key, "", wanted.clone())?;
-        // 1 and 1.0 are one number.
+        // 1 and 1.0 are equal.
         if got != wanted && (got.as_f64().is_none() || got.as_f64() != wanted.as_f64()) {
             return Err(fields.refuse(&key, &wanted.to_string(), brief(&got)));
         }
@@ -187,7 +188,7 @@ fn read_config(value: Value, file: &str) -> Result<BottleneckConfig> {
     require(&mut fields, shape())?;
     let reduction = fields.take("reduction_factor", COUNT, 16)?;
     let activation = fields.take("non_linearity", Activation::NAMES, Activation::Relu)?;
-    // How weights start, and what layers of hypercomplex products would need.
+    // Options for weight initialisation and for hypercomplex layers.
     let unused = ["init_weights", "phm", "hypercomplex"];
     refuse_others(fields, file, |key| unused.iter().any(|part| key.contains(part)))?;
     Ok(BottleneckConfig { reduction, activation })

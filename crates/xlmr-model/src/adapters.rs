@@ -12,7 +12,7 @@ use crate::model::find;
 use crate::parameters::{Init, Spec, encoder_specs};
 use crate::{Architecture, BottleneckConfig, Config, Error, Model, Result};
 
-/// What the names of all adapters' parameters begin with.
+/// Prefix of the parameter names of all adapters.
 pub(crate) const ADAPTERS: &str = "adapters.";
 
 /// A linear layer within an encoder layer, independent of the architecture's names.
@@ -110,13 +110,13 @@ impl LoraConfig {
     /// Rejects options that do not fit a model of this configuration.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key, as PEFT calls it.
+    /// [`Error::Config`] naming the key as in PEFT.
     pub fn validate(&self, config: &Config) -> Result<()> {
         self.products(&config.architecture, "lora").map(|_| ())
     }
 
-    /// The products that it changes, after the layer's name. `file` and PEFT's keys are for
-    /// messages.
+    /// Returns the adapted linear layers, named without the encoder layer's prefix. Error messages
+    /// contain `file` and PEFT's keys.
     pub(crate) fn products(
         &self,
         architecture: &Architecture,
@@ -150,7 +150,7 @@ impl LoraConfig {
         }
     }
 
-    /// A and B of every product; `adapter` begins their names here.
+    /// Returns A and B of every adapted linear layer; their names start with `adapter`.
     fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
         let products = self.products(&config.architecture, file)?;
         let mut specs = Vec::new();
@@ -161,7 +161,7 @@ impl LoraConfig {
             if !products.contains(&within) {
                 continue;
             }
-            // kaiming_uniform with a = √5, as PEFT draws it.
+            // kaiming_uniform with a = √5, as in PEFT.
             let near = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
             for (part, shape, init) in [
                 ("lora_A", [self.rank, inputs], near),
@@ -176,10 +176,12 @@ impl LoraConfig {
     }
 }
 
-/// The layers' names, and what AdapterHub calls the place behind each one's last product.
+/// Returns the name of each encoder layer and AdapterHub's name for the position after the last
+/// linear layer.
 pub(crate) fn behind_layers(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
     let names = config.architecture.names();
-    // It has no ModernBERT and no EuroBERT: as in its other layers without a norm at the end.
+    // AdapterHub does not support ModernBERT and EuroBERT; they get the name that it uses for other
+    // layers without a final norm.
     let place = match &config.architecture {
         Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
             "output_adapters"
@@ -189,17 +191,17 @@ pub(crate) fn behind_layers(config: &Config) -> impl Iterator<Item = (String, &'
     (0..config.num_hidden_layers).map(move |index| (names.layer(index), place))
 }
 
-/// What an adapter is.
+/// Kind and configuration of an adapter.
 #[derive(Clone, Debug)]
 pub(crate) enum AdapterConfig {
     Lora(LoraConfig),
     Bottleneck(BottleneckConfig),
-    /// AdapterFusion of the bottlenecks of these names, under which it stands with commas between.
+    /// AdapterFusion of these bottlenecks; its name is their names joined by commas.
     Fusion(Vec<String>),
 }
 
 impl AdapterConfig {
-    /// The parameters of the adapter of this name; `file` is for messages.
+    /// Returns the parameters of the adapter `name`; `file` is used in error messages.
     pub(crate) fn specs(&self, name: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
         let begin = format!("{ADAPTERS}{name}.");
         match self {
@@ -214,15 +216,16 @@ impl AdapterConfig {
 #[derive(Debug)]
 pub(crate) struct Adapter {
     pub(crate) config: AdapterConfig,
-    /// Its parameters under their names in the model.
+    /// Parameters by their names in the model.
     pub(crate) tensors: BTreeMap<String, Tensor>,
 }
 
-/// The standard deviation of fresh weights in bottlenecks and their fusions, AdapterHub's ("bert").
+/// Standard deviation of new weights in bottlenecks and fusions, as in AdapterHub ("bert").
 const HUB_STD: f64 = 0.02;
 
 impl Adapter {
-    /// What it adds to a product of this full name.
+    /// Returns the LoRA of the adapter `name` for the linear layer `product` (a full name), if it
+    /// has one.
     fn lora(&self, name: &str, product: &str) -> Result<Option<Lora>> {
         let part = |part: &str| format!("{ADAPTERS}{name}.{product}.{part}.weight");
         let AdapterConfig::Lora(lora) = &self.config else { return Ok(None) };
@@ -239,7 +242,7 @@ impl Adapter {
     }
 }
 
-/// What the adapter of this name puts behind a layer.
+/// Returns the modules that the adapter `name` inserts after a layer.
 fn behind(
     adapters: &BTreeMap<String, Adapter>,
     name: &str,
@@ -271,8 +274,8 @@ fn behind(
 impl Model {
     /// Adds a LoRA. It is not yet [active](Self::set_active).
     ///
-    /// A is drawn uniformly within `1 / √inputs`, as in PEFT, by `seed` and each parameter's name.
-    /// B is zero, so that outputs do not change before training.
+    /// A is drawn uniformly from ±`1 / √inputs`, as in PEFT, depending on `seed` and each
+    /// parameter's name. B is zero, so that outputs do not change before training.
     ///
     /// Its parameters, `adapters.NAME.….lora_A.weight` and `….lora_B.weight`, are among
     /// [`named_parameters`](Self::named_parameters). To train only them, freeze the
@@ -300,13 +303,14 @@ impl Model {
 
     /// Adds a bottleneck adapter. It is not yet [active](Self::set_active).
     ///
-    /// Weights are drawn from N(0, 0.02) by `seed` and each parameter's name; biases are zero.
+    /// Weights are drawn from N(0, 0.02), depending on `seed` and each parameter's name; biases are
+    /// zero.
     ///
-    /// Its parameters are `adapters.NAME.….adapter_down.weight`, `.bias` and the same of
-    /// `adapter_up`; all else is as for [`add_lora`](Self::add_lora).
+    /// Its parameters are `adapters.NAME.….adapter_down.weight`, `….adapter_down.bias` and the same
+    /// for `adapter_up`; otherwise as [`add_lora`](Self::add_lora).
     ///
     /// # Errors
-    /// As there.
+    /// As [`add_lora`](Self::add_lora).
     pub fn add_bottleneck(
         &mut self,
         name: &str,
@@ -378,7 +382,7 @@ impl Model {
     /// model's own, bit by bit.
     ///
     /// # Errors
-    /// [`Error::Input`] if a name is unknown or there twice, or two are bottlenecks or fusions;
+    /// [`Error::Input`] if a name is unknown or duplicated, or if two are bottlenecks or fusions;
     /// then nothing changes.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
         let mut behind = None;
@@ -404,7 +408,7 @@ impl Model {
         self.adapters.get(name).ok_or_else(absent)
     }
 
-    /// Gives the layers what the active adapters add.
+    /// Inserts the active adapters into the layers.
     pub(crate) fn attach_adapters(&mut self) -> Result<()> {
         let (adapters, active) = (&self.adapters, &self.active);
         each_product(&mut self.layers, &self.config.architecture, |linear, product| {
@@ -430,8 +434,8 @@ impl Model {
     /// plain model.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is none of that name, or it is a bottleneck or a fusion, which no
-    /// weight can hold; [`Error::Torch`].
+    /// [`Error::Input`] if there is no adapter of that name, or if it is a bottleneck or a fusion,
+    /// which cannot be merged into weights; [`Error::Torch`].
     pub fn merge(&mut self, name: &str) -> Result<()> {
         if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_)) {
             return Err(Error::input("adapter", "a LoRA", format!("{name}, which is none")));
@@ -448,7 +452,7 @@ impl Model {
     /// Removes an adapter with its parameters, and the fusions that contain it.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is none of that name.
+    /// [`Error::Input`] if there is no adapter of that name.
     pub fn remove_adapter(&mut self, name: &str) -> Result<()> {
         self.adapter(name)?;
         self.adapters.retain(|other, adapter| match &adapter.config {
@@ -460,7 +464,7 @@ impl Model {
     }
 }
 
-/// An adapter's name, which is a folder's, too, and a part of names of parameters.
+/// Validates an adapter's name, which is also used as a folder name and in parameter names.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     match !name.is_empty() && name.chars().all(known) {
@@ -469,7 +473,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// Calls `with` on every product that adapters may change, with its full name.
+/// Calls `with` for every linear layer that adapters may change, with its full name.
 fn each_product(
     layers: &mut [Layer],
     architecture: &Architecture,

@@ -1,4 +1,4 @@
-//! Supported architectures and their names of parts.
+//! Supported architectures and the names of their parameters.
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -9,11 +9,12 @@ use crate::{DebertaV2, EuroBert, ModernBert};
 
 /// Encoder architecture, given by `model_type` in `config.json`.
 ///
-/// All have the heads of [`Head`](crate::Head), and their folders are read and written by the same
-/// code; they differ in layers, positions and the names of their parameters.
+/// All support the heads of [`Head`](crate::Head). They differ in layers, positions and parameter
+/// names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Architecture {
-    /// XLM-R (Conneau et al. 2020): `model_type` "xlm-roberta", positions after `<pad>`'s id.
+    /// XLM-R (Conneau et al. 2020): `model_type` "xlm-roberta", positions counted from the id after
+    /// `<pad>`'s.
     #[default]
     XlmRoberta,
     /// RoBERTa (Liu et al. 2019): `model_type` "roberta", XLM-R's layers and positions.
@@ -52,7 +53,7 @@ pub enum Architecture {
 pub struct DistilBert {
     /// Dropout before the span head.
     pub qa_dropout: f64,
-    /// Whether new position embeddings are sinusoids. They are trained all the same.
+    /// Whether new position embeddings are sinusoids. They are trained in either case.
     pub sinusoidal_pos_embds: bool,
 }
 
@@ -63,40 +64,41 @@ impl Default for DistilBert {
     }
 }
 
-/// What an architecture calls its parts.
+/// Names of an architecture's configuration keys and parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     pub(crate) model_type: &'static str,
-    /// How the names of its transformers classes begin.
+    /// Prefix of the names of its transformers classes.
     class: &'static str,
-    /// Keys of `config.json` that differ from XLM-R's, each with its own name; `None`: no such key.
+    /// XLM-R's keys of `config.json` and this architecture's name for each; `None`: no such key.
+    /// Keys with the same name are not listed.
     keys: &'static [(&'static str, Option<&'static str>)],
-    /// Whether positions are counted from the id of `<pad>` on.
+    /// Whether position ids start after the id of `<pad>`.
     pub(crate) pad_positions: bool,
-    /// Before the encoder's parameters, with its dot.
+    /// Prefix of the encoder's parameters, including the dot.
     pub(crate) prefix: &'static str,
-    /// What stands after the prefix: a checkpoint of the bare encoder begins so.
+    /// First components after the prefix; names in checkpoints of the bare encoder start with them.
     pub(crate) parts: &'static [&'static str],
     /// Known tensors of the encoder that are not used.
     pub(crate) unused: &'static [&'static str],
     /// `[V, E]`
     pub(crate) words: &'static str,
-    /// `[S, E]`; absent where there are no segments.
+    /// `[S, E]`; absent without segments.
     pub(crate) types: Option<&'static str>,
-    /// One past it, the number of a layer.
+    /// Prefix of a layer's parameters; the layer's index follows.
     pub(crate) layer: &'static str,
-    /// The products of a layer that adapters may change, after the layer's name, and what they
-    /// are: those of one input first.
+    /// Linear layers that adapters may change, named without the layer's prefix, and their targets;
+    /// layers that share one input come first.
     pub(crate) products: &'static [(&'static str, &'static [LoraTarget])],
-    /// The norms after attention and at the end of a layer, where there are such.
+    /// The norms after attention and at the end of a layer, if the layer has them.
     pub(crate) norms: [&'static str; 2],
-    /// Dense layer and norm of the masked-LM head, where it has them in every model.
+    /// Dense layer and norm of the masked-LM head, if every model of the architecture has them.
     pub(crate) lm_head: [&'static str; 2],
     /// `[V, E]`
     pub(crate) decoder: &'static str,
     /// `[V]`
     pub(crate) lm_bias: &'static str,
-    /// The second name of the bias, in use where the decoder is not tied.
+    /// Second name of the bias, used if the decoder is not tied.
     pub(crate) decoder_bias: &'static str,
 }
 
@@ -138,7 +140,7 @@ const BERT: Names = Names {
     pad_positions: false,
     prefix: "bert.",
     parts: &["embeddings.", "encoder.", "pooler."],
-    // Pre-training also learned whether two sentences follow each other.
+    // `seq_relationship` is the head for next sentence prediction.
     unused: &["bert.pooler.", "cls.seq_relationship."],
     words: "bert.embeddings.word_embeddings.weight",
     types: Some("bert.embeddings.token_type_embeddings.weight"),
@@ -196,14 +198,14 @@ const EURO_BERT: Names = Names {
     ..BERT
 };
 
-/// With BERT's masked-LM head.
+/// Names with BERT's masked-LM head.
 const DEBERTA_V2: Names = Names {
     model_type: "deberta-v2",
     class: "DebertaV2",
     keys: &[("classifier_dropout", Some("cls_dropout"))],
     prefix: "deberta.",
     parts: &["embeddings.", "encoder."],
-    // The published models keep positions that are not added, and a head of their training.
+    // The published models contain unused position embeddings and a head used in pre-training.
     unused: &["deberta.embeddings.position_embeddings.", "mask_predictions."],
     words: "deberta.embeddings.word_embeddings.weight",
     types: Some("deberta.embeddings.token_type_embeddings.weight"),
@@ -247,7 +249,7 @@ const ELECTRA: Names = Names {
     class: "Electra",
     prefix: "electra.",
     parts: &["embeddings.", "embeddings_project.", "encoder."],
-    // Of a discriminator's training.
+    // The pre-training head of discriminators.
     unused: &["discriminator_predictions."],
     words: "electra.embeddings.word_embeddings.weight",
     types: Some("electra.embeddings.token_type_embeddings.weight"),
@@ -259,7 +261,7 @@ const ELECTRA: Names = Names {
     ..BERT
 };
 
-/// Those of every architecture.
+/// The names of every architecture.
 pub(crate) const NAMES: [Names; 10] = [
     XLM_ROBERTA,
     BERT,
@@ -286,19 +288,19 @@ impl Architecture {
         self.names().model_type
     }
 
-    /// Returns whether the architecture is XLM-R's under any name: RoBERTa, CamemBERT and data2vec
-    /// differ in names only. Positions are counted from `pad_token_id` on, and both texts of a pair
-    /// are in the first segment.
+    /// Returns whether the architecture equals XLM-R's: RoBERTa, CamemBERT and data2vec differ in
+    /// names only. Positions are counted from `pad_token_id` on, and both texts of a pair are in
+    /// the first segment.
     pub fn is_roberta(&self) -> bool {
         self.names().pad_positions
     }
 
-    /// How the names of its transformers classes begin.
+    /// Prefix of the names of its transformers classes.
     pub(crate) fn class_prefix(&self) -> &'static str {
         self.names().class
     }
 
-    /// Rotary positions, of the architectures that have them.
+    /// Returns the rotary positions of architectures that have them.
     pub(crate) fn rotary(&self) -> Option<Rotary> {
         match self {
             Self::ModernBert(modern) => Some(Rotary {
@@ -342,39 +344,41 @@ impl Architecture {
     }
 }
 
-/// Angles of rotary positions.
+/// Parameters of rotary positions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rotary {
-    /// θ of the layers that see the whole row.
+    /// θ of layers with global attention.
     pub(crate) theta: f64,
-    /// θ of the others, and how far they see to either side.
+    /// θ and maximum attention distance per side of local layers.
     pub(crate) local: Option<(f64, i64)>,
 }
 
 impl Names {
-    /// What `config.json` calls XLM-R's `key`; `None` if it has no such key.
+    /// Returns this architecture's name for XLM-R's `key` in `config.json`; `None` if there is no
+    /// such key.
     pub(crate) fn key<'a>(&self, key: &'a str) -> Option<&'a str> {
         self.keys.iter().find(|(usual, _)| *usual == key).map_or(Some(key), |(_, own)| *own)
     }
 
-    /// The name of a layer, without a dot after it.
+    /// Returns the name of a layer, without a trailing dot.
     pub(crate) fn layer(&self, index: i64) -> String {
         format!("{}{index}", self.layer)
     }
 
-    /// What stands after the layer's number and its dot in a parameter's name, if it is a layer's.
+    /// Returns the part of a parameter's name after the layer index and its dot, if it belongs to a
+    /// layer.
     pub(crate) fn within_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(self.layer)?.split_once('.').map(|(_, rest)| rest)
     }
 
-    /// The name with the encoder's prefix, which a checkpoint of the bare encoder leaves out.
+    /// Adds the encoder's prefix, which checkpoints of the bare encoder omit.
     pub(crate) fn prefixed(&self, name: &str) -> String {
         let bare = self.parts.iter().any(|part| name.starts_with(part));
         if bare { format!("{}{name}", self.prefix) } else { name.to_owned() }
     }
 }
 
-/// Keys under the names that an architecture has for them.
+/// Access to keys by XLM-R's names, translated to an architecture's own names.
 pub(crate) struct OwnKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
 
 impl<K: Keys> Keys for OwnKeys<'_, K> {

@@ -1,4 +1,4 @@
-//! A batch between layers.
+//! Layout, dropout seeds and positions of a batch.
 use tch::{Device, Kind, Tensor};
 
 use crate::disentangled::Distances;
@@ -8,24 +8,24 @@ use crate::packing::{Packing, Rows};
 use crate::rotary::Positions;
 use crate::{Architecture, Config, Error, Result};
 
-/// How a checked batch lies in memory, and what its dropout is drawn from.
+/// Memory layout, dropout seeds and positions of a validated batch.
 pub(crate) struct Batch {
     pub(crate) rows: Rows,
-    /// Absent where it stays padded.
+    /// Absent if the batch stays padded.
     pub(crate) packing: Option<Packing>,
     pub(crate) seeds: DropoutSeeds,
-    /// Of rotary positions.
+    /// Rotary positions.
     rotary: Option<Positions>,
-    /// Of relative positions.
+    /// Relative positions.
     distances: Option<Distances>,
-    /// `[N]` i64 of each token, laid out as the batch is; absent where embedded positions are all
-    /// there is.
+    /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has position
+    /// embeddings only.
     of_tokens: Option<Tensor>,
 }
 
 impl Batch {
-    /// For a model of this configuration whose parameters are of `kind`, without positions.
-    /// `joined`: rows are made of two texts each.
+    /// Creates a batch without positions for a model whose parameters have the dtype `kind`.
+    /// `joined`: each row consists of two texts.
     pub(crate) fn new(
         rows: Rows,
         config: &Config,
@@ -40,16 +40,16 @@ impl Batch {
             _ => train || on_cpu,
         };
         let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
-        // Packed attention sees nothing but tokens; DeBERTa's is padded.
+        // Packed attention needs no mask; DeBERTa's attention runs on the padded batch.
         let masked = packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
         let rows = if masked { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
         Ok(Self { rows, packing, seeds, rotary: None, distances: None, of_tokens: None })
     }
 
-    /// With the positions of its tokens, `[N]` i64 laid out as the batch is, where the architecture
-    /// has rotary or relative ones. `joined`: positions say how far tokens are apart, not their
-    /// place in the row.
+    /// Adds token positions, `[N]` i64 in the batch's layout, if the architecture has rotary or
+    /// relative positions. `joined`: distances between tokens are computed from the positions, not
+    /// from their indices in the row.
     pub(crate) fn with_positions(
         self,
         of_tokens: impl FnOnce() -> Result<Tensor>,
@@ -90,14 +90,14 @@ impl Batch {
         self.distances.as_ref()
     }
 
-    /// Where its tokens stand, `[N]` i64 laid out as the batch is.
+    /// Returns the tokens' positions, `[N]` i64 in the batch's layout.
     pub(crate) fn of_tokens(&self) -> Result<&Tensor> {
         let absent = || Error::input("states", "of a model whose layers read positions", "others");
         self.of_tokens.as_ref().ok_or_else(absent)
     }
 
-    /// The ids where the parameters are, `[B, L]` or `[N]` each as the batch lies in memory: one
-    /// copy for all.
+    /// Copies the ids to the device in a single transfer; each is `[B, L]`, or `[N]` if the batch
+    /// is packed.
     pub(crate) fn upload(&self, ids: &Ids<Vec<i64>>) -> Result<Ids<Tensor>> {
         let (rows, packed) = (&self.rows, self.packing.is_some());
         let laid_out = |list: &Vec<i64>| -> Vec<i64> {
@@ -119,7 +119,7 @@ impl Batch {
         Ok(Ids { words: all.f_select(0, 0)?, positions: all.f_select(0, 1)?, types, pad })
     }
 
-    /// `[B, L, …]` as the batch lies in memory.
+    /// Converts `[B, L, …]` to the batch's layout.
     pub(crate) fn laid_out(&self, padded: &Tensor) -> Result<Tensor> {
         match &self.packing {
             None => Ok(padded.shallow_clone()),
@@ -128,7 +128,8 @@ impl Batch {
     }
 }
 
-/// Whether rows hold their tokens first, so that a packed row has them where the padded one has.
+/// Returns whether all padding is on the right, so that tokens have the same positions in a packed
+/// row.
 fn tokens_first(rows: &Rows) -> bool {
     let length = usize::try_from(rows.length).unwrap_or(1);
     let first = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);

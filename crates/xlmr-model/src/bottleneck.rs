@@ -33,8 +33,8 @@ impl Default for BottleneckConfig {
 }
 
 impl BottleneckConfig {
-    /// The parameters, each weight drawn from N(0, std) and each bias zero. `adapter` begins their
-    /// names here; `file` is for messages.
+    /// Returns the parameters; weights are drawn from N(0, std), biases are zero. Their names start
+    /// with `adapter`; `file` is used in error messages.
     pub(crate) fn specs(
         &self,
         adapter: &str,
@@ -68,7 +68,7 @@ impl BottleneckConfig {
     }
 }
 
-/// One layer's.
+/// The bottleneck of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Bottleneck {
     down: Linear,
@@ -77,13 +77,13 @@ pub(crate) struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// With parameters under `name.`.
+    /// Uses the parameters named `name.…`.
     pub(crate) fn new(get: Lookup, name: &str, activation: Activation) -> Result<Self> {
         let linear = |part: &str| Linear::new(get, &format!("{name}.{part}"));
         Ok(Self { down: linear("adapter_down")?, up: linear("adapter_up")?, activation })
     }
 
-    /// What it adds, for states t, `[.., H]` each.
+    /// Computes the bottleneck's output for hidden states t, `[.., H]` each.
     pub(crate) fn apply(&self, t: &Tensor) -> Result<Tensor> {
         self.up.apply(&self.activation.apply(&self.down.apply(t)?)?)
     }
@@ -93,7 +93,7 @@ impl Bottleneck {
     }
 }
 
-/// What stands behind a layer's last product.
+/// Module after the last linear layer of an encoder layer.
 #[derive(Clone, Debug)]
 pub(crate) enum Behind {
     One(Bottleneck),
@@ -101,8 +101,8 @@ pub(crate) enum Behind {
 }
 
 impl Behind {
-    /// What to add to the states `x` in the place of `u`, `[.., H]` each: `u` itself without an
-    /// adapter. `norm` is that of the sum, where there is one.
+    /// Returns the tensor that replaces `u` in the sum with the residual `x`, `[.., H]` each; `u`
+    /// itself without an adapter. `norm` is the norm of the sum, if any.
     pub(crate) fn apply(
         behind: Option<&Self>,
         u: Tensor,

@@ -1,4 +1,4 @@
-//! Changed copies of model folders, which appear when they are complete.
+//! Modified copies of model folders, moved into place when complete.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use torch_ext::TensorFile;
 use crate::checkpoint::{HEADS, INDEX, weight_files};
 use crate::{Error, Result};
 
-/// Writes a copy of the model folder `from` to `out`, without its weights and the files that
-/// `skips` names; `change` adds the missing files. `replace` allows the copy to replace another
-/// model folder.
+/// Writes a copy of the model folder `from` to `out`, without its weights and the files selected by
+/// `skips`; `change` adds the missing files. `replace` allows the copy to replace another model
+/// folder.
 pub(crate) fn write<R>(
     from: &Path,
     out: &Path,
@@ -36,7 +36,7 @@ pub(crate) fn write<R>(
     }
     if let Err(error) = fs::rename(&fresh, out) {
         if replaced {
-            // Otherwise it would be deleted with the temporary folder.
+            // The temporary folder, which contains the former model, is deleted afterwards.
             fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
         }
         return Err(Error::io(out, error));
@@ -49,8 +49,8 @@ pub(crate) fn write<R>(
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
 /// Writes the weights of `from` to `fresh` as the file `name` and, if `from` has it,
-/// `heads.safetensors`. `change` reads a tensor by its name and adds what takes its place. Returns
-/// the bytes of the files before and after.
+/// `heads.safetensors`. `change` reads a tensor by its name and adds its replacements. Returns the
+/// size of the files in bytes before and after.
 pub(crate) fn write_weights(
     from: &Path,
     fresh: &Path,
@@ -82,7 +82,7 @@ fn size(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|data| data.len()).map_err(|error| Error::io(path, error))
 }
 
-/// Refuses to replace the model itself, and folders of anything else than a model.
+/// Rejects replacing the model itself or a folder that is not a model.
 fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
     let refuse = |kind: std::io::ErrorKind, hint| {
         Err(Error::Io { path: out.to_owned(), hint, source: kind.into() })

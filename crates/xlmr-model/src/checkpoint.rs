@@ -14,15 +14,15 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Weights with matrices in 8 bits. Programs that do not know these would read them as floats, so
 /// the file has a name that they do not open.
 pub(crate) const QUANTIZED: &str = "model.int8.safetensors";
-/// Heads beside the one that `config.json` names.
+/// File with heads other than the one named by `config.json`.
 pub(crate) const HEADS: &str = "heads.safetensors";
 
 /// The dtype of matrices stored in 8 bits.
 const INT8: &str = "I8";
-/// How the names of scales end, of matrices stored in 8 bits.
+/// Suffix of the names of the scales of matrices stored in 8 bits.
 pub(crate) const SCALE: &str = "_scale";
 
-/// One stored tensor: which file, and its name there.
+/// File and name of a stored tensor.
 #[derive(Clone, Debug)]
 struct StoredTensor {
     file: usize,
@@ -34,7 +34,7 @@ struct StoredTensor {
 pub(crate) struct Checkpoint {
     files: Vec<TensorFile>,
     tensors: BTreeMap<String, StoredTensor>,
-    /// Names that only `heads.safetensors` holds.
+    /// Names that occur only in `heads.safetensors`.
     pub(crate) spare: BTreeSet<String>,
     /// Whether weights are checked but not read.
     pub(crate) headers_only: bool,
@@ -47,7 +47,7 @@ struct ShardIndex {
 }
 
 impl Checkpoint {
-    /// Opens the files of a folder whose architecture has these names.
+    /// Opens the files of a folder; `names` are those of its architecture.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         let quantized = folder.join(QUANTIZED);
@@ -77,7 +77,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Takes all tensors of a file, or those of `only`.
+    /// Adds all tensors of a file, or those in `only`.
     fn add(&mut self, file: TensorFile, only: Option<&BTreeSet<String>>) -> Result<()> {
         let number = self.files.len();
         for name in file.names() {
@@ -110,7 +110,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// All names, with the prefix; without scales of matrices in 8 bits.
+    /// Returns all names with the prefix, except the scales of 8-bit matrices.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str).filter(|name| {
             let values = name.strip_suffix(SCALE).and_then(|values| self.dtype(values));
@@ -137,12 +137,12 @@ impl Checkpoint {
         file.dtype(stored)
     }
 
-    /// The file that holds a tensor.
+    /// Returns the file that contains a tensor.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.find(name).map(|(file, _)| file.path().to_owned()).unwrap_or_default()
     }
 
-    /// The number of stored elements, the dtypes, and the size of the files in bytes.
+    /// Returns the number of stored elements, the dtypes, and the size of the files in bytes.
     pub(crate) fn size(&self) -> (i64, BTreeSet<String>, u64) {
         let elements = |name: &str| self.shape(name).unwrap_or_default().iter().product::<i64>();
         let bytes = |file: &TensorFile| std::fs::metadata(file.path()).map_or(0, |data| data.len());
@@ -153,7 +153,7 @@ impl Checkpoint {
         )
     }
 
-    /// A weight in float32, if the checkpoint holds it; empty with `headers_only`.
+    /// Reads a weight as float32, if the checkpoint contains it; empty with `headers_only`.
     pub(crate) fn weight(
         &self,
         name: &str,
@@ -181,8 +181,8 @@ impl Checkpoint {
     }
 }
 
-/// Reads a weight of the expected shape, stored as F32, F16 or BF16, into float32. `source`: what
-/// says so, for messages.
+/// Reads a weight of the expected shape, stored as F32, F16 or BF16, into float32. `source`: the
+/// source of the expected shape, for error messages.
 pub(crate) fn read_weight(
     file: &TensorFile,
     name: &str,
@@ -217,7 +217,7 @@ fn stored(file: &TensorFile, name: &str, expected: String, got: String) -> Error
     Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
 }
 
-/// The name that a tensor has today: norms of checkpoints of 2018 and 2019 have `gamma` and `beta`.
+/// Converts old tensor names: norms in checkpoints of 2018 and 2019 have `gamma` and `beta`.
 fn today(name: &str) -> String {
     for (older, today) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
         if let Some(norm) = name.strip_suffix(older) {
@@ -227,7 +227,7 @@ fn today(name: &str) -> String {
     name.to_owned()
 }
 
-/// The files of a folder's main weights: one, or the shards of the index.
+/// Returns the files of a folder's main weights: a single file, or the shards listed in the index.
 pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
     if single.is_file() {
@@ -243,9 +243,9 @@ pub(crate) fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Err(no_weights(folder))
 }
 
-/// The shards that an index names, with their tensors.
+/// Reads the shards listed in an index, with their tensors.
 fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<String>>> {
-    // The largest in use name 100,000 tensors in 10 MB.
+    // The largest known indices list 100,000 tensors in 10 MB.
     let text = atomic_file::read_limited(index, 256 << 20);
     let text = text.map_err(|error| Error::io(index, error))?;
     let parsed: ShardIndex = serde_json::from_slice(&text)

@@ -75,7 +75,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Returns the configuration of `xlm-roberta-base`: 12 layers of 768, 250,002 pieces.
+    /// Returns the configuration of `xlm-roberta-base`: 12 layers, hidden size 768, vocabulary of
+    /// 250,002.
     pub fn base() -> Self {
         Self {
             architecture: Architecture::XlmRoberta,
@@ -102,7 +103,7 @@ impl Config {
         }
     }
 
-    /// Returns the configuration of `xlm-roberta-large`: 24 layers of 1024.
+    /// Returns the configuration of `xlm-roberta-large`: 24 layers, hidden size 1024.
     pub fn large() -> Self {
         Self {
             hidden_size: 1024,
@@ -113,8 +114,8 @@ impl Config {
         }
     }
 
-    /// Returns the configuration of `bert-base-multilingual-cased` (mBERT): 12 layers of 768,
-    /// 119,547 pieces.
+    /// Returns the configuration of `bert-base-multilingual-cased` (mBERT): 12 layers, hidden size
+    /// 768, vocabulary of 119,547.
     pub fn bert_base_multilingual() -> Self {
         Self {
             architecture: Architecture::Bert,
@@ -129,8 +130,8 @@ impl Config {
         }
     }
 
-    /// Returns the configuration of mmBERT base (Marone et al. 2025): 22 layers of 768,
-    /// ModernBERT's architecture, 256,000 pieces.
+    /// Returns the configuration of mmBERT base (Marone et al. 2025): ModernBERT's architecture, 22
+    /// layers, hidden size 768, vocabulary of 256,000.
     pub fn mmbert_base() -> Self {
         let modern = ModernBert { local_rope_theta: 160_000.0, ..ModernBert::new(22) };
         Self {
@@ -149,8 +150,8 @@ impl Config {
         }
     }
 
-    /// Returns the configuration of EuroBERT 210m (Boizard et al. 2025): 12 layers of 768, 128,256
-    /// pieces.
+    /// Returns the configuration of EuroBERT 210m (Boizard et al. 2025): 12 layers, hidden size
+    /// 768, vocabulary of 128,256.
     pub fn eurobert_210m() -> Self {
         Self {
             architecture: Architecture::EuroBert(EuroBert::default()),
@@ -167,8 +168,8 @@ impl Config {
         }
     }
 
-    /// Returns the configuration of mDeBERTa v3 base (He et al. 2023): 12 layers of 768, DeBERTa's
-    /// architecture, 251,000 pieces.
+    /// Returns the configuration of mDeBERTa v3 base (He et al. 2023): DeBERTa's architecture, 12
+    /// layers, hidden size 768, vocabulary of 251,000.
     pub fn mdeberta_v3_base() -> Self {
         Self {
             architecture: Architecture::DebertaV2(DebertaV2::v3()),
@@ -182,8 +183,8 @@ impl Config {
         }
     }
 
-    /// Returns the configuration of a small model: 3 layers of 128, 4 heads, feed-forward 256,
-    /// otherwise as [`Config::base`].
+    /// Returns the configuration of a small model: 3 layers, hidden size 128, 4 heads, feed-forward
+    /// width 256, otherwise as [`Config::base`].
     pub fn tiny(vocab_size: i64) -> Self {
         Self {
             vocab_size,
@@ -198,7 +199,7 @@ impl Config {
     /// Reads and validates a `config.json` of at most 16 MiB.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: another
+    /// [`Error::Io`], [`Error::Json`], or [`Error::Config`] naming file and key: an unsupported
     /// `model_type`, a value of the wrong type, or one that [`Config::validate`] rejects.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -281,13 +282,13 @@ impl Config {
         config.architectures = names.unwrap_or_default();
         config.id2label = fields.labels()?;
         config.extra = fields.rest()?;
-        // Weights are read as floats, and saved as such.
+        // 8-bit weights are converted to floats on loading, and saved as floats.
         config.extra.retain(|key, value| key != quantize::KEY || !quantize::is_ours(value));
         config.check(file)?;
         Ok(config)
     }
 
-    /// The keys that map to one field each.
+    /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let keys = &mut OwnKeys(keys, self.architecture.names());
         keys.key("vocab_size", COUNT, &mut self.vocab_size);
@@ -334,7 +335,7 @@ impl Config {
     /// Validates every value and their combinations.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first key that does not fit, what was expected and what came.
+    /// [`Error::Config`] with the first invalid key, the expected and the actual value.
     pub fn validate(&self) -> Result<()> {
         self.check("config")
     }
@@ -344,8 +345,8 @@ impl Config {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, names.key(key).unwrap_or(key), expected, got))
         };
-        // Generous bounds: they keep a damaged file from taking all memory, and products within
-        // i64.
+        // Generous bounds that prevent damaged files from exhausting memory and products from
+        // overflowing i64.
         for (key, value, most) in [
             ("vocab_size", self.vocab_size, 1 << 26),
             ("hidden_size", self.hidden_size, 1 << 20),
@@ -447,7 +448,7 @@ impl Config {
                 return refuse(key, "false; this crate is an encoder", &"true");
             }
         }
-        // ModernBERT's files may say so too (mmBERT's: "sans_pos"), where nothing reads it.
+        // ModernBERT's files may have this key too (mmBERT: "sans_pos"); it is not used there.
         let embeds = self.architecture.rotary().is_none();
         if let Some(value) = self.extra_value("position_embedding_type")
             && embeds
@@ -458,7 +459,7 @@ impl Config {
         Ok(())
     }
 
-    /// The value of a key that stays in `extra`, where it has one.
+    /// Returns the value of a key in `extra`, unless it is absent or null.
     fn extra_value(&self, key: &str) -> Option<&Value> {
         self.extra.get(key).filter(|value| !value.is_null())
     }
@@ -492,7 +493,7 @@ impl Config {
     /// encoder.
     ///
     /// # Errors
-    /// [`Error::Config`] if the class is not one of the five that this crate reads.
+    /// [`Error::Config`] if the class is not one of the five supported by this crate.
     pub fn head(&self) -> Result<Head> {
         match self.architectures.first() {
             None => Ok(Head::None),
@@ -508,12 +509,12 @@ impl Config {
         }
     }
 
-    /// A copy that names `head` in `architectures`, with as many labels as it has and float32
-    /// weights.
+    /// Returns a copy with the class of `head` in `architectures`, its number of labels, and
+    /// float32 weights.
     pub(crate) fn for_head(&self, head: Head) -> Self {
         let mut config = self.clone();
         config.architectures = vec![head.class(&self.architecture)];
-        // The classes for spans have as many outputs as labels, which must be two.
+        // The number of outputs of the span classes is the number of labels, which must be two.
         let labels = if head == Head::Span { Some(2) } else { head.labels() };
         if let Some(labels) = labels
             && labels != config.num_labels()
@@ -542,8 +543,8 @@ impl Config {
         let mut config = self.clone();
         if let Architecture::EuroBert(euro) = &mut config.architecture {
             euro.write(&mut all);
-            // transformers' own is that of the published models, whatever the vocabulary; nothing
-            // reads it.
+            // The default in transformers is the published models' id, which small vocabularies
+            // lack. The value is not used.
             if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
                 all.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
             }
@@ -557,7 +558,7 @@ impl Config {
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);
             modern.write(&mut all);
-            // The default tokens around a text.
+            // Tokens before and after a text.
             for (key, id) in
                 [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)]
             {
@@ -577,7 +578,7 @@ impl Config {
     }
 }
 
-/// A JSON file of up to 16 MB; `hint` ends the message where it cannot be read.
+/// Reads a JSON file of up to 16 MiB; `hint` is appended to the message of an I/O error.
 pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
     let text = atomic_file::read_limited(path, 16 << 20);
     let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;

@@ -1,4 +1,4 @@
-//! `xlmr-model info`: what a model folder holds.
+//! `xlmr-model info`: describes a model folder.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub struct Args {
     model: PathBuf,
 }
 
-/// Loads the folder as config.json says and prints what there is.
+/// Loads the folder with the head named by config.json and prints its description.
 pub fn info(args: &Args) -> Result<()> {
     let head = Config::of_folder(&args.model)?.head()?;
     let (model, report) = Model::load(&args.model, &[head], Device::Cpu, LoadOptions::default())?;
@@ -59,8 +59,8 @@ pub fn info(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The number of tokens in the folder's tokenizer and each contradiction to `config.json`, or why
-/// the model cannot be used with it.
+/// Describes the folder's tokenizer: its number of tokens and each contradiction to `config.json`,
+/// or why it does not fit the model.
 fn tokenizer(folder: &Path, config: &Config) -> String {
     if tokenizer_file::find(folder).is_err() {
         return "none".into();
@@ -73,7 +73,7 @@ fn tokenizer(folder: &Path, config: &Config) -> String {
     described.unwrap_or_else(|error| format!("not usable: {error}"))
 }
 
-/// The block that a parameter belongs to: `embeddings`, `encoder` or `layers`, or a head.
+/// Returns the block of a parameter: `embeddings`, `encoder`, `layers` or a head.
 fn block(name: &str) -> &str {
     let prefixes = ["roberta.", "bert.", "model."];
     let inner = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);

@@ -1,10 +1,10 @@
-//! `xlmr-model init`: a model folder with random weights.
+//! `xlmr-model init`: writes a model folder with random weights.
 use std::path::{Path, PathBuf};
 
 use tch::Device;
 use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles};
 
-/// The architecture, the tokenizer, and where the folder goes.
+/// Arguments of `init`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  xlmr-model init --config data/base/config.json \\\n      \
                         --tokenizer data/base/tokenizer.json --heads mlm,qa --out runs/fresh")]
@@ -48,7 +48,7 @@ impl From<HeadName> for Head {
     }
 }
 
-/// The files that make a model, whoever wrote them.
+/// Model files that `init` and other programs write.
 const MODEL_FILES: [&str; 12] = [
     "config.json",
     "model.safetensors",
@@ -64,7 +64,7 @@ const MODEL_FILES: [&str; 12] = [
     "spm.model",
 ];
 
-/// Checks everything, then writes the folder.
+/// Validates all inputs, then writes the folder.
 pub fn init(args: &Args) -> Result<()> {
     let mut config = Config::from_file(&args.config)?;
     let (tokenizer, files) = TokenizerFiles::of_file(&args.tokenizer)?;

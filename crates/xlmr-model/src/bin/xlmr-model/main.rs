@@ -1,4 +1,4 @@
-//! Makes, runs and inspects XLM-R models in Hugging Face folders.
+//! Creates, runs and inspects models in Hugging Face folders.
 use std::process::ExitCode;
 
 use atomic_file::cli;

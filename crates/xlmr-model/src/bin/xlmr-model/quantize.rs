@@ -1,9 +1,9 @@
-//! `xlmr-model quantize`: a model folder whose matrices are stored in 8 bits.
+//! `xlmr-model quantize`: writes a model folder whose matrices are stored in 8 bits.
 use std::path::PathBuf;
 
 use xlmr_model::Result;
 
-/// The model, and where the folder goes.
+/// Arguments of `quantize`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 The folder is a quarter of the size. Only programs of this project open it: other programs do not

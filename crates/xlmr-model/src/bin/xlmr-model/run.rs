@@ -1,4 +1,4 @@
-//! `xlmr-model run`: hidden states and logits for token ids.
+//! `xlmr-model run`: computes hidden states and logits for token ids.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use tch::Tensor;
 use torch_ext::{DeviceChoice, TensorFile, resolve_device, write_tensors};
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Result};
 
-/// What `run` reads and writes.
+/// Arguments of `run`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 The inputs hold input_ids [B, L] and, where wanted, attention_mask, token_type_ids and position_ids
@@ -76,12 +76,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let named = results.iter().map(|(&name, tensor)| (name, tensor));
     let mut metadata = vec![("format", "pt")];
-    // Whose windows these are, so that `mlqa-eval decode` can tell.
+    // `mlqa-eval decode` checks which program made the windows.
     metadata.extend(windows.as_deref().map(|program| (WINDOWS, program)));
     Ok(write_tensors(&args.out, named, &metadata)?)
 }
 
-/// Metadata of windows that goes with their logits.
+/// Metadata key of windows, copied to the output.
 const WINDOWS: &str = "windows";
 
 fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
@@ -97,7 +97,7 @@ fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
     Ok((inputs, file.metadata(WINDOWS)))
 }
 
-/// Rows `first` to `first + count` of a batch.
+/// Returns the rows `first..first + count` of a batch.
 fn narrow(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
     let part = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first, count)?) };
     let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(part).transpose();

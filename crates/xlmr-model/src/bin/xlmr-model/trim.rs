@@ -1,11 +1,11 @@
-//! `xlmr-model trim`: a model folder with a smaller vocabulary.
+//! `xlmr-model trim`: writes a model folder with a smaller vocabulary.
 use std::path::{Path, PathBuf};
 
 use atomic_file::{Lines, cli, one_line};
 use serde_json::Value;
 use xlmr_model::{Error, Result, VocabularyTrim};
 
-/// The model, the texts, and where the folder goes.
+/// Arguments of `trim`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Texts are the lines of a file (a tab separates texts), and all strings of .json and .jsonl files;
@@ -33,7 +33,7 @@ pub struct Args {
     force: bool,
 }
 
-/// Texts that are tokenised together.
+/// Number of texts tokenised together.
 const BATCH: usize = 4096;
 
 /// Trims the vocabulary and prints sizes.
@@ -70,7 +70,7 @@ pub fn trim(args: &Args) -> Result<()> {
 
 type Batch<'a> = &'a mut dyn FnMut(Vec<String>) -> Result<()>;
 
-/// Passes the texts of all files on in batches.
+/// Calls `pass` with batches of the texts of all files.
 fn for_each_batch(files: &[PathBuf], what: &'static str, pass: Batch) -> Result<()> {
     let progress = cli::progress(files.len(), what);
     let mut batch = Vec::new();
@@ -88,7 +88,7 @@ fn for_each_batch(files: &[PathBuf], what: &'static str, pass: Batch) -> Result<
     pass(batch)
 }
 
-/// Passes the texts of a file on.
+/// Calls `pass` with each text of a file.
 fn for_each_text(path: &Path, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
     let name = path.to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -104,7 +104,7 @@ fn for_each_text(path: &Path, pass: &mut dyn FnMut(String) -> Result<()>) -> Res
     })
 }
 
-/// Passes the lines of a file that are not blank on, with their numbers.
+/// Calls `pass` with each non-blank line of a file and its number.
 fn for_each_line(path: &Path, pass: &mut dyn FnMut(u64, &str) -> Result<()>) -> Result<()> {
     let failed = |error| io(path, error);
     let mut lines = Lines::open(path).map_err(failed)?;
@@ -119,7 +119,7 @@ fn for_each_line(path: &Path, pass: &mut dyn FnMut(u64, &str) -> Result<()>) -> 
     Ok(())
 }
 
-/// Passes all strings of a JSON value on.
+/// Calls `pass` with each string in a JSON value.
 fn strings(value: Value, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
     match value {
         Value::String(text) => pass(text),
