@@ -1,25 +1,20 @@
 //! *IndicSBERT* (Deode et al. 2023): a multilingual sentence encoder trained with in-batch
 //! negatives, evaluated on retrieval; and passage vectors augmented with questions (xQG).
 mod data;
+mod evaluate;
 mod recipe;
 mod report;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use data::{Inputs, Texts};
+use data::Inputs;
+use evaluate::evaluate;
 use experiment::{Experiment, Trial};
 use kg_triples::knowledge::PairKind;
-use mlqa_eval::Language;
-use ndarray::{Array2, Axis};
-use rand::seq::SliceRandom;
 use recipe::Recipe;
-use report::{PairRanks, Scores};
-use tasks::text_pairs::{TextPairTask, text_vectors};
-use trainer::rng_for;
-use transfer_eval::retrieval::{augment, rank_candidates};
-use xlmr_model::{Head, Pretrained};
+use tasks::text_pairs::TextPairTask;
+use xlmr_model::Head;
 
 fn main() -> ExitCode {
     experiment::main::<Recipe>(run)
@@ -46,106 +41,4 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<u64> {
     trial.fit("train", &trial.recipe.training(trial.arm), &parameters, &mut task)?;
     trial.save(&mut base, Head::None, trial.dir("model"))?;
     Ok(trial.tokens())
-}
-
-/// Unit vectors of texts.
-type Vectors = BTreeMap<Language, Array2<f32>>;
-
-fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors> {
-    let Recipe { pairs, evaluation, .. } = recipe;
-    let (length, batch_size) = (evaluation.max_length, evaluation.batch_size);
-    let of_language = |(&language, texts): (&Language, &Vec<String>)| {
-        let (model, tokenizer, pooling) = (&base.model, &base.tokenizer, pairs.pooling);
-        let mut vectors = text_vectors(model, tokenizer, texts, pooling, length, batch_size)?;
-        for mut vector in vectors.outer_iter_mut() {
-            let norm = vector.dot(&vector).sqrt();
-            vector /= norm.max(f32::MIN_POSITIVE);
-        }
-        Ok((language, vectors))
-    };
-    texts.iter().map(of_language).collect()
-}
-
-/// Ranks of PUD's translations, and of the paragraphs of held-out questions.
-fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
-    let Recipe { model, evaluation, .. } = trial.recipe;
-    let base = trial.load(trial.dir("model"), &[], model.segments)?;
-    let vectors = |texts| vectors(trial.recipe, &base, texts);
-    let (sentences, questions) = (vectors(&inputs.sentences)?, vectors(&inputs.question_texts)?);
-    let paragraphs = vectors(&inputs.paragraphs)?;
-
-    let mut scores = Scores::default();
-    for (&query, queries) in &sentences {
-        for (&candidate, candidates) in sentences.iter().filter(|(other, _)| **other != query) {
-            let gold: Vec<usize> = (0..queries.nrows()).collect();
-            let (queries, candidates) = (queries.view(), candidates.view());
-            let ranks = rank_candidates(queries, candidates, &gold, &evaluation.ranks)?;
-            scores.sentences.push(PairRanks { query, candidate, ranks });
-        }
-    }
-    // The control: each paragraph gets the questions of another random paragraph.
-    let mut order: Vec<usize> =
-        (0..paragraphs.values().map(Array2::nrows).max().unwrap_or(0)).collect();
-    order.shuffle(&mut rng_for(trial.seed, "other paragraphs", 0));
-    let next = order.iter().copied().cycle().skip(1);
-    let other: BTreeMap<usize, usize> = order.iter().copied().zip(next).collect();
-    for (&query, queries) in &questions {
-        for (&candidate, passages) in &paragraphs {
-            let rank = |owner: &dyn Fn(usize) -> Option<usize>| {
-                let config = &evaluation;
-                let added = questions.iter().filter(|(language, _)| **language != query);
-                let added: Vec<&Array2<f32>> = added.map(|(_, vectors)| vectors).collect();
-                let ranks = augmented_ranks(inputs, config, queries, passages, &added, owner)?;
-                Ok::<_, anyhow::Error>(PairRanks { query, candidate, ranks })
-            };
-            scores.paragraphs.push(rank(&|_| None)?);
-            scores.augmented.push(rank(&Some)?);
-            scores.other_questions.push(rank(&|paragraph| other.get(&paragraph).copied())?);
-        }
-    }
-    Ok(scores)
-}
-
-/// Ranks of the paragraphs of held-out questions. The questions `added` (in each language but the
-/// query's) of a paragraph are added to the vector of its `owner`, except the question with the
-/// query's place in each paragraph, which may be the query. Questions are repeated or omitted up to
-/// an equal number, since a vector with more questions is closer to every query.
-fn augmented_ranks(
-    inputs: &Inputs,
-    evaluation: &recipe::Evaluation,
-    queries: &Array2<f32>,
-    passages: &Array2<f32>,
-    added: &[&Array2<f32>],
-    owner: &dyn Fn(usize) -> Option<usize>,
-) -> Result<Vec<usize>> {
-    let mut by_place: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (number, one) in inputs.questions.iter().enumerate().filter(|(_, one)| one.held_out) {
-        by_place.entry(one.place).or_default().push(number);
-    }
-    let mut ranks = BTreeMap::new();
-    for (place, rows) in by_place {
-        let mut others: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, one) in
-            inputs.questions.iter().enumerate().filter(|(_, one)| one.place != place)
-        {
-            if let Some(owner) = owner(one.paragraph) {
-                others.entry(owner).or_default().push(number);
-            }
-        }
-        let equal = |(&owner, rows): (&usize, &Vec<usize>)| {
-            let rows: Vec<usize> =
-                rows.iter().copied().cycle().take(evaluation.questions).collect();
-            rows.into_iter().map(move |row| (owner, row))
-        };
-        let owned: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
-        let added = added
-            .iter()
-            .flat_map(|vectors| owned.iter().map(|&(owner, row)| (owner, vectors.row(row))));
-        let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
-        let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
-        let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());
-        let found = rank_candidates(queries.view(), candidates.view(), &gold, &evaluation.ranks)?;
-        ranks.extend(rows.into_iter().zip(found));
-    }
-    Ok(ranks.into_values().collect())
 }
