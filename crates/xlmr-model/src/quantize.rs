@@ -38,10 +38,10 @@ pub struct QuantizeReport {
 /// as those of the original folder; token and position embeddings are rounded in addition. Vectors
 /// and matrices with fewer than 64 rows or columns are copied.
 ///
-/// [`Model::load`](crate::Model::load) and every program of this workspace open the copy. The
-/// weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and refuse
-/// the folder, instead of reading integers as weights. The folder appears at `out` when it is
-/// complete. `replace` allows it to replace another model folder.
+/// [`Model::load`](crate::Model::load), and so the programs of this workspace, open the folder.
+/// The weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and
+/// refuse the folder, instead of reading integers as weights. The folder appears at `out` when it
+/// is complete. `replace` allows it to replace another model folder.
 ///
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]

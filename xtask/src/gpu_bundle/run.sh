@@ -2,7 +2,7 @@
 # Runs every check of docs/results/gpu.md and writes the dated table gpu-report.md.
 #
 #     ./run.sh            on a GPU; needs python3 with torch 2.11.0
-#     ./run.sh --cpu      the same checks at a few steps each, without a GPU
+#     ./run.sh --cpu      most of the checks at a few steps each, without a GPU
 #
 # libtorch is that of python3, or LIBTORCH's where it is set; its folder goes in front of
 # LD_LIBRARY_PATH, which many such machines set for programs of their own.
