@@ -34,13 +34,18 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     let text = succeed(small(&out));
     assert!(text.contains("| sentences, % | PUD, de, p@1 | PUD, p@1 |"), "{text}");
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
-    for row in ["base", "base + questions", "monolingual questions + other questions"] {
+    for row in ["base", "BM25", "base + questions", "monolingual questions + other questions"] {
         assert!(tables.contains(&format!("| {row} |")), "no {row:?} in:\n{tables}");
     }
     let found = summary(&out);
     let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
-    let trained = ["parallel", "paragraph", "paragraph-same", "control"];
+    let trained = ["parallel", "regression", "paragraph", "paragraph-same", "control"];
     assert!(tokens("base") == 0.0 && trained.iter().all(|arm| tokens(arm) > 0.0), "{found}");
+    let bm25 = |setting: &str| {
+        let recall = &found["arms"]["base"]["scores"]["BM25"][format!("XQuAD, {setting}, recall@5")];
+        recall["mean"].as_f64().unwrap()
+    };
+    assert!(bm25("same language") > 90.0 && bm25("different languages") < 60.0, "{found}");
     // Items are sentences, and questions of the last twelve articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let items = |setting: &str| {

@@ -7,6 +7,7 @@ mod contrast;
 mod entities;
 mod lm;
 mod process;
+mod regression;
 mod soft;
 mod spans;
 mod summary;
@@ -28,6 +29,7 @@ pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
         lm::specs(quick, device),
         entities::specs(device),
         contrast::specs(quick, device),
+        regression::specs(device),
         spans::specs(device),
         soft::specs(device),
         top_k::specs(device),

@@ -7,7 +7,8 @@ use kg_triples::knowledge::{PairKind, TextPair};
 use mlqa_eval::Language;
 use mlqa_eval::squad::File;
 use rand::Rng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, IteratorRandom};
+use tasks::text_pairs::PairLoss;
 use trainer::rng_for;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -77,15 +78,24 @@ impl Inputs {
     }
 
     /// One pair for each training question and language; a second language is drawn at random. The
-    /// keys of pairs with the same entity are not negatives.
-    pub fn pairs(&self, recipe: &Recipe, positive: Positive, seed: u64) -> Result<Vec<TextPair>> {
+    /// keys of pairs with the same entity are not negatives. For cosine regression these pairs have
+    /// the similarity 1, and each is followed by a pair with a random training question of another
+    /// paragraph and the similarity 0.
+    pub fn pairs(
+        &self,
+        recipe: &Recipe,
+        positive: Positive,
+        loss: PairLoss,
+        seed: u64,
+    ) -> Result<Vec<TextPair>> {
         let text = |texts: &Texts, language: Language, index: usize| -> Result<String> {
             texts.get(&language).and_then(|texts| texts.get(index)).cloned().context("no text")
         };
         let (prefix, share) = (&recipe.prefixes.query, recipe.dropped_words);
         let mut pairs = Vec::new();
-        let training = self.questions.iter().enumerate().filter(|(_, one)| !one.held_out);
-        for (number, &Question { paragraph, .. }) in training {
+        let training: Vec<(usize, &Question)> =
+            self.questions.iter().enumerate().filter(|(_, one)| !one.held_out).collect();
+        for &(number, &Question { paragraph, .. }) in training {
             let mut rng = rng_for(seed, "pairs", number as u64);
             for &language in &recipe.languages {
                 let others = recipe.languages.iter().filter(|other| **other != language);
@@ -103,14 +113,24 @@ impl Inputs {
                     }
                 };
                 let of_paragraph = matches!(positive, Positive::Paragraph | Positive::OwnParagraph);
-                pairs.push(TextPair {
+                let pair = TextPair {
                     kind: PairKind::Es,
                     query,
                     query_language: language,
                     key,
                     key_language,
                     entity: if of_paragraph { paragraph } else { number }.to_string(),
-                });
+                    similarity: None,
+                };
+                if loss == PairLoss::Contrastive {
+                    pairs.push(pair);
+                    continue;
+                }
+                let others = training.iter().filter(|(_, one)| one.paragraph != paragraph);
+                let (wrong, _) = others.choose(&mut rng).context("one training paragraph")?;
+                let key = text(&self.question_texts, key_language, *wrong)?;
+                let different = TextPair { key, similarity: Some(0.0), ..pair.clone() };
+                pairs.extend([TextPair { similarity: Some(1.0), ..pair }, different]);
             }
         }
         Ok(pairs)

@@ -12,6 +12,7 @@ use transfer_eval::retrieval::{augment, rank_candidates};
 use xlmr_model::Pretrained;
 
 use crate::data::{Inputs, Texts};
+use crate::lexical;
 use crate::recipe::{Evaluation, Recipe};
 use crate::report::{PairRanks, Scores};
 
@@ -42,6 +43,9 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     let paragraphs = vectors(&inputs.paragraphs)?;
 
     let mut scores = Scores::default();
+    if trial.arm.positive.is_none() {
+        scores.lexical = lexical::paragraph_ranks(trial.recipe, inputs);
+    }
     for (&query, queries) in &sentences {
         for (&candidate, candidates) in sentences.iter().filter(|(other, _)| **other != query) {
             let gold: Vec<usize> = (0..queries.nrows()).collect();

@@ -1,7 +1,9 @@
 //! *IndicSBERT* (Deode et al. 2023): a multilingual sentence encoder trained with in-batch
-//! negatives, evaluated on retrieval; and passage vectors augmented with questions (xQG).
+//! negatives or by cosine regression, evaluated on retrieval; and passage vectors augmented with
+//! questions (xQG).
 mod data;
 mod evaluate;
+mod lexical;
 mod recipe;
 mod report;
 
@@ -13,7 +15,7 @@ use evaluate::evaluate;
 use experiment::{Experiment, Trial};
 use kg_triples::knowledge::PairKind;
 use recipe::Recipe;
-use tasks::text_pairs::TextPairTask;
+use tasks::text_pairs::{TextPairConfig, TextPairTask};
 use xlmr_model::Head;
 
 fn main() -> ExitCode {
@@ -27,16 +29,18 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &results)
 }
 
-/// Multiple negatives ranking: InfoNCE over the cosines of a question with all keys of its batch.
+/// Multiple negatives ranking (InfoNCE over the cosines of a question with all keys of its batch),
+/// or regression of the cosines of pairs.
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<u64> {
     let Recipe { model, pairs: config, .. } = trial.recipe;
+    let config = TextPairConfig { loss: trial.arm.loss.unwrap_or(config.loss), ..config.clone() };
     let Some(positive) = trial.arm.positive else {
         trial.load(&model.path, &[], model.segments)?.save(trial.dir("model"), Head::None)?;
         return Ok(0);
     };
     let mut base = trial.start(&model.path, &[], model.segments)?;
-    let pairs = inputs.pairs(trial.recipe, positive, trial.seed)?;
-    let mut task = TextPairTask::new(&base.model, &base.tokenizer, PairKind::Es, &pairs, config)?;
+    let pairs = inputs.pairs(trial.recipe, positive, config.loss, trial.seed)?;
+    let mut task = TextPairTask::new(&base.model, &base.tokenizer, PairKind::Es, &pairs, &config)?;
     let parameters = base.model.named_parameters();
     trial.fit("train", &trial.recipe.training(trial.arm), &parameters, &mut task)?;
     trial.save(&mut base, Head::None, trial.dir("model"))?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use experiment::{BaseModel, JsonFolder, RunConfig, TsvFolder};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
-use tasks::text_pairs::TextPairConfig;
+use tasks::text_pairs::{PairLoss, TextPairConfig};
 use trainer::TrainConfig;
 use transfer_eval::retrieval::RankConfig;
 
@@ -72,6 +72,9 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive: Option<Positive>,
+    /// Replaces `pairs.loss`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<PairLoss>,
     /// Replaces `training.batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<usize>,
@@ -100,7 +103,7 @@ pub struct Evaluation {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "sentence-retrieval";
-    const ABOUT: &'static str = "Trains a multilingual sentence encoder with in-batch negatives \
+    const ABOUT: &'static str = "Trains a multilingual sentence encoder on pairs of texts \
         and evaluates retrieval of sentences and paragraphs across languages.";
     const EXAMPLES: &'static str = "\
 sentence-retrieval examples/sentence-retrieval/small.toml --seeds 3

@@ -21,6 +21,9 @@ pub struct PairRanks {
 /// Ranks of a model by pair of languages.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Scores {
+    /// Paragraphs by BM25; only in the arm without training.
+    #[serde(default)]
+    pub lexical: Vec<PairRanks>,
     /// PUD's sentences.
     pub sentences: Vec<PairRanks>,
     /// XQuAD's paragraphs.
@@ -61,6 +64,9 @@ fn of_sentences(pairs: &[PairRanks]) -> Vec<Shares> {
 }
 
 fn of_paragraphs(pairs: &[PairRanks]) -> Vec<Shares> {
+    if pairs.is_empty() {
+        return Vec::new();
+    }
     let (same, different): (Vec<_>, Vec<_>) =
         pairs.iter().partition(|pair| pair.query == pair.candidate);
     let shares = |(metric, max_rank)| {
@@ -91,14 +97,15 @@ fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     seeds.first().into_iter().flatten().enumerate().map(column).collect()
 }
 
-/// A table's title, its rows' suffix and shares.
+/// A table's title, its rows' title, where `ARM` stands for the arm's, and shares.
 type Row = (&'static str, &'static str, fn(&Scores) -> Vec<Shares>);
 
-const ROWS: [Row; 4] = [
-    ("sentences, %", "", |scores| of_sentences(&scores.sentences)),
-    ("paragraphs, %", "", |scores| of_paragraphs(&scores.paragraphs)),
-    ("paragraphs, %", " + questions", |scores| of_paragraphs(&scores.augmented)),
-    ("paragraphs, %", " + other questions", |scores| of_paragraphs(&scores.other_questions)),
+const ROWS: [Row; 5] = [
+    ("sentences, %", "ARM", |scores| of_sentences(&scores.sentences)),
+    ("paragraphs, %", "BM25", |scores| of_paragraphs(&scores.lexical)),
+    ("paragraphs, %", "ARM", |scores| of_paragraphs(&scores.paragraphs)),
+    ("paragraphs, %", "ARM + questions", |scores| of_paragraphs(&scores.augmented)),
+    ("paragraphs, %", "ARM + other questions", |scores| of_paragraphs(&scores.other_questions)),
 ];
 
 /// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.
@@ -107,10 +114,13 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
     for name in experiment.arms() {
         let arm = experiment.recipe.arms.get(name).context("arm")?;
         let mut scores = BTreeMap::new();
-        for (table, suffix, shares) in ROWS {
-            let title = format!("{}{suffix}", arm.title.as_ref().unwrap_or(name));
+        for (table, row, shares) in ROWS {
+            let title = row.replace("ARM", arm.title.as_ref().unwrap_or(name));
             let seeds: Vec<_> = results.of_arm(name).map(|one| shares(&one.evaluated)).collect();
             let numbers = over_seeds(&title, &seeds);
+            if numbers.is_empty() {
+                continue;
+            }
             let column = |one: &Measured| {
                 format!("{}, {}, {}", one.setting, one.language, one.metric).replace(", avg", "")
             };

@@ -6,6 +6,7 @@
 //! same is packed as one small file to copy.
 use crate::process::{cargo, command, run, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
+use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Run its script here, on the CPU.
     pub cpu: bool,
-    /// Unoptimised programs, which are there after the tests; the folder alone.
+    /// Unoptimized programs, which the tests have built; only the folder, no archive.
     pub dev: bool,
 }
 
@@ -61,21 +62,11 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         .into_iter()
         .filter(|name| root.join("examples").join(name).join("main.rs").is_file())
         .collect();
-    let mut build = cargo(root);
-    // The whole workspace: another choice of packages would build libtorch's bindings again.
-    build.args(["build", "--workspace"]);
-    BINARIES.iter().for_each(|name| {
-        build.args(["--bin", name]);
-    });
-    programs.iter().for_each(|name| {
-        build.args(["--example", name]);
-    });
-    if !options.dev {
-        build.arg("--release");
-    }
-    let code = run(&mut build)?;
-    if code != 0 {
-        return Ok(code);
+    for arguments in builds(options.dev, &programs) {
+        let code = run(cargo(root).args(arguments))?;
+        if code != 0 {
+            return Ok(code);
+        }
     }
     let built = target.join(if options.dev { "debug" } else { "release" });
     assemble(root, &built, &programs, &bundle)?;
@@ -92,6 +83,18 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
     let mut script = command(bundle.join("run.sh"), root);
     script.env("LIBTORCH", root.join(LIBTORCH).join("torch"));
     run(script.arg("--cpu"))
+}
+
+/// Arguments of cargo that build the programs: unoptimized ones as the test steps do.
+fn builds<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
+    if dev {
+        return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];
+    }
+    // The whole workspace: another choice of packages would build libtorch's bindings again.
+    let mut build = vec!["build", "--workspace", "--release"];
+    build.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
+    build.extend(recipes.iter().flat_map(|name| ["--example", name]));
+    vec![build]
 }
 
 /// Writes the bundle as one file beside it; returns the exit code of what packs.

@@ -50,6 +50,13 @@ macro_rules! libtorch_tests {
     };
 }
 
+/// Builds what "libtorch-free tests" runs, and the programs of those packages.
+pub const BUILD_LIBTORCH_FREE: &[&str] = &["test", "--features", PARQUET, "--no-run"];
+
+/// Builds what "libtorch tests" runs, and the programs and recipes of those packages. `cargo build`
+/// would compile them once more: without dev-dependencies, other features are on.
+pub const BUILD_LIBTORCH: &[&str] = libtorch_tests!["--no-run"];
+
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
     step("format", &["fmt", "--all", "--check"]),

@@ -3,6 +3,7 @@
 use crate::peers::FOLDER as PEERS;
 use crate::process::{cargo, command, output, run, target_folder};
 use crate::setup::{Options, ensure};
+use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
@@ -14,18 +15,17 @@ struct Wheel {
     folder: &'static str,
     /// Of clippy.
     features: &'static str,
-    /// Words of `cargo build` for the programs that its tests start.
+    /// Arguments of cargo that build the programs that its tests start.
     programs: &'static [&'static str],
 }
 
 const WHEELS: [Wheel; 2] = [
-    Wheel { folder: "bindings/python", features: "", programs: &["--package", "mlqa-eval"] },
+    Wheel { folder: "bindings/python", features: "", programs: BUILD_LIBTORCH_FREE },
     Wheel {
         folder: "bindings/polyqa",
         // No C++ is compiled for it.
         features: "doc-only",
-        // The whole workspace: another choice of packages would build libtorch's bindings again.
-        programs: &["--workspace", "--bin", "polyqa", "--bin", "xlmr-model"],
+        programs: BUILD_LIBTORCH,
     },
 ];
 
@@ -71,8 +71,8 @@ impl Wheel {
             }
         }
         let mut programs = cargo(root);
-        programs.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
-        programs.args(self.programs).arg("--target-dir").arg(target);
+        programs.args(self.programs).args(["--quiet", "--message-format=json-render-diagnostics"]);
+        programs.arg("--target-dir").arg(target);
         let programs = programs.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
         if !programs.status.success() {
             return Ok(1);

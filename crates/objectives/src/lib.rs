@@ -9,7 +9,7 @@ mod answer_candidates;
 mod answer_contrast;
 mod cached_step;
 mod checks;
-
+mod cosine_regression;
 mod cross_entropy;
 mod entity_completion;
 mod error;
@@ -38,6 +38,7 @@ pub use answer_candidates::{AnswerCandidates, CandidateSpans, GoldSlot, answer_c
 pub use answer_contrast::{AnswerContrastConfig, answer_contrast};
 pub use cached_step::cached_step;
 pub use checks::{Checks, MAX_TEMPERATURE};
+pub use cosine_regression::cosine_regression;
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::Error;
 pub use group_span::{GroupNormalization, GroupSpanConfig, group_span};

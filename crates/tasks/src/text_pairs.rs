@@ -1,19 +1,20 @@
-//! Contrastive training on pairs of texts that refer to one entity.
+//! Training on pairs of texts: contrastive, or by regression of their similarity.
 //!
-//! The loss is that of *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et
-//! al. 2022).
+//! The contrastive loss is that of *Adapters for Enhanced Modeling of Multilingual Knowledge and
+//! Text* (Hou et al. 2022); *IndicSBERT* (Deode et al. 2023) has both.
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::{PairKind, TextPair};
 use ndarray::Array2;
-use objectives::{ContrastRows, InfoNceConfig, info_nce};
+use objectives::{ContrastRows, InfoNceConfig, cosine_regression, info_nce};
 use serde::{Deserialize, Serialize};
 use shards::Manifest;
 use tch::Tensor;
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
+use torch_ext::upload;
 use trainer::{
     ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
@@ -31,6 +32,8 @@ pub struct TextPairConfig {
     /// Pooling; the default is the mean of the tokens, the released code's is
     /// [`Pooling::AllPositions`].
     pub pooling: Pooling,
+    /// The loss.
+    pub loss: PairLoss,
     /// τ of InfoNCE, 0.1.
     pub temperature: f64,
     /// Whether to mask other rows of a batch with the same entity as negatives. The released code
@@ -47,12 +50,24 @@ impl Default for TextPairConfig {
     fn default() -> Self {
         Self {
             pooling: Pooling::Mean,
+            loss: PairLoss::Contrastive,
             temperature: 0.1,
             mask_same_entity: true,
             phrase_length: 32,
             sentence_length: 128,
         }
     }
+}
+
+/// The loss of [`TextPairTask`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairLoss {
+    /// [`info_nce`]: the key of a row against the other keys of its batch.
+    #[default]
+    Contrastive,
+    /// [`cosine_regression`] on the pairs' [`similarity`](TextPair::similarity).
+    CosineRegression,
 }
 
 impl TextPairConfig {
@@ -74,7 +89,7 @@ impl TextPairConfig {
         if let Some((key, value)) = lengths.into_iter().find(|(_, length)| *length < 3) {
             return Err(Error::config(key, value, "3 or more"));
         }
-        Ok(self.loss().validate()?)
+        Ok(self.info_nce().validate()?)
     }
 
     /// Returns the maximum tokens of a text of this kind of pair.
@@ -86,7 +101,7 @@ impl TextPairConfig {
     }
 
     /// InfoNCE over cosines, from queries to keys alone.
-    fn loss(&self) -> InfoNceConfig {
+    fn info_nce(&self) -> InfoNceConfig {
         InfoNceConfig {
             temperature: self.temperature,
             l2_norm: true,
@@ -132,9 +147,9 @@ impl PairData {
 
 /// Training task of text pairs of one kind, logged by the kind's name.
 ///
-/// The loss is InfoNCE over the cosines of each query with all keys of its batch, `ℓᵢ = -ln(
-/// e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats. Both texts are encoded by
-/// the same encoder and pooled by [`Pooling`].
+/// By default the loss is InfoNCE over the cosines of each query with all keys of its batch, `ℓᵢ =
+/// -ln( e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats; [`PairLoss`] has
+/// another. Both texts are encoded by the same encoder and pooled by [`Pooling`].
 ///
 /// A text with more tokens than its kind allows is truncated and counted.
 ///
@@ -153,6 +168,7 @@ impl PairData {
 ///     key: key.into(),
 ///     key_language: Language::DE,
 ///     entity: entity.into(),
+///     similarity: None,
 /// };
 /// let pairs = [pair("Germany", "Deutschland", "Q183"), pair("Japan", "Japan", "Q17")];
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
@@ -178,6 +194,7 @@ struct Example {
     query: Vec<u32>,
     key: Vec<u32>,
     entity: String,
+    similarity: Option<f64>,
 }
 
 impl<'a> TextPairTask<'a> {
@@ -185,7 +202,8 @@ impl<'a> TextPairTask<'a> {
     ///
     /// # Errors
     /// As [`TextPairConfig::validate`]; [`Error::Config`] for texts longer than the model's rows;
-    /// [`Error::Empty`] without a pair; [`Error::Tokenizer`].
+    /// [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the similarity that the
+    /// loss needs; [`Error::Tokenizer`].
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,
@@ -199,7 +217,15 @@ impl<'a> TextPairTask<'a> {
         for pair in pairs.iter().filter(|pair| pair.kind == kind) {
             let [(query, first), (key, second)] = [rows.of(&pair.query)?, rows.of(&pair.key)?];
             cut += usize::from(first || second);
-            examples.push(Example { query, key, entity: pair.entity.clone() });
+            let (entity, similarity) = (pair.entity.clone(), pair.similarity);
+            if config.loss == PairLoss::CosineRegression && similarity.is_none() {
+                return Err(Error::data(
+                    format!("pair {:?}, {:?}", pair.query, pair.key),
+                    "a similarity for the loss cosine_regression",
+                    "none",
+                ));
+            }
+            examples.push(Example { query, key, entity, similarity });
         }
         if examples.is_empty() {
             return Err(Error::empty(format!("pairs of kind {} to train on", kind.name())));
@@ -210,10 +236,15 @@ impl<'a> TextPairTask<'a> {
 
     /// The loss of hidden states, `[b, H]` each.
     fn loss(&self, rows: &[&Example], query: &Tensor, key: &Tensor) -> Result<Tensor> {
+        if self.config.loss == PairLoss::CosineRegression {
+            let similarities: Vec<f64> = rows.iter().filter_map(|one| one.similarity).collect();
+            let similarities = upload(&Tensor::f_from_slice(&similarities)?, query.device())?;
+            return Ok(cosine_regression(query, key, &similarities)?);
+        }
         let entities: Vec<i64> = rows.iter().map(|one| number_of(&one.entity)).collect();
         let entities = ids(&entities, query.device())?;
         let known = ContrastRows { ids: Some(&entities), valid: None };
-        Ok(info_nce(query, key, None, 0, &known, &self.config.loss())?)
+        Ok(info_nce(query, key, None, 0, &known, &self.config.info_nce())?)
     }
 }
 
@@ -224,8 +255,11 @@ impl Task for TextPairTask<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.serialize("kind", &self.kind).serialize("config", &self.config);
-        for Example { query, key, entity } in &self.examples {
+        for Example { query, key, entity, similarity } in &self.examples {
             fingerprint.ids("query", query).ids("key", key).add("entity", entity);
+            if let Some(similarity) = similarity {
+                fingerprint.serialize("similarity", similarity);
+            }
         }
     }
 
@@ -359,6 +393,7 @@ mod tests {
             key: key.into(),
             key_language: Language::DE,
             entity: format!("Q{}", key.chars().next().unwrap()),
+            similarity: None,
         };
         let texts = [
             ("Germany", "Deutschland"),
@@ -372,7 +407,13 @@ mod tests {
             ("a country in the mountains", "Schweiz"),
         ];
         let ep = texts.map(|(query, key)| pair(PairKind::Ep, query, key));
-        ep.into_iter().chain([pair(PairKind::Tp, "Peru capital", "Lima")]).collect()
+        let mut pairs: Vec<_> =
+            ep.into_iter().chain([pair(PairKind::Tp, "Peru capital", "Lima")]).collect();
+        let similarities = [1.0, 0.9, 1.0, 0.7, 1.0, 0.4, 0.0, 0.25, 0.5];
+        for (pair, similarity) in pairs.iter_mut().zip(similarities) {
+            pair.similarity = Some(similarity);
+        }
+        pairs
     }
 
     fn task<'a>(model: &'a Model, config: &TextPairConfig) -> TextPairTask<'a> {
@@ -398,10 +439,14 @@ mod tests {
         };
         let sum = batch.iter().map(|&i| {
             let query = vector(&all[i].query);
-            let score = |j: usize| {
+            let cosine = |j: usize| {
                 let key = vector(&all[j].key);
-                query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>() / config.temperature
+                query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>()
             };
+            if config.loss == PairLoss::CosineRegression {
+                return (cosine(i) - all[i].similarity.unwrap()).powi(2);
+            }
+            let score = |j: usize| cosine(j) / config.temperature;
             let wrong = |j: &usize| !config.mask_same_entity || all[*j].entity != all[i].entity;
             let candidates = batch.iter().copied().filter(|j| *j == i || wrong(j));
             candidates.map(|j| (score(j) - score(i)).exp()).sum::<f64>().ln()
@@ -415,7 +460,9 @@ mod tests {
         let config = TextPairConfig::default();
         let released =
             TextPairConfig { mask_same_entity: false, temperature: 0.5, ..config.clone() };
-        for config in [&config, &released] {
+        let regression =
+            TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
+        for config in [&config, &released, &regression] {
             for batch in [&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[8, 2, 0], &[0, 1], &[3]] {
                 let (got, want) = (loss(&model, config, batch), by_loop(&model, config, batch));
                 let got = got.double_value(&[]);
@@ -473,6 +520,18 @@ mod tests {
         assert_eq!(none.err().unwrap().to_string(), "no pairs of kind ts to train on");
     }
 
+    #[test]
+    fn a_pair_without_a_similarity_is_named() {
+        let config =
+            TextPairConfig { loss: PairLoss::CosineRegression, ..TextPairConfig::default() };
+        let mut pairs = pairs();
+        pairs[2].similarity = None;
+        let model = model(4000);
+        let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs, &config);
+        let error = error.err().unwrap().to_string();
+        assert!(error.starts_with("pair \"Japan\", \"Japan\""), "{error}");
+    }
+
     fn config_of(sentence_length: usize) -> TextPairConfig {
         TextPairConfig { sentence_length, ..TextPairConfig::default() }
     }
@@ -492,6 +551,9 @@ mod tests {
         assert_ne!(first, hash(&TextPairConfig { temperature: 0.2, ..config.clone() }, &pairs()));
         other[3].entity = "Q1".into();
         assert_ne!(first, hash(&config, &other));
+        let mut other = pairs();
+        other[3].similarity = Some(0.5);
+        assert_ne!(first, hash(&config, &other));
     }
 
     #[test]
@@ -501,6 +563,8 @@ mod tests {
         let (parameters, batch) = (model.named_parameters(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_bf16_is_near_f32(&parameters, || task(&model, &config), &batch);
         assert_parts_are_the_whole(&parameters, || task(&model, &config), &batch);
+        let regression = TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
+        assert_parts_are_the_whole(&parameters, || task(&model, &regression), &batch);
         let released = TextPairConfig { pooling: Pooling::AllPositions, ..config };
         assert!(!task(&model, &released).supports_micro_batches());
     }

@@ -43,7 +43,7 @@ impl PairKind {
 }
 
 /// A query and its key.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextPair {
     /// The kind of the pair.
@@ -58,6 +58,9 @@ pub struct TextPair {
     pub key_language: Language,
     /// The entity of both texts. Other rows of a batch with this entity are not negatives.
     pub entity: String,
+    /// The similarity of the texts, from 0 to 1, for a regression of cosines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f64>,
 }
 
 impl Record for TextPair {
@@ -66,7 +69,10 @@ impl Record for TextPair {
     fn fault(&self) -> Option<String> {
         let texts = [("query", &self.query), ("key", &self.key), ("entity", &self.entity)];
         let blank = texts.into_iter().find(|(_, text)| text.trim().is_empty());
-        blank.map(|(name, _)| format!("a blank {name}"))
+        let similarity = self.similarity.filter(|value| !(0.0..=1.0).contains(value));
+        blank
+            .map(|(name, _)| format!("a blank {name}"))
+            .or_else(|| similarity.map(|value| format!("similarity {value}, not from 0 to 1")))
     }
 }
 
@@ -386,6 +392,6 @@ impl<'a> TextPairs<'a> {
         let (key_language, key) = *keys.choose(rng)?;
         let (kind, key) = (self.kind, key.to_owned());
         let entity = self.graph.id_at(entity).to_owned();
-        Some(TextPair { kind, query, query_language, key, key_language, entity })
+        Some(TextPair { kind, query, query_language, key, key_language, entity, similarity: None })
     }
 }

@@ -125,7 +125,8 @@ fn published_questions_are_the_same_in_every_form() {
     for language in ["en", "ar", "hi", "zh"] {
         let folder = tempfile::tempdir().unwrap();
         let path = format!("../../data/xquad/xquad.{language}.json");
-        let questions = Dataset::read(path).unwrap().questions;
+        let mut questions = Dataset::read(path).unwrap().questions;
+        questions.truncate(300);
         for path in write_all(folder.path(), &questions) {
             let read = Dataset::read(&path).unwrap();
             assert_eq!(read.questions, questions, "{}", path.display());

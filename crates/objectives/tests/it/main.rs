@@ -5,6 +5,7 @@ mod answer_candidates;
 mod answer_contrast;
 mod cached_step;
 mod common;
+mod cosine_regression;
 mod entity_completion;
 mod group_span;
 mod hard_learning;

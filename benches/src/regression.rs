@@ -1,0 +1,63 @@
+//! Regression of cosine similarities compared with a loss of normalised vectors.
+use anyhow::Result;
+use objectives::cosine_regression;
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::case::{backward, sharing};
+use crate::{Case, SEED, Spec};
+
+/// The comparisons of `cosine_regression`: the vectors of a batch by small and by base encoders.
+pub(crate) fn specs(device: Device) -> Vec<Spec> {
+    [(64, 384), (256, 768)]
+        .map(move |(batch, width)| {
+            let size = format!("B={batch},D={width}");
+            Spec::new("cosine_regression", size, move || {
+                let step = sharing(Inputs::random(batch, width, device)?);
+                let peers = vec![step("normalize, mse_loss", Inputs::normalized)];
+                Ok(Case::new(step("checked", Inputs::checked), peers))
+            })
+        })
+        .into()
+}
+
+/// Random vectors and similarities.
+struct Inputs {
+    first: Tensor,
+    second: Tensor,
+    similarities: Tensor,
+}
+
+impl Inputs {
+    fn random(batch: i64, width: i64, device: Device) -> Result<Self> {
+        tch::manual_seed(SEED);
+        let options = (Kind::Float, device);
+        let leaf = || -> Result<Tensor> {
+            Ok(Tensor::f_randn([batch, width], options)?.f_set_requires_grad(true)?)
+        };
+        Ok(Self {
+            first: leaf()?,
+            second: leaf()?,
+            similarities: Tensor::f_rand([batch], options)?,
+        })
+    }
+
+    /// The loss of `objectives`. Forward and backward pass; the loss.
+    fn checked(&self) -> Result<f64> {
+        self.backward(cosine_regression(&self.first, &self.second, &self.similarities)?)
+    }
+
+    /// `mse_loss` of the inner products of `normalize`d vectors, without checks.
+    fn normalized(&self) -> Result<f64> {
+        let unit = |rows: &Tensor| -> Result<Tensor> {
+            let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(1e-12)?;
+            Ok(rows.f_div(&norm)?)
+        };
+        let products = unit(&self.first)?.f_mul(&unit(&self.second)?)?;
+        let cosines = products.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
+        self.backward(cosines.f_mse_loss(&self.similarities, Reduction::Mean)?)
+    }
+
+    fn backward(&self, loss: Tensor) -> Result<f64> {
+        backward(loss, &[&self.first, &self.second])
+    }
+}

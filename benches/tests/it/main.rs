@@ -1,0 +1,17 @@
+//! The programs explain themselves. A package with an integration test has its programs built by
+//! `cargo test`, where the checks for GPU machines take them from.
+use std::process::Command;
+
+#[test]
+fn programs_explain_themselves() {
+    for (program, option) in [
+        (env!("CARGO_BIN_EXE_encoder"), "--architecture"),
+        (env!("CARGO_BIN_EXE_losses"), "--only"),
+        (env!("CARGO_BIN_EXE_summary"), "Usage"),
+    ] {
+        let output = Command::new(program).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{program}: {}", output.status);
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains(option), "{program}: {help}");
+    }
+}

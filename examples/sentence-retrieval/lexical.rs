@@ -1,0 +1,47 @@
+//! BM25 (Robertson and Zaragoza 2009) over words, the baseline without an encoder.
+use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::data::Inputs;
+use crate::recipe::Recipe;
+use crate::report::PairRanks;
+
+/// Words by UAX #29, in lower case; a Han or Kana character is a word.
+#[derive(Default)]
+struct Words;
+
+impl Tokenizer for Words {
+    fn tokenize(&self, text: &str) -> Vec<String> {
+        text.unicode_words().map(str::to_lowercase).collect()
+    }
+}
+
+/// The ranks of the paragraphs of held-out questions, for all pairs of languages. Paragraphs with
+/// an equal score count as better.
+pub fn paragraph_ranks(recipe: &Recipe, inputs: &Inputs) -> Vec<PairRanks> {
+    let mut pairs = Vec::new();
+    for (&candidate, paragraphs) in &inputs.paragraphs {
+        let prefix = recipe.prefixes.passage.as_str();
+        let texts: Vec<&str> =
+            paragraphs.iter().map(|text| text.strip_prefix(prefix).unwrap_or(text)).collect();
+        let embedder: Embedder<u32, Words> =
+            EmbedderBuilder::with_tokenizer_and_fit_to_corpus(Words, &texts).build();
+        let mut scorer = Scorer::new();
+        for (index, text) in texts.iter().enumerate() {
+            scorer.upsert(&index, embedder.embed(text));
+        }
+        for (&query, questions) in &inputs.question_texts {
+            let held_out = inputs.questions.iter().zip(questions).filter(|(one, _)| one.held_out);
+            let rank = |(one, text): (&crate::data::Question, &String)| {
+                let text = text.strip_prefix(&recipe.prefixes.query).unwrap_or(text);
+                let found = scorer.matches(&embedder.embed(text));
+                match found.iter().find(|other| other.id == one.paragraph) {
+                    Some(gold) => found.iter().filter(|other| other.score >= gold.score).count(),
+                    None => texts.len(),
+                }
+            };
+            pairs.push(PairRanks { query, candidate, ranks: held_out.map(rank).collect() });
+        }
+    }
+    pairs
+}
