@@ -42,7 +42,8 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     let trained = ["parallel", "regression", "paragraph", "paragraph-same", "control"];
     assert!(tokens("base") == 0.0 && trained.iter().all(|arm| tokens(arm) > 0.0), "{found}");
     let bm25 = |setting: &str| {
-        let recall = &found["arms"]["base"]["scores"]["BM25"][format!("XQuAD, {setting}, recall@5")];
+        let recall =
+            &found["arms"]["base"]["scores"]["BM25"][format!("XQuAD, {setting}, recall@5")];
         recall["mean"].as_f64().unwrap()
     };
     assert!(bm25("same language") > 90.0 && bm25("different languages") < 60.0, "{found}");

@@ -95,7 +95,7 @@ impl Inputs {
         let mut pairs = Vec::new();
         let training: Vec<(usize, &Question)> =
             self.questions.iter().enumerate().filter(|(_, one)| !one.held_out).collect();
-        for &(number, &Question { paragraph, .. }) in training {
+        for &(number, &Question { paragraph, .. }) in &training {
             let mut rng = rng_for(seed, "pairs", number as u64);
             for &language in &recipe.languages {
                 let others = recipe.languages.iter().filter(|other| **other != language);

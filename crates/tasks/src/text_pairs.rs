@@ -460,8 +460,7 @@ mod tests {
         let config = TextPairConfig::default();
         let released =
             TextPairConfig { mask_same_entity: false, temperature: 0.5, ..config.clone() };
-        let regression =
-            TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
+        let regression = TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
         for config in [&config, &released, &regression] {
             for batch in [&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[8, 2, 0], &[0, 1], &[3]] {
                 let (got, want) = (loss(&model, config, batch), by_loop(&model, config, batch));
