@@ -56,7 +56,8 @@ pub(crate) fn by_length_with_progress<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// The time of the first progress message; the interval doubles after each message.
+/// The time of the first progress message; each further one comes after twice the time of the
+/// previous one.
 const FIRST_NOTE: Duration = Duration::from_secs(10);
 
 /// Progress of the encoder over the rows.
