@@ -31,7 +31,7 @@ pub struct Scores {
     pub other_questions: Vec<PairRanks>,
 }
 
-/// Setting, language and metric of a number, and each query's value in percent.
+/// Setting, language and metric of a value, and each query's value in percent.
 type Shares = ([String; 3], Vec<f64>);
 
 fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
@@ -75,7 +75,7 @@ fn of_paragraphs(pairs: &[PairRanks]) -> Vec<Shares> {
     [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
 }
 
-/// Numbers over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
+/// Values over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
 fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     let column = |(at, ([setting, language, metric], _)): (usize, &Shares)| {
         let seeds: Vec<&Vec<f64>> =
@@ -91,7 +91,7 @@ fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     seeds.first().into_iter().flatten().enumerate().map(column).collect()
 }
 
-/// A table's title, its rows' suffix and shares.
+/// A table's title, the suffix of its rows and their values.
 type Row = (&'static str, &'static str, fn(&Scores) -> Vec<Shares>);
 
 const ROWS: [Row; 4] = [
