@@ -134,7 +134,7 @@ pub struct FactsData {
     pub name: String,
     /// Folders of mLAMA by language, such as `test.de = "mlama1.1/de"`.
     pub test: BTreeMap<Language, JsonlFolder>,
-    /// Folders with facts that a model may have been trained on, reported separately from `test`.
+    /// Folders with facts that a model may have been trained on, reported in addition to `test`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<Language, JsonlFolder>,
 }

@@ -1,4 +1,4 @@
-//! Named entities: tagged English sentences for training, and sentences in other languages for
+//! Named entities: tagged English sentences for training, and sentences in several languages for
 //! testing (XLM-K, section 4.1, Table 2).
 use std::collections::BTreeMap;
 use std::path::Path;
