@@ -36,7 +36,7 @@ fn the_template_of_tasks_trains_and_scores() {
     let mut command = program("tasks-template");
     command.arg(root().join("data/base")).args([&train, &train, &out]);
     let printed = printed(&mut command);
-    // Eight windows are one batch of 16 in each of two epochs.
+    // Eight windows fit in one batch of 16, in each of two epochs.
     assert!(printed.contains("2 steps, loss "), "{printed}");
     assert!(printed.contains("{\"exact_match\": "), "{printed}");
     let predictions = fs::read_to_string(path("out/predictions.json")).unwrap();

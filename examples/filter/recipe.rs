@@ -93,8 +93,8 @@ pub struct Arm {
     pub soft: bool,
     /// Replaces `training.steps`.
     pub steps: Option<u64>,
-    /// Question answering: also answers in the translation alone, and projects the answers back
-    /// by alignment.
+    /// Question answering: whether to also answer the translations without fusion, and to project
+    /// the answers back by alignment.
     pub projected: bool,
 }
 

@@ -11,10 +11,10 @@ use crate::{Error, IGNORE_INDEX, TopKSpans};
 /// [`AnswerCandidates`], or read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateSpans<'a> {
-    /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` holds.
+    /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` is true.
     pub starts: &'a Tensor,
     /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and not before the first
-    /// where `valid` holds.
+    /// where `valid` is true.
     pub ends: &'a Tensor,
     /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,

@@ -19,7 +19,7 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 /// - `hidden`: `[N, H]` Float, BFloat16, Half or Double; receives gradient
 /// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient if it requires
 ///   it
-/// - `bias`: `[V]` float; likewise
+/// - `bias`: `[V]` float; receives gradient if it requires it
 /// - `targets`: `[N]` i64, in `0..V` or [`IGNORE_INDEX`]
 /// - returns `[]`: f64 for f64 inputs, f32 for all others
 ///

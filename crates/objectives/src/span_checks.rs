@@ -34,8 +34,7 @@ pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, Error> {
     })
 }
 
-/// Under [`Checks::Full`], rejects NaN and +∞ in logits `[B, L]`; masked positions already hold −∞
-/// here.
+/// Under [`Checks::Full`], rejects NaN and +∞ in logits `[B, L]`, in which masked positions are −∞.
 pub(crate) fn check_logit_values(
     name: &'static str,
     logits: &Tensor,

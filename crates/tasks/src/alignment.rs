@@ -135,7 +135,7 @@ impl<'a> AnswerAligner<'a> {
     /// tokens of the tokenizer, see [`xlmr_model::check_tokenizer`].
     ///
     /// # Errors
-    /// As [`AlignmentConfig::validate`].
+    /// The errors of [`AlignmentConfig::validate`].
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &'a Tokenizer,

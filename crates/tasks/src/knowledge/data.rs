@@ -78,7 +78,7 @@ impl KnowledgeData {
     /// mentions.
     ///
     /// # Errors
-    /// As [`MentionShards::open`] and [`EntailmentShards::open`].
+    /// The errors of [`MentionShards::open`] and [`EntailmentShards::open`].
     pub fn open(
         mentions: impl AsRef<Path>,
         triples: impl AsRef<Path>,
@@ -92,7 +92,7 @@ impl KnowledgeData {
     /// Replaces the training mentions, for a separate experimental arm.
     ///
     /// # Errors
-    /// As [`MentionShards::open`].
+    /// The errors of [`MentionShards::open`].
     pub fn with_mentions(&self, path: impl AsRef<Path>) -> Result<Self> {
         Ok(Self { mentions: MentionShards::open(path)?, ..self.clone() })
     }
@@ -162,7 +162,7 @@ impl KnowledgeData {
     /// for the ablation without knowledge tasks (Table 4).
     ///
     /// # Errors
-    /// As [`masked_lm`](Self::masked_lm).
+    /// The errors of [`masked_lm`](Self::masked_lm).
     pub fn description_lm<'a>(
         &self,
         model: &'a dyn Encoder,
@@ -178,7 +178,7 @@ impl KnowledgeData {
     /// queries.
     ///
     /// # Errors
-    /// As [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].
+    /// The errors of [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].
     pub fn baselines(&self, config: &ProbeConfig) -> Result<Vec<(&'static str, ProbeScores)>> {
         if self.mentions.probe.is_empty() {
             return Ok(Vec::new());

@@ -36,7 +36,7 @@ impl<'a> ObjectEntailmentTask<'a> {
     /// Creates the task on the triples of `data`.
     ///
     /// # Errors
-    /// As [`EntityPredictionTask::new`](super::EntityPredictionTask::new).
+    /// The errors of [`EntityPredictionTask::new`](super::EntityPredictionTask::new).
     pub fn new(
         model: &'a dyn Encoder,
         heads: &'a KnowledgeHeads,

@@ -136,7 +136,7 @@ fn nothing_to_select_is_no_error() {
 }
 
 #[test]
-#[allow(clippy::reversed_empty_ranges)] // one of the ranges to refuse
+#[allow(clippy::reversed_empty_ranges)] // one of the ranges to reject
 fn random_tokens_come_from_the_range_without_its_specials() {
     use objectives::masking::{MlmMaskingConfig, mlm_masking};
     // 10 to 19 without 12, 13, 19 and the mask id 10: 11, 14, 15, 16, 17, 18.
